@@ -1,0 +1,63 @@
+"""Every error that Midflight raises on purpose, each able to say where in the user's source it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DeviceError", "KernelError", "MidflightError", "P4Error", "Place", "WireError"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stretch of one line in a user's file. Lines and columns count from 1; `text` is the whole line."""
+
+    file: str
+    line: int
+    column: int
+    length: int = 1
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def caret(self) -> str:
+        """Return the source line with a caret line under it, or nothing where the text is not known."""
+        if not self.text.strip():
+            return ""
+        line = self.text.rstrip("\n").expandtabs(1)
+        width = max(1, min(self.length, len(line) - self.column + 1))
+        return f"    {line}\n    {' ' * (self.column - 1)}{'^' * width}"
+
+
+class MidflightError(Exception):
+    """A mistake that the user can mend: one message, its place where there is one, and what to do instead."""
+
+    def __init__(self, message: str, *, place: Place | None = None, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = place
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [f"{self.place}: {self.message}" if self.place else self.message]
+        if self.place and (caret := self.place.caret()):
+            lines.append(caret)
+        if self.hint:
+            lines.append(f"    {self.hint}")
+        return "\n".join(lines)
+
+
+class P4Error(MidflightError):
+    """P4 source that does not parse, does not check, or uses what is not supported yet."""
+
+
+class KernelError(MidflightError):
+    """A kernel function, a primitive's parameter or a program that the kernel language does not allow."""
+
+
+class WireError(MidflightError):
+    """Bytes or values that do not fit a wire schema."""
+
+
+class DeviceError(MidflightError):
+    """A device that refused, died, or lacks what was asked of it."""
