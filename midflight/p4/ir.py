@@ -9,28 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from midflight.errors import Place
-from midflight.p4.types import EnumType, HeaderType, StructType, Type
+from midflight.p4.types import Direction, EnumType, HeaderType, StructType, Type
 
 __all__ = [
     "Action", "ActionCall", "ActionRef", "Advance", "Apply", "Assign", "Binary", "Block", "Call", "CallStatement",
     "Case", "Cast", "Concat", "Control", "Declare", "Direction", "Emit", "EntryKey", "Exit", "Expression",
-    "Extract", "If", "Index", "Instance", "IsValid", "Key", "Keyset", "Last", "Literal", "Lookahead", "Member", "Next",
-    "Parameter", "Parser", "Program", "Return", "Select", "SetValidity", "Shift", "Slice", "State", "Statement",
-    "StructValue", "Switch", "Table", "TableApply", "TableEntry", "TableHit", "Ternary", "Unary", "Variable",
-    "VariableRef",
+    "Extract", "If", "Index", "Instance", "IsValid", "Key", "Keyset", "Last", "Literal", "Lookahead", "Member",
+    "Next", "Node", "Parameter", "Parser", "Program", "Return", "Select", "SetValidity", "Shift", "Slice", "State",
+    "Statement", "StructValue", "Switch", "Table", "TableApply", "TableEntry", "TableHit", "Ternary", "Unary",
+    "Variable", "VariableRef",
 ]  # fmt: skip
-
-
-class Direction(Enum):
-    """A parameter's direction; NONE on an action parameter means that the control plane gives it."""
-
-    NONE = ""
-    IN = "in"
-    OUT = "out"
-    INOUT = "inout"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,95 +32,87 @@ class Variable:
     place: Place | None = None
 
 
-# ---------------------------------------------------------------- expressions
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What stands somewhere in the source. The place takes no part in comparisons."""
 
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A constant. `value` is an int (bool as 0 or 1, enum and error members as their index or value,
-
-    signed numbers as themselves) or, for type `string`, a str.
-    """
-
-    value: int | str
-    type: Type
     place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class VariableRef:
+class Literal(Node):
+    """A constant: an int (bool as 0 or 1, enum and error members as index or value) or a str for `string`."""
+
+    value: int | str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class VariableRef(Node):
     """The value, or the place, that a variable holds."""
 
     variable: Variable
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Member(Node):
     """A field of a struct or header, or one element of a tuple (then `name` is its index in decimal)."""
 
     base: Expression
     name: str
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class Index(Node):
     """An element of a header stack. A constant index is a Literal."""
 
     base: Expression
     index: Expression
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
+class Next(Node):
     """`stack.next` in a parser."""
 
     base: Expression
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class Last(Node):
     """`stack.last` in a parser; with `index` set, `stack.lastIndex`."""
 
     base: Expression
     type: Type
     index: bool = False
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Node):
     """`base[high:low]`, both ends included."""
 
     base: Expression
     high: int
     low: int
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Node):
     """`operator` is one of `-`, `~`, `!`."""
 
     operator: str
     operand: Expression
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Binary:
-    """`operator` as P4 spells it: + - * / % |+| |-| & | ^ << >> == != < <= > >= && ||.
+class Binary(Node):
+    """`operator` as P4 spells it. Both sides have one type, save for shifts: any `bit<W>` or a Literal on the right.
 
-    Both sides have one type, save for shifts, whose right side is any `bit<W>` or a Literal.
     `==` and `!=` also compare structs, headers, tuples, enums and errors.
     """
 
@@ -138,77 +120,69 @@ class Binary:
     left: Expression
     right: Expression
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Concat:
+class Concat(Node):
     """`left ++ right`: left is the more significant part."""
 
     left: Expression
     right: Expression
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class Cast(Node):
     """An explicit conversion, or the implicit one of a serializable enum to its underlying type."""
 
     operand: Expression
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Ternary:
+class Ternary(Node):
     """`condition ? yes : no`."""
 
     condition: Expression
     yes: Expression
     no: Expression
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class StructValue:
+class StructValue(Node):
     """A list or struct expression, its elements in the order of the type's fields."""
 
     elements: tuple[Expression, ...]
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class IsValid:
+class IsValid(Node):
     """`header.isValid()`."""
 
     header: Expression
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Lookahead:
+class Lookahead(Node):
     """`packet.lookahead<T>()`."""
 
     type: Type
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class TableHit:
+class TableHit(Node):
     """`table.apply().hit`, or `.miss` when `miss` is set: applies the table."""
 
     table: Table
     type: Type
     miss: bool = False
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(Node):
     """A call of an extern function or, with `instance` set, of an extern object's method.
 
     `arguments` are in parameter order; those of `out` and `inout` parameters are lvalues, as `directions` tells.
@@ -220,67 +194,44 @@ class Call:
     type: Type
     instance: Instance | None = None
     type_arguments: tuple[Type, ...] = ()
-    place: Place | None = field(default=None, compare=False)
 
 
 Expression = (
-    Literal
-    | VariableRef
-    | Member
-    | Index
-    | Next
-    | Last
-    | Slice
-    | Unary
-    | Binary
-    | Concat
-    | Cast
-    | Ternary
-    | StructValue
-    | IsValid
-    | Lookahead
-    | TableHit
-    | Call
-)
-
-
-# ----------------------------------------------------------------- statements
+    Literal | VariableRef | Member | Index | Next | Last | Slice | Unary | Binary | Concat | Cast | Ternary
+    | StructValue | IsValid | Lookahead | TableHit | Call
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Assign:
+class Assign(Node):
     """`target = value`; target is a VariableRef, Member, Index or Slice."""
 
     target: Expression
     value: Expression
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Declare:
+class Declare(Node):
     """A local variable comes into scope, with its initial value where the source gives one."""
 
     variable: Variable
     value: Expression | None
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Block(Node):
     """Statements in a row, in a scope of their own."""
 
     body: tuple[Statement, ...]
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class If:
+class If(Node):
     """`if (condition) yes else no`."""
 
     condition: Expression
     yes: Statement
     no: Statement | None
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,126 +243,95 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(Node):
     """`switch (table.apply().action_run)`, labels being actions, or a switch over a value, labels being Literals."""
 
     subject: Table | Expression
     cases: tuple[Case, ...]
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class TableApply:
+class TableApply(Node):
     """`table.apply()`."""
 
     table: Table
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class ActionCall:
+class ActionCall(Node):
     """A direct call of an action, arguments for all of its parameters."""
 
     action: Action
     arguments: tuple[Expression, ...]
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Apply:
+class Apply(Node):
     """`instance.apply(...)` of a sub-control or sub-parser."""
 
     callee: Control | Parser
     arguments: tuple[Expression, ...]
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class CallStatement:
+class CallStatement(Node):
     """A call whose value, if any, is not used."""
 
     call: Call
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class SetValidity:
+class SetValidity(Node):
     """`header.setValid()` or `header.setInvalid()`."""
 
     header: Expression
     valid: bool
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class Shift(Node):
     """`stack.push_front(count)`, or `pop_front` when count is negative."""
 
     stack: Expression
     count: int
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Extract:
+class Extract(Node):
     """`packet.extract(header)`; `bits` is the second argument that varbit headers take."""
 
     header: Expression
     bits: Expression | None = None
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Advance:
+class Advance(Node):
     """`packet.advance(bits)`."""
 
     bits: Expression
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(Node):
     """`packet.emit(value)`: a header, a stack, or a struct of them; only valid headers are written."""
 
     value: Expression
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Node):
     """`exit`."""
 
-    place: Place | None = field(default=None, compare=False)
-
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class Return(Node):
     """`return` of a control or action."""
-
-    place: Place | None = field(default=None, compare=False)
 
 
 Statement = (
-    Assign
-    | Declare
-    | Block
-    | If
-    | Switch
-    | TableApply
-    | ActionCall
-    | Apply
-    | CallStatement
-    | SetValidity
-    | Shift
-    | Extract
-    | Advance
-    | Emit
-    | Exit
-    | Return
-)
-
-
-# --------------------------------------------------------------- declarations
+    Assign | Declare | Block | If | Switch | TableApply | ActionCall | Apply | CallStatement | SetValidity | Shift
+    | Extract | Advance | Emit | Exit | Return
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +344,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
-    """An extern object. `name` is its fully qualified control-plane name, `arguments` its constants."""
+    """An extern object. `name` is its control-plane name, `arguments` its constants."""
 
     name: str
     kind: str
@@ -472,11 +392,7 @@ class ActionRef:
 
 @dataclass(frozen=True, slots=True)
 class EntryKey:
-    """One field of a table entry or of a select case, in the key's type.
-
-    Exact: `value`. Ternary: `value` and `mask`. LPM: `mask` is the prefix. Range: `value` to `high`.
-    Don't care: `value` None.
-    """
+    """One field of an entry or select case: `value`, with `mask` (ternary, LPM) or `high` (range); None matches all."""
 
     value: int | None
     mask: int | None = None
@@ -516,22 +432,20 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Select:
+class Select(Node):
     """`select`: the first case whose keyset matches names the next state; none means error.NoMatch and reject."""
 
     expressions: tuple[Expression, ...]
     cases: tuple[tuple[Keyset, str], ...]
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class State(Node):
     """A parser state; `next` is a Select or the name of a state, `accept` or `reject`."""
 
     name: str
     body: tuple[Statement, ...]
     next: Select | str
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -558,10 +472,8 @@ class Control:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A v1model program. Parameters of the six parts are in v1model's order, the packet's left out.
+    """A v1model program. The six parts' parameters are in v1model's order, the packet left out.
 
-    `parser(out H, inout M, inout standard_metadata_t)`, `verify(inout H, inout M)`, `ingress` and
-    `egress(inout H, inout M, inout standard_metadata_t)`, `compute(inout H, inout M)`, `deparser(in H)`.
     `tables`, `actions` and `instances` hold everything reachable, by fully qualified name, in source order.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 __all__ = [
     "BOOL",
@@ -12,6 +13,7 @@ __all__ = [
     "VOID",
     "Bits",
     "Bool",
+    "Direction",
     "EnumType",
     "ErrorType",
     "ExternType",
@@ -27,6 +29,15 @@ __all__ = [
     "Void",
     "width_of",
 ]
+
+
+class Direction(Enum):
+    """A parameter's direction; NONE on an action parameter means that the control plane gives it."""
+
+    NONE = ""
+    IN = "in"
+    OUT = "out"
+    INOUT = "inout"
 
 
 @dataclass(frozen=True, slots=True)
