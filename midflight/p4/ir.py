@@ -340,6 +340,7 @@ class Parameter:
 
     variable: Variable
     direction: Direction
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

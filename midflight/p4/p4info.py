@@ -1,0 +1,361 @@
+"""A checked program's control plane as P4Info (P4Runtime specification 1.5, section 6).
+
+Ids follow p4c's rule, so that a controller may mix p4c's P4Info and ours: eight bits of resource type, then the low
+24 bits of the Jenkins one-at-a-time hash of the fully qualified name, probing upwards on a collision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from finsy.proto import p4i, p4t
+from google.protobuf import text_format
+
+from midflight.errors import P4Error
+from midflight.p4 import ir
+from midflight.p4.calls import digests
+from midflight.p4.types import (
+    Bits,
+    Bool,
+    EnumType,
+    ErrorType,
+    Field,
+    HeaderType,
+    StackType,
+    StructType,
+    TupleType,
+    Type,
+    Varbit,
+    width_of,
+)
+
+__all__ = ["p4info", "to_bytes", "to_text"]
+
+T = TypeVar("T")
+
+MATCH_KINDS = {
+    "exact": p4i.MatchField.EXACT,
+    "lpm": p4i.MatchField.LPM,
+    "ternary": p4i.MatchField.TERNARY,
+    "range": p4i.MatchField.RANGE,
+    "optional": p4i.MatchField.OPTIONAL,
+}
+COUNTER_UNITS = (p4i.CounterSpec.PACKETS, p4i.CounterSpec.BYTES, p4i.CounterSpec.BOTH)
+METER_UNITS = (p4i.MeterSpec.PACKETS, p4i.MeterSpec.BYTES)
+
+# Said elsewhere in the message, so not among an object's annotations.
+SPOKEN_FOR = frozenset({"name", "id", "brief", "description"})
+
+
+def p4info(program: ir.Program) -> p4i.P4Info:
+    """Return the program's P4Info: everything a controller may name, in the order of the source.
+
+    P4Error for what P4Info cannot say: an `@id` given twice or with another type's prefix, a match kind that is
+    not P4Runtime's.
+    """
+    return _Writer(program).write()
+
+
+def to_text(info: p4i.P4Info) -> str:
+    """Return the text form that p4c writes as `.txtpb`; the same message always gives the same text."""
+    head = "# proto-file: p4/config/v1/p4info.proto\n# proto-message: p4.config.v1.P4Info\n\n"
+    return head + str(text_format.MessageToString(info))
+
+
+def to_bytes(info: p4i.P4Info) -> bytes:
+    """Return the binary form, maps in key order; the same message always gives the same bytes."""
+    return bytes(info.SerializeToString(deterministic=True))
+
+
+def name_hash(name: str) -> int:
+    """Return Jenkins's one-at-a-time hash of a name, 32 bits wide."""
+    value = 0
+    for byte in name.encode():
+        value = (value + byte) & 0xFFFFFFFF
+        value = (value + (value << 10)) & 0xFFFFFFFF
+        value ^= value >> 6
+    value = (value + (value << 3)) & 0xFFFFFFFF
+    value ^= value >> 11
+    return (value + (value << 15)) & 0xFFFFFFFF
+
+
+class _Ids:
+    """Ids and aliases for every object of a program."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[int, dict[str, int | None]] = {}
+        self._ids: dict[tuple[int, str], int] = {}
+        self._names: set[str] = set()
+
+    def add(self, prefix: int, name: str, annotations: Mapping[str, str], what: str) -> None:
+        wanted = annotations.get("id")
+        number: int | None = None
+        if wanted is not None:
+            number = int(wanted, 0)
+            if number >> 24 not in (0, prefix):
+                raise P4Error(f"@id({wanted}) of {what} {name}: the top byte is kept for {prefix:#04x}")
+            number |= prefix << 24
+            if number in (each for known in self._wanted.values() for each in known.values()):
+                raise P4Error(f"@id({wanted}) of {what} {name} is taken already")
+        self._wanted.setdefault(prefix, {})[name] = number
+        self._names.add(name)
+
+    def settle(self) -> None:
+        """Give the objects without `@id` theirs; in order of name, for the outcome of a collision depends on it."""
+        taken = {each for known in self._wanted.values() for each in known.values() if each is not None}
+        for prefix, known in self._wanted.items():
+            for name in sorted(known, key=str.encode):
+                number = known[name] or prefix << 24 | (probe := name_hash(name)) & 0xFFFFFF
+                while known[name] is None and number in taken:
+                    probe += 1
+                    number = prefix << 24 | probe & 0xFFFFFF
+                taken.add(number)
+                self._ids[prefix, name] = number
+
+    def __call__(self, prefix: int, name: str) -> int:
+        return self._ids[prefix, name]
+
+    def alias(self, name: str) -> str:
+        """Return the shortest run of trailing components that no other object's name ends with."""
+        parts = name.split(".")
+        for start in range(len(parts) - 1, 0, -1):
+            tail = ".".join(parts[start:])
+            if sum(each == tail or each.endswith("." + tail) for each in self._names) < 2:
+                return tail
+        return name
+
+
+def _numbers(items: Iterable[T], annotations: Callable[[T], Mapping[str, str]]) -> list[int]:
+    """Return ids within one object: those that `@id` asks for, the others counting from 1."""
+    listed = list(items)
+    asked = [int(annotations(each)["id"], 0) if "id" in annotations(each) else None for each in listed]
+    taken = {each for each in asked if each is not None}
+    numbers, following = [], 1
+    for each in asked:
+        if each is not None:
+            numbers.append(each)
+            following += 1
+            continue
+        while following in taken:
+            following += 1
+        taken.add(following)
+        numbers.append(following)
+    return numbers
+
+
+def _annotation_texts(annotations: Mapping[str, str]) -> list[str]:
+    return [f"@{name}({text})" if text else f"@{name}" for name, text in annotations.items() if name not in SPOKEN_FOR]
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
+class _Writer:
+    """Writes one program's P4Info."""
+
+    def __init__(self, program: ir.Program) -> None:
+        self.program = program
+        self.info = p4i.P4Info()
+        self.ids = _Ids()
+        self.digests = digests(program)
+        prefix = p4i.P4Ids
+        self.kinds: dict[str, int] = {
+            "counter": prefix.COUNTER,
+            "direct_counter": prefix.DIRECT_COUNTER,
+            "meter": prefix.METER,
+            "direct_meter": prefix.DIRECT_METER,
+            "register": prefix.REGISTER,
+        }
+
+    def write(self) -> p4i.P4Info:
+        program, ids = self.program, self.ids
+        for table in program.tables.values():
+            ids.add(p4i.P4Ids.TABLE, table.name, table.annotations, "table")
+        for action in program.actions.values():
+            ids.add(p4i.P4Ids.ACTION, action.name, action.annotations, "action")
+        for instance in program.instances.values():
+            if instance.kind in self.kinds:
+                ids.add(self.kinds[instance.kind], instance.name, instance.annotations, instance.kind)
+        for digest in self.digests:
+            ids.add(p4i.P4Ids.DIGEST, digest.name, {}, "digest")
+        for header in program.controller_headers:
+            ids.add(p4i.P4Ids.CONTROLLER_HEADER, header.name, {}, "header")
+        ids.settle()
+
+        self.info.pkg_info.arch = "v1model"
+        for table in program.tables.values():
+            self._table(table)
+        for action in program.actions.values():
+            self._action(action)
+        for instance in program.instances.values():
+            self._instance(instance)
+        for header in program.controller_headers:
+            self._controller_header(header)
+        for digest in self.digests:
+            message = self.info.digests.add()
+            self._preamble(message.preamble, p4i.P4Ids.DIGEST, digest.name, {})
+            message.type_spec.CopyFrom(self._type(digest))
+        return self.info
+
+    def _preamble(self, preamble: p4i.Preamble, prefix: int, name: str, annotations: Mapping[str, str]) -> None:
+        preamble.id = self.ids(prefix, name)
+        preamble.name = name
+        preamble.alias = self.ids.alias(name)
+        preamble.annotations.extend(_annotation_texts(annotations))
+        if "brief" in annotations:
+            preamble.doc.brief = _unquoted(annotations["brief"])
+        if "description" in annotations:
+            preamble.doc.description = _unquoted(annotations["description"])
+
+    def _table(self, table: ir.Table) -> None:
+        message = self.info.tables.add()
+        self._preamble(message.preamble, p4i.P4Ids.TABLE, table.name, table.annotations)
+        for number, key in zip(_numbers(table.keys, lambda each: each.annotations), table.keys, strict=True):
+            if key.kind not in MATCH_KINDS:
+                raise P4Error(f"table {table.name}: match kind {key.kind} is unknown to P4Runtime")
+            field = message.match_fields.add(
+                id=number,
+                name=key.name,
+                bitwidth=width_of(key.expression.type),
+                match_type=MATCH_KINDS[key.kind],
+            )
+            field.annotations.extend(_annotation_texts(key.annotations))
+        for listed in table.actions:
+            reference = message.action_refs.add(id=self.ids(p4i.P4Ids.ACTION, listed.action.name))
+            if listed.table_only:
+                reference.scope = p4i.ActionRef.TABLE_ONLY
+                reference.annotations.append("@tableonly")
+            elif listed.default_only:
+                reference.scope = p4i.ActionRef.DEFAULT_ONLY
+                reference.annotations.append("@defaultonly")
+        default = self.ids(p4i.P4Ids.ACTION, table.default.action.name)
+        if table.default_const:
+            message.const_default_action_id = default
+        message.initial_default_action.action_id = default
+        data = table.default.action.data
+        for number, parameter, value in zip(
+            self._parameter_ids(table.default.action), data, table.default_arguments, strict=True
+        ):
+            width = width_of(parameter.variable.type)
+            message.initial_default_action.arguments.add(param_id=number, value=_padded(value, width))
+        for instance in table.direct:
+            message.direct_resource_ids.append(self.ids(self.kinds[instance.kind], instance.name))
+        message.size = table.size
+        message.is_const_table = table.entries_const
+        message.has_initial_entries = bool(table.entries)
+
+    @staticmethod
+    def _parameter_ids(action: ir.Action) -> list[int]:
+        return _numbers(action.data, lambda each: each.annotations)
+
+    def _action(self, action: ir.Action) -> None:
+        message = self.info.actions.add()
+        self._preamble(message.preamble, p4i.P4Ids.ACTION, action.name, action.annotations)
+        for number, parameter in zip(self._parameter_ids(action), action.data, strict=True):
+            added = message.params.add(id=number, name=parameter.variable.name)
+            added.bitwidth = width_of(parameter.variable.type)
+            added.annotations.extend(_annotation_texts(parameter.annotations))
+
+    def _instance(self, instance: ir.Instance) -> None:
+        if instance.kind not in self.kinds:
+            return
+        prefix = self.kinds[instance.kind]
+        # Any: the five messages share the fields set here, and no base class says so.
+        message: Any
+        match instance.kind:
+            case "counter":
+                message = self.info.counters.add(size=int(instance.arguments[0]))
+                message.spec.unit = COUNTER_UNITS[int(instance.arguments[1])]
+            case "direct_counter":
+                message = self.info.direct_counters.add(direct_table_id=self._table_of(instance))
+                message.spec.unit = COUNTER_UNITS[int(instance.arguments[0])]
+            case "meter":
+                message = self.info.meters.add(size=int(instance.arguments[0]))
+                message.spec.unit = METER_UNITS[int(instance.arguments[1])]
+            case "direct_meter":
+                message = self.info.direct_meters.add(direct_table_id=self._table_of(instance))
+                message.spec.unit = METER_UNITS[int(instance.arguments[0])]
+            case _:
+                message = self.info.registers.add(size=int(instance.arguments[0]))
+                message.type_spec.CopyFrom(self._type(instance.type_arguments[0]))
+        self._preamble(message.preamble, prefix, instance.name, instance.annotations)
+
+    def _table_of(self, instance: ir.Instance) -> int:
+        table = next((each for each in self.program.tables.values() if instance in each.direct), None)
+        return self.ids(p4i.P4Ids.TABLE, table.name) if table else 0
+
+    def _controller_header(self, header: HeaderType) -> None:
+        message = self.info.controller_packet_metadata.add()
+        message.preamble.id = self.ids(p4i.P4Ids.CONTROLLER_HEADER, header.name)
+        # A controller knows the header by the name in its annotation, whatever the type is called.
+        message.preamble.name = message.preamble.alias = header.controller
+        message.preamble.annotations.append(f'@controller_header("{header.controller}")')
+        numbers = _numbers(header.fields, lambda each: each.annotations)
+        for number, each in zip(numbers, header.fields, strict=True):
+            added = message.metadata.add(id=number, name=each.name, bitwidth=width_of(each.type))
+            added.annotations.extend(_annotation_texts(each.annotations))
+
+    def _type(self, kind: Type) -> p4t.P4DataTypeSpec:
+        """Return a type's description; structs, headers and enums that it names go to `type_info`."""
+        spec, known = p4t.P4DataTypeSpec(), self.info.type_info
+        match kind:
+            case Bits() | Varbit():
+                spec.bitstring.CopyFrom(_bitstring(kind))
+            case Bool():
+                spec.bool.SetInParent()
+            case ErrorType():
+                spec.error.SetInParent()
+                known.error.ClearField("members")
+                known.error.members.extend(self.program.errors)
+            case EnumType(underlying=None):
+                spec.enum.name = kind.name
+                if kind.name not in known.enums:
+                    known.enums[kind.name].members.extend(p4t.P4EnumTypeSpec.Member(name=name) for name in kind.members)
+            case EnumType(underlying=Bits(width=width)):
+                spec.serializable_enum.name = kind.name
+                if kind.name not in known.serializable_enums:
+                    listed = known.serializable_enums[kind.name]
+                    listed.underlying_type.bitwidth = width
+                    for name, value in zip(kind.members, kind.values, strict=True):
+                        listed.members.add(name=name, value=_padded(value, width))
+            case StructType():
+                spec.struct.name = kind.name
+                if kind.name not in known.structs:
+                    members = [self._member(each) for each in kind.fields]
+                    known.structs[kind.name].members.extend(members)
+            case HeaderType():
+                spec.header.name = kind.name
+                if kind.name not in known.headers:
+                    for each in kind.fields:
+                        known.headers[kind.name].members.add(name=each.name, type_spec=_bitstring(each.type))
+            case StackType(element=element, size=size):
+                self._type(element)
+                spec.header_stack.header.name = element.name
+                spec.header_stack.size = size
+            case TupleType(elements=elements):
+                spec.tuple.members.extend(self._type(each) for each in elements)
+            case _:
+                raise P4Error(f"P4Info cannot describe the type {kind}")
+        return spec
+
+    def _member(self, each: Field) -> p4t.P4StructTypeSpec.Member:
+        return p4t.P4StructTypeSpec.Member(name=each.name, type_spec=self._type(each.type))
+
+
+def _bitstring(kind: Type) -> p4t.P4BitstringLikeTypeSpec:
+    spec = p4t.P4BitstringLikeTypeSpec()
+    match kind:
+        case Bits(width=width, signed=True):
+            spec.int.bitwidth = width
+        case Varbit(width=width):
+            spec.varbit.max_bitwidth = width
+        case _:
+            spec.bit.bitwidth = width_of(kind)
+    return spec
+
+
+def _padded(value: int, width: int) -> bytes:
+    """Return a constant as p4c writes it into P4Info: as many bytes as the type has, signed in two's complement."""
+    return (value & (1 << width) - 1).to_bytes((width + 7) // 8, "big")
