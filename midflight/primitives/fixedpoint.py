@@ -1,0 +1,104 @@
+"""float32 as int32 fixed point, for switches that add integers only.
+
+A value x travels as `rint(x * 2**bits)`. The factor is a power of two, so the multiplication is exact in float64 and
+rounding to the nearest integer is the only error on the way in: at most half a step, 2**-(bits + 1), a value. A sum
+over w workers is therefore within `error_bound(bits, w)` of the true sum, and coming back as float32 rounds it once
+more, to the nearest float32. `scale_bits` picks `bits` such that w values cannot overflow an int32.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.errors import WireError
+
+__all__ = ["INT32_MAX", "dequantise", "error_bound", "largest_exponent", "quantise", "scale_bits"]
+
+INT32_MAX = 2**31 - 1
+
+# The exponents that `largest_exponent` answers: float32's normal numbers are below 2**128 and at least 2**-126.
+_LOWEST_EXPONENT = -125
+_HIGHEST_EXPONENT = 128
+
+
+def largest_exponent(values: NDArray[np.floating]) -> int:
+    """Return the smallest e, from -125 to 128, with every |value| < 2**e; -125 where all are 0 or there are none.
+
+    Raises WireError where a value is NaN or infinite.
+    """
+    if values.size == 0:
+        return _LOWEST_EXPONENT
+    largest = float(np.abs(values).max())  # NaN wins in NumPy's max, so one look at the largest finds NaN and infinity
+    if not math.isfinite(largest):
+        raise _not_finite(values)
+    exponent = math.frexp(largest)[1] if largest else _LOWEST_EXPONENT
+    if exponent > _HIGHEST_EXPONENT:
+        raise WireError(f"the value {largest:g} does not fit a float32", hint="scale the array down before summing it")
+    return max(_LOWEST_EXPONENT, exponent)
+
+
+def scale_bits(largest: float, workers: int) -> int:
+    """Return the most fraction bits with which `workers` values of magnitude `largest` sum up within an int32.
+
+    The result is negative where the values are so large that even whole numbers would not fit. `largest` is finite and
+    positive; `workers` is at least 1.
+    """
+    if not (math.isfinite(largest) and largest > 0):
+        raise WireError(f"the largest magnitude must be positive and finite, not {largest}")
+    if workers < 1:
+        raise WireError(f"a sum needs at least one worker, not {workers}")
+    share = INT32_MAX // workers  # what each worker's rounded value may reach
+    if share < 1:
+        raise WireError(f"{workers} workers leave no room in an int32 sum")
+    mantissa, exponent = math.frexp(largest)  # largest == mantissa * 2**exponent, mantissa in [0.5, 1)
+    bits = share.bit_length() - exponent
+    while _rounded(mantissa, exponent + bits) > share:
+        bits -= 1
+    return bits
+
+
+def quantise(values: NDArray[np.floating], bits: int) -> NDArray[np.int32]:
+    """Return the values as int32 with `bits` fraction bits, rounded to the nearest (ties to even).
+
+    Raises WireError where a value is NaN or infinite, or lies outside the int32 range at this scale.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # both are told below, by name
+        scaled = np.rint(np.ldexp(values.astype(np.float64), bits))
+    if scaled.size:
+        largest = float(np.abs(scaled).max())
+        if not math.isfinite(largest) and not np.isfinite(values).all():
+            raise _not_finite(values)
+        if largest > INT32_MAX:
+            raise WireError(
+                f"a value of magnitude {np.abs(values).max():g} does not fit an int32 with {bits} fraction bits",
+                hint="choose the fraction bits with scale_bits(largest magnitude, workers)",
+            )
+    return scaled.astype(np.int32)
+
+
+def dequantise(sums: NDArray[np.int32], bits: int) -> NDArray[np.float32]:
+    """Return the float32 nearest to each `sum * 2**-bits`. Raises WireError where that is beyond float32's range."""
+    exact = np.ldexp(sums.astype(np.float64), -bits)
+    if exact.size and np.abs(exact).max() > np.finfo(np.float32).max:
+        raise WireError("a sum does not fit a float32", hint="scale the arrays down before summing them")
+    return exact.astype(np.float32)
+
+
+def error_bound(bits: int, workers: int) -> float:
+    """Return how far a sum of `workers` quantised values may lie from the true sum, before its rounding to float32."""
+    return math.ldexp(workers, -(bits + 1))
+
+
+def _rounded(mantissa: float, exponent: int) -> int:
+    return round(math.ldexp(mantissa, exponent))
+
+
+def _not_finite(values: NDArray[np.floating]) -> WireError:
+    position = int(np.flatnonzero(~np.isfinite(values))[0])
+    return WireError(
+        f"the value at position {position} is {values.flat[position]}, which has no fixed-point form",
+        hint="look for a division by zero or a diverging loss upstream",
+    )

@@ -1,0 +1,198 @@
+"""The reliability layer under every endpoint: requests that are sent until they are answered.
+
+It speaks of numbered requests and their answers and knows nothing of what is in them. It holds no socket and no clock:
+the caller hands in the time (integer nanoseconds, any origin, never running backwards) and carries the datagrams.
+
+    sender.submit(destination, datagrams)     # queue requests, in order
+    for destination, datagram in sender.poll(now): ...
+    sender.acknowledge(sequence, now)         # an answer came in
+    sender.next_deadline()                    # when to poll again though nothing came in
+
+**Window.** Request i goes out only once request i - window has been answered. With a window of `slots` this is the rule
+under which a switch may keep the sums of 2 * slots requests and reuse an entry without asking anybody: whoever sends
+request i has the answer to i - slots, so everybody has sent i - slots, so everybody has the answer to i - 2 * slots.
+
+**Timer.** The retransmission timeout follows RFC 6298, kept for each request on its own, doubling each time that
+request is sent again. Karn's algorithm: an answer to a request that was sent twice is no sample, and its backed-off
+timeout stays until a sample comes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from midflight.errors import MidflightError
+from midflight.testbed.endpoint.serial import serial, unwrap
+
+__all__ = ["Address", "NoAnswerError", "Reliable", "ReliableStatistics", "Timing"]
+
+Address = tuple[str, int]
+"""Where a datagram goes to or comes from: IPv4 address in dotted form and UDP port, as Python's sockets have it."""
+
+
+class NoAnswerError(MidflightError):
+    """Nothing has answered for as long as the endpoint was told to be patient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The timer's parameters, in nanoseconds.
+
+    RFC 6298 starts at 1 s and suggests no timeout below 1 s; that is for the open Internet. Inside a rack, where a
+    round trip takes microseconds, `minimum` is what bounds the time that a lost packet costs.
+    """
+
+    initial: int = 1_000_000_000
+    minimum: int = 1_000_000
+    maximum: int = 1_000_000_000
+    granularity: int = 1_000
+    patience: int = 30_000_000_000  # how long without any new answer until the peer counts as gone
+
+
+@dataclass(slots=True)
+class ReliableStatistics:
+    """What a sender has seen so far."""
+
+    sent: int = 0  # requests, first transmissions only
+    retransmitted: int = 0
+    answered: int = 0
+    duplicates: int = 0  # answers to requests that had been answered
+    unexpected: int = 0  # answers to requests that were never sent
+
+
+@dataclass(slots=True)
+class _Outstanding:
+    destination: Address
+    datagram: bytes
+    sent: int
+    deadline: int
+    timeout: int
+    retransmitted: bool = False
+
+
+class Reliable:
+    """Sends numbered requests within a window until each is answered. Times are nanoseconds.
+
+    Indices grow without end; a request's sequence number on the wire is its index modulo 2**32. The first index is
+    `first`.
+    """
+
+    def __init__(self, *, window: int, timing: Timing | None = None, first: int = 1) -> None:
+        if window < 1:
+            raise MidflightError(f"a window of {window} requests lets nothing through")
+        self.statistics = ReliableStatistics()
+        self._window = window
+        self._timing = timing or Timing()
+        self._next = first  # index of the next request to be sent for the first time
+        self._waiting: deque[tuple[Address, bytes]] = deque()
+        self._outstanding: dict[int, _Outstanding] = {}
+        self._timers: list[tuple[int, int]] = []  # (deadline, index), some of them stale
+        self._timeout = self._timing.initial
+        self._smoothed = 0
+        self._variation = 0
+        self._sampled = False
+        self._progress = 0  # time of the latest new answer, or of the first request after idleness
+
+    @property
+    def upcoming(self) -> int:
+        """The index of the next request to be submitted."""
+        return self._next + len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every submitted request has been answered."""
+        return not self._waiting and not self._outstanding
+
+    @property
+    def timeout(self) -> int:
+        """The retransmission timeout that the next request gets, in nanoseconds."""
+        return self._timeout
+
+    def submit(self, destination: Address, datagrams: Iterable[bytes]) -> None:
+        """Queue requests; the first of them has the index `upcoming`."""
+        self._waiting.extend((destination, datagram) for datagram in datagrams)
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        """Return what is to be sent now: requests whose timer ran out, then new ones as far as the window allows.
+
+        Raises NoAnswerError when requests have waited for the whole patience without one new answer.
+        """
+        out: list[tuple[Address, bytes]] = []
+        outstanding, timers = self._outstanding, self._timers
+        if outstanding and now - self._progress >= self._timing.patience:
+            raise self._no_answer()
+        while timers and timers[0][0] <= now:
+            deadline, index = heapq.heappop(timers)
+            request = outstanding.get(index)
+            if request is None or request.deadline != deadline:
+                continue
+            request.retransmitted = True
+            request.timeout = min(2 * request.timeout, self._timing.maximum)
+            request.deadline = now + request.timeout
+            heapq.heappush(timers, (request.deadline, index))
+            self.statistics.retransmitted += 1
+            out.append((request.destination, request.datagram))
+        if self._waiting and not outstanding:
+            self._progress = now
+        while self._waiting and self._next - self._window not in outstanding:
+            destination, datagram = self._waiting.popleft()
+            deadline = now + self._timeout
+            outstanding[self._next] = _Outstanding(destination, datagram, now, deadline, self._timeout)
+            heapq.heappush(timers, (deadline, self._next))
+            self._next += 1
+            self.statistics.sent += 1
+            out.append((destination, datagram))
+        return out
+
+    def acknowledge(self, sequence: int, now: int) -> int | None:
+        """Take the answer with this sequence number; return its request's index, or None where it is nothing new."""
+        index = unwrap(sequence, self._next)
+        request = self._outstanding.pop(index, None)
+        if request is None:
+            if index < self._next:
+                self.statistics.duplicates += 1
+            else:
+                self.statistics.unexpected += 1
+            return None
+        self.statistics.answered += 1
+        self._progress = now
+        if request.retransmitted:
+            self._timeout = max(self._timeout, request.timeout)
+        else:
+            self._sample(now - request.sent)
+        return index
+
+    def next_deadline(self) -> int | None:
+        """Return when `poll` has something to do even if nothing comes in; None where nothing is open."""
+        timers, outstanding = self._timers, self._outstanding
+        while timers:
+            deadline, index = timers[0]
+            request = outstanding.get(index)
+            if request is not None and request.deadline == deadline:
+                return min(deadline, self._progress + self._timing.patience)
+            heapq.heappop(timers)
+        return None
+
+    def _sample(self, round_trip: int) -> None:
+        """RFC 6298, sections 2.2 and 2.3, with alpha 1/8 and beta 1/4 in integers."""
+        if self._sampled:
+            self._variation += (abs(self._smoothed - round_trip) - self._variation) // 4
+            self._smoothed += (round_trip - self._smoothed) // 8
+        else:
+            self._sampled = True
+            self._smoothed = round_trip
+            self._variation = round_trip // 2
+        timeout = self._smoothed + max(self._timing.granularity, 4 * self._variation)
+        self._timeout = max(self._timing.minimum, min(timeout, self._timing.maximum))
+
+    def _no_answer(self) -> NoAnswerError:
+        index, request = next(iter(self._outstanding.items()))
+        host, port = request.destination
+        return NoAnswerError(
+            f"nothing has answered for {self._timing.patience / 1e9:g} s; "
+            f"the oldest of {len(self._outstanding)} open requests, number {serial(index)}, went to {host}:{port}",
+            hint="see whether every member of the group takes part and the route to the server is in place",
+        )

@@ -1,0 +1,111 @@
+"""Ethernet, IPv4 and UDP, as thin as a host that speaks only UDP can have them."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from midflight.errors import WireError
+
+__all__ = ["Datagram", "UdpFlow", "decode"]
+
+_FRAME = struct.Struct("!6s6sH BBHHHBBH II HHHH")
+_ETHERNET, _IPV4, _UDP = 14, 20, 8
+_HEADERS = _ETHERNET + _IPV4 + _UDP
+_ETHERTYPE_IPV4 = 0x0800
+_PROTOCOL_UDP = 17
+_DO_NOT_FRAGMENT = 0x4000
+_LARGEST = 0xFFFF - _IPV4 - _UDP
+
+
+def _checksum(total: int) -> int:
+    """Return the Internet checksum (RFC 1071) of data whose 16-bit words sum up to `total` modulo 0xFFFF."""
+    return 0xFFFE - (total - 1) % 0xFFFF  # a sum of data that is not all zeros folds to 1..0xFFFF, never to 0
+
+
+def _words(data: bytes) -> int:
+    """Return a number congruent to the sum of the data's 16-bit words modulo 0xFFFF: the data read as one number."""
+    return int.from_bytes(data if len(data) % 2 == 0 else data + b"\0", "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """A received UDP datagram. Addresses are the 32-bit numbers of the IPv4 header."""
+
+    source: int
+    source_port: int
+    destination: int
+    destination_port: int
+    payload: bytes
+
+
+class UdpFlow:
+    """Encodes the frames of one UDP flow; what is the same in all of them is worked out once."""
+
+    def __init__(
+        self,
+        *,
+        source_mac: int,
+        destination_mac: int,
+        source: IPv4Address,
+        destination: IPv4Address,
+        source_port: int,
+        destination_port: int,
+        ttl: int = 64,
+    ) -> None:
+        self._macs = destination_mac.to_bytes(6, "big"), source_mac.to_bytes(6, "big")
+        self._addresses = int(source), int(destination)
+        self._ports = source_port, destination_port
+        self._ttl = ttl
+        self._ip_sum = _words(struct.pack("!BBHHBBHII", 0x45, 0, 0, _DO_NOT_FRAGMENT, ttl, 17, 0, *self._addresses))
+        self._udp_sum = _words(struct.pack("!IIHHH", *self._addresses, _PROTOCOL_UDP, *self._ports))
+
+    def encode(self, payload: bytes) -> bytes:
+        """Return the frame that carries a payload. Raises WireError where it is longer than UDP can say."""
+        if len(payload) > _LARGEST:
+            raise WireError(f"{len(payload)} bytes do not fit a UDP datagram over IPv4, {_LARGEST} do")
+        length = _UDP + len(payload)
+        return (
+            _FRAME.pack(
+                *self._macs,
+                _ETHERTYPE_IPV4,
+                0x45,
+                0,
+                _IPV4 + length,
+                0,  # the identification means nothing in a datagram that may not be fragmented (RFC 6864)
+                _DO_NOT_FRAGMENT,
+                self._ttl,
+                _PROTOCOL_UDP,
+                _checksum(self._ip_sum + _IPV4 + length),
+                *self._addresses,
+                *self._ports,
+                length,
+                _checksum(self._udp_sum + 2 * length + _words(payload)) or 0xFFFF,  # 0 would say that there is none
+            )
+            + payload
+        )
+
+
+def decode(frame: bytes) -> Datagram:
+    """Return the UDP datagram in a frame. Raises WireError, with the reason, where there is none or it is damaged."""
+    if len(frame) < _HEADERS:
+        raise WireError(f"a frame of {len(frame)} bytes is too short for UDP over IPv4")
+    (_, _, ethertype, version, _, total, _, fragment, _, protocol, _, source, destination, *udp) = _FRAME.unpack_from(
+        frame
+    )
+    source_port, destination_port, length, checksum = udp
+    if ethertype != _ETHERTYPE_IPV4 or version != 0x45:
+        raise WireError("the frame holds no IPv4 packet without options")
+    if _words(frame[_ETHERNET : _ETHERNET + _IPV4]) % 0xFFFF:
+        raise WireError("the IPv4 header's checksum is wrong")
+    if protocol != _PROTOCOL_UDP or fragment & 0x3FFF:
+        raise WireError("the packet is no whole UDP datagram")
+    if total > len(frame) - _ETHERNET or length < _UDP or length > total - _IPV4:
+        raise WireError("the frame is shorter than its headers say")
+    payload = frame[_HEADERS : _HEADERS + length - _UDP]
+    if checksum:
+        pseudo = struct.pack("!IIHH", source, destination, _PROTOCOL_UDP, length)
+        if (_words(pseudo) + _words(frame[_ETHERNET + _IPV4 : _ETHERNET + _IPV4 + length])) % 0xFFFF:
+            raise WireError("the UDP checksum is wrong")
+    return Datagram(source, source_port, destination, destination_port, payload)

@@ -1,0 +1,116 @@
+"""Simulated hosts: a network card, an address, and endpoints behind UDP ports."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from midflight.errors import MidflightError, WireError
+from midflight.testbed.endpoint.base import Endpoint
+from midflight.testbed.endpoint.reliable import Address
+from midflight.testbed.sim.frames import UdpFlow, decode
+from midflight.testbed.sim.link import Channel
+from midflight.testbed.sim.simulator import Simulator
+
+__all__ = ["Host", "Socket"]
+
+
+class Host:
+    """A host with one network card, on port 0, whose frames all go to its gateway's MAC."""
+
+    def __init__(self, simulator: Simulator, name: str, *, mac: int, address: IPv4Address, gateway: int) -> None:
+        self.name = name
+        self.mac = mac
+        self.address = address
+        self.malformed = 0
+        self.unclaimed = 0  # datagrams for another address or a port that nobody listens on
+        self._simulator = simulator
+        self._gateway = gateway
+        self._channel: Channel | None = None
+        self._sockets: dict[int, Socket] = {}
+
+    def __repr__(self) -> str:
+        return f"Host({self.name!r}, {self.address})"
+
+    def attach(self, port: int, channel: Channel) -> None:
+        """Connect the card to the link that carries what the host sends."""
+        if port != 0 or self._channel is not None:
+            raise MidflightError(f"host {self.name} has one network card, on port 0, and it can take one link")
+        self._channel = channel
+
+    def listen(self, port: int, endpoint: Endpoint) -> Socket:
+        """Put an endpoint behind a UDP port."""
+        if port in self._sockets:
+            raise MidflightError(f"UDP port {port} of host {self.name} is taken")
+        socket = self._sockets[port] = Socket(self._simulator, self, port, endpoint)
+        return socket
+
+    def receive(self, _port: int, frame: bytes) -> None:
+        """Take a frame from the link. Damaged ones are counted and dropped."""
+        try:
+            datagram = decode(frame)
+        except WireError:
+            self.malformed += 1
+            return
+        socket = self._sockets.get(datagram.destination_port)
+        if socket is None or datagram.destination != int(self.address):
+            self.unclaimed += 1
+            return
+        socket.receive(datagram.source, datagram.source_port, datagram.payload)
+
+    def transmit(self, frame: bytes) -> None:
+        """Put a frame onto the link; without a link it is gone."""
+        if self._channel is not None:
+            self._channel.send(frame)
+
+    def flow(self, source_port: int, destination: Address) -> UdpFlow:
+        """Return the encoder of the frames from a port of this host to a destination."""
+        host, port = destination
+        return UdpFlow(
+            source_mac=self.mac,
+            destination_mac=self._gateway,
+            source=self.address,
+            destination=IPv4Address(host),
+            source_port=source_port,
+            destination_port=port,
+        )
+
+
+class Socket:
+    """Drives an endpoint in virtual time: hands it what comes in, sends what it says, wakes it when it asks to be."""
+
+    def __init__(self, simulator: Simulator, host: Host, port: int, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._simulator = simulator
+        self._host = host
+        self._port = port
+        self._flows: dict[Address, UdpFlow] = {}
+        self._peers: dict[tuple[int, int], Address] = {}
+        self._alarm: int | None = None  # the earliest time at which `_wake` is scheduled
+
+    def receive(self, address: int, port: int, payload: bytes) -> None:
+        """Hand a datagram to the endpoint."""
+        peer = self._peers.get((address, port))
+        if peer is None:
+            peer = self._peers[address, port] = str(IPv4Address(address)), port
+        self.endpoint.receive(peer, payload, self._simulator.now)
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what the endpoint has to send now. To be called after anything but the network has changed it."""
+        flows = self._flows
+        for destination, datagram in self.endpoint.poll(self._simulator.now):
+            flow = flows.get(destination)
+            if flow is None:
+                flow = flows[destination] = self._host.flow(self._port, destination)
+            self._host.transmit(flow.encode(datagram))
+        deadline = self.endpoint.next_deadline()
+        if deadline is not None and (self._alarm is None or deadline < self._alarm):
+            self._alarm = deadline
+            self._simulator.at(deadline, self._wake, deadline)
+
+    def _wake(self, alarm: int) -> None:
+        # Deadlines move while an alarm is pending. A late one is not withdrawn: it rings, finds nothing due and asks
+        # again, which costs less than an event for every answer.
+        if alarm == self._alarm:
+            self._alarm = None
+            self.pump()

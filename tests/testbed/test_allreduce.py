@@ -1,0 +1,152 @@
+"""The all-reduce endpoint over the simulated network, around a switch written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from midflight.errors import MidflightError, WireError
+from midflight.testbed.endpoint import NoAnswerError, Timing
+from midflight.testbed.endpoint.allreduce import AllReduce, OverflowedError, Sum
+from midflight.testbed.sim import LinkQuality, Network, star
+from tests.testbed.standin import StandIn
+
+TIMING = Timing(initial=1_000_000, minimum=50_000, maximum=100_000_000, patience=20_000_000_000)
+
+
+class Cluster:
+    """Workers on hosts 1..n around the stand-in switch."""
+
+    def __init__(
+        self, workers: int, *, lanes: int = 8, slots: int = 16, seed: int = 0, quality: LinkQuality | None = None
+    ) -> None:
+        self.switch = StandIn(workers, slots, lanes)
+        self.network = Network(star(workers, quality), {"s1": self.switch}, seed=seed)
+        self.endpoints = [
+            AllReduce(
+                application=1,
+                worker=each,
+                workers=workers,
+                lanes=lanes,
+                slots=slots,
+                server=("10.0.0.254", 19782),
+                timing=TIMING,
+            )
+            for each in range(workers)
+        ]
+        self.sockets = [
+            host.listen(40_000, endpoint)
+            for host, endpoint in zip(self.network.hosts.values(), self.endpoints, strict=True)
+        ]
+
+    def submit(self, vectors: Sequence[NDArray[np.float32]]) -> None:
+        for endpoint, socket, vector in zip(self.endpoints, self.sockets, vectors, strict=True):
+            endpoint.submit(vector)
+            socket.pump()
+
+    def finish(self) -> list[list[Sum]]:
+        assert self.network.simulator.run(lambda: all(each.idle for each in self.endpoints))
+        return [list(iter(each.take, None)) for each in self.endpoints]
+
+
+def vectors(workers: int, size: int, seed: int = 1, scale: float = 1.0) -> list[NDArray[np.float32]]:
+    generator = np.random.default_rng(seed)
+    return [(scale * generator.standard_normal(size)).astype(np.float32) for _ in range(workers)]
+
+
+def check(arrays: Sequence[NDArray[np.float32]], results: Sequence[Sum]) -> None:
+    """Every worker has the sum that NumPy makes of the same fixed-point integers."""
+    for result in results:
+        integers = sum(np.rint(each.astype(np.float64) * 2.0**result.bits).astype(np.int64) for each in arrays)
+        np.testing.assert_array_equal(result.integers, integers)
+        exact = np.sum(np.stack(arrays).astype(np.float64), axis=0)
+        np.testing.assert_allclose(
+            result.values, exact, rtol=2.0**-24, atol=len(arrays) * 2.0 ** -(result.bits + 1), strict=False
+        )
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 650, 5000])
+def test_every_worker_gets_the_sum(size: int) -> None:
+    cluster = Cluster(4)
+    arrays = vectors(4, size)
+    cluster.submit(arrays)
+    results = [each for [each] in cluster.finish()]
+    assert all(each.values.shape == (size,) for each in results)
+    check(arrays, results)
+    assert cluster.network.totals().lost == 0
+    assert sum(each.statistics.reliable.retransmitted for each in cluster.endpoints) == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_lossy_links_change_no_sum_and_count_every_contribution_once(seed: int) -> None:
+    arrays = vectors(4, 900, seed)
+    lossless = Cluster(4, slots=8, seed=seed)
+    lossy = Cluster(4, slots=8, seed=seed, quality=LinkQuality(loss=0.15, duplicate=0.1, reorder=0.2))
+    for cluster in (lossless, lossy):
+        cluster.submit(arrays)
+    [[expected], *_] = lossless.finish()
+    for [result] in lossy.finish():
+        np.testing.assert_array_equal(result.integers, expected.integers)
+        assert result.bits == expected.bits
+    assert lossy.switch.contributions == lossless.switch.contributions
+    assert sum(each.statistics.reliable.retransmitted for each in lossy.endpoints) > 0
+
+
+def test_rounds_follow_each_other_without_waiting() -> None:
+    cluster = Cluster(3, quality=LinkQuality(loss=0.05, reorder=0.1))
+    rounds = [vectors(3, size, seed, scale) for seed, (size, scale) in enumerate([(100, 1e-9), (3, 1e9), (40, 1.0)])]
+    for arrays in rounds:
+        cluster.submit(arrays)
+    for arrays, results in zip(rounds, zip(*cluster.finish(), strict=True), strict=True):
+        check(arrays, results)
+
+
+def test_the_scale_follows_the_largest_worker() -> None:
+    cluster = Cluster(2)
+    arrays = [np.array([1e-3, 2e-3], np.float32), np.array([1e30, -1e30], np.float32)]
+    cluster.submit(arrays)
+    check(arrays, [each for [each] in cluster.finish()])
+
+
+@pytest.mark.parametrize(("workers", "lanes"), [(1, 1), (2, 3), (64, 32)])
+def test_any_shape_of_group(workers: int, lanes: int) -> None:
+    cluster = Cluster(workers, lanes=lanes, slots=4)
+    arrays = vectors(workers, 10)
+    cluster.submit(arrays)
+    check(arrays, [each for [each] in cluster.finish()])
+
+
+def test_a_silent_worker_ends_the_job_with_an_error() -> None:
+    cluster = Cluster(3)
+    for endpoint, socket in zip(cluster.endpoints[:2], cluster.sockets, strict=False):
+        endpoint.submit(np.ones(4, np.float32))
+        socket.pump()
+    with pytest.raises(NoAnswerError, match="nothing has answered for 20 s"):
+        cluster.finish()
+
+
+def test_numbers_without_fixed_point_form_are_refused_before_anything_is_sent() -> None:
+    cluster = Cluster(2)
+    with pytest.raises(WireError, match="position 2 is nan"):
+        cluster.endpoints[0].submit(np.array([1, 2, np.nan], np.float32))
+    assert cluster.endpoints[0].idle
+
+
+def test_a_flagged_result_is_an_error_and_foreign_datagrams_are_not() -> None:
+    endpoint = Cluster(1, lanes=1).endpoints[0]
+    endpoint.submit(np.ones(1, np.float32))
+    [(destination, request), *_] = endpoint.poll(0)
+    for foreign in (b"", request, request[:-1], b"\2\2" + request[2:], b"\1\2\0\7" + request[4:]):
+        endpoint.receive(destination, foreign, 1)
+    assert endpoint.statistics.malformed == 5
+    flagged = b"\1\2" + request[2:11] + b"\1" + request[12:]
+    with pytest.raises(OverflowedError):
+        endpoint.receive(destination, flagged, 1)
+
+
+def test_a_worker_has_a_number_within_the_group() -> None:
+    with pytest.raises(MidflightError, match="worker 4 is not among the 4"):
+        AllReduce(application=1, worker=4, workers=4, lanes=1, slots=1, server=("10.0.0.5", 1))
