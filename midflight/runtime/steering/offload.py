@@ -1,0 +1,229 @@
+"""Offload: what makes a switch compute on an application's packets in passing, and what takes it back.
+
+Workers always address the server. An admitted application is computed on by the switch on the way; one that is
+not reaches the server, which computes the same. So to offload is to add entries, and to withdraw is to take them
+away: no host needs to be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Protocol
+
+from midflight.errors import DeviceError, MidflightError
+from midflight.runtime.steering.routes import Member, Route
+
+__all__ = ["Admission", "Controls", "Offload"]
+
+ROUTE, ADMISSION, DELIVER = "ingress.route", "ingress.admission", "egress.deliver"
+APPLICATION = "hdr.midflight.application"
+
+
+class Controls(Protocol):
+    """The part of a P4Runtime session that steering uses. Each call raises DeviceError where the device refuses."""
+
+    def insert(self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, int]) -> None:
+        """Add a table entry; refused where one with the same match is there."""
+
+    def modify(self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, int]) -> None:
+        """Change the action of a table entry that is there."""
+
+    def delete(self, table: str, match: Mapping[str, object]) -> None:
+        """Remove a table entry that is there."""
+
+    def multicast(self, group: int, ports: Sequence[int]) -> None:
+        """Set the ports that a multicast group copies to; none removes the group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An application that a switch computes on: its id, its multicast group and who receives the results."""
+
+    application: int
+    group: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What shall hold for one match of a table: an action with its parameters, or nothing."""
+
+    table: str
+    match: tuple[tuple[str, object], ...]
+    action: str = ""
+    params: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def key(self) -> tuple[str, object]:
+        return self.table, self.match
+
+    def gone(self) -> _Entry:
+        return _Entry(self.table, self.match)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What shall hold for one multicast group: the ports it copies to, none where it is not to be."""
+
+    number: int
+    ports: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, object]:
+        return "", self.number
+
+    def gone(self) -> _Group:
+        return _Group(self.number)
+
+
+_Step = _Entry | _Group
+
+
+class Offload:
+    """The steering state of one switch, changed through a session.
+
+    Every method says what shall hold, not what to do: calling it twice changes nothing more. A change is made
+    whole or not at all: where the device refuses a step, those before it are taken back and the refusal is
+    raised. The order of steps lets no packet meet half a change: receivers are known before an application
+    is admitted, and it is no longer admitted before they go.
+    """
+
+    def __init__(self, session: Controls) -> None:
+        self._session = session
+        self._done: dict[tuple[str, object], _Step] = {}
+        self._admitted: dict[int, Admission] = {}
+        self._routes: dict[tuple[int, int], Route] = {}
+        self._redirected: dict[tuple[int, int], Route] = {}
+
+    @property
+    def admitted(self) -> Mapping[int, Admission]:
+        """What the switch computes on now, by application id."""
+        return dict(self._admitted)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes in force, redirections included, by address."""
+        both = {**self._routes, **self._redirected}
+        return tuple(both[key] for key in sorted(both))
+
+    def install(self, routes: Iterable[Route]) -> None:
+        """Make these the switch's routes: add what is missing, change what differs, remove what is gone.
+
+        A redirected address stays redirected until it is restored.
+        """
+        wanted = {(each.address, each.prefix): each for each in routes}
+        steps: list[_Step] = [_route(each) for key, each in wanted.items() if key not in self._redirected]
+        steps += [_route(old).gone() for key, old in self._routes.items() if key not in {*wanted, *self._redirected}]
+        self._change(steps)
+        self._routes = wanted
+
+    def redirect(self, route: Route) -> None:
+        """Send what is addressed to `route.address` by this way instead, whatever the installed routes say."""
+        self._change([_route(route)])
+        self._redirected[route.address, route.prefix] = route
+
+    def restore(self, address: int, prefix: int = 32) -> None:
+        """Take a redirection back: the installed route holds again, or none where there was none."""
+        key = address, prefix
+        if key in self._redirected:
+            installed = self._routes.get(key)
+            self._change([_route(installed) if installed else _route(self._redirected[key]).gone()])
+            del self._redirected[key]
+
+    def admit(self, application: int, members: Iterable[Member], *, group: int | None = None) -> Admission:
+        """Have the switch compute on an application and multicast its results to `members`.
+
+        `group` is the multicast group's number, the application's own unless told. Members of an application
+        that is already admitted are changed in place. MidflightError where another application has the group
+        or two members share a port.
+        """
+        wanted = Admission(application, application if group is None else group, tuple(members))
+        ports = [each.port for each in wanted.members]
+        if len(set(ports)) != len(ports):
+            raise MidflightError(f"two members of application {application} share a port of the switch")
+        if not 1 <= wanted.group <= 0xFFFF:
+            raise MidflightError(f"multicast group {wanted.group} is not in 1..65535")
+        for other in self._admitted.values():
+            if other.application != application and other.group == wanted.group:
+                raise MidflightError(f"multicast group {wanted.group} is that of application {other.application}")
+        before = self._admitted.get(application)
+        steps: list[_Step] = [_deliver(application, each) for each in wanted.members]
+        steps += [_Group(wanted.group, tuple(sorted(ports))), _admission(wanted)]
+        if before:
+            if before.group != wanted.group:
+                steps.append(_Group(before.group))
+            steps += [_deliver(application, old).gone() for old in before.members if old.port not in ports]
+        self._change(steps)
+        self._admitted[application] = wanted
+        return wanted
+
+    def withdraw(self, application: int) -> None:
+        """Have the switch only forward an application's packets, as before it was admitted."""
+        if before := self._admitted.get(application):
+            gone: list[_Step] = [_admission(before).gone(), _Group(before.group)]
+            gone += [_deliver(application, each).gone() for each in before.members]
+            self._change(gone)
+            del self._admitted[application]
+
+    def close(self) -> None:
+        """Withdraw every application and restore every redirection; the installed routes stay."""
+        for application in tuple(self._admitted):
+            self.withdraw(application)
+        for address, prefix in tuple(self._redirected):
+            self.restore(address, prefix)
+
+    def _change(self, steps: Iterable[_Step]) -> None:
+        undo: list[_Step] = []
+        try:
+            for step in steps:
+                before = self._done.get(step.key, step.gone())
+                if before != step:
+                    self._do(step, before)
+                    undo.append(before)
+        except Exception:
+            for before in reversed(undo):
+                self._do(before, self._done[before.key])
+            raise
+
+    def _do(self, step: _Step, before: _Step) -> None:
+        if isinstance(step, _Group):
+            self._session.multicast(step.number, step.ports)
+        else:
+            match, params = dict(step.match), dict(step.params)
+            if not step.action:
+                self._session.delete(step.table, match)
+            elif before != step.gone():
+                self._session.modify(step.table, match, step.action, params)
+            else:
+                self._insert(step.table, match, step.action, params)
+        self._done[step.key] = step
+
+    def _insert(self, table: str, match: dict[str, object], action: str, params: dict[str, int]) -> None:
+        try:
+            self._session.insert(table, match, action, params)
+        except DeviceError as refusal:
+            # An entry that an earlier controller left in the way is taken over; any other refusal stands.
+            try:
+                self._session.modify(table, match, action, params)
+            except DeviceError:
+                raise refusal from None
+
+
+def _route(route: Route) -> _Entry:
+    match = (("hdr.ipv4.destination", f"{IPv4Address(route.address)}/{route.prefix}"),)
+    return _Entry(ROUTE, match, "ingress.to_port", (("port", route.port), ("mac", route.mac)))
+
+
+def _admission(admission: Admission) -> _Entry:
+    return _Entry(ADMISSION, ((APPLICATION, admission.application),), "ingress.admit", (("group", admission.group),))
+
+
+def _deliver(application: int, member: Member) -> _Entry:
+    return _Entry(
+        DELIVER,
+        ((APPLICATION, application), ("standard_metadata.egress_port", member.port)),
+        "egress.to_host",
+        (("mac", member.mac), ("address", member.address), ("udp_port", member.udp_port)),
+    )

@@ -1,0 +1,90 @@
+"""From a graph to what each switch is told: route entries, and the members of its multicast groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from midflight.errors import MidflightError
+from midflight.runtime.steering.graph import Graph, Host
+
+__all__ = ["Member", "Route", "members", "routes", "tree"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One entry of `ingress.route`: packets to `address`/`prefix` leave by `port`, to the neighbour `mac`."""
+
+    address: int
+    port: int
+    mac: int
+    prefix: int = 32
+
+    def __str__(self) -> str:
+        return f"{IPv4Address(self.address)}/{self.prefix} by port {self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A receiver of an application's multicast results: one copy leaves by `port`, addressed to it."""
+
+    port: int
+    mac: int
+    address: int
+    udp_port: int
+
+
+def routes(graph: Graph) -> dict[str, tuple[Route, ...]]:
+    """Return every switch's routes to every host it reaches, in the order of the hosts' addresses."""
+    found: dict[str, list[Route]] = {switch.name: [] for switch in graph.switches}
+    for host in sorted(graph.hosts, key=lambda each: each.address):
+        hops = graph.towards(host.name)
+        for switch, entries in found.items():
+            if hop := hops.get(switch):
+                entries.append(Route(host.address, hop.port, graph.node(hop.node).mac))
+    return {switch: tuple(entries) for switch, entries in found.items()}
+
+
+def members(graph: Graph, switch: str, udp_ports: Mapping[str, int]) -> tuple[Member, ...]:
+    """Return the members that a group on `switch` has for these hosts (name to UDP port), by port number.
+
+    A switch tells the copies of a packet apart by the port they leave by, so at most one member may lie behind
+    each; MidflightError where two do, or where a host is out of reach.
+    """
+    found: dict[int, tuple[str, Member]] = {}
+    for name, udp_port in udp_ports.items():
+        host = graph.node(name)
+        if not isinstance(host, Host):
+            raise MidflightError(f"{name} is a switch, and only hosts are members of a group")
+        hop = graph.towards(name).get(switch)
+        if hop is None:
+            raise MidflightError(f"{switch} has no way to {name}")
+        if hop.port in found:
+            raise MidflightError(
+                f"{found[hop.port][0]} and {name} both lie behind port {hop.port} of {switch}",
+                hint="Compute on a switch nearer to them, where each has a port of its own.",
+            )
+        found[hop.port] = name, Member(hop.port, graph.node(hop.node).mac, host.address, udp_port)
+    return tuple(found[port][1] for port in sorted(found))
+
+
+def tree(graph: Graph, root: str, leaves: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return the ports by which each switch copies a packet on its way from `root` to all of the leaves.
+
+    Every leaf is reached once, over its shortest way from the root; MidflightError where one is out of reach.
+    """
+    graph.node(root)
+    switches = {each.name for each in graph.switches}
+    parents = graph.towards(root)
+    ports: dict[str, set[int]] = {}
+    for leaf in leaves:
+        node = leaf
+        while node != root:
+            if node not in parents:
+                raise MidflightError(f"there is no way from {root} to {leaf}")
+            parent, port = graph.opposite(node, parents[node].port)
+            if parent in switches:
+                ports.setdefault(parent, set()).add(port)
+            node = parent
+    return {switch: tuple(sorted(ports[switch])) for switch in sorted(ports)}

@@ -1,0 +1,224 @@
+"""Offload says what shall hold on a switch: twice is as good as once, a refusal leaves things as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midflight.errors import DeviceError, MidflightError
+from midflight.runtime.steering import Member, Offload, Route
+
+Entry = tuple[str, tuple[tuple[str, object], ...]]
+
+
+class Device:
+    """A P4Runtime device as far as steering sees it: strict about what exists, and able to refuse a call."""
+
+    def __init__(self) -> None:
+        self.entries: dict[Entry, tuple[str, dict[str, int]]] = {}
+        self.groups: dict[int, tuple[int, ...]] = {}
+        self.calls: list[str] = []
+        self.refuse_at: int | None = None
+
+    def _call(self, what: str) -> None:
+        if self.refuse_at is not None and len(self.calls) >= self.refuse_at:
+            self.refuse_at = None
+            raise DeviceError("RESOURCE_EXHAUSTED")
+        self.calls.append(what)
+
+    def _key(self, table: str, match: Mapping[str, object]) -> Entry:
+        return table, tuple(sorted(match.items()))
+
+    def insert(self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, int]) -> None:
+        self._call(f"insert {table}")
+        if self._key(table, match) in self.entries:
+            raise DeviceError("ALREADY_EXISTS")
+        self.entries[self._key(table, match)] = action, dict(params)
+
+    def modify(self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, int]) -> None:
+        self._call(f"modify {table}")
+        if self._key(table, match) not in self.entries:
+            raise DeviceError("NOT_FOUND")
+        self.entries[self._key(table, match)] = action, dict(params)
+
+    def delete(self, table: str, match: Mapping[str, object]) -> None:
+        self._call(f"delete {table}")
+        if self.entries.pop(self._key(table, match), None) is None:
+            raise DeviceError("NOT_FOUND")
+
+    def multicast(self, group: int, ports: Sequence[int]) -> None:
+        self._call(f"group {group}")
+        if ports:
+            self.groups[group] = tuple(ports)
+        else:
+            del self.groups[group]
+
+    def state(self) -> tuple[dict[Entry, tuple[str, dict[str, int]]], dict[int, tuple[int, ...]]]:
+        return dict(self.entries), dict(self.groups)
+
+
+def member(port: int) -> Member:
+    return Member(port, 0x02_0000_000000 + port, 0x0A000000 + port, 5000 + port)
+
+
+def route(number: int, port: int) -> Route:
+    return Route(0x0A000000 + number, port, 0x02_0000_000000 + port)
+
+
+def test_what_an_admitted_application_has_on_the_switch() -> None:
+    device = Device()
+    Offload(device).admit(7, [member(2), member(1)], group=3)
+    assert device.groups == {3: (1, 2)}
+    assert device.entries == {
+        ("ingress.admission", (("hdr.midflight.application", 7),)): ("ingress.admit", {"group": 3}),
+        ("egress.deliver", (("hdr.midflight.application", 7), ("standard_metadata.egress_port", 1))): (
+            "egress.to_host",
+            {"mac": 0x020000000001, "address": 0x0A000001, "udp_port": 5001},
+        ),
+        ("egress.deliver", (("hdr.midflight.application", 7), ("standard_metadata.egress_port", 2))): (
+            "egress.to_host",
+            {"mac": 0x020000000002, "address": 0x0A000002, "udp_port": 5002},
+        ),
+    }
+
+
+def test_receivers_come_before_the_admission_and_go_after_it() -> None:
+    device = Device()
+    offload = Offload(device)
+    offload.admit(1, [member(1)])
+    offload.withdraw(1)
+    assert device.calls == [
+        "insert egress.deliver", "group 1", "insert ingress.admission",
+        "delete ingress.admission", "group 1", "delete egress.deliver",
+    ]  # fmt: skip
+    assert device.state() == ({}, {})
+
+
+def test_twice_is_as_good_as_once() -> None:
+    device = Device()
+    offload = Offload(device)
+    for _ in range(2):
+        offload.install([route(1, 1), route(2, 2)])
+        offload.admit(1, [member(1), member(2)])
+        offload.redirect(route(1, 2))
+    before, calls = device.state(), len(device.calls)
+    offload.install([route(1, 1), route(2, 2)])
+    offload.admit(1, [member(1), member(2)])
+    offload.redirect(route(1, 2))
+    assert (device.state(), len(device.calls)) == (before, calls)
+    offload.withdraw(1)
+    offload.withdraw(1)
+    offload.restore(0x0A000001)
+    offload.restore(0x0A000001)
+    assert offload.routes == (route(1, 1), route(2, 2))
+    assert not device.groups
+    assert len(device.entries) == 2
+
+
+def test_a_member_is_replaced_in_place() -> None:
+    device = Device()
+    offload = Offload(device)
+    offload.admit(1, [member(1), member(2)])
+    offload.admit(1, [member(2), member(3)])
+    other = Device()
+    Offload(other).admit(1, [member(2), member(3)])
+    assert device.state() == other.state()
+    assert "delete ingress.admission" not in device.calls
+
+
+def test_a_redirection_outlives_new_routes_and_is_taken_back() -> None:
+    device = Device()
+    offload = Offload(device)
+    key = ("ingress.route", (("hdr.ipv4.destination", "10.0.0.1/32"),))
+    offload.redirect(route(1, 9))
+    offload.install([route(1, 1)])
+    assert device.entries[key][1]["port"] == 9
+    offload.install([route(1, 2)])
+    offload.restore(0x0A000001)
+    assert device.entries[key] == ("ingress.to_port", {"port": 2, "mac": 0x020000000002})
+    offload.redirect(route(1, 9))
+    offload.install([])
+    assert device.entries[key][1]["port"] == 9
+    offload.close()
+    assert device.state() == ({}, {})
+
+
+def test_an_entry_that_an_earlier_controller_left_is_taken_over() -> None:
+    device = Device()
+    Offload(device).admit(1, [member(1)], group=4)
+    offload = Offload(device)
+    offload.admit(1, [member(1)], group=5)
+    entry = device.entries["ingress.admission", (("hdr.midflight.application", 1),)]
+    assert entry == ("ingress.admit", {"group": 5})
+
+
+def test_two_applications_share_neither_group_nor_fate() -> None:
+    device = Device()
+    offload = Offload(device)
+    offload.admit(1, [member(1)])
+    alone = device.state()
+    with pytest.raises(MidflightError, match="group 1 is that of application 1"):
+        offload.admit(2, [member(1)], group=1)
+    offload.admit(2, [member(1), member(2)])
+    offload.withdraw(2)
+    assert device.state() == alone
+
+
+def test_two_members_on_one_port_are_refused_before_anything_is_done() -> None:
+    device = Device()
+    with pytest.raises(MidflightError, match="share a port"):
+        Offload(device).admit(1, [member(1), member(1)])
+    assert not device.calls
+
+
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("admit"), st.integers(1, 3), st.sets(st.integers(1, 4), min_size=1)),
+        st.tuples(st.just("withdraw"), st.integers(1, 3), st.just(set[int]())),
+        st.tuples(st.just("redirect"), st.integers(1, 3), st.sets(st.integers(1, 4), min_size=1, max_size=1)),
+        st.tuples(st.just("restore"), st.integers(1, 3), st.just(set[int]())),
+        st.tuples(st.just("install"), st.integers(1, 3), st.sets(st.integers(1, 4))),
+    ),
+    max_size=12,
+)
+
+
+def act(offload: Offload, what: str, number: int, ports: set[int]) -> None:
+    match what:
+        case "admit":
+            offload.admit(number, [member(port) for port in ports])
+        case "withdraw":
+            offload.withdraw(number)
+        case "redirect":
+            offload.redirect(route(number, min(ports)))
+        case "restore":
+            offload.restore(0x0A000000 + number)
+        case _:
+            offload.install([route(port, port) for port in ports])
+
+
+@given(ACTS, st.integers(0, 40))
+def test_a_refusal_leaves_the_switch_as_it_was(acts: list[tuple[str, int, set[int]]], refuse_at: int) -> None:
+    device = Device()
+    device.refuse_at = refuse_at
+    offload = Offload(device)
+    for what, number, ports in acts:
+        before = device.state()
+        try:
+            act(offload, what, number, ports)
+        except DeviceError:
+            assert device.state() == before
+            act(offload, what, number, ports)
+    untroubled = Device()
+    clean = Offload(untroubled)
+    for what, number, ports in acts:
+        act(clean, what, number, ports)
+    assert device.state() == untroubled.state()
+    assert offload.routes == clean.routes
+    device.refuse_at = None
+    offload.close()
+    offload.install([])
+    assert device.state() == ({}, {})

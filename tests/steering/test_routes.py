@@ -1,0 +1,149 @@
+"""Routes reach their host by a shortest way and never go in a circle; groups and trees reach every member."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midflight.errors import MidflightError
+from midflight.runtime.steering import Graph, Host, Link, Route, Switch, members, routes, tree
+from tests.steering.graphs import diamond, graphs, host, star, switch
+
+
+def delays_by_relaxation(graph: Graph, destination: str) -> dict[str, int]:
+    """Bellman and Ford's way, for an opinion of its own: relax every link until nothing changes."""
+    carriers = {each.name for each in graph.switches} | {destination}
+    best = {destination: 0}
+    changed = True
+    while changed:
+        changed = False
+        for link in graph.links:
+            for near, far in ((link.left, link.right), (link.right, link.left)):
+                if far in best and far in carriers and best[far] + link.delay < best.get(near, 1 << 60):
+                    best[near] = best[far] + link.delay
+                    changed = True
+    return best
+
+
+@given(graphs())
+def test_every_way_is_shortest(graph: Graph) -> None:
+    for node in graph.nodes:
+        oracle = delays_by_relaxation(graph, node.name)
+        found = {name: hop.delay for name, hop in graph.towards(node.name).items()} | {node.name: 0}
+        assert found == oracle
+
+
+@given(graphs())
+def test_routes_reach_their_host_without_a_circle(graph: Graph) -> None:
+    cables = {}
+    for link in graph.links:
+        cables[link.left, link.left_port] = link.right
+        cables[link.right, link.right_port] = link.left
+    tables = routes(graph)
+    for target in graph.hosts:
+        reachable = delays_by_relaxation(graph, target.name)
+        for start in graph.switches:
+            here, seen = start.name, set[str]()
+            while here in tables and (entry := next((e for e in tables[here] if e.address == target.address), None)):
+                assert here not in seen
+                seen.add(here)
+                here = cables[here, entry.port]
+                assert entry.mac == graph.node(here).mac
+            assert (here == target.name) == (start.name in reachable)
+
+
+@given(graphs(), st.data())
+def test_a_tree_brings_one_copy_to_every_leaf(graph: Graph, data: st.DataObject) -> None:
+    root = data.draw(st.sampled_from(graph.switches)).name
+    reachable = sorted(set(graph.towards(root)) & {each.name for each in graph.hosts})
+    leaves = data.draw(st.lists(st.sampled_from(reachable), unique=True)) if reachable else []
+    copies = tree(graph, root, leaves)
+    arrived, queue = list[str](), [root]
+    while queue:
+        here = queue.pop()
+        assert len(arrived) + len(queue) < 100
+        for port in copies.get(here, ()):
+            far, _ = graph.opposite(here, port)
+            (queue if far.startswith("s") else arrived).append(far)
+    assert sorted(arrived) == sorted(leaves)
+
+
+@given(graphs())
+def test_the_order_of_links_does_not_matter(graph: Graph) -> None:
+    assert routes(graph) == routes(Graph(graph.hosts, graph.switches, graph.links[::-1]))
+
+
+def test_known_ways() -> None:
+    graph = diamond()
+    assert str(graph.path("h1", "h2")) == "h1 -> s1 -> s2 -> s4 -> h2 (delay 6)"
+    assert str(graph.path("h1", "h1")) == "h1 (delay 0)"
+    assert routes(graph)["s1"] == (
+        Route(host(1).address, 1, host(1).mac),
+        Route(host(2).address, 2, switch(2).mac),
+        Route(host(3).address, 3, switch(3).mac),
+    )
+    assert tree(graph, "s1", ["h2", "h3"]) == {"s1": (2, 3), "s2": (2,), "s3": (3,), "s4": (3,)}
+
+
+def test_a_host_carries_no_traffic_of_others() -> None:
+    graph = Graph(
+        (host(1), host(2), host(3)),
+        (switch(1), switch(2)),
+        (Link("h1", 0, "s1", 1), Link("h2", 0, "s1", 2), Link("h2", 1, "s2", 1), Link("h3", 0, "s2", 2)),
+    )
+    assert graph.path("h1", "h3") is None
+    assert [each.address for each in routes(graph)["s1"]] == [host(1).address, host(2).address]
+
+
+def test_between_equal_ways_the_first_name_wins() -> None:
+    graph = Graph(
+        (host(1), host(2)),
+        (switch(1), switch(2), switch(3), switch(4)),
+        (
+            Link("h1", 0, "s1", 1), Link("s1", 2, "s3", 1), Link("s1", 3, "s2", 1),
+            Link("s3", 2, "s4", 1), Link("s2", 2, "s4", 2), Link("s4", 3, "h2", 0),
+        ),
+    )  # fmt: skip
+    path = graph.path("h1", "h2")
+    assert path is not None
+    assert path.nodes == ("h1", "s1", "s2", "s4", "h2")
+
+
+def test_members_of_a_star() -> None:
+    found = members(star(5), "s1", {"h2": 5000, "h1": 5001})
+    assert [(each.port, each.mac, each.address, each.udp_port) for each in found] == [
+        (1, host(1).mac, host(1).address, 5001),
+        (2, host(2).mac, host(2).address, 5000),
+    ]
+
+
+def test_two_members_behind_one_port_are_refused() -> None:
+    graph = Graph(
+        (host(1), host(2)),
+        (switch(1), switch(2)),
+        (Link("s1", 1, "s2", 1), Link("h1", 0, "s2", 2), Link("h2", 0, "s2", 3)),
+    )
+    assert len(members(graph, "s2", {"h1": 1, "h2": 1})) == 2
+    with pytest.raises(MidflightError, match="h1 and h2 both lie behind port 1 of s1"):
+        members(graph, "s1", {"h1": 1, "h2": 1})
+
+
+@pytest.mark.parametrize(
+    ("hosts", "links", "message"),
+    [
+        ((host(1), host(1)), (), "two nodes are named h1"),
+        ((host(1), Host("other", 1, host(1).address)), (), "hosts h1 and other have the same address"),
+        ((host(1),), (Link("h1", 0, "s9", 1),), "a link ends at s9"),
+        ((host(1), host(2)), (Link("h1", 0, "s1", 1), Link("h2", 0, "s1", 1)), "two links end at port 1 of s1"),
+        ((host(1),), (Link("h1", 0, "s1", 1, -1),), "negative delay"),
+    ],
+)
+def test_a_graph_that_cannot_be_is_refused(hosts: tuple[Host, ...], links: tuple[Link, ...], message: str) -> None:
+    with pytest.raises(MidflightError, match=message):
+        Graph(hosts, (Switch("s1", 1),), links)
+
+
+def test_an_unknown_node_is_named() -> None:
+    with pytest.raises(MidflightError, match="no host or switch named h9"):
+        diamond().path("h1", "h9")
