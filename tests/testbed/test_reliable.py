@@ -1,0 +1,200 @@
+"""The reliable layer: its timer, its window, and what it makes of an adversary's schedules."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from midflight.errors import MidflightError
+from midflight.testbed.endpoint import NoAnswerError, Reliable, Timing
+from midflight.testbed.endpoint.allreduce import AllReduce
+from midflight.testbed.endpoint.serial import is_newer, serial, unwrap
+from tests.testbed.standin import StandIn
+
+SERVER = ("10.0.0.9", 19782)
+MILLISECOND = 1_000_000
+
+
+def numbered(count: int) -> list[bytes]:
+    return [b"%d" % each for each in range(count)]
+
+
+@given(st.integers(0, 2**70), st.integers(-(2**31) + 1, 2**31 - 1))
+def test_sequence_numbers_wrap(index: int, distance: int) -> None:
+    other = index + distance
+    assert unwrap(serial(other), index) == other
+    assert is_newer(serial(other), serial(index)) == (distance > 0)
+
+
+def test_requests_cross_the_wrap_of_the_sequence_number() -> None:
+    sender = Reliable(window=4, first=2**32 - 3)
+    sender.submit(SERVER, numbered(10))
+    for index in range(2**32 - 3, 2**32 + 7):
+        sender.poll(0)
+        assert sender.acknowledge(index % 2**32, 1) == index
+    assert sender.idle
+
+
+def test_the_window_opens_request_by_request() -> None:
+    sender = Reliable(window=3)
+    sender.submit(SERVER, numbered(6))
+    assert [each for _, each in sender.poll(0)] == numbered(3)
+    sender.acknowledge(2, 1)
+    assert sender.poll(1) == [], "request 4 waits for 1, not for 2"
+    sender.acknowledge(1, 1)
+    assert [each for _, each in sender.poll(1)] == [b"3", b"4"]
+    assert sender.upcoming == 7
+
+
+def test_the_timeout_follows_rfc_6298() -> None:
+    sender = Reliable(window=9, timing=Timing(minimum=1, granularity=1))
+    assert sender.timeout == 1_000_000_000
+    sender.submit(SERVER, numbered(2))
+    sender.poll(0)
+    sender.acknowledge(1, 800)  # SRTT 800, RTTVAR 400
+    assert sender.timeout == 800 + 4 * 400
+    sender.acknowledge(2, 1600)  # RTTVAR 3/4 400 + 1/4 800 = 500, SRTT 7/8 800 + 1/8 1600 = 900
+    assert sender.timeout == 900 + 4 * 500
+
+
+def test_a_silent_peer_is_asked_again_at_doubling_intervals_and_no_sample_is_taken() -> None:
+    sender = Reliable(window=1, timing=Timing(initial=MILLISECOND, maximum=4 * MILLISECOND))
+    sender.submit(SERVER, numbered(1))
+    times, now = [], 0
+    for _ in range(5):
+        assert sender.poll(now) == [(SERVER, b"0")]
+        assert sender.poll(now) == []
+        times.append(now)
+        deadline = sender.next_deadline()
+        assert deadline is not None
+        assert sender.poll(deadline - 1) == []
+        now = deadline
+    assert np.diff(times).tolist() == [1 * MILLISECOND, 2 * MILLISECOND, 4 * MILLISECOND, 4 * MILLISECOND]
+    sender.acknowledge(1, now)
+    assert sender.timeout == 4 * MILLISECOND, "Karn: the backed-off timeout stays until a sample comes"
+    assert sender.next_deadline() is None
+    assert sender.statistics.retransmitted == 4
+
+
+def test_patience_ends_but_any_new_answer_renews_it() -> None:
+    sender = Reliable(window=2, timing=Timing(patience=10 * MILLISECOND, initial=MILLISECOND))
+    sender.submit(SERVER, numbered(2))
+    sender.poll(5)
+    sender.acknowledge(2, 9 * MILLISECOND)
+    sender.poll(18 * MILLISECOND)
+    assert sender.next_deadline() == 19 * MILLISECOND
+    with pytest.raises(NoAnswerError, match=r"oldest of 1 open requests, number 1, went to 10\.0\.0\.9:19782"):
+        sender.poll(19 * MILLISECOND)
+
+
+def test_repeated_and_foreign_answers_are_counted_and_nothing_else() -> None:
+    sender = Reliable(window=2)
+    sender.submit(SERVER, numbered(3))
+    sender.poll(0)
+    assert [sender.acknowledge(each, 1) for each in (1, 1, 0, 3, 2**31 - 1)] == [1, None, None, None, None]
+    assert sender.statistics.duplicates == 2
+    assert sender.statistics.unexpected == 2
+    assert [each for _, each in sender.poll(1)] == [b"2"], "request 2 is still open, 3 is free to go"
+
+
+def test_a_window_lets_something_through() -> None:
+    with pytest.raises(MidflightError):
+        Reliable(window=0)
+
+
+class Adversary:
+    """A network that does with every datagram what the schedule says, around the hand-written aggregation."""
+
+    def __init__(self, workers: int, slots: int, chunks: int, lanes: int = 2) -> None:
+        self.lanes = lanes
+        self.switch = StandIn(workers, slots, lanes)
+        self.now = 0
+        self.flying: list[tuple[int | None, bytes]] = []  # to worker n, or None: to the switch
+        self.vectors = [
+            np.arange(each + 1, each + 1 + chunks * lanes).astype(np.float32) * (-1) ** each for each in range(workers)
+        ]
+        self.workers = [
+            AllReduce(
+                application=1, worker=each, workers=workers, lanes=lanes, slots=slots, server=SERVER,
+                timing=Timing(initial=MILLISECOND, patience=10**15),
+            )
+            for each in range(workers)
+        ]  # fmt: skip
+        for worker, vector in zip(self.workers, self.vectors, strict=True):
+            worker.submit(vector)
+        self.pump()
+
+    def pump(self) -> None:
+        for worker in self.workers:
+            self.flying += [(None, datagram) for _, datagram in worker.poll(self.now)]
+
+    def deliver(self, position: int, *, keep: bool) -> None:
+        target, datagram = self.flying[position] if keep else self.flying.pop(position)
+        if target is not None:
+            self.workers[target].receive(SERVER, datagram, self.now)
+        else:
+            sequence, slot, worker = struct.unpack_from("!IHB", datagram, 4)
+            answer = self.switch.aggregate(slot, sequence, worker, struct.unpack_from(f"!{self.lanes}i", datagram, 12))
+            if answer is not None:
+                complete, totals = answer
+                result = b"\1\2" + datagram[2:12] + struct.pack(f"!{self.lanes}i", *totals)
+                self.flying += [(each, result) for each in (range(len(self.workers)) if complete else [worker])]
+        self.pump()
+
+    def wait(self) -> None:
+        deadlines = [each for worker in self.workers if (each := worker.next_deadline()) is not None]
+        self.now = max(self.now, min(deadlines, default=self.now))
+        self.pump()
+
+
+ACTIONS = st.lists(st.tuples(st.sampled_from("dddkkxw"), st.integers(0, 1 << 30)), max_size=300)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 12), ACTIONS)
+def test_no_schedule_makes_a_contribution_count_twice_or_never(
+    workers: int, slots: int, chunks: int, actions: list[tuple[str, int]]
+) -> None:
+    adversary = Adversary(workers, slots, chunks)
+    late: list[tuple[int | None, bytes]] = []
+    for action, number in actions:
+        if not adversary.flying or action == "w":
+            adversary.wait()
+            continue
+        position = number % len(adversary.flying)
+        if action == "x":
+            late.append(adversary.flying.pop(position))  # lost for now; all of these come back at the end
+        else:
+            adversary.deliver(position, keep=action == "k")
+    # From here on the network is fair, so that the job must end. What seemed lost arrives now, among the rest.
+    for _ in range(100_000):
+        if all(worker.idle for worker in adversary.workers):
+            break
+        if late:
+            adversary.flying.append(late.pop())
+        if adversary.flying:
+            adversary.deliver(0, keep=False)
+        else:
+            adversary.wait()
+    else:
+        pytest.fail("the job did not end")
+    while adversary.flying:
+        adversary.deliver(0, keep=False)
+    exact = sum(each.astype(np.float64) for each in adversary.vectors)
+    for worker in adversary.workers:
+        result = worker.take()
+        assert result is not None
+        np.testing.assert_array_equal(result.values, exact)
+        expected = sum(
+            np.rint(each.astype(np.float64) * 2.0**result.bits).astype(np.int64) for each in adversary.vectors
+        )
+        np.testing.assert_array_equal(result.integers, expected)
+        assert worker.take() is None
+        assert worker.statistics.reliable.sent == worker.statistics.reliable.answered
+    sent = adversary.workers[0].statistics.reliable.sent
+    assert adversary.switch.contributions == workers * sent
+    assert set(adversary.switch.entries) <= set(range(2 * slots))
