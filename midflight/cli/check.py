@@ -1,0 +1,64 @@
+"""`midflight check`: what is wrong with a P4 program, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from midflight.cli.options import defines, p4_options
+
+if TYPE_CHECKING:
+    from midflight.errors import P4Error
+
+__all__ = ["check"]
+
+EPILOG = """\b
+Examples:
+  midflight check prog.p4
+  midflight check prog.p4 -I include -D WORKERS=8
+  midflight check prog.p4 --json            for editors: file, line and column of each diagnostic
+"""
+
+
+@click.command(epilog=EPILOG)
+@p4_options
+@click.option("--json", "as_json", is_flag=True, help="Tell the diagnostics as JSON.")
+def check(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ...], as_json: bool) -> int:
+    """Check a P4_16 program for v1model.
+
+    Diagnostics have file, line, column and a caret; the exit status is 1 where there are any.
+    """
+    from midflight.cli.output import read_text, write_json
+    from midflight.errors import P4Error
+    from midflight.p4.frontend import check as check_source
+
+    source = read_text(file)
+    try:
+        program = check_source(source, str(file), include_dirs, defines(definitions))
+    except P4Error as error:
+        if not as_json:
+            raise
+        write_json({"file": str(file), "ok": False, "diagnostics": [_diagnostic(error)]}, "-")
+        return 1
+    if as_json:
+        write_json({"file": str(file), "ok": True, "diagnostics": []}, "-")
+    else:
+        what = {"table": len(program.tables), "action": len(program.actions), "extern": len(program.instances)}
+        counts = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in what.items())
+        click.echo(f"{file}: no errors ({counts})")
+    return 0
+
+
+def _diagnostic(error: P4Error) -> dict[str, object]:
+    place = error.place
+    return {
+        "severity": "error",
+        "file": place.file if place else None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "length": place.length if place else None,
+        "message": error.message,
+        "hint": error.hint,
+    }

@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+__all__ = ["defines", "p4_options"]
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def p4_options(command: Command) -> Command:
+    """Add the file argument and the preprocessor's options: `file`, `include_dirs`, `definitions`."""
+    command = click.option(
+        "-D", "definitions", metavar="NAME[=VALUE]", multiple=True, help="Define a macro, 1 unless told."
+    )(command)
+    command = click.option(
+        "-I",
+        "include_dirs",
+        metavar="DIR",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Look for includes here.",
+    )(command)
+    return click.argument("file", metavar="FILE.p4", type=click.Path(path_type=Path))(command)
+
+
+def defines(definitions: tuple[str, ...]) -> dict[str, str]:
+    """Take `NAME=VALUE` apart; a name alone is defined as 1, as compilers do."""
+    found = {}
+    for each in definitions:
+        name, equals, value = each.partition("=")
+        if not name.isidentifier():
+            raise click.BadParameter(f"{each!r} is not NAME or NAME=VALUE", param_hint="-D")
+        found[name] = value if equals else "1"
+    return found

@@ -1,0 +1,81 @@
+"""What commands write: JSON, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from midflight.errors import MidflightError
+
+__all__ = ["read_text", "write_files", "write_json"]
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text; MidflightError where it is not there, not a file or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise MidflightError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise MidflightError(f"{path}: {error.strerror}") from None
+
+
+def write_json(value: Mapping[str, object], to: str) -> None:
+    """Write a JSON object to a file, whole or not at all, or for `-` to standard output."""
+    text = json.dumps(value, indent=2) + "\n"
+    if to == "-":
+        click.echo(text, nl=False)
+    else:
+        write_files({Path(to): text})
+
+
+def write_files(files: Mapping[Path, str]) -> None:
+    """Write all of the files or none, making their folders: each is written aside and then put in its place.
+
+    MidflightError where the place cannot be written to.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            made = [(stack.enter_context(_aside(path, text)), path) for path, text in files.items()]
+            for temporary, path in made:
+                temporary.replace(path)
+        except OSError as error:
+            raise MidflightError(f"{error.filename2 or error.filename}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _aside(path: Path, text: str) -> Iterator[Path]:
+    made = _make_folder(path.parent)
+    if path.is_dir():
+        raise MidflightError(f"{path}: is a directory")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            # mkstemp makes it for our eyes only; the finished file is like any other.
+            os.fchmod(handle, 0o666 & ~_umask())
+            file.write(text)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _make_folder(path: Path) -> list[Path]:
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

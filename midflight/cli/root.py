@@ -1,0 +1,23 @@
+"""The `midflight` command itself: nothing but the names of the commands below it."""
+
+from __future__ import annotations
+
+import click
+
+from midflight import __version__
+from midflight.cli.group import LazyGroup
+
+__all__ = ["midflight"]
+
+MODULES = {name: f"midflight.cli.{name}" for name in ("compile", "check", "p4info")}
+
+
+@click.group(
+    cls=LazyGroup,
+    modules=MODULES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Every command tells more, with examples: midflight COMMAND --help",
+)
+@click.version_option(__version__, prog_name="midflight", message="%(prog)s %(version)s")
+def midflight() -> None:
+    """Compute on packets mid-flight: Python primitives become P4 and run on programmable switches."""

@@ -1,0 +1,97 @@
+"""Load a user's Python file and find its program; whatever goes wrong there is told with its place."""
+
+from __future__ import annotations
+
+import importlib.util
+import linecache
+import sys
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING
+
+from midflight.cli.output import read_text
+from midflight.errors import MidflightError, Place
+
+if TYPE_CHECKING:
+    from midflight.primitives import Program
+
+__all__ = ["load_program"]
+
+
+def load_program(path: Path, name: str | None = None) -> Program:
+    """Run a Python file as a module and return its `Program`.
+
+    That is the module's attribute `name`, or where no name is given `program`, or the only one it has.
+    MidflightError where the file fails, with the place of the failure, or has no such program.
+    """
+    from midflight.primitives import Program
+
+    module = _run(path)
+    programs = {key: value for key, value in vars(module).items() if isinstance(value, Program)}
+    if name is not None and name in programs:
+        return programs[name]
+    if name is None and ("program" in programs or len(programs) == 1):
+        return programs.get("program") or next(iter(programs.values()))
+    if not programs:
+        what = f"`{name}` is not a Program in" if name and hasattr(module, name) else "there is no Program in"
+        raise MidflightError(f"{what} {path}", hint="Write `program = Program(...)` at the file's top level.")
+    there = ", ".join(programs)
+    if name is None:
+        raise MidflightError(f"{path} has several programs: {there}", hint="Choose one with --program NAME.")
+    raise MidflightError(f"{path} has no program named {name}", hint=f"It has: {there}.")
+
+
+def _run(path: Path) -> ModuleType:
+    text = read_text(path)
+    # A name of its own, which shadows nothing, and under which inspect finds the source of kernels.
+    name = f"midflight_user_file_{path.stem}"
+    spec = importlib.util.spec_from_loader(name, loader=None, origin=str(path))
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        code = compile(text, str(path), "exec", dont_inherit=True)
+        exec(code, module.__dict__)
+    except SyntaxError as error:
+        raise _syntax(error) from error
+    except MidflightError as error:
+        if error.place is None:
+            error.place = _place(error.__traceback__, path)
+        raise
+    except (Exception, SystemExit) as error:
+        what = str(error)
+        message = f"{type(error).__name__}: {what}" if what else type(error).__name__
+        raise MidflightError(message, place=_place(error.__traceback__, path)) from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module
+
+
+def _syntax(error: SyntaxError) -> MidflightError:
+    line, column = error.lineno or 1, max(1, error.offset or 1)
+    length = (error.end_offset or 0) - column if error.end_lineno == error.lineno else 1
+    place = Place(str(error.filename), line, column, max(1, length), error.text or "")
+    return MidflightError(f"{type(error).__name__}: {error.msg}", place=place)
+
+
+def _place(traceback: TracebackType | None, path: Path) -> Place | None:
+    """Return where in the user's file an exception passed last: what they wrote, not what it called."""
+    found = None
+    while traceback:
+        if traceback.tb_frame.f_code.co_filename == str(path):
+            found = traceback
+        traceback = traceback.tb_next
+    if found is None:
+        return None
+    line, text = found.tb_lineno, linecache.getline(str(path), found.tb_lineno)
+    positions = list(found.tb_frame.f_code.co_positions())
+    start, end, left, right = positions[found.tb_lasti // 2]
+    if start is None or left is None or right is None:
+        return Place(str(path), line, 1, 1, text)
+    # Columns of code objects count UTF-8 bytes from 0.
+    raw = linecache.getline(str(path), start).encode()
+    column = len(raw[:left].decode(errors="ignore")) + 1
+    length = len(raw[left:right].decode(errors="ignore")) if end == start else len(raw.decode().rstrip()) - column + 1
+    return Place(str(path), start, column, max(1, length), raw.decode())
