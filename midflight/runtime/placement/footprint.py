@@ -1,0 +1,184 @@
+"""What a checked program asks of a device: memory, tables, header bits, externs, and stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from midflight.p4 import ir
+from midflight.p4.types import width_of
+from midflight.runtime.placement.accesses import accesses, within
+from midflight.runtime.placement.operations import Operation, operations
+from midflight.runtime.placement.stages import circles, stages
+
+__all__ = ["Demand", "Footprint", "footprint"]
+
+REGISTER = "register"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a part of a program asks for, each quantity as the program declares it, before any device rounds it up.
+
+    `registers` gives the bits of each register array and `register_width` those of the widest cell; `tables` the
+    declared size of each table and `key_bits` the widest match key; `header_bits` the part's own headers.
+    `accesses` gives for each register array how often one packet may reach it: a read with a write after it is
+    one read-modify-write. `ingress` and `egress` are its operations, which `stages_on` lays out.
+    """
+
+    registers: Mapping[str, int] = field(default_factory=dict)
+    register_width: int = 0
+    accesses: Mapping[str, int] = field(default_factory=dict)
+    tables: Mapping[str, int] = field(default_factory=dict)
+    key_bits: int = 0
+    match_kinds: frozenset[str] = frozenset()
+    header_bits: int = 0
+    externs: frozenset[str] = frozenset()
+    ingress: tuple[Operation, ...] = ()
+    egress: tuple[Operation, ...] = ()
+
+    @property
+    def register_bits(self) -> int:
+        """The bits of all register arrays together."""
+        return sum(self.registers.values())
+
+    @property
+    def register_arrays(self) -> int:
+        """How many register arrays there are."""
+        return len(self.registers)
+
+    @property
+    def table_entries(self) -> int:
+        """The declared sizes of all tables together."""
+        return sum(self.tables.values())
+
+    @property
+    def most_accesses(self) -> int:
+        """The most often that one packet may reach one register array."""
+        return max(self.accesses.values(), default=0)
+
+    @property
+    def circles(self) -> tuple[tuple[str, ...], ...]:
+        """Operations that need each other in a circle, which no pipeline of stages can have in order."""
+        return circles(self.ingress) + circles(self.egress)
+
+    def stages_on(self, per_stage: Mapping[str, int] | None = None) -> int:
+        """Return the least number of stages; ingress and egress share them. `per_stage` as in `stages`."""
+        return max(stages(self.ingress, per_stage), stages(self.egress, per_stage))
+
+    def __add__(self, other: Demand) -> Demand:
+        return Demand(
+            {**self.registers, **other.registers},
+            max(self.register_width, other.register_width),
+            {**self.accesses, **other.accesses},
+            {**self.tables, **other.tables},
+            max(self.key_bits, other.key_bits),
+            self.match_kinds | other.match_kinds,
+            self.header_bits + other.header_bits,
+            self.externs | other.externs,
+            self.ingress + other.ingress,
+            self.egress + other.egress,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """A program's demand: of what its applications share, and of each application by name."""
+
+    shared: Demand
+    applications: Mapping[str, Demand]
+
+    @property
+    def total(self) -> Demand:
+        """Everything together."""
+        return sum(self.applications.values(), self.shared)
+
+
+def footprint(program: ir.Program) -> Footprint:
+    """Return what a checked program asks for.
+
+    An application is a control that ingress applies, `ingress.NAME`, with a header of the same name; everything
+    else is shared. A program of another shape is all shared.
+    """
+    controls = {each.callee.name for each in within(program.ingress.body) if isinstance(each, ir.Apply)}
+    parts = {each.name: _Part() for each in program.headers.fields if f"ingress.{each.name}" in controls}
+    shared = _Part()
+
+    def part(name: str) -> _Part:
+        pieces = name.split(".")
+        return parts.get(pieces[1], shared) if len(pieces) > 1 and pieces[0] == "ingress" else shared
+
+    for name, instance in program.instances.items():
+        part(name).instance(instance)
+    for name, table in program.tables.items():
+        part(name).table(table)
+    for each in program.headers.fields:
+        parts.get(each.name, shared).header_bits += width_of(each.type)
+    for name, count in accesses(program.ingress, program.egress).items():
+        part(name).accesses[name] = count
+    for name, body in _bodies(program):
+        part(name).externs |= {each.name for each in within(body) if isinstance(each, ir.Call) and not each.instance}
+    for operation in operations(program.ingress):
+        part(operation.name).ingress.append(operation)
+    for operation in operations(program.egress):
+        part(operation.name).egress.append(operation)
+    return Footprint(shared.demand(), {name: each.demand() for name, each in parts.items()})
+
+
+class _Part:
+    """A demand in the making."""
+
+    def __init__(self) -> None:
+        self.registers: dict[str, int] = {}
+        self.register_width = 0
+        self.accesses: dict[str, int] = {}
+        self.tables: dict[str, int] = {}
+        self.key_bits = 0
+        self.match_kinds: set[str] = set()
+        self.header_bits = 0
+        self.externs: set[str] = set()
+        self.ingress: list[Operation] = []
+        self.egress: list[Operation] = []
+
+    def instance(self, instance: ir.Instance) -> None:
+        self.externs.add(instance.kind)
+        if instance.kind == REGISTER and instance.type_arguments:
+            width = width_of(instance.type_arguments[0])
+            self.registers[instance.name] = width * int(instance.arguments[0])
+            self.register_width = max(self.register_width, width)
+
+    def table(self, table: ir.Table) -> None:
+        # A table without a key is an action that always runs: it holds nothing.
+        self.tables[table.name] = max(table.size, len(table.entries)) if table.keys else 0
+        self.key_bits = max(self.key_bits, sum(width_of(each.expression.type) for each in table.keys))
+        self.match_kinds |= {each.kind for each in table.keys}
+
+    def demand(self) -> Demand:
+        return Demand(
+            self.registers,
+            self.register_width,
+            self.accesses,
+            self.tables,
+            self.key_bits,
+            frozenset(self.match_kinds),
+            self.header_bits,
+            frozenset(self.externs),
+            tuple(self.ingress),
+            tuple(self.egress),
+        )
+
+
+def _bodies(program: ir.Program) -> Iterator[tuple[str, object]]:
+    """Yield everything that can call an extern function, with the name by which it belongs to an application."""
+    for name, action in program.actions.items():
+        yield name, action.body
+    queue: list[ir.Control | ir.Parser] = [
+        program.verify, program.ingress, program.egress, program.compute, program.deparser
+    ]  # fmt: skip
+    seen = set[int]()
+    while queue:
+        control = queue.pop()
+        if id(control) not in seen and isinstance(control, ir.Control):
+            seen.add(id(control))
+            yield control.name, (control.locals, control.body)
+            queue += [each.callee for each in within(control.body) if isinstance(each, ir.Apply)]

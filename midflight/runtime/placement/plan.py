@@ -1,0 +1,115 @@
+"""Which device runs which application, and why not the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from midflight.p4 import ir
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.placement.footprint import Demand, Footprint, footprint
+
+__all__ = ["Decision", "Placement", "Refusal", "place", "reasons_against"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A device that an application does not fit on, with every reason."""
+
+    device: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where one application runs: `device` is None where no device takes it and the hosts compute it themselves."""
+
+    application: str
+    device: str | None
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A decision for every application of a program, in the program's order."""
+
+    decisions: tuple[Decision, ...]
+
+    def device_of(self, application: str) -> str | None:
+        """Return the device that an application runs on, or None for the hosts; KeyError for an unknown name."""
+        return {each.application: each.device for each in self.decisions}[application]
+
+    def on(self, device: str | None) -> tuple[str, ...]:
+        """Return the applications that run on a device, or with None at the hosts."""
+        return tuple(each.application for each in self.decisions if each.device == device)
+
+    def explain(self) -> str:
+        """Return the decisions as text for people, a line each, and under it why devices were passed over."""
+        lines = []
+        for each in self.decisions:
+            lines.append(f"{each.application}: {each.device or 'no device fits, so the hosts compute it'}")
+            lines += [f"    not {refusal.device}: {'; '.join(refusal.reasons)}" for refusal in each.refusals]
+        return "\n".join(lines)
+
+
+def place(program: ir.Program | Footprint, candidates: Mapping[str, Capabilities]) -> Placement:
+    """Give each application the first candidate that has room for it, in the program's order.
+
+    Candidates come in order of preference. A device holds what the applications share and all that were given to
+    it before, so one that has no room left is passed over. What no device takes goes to the hosts: a program never
+    fails to be placed.
+    """
+    needs = footprint(program) if isinstance(program, ir.Program) else program
+    loads = dict.fromkeys(candidates, needs.shared)
+    decisions = []
+    for application, demand in needs.applications.items():
+        refusals: list[Refusal] = []
+        for device, capabilities in candidates.items():
+            together = loads[device] + demand
+            if reasons := reasons_against(together, capabilities):
+                refusals.append(Refusal(device, reasons))
+            else:
+                loads[device] = together
+                decisions.append(Decision(application, device, tuple(refusals)))
+                break
+        else:
+            decisions.append(Decision(application, None, tuple(refusals)))
+    return Placement(tuple(decisions))
+
+
+def reasons_against(demand: Demand, capabilities: Capabilities) -> tuple[str, ...]:
+    """Return every reason why a demand does not fit a device; none where it fits."""
+    stages = demand.stages_on(capabilities.per_stage)
+    amounts: list[tuple[int, int | None, str]] = [
+        (demand.register_arrays, capabilities.register_arrays, "register arrays"),
+        (demand.register_bits, capabilities.register_bits, "bits of registers"),
+        (demand.register_width, capabilities.register_width, "bits in one register cell"),
+        (demand.table_entries, capabilities.table_entries, "table entries"),
+        (demand.key_bits, capabilities.key_bits, "bits in one match key"),
+        (demand.header_bits, capabilities.header_bits, "bits of headers"),
+        (stages, capabilities.stages, "stages"),
+    ]
+    reasons = [
+        f"needs {need:,} {what}, has {limit:,}" for need, limit, what in amounts if limit is not None and need > limit
+    ]
+    if capabilities.register_accesses is not None:
+        reasons += [
+            f"one packet may reach {name} {count} times, {capabilities.register_accesses} allowed"
+            for name, count in demand.accesses.items()
+            if count > capabilities.register_accesses
+        ]
+    if capabilities.stages is not None:
+        reasons += [f"{_list(circle)} need each other, so no stage can come first" for circle in demand.circles]
+    reasons += _unknown(demand.match_kinds, capabilities.match_kinds, "match kind")
+    reasons += _unknown(demand.externs, capabilities.externs, "extern")
+    return tuple(reasons)
+
+
+def _unknown(needs: Iterable[str], known: frozenset[str] | None, what: str) -> list[str]:
+    missing = sorted(set(needs) - known) if known is not None else []
+    return [f"does not know the {what}{'s' if len(missing) > 1 else ''} {_list(missing)}"] if missing else []
+
+
+def _list(names: Iterable[str]) -> str:
+    *front, last = names
+    return f"{', '.join(front)} and {last}" if front else last

@@ -1,0 +1,69 @@
+"""Lay operations out in the stages of a pipeline, as early as each may come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from midflight.runtime.placement.operations import Operation
+
+__all__ = ["circles", "stages"]
+
+
+def stages(operations: Sequence[Operation], per_stage: Mapping[str, int] | None = None) -> int:
+    """Return how many stages the operations take at least.
+
+    `per_stage` says how many of a kind one stage holds (`register`, `table`); a kind not named has no limit. The
+    longest chain of needs decides where nothing is limited; with limits, operations are placed in order, each in
+    the first stage that is late enough and has room. What needs each other in a circle is laid into one stage;
+    see `circles`.
+    """
+    limits = per_stage or {}
+    merged = {name: min(circle) for circle in circles(operations) for name in circle}
+    names = {each.name for each in operations}
+    waiting = {each.name: each for each in operations}
+    placed: dict[str, int] = {}
+    room: Counter[tuple[str, int]] = Counter()
+
+    def group(name: str) -> str:
+        return merged.get(name, name)
+
+    while waiting:
+        for each in list(waiting.values()):
+            mates = [other for other in waiting.values() if group(other.name) == group(each.name)]
+            inner = {other.name for other in mates}
+            needs = frozenset[str]().union(*(other.needs for other in mates)) & names - inner
+            follows = frozenset[str]().union(*(other.follows for other in mates)) & names - inner
+            if needs | follows <= placed.keys():
+                break
+        stage = max([placed[name] + 1 for name in needs] + [placed[name] for name in follows], default=1)
+        for mate in mates:
+            at = stage
+            while mate.kind in limits and room[mate.kind, at] >= limits[mate.kind]:
+                at += 1
+            room[mate.kind, at] += 1
+            placed[mate.name] = at
+            del waiting[mate.name]
+    return max(placed.values(), default=0)
+
+
+def circles(operations: Iterable[Operation]) -> tuple[tuple[str, ...], ...]:
+    """Return the sets of operations that need each other in a circle, so that no pipeline can have them in order."""
+    follow = {each.name: each.needs | each.follows for each in operations}
+
+    def reach(start: str) -> set[str]:
+        seen: set[str] = set()
+        queue = [start]
+        while queue:
+            for name in follow[queue.pop()] & follow.keys() - seen:
+                seen.add(name)
+                queue.append(name)
+        return seen
+
+    reached = {name: reach(name) for name in follow}
+    found = {
+        tuple(sorted(other for other in reached[name] if name in reached[other]))
+        for name in follow
+        if name in reached[name]
+    }
+    return tuple(sorted(found))

@@ -1,0 +1,57 @@
+"""Operations come after what they need, beside what they only wait for, and no stage holds more than it can."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midflight.runtime.placement.operations import Operation
+from midflight.runtime.placement.stages import circles, stages
+
+
+def operation(name: str, *needs: str, follows: tuple[str, ...] = (), kind: str = "register") -> Operation:
+    return Operation(name, kind, frozenset(needs), frozenset(follows))
+
+
+def test_the_longest_chain_decides() -> None:
+    assert stages([]) == 0
+    assert stages([operation("a"), operation("b"), operation("c")]) == 1
+    assert stages([operation("a"), operation("b", "a"), operation("c", "a"), operation("d", "b", "c")]) == 3
+
+
+def test_waiting_for_a_match_takes_no_stage_of_its_own() -> None:
+    assert stages([operation("t", kind="table"), operation("r", follows=("t",))]) == 1
+    assert stages([operation("a"), operation("t", "a", kind="table"), operation("r", follows=("t",))]) == 2
+
+
+def test_a_full_stage_sends_operations_on_to_the_next() -> None:
+    lanes = [operation(f"lane{n}", "slot") for n in range(32)]
+    together = [operation("slot"), *lanes]
+    assert stages(together) == 2
+    assert stages(together, {"register": 4}) == 1 + 8
+    assert stages(together, {"table": 1}) == 2
+
+
+def test_needs_outside_the_list_are_met() -> None:
+    assert stages([operation("a", "elsewhere")]) == 1
+
+
+def test_a_circle_is_found_and_laid_into_one_stage() -> None:
+    ring = [operation("a", "c"), operation("b", "a"), operation("c", "b"), operation("d", "c")]
+    assert circles(ring) == (("a", "b", "c"),)
+    assert stages(ring) == 2
+    assert not circles([operation("a"), operation("b", "a")])
+
+
+@given(st.lists(st.tuples(st.sets(st.integers(0, 11)), st.sets(st.integers(0, 11))), max_size=12), st.integers(1, 4))
+def test_against_counting_by_hand(edges: list[tuple[set[int], set[int]]], room: int) -> None:
+    made = [
+        operation(f"o{n}", *(f"o{m}" for m in needs if m < n), follows=tuple(f"o{m}" for m in follows if m < n))
+        for n, (needs, follows) in enumerate(edges)
+    ]
+    depth: list[int] = []
+    for n, (needs, follows) in enumerate(edges):
+        depth.append(max([1, *(depth[m] + 1 for m in needs if m < n), *(depth[m] for m in follows if m < n)]))
+    longest = max(depth, default=0)
+    assert stages(made) == longest
+    assert max(longest, -(-len(made) // room)) <= stages(made, {"register": room}) <= len(made)
