@@ -1,0 +1,115 @@
+"""Aggregate: the sum of an array over a group of workers, taken while it passes through the switch."""
+
+# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
+# ruff: noqa: B023
+
+from __future__ import annotations
+
+from typing import Literal
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.packet import Packet
+from midflight.primitives.kernel.primitive import Primitive, within
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.types import add_overflows, bit, int_, sat_add
+
+__all__ = ["Aggregate"]
+
+
+class Aggregate(Primitive):
+    """Sum `lanes` numbers of every worker, element by element, and multicast the sum when all have sent theirs.
+
+    Parameters:
+        workers: how many contribute to each sum (1 to 64)
+        lanes: numbers in a packet (1 to 256; 4 bytes each)
+        slots: entries that a worker may have in flight (1 to 16384); the pool has twice as many
+        overflow: `wrap` modulo 2**32, `saturate` at the limits of int<32>, or `detect`: the sum wraps, bit 0 of
+            the result's `flags` is set, and the hosts compute that sum themselves. A worker that sets the
+            bit in its own contribution has it set in the sum.
+
+    Follows SwitchML (NSDI 2021): a pool of entries, a bitmap of the workers seen, and a shadow copy of every
+    entry, so that a result can be asked for again until all workers have it. Different here: the packet names
+    its chunk by the common header's sequence number, and an entry knows which one it holds. So a packet of an
+    older chunk, however late, is recognised and dropped, a newer one starts the entry afresh, and the two
+    copies of an entry are two pool entries with the same rules rather than a version bit.
+
+    Contract with the hosts: chunk k has sequence k + 1 and uses entry k % (2 * slots); a worker sends
+    chunk k only once it has the result of chunk k - slots. Sequences are compared as RFC 1982 has it.
+    """
+
+    workers: int
+    lanes: int = 32
+    slots: int = 256
+    overflow: Literal["wrap", "saturate", "detect"] = "saturate"
+
+    class Wire(Header):
+        """One worker's contribution on the way in, the sum on the way out."""
+
+        slot = bit[16]
+        worker = bit[8]
+        flags = bit[8]
+        values = int_[32].array("lanes")
+
+    def validate(self) -> None:
+        """Check the limits."""
+        within(self, "workers", 1, 64)
+        within(self, "lanes", 1, 256)
+        within(self, "slots", 1, 2**14)
+        if self.overflow not in ("wrap", "saturate", "detect"):
+            raise KernelError(f"{self.title}: overflow must be wrap, saturate or detect, not {self.overflow!r}")
+
+    def setup(self) -> None:
+        """For each pool entry: the sequence that it holds, the workers seen, the sum so far."""
+        entries = 2 * self.slots
+        self.held = Register(bit[32], entries)
+        self.seen = Register(bit[self.workers], entries)
+        self.total = Register(int_[32], entries, lanes=self.lanes)
+        if self.overflow == "detect":
+            self.overflowed = Register(bit[8], entries)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        """Add a contribution once; answer when the sum is complete."""
+        if wire.slot >= 2 * self.slots or wire.worker >= self.workers or packet.sequence == 0:
+            packet.drop()
+            return
+
+        # 0 is an empty entry. Newer than what is held: the entry starts afresh.
+        held = self.held.update(
+            wire.slot, lambda old: packet.sequence if old == 0 or 0 < packet.sequence - old < 2**31 else old
+        )
+        ahead = packet.sequence - held
+        fresh = held == 0 or 0 < ahead < 2**31
+        if not fresh and ahead != 0:
+            packet.drop()
+            return
+
+        mine = bit[self.workers](1) << wire.worker
+        before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
+        duplicate = not fresh and before & mine != 0
+        complete = (mine if fresh else before | mine) == 2**self.workers - 1
+
+        if self.overflow == "detect":
+            overflow = wire.flags & 1
+        for lane in range(self.lanes):
+            value = int_[32](0) if duplicate else wire.values[lane]
+            if self.overflow == "saturate":
+                total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else sat_add(old, value))
+            else:
+                total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else old + value)
+            if self.overflow == "detect" and not fresh and add_overflows(total - value, value):
+                overflow = bit[8](1)
+            wire.values[lane] = total
+        if self.overflow == "detect":
+            wire.flags = self.overflowed.update_fetch(
+                wire.slot, lambda old: overflow if fresh else (old if duplicate else old | overflow)
+            )
+        else:
+            wire.flags = 0
+
+        if not complete:
+            packet.drop()
+        elif duplicate:
+            packet.reply()
+        else:
+            packet.multicast()

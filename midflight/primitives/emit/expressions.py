@@ -1,0 +1,165 @@
+"""A kernel's expressions as P4 text, with the casts and parentheses that p4c asks for and a reader likes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from midflight.primitives.kernel.typed import (
+    Binary,
+    Cast,
+    Choose,
+    Compare,
+    Const,
+    Expr,
+    FieldRef,
+    Local,
+    Logic,
+    Not,
+    Old,
+    Overflows,
+    SequenceRef,
+    Truth,
+    Unary,
+)
+from midflight.primitives.kernel.types import Kind
+
+__all__ = ["Printer", "p4_type"]
+
+_SHIFT = Kind(8)
+"""BMv2 shifts by at most 8 bits' worth."""
+
+
+def p4_type(kind: Kind | None) -> str:
+    """Return a kind as P4 spells it; None is a condition."""
+    return "bool" if kind is None else f"{'int' if kind.signed else 'bit'}<{kind.width}>"
+
+
+class Printer:
+    """Prints expressions of one application: `header` is its header's path, `names` its variables' P4 names."""
+
+    def __init__(self, header: str, names: Mapping[str, str]) -> None:
+        self.header = header
+        self.names = names
+        self.old = ""
+        """What stands for a register's old value at the moment."""
+
+    def field(self, field: FieldRef) -> str:
+        """Return a header field's path."""
+        return f"{self.header}.{field.name}" + ("" if field.lane is None else f"_{field.lane}")
+
+    def __call__(self, expr: Expr) -> str:
+        """Return an expression's text, without parentheses around it."""
+        match expr:
+            case Const(value=value, kind=kind):
+                return self.sized(value, kind)
+            case Truth(value=value):
+                return "true" if value else "false"
+            case Local(name=name):
+                return self.names[name]
+            case FieldRef():
+                return self.field(expr)
+            case SequenceRef():
+                return "hdr.midflight.sequence"
+            case Old():
+                return self.old
+            case Unary(operator=operator, operand=operand):
+                return f"{operator}{self.tight(operand)}"
+            case Binary(operator=operator) if operator in ("<<", ">>"):
+                return self._shift(expr)
+            case Binary(operator=operator, left=left, right=right):
+                return f"{self._side(left, operator)} {operator} {self._side(right, operator)}"
+            case Compare(operator=operator, left=left, right=right):
+                return f"{self._operand(left)} {operator} {self._operand(right)}"
+            case Logic(operator=operator, left=left, right=right):
+                return f"{self._part(left, operator)} {operator} {self._part(right, operator)}"
+            case Not(operand=operand):
+                return f"!{self.tight(operand)}"
+            case Choose(condition=condition, yes=yes, no=no):
+                return f"{self._test(condition)} ? {self.tight(yes)} : {self.tight(no)}"
+            case Cast(operand=operand, kind=kind):
+                return self._cast(operand, kind)
+            case Overflows(left=left, right=right):
+                return self._overflows(left, right)
+
+    def tight(self, expr: Expr) -> str:
+        """Return an expression's text such that it can stand beside any operator."""
+        text = self(expr)
+        simple = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, Old, Const)) and not text.startswith("-")
+        return text if simple else f"({text})"
+
+    def sized(self, value: int, kind: Kind) -> str:
+        """Return a number with its width."""
+        if kind.signed and value == kind.low:
+            return f"(int<{kind.width}>){kind.width}w0x{1 << (kind.width - 1):x}"
+        digits = f"{abs(value):#x}" if abs(value) > 0xFFFF and not abs(value + 1) % 0x100 else f"{abs(value)}"
+        return f"{'-' if value < 0 else ''}{kind.width}{'s' if kind.signed else 'w'}{digits}"
+
+    def plain(self, value: int, kind: Kind) -> str:
+        """Return a number that takes its width from what stands beside it."""
+        if kind.signed and value == kind.low:
+            return f"({self.sized(value, kind)})"
+        return f"{value:#x}" if value > 0xFFFF and not (value + 1) % 0x100 else f"{value}"
+
+    def value(self, expr: Expr) -> str:
+        """Return an expression as the right side of an assignment, where a constant needs no width."""
+        return self.plain(expr.value, expr.kind) if isinstance(expr, Const) else self(expr)
+
+    def index(self, expr: Expr) -> str:
+        """Return an expression as a register's index, which v1model wants 32 bits wide."""
+        if isinstance(expr, Const):
+            return str(expr.value)
+        assert expr.kind is not None
+        return self(expr) if expr.kind.width == 32 else f"(bit<32>){self.tight(expr)}"
+
+    def _operand(self, expr: Expr) -> str:
+        """Print a side of a comparison: arithmetic may stand there bare."""
+        if isinstance(expr, Const):
+            return self.plain(expr.value, expr.kind)
+        arithmetic = isinstance(expr, Binary) and expr.operator in ("+", "-", "*")
+        return self(expr) if arithmetic or isinstance(expr, Cast) else self.tight(expr)
+
+    def _side(self, expr: Expr, operator: str) -> str:
+        """Print a side of an arithmetic operator: a row of the same one needs no parentheses."""
+        if isinstance(expr, Const):
+            text = self.plain(expr.value, expr.kind)
+            return f"({text})" if text.startswith("-") else text
+        row = isinstance(expr, Binary) and expr.operator == operator and operator in ("+", "*", "&", "|", "^")
+        return self(expr) if row else self.tight(expr)
+
+    def _part(self, expr: Expr, operator: str) -> str:
+        """Print a side of && or ||."""
+        bare = isinstance(expr, (Compare, Not)) or (isinstance(expr, Logic) and expr.operator == operator)
+        return self(expr) if bare else self.tight(expr)
+
+    def _test(self, condition: Expr) -> str:
+        return self.tight(condition)
+
+    def _shift(self, expr: Binary) -> str:
+        left, amount = self.tight(expr.left), expr.right
+        if isinstance(amount, Const):
+            return f"{left} {expr.operator} {amount.value}"
+        assert amount.kind is not None
+        if amount.kind.width <= _SHIFT.width:
+            return f"{left} {expr.operator} {self.tight(amount)}"
+        text = self.tight(amount)
+        # BMv2 shifts by 8 bits' worth at most; any larger amount does what 255 does.
+        return f"{left} {expr.operator} ({text} > 255 ? 8w255 : (bit<8>){text})"
+
+    def _cast(self, operand: Expr, kind: Kind) -> str:
+        source = operand.kind
+        assert source is not None
+        text = self.tight(operand)
+        if source.width != kind.width and source.signed != kind.signed:
+            # P4 changes width or sign in one cast, not both: first the width, in the sign that it has.
+            return f"({p4_type(kind)})({p4_type(Kind(kind.width, source.signed))}){text}"
+        return f"({p4_type(kind)}){text}"
+
+    def _overflows(self, left: Expr, right: Expr) -> str:
+        kind = left.kind
+        assert kind is not None
+        one, other = self._side(left, "+"), self._side(right, "+")
+        total = f"({one} + {other})"
+        if not kind.signed:
+            return f"{total} < {one}"
+        # Both have the same sign, and the sum has the other.
+        return f"(({one} ^ {total}) & ({other} ^ {total})) < 0"

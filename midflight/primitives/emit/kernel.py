@@ -1,0 +1,219 @@
+"""One application's kernel as a P4 sub-control that owns its registers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from midflight.primitives.emit.expressions import Printer, p4_type
+from midflight.primitives.emit.names import KEYWORDS
+from midflight.primitives.emit.writer import Writer
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.typed import (
+    Access,
+    Alert,
+    Assign,
+    Choose,
+    Decide,
+    Expr,
+    If,
+    Kernel,
+    Return,
+    Statement,
+    Unrolled,
+    reads,
+)
+from midflight.primitives.kernel.types import Kind
+
+__all__ = ["KernelWriter"]
+
+_TAKEN = frozenset({"hdr", "meta", "standard_metadata", "packet", "digest", "FORWARD", "DROP", "REPLY", "MULTICAST"})
+
+
+class KernelWriter:
+    """Writes the control of one application."""
+
+    def __init__(self, name: str, kernel: Kernel, registers: Mapping[str, Register], writer: Writer) -> None:
+        self.name = name
+        self.kernel = kernel
+        self.registers = registers
+        self.writer = writer
+        self.arrays = [array for each in registers for array in self.arrays_of(each)]
+        self.locals: dict[str, tuple[str, Kind | None]] = {}
+        taken = set(self.arrays) | KEYWORDS | _TAKEN
+        for local, kind in kernel.locals.items():
+            self.declare(local, kind, taken)
+        for access in accesses(kernel.body):
+            if access.new is not None and self.scratch(access):
+                self.declare(f"{access.register}_old", registers[access.register].kind, taken)
+        self.printer = Printer(f"hdr.{name}", {local: name for local, (name, _) in self.locals.items()})
+
+    def declare(self, local: str, kind: Kind | None, taken: set[str]) -> None:
+        """Give a variable a name of its own in the P4."""
+        if local in self.locals:
+            return
+        name = local
+        while name in taken:
+            name += "_value" if not name.endswith("_value") else "_"
+        taken.add(name)
+        self.locals[local] = (name, kind)
+
+    def arrays_of(self, register: str) -> list[str]:
+        """Return the P4 names of a register's arrays, one for each lane."""
+        lanes = self.registers[register].lanes
+        return [register] if lanes is None else [f"{register}_{lane}" for lane in range(lanes)]
+
+    @staticmethod
+    def scratch(access: Access) -> bool:
+        """Tell whether an access needs a variable for the old value, beside the one that takes its result."""
+        if access.target is None:
+            return True
+        used = reads(access.index) | (reads(access.new) if access.new is not None else frozenset())
+        return access.target in used
+
+    def write(self, about: str) -> None:
+        """Write the control."""
+        out = self.writer
+        out.lines(about)
+        with out.block(f"control {self.name}_kernel(inout headers_t hdr, inout metadata_t meta)"):
+            for name, register in self.registers.items():
+                if register.initial:
+                    out.line(f"// Holds its values XOR {register.initial}, so that a cleared register means "
+                             f"{register.initial}.")  # fmt: skip
+                for array in self.arrays_of(name):
+                    out.line(f"register<{p4_type(register.kind)}>({register.size}) {array};")
+            for name, kind in self.locals.values():
+                out.line(f"{p4_type(kind)} {name};")
+            if self.registers or self.locals:
+                out.line()
+            with out.block("apply"):
+                self.statements(self.kernel.body)
+
+    def statements(self, body: tuple[Statement, ...]) -> None:
+        """Write statements one after the other."""
+        for each in body:
+            self.statement(each)
+
+    def statement(self, statement: Statement) -> None:
+        """Write one statement."""
+        out, show = self.writer, self.printer
+        match statement:
+            case Assign(target=target, value=value):
+                out.line(f"{show(target)} = {show.value(value)};")
+            case If():
+                self.branch(statement)
+            case Unrolled(variable=variable, rounds=rounds):
+                for number, body in rounds:
+                    out.line(f"// {variable} {number}")
+                    self.statements(body)
+            case Decide(verdict=verdict):
+                out.line(f"meta.verdict = {verdict.name};")
+            case Return():
+                out.line("return;")
+            case Alert(values=values):
+                for (name, _), value in zip(self.kernel.alert, values, strict=True):
+                    out.line(f"meta.{self.name}_alert.{name} = {show.value(value)};")
+                out.line(f"digest<{self.name}_alert_t>(1, meta.{self.name}_alert);")
+            case Access():
+                self.access(statement)
+
+    def branch(self, statement: If) -> None:
+        """Write an if with its chain of else-ifs."""
+        out = self.writer
+        opening = f"if ({self.printer(statement.condition)})"
+        if not statement.yes:
+            with out.block(f"if (!{self.printer.tight(statement.condition)})"):
+                self.statements(statement.no)
+            return
+        while True:
+            rest = statement.no
+            chained = len(rest) == 1 and isinstance(rest[0], If) and bool(rest[0].yes)
+            with out.block(opening, "}" if not rest else ""):
+                self.statements(statement.yes)
+            if not rest:
+                return
+            out.undo()
+            if chained and isinstance(rest[0], If):
+                statement = rest[0]
+                opening = f"}} else if ({self.printer(statement.condition)})"
+                continue
+            with out.block("} else"):
+                self.statements(rest)
+            return
+
+    def access(self, access: Access) -> None:
+        """Write a register's read-modify-write."""
+        out, show = self.writer, self.printer
+        register = self.registers[access.register]
+        array = access.register if access.lane is None else f"{access.register}_{access.lane}"
+        index = show.index(access.index)
+        flip = (
+            f" ^ {show.plain(register.initial & ((1 << register.kind.width) - 1), Kind(register.kind.width))}"
+            if register.initial
+            else ""
+        )
+        target = None if access.target is None else self.locals[access.target.name][0]
+        old = self.locals[f"{access.register}_old"][0] if self.scratch(access) and access.new is not None else target
+        inside = f"if ({show.tight(access.index)} < {register.size})" if access.guarded else ""
+        if access.new is None and target is None:
+            return
+        if old is not None and access.guarded:
+            out.line(f"{old} = {show.plain(register.initial, register.kind)};")
+
+        def read() -> None:
+            out.line(f"{array}.read({old}, {index});")
+            if flip:
+                out.line(f"{old} = {old}{flip};")
+
+        def new() -> str:
+            assert access.new is not None
+            show.old = old or ""
+            return stored(show, access.new, flip)
+
+        if access.new is None:
+            self.guarded(inside, read)
+        elif not access.fetch:
+
+            def change() -> None:
+                read()
+                out.line(f"{array}.write({index}, {new()});")
+
+            self.guarded(inside, change)
+            if target is not None and target != old:
+                out.line(f"{target} = {old};")
+        else:
+            self.guarded(inside, read)
+            show.old = old or ""
+            result = target or old
+            out.line(f"{result} = {show.value(access.new)};")
+            self.guarded(inside, lambda: out.line(f"{array}.write({index}, {result}{flip});"))
+
+    def guarded(self, condition: str, write: object) -> None:
+        """Write statements, under a condition where there is one."""
+        assert callable(write)
+        if condition:
+            with self.writer.block(condition):
+                write()
+        else:
+            write()
+
+
+def stored(show: Printer, new: Expr, flip: str) -> str:
+    """Return a register's new value as it is stored."""
+    if flip:
+        return f"{show.tight(new)}{flip}"
+    return f"({show(new)})" if isinstance(new, Choose) else show.value(new)
+
+
+def accesses(body: tuple[Statement, ...]) -> list[Access]:
+    """Return all register accesses of a kernel, in order."""
+    found: list[Access] = []
+    for each in body:
+        match each:
+            case Access():
+                found.append(each)
+            case If(yes=yes, no=no):
+                found += accesses(yes) + accesses(no)
+            case Unrolled(rounds=rounds):
+                for _, inner in rounds:
+                    found += accesses(inner)
+    return found

@@ -1,0 +1,25 @@
+"""Names that P4 or the emitted program keeps for itself."""
+
+from __future__ import annotations
+
+__all__ = ["KEYWORDS", "PROGRAM"]
+
+_KEYWORDS = """
+abstract action actions apply bit bool break const continue control default else entries enum error exit extern
+false for header header_union if in inout int key list match_kind out package parser pragma priority return
+select set state static string struct switch table this transition true tuple type typedef value_set varbit void _
+register counter meter digest mark_to_drop hash random clone resubmit recirculate truncate log_msg assert assume
+verify packet_in packet_out lookahead extract emit isValid setValid setInvalid
+"""
+
+_PROGRAM = """
+ethernet ipv4 ipv6 udp midflight packet_in packet_out headers metadata ingress egress route admission admit
+to_port unreachable deliver to_host malformed unroutable drop reply multicast parse verify_checksums
+compute_checksums deparse standard_metadata hdr meta NoAction V1Switch main core v1model
+"""
+
+KEYWORDS = frozenset(_KEYWORDS.split())
+"""P4_16's words (specification, section 6.3.2), the architecture's functions, and words that engines trip over."""
+
+PROGRAM = frozenset(_PROGRAM.split())
+"""What the common part of a program is called."""

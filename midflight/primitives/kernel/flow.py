@@ -1,0 +1,87 @@
+"""What is known at one point of a kernel, over every path that leads there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from midflight.primitives.kernel.typed import Compare, Const, Expr, FieldRef, Local, Logic, Not
+from midflight.primitives.kernel.types import Kind
+
+__all__ = ["Known", "Scope"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A value that is known when the kernel is compiled: a parameter, a loop's variable, a type, a register."""
+
+    value: Any
+
+
+@dataclass(slots=True)
+class Scope:
+    """The variables that surely have a value here, the registers that may have been accessed, the index bounds."""
+
+    names: dict[str, Known | Local] = field(default_factory=dict)
+    unset: dict[str, int] = field(default_factory=dict)
+    """Variables that have a value on some paths only, with the line where they got it."""
+    accessed: dict[tuple[str, int | None], int] = field(default_factory=dict)
+    alerted: int | None = None
+    bounds: dict[Expr, int] = field(default_factory=dict)
+    """Expressions that are known to be less than a number here."""
+    ended: bool = False
+
+    def copy(self) -> Scope:
+        """Return a scope for a branch."""
+        return Scope(
+            dict(self.names), dict(self.unset), dict(self.accessed), self.alerted, dict(self.bounds), self.ended
+        )
+
+    def join(self, yes: Scope, no: Scope, line: int) -> None:
+        """Become what holds after an `if` whose branches end in these two scopes."""
+        live = [each for each in (yes, no) if not each.ended]
+        if not live:
+            self.ended = True
+            return
+        first = live[0]
+        self.names = {
+            name: value for name, value in first.names.items() if all(each.names.get(name) == value for each in live)
+        }
+        self.unset = {name: where for each in live for name, where in each.unset.items() if name not in self.names}
+        self.unset |= {name: line for each in live for name in each.names if name not in self.names}
+        self.accessed = {key: where for each in live for key, where in each.accessed.items()}
+        self.alerted = next((each.alerted for each in live if each.alerted), None)
+        self.bounds = {
+            key: max(each.bounds[key] for each in live)
+            for key in first.bounds
+            if all(key in each.bounds for each in live)
+        }
+
+    def assign(self, target: Local | FieldRef, value: Known | Local | None) -> None:
+        """Note a new value of a variable or a field: what was known of it no longer holds."""
+        if isinstance(target, Local) and value is not None:
+            self.names[target.name] = value
+            self.unset.pop(target.name, None)
+        self.bounds.pop(target, None)
+
+    def assume(self, condition: Expr, holds: bool) -> None:
+        """Learn upper bounds of unsigned numbers from a condition that is known to hold, or not to."""
+        match condition:
+            case Not(operand=operand):
+                self.assume(operand, not holds)
+            case Logic(operator=operator, left=left, right=right) if (operator == "&&") == holds:
+                self.assume(left, holds)
+                self.assume(right, holds)
+            case Compare(operator=operator, left=left, right=Const(value=value)):
+                less = {"<": value, "<=": value + 1, "==": value + 1} if holds else {">=": value, ">": value + 1}
+                if operator in less and isinstance(left, (Local, FieldRef)):
+                    self.bounds[left] = min(self.bounds.get(left, less[operator]), less[operator])
+            case _:
+                pass
+
+    def below(self, index: Expr, size: int) -> bool:
+        """Tell whether an unsigned index is surely less than `size`."""
+        kind = index.kind
+        if isinstance(index, Const):
+            return index.value < size
+        return isinstance(kind, Kind) and ((1 << kind.width) <= size or self.bounds.get(index, size + 1) <= size)

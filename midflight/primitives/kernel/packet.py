@@ -1,0 +1,71 @@
+"""The packet as a kernel sees it, and what a kernel can decide about it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.types import Kind, Number
+
+__all__ = ["Packet", "Verdict"]
+
+
+class Verdict(IntEnum):
+    """What becomes of a packet after the kernel. The values are those of the emitted P4's constants."""
+
+    FORWARD = 0
+    DROP = 1
+    REPLY = 2
+    MULTICAST = 3
+
+
+class Packet:
+    """The packet under way and the kernel's outputs. The last verdict counts."""
+
+    def __init__(self, sequence: int) -> None:
+        self.__dict__["_sequence"] = Number(Kind(32), sequence)
+        self.__dict__["_verdict"] = Verdict.FORWARD
+        self.__dict__["_alerts"] = []
+
+    @property
+    def sequence(self) -> int:
+        """The common header's sequence number, bit[32]."""
+        number: int = self.__dict__["_sequence"]
+        return number
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise KernelError(f"packet.{name} cannot be written by a kernel")
+
+    @property
+    def verdict(self) -> Verdict:
+        """The last verdict."""
+        verdict: Verdict = self.__dict__["_verdict"]
+        return verdict
+
+    @property
+    def alerts(self) -> list[tuple[int, ...]]:
+        """The alerts raised so far."""
+        alerts: list[tuple[int, ...]] = self.__dict__["_alerts"]
+        return alerts
+
+    def forward(self) -> None:
+        """Send the packet on towards its destination: what happens when a kernel decides nothing."""
+        self.__dict__["_verdict"] = Verdict.FORWARD
+
+    def drop(self) -> None:
+        """Discard the packet."""
+        self.__dict__["_verdict"] = Verdict.DROP
+
+    def reply(self) -> None:
+        """Send the packet, with its fields as they are now, back to its sender as a result."""
+        self.__dict__["_verdict"] = Verdict.REPLY
+
+    def multicast(self) -> None:
+        """Send the packet, with its fields as they are now, to all members of the application as a result."""
+        self.__dict__["_verdict"] = Verdict.MULTICAST
+
+    def alert(self, *values: int) -> None:
+        """Tell the controller these numbers (a P4 digest). At most once for each packet."""
+        if not values or not all(isinstance(each, Number) for each in values):
+            raise KernelError("packet.alert takes numbers that have a width: write bit[n](...) around a constant")
+        self.alerts.append(tuple(int(each) for each in values))

@@ -1,0 +1,62 @@
+"""A condition over header fields, given as text: `temperature > 80 and status != 0`."""
+
+from __future__ import annotations
+
+import ast
+from types import CodeType
+from typing import Any
+
+from midflight.errors import KernelError, Place
+from midflight.primitives.kernel.source import Source
+from midflight.primitives.kernel.types import add_overflows, bit, int_, sat_add, sat_sub
+
+__all__ = ["FUNCTIONS", "Predicate"]
+
+FUNCTIONS: dict[str, Any] = {
+    "abs": abs,
+    "add_overflows": add_overflows,
+    "bit": bit,
+    "int_": int_,
+    "max": max,
+    "min": min,
+    "sat_add": sat_add,
+    "sat_sub": sat_sub,
+}
+"""What a predicate may call; the same functions that a kernel may call by these names."""
+
+
+class Predicate:
+    """One expression of the kernel language in text form. Inside a kernel, `predicate(wire)` is its value.
+
+    `where` names the text in error messages.
+    """
+
+    def __init__(self, text: str, where: str) -> None:
+        self.source = Source(where, 1, tuple(text.splitlines()) or ("",))
+        try:
+            self.tree = ast.parse(text.strip() and text, where, "eval").body
+        except SyntaxError as error:
+            line, column = error.lineno or 1, error.offset or 1
+            shown = self.source.lines[min(line, len(self.source.lines)) - 1]
+            raise KernelError(
+                f"{error.msg}" if text.strip() else "the expression is empty",
+                place=Place(where, line, min(column, len(shown) + 1), 1, shown),
+                hint='write a condition over fields, such as "temperature > 80 and status != 0"',
+            ) from None
+        except ValueError as error:
+            raise KernelError(f"{where}: {error}") from None
+        self._code: CodeType | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields that the expression names, in order of appearance."""
+        found = [node for node in ast.walk(self.tree) if isinstance(node, ast.Name) and node.id not in FUNCTIONS]
+        found.sort(key=lambda node: (node.lineno, node.col_offset))
+        return tuple(dict.fromkeys(node.id for node in found))
+
+    def __call__(self, wire: Any) -> bool:
+        """Evaluate over a header's fields. The compiler has checked the tree before it comes to this."""
+        if self._code is None:
+            self._code = compile(ast.Expression(self.tree), self.source.file, "eval")
+        values = {name: getattr(wire, name) for name in self.names}
+        return bool(eval(self._code, {"__builtins__": {}} | FUNCTIONS, values))

@@ -1,0 +1,155 @@
+"""The base of every primitive: its parameters, its header, its state and its kernel."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import operator
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, dataclass_transform
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.analysis import analyse
+from midflight.primitives.kernel.header import Header, HeaderValue, Layout
+from midflight.primitives.kernel.packet import Packet, Verdict
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.typed import Kernel
+from midflight.primitives.wire import REQUEST, RESULT, Message
+
+__all__ = ["Outcome", "Primitive", "Reference", "parameter", "within"]
+
+parameter = field
+"""A parameter with more than a default, as `dataclasses.field`."""
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+class _Parameters:
+    """Makes every annotated attribute of a subclass a parameter of its constructor."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        dataclass(kw_only=True, eq=False)(cls)
+
+
+class Primitive(_Parameters):
+    """A computation on packets. A subclass declares parameters, a `Wire` header, state and the kernel.
+
+    Parameters are annotated attributes, given by keyword; `name` comes first and names the application.
+    `setup` makes the registers. `ingress` is the kernel: it runs as plain Python, as the reference, and
+    compiles to P4. KernelError tells what does not fit the language or the parameters' limits.
+    """
+
+    name: str = field(kw_only=False)
+    overflow_contract: ClassVar[str] = "wrap"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.name):
+            raise KernelError(
+                f"{type(self).__name__}({self.name!r}): an application's name is a word of letters, digits and _",
+                hint=f'name it first: {type(self).__name__}("gradients", ...)',
+            )
+        for each in dataclasses.fields(self):
+            if each.type in (int, "int"):
+                setattr(self, each.name, self._whole(each.name, getattr(self, each.name)))
+        self.validate()
+        self.setup()
+
+    def _whole(self, name: str, value: object) -> int:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            return operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            raise KernelError(f"{self.title}: {name} must be a whole number, not {value!r}") from None
+
+    @property
+    def title(self) -> str:
+        """The primitive and its name, for messages: `Threshold("pressure")`."""
+        return f'{type(self).__name__}("{self.name}")'
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters and their values, the name left out."""
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "name"}
+
+    def validate(self) -> None:
+        """Check the parameters; raise KernelError about those that make no sense. See `within`."""
+
+    def setup(self) -> None:
+        """Make the state: `self.count = Register(bit[32], 1024)`."""
+
+    def ingress(self, packet: Packet, wire: Any) -> None:  # noqa: ARG002
+        """Compute on one packet. Every primitive has its own."""
+        raise KernelError(f"{self.title} has no kernel", hint="write `def ingress(self, packet, wire):`")
+
+    def header(self) -> Layout:
+        """Return the header's layout; by default that of the class `Wire`."""
+        wire = getattr(type(self), "Wire", None)
+        if not (isinstance(wire, type) and issubclass(wire, Header)):
+            raise KernelError(
+                f"{self.title} has no header", hint="write `class Wire(Header):` with fields such as `value = bit[32]`"
+            )
+        return Layout.of(wire, self.parameters)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The header's fields in wire order."""
+        layout = self.header()
+        if not layout.fields:
+            raise KernelError(f"{self.title}: its header has no fields")
+        return layout
+
+    @property
+    def registers(self) -> Mapping[str, Register]:
+        """The state, by attribute name, in the order of its making."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Register)}
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The checked kernel. Raises KernelError where it does not keep to the language."""
+        return analyse(type(self).ingress, self, self.layout, self.registers)
+
+    def reference(self) -> Reference:
+        """Return the primitive as a machine of plain Python, in its initial state."""
+        return Reference(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a primitive did with a message: the verdict, the message as it leaves, and the alerts it raised."""
+
+    verdict: Verdict
+    message: Message
+    alerts: tuple[tuple[int, ...], ...] = ()
+
+
+class Reference:
+    """A primitive that runs as plain Python: the meaning that every device is held to."""
+
+    def __init__(self, primitive: Primitive) -> None:
+        assert primitive.kernel  # A kernel that does not compile does not run either.
+        self._primitive = copy.copy(primitive)
+        self._primitive.setup()
+
+    def process(self, message: Message) -> Outcome:
+        """Run the kernel on a message. Results (kind 2) are forwarded and not computed on."""
+        primitive = self._primitive
+        if message.application != primitive.name:
+            raise KernelError(f"a message to {message.application!r} reached {primitive.title}")
+        if message.kind != REQUEST:
+            return Outcome(Verdict.FORWARD, message)
+        packet, wire = Packet(message.sequence), HeaderValue(primitive.layout, message.fields)
+        primitive.ingress(packet, wire)
+        answered = packet.verdict in (Verdict.REPLY, Verdict.MULTICAST)
+        changed = dataclasses.replace(message, kind=RESULT if answered else message.kind, fields=wire.plain())
+        return Outcome(packet.verdict, changed, tuple(packet.alerts))
+
+
+def within(primitive: Primitive, name: str, low: int, high: int) -> None:
+    """Check that a parameter lies between two limits, both included."""
+    value = getattr(primitive, name)
+    if not low <= value <= high:
+        raise KernelError(f"{primitive.title}: {name} must be {low} to {high}, not {value}")

@@ -1,0 +1,66 @@
+"""Registers: a kernel's state, an array of numbers that outlives the packet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.types import Kind, Number, coerce
+
+__all__ = ["Register"]
+
+
+class Register:
+    """An array of `size` numbers of `kind`, each `initial` until it is written; made in a primitive's `setup`.
+
+    A packet reads, changes and writes one element of it, once: `update`. With `lanes=n` it is `n` arrays side
+    by side, `self.total[lane]`, each of which may be accessed once. An index outside the array reads as
+    `initial` and writes nothing.
+    """
+
+    def __init__(self, kind: Kind, size: int, *, initial: int = 0, lanes: int | None = None) -> None:
+        for what, value in (("size", size), ("number of lanes", 1 if lanes is None else lanes)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise KernelError(f"a register's {what} must be a whole number of at least 1, not {value!r}")
+        if size > 1 << 32:
+            raise KernelError(f"a register of {size} elements: at most 2**32 can be indexed")
+        self.kind = kind.fixed({})
+        if not self.kind.holds(initial):
+            raise KernelError(f"a register's initial value {initial} does not fit {kind}")
+        self.size = size
+        self.initial = initial
+        self.lanes = lanes
+        self._lanes = [Register(kind, size, initial=initial) for _ in range(lanes or 0)]
+        self._values: dict[int, Number] = {}
+
+    def __getitem__(self, lane: int) -> Register:
+        """Return one lane's array."""
+        if not self._lanes:
+            raise KernelError("this register has no lanes: make it with Register(..., lanes=n)")
+        return self._lanes[lane]
+
+    def update(self, index: int, function: Callable[[int], int]) -> int:
+        """Replace the element by `function` of it; return the value from before."""
+        return self._access(index, function)[0]
+
+    def update_fetch(self, index: int, function: Callable[[int], int]) -> int:
+        """Replace the element by `function` of it; return the value from after."""
+        return self._access(index, function)[1]
+
+    def read(self, index: int) -> int:
+        """Return the element and leave it as it is."""
+        return self._access(index, lambda old: old)[0]
+
+    def write(self, index: int, value: int) -> None:
+        """Replace the element."""
+        self._access(index, lambda _: value)
+
+    def _access(self, index: int, function: Callable[[int], int]) -> tuple[Number, Number]:
+        if self._lanes:
+            raise KernelError("say which lane of the register: self.register[lane].update(...)")
+        position = int(index)
+        before = self._values.get(position, Number(self.kind, self.initial))
+        after = coerce(self.kind, function(before), "the register's new value")
+        if position < self.size:
+            self._values[position] = after
+        return before, after

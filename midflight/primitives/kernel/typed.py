@@ -1,0 +1,275 @@
+"""The typed form of a kernel: every expression with its width, every loop unrolled, every parameter a number.
+
+What the analysis hands to the emitter. A `kind` of None means a condition (true or false).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from midflight.primitives.kernel.packet import Verdict
+from midflight.primitives.kernel.types import Kind
+
+__all__ = [
+    "Access",
+    "Alert",
+    "Assign",
+    "Binary",
+    "Cast",
+    "Choose",
+    "Compare",
+    "Const",
+    "Decide",
+    "Expr",
+    "FieldRef",
+    "If",
+    "Kernel",
+    "Local",
+    "Logic",
+    "Not",
+    "Old",
+    "Overflows",
+    "Return",
+    "SequenceRef",
+    "Statement",
+    "Truth",
+    "Unary",
+    "Unrolled",
+    "reads",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A number. `solid` tells that it has its width while it runs as Python, too."""
+
+    value: int
+    kind: Kind
+    solid: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """True or False."""
+
+    value: bool
+    kind: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A local variable."""
+
+    name: str
+    kind: Kind | None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRef:
+    """A field of the application's header, or one lane of it."""
+
+    name: str
+    lane: int | None
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRef:
+    """`packet.sequence`."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """The element's old value inside a register's update."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`-` or `~`."""
+
+    operator: str
+    operand: Expr
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`operator` as P4 spells it: + - * & | ^ << >> |+| |-|. Both sides have one kind, save for shifts."""
+
+    operator: str
+    left: Expr
+    right: Expr
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """== != < <= > >= of two numbers of one kind, or == and != of two conditions."""
+
+    operator: str
+    left: Expr
+    right: Expr
+    kind: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Logic:
+    """`&&` or `||`, the right side evaluated only where it matters."""
+
+    operator: str
+    left: Expr
+    right: Expr
+    kind: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite of a condition."""
+
+    operand: Expr
+    kind: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """`yes if condition else no`."""
+
+    condition: Expr
+    yes: Expr
+    no: Expr
+    kind: Kind | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A conversion from another kind of number."""
+
+    operand: Expr
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Overflows:
+    """`add_overflows(left, right)`: true where the sum leaves the range of their kind."""
+
+    left: Expr
+    right: Expr
+    kind: None = None
+
+
+Expr = (
+    Const
+    | Truth
+    | Local
+    | FieldRef
+    | SequenceRef
+    | Old
+    | Unary
+    | Binary
+    | Compare
+    | Logic
+    | Not
+    | Choose
+    | Cast
+    | Overflows
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """`target = value`. `first` marks a local variable's first value at the kernel's outermost level."""
+
+    target: Local | FieldRef
+    value: Expr
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The one read-modify-write of a register's element.
+
+    `new` is the value to write, in terms of `Old`, or None for a plain read. `target`, if any, takes the value
+    from before or, with `fetch`, from after. `guarded` says that `index` may lie outside the array.
+    """
+
+    register: str
+    lane: int | None
+    index: Expr
+    new: Expr | None
+    target: Local | None
+    fetch: bool
+    guarded: bool
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """`if condition: yes else: no`."""
+
+    condition: Expr
+    yes: tuple[Statement, ...]
+    no: tuple[Statement, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unrolled:
+    """A loop: the variable's name, and for each of its values the statements."""
+
+    variable: str
+    rounds: tuple[tuple[int, tuple[Statement, ...]], ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Set the packet's verdict."""
+
+    verdict: Verdict
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Send a digest of these values."""
+
+    values: tuple[Expr, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Leave the kernel."""
+
+    line: int
+
+
+Statement = Assign | Access | If | Unrolled | Decide | Alert | Return
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel that has been checked: `locals` in order of first use, `alert` the fields of its digest."""
+
+    file: str
+    line: int
+    body: tuple[Statement, ...]
+    locals: Mapping[str, Kind | None]
+    alert: tuple[tuple[str, Kind], ...]
+
+
+def reads(expr: Expr) -> frozenset[Expr]:
+    """Return the variables, fields and register values that an expression reads."""
+    if isinstance(expr, (Local, FieldRef, SequenceRef, Old)):
+        return frozenset((expr,))
+    found: frozenset[Expr] = frozenset()
+    for name in expr.__slots__:
+        part = getattr(expr, name)
+        if hasattr(part, "kind"):
+            found |= reads(part)
+    return found

@@ -1,0 +1,124 @@
+"""Programs: several primitives on one switch, their P4 and their wire schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from midflight.errors import KernelError
+from midflight.primitives.emit.names import KEYWORDS, PROGRAM
+from midflight.primitives.emit.program import emit
+from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.wire import UDP_PORT, VERSION
+
+__all__ = ["Application", "Program"]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A primitive as part of a program: `id` stands for it in the common header."""
+
+    id: int
+    name: str
+    primitive: Primitive
+
+
+class Program:
+    """Several primitives in one program: one parser, one common header, shared forwarding.
+
+    Each is an application with an id, from 1 in the order given. KernelError tells what does not compile.
+    """
+
+    def __init__(self, *primitives: Primitive) -> None:
+        if not primitives:
+            raise KernelError("a program needs a primitive", hint='write Program(Threshold("pressure", ...))')
+        applications: dict[str, Application] = {}
+        for number, primitive in enumerate(primitives, 1):
+            if not isinstance(primitive, Primitive):
+                raise KernelError(f"a program is made of primitives, not of {primitive!r}")
+            if primitive.name in applications:
+                raise KernelError(
+                    f"two applications are called {primitive.name!r}", hint="give each primitive a name of its own"
+                )
+            applications[primitive.name] = Application(number, primitive.name, primitive)
+        self._applications = applications
+        for each in applications.values():
+            self._check_names(each)
+            assert each.primitive.kernel
+
+    @property
+    def applications(self) -> Mapping[str, Application]:
+        """The applications by name, in order of their ids."""
+        return self._applications
+
+    def p4(self) -> str:
+        """Return the program as P4_16 source for v1model. The same program gives the same text."""
+        return emit({name: (each.id, each.primitive) for name, each in self._applications.items()})
+
+    def schema(self) -> dict[str, Any]:
+        """Return the wire schema, a dict that JSON can hold; `Schema` encodes and decodes by it.
+
+        `applications` has, by name: `id`, `primitive`, `bytes` (the header's length), `parameters`, `fields` (each
+        with `name`, `bits`, `signed`, and `count` of lanes or None; a header that does not fill its last byte
+        has zero bits there) and `alert` (the digest's name and fields, or None).
+        """
+        return {
+            "version": VERSION,
+            "udp_port": UDP_PORT,
+            "applications": {name: _describe(each) for name, each in self._applications.items()},
+        }
+
+    def _check_names(self, application: Application) -> None:
+        name, primitive = application.name, application.primitive
+        if name in KEYWORDS or name in PROGRAM:
+            raise KernelError(
+                f"an application cannot be called {name!r}: P4 or the program's common part uses the name",
+                hint=f"call it {name}_app, say",
+            )
+        for other in self._applications:
+            if other != name and (f"{other}_alert" == name or other.upper() == name.upper()):
+                raise KernelError(
+                    f"the names of applications {other!r} and {name!r} clash in the P4", hint="rename one of them"
+                )
+        fields: set[str] = set()
+        for field in primitive.layout:
+            names = [field.name] if field.count is None else [f"{field.name}_{lane}" for lane in range(field.count)]
+            if field.name in KEYWORDS:
+                raise KernelError(
+                    f"{primitive.title}: a field cannot be called {field.name!r}, a word of P4",
+                    hint=f"call it {field.name}_, say",
+                )
+            if "reserved" in names and primitive.layout.padding:
+                raise KernelError(f"{primitive.title}: `reserved` is what the padding of the last byte is called")
+            if clash := fields & {*names}:
+                raise KernelError(f"{primitive.title}: two fields are called {min(clash)!r} in the P4")
+            fields |= {*names}
+        arrays: set[str] = set()
+        for array, register in primitive.registers.items():
+            if array in KEYWORDS:
+                raise KernelError(f"{primitive.title}: a register cannot be called {array!r}, a word of P4")
+            names = [array] if register.lanes is None else [f"{array}_{lane}" for lane in range(register.lanes)]
+            if clash := arrays & {*names}:
+                raise KernelError(f"{primitive.title}: two registers are called {min(clash)!r} in the P4")
+            arrays |= {*names}
+
+
+def _describe(application: Application) -> dict[str, Any]:
+    primitive = application.primitive
+    alert = [{"name": name, "bits": kind.width, "signed": kind.signed} for name, kind in primitive.kernel.alert]
+    return {
+        "id": application.id,
+        "primitive": type(primitive).__name__,
+        "bytes": primitive.layout.bytes,
+        "parameters": {
+            name: value
+            for name, value in primitive.parameters.items()
+            if value is None or isinstance(value, (bool, int, str))
+        },
+        "fields": [
+            {"name": each.name, "bits": each.kind.width, "signed": each.kind.signed, "count": each.count}
+            for each in primitive.layout
+        ],
+        "alert": {"name": f"{application.name}_alert_t", "fields": alert} if alert else None,
+    }
