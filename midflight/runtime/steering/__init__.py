@@ -1,22 +1,52 @@
 """Compute-aware forwarding: which instance and path, which routes, and what is computed on the way."""
 
 from midflight.runtime.steering.graph import Graph, Hop, Host, Link, Path, Switch
+from midflight.runtime.steering.metrics import (
+    C_NMA,
+    C_SMA,
+    Agent,
+    Category,
+    Gauge,
+    Metric,
+    Report,
+    combine,
+    level2,
+    path_readings,
+)
 from midflight.runtime.steering.offload import Admission, Controls, Offload
-from midflight.runtime.steering.routes import Member, Route, members, routes, tree
+from midflight.runtime.steering.routes import Member, Route, along, members, routes, tree
+from midflight.runtime.steering.select import Candidate, Choice, Policy, Ranked, candidates, select
 
 __all__ = [
+    "C_NMA",
+    "C_SMA",
     "Admission",
+    "Agent",
+    "Candidate",
+    "Category",
+    "Choice",
     "Controls",
+    "Gauge",
     "Graph",
     "Hop",
     "Host",
     "Link",
     "Member",
+    "Metric",
     "Offload",
     "Path",
+    "Policy",
+    "Ranked",
+    "Report",
     "Route",
     "Switch",
+    "along",
+    "candidates",
+    "combine",
+    "level2",
     "members",
+    "path_readings",
     "routes",
+    "select",
     "tree",
 ]

@@ -159,6 +159,13 @@ class Graph:
                 return link.left, link.left_port
         raise MidflightError(f"no link ends at port {port} of {node}")
 
+    def port_towards(self, node: str, neighbour: str) -> int:
+        """Return the port of a node whose cable leads to a neighbour: the fastest, then the lowest numbered."""
+        ports = [(delay, port) for port, far, delay in self._edges.get(node, ()) if far == neighbour]
+        if not ports:
+            raise MidflightError(f"no link leads from {node} to {neighbour}")
+        return min(ports)[1]
+
     def path(self, source: str, destination: str) -> Path | None:
         """Return the shortest path between two nodes, or None where there is none."""
         self.node(source)
@@ -169,3 +176,31 @@ class Graph:
                 return None
             nodes.append(hops[nodes[-1]].node)
         return Path(tuple(nodes), hops[source].delay if source in hops else 0)
+
+    def paths(self, source: str, destination: str, most: int) -> tuple[Path, ...]:
+        """Return up to `most` shortest paths that pass no node twice, the best first, ordered as `towards` does.
+
+        Cables side by side between the same two nodes are one way, by the faster of them.
+        """
+        self.node(source)
+        left = self.towards(destination)
+        found: list[Path] = []
+        # Each partial path is taken up by the least that it can come to, so whole paths come out in order.
+        queue: list[tuple[int, int, tuple[str, ...], int]] = [(0, 0, (source,), 0)]
+        while queue and len(found) < most:
+            _, _, nodes, delay = heapq.heappop(queue)
+            if nodes[-1] == destination:
+                found.append(Path(nodes, delay))
+                continue
+            steps: dict[str, int] = {}
+            for _, far, cost in self._edges[nodes[-1]]:
+                if far not in nodes and (far == destination or (far in left and self._carries(far))):
+                    steps[far] = min(cost, steps.get(far, cost))
+            for far, cost in steps.items():
+                rest = left.get(far)
+                least, length = (rest.delay, rest.length) if rest else (0, 0)
+                heapq.heappush(queue, (delay + cost + least, len(nodes) + length, (*nodes, far), delay + cost))
+        return tuple(found)
+
+    def _carries(self, name: str) -> bool:
+        return any(each.name == name for each in self.switches)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import pairwise
 
 from midflight.errors import MidflightError
-from midflight.runtime.steering.graph import Graph, Host
+from midflight.runtime.steering.graph import Graph, Host, Path
 
-__all__ = ["Member", "Route", "members", "routes", "tree"]
+__all__ = ["Member", "Route", "along", "members", "routes", "tree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,19 @@ def routes(graph: Graph) -> dict[str, tuple[Route, ...]]:
             if hop := hops.get(switch):
                 entries.append(Route(host.address, hop.port, graph.node(hop.node).mac))
     return {switch: tuple(entries) for switch, entries in found.items()}
+
+
+def along(graph: Graph, path: Path, address: int) -> dict[str, Route]:
+    """Return the route that each switch on a path needs so that packets to `address` follow it to its end.
+
+    `address` is the service's (its CS-ID) or any that the path's last node takes for its own.
+    """
+    switches = {each.name for each in graph.switches}
+    return {
+        node: Route(address, graph.port_towards(node, after), graph.node(after).mac)
+        for node, after in pairwise(path.nodes)
+        if node in switches
+    }
 
 
 def members(graph: Graph, switch: str, udp_ports: Mapping[str, int]) -> tuple[Member, ...]:

@@ -1,0 +1,156 @@
+"""Choose a service contact instance and the path to it together: the work of a C-PS (RFC 10053)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from midflight.errors import MidflightError
+from midflight.runtime.steering.graph import Graph, Path
+from midflight.runtime.steering.metrics import Agent, Category, Metric, Report, combine, level2, path_readings
+
+__all__ = ["Candidate", "Choice", "Policy", "Ranked", "candidates", "select"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An instance, by its CSCI-ID, with one path to it, and what the two agents report of them."""
+
+    csci_id: str
+    path: Path
+    service: Report
+    network: Report
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The level 1 metrics of both reports."""
+        return (*self.service.metrics.values(), *self.network.metrics.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an operator wants: all times in the unit of the reports and of the paths' delays.
+
+    `weights` is each category's share, 1 unless told. `max_delay` and `max_age` rule candidates out. One that has a
+    category below `recommended` is taken only where there is no better. Traffic stays with the instance and path it
+    has until another is ahead by more than `stickiness` points, so that a small change moves nobody (RFC 10054
+    asks for instance affinity and against oscillation).
+    """
+
+    weights: Mapping[Category, int] = field(default_factory=dict)
+    max_delay: int | None = None
+    max_age: int | None = None
+    recommended: int = 4
+    stickiness: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate with its combined score (0 to 10, not rounded), or with why it is ruled out."""
+
+    candidate: Candidate
+    score: Fraction
+    recommended: bool = True
+    refusal: str = ""
+
+    def __str__(self) -> str:
+        each = self.candidate
+        parts = ", ".join(f"{metric.kind.removesuffix('_comb')} {metric.value}" for metric in each.metrics)
+        note = f"; ruled out: {self.refusal}" if self.refusal else "" if self.recommended else "; not recommended"
+        return f"{each.csci_id} by {each.path}: score {float(self.score):.2f} ({parts}){note}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The candidate that traffic goes to, its level 2 metric, why, and how every candidate ranked."""
+
+    candidate: Candidate
+    metric: Metric
+    reason: str
+    ranking: tuple[Ranked, ...]
+
+    def explain(self) -> str:
+        """Return the choice and the ranking as text for people."""
+        first = f"{self.candidate.csci_id} by {self.candidate.path}: {self.reason}"
+        return "\n".join([first, *(f"    {each}" for each in self.ranking)])
+
+
+def candidates(
+    graph: Graph,
+    ingress: str,
+    sites: Mapping[str, str],
+    reports: Mapping[str, Report],
+    agent: Agent,
+    *,
+    links: Mapping[tuple[str, str], Mapping[str, float]] | None = None,
+    paths: int = 2,
+    now: int = 0,
+) -> tuple[Candidate, ...]:
+    """Return every instance with each of its up to `paths` shortest paths from the switch where traffic comes in.
+
+    `sites` says by CSCI-ID at which node an instance is, `reports` what its C-SMA told last; an instance that told
+    nothing is no candidate. The C-NMA `agent` measures each path from the readings of its links.
+    """
+    return tuple(
+        Candidate(csci_id, path, reports[csci_id], agent.report(str(path), path_readings(path, links or {}), now))
+        for csci_id, site in sites.items()
+        if csci_id in reports
+        for path in graph.paths(ingress, site, paths)
+    )
+
+
+def select(
+    offered: Iterable[Candidate],
+    policy: Policy | None = None,
+    *,
+    current: tuple[str, tuple[str, ...]] | None = None,
+    now: int = 0,
+) -> Choice:
+    """Return the best candidate: the highest combined score of compute and network.
+
+    Ties go to the smaller delay, then to fewer links, then to the CSCI-ID and the nodes that come first, so the
+    order of `offered` never matters. `current` is the CSCI-ID and the path's nodes that the traffic has now.
+    MidflightError, with every reason, where no candidate is left.
+    """
+    policy = policy or Policy()
+    ranking = tuple(sorted((_rank(each, policy, now) for each in offered), key=_order))
+    left = [each for each in ranking if not each.refusal]
+    if not left:
+        reasons = "; ".join(f"{each.candidate.csci_id}: {each.refusal}" for each in ranking)
+        raise MidflightError("no service contact instance can be chosen", hint=reasons or "None was offered.")
+    best, reason = left[0], "highest score"
+    if len(left) > 1 and left[1].score == best.score and left[1].recommended == best.recommended:
+        reason = "highest score, the smaller delay, length or name breaking a tie"
+    for each in left:
+        if (each.candidate.csci_id, each.candidate.path.nodes) == current and each is not best:
+            lead = best.score - each.score
+            if each.recommended == best.recommended and lead <= policy.stickiness:
+                best, reason = each, f"kept, as the best is ahead by {float(lead):.2f} only"
+            break
+    metric = level2(best.candidate.metrics, policy.weights)
+    return Choice(best.candidate, metric, reason if best.recommended else f"{reason}, though not recommended", ranking)
+
+
+def _rank(candidate: Candidate, policy: Policy, now: int) -> Ranked:
+    refusal = ""
+    age = now - min(candidate.service.at, candidate.network.at)
+    if policy.max_age is not None and age > policy.max_age:
+        refusal = f"its metrics are {age} old, {policy.max_age} allowed"
+    elif policy.max_delay is not None and candidate.path.delay > policy.max_delay:
+        refusal = f"delay {candidate.path.delay}, {policy.max_delay} allowed"
+    recommended = all(each.value >= policy.recommended for each in candidate.metrics)
+    return Ranked(candidate, combine(candidate.metrics, policy.weights), recommended, refusal)
+
+
+def _order(ranked: Ranked) -> tuple[bool, bool, Fraction, int, int, str, tuple[str, ...]]:
+    path = ranked.candidate.path
+    return (
+        bool(ranked.refusal),
+        not ranked.recommended,
+        -ranked.score,
+        path.delay,
+        len(path.nodes),
+        ranked.candidate.csci_id,
+        path.nodes,
+    )
