@@ -1,1 +1,22 @@
-"""."""
+"""The embedded switch: a checked P4 program compiled to native code, with its tables, registers and ports."""
+
+from midflight.runtime.engine.counters import CounterValue
+from midflight.runtime.engine.digests import Digest
+from midflight.runtime.engine.engine import Engine, Stats
+from midflight.runtime.engine.entries import Entry, Reason, TableError
+from midflight.runtime.engine.meters import MeterConfig
+from midflight.runtime.engine.packets import Packets
+from midflight.runtime.engine.tables import Default
+
+__all__ = [
+    "CounterValue",
+    "Default",
+    "Digest",
+    "Engine",
+    "Entry",
+    "MeterConfig",
+    "Packets",
+    "Reason",
+    "Stats",
+    "TableError",
+]

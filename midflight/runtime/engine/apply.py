@@ -1,0 +1,90 @@
+"""Applying a table: key, lookup, direct counters and meters, then the action with the entry's data."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from llvmlite import ir as ll
+
+from midflight.p4 import ir
+from midflight.runtime.engine.code import POINTER, Applied, Code, Place, Unit, Value, integer
+from midflight.runtime.engine.entrylayout import ACTION, NUMBER, EntryLayout, actions_of
+from midflight.runtime.engine.expressions import value
+from midflight.runtime.engine.externs.counters import count_direct
+from midflight.runtime.engine.externs.meters import execute_direct
+from midflight.runtime.engine.lookup import lookup_function
+from midflight.runtime.engine.statements import bind, lower, run_frame
+
+__all__ = ["Tables"]
+
+
+class Tables:
+    """Lowers table applications; keeps every table's layout and the lookup function built for it."""
+
+    def __init__(self) -> None:
+        self.layouts: dict[str, EntryLayout] = {}
+        self._lookups: dict[str, ll.Function] = {}
+
+    def layout(self, unit: Unit, table: ir.Table) -> EntryLayout:
+        """Return a table's layout, the same one each time."""
+        if table.name not in self.layouts:
+            self.layouts[table.name] = EntryLayout(table, unit.layout)
+        return self.layouts[table.name]
+
+    def apply(self, code: Code, table: ir.Table) -> Applied:
+        """Emit one application of a table."""
+        layout = self.layout(code.unit, table)
+        b = code.b
+        default = code.slot_pointer(f"{table.name}.default")
+        if layout.search == "none":
+            entry, hit = default, code.constant(1, 0)
+        else:
+            found = self._look_up(code, table, layout)
+            hit = b.icmp_unsigned("!=", b.ptrtoint(found, integer(64)), code.i64(0))
+            entry = b.select(hit, found, default)
+            if table.direct:
+                self._direct(code, table, entry, hit)
+        action = code.load(code.at(entry, ACTION), 32)
+        self._run(code, table, layout, entry, action)
+        return Applied(hit, action)
+
+    def _look_up(self, code: Code, table: ir.Table, layout: EntryLayout) -> Value:
+        if table.name not in self._lookups:
+            self._lookups[table.name] = lookup_function(code.unit, table.name, layout)
+        key = code.constant(layout.width, 0)
+        for each, field in zip(table.keys, layout.fields, strict=True):
+            part = code.resize(value(code, each.expression), layout.width)
+            key = code.b.or_(key, code.b.shl(part, code.constant(layout.width, field.shift)))
+        found = code.b.call(self._lookups[table.name], [code.context, key])
+        assert found.type == POINTER
+        return found
+
+    def _direct(self, code: Code, table: ir.Table, entry: Value, hit: Value) -> None:
+        with code.when(hit):
+            number = code.load(code.at(entry, NUMBER), 32)
+            for instance in table.direct:
+                if instance.kind == "direct_counter":
+                    count_direct(code, instance, number)
+                elif instance.kind == "direct_meter":
+                    execute_direct(code, instance, number)
+
+    def _run(self, code: Code, table: ir.Table, layout: EntryLayout, entry: Value, action: Value) -> None:
+        """Emit a switch over the actions. Their data is copied out of the entry, which no action may change."""
+        b, done = code.b, code.block("applied")
+        # Entries hold no number that is not in the list, so the last action can stand for the default case.
+        references = actions_of(table)
+        blocks = [code.block(each.action.name) for each in references]
+        chooser = b.switch(action, blocks[-1])
+        for number, block in enumerate(blocks[:-1]):
+            chooser.add_case(code.i32(number), block)
+        for reference, block in zip(references, blocks, strict=True):
+            b.position_at_end(block)
+            directed = tuple(each for each in reference.action.parameters if each.direction is not ir.Direction.NONE)
+            copy_outs = bind(code, directed, reference.bound, scalars_by_copy=True)
+            for parameter, offset in zip(reference.action.data, layout.data[reference.action], strict=True):
+                home = code.temporary(parameter.variable.type)
+                code.copy(home.pointer, code.at(entry, offset), code.layout.size(home.type))
+                code.variables[parameter.variable] = Place(home.pointer, home.type)
+            run_frame(code, copy_outs, partial(lower, code, reference.action.body))
+            code.go(done)
+        b.position_at_end(done)

@@ -1,0 +1,112 @@
+"""Counters as the control plane sees them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.errors import DeviceError
+from midflight.p4 import ir
+from midflight.runtime.engine.context import Context
+from midflight.runtime.engine.externs.registers import size_of
+
+__all__ = ["Counter", "CounterValue", "DirectCounter"]
+
+
+@dataclass(frozen=True, slots=True)
+class CounterValue:
+    """Packets and bytes counted."""
+
+    packets: int
+    bytes: int
+
+
+class _Counts:
+    """The two arrays behind any counter. Both are always kept, whatever the counter's type shows."""
+
+    def __init__(self, name: str, size: int, context: Context) -> None:
+        self.name = name
+        self._context = context
+        self._packets: NDArray[np.uint64] = np.zeros(max(size, 1), np.uint64)
+        self._bytes: NDArray[np.uint64] = np.zeros(max(size, 1), np.uint64)
+        self._point()
+
+    def _point(self) -> None:
+        self._context.point(f"{self.name}.packets", self._packets)
+        self._context.point(f"{self.name}.bytes", self._bytes)
+
+
+class Counter(_Counts):
+    """A `counter` array."""
+
+    def __init__(self, instance: ir.Instance, context: Context, lock: threading.RLock) -> None:
+        self.size = size_of(instance)
+        self._lock = lock
+        super().__init__(instance.name, self.size, context)
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def packets(self) -> NDArray[np.uint64]:
+        """A copy of the packet counts."""
+        with self._lock:
+            return self._packets[: self.size].copy()
+
+    @property
+    def bytes(self) -> NDArray[np.uint64]:
+        """A copy of the byte counts."""
+        with self._lock:
+            return self._bytes[: self.size].copy()
+
+    def read(self, index: int) -> CounterValue:
+        """Return one cell; DeviceError for an index out of range."""
+        self._check(index)
+        with self._lock:
+            return CounterValue(int(self._packets[index]), int(self._bytes[index]))
+
+    def write(self, index: int, value: CounterValue) -> None:
+        """Set one cell; DeviceError for an index out of range."""
+        self._check(index)
+        with self._lock:
+            self._packets[index], self._bytes[index] = value.packets, value.bytes
+
+    def clear(self) -> None:
+        """Set all cells to zero."""
+        with self._lock:
+            self._packets[:] = 0
+            self._bytes[:] = 0
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < self.size:
+            raise DeviceError(f"{self.name} has cells 0 to {self.size - 1}, not {index}")
+
+
+class DirectCounter(_Counts):
+    """A `direct_counter`: one cell per entry of its table, by the entry's number."""
+
+    def __init__(self, instance: ir.Instance, context: Context) -> None:
+        super().__init__(instance.name, 8, context)
+
+    def read(self, number: int) -> CounterValue:
+        """Return the cell of an entry, given `Table.number(keys, priority)`."""
+        return CounterValue(int(self._packets[number]), int(self._bytes[number]))
+
+    def write(self, number: int, value: CounterValue) -> None:
+        """Set the cell of an entry."""
+        self._packets[number], self._bytes[number] = value.packets, value.bytes
+
+    def reset(self, number: int) -> None:
+        """Begin anew for a new entry."""
+        self.write(number, CounterValue(0, 0))
+
+    def grow(self, size: int) -> None:
+        """Make room for `size` entries."""
+        if size > self._packets.size:
+            room = np.zeros(size - self._packets.size, np.uint64)
+            self._packets = np.concatenate([self._packets, room])
+            self._bytes = np.concatenate([self._bytes, room])
+            self._point()

@@ -1,0 +1,85 @@
+"""A deparser to native code: `emit` writes valid headers one after the other."""
+
+from __future__ import annotations
+
+from midflight.p4 import ir
+from midflight.p4.types import HeaderType, StackType, StructType, Type, Varbit
+from midflight.runtime.engine.code import Code, Place, Value
+from midflight.runtime.engine.expressions import components, is_valid, place, value
+from midflight.runtime.engine.layout import is_scalar, scalar_width
+from midflight.runtime.engine.parser import fixed_bits
+from midflight.runtime.engine.statements import lower, lower_all
+from midflight.runtime.engine.wire import Item, Scalar, write_items
+
+__all__ = ["lower_deparser", "most_bytes"]
+
+
+def lower_deparser(code: Code, control: ir.Control, out: Value) -> Value:
+    """Emit a deparser that writes at `out`; its parameters have their places. Return the bytes written (i32)."""
+    position = code.allocate(4, 4)
+    code.store(code.i32(0), position)
+    lower_all(code, control.locals)
+    _lower(code, control.body, out, position)
+    return code.load(position, 32)
+
+
+def most_bytes(control: ir.Control) -> int:
+    """Return a bound on what a deparser writes for one packet."""
+
+    def of_type(kind: Type) -> int:
+        match kind:
+            case HeaderType(fields=fields):
+                return -(-sum(each.type.width if isinstance(each.type, Varbit) else scalar_width(each.type)
+                              for each in fields) // 8)  # fmt: skip
+            case StackType(element=element, size=size):
+                return size * of_type(element)
+            case StructType(fields=fields):
+                return sum(of_type(each.type) for each in fields)
+            case _:
+                return 0
+
+    def of(statement: ir.Statement | None) -> int:
+        match statement:
+            case ir.Emit(value=emitted):
+                return of_type(emitted.type)
+            case ir.Block(body=body):
+                return sum(map(of, body))
+            case ir.If(yes=yes, no=no):
+                return max(of(yes), of(no))
+            case _:
+                return 0
+
+    return of(control.body)
+
+
+def _lower(code: Code, statement: ir.Statement, out: Value, position: Value) -> None:
+    match statement:
+        case ir.Emit(value=emitted):
+            _emit(code, place(code, emitted), out, position)
+        case ir.Block(body=body):
+            for each in body:
+                _lower(code, each, out, position)
+        case ir.If(condition=condition, yes=yes, no=no):
+            chosen = value(code, condition)
+            with code.when(chosen):
+                _lower(code, yes, out, position)
+            if no is not None:
+                with code.when(code.b.not_(chosen)):
+                    _lower(code, no, out, position)
+        case _:
+            lower(code, statement)
+
+
+def _emit(code: Code, whole: Place, out: Value, position: Value) -> None:
+    if not isinstance(whole.type, HeaderType):
+        for part in components(code, whole):
+            _emit(code, part, out, position)
+        return
+    fixed_bits(whole.type)
+    with code.when(is_valid(code, whole)):
+        so_far = code.load(position, 32)
+        items: list[Item] = [
+            Scalar(code.read(part)) if is_scalar(part.type) else part for part in components(code, whole)
+        ]
+        written = write_items(code, code.at(out, so_far), items)
+        code.store(code.b.add(so_far, written), position)

@@ -1,0 +1,108 @@
+"""Table entries as the control plane states them, and what makes one acceptable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from midflight.errors import DeviceError
+from midflight.p4 import ir
+from midflight.runtime.engine.entrylayout import EntryLayout, Field
+from midflight.runtime.engine.layout import is_signed, scalar_width
+
+__all__ = ["Entry", "Reason", "TableError", "canonical_key", "checked_arguments", "checked_keys"]
+
+
+class Reason(Enum):
+    """Why the control plane was refused."""
+
+    EXISTS = "exists"
+    NOT_FOUND = "not found"
+    FULL = "full"
+    INVALID = "invalid"
+    CONSTANT = "constant"
+
+
+class TableError(DeviceError):
+    """An entry, default action or lookup that a table refused; `reason` says why."""
+
+    def __init__(self, reason: Reason, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: a key per match field, an action by its fully qualified name with its data, and a priority.
+
+    `priority` is above 0 in tables with ternary, range or optional fields, where the greatest wins, and 0 elsewhere.
+    """
+
+    keys: tuple[ir.EntryKey, ...]
+    action: str
+    arguments: tuple[int, ...] = ()
+    priority: int = 0
+
+
+def checked_keys(table: ir.Table, layout: EntryLayout, keys: tuple[ir.EntryKey, ...]) -> tuple[ir.EntryKey, ...]:
+    """Return the keys in canonical form; TableError INVALID where they do not fit the table."""
+    if len(keys) != len(table.keys):
+        raise TableError(Reason.INVALID, f"{table.name} takes {len(table.keys)} match fields, not {len(keys)}")
+    return tuple(
+        canonical_key(f"{table.name}, field {each.name}", field, key, signed=is_signed(each.expression.type))
+        for each, field, key in zip(table.keys, layout.fields, keys, strict=True)
+    )
+
+
+def canonical_key(where: str, field: Field, key: ir.EntryKey, *, signed: bool = False) -> ir.EntryKey:
+    """Return one field's key in canonical form: bits outside a mask cleared, a key that matches all as all None."""
+    ones = (1 << field.width) - 1
+    if key.value is None:
+        if field.kind == "exact":
+            raise TableError(Reason.INVALID, f"{where}: an exact field needs a value")
+        return ir.EntryKey(None)
+    value = _fitting(where, key.value, field.width, signed)
+    if field.kind == "range":
+        high = value if key.high is None else _fitting(where, key.high, field.width, signed)
+        if key.mask is not None:
+            raise TableError(Reason.INVALID, f"{where}: a range field takes low and high, not a mask")
+        if high < value:
+            raise TableError(Reason.INVALID, f"{where}: range {value}..{high} is empty")
+        return ir.EntryKey(None) if (value, high) == (0, ones) else ir.EntryKey(value, high=high)
+    if key.high is not None:
+        raise TableError(Reason.INVALID, f"{where}: only a range field takes a high end")
+    mask = ones if key.mask is None else _fitting(where, key.mask, field.width, signed)
+    if field.kind in ("exact", "optional"):
+        if mask != ones:
+            raise TableError(Reason.INVALID, f"{where}: a mask does not go with an {field.kind} field")
+        return ir.EntryKey(value)
+    inverse = ones ^ mask
+    if field.kind == "lpm" and inverse & (inverse + 1):
+        raise TableError(Reason.INVALID, f"{where}: mask {mask:#x} is not a prefix")
+    return ir.EntryKey(value & mask, mask) if mask else ir.EntryKey(None)
+
+
+def checked_arguments(table: ir.Table, action: ir.Action, arguments: tuple[int, ...]) -> tuple[int, ...]:
+    """Return action data as unsigned numbers; TableError INVALID where it does not fit the action's parameters."""
+    if len(arguments) != len(action.data):
+        raise TableError(
+            Reason.INVALID, f"{table.name}: {action.name} takes {len(action.data)} arguments, not {len(arguments)}"
+        )
+    return tuple(
+        _fitting(
+            f"{table.name}: {action.name}, parameter {each.variable.name}",
+            argument,
+            scalar_width(each.variable.type),
+            is_signed(each.variable.type),
+        )
+        for each, argument in zip(action.data, arguments, strict=True)
+    )
+
+
+def _fitting(where: str, value: int, width: int, signed: bool) -> int:
+    """Return a value as an unsigned number of `width` bits."""
+    if signed and -(1 << (width - 1)) <= value < 0:
+        return value + (1 << width)
+    if not 0 <= value < 1 << width:
+        raise TableError(Reason.INVALID, f"{where}: {value} does not fit {width} bits")
+    return value

@@ -1,0 +1,106 @@
+"""How a table's entries, keys and action data lie in memory: what native lookups read and the control side writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from midflight.p4 import ir
+from midflight.runtime.engine.code import unsupported
+from midflight.runtime.engine.layout import Layout, align, is_signed, scalar_width, stored_width
+
+__all__ = ["ACTION", "GROUP_TAIL", "KEY", "NEXT", "NUMBER", "PRIORITY", "EntryLayout", "Field", "actions_of"]
+
+ACTION, PRIORITY, NEXT, NUMBER, KEY = 0, 4, 8, 12, 16
+"""Offsets in an entry: the action's number, the priority, the next entry of the chain plus one, the entry's own number,
+all 32 bits; then the key."""
+
+GROUP_TAIL = 16
+"""Bytes after a group's mask: first bucket, bucket mask, greatest priority, nothing; all 32 bits."""
+
+KINDS = ("exact", "lpm", "ternary", "range", "optional")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One match field: its width, how far it stands from the key's low end, and where its range lies if it has one."""
+
+    kind: str
+    width: int
+    shift: int
+    low: int = 0
+    high: int = 0
+
+
+def actions_of(table: ir.Table) -> tuple[ir.ActionRef, ...]:
+    """Return the actions that a table can run, by their numbers; a default action that is not listed comes last."""
+    if any(each.action is table.default.action for each in table.actions):
+        return table.actions
+    return (*table.actions, table.default)
+
+
+class EntryLayout:
+    """The layout of one table.
+
+    `search` is `none` (no key), `exact`, `lpm` (exact fields and one lpm field: entries are intervals of the key), or
+    `masked` (anything with ternary, range or optional fields: priorities decide).
+    """
+
+    def __init__(self, table: ir.Table, layout: Layout) -> None:
+        for key in table.keys:
+            if key.kind not in KINDS:
+                raise unsupported(f"match kind {key.kind} in table {table.name}", table.place)
+            if key.kind == "range" and is_signed(key.expression.type):
+                raise unsupported(f"a range match on a signed field in table {table.name}", table.place)
+        kinds = [key.kind for key in table.keys]
+        if not kinds:
+            self.search = "none"
+        elif all(kind == "exact" for kind in kinds):
+            self.search = "exact"
+        elif kinds.count("lpm") == 1 and all(kind in ("exact", "lpm") for kind in kinds):
+            self.search = "lpm"
+        else:
+            self.search = "masked"
+        self._place_keys(table)
+        self._place_data(table, layout)
+
+    def _place_keys(self, table: ir.Table) -> None:
+        widths = [scalar_width(key.expression.type) for key in table.keys]
+        self.width = max(sum(widths), 1)
+        self.stored = stored_width(self.width)
+        order = sorted(range(len(widths)), key=lambda number: table.keys[number].kind == "lpm")
+        shifts, left = {}, self.width
+        for number in order:
+            left -= widths[number]
+            shifts[number] = left
+        offset = align(KEY + self.stored // 8, 8)
+        fields = []
+        for number, (key, width) in enumerate(zip(table.keys, widths, strict=True)):
+            low = high = 0
+            if key.kind == "range":
+                size = stored_width(width) // 8
+                low = align(offset, min(size, 8))
+                high = low + size
+                offset = high + size
+            fields.append(Field(key.kind, width, shifts[number], low, high))
+        self.fields = tuple(fields)
+        self.ranges = tuple(each for each in fields if each.kind == "range")
+        self._data = align(offset, 8)
+
+    def _place_data(self, table: ir.Table, layout: Layout) -> None:
+        end = self._data
+        self.data: dict[ir.Action, tuple[int, ...]] = {}
+        for each in actions_of(table):
+            offset, offsets = self._data, []
+            for parameter in each.action.data:
+                extent = layout.of(parameter.variable.type)
+                offset = align(offset, extent.alignment)
+                offsets.append(offset)
+                offset += extent.size
+            self.data[each.action] = tuple(offsets)
+            end = max(end, offset)
+        self.stride = align(end, 16)
+
+    @property
+    def group_stride(self) -> int:
+        """The bytes of a group: its mask and what follows."""
+        return align(self.stored // 8, 8) + GROUP_TAIL

@@ -1,0 +1,297 @@
+"""Expressions of a checked program to LLVM values, and lvalues to places in memory."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+
+from midflight.p4 import ir
+from midflight.p4.types import HeaderType, StackType, StructType, TupleType, Type, Varbit
+from midflight.runtime.engine import arithmetic
+from midflight.runtime.engine.code import I1, Code, Cursor, Place, Value, unsupported
+from midflight.runtime.engine.layout import VARBIT_BYTES, is_scalar, is_signed, scalar_width
+from midflight.runtime.engine.wire import Item, Scalar, read_bits
+
+__all__ = ["assign", "components", "copy_into", "equal", "items_of", "place", "store", "value", "zero"]
+
+
+def value(code: Code, expression: ir.Expression) -> Value:
+    """Return the value of a scalar expression, an integer of the width that its type has."""
+    b = code.b
+    match expression:
+        case ir.Literal(value=str()):
+            raise unsupported("a string here", expression.place)
+        case ir.Literal(value=int() as number, type=kind):
+            return code.constant(scalar_width(kind), number)
+        case ir.Slice(base=base, high=high, low=low):
+            whole = value(code, base)
+            shifted = b.lshr(whole, code.constant(whole.type.width, low)) if low else whole
+            return code.resize(shifted, high - low + 1)
+        case ir.Unary(operator=operator, operand=operand):
+            inner = value(code, operand)
+            return b.neg(inner) if operator == "-" else b.not_(inner)
+        case ir.Binary():
+            return _binary(code, expression)
+        case ir.Concat(left=left, right=right, type=kind):
+            width, low = scalar_width(kind), value(code, right)
+            high = b.shl(code.resize(value(code, left), width), code.constant(width, low.type.width))
+            return b.or_(high, code.resize(low, width))
+        case ir.Cast(operand=operand, type=kind):
+            return code.resize(value(code, operand), scalar_width(kind), signed=is_signed(operand.type))
+        case ir.Ternary(condition=condition, yes=yes, no=no):
+            chosen = value(code, condition)
+            if _is_pure(yes) and _is_pure(no):
+                return b.select(chosen, value(code, yes), value(code, no))
+            return code.choose(chosen, lambda: value(code, yes), lambda: value(code, no))
+        case ir.IsValid(header=header):
+            return is_valid(code, place(code, header))
+        case ir.Last(base=base, index=True, type=kind):
+            return code.resize(b.sub(code.load(place(code, base).pointer, 32), code.i32(1)), scalar_width(kind))
+        case ir.TableHit(table=table, miss=miss):
+            applied = code.unit.apply(code, table)
+            return b.not_(applied.hit) if miss else applied.hit
+        case ir.Call():
+            result = code.unit.call(code, expression)
+            assert result is not None, expression.name
+            return result
+        case ir.Lookahead(type=kind) if is_scalar(kind):
+            return _lookahead(code, kind)
+        case _:
+            return code.read(place(code, expression))
+
+
+def place(code: Code, expression: ir.Expression) -> Place:
+    """Return where an expression's value lies. What has no place of its own is computed into a temporary one."""
+    match expression:
+        case ir.VariableRef(variable=variable):
+            return code.variables[variable]
+        case ir.Member(base=base, name=name, type=kind):
+            return code.member(place(code, base), name, kind)
+        case ir.Index(base=base, index=ir.Literal(value=int() as number)):
+            stack = place(code, base)
+            assert isinstance(stack.type, StackType)
+            if not 0 <= number < stack.type.size:
+                raise unsupported(f"an index of {number} in a stack of {stack.type.size}", expression.place)
+            return code.element(stack, number)
+        case ir.Index(base=base, index=index):
+            return _element(code, place(code, base), value(code, index))
+        case ir.Next(base=base):
+            stack = place(code, base)
+            return _parsed_element(code, stack, code.load(stack.pointer, 32))
+        case ir.Last(base=base, index=False):
+            stack = place(code, base)
+            return _parsed_element(code, stack, code.b.sub(code.load(stack.pointer, 32), code.i32(1)))
+        case _:
+            temporary = code.temporary(expression.type)
+            copy_into(code, expression, temporary)
+            return temporary
+
+
+def copy_into(code: Code, expression: ir.Expression, target: Place) -> None:
+    """Compute an expression of any type and store it, header validity included."""
+    if is_scalar(target.type):
+        code.write(value(code, expression), target)
+        return
+    match expression:
+        case ir.StructValue(elements=elements):
+            if isinstance(target.type, HeaderType):
+                code.store(code.constant(8, 1), target.pointer)
+            for element, part in zip(elements, components(code, target), strict=True):
+                copy_into(code, element, part)
+        case ir.Ternary(condition=condition, yes=yes, no=no):
+            chosen, first, second = value(code, condition), code.temporary(target.type), code.temporary(target.type)
+            copy_into(code, yes, first)
+            copy_into(code, no, second)
+            chosen_pointer = code.b.select(chosen, first.pointer, second.pointer)
+            code.copy(target.pointer, chosen_pointer, code.layout.size(target.type))
+        case ir.Cast(operand=operand):
+            copy_into(code, operand, target)
+        case ir.Lookahead(type=kind):
+            _lookahead_into(code, target, kind)
+        case ir.Call():
+            raise unsupported(f"{expression.name}() giving a {expression.type}", expression.place)
+        case _:
+            code.copy(target.pointer, place(code, expression).pointer, code.layout.size(target.type))
+
+
+def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
+    """`target = source`. The source is read in full before the target changes."""
+    if is_scalar(target.type):
+        store(code, target, value(code, source))
+    elif isinstance(source, ir.StructValue):
+        temporary = code.temporary(target.type)
+        copy_into(code, source, temporary)
+        code.copy(place(code, target).pointer, temporary.pointer, code.layout.size(target.type))
+    else:
+        copy_into(code, source, place(code, target))
+
+
+def store(code: Code, target: ir.Expression, new: Value) -> None:
+    """Store a scalar in an lvalue, a slice of one included."""
+    if not isinstance(target, ir.Slice):
+        code.write(new, place(code, target))
+        return
+    old = value(code, target.base)
+    width = old.type.width
+    hole = ((1 << width) - 1) ^ (((1 << (target.high - target.low + 1)) - 1) << target.low)
+    kept = code.b.and_(old, code.constant(width, hole))
+    moved = code.b.shl(code.resize(new, width), code.constant(width, target.low))
+    store(code, target.base, code.b.or_(kept, moved))
+
+
+def zero(code: Code, target: Place) -> None:
+    """Give a place the value that uninitialised variables have: zero, headers invalid."""
+    if is_scalar(target.type):
+        code.write(code.constant(scalar_width(target.type), 0), target)
+    else:
+        code.clear(target.pointer, code.layout.size(target.type))
+
+
+def is_valid(code: Code, header: Place) -> Value:
+    """Load a header's validity as an i1."""
+    return code.b.trunc(code.load(header.pointer, 8), I1)
+
+
+def components(code: Code, whole: Place) -> list[Place]:
+    """Return the places of the fields of a struct, header or tuple, or of a stack's elements, in order."""
+    match whole.type:
+        case StructType(fields=members) | HeaderType(fields=members):
+            return [code.member(whole, each.name, each.type) for each in members]
+        case TupleType(elements=elements):
+            return [code.member(whole, str(number), each) for number, each in enumerate(elements)]
+        case StackType(size=size):
+            return [code.element(whole, number) for number in range(size)]
+        case _:
+            raise unsupported(f"the parts of a {whole.type}")
+
+
+def items_of(code: Code, expression: ir.Expression) -> list[Item]:
+    """Return the scalars and varbits of an expression in the order in which they go over the wire."""
+    if is_scalar(expression.type):
+        return [Scalar(value(code, expression))]
+    if isinstance(expression, ir.StructValue):
+        return [item for element in expression.elements for item in items_of(code, element)]
+    return flatten(code, place(code, expression))
+
+
+def flatten(code: Code, whole: Place) -> list[Item]:
+    """Return the scalars and varbits that a place holds, in order."""
+    if is_scalar(whole.type):
+        return [Scalar(code.read(whole))]
+    if isinstance(whole.type, Varbit):
+        return [whole]
+    return [item for part in components(code, whole) for item in flatten(code, part)]
+
+
+def equal(code: Code, left: Place, right: Place) -> Value:
+    """Compare two places of one type. Two headers are equal when both are invalid, or both valid and alike."""
+    b = code.b
+    if is_scalar(left.type):
+        return b.icmp_unsigned("==", code.read(left), code.read(right))
+    if isinstance(left.type, Varbit):
+        lengths = b.icmp_unsigned("==", code.load(left.pointer, 32), code.load(right.pointer, 32))
+        # The bytes behind a varbit's length are kept zero, so all of its storage can be compared.
+        size = (code.layout.size(left.type) - VARBIT_BYTES) * 8
+        first, second = (code.load(code.at(each.pointer, VARBIT_BYTES), size, alignment=8) for each in (left, right))
+        return b.and_(lengths, b.icmp_unsigned("==", first, second))
+    result = code.constant(1, 1)
+    for one, other in zip(components(code, left), components(code, right), strict=True):
+        result = b.and_(result, equal(code, one, other))
+    if not isinstance(left.type, HeaderType):
+        return result
+    first, second = is_valid(code, left), is_valid(code, right)
+    neither = b.not_(b.or_(first, second))
+    return b.or_(neither, b.and_(b.and_(first, second), result))
+
+
+def _binary(code: Code, expression: ir.Binary) -> Value:
+    left, right, operator = expression.left, expression.right, expression.operator
+    if operator in ("&&", "||"):
+        first = value(code, left)
+        if _is_pure(right):
+            second = value(code, right)
+            return code.b.and_(first, second) if operator == "&&" else code.b.or_(first, second)
+        settled = code.constant(1, operator == "||")
+        if operator == "&&":
+            return code.choose(first, lambda: value(code, right), lambda: settled)
+        return code.choose(first, lambda: settled, lambda: value(code, right))
+    if operator in ("==", "!=") and not is_scalar(left.type):
+        result = equal(code, place(code, left), _like(code, right, left.type))
+        return result if operator == "==" else code.b.not_(result)
+    if operator in ("<<", ">>"):
+        amount = right.value if isinstance(right, ir.Literal) else value(code, right)
+        assert not isinstance(amount, str)
+        return arithmetic.shift(code, operator, value(code, left), amount, is_signed(left.type))
+    return arithmetic.binary(code, operator, value(code, left), value(code, right), is_signed(left.type))
+
+
+def _like(code: Code, expression: ir.Expression, kind: Type) -> Place:
+    """Return the place of the right side of a comparison: a list takes the type of the left side."""
+    if not isinstance(expression, ir.StructValue):
+        return place(code, expression)
+    temporary = code.temporary(kind)
+    copy_into(code, expression, temporary)
+    return temporary
+
+
+def _is_pure(expression: object) -> bool:
+    """Tell whether evaluating an expression that is not needed does no harm and costs little."""
+    if isinstance(expression, (ir.Call, ir.TableHit, ir.Lookahead, ir.Last, ir.Next)):
+        return False
+    if isinstance(expression, tuple):
+        return all(_is_pure(each) for each in expression)
+    if isinstance(expression, ir.Node) and is_dataclass(expression):
+        return all(_is_pure(getattr(expression, each.name)) for each in fields(expression) if each.name != "type")
+    return True
+
+
+def _element(code: Code, stack: Place, index: Value) -> Place:
+    """Return an element by an index that may be out of range: then it is a spare element, invalid and zero."""
+    assert isinstance(stack.type, StackType)
+    width = max(32, index.type.width)
+    wide = code.resize(index, width)
+    inside = code.b.icmp_unsigned("<", wide, code.constant(width, stack.type.size))
+    spare = code.temporary(stack.type.element)
+    zero(code, spare)
+    safe = code.b.select(inside, code.resize(wide, 32), code.i32(0))
+    return Place(code.b.select(inside, code.element(stack, safe).pointer, spare.pointer), stack.type.element)
+
+
+def _parsed_element(code: Code, stack: Place, index: Value) -> Place:
+    """Return `next` or `last`: outside the stack the parser ends with StackOutOfBounds."""
+    assert isinstance(stack.type, StackType)
+    cursor = _cursor(code)
+    cursor.fail(code, code.b.icmp_unsigned(">=", index, code.i32(stack.type.size)), "StackOutOfBounds")
+    return code.element(stack, index)
+
+
+def _cursor(code: Code) -> Cursor:
+    if code.cursor is None:
+        raise unsupported("next, last and lookahead outside a parser")
+    return code.cursor
+
+
+def _lookahead(code: Code, kind: Type) -> Value:
+    cursor, width = _cursor(code), scalar_width(kind)
+    cursor.need(code, code.i32(-(-width // 8)))
+    return read_bits(code, cursor.pointer(code), 0, width)
+
+
+def _lookahead_into(code: Code, target: Place, kind: Type) -> None:
+    cursor, parts = _cursor(code), _leaves(code, target)
+    total = sum(scalar_width(each.type) for each in parts)
+    cursor.need(code, code.i32(-(-total // 8)))
+    pointer, offset = cursor.pointer(code), 0
+    if isinstance(kind, HeaderType):
+        code.store(code.constant(8, 1), target.pointer)
+    for part in parts:
+        width = scalar_width(part.type)
+        code.write(read_bits(code, pointer, offset, width), part)
+        offset += width
+
+
+def _leaves(code: Code, whole: Place) -> list[Place]:
+    if is_scalar(whole.type):
+        return [whole]
+    if isinstance(whole.type, Varbit):
+        raise unsupported("a lookahead at a varbit")
+    return [leaf for part in components(code, whole) for leaf in _leaves(code, part)]

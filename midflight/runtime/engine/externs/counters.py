@@ -1,0 +1,32 @@
+"""`counter` and `direct_counter`: 64-bit packet and byte counts."""
+
+from __future__ import annotations
+
+from midflight.p4 import ir
+from midflight.runtime.engine.code import Code, Value
+from midflight.runtime.engine.expressions import value
+from midflight.runtime.engine.externs.registers import size_of
+
+__all__ = ["count", "count_direct"]
+
+
+def count(code: Code, call: ir.Call, instance: ir.Instance) -> None:
+    """`counter.count(index)`; an index out of range is ignored."""
+    index = value(code, call.arguments[0])
+    wide = code.resize(index, max(64, index.type.width))
+    with code.when(code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))):
+        _add(code, instance, code.resize(wide, 64))
+
+
+def count_direct(code: Code, instance: ir.Instance, entry: Value) -> None:
+    """Count a hit of a table's entry, whose number is given."""
+    _add(code, instance, code.resize(entry, 64))
+
+
+def _add(code: Code, instance: ir.Instance, index: Value) -> None:
+    """Add the packet and its bytes. Both are always kept; the counter's type says which of them is shown."""
+    offset = code.b.shl(index, code.i64(3))
+    length = code.resize(code.function.args[3], 64)
+    for what, amount in (("packets", code.i64(1)), ("bytes", length)):
+        pointer = code.at(code.slot_pointer(f"{instance.name}.{what}"), offset)
+        code.store(code.b.add(code.load(pointer, 64), amount), pointer)

@@ -1,0 +1,82 @@
+"""`meter` and `direct_meter`: two rates, three colours, colour-blind (RFC 2698), driven by the time passed in.
+
+A meter's state is eight 64-bit words: committed rate and burst, peak rate and burst (units a second, units), then the
+tokens of both buckets in millionths of a unit, the time of the last packet in microseconds, and whether it is set.
+"""
+
+from __future__ import annotations
+
+from midflight.p4 import ir
+from midflight.runtime.engine.code import I32, I64, POINTER, Code, Value
+from midflight.runtime.engine.expressions import store, value
+from midflight.runtime.engine.externs.registers import size_of
+from midflight.runtime.engine.layout import scalar_width
+
+__all__ = ["BYTES", "WORDS", "execute", "execute_direct", "read_direct"]
+
+WORDS = 8
+"""64-bit words of one meter's state."""
+
+BYTES = 1
+"""The index of MeterType.bytes."""
+
+CIR, CBURST, PIR, PBURST, CTOKENS, PTOKENS, LAST, SET = range(WORDS)
+MILLION = 1_000_000
+
+
+def execute(code: Code, call: ir.Call, instance: ir.Instance) -> None:
+    """`meter.execute_meter(index, result)`; an index out of range is green."""
+    index, target = value(code, call.arguments[0]), call.arguments[1]
+    wide = code.resize(index, max(64, index.type.width))
+    inside = code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))
+    colour = code.choose(inside, lambda: _colour(code, instance, code.resize(wide, 64)), lambda: code.i32(0))
+    store(code, target, code.resize(colour, scalar_width(target.type)))
+
+
+def execute_direct(code: Code, instance: ir.Instance, entry: Value) -> None:
+    """Meter a hit of a table's entry, and keep the colour for `read`."""
+    code.set_slot(f"{instance.name}.colour", code.resize(_colour(code, instance, code.resize(entry, 64)), 64))
+
+
+def read_direct(code: Code, call: ir.Call, instance: ir.Instance) -> None:
+    """`direct_meter.read(result)`: the colour of the entry that hit."""
+    target = call.arguments[0]
+    colour = code.slot_value(f"{instance.name}.colour")
+    store(code, target, code.resize(colour, scalar_width(target.type)))
+
+
+def _colour(code: Code, instance: ir.Instance, index: Value) -> Value:
+    pointer = code.at(code.slot_pointer(instance.name), code.b.mul(index, code.i64(8 * WORDS)))
+    kind = instance.arguments[-1]
+    units = code.resize(code.function.args[3], 64) if kind == BYTES else code.i64(1)
+    run = code.unit.helper("meter", [POINTER, I64, I64], I32, _meter)
+    return code.b.call(run, [pointer, units, code.slot_value("now")])
+
+
+def _meter(code: Code) -> None:
+    """Emit the meter itself: (state, units of this packet, now) -> 0 green, 1 yellow, 2 red."""
+    b = code.b
+    state, units, now = code.function.args
+
+    def word(number: int) -> Value:
+        return code.at(state, 8 * number)
+
+    with code.when(b.icmp_unsigned("==", code.load(word(SET), 64), code.i64(0))):
+        b.ret(code.i32(0))
+    last = code.load(word(LAST), 64)
+    later = b.icmp_unsigned(">", now, last)
+    elapsed = b.select(later, b.sub(now, last), code.i64(0))
+    code.store(b.select(later, now, last), word(LAST))
+    levels = []
+    for tokens, rate, burst in ((CTOKENS, CIR, CBURST), (PTOKENS, PIR, PBURST)):
+        # In 128 bits: a long pause at a high rate must fill the bucket, not overflow.
+        wide = [code.resize(each, 128) for each in (elapsed, code.load(word(rate), 64), code.load(word(burst), 64))]
+        most = b.mul(wide[2], code.constant(128, MILLION))
+        filled = b.add(code.resize(code.load(word(tokens), 64), 128), b.mul(wide[0], wide[1]))
+        levels.append(code.resize(b.select(b.icmp_unsigned(">", filled, most), most, filled), 64))
+    committed, peak = levels
+    cost = b.mul(units, code.i64(MILLION))
+    red, yellow = b.icmp_unsigned("<", peak, cost), b.icmp_unsigned("<", committed, cost)
+    code.store(b.select(red, peak, b.sub(peak, cost)), word(PTOKENS))
+    code.store(b.select(b.or_(red, yellow), committed, b.sub(committed, cost)), word(CTOKENS))
+    b.ret(b.select(red, code.i32(2), b.select(yellow, code.i32(1), code.i32(0))))

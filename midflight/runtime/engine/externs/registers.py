@@ -1,0 +1,53 @@
+"""`register`: arrays in the host's memory that native code reads and writes in place."""
+
+from __future__ import annotations
+
+from midflight.p4 import ir
+from midflight.p4.types import Bits, Bool
+from midflight.runtime.engine.code import I8, Code, Value, unsupported
+from midflight.runtime.engine.expressions import store, value
+from midflight.runtime.engine.layout import is_signed, scalar_width, stored_width
+
+__all__ = ["read", "size_of", "write"]
+
+
+def size_of(instance: ir.Instance) -> int:
+    """Return the number of elements that a register, counter or meter array was made with."""
+    size = instance.arguments[0]
+    assert isinstance(size, int)
+    return size
+
+
+def read(code: Code, call: ir.Call, instance: ir.Instance) -> None:
+    """`register.read(result, index)`; an index out of range gives 0."""
+    width = _width(instance)
+    inside, pointer = _element(code, instance, value(code, call.arguments[1]), width)
+    zero = code.constant(stored_width(width), 0)
+    element = code.choose(inside, lambda: code.load(pointer, stored_width(width)), lambda: zero)
+    store(code, call.arguments[0], code.resize(element, width))
+
+
+def write(code: Code, call: ir.Call, instance: ir.Instance) -> None:
+    """`register.write(index, value)`; an index out of range is ignored."""
+    width = _width(instance)
+    inside, pointer = _element(code, instance, value(code, call.arguments[0]), width)
+    new = value(code, call.arguments[1])
+    with code.when(inside):
+        signed = is_signed(instance.type_arguments[0])
+        code.store(code.resize(new, stored_width(width), signed=signed), pointer)
+
+
+def _width(instance: ir.Instance) -> int:
+    kind = instance.type_arguments[0]
+    if not isinstance(kind, (Bits, Bool)):
+        raise unsupported(f"a register of {kind}", instance.place, "registers hold bit<W>, int<W> or bool")
+    return scalar_width(kind)
+
+
+def _element(code: Code, instance: ir.Instance, index: Value, width: int) -> tuple[Value, Value]:
+    """Return whether an index is in range, and the element's address (to be used only if it is)."""
+    wide = code.resize(index, max(64, index.type.width))
+    inside = code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))
+    base = code.slot_pointer(instance.name)
+    offset = code.b.mul(code.resize(wide, 64), code.i64(stored_width(width) // 8))
+    return inside, code.b.gep(base, [offset], source_etype=I8)

@@ -1,0 +1,82 @@
+"""What a control asks of the traffic manager: drop, clone, resubmit, recirculate, truncate.
+
+Each of these only leaves a mark in the packet's state; the pipeline acts on the marks when the control has ended, as
+simple_switch does, so that of several calls the last one counts.
+"""
+
+from __future__ import annotations
+
+from midflight.p4 import ir
+from midflight.p4.types import StructType
+from midflight.runtime.engine.code import Code, Place, Value, unsupported
+from midflight.runtime.engine.expressions import place, value
+
+__all__ = [
+    "DROP_PORT", "SESSION_MASK", "clone", "clone_preserving", "mark_to_drop", "recirculate", "resubmit", "truncate",
+]  # fmt: skip
+
+DROP_PORT = 511
+"""The egress port that means drop, as in simple_switch."""
+
+SESSION_MASK = 0x7FFF
+"""Clone sessions are numbered up to this."""
+
+CLONED = 1 << 31
+
+
+def mark_to_drop(code: Code, call: ir.Call) -> None:
+    """`mark_to_drop(standard_metadata)`: egress_spec becomes the drop port, mcast_grp 0."""
+    if not call.arguments:
+        raise unsupported(
+            "mark_to_drop() without standard_metadata", call.place, "write mark_to_drop(standard_metadata)"
+        )
+    standard = place(code, call.arguments[0])
+    assert isinstance(standard.type, StructType)
+    for name, number in (("egress_spec", DROP_PORT), ("mcast_grp", 0)):
+        if (field := standard.type.field(name)) is not None:
+            target = code.member(standard, name, field.type)
+            code.write(code.constant(code.read(target).type.width, number), Place(target.pointer, field.type))
+
+
+def clone(code: Code, call: ir.Call) -> None:
+    """`clone(type, session)`."""
+    _clone(code, value(code, call.arguments[1]), code.i32(0))
+
+
+def clone_preserving(code: Code, call: ir.Call) -> None:
+    """`clone_preserving_field_list(type, session, list)`."""
+    _clone(code, value(code, call.arguments[1]), code.resize(value(code, call.arguments[2]), 32))
+
+
+def resubmit(code: Code, call: ir.Call) -> None:
+    """`resubmit_preserving_field_list(list)`."""
+    _mark_list(code, "resubmit", call)
+
+
+def recirculate(code: Code, call: ir.Call) -> None:
+    """`recirculate_preserving_field_list(list)`."""
+    _mark_list(code, "recirculate", call)
+
+
+def truncate(code: Code, call: ir.Call) -> None:
+    """`truncate(length)`: no more than this many bytes leave the switch."""
+    length = code.resize(value(code, call.arguments[0]), 32)
+    _mark(code, "truncate", code.b.add(length, code.i32(1)))
+
+
+def _clone(code: Code, session: Value, field_list: Value) -> None:
+    number = code.b.and_(code.resize(session, 32), code.i32(SESSION_MASK))
+    _mark(code, "clone", code.b.or_(number, code.i32(CLONED)))
+    _mark(code, "clone_list", field_list)
+
+
+def _mark_list(code: Code, name: str, call: ir.Call) -> None:
+    number = call.arguments[0]
+    assert isinstance(number, ir.Literal)
+    assert isinstance(number.value, int)
+    _mark(code, name, code.i32(number.value + 1))
+
+
+def _mark(code: Code, name: str, number: Value) -> None:
+    code.unit.intents.add(name)
+    code.store(number, code.at(code.function.args[1], code.unit.state.intent(name)))

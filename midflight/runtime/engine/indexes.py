@@ -1,0 +1,224 @@
+"""The control side of lookups: what the native searches of `lookup` walk through, kept in NumPy arrays.
+
+An index is told of entries by number, and writes what native code needs into the context when it is flushed, which
+happens between batches. A number stands in memory as itself plus one, 0 being none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.runtime.engine.context import Context
+from midflight.runtime.engine.entrylayout import EntryLayout
+from midflight.runtime.engine.layout import align
+from midflight.runtime.engine.lookup import HASH_FACTOR
+
+__all__ = ["ExactIndex", "Index", "IntervalIndex", "MaskedIndex", "Match", "hash_key", "index_for"]
+
+WORD = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What an entry matches: key bits under a mask, and the range fields' own bounds in their order."""
+
+    key: int
+    mask: int
+    ranges: tuple[tuple[int, int], ...]
+    priority: int
+
+
+class Index(Protocol):
+    """What finds a table's entries."""
+
+    def add(self, number: int, match: Match) -> None:
+        """Take in an entry."""
+
+    def remove(self, number: int) -> None:
+        """Forget an entry."""
+
+    def flush(self, context: Context) -> dict[int, int]:
+        """Bring native memory up to date; return the `next` link of every entry that has one."""
+
+
+def index_for(name: str, layout: EntryLayout) -> Index | None:
+    """Return the index that a table's search needs, None for a table without keys."""
+    match layout.search:
+        case "exact":
+            return ExactIndex(name, layout)
+        case "lpm":
+            return IntervalIndex(name, layout)
+        case "masked":
+            return MaskedIndex(name, layout)
+        case _:
+            return None
+
+
+def hash_key(key: int, stored: int) -> int:
+    """Return the 64-bit hash of a key that takes `stored` bits in memory, as native code computes it."""
+    state = 0
+    for shift in range(0, stored, 64):
+        state = (state ^ (key >> shift & WORD)) * HASH_FACTOR & WORD
+        state ^= state >> 32
+    return state
+
+
+class ExactIndex:
+    """One hash table, open addressing, at most half full. Inserting and deleting cost the same at any size."""
+
+    def __init__(self, name: str, layout: EntryLayout) -> None:
+        self._name = name
+        self._stored = layout.stored
+        self._hashes: dict[int, int] = {}
+        self._buckets: NDArray[np.uint32] = np.zeros(8, np.uint32)
+
+    def add(self, number: int, match: Match) -> None:
+        """Take in an entry."""
+        self._hashes[number] = hash_key(match.key, self._stored)
+        if 2 * len(self._hashes) > self._buckets.size:
+            self._buckets = np.zeros(self._buckets.size * 2, np.uint32)
+            for each in self._hashes:
+                self._place(each)
+        else:
+            self._place(number)
+
+    def remove(self, number: int) -> None:
+        """Forget an entry, moving back those that had been pushed further along by it."""
+        buckets, mask = self._buckets, self._buckets.size - 1
+        hole = self._hashes.pop(number) & mask
+        while buckets[hole] != number + 1:
+            hole = hole + 1 & mask
+        at = hole
+        while True:
+            at = at + 1 & mask
+            other = int(buckets[at])
+            if other == 0:
+                break
+            home = self._hashes[other - 1] & mask
+            if (at - home & mask) >= (at - hole & mask):
+                buckets[hole] = other
+                hole = at
+        buckets[hole] = 0
+
+    def flush(self, context: Context) -> dict[int, int]:
+        """Point native code at the buckets."""
+        context.point(f"{self._name}.buckets", self._buckets)
+        context.set(f"{self._name}.mask", self._buckets.size - 1)
+        return {}
+
+    def _place(self, number: int) -> None:
+        buckets, mask = self._buckets, self._buckets.size - 1
+        at = self._hashes[number] & mask
+        while buckets[at]:
+            at = at + 1 & mask
+        buckets[at] = number + 1
+
+
+class IntervalIndex:
+    """Prefixes as intervals of the key's line: where each begins, and which entry is the longest prefix there."""
+
+    def __init__(self, name: str, layout: EntryLayout) -> None:
+        self._name = name
+        self._width, self._stored = layout.width, layout.stored
+        self._prefixes: dict[int, tuple[int, int]] = {}
+
+    def add(self, number: int, match: Match) -> None:
+        """Take in an entry."""
+        self._prefixes[number] = (match.key, match.key | ((1 << self._width) - 1 ^ match.mask))
+
+    def remove(self, number: int) -> None:
+        """Forget an entry."""
+        del self._prefixes[number]
+
+    def flush(self, context: Context) -> dict[int, int]:
+        """Cut the line anew: a sweep from left to right, the prefixes that are open on a stack."""
+        bounds, winners = [0], [0]
+
+        def cut(at: int, winner: int) -> None:
+            if at == bounds[-1]:
+                winners[-1] = winner
+            elif winner != winners[-1]:
+                bounds.append(at)
+                winners.append(winner)
+
+        open_: list[tuple[int, int]] = []
+
+        def close(before: int) -> None:
+            while open_ and open_[-1][0] < before:
+                end, _ = open_.pop()
+                if end + 1 < 1 << self._width:
+                    cut(end + 1, open_[-1][1] if open_ else 0)
+
+        spans = sorted((first, -last, number) for number, (first, last) in self._prefixes.items())
+        for first, negative_last, number in spans:
+            close(first)
+            open_.append((-negative_last, number + 1))
+            cut(first, number + 1)
+        close(1 << self._width)
+        context.point(f"{self._name}.bounds", _stored_keys(bounds, self._stored))
+        context.point(f"{self._name}.winners", np.array(winners, np.uint32))
+        context.set(f"{self._name}.count", len(bounds))
+        return {}
+
+
+class MaskedIndex:
+    """One hash table per mask. Entries that share a masked key form a chain by falling priority."""
+
+    def __init__(self, name: str, layout: EntryLayout) -> None:
+        self._name = name
+        self._layout = layout
+        self._matches: dict[int, Match] = {}
+
+    def add(self, number: int, match: Match) -> None:
+        """Take in an entry."""
+        self._matches[number] = match
+
+    def remove(self, number: int) -> None:
+        """Forget an entry."""
+        del self._matches[number]
+
+    def flush(self, context: Context) -> dict[int, int]:
+        """Build all groups anew."""
+        groups: dict[int, dict[int, list[int]]] = {}
+        for number, match in self._matches.items():
+            groups.setdefault(match.mask, {}).setdefault(match.key, []).append(number)
+        links: dict[int, int] = {}
+        records, tables, first = [], [np.zeros(1, np.uint32)], 1
+
+        def most(group: dict[int, list[int]]) -> int:
+            return max(self._matches[each].priority for chain in group.values() for each in chain)
+
+        for mask, group in sorted(groups.items(), key=lambda item: -most(item[1])):
+            buckets = np.zeros(1 << (2 * len(group) - 1).bit_length(), np.uint32)
+            for key, chain in group.items():
+                chain.sort(key=lambda each: -self._matches[each].priority)
+                links.update({one: other + 1 for one, other in pairwise(chain)})
+                at = hash_key(key, self._layout.stored) & (buckets.size - 1)
+                while buckets[at]:
+                    at = at + 1 & (buckets.size - 1)
+                buckets[at] = chain[0] + 1
+            records.append((mask, first, buckets.size - 1, most(group)))
+            tables.append(buckets)
+            first += buckets.size
+        context.point(f"{self._name}.buckets", np.concatenate(tables))
+        context.point(f"{self._name}.groups", self._records(records))
+        context.set(f"{self._name}.count", len(records))
+        return links
+
+    def _records(self, records: list[tuple[int, int, int, int]]) -> NDArray[np.uint8]:
+        stride, tail = self._layout.group_stride, align(self._layout.stored // 8, 8)
+        memory = bytearray(max(stride * len(records), 8))
+        for number, (mask, *rest) in enumerate(records):
+            at = number * stride
+            memory[at : at + tail] = mask.to_bytes(tail, "little")
+            memory[at + tail : at + tail + 12] = b"".join(each.to_bytes(4, "little") for each in rest)
+        return np.frombuffer(bytes(memory), np.uint8)
+
+
+def _stored_keys(keys: list[int], stored: int) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(each.to_bytes(stored // 8, "little") for each in keys), np.uint8)

@@ -1,0 +1,107 @@
+"""Meters as the control plane sees them: rates and bursts of two-rate three-colour meters."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.errors import DeviceError
+from midflight.p4 import ir
+from midflight.runtime.engine.context import Context
+from midflight.runtime.engine.externs.meters import CBURST, CIR, CTOKENS, PBURST, PIR, PTOKENS, SET, WORDS
+from midflight.runtime.engine.externs.registers import size_of
+
+__all__ = ["DirectMeter", "Meter", "MeterConfig"]
+
+MILLION = 1_000_000
+LIMIT = 1 << 43
+
+
+@dataclass(frozen=True, slots=True)
+class MeterConfig:
+    """Committed and peak rate in units a second, bursts in units; a unit is a byte or a packet."""
+
+    cir: int
+    cburst: int
+    pir: int
+    pburst: int
+
+
+class _Cells:
+    """The array behind any meter."""
+
+    def __init__(self, name: str, size: int, context: Context) -> None:
+        self.name = name
+        self._context = context
+        self._memory: NDArray[np.uint64] = np.zeros((max(size, 1), WORDS), np.uint64)
+        context.point(name, self._memory)
+
+    def _set(self, index: int, config: MeterConfig | None) -> None:
+        cell = self._memory[index]
+        cell[:] = 0
+        if config is None:
+            return
+        for each in (config.cir, config.cburst, config.pir, config.pburst):
+            if not 0 <= each < LIMIT:
+                raise DeviceError(f"{self.name}: rates and bursts lie between 0 and {LIMIT - 1}")
+        for at, number in ((CIR, config.cir), (CBURST, config.cburst), (PIR, config.pir), (PBURST, config.pburst)):
+            cell[at] = number
+        cell[CTOKENS], cell[PTOKENS], cell[SET] = config.cburst * MILLION, config.pburst * MILLION, 1
+
+    def _get(self, index: int) -> MeterConfig | None:
+        cell = self._memory[index]
+        return MeterConfig(*(int(cell[at]) for at in (CIR, CBURST, PIR, PBURST))) if cell[SET] else None
+
+
+class Meter(_Cells):
+    """A `meter` array. A cell without a configuration lets everything pass as green."""
+
+    def __init__(self, instance: ir.Instance, context: Context, lock: threading.RLock) -> None:
+        self.size = size_of(instance)
+        self._lock = lock
+        super().__init__(instance.name, self.size, context)
+
+    def read(self, index: int) -> MeterConfig | None:
+        """Return the configuration of a cell; DeviceError for an index out of range."""
+        self._check(index)
+        with self._lock:
+            return self._get(index)
+
+    def write(self, index: int, config: MeterConfig | None) -> None:
+        """Configure a cell, its buckets full, or take its configuration away."""
+        self._check(index)
+        with self._lock:
+            self._set(index, config)
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < self.size:
+            raise DeviceError(f"{self.name} has cells 0 to {self.size - 1}, not {index}")
+
+
+class DirectMeter(_Cells):
+    """A `direct_meter`: one cell per entry of its table, by the entry's number."""
+
+    def __init__(self, instance: ir.Instance, context: Context) -> None:
+        super().__init__(instance.name, 8, context)
+
+    def read(self, number: int) -> MeterConfig | None:
+        """Return the configuration of an entry, given `Table.number(keys, priority)`."""
+        return self._get(number)
+
+    def write(self, number: int, config: MeterConfig | None) -> None:
+        """Configure the meter of an entry."""
+        self._set(number, config)
+
+    def reset(self, number: int) -> None:
+        """Begin without configuration for a new entry."""
+        self._set(number, None)
+
+    def grow(self, size: int) -> None:
+        """Make room for `size` entries."""
+        if size > len(self._memory):
+            room = np.zeros((size - len(self._memory), WORDS), np.uint64)
+            self._memory = np.concatenate([self._memory, room])
+            self._context.point(self.name, self._memory)

@@ -1,0 +1,84 @@
+"""Native code that writes a packet to the output: headers, the payload behind them, and its place in the batch."""
+
+from __future__ import annotations
+
+from llvmlite import ir as ll
+
+from midflight.runtime.engine.code import I32, I64, POINTER, Code, Unit, Value
+from midflight.runtime.engine.deparser import most_bytes
+from midflight.runtime.engine.stages import STAGE_ARGUMENTS, Stages
+
+__all__ = ["MAX_OUTPUT", "build_emit", "build_send"]
+
+MAX_OUTPUT = 1 << 32
+"""Bytes that one batch can put out: offsets are 32 bits wide."""
+
+
+def build_emit(unit: Unit, stages: Stages) -> ll.Function:
+    """Build `length emit(context, state, packet, length, consumed)`.
+
+    It deparses at the end of the output and leaves the bytes there without sending them; a length of 2**32 - 1 means
+    that there was no memory. The room is asked for first, so that nothing is ever written beyond it.
+    """
+    function = unit.function("emit", STAGE_ARGUMENTS, I32)
+    code = Code(unit, function)
+    b = code.b
+    context, state, packet, length, consumed = function.args
+    payload = b.sub(length, consumed)
+    need = b.add(code.resize(payload, 64), code.i64(most_bytes(unit.program.deparser)))
+    _reserve(code, need, code.i32(-1))
+    out = code.at(code.load_pointer(code.slot("out.data")), code.slot_value("out.used"))
+    headers = b.call(stages.deparse, [context, state, out, length, consumed])
+    code.copy(code.at(out, headers), code.at(packet, consumed), payload)
+    total = b.add(headers, payload)
+    if "truncate" in unit.intents:
+        limit = code.load(code.at(state, unit.state.intent("truncate")), 32)
+        cut = b.sub(limit, code.i32(1))
+        asked = b.and_(b.icmp_unsigned("!=", limit, code.i32(0)), b.icmp_unsigned("<", cut, total))
+        total = b.select(asked, cut, total)
+    b.ret(total)
+    return function
+
+
+def build_send(unit: Unit) -> ll.Function:
+    """Build `send(context, length, port)`: the bytes that `emit` left become the next packet of the output."""
+    function = unit.function("send", [POINTER, I32, I32], ll.VoidType())
+    code = Code(unit, function)
+    _, length, port = function.args
+    b = code.b
+    used, count = code.slot_value("out.used"), code.slot_value("out.count")
+    for name, number, width in (
+        ("out.offsets", used, 32),
+        ("out.lengths", length, 32),
+        ("out.ports", port, 16),
+        ("out.sources", code.slot_value("source"), 32),
+    ):
+        array = code.load_pointer(code.slot(name))
+        code.store(code.resize(number, width), code.at(array, b.mul(count, code.i64(width // 8))))
+    code.set_slot("out.count", b.add(count, code.i64(1)))
+    code.set_slot("out.used", b.add(used, code.resize(length, 64)))
+    code.count("sent")
+    b.ret_void()
+    return function
+
+
+def _reserve(code: Code, need: Value, failure: Value) -> None:
+    """Make sure that `need` more bytes and one more packet fit, asking the host for larger arrays; else return."""
+    b = code.b
+    end = b.add(code.slot_value("out.used"), need)
+    full = b.icmp_unsigned(">", end, code.slot_value("out.capacity"))
+    many = b.icmp_unsigned(">=", code.slot_value("out.count"), code.slot_value("out.packets"))
+    with code.when(b.or_(full, many)):
+        grow = _Callee(code.load_pointer(code.slot("out.grow")), ll.FunctionType(I32, [I64]))
+        with code.when(b.icmp_unsigned("==", b.call(grow, [end]), code.i32(0))):
+            code.count("dropped.memory")
+            b.ret(failure)
+
+
+class _Callee:
+    """A pointer to call through. llvmlite's builder takes only values that know their function type."""
+
+    def __init__(self, pointer: Value, function_type: ll.FunctionType) -> None:
+        self.type = pointer.type
+        self.function_type = function_type
+        self.get_reference = pointer.get_reference

@@ -1,0 +1,70 @@
+"""Batches of packets: one buffer of bytes, and where each packet lies in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Packets"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packets:
+    """Packets in order; iteration yields (port, bytes).
+
+    `data` uint8[bytes] holds them all, gaps allowed; `offsets` and `lengths` uint32[n] say where each lies; `ports`
+    uint16[n] is where it came in or goes out; `sources` uint32[n] the index of the input packet it came from.
+    Raises ValueError where a packet would lie outside `data`.
+    """
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.uint32]
+    lengths: NDArray[np.uint32]
+    ports: NDArray[np.uint16]
+    sources: NDArray[np.uint32]
+
+    def __post_init__(self) -> None:
+        arrays = (self.offsets, self.lengths, self.ports, self.sources)
+        if len({array.shape for array in arrays}) != 1 or self.offsets.ndim != 1 or self.data.ndim != 1:
+            raise ValueError("offsets, lengths, ports and sources are one-dimensional and of one length")
+        kinds = (np.uint8, np.uint32, np.uint32, np.uint16, np.uint32)
+        named: tuple[NDArray[Any], ...] = (self.data, *arrays)
+        for array, kind in zip(named, kinds, strict=True):
+            if array.dtype != kind or not array.flags.c_contiguous:
+                raise ValueError(f"expected a contiguous array of {kind.__name__}, not of {array.dtype}")
+        if len(self.offsets) and int((self.offsets.astype(np.uint64) + self.lengths).max()) > self.data.size:
+            raise ValueError("a packet lies outside the data")
+
+    @classmethod
+    def from_list(cls, packets: Iterable[tuple[int, bytes]]) -> Packets:
+        """Pack (port, bytes) pairs into one buffer."""
+        listed = list(packets)
+        lengths = np.array([len(each) for _, each in listed], np.uint32)
+        offsets = np.zeros(len(listed), np.uint32)
+        np.cumsum(lengths[:-1], out=offsets[1:])
+        return cls(
+            data=np.frombuffer(b"".join(each for _, each in listed), np.uint8),
+            offsets=offsets,
+            lengths=lengths,
+            ports=np.array([port for port, _ in listed], np.uint16),
+            sources=np.arange(len(listed), dtype=np.uint32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, index: int) -> tuple[int, bytes]:
+        start = int(self.offsets[index])
+        return int(self.ports[index]), self.data[start : start + int(self.lengths[index])].tobytes()
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def bytes(self) -> int:
+        """The sum of the packets' lengths."""
+        return int(self.lengths.sum())

@@ -1,0 +1,47 @@
+"""What one packet carries through the pipeline: headers, metadata, standard metadata, and what it asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from midflight.p4 import ir
+from midflight.p4.types import StructType, Type
+from midflight.runtime.engine.layout import Layout, align
+
+__all__ = ["INTENTS", "PacketState", "preserved_fields"]
+
+INTENTS = ("clone", "clone_list", "resubmit", "recirculate", "truncate")
+"""What a control asks of the traffic manager, each 32 bits and 0 when not asked.
+
+`clone` is the session with bit 31 set, `clone_list` a field list, `resubmit` and `recirculate` a field list plus one,
+`truncate` a length plus one.
+"""
+
+
+class PacketState:
+    """Offsets in the block of memory that parser, controls and deparser share for one packet."""
+
+    def __init__(self, program: ir.Program, layout: Layout) -> None:
+        self.headers = 0
+        self.metadata = align(layout.size(program.headers), 8)
+        self.standard = align(self.metadata + layout.size(program.metadata), 8)
+        self.intents = align(self.standard + layout.size(program.standard_metadata), 8)
+        self.size = align(self.intents + 4 * len(INTENTS), 8)
+
+    def intent(self, name: str) -> int:
+        """Return the offset of an intent."""
+        return self.intents + 4 * INTENTS.index(name)
+
+
+def preserved_fields(kind: Type) -> Iterator[tuple[tuple[str, ...], Type, frozenset[int]]]:
+    """Yield every field under a `@field_list` annotation: its path, its type, the lists that name it."""
+    if not isinstance(kind, StructType):
+        return
+    for field in kind.fields:
+        text = field.annotations.get("field_list")
+        if text is not None:
+            numbers = frozenset(int(each, 0) for each in text.replace(",", " ").split())
+            yield (field.name,), field.type, numbers
+        else:
+            for path, inner, numbers in preserved_fields(field.type):
+                yield (field.name, *path), inner, numbers

@@ -1,0 +1,227 @@
+"""A parser to one native function: states are basic blocks (P4_16 specification, section 12).
+
+Whatever the bytes are, nothing outside the packet is read: every extract, lookahead and advance asks first whether
+the packet is long enough, and a parser that could go round without end is stopped with ParserTimeout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llvmlite import ir as ll
+
+from midflight.p4 import ir
+from midflight.p4.types import HeaderType, Varbit
+from midflight.runtime.engine.code import Code, Cursor, Frame, Place, Value, unsupported
+from midflight.runtime.engine.expressions import place, value
+from midflight.runtime.engine.layout import VARBIT_BYTES, scalar_width
+from midflight.runtime.engine.statements import bind, lower, lower_all
+from midflight.runtime.engine.wire import read_bits
+
+__all__ = ["MAX_STEPS", "fixed_bits", "lower_parser", "matches"]
+
+MAX_STEPS = 1024
+"""State transitions after which a parser that has a cycle ends with ParserTimeout."""
+
+
+def lower_parser(code: Code, parser: ir.Parser, packet: Value, length: Value) -> tuple[Value, Value]:
+    """Emit a parser; its parameters have their places already. Return the bytes consumed and the error (both i32)."""
+    done = code.block("parsed")
+    position, error = code.allocate(4, 4), code.allocate(4, 4)
+    code.store(code.i32(0), position)
+    code.store(code.i32(0), error)
+    code.cursor = Cursor(packet, length, position, error, done)
+    code.exit = done
+    steps = code.allocate(4, 4) if _has_cycle(parser) else None
+    if steps is not None:
+        code.store(code.i32(0), steps)
+    _lower_states(code, parser, done, steps)
+    code.b.position_at_end(done)
+    return code.load(position, 32), code.load(error, 32)
+
+
+def fixed_bits(header: HeaderType) -> int:
+    """Return a header's width without its varbits; it must be whole bytes."""
+    bits = sum(scalar_width(each.type) for each in header.fields if not isinstance(each.type, Varbit))
+    if bits % 8:
+        raise unsupported(f"header {header} of {bits} bits, which is not a whole number of bytes")
+    return bits
+
+
+def matches(code: Code, subject: Value, key: ir.EntryKey, signed: bool = False) -> Value | None:
+    """Return whether a value matches one field of a keyset, None where anything does."""
+    if key.value is None:
+        return None
+    b, width = code.b, subject.type.width
+    low = code.constant(width, key.value)
+    if key.high is not None:
+        compare = b.icmp_signed if signed else b.icmp_unsigned
+        return b.and_(compare(">=", subject, low), compare("<=", subject, code.constant(width, key.high)))
+    if key.mask is not None:
+        mask = code.constant(width, key.mask)
+        return b.icmp_unsigned("==", b.and_(subject, mask), b.and_(low, mask))
+    return b.icmp_unsigned("==", subject, low)
+
+
+def _lower_states(code: Code, parser: ir.Parser, accept: ll.Block, steps: Value | None) -> None:
+    """Emit the states of a parser or sub-parser; builder ends wherever the last state left it."""
+    cursor = code.cursor
+    assert cursor is not None
+    lower_all(code, parser.locals)
+    blocks: dict[str, ll.Block] = {name: code.block(f"state.{name}") for name in parser.states}
+    blocks["accept"], blocks["reject"] = accept, cursor.reject
+    code.go(blocks["start"])
+    for name, state in parser.states.items():
+        code.b.position_at_end(blocks[name])
+        if name in ("accept", "reject"):
+            continue
+        if steps is not None:
+            taken = code.b.add(code.load(steps, 32), code.i32(1))
+            code.store(taken, steps)
+            cursor.fail(code, code.b.icmp_unsigned(">", taken, code.i32(MAX_STEPS)), "ParserTimeout")
+        for statement in state.body:
+            _lower_statement(code, statement, steps)
+        if isinstance(state.next, str):
+            code.go(blocks[state.next])
+        else:
+            _lower_select(code, state.next, blocks)
+
+
+def _lower_statement(code: Code, statement: ir.Statement, steps: Value | None) -> None:
+    match statement:
+        case ir.Extract(header=header, bits=bits):
+            _extract(code, place(code, header), None if bits is None else value(code, bits))
+            if isinstance(header, ir.Next):
+                stack = place(code, header.base)
+                code.store(code.b.add(code.load(stack.pointer, 32), code.i32(1)), stack.pointer)
+        case ir.Advance(bits=bits):
+            _advance(code, code.resize(value(code, bits), 64))
+        case ir.Apply(callee=ir.Parser() as inner, arguments=arguments):
+            copy_outs = bind(code, inner.parameters, arguments)
+            frame = Frame(code.block("subparsed"), copy_outs)
+            code.frames.append(frame)
+            _lower_states(code, inner, frame.end, steps)
+            code.frames.pop()
+            code.b.position_at_end(frame.end)
+            for each in copy_outs:
+                each()
+        case ir.Block(body=body):
+            for each_statement in body:
+                _lower_statement(code, each_statement, steps)
+        case _:
+            lower(code, statement)
+
+
+def _lower_select(code: Code, select: ir.Select, blocks: Mapping[str, ll.Block]) -> None:
+    """Emit a select. One exact field becomes a switch, anything else a chain of tests in source order."""
+    cursor = code.cursor
+    assert cursor is not None
+    subjects = [value(code, each) for each in select.expressions]
+    no_match = code.block("nomatch")
+    if len(subjects) == 1 and _is_plain(select):
+        subject, default, seen = subjects[0], no_match, set()
+        targets = []
+        for keyset, state in select.cases:
+            number = keyset[0].value
+            if number is None:
+                default = blocks[state]
+                break
+            if number not in seen:
+                seen.add(number)
+                targets.append((code.constant(subject.type.width, number), blocks[state]))
+        branch = code.b.switch(subject, default)
+        for constant, block in targets:
+            branch.add_case(constant, block)
+    else:
+        for keyset, state in select.cases:
+            tests = [matches(code, subject, key) for subject, key in zip(subjects, keyset, strict=True)]
+            test = code.constant(1, 1)
+            for each in tests:
+                test = test if each is None else code.b.and_(test, each)
+            after = code.block("case")
+            code.b.cbranch(test, blocks[state], after)
+            code.b.position_at_end(after)
+        code.go(no_match)
+    code.b.position_at_end(no_match)
+    code.store(code.i32(code.unit.program.errors.index("NoMatch")), cursor.error)
+    code.go(cursor.reject)
+
+
+def _is_plain(select: ir.Select) -> bool:
+    return all(key.mask is None and key.high is None for keyset, _ in select.cases for key in keyset)
+
+
+def _extract(code: Code, header: Place, bits: Value | None) -> None:
+    """`packet.extract(header)`: all of it or, when the packet is too short, nothing."""
+    cursor = code.cursor
+    assert cursor is not None
+    assert isinstance(header.type, HeaderType)
+    b, fixed = code.b, fixed_bits(header.type) // 8
+    if bits is None:
+        cursor.need(code, code.i32(fixed))
+        variable = code.i32(0)
+    else:
+        wide = code.resize(bits, 64)
+        varbit = next((each.type for each in header.type.fields if isinstance(each.type, Varbit)), None)
+        limit = varbit.width if isinstance(varbit, Varbit) else 0
+        cursor.fail(code, b.icmp_unsigned("!=", b.and_(wide, code.i64(7)), code.i64(0)), "ParserInvalidArgument")
+        cursor.fail(code, b.icmp_unsigned(">", wide, code.i64(limit)), "HeaderTooShort")
+        variable = b.lshr(code.resize(wide, 32), code.i32(3))
+        cursor.need(code, b.add(variable, code.i32(fixed)))
+    pointer, offset = cursor.pointer(code), 0
+    for each in header.type.fields:
+        target = code.member(header, each.name, each.type)
+        if isinstance(each.type, Varbit):
+            if offset % 8:
+                raise unsupported(f"a varbit that does not begin at a whole byte, in header {header.type}")
+            code.clear(target.pointer, code.layout.size(each.type))
+            code.store(b.shl(variable, code.i32(3)), target.pointer)
+            pointer = code.at(pointer, offset // 8)
+            code.copy(code.at(target.pointer, VARBIT_BYTES), pointer, variable)
+            pointer, offset = code.at(pointer, variable), 0
+        else:
+            width = scalar_width(each.type)
+            code.write(read_bits(code, pointer, offset, width), target)
+            offset += width
+    code.store(code.constant(8, 1), header.pointer)
+    cursor.advance(code, b.add(variable, code.i32(fixed)))
+
+
+def _advance(code: Code, bits: Value) -> None:
+    cursor = code.cursor
+    assert cursor is not None
+    b = code.b
+    cursor.fail(code, b.icmp_unsigned("!=", b.and_(bits, code.i64(7)), code.i64(0)), "ParserInvalidArgument")
+    # Bits beyond 32 must not be lost before the comparison: clamp to more than any packet has.
+    count = b.lshr(bits, code.i64(3))
+    far = b.icmp_unsigned(">", count, code.i64(0xFFFF_FFFF))
+    step = b.select(far, code.i32(0xFFFF_FFFF), code.resize(count, 32))
+    cursor.need(code, step)
+    cursor.advance(code, step)
+
+
+def _has_cycle(parser: ir.Parser) -> bool:
+    """Tell whether some state can come back to itself, here or in a sub-parser."""
+    finished: set[str] = set()
+    trail: set[str] = set()
+
+    def visit(name: str) -> bool:
+        if name in trail:
+            return True
+        if name in finished or name not in parser.states:
+            return False
+        trail.add(name)
+        following = parser.states[name].next
+        names = [following] if isinstance(following, str) else [state for _, state in following.cases]
+        found = any(visit(each) for each in names)
+        trail.discard(name)
+        finished.add(name)
+        return found
+
+    inner = (
+        statement.callee
+        for state in parser.states.values()
+        for statement in state.body
+        if isinstance(statement, ir.Apply) and isinstance(statement.callee, ir.Parser)
+    )
+    return visit("start") or any(_has_cycle(each) for each in inner)

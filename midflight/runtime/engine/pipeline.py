@@ -1,0 +1,287 @@
+"""The v1model switch around a program: ingress, traffic manager, egress, and the loop over a batch.
+
+What happens after ingress and egress, and in which order, is as simple_switch documents it. A packet is worked off
+completely, with all of its copies, before the next one; packets that go round again wait in a queue of bounded length
+and a bounded number of rounds, so a batch always ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llvmlite import ir as ll
+
+from midflight.p4 import ir
+from midflight.runtime.engine.apply import Tables
+from midflight.runtime.engine.code import I32, POINTER, Code, Place, Unit, Value
+from midflight.runtime.engine.externs import lower_call
+from midflight.runtime.engine.externs.traffic import DROP_PORT, SESSION_MASK
+from midflight.runtime.engine.layout import scalar_width
+from midflight.runtime.engine.output import build_emit, build_send
+from midflight.runtime.engine.packetstate import preserved_fields
+from midflight.runtime.engine.queue import Queue
+from midflight.runtime.engine.stages import STAGE_ARGUMENTS, Stages, build_stages, standard
+
+__all__ = ["DROPS", "NORMAL", "Lowered", "lower_program"]
+
+NORMAL, INGRESS_CLONE, EGRESS_CLONE, _, RECIRCULATED, REPLICATED, RESUBMITTED = range(7)
+"""Values of instance_type, as in simple_switch."""
+
+DROPS = ("ingress", "egress", "replicas", "memory", "queue", "rounds")
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A program as LLVM: the module and what it assumes of memory."""
+
+    unit: Unit
+    tables: Tables
+    entry: str
+
+
+def lower_program(program: ir.Program) -> Lowered:
+    """Lower a checked program; the module's function `process(context)` works off the batch that the context names."""
+    tables = Tables()
+    unit = Unit(program, lower_call, tables.apply)
+    stages = build_stages(unit)
+    _Driver(unit, stages).build()
+    return Lowered(unit, tables, "process")
+
+
+class _Driver:
+    """Builds everything around the stages."""
+
+    def __init__(self, unit: Unit, stages: Stages) -> None:
+        self.unit = unit
+        self.stages = stages
+        self.emit = build_emit(unit, stages)
+        self.send = build_send(unit)
+        again = unit.intents & {"resubmit", "recirculate"}
+        self.queue = Queue(unit) if again or "clone" in unit.intents else None
+
+    def build(self) -> None:
+        """Build the functions from the inside out."""
+        self.egress_pass = self._egress_pass()
+        self.ingress_pass = self._ingress_pass()
+        self._process()
+
+    # Small steps that several functions take
+
+    def _set(self, code: Code, state: Value, name: str, number: Value) -> None:
+        if (target := standard(code, state, name)) is not None:
+            code.write(code.resize(number, scalar_width(target.type)), target)
+
+    def _get(self, code: Code, state: Value, name: str, width: int) -> Value:
+        target = standard(code, state, name)
+        return code.constant(width, 0) if target is None else code.resize(code.read(target), width)
+
+    def _intent(self, code: Code, state: Value, name: str) -> Value:
+        return code.load(code.at(state, self.unit.state.intent(name)), 32)
+
+    def _clear_intents(self, code: Code, state: Value) -> None:
+        if self.unit.intents:
+            code.clear(code.at(state, self.unit.state.intents), self.unit.state.size - self.unit.state.intents)
+
+    def _reset_metadata(self, code: Code, state: Value) -> None:
+        layout = self.unit.state
+        code.clear(code.at(state, layout.metadata), layout.size - layout.metadata)
+
+    def _preserve(self, code: Code, source: Value, target: Value, number: Value) -> None:
+        """Copy the user metadata fields that a field list names. Its number is known only at run time."""
+        kind = self.unit.program.metadata
+        metadata = self.unit.state.metadata
+        for path, field_type, numbers in preserved_fields(kind):
+            wanted = code.constant(1, 0)
+            for each in sorted(numbers):
+                wanted = code.b.or_(wanted, code.b.icmp_unsigned("==", number, code.i32(each)))
+            places = []
+            for base in (source, target):
+                place, step = Place(code.at(base, metadata), kind), kind
+                for name in path:
+                    step = next(each.type for each in step.fields if each.name == name)  # type: ignore[union-attr]
+                    place = code.member(place, name, step)
+                places.append(place)
+            with code.when(wanted):
+                code.copy(places[1].pointer, places[0].pointer, code.layout.size(field_type))
+
+    def _for_replicas(self, code: Code, directory: str, number: Value, body: Callable[[Value, Value], None]) -> None:
+        """Run `body(port, instance)` for every replica of a multicast group or clone session."""
+        b = code.b
+        starts, lists = code.slot_pointer(f"{directory}.starts"), code.slot_pointer(f"{directory}.lists")
+        start = code.load(code.at(starts, b.shl(code.resize(number, 64), code.i64(2))), 32)
+        record = code.at(lists, b.shl(code.resize(start, 64), code.i64(2)))
+        count = code.load(record, 32)
+        with code.when(b.icmp_unsigned("==", count, code.i32(0))):
+            code.count("dropped.replicas")
+        with code.loop(count) as index:
+            where = code.at(record, b.add(b.shl(code.resize(index, 64), code.i64(3)), code.i64(8)))
+            body(code.load(where, 32), code.load(code.at(where, 4), 32))
+
+    # Egress
+
+    def _egress_pass(self) -> ll.Function:
+        """Build `egress_pass(context, state, packet, length, consumed, port)`."""
+        unit, stages = self.unit, self.stages
+        function = unit.function("egress_pass", [*STAGE_ARGUMENTS, I32, I32], ll.VoidType())
+        code = Code(unit, function)
+        b = code.b
+        context, state, packet, length, consumed, port, round_ = function.args
+        self._set(code, state, "egress_port", port)
+        self._set(code, state, "egress_spec", code.i32(0))
+        self._set(code, state, "egress_global_timestamp", code.slot_value("now"))
+        self._set(code, state, "enq_timestamp", code.slot_value("now"))
+        self._set(code, state, "packet_length", length)
+        if "clone" in unit.intents:
+            code.store(code.i32(0), code.at(state, unit.state.intent("clone")))
+        arguments = [context, state, packet, length, consumed]
+        b.call(stages.egress, arguments)
+        if "clone" in unit.intents:
+            session = self._intent(code, state, "clone")
+            with code.when(b.icmp_unsigned("!=", session, code.i32(0))):
+                self._clone_egress(code, arguments, session, round_)
+        dropped = b.icmp_unsigned("==", self._get(code, state, "egress_spec", 32), code.i32(DROP_PORT))
+        with code.when(dropped):
+            code.count("dropped.egress")
+            b.ret_void()
+        if stages.compute:
+            b.call(stages.compute, arguments)
+        total = b.call(self.emit, arguments)
+        with code.when(b.icmp_unsigned("==", total, code.i32(-1))):
+            b.ret_void()
+        if "recirculate" in unit.intents:
+            asked = self._intent(code, state, "recirculate")
+            with code.when(b.icmp_unsigned("!=", asked, code.i32(0))):
+                self._recirculate(code, state, total, asked, round_)
+                b.ret_void()
+        b.call(self.send, [context, total, port])
+        b.ret_void()
+        return function
+
+    def _clone_egress(self, code: Code, arguments: list[Value], session: Value, round_: Value) -> None:
+        """Queue E2E clones: headers as they are, metadata reset but for the field list, egress once more."""
+        _, state, packet, length, consumed = arguments
+        assert self.queue is not None
+        queue = self.queue
+
+        def queue_one(port: Value, instance: Value) -> None:
+            with queue.push(code, round_) as copy:
+                code.copy(copy, state, self.unit.state.size)
+                self._reset_metadata(code, copy)
+                self._preserve(code, state, copy, self._intent(code, state, "clone_list"))
+                self._set(code, copy, "instance_type", code.i32(EGRESS_CLONE))
+                self._set(code, copy, "egress_rid", instance)
+                queue.describe(code, copy, packet, length, consumed, port)
+
+        self._for_replicas(code, "clones", code.b.and_(session, code.i32(SESSION_MASK)), queue_one)
+
+    def _recirculate(self, code: Code, state: Value, total: Value, asked: Value, round_: Value) -> None:
+        """Queue the packet just deparsed, as a new one. Its bytes stay where they are, behind the output so far."""
+        assert self.queue is not None
+        used = code.slot_value("out.used")
+        start = code.at(code.load_pointer(code.slot("out.data")), used)
+        code.set_slot("out.used", code.b.add(used, code.resize(total, 64)))
+        self._again(code, state, start, total, asked, RECIRCULATED, round_)
+
+    def _again(
+        self, code: Code, state: Value, packet: Value, length: Value, asked: Value, instance: int, round_: Value
+    ) -> None:
+        """Queue a packet for another ingress, with the fields of its field list."""
+        assert self.queue is not None
+        with self.queue.push(code, round_) as copy:
+            code.clear(copy, self.unit.state.size)
+            self._preserve(code, state, copy, code.b.sub(asked, code.i32(1)))
+            self._set(code, copy, "instance_type", code.i32(instance))
+            self._set(code, copy, "ingress_port", self._get(code, state, "ingress_port", 32))
+            self.queue.describe(code, copy, packet, length, code.i32(0), code.i32(self.queue.INGRESS))
+
+    # Ingress and traffic manager
+
+    def _ingress_pass(self) -> ll.Function:
+        """Build `ingress_pass(context, state, packet, length, round)`."""
+        unit, stages = self.unit, self.stages
+        function = unit.function("ingress_pass", [POINTER, POINTER, POINTER, I32, I32], ll.VoidType())
+        code = Code(unit, function)
+        b = code.b
+        context, state, packet, length, round_ = function.args
+        self._set(code, state, "packet_length", length)
+        self._set(code, state, "ingress_global_timestamp", code.slot_value("now"))
+        consumed = b.call(stages.parse, [context, state, packet, length, code.i32(0)])
+        arguments = [context, state, packet, length, consumed]
+        if stages.verify:
+            code.set_slot("checksum_error", code.i64(0))
+            b.call(stages.verify, arguments)
+            self._set(code, state, "checksum_error", code.slot_value("checksum_error"))
+        b.call(stages.ingress, arguments)
+        if "clone" in unit.intents:
+            session = self._intent(code, state, "clone")
+            with code.when(b.icmp_unsigned("!=", session, code.i32(0))):
+                self._clone_ingress(code, arguments, session, round_)
+        if "resubmit" in unit.intents:
+            asked = self._intent(code, state, "resubmit")
+            with code.when(b.icmp_unsigned("!=", asked, code.i32(0))):
+                self._again(code, state, packet, length, asked, RESUBMITTED, round_)
+                b.ret_void()
+        group = self._get(code, state, "mcast_grp", 16)
+        with code.when(b.icmp_unsigned("!=", group, code.constant(16, 0))):
+            self._set(code, state, "instance_type", code.i32(REPLICATED))
+            self._replicate(code, "groups", group, arguments, round_)
+            b.ret_void()
+        spec = self._get(code, state, "egress_spec", 32)
+        with code.when(b.icmp_unsigned("==", spec, code.i32(DROP_PORT))):
+            code.count("dropped.ingress")
+            b.ret_void()
+        self._set(code, state, "instance_type", code.i32(NORMAL))
+        b.call(self.egress_pass, [*arguments, spec, round_])
+        b.ret_void()
+        return function
+
+    def _replicate(self, code: Code, directory: str, number: Value, arguments: list[Value], round_: Value) -> None:
+        """Run egress on a copy of the state for each replica."""
+        context, state, packet, length, consumed = arguments
+        copy = code.allocate(self.unit.state.size)
+
+        def one(port: Value, instance: Value) -> None:
+            code.copy(copy, state, self.unit.state.size)
+            self._set(code, copy, "egress_rid", instance)
+            code.b.call(self.egress_pass, [context, copy, packet, length, consumed, port, round_])
+
+        self._for_replicas(code, directory, number, one)
+
+    def _clone_ingress(self, code: Code, arguments: list[Value], session: Value, round_: Value) -> None:
+        """Run egress on I2E clones: the packet as it came in, parsed again, metadata reset but for the field list."""
+        context, state, packet, length, _ = arguments
+        fresh = code.allocate(self.unit.state.size)
+        code.clear(fresh, self.unit.state.size)
+        self._set(code, fresh, "ingress_port", self._get(code, state, "ingress_port", 32))
+        consumed = code.b.call(self.stages.parse, [context, fresh, packet, length, code.i32(0)])
+        self._reset_metadata(code, fresh)
+        self._preserve(code, state, fresh, self._intent(code, state, "clone_list"))
+        self._set(code, fresh, "instance_type", code.i32(INGRESS_CLONE))
+        number = code.b.and_(session, code.i32(SESSION_MASK))
+        self._replicate(code, "clones", number, [context, fresh, packet, length, consumed], round_)
+
+    # The batch
+
+    def _process(self) -> None:
+        """Build `process(context)`, the one function that is called from outside."""
+        unit = self.unit
+        function = ll.Function(unit.module, ll.FunctionType(ll.VoidType(), [POINTER]), "process")
+        function.args[0].add_attribute("noalias")
+        code = Code(unit, function)
+        b = code.b
+        state = code.allocate(unit.state.size)
+        data, offsets = code.slot_pointer("in.data"), code.slot_pointer("in.offsets")
+        lengths, ports = code.slot_pointer("in.lengths"), code.slot_pointer("in.ports")
+        with code.loop(code.slot_value("in.count")) as index:
+            word = b.shl(index, code.i64(2))
+            packet = code.at(data, code.load(code.at(offsets, word), 32))
+            length = code.load(code.at(lengths, word), 32)
+            port = code.load(code.at(ports, b.shl(index, code.i64(1))), 16)
+            code.set_slot("source", index)
+            code.clear(state, unit.state.size)
+            self._set(code, state, "ingress_port", port)
+            b.call(self.ingress_pass, [code.context, state, packet, length, code.i32(0)])
+            if self.queue:
+                self.queue.drain(code, self.ingress_pass, self.egress_pass)
+        b.ret_void()

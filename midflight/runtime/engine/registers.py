@@ -1,0 +1,90 @@
+"""Registers as the control plane sees them."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from midflight.errors import DeviceError
+from midflight.p4 import ir
+from midflight.runtime.engine.context import Context
+from midflight.runtime.engine.externs.registers import size_of
+from midflight.runtime.engine.layout import is_signed, scalar_width, stored_width
+
+__all__ = ["Register"]
+
+
+class Register:
+    """A register array: `size` elements of `width` bits, the memory that native code reads and writes.
+
+    Values are signed numbers where the element type is int<W>. Raises DeviceError for an index or a value that does
+    not fit.
+    """
+
+    def __init__(self, instance: ir.Instance, context: Context, lock: threading.RLock) -> None:
+        self.name = instance.name
+        self.size = size_of(instance)
+        self.width = scalar_width(instance.type_arguments[0])
+        self.signed = is_signed(instance.type_arguments[0])
+        self._lock = lock
+        stored = stored_width(self.width)
+        self._words = max(1, stored // 64)
+        kind = np.dtype(f"{'i' if self.signed else 'u'}{min(stored, 64) // 8}")
+        self._memory: NDArray[np.generic] = np.zeros((max(self.size, 1), self._words), kind)
+        context.point(instance.name, self._memory)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def read(self, index: int) -> int:
+        """Return one element."""
+        self._check_index(index)
+        with self._lock:
+            return int.from_bytes(self._memory[index].tobytes(), "little", signed=self.signed)
+
+    def write(self, index: int, value: int) -> None:
+        """Set one element."""
+        self._check_index(index)
+        self._check_value(value)
+        size = self._memory.itemsize * self._words
+        with self._lock:
+            self._memory[index] = np.frombuffer(value.to_bytes(size, "little", signed=self.signed), self._memory.dtype)
+
+    def read_all(self) -> NDArray[np.generic]:
+        """Return a copy of all elements: [size], or [size, words] of 64-bit words, lowest first, beyond 64 bits."""
+        with self._lock:
+            whole = self._memory[: self.size].copy()
+        return whole[:, 0] if self._words == 1 else whole
+
+    def write_all(self, values: ArrayLike) -> None:
+        """Set all elements, from what `read_all` gives or any sequence of numbers."""
+        given = np.asarray(values)
+        if self._words > 1 and given.shape == (self.size, self._words):
+            with self._lock:
+                self._memory[: self.size] = given
+            return
+        if given.shape != (self.size,):
+            raise DeviceError(f"{self.name} has {self.size} elements, not {'x'.join(map(str, given.shape))}")
+        numbers = [int(each) for each in given.tolist()]
+        for each in (min(numbers, default=0), max(numbers, default=0)):
+            self._check_value(each)
+        size = self._memory.itemsize * self._words
+        packed = b"".join(each.to_bytes(size, "little", signed=self.signed) for each in numbers)
+        with self._lock:
+            self._memory[: self.size] = np.frombuffer(packed, self._memory.dtype).reshape(self.size, self._words)
+
+    def clear(self) -> None:
+        """Set all elements to zero."""
+        with self._lock:
+            self._memory[:] = 0
+
+    def _check_index(self, index: int) -> None:
+        if not 0 <= index < self.size:
+            raise DeviceError(f"{self.name} has elements 0 to {self.size - 1}, not {index}")
+
+    def _check_value(self, value: int) -> None:
+        low = -(1 << (self.width - 1)) if self.signed else 0
+        if not low <= value < low + (1 << self.width):
+            raise DeviceError(f"{self.name}: {value} does not fit {'int' if self.signed else 'bit'}<{self.width}>")

@@ -1,0 +1,242 @@
+"""Statements of a checked program to LLVM: assignments, control flow, calls with copy-in and copy-out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from midflight.p4 import ir
+from midflight.p4.types import StackType
+from midflight.runtime.engine.code import I1, Code, Frame, Place, unsupported
+from midflight.runtime.engine.expressions import assign, copy_into, place, store, value, zero
+from midflight.runtime.engine.layout import is_scalar, scalar_width
+
+__all__ = ["bind", "call_action", "lower", "lower_all", "run_frame"]
+
+
+def lower_all(code: Code, statements: tuple[ir.Statement, ...]) -> None:
+    """Lower statements in a row."""
+    for statement in statements:
+        lower(code, statement)
+
+
+def lower(code: Code, statement: ir.Statement) -> None:
+    """Lower one statement. What only a parser or deparser takes is theirs to lower before it comes here."""
+    match statement:
+        case ir.Assign(target=target, value=source):
+            assign(code, target, source)
+        case ir.Declare(variable=variable, value=initial):
+            home = code.variables[variable] = code.temporary(variable.type)
+            if initial is None:
+                zero(code, home)
+            else:
+                copy_into(code, initial, home)
+        case ir.Block(body=body):
+            lower_all(code, body)
+        case ir.If(condition=condition, yes=yes, no=no):
+            _if(code, condition, yes, no)
+        case ir.Switch():
+            _switch(code, statement)
+        case ir.TableApply(table=table):
+            code.unit.apply(code, table)
+        case ir.ActionCall(action=action, arguments=arguments):
+            call_action(code, action, arguments)
+        case ir.Apply(callee=ir.Control() as control, arguments=arguments):
+            _apply(code, control, arguments)
+        case ir.CallStatement(call=call):
+            code.unit.call(code, call)
+        case ir.SetValidity(header=header, valid=valid):
+            _set_validity(code, place(code, header), valid)
+        case ir.Shift(stack=stack, count=count):
+            _shift(code, place(code, stack), count)
+        case ir.Exit():
+            _exit(code)
+        case ir.Return():
+            code.leave(code.frames[-1].end)
+        case _:
+            raise unsupported(f"{type(statement).__name__.lower()} in this place", statement.place)
+
+
+def call_action(code: Code, action: ir.Action, arguments: tuple[ir.Expression, ...]) -> None:
+    """Call an action by name, with arguments for all of its parameters."""
+    with_frame = bind(code, action.parameters, arguments, scalars_by_copy=True)
+    run_frame(code, with_frame, partial(lower, code, action.body))
+
+
+def run_frame(code: Code, copy_outs: list[Callable[[], None]], body: Callable[[], None]) -> None:
+    """Lower a body in which `return` means the end of that body, then copy its results out."""
+    frame = Frame(code.block("end"), copy_outs)
+    code.frames.append(frame)
+    body()
+    code.frames.pop()
+    code.go(frame.end)
+    code.b.position_at_end(frame.end)
+    for each in copy_outs:
+        each()
+
+
+def bind(
+    code: Code,
+    parameters: tuple[ir.Parameter, ...],
+    arguments: tuple[ir.Expression, ...],
+    *,
+    scalars_by_copy: bool = False,
+) -> list[Callable[[], None]]:
+    """Give parameters their places and values; return the copies to be made when the callee is left.
+
+    P4 copies arguments in and out. A place may stand for itself where nobody could tell: it is written through no
+    other parameter. An action sees its control's variables too, so its scalars are copied always.
+    """
+    writable = [_path(each) for each, p in zip(arguments, parameters, strict=True) if _writes(p)]
+    copy_outs: list[Callable[[], None]] = []
+    fresh: list[Place] = []
+    homes: dict[ir.Variable, Place] = {}
+    for parameter, argument in zip(parameters, arguments, strict=True):
+        kind, writes = parameter.variable.type, _writes(parameter)
+        path = _path(argument)
+        shared = path is not None and sum(_overlap(path, other) for other in writable) <= writes
+        if shared and not (is_scalar(kind) and scalars_by_copy):
+            home = place(code, argument)
+            if parameter.direction is ir.Direction.OUT:
+                fresh.append(home)
+        else:
+            home = code.temporary(kind)
+            if parameter.direction is ir.Direction.OUT:
+                zero(code, home)
+            else:
+                copy_into(code, argument, home)
+            if writes:
+                copy_outs.append(_copy_out(code, argument, home))
+        homes[parameter.variable] = home
+    for home in fresh:
+        zero(code, home)
+    code.variables.update(homes)
+    return copy_outs
+
+
+def _writes(parameter: ir.Parameter) -> bool:
+    return parameter.direction in (ir.Direction.OUT, ir.Direction.INOUT)
+
+
+def _copy_out(code: Code, target: ir.Expression, home: Place) -> Callable[[], None]:
+    if is_scalar(home.type):
+        return lambda: store(code, target, code.read(home))
+    return lambda: code.copy(place(code, target).pointer, home.pointer, code.layout.size(home.type))
+
+
+def _path(expression: ir.Expression) -> tuple[object, ...] | None:
+    """Return the variable and field names that lead to an lvalue, None for what has no place of its own."""
+    match expression:
+        case ir.VariableRef(variable=variable):
+            return (variable,)
+        case ir.Member(base=base, name=name):
+            path = _path(base)
+            return None if path is None else (*path, name)
+        case ir.Index(base=base, index=ir.Literal(value=number)):
+            path = _path(base)
+            return None if path is None else (*path, number)
+        case _:
+            return None
+
+
+def _overlap(one: tuple[object, ...], other: tuple[object, ...] | None) -> bool:
+    if other is None:
+        return False
+    return all(a == b for a, b in zip(one, other, strict=False))
+
+
+def _apply(code: Code, control: ir.Control, arguments: tuple[ir.Expression, ...]) -> None:
+    def body() -> None:
+        lower_all(code, control.locals)
+        lower(code, control.body)
+
+    run_frame(code, bind(code, control.parameters, arguments), body)
+
+
+def _exit(code: Code) -> None:
+    """Leave the whole pipeline; what callees still owe their callers is copied out first."""
+    for frame in reversed(code.frames):
+        for each in frame.copy_outs:
+            each()
+    assert code.exit is not None
+    code.leave(code.exit)
+
+
+def _if(code: Code, condition: ir.Expression, yes: ir.Statement, no: ir.Statement | None) -> None:
+    first, after = code.block("then"), code.block("endif")
+    second = code.block("else") if no else after
+    code.b.cbranch(value(code, condition), first, second)
+    code.b.position_at_end(first)
+    lower(code, yes)
+    code.go(after)
+    if no:
+        code.b.position_at_end(second)
+        lower(code, no)
+        code.go(after)
+    code.b.position_at_end(after)
+
+
+def _switch(code: Code, switch: ir.Switch) -> None:
+    after = code.block("endswitch")
+    if isinstance(switch.subject, ir.Table):
+        table = switch.subject
+        actions = [each.action for each in table.actions]
+        if table.default.action not in actions:
+            actions.append(table.default.action)
+        subject = code.unit.apply(code, table).action
+        numbers = {action: code.i32(number) for number, action in enumerate(actions)}
+    else:
+        subject, numbers = value(code, switch.subject), {}
+    default, bodies = after, []
+    chooser = code.b.block
+    targets = []
+    for case in switch.cases:
+        block = code.block("case")
+        bodies.append((block, case.body))
+        if not case.labels:
+            default = block
+        for label in case.labels:
+            if isinstance(label, ir.Action):
+                if label in numbers:
+                    targets.append((numbers[label], block))
+            elif isinstance(label, ir.Literal) and isinstance(label.value, int):
+                targets.append((code.constant(scalar_width(label.type), label.value), block))
+            else:
+                raise unsupported("a switch label that is not a constant", switch.place)
+    code.b.position_at_end(chooser)
+    branch = code.b.switch(subject, default)
+    for number, block in targets:
+        branch.add_case(number, block)
+    for block, body in bodies:
+        code.b.position_at_end(block)
+        lower(code, body)
+        code.go(after)
+    code.b.position_at_end(after)
+
+
+def _set_validity(code: Code, header: Place, valid: bool) -> None:
+    """Set a header's validity. One that was invalid begins at zero."""
+    if valid:
+        with code.when(code.b.not_(code.b.trunc(code.load(header.pointer, 8), I1))):
+            zero(code, header)
+            code.store(code.constant(8, 1), header.pointer)
+    else:
+        code.store(code.constant(8, 0), header.pointer)
+
+
+def _shift(code: Code, stack: Place, count: int) -> None:
+    """Move a stack's elements by `count` places; those that come in are invalid and zero."""
+    assert isinstance(stack.type, StackType)
+    size = stack.type.size
+    moved = range(size - 1, -1, -1) if count > 0 else range(size)
+    for number in moved:
+        target = code.element(stack, number)
+        if 0 <= number - count < size:
+            source = code.element(stack, number - count)
+            code.copy(target.pointer, source.pointer, code.layout.size(stack.type.element))
+        else:
+            zero(code, target)
+    b = code.b
+    filled = b.add(code.load(stack.pointer, 32), code.i32(count))
+    limit = b.icmp_signed(">", filled, code.i32(size)) if count > 0 else b.icmp_signed("<", filled, code.i32(0))
+    code.store(b.select(limit, code.i32(size if count > 0 else 0), filled), stack.pointer)

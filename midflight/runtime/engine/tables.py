@@ -1,0 +1,284 @@
+"""Match-action tables as the control plane sees them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.p4 import ir
+from midflight.runtime.engine.context import Context
+from midflight.runtime.engine.counters import DirectCounter
+from midflight.runtime.engine.entries import Entry, Reason, TableError, checked_arguments, checked_keys
+from midflight.runtime.engine.entrylayout import ACTION, KEY, NEXT, NUMBER, PRIORITY, EntryLayout, actions_of
+from midflight.runtime.engine.indexes import Match, index_for
+from midflight.runtime.engine.layout import scalar_width, stored_width
+from midflight.runtime.engine.meters import DirectMeter
+
+__all__ = ["Default", "Table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """A table's default action and its data."""
+
+    action: str
+    arguments: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class _Held:
+    """An entry where it lies: its number in memory, what it matches, whether the program wrote it as const."""
+
+    entry: Entry
+    number: int
+    match: Match
+    const: bool
+
+
+Identity = tuple[tuple[ir.EntryKey, ...], int]
+
+
+class Table:
+    """One table of a running program. Every change takes effect between two batches, as a whole.
+
+    Refusals raise TableError: EXISTS, NOT_FOUND, FULL, CONSTANT for what the program fixed, or INVALID for keys,
+    actions, arguments or priorities that do not fit.
+    """
+
+    def __init__(
+        self,
+        table: ir.Table,
+        layout: EntryLayout,
+        context: Context,
+        lock: threading.RLock,
+        changed: Callable[[Table], None],
+    ) -> None:
+        self.name = table.name
+        self.size = table.size
+        self.direct_counters: dict[str, DirectCounter] = {}
+        self.direct_meters: dict[str, DirectMeter] = {}
+        self._table = table
+        self._layout = layout
+        self._context = context
+        self._lock = lock
+        self._changed = changed
+        self._references = actions_of(table)
+        self._numbers = {each.action.name: number for number, each in enumerate(self._references)}
+        self._held: dict[Identity, _Held] = {}
+        self._free: list[int] = []
+        self._links: dict[int, int] = {}
+        self._memory: NDArray[np.uint8] = np.zeros(layout.stride * 8, np.uint8)
+        self._default_memory: NDArray[np.uint8] = np.zeros(layout.stride, np.uint8)
+        self._index = index_for(table.name, layout)
+        for instance in table.direct:
+            if instance.kind == "direct_counter":
+                self.direct_counters[instance.name] = DirectCounter(instance, context)
+            elif instance.kind == "direct_meter":
+                self.direct_meters[instance.name] = DirectMeter(instance, context)
+        context.point(f"{self.name}.default", self._default_memory)
+        self._context.point(f"{self.name}.entries", self._memory)
+        self.reset_default()
+        for each in table.entries:
+            entry = Entry(each.keys, each.action.action.name, each.arguments, each.priority)
+            self._insert(entry, const=each.const or table.entries_const)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def insert(self, entry: Entry) -> None:
+        """Add an entry."""
+        with self._lock:
+            self._check_writable()
+            self._check_priority(entry.priority)
+            self._insert(entry, const=False)
+
+    def modify(self, entry: Entry) -> None:
+        """Give an entry that exists another action or other data; its counters go on."""
+        with self._lock:
+            self._check_writable()
+            held = self._find(entry.keys, entry.priority)
+            if held.const:
+                raise TableError(Reason.CONSTANT, f"{self.name}: the program made this entry const")
+            action, arguments = self._check_action(entry, default=False)
+            held.entry = replace(held.entry, action=entry.action, arguments=arguments)
+            self._write(held, action)
+            self._touch()
+
+    def delete(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> None:
+        """Remove an entry."""
+        with self._lock:
+            self._check_writable()
+            held = self._find(keys, priority)
+            if held.const:
+                raise TableError(Reason.CONSTANT, f"{self.name}: the program made this entry const")
+            assert self._index is not None
+            self._index.remove(held.number)
+            del self._held[held.entry.keys, held.entry.priority]
+            self._free.append(held.number)
+            self._touch()
+
+    def get(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> Entry:
+        """Return the entry of these keys and this priority, in canonical form."""
+        with self._lock:
+            return self._find(keys, priority).entry
+
+    def entries(self) -> list[Entry]:
+        """Return every entry in canonical form, oldest first."""
+        with self._lock:
+            return [held.entry for held in self._held.values()]
+
+    def number(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> int:
+        """Return where an entry's direct counters and meters lie in their arrays."""
+        with self._lock:
+            return self._find(keys, priority).number
+
+    @property
+    def default(self) -> Default:
+        """The default action in force."""
+        return self._default
+
+    def set_default(self, action: str, arguments: tuple[int, ...] = ()) -> None:
+        """Replace the default action."""
+        with self._lock:
+            if self._table.default_const:
+                raise TableError(Reason.CONSTANT, f"{self.name}: the program made the default action const")
+            chosen, checked = self._check_action(Entry((), action, arguments), default=True)
+            self._write_default(chosen, checked)
+
+    def reset_default(self) -> None:
+        """Return to the default action that the program gives."""
+        with self._lock:
+            self._write_default(self._table.default.action, self._table.default_arguments)
+
+    def flush(self) -> None:
+        """Bring native memory up to date; called with the lock held, before a batch."""
+        assert self._index is not None
+        links = self._index.flush(self._context)
+        for number in self._links.keys() | links.keys():
+            at = number * self._layout.stride + NEXT
+            self._memory[at : at + 4] = np.frombuffer(links.get(number, 0).to_bytes(4, "little"), np.uint8)
+        self._links = links
+
+    # Checks
+
+    def _check_writable(self) -> None:
+        if self._index is None:
+            raise TableError(Reason.INVALID, f"{self.name} has no match fields, so it takes no entries")
+        if self._table.entries_const:
+            raise TableError(Reason.CONSTANT, f"{self.name}: the program made its entries const")
+
+    def _check_priority(self, priority: int) -> None:
+        if self._layout.search == "masked":
+            if not 0 < priority < 1 << 31:
+                raise TableError(Reason.INVALID, f"{self.name}: an entry needs a priority from 1 to 2**31 - 1")
+        elif priority:
+            raise TableError(Reason.INVALID, f"{self.name} has only exact and lpm fields: priority must be 0")
+
+    def _check_action(self, entry: Entry, *, default: bool) -> tuple[ir.Action, tuple[int, ...]]:
+        number = self._numbers.get(entry.action)
+        if number is None or (not default and number >= len(self._table.actions)):
+            raise TableError(
+                Reason.INVALID,
+                f"{self.name} has no action {entry.action}",
+                hint=f"it has {', '.join(each.action.name for each in self._table.actions)}",
+            )
+        reference = self._references[number]
+        if reference.default_only and not default:
+            raise TableError(Reason.INVALID, f"{self.name}: {entry.action} can only be the default action")
+        if reference.table_only and default:
+            raise TableError(Reason.INVALID, f"{self.name}: {entry.action} cannot be the default action")
+        return reference.action, checked_arguments(self._table, reference.action, entry.arguments)
+
+    def _find(self, keys: tuple[ir.EntryKey, ...], priority: int) -> _Held:
+        identity = checked_keys(self._table, self._layout, keys), priority
+        if identity not in self._held:
+            raise TableError(Reason.NOT_FOUND, f"{self.name} has no such entry")
+        return self._held[identity]
+
+    # Memory
+
+    def _insert(self, entry: Entry, *, const: bool) -> None:
+        assert self._index is not None
+        keys = checked_keys(self._table, self._layout, entry.keys)
+        action, arguments = self._check_action(entry, default=False)
+        priority = entry.priority if self._layout.search == "masked" else 0
+        if (keys, priority) in self._held:
+            raise TableError(Reason.EXISTS, f"{self.name} has this entry already")
+        if len(self._held) >= self.size and not const:
+            raise TableError(Reason.FULL, f"{self.name} is full: its size is {self.size}")
+        held = _Held(Entry(keys, entry.action, arguments, priority), self._slot(), self._match(keys, priority), const)
+        self._held[keys, priority] = held
+        self._write(held, action)
+        for counter in self.direct_counters.values():
+            counter.reset(held.number)
+        for meter in self.direct_meters.values():
+            meter.reset(held.number)
+        self._index.add(held.number, held.match)
+        self._touch()
+
+    def _slot(self) -> int:
+        """Return a free entry's number, doubling the memory where there is none."""
+        if self._free:
+            return self._free.pop()
+        number, stride = len(self._held), self._layout.stride
+        if (number + 1) * stride > self._memory.size:
+            self._memory = np.concatenate([self._memory, np.zeros_like(self._memory)])
+            self._context.point(f"{self.name}.entries", self._memory)
+        for counter in self.direct_counters.values():
+            counter.grow(self._memory.size // stride)
+        for meter in self.direct_meters.values():
+            meter.grow(self._memory.size // stride)
+        return number
+
+    def _match(self, keys: tuple[ir.EntryKey, ...], priority: int) -> Match:
+        """Pack keys; a range field is searched by the bits that its two ends have in common."""
+        packed = mask = 0
+        ranges = []
+        for key, field in zip(keys, self._layout.fields, strict=True):
+            ones = (1 << field.width) - 1
+            value, bits = key.value or 0, 0
+            if key.value is not None:
+                bits = ones if key.mask is None else key.mask
+            if field.kind == "range":
+                high = ones if key.value is None else key.value if key.high is None else key.high
+                bits = ones ^ ((1 << (value ^ high).bit_length()) - 1)
+                ranges.append((value, high))
+            packed |= (value & bits) << field.shift
+            mask |= bits << field.shift
+        return Match(packed, mask, tuple(ranges), priority)
+
+    def _write(self, held: _Held, action: ir.Action) -> None:
+        layout, record = self._layout, self._record(action, held.entry.arguments)
+        for at, number in (
+            (PRIORITY, held.entry.priority),
+            (NUMBER, held.number),
+            (NEXT, self._links.get(held.number, 0)),
+        ):
+            record[at : at + 4] = number.to_bytes(4, "little")
+        record[KEY : KEY + layout.stored // 8] = held.match.key.to_bytes(layout.stored // 8, "little")
+        for field, (low, high) in zip(layout.ranges, held.match.ranges, strict=True):
+            size = stored_width(field.width) // 8
+            record[field.low : field.low + size] = low.to_bytes(size, "little")
+            record[field.high : field.high + size] = high.to_bytes(size, "little")
+        start = held.number * layout.stride
+        self._memory[start : start + layout.stride] = np.frombuffer(record, np.uint8)
+
+    def _write_default(self, action: ir.Action, arguments: tuple[int, ...]) -> None:
+        checked = checked_arguments(self._table, action, arguments)
+        self._default = Default(action.name, checked)
+        self._default_memory[:] = np.frombuffer(self._record(action, checked), np.uint8)
+
+    def _record(self, action: ir.Action, arguments: tuple[int, ...]) -> bytearray:
+        record = bytearray(self._layout.stride)
+        record[ACTION : ACTION + 4] = self._numbers[action.name].to_bytes(4, "little")
+        for parameter, offset, value in zip(action.data, self._layout.data[action], arguments, strict=True):
+            size = stored_width(scalar_width(parameter.variable.type)) // 8
+            record[offset : offset + size] = value.to_bytes(size, "little")
+        return record
+
+    def _touch(self) -> None:
+        self._changed(self)

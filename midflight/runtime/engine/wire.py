@@ -1,0 +1,94 @@
+"""Bits on the wire: fields read from bytes and written to bytes, most significant bit first.
+
+The parser, the deparser, digests, checksums and hashes all see the same layout through these functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from midflight.p4.types import Varbit
+from midflight.runtime.engine.code import Code, Place, Value, unsupported
+from midflight.runtime.engine.layout import VARBIT_BYTES
+
+__all__ = ["Item", "Scalar", "read_bits", "write_items"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """An integer to be written in exactly its own width."""
+
+    value: Value
+
+    @property
+    def width(self) -> int:
+        """The number of bits."""
+        width: int = self.value.type.width
+        return width
+
+
+Item = Scalar | Place
+"""A scalar, or the place of a varbit."""
+
+
+def read_bits(code: Code, pointer: Value, offset: int, width: int) -> Value:
+    """Load `width` bits that begin `offset` bits after a byte's address. Reads no byte beyond those bits."""
+    first, last = offset // 8, (offset + width - 1) // 8
+    span = (last - first + 1) * 8
+    value = code.swap_bytes(code.load(code.at(pointer, first), span, alignment=1))
+    right = (last + 1) * 8 - offset - width
+    return code.resize(code.b.lshr(value, code.constant(span, right)) if right else value, width)
+
+
+def write_items(code: Code, pointer: Value, items: list[Item]) -> Value:
+    """Write items one after the other, zero bits up to a whole byte at the end; return the bytes written (i32)."""
+    pending: list[Scalar] = []
+    written, total = 0, code.i32(0)
+    for item in items:
+        if isinstance(item, Scalar):
+            pending.append(item)
+            continue
+        assert isinstance(item.type, Varbit)
+        if sum(each.width for each in pending) % 8:
+            raise unsupported("a varbit that does not begin at a whole byte")
+        written = _write_scalars(code, pointer, pending)
+        pending = []
+        pointer = code.at(pointer, written)
+        length = code.b.lshr(code.load(item.pointer, 32), code.i32(3))
+        code.copy(pointer, code.at(item.pointer, VARBIT_BYTES), length)
+        pointer = code.at(pointer, length)
+        total = code.b.add(total, code.b.add(length, code.i32(written)))
+    written = _write_scalars(code, pointer, pending)
+    return code.b.add(total, code.i32(written))
+
+
+def _write_scalars(code: Code, pointer: Value, items: list[Scalar]) -> int:
+    """Store runs of fields that end at a byte boundary, each as one integer."""
+    run: list[Scalar] = []
+    bits = offset = 0
+    for item in items:
+        run.append(item)
+        bits += item.width
+        if bits % 8 == 0:
+            code.store(code.swap_bytes(_join(code, run, bits)), code.at(pointer, offset), alignment=1)
+            offset += bits // 8
+            run, bits = [], 0
+    if run:
+        padding = -bits % 8
+        run.append(Scalar(code.constant(padding, 0)))
+        code.store(code.swap_bytes(_join(code, run, bits + padding)), code.at(pointer, offset), alignment=1)
+        offset += (bits + padding) // 8
+    return offset
+
+
+def _join(code: Code, run: list[Scalar], bits: int) -> Value:
+    """Concatenate scalars, the first being the most significant."""
+    if len(run) == 1:
+        return run[0].value
+    result, left = None, bits
+    for item in run:
+        left -= item.width
+        part = code.resize(item.value, bits)
+        part = code.b.shl(part, code.constant(bits, left)) if left else part
+        result = part if result is None else code.b.or_(result, part)
+    return result
