@@ -9,7 +9,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from midflight.primitives.kernel.expressions import PACKET, WIRE, Expressions, LaneField, Untyped, Value, solid
+from midflight.primitives.kernel.calls import PACKET, WIRE, LaneField
+from midflight.primitives.kernel.expressions import Expressions
 from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.packet import Verdict
@@ -33,6 +34,7 @@ from midflight.primitives.kernel.typed import (
     Unrolled,
 )
 from midflight.primitives.kernel.types import Kind
+from midflight.primitives.kernel.values import Untyped, Value, solid
 
 __all__ = ["analyse"]
 
@@ -97,6 +99,8 @@ class _Analysis:
             raise source.error(node, "a kernel takes self, packet and wire", "write `def ingress(self, packet, wire):`")
         for name, value in zip(names, (instance, PACKET, WIRE), strict=True):
             self.scope.names[name] = Known(value)
+        self.fixed = {*names}
+        """Names that cannot be assigned: the kernel's parameters and the variables of the loops around."""
         self.assignments = _count_assignments(node)
 
     @property
@@ -185,20 +189,15 @@ class _Analysis:
     ) -> list[Statement]:
         name = target.id
         if isinstance(value, Known):
-            if self.assignments[name] == 1:
+            if self.assignments[name] == 1 and name not in self.fixed:
                 self.scope.names[name] = value
                 self.scope.unset.pop(name, None)
                 return []
             if not isinstance(value.value, bool):
-                if isinstance(value.value, int) and name in self.locals and self.locals[name] is not None:
-                    kind = self.locals[name]
-                    raise self.source.error(
-                        value_node, f"`{value.value}` has no width here", f"write `{name} = {kind}({value.value})`"
-                    )
-                raise self.expressions.no_width(value_node)
+                raise self.expressions.no_width(value_node, self.locals.get(name))
             value = Truth(value.value)
         if isinstance(value, Untyped) or not solid(value):
-            raise self.expressions.no_width(value_node)
+            raise self.expressions.no_width(value_node, None if isinstance(value, Untyped) else value.kind)
         local = Local(name, value.kind)
         self.declare(node, local, line)
         return [Assign(local, value, line)]
@@ -239,14 +238,16 @@ class _Analysis:
         if len(values) > MAX_ROUNDS:
             raise self.source.error(call, f"{len(values)} rounds; at most {MAX_ROUNDS} fit into a program")
         name = node.target.id
-        if name in self.locals:
+        if name in self.locals or name in self.fixed:
             raise self.source.error(node.target, f"`{name}` is taken", "choose another name")
+        self.fixed.add(name)
         rounds = []
         for value in values:
             if self.scope.ended:
                 raise self.source.error(node, "every round but the first is never reached", "remove the loop")
             self.scope.names[name] = Known(value)
             rounds.append((value, self.block(node.body)))
+        self.fixed.remove(name)
         return [Unrolled(name, tuple(rounds), self.source.line(node))] if rounds else []
 
     def call(self, node: ast.stmt, call: ast.Call) -> list[Statement]:
@@ -288,7 +289,7 @@ class _Analysis:
         for number, argument in enumerate(call.args):
             value = self.expressions.number(argument)
             if not solid(value):
-                raise self.expressions.no_width(argument)
+                raise self.expressions.no_width(argument, value.kind)
             assert value.kind is not None
             values.append(value)
             name = argument.attr if isinstance(argument, ast.Attribute) else getattr(argument, "id", f"value_{number}")
@@ -335,7 +336,7 @@ class _Analysis:
     def declare(self, node: ast.AST, local: Local, line: int) -> None:
         """Note that a local variable has a value from here on; its kind never changes."""
         name = local.name
-        if isinstance(self.scope.names.get(name), Known):
+        if name in self.fixed:
             raise self.source.error(node, f"`{name}` is taken", "choose another name")
         if name in self.locals and self.locals[name] != local.kind:
             raise self.source.error(
@@ -415,7 +416,7 @@ class _Analysis:
         name = node.args.args[0].arg
         outside = self.scope
         self.expressions.scope = outside.copy()
-        self.scope.names[name] = Old(register.kind)  # type: ignore[assignment]
+        self.scope.names[name] = Old(register.kind)
         self.expressions.lazy += 1
         try:
             return self.expressions.number(node.body, register.kind, f"register `{shown}`")

@@ -22,7 +22,7 @@ class Known:
 class Scope:
     """The variables that surely have a value here, the registers that may have been accessed, the index bounds."""
 
-    names: dict[str, Known | Local] = field(default_factory=dict)
+    names: dict[str, Known | Expr] = field(default_factory=dict)
     unset: dict[str, int] = field(default_factory=dict)
     """Variables that have a value on some paths only, with the line where they got it."""
     accessed: dict[tuple[str, int | None], int] = field(default_factory=dict)

@@ -1,0 +1,77 @@
+"""The oracle of Aggregate: what a pool of entries answers, from the set of contributions that each has taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Answer", "Pool"]
+
+Values = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What comes of a contribution: `drop`, `reply` or `multicast`; the latter two with the sum and its flags."""
+
+    verdict: Literal["drop", "reply", "multicast"]
+    values: Values | None = None
+    flags: int = 0
+
+
+@dataclass(slots=True)
+class _Entry:
+    sequence: int = 0
+    contributions: dict[int, tuple[Values, int]] = field(default_factory=dict)
+    """By worker, in order of arrival: the numbers and bit 0 of the flags."""
+
+
+class Pool:
+    """The switch's side of the aggregation, by what it means: each entry keeps every contribution it has taken."""
+
+    def __init__(self, *, workers: int, slots: int, overflow: Literal["wrap", "saturate", "detect"]) -> None:
+        self._workers = workers
+        self._overflow = overflow
+        self._entries = [_Entry() for _ in range(2 * slots)]
+
+    def contribute(self, slot: int, worker: int, sequence: int, flags: int, values: Values) -> Answer:
+        """Take one packet and return what comes of it."""
+        if slot >= len(self._entries) or worker >= self._workers or sequence == 0:
+            return Answer("drop")
+        entry = self._entries[slot]
+        # RFC 1982: newer is ahead by less than half of the circle.
+        ahead = (sequence - entry.sequence) % (1 << 32)
+        if entry.sequence == 0 or 0 < ahead < 1 << 31:
+            entry.sequence, entry.contributions = sequence, {}
+        elif ahead != 0:
+            return Answer("drop")
+        known = worker in entry.contributions
+        if not known:
+            entry.contributions[worker] = (values.astype(np.int32), flags & 1)
+        if len(entry.contributions) < self._workers:
+            return Answer("drop")
+        total, flag = self._total(entry)
+        return Answer("reply" if known else "multicast", total, flag)
+
+    def _total(self, entry: _Entry) -> tuple[Values, int]:
+        """Sum an entry's contributions in their order of arrival; that order matters where sums saturate."""
+        rows = np.stack([values for values, _ in entry.contributions.values()]).astype(np.int64)
+        limits = np.iinfo(np.int32)
+        if self._overflow == "saturate":
+            total = np.zeros(rows.shape[1], dtype=np.int64)
+            for row in rows:
+                total = np.clip(total + row, limits.min, limits.max)
+            return total.astype(np.int32), 0
+        flag = 0
+        if self._overflow == "detect":
+            # Some partial sum, taken modulo 2**32 as the switch does, left the range of int32.
+            partial = rows[0].astype(np.int32)
+            flag = int(any(flags for _, flags in entry.contributions.values()))
+            for row in rows[1:]:
+                exact = partial.astype(np.int64) + row
+                flag |= int(np.any((exact < limits.min) | (exact > limits.max)))
+                partial = exact.astype(np.int32)
+        return rows.sum(axis=0).astype(np.int32), flag
