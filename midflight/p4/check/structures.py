@@ -1,0 +1,101 @@
+"""Headers, structs and enums as they are declared."""
+
+from __future__ import annotations
+
+from midflight.errors import P4Error
+from midflight.p4 import declarations as d
+from midflight.p4.check.coerce import coerce
+from midflight.p4.check.expressions import ExpressionChecker, is_literal
+from midflight.p4.check.typing import annotations_of, refuse
+from midflight.p4.types import (
+    VOID,
+    Bits,
+    Bool,
+    EnumType,
+    ExternType,
+    Field,
+    HeaderType,
+    Integer,
+    StringType,
+    StructType,
+    Type,
+    Varbit,
+)
+
+__all__ = ["enumeration", "structure"]
+
+
+def structure(checker: ExpressionChecker, node: d.Structure) -> StructType | HeaderType:
+    """Return the type that a struct or header declares; headers are also kept in the checker's state."""
+    if node.kind == "header_union":
+        raise refuse("header unions", node.place)
+    fields: list[Field] = []
+    for each in node.fields:
+        if any(each.name == known.name for known in fields):
+            raise P4Error(f"{node.name} has two fields named {each.name}", place=each.place)
+        kind = checker.type(each.type)
+        if isinstance(kind, ExternType | StringType | Integer) or kind == VOID:
+            raise P4Error(f"a field cannot be of type {kind}", place=each.place)
+        fields.append(Field(each.name, kind, annotations_of(each.annotations)))
+    if node.kind == "struct":
+        return StructType(node.name, tuple(fields))
+    for each, made in zip(node.fields, fields, strict=True):
+        if not _in_header(made.type):
+            raise P4Error(f"a header cannot hold {_article(made.type)}", place=each.place)
+    varying = [each for each, made in zip(node.fields, fields, strict=True) if isinstance(made.type, Varbit)]
+    if len(varying) > 1:
+        raise refuse("headers with more than one varbit field", varying[1].place)
+    controller = annotations_of(node.annotations).get("controller_header", "").strip().strip('"')
+    header = HeaderType(node.name, tuple(fields), controller)
+    checker.state.headers.append(header)
+    return header
+
+
+def _in_header(kind: Type) -> bool:
+    match kind:
+        case Bits() | Bool() | Varbit():
+            return True
+        case EnumType(underlying=underlying):
+            return underlying is not None
+        case StructType(fields=fields):
+            return all(_in_header(each.type) for each in fields)
+    return False
+
+
+def _article(kind: Type) -> str:
+    match kind:
+        case EnumType():
+            return f"{kind}: an enum needs a width for that, as in enum bit<8> {kind}"
+        case HeaderType():
+            return f"another header, {kind}"
+    return f"{kind}"
+
+
+def enumeration(checker: ExpressionChecker, node: d.Enumeration) -> EnumType:
+    """Return the type that an enum declares; it is also kept in the checker's state."""
+    names: list[str] = []
+    for each in node.members:
+        if each.name in names:
+            raise P4Error(f"{node.name} has {each.name} twice", place=each.place)
+        names.append(each.name)
+    if node.underlying is None:
+        for each in node.members:
+            if each.value is not None:
+                hint = f"Write enum bit<8> {node.name}, say."
+                raise P4Error("only an enum with a width gives its members values", place=each.place, hint=hint)
+        made = EnumType(node.name, tuple(names))
+    else:
+        underlying = checker.type(node.underlying)
+        if not isinstance(underlying, Bits):
+            raise P4Error(f"an enum holds bit<W> or int<W>, not {underlying}", place=node.underlying.place)
+        values: list[int] = []
+        for each in node.members:
+            if each.value is None:
+                raise P4Error(f"{each.name} needs a value", place=each.place, hint=f"Write {each.name} = 1, say.")
+            value = coerce(checker.expression(each.value), underlying, f"the value of {each.name}")
+            if not is_literal(value):
+                raise P4Error(f"the value of {each.name} must be known at compile time", place=each.value.place)
+            values.append(int(value.value))
+        made = EnumType(node.name, tuple(names), underlying, tuple(values))
+    checker.state.enums.append(made)
+    return made

@@ -1,0 +1,40 @@
+"""From P4_16 source to a checked program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from midflight.errors import P4Error
+from midflight.p4 import ir
+from midflight.p4.check.program import check_program
+from midflight.p4.parse import parse
+from midflight.p4.preprocess import preprocess
+
+__all__ = ["check", "check_file"]
+
+
+def check(
+    source: str,
+    file: str = "<string>",
+    include_dirs: Sequence[str | Path] = (),
+    defines: Mapping[str, str] | None = None,
+) -> ir.Program:
+    """Check a v1model program and return it ready for an engine.
+
+    `file` names the source in messages, and includes in quotes are looked for beside it. P4Error, with its place,
+    for the first thing that is wrong or not supported yet.
+    """
+    return check_program(parse(preprocess(source, file, include_dirs, defines), file), source)
+
+
+def check_file(
+    path: str | Path, include_dirs: Sequence[str | Path] = (), defines: Mapping[str, str] | None = None
+) -> ir.Program:
+    """Check the program in a file; P4Error also where the file cannot be read."""
+    try:
+        source = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
+        raise P4Error(f"cannot read {path}: {reason}") from None
+    return check(source, str(path), include_dirs, defines)

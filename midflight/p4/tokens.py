@@ -1,0 +1,360 @@
+"""The tokeniser: text becomes tokens that a grammar of one token's look-ahead can take.
+
+P4 cannot be parsed without knowing which names are types: `(a) - b` is a cast or a subtraction, `a < b` may open
+type arguments. So names are told apart here, with the scopes that P4 gives them, and the angle brackets of type
+arguments become tokens of their own, `>>` split where it closes two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lark import Token
+
+from midflight.errors import P4Error, Place
+from midflight.p4.preprocess import Source
+
+__all__ = ["KEYWORDS", "PlacedToken", "tokenise"]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+KEYWORDS = _words(
+    "abstract action actions apply bit bool const control default else entries enum error exit extern false header "
+    "header_union if in inout int key list match_kind out package parser priority return select state string struct "
+    "switch table this transition true tuple type typedef varbit value_set void"
+)
+"""Every word that the grammar knows; some of them are names too, where the grammar says so."""
+
+_REFUSED = {"for": "for loops", "break": "break", "continue": "continue"}
+
+_TOKEN = re.compile(
+    r"""
+    (?P<skip>\s+|//[^\n]*|/\*.*?\*/)
+  | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+  | (?P<number>[0-9][0-9A-Za-z_]*)
+  | (?P<string>"(?:[^"\\\n]|\\.)*")
+  | (?P<annotation>@)
+  | (?P<mark>\|\+\|=|\|-\|=|\|\+\||\|-\||<<=|>>=|&&&|\.\.\.|\{\#\}|\.\.|\+\+|\+=|-=|\*=|/=|%=|&=|\|=|\^=
+            |<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^~!<>=?:;,.(){}\[\]])
+  | (?P<wrong>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+_OPERATORS = _words("* / % ++ |+| |-| << >> <= >= == != & ^ | && || < >")
+_ASSIGNMENTS = _words("+= -= *= /= %= &= |= ^= <<= >>= |+|= |-|=")
+_TYPE_WORDS = _words("bit int varbit bool error string tuple list void match_kind")
+_TAKES_ANGLES = _words("bit int varbit tuple list value_set")
+_NAMES_A_TYPE = _words("header header_union struct package control parser")
+_SOFT = _words("actions apply entries key priority state type")
+_AFTER_DECLARATOR = _words("; = , ) { (")
+
+
+class PlacedToken(Token):
+    """A token that knows its place in the user's file."""
+
+    place: Place
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Raw:
+    """A token before names are told apart: `kind` is word, number, string, annotation or mark."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Scope:
+    """Names of one scope: true for a type, false for anything else that hides a type of that name."""
+
+    names: dict[str, bool]
+    opened: bool
+
+
+def tokenise(source: Source, names: dict[str, str]) -> Iterator[PlacedToken]:
+    """Yield the grammar's tokens; `names` gives each literal terminal's name, such as LPAR for `(`."""
+    return _Classifier(source, names).run()
+
+
+def _scan(source: Source) -> list[_Raw]:
+    """Cut the text into tokens; an annotation with its body is one."""
+    text, raws, position = source.text, [], 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        assert match is not None
+        kind, end = match.lastgroup or "", match.end()
+        if kind == "annotation":
+            end = _annotation_end(source, position)
+        if kind == "wrong":
+            place = source.place(position, end)
+            if match[0] == '"':
+                raise P4Error("a string that does not end on its line", place=place)
+            if text.startswith("/*", position):
+                raise P4Error("a comment that does not end", place=source.place(position, position + 2))
+            raise P4Error(f"{match[0]!r} means nothing in P4", place=place)
+        if text.startswith("/*", position) and kind == "mark":
+            raise P4Error("a comment that does not end", place=source.place(position, position + 2))
+        if kind != "skip":
+            raws.append(_Raw(kind, text[position:end], position, end))
+        position = end
+    return raws
+
+
+def _annotation_end(source: Source, start: int) -> int:
+    """Return where the annotation that starts with the `@` at `start` ends, its body included."""
+    text = source.text
+    match = re.compile(r"@\s*([A-Za-z_]\w*)").match(text, start)
+    if match is None:
+        raise P4Error("an annotation needs a name after '@'", place=source.place(start, start + 1))
+    end = match.end()
+    if match[1] == "pragma":
+        return text.find("\n", end) if "\n" in text[end:] else len(text)
+    opening = re.compile(r"\s*([(\[])").match(text, end)
+    if opening is None:
+        return end
+    depth, position = 0, opening.start(1)
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        assert token is not None
+        if token[0] in ("(", "["):
+            depth += 1
+        elif token[0] in (")", "]"):
+            depth -= 1
+            if depth == 0:
+                return token.end()
+        position = token.end()
+    raise P4Error("the annotation's bracket is never closed", place=source.place(start, match.end()))
+
+
+class _Classifier:
+    """Walks over the tokens once, keeping scopes and open angle brackets."""
+
+    OPENING: ClassVar[dict[str, str]] = {"(": ")", "[": "]", "{": "}"}
+
+    def __init__(self, source: Source, names: dict[str, str]) -> None:
+        self.source = source
+        self.names = names
+        self.raws = _scan(source)
+        self.scopes = [_Scope({}, True)]
+        self.brackets: list[str] = []
+        self.declared = -1  # the token that gives a type its name
+        self.typedef_name = -1  # the same of a typedef, whose name holds from there on only
+
+    def run(self) -> Iterator[PlacedToken]:
+        before = ""  # what the token before was: a terminal's name
+        lines = iter(self.source.lines)
+        line = next(lines)
+        upcoming = next(lines, None)
+        for index, raw in enumerate(self.raws):
+            while upcoming is not None and upcoming.start <= raw.start:
+                line, upcoming = upcoming, next(lines, None)
+            for kind, text, offset in self.classify(index, raw, before):
+                start = raw.start + offset
+                token = PlacedToken(kind, text)
+                token.start, token.end = start, start + len(text)
+                if line.text is line.original or line.text == line.original:
+                    length = max(1, min(len(text), len(line.text) - (start - line.start)))
+                    token.place = Place(line.file, line.number, start - line.start + 1, length, line.original)
+                else:
+                    token.place = self.source.place(start, start + len(text))
+                before = kind
+                yield token
+
+    def classify(self, index: int, raw: _Raw, before: str) -> Iterator[tuple[str, str, int]]:
+        text = raw.text
+        match raw.kind:
+            case "word":
+                yield self.word(index, text, before), text, 0
+            case "number":
+                yield "NUMBER", text, 0
+            case "string":
+                yield "STRING", text, 0
+            case "annotation":
+                yield "ANNOTATION", text, 0
+            case _:
+                yield from self.mark(index, text, before)
+
+    def text_at(self, index: int) -> str:
+        return self.raws[index].text if 0 <= index < len(self.raws) else ""
+
+    def is_type(self, name: str) -> bool:
+        for scope in reversed(self.scopes):
+            if name in scope.names:
+                return scope.names[name]
+        return False
+
+    def declare(self, name: str, is_type: bool = True) -> None:
+        self.scopes[-1].names[name] = is_type
+
+    # Words ---------------------------------------------------------------------------------------------------
+
+    def word(self, index: int, text: str, before: str) -> str:
+        if text == "_":
+            return self.names["_"]
+        after = self.text_at(index + 1)
+        if text in _REFUSED and before != "DOT":
+            raw = self.raws[index]
+            raise P4Error(f"{_REFUSED[text]} are not supported yet".replace("break are", "break is").replace(
+                "continue are", "continue is"), place=self.source.place(raw.start, raw.end))  # fmt: skip
+        if text in KEYWORDS:
+            if text not in _SOFT or before != "DOT":
+                self.keyword(index, text, before)
+            return self.names[text]
+        if before == "DOT" and self.member_dot(index - 1):
+            return "NAME"
+        if index == self.declared:
+            return "NAME"
+        if before in ("ACTION", "TABLE", "STATE", "TRANSITION"):
+            if self.is_type(text):
+                self.declare(text, False)
+            self.open_container(text, index, before)
+            return "NAME"
+        if index == self.typedef_name:
+            self.declare(text)
+            return "NAME"
+        type_before = before in _TYPE_ENDS
+        if self.is_type(text):
+            if (type_before and after in _AFTER_DECLARATOR) or (before == "RPAR" and after in (";", "=")):
+                declares = not (before == "RPAR" and self.text_at(index - 1) != ")")
+                if declares and before != "EXTERN":
+                    self.declare(text, False)
+                    self.open_container(text, index, "FUNCTION" if after == "(" else "")
+                    return "NAME"
+            return "TYPE_NAME"
+        if (type_before or before in ("NAME", "VOID")) and after in ("(", "<"):
+            self.open_container(text, index, "FUNCTION")
+        return "NAME"
+
+    def open_container(self, text: str, index: int, kind: str) -> None:
+        """A declaration with parameters opens a scope that lasts through its body, or to its semicolon."""
+        del text
+        if kind not in ("ACTION", "FUNCTION") or (self.brackets and self.brackets[-1] == "("):
+            return
+        self.scopes.append(_Scope({}, False))
+        self.type_parameters(index + 1)
+
+    def type_parameters(self, index: int) -> None:
+        if self.text_at(index) != "<":
+            return
+        while (index := index + 1) < len(self.raws) and self.text_at(index) != ">":
+            if self.raws[index].kind == "word":
+                self.declare(self.text_at(index))
+
+    def member_dot(self, index: int) -> bool:
+        """Whether the dot at `index` follows a value, and does not begin a global name."""
+        before = self.raws[index - 1] if index else None
+        return before is not None and (before.kind == "word" or before.text in (")", "]", "}", ">"))
+
+    def keyword(self, index: int, text: str, before: str) -> None:
+        if text in _NAMES_A_TYPE:
+            if self.raws[index + 1 : index + 2] and self.raws[index + 1].kind == "word":
+                self.declare(self.text_at(index + 1))
+                self.declared = index + 1
+                self.scopes.append(_Scope({}, False))
+                self.type_parameters(index + 2)
+        elif text == "extern":
+            name, after = self.text_at(index + 1), self.text_at(index + 2)
+            if after == "{" or after == ";" or (after == "<" and not self.is_type(name) and name not in KEYWORDS):
+                self.declare(name)
+                self.declared = index + 1
+                self.scopes.append(_Scope({}, False))
+                self.type_parameters(index + 2)
+        elif text == "enum":
+            end = index + 1
+            while self.text_at(end) not in ("{", ";", ""):
+                end += 1
+            self.declare(self.text_at(end - 1))
+            self.declared = end - 1
+        elif text == "typedef" or (text == "type" and self.starts_type(index + 1) and before in _STATEMENT_ENDS):
+            end = index + 1
+            while self.text_at(end) not in (";", ""):
+                end += 1
+            self.typedef_name = end - 1
+
+    def starts_type(self, index: int) -> bool:
+        text = self.text_at(index)
+        return text in _TYPE_WORDS or self.is_type(text)
+
+    # Marks ---------------------------------------------------------------------------------------------------
+
+    def mark(self, index: int, text: str, before: str) -> Iterator[tuple[str, str, int]]:
+        in_angles = bool(self.brackets) and self.brackets[-1] == "<"
+        if text == "<" and self.opens_angles(index, before):
+            self.brackets.append("<")
+            yield "LESS_ARGUMENTS", text, 0
+        elif in_angles and text == ">":
+            self.brackets.pop()
+            yield "MORE_ARGUMENTS", text, 0
+        elif in_angles and text == ">>":
+            self.brackets.pop()
+            yield "MORE_ARGUMENTS", ">", 0
+            if self.brackets and self.brackets[-1] == "<":
+                self.brackets.pop()
+                yield "MORE_ARGUMENTS", ">", 1
+            else:
+                yield "OPERATOR", ">", 1
+        elif text in _OPERATORS:
+            yield "OPERATOR", text, 0
+        elif text in _ASSIGNMENTS:
+            yield "ASSIGNMENT", text, 0
+        else:
+            self.bracket(text)
+            yield self.names[text], text, 0
+
+    def bracket(self, text: str) -> None:
+        if text in self.OPENING:
+            if text == "{":
+                if self.scopes[-1].opened:
+                    self.scopes.append(_Scope({}, True))
+                else:
+                    self.scopes[-1].opened = True
+            self.brackets.append(text)
+        elif text in (")", "]", "}"):
+            while self.brackets and self.OPENING.get(self.brackets[-1]) != text:
+                self.brackets.pop()
+            if self.brackets:
+                self.brackets.pop()
+            if text == "}" and len(self.scopes) > 1:
+                while len(self.scopes) > 2 and not self.scopes[-1].opened:
+                    self.scopes.pop()
+                self.scopes.pop()
+        elif text == ";" and not self.scopes[-1].opened and "(" not in self.brackets[-1:]:
+            self.scopes.pop()
+
+    def opens_angles(self, index: int, before: str) -> bool:
+        previous = self.text_at(index - 1)
+        if previous in _TAKES_ANGLES or before == "TYPE_NAME":
+            return True
+        if before not in ("NAME", *(self.names[each] for each in _SOFT)):
+            return False
+        end, typed = index + 1, False
+        depth = 1
+        while depth > 0 and end < len(self.raws):
+            raw = self.raws[end]
+            if raw.text == "<":
+                depth += 1
+            elif raw.text in (">", ">>"):
+                depth -= len(raw.text)
+            elif raw.kind == "word":
+                typed |= raw.text in _TYPE_WORDS or raw.text == "_" or self.is_type(raw.text)
+            elif raw.kind != "number" and raw.text not in (",", ".", "[", "]", "(", ")"):
+                return False
+            end += 1
+        return typed and self.text_at(end) in ("(", "{")
+
+
+_TYPE_ENDS = frozenset(
+    ["TYPE_NAME", "MORE_ARGUMENTS", "RSQB", "BIT", "BOOL", "INT", "ERROR", "STRING_TYPE", "VARBIT", "VOID"]
+)
+_STATEMENT_ENDS = frozenset(["", "SEMICOLON", "RBRACE", "ANNOTATION"])
