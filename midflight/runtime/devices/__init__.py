@@ -1,1 +1,23 @@
-"""."""
+"""Devices: one file for each kind of hardware, behind one small interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from midflight.runtime.devices.base import Device
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.devices.registry import capabilities, open_device
+
+if TYPE_CHECKING:
+    from midflight.runtime.devices.host import HostDevice
+
+__all__ = ["Capabilities", "Device", "HostDevice", "capabilities", "open_device"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a kind of device when it is asked for: each brings a compiler or a driver along."""
+    if name == "HostDevice":
+        from midflight.runtime.devices.host import HostDevice
+
+        return HostDevice
+    raise AttributeError(f"module {__name__} has no attribute {name!r}")

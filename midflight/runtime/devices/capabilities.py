@@ -17,6 +17,10 @@ class Capabilities:
     tables have `table_entries` in all and keys of at most `key_bits`; its packets carry `header_bits` of headers
     that a program parses. `stages` is the length of its pipeline, and `per_stage` how many operations of a kind
     (`register`, `table`) one stage holds. `match_kinds` and `externs` are what it knows by v1model's names.
+
+    `architecture` is the one that its programs are written for. `multicast`, `clones` and `digests` tell what a
+    controller can set up, and `registers_over_p4runtime` whether it reads and writes registers directly; else a
+    program has to carry them in packets. `packets_per_second` is an order of magnitude, for small packets on one core.
     """
 
     kind: str
@@ -31,3 +35,9 @@ class Capabilities:
     per_stage: Mapping[str, int] = field(default_factory=dict)
     match_kinds: frozenset[str] | None = None
     externs: frozenset[str] | None = None
+    architecture: str = "v1model"
+    multicast: bool = True
+    clones: bool = True
+    digests: bool = True
+    registers_over_p4runtime: bool = True
+    packets_per_second: float | None = None

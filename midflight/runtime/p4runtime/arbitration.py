@@ -1,0 +1,162 @@
+"""Who may write: election ids, roles, one primary a role (P4Runtime specification 1.5, section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from finsy.proto import U128, p4r, stratum
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["Arbitration", "Client", "Role"]
+
+STREAM_LIMIT = 64
+
+
+class Client(Protocol):
+    """One controller's stream."""
+
+    def send(self, response: p4r.StreamMessageResponse) -> None:
+        """Queue a message for the controller."""
+
+
+@dataclass(eq=False)
+class Role:
+    """The controllers of one role. `highest` is the highest election id ever seen, None before there was a primary."""
+
+    name: str
+    highest: int | None = None
+    primary: Client | None = None
+    config: AnyMessage | None = None
+    clients: dict[Client, int | None] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> stratum.P4RoleConfig | None:
+        """What the primary said the role is limited to; None is full access."""
+        if self.config is None:
+            return None
+        limits = stratum.P4RoleConfig()
+        self.config.Unpack(limits)
+        return limits
+
+    @property
+    def may_push(self) -> bool:
+        """Whether the role's primary may set the pipeline."""
+        limits = self.limits
+        return limits is None or limits.can_push_pipeline
+
+    def takes(self, response: p4r.StreamMessageResponse) -> bool:
+        """Return whether a packet-in or a digest goes to this role's primary."""
+        limits = self.limits
+        if limits is None:
+            return True
+        if response.HasField("digest"):
+            return self.may_write(response.digest.digest_id)
+        filters = limits.packet_in_filter
+        metadata = {each.metadata_id: each.value for each in response.packet.metadata}
+        passes = not limits.HasField("packet_in_filter") or metadata.get(filters.metadata_id) == filters.value
+        return limits.receives_packet_ins and passes
+
+    def may_write(self, number: int) -> bool:
+        """Return whether the role may write to the object of an id."""
+        limits = self.limits
+        named = {*limits.exclusive_p4_ids, *limits.shared_p4_ids} if limits else set()
+        return not named or number in named
+
+
+class Arbitration:
+    """The controllers of one device. Not locked: the switch's lock is held around every call."""
+
+    def __init__(self, device_id: int) -> None:
+        self.device_id = device_id
+        self.roles: dict[str, Role] = {}
+
+    def role_of(self, client: Client) -> Role | None:
+        """Return the role that a live controller has taken, or None before its first arbitration update."""
+        return next((role for role in self.roles.values() if client in role.clients), None)
+
+    def update(self, client: Client, message: p4r.MasterArbitrationUpdate) -> None:
+        """Take an arbitration update; a refusal ends the stream (section 5.3)."""
+        name = message.role.name
+        current = self.role_of(client)
+        if message.device_id != self.device_id:
+            code = Code.NOT_FOUND if current is None else Code.FAILED_PRECONDITION
+            raise Refusal(code, f"this stream's device is {self.device_id}, not {message.device_id}")
+        if current is not None and current.name != name:
+            raise Refusal(
+                Code.FAILED_PRECONDITION, f"this stream's role is {current.name!r}; open another for {name!r}"
+            )
+        config = message.role.config if message.role.HasField("config") else None
+        if config is not None and not config.Is(stratum.P4RoleConfig.DESCRIPTOR):
+            raise Refusal(Code.INVALID_ARGUMENT, f"role config of type {config.type_url!r} is not understood")
+        role = self.roles.get(name) or Role(name)
+        election = U128.decode(message.election_id) if message.HasField("election_id") else None
+        if election is not None and any(
+            each == election for other, each in role.clients.items() if other is not client
+        ):
+            raise Refusal(Code.INVALID_ARGUMENT, f"election id {election} is used by another controller of the role")
+        if current is None and sum(len(each.clients) for each in self.roles.values()) >= STREAM_LIMIT:
+            raise Refusal(Code.RESOURCE_EXHAUSTED, f"there are {STREAM_LIMIT} open streams already")
+        self.roles[name] = role
+        role.clients[client] = election
+        self._elect(role, client, election, config)
+
+    def leave(self, client: Client) -> None:
+        """Forget a controller whose stream has ended."""
+        role = self.role_of(client)
+        if role is None:
+            return
+        del role.clients[client]
+        if role.primary is client:
+            role.primary = None
+            self._notify(role, role.clients)
+
+    def demand_primary(self, role: str, election: int) -> Role:
+        """Return the role of a request that only its primary may make.
+
+        Refused with NOT_FOUND for a role that nobody has, PERMISSION_DENIED for everybody but the primary.
+        """
+        if role and role not in self.roles:
+            raise Refusal(Code.NOT_FOUND, f"no controller has the role {role!r}")
+        known = self.roles.get(role)
+        if known is None or known.primary is None or known.clients[known.primary] != election:
+            raise Refusal(Code.PERMISSION_DENIED, f"election id {election} is not the primary's")
+        return known
+
+    def _elect(self, role: Role, client: Client, election: int | None, config: AnyMessage | None) -> None:
+        was_primary = role.primary is client
+        if election is not None and (role.highest is None or election >= role.highest):
+            changed = not was_primary or election != role.highest or config != role.config
+            role.primary, role.highest, role.config = client, election, config
+            if changed:
+                self._notify(role, [each for each in role.clients if each is not client])
+            self._notify(role, [client])
+            return
+        if was_primary:
+            role.primary = None
+        self._notify(role, role.clients if was_primary else [client])
+
+    def _notify(self, role: Role, clients: list[Client] | dict[Client, int | None]) -> None:
+        """Send the advisory of section 5.4."""
+        for client in clients:
+            response = p4r.StreamMessageResponse()
+            advisory = response.arbitration
+            advisory.device_id = self.device_id
+            if role.name:
+                advisory.role.name = role.name
+                if role.config is not None:
+                    advisory.role.config.CopyFrom(role.config)
+            if role.highest is not None:
+                advisory.election_id.CopyFrom(U128.encode(role.highest))
+            if role.primary is client:
+                advisory.status.code = int(Code.OK)
+                advisory.status.message = "primary"
+            elif role.primary is not None:
+                advisory.status.code = int(Code.ALREADY_EXISTS)
+                advisory.status.message = "backup; another controller is primary"
+            else:
+                advisory.status.code = int(Code.NOT_FOUND)
+                advisory.status.message = "backup; nobody is primary"
+            client.send(response)

@@ -1,0 +1,141 @@
+"""A pushed P4Info fitted onto the program: by name, so that anybody's ids are honoured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from finsy.proto import p4i, p4t
+
+from midflight.errors import DeviceError
+from midflight.p4 import ir
+from midflight.p4.p4info import p4info
+from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Described, Names, Schema
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["BoundAction", "BoundTable", "bind"]
+
+T = TypeVar("T", bound=Described)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundAction:
+    """An action of one table: its P4Info with the parameters in the program's order, and where it may stand."""
+
+    info: p4i.Action
+    params: tuple[p4i.Action.Param, ...]
+    scope: int
+
+    @property
+    def name(self) -> str:
+        """The fully qualified name."""
+        return str(self.info.preamble.name)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundTable:
+    """A table: its P4Info with the match fields in the program's order, and its actions by id and by name."""
+
+    info: p4i.Table
+    table: ir.Table
+    fields: tuple[p4i.MatchField, ...]
+    by_id: dict[int, BoundAction]
+    by_name: dict[str, BoundAction]
+
+    @property
+    def name(self) -> str:
+        """The fully qualified name."""
+        return self.table.name
+
+    @property
+    def needs_priority(self) -> bool:
+        """Whether entries carry a priority: some field is ternary, range or optional."""
+        return any(field.match_type in NEEDS_PRIORITY for field in self.fields)
+
+
+def bind(schema: Schema, program: ir.Program) -> dict[int, BoundTable]:
+    """Return the tables of a P4Info, by id, fitted onto the program.
+
+    Refused with INVALID_ARGUMENT when the P4Info names what the program lacks, or tells it otherwise. What the
+    P4Info leaves out is out of the controller's reach, which the specification allows.
+    """
+    ours = Schema(p4info(program))
+    tables = {}
+    for info in schema.tables:
+        own = _same("table", info, ours.tables)
+        tables[info.preamble.id] = _table(schema, ours, info, own, program.tables[own.preamble.name])
+    for action in schema.actions:
+        _same("action", action, ours.actions)
+    for counter in schema.counters:
+        known = _same("counter", counter, ours.counters)
+        _demand(counter.size == known.size, f"counter {known.preamble.name} has {known.size} cells")
+    for meter in schema.meters:
+        known_meter = _same("meter", meter, ours.meters)
+        _demand(meter.size == known_meter.size, f"meter {known_meter.preamble.name} has {known_meter.size} cells")
+    for register in schema.registers:
+        cells = _same("register", register, ours.registers)
+        name = cells.preamble.name
+        _demand(register.size == cells.size, f"register {name} has {cells.size} cells")
+        _demand(_alike(register.type_spec, cells.type_spec), f"register {name} has cells of another type")
+    for digest in schema.digests:
+        message = _same("digest", digest, ours.digests)
+        _demand(_alike(digest.type_spec, message.type_spec), f"digest {message.preamble.name} has another type")
+        if digest.type_spec.HasField("struct"):
+            name = digest.type_spec.struct.name
+            same = schema.types.structs[name] == ours.types.structs[name]
+            _demand(same, f"struct {name} has other members")
+    for direct in (*schema.direct_counters, *schema.direct_meters):
+        if isinstance(direct, p4i.DirectCounter):
+            _same("direct counter", direct, ours.direct_counters)
+        else:
+            _same("direct meter", direct, ours.direct_meters)
+    for theirs, own_fields, what in (
+        (schema.packet_in, ours.packet_in, "packet_in"),
+        (schema.packet_out, ours.packet_out, "packet_out"),
+    ):
+        layout = [(each.name, each.bitwidth) for each in own_fields]
+        given = [(each.name, each.bitwidth) for each in theirs]
+        _demand(not given or given == layout, f"controller header {what} has the fields {layout}")
+    return tables
+
+
+def _demand(holds: bool, truth: str) -> None:
+    if not holds:
+        raise Refusal(Code.INVALID_ARGUMENT, f"the P4Info does not fit the program: {truth} there")
+
+
+def _same(what: str, info: Described, ours: Names[T]) -> T:
+    name = info.preamble.name
+    try:
+        return ours.named(name)
+    except DeviceError as error:
+        raise Refusal(
+            Code.INVALID_ARGUMENT, f"the P4Info does not fit the program: no {what} {name}; {error.hint}"
+        ) from None
+
+
+def _alike(theirs: p4t.P4DataTypeSpec, ours: p4t.P4DataTypeSpec) -> bool:
+    return bool(theirs == ours)
+
+
+def _table(schema: Schema, ours: Schema, info: p4i.Table, own: p4i.Table, table: ir.Table) -> BoundTable:
+    given = {field.name: field for field in info.match_fields}
+    truth = {field.name: (field.bitwidth, field.match_type) for field in own.match_fields}
+    told = ", ".join(f"{name}: {p4i.MatchField.MatchType.Name(kind).lower()}" for name, (_, kind) in truth.items())
+    fits = {name: (field.bitwidth, field.match_type) for name, field in given.items()} == truth
+    _demand(fits, f"table {table.name} has the key ({told})")
+    _demand(
+        info.is_const_table == own.is_const_table, f"table {table.name} is {'' if own.is_const_table else 'not '}const"
+    )
+    by_id, by_name = {}, {}
+    listed = {reference.action.name: reference for reference in table.actions}
+    for reference in info.action_refs:
+        action = schema.actions.of_id(reference.id)
+        name = action.preamble.name
+        _demand(name in listed, f"table {table.name} has the actions {', '.join(listed)}, not {name};")
+        params = {each.name: each for each in action.params}
+        wanted = {each.name: each.bitwidth for each in ours.actions.named(name).params}
+        _demand({key: each.bitwidth for key, each in params.items()} == wanted, f"action {name} takes {wanted}")
+        bound = BoundAction(action, tuple(params[key] for key in wanted), reference.scope)
+        by_id[reference.id] = by_name[name] = bound
+    return BoundTable(info, table, tuple(given[field.name] for field in own.match_fields), by_id, by_name)

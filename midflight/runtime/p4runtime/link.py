@@ -1,0 +1,195 @@
+"""The wire under a session: finsy's client on an event loop of its own, called from ordinary synchronous code."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
+
+import grpc
+from finsy import P4Client, P4ClientError
+from finsy.proto import p4r, p4r_grpc
+from google.protobuf.wrappers_pb2 import StringValue
+
+from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.status import Code
+
+__all__ = ["Link", "RequestError"]
+
+T = TypeVar("T")
+
+
+class RequestError(DeviceError):
+    """A P4Runtime request that the device refused; `code` is gRPC's canonical code, for a batch the first refusal's.
+
+    `refused` has the code and message of each element of a batch that was refused, by its position.
+    """
+
+    def __init__(
+        self, message: str, code: Code, *, refused: Mapping[int, tuple[Code, str]] | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.refused = dict(refused or {})
+
+
+class Link:
+    """A channel with its stream. Messages from the device wait in `packets`, `digests`, `errors` and `arbitration`.
+
+    Every method may be called from any thread but the link's own. DeviceError when the device does not answer.
+    """
+
+    def __init__(self, address: str, timeout: float) -> None:
+        self.address = address
+        self.timeout = timeout
+        self.arrived = threading.Condition()
+        self.arbitration: deque[p4r.MasterArbitrationUpdate] = deque()
+        self.packets: deque[p4r.PacketIn] = deque()
+        self.digests: deque[p4r.DigestList] = deque()
+        self.errors: deque[p4r.StreamError] = deque()
+        self._echoes: deque[str] = deque()
+        self._synced = 0
+        self.failure: DeviceError | None = None
+        self._client = P4Client(address, wait_for_ready=False)
+        self._reader: asyncio.Task[None] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"p4runtime {address}", daemon=True)
+        self._thread.start()
+        self._run(self._client.open())
+        self._stub: Any = p4r_grpc.P4RuntimeStub(self._client.channel)  # typed by channel, which finsy leaves open
+
+    def request(self, rpc: str, message: Any) -> Any:
+        """Make a unary request; `rpc` is its name in the service."""
+        return self._run(self._request(rpc, message))
+
+    def read(self, message: p4r.ReadRequest) -> list[p4r.Entity]:
+        """Make a Read request and gather everything that it streams back."""
+        return self._run(self._read(message))
+
+    def send(self, message: p4r.StreamMessageRequest) -> None:
+        """Send a message on the stream, opening it with the first."""
+        if self.failure is not None:
+            raise self.failure
+        self._run(self._send(message))
+
+    def sync(self) -> None:
+        """Return when the device has dealt with all that was sent before, and its answers are here.
+
+        For a server that hands back what it gets in a message's `other`.
+        """
+        self._synced += 1
+        token = f"sync {self._synced}"
+        message = p4r.StreamMessageRequest()
+        message.other.Pack(StringValue(value=token))
+        self.send(message)
+        while self.wait(self._echoes) != token:
+            pass
+
+    def wait(self, waiting: deque[T]) -> T:
+        """Take the first of the messages waiting, as soon as there is one."""
+        with self.arrived:
+            if not self.arrived.wait_for(lambda: waiting or self.failure, self.timeout):
+                raise DeviceError(f"{self.address} did not answer within {self.timeout:g} s")
+            if not waiting:
+                assert self.failure is not None
+                raise self.failure
+            return waiting.popleft()
+
+    def take(self, waiting: deque[T], timeout: float) -> list[T]:
+        """Take every message waiting; when there is none, wait up to `timeout` seconds for the first."""
+        with self.arrived:
+            if not waiting and timeout > 0:
+                self.arrived.wait_for(lambda: waiting or self.failure, timeout)
+            taken = list(waiting)
+            waiting.clear()
+            return taken
+
+    def close(self) -> None:
+        """Close stream and channel and end the loop. May be called more than once."""
+        if self._loop.is_closed():
+            return
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            work.close()
+            raise DeviceError(f"the session with {self.address} is closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            # The RPC has its own deadline; this one is for a loop that is stuck.
+            return future.result(self.timeout + 5)
+        except FutureTimeoutError:
+            future.cancel()
+            raise DeviceError(f"{self.address} did not answer within {self.timeout:g} s") from None
+
+    async def _request(self, rpc: str, message: Any) -> Any:
+        try:
+            return await getattr(self._stub, rpc)(message, timeout=self.timeout)
+        except grpc.RpcError as error:
+            raise self._failed(P4ClientError(error, rpc, msg=message), rpc) from None
+
+    async def _read(self, message: p4r.ReadRequest) -> list[p4r.Entity]:
+        entities: list[p4r.Entity] = []
+        try:
+            async for response in self._stub.Read(message, timeout=self.timeout):
+                entities.extend(response.entities)
+        except grpc.RpcError as error:
+            raise self._failed(P4ClientError(error, "Read"), "Read") from None
+        return entities
+
+    async def _send(self, message: p4r.StreamMessageRequest) -> None:
+        try:
+            await self._client.send(message)
+        except P4ClientError as error:
+            raise self._failed(error, "StreamChannel") from None
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._receive())
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                response = await self._client.receive()
+                with self.arrived:
+                    match response.WhichOneof("update"):
+                        case "arbitration":
+                            self.arbitration.append(response.arbitration)
+                        case "packet":
+                            self.packets.append(response.packet)
+                        case "digest":
+                            self.digests.append(response.digest)
+                        case "error":
+                            self.errors.append(response.error)
+                        case "other":
+                            echo = StringValue()
+                            if response.other.Unpack(echo):
+                                self._echoes.append(echo.value)
+                    self.arrived.notify_all()
+        except P4ClientError as error:
+            self._fail(self._failed(error, "StreamChannel"))
+        except RuntimeError:
+            self._fail(DeviceError(f"{self.address} ended the stream"))
+
+    def _fail(self, failure: DeviceError) -> None:
+        with self.arrived:
+            self.failure = failure
+            self.arrived.notify_all()
+
+    async def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        await self._client.close()
+
+    def _failed(self, error: P4ClientError, rpc: str) -> DeviceError:
+        """Return the error to raise for one of finsy's."""
+        if error.code == Code.UNAVAILABLE:
+            return DeviceError(f"no P4Runtime server answers at {self.address}", hint=error.message)
+        refused = {at: (Code(each.canonical_code), each.message) for at, each in sorted(error.details.items())}
+        code = next((code for code, _ in refused.values() if code != Code.ABORTED), Code(error.code))
+        return RequestError(error.message or f"{rpc} failed", code, refused=refused)

@@ -1,0 +1,188 @@
+"""What a controller writes for a match field or a parameter, as numbers and P4Runtime messages, and back.
+
+| kind     | accepted                                             | read back as         |
+|----------|------------------------------------------------------|----------------------|
+| exact    | value                                                | int                  |
+| lpm      | value, "10.0.0.0/8", (value, prefix length)          | (int, prefix length) |
+| ternary  | value, (value, mask), "10.0.0.0/8", "0x10&&&0xf0"    | (int, mask)          |
+| range    | value, (low, high), "10..20"                         | (low, high)          |
+| optional | value                                                | int                  |
+
+A value is an int, a bool, bytes, or a string that says an int ("0x2a"), an IPv4 or IPv6 address or a MAC address.
+None, like leaving the field out, is "don't care", for all kinds but exact.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+
+from finsy.proto import p4i, p4r
+
+from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.values import encode
+
+__all__ = ["MatchValue", "decode_match", "encode_match", "number"]
+
+MatchValue = int | tuple[int, int]
+"""A match field's value as it is read back."""
+
+MAC = re.compile(r"[0-9a-fA-F]{1,2}([:-][0-9a-fA-F]{1,2}){5}")
+
+
+def number(value: object, width: int, what: str) -> int:
+    """Return a value as a non-negative integer of at most `width` bits; DeviceError names `what` otherwise."""
+    result: int
+    match value:
+        case bool() | int():
+            result = int(value)
+        case bytes():
+            result = int.from_bytes(value, "big")
+        case str():
+            result = _spelled(value, what)
+        case _ if hasattr(value, "__index__"):  # NumPy's integers and ipaddress's addresses
+            result = int(value)
+        case ipaddress.IPv4Address() | ipaddress.IPv6Address():
+            result = int(value)
+        case _:
+            raise DeviceError(f"{what}: {value!r} is not a value", hint="give an int, an address or bytes")
+    if result < 0 or result >> width:
+        raise DeviceError(f"{what}: {value!r} does not fit bit<{width}>", hint=f"0 to {(1 << width) - 1:#x} is allowed")
+    return result
+
+
+def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.FieldMatch]:
+    """Return the messages for a match by field name; DeviceError names the table, the field and what is allowed."""
+    name = table.preamble.name
+    fields = {field.name: field for field in table.match_fields}
+    for each in match:
+        if each not in fields:
+            hint = f"its key is {', '.join(fields)}" if fields else "it has no key"
+            raise DeviceError(f"table {name} has no match field {each!r}", hint=hint)
+    messages = []
+    for key, field in fields.items():
+        value = match.get(key)
+        if value is None:
+            if field.match_type == p4i.MatchField.EXACT:
+                raise DeviceError(f"table {name}: the match lacks {key}", hint="an exact field cannot be left out")
+            continue
+        if (message := _encode(field, value, f"table {name}, {key}")) is not None:
+            messages.append(message)
+    return messages
+
+
+def decode_match(table: p4i.Table, messages: list[p4r.FieldMatch]) -> dict[str, MatchValue]:
+    """Return a match by field name; "don't care" fields are left out."""
+    fields = {field.id: field for field in table.match_fields}
+    match: dict[str, MatchValue] = {}
+    for message in messages:
+        name, read = fields[message.field_id].name, int.from_bytes
+        match message.WhichOneof("field_match_type"):
+            case "exact":
+                match[name] = read(message.exact.value, "big")
+            case "optional":
+                match[name] = read(message.optional.value, "big")
+            case "lpm":
+                match[name] = read(message.lpm.value, "big"), message.lpm.prefix_len
+            case "ternary":
+                match[name] = read(message.ternary.value, "big"), read(message.ternary.mask, "big")
+            case "range":
+                match[name] = read(message.range.low, "big"), read(message.range.high, "big")
+    return match
+
+
+def _spelled(text: str, what: str) -> int:
+    if MAC.fullmatch(text):
+        return int.from_bytes(bytes(int(part, 16) for part in re.split("[:-]", text)), "big")
+    for read in READERS:
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    raise DeviceError(f"{what}: {text!r} is not a value", hint='give an int, an address such as "10.0.0.1", or bytes')
+
+
+def _encode(field: p4i.MatchField, value: object, what: str) -> p4r.FieldMatch | None:
+    """Return a field's message, or None for what turns out to match everything."""
+    width, full = field.bitwidth, (1 << field.bitwidth) - 1
+    message = p4r.FieldMatch(field_id=field.id)
+    match field.match_type:
+        case p4i.MatchField.EXACT:
+            message.exact.value = encode(number(value, width, what))
+        case p4i.MatchField.OPTIONAL:
+            message.optional.value = encode(number(value, width, what))
+        case p4i.MatchField.LPM:
+            prefix, length = _prefix(value, width, what)
+            if not length:
+                return None
+            message.lpm.value, message.lpm.prefix_len = encode(prefix), length
+        case p4i.MatchField.TERNARY:
+            low, mask = _masked(value, width, what)
+            if not mask:
+                return None
+            message.ternary.value, message.ternary.mask = encode(low), encode(mask)
+        case p4i.MatchField.RANGE:
+            pair = _pair(value, "..", what) or (value, value)
+            first, last = (number(each, width, what) for each in pair)
+            if first > last:
+                raise DeviceError(f"{what}: the range {first} to {last} is empty")
+            if (first, last) == (0, full):
+                return None
+            message.range.low, message.range.high = encode(first), encode(last)
+        case _:
+            raise DeviceError(f"{what}: match kind {field.other_match_type or field.match_type} is not supported")
+    return message
+
+
+def _pair(value: object, separator: str, what: str) -> tuple[object, object] | None:
+    """Return both halves of a pair, or None for a single value."""
+    if isinstance(value, str) and separator in value:
+        low, _, high = value.partition(separator)
+        return low.strip(), high.strip()
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise DeviceError(f"{what}: {value!r} is not a pair")
+        return value[0], value[1]
+    return None
+
+
+def _prefix(value: object, width: int, what: str) -> tuple[int, int]:
+    pair = _pair(value, "/", what)
+    base = number(pair[0] if pair else value, width, what)
+    length = number(pair[1], 16, f"{what}, prefix length") if pair else width
+    if length > width:
+        raise DeviceError(f"{what}: a prefix of {length} bits", hint=f"the field has {width}")
+    kept = base >> (width - length) << (width - length)
+    if kept != base:
+        spelled = f"{ipaddress.IPv4Address(kept)}/{length}" if width == 32 else f"{kept:#x}/{length}"
+        raise DeviceError(f"{what}: {value!r} has bits beyond its prefix", hint=f"say {spelled}")
+    return base, length
+
+
+def _masked(value: object, width: int, what: str) -> tuple[int, int]:
+    if isinstance(value, str) and "/" in value:
+        base, length = _prefix(value, width, what)
+        return base, (1 << width) - 1 ^ (1 << width - length) - 1
+    pair = _pair(value, "&&&", what)
+    if pair is None:
+        return number(value, width, what), (1 << width) - 1
+    base, mask = number(pair[0], width, what), number(pair[1], width, f"{what}, mask")
+    if base & ~mask:
+        raise DeviceError(f"{what}: {base:#x} has bits outside of its mask {mask:#x}", hint=f"say {base & mask:#x}")
+    return base, mask
+
+
+def _ipv4(text: str) -> int:
+    return int(ipaddress.IPv4Address(text))
+
+
+def _ipv6(text: str) -> int:
+    return int(ipaddress.IPv6Address(text))
+
+
+def _integer(text: str) -> int:
+    return int(text, 0)
+
+
+READERS: tuple[Callable[[str], int], ...] = (_integer, _ipv4, _ipv6)

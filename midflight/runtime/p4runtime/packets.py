@@ -1,0 +1,63 @@
+"""Packet-in and packet-out: a controller header's fields as bytes (P4Runtime specification 1.5, section 6.4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from finsy.proto import p4i, p4r
+
+from midflight.runtime.p4runtime.status import Code, Refusal
+from midflight.runtime.p4runtime.values import decode, encode
+
+__all__ = ["Fields", "from_metadata", "header_bytes", "header_fields", "to_metadata"]
+
+Fields = Sequence[p4i.ControllerPacketMetadata.Metadata]
+
+
+def header_bytes(fields: Fields, values: Mapping[int, int]) -> bytes:
+    """Return the header that a controller's packet carries in front of its payload; `values` by metadata id."""
+    total, whole = 0, 0
+    for field in fields:
+        total += field.bitwidth
+        whole = whole << field.bitwidth | values[field.id]
+    return whole.to_bytes(total // 8, "big")
+
+
+def header_fields(fields: Fields, packet: bytes) -> tuple[dict[int, int], bytes]:
+    """Return the header's values by metadata id, and what follows the header."""
+    total = sum(field.bitwidth for field in fields)
+    size = total // 8
+    if len(packet) < size:
+        raise Refusal(
+            Code.INTERNAL, f"a packet of {len(packet)} bytes has no room for its {size}-byte controller header"
+        )
+    whole = int.from_bytes(packet[:size], "big")
+    values = {}
+    for field in fields:
+        total -= field.bitwidth
+        values[field.id] = whole >> total & (1 << field.bitwidth) - 1
+    return values, packet[size:]
+
+
+def from_metadata(fields: Fields, metadata: Sequence[p4r.PacketMetadata]) -> dict[int, int]:
+    """Return values by metadata id; refused with INVALID_ARGUMENT unless every field is there exactly once."""
+    known = {field.id: field for field in fields}
+    values: dict[int, int] = {}
+    for each in metadata:
+        if each.metadata_id not in known:
+            raise Refusal(Code.INVALID_ARGUMENT, f"unknown packet metadata id {each.metadata_id}")
+        if each.metadata_id in values:
+            raise Refusal(Code.INVALID_ARGUMENT, f"packet metadata id {each.metadata_id} is given twice")
+        field = known[each.metadata_id]
+        try:
+            values[field.id] = decode(each.value, field.bitwidth, f"packet metadata {field.name}")
+        except Refusal as refusal:
+            raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
+    if missing := [field.name for field in fields if field.id not in values]:
+        raise Refusal(Code.INVALID_ARGUMENT, f"packet metadata {', '.join(missing)} is missing")
+    return values
+
+
+def to_metadata(fields: Fields, values: Mapping[int, int]) -> list[p4r.PacketMetadata]:
+    """Return P4Runtime's messages for values by metadata id."""
+    return [p4r.PacketMetadata(metadata_id=field.id, value=encode(values[field.id])) for field in fields]

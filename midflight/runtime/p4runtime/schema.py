@@ -1,0 +1,91 @@
+"""A P4Info made easy to look things up in, by id and by name; the server's view and the controller's view alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+from finsy.proto import p4i, p4t
+
+from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["NEEDS_PRIORITY", "Described", "Names", "Schema"]
+
+NEEDS_PRIORITY = frozenset({p4i.MatchField.TERNARY, p4i.MatchField.RANGE, p4i.MatchField.OPTIONAL})
+
+
+class Described(Protocol):
+    """An object of a P4Info."""
+
+    @property
+    def preamble(self) -> p4i.Preamble:
+        """Its id, name and alias."""
+
+
+T = TypeVar("T", bound=Described)
+
+
+class Names(Generic[T]):
+    """The objects of one type, by id, by fully qualified name and by alias."""
+
+    def __init__(self, what: str, objects: Iterable[T]) -> None:
+        self.what = what
+        listed = list(objects)
+        self.by_id: dict[int, T] = {each.preamble.id: each for each in listed}
+        self.by_name: dict[str, T] = {each.preamble.alias: each for each in listed}
+        # A full name wins over another object's alias.
+        self.by_name.update({each.preamble.name: each for each in listed})
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.by_id.values())
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def of_id(self, number: int) -> T:
+        """Return the object of an id that a client sent; refused with INVALID_ARGUMENT."""
+        if number not in self.by_id:
+            raise Refusal(Code.INVALID_ARGUMENT, f"the pipeline has no {self.what} of id {number:#010x}")
+        return self.by_id[number]
+
+    def named(self, name: str) -> T:
+        """Return the object of a full name or alias; DeviceError names those there are."""
+        if name not in self.by_name:
+            known = sorted({each.preamble.name for each in self.by_id.values()})
+            hint = f"it has {', '.join(known)}" if known else f"it has no {self.what} at all"
+            raise DeviceError(f"the pipeline has no {self.what} {name!r}", hint=hint)
+        return self.by_name[name]
+
+
+class Schema:
+    """The objects of a P4Info."""
+
+    def __init__(self, info: p4i.P4Info) -> None:
+        self.info = info
+        self.tables: Names[p4i.Table] = Names("table", info.tables)
+        self.actions: Names[p4i.Action] = Names("action", info.actions)
+        self.counters: Names[p4i.Counter] = Names("counter", info.counters)
+        self.direct_counters: Names[p4i.DirectCounter] = Names("direct counter", info.direct_counters)
+        self.meters: Names[p4i.Meter] = Names("meter", info.meters)
+        self.direct_meters: Names[p4i.DirectMeter] = Names("direct meter", info.direct_meters)
+        self.registers: Names[p4i.Register] = Names("register", info.registers)
+        self.digests: Names[p4i.Digest] = Names("digest", info.digests)
+        headers = {each.preamble.name: list(each.metadata) for each in info.controller_packet_metadata}
+        self.packet_in: list[p4i.ControllerPacketMetadata.Metadata] = headers.get("packet_in", [])
+        self.packet_out: list[p4i.ControllerPacketMetadata.Metadata] = headers.get("packet_out", [])
+
+    @property
+    def types(self) -> p4t.P4TypeInfo:
+        """The named types that registers and digests refer to."""
+        return self.info.type_info
+
+    def counter_of(self, table: p4i.Table) -> p4i.DirectCounter | None:
+        """Return the direct counter of a table, or None."""
+        known = self.direct_counters.by_id
+        return next((known[each] for each in table.direct_resource_ids if each in known), None)
+
+    def meter_of(self, table: p4i.Table) -> p4i.DirectMeter | None:
+        """Return the direct meter of a table, or None."""
+        known = self.direct_meters.by_id
+        return next((known[each] for each in table.direct_resource_ids if each in known), None)

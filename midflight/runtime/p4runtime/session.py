@@ -1,0 +1,475 @@
+"""The controller's side of P4Runtime: one device, synchronous calls, names instead of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+from finsy.proto import U128, p4i, p4r
+from google.protobuf import text_format
+from google.protobuf.wrappers_pb2 import StringValue
+
+from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.link import Link, RequestError
+from midflight.runtime.p4runtime.matches import number
+from midflight.runtime.p4runtime.messages import (
+    action_message,
+    bytes_for,
+    cell_type,
+    entry_message,
+    read_entry,
+    read_replica,
+    register_messages,
+    replica_messages,
+    signed,
+)
+from midflight.runtime.p4runtime.packets import to_metadata
+from midflight.runtime.p4runtime.results import Count, Counts, DigestMessage, PacketIn, TableEntry
+from midflight.runtime.p4runtime.schema import Schema
+from midflight.runtime.p4runtime.status import Code
+from midflight.runtime.p4runtime.stream import SERVER_NAME
+from midflight.runtime.p4runtime.values import decode_data, flat_names
+
+__all__ = ["Count", "Counts", "DigestMessage", "PacketIn", "RequestError", "Session", "TableEntry"]
+
+BATCH_LIMIT = 4096
+Actions = p4r.SetForwardingPipelineConfigRequest
+
+
+class Session:
+    """A controller's session with one device; a context manager.
+
+    Becomes the role's primary where nobody is: with `election_id` None it bids 1, or higher where a primary that has
+    gone bid more. With an election id of its own it bids that, and may find itself a backup (`is_primary`), which can
+    read and nothing else. Names are fully qualified names or aliases of the P4Info. Every method raises DeviceError,
+    RequestError when the device itself refused.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        device_id: int = 1,
+        *,
+        role: str = "",
+        election_id: int | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self.device_id = device_id
+        self.role = role
+        self.election_id = 1 if election_id is None else election_id
+        self._arbitration = p4r.MasterArbitrationUpdate()
+        self._known: Schema | None = None
+        self._batch: list[tuple[p4r.Update, str]] | None = None
+        self._link = Link(address, timeout)
+        try:
+            self._echoes = self._learn_server()
+            self._arbitrate()
+            if election_id is None and self._arbitration.status.code == Code.NOT_FOUND:
+                self.election_id = U128.decode(self._arbitration.election_id)
+                self._arbitrate()
+        except BaseException:
+            self._link.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        """The device's "host:port"."""
+        return self._link.address
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this controller may write, by the device's last word on it."""
+        self.flush()
+        while self._link.arbitration:
+            self._arbitration = self._link.arbitration.popleft()
+        return self._arbitration.status.code == Code.OK
+
+    def close(self) -> None:
+        """End the session. May be called more than once."""
+        self._link.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The pipeline
+
+    @property
+    def p4info(self) -> p4i.P4Info:
+        """The P4Info of the device's pipeline: the one loaded here, or else the device's own."""
+        return self._schema.info
+
+    def load(
+        self,
+        p4info: p4i.P4Info | str,
+        config: bytes | str,
+        *,
+        cookie: int | None = None,
+        action: str = "VERIFY_AND_COMMIT",
+    ) -> None:
+        """Push a pipeline: its P4Info (as a message or text), and what the device takes as config.
+
+        `action` is one of P4Runtime's: VERIFY, VERIFY_AND_SAVE, VERIFY_AND_COMMIT or RECONCILE_AND_COMMIT. Where the
+        device refuses, it keeps what it had.
+        """
+        info = text_format.Parse(p4info, p4i.P4Info()) if isinstance(p4info, str) else p4info
+        data = config.encode() if isinstance(config, str) else config
+        message = p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=data)
+        if cookie is not None:
+            message.cookie.cookie = cookie
+        self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=_action(action), config=message))
+        if action != "VERIFY":
+            self._known = Schema(info)
+
+    def commit(self) -> None:
+        """Put the pipeline in place that VERIFY_AND_SAVE saved."""
+        self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=Actions.COMMIT))
+
+    @property
+    def cookie(self) -> int | None:
+        """The cookie that the device's pipeline was pushed with, or None."""
+        kind = p4r.GetForwardingPipelineConfigRequest.COOKIE_ONLY
+        config = self._get_pipeline(kind).config
+        return config.cookie.cookie if config.HasField("cookie") else None
+
+    # Tables
+
+    def insert(
+        self,
+        table: str,
+        match: Mapping[str, object],
+        action: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        priority: int = 0,
+        metadata: bytes = b"",
+    ) -> None:
+        """Add a table entry. What `match` may hold is told in `matches`; refused where the entry is there already."""
+        entry = entry_message(self._schema, table, match, priority)
+        entry.metadata = metadata
+        entry.action.CopyFrom(action_message(self._schema, table, action, params or {}))
+        self._write(p4r.Update.INSERT, p4r.Entity(table_entry=entry), f"insert into {table} {dict(match)}")
+
+    def modify(
+        self,
+        table: str,
+        match: Mapping[str, object],
+        action: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        priority: int = 0,
+        metadata: bytes = b"",
+    ) -> None:
+        """Change the action of a table entry that is there."""
+        entry = entry_message(self._schema, table, match, priority)
+        entry.metadata = metadata
+        entry.action.CopyFrom(action_message(self._schema, table, action, params or {}))
+        self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"modify {table} {dict(match)}")
+
+    def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
+        """Remove a table entry that is there."""
+        entity = p4r.Entity(table_entry=entry_message(self._schema, table, match, priority))
+        self._write(p4r.Update.DELETE, entity, f"delete from {table} {dict(match)}")
+
+    def set_default(self, table: str, action: str, params: Mapping[str, object] | None = None) -> None:
+        """Set a table's default action."""
+        entry = p4r.TableEntry(table_id=self._schema.tables.named(table).preamble.id, is_default_action=True)
+        entry.action.CopyFrom(action_message(self._schema, table, action, params or {}))
+        self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"default action of {table}")
+
+    def reset_default(self, table: str) -> None:
+        """Give a table back the default action that the program gives it."""
+        entry = p4r.TableEntry(table_id=self._schema.tables.named(table).preamble.id, is_default_action=True)
+        self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"default action of {table}")
+
+    def read_table(self, table: str) -> list[TableEntry]:
+        """Return a table's entries, the default action not among them."""
+        number = self._schema.tables.named(table).preamble.id
+        found = self._read(p4r.Entity(table_entry=p4r.TableEntry(table_id=number)))
+        return [read_entry(self._schema, each.table_entry) for each in found]
+
+    def read_default(self, table: str) -> TableEntry:
+        """Return a table's default action, as an entry without a match."""
+        number = self._schema.tables.named(table).preamble.id
+        (found,) = self._read(p4r.Entity(table_entry=p4r.TableEntry(table_id=number, is_default_action=True)))
+        return read_entry(self._schema, found.table_entry)
+
+    @contextmanager
+    def batch(self, *, atomic: bool = False) -> Iterator[None]:
+        """Gather the writes made within and send them as one request at the end.
+
+        With `atomic` the device takes all or none of them. Otherwise it takes what it can, and the RequestError says
+        in `refused` which were turned down.
+        """
+        if self._batch is not None:
+            raise DeviceError("a batch is open already")
+        self._batch = []
+        try:
+            yield
+            gathered = self._batch
+        finally:
+            self._batch = None
+        limit = len(gathered) if atomic else BATCH_LIMIT
+        for start in range(0, len(gathered), max(1, limit)):
+            self._send(gathered[start : start + limit], atomic=atomic)
+
+    # Replication
+
+    def multicast(self, group: int, ports: Iterable[int | tuple[int, int]]) -> None:
+        """Set the ports, or (port, instance) pairs, that a multicast group copies to; none removes the group."""
+        entry = p4r.MulticastGroupEntry(multicast_group_id=group, replicas=replica_messages(ports))
+        engine = p4r.PacketReplicationEngineEntry(multicast_group_entry=entry)
+        self._put(engine, bool(entry.replicas), f"multicast group {group}")
+
+    def clone_session(self, number: int, ports: Iterable[int | tuple[int, int]]) -> None:
+        """Set the ports, or (port, instance) pairs, that a clone session copies to; none removes the session."""
+        entry = p4r.CloneSessionEntry(session_id=number, replicas=replica_messages(ports))
+        engine = p4r.PacketReplicationEngineEntry(clone_session_entry=entry)
+        self._put(engine, bool(entry.replicas), f"clone session {number}")
+
+    def read_multicast(self) -> dict[int, list[tuple[int, int]]]:
+        """Return the (port, instance) pairs of every multicast group."""
+        wanted = p4r.PacketReplicationEngineEntry(multicast_group_entry=p4r.MulticastGroupEntry())
+        found = [
+            each.packet_replication_engine_entry.multicast_group_entry
+            for each in self._read(p4r.Entity(packet_replication_engine_entry=wanted))
+        ]
+        return {each.multicast_group_id: [read_replica(pair) for pair in each.replicas] for each in found}
+
+    # State
+
+    @overload
+    def read_register(self, name: str) -> npt.NDArray[np.integer] | list[int]: ...
+    @overload
+    def read_register(self, name: str, index: int) -> int: ...
+    def read_register(self, name: str, index: int | None = None) -> npt.NDArray[np.integer] | list[int] | int:
+        """Return one cell, or all: as an array of the narrowest type that fits, as a list of int above 64 bits."""
+        info = self._schema.registers.named(name)
+        entry = p4r.RegisterEntry(register_id=info.preamble.id)
+        if index is not None:
+            entry.index.index = index
+        kind = cell_type(self._schema, info)
+        values = [0] * (info.size if index is None else 1)
+        for each in self._read(p4r.Entity(register_entry=entry)):
+            cell = each.register_entry
+            (value,) = decode_data(info.type_spec, self._schema.types, cell.data, name)
+            values[cell.index.index if index is None else 0] = signed(value, kind.width) if kind.signed else value
+        if index is not None:
+            return values[0]
+        if kind.width > 64:
+            return values
+        return np.array(values, dtype=np.dtype(f"{'i' if kind.signed else 'u'}{bytes_for(kind.width)}"))
+
+    def write_register(
+        self, name: str, values: int | Sequence[int] | npt.NDArray[np.integer], index: int | None = None
+    ) -> None:
+        """Set cells: with one number a cell, or all without `index`; with a sequence those from `index`, or 0, on."""
+        entries = register_messages(self._schema, name, values, index)
+        updates = [p4r.Update(type=p4r.Update.MODIFY, entity=p4r.Entity(register_entry=each)) for each in entries]
+        self._gather([(update, f"register {name}") for update in updates])
+
+    @overload
+    def read_counter(self, name: str) -> Counts: ...
+    @overload
+    def read_counter(self, name: str, index: int) -> Count: ...
+    def read_counter(self, name: str, index: int | None = None) -> Counts | Count:
+        """Return one cell of a counter, or all."""
+        info = self._schema.counters.named(name)
+        entry = p4r.CounterEntry(counter_id=info.preamble.id)
+        if index is not None:
+            entry.index.index = index
+        found = [each.counter_entry for each in self._read(p4r.Entity(counter_entry=entry))]
+        if index is not None:
+            return Count(found[0].data.packet_count, found[0].data.byte_count)
+        packets, octets = np.zeros(info.size, np.int64), np.zeros(info.size, np.int64)
+        for each in found:
+            packets[each.index.index], octets[each.index.index] = each.data.packet_count, each.data.byte_count
+        return Counts(packets, octets)
+
+    def write_counter(self, name: str, index: int | None = None, *, packets: int = 0, bytes: int = 0) -> None:
+        """Set one cell of a counter, or all."""
+        entry = p4r.CounterEntry(counter_id=self._schema.counters.named(name).preamble.id)
+        if index is not None:
+            entry.index.index = index
+        entry.data.CopyFrom(p4r.CounterData(packet_count=packets, byte_count=bytes))
+        self._write(p4r.Update.MODIFY, p4r.Entity(counter_entry=entry), f"counter {name}")
+
+    def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
+        """Return the direct counter of a table entry."""
+        place = entry_message(self._schema, table, match, priority)
+        entity = p4r.Entity(direct_counter_entry=p4r.DirectCounterEntry(table_entry=place))
+        (found,) = self._read(entity)
+        return Count(found.direct_counter_entry.data.packet_count, found.direct_counter_entry.data.byte_count)
+
+    # Packets and digests
+
+    def packet_out(self, payload: bytes, **metadata: object) -> None:
+        """Send a packet out by the switch; `metadata` are the fields of its packet-out header, all of them.
+
+        Where the server answers in order, as ours does, the switch has dealt with it when this returns.
+        """
+        fields = self._schema.packet_out
+        names = {each.name for each in fields}
+        if names != metadata.keys():
+            raise DeviceError(
+                f"packet-out takes the fields {', '.join(sorted(names)) or 'none'}, not {', '.join(metadata)}"
+            )
+        values = {each.id: number(metadata[each.name], each.bitwidth, f"packet-out {each.name}") for each in fields}
+        packet = p4r.PacketOut(payload=payload, metadata=to_metadata(fields, values))
+        self._link.send(p4r.StreamMessageRequest(packet=packet))
+        self.flush()
+
+    def packets_in(self, timeout: float = 0.0) -> list[PacketIn]:
+        """Return the packets that the switch has sent here; waits up to `timeout` seconds for the first."""
+        self.flush()
+        fields = {each.id: each.name for each in self._schema.packet_in}
+        return [
+            PacketIn(each.payload, {fields[one.metadata_id]: int.from_bytes(one.value, "big") for one in each.metadata})
+            for each in self._link.take(self._link.packets, timeout)
+        ]
+
+    def subscribe(self, digest: str) -> None:
+        """Have a digest's messages sent here, each of them, one at a time."""
+        config = p4r.DigestEntry.Config(max_list_size=1)
+        entry = p4r.DigestEntry(digest_id=self._schema.digests.named(digest).preamble.id, config=config)
+        self._write(p4r.Update.INSERT, p4r.Entity(digest_entry=entry), f"subscribe to {digest}")
+
+    def unsubscribe(self, digest: str) -> None:
+        """Have no more of a digest's messages sent here."""
+        entry = p4r.DigestEntry(digest_id=self._schema.digests.named(digest).preamble.id)
+        self._write(p4r.Update.DELETE, p4r.Entity(digest_entry=entry), f"unsubscribe from {digest}")
+
+    def digests(self, timeout: float = 0.0) -> list[DigestMessage]:
+        """Return, and acknowledge, the digest messages sent here; waits up to `timeout` seconds for the first."""
+        self.flush()
+        messages = []
+        for each in self._link.take(self._link.digests, timeout):
+            info = self._schema.digests.of_id(each.digest_id)
+            names = flat_names(info.type_spec, self._schema.types)
+            for data in each.data:
+                values = decode_data(info.type_spec, self._schema.types, data, info.preamble.name)
+                messages.append(DigestMessage(info.preamble.name, dict(zip(names, values, strict=True))))
+            acknowledgement = p4r.DigestListAck(digest_id=each.digest_id, list_id=each.list_id)
+            self._link.send(p4r.StreamMessageRequest(digest_ack=acknowledgement))
+        return messages
+
+    def flush(self) -> None:
+        """Return when the device has dealt with everything sent on the stream, and its answers are here.
+
+        DeviceError for a message that it turned down. Does nothing with a server that does not answer in order.
+        """
+        if self._echoes:
+            self._link.sync()
+        if self._link.errors:
+            error = self._link.errors.popleft()
+            raise RequestError(error.message, Code(error.canonical_code))
+
+    # Below: how it is done
+
+    @property
+    def _schema(self) -> Schema:
+        if self._known is None:
+            kind = p4r.GetForwardingPipelineConfigRequest.P4INFO_AND_COOKIE
+            response = self._get_pipeline(kind)
+            if not response.HasField("config"):
+                raise DeviceError(f"{self.address} has no pipeline yet", hint="load one first")
+            self._known = Schema(response.config.p4info)
+        return self._known
+
+    def _learn_server(self) -> bool:
+        try:
+            capabilities = self._link.request("Capabilities", p4r.CapabilitiesRequest())
+        except RequestError as error:
+            if error.code == Code.UNIMPLEMENTED:
+                return False
+            raise
+        name = StringValue()
+        return bool(capabilities.experimental.Unpack(name) and name.value == SERVER_NAME)
+
+    def _arbitrate(self) -> None:
+        """Send this controller's bid and take the device's word on it."""
+        update = p4r.MasterArbitrationUpdate(device_id=self.device_id, election_id=U128.encode(self.election_id))
+        if self.role:
+            update.role.name = self.role
+        self._link.send(p4r.StreamMessageRequest(arbitration=update))
+        self._arbitration = self._link.wait(self._link.arbitration)
+
+    def _get_pipeline(
+        self, kind: p4r.GetForwardingPipelineConfigRequest.ResponseType.ValueType
+    ) -> p4r.GetForwardingPipelineConfigResponse:
+        request = p4r.GetForwardingPipelineConfigRequest(device_id=self.device_id, response_type=kind)
+        response: p4r.GetForwardingPipelineConfigResponse = self._link.request("GetForwardingPipelineConfig", request)
+        return response
+
+    def _set_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
+        request.device_id, request.role = self.device_id, self.role
+        request.election_id.CopyFrom(U128.encode(self.election_id))
+        self._link.request("SetForwardingPipelineConfig", request)
+
+    def _read(self, entity: p4r.Entity) -> list[p4r.Entity]:
+        return self._link.read(p4r.ReadRequest(device_id=self.device_id, role=self.role, entities=[entity]))
+
+    def _put(self, entry: p4r.PacketReplicationEngineEntry, wanted: bool, what: str) -> None:
+        """Insert or change a group or session, or remove it where it is not wanted; whether it was there or not."""
+        entity = p4r.Entity(packet_replication_engine_entry=entry)
+        there = bool(self._find(entity))
+        if wanted:
+            self._write(p4r.Update.MODIFY if there else p4r.Update.INSERT, entity, what)
+        elif there:
+            self._write(p4r.Update.DELETE, entity, what)
+
+    def _find(self, entity: p4r.Entity) -> list[p4r.Entity]:
+        try:
+            return self._read(entity)
+        except RequestError as error:
+            if error.code == Code.NOT_FOUND:
+                return []
+            raise
+
+    def _write(self, kind: p4r.Update.Type.ValueType, entity: p4r.Entity, what: str) -> None:
+        self._gather([(p4r.Update(type=kind, entity=entity), what)])
+
+    def _gather(self, updates: list[tuple[p4r.Update, str]]) -> None:
+        if self._batch is not None:
+            self._batch.extend(updates)
+        else:
+            self._send(updates)
+
+    def _send(self, updates: Sequence[tuple[p4r.Update, str]], *, atomic: bool = False) -> None:
+        request = p4r.WriteRequest(device_id=self.device_id, role=self.role)
+        request.election_id.CopyFrom(U128.encode(self.election_id))
+        request.updates.extend(update for update, _ in updates)
+        if atomic:
+            request.atomicity = p4r.WriteRequest.DATAPLANE_ATOMIC
+        try:
+            self._link.request("Write", request)
+        except RequestError as error:
+            told = [
+                f"{updates[at][1]}: {message or code.name}"
+                for at, (code, message) in error.refused.items()
+                if code != Code.ABORTED
+            ]
+            if not told:
+                raise RequestError(f"{updates[0][1]}: {error.message}", error.code) from None
+            more = f"; and {len(told) - 1} more of the batch's {len(updates)}" if len(told) > 1 else ""
+            raise RequestError(told[0] + more, error.code, refused=error.refused) from None
+
+
+def _action(name: str) -> Actions.Action.ValueType:
+    actions = {
+        "VERIFY": Actions.VERIFY,
+        "VERIFY_AND_SAVE": Actions.VERIFY_AND_SAVE,
+        "VERIFY_AND_COMMIT": Actions.VERIFY_AND_COMMIT,
+        "RECONCILE_AND_COMMIT": Actions.RECONCILE_AND_COMMIT,
+    }
+    if name not in actions:
+        raise DeviceError(f"no pipeline action {name!r}", hint=f"one of {', '.join(actions)}")
+    return actions[name]

@@ -1,0 +1,45 @@
+"""How a request is refused: gRPC's canonical codes, and P4Runtime's error details (specification 1.5, section 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from finsy import GRPCStatusCode as Code
+from finsy.proto import p4r, rpc_status
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from midflight.errors import DeviceError
+
+__all__ = ["Code", "Refusal", "batch_status"]
+
+# Every gRPC client takes at least 8 KB of metadata; controllers are advised to take more (section 21.3.1).
+DETAILS_BUDGET = 48 * 1024
+
+
+class Refusal(DeviceError):  # noqa: N818 - the client gets the error; this is the server saying no
+    """A request, or one element of a batch, that the server turns down."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def error(self) -> p4r.Error:
+        """Return the refusal as P4Runtime's detail message for one element of a batch."""
+        return p4r.Error(canonical_code=int(self.code), message=self.message)
+
+
+def batch_status(outcomes: Sequence[Refusal | None], what: str) -> rpc_status.Status:
+    """Return the status of a batch in which at least one element was refused: one detail an element, in order."""
+    status = rpc_status.Status(code=int(Code.UNKNOWN))
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    status.message = f"{len(refused)} of {len(outcomes)} {what} refused; the first: {refused[0].message}"
+    for outcome in outcomes:
+        detail = AnyMessage()
+        detail.Pack(outcome.error() if outcome else p4r.Error(canonical_code=int(Code.OK)))
+        status.details.append(detail)
+    if status.ByteSize() > DETAILS_BUDGET:
+        # The codes matter more than the words: a reply that outgrows the client's metadata limit is lost whole.
+        for position, outcome in enumerate(outcomes):
+            code = outcome.code if outcome else Code.OK
+            status.details[position].Pack(p4r.Error(canonical_code=int(code)))
+    return status

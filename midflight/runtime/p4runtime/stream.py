@@ -1,0 +1,107 @@
+"""One controller's stream: arbitration, packet-out and acknowledgements in; packet-in, digests and errors out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from queue import SimpleQueue
+from typing import Protocol
+
+import grpc
+from finsy.proto import p4r
+from google.protobuf.wrappers_pb2 import StringValue
+
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["SERVER_NAME", "Stream", "StreamHandler"]
+
+SERVER_NAME = "midflight"
+"""What a server says in its capabilities' `experimental` when its streams hand back a StringValue sent as `other`."""
+
+# Packet-ins and digests are best effort: a controller that does not read loses what is beyond.
+BACKLOG = 1 << 16
+
+
+class StreamHandler(Protocol):
+    """What a stream hands its messages to."""
+
+    def arbitrate(self, stream: Stream, message: p4r.MasterArbitrationUpdate) -> None:
+        """Take an arbitration update; a refusal ends the stream."""
+
+    def packet_out(self, stream: Stream, packet: p4r.PacketOut) -> None:
+        """Take a packet from the controller."""
+
+    def acknowledge(self, stream: Stream, message: p4r.DigestListAck) -> None:
+        """Take the acknowledgement of a digest list."""
+
+    def leave(self, stream: Stream) -> None:
+        """Forget a stream that has ended."""
+
+
+class Stream:
+    """A controller's stream, from the first message to the last.
+
+    `read` runs in a thread of its own and takes the controller's messages strictly in order, so that the answer
+    to one comes behind everything that the messages before it caused.
+    """
+
+    def __init__(self, handler: StreamHandler) -> None:
+        self.refusal: Refusal | None = None
+        self._handler = handler
+        self._outgoing: SimpleQueue[p4r.StreamMessageResponse | None] = SimpleQueue()
+
+    def send(self, response: p4r.StreamMessageResponse) -> None:
+        """Queue a message for the controller."""
+        if self._outgoing.qsize() < BACKLOG or response.HasField("arbitration"):
+            self._outgoing.put(response)
+
+    def responses(self) -> Iterator[p4r.StreamMessageResponse]:
+        """Yield the messages for the controller until the stream ends."""
+        while (response := self._outgoing.get()) is not None:
+            yield response
+
+    def read(self, requests: Iterable[p4r.StreamMessageRequest]) -> None:
+        """Take the controller's messages until there are no more, or one ends the stream."""
+        try:
+            for request in requests:
+                self._take(request)
+        except Refusal as refusal:
+            self.refusal = refusal
+        except grpc.RpcError:
+            pass  # the controller has gone
+        except Exception as error:
+            self.refusal = Refusal(Code.INTERNAL, f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the stream. May be called more than once."""
+        self._handler.leave(self)
+        self._outgoing.put(None)
+
+    def _take(self, request: p4r.StreamMessageRequest) -> None:
+        """Handle one message. What is wrong with a packet or an acknowledgement is told and the stream goes on."""
+        error = p4r.StreamError()
+        try:
+            match request.WhichOneof("update"):
+                case "arbitration":
+                    self._handler.arbitrate(self, request.arbitration)
+                    return
+                case "packet":
+                    error.packet_out.packet_out.CopyFrom(request.packet)
+                    self._handler.packet_out(self, request.packet)
+                case "digest_ack":
+                    error.digest_list_ack.digest_list_ack.CopyFrom(request.digest_ack)
+                    self._handler.acknowledge(self, request.digest_ack)
+                case "other" if request.other.Is(StringValue.DESCRIPTOR):
+                    # Handed back behind the answers to all that came before: so a controller knows it has them.
+                    self.send(p4r.StreamMessageResponse(other=request.other))
+                case other:
+                    error.other.other.CopyFrom(request.other)
+                    raise Refusal(Code.UNIMPLEMENTED, f"stream messages of kind {other} are not understood")
+        except Refusal as refusal:
+            if request.HasField("arbitration"):
+                raise
+            error.canonical_code = int(refusal.code)
+            error.message = refusal.message
+            self.send(p4r.StreamMessageResponse(error=error))
