@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from midflight.errors import WireError
 
-__all__ = ["REQUEST", "RESULT", "UDP_PORT", "VERSION", "Message", "Schema"]
+__all__ = ["REQUEST", "RESULT", "UDP_PORT", "VERSION", "FieldValue", "Message", "Schema", "lane_dtype"]
 
 UDP_PORT: Final = 19782
 """The UDP port of switches that compute: 0x4D46, "MF"."""
@@ -28,6 +28,13 @@ COMMON: Final = 8
 
 Array = npt.NDArray[Any]
 FieldValue = int | Sequence[int] | Array
+"""A field's value: a number or, for lanes, an array (of more than 64 bits: a list)."""
+
+
+def lane_dtype(bits: int, signed: bool) -> np.dtype[Any] | None:
+    """Return the type of the array that a lane field decodes to; None beyond 64 bits, which become a list."""
+    size = next((each for each in (8, 16, 32, 64) if bits <= each), None)
+    return None if size is None else np.dtype(f"{'i' if signed else 'u'}{size // 8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +237,10 @@ def _decode_run(part: _Run, data: bytes | memoryview, fields: dict[str, FieldVal
     for name, bits, signed, count in part.fields:
         if count is None:
             fields[name] = take(bits, signed)
-        elif bits <= 64:
-            kind = np.int64 if signed else np.uint64
-            fields[name] = np.array([take(bits, signed) for _ in range(count)], dtype=kind)
         else:
-            fields[name] = [take(bits, signed) for _ in range(count)]
+            numbers = [take(bits, signed) for _ in range(count)]
+            dtype = lane_dtype(bits, signed)
+            fields[name] = numbers if dtype is None else np.array(numbers, dtype=dtype)
 
 
 def _kind(bits: int, signed: bool) -> str:

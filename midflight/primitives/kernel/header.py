@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from midflight.errors import KernelError
 from midflight.primitives.kernel.types import ArrayKind, Kind, Number, coerce
+from midflight.primitives.wire import FieldValue, lane_dtype
 
 __all__ = ["Field", "Header", "HeaderValue", "Layout"]
 
@@ -90,6 +93,11 @@ class Layout:
         return iter(self.fields)
 
 
+def plain(values: Any) -> list[int]:
+    """Return a lane array's numbers as plain ints."""
+    return values.tolist() if isinstance(values, np.ndarray) else [int(each) for each in values]
+
+
 class _Lanes:
     """A lane array while a kernel runs."""
 
@@ -106,6 +114,12 @@ class _Lanes:
     def __len__(self) -> int:
         return len(self._values)
 
+    def array(self) -> FieldValue:
+        """Return the lanes as they would be decoded from the wire."""
+        dtype = lane_dtype(self._field.kind.width, self._field.kind.signed)
+        values = [int(each) for each in self._values]
+        return values if dtype is None else np.array(values, dtype=dtype)
+
 
 class HeaderValue:
     """A header while a kernel runs: one attribute for each field, every number with its width."""
@@ -117,7 +131,7 @@ class HeaderValue:
             if field.count is None:
                 known[field.name] = coerce(field.kind, int(given), field.name)
             else:
-                known[field.name] = _Lanes(field, [coerce(field.kind, int(each), field.name) for each in given])
+                known[field.name] = _Lanes(field, [coerce(field.kind, each, field.name) for each in plain(given)])
         object.__setattr__(self, "_layout", layout)
         object.__setattr__(self, "_values", known)
 
@@ -133,9 +147,8 @@ class HeaderValue:
             raise KernelError(f"the header has no field {name!r} that could be written as a whole")
         self._values[name] = coerce(field.kind, value, name)
 
-    def plain(self) -> dict[str, int | list[int]]:
-        """Return the fields as plain ints and lists of them."""
+    def plain(self) -> dict[str, FieldValue]:
+        """Return the fields as plain ints and, for lanes, arrays of the type that decoding gives."""
         return {
-            name: [int(value[lane]) for lane in range(len(value))] if isinstance(value, _Lanes) else int(value)
-            for name, value in self._values.items()
+            name: value.array() if isinstance(value, _Lanes) else int(value) for name, value in self._values.items()
         }

@@ -29,6 +29,7 @@ class Register:
             raise KernelError(f"a register's initial value {initial} does not fit {kind}")
         self.size = size
         self.initial = initial
+        self._initial = Number(self.kind, initial)
         self.lanes = lanes
         self._lanes = [Register(kind, size, initial=initial) for _ in range(lanes or 0)]
         self._values: dict[int, Number] = {}
@@ -59,7 +60,7 @@ class Register:
         if self._lanes:
             raise KernelError("say which lane of the register: self.register[lane].update(...)")
         position = int(index)
-        before = self._values.get(position, Number(self.kind, self.initial))
+        before = self._values.get(position, self._initial)
         after = coerce(self.kind, function(before), "the register's new value")
         if position < self.size:
             self._values[position] = after

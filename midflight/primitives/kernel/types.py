@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol, Self, overload
 
 from midflight.errors import KernelError
@@ -64,28 +65,25 @@ class Kind:
 
     size: Size
     signed: bool = False
+    width: int = field(init=False, repr=False)
+    """The width in bits; 0 while it is the name of a parameter."""
+    low: int = field(init=False, repr=False)
+    """The smallest value."""
+    high: int = field(init=False, repr=False)
+    """The largest value."""
 
-    @property
-    def width(self) -> int:
-        """The width in bits, once it is a number."""
-        if isinstance(self.size, str):
-            raise KernelError(f"the width of {self} depends on a parameter and is not known yet")
-        return self.size
-
-    @property
-    def low(self) -> int:
-        """The smallest value."""
-        return -(1 << (self.width - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """The largest value."""
-        return (1 << (self.width - self.signed)) - 1
+    def __post_init__(self) -> None:
+        width = 0 if isinstance(self.size, str) else self.size
+        object.__setattr__(self, "width", width)
+        object.__setattr__(self, "low", -(1 << (width - 1)) if self.signed and width else 0)
+        object.__setattr__(self, "high", (1 << (width - (self.signed and width > 0))) - 1)
 
     def wrap(self, value: int) -> int:
         """Return `value` modulo 2 to the width, as this type's plain number."""
+        if self.low <= value <= self.high:
+            return value
         value &= (1 << self.width) - 1
-        return value - (1 << self.width) if self.signed and value > self.high else value
+        return value - (1 << self.width) if value > self.high else value
 
     def holds(self, value: int) -> bool:
         """Tell whether `value` fits without wrapping."""
@@ -96,16 +94,18 @@ class Kind:
         width = resolve(self.size, parameters, f"the width of {self}")
         if width > MAX_WIDTH:
             raise KernelError(f"{self} is {width} bits wide; the widest is {MAX_WIDTH}")
-        return Kind(width, self.signed)
+        return _kind(width, self.signed)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Kind) and (self.size, self.signed) == (other.size, other.signed)
+        return self is other or (isinstance(other, Kind) and (self.size, self.signed) == (other.size, other.signed))
 
     def __hash__(self) -> int:
         return hash((self.size, self.signed))
 
     def __call__(self, value: int) -> int:
         """Convert a number, or a condition to 0 or 1, to this type: wider numbers lose their upper bits."""
+        if not self.width:
+            raise KernelError(f"the width of {self} depends on a parameter and is not known here")
         return Number(self, int(value))
 
     def __str__(self) -> str:
@@ -164,9 +164,14 @@ class _Family:
     signed: bool
 
     def __getitem__(self, width: Size) -> FieldKind:
-        if not isinstance(width, str):
+        if not isinstance(width, str) and (type(width) is not int or width < 1):
             resolve(width, {}, f"the width of {'int_' if self.signed else 'bit'}[...]")
-        return FieldKind(width, self.signed)
+        return _kind(width, self.signed)
+
+
+@lru_cache(maxsize=256)
+def _kind(width: Size, signed: bool) -> FieldKind:
+    return FieldKind(width, signed)
 
 
 bit: Final = _Family(False)
@@ -184,19 +189,20 @@ class Number(int):
 
     def __new__(cls, kind: Kind, value: int) -> Number:
         """Make a number of a kind; a value that does not fit wraps."""
-        self = super().__new__(cls, kind.wrap(int(value)))
+        self = int.__new__(cls, kind.wrap(int(value)))
         self.kind = kind
         return self
 
     def _other(self, other: object, what: str) -> int:
+        if isinstance(other, Number):
+            if other.kind is not self.kind and other.kind != self.kind:
+                raise KernelError(f"{what} mixes {self.kind} and {other.kind}: convert one, {self.kind}(...)")
+            return int(other)
         if isinstance(other, bool) or not isinstance(other, int):
             raise KernelError(f"{what}: {other!r} is not a number of {self.kind}")
-        if isinstance(other, Number):
-            if other.kind != self.kind:
-                raise KernelError(f"{what} mixes {self.kind} and {other.kind}: convert one, {self.kind}(...)")
-        elif not self.kind.holds(other):
-            raise KernelError(f"{what}: {int(other)} does not fit {self.kind}")
-        return int(other)
+        if not self.kind.holds(other):
+            raise KernelError(f"{what}: {other} does not fit {self.kind}")
+        return other
 
     def _shift(self, amount: object) -> int:
         if isinstance(amount, bool) or not isinstance(amount, int) or int(amount) < 0:
@@ -284,7 +290,7 @@ for _name in ("rfloordiv", "rmod"):
 def coerce(kind: Kind, value: int, what: str) -> Number:
     """Return `value` as a Number of `kind`: a Number must be of that kind already, a constant must fit."""
     if isinstance(value, Number):
-        if value.kind != kind:
+        if value.kind is not kind and value.kind != kind:
             raise KernelError(f"{what} is {kind}, the value is {value.kind}: convert it, {kind}(...)")
         return value
     if isinstance(value, bool) or not isinstance(value, int):

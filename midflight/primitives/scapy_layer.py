@@ -1,0 +1,105 @@
+"""scapy layers generated from a wire schema, to build and take apart packets. Needs the extra `scapy`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from midflight.errors import WireError
+
+if TYPE_CHECKING:
+    from scapy.fields import Field
+    from scapy.packet import Packet
+
+__all__ = ["Layers", "layers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The generated classes: the common header, and each application's header by name."""
+
+    common: type[Packet]
+    applications: Mapping[str, type[Packet]]
+
+
+def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
+    """Generate the layers of a schema, the dict of `Program.schema()`.
+
+    `Midflight(kind=1, application=1, sequence=7) / Gradients(slot=0, values=[1, 2])` is a UDP payload; a common
+    header that is dissected finds its application's by itself. With `bind`, scapy's UDP dissects the
+    schema's port as the common header from then on, everywhere in the process.
+    """
+    try:
+        from scapy.fields import ByteField, IntField, ShortField
+        from scapy.layers.inet import UDP
+        from scapy.packet import Packet, Raw, bind_layers
+    except ImportError:
+        raise WireError("scapy is not installed", hint="pip install 'midflight[scapy]'") from None
+
+    applications: dict[str, type[Packet]] = {}
+    by_id: dict[int, type[Packet]] = {}
+    for name, each in schema["applications"].items():
+        fields = [made for field in each["fields"] for made in _fields(field)]
+        if padding := 8 * each["bytes"] - sum(field["bits"] * (field["count"] or 1) for field in each["fields"]):
+            fields += _fields({"name": "reserved", "bits": padding, "signed": False, "count": None})
+        layer = type(_class_name(name), (Packet,), {"name": name, "fields_desc": fields})
+        applications[name] = by_id[each["id"]] = layer
+
+    def guess_payload_class(self: Any, _: bytes) -> type[Packet]:
+        return by_id.get(self.application, Raw) if self.version == schema["version"] else Raw
+
+    common = type(
+        "Midflight",
+        (Packet,),
+        {
+            "name": "midflight",
+            "fields_desc": [
+                ByteField("version", schema["version"]),
+                ByteField("kind", 1),
+                ShortField("application", min(by_id)),
+                IntField("sequence", 0),
+            ],
+            "guess_payload_class": guess_payload_class,
+        },
+    )
+    if bind:
+        bind_layers(UDP, common, dport=schema["udp_port"])
+        bind_layers(UDP, common, sport=schema["udp_port"])
+    return Layers(common, applications)
+
+
+def _class_name(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _fields(field: Mapping[str, Any]) -> list[Field[Any, Any]]:
+    """Return the scapy fields of one field of the schema: several where lanes do not fill bytes."""
+    from scapy import fields as kinds
+
+    class SignedBitField(kinds.BitField):
+        """A number in two's complement, of any width."""
+
+        def i2m(self, _: Any, value: Any) -> int:
+            return int(value or 0) & ((1 << self.size) - 1)
+
+        def m2i(self, _: Any, value: Any) -> int:
+            return int(value) - (1 << self.size) if int(value) >> (self.size - 1) else int(value)
+
+    name, bits, signed, count = field["name"], field["bits"], field["signed"], field["count"]
+    whole = {
+        (8, False): kinds.ByteField,
+        (16, False): kinds.ShortField,
+        (32, False): kinds.IntField,
+        (64, False): kinds.LongField,
+        (8, True): kinds.SignedByteField,
+        (16, True): kinds.SignedShortField,
+        (32, True): kinds.SignedIntField,
+        (64, True): kinds.SignedLongField,
+    }.get((bits, signed))
+    if count is None:
+        return [(SignedBitField if signed else kinds.BitField)(name, 0, bits)]
+    if whole is not None:
+        zeros: list[Any] = [0] * count
+        return [kinds.FieldListField(name, zeros, whole("", 0), count_from=lambda _: count)]
+    return [made for lane in range(count) for made in _fields({**field, "name": f"{name}_{lane}", "count": None})]
