@@ -106,10 +106,9 @@ class _Ids:
         taken = {each for known in self._wanted.values() for each in known.values() if each is not None}
         for prefix, known in self._wanted.items():
             for name in sorted(known, key=str.encode):
-                number = known[name] or prefix << 24 | (probe := name_hash(name)) & 0xFFFFFF
-                while known[name] is None and number in taken:
-                    probe += 1
-                    number = prefix << 24 | probe & 0xFFFFFF
+                number, probe = known[name], name_hash(name)
+                while number is None or (known[name] is None and number in taken):
+                    number, probe = prefix << 24 | probe & 0xFFFFFF, probe + 1
                 taken.add(number)
                 self._ids[prefix, name] = number
 
@@ -187,7 +186,8 @@ class _Writer:
         self.info.pkg_info.arch = "v1model"
         for table in program.tables.values():
             self._table(table)
-        for action in program.actions.values():
+        # As p4c lists them: what stands outside of all controls comes first.
+        for action in sorted(program.actions.values(), key=lambda each: "." in each.name):
             self._action(action)
         for instance in program.instances.values():
             self._instance(instance)

@@ -40,6 +40,7 @@ extern packet_out {
 extern void verify(in bool check, in error toSignal);
 
 /* An action that does nothing: the default action of tables that name none. */
+@noWarn("unused")
 action NoAction() {}
 
 /* How a table may match a key field. */

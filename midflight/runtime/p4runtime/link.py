@@ -185,6 +185,10 @@ class Link:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
         await self._client.close()
+        # gRPC ends its own tasks in a later turn of the loop, which must not close before.
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        if rest:
+            await asyncio.wait(rest, timeout=self.timeout)
 
     def _failed(self, error: P4ClientError, rpc: str) -> DeviceError:
         """Return the error to raise for one of finsy's."""

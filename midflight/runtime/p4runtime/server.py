@@ -15,7 +15,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.arbitration import STREAM_LIMIT
 from midflight.runtime.p4runtime.read import CHUNK
-from midflight.runtime.p4runtime.status import Refusal, batch_status
+from midflight.runtime.p4runtime.status import Code, Refusal, batch_status
 from midflight.runtime.p4runtime.stream import SERVER_NAME, Stream
 from midflight.runtime.p4runtime.switch import Switch
 
@@ -25,6 +25,8 @@ API_VERSION = "1.5.0"
 
 # A stream keeps its thread; requests need some besides. Threads are made when needed.
 WORKERS = STREAM_LIMIT + 16
+# Seconds that requests in progress are given when the server stops.
+GRACE = 2.0
 MESSAGE_LIMIT = 256 * 1024 * 1024
 
 
@@ -40,7 +42,8 @@ class Server:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="p4runtime")
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MESSAGE_LIMIT)]
         self._server = grpc.server(self._pool, options=options)
-        p4r_grpc.add_P4RuntimeServicer_to_server(_Servicer(switch), self._server)
+        self._servicer = _Servicer(switch)
+        p4r_grpc.add_P4RuntimeServicer_to_server(self._servicer, self._server)
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:
@@ -56,7 +59,8 @@ class Server:
 
     def stop(self) -> None:
         """End every stream and request, and free the address. May be called more than once."""
-        self._server.stop(grace=None).wait()
+        self._servicer.end_streams()
+        self._server.stop(GRACE).wait()
         self._pool.shutdown()
 
     def wait(self) -> None:
@@ -77,6 +81,13 @@ class _Servicer(p4r_grpc.P4RuntimeServicer):
 
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
+        self._streams: set[Stream] = set()
+
+    def end_streams(self) -> None:
+        """Tell every controller that the switch is going, and end its stream."""
+        for stream in list(self._streams):
+            stream.refusal = Refusal(Code.UNAVAILABLE, "the switch is stopping")
+            stream.close()
 
     def Write(self, request: p4r.WriteRequest, context: grpc.ServicerContext) -> p4r.WriteResponse:  # noqa: N802
         """Apply a batch of updates."""
@@ -125,8 +136,12 @@ class _Servicer(p4r_grpc.P4RuntimeServicer):
         stream = Stream(self._switch)
         if not context.add_callback(stream.close):
             return
+        self._streams.add(stream)
         threading.Thread(target=stream.read, args=(request_iterator,), daemon=True).start()
-        yield from stream.responses()
+        try:
+            yield from stream.responses()
+        finally:
+            self._streams.discard(stream)
         if stream.refusal is not None:
             _refuse(context, stream.refusal)
 
