@@ -26,7 +26,8 @@ DEMAND = Demand(
     key_bits=48,
     match_kinds=frozenset({"exact", "lpm"}),
     header_bits=512,
-    externs=frozenset({"register", "digest"}),
+    externs=frozenset({"register", "digest", "clone"}),
+    multicast=True,
     ingress=chain(4),
 )
 
@@ -41,7 +42,10 @@ EXACTLY: dict[str, Any] = {
     "stages": 4,
     "per_stage": {"register": 1},
     "match_kinds": frozenset({"exact", "lpm"}),
-    "externs": frozenset({"register", "digest"}),
+    "externs": frozenset({"register", "digest", "clone"}),
+    "multicast": True,
+    "clones": True,
+    "digests": True,
 }
 
 
@@ -62,7 +66,10 @@ def test_what_fits_to_the_last_bit_fits() -> None:
         ("header_bits", 511, "needs 512 bits of headers, has 511"),
         ("stages", 3, "needs 4 stages, has 3"),
         ("match_kinds", frozenset({"exact"}), "does not know the match kind lpm"),
-        ("externs", frozenset({"hash"}), "does not know the externs digest and register"),
+        ("externs", frozenset({"clone"}), "does not know the externs digest and register"),
+        ("multicast", False, "cannot multicast"),
+        ("clones", False, "cannot clone"),
+        ("digests", False, "cannot send digests"),
     ],
 )
 def test_one_too_many_goes_to_the_hosts_with_the_reason(limit: str, value: Any, reason: str) -> None:
@@ -74,7 +81,8 @@ def test_one_too_many_goes_to_the_hosts_with_the_reason(limit: str, value: Any, 
 
 
 def test_every_limit_has_a_boundary_test() -> None:
-    assert {each.name for each in fields(Capabilities)} - {"kind"} == set(EXACTLY)
+    informative = {"kind", "architecture", "registers_over_p4runtime", "packets_per_second"}
+    assert {each.name for each in fields(Capabilities)} - informative == set(EXACTLY)
 
 
 def test_every_reason_is_told() -> None:

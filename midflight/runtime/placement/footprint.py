@@ -23,7 +23,8 @@ class Demand:
     `registers` gives the bits of each register array and `register_width` those of the widest cell; `tables` the
     declared size of each table and `key_bits` the widest match key; `header_bits` the part's own headers.
     `accesses` gives for each register array how often one packet may reach it: a read with a write after it is
-    one read-modify-write. `ingress` and `egress` are its operations, which `stages_on` lays out.
+    one read-modify-write. `multicast` tells whether it copies packets to groups. `ingress` and `egress` are its
+    operations, which `stages_on` lays out.
     """
 
     registers: Mapping[str, int] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class Demand:
     match_kinds: frozenset[str] = frozenset()
     header_bits: int = 0
     externs: frozenset[str] = frozenset()
+    multicast: bool = False
     ingress: tuple[Operation, ...] = ()
     egress: tuple[Operation, ...] = ()
 
@@ -76,6 +78,7 @@ class Demand:
             self.match_kinds | other.match_kinds,
             self.header_bits + other.header_bits,
             self.externs | other.externs,
+            self.multicast or other.multicast,
             self.ingress + other.ingress,
             self.egress + other.egress,
         )
@@ -117,7 +120,9 @@ def footprint(program: ir.Program) -> Footprint:
     for name, count in accesses(program.ingress, program.egress).items():
         part(name).accesses[name] = count
     for name, body in _bodies(program):
-        part(name).externs |= {each.name for each in within(body) if isinstance(each, ir.Call) and not each.instance}
+        nodes = list(within(body))
+        part(name).externs |= {each.name for each in nodes if isinstance(each, ir.Call) and not each.instance}
+        part(name).multicast |= any(isinstance(each, ir.Assign) and _sets_group(each) for each in nodes)
     for operation in operations(program.ingress):
         part(operation.name).ingress.append(operation)
     for operation in operations(program.egress):
@@ -137,6 +142,7 @@ class _Part:
         self.match_kinds: set[str] = set()
         self.header_bits = 0
         self.externs: set[str] = set()
+        self.multicast = False
         self.ingress: list[Operation] = []
         self.egress: list[Operation] = []
 
@@ -163,9 +169,14 @@ class _Part:
             frozenset(self.match_kinds),
             self.header_bits,
             frozenset(self.externs),
+            self.multicast,
             tuple(self.ingress),
             tuple(self.egress),
         )
+
+
+def _sets_group(assign: ir.Assign) -> bool:
+    return isinstance(assign.target, ir.Member) and assign.target.name == "mcast_grp"
 
 
 def _bodies(program: ir.Program) -> Iterator[tuple[str, object]]:

@@ -52,6 +52,9 @@ class _Control:
     values: Names = NONE
     matches: Names = NONE
 
+    def __or__(self, other: _Control) -> _Control:
+        return _Control(self.values | other.values, self.matches | other.matches)
+
 
 def operations(control: ir.Control) -> tuple[Operation, ...]:
     """Return the tables and register arrays of an ingress or egress control, in the order they are first met."""
@@ -70,12 +73,14 @@ class _Walk:
         self.nodes: dict[str, _Node] = {}
         self.values: dict[Key, Names] = {}
         self.written: list[Key] = []
+        self.left = _Control()
 
     def statements(self, body: Iterable[ir.Statement], control: _Control) -> None:
         for each in body:
             self.statement(each, control)
 
     def statement(self, statement: ir.Statement, control: _Control) -> None:
+        control = control | self.left
         match statement:
             case ir.Block(body=body):
                 self.statements(body, control)
@@ -104,6 +109,9 @@ class _Walk:
                 self.call(call, control)
             case ir.SetValidity(header=header):
                 self.assign(ir.Member(header, VALID, BOOL), NONE, control)
+            case ir.Return() | ir.Exit():
+                # Whether anything after this runs is decided by what decided this.
+                self.left |= control
             case _:
                 pass
 
@@ -193,12 +201,16 @@ class _Walk:
     def action(self, action: ir.Action, arguments: list[Names], control: _Control) -> None:
         for parameter, names in zip(action.parameters, arguments, strict=True):
             self.values[(parameter.variable,)] = names
+        outside, self.left = self.left, _Control()
         self.statement(action.body, control)
+        self.left = outside
 
     def sub_control(self, callee: ir.Control, arguments: tuple[ir.Expression, ...], control: _Control) -> None:
         for parameter, argument in zip(callee.parameters, arguments, strict=True):
             self.copy((parameter.variable,), _key(argument)[0])
+        outside = self.left
         self.statements((*callee.locals, callee.body), control)
+        self.left = outside
         for parameter, argument in zip(callee.parameters, arguments, strict=True):
             if parameter.direction in (ir.Direction.OUT, ir.Direction.INOUT):
                 self.copy(_key(argument)[0], (parameter.variable,))

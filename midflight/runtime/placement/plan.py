@@ -11,6 +11,8 @@ from midflight.runtime.placement.footprint import Demand, Footprint, footprint
 
 __all__ = ["Decision", "Placement", "Refusal", "place", "reasons_against"]
 
+CLONES = frozenset({"clone", "clone3", "clone_preserving_field_list"})
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -102,6 +104,12 @@ def reasons_against(demand: Demand, capabilities: Capabilities) -> tuple[str, ..
         reasons += [f"{_list(circle)} need each other, so no stage can come first" for circle in demand.circles]
     reasons += _unknown(demand.match_kinds, capabilities.match_kinds, "match kind")
     reasons += _unknown(demand.externs, capabilities.externs, "extern")
+    features = [
+        (demand.multicast, capabilities.multicast, "multicast"),
+        (not CLONES.isdisjoint(demand.externs), capabilities.clones, "clone"),
+        ("digest" in demand.externs, capabilities.digests, "send digests"),
+    ]
+    reasons += [f"cannot {what}" for needed, there, what in features if needed and not there]
     return tuple(reasons)
 
 

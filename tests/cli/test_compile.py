@@ -1,0 +1,175 @@
+"""`midflight compile`: three files or none, and a user's mistake told with its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from midflight.p4.frontend import check
+from midflight.primitives import Aggregate, Program, Threshold
+from tests.cli.run import PROGRAM, listing, midflight, process
+
+NAMES = {"lab3.p4", "lab3.p4info.txtpb", "lab3.wire.json"}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    path = tmp_path / "lab3.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+def test_three_files(lab: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b"
+    result = midflight("compile", lab, "-o", out)
+    assert result.exit_code == 0, result.stderr
+    files = listing(out)
+    assert set(files) == NAMES
+    assert set(result.stdout.splitlines()) == {str(out / name) for name in NAMES}
+    program = Program(Aggregate("gradients", workers=4, lanes=2, slots=8), Threshold("pressure", above=900, clear=850))
+    assert files["lab3.p4"] == program.p4()
+    assert json.loads(files["lab3.wire.json"]) == program.schema()
+    assert "ingress.gradients" in files["lab3.p4info.txtpb"]
+    check(files["lab3.p4"])
+
+
+def test_again_gives_the_same_files(lab: Path, tmp_path: Path) -> None:
+    midflight("compile", lab, "-o", tmp_path / "one")
+    process("compile", lab, "-o", tmp_path / "two", PYTHONHASHSEED="5")
+    assert listing(tmp_path / "one") == listing(tmp_path / "two") != {}
+
+
+def test_files_are_readable_as_others_are(lab: Path, tmp_path: Path) -> None:
+    midflight("compile", lab, "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "lab3.p4").stat().st_mode == lab.stat().st_mode
+
+
+def test_json(lab: Path, tmp_path: Path) -> None:
+    told = json.loads(midflight("compile", lab, "-o", tmp_path, "--json").stdout)
+    assert told["p4"] == str(tmp_path / "lab3.p4")
+    assert told["applications"] == {"gradients": 1, "pressure": 2}
+
+
+def test_a_program_by_name_and_the_only_one(lab: Path, tmp_path: Path) -> None:
+    lab.write_text(PROGRAM.replace("program =", "edge ="))
+    assert midflight("compile", lab, "-o", tmp_path / "only").exit_code == 0
+    lab.write_text(lab.read_text() + "other = Program(Threshold('t', above=9, clear=8))\n")
+    assert midflight("compile", lab, "-o", tmp_path / "x").stderr == (
+        f"midflight: {lab} has several programs: edge, other\n    Choose one with --program NAME.\n"
+    )
+    assert midflight("compile", lab, "-o", tmp_path / "named", "--program", "other").exit_code == 0
+    assert list(json.loads(listing(tmp_path / "named")["lab3.wire.json"])["applications"]) == ["t"]
+    result = midflight("compile", lab, "-o", tmp_path / "x", "--program", "third")
+    assert result.stderr == f"midflight: {lab} has no program named third\n    It has: edge, other.\n"
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_file_may_import_its_neighbours(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_lab3.py").write_text("WORKERS = 3\n")
+    text = PROGRAM.replace("workers=4", "workers=WORKERS")
+    lab.write_text("from neighbour_of_lab3 import WORKERS\n" + text)
+    assert midflight("compile", lab, "-o", tmp_path / "out").exit_code == 0
+    assert '"workers": 3' in listing(tmp_path / "out")["lab3.wire.json"]
+
+
+def test_a_primitive_of_the_user_s_own(lab: Path, tmp_path: Path) -> None:
+    lab.write_text(
+        "from midflight.primitives import Header, Packet, Primitive, Program, bit\n\n\n"
+        "class Twice(Primitive):\n"
+        '    """Double a value."""\n\n'
+        "    class Wire(Header):\n"
+        "        value = bit[32]\n\n"
+        "    def ingress(self, packet: Packet, wire: Wire) -> None:\n"
+        "        wire.value = wire.value + wire.value\n"
+        "        packet.reply()\n\n\n"
+        'program = Program(Twice("twice"))\n'
+    )
+    result = midflight("compile", lab, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "control twice_kernel" in listing(tmp_path / "out")["lab3.p4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "x = 1\nprogram = oops(2)\n",
+            "{}:2:11: NameError: name 'oops' is not defined\n    program = oops(2)\n              ^^^^\n",
+        ),
+        ("def f(:\n    pass\n", "{}:1:7: SyntaxError: invalid syntax\n    def f(:\n          ^\n"),
+        ("raise SystemExit(3)\n", "{}:1:1: SystemExit: 3\n    raise SystemExit(3)\n    ^^^^^^^^^^^^^^^^^^^\n"),
+        (
+            "x = 1\n",
+            "midflight: there is no Program in {}\n    Write `program = Program(...)` at the file's top level.\n",
+        ),
+        (
+            "def f() -> None:\n    int('x')\n\n\nf()\n",
+            "{}:2:5: ValueError: invalid literal for int() with base 10: 'x'\n    int('x')\n    ^^^^^^^^\n".replace(
+                "    int('x')\n    ^^^", "        int('x')\n        ^^^"
+            ),
+        ),
+    ],
+)
+def test_a_mistake_in_the_user_s_file(lab: Path, tmp_path: Path, text: str, message: str) -> None:
+    lab.write_text(text)
+    result = midflight("compile", lab, "-o", tmp_path / "out")
+    assert (result.exit_code, result.stderr) == (1, message.format(lab))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_parameter_is_shown_where_it_was_written(lab: Path, tmp_path: Path) -> None:
+    lab.write_text(PROGRAM.replace("workers=4", "workers=0"))
+    result = midflight("compile", lab, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"{lab}:3:19: ")
+    assert "workers" in result.stderr.splitlines()[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_construct_outside_the_language_is_shown(lab: Path, tmp_path: Path) -> None:
+    lab.write_text(
+        "from midflight.primitives import Header, Packet, Primitive, Program, bit\n\n\n"
+        "class Bad(Primitive):\n"
+        '    """Loop for ever."""\n\n'
+        "    class Wire(Header):\n"
+        "        value = bit[32]\n\n"
+        "    def ingress(self, packet: Packet, wire: Wire) -> None:\n"
+        "        while wire.value > 3:\n"
+        "            packet.drop()\n\n\n"
+        'program = Program(Bad("bad"))\n'
+    )
+    done = process("compile", lab, "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{lab}:11:9: ")
+    assert "\n            while wire.value > 3:\n            ^" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_there_stays_when_something_is_wrong(lab: Path, tmp_path: Path) -> None:
+    midflight("compile", lab, "-o", tmp_path / "out")
+    before = listing(tmp_path / "out")
+    lab.write_text(PROGRAM + "oops\n")
+    assert midflight("compile", lab, "-o", tmp_path / "out").exit_code == 1
+    assert listing(tmp_path / "out") == before
+
+
+def test_a_place_that_cannot_be_written_to(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    result = midflight("compile", lab, "-o", tmp_path / "file" / "below")
+    assert result.exit_code == 1
+    assert result.stderr == f"midflight: {tmp_path / 'file' / 'below'}: Not a directory\n"
+
+
+def test_of_three_files_none_where_one_has_no_place(lab: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "lab3.wire.json").mkdir(parents=True)
+    result = midflight("compile", lab, "-o", out)
+    assert (result.exit_code, result.stderr) == (1, f"midflight: {out / 'lab3.wire.json'}: is a directory\n")
+    assert listing(out) == {}
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    result = midflight("compile", tmp_path / "none.py")
+    assert (result.exit_code, result.stderr) == (1, f"midflight: {tmp_path / 'none.py'}: No such file or directory\n")

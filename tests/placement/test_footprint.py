@@ -1,0 +1,173 @@
+"""What a program asks for, read off known programs: memory, entries, accesses, and chains of operations."""
+
+from __future__ import annotations
+
+import pytest
+
+from midflight.p4.frontend import check
+from midflight.primitives import Aggregate, Program, Threshold
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.placement import Footprint, footprint, place
+
+SKELETON = """
+#include <core.p4>
+#include <v1model.p4>
+header mine_t {{ bit<8> a; bit<8> b; bit<16> c; }}
+struct headers_t {{ mine_t mine; }}
+struct metadata_t {{ bit<8> x; bit<8> y; bit<8> z; bit<32> index; }}
+parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {{
+    state start {{ packet.extract(hdr.mine); transition accept; }}
+}}
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {{ apply {{ }} }}
+control mine_kernel(inout headers_t hdr, inout metadata_t meta) {{
+{locals}
+    apply {{
+{body}
+    }}
+}}
+control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {{
+    action set(bit<8> x) {{ meta.x = x; }}
+    action port(bit<9> port) {{ standard_metadata.egress_spec = port; }}
+    table first {{ key = {{ hdr.mine.a : exact; }} actions = {{ set; NoAction; }} size = 64; }}
+    table second {{ key = {{ hdr.mine.c : lpm; hdr.mine.b : exact; }} actions = {{ port; NoAction; }} size = 512; }}
+    mine_kernel() mine;
+    apply {{ first.apply(); mine.apply(hdr, meta); second.apply(); }}
+}}
+control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {{
+    apply {{ }}
+}}
+control compute(inout headers_t hdr, inout metadata_t meta) {{ apply {{ }} }}
+control deparse(packet_out packet, in headers_t hdr) {{ apply {{ packet.emit(hdr.mine); }} }}
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute(), deparse()) main;
+"""
+
+
+def measure(declarations: str, body: str) -> Footprint:
+    return footprint(check(SKELETON.format(locals=declarations, body=body)))
+
+
+def stages(declarations: str, body: str) -> int:
+    return measure(declarations, body).total.stages_on()
+
+
+R, S = "register<bit<8>>(16) r;", "register<bit<8>>(16) s;"
+
+
+def test_what_is_shared_and_what_is_the_application_s() -> None:
+    found = measure(f"{R} register<bit<32>>(1000) wide;", "r.read(meta.y, 0); wide.write(0, 1);")
+    assert list(found.applications) == ["mine"]
+    mine = found.applications["mine"]
+    assert mine.registers == {"ingress.mine.r": 128, "ingress.mine.wide": 32000}
+    assert (mine.register_arrays, mine.register_bits, mine.register_width) == (2, 32128, 32)
+    assert mine.header_bits == 32
+    assert mine.tables == {}
+    assert found.shared.tables == {"ingress.first": 64, "ingress.second": 512}
+    assert (found.shared.table_entries, found.shared.key_bits) == (576, 24)
+    assert found.shared.match_kinds == {"exact", "lpm"}
+    assert found.shared.registers == {}
+    total = found.total
+    assert (total.register_bits, total.table_entries, total.header_bits) == (32128, 576, 32)
+    assert total.externs >= {"register"}
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ("r.read(meta.y, 0);", 1),
+        ("r.read(meta.y, 0); r.write(0, meta.y + 1);", 1),
+        ("r.read(meta.y, 0); r.read(meta.z, 1);", 2),
+        ("r.write(0, 1); r.write(1, 2); r.write(2, 3);", 3),
+        ("if (hdr.mine.a == 0) { r.read(meta.y, 0); } else { r.read(meta.y, 1); }", 1),
+        ("if (hdr.mine.a == 0) { r.read(meta.y, 0); } r.read(meta.y, 1);", 2),
+        ("", 0),
+    ],
+)
+def test_the_worst_way_through_counts_the_accesses(body: str, count: int) -> None:
+    assert measure(R, body).total.most_accesses == count
+
+
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [
+        # Independent of everything: in the first stage, beside both tables.
+        ("r.read(meta.y, 0);", 1),
+        # A register indexed by what the first table set comes after it.
+        ("r.read(meta.y, (bit<32>)meta.x);", 2),
+        # The same register, read and written: one operation.
+        ("r.read(meta.y, 0); r.write(0, meta.y + 1);", 1),
+        # One register after another, by index, by value and by condition.
+        ("r.read(meta.y, 0); s.read(meta.z, (bit<32>)meta.y);", 2),
+        ("r.read(meta.y, 0); s.write(0, meta.y);", 2),
+        ("r.read(meta.y, 0); if (meta.y == 1) { s.write(0, 1); }", 2),
+        ("r.read(meta.y, 0); if (meta.y == 1) { return; } s.write(0, 1);", 2),
+        # Neither needs the other.
+        ("r.read(meta.y, 0); s.read(meta.z, 0);", 1),
+        # What was read and then overwritten by a constant is needed no longer.
+        ("r.read(meta.y, 0); meta.y = 0; s.write((bit<32>)meta.y, 1);", 1),
+        # The second table matches on a field that a register gave.
+        ("r.read(hdr.mine.b, 0);", 2),
+        ("r.read(meta.y, 0); hdr.mine.b = meta.y; r.write(0, 1);", 2),
+        # A part of a field taints it whole.
+        ("r.read(meta.y, 0); hdr.mine.c[7:0] = meta.y;", 2),
+        # After both: first -> r -> s -> second.
+        ("r.read(meta.y, (bit<32>)meta.x); s.read(meta.z, (bit<32>)meta.y); hdr.mine.b = meta.z;", 4),
+    ],
+)
+def test_the_longest_chain_of_needs(body: str, length: int) -> None:
+    assert stages(R + S, body) == length
+
+
+def test_waiting_for_a_hit_shares_the_stage_and_using_its_result_does_not() -> None:
+    table = "action put() { meta.z = 1; } table t { key = { hdr.mine.b : exact; } actions = { put; NoAction; } }"
+    assert stages(R + table, "if (t.apply().hit) { r.write(0, 1); }") == 1
+    assert stages(R + table, "switch (t.apply().action_run) { put: { r.write(0, 1); } default: { } }") == 1
+    assert stages(R + table, "t.apply(); r.write((bit<32>)meta.z, 1);") == 2
+
+
+def test_an_action_that_works_on_what_another_wrote_comes_later() -> None:
+    tables = """
+    action add(bit<8> n) { meta.z = meta.z + n; }
+    action put(bit<8> n) { meta.z = n; }
+    table t { key = { hdr.mine.a : exact; } actions = { put; } }
+    table u { key = { hdr.mine.b : exact; } actions = { add; } }
+    """
+    assert stages(tables, "t.apply(); u.apply();") == 2
+    assert stages(tables.replace("meta.z = meta.z + n", "meta.y = n"), "t.apply(); u.apply();") == 1
+
+
+def test_registers_that_need_each_other_cannot_be_laid_out() -> None:
+    found = measure(
+        R + S, "r.read(meta.y, 0); s.read(meta.z, (bit<32>)meta.y); s.write(0, meta.y); r.write(0, meta.z);"
+    )
+    assert found.total.circles == (("ingress.mine.r", "ingress.mine.s"),)
+    placement = place(found, {"asic": Capabilities(kind="asic", stages=12), "cpu": Capabilities(kind="cpu")})
+    assert placement.explain().splitlines() == [
+        "mine: cpu",
+        "    not asic: ingress.mine.r and ingress.mine.s need each other, so no stage can come first",
+    ]
+
+
+@pytest.mark.parametrize("lanes", [1, 8, 32])
+def test_the_footprint_of_real_primitives(lanes: int) -> None:
+    program = Program(
+        Aggregate("gradients", workers=4, lanes=lanes, slots=16), Threshold("pressure", above=900, clear=850)
+    )
+    found = footprint(check(program.p4()))
+    gradients, pressure = found.applications["gradients"], found.applications["pressure"]
+    # Twice 16 entries of: sequence, seen bitmap, one total a lane. (Overflow flag: only with overflow="detect".)
+    assert gradients.register_bits == 32 * (32 + 4 + 32 * lanes)
+    assert gradients.register_arrays == 2 + lanes
+    assert gradients.header_bits == 32 + 32 * lanes
+    assert pressure.registers == {"ingress.pressure.armed": 1024}
+    assert found.total.most_accesses == 1
+    assert "digest" in pressure.externs
+    assert "digest" not in gradients.externs
+    assert not found.total.circles
+    # admission -> held -> seen -> totals, with the routes beside these, and as many lanes as a stage has room for.
+    assert found.total.stages_on() == 4
+    assert found.total.stages_on({"register": 4}) == 3 + -(-lanes // 4)
+    asic = Capabilities(kind="asic", stages=12, per_stage={"register": 4}, register_accesses=1)
+    assert place(found, {"s1": asic}).on("s1") == ("gradients", "pressure")
+    assert found.total.multicast
+    short = Capabilities(kind="asic", stages=3, register_accesses=1)
+    assert place(found, {"s1": short}).device_of("gradients") is None
