@@ -85,6 +85,8 @@ class Table:
         for each in table.entries:
             entry = Entry(each.keys, each.action.action.name, each.arguments, each.priority)
             self._insert(entry, const=each.const or table.entries_const)
+        if self._index is not None:
+            changed(self)  # a table that is never written to has an index all the same: an empty one
 
     def __len__(self) -> int:
         return len(self._held)
