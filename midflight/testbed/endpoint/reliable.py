@@ -76,8 +76,7 @@ class _Outstanding:
 class Reliable:
     """Sends numbered requests within a window until each is answered. Times are nanoseconds.
 
-    Indices grow without end; a request's sequence number on the wire is its index modulo 2**32. The first index is
-    `first`.
+    Indices grow without end, from `first`; `serial` gives a request's sequence number on the wire.
     """
 
     def __init__(self, *, window: int, timing: Timing | None = None, first: int = 1) -> None:
@@ -150,7 +149,7 @@ class Reliable:
     def acknowledge(self, sequence: int, now: int) -> int | None:
         """Take the answer with this sequence number; return its request's index, or None where it is nothing new."""
         index = unwrap(sequence, self._next)
-        request = self._outstanding.pop(index, None)
+        request = self._outstanding.pop(index, None) if sequence else None  # 0 is nobody's sequence number
         if request is None:
             if index < self._next:
                 self.statistics.duplicates += 1

@@ -45,9 +45,10 @@ class Switch:
         batch, self._batch = self._batch, []
         sent = list(self._processor(batch, self._simulator.now // 1_000))
         if sent:
-            self._simulator.at(self._simulator.now + self._latency, self._send, sent)
+            self._simulator.at(self._simulator.now + self._latency, self.send, sent)
 
-    def _send(self, frames: list[tuple[int, bytes]]) -> None:
+    def send(self, frames: list[tuple[int, bytes]]) -> None:
+        """Put (port, frame) pairs onto the links, in order; those to a port without one are counted and dropped."""
         for port, frame in frames:
             channel = self._channels.get(port)
             if channel is None:

@@ -1,0 +1,277 @@
+"""Four workers train a classifier together: once a switch sums their gradients, once a server does.
+
+The two runs are the same job over the same network, but for one entry in the switch's admission table. Beside them goes
+a third, without any network, in which NumPy adds up the same fixed-point integers: what it learns is what the other two
+must learn, bit for bit, whatever the links do to packets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.primitives import Aggregate, Program
+from midflight.primitives.fixedpoint import dequantise, largest_exponent, quantise, scale_bits
+from midflight.testbed.demos.digits import Digits, Model, load
+from midflight.testbed.endpoint.allreduce import Sum
+from midflight.testbed.sim.link import LinkQuality
+from midflight.testbed.star import Star
+
+__all__ = ["Demo", "Figures", "Progress", "Run", "Settings", "run"]
+
+Progress = Callable[[int, int, str], None]
+"""Told after every step: how many are done, of how many, and in words what is going on."""
+
+_APPLICATION = "gradients"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the demonstration does. loss: the probability that a link loses a packet, duplicates or delays it."""
+
+    workers: int = 4
+    steps: int = 80
+    batch: int = 64  # images for each worker and step
+    lanes: int = 32
+    slots: int = 256
+    loss: float = 0.0
+    seed: int = 0
+    device: str = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What came out, the same for the same settings bit for bit. Counts are of both runs together unless named.
+
+    bytes: on both directions of the server's link. packets: put onto any link. lost, duplicated, reordered: by links.
+    retransmitted: by workers. duplicates_suppressed: requests and results that arrived again and changed nothing.
+    max_abs_error: the largest difference of any summed gradient from NumPy's sum, in float64, of the same gradients.
+    sums_exact: whether every sum was, as integers, NumPy's own. sums_digest: SHA-256 over all of them.
+    """
+
+    workers: int
+    accuracy_switch: float
+    accuracy_server: float
+    max_abs_error: float
+    server_link_bytes_switch: int
+    server_link_bytes_server: int
+    server_link_packets_switch: int
+    server_link_packets_server: int
+    packets: int
+    lost: int
+    duplicated: int
+    reordered: int
+    retransmitted: int
+    duplicates_suppressed: int
+    sums_exact: bool
+    sums_digest: str
+    weights_digest: str
+    trace_switch: str
+    trace_server: str
+    steps: int
+    parameters: int
+    loss: float
+    seed: int
+    device: str
+    step_microseconds_switch: float  # virtual time, mean over the steps
+    step_microseconds_server: float
+
+    def json(self) -> dict[str, object]:
+        """Return the figures as what JSON can hold."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run: what the network did, and the loss on the training images after each step."""
+
+    losses: tuple[float, ...]
+    accuracy: float
+    max_abs_error: float
+    sums_digest: str
+    weights_digest: str
+    server_link_bytes: tuple[int, ...]  # so far, after each step
+    server_link_packets: int
+    packets: int
+    lost: int
+    duplicated: int
+    reordered: int
+    retransmitted: int
+    duplicates_suppressed: int
+    trace: str
+    nanoseconds: int  # of virtual time spent summing
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The figures, the two runs behind them, and how many seconds it took on the wall's clock."""
+
+    figures: Figures
+    switch: Run
+    server: Run
+    seconds: float
+
+
+def run(settings: Settings | None = None, progress: Progress | None = None) -> Demo:
+    """Train with the switch, then with the server, and compare. MidflightError where something is missing."""
+    settings = settings or Settings()
+    report = progress or _silent
+    started = time.perf_counter()
+    train, test = load(settings.seed)
+    total = 2 * settings.steps
+    switch = _train(settings, train, test, offload=True, report=lambda done: report(done, total, "with the switch"))
+    server = _train(
+        settings,
+        train,
+        test,
+        offload=False,
+        report=lambda done: report(settings.steps + done, total, "with the server"),
+    )
+    alone = _Job(settings, train)
+    for gradients in alone:
+        alone.learn([_sum_here(gradients)] * settings.workers)
+    exact = (
+        alone.digests() == (switch.sums_digest, switch.weights_digest) == (server.sums_digest, server.weights_digest)
+    )
+    figures = Figures(
+        workers=settings.workers,
+        accuracy_switch=switch.accuracy,
+        accuracy_server=server.accuracy,
+        max_abs_error=max(switch.max_abs_error, server.max_abs_error),
+        server_link_bytes_switch=switch.server_link_bytes[-1],
+        server_link_bytes_server=server.server_link_bytes[-1],
+        server_link_packets_switch=switch.server_link_packets,
+        server_link_packets_server=server.server_link_packets,
+        packets=switch.packets + server.packets,
+        lost=switch.lost + server.lost,
+        duplicated=switch.duplicated + server.duplicated,
+        reordered=switch.reordered + server.reordered,
+        retransmitted=switch.retransmitted + server.retransmitted,
+        duplicates_suppressed=switch.duplicates_suppressed + server.duplicates_suppressed,
+        sums_exact=exact,
+        sums_digest=switch.sums_digest,
+        weights_digest=switch.weights_digest,
+        trace_switch=switch.trace,
+        trace_server=server.trace,
+        steps=settings.steps,
+        parameters=alone.parameters,
+        loss=settings.loss,
+        seed=settings.seed,
+        device=settings.device,
+        step_microseconds_switch=switch.nanoseconds / settings.steps / 1000,
+        step_microseconds_server=server.nanoseconds / settings.steps / 1000,
+    )
+    return Demo(figures, switch, server, time.perf_counter() - started)
+
+
+class _Job:
+    """The training itself: every worker with its share of the images and its own copy of the model."""
+
+    def __init__(self, settings: Settings, train: Digits) -> None:
+        self._settings = settings
+        self._shards = [train[number :: settings.workers] for number in range(settings.workers)]
+        self._models = [Model() for _ in self._shards]
+        self._random = np.random.default_rng(settings.seed)
+        self._sums = hashlib.sha256()
+
+    @property
+    def model(self) -> Model:
+        return self._models[0]
+
+    @property
+    def parameters(self) -> int:
+        return self.model.weights.size
+
+    def __iter__(self) -> Iterator[list[NDArray[np.float32]]]:
+        """Yield the workers' gradients, one step after another; `learn` is to be called for each."""
+        for _ in range(self._settings.steps):
+            picks = [self._random.choice(len(each), self._settings.batch, replace=False) for each in self._shards]
+            yield [
+                model.gradient(shard[pick])
+                for model, shard, pick in zip(self._models, self._shards, picks, strict=True)
+            ]
+
+    def learn(self, sums: Sequence[Sum]) -> None:
+        """Let each worker take a step with the sum that it received."""
+        images = np.float32(self._settings.batch * self._settings.workers)
+        for model, received in zip(self._models, sums, strict=True):
+            self._sums.update(f"{received.bits} ".encode() + received.integers.astype(">i4").tobytes())
+            model.step(received.values / images)
+
+    def digests(self) -> tuple[str, str]:
+        """Return the SHA-256 of all sums so far and of all workers' weights."""
+        weights = b"".join(model.weights.astype(">f4").tobytes() for model in self._models)
+        return self._sums.hexdigest(), hashlib.sha256(weights).hexdigest()
+
+
+def _train(settings: Settings, train: Digits, test: Digits, *, offload: bool, report: Callable[[int], None]) -> Run:
+    program = Program(
+        Aggregate(
+            _APPLICATION, workers=settings.workers, lanes=settings.lanes, slots=settings.slots, overflow="saturate"
+        )
+    )
+    quality = LinkQuality(loss=settings.loss, duplicate=settings.loss, reorder=settings.loss)
+    job = _Job(settings, train)
+    losses: list[float] = []
+    link_bytes: list[int] = []
+    error = 0.0
+    with Star(
+        hosts=settings.workers + 1,
+        program=program,
+        device=settings.device,
+        seed=settings.seed,
+        quality=quality,
+        offload=offload,
+    ) as net:
+        group = net.group(_APPLICATION, net.hosts[: settings.workers])
+        server = net.hosts[-1]
+        nanoseconds = 0
+        for done, gradients in enumerate(job, 1):
+            began = net.now
+            sums = group.sum(gradients)
+            nanoseconds += net.now - began
+            exact = np.sum(np.stack(gradients), axis=0, dtype=np.float64)
+            error = max(error, *(float(np.abs(each.values - exact).max()) for each in sums))
+            job.learn(sums)
+            losses.append(job.model.loss(train))
+            link_bytes.append(net.link(server).bytes)
+            report(done)
+        net.settle()  # what is still in flight arrives, so that everything sent has been counted
+        arrived = sum(net.uplink(each).delivered for each in group.hosts) if offload else net.downlink(server).delivered
+        totals = net.totals()
+        reliable = [each.reliable for each in group.statistics]
+        sums_digest, weights_digest = job.digests()
+        return Run(
+            losses=tuple(losses),
+            accuracy=job.model.accuracy(test),
+            max_abs_error=error,
+            sums_digest=sums_digest,
+            weights_digest=weights_digest,
+            server_link_bytes=(*link_bytes[:-1], net.link(server).bytes),
+            server_link_packets=net.link(server).packets,
+            packets=totals.packets,
+            lost=totals.lost,
+            duplicated=totals.duplicated,
+            reordered=totals.reordered,
+            retransmitted=sum(each.retransmitted for each in reliable),
+            # Every request was answered, so it was summed once: those beyond that were suppressed.
+            duplicates_suppressed=sum(each.duplicates - each.answered for each in reliable) + arrived,
+            trace=net.trace_hash(),
+            nanoseconds=nanoseconds,
+        )
+
+
+def _sum_here(gradients: Sequence[NDArray[np.float32]]) -> Sum:
+    """Return the sum that a switch must make of these gradients."""
+    bits = scale_bits(2.0 ** max(map(largest_exponent, gradients)), len(gradients))
+    integers = np.sum([quantise(each, bits) for each in gradients], axis=0, dtype=np.int64).astype(np.int32)
+    return Sum(dequantise(integers, bits), integers, bits)
+
+
+def _silent(_done: int, _total: int, _text: str) -> None:
+    pass

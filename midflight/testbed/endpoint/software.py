@@ -1,0 +1,72 @@
+"""The parameter server: a host that computes, in software, what a switch on the way would have computed.
+
+It runs a primitive's own kernel, so that its answers are by definition those of a switch. What a switch multicasts it
+sends to every member, one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from midflight.errors import MidflightError, WireError
+from midflight.primitives import Program, Schema, Verdict
+from midflight.primitives.kernel.primitive import Reference
+from midflight.primitives.wire import REQUEST
+from midflight.testbed.endpoint.reliable import Address
+
+__all__ = ["SoftwareServer"]
+
+
+@dataclass(slots=True)
+class SoftwareStatistics:
+    """What a server has seen so far."""
+
+    requests: int = 0
+    malformed: int = 0  # datagrams that are no request of an application served here
+
+
+class SoftwareServer:
+    """The endpoint of a server for any of a program's applications (an `Endpoint`)."""
+
+    def __init__(self, program: Program) -> None:
+        self.statistics = SoftwareStatistics()
+        self._program = program
+        self._schema = Schema(program.schema())
+        self._served: dict[str, tuple[Reference, tuple[Address, ...]]] = {}
+        self._outgoing: list[tuple[Address, bytes]] = []
+
+    def serve(self, application: str, members: Sequence[Address]) -> None:
+        """Compute for an application from now on, from its initial state; `members` receive what is multicast."""
+        found = self._program.applications.get(application)
+        if found is None:
+            raise MidflightError(f"the program has no application {application}")
+        self._served[application] = found.primitive.reference(), tuple(members)
+
+    def receive(self, source: Address, datagram: bytes, _now: int) -> None:
+        """Compute on a request."""
+        try:
+            request = self._schema.decode(datagram)
+        except WireError:
+            self.statistics.malformed += 1
+            return
+        served = self._served.get(request.application)
+        if served is None or request.kind != REQUEST:
+            self.statistics.malformed += 1
+            return
+        self.statistics.requests += 1
+        reference, members = served
+        outcome = reference.process(request)
+        if outcome.verdict in (Verdict.REPLY, Verdict.MULTICAST):
+            result = self._schema.encode(outcome.message)
+            receivers = members if outcome.verdict == Verdict.MULTICAST else (source,)
+            self._outgoing += [(receiver, result) for receiver in receivers]
+
+    def poll(self, _now: int) -> list[tuple[Address, bytes]]:
+        """Return the results that are ready. A request that is forwarded has come to its end here."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def next_deadline(self) -> int | None:
+        """Return None: a server only ever answers."""
+        return None
