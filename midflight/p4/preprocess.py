@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ __all__ = ["INCLUDE", "Source", "preprocess"]
 
 INCLUDE = Path(__file__).parents[1] / "p4src" / "include"
 """The folder with our core.p4 and v1model.p4, always searched last."""
+
+DEEPEST = 50
+"""How deep includes may nest."""
 
 _LINE_MARKER = re.compile(r'#line\s+(\d+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*$')
 
@@ -82,7 +85,8 @@ class _Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
     def __init__(self, folders: Sequence[Path], defines: Mapping[str, str]) -> None:
         super().__init__()
         self.included: dict[str, str] = {}
-        self.line_directive = "#line"
+        self.directive: Any = None
+        self.rewrite_paths: list[Any] = []
         for folder in folders:
             self.add_path(str(folder))
         for name, value in defines.items():
@@ -91,6 +95,13 @@ class _Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
     def on_comment(self, _tok: Any) -> bool:
         """Keep comments: the tokeniser skips them."""
         return True
+
+    def include(self, tokens: Any, original_line: Any) -> Iterator[Any]:
+        """Remember where an include stands, for what may go wrong with it."""
+        self.directive = tokens[0] if tokens else None
+        if len(self.temp_path) > DEEPEST:
+            self._fail("includes go too deep: does a file include itself?", "")
+        yield from super().include(tokens, original_line)
 
     def on_file_open(self, is_system_include: bool, includepath: str) -> Any:
         """Open an include and remember its text for the carets."""
@@ -103,16 +114,32 @@ class _Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         """Refuse an include that is not there, naming it."""
         del curdir
         mark = f"<{includepath}>" if is_system_include else f'"{includepath}"'
-        message = f"malformed #include {includepath}" if is_malformed else f"no file {mark} to include"
-        line = self.linemacro if isinstance(self.linemacro, int) else 0
-        raise _IncludeError(message, self.source or "", line, includepath)
+        message = f"malformed #include {includepath}" if is_malformed else f"there is no file {mark} to include"
+        self._fail(message, includepath)
+
+    def on_directive_handle(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> Any:
+        """Raise for #error what pcpp would print, and let #warning pass."""
+        if directive.value == "error":
+            text = "".join(each.value for each in toks).strip()
+            raise _PreprocessorError(text or "#error", directive.source, directive.lineno, "")
+        return (
+            None
+            if directive.value == "warning"
+            else super().on_directive_handle(directive, toks, ifpassthru, precedingtoks)
+        )
 
     def on_error(self, file: str, line: int, msg: str) -> None:
         """Raise what pcpp would print."""
-        raise _IncludeError(msg, file, line, "")
+        raise _PreprocessorError(msg[:1].lower() + msg[1:], file, line, "")
+
+    def _fail(self, message: str, needle: str) -> None:
+        where = self.directive
+        raise _PreprocessorError(message, where.source if where else "", where.lineno if where else 1, needle)
 
 
-class _IncludeError(Exception):
+class _PreprocessorError(Exception):
+    """What went wrong, in which file and line, and what to point at there."""
+
     def __init__(self, message: str, file: str, line: int, needle: str) -> None:
         super().__init__(message)
         self.file, self.line, self.needle = file, line, needle
@@ -136,7 +163,7 @@ def preprocess(
     try:
         processor.parse(source, file)
         processor.write(output)
-    except _IncludeError as error:
+    except _PreprocessorError as error:
         where = error.file or file
         text = source if where == file else texts.get(where, "")
         lines = text.split("\n")

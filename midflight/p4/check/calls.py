@@ -38,7 +38,7 @@ class CallChecker(ExpressionChecker):
 
     def inline(self, function: d.Function, node: s.Call) -> ir.Expression:
         """Check the call of a user's function."""
-        raise refuse("functions", node.place, f"Write out what {function.prototype.name} does.")
+        raise NotImplementedError
 
     def fresh(self, name: str, kind: Type, place: Place) -> ir.Variable:
         """Return a new variable, declared just before the statement that is being checked."""
@@ -190,7 +190,7 @@ class CallChecker(ExpressionChecker):
 
     def _extern(self, prototype: d.Prototype, node: s.Call, scope: Scope, instance: ir.Instance | None) -> ir.Call:
         given = ordered(prototype.parameters, node.arguments, node.place)
-        bound = self._bind(prototype, node, given)
+        bound = self.bind(prototype, node, given)
         inner = Scope(scope)
         for name, kind in bound.items():
             inner.declare(name, Named(kind), node.place)
@@ -216,7 +216,7 @@ class CallChecker(ExpressionChecker):
             place=node.place,
         )
 
-    def _bind(
+    def bind(
         self, prototype: d.Prototype, node: s.Call, given: Sequence[s.Argument | s.Expression | None]
     ) -> dict[str, Type]:
         """Return the types that a generic call's parameters stand for: written, or inferred from the arguments."""
@@ -254,7 +254,7 @@ class CallChecker(ExpressionChecker):
 
     def probe(self, node: s.Expression) -> ir.Expression:
         """Check an expression for its type alone."""
-        return self.expression(node)
+        return self.captured(node)[0]
 
     def argument(
         self, argument: s.Argument | s.Expression | None, kind: Type, direction: Direction, what: str

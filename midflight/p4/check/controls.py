@@ -11,7 +11,7 @@ from midflight.p4 import syntax as s
 from midflight.p4.check.instances import InstanceChecker, qualified
 from midflight.p4.check.scope import Entity, Scope
 from midflight.p4.check.tables import TableChecker
-from midflight.p4.check.typing import State, annotations_of
+from midflight.p4.check.typing import State, annotations_of, refuse
 from midflight.p4.types import Direction
 
 __all__ = ["ActionChecker", "ControlChecker"]
@@ -78,6 +78,8 @@ class ControlChecker(TableChecker):
             case d.Table():
                 self.before = []
                 table = self.table(node)
+                if self.before:
+                    raise refuse("calls of functions in a table", self.before[0].place or node.place)
                 self.state.add(self.state.tables, table.name, table, node.place)
                 self.scope.declare(node.name, table, node.place)
             case _:

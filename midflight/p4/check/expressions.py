@@ -10,8 +10,8 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check import fold
 from midflight.p4.check.coerce import anonymous, coerce, compatible, mismatch
-from midflight.p4.check.scope import Callables, Constant, Entity, Local, Named, closest, describe
-from midflight.p4.check.typing import TypeChecker, refuse
+from midflight.p4.check.scope import Callables, Constant, Entity, Local, Named, Scope, closest, describe
+from midflight.p4.check.typing import State, TypeChecker, refuse
 from midflight.p4.types import (
     BOOL,
     ERROR,
@@ -46,6 +46,27 @@ class ExpressionChecker(TypeChecker):
     """Checks expressions."""
 
     in_parser = False
+
+    def __init__(self, state: State, scope: Scope) -> None:
+        super().__init__(state, scope)
+        self.before: list[ir.Statement] = []  # what must run before the statement that is being checked
+
+    def captured(self, node: s.Expression, wanted: Type | None = None) -> tuple[ir.Expression, list[ir.Statement]]:
+        """Check an expression, and keep the statements that it needs before it apart."""
+        outer, self.before = self.before, []
+        try:
+            value = self.expression(node) if wanted is None else self.value(node, wanted)
+            return value, self.before
+        finally:
+            self.before = outer
+
+    def stored(self, value: ir.Expression) -> ir.Expression:
+        """Return a value as it is now, whatever the statements that follow may do."""
+        if isinstance(value, ir.Literal):
+            return value
+        variable = ir.Variable("kept", value.type, value.place)
+        self.before.append(ir.Declare(variable, value, place=value.place))
+        return ir.VariableRef(variable, value.type, place=value.place)
 
     def call(self, node: s.Call) -> ir.Expression:
         """Check a call."""
@@ -294,10 +315,14 @@ class ExpressionChecker(TypeChecker):
         return coerce(value, kind.underlying) if isinstance(kind, EnumType) and kind.underlying is not None else value
 
     def _binary(self, node: s.Binary) -> ir.Expression:
-        left, right = self.expression(node.left), self.expression(node.right)
+        if node.operator in ("&&", "||"):
+            return self._logic(node)
+        left = self.expression(node.left)
+        right, before = self.captured(node.right)
+        if before:
+            left = self.stored(left)
+            self.before += before
         match node.operator:
-            case "&&" | "||":
-                return self._logic(node, coerce(left, BOOL, "each side of " + node.operator), right)
             case "==" | "!=":
                 return self._equality(node, left, right)
             case "<<" | ">>":
@@ -327,12 +352,24 @@ class ExpressionChecker(TypeChecker):
             return ir.Literal(folded, kind, place=node.place)
         return ir.Binary(node.operator, left, right, kind, place=node.place)
 
-    def _logic(self, node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Expression:
-        right = coerce(right, BOOL, "each side of " + node.operator)
-        a = _number(left)
-        if a is not None:
-            return right if bool(a) == (node.operator == "&&") else replace(left, place=node.place)
-        return self._folded(node, left, right, BOOL)
+    def _logic(self, node: s.Binary) -> ir.Expression:
+        what = f"each side of {node.operator}"
+        left = coerce(self.expression(node.left), BOOL, what)
+        right, before = self.captured(node.right)
+        right = coerce(right, BOOL, what)
+        decided = _number(left)
+        if decided is not None and bool(decided) != (node.operator == "&&"):
+            return replace(left, place=node.place)
+        if decided is not None:
+            self.before += before
+            return right
+        if not before:
+            return self._folded(node, left, right, BOOL)
+        result = self.stored(left)
+        run = ir.Block((*before, ir.Assign(result, right, place=node.place)), place=node.place)
+        go_on = result if node.operator == "&&" else ir.Unary("!", result, BOOL, place=node.place)
+        self.before.append(ir.If(go_on, run, None, place=node.place))
+        return result
 
     def _same(self, node: s.Binary, left: ir.Expression, right: ir.Expression) -> tuple[ir.Expression, ir.Expression]:
         """Give both sides one type: a constant without a width takes the other side's."""
@@ -387,31 +424,35 @@ class ExpressionChecker(TypeChecker):
 
     def _ternary(self, node: s.Ternary, wanted: Type | None) -> ir.Expression:
         condition = self.condition(node.condition)
-        if wanted is not None and not anonymous(wanted):
-            yes, no = self.value(node.yes, wanted), self.value(node.no, wanted)
-        else:
-            yes, no = self.expression(node.yes), self.expression(node.no)
-            if yes.type != no.type:
-                binary = s.Binary(node.place, ":", node.yes, node.no)
-                yes, no = self._same(binary, yes, no)
+        if wanted is not None and anonymous(wanted):
+            wanted = None
+        (yes, before_yes), (no, before_no) = self.captured(node.yes, wanted), self.captured(node.no, wanted)
+        if yes.type != no.type:
+            yes, no = self._same(s.Binary(node.place, ":", node.yes, node.no), yes, no)
         decided = _number(condition)
         if decided is not None:
+            self.before += before_yes if decided else before_no
             return yes if decided else no
         if yes.type == INTEGER:
             raise P4Error("both sides are constants without a width", place=node.place, hint="Write 8w1, say.")
-        return ir.Ternary(condition, yes, no, yes.type, place=node.place)
+        if not before_yes and not before_no:
+            return ir.Ternary(condition, yes, no, yes.type, place=node.place)
+        variable = ir.Variable("chosen", yes.type, node.place)
+        result = ir.VariableRef(variable, yes.type, place=node.place)
+        self.before.append(ir.Declare(variable, None, place=node.place))
+        branches = [
+            ir.Block((*before, ir.Assign(result, value, place=value.place)), place=value.place)
+            for value, before in ((yes, before_yes), (no, before_no))
+        ]
+        self.before.append(ir.If(condition, *branches, place=node.place))
+        return result
 
     def _cast(self, node: s.Cast) -> ir.Expression:
         kind = self.type(node.type)
-        operand = (
-            self.expression(node.operand)
-            if kind == INTEGER or not isinstance(node.operand, s.Record | s.ListExpression | s.Ternary)
-            else (
-                self.value(node.operand, kind)
-                if not isinstance(node.operand, s.Ternary)
-                else self.expression(node.operand)
-            )
-        )
+        if isinstance(node.operand, s.Record | s.ListExpression):
+            operand = self.value(node.operand, kind)
+        else:
+            operand = self.expression(node.operand)
         given = operand.type
         if given == kind:
             return replace(operand, place=node.place)

@@ -9,8 +9,8 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.calls import ordered
+from midflight.p4.check.functions import FunctionChecker
 from midflight.p4.check.scope import Constant, Entity, Local, Named, Packet, Scope, describe
-from midflight.p4.check.statements import StatementChecker
 from midflight.p4.check.typing import State, annotations_of, refuse
 from midflight.p4.types import Direction, ExternType, Integer, Type
 
@@ -33,7 +33,7 @@ def qualified(prefix: str, name: str, annotations: s.Annotations) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-class InstanceChecker(StatementChecker):
+class InstanceChecker(FunctionChecker):
     """Makes instances in the body that it checks; `prefix` is the body's own control-plane name."""
 
     def __init__(self, state: State, scope: Scope, where: str, prefix: str) -> None:

@@ -10,6 +10,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.calls import ordered
 from midflight.p4.check.controls import ActionChecker, ControlChecker
+from midflight.p4.check.functions import FunctionChecker
 from midflight.p4.check.parsers import ParserChecker
 from midflight.p4.check.scope import Callables, Entity, Named, Scope, describe
 from midflight.p4.check.structures import enumeration, structure
@@ -32,6 +33,7 @@ class _ProgramChecker(ControlChecker):
     def __init__(self, state: State, scope: Scope) -> None:
         super().__init__(state, scope, "")
         self.main: s.Instantiation | None = None
+        self.functions: list[d.Function] = []
         self.controls: list[d.Control | d.Parser] = []
 
     def program(self, program: d.Program, source: str) -> ir.Program:
@@ -112,6 +114,8 @@ class _ProgramChecker(ControlChecker):
 
     def _function(self, node: d.Function) -> None:
         name = node.prototype.name
+        if node.body is not None:
+            self.functions.append(node)
         known = self.scope.names.get(name)
         if isinstance(known, Callables):
             count = len(node.prototype.parameters)
@@ -217,3 +221,13 @@ class _ProgramChecker(ControlChecker):
             aside = State(self.state.errors, self.state.match_kinds)
             checker = _ProgramChecker(aside, self.scope)
             checker.inner(node, node.name, (), node.place)
+        for function in self.functions:
+            prototype = function.prototype
+            if not prototype.type_parameters:
+                body = FunctionChecker(self.state, Scope(self.scope.top), "function", (prototype.name,))
+                kinds = [body.type(each.type) for each in prototype.parameters]
+                variables = [
+                    ir.Variable(each.name, kind, each.place)
+                    for each, kind in zip(prototype.parameters, kinds, strict=True)
+                ]
+                body.written_out(function, variables)

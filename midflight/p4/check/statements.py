@@ -33,7 +33,6 @@ class StatementChecker(CallChecker):
         super().__init__(state, scope)
         self.where = where
         self.in_parser = where == "parser"
-        self.before: list[ir.Statement] = []
 
     def instantiate(self, node: s.Instantiation) -> None:
         """Make the instance that a declaration asks for."""

@@ -81,8 +81,6 @@ class TableChecker(KeysetChecker):
                 draft.keys = tuple(self._key(each) for each in keys)
             case d.TableActions(actions=actions):
                 draft.actions = [self._listed(each) for each in actions]
-                if not actions:
-                    raise P4Error(f"table {table.name} lists no actions", place=node.place)
             case d.TableEntries():
                 draft.entries = node
             case d.TableProperty(name="default_action"):

@@ -2,8 +2,8 @@
  * The core library of P4_16: what every architecture has.
  * P4_16 language specification, version 1.2.5, appendix D.
  */
-#ifndef MIDFLIGHT_CORE_P4
-#define MIDFLIGHT_CORE_P4
+#ifndef _CORE_P4_
+#define _CORE_P4_
 
 /* What a parser may end with; programs add their own. */
 error {

@@ -4,8 +4,8 @@
  *
  * Define V1MODEL_VERSION as 20200408 or later to choose the types of indices, as newer programs do.
  */
-#ifndef MIDFLIGHT_V1MODEL_P4
-#define MIDFLIGHT_V1MODEL_P4
+#ifndef _V1_MODEL_P4_
+#define _V1_MODEL_P4_
 
 #include <core.p4>
 
