@@ -1,0 +1,148 @@
+"""`midflight demo`: the whole of Midflight at work, in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from midflight.testbed.demos.allreduce import Demo, Settings
+
+__all__ = ["demo"]
+
+EPILOG = """\b
+Examples:
+  midflight demo allreduce
+  midflight demo allreduce --loss 0.05 --seed 7
+"""
+
+ALLREDUCE = """\b
+Examples:
+  midflight demo allreduce
+  midflight demo allreduce --loss 0.05 --seed 7 --json lossy.json
+  midflight demo allreduce --steps 20 --picture /tmp/short.png
+"""
+
+
+@click.group(epilog=EPILOG)
+def demo() -> None:
+    """See in-network computing at work on the embedded switch."""
+
+
+@demo.command(epilog=ALLREDUCE)
+@click.option(
+    "--loss",
+    metavar="P",
+    type=click.FloatRange(0, 0.5),
+    default=0.0,
+    help="Probability that a link loses a packet, and as much to duplicate and to delay it.",
+)
+@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+@click.option("--steps", metavar="N", type=click.IntRange(1), help="Training steps, instead of as many as it takes.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@click.option(
+    "--picture",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("midflight-allreduce.png"),
+    show_default=True,
+    help="Where to save the picture.",
+)
+def allreduce(loss: float, seed: int, steps: int | None, json_to: str | None, picture: Path) -> None:
+    """Train a classifier on four workers whose gradients are summed inside the switch.
+
+    Trains twice over the same network, summing in the switch and then at a parameter server, and compares: accuracy,
+    exactness of the sums, and what crossed the server's link. Same seed, same figures, bit for bit.
+    """
+    from importlib.util import find_spec
+
+    from rich.console import Console
+
+    from midflight.cli.output import write_json
+
+    for module in ("sklearn", "matplotlib"):
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    from midflight.errors import MidflightError
+    from midflight.testbed.demos.allreduce import Settings
+    from midflight.testbed.demos.picture import save
+
+    settings = Settings(loss=loss, seed=seed) if steps is None else Settings(loss=loss, seed=seed, steps=steps)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    # Standard output belongs to the JSON where it goes there.
+    console = Console(stderr=json_to == "-", highlight=False)
+    done = _run(settings, console)
+    save(done, picture)
+    console.print(_table(done, plain=not console.is_terminal))
+    console.print(f"Picture: {picture}", soft_wrap=True)
+    if json_to:
+        write_json(done.figures.json(), json_to)
+        if json_to != "-":
+            console.print(f"Figures: {json_to}", soft_wrap=True)
+    if not done.figures.sums_exact:
+        raise MidflightError("some sum differed from NumPy's sum of the same fixed-point numbers")
+
+
+def _run(settings: Settings, console: Console) -> Demo:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from midflight.testbed.demos.allreduce import run
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("Training", total=None)
+        return run(
+            settings,
+            lambda done, total, what: progress.update(
+                task, completed=done, total=total, description=f"Training {what}"
+            ),
+        )
+
+
+def _table(done: Demo, *, plain: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    figures, switch, server = done.figures, done.switch, done.server
+    title = f"{figures.workers} workers, {figures.steps} steps, seed {figures.seed}" + (
+        f", links that lose, duplicate and reorder {figures.loss:.1%} each" if figures.loss else ""
+    )
+    table = Table(title=title, title_justify="left", box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain)
+    table.add_column("", no_wrap=True)
+    table.add_column("summed in the switch", justify="right")
+    table.add_column("at the server", justify="right")
+    rows = [
+        ("test accuracy", f"{figures.accuracy_switch:.2%}", f"{figures.accuracy_server:.2%}"),
+        ("largest error of a summed gradient", f"{switch.max_abs_error:.2e}", f"{server.max_abs_error:.2e}"),
+        (
+            "bytes on the server's link",
+            f"{figures.server_link_bytes_switch:,}",
+            f"{figures.server_link_bytes_server:,}",
+        ),
+        (
+            "packets on the server's link",
+            f"{figures.server_link_packets_switch:,}",
+            f"{figures.server_link_packets_server:,}",
+        ),
+        ("packets on all links", f"{switch.packets:,}", f"{server.packets:,}"),
+        ("packets lost", f"{switch.lost:,}", f"{server.lost:,}"),
+        ("packets retransmitted", f"{switch.retransmitted:,}", f"{server.retransmitted:,}"),
+        ("duplicates suppressed", f"{switch.duplicates_suppressed:,}", f"{server.duplicates_suppressed:,}"),
+        (
+            "virtual time a step",
+            f"{figures.step_microseconds_switch:,.1f} us",
+            f"{figures.step_microseconds_server:,.1f} us",
+        ),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    exact = "equal NumPy's, as integers, bit for bit" if figures.sums_exact else "DIFFER from NumPy's"
+    table.caption = f"All sums {exact}. Took {done.seconds:.1f} s."
+    table.caption_justify = "left"
+    return table

@@ -1,0 +1,84 @@
+"""`midflight demo allreduce`: the figures, where they go, and what is said when something is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import midflight, process
+
+ISSUED = {
+    "workers", "accuracy_switch", "accuracy_server", "max_abs_error", "server_link_bytes_switch",
+    "server_link_bytes_server", "packets", "lost", "retransmitted", "duplicates_suppressed",
+}  # fmt: skip
+
+
+def test_figures_picture_and_table(tmp_path: Path) -> None:
+    figures, picture = tmp_path / "out" / "f.json", tmp_path / "out" / "p.png"
+    result = midflight("demo", "allreduce", "--steps", "2", "--json", figures, "--picture", picture)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(figures.read_text())
+    assert found.keys() >= ISSUED
+    assert (found["workers"], found["lost"], found["steps"]) == (4, 0, 2)
+    assert found["accuracy_switch"] == found["accuracy_server"]
+    assert found["server_link_bytes_switch"] * 4 <= found["server_link_bytes_server"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    lines = result.stdout.splitlines()
+    assert f"Picture: {picture}" in lines
+    assert f"Figures: {figures}" in lines
+    assert f"{found['server_link_bytes_server']:,}" in next(each for each in lines if "bytes on the server" in each)
+    assert "\x1b" not in result.stdout
+
+
+def test_json_to_standard_output_is_alone_there(tmp_path: Path) -> None:
+    done = process("demo", "allreduce", "--steps", "1", "--json", "-", "--picture", tmp_path / "p.png")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout).keys() >= ISSUED
+    assert f"Picture: {tmp_path / 'p.png'}" in done.stderr
+
+
+def test_the_same_seed_gives_the_same_json_and_loss_changes_no_sum(tmp_path: Path) -> None:
+    def run(name: str, *options: str) -> str:
+        path = tmp_path / name
+        options = ("--steps", "2", "--json", str(path), "--picture", str(tmp_path / "p.png"), *options)
+        assert midflight("demo", "allreduce", *options).exit_code == 0
+        return path.read_text()
+
+    lossy = run("one", "--loss", "0.1", "--seed", "7")
+    assert lossy == run("two", "--loss", "0.1", "--seed", "7")
+    troubled, clean = json.loads(lossy), json.loads(run("clean", "--seed", "7"))
+    assert troubled["lost"] > 0
+    assert troubled["retransmitted"] > 0
+    assert troubled["sums_exact"] is clean["sums_exact"] is True
+    assert troubled["sums_digest"] == clean["sums_digest"]
+
+
+@pytest.mark.parametrize(("module", "package"), [("matplotlib", "matplotlib"), ("sklearn", "scikit-learn")])
+def test_a_missing_extra_names_the_command(
+    module: str, package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    find = importlib.util.find_spec
+
+    def without(name: str, where: str | None = None) -> ModuleSpec | None:
+        return None if name == module else find(name, where)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    result = midflight("demo", "allreduce", "--steps", "1", "--picture", tmp_path / "p.png")
+    message = f"midflight: this needs {package}: pip install 'midflight[demo]'\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", message)
+
+
+@pytest.mark.parametrize("option", [("--loss", "0.9"), ("--loss", "-1"), ("--steps", "0"), ("--seed", "x")])
+def test_a_value_out_of_range(option: tuple[str, str]) -> None:
+    assert midflight("demo", "allreduce", *option).exit_code == 2
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    result = midflight("demo", "allreduce", "--picture", tmp_path / "file" / "p.png")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"midflight: {tmp_path / 'file'}: ")

@@ -1,0 +1,79 @@
+"""`midflight switch`: serves P4Runtime until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from midflight.p4.frontend import check
+from midflight.p4.p4info import p4info
+from midflight.runtime.p4runtime.session import Session
+from tests.cli.run import FORWARDER, midflight
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "bridge.p4"
+    path.write_text(FORWARDER.replace("SIZE", "64"))
+    return path
+
+
+@contextmanager
+def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a switch on a free port and yield it with the line that it greets with."""
+    command = [sys.executable, "-m", "midflight", "switch", *map(str, arguments), "--grpc-server-addr", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal_and_exits_0(program: Path, stop: signal.Signals) -> None:
+    with serving(program, "--device-id", "3") as (process, greeting):
+        assert greeting.startswith(f"{program}: P4Runtime on 127.0.0.1:")
+        assert greeting.endswith(", device 3, CPU port 510\n")
+        address = greeting.split(" on ")[1].split(",")[0]
+        with Session(address, device_id=3) as session:
+            session.insert("ingress.bridge", {"hdr.ethernet.destination": 5}, "ingress.send", {"port": 2})
+            assert len(session.read_table("ingress.bridge")) == 1
+            source = program.read_text().replace("size = 64", "size = 128")
+            session.load(p4info(check(source)), source)
+            assert session.read_table("ingress.bridge") == []
+        process.send_signal(stop)
+        out, err = process.communicate()
+        assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_wrong_program_is_not_served(program: Path) -> None:
+    program.write_text(program.read_text().replace("egress_spec", "egress_spek"))
+    result = midflight("switch", program, "--grpc-server-addr", "127.0.0.1:0")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"{program}:")
+
+
+def test_an_address_that_is_taken(program: Path) -> None:
+    with serving(program) as (_, greeting):
+        address = greeting.split(" on ")[1].split(",")[0]
+        done = subprocess.run(
+            [sys.executable, "-m", "midflight", "switch", str(program), "--grpc-server-addr", address],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"cannot listen on {address}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", [("--device-id", "0"), ("--cpu-port", "511"), ("--cpu-port", "x")])
+def test_a_number_out_of_range(program: Path, option: tuple[str, str]) -> None:
+    assert midflight("switch", program, *option).exit_code == 2
