@@ -97,8 +97,10 @@ class Aggregate(Primitive):
                 total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else sat_add(old, value))
             else:
                 total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else old + value)
-            if self.overflow == "detect" and not fresh and add_overflows(total - value, value):
-                overflow = bit[8](1)
+            if self.overflow == "detect":
+                partial = total - value
+                if not fresh and add_overflows(partial, value):
+                    overflow = bit[8](1)
             wire.values[lane] = total
         if self.overflow == "detect":
             wire.flags = self.overflowed.update_fetch(

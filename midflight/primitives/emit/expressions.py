@@ -91,14 +91,18 @@ class Printer:
         """Return a number with its width."""
         if kind.signed and value == kind.low:
             return f"(int<{kind.width}>){kind.width}w0x{1 << (kind.width - 1):x}"
-        digits = f"{abs(value):#x}" if abs(value) > 0xFFFF and not abs(value + 1) % 0x100 else f"{abs(value)}"
-        return f"{'-' if value < 0 else ''}{kind.width}{'s' if kind.signed else 'w'}{digits}"
+        return f"{'-' if value < 0 else ''}{kind.width}{'s' if kind.signed else 'w'}{_digits(abs(value))}"
 
     def plain(self, value: int, kind: Kind) -> str:
         """Return a number that takes its width from what stands beside it."""
         if kind.signed and value == kind.low:
             return f"({self.sized(value, kind)})"
-        return f"{value:#x}" if value > 0xFFFF and not (value + 1) % 0x100 else f"{value}"
+        return f"-{_digits(-value)}" if value < 0 else _digits(value)
+
+    def operand(self, value: int, kind: Kind) -> str:
+        """Return a number as a side of an operator."""
+        text = self.plain(value, kind)
+        return f"({text})" if text.startswith("-") else text
 
     def value(self, expr: Expr) -> str:
         """Return an expression as the right side of an assignment, where a constant needs no width."""
@@ -121,8 +125,7 @@ class Printer:
     def _side(self, expr: Expr, operator: str) -> str:
         """Print a side of an arithmetic operator: a row of the same one needs no parentheses."""
         if isinstance(expr, Const):
-            text = self.plain(expr.value, expr.kind)
-            return f"({text})" if text.startswith("-") else text
+            return self.operand(expr.value, expr.kind)
         row = isinstance(expr, Binary) and expr.operator == operator and operator in ("+", "*", "&", "|", "^")
         return self(expr) if row else self.tight(expr)
 
@@ -163,3 +166,8 @@ class Printer:
             return f"{total} < {one}"
         # Both have the same sign, and the sum has the other.
         return f"(({one} ^ {total}) & ({other} ^ {total})) < 0"
+
+
+def _digits(value: int) -> str:
+    """Return a number as people write it: masks and large powers of two in hexadecimal."""
+    return f"{value:#x}" if value > 0xFFFF and (value & (value + 1) == 0 or value & (value - 1) == 0) else f"{value}"

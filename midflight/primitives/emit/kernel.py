@@ -12,7 +12,6 @@ from midflight.primitives.kernel.typed import (
     Access,
     Alert,
     Assign,
-    Choose,
     Decide,
     Expr,
     If,
@@ -70,10 +69,9 @@ class KernelWriter:
         used = reads(access.index) | (reads(access.new) if access.new is not None else frozenset())
         return access.target in used
 
-    def write(self, about: str) -> None:
+    def write(self) -> None:
         """Write the control."""
         out = self.writer
-        out.lines(about)
         with out.block(f"control {self.name}_kernel(inout headers_t hdr, inout metadata_t meta)"):
             for name, register in self.registers.items():
                 if register.initial:
@@ -98,7 +96,7 @@ class KernelWriter:
         out, show = self.writer, self.printer
         match statement:
             case Assign(target=target, value=value):
-                out.line(f"{show(target)} = {show.value(value)};")
+                out.long(f"{show(target)} = {show.value(value)};")
             case If():
                 self.branch(statement)
             case Unrolled(variable=variable, rounds=rounds):
@@ -111,7 +109,7 @@ class KernelWriter:
                 out.line("return;")
             case Alert(values=values):
                 for (name, _), value in zip(self.kernel.alert, values, strict=True):
-                    out.line(f"meta.{self.name}_alert.{name} = {show.value(value)};")
+                    out.long(f"meta.{self.name}_alert.{name} = {show.value(value)};")
                 out.line(f"digest<{self.name}_alert_t>(1, meta.{self.name}_alert);")
             case Access():
                 self.access(statement)
@@ -146,11 +144,7 @@ class KernelWriter:
         register = self.registers[access.register]
         array = access.register if access.lane is None else f"{access.register}_{access.lane}"
         index = show.index(access.index)
-        flip = (
-            f" ^ {show.plain(register.initial & ((1 << register.kind.width) - 1), Kind(register.kind.width))}"
-            if register.initial
-            else ""
-        )
+        flip = f" ^ {show.operand(register.initial, register.kind)}" if register.initial else ""
         target = None if access.target is None else self.locals[access.target.name][0]
         old = self.locals[f"{access.register}_old"][0] if self.scratch(access) and access.new is not None else target
         inside = f"if ({show.tight(access.index)} < {register.size})" if access.guarded else ""
@@ -175,7 +169,7 @@ class KernelWriter:
 
             def change() -> None:
                 read()
-                out.line(f"{array}.write({index}, {new()});")
+                out.long(f"{array}.write({index}, {new()});")
 
             self.guarded(inside, change)
             if target is not None and target != old:
@@ -184,8 +178,8 @@ class KernelWriter:
             self.guarded(inside, read)
             show.old = old or ""
             result = target or old
-            out.line(f"{result} = {show.value(access.new)};")
-            self.guarded(inside, lambda: out.line(f"{array}.write({index}, {result}{flip});"))
+            out.long(f"{result} = {show.value(access.new)};")
+            self.guarded(inside, lambda: out.long(f"{array}.write({index}, {result}{flip});"))
 
     def guarded(self, condition: str, write: object) -> None:
         """Write statements, under a condition where there is one."""
@@ -201,7 +195,7 @@ def stored(show: Printer, new: Expr, flip: str) -> str:
     """Return a register's new value as it is stored."""
     if flip:
         return f"{show.tight(new)}{flip}"
-    return f"({show(new)})" if isinstance(new, Choose) else show.value(new)
+    return show.value(new)
 
 
 def accesses(body: tuple[Statement, ...]) -> list[Access]:

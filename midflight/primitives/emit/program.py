@@ -274,7 +274,8 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
     _parser(out, names)
     _verify(out)
     for name, (_, primitive) in applications.items():
-        KernelWriter(name, primitive.kernel, primitive.registers, out).write(_about(name, primitive))
+        _about(out, name, primitive)
+        KernelWriter(name, primitive.kernel, primitive.registers, out).write()
         out.line()
     _ingress(out, names)
     out.lines(EGRESS)
@@ -306,22 +307,21 @@ def _settings(primitive: Primitive) -> str:
     )
 
 
-def _about(name: str, primitive: Primitive) -> str:
+def _about(out: Writer, name: str, primitive: Primitive) -> None:
     file = Path(primitive.kernel.file).name
-    lines = [f"// The kernel of {name}: {type(primitive).__name__}.ingress in {file}"]
-    if settings := _settings(primitive):
-        lines[0] += ", with"
-        lines.append(f"// {settings}.")
-    else:
-        lines[0] += "."
+    settings = _settings(primitive)
+    out.comment(
+        f"The kernel of {name}: {type(primitive).__name__}.ingress in {file}{', with' if settings else ''}"
+        f" {settings}".rstrip()
+        + "."
+    )
     if summary := _summary(primitive):
-        lines.append(f"// {summary}")
-    return "\n".join(lines)
+        out.comment(summary)
 
 
 def _header(out: Writer, name: str, primitive: Primitive) -> None:
     summary = _summary(primitive)
-    out.line(f"// What {name} sends. {type(primitive).__name__}{': ' + summary if summary else ''}")
+    out.comment(f"What {name} sends. {type(primitive).__name__}{': ' + summary if summary else ''}")
     with out.block(f"header {name}_t"):
         for field in primitive.layout:
             if field.count is None:

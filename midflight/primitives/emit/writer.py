@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from textwrap import dedent
+from itertools import pairwise
+from textwrap import dedent, wrap
 
 __all__ = ["Writer"]
+
+
+WIDTH = 120
 
 
 class Writer:
@@ -19,6 +23,16 @@ class Writer:
     def line(self, text: str = "") -> None:
         """Add one line; an empty one stays empty."""
         self._lines.append("    " * self._depth + text if text else "")
+
+    def long(self, text: str) -> None:
+        """Add one statement, over several lines where it is long: broken at its outermost operators."""
+        for number, each in enumerate(_broken(text, WIDTH - 4 * self._depth)):
+            self.line(each if not number else f"    {each}")
+
+    def comment(self, text: str) -> None:
+        """Add a comment, filled to the width."""
+        for each in wrap(text, WIDTH - 4 * self._depth - 3, break_long_words=False, break_on_hyphens=False):
+            self.line(f"// {each}")
 
     def lines(self, text: str) -> None:
         """Add a text of several lines, its own indentation kept below the current one."""
@@ -40,3 +54,24 @@ class Writer:
 
     def __str__(self) -> str:
         return "\n".join(self._lines) + "\n"
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """Break a statement at those of its operators that stand in the fewest parentheses."""
+    if len(text) <= width:
+        return [text]
+    depth, places = 0, list[tuple[int, int]]()
+    for index, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if index and any(text.startswith(each, index) for each in (" ? ", " : ", " && ", " || ")):
+            places.append((depth, index))
+    if not places:
+        return [text]
+    outermost = min(depth for depth, _ in places)
+    cuts = [0, *(index for depth, index in places if depth == outermost), len(text)]
+    pieces = [text[start:end].strip() for start, end in pairwise(cuts)]
+    return [pieces[0], *(line for piece in pieces[1:] for line in _indented(_broken(piece, width - 4)))]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [lines[0], *(f"    {each}" for each in lines[1:])]

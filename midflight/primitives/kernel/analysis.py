@@ -314,7 +314,7 @@ class _Analysis:
                 f"register `{name}` is accessed where Python may or may not come",
                 f"access it on a line of its own: `value = {self.source.text(call.func)}(...)`",
             )
-        number = sum(1 for each in self.locals if each.startswith(f"{name}_read"))
+        number = sum(each.register == name for each in self.before if isinstance(each, Access))
         target = Local(f"{name}_read{number or ''}", register.kind)
         self.locals[target.name] = register.kind
         self.before.append(self.touch(call, register, method, target))

@@ -1,0 +1,93 @@
+"""Kernels as users write them. The type checker reads this file as strictly as the package itself."""
+
+from __future__ import annotations
+
+from midflight.primitives import Header, Packet, Primitive, Register, bit, int_, sat_add
+
+
+class Threshold(Primitive):
+    """Raise an alert when a reading crosses `above`; re-arm when it falls below `clear`."""
+
+    above: int
+    clear: int
+    sensors: int = 1024
+
+    class Wire(Header):
+        sensor = bit[16]
+        value = bit[32]
+
+    def setup(self) -> None:
+        self.armed = Register(bit[1], self.sensors, initial=1)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        was_armed = self.armed.update(
+            wire.sensor, lambda old: 0 if wire.value >= self.above else (1 if wire.value <= self.clear else old)
+        )
+        if was_armed == 1 and wire.value >= self.above:
+            packet.alert(wire.sensor, wire.value)
+        packet.forward()
+
+
+class Ewma(Primitive):
+    """Smooth readings; flag those far from the average."""
+
+    weight: int = 3
+    channels: int = 16
+
+    class Wire(Header):
+        channel = bit[4]
+        urgent = bit[1]
+        reading = int_[16]
+        smooth = int_[32]
+
+    def setup(self) -> None:
+        self.average = Register(int_[32], self.channels, initial=-100)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        scaled = int_[32](wire.reading) << 8
+        smooth = self.average.update_fetch(wire.channel, lambda old: old + (scaled - old) // 2**self.weight)
+        wire.smooth = smooth
+        wire.urgent = 1 if abs(scaled - smooth) > 2**self.weight * 256 else 0
+        if wire.urgent == 1:
+            packet.reply()
+
+
+class Tally(Primitive):
+    """Count in lanes, with everything that the language has."""
+
+    lanes: int = 3
+    mode: str = "strict"
+
+    class Wire(Header):
+        index = bit[8]
+        limit = bit[8]
+        shift = bit[16]
+        wide = bit[48]
+        counts = bit[24].array("lanes")
+
+    def setup(self) -> None:
+        self.counted = Register(bit[24], 100, lanes=self.lanes)
+        self.last = Register(bit[16], 256)
+        self.seen = Register(bit[32], 1)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        self.seen.update(0, lambda old: sat_add(old, 1))
+        big = False
+        for lane in range(self.lanes):
+            step = bit[24](lane + 1)
+            wire.counts[lane] = self.counted[lane].update_fetch(wire.index, lambda old: old + step)  # noqa: B023
+            big = big or wire.counts[lane] > 1 << 16
+        wire.wide = bit[48](1) << wire.shift
+        if self.mode == "strict":
+            if big:
+                packet.drop()
+                return
+            packet.multicast()
+        elif wire.limit in (1, 2, 3):
+            packet.reply()
+        last = self.last.read(wire.index)
+        if not 1 <= last < 10:
+            wire.limit = bit[8](max(wire.limit, 7)) % 64
+        else:
+            wire.limit ^= 0xFF
+        wire.shift -= last

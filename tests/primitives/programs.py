@@ -1,0 +1,28 @@
+"""The programs whose P4 is kept in golden files, and which are run on every switch at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from midflight.primitives import Aggregate, Filter, Program, Threshold
+from tests.primitives import kernels
+
+__all__ = ["PROGRAMS"]
+
+PROGRAMS: Mapping[str, Callable[[], Program]] = {
+    "aggregate_wrap": lambda: Program(Aggregate("gradients", workers=3, lanes=2, slots=4, overflow="wrap")),
+    "aggregate_saturate": lambda: Program(Aggregate("gradients", workers=3, lanes=2, slots=4, overflow="saturate")),
+    "aggregate_detect": lambda: Program(Aggregate("gradients", workers=3, lanes=2, slots=4, overflow="detect")),
+    "filter": lambda: Program(Filter("telemetry", keep="temperature > 80 and status != 0")),
+    "threshold": lambda: Program(Threshold("pressure", above=900, clear=850, sensors=8)),
+    "all_three": lambda: Program(
+        Aggregate("gradients", workers=4, lanes=4, slots=256, overflow="saturate"),
+        Filter("telemetry", keep="temperature > 80 and status != 0"),
+        Threshold("pressure", above=900, clear=850),
+    ),
+    "custom": lambda: Program(
+        kernels.Threshold("boiler", above=100, clear=90, sensors=16),
+        kernels.Ewma("smooth"),
+        kernels.Tally("tally"),
+    ),
+}

@@ -1,0 +1,138 @@
+"""A program on the embedded switch, among hosts, with packets built and taken apart by scapy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+from midflight.p4 import ir
+from midflight.p4.frontend import check
+from midflight.primitives import Program, Verdict
+from midflight.primitives.scapy_layer import layers
+from midflight.runtime.engine.engine import Engine
+from midflight.runtime.engine.entries import Entry
+from midflight.runtime.engine.packets import Packets
+
+__all__ = ["MEMBERS", "SENDER", "SERVER", "Seen", "Sent", "SwitchRig"]
+
+SENDER, SERVER = 1, 4
+MEMBERS = (1, 2, 3)
+UDP_PORT = 19782
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request: what the oracle, the executed kernel and the switch are all given."""
+
+    application: str
+    sequence: int
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of a request, as the hosts see it; `fields` is None where nothing arrived."""
+
+    verdict: Verdict
+    fields: Mapping[str, Any] | None
+
+
+def address(port: int) -> str:
+    return f"10.0.0.{port}"
+
+
+def mac(port: int) -> str:
+    return f"02:00:00:00:00:{port:02x}"
+
+
+def _number(text: str, separator: str, base: int) -> int:
+    return int.from_bytes(bytes(int(part, base) for part in text.split(separator)), "big")
+
+
+class SwitchRig:
+    """Hosts 1 to 4 on ports 1 to 4; 1 sends requests to the server, 4; 1 to 3 are members of every application."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.layers = layers(program.schema())
+        self.engine = Engine(check(program.p4()))
+        route, admission, deliver = (
+            self.engine.tables[name] for name in ("ingress.route", "ingress.admission", "egress.deliver")
+        )
+        for port in (*MEMBERS, SERVER):
+            key = ir.EntryKey(_number(address(port), ".", 10), 0xFFFFFFFF)
+            route.insert(Entry((key,), "ingress.to_port", (port, _number(mac(port), ":", 16))))
+        for each in program.applications.values():
+            admission.insert(Entry((ir.EntryKey(each.id),), "ingress.admit", (each.id,)))
+            self.engine.multicast.set(each.id, [(port, 0) for port in MEMBERS])
+            for port in MEMBERS:
+                data = (_number(mac(port), ":", 16), _number(address(port), ".", 10), 7000 + port)
+                deliver.insert(Entry((ir.EntryKey(each.id), ir.EntryKey(port)), "egress.to_host", data))
+
+    def frame(self, sent: Sent, **common: int) -> bytes:
+        """Return a request's frame. `common` overrides fields of the common header."""
+        number = self.program.applications[sent.application].id
+        header = {"kind": 1, "application": number, "sequence": sent.sequence} | common
+        plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in sent.fields.items()}
+        return bytes(
+            Ether(src=mac(SENDER), dst=mac(99))
+            / IP(src=address(SENDER), dst=address(SERVER), ttl=10)
+            / UDP(sport=5000, dport=UDP_PORT)
+            / self.layers.common(**header)
+            / self.layers.applications[sent.application](**plain)
+        )
+
+    def run(self, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
+        """Send a row of requests; return what came of each, and all alerts in order (digest's name, values)."""
+        given = Packets.from_list([(SENDER, self.frame(each)) for each in trace])
+        out = self.engine.process(given)
+        arrived: list[list[tuple[int, bytes]]] = [[] for _ in trace]
+        for source, packet in zip(out.sources.tolist(), out, strict=True):
+            arrived[source].append(packet)
+        seen = [self._seen(each, packets) for each, packets in zip(trace, arrived, strict=True)]
+        return seen, [(each.name, tuple(each.values)) for each in self.engine.digests()]
+
+    def _seen(self, sent: Sent, packets: list[tuple[int, bytes]]) -> Seen:
+        if not packets:
+            return Seen(Verdict.DROP, None)
+        parsed = [(port, Ether(data)) for port, data in packets]
+        contents = []
+        for port, frame in parsed:
+            ip, udp = frame[IP], frame[UDP]
+            check_frame(port, frame)
+            header = self.layers.common(bytes(udp.payload))
+            assert (header.version, header.sequence) == (1, sent.sequence)
+            fields = header.payload
+            assert not isinstance(fields, Raw)
+            contents.append((header.kind, {name: getattr(fields, name) for name in sent.fields}))
+            expected = {
+                1: (SERVER, mac(SERVER), address(SENDER), address(SERVER), 5000, UDP_PORT, 9),
+                2: (port, mac(port), address(SERVER), address(port), UDP_PORT, 7000 + port, 64),
+            }[header.kind]
+            got = (port, frame.dst, ip.src, ip.dst, udp.sport, udp.dport, ip.ttl)
+            if len(packets) == 1 and header.kind == 2:
+                expected = (SENDER, mac(SENDER), address(SERVER), address(SENDER), UDP_PORT, 5000, 64)
+            assert got == expected
+        kind, fields = contents[0]
+        assert all(each == contents[0] for each in contents)
+        if kind == 1:
+            assert len(packets) == 1
+            return Seen(Verdict.FORWARD, fields)
+        if len(packets) == 1:
+            return Seen(Verdict.REPLY, fields)
+        assert sorted(port for port, _ in packets) == list(MEMBERS)
+        return Seen(Verdict.MULTICAST, fields)
+
+
+def check_frame(port: int, frame: Any) -> None:
+    """Check what scapy would have computed for a frame: the IPv4 checksum; and that UDP claims none."""
+    given = frame[IP].chksum
+    again = frame[IP].copy()
+    del again.chksum
+    assert IP(bytes(again)).chksum == given, port
+    assert frame[UDP].chksum == 0

@@ -1,0 +1,225 @@
+"""Executed kernel, embedded switch and NumPy oracle give the same answers on traces of many packets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from midflight.primitives import REQUEST, Aggregate, Filter, Message, Program, Threshold, Verdict
+from midflight.primitives.oracles import aggregate as aggregate_oracle
+from midflight.primitives.oracles import filter as filter_oracle
+from midflight.primitives.oracles import threshold as threshold_oracle
+from tests.primitives.rig import Seen, Sent, SwitchRig
+
+OVERFLOWS: tuple[Literal["wrap", "saturate", "detect"], ...] = ("wrap", "saturate", "detect")
+MODERATE = settings(max_examples=25, deadline=None)
+
+
+def executed(program: Program, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
+    """Run a trace through the kernels as plain Python."""
+    references = {name: each.primitive.reference() for name, each in program.applications.items()}
+    seen, alerts = [], []
+    for each in trace:
+        outcome = references[each.application].process(
+            Message(REQUEST, each.application, each.sequence, dict(each.fields))
+        )
+        fields = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in outcome.message.fields.items()
+        }
+        seen.append(Seen(outcome.verdict, None if outcome.verdict == Verdict.DROP else fields))
+        alerts += [(f"{each.application}_alert_t", values) for values in outcome.alerts]
+    return seen, alerts
+
+
+def agree(program: Program, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
+    """Run a trace both ways and compare."""
+    meant = executed(program, trace)
+    done = SwitchRig(program).run(trace)
+    for number, (one, other) in enumerate(zip(meant[0], done[0], strict=True)):
+        assert one == other, (number, trace[number])
+    assert meant[1] == done[1]
+    return meant
+
+
+# ---------------------------------------------------------------- Aggregate
+
+
+NUMBERS = st.integers(-(2**31), 2**31 - 1) | st.sampled_from((-(2**31), -1, 0, 1, 2**31 - 1))
+
+
+Contribution = tuple[int, int, int, int, tuple[int, ...]]
+
+
+@st.composite
+def contributions(draw: st.DrawFn) -> list[Contribution]:
+    """Draw a trace as (slot, worker, sequence, flags, values): dropped, doubled, late and out of order."""
+    start = draw(st.sampled_from((1, 2**31 - 3, 2**32 - 3)))
+    chunks = draw(st.integers(1, 8))
+    sent = [
+        (chunk % 4, worker, (start + chunk) % 2**32, draw(st.sampled_from((0, 0, 0, 1, 2))),
+         (draw(NUMBERS), draw(NUMBERS)))
+        for chunk in range(chunks)
+        for worker in range(3)
+    ]  # fmt: skip
+    # Where each goes in the trace, up to three times: close to its place, or anywhere.
+    late = st.integers(0, 5) | st.integers(0, 3 * chunks)
+    places = [
+        (position + draw(late), packet)
+        for position, packet in enumerate(sent)
+        for _ in range(draw(st.sampled_from((0, 1, 1, 1, 1, 2, 3))))
+    ]
+    trace = [packet for _, packet in sorted(places, key=lambda each: each[0])]
+    strays = st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 3), st.just(0), st.tuples(NUMBERS, NUMBERS))
+    for stray in draw(st.lists(strays, max_size=3)):
+        trace.insert(draw(st.integers(0, len(trace))), stray)
+    return trace
+
+
+@pytest.fixture(scope="module", params=OVERFLOWS)
+def aggregate(request: pytest.FixtureRequest) -> tuple[Program, SwitchRig]:
+    program = Program(Aggregate("gradients", workers=3, lanes=2, slots=2, overflow=request.param))
+    return program, SwitchRig(program)
+
+
+def clear(rig: SwitchRig) -> None:
+    """Give a switch its initial state back, as clearing its registers does."""
+    for register in rig.engine.registers.values():
+        register.clear()
+    rig.engine.digests()
+
+
+@MODERATE
+@given(trace=contributions())
+def test_aggregate(
+    aggregate: tuple[Program, SwitchRig], trace: list[tuple[int, int, int, int, tuple[int, ...]]]
+) -> None:
+    program, rig = aggregate
+    clear(rig)
+    overflow = program.applications["gradients"].primitive.parameters["overflow"]
+    pool = aggregate_oracle.Pool(workers=3, slots=2, overflow=overflow)
+    expected, sent = [], []
+    for slot, worker, sequence, flags, values in trace:
+        answer = pool.contribute(slot, worker, sequence, flags, np.array(values, dtype=np.int32))
+        fields = None
+        if answer.values is not None:
+            fields = {"slot": slot, "worker": worker, "flags": answer.flags, "values": answer.values.tolist()}
+        expected.append(Seen(Verdict[answer.verdict.upper()], fields))
+        sent.append(
+            Sent("gradients", sequence, {"slot": slot, "worker": worker, "flags": flags, "values": list(values)})
+        )
+    meant, _ = executed(program, sent)
+    done, _ = rig.run(sent)
+    for number, each in enumerate(sent):
+        assert meant[number] == expected[number], (number, each)
+        assert done[number] == expected[number], (number, each)
+
+
+# ------------------------------------------------------------------- Filter
+
+
+CONDITIONS = {
+    "temperature > 80 and status != 0": {},
+    "not (a < b or a == 3) and 0 <= b < 100": {},
+    "(a + b) * 2 > a - b or -a > b": {},
+    "abs(a) >= min(b, c) and max(a, c) != 7": {},
+    "(a & 12) == 4 or a // 4 == 2 or a % 8 == 7": {},
+    "(a >> 2) ^ ~b > 5": {},
+}
+
+
+@pytest.fixture(scope="module")
+def filters() -> tuple[Program, SwitchRig]:
+    program = Program(*(Filter(f"filter{number}", keep=keep) for number, keep in enumerate(CONDITIONS)))
+    return program, SwitchRig(program)
+
+
+@MODERATE
+@given(data=st.data())
+def test_filter(filters: tuple[Program, SwitchRig], data: st.DataObject) -> None:
+    program, rig = filters
+    name = data.draw(st.sampled_from(list(program.applications)))
+    primitive = program.applications[name].primitive
+    names = [each.name for each in primitive.layout]
+    values = st.integers(-10, 110) | NUMBERS
+    rows = data.draw(st.lists(st.tuples(*[values] * len(names)), min_size=1, max_size=40))
+    columns = {
+        each: np.array(column, dtype=np.int32) for each, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+    kept = filter_oracle.kept(str(primitive.parameters["keep"]), columns)
+    sent = [Sent(name, number, dict(zip(names, row, strict=True))) for number, row in enumerate(rows)]
+    expected = [
+        Seen(Verdict.FORWARD, each.fields) if keep else Seen(Verdict.DROP, None)
+        for each, keep in zip(sent, kept.tolist(), strict=True)
+    ]
+    assert executed(program, sent)[0] == expected
+    assert rig.run(sent)[0] == expected
+
+
+# ---------------------------------------------------------------- Threshold
+
+
+@pytest.fixture(scope="module")
+def threshold() -> tuple[Program, SwitchRig]:
+    program = Program(Threshold("pressure", above=900, clear=850, sensors=5))
+    return program, SwitchRig(program)
+
+
+@MODERATE
+@given(
+    readings=st.lists(
+        st.tuples(st.integers(0, 6) | st.just(65535), st.integers(845, 905) | st.integers(0, 2**32 - 1)), max_size=60
+    )
+)
+def test_threshold(threshold: tuple[Program, SwitchRig], readings: list[tuple[int, int]]) -> None:
+    program, rig = threshold
+    clear(rig)
+    sensors = np.array([each for each, _ in readings], dtype=np.uint16)
+    values = np.array([each for _, each in readings], dtype=np.uint32)
+    raised = threshold_oracle.alerts(sensors, values, above=900, clear=850, states=5)
+    expected = [
+        ("pressure_alert_t", reading) for reading, alert in zip(readings, raised.tolist(), strict=True) if alert
+    ]
+    sent = [
+        Sent("pressure", number, {"sensor": sensor, "value": value}) for number, (sensor, value) in enumerate(readings)
+    ]
+    meant, done = executed(program, sent), rig.run(sent)
+    assert meant[1] == expected
+    assert done[1] == expected
+    forwarded = [Seen(Verdict.FORWARD, each.fields) for each in sent]
+    assert meant[0] == forwarded
+    assert done[0] == forwarded
+
+
+def test_all_of_them_in_one_program_keep_apart() -> None:
+    rng = np.random.default_rng(5)
+    program = Program(
+        Threshold("pressure", above=10, clear=5, sensors=4),
+        Aggregate("gradients", workers=2, lanes=3, slots=1, overflow="detect"),
+        Threshold("heat", above=6, clear=2, sensors=4),
+        Filter("telemetry", keep="level > 7"),
+    )
+    trace = []
+    for number in range(400):
+        fields: Mapping[str, Any]
+        name = str(rng.choice(["pressure", "gradients", "heat", "telemetry"]))
+        if name == "gradients":
+            fields = {
+                "slot": int(rng.integers(0, 2)),
+                "worker": int(rng.integers(0, 2)),
+                "flags": 0,
+                "values": rng.integers(-(2**31), 2**31, 3).tolist(),
+            }
+        elif name == "telemetry":
+            fields = {"level": int(rng.integers(-20, 20))}
+        else:
+            fields = {"sensor": int(rng.integers(0, 4)), "value": int(rng.integers(0, 15))}
+        trace.append(Sent(name, 1 + number // 20, fields))
+    seen, alerts = agree(program, trace)
+    assert {each.verdict for each in seen} == {*Verdict}
+    assert {name for name, _ in alerts} == {"pressure_alert_t", "heat_alert_t"}
