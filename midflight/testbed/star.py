@@ -13,7 +13,6 @@ from midflight.primitives import Aggregate, Application, Program
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.steering import Member, Offload, Route
 from midflight.testbed.endpoint import Address, Timing
 from midflight.testbed.endpoint.allreduce import AllReduce

@@ -269,7 +269,8 @@ def _train(settings: Settings, train: Digits, test: Digits, *, offload: bool, re
 def _sum_here(gradients: Sequence[NDArray[np.float32]]) -> Sum:
     """Return the sum that a switch must make of these gradients."""
     bits = scale_bits(2.0 ** max(map(largest_exponent, gradients)), len(gradients))
-    integers = np.sum([quantise(each, bits) for each in gradients], axis=0, dtype=np.int64).astype(np.int32)
+    quantised = np.stack([quantise(each, bits) for each in gradients])
+    integers: NDArray[np.int32] = quantised.sum(axis=0, dtype=np.int64).astype(np.int32)
     return Sum(dequantise(integers, bits), integers, bits)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midflight.errors import MidflightError
 from midflight.testbed.demos.allreduce import Demo
@@ -25,11 +25,12 @@ def save(demo: Demo, path: Path) -> Path:
         from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise MidflightError(
             "the picture is drawn with matplotlib, which is not installed", hint="pip install 'midflight[demo]'"
         ) from error
-    style = {
+    style: dict[Any, object] = {
         "font.family": "DejaVu Sans",
         "font.size": 10,
         "text.color": _INK,
@@ -39,15 +40,15 @@ def save(demo: Demo, path: Path) -> Path:
     }
     figures = demo.figures
     with rc_context(style):
-        figure = Figure(figsize=(10, 4.6), dpi=160, layout="constrained", facecolor="white")
+        layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12, wspace=0.04)
+        figure = Figure(figsize=(10, 4.6), dpi=160, layout=layout, facecolor="white")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
         figure.suptitle(
-            f"{figures.workers} workers, {figures.steps} steps: the same model, the server's link "
-            + ("silent" if not figures.server_link_bytes_switch else "relieved"),
+            f"{figures.workers} workers train one classifier, their gradients summed in the switch or by a server",
             fontsize=13,
             fontweight="bold",
-            x=0.012,
+            x=0.015,
             ha="left",
         )
         _draw_losses(left, demo)
@@ -73,10 +74,11 @@ def _draw_losses(axes: Axes, demo: Demo) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlim(1, max(2, demo.figures.steps))
     axes.legend(frameon=False, loc="upper right")
-    _finish(axes, "Loss on the training images", "step", "cross entropy")
+    equal = ", bit for bit" if demo.switch.weights_digest == demo.server.weights_digest else ""
+    _finish(axes, f"What is learnt: the same model{equal}", "step", "cross entropy on the training images")
     if demo.figures.loss:
         axes.text(
-            0.98, 0.62, f"links lose, repeat and delay\n{demo.figures.loss:.0%} of the packets each",
+            0.98, 0.72, f"links lose, repeat and delay\n{demo.figures.loss:.0%} of the packets each",
             transform=axes.transAxes, ha="right", va="top", color=_FAINT,
         )  # fmt: skip
 
@@ -102,7 +104,7 @@ def _draw_bytes(axes: Axes, demo: Demo) -> None:
         )
     axes.set_ylim(0, 1.15 * largest / unit)
     axes.set_xlim(0, demo.figures.steps)
-    _finish(axes, "Bytes over the server's link, so far", "step", name)
+    _finish(axes, "What crosses the server's link for it", "step", f"{name} so far")
 
 
 def _finish(axes: Axes, title: str, across: str, up: str) -> None:
@@ -112,6 +114,7 @@ def _finish(axes: Axes, title: str, across: str, up: str) -> None:
     axes.grid(axis="y", color=_FAINT, alpha=0.25, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
+    axes.locator_params(axis="x", integer=True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_FAINT)
