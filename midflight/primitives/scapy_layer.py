@@ -17,10 +17,10 @@ __all__ = ["Layers", "layers"]
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """The generated classes: the common header, and each application's header by name."""
+    """The generated classes, subclasses of scapy's Packet: the common header, and each application's by name."""
 
-    common: type[Packet]
-    applications: Mapping[str, type[Packet]]
+    common: type[Any]
+    applications: Mapping[str, type[Any]]
 
 
 def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:

@@ -107,9 +107,8 @@ class SwitchRig:
             check_frame(port, frame)
             header = self.layers.common(bytes(udp.payload))
             assert (header.version, header.sequence) == (1, sent.sequence)
-            fields = header.payload
-            assert not isinstance(fields, Raw)
-            contents.append((header.kind, {name: getattr(fields, name) for name in sent.fields}))
+            assert not isinstance(header.payload, Raw)
+            contents.append((header.kind, {name: getattr(header.payload, name) for name in sent.fields}))
             expected = {
                 1: (SERVER, mac(SERVER), address(SENDER), address(SERVER), 5000, UDP_PORT, 9),
                 2: (port, mac(port), address(SERVER), address(port), UDP_PORT, 7000 + port, 64),
