@@ -41,12 +41,14 @@ def switch(file: Path, address: str, device_id: int, cpu_port: int) -> None:
     from midflight.runtime.p4runtime.server import Server
     from midflight.runtime.p4runtime.switch import Switch
 
-    source = read_text(file)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     device = Switch(device_id=device_id, cpu_port=cpu_port)
-    device.load(source, str(file))
+    device.load(read_text(file), str(file))
+    stop = threading.Event()
     with Server(device, address) as server:
-        click.echo(f"{file}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}")
-        stop.wait()
+        before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            click.echo(f"{file}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}")
+            stop.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

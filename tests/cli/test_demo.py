@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.run import midflight, process
+from tests.cli.run import midflight
 
 ISSUED = {
     "workers", "accuracy_switch", "accuracy_server", "max_abs_error", "server_link_bytes_switch",
@@ -17,15 +17,19 @@ ISSUED = {
 }  # fmt: skip
 
 
-def test_figures_picture_and_table(tmp_path: Path) -> None:
+def test_figures_picture_and_table_and_again_the_same(tmp_path: Path) -> None:
     figures, picture = tmp_path / "out" / "f.json", tmp_path / "out" / "p.png"
-    result = midflight("demo", "allreduce", "--steps", "2", "--json", figures, "--picture", picture)
+    job = ("demo", "allreduce", "--steps", "1", "--loss", "0.1", "--seed", "7", "--picture", picture)
+    result = midflight(*job, "--json", figures)
     assert result.exit_code == 0, result.stderr
     found = json.loads(figures.read_text())
     assert found.keys() >= ISSUED
-    assert (found["workers"], found["lost"], found["steps"]) == (4, 0, 2)
+    assert (found["workers"], found["steps"], found["seed"]) == (4, 1, 7)
     assert found["accuracy_switch"] == found["accuracy_server"]
     assert found["server_link_bytes_switch"] * 4 <= found["server_link_bytes_server"]
+    assert found["lost"] > 0
+    assert found["retransmitted"] > 0
+    assert found["sums_exact"] is True
     assert picture.read_bytes().startswith(b"\x89PNG")
     lines = result.stdout.splitlines()
     assert f"Picture: {picture}" in lines
@@ -33,28 +37,9 @@ def test_figures_picture_and_table(tmp_path: Path) -> None:
     assert f"{found['server_link_bytes_server']:,}" in next(each for each in lines if "bytes on the server" in each)
     assert "\x1b" not in result.stdout
 
-
-def test_json_to_standard_output_is_alone_there(tmp_path: Path) -> None:
-    done = process("demo", "allreduce", "--steps", "1", "--json", "-", "--picture", tmp_path / "p.png")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout).keys() >= ISSUED
-    assert f"Picture: {tmp_path / 'p.png'}" in done.stderr
-
-
-def test_the_same_seed_gives_the_same_json_and_loss_changes_no_sum(tmp_path: Path) -> None:
-    def run(name: str, *options: str) -> str:
-        path = tmp_path / name
-        options = ("--steps", "2", "--json", str(path), "--picture", str(tmp_path / "p.png"), *options)
-        assert midflight("demo", "allreduce", *options).exit_code == 0
-        return path.read_text()
-
-    lossy = run("one", "--loss", "0.1", "--seed", "7")
-    assert lossy == run("two", "--loss", "0.1", "--seed", "7")
-    troubled, clean = json.loads(lossy), json.loads(run("clean", "--seed", "7"))
-    assert troubled["lost"] > 0
-    assert troubled["retransmitted"] > 0
-    assert troubled["sums_exact"] is clean["sums_exact"] is True
-    assert troubled["sums_digest"] == clean["sums_digest"]
+    again = midflight(*job, "--json", "-")
+    assert again.stdout == figures.read_text()
+    assert f"Picture: {picture}" in again.stderr.splitlines()
 
 
 @pytest.mark.parametrize(("module", "package"), [("matplotlib", "matplotlib"), ("sklearn", "scikit-learn")])
