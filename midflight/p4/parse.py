@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from lark import Lark, UnexpectedToken
 from lark.common import LexerConf
 from lark.lexer import Lexer, Token
 
-from midflight.errors import P4Error, Place
 from midflight.p4.declaration_builder import Builder
 from midflight.p4.declarations import Program
+from midflight.p4.explain import explain
 from midflight.p4.preprocess import Source
-from midflight.p4.tokens import PlacedToken, tokenise
+from midflight.p4.tokens import tokenise
 
 __all__ = ["parse"]
 
@@ -58,38 +58,5 @@ def parse(source: Source, file: str) -> Program:
     try:
         return Program(file, grammar.parse(source))  # type: ignore[arg-type]
     except UnexpectedToken as error:
-        raise _explained(error, source, grammar) from None
-
-
-def _explained(error: UnexpectedToken, source: Source, grammar: Lark) -> P4Error:
-    token = error.token
-    expected = sorted(error.accepts or error.expected)
-    hint = _expectation(expected, grammar)
-    if not isinstance(token, PlacedToken):
-        end = len(source.text.rstrip())
-        return P4Error("the file ends too early", place=source.place(max(0, end - 1), end), hint=hint)
-    previous = _previous(source, token)
-    if previous is not None and "SEMICOLON" in expected and previous.line != token.place.line:
-        return P4Error("';' is missing at the end of this line", place=previous)
-    if token.type == "NAME" and "TYPE_NAME" in expected and not {"NAME", "LPAR", "DOT"} & set(expected):
-        return P4Error(f"there is no type named {str(token)!r}", place=token.place, hint=hint)
-    return P4Error(f"did not expect {str(token)!r} here", place=token.place, hint=hint)
-
-
-def _previous(source: Source, token: PlacedToken) -> Place | None:
-    """Return the place just behind what stands before a token."""
-    end = token.start
-    last = None
-    for each in _tokens_before(source, end):
-        last = each
-    return last
-
-
-def _tokens_before(source: Source, end: int) -> Iterable[Place]:
-    del source, end
-    return ()
-
-
-def _expectation(expected: list[str], grammar: Lark) -> str:
-    del grammar
-    return "Expected " + ", ".join(expected[:8]) + "."
+        names = {str(each.pattern.value): each.name for each in grammar.terminals if each.pattern is not None}
+        raise explain(error, source, names) from None

@@ -165,6 +165,7 @@ def preprocess(
         processor.write(output)
     except _PreprocessorError as error:
         where = error.file or file
+        where = file if where == str(Path(file).absolute()) else where
         text = source if where == file else texts.get(where, "")
         lines = text.split("\n")
         line = lines[error.line - 1] if 0 < error.line <= len(lines) else ""
@@ -178,6 +179,7 @@ def preprocess(
 
 def _with_lines(output: str, file: str, source: str, included: Mapping[str, str]) -> Source:
     originals = {file: source.split("\n")}
+    absolute = str(Path(file).absolute())
     where, number = file, 1
     lines: list[_Line] = []
     start = 0
@@ -185,6 +187,7 @@ def _with_lines(output: str, file: str, source: str, included: Mapping[str, str]
         if text.startswith("#line") and (marker := _LINE_MARKER.match(text)):
             number = int(marker[1])
             where = marker[2] or where
+            where = file if where == absolute else where
             continue
         if where not in originals:
             originals[where] = included.get(where, "").split("\n")

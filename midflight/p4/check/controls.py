@@ -38,7 +38,9 @@ class ActionChecker(InstanceChecker):
             data |= each.direction is Direction.NONE
         name = qualified(self.prefix, node.name, node.annotations)
         body = self.block(node.body)
-        return ir.Action(name, parameters, body, annotations_of(node.annotations), node.place)
+        action = ir.Action(name, parameters, body, annotations_of(node.annotations), node.place)
+        self.state.add(self.state.actions, name, action, node.place)
+        return action
 
 
 class ControlChecker(TableChecker):

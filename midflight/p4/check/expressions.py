@@ -267,7 +267,7 @@ class ExpressionChecker(TypeChecker):
         if not isinstance(base.type, StackType):
             hint = f"Write [{0}:{0}] for a single bit." if isinstance(base.type, Bits) else ""
             raise P4Error(f"{base.type} cannot be indexed", place=node.place, hint=hint)
-        index = self.expression(node.index)
+        index = self._underlying(self.expression(node.index))
         if index.type == INTEGER:
             index = coerce(index, Bits(32))
         if not isinstance(index.type, Bits):

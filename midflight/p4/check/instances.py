@@ -65,14 +65,23 @@ class InstanceChecker(FunctionChecker):
         entity = self.find(base.name, base.top, base.place)
         match entity:
             case d.Extern():
+                if entity.type_parameters and not isinstance(kind, s.SpecialisedType):
+                    shown = ", ".join(entity.type_parameters)
+                    hint = f"Write {entity.name}<{shown}>(...)."
+                    raise P4Error(f"{entity.name} needs type arguments", place=kind.place, hint=hint)
                 given = kind.arguments if isinstance(kind, s.SpecialisedType) else ()
-                return self._extern_object(entity, given, arguments, name, annotations, place)
+                kinds = self.type_arguments(entity, given, kind.place)
+                return self._extern_object(entity, kinds, arguments, name, annotations, place)
             case d.Control() | d.Parser():
                 if entity.type_parameters:
                     raise refuse("generic controls and parsers", kind.place)
                 return self.inner(entity, name, arguments, place)
             case d.Package():
                 raise P4Error("a package can only be instantiated at the top", place=place)
+            case Named(type=ExternType(name=extern_name, arguments=kinds)):
+                extern = self.scope.top.find(extern_name)
+                assert isinstance(extern, d.Extern)
+                return self._extern_object(extern, kinds, arguments, name, annotations, place)
             case Named():
                 raise P4Error(
                     f"there are no instances of {base.name}", place=kind.place, hint="Declare a variable instead."
@@ -92,7 +101,7 @@ class InstanceChecker(FunctionChecker):
     def _extern_object(
         self,
         extern: d.Extern,
-        types: Sequence[s.Type],
+        kinds: tuple[Type, ...],
         arguments: Sequence[s.Argument],
         name: str,
         annotations: s.Annotations,
@@ -105,12 +114,6 @@ class InstanceChecker(FunctionChecker):
         if not fitting:
             wanted = " or ".join(str(len(each.parameters)) for each in constructors) or "no"
             raise P4Error(f"{extern.name} takes {wanted} arguments, not {len(arguments)}", place=place)
-        if extern.type_parameters and not types:
-            shown = ", ".join(extern.type_parameters)
-            raise P4Error(
-                f"{extern.name} needs type arguments", place=place, hint=f"Write {extern.name}<{shown}>(...)."
-            )
-        kinds = self.type_arguments(extern, types, place)
         inner = Scope(self.scope.top)
         for parameter, kind in zip(extern.type_parameters, kinds, strict=True):
             inner.declare(parameter, Named(kind), place)

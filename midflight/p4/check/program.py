@@ -65,7 +65,7 @@ class _ProgramChecker(ControlChecker):
             standard_metadata=standard,
             errors=tuple(self.state.errors),
             tables=self.state.tables,
-            actions=self.state.actions,
+            actions={name: each for name, each in self.state.actions.items() if name in self.state.reached},
             instances=self.state.instances,
             controller_headers=tuple(each for each in self.state.headers if each.controller),
             enums=tuple(self.state.enums),
@@ -132,7 +132,7 @@ class _ProgramChecker(ControlChecker):
         if isinstance(entity, d.Package):
             if node.name != "main":
                 raise refuse("packages other than main", node.place)
-            if entity.name != "V1Switch":
+            if entity.name != "V1Switch" or len(entity.parameters) != len(PARTS):
                 raise refuse(f"the architecture of {entity.name}", node.place, "Midflight takes v1model.", plural=False)
             self.main = node
         else:

@@ -174,7 +174,7 @@ class StatementChecker(CallChecker):
                 f"{action.name} takes {wanted} argument{'s' * (wanted != 1)}, not {len(node.arguments)}",
                 place=node.place,
             )
-        self.state.actions.setdefault(action.name, action)
+        self.state.reach(action)
         return ir.ActionCall(action, self.arguments(action.parameters, node.arguments), place=node.place)
 
     def arguments(self, parameters: Iterable[ir.Parameter], given: Iterable[s.Argument]) -> tuple[ir.Expression, ...]:

@@ -144,7 +144,7 @@ class TableChecker(KeysetChecker):
                 hint="The list gives the parameters that have a direction; the control plane gives the others.",
             )
         annotations = annotations_of(node.annotations)
-        self.state.actions.setdefault(action.name, action)
+        self.state.reach(action)
         return ir.ActionRef(
             action, self.arguments(directed, given), "tableonly" in annotations, "defaultonly" in annotations
         )
@@ -194,7 +194,7 @@ class TableChecker(KeysetChecker):
                 return each
         reference = ir.ActionRef(action, default_only=True)
         draft.actions.append(reference)
-        self.state.actions.setdefault(action.name, action)
+        self.state.reach(action)
         return reference
 
     def _direct(self, node: d.TableProperty) -> ir.Instance:

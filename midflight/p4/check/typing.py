@@ -29,7 +29,7 @@ from midflight.p4.types import (
 
 __all__ = ["State", "TypeChecker", "annotations_of", "refuse"]
 
-Owned = TypeVar("Owned", ir.Table, ir.Instance)
+Owned = TypeVar("Owned", ir.Table, ir.Instance, ir.Action)
 
 WIDEST = 2048
 """The widest bit string we take, in bits; BMv2's own bound."""
@@ -37,7 +37,7 @@ WIDEST = 2048
 
 @dataclass(slots=True)
 class State:
-    """What a whole check gathers, whichever body it is in."""
+    """What a whole check gathers, whichever body it is in; of `actions`, those `reached` matter."""
 
     errors: list[str] = field(default_factory=list)
     match_kinds: list[str] = field(default_factory=list)
@@ -45,11 +45,16 @@ class State:
     headers: list[HeaderType] = field(default_factory=list)
     tables: dict[str, ir.Table] = field(default_factory=dict)
     actions: dict[str, ir.Action] = field(default_factory=dict)
+    reached: set[str] = field(default_factory=set)
     instances: dict[str, ir.Instance] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
 
+    def reach(self, action: ir.Action) -> None:
+        """Note that a table lists an action, or that something calls it."""
+        self.reached.add(action.name)
+
     def add(self, known: dict[str, Owned], name: str, made: Owned, place: Place) -> None:
-        """Keep a table or instance under its control-plane name, which must be its own."""
+        """Keep a table, an action or an instance under its control-plane name, which must be its own."""
         if name in known:
             hint = "Give one of them another name, or another @name."
             raise P4Error(f"the control-plane name {name} is taken already", place=place, hint=hint)
