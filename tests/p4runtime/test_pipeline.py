@@ -1,0 +1,283 @@
+"""Setting and getting the pipeline (specification sections 7, 14 and 15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from finsy.proto import p4i, p4r
+
+from midflight.p4.frontend import check
+from midflight.p4.p4info import p4info
+from midflight.runtime.devices import HostDevice
+from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.session import RequestError
+from tests.p4runtime.support import EVERYTHING, Controller, code_of, ipv4
+
+ROUTE = {"hdr.ipv4.destination": "10.0.0.0/8"}
+PACKETS = Packets.from_list([(1, ipv4("10.1.2.3"))])
+
+
+@pytest.fixture
+def empty() -> Iterator[HostDevice]:
+    with HostDevice() as device:
+        yield device
+
+
+@pytest.fixture
+def primary(empty: HostDevice) -> Iterator[Controller]:
+    with Controller(empty.address) as controller:
+        controller.arbitrate(1)
+        yield controller
+
+
+def ports(device: HostDevice) -> list[int]:
+    return [port for port, _ in device.process(PACKETS)]
+
+
+def route(ids: dict[str, int], port: int = 3) -> p4r.Update:
+    entry = p4r.TableEntry(table_id=ids["ingress.route"])
+    entry.match.add(field_id=1).lpm.value = b"\x0a\0\0\0"
+    entry.match[0].lpm.prefix_len = 8
+    entry.action.action.action_id = ids["ingress.to_port"]
+    entry.action.action.params.add(param_id=1, value=bytes([port]))
+    entry.action.action.params.add(param_id=2, value=b"\x02")
+    return p4r.Update(type=p4r.Update.INSERT, entity=p4r.Entity(table_entry=entry))
+
+
+def test_without_a_pipeline_nothing_is_there_to_write_to(primary: Controller) -> None:
+    for attempt in (lambda: primary.write(), lambda: primary.read(p4r.Entity(table_entry=p4r.TableEntry()))):
+        with pytest.raises(grpc.RpcError) as refused:
+            attempt()
+        assert code_of(refused.value) == "FAILED_PRECONDITION"
+    assert not primary.pull().HasField("config")
+
+
+def test_what_was_pushed_is_what_is_told(primary: Controller, config: p4r.ForwardingPipelineConfig) -> None:
+    pushed = p4r.ForwardingPipelineConfig()
+    pushed.CopyFrom(config)
+    pushed.cookie.cookie = 0
+    primary.push("VERIFY_AND_COMMIT", pushed)
+    assert primary.pull().config == pushed
+    assert primary.pull("COOKIE_ONLY").config == p4r.ForwardingPipelineConfig(cookie=pushed.cookie)
+    told = primary.pull("P4INFO_AND_COOKIE").config
+    assert (told.p4info, told.p4_device_config, told.cookie) == (config.p4info, b"", pushed.cookie)
+    told = primary.pull("DEVICE_CONFIG_AND_COOKIE").config
+    assert (told.HasField("p4info"), told.p4_device_config) == (False, config.p4_device_config)
+    primary.push("VERIFY_AND_COMMIT", config)
+    assert not primary.pull("COOKIE_ONLY").config.HasField("cookie")
+
+
+def test_verify_changes_nothing(primary: Controller, config: p4r.ForwardingPipelineConfig) -> None:
+    primary.push("VERIFY", config)
+    assert not primary.pull().HasField("config")
+
+
+def test_committing_clears_the_state(
+    empty: HostDevice, primary: Controller, config: p4r.ForwardingPipelineConfig, ids: dict[str, int]
+) -> None:
+    primary.push("VERIFY_AND_COMMIT", config)
+    primary.write(route(ids))
+    assert ports(empty) == [3]
+    primary.push("VERIFY_AND_COMMIT", config)
+    assert ports(empty) == []
+
+
+def test_a_saved_config_takes_writes_and_forwards_once_committed(
+    empty: HostDevice, primary: Controller, config: p4r.ForwardingPipelineConfig, ids: dict[str, int]
+) -> None:
+    primary.push("VERIFY_AND_COMMIT", config)
+    primary.write(route(ids, 3))
+    primary.push("VERIFY_AND_SAVE", config)
+    primary.write(route(ids, 4))
+    assert ports(empty) == [3]
+    primary.push("COMMIT")
+    assert ports(empty) == [4]
+
+
+def test_commit_without_a_saved_config(primary: Controller, config: p4r.ForwardingPipelineConfig) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        primary.push("COMMIT")
+    assert code_of(refused.value) == "NOT_FOUND"
+    primary.push("VERIFY_AND_SAVE", config)
+    with pytest.raises(grpc.RpcError) as refused:
+        primary.push("COMMIT", config)
+    assert code_of(refused.value) == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("action", ["VERIFY", "VERIFY_AND_SAVE", "VERIFY_AND_COMMIT", "RECONCILE_AND_COMMIT"])
+def test_a_config_is_needed(primary: Controller, action: str) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        primary.push(action)
+    assert code_of(refused.value) == "INVALID_ARGUMENT"
+    assert action in str(refused.value.details())
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "said"),
+    [
+        ({"election": 2}, "PERMISSION_DENIED", "election id 2"),
+        ({"device_id": 7}, "NOT_FOUND", "device 7"),
+        ({"role": "stranger"}, "NOT_FOUND", "stranger"),
+        ({"action": "UNSPECIFIED"}, "INVALID_ARGUMENT", "not specified"),
+    ],
+)
+def test_who_may_push(
+    primary: Controller, config: p4r.ForwardingPipelineConfig, change: dict[str, object], expected: str, said: str
+) -> None:
+    parts: dict[str, object] = {"action": "VERIFY_AND_COMMIT", **change}
+    with pytest.raises(grpc.RpcError) as refused:
+        primary.push(str(parts.pop("action")), config, **parts)  # type: ignore[arg-type]
+    assert code_of(refused.value) == expected
+    assert said in str(refused.value.details())
+
+
+def broken(info: p4i.P4Info, how: str) -> tuple[p4i.P4Info, bytes]:
+    other = p4i.P4Info()
+    other.CopyFrom(info)
+    source = EVERYTHING.encode()
+    table = next(each for each in other.tables if each.preamble.name == "ingress.route")
+    match how:
+        case "syntax":
+            source = source.replace(b"apply { }", b"apply {", 1)
+        case "not text":
+            source = b"\xff\xfe{}"
+        case "nothing":
+            source = b""
+        case "unknown table":
+            table.preamble.name = "ingress.roote"
+        case "other width":
+            table.match_fields[0].bitwidth = 128
+        case "other kind":
+            table.match_fields[0].match_type = p4i.MatchField.EXACT
+        case "unknown action":
+            next(each for each in other.actions if each.preamble.name == "ingress.to_port").preamble.name = "ingress.x"
+        case "other parameter":
+            next(each for each in other.actions if each.preamble.name == "ingress.to_port").params[0].name = "prt"
+        case "other size":
+            other.registers[0].size = 5
+        case "other digest":
+            other.type_info.structs["seen_t"].members[0].name = "sauce"
+        case "other header":
+            other.controller_packet_metadata[0].metadata[0].bitwidth = 9
+    return other, source
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("syntax", "p4_device_config:"),
+        ("not text", "P4_16 source text"),
+        ("nothing", "P4_16 source text"),
+        ("unknown table", "ingress.roote"),
+        ("other width", "hdr.ipv4.destination"),
+        ("other kind", "lpm"),
+        ("unknown action", "ingress.x"),
+        ("other parameter", "ingress.to_port"),
+        ("other size", "16 cells"),
+        ("other digest", "seen_t"),
+        ("other header", "packet_in"),
+    ],
+)
+def test_a_device_keeps_what_it_had_when_a_config_is_wrong(
+    empty: HostDevice,
+    primary: Controller,
+    config: p4r.ForwardingPipelineConfig,
+    ids: dict[str, int],
+    how: str,
+    said: str,
+) -> None:
+    primary.push("VERIFY_AND_COMMIT", config)
+    primary.write(route(ids))
+    info, source = broken(config.p4info, how)
+    with pytest.raises(grpc.RpcError) as refused:
+        primary.push("VERIFY_AND_COMMIT", p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=source))
+    assert code_of(refused.value) == "INVALID_ARGUMENT"
+    assert said in str(refused.value.details())
+    assert ports(empty) == [3]
+    assert primary.pull().config == config
+
+
+def test_ids_are_those_of_the_pushed_p4info(empty: HostDevice, info: p4i.P4Info) -> None:
+    """Another compiler's ids: every id is another, and fields and parameters count backwards."""
+    text = info.SerializeToString()
+    other = p4i.P4Info.FromString(text)
+    moved = {}
+    for part in (other.tables, other.actions, other.registers, other.counters, other.direct_counters, other.digests):
+        for each in part:
+            moved[each.preamble.id] = each.preamble.id = each.preamble.id ^ 0x5555  # type: ignore[attr-defined]
+    for table in other.tables:
+        for reference in table.action_refs:
+            reference.id ^= 0x5555
+        table.initial_default_action.action_id ^= 0x5555
+        table.direct_resource_ids[:] = [each ^ 0x5555 for each in table.direct_resource_ids]
+        for place, field in enumerate(table.match_fields):
+            field.id = len(table.match_fields) - place
+    for counter in other.direct_counters:
+        counter.direct_table_id ^= 0x5555
+    for action in other.actions:
+        for place, param in enumerate(action.params):
+            param.id = 40 - place
+    with empty.session() as session:
+        session.load(other, EVERYTHING)
+        session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1})
+        assert ports(empty) == [6]
+        match = {"hdr.ipv4.source": ("10.0.0.0", "255.0.0.0"), "length": (1, 9), "standard_metadata.ingress_port": 4}
+        session.insert("acl", match, "classify", {"class": 2}, priority=3)
+        (entry,) = session.read_table("acl")
+        assert entry.match == {
+            "hdr.ipv4.source": (0x0A000000, 0xFF000000), "length": (1, 9), "standard_metadata.ingress_port": 4,
+        }  # fmt: skip
+        session.write_register("totals", 5, 3)
+        assert session.read_register("totals", 3) == 5
+
+
+def test_a_p4info_may_leave_out_what_the_controller_is_not_to_see(empty: HostDevice, info: p4i.P4Info) -> None:
+    part = p4i.P4Info()
+    part.CopyFrom(info)
+    del part.registers[:]
+    with empty.session() as session:
+        session.load(part, EVERYTHING)
+        session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1})
+        assert ports(empty) == [6]
+
+
+def test_reconciling_keeps_the_forwarding_state(empty: HostDevice, info: p4i.P4Info) -> None:
+    with empty.session() as session:
+        session.load(info, EVERYTHING)
+        session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1}, metadata=b"mine")
+        session.set_default("route", "drop")
+        session.multicast(4, [1, 2])
+        session.write_register("totals", list(range(16)))
+        changed = EVERYTHING.replace("register<int<16>>(4) levels;", "").replace("size = 64;", "size = 65;")
+        session.load(p4info(check(changed)), changed, action="RECONCILE_AND_COMMIT")
+        assert ports(empty) == [6]
+        (entry,) = session.read_table("route")
+        assert entry.metadata == b"mine"
+        assert session.read_multicast() == {4: [(1, 0), (2, 0)]}
+        # A packet of class 0 has been counted since.
+        assert list(session.read_register("totals"))[1:] == list(range(1, 16))
+
+
+def test_reconciling_is_refused_when_state_would_be_lost(empty: HostDevice, info: p4i.P4Info) -> None:
+    with empty.session() as session:
+        session.load(info, EVERYTHING)
+        session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1})
+        smaller = EVERYTHING.replace(
+            "action to_port(bit<9> port, bit<48> mac)", "action to_port(bit<9> port, bit<48> m)"
+        )
+        smaller = smaller.replace("hdr.ethernet.destination = mac;", "hdr.ethernet.destination = m;")
+        renamed = smaller.replace("table route", "table routes").replace("route.apply", "routes.apply")
+        with pytest.raises(RequestError, match=r"ingress\.route holds 1 entries and is gone"):
+            session.load(p4info(check(renamed)), renamed, action="RECONCILE_AND_COMMIT")
+        assert ports(empty) == [6]
+
+
+def test_capabilities(empty: HostDevice) -> None:
+    with Controller(empty.address) as controller:
+        assert controller.stub.Capabilities(p4r.CapabilitiesRequest()).p4runtime_api_version == "1.5.0"
+        controller.stub.Capabilities(p4r.CapabilitiesRequest(device_id=1))
+        with pytest.raises(grpc.RpcError) as refused:
+            controller.stub.Capabilities(p4r.CapabilitiesRequest(device_id=4))
+        assert code_of(refused.value) == "NOT_FOUND"
