@@ -14,7 +14,7 @@ from google.protobuf import text_format
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
-from midflight.p4.calls import digests
+from midflight.p4.calls import called_actions, digests
 from midflight.p4.types import (
     Bits,
     Bool,
@@ -159,6 +159,11 @@ class _Writer:
         self.info = p4i.P4Info()
         self.ids = _Ids()
         self.digests = digests(program)
+        # As p4c has it: an action that no table lists takes nothing from the control plane, and one that only other
+        # actions call is part of them.
+        self.listed = {each.action.name for table in program.tables.values() for each in table.actions}
+        shown = self.listed | called_actions(program)
+        self.actions = [each for each in program.actions.values() if each.name in shown]
         prefix = p4i.P4Ids
         self.kinds: dict[str, int] = {
             "counter": prefix.COUNTER,
@@ -172,7 +177,7 @@ class _Writer:
         program, ids = self.program, self.ids
         for table in program.tables.values():
             ids.add(p4i.P4Ids.TABLE, table.name, table.annotations, "table")
-        for action in program.actions.values():
+        for action in self.actions:
             ids.add(p4i.P4Ids.ACTION, action.name, action.annotations, "action")
         for instance in program.instances.values():
             if instance.kind in self.kinds:
@@ -187,7 +192,7 @@ class _Writer:
         for table in program.tables.values():
             self._table(table)
         # As p4c lists them: what stands outside of all controls comes first.
-        for action in sorted(program.actions.values(), key=lambda each: "." in each.name):
+        for action in sorted(self.actions, key=lambda each: "." in each.name):
             self._action(action)
         for instance in program.instances.values():
             self._instance(instance)
@@ -253,7 +258,8 @@ class _Writer:
     def _action(self, action: ir.Action) -> None:
         message = self.info.actions.add()
         self._preamble(message.preamble, p4i.P4Ids.ACTION, action.name, action.annotations)
-        for number, parameter in zip(self._parameter_ids(action), action.data, strict=True):
+        data = action.data if action.name in self.listed else ()
+        for number, parameter in zip(self._parameter_ids(action)[: len(data)], data, strict=True):
             added = message.params.add(id=number, name=parameter.variable.name)
             added.bitwidth = width_of(parameter.variable.type)
             added.annotations.extend(_annotation_texts(parameter.annotations))
