@@ -1,0 +1,163 @@
+"""Registers, counters and meters (specification sections 9.3, 9.4 and 9.6)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from finsy.proto import p4r
+
+from midflight.errors import DeviceError
+from midflight.runtime.devices import HostDevice
+from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.session import Count, RequestError, Session
+from tests.p4runtime.support import Controller, details_of, ipv4, names, other, updates
+
+
+def test_registers_are_read_as_arrays_of_their_type(session: Session) -> None:
+    values = session.read_register("totals")
+    assert isinstance(values, np.ndarray)
+    assert (values.dtype, values.shape) == (np.dtype("u4"), (16,))
+    session.write_register("totals", range(100, 116))
+    assert list(session.read_register("totals")) == list(range(100, 116))
+    session.write_register("totals", 7)
+    assert set(session.read_register("totals")) == {7}
+    session.write_register("totals", 8, 3)
+    session.write_register("totals", np.array([9, 10]), 14)
+    assert list(session.read_register("totals")) == [7, 7, 7, 8, *[7] * 10, 9, 10]
+    assert session.read_register("totals", 3) == 8
+
+
+def test_signed_registers(session: Session) -> None:
+    session.write_register("levels", [-32768, -1, 0, 32767])
+    values = session.read_register("ingress.levels")
+    assert isinstance(values, np.ndarray)
+    assert values.dtype == np.dtype("i2")
+    assert list(values) == [-32768, -1, 0, 32767]
+    assert session.read_register("levels", 1) == -1
+    with pytest.raises(DeviceError, match="32768 does not fit"):
+        session.write_register("levels", 32768, 0)
+
+
+def test_registers_wider_than_a_machine_word(session: Session) -> None:
+    session.write_register("wide", [(1 << 128) - 1, 1 << 64])
+    assert session.read_register("wide") == [(1 << 128) - 1, 1 << 64]
+    with pytest.raises(DeviceError, match="does not fit"):
+        session.write_register("wide", 1 << 128, 0)
+
+
+def test_the_data_plane_and_the_controller_share_a_register(device: HostDevice, session: Session) -> None:
+    packet = ipv4("10.0.0.1")
+    session.write_register("totals", 1000, 0)
+    device.process(Packets.from_list([(1, packet)] * 3))
+    assert session.read_register("totals", 0) == 1000 + 3 * (len(packet) - 14)
+
+
+def test_counters_count_are_set_and_read(device: HostDevice, session: Session) -> None:
+    session.write_counter("arrivals", 3, packets=10, bytes=1000)
+    device.process(Packets.from_list([(3, other()), (2, other()), (3, other())]))
+    assert session.read_counter("arrivals", 3) == Count(12, 1000 + 2 * len(other()))
+    counts = session.read_counter("arrivals")
+    assert list(counts.packets) == [0, 0, 1, 12, 0, 0, 0, 0]
+    session.write_counter("arrivals")
+    assert not session.read_counter("arrivals").packets.any()
+
+
+def test_a_direct_counter_by_its_entry(device: HostDevice, session: Session) -> None:
+    match = {"hdr.ipv4.destination": "10.0.0.0/8"}
+    session.insert("route", match, "to_controller")
+    device.process(Packets.from_list([(3, ipv4("10.0.0.1"))]))
+    assert session.read_entry_counter("route", match) == Count(1, 0)
+
+
+INDEX = {"index": {"index": 16}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "entity", "expected"),
+    [
+        ("MODIFY", {"register_entry": {"index": {"index": 16}, "data": {"bitstring": b"\1"}}}, "OUT_OF_RANGE"),
+        ("MODIFY", {"register_entry": {"index": {"index": -1}, "data": {"bitstring": b"\1"}}}, "INVALID_ARGUMENT"),
+        ("MODIFY", {"register_entry": {"index": {"index": 1}}}, "INVALID_ARGUMENT"),
+        ("MODIFY", {"register_entry": {"index": {"index": 1}, "data": {"bool": True}}}, "INVALID_ARGUMENT"),
+        ("MODIFY", {"register_entry": {"index": {"index": 1}, "data": {"bitstring": b"\1" * 5}}}, "OUT_OF_RANGE"),
+        ("MODIFY", {"register_entry": {"index": {"index": 1}, "data": {"bitstring": b""}}}, "OUT_OF_RANGE"),
+        ("INSERT", {"register_entry": {"index": {"index": 1}, "data": {"bitstring": b"\1"}}}, "INVALID_ARGUMENT"),
+        ("DELETE", {"register_entry": {"index": {"index": 1}}}, "INVALID_ARGUMENT"),
+        ("MODIFY", {"counter_entry": {"index": {"index": 8}, "data": {"packet_count": 1}}}, "OUT_OF_RANGE"),
+        ("MODIFY", {"counter_entry": {"index": {"index": -8}, "data": {"packet_count": 1}}}, "INVALID_ARGUMENT"),
+        ("MODIFY", {"counter_entry": {"index": {"index": 1}, "data": {"packet_count": -1}}}, "INVALID_ARGUMENT"),
+        ("INSERT", {"counter_entry": {"index": {"index": 1}, "data": {"packet_count": 1}}}, "INVALID_ARGUMENT"),
+        ("MODIFY", {"meter_entry": {"index": {"index": 4}, "config": {"cir": 1, "pir": 2}}}, "OUT_OF_RANGE"),
+        ("MODIFY", {"meter_entry": {"index": {"index": 1}, "config": {"cir": 3, "pir": 2}}}, "INVALID_ARGUMENT"),
+        ("MODIFY", {"meter_entry": {"index": {"index": 1}, "config": {"eburst": 3}}}, "INVALID_ARGUMENT"),
+        ("INSERT", {"meter_entry": {"index": {"index": 1}, "config": {"cir": 1, "pir": 2}}}, "INVALID_ARGUMENT"),
+    ],
+)
+def test_what_is_wrong_with_a_cell(
+    session: Session,
+    device: HostDevice,
+    ids: dict[str, int],
+    kind: str,
+    entity: dict[str, dict[str, object]],
+    expected: str,
+) -> None:
+    import grpc
+
+    numbers = {"register_entry": "ingress.totals", "counter_entry": "ingress.arrivals", "meter_entry": "ingress.police"}
+    ((part, fields),) = entity.items()
+    number = ids[numbers[part]]
+    filled = {part: {**fields, part.replace("entry", "id"): number}}
+    with Controller(device.address) as raw, pytest.raises(grpc.RpcError) as refused:
+        raw.write(*updates(kind, p4r.Entity(**filled)), election=session.election_id)  # type: ignore[arg-type]
+    assert names(details_of(refused.value)) == [expected]
+
+
+def test_unknown_ids_are_refused(session: Session, device: HostDevice) -> None:
+    import grpc
+
+    with Controller(device.address) as raw:
+        for entity in (
+            {"register_entry": {"register_id": 9}},
+            {"counter_entry": {"counter_id": 9}},
+            {"digest_entry": {"digest_id": 9}},
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                raw.read(p4r.Entity(**entity))  # type: ignore[arg-type]
+            assert names(details_of(refused.value)) == ["INVALID_ARGUMENT"]
+
+
+def test_wildcard_reads_cover_every_object(session: Session, device: HostDevice, ids: dict[str, int]) -> None:
+    session.write_register("totals", 3, 5)
+    with Controller(device.address) as raw:
+        cells = [each.register_entry for each in raw.read(p4r.Entity(register_entry=p4r.RegisterEntry()))]
+        counters = raw.read(p4r.Entity(counter_entry=p4r.CounterEntry()))
+        meters = raw.read(p4r.Entity(meter_entry=p4r.MeterEntry()))
+    assert len(cells) == 16 + 2 + 4
+    assert len(counters) == 8
+    assert len(meters) == 4
+    (set_one,) = [each for each in cells if each.data.bitstring != b"\0"]
+    assert (set_one.register_id, set_one.index.index) == (ids["ingress.totals"], 5)
+
+
+def test_meters_keep_their_configuration(session: Session, device: HostDevice, ids: dict[str, int]) -> None:
+    config = p4r.MeterConfig(cir=10, cburst=20, pir=30, pburst=40)
+    entry = p4r.MeterEntry(meter_id=ids["ingress.police"], index=p4r.Index(index=2), config=config)
+    with Controller(device.address) as raw:
+        raw.write(*updates("MODIFY", p4r.Entity(meter_entry=entry)), election=session.election_id)
+        found = [each.meter_entry for each in raw.read(p4r.Entity(meter_entry={"meter_id": entry.meter_id}))]
+        assert [each.HasField("config") for each in found] == [False, False, True, False]
+        assert found[2] == entry
+        entry.ClearField("config")
+        raw.write(*updates("MODIFY", p4r.Entity(meter_entry=entry)), election=session.election_id)
+        (again,) = raw.read(p4r.Entity(meter_entry={"meter_id": entry.meter_id, "index": {"index": 2}}))
+        assert not again.meter_entry.HasField("config")
+
+
+def test_a_session_names_what_there_is_when_a_name_is_wrong(session: Session) -> None:
+    with pytest.raises(DeviceError, match=r"(?s)no register 'total'.*ingress\.levels, ingress\.totals, ingress\.wide"):
+        session.read_register("total")
+    with pytest.raises(DeviceError, match=r"(?s)no counter 'arrival'.*ingress\.arrivals"):
+        session.read_counter("arrival")
+    with pytest.raises(RequestError, match="16 of 16 cells") as refused:
+        session.read_register("totals", 16)
+    assert refused.value.code.name == "OUT_OF_RANGE"
