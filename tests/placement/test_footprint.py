@@ -104,6 +104,10 @@ def test_the_worst_way_through_counts_the_accesses(body: str, count: int) -> Non
         ("r.read(meta.y, 0); s.read(meta.z, 0);", 1),
         # What was read and then overwritten by a constant is needed no longer.
         ("r.read(meta.y, 0); meta.y = 0; s.write((bit<32>)meta.y, 1);", 1),
+        # What decides over a value is needed for it, and what may be there still is too.
+        ("r.read(meta.y, 0); if (meta.y == 1) { meta.z = 1; } else { meta.z = 0; } s.write((bit<32>)meta.z, 1);", 2),
+        ("r.read(meta.y, 0); if (hdr.mine.a == 1) { meta.y = 0; } s.write((bit<32>)meta.y, 1);", 2),
+        ("r.read(meta.y, 0); meta.index[7:0] = meta.y; meta.index[15:8] = 0; s.read(meta.z, meta.index);", 2),
         # The second table matches on a field that a register gave.
         ("r.read(hdr.mine.b, 0);", 2),
         ("r.read(meta.y, 0); hdr.mine.b = meta.y; r.write(0, 1);", 2),

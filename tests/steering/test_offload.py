@@ -22,11 +22,15 @@ class Device:
         self.groups: dict[int, tuple[int, ...]] = {}
         self.calls: list[str] = []
         self.refuse_at: int | None = None
+        self.dead = False
+        self.ports: list[object] = []
 
     def _call(self, what: str) -> None:
         if self.refuse_at is not None and len(self.calls) >= self.refuse_at:
             self.refuse_at = None
             raise DeviceError("RESOURCE_EXHAUSTED")
+        if self.dead and self.refuse_at is None:
+            raise DeviceError("UNAVAILABLE")
         self.calls.append(what)
 
     def _key(self, table: str, match: Mapping[str, object]) -> Entry:
@@ -34,6 +38,7 @@ class Device:
 
     def insert(self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, int]) -> None:
         self._call(f"insert {table}")
+        self.ports.append(match.get("standard_metadata.egress_port"))
         if self._key(table, match) in self.entries:
             raise DeviceError("ALREADY_EXISTS")
         self.entries[self._key(table, match)] = action, dict(params)
@@ -46,6 +51,7 @@ class Device:
 
     def delete(self, table: str, match: Mapping[str, object]) -> None:
         self._call(f"delete {table}")
+        self.ports.append(match.get("standard_metadata.egress_port"))
         if self.entries.pop(self._key(table, match), None) is None:
             raise DeviceError("NOT_FOUND")
 
@@ -95,6 +101,29 @@ def test_receivers_come_before_the_admission_and_go_after_it() -> None:
         "delete ingress.admission", "group 1", "delete egress.deliver",
     ]  # fmt: skip
     assert device.state() == ({}, {})
+
+
+def test_what_was_done_is_taken_back_last_first() -> None:
+    device = Device()
+    device.refuse_at = 2
+    with pytest.raises(DeviceError, match="RESOURCE_EXHAUSTED"):
+        Offload(device).admit(1, [member(2), member(1)])
+    assert device.calls == ["insert egress.deliver"] * 2 + ["delete egress.deliver"] * 2
+    assert device.ports == [2, 1, 1, 2]
+
+
+def test_a_device_that_dies_is_told_as_it_died() -> None:
+    device = Device()
+    offload = Offload(device)
+    device.refuse_at, device.dead = 2, True
+    with pytest.raises(DeviceError, match="RESOURCE_EXHAUSTED"):
+        offload.admit(1, [member(1), member(2)])
+    assert offload.admitted == {}
+    device.dead = False
+    offload.admit(1, [member(1), member(2)])
+    other = Device()
+    Offload(other).admit(1, [member(1), member(2)])
+    assert device.state() == other.state()
 
 
 def test_twice_is_as_good_as_once() -> None:

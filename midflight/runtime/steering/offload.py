@@ -8,6 +8,7 @@ away: no host needs to be told.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -86,8 +87,9 @@ class Offload:
 
     Every method says what shall hold, not what to do: calling it twice changes nothing more. A change is made
     whole or not at all: where the device refuses a step, those before it are taken back and the refusal is
-    raised. The order of steps lets no packet meet half a change: receivers are known before an application
-    is admitted, and it is no longer admitted before they go.
+    raised. Only what a device that has died did not take back stays, and the next call mends that. The order of
+    steps lets no packet meet half a change: receivers are known before an application is admitted, and it is no
+    longer admitted before they go.
     """
 
     def __init__(self, session: Controls) -> None:
@@ -184,7 +186,9 @@ class Offload:
                     undo.append(before)
         except Exception:
             for before in reversed(undo):
-                self._do(before, self._done[before.key])
+                # A device that is gone takes nothing back either; what it was asked first is what to tell.
+                with suppress(DeviceError):
+                    self._do(before, self._done[before.key])
             raise
 
     def _do(self, step: _Step, before: _Step) -> None:
