@@ -8,6 +8,7 @@ from __future__ import annotations
 from llvmlite import ir as ll
 
 from midflight.runtime.engine.code import Code, Value, integer, unsupported
+from midflight.runtime.engine.layout import stored_width
 
 __all__ = ["binary", "shift"]
 
@@ -73,14 +74,47 @@ def shift(code: Code, operator: str, left: Value, amount: Value | int, signed: b
 
 
 def _divide(code: Code, operator: str, left: Value, right: Value, signed: bool) -> Value:
-    b, width = code.b, left.type.width
-    # Done one bit wider when signed, so that the one overflowing quotient exists and then wraps.
-    kind = integer(width + 1 if signed else width)
-    one, other = (code.resize(each, kind.width, signed=signed) for each in (left, right))
-    none = b.icmp_unsigned("==", other, ll.Constant(kind, 0))
-    safe = b.select(none, ll.Constant(kind, 1), other)
-    if operator == "/":
-        result = b.sdiv(one, safe) if signed else b.udiv(one, safe)
+    """Divide magnitudes and give the result its sign: a quotient's comes from both sides, a remainder's from the left."""
+    b, zero = code.b, code.constant(left.type.width, 0)
+    if signed:
+        negative, other_negative = (b.icmp_signed("<", each, zero) for each in (left, right))
+        left, right = b.select(negative, b.neg(left), left), b.select(other_negative, b.neg(right), right)
+    none = b.icmp_unsigned("==", right, zero)
+    safe = b.select(none, code.constant(left.type.width, 1), right)
+    if left.type.width > 64:
+        result = b.call(_long_division(code, operator, left.type), [left, safe])
     else:
-        result = b.srem(one, safe) if signed else b.urem(one, safe)
-    return b.select(none, code.constant(width, 0), code.resize(result, width))
+        result = (b.udiv if operator == "/" else b.urem)(left, safe)
+    if signed:
+        minus = b.xor(negative, other_negative) if operator == "/" else negative
+        result = b.select(minus, b.neg(result), result)
+    return b.select(none, zero, result)
+
+
+def _long_division(code: Code, operator: str, kind: ll.IntType) -> ll.Function:
+    """Return a function that divides bit by bit: beyond 64 bits LLVM would call a library that may not be there."""
+
+    def build(inner: Code) -> None:
+        b = inner.b
+        dividend, divisor = inner.function.args
+        size = stored_width(kind.width)
+        quotient, rest = (inner.allocate(size // 8) for _ in range(2))
+        for each in (quotient, rest):
+            inner.store(inner.constant(size, 0), each)
+        with inner.loop(inner.constant(kind.width, kind.width)) as index:
+            at = b.sub(inner.constant(kind.width, kind.width - 1), index)
+            bit = b.and_(b.lshr(dividend, at), inner.constant(kind.width, 1))
+            old = inner.load(rest, size)
+            # One bit more than the operands: the shifted remainder may outgrow them.
+            wide = integer(kind.width + 1)
+            grown = b.or_(b.shl(inner.resize(old, wide.width), ll.Constant(wide, 1)), inner.resize(bit, wide.width))
+            by = inner.resize(divisor, wide.width)
+            fits = b.icmp_unsigned(">=", grown, by)
+            left = b.select(fits, b.sub(grown, by), grown)
+            inner.store(inner.resize(inner.resize(left, kind.width), size), rest)
+            shifted = b.shl(inner.load(quotient, size), inner.constant(size, 1))
+            inner.store(b.or_(shifted, inner.resize(fits, size)), quotient)
+        b.ret(inner.resize(inner.load(quotient if operator == "/" else rest, size), kind.width))
+
+    name = f"{'divide' if operator == '/' else 'remainder'}.{kind.width}"
+    return code.unit.helper(name, [kind, kind], kind, build)

@@ -10,14 +10,28 @@ from llvmlite import binding
 
 __all__ = ["Native"]
 
+PASSES = (
+    "sroa",
+    "instruction_combine",
+    "simplify_cfg",
+    "new_gvn",
+    "dead_store_elimination",
+    "instruction_combine",
+    "simplify_cfg",
+)
+"""What runs over a module. Packet programs are long and nearly straight: LLVM's own pipelines take five to ten times as
+long over them and gain a tenth in speed."""
+
+CODEGEN_LEVEL = 2
+
 _LOCK = threading.Lock()
 
 
 class Native:
     """One compiled module. Its code lives as long as this object."""
 
-    def __init__(self, text: str, *, level: int = 2) -> None:
-        """Parse, verify, optimise at an LLVM level (0 to 3) and compile a module given as text."""
+    def __init__(self, text: str) -> None:
+        """Parse, verify, optimise and compile a module given as text."""
         with _LOCK:
             binding.initialize_native_target()
             binding.initialize_native_asmprinter()
@@ -26,13 +40,14 @@ class Native:
             machine = binding.Target.from_default_triple().create_target_machine(
                 cpu=binding.get_host_cpu_name(),
                 features=binding.get_host_cpu_features().flatten(),
-                opt=level,
+                opt=CODEGEN_LEVEL,
                 codemodel="jitdefault",
                 jit=True,
             )
-            options = binding.create_pipeline_tuning_options(speed_level=level)
-            builder = binding.create_pass_builder(machine, options)
-            manager = builder.getModulePassManager()
+            builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options())
+            manager = binding.create_new_module_pass_manager()
+            for each in PASSES:
+                getattr(manager, f"add_{each}_pass")()
             manager.run(module, builder)
             self._engine: Any = binding.create_mcjit_compiler(module, machine)
             self._engine.finalize_object()
