@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from midflight.errors import MidflightError
+from midflight.errors import MidflightError, WireError
+from midflight.primitives.fixedpoint import largest_exponent
 from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Sum
 from midflight.testbed.sim.host import Host, Socket
 from midflight.testbed.sim.simulator import Simulator
@@ -76,4 +77,10 @@ class Group:
                     hint="all arrays of an all-reduce have one shape",
                 )
         with np.errstate(over="ignore"):  # an infinity from rounding to float32 is refused, by name, further on
-            return [np.array(array, np.float32).reshape(-1) for array in arrays]
+            vectors = [np.array(array, np.float32).reshape(-1) for array in arrays]
+        for number, vector in enumerate(vectors):
+            try:
+                largest_exponent(vector)  # refused here, before any worker has begun
+            except WireError as error:
+                raise WireError(f"worker {number}: {error.message}", hint=error.hint) from None
+        return vectors

@@ -66,7 +66,7 @@ class Star:
             )
         if quality is not None and (loss or duplicate or reorder):
             raise MidflightError("loss, duplicate and reorder are part of the quality where one is given")
-        quality = quality or LinkQuality(loss=loss, duplicate=duplicate, reorder=reorder)
+        topology = star(hosts, quality or LinkQuality(loss=loss, duplicate=duplicate, reorder=reorder))
         self.program = program
         self._offload = offload
         self._groups: dict[str, Group] = {}
@@ -75,7 +75,7 @@ class Star:
             self.device = stack.enter_context(_DEVICES[device]())
             self.session = stack.enter_context(self.device.session())
             self.session.load(p4info(check(source, "program.p4")), source)
-            self._network = Network(star(hosts, quality), {_SWITCH: self._process}, seed=seed)
+            self._network = Network(topology, {_SWITCH: self._process}, seed=seed)
             self._steering = Offload(self.session)
             self._steering.install(Route(int(host.address), port, host.mac) for port, host in enumerate(self.hosts, 1))
             self._servers: dict[Host, SoftwareServer] = {}
@@ -115,11 +115,8 @@ class Star:
         if not isinstance(primitive, Aggregate):
             raise MidflightError(f"{application} is a {type(primitive).__name__}, and only an Aggregate has workers")
         hosts = tuple(hosts)
-        if application in self._groups:
-            if self._groups[application].hosts != hosts:
-                raise MidflightError(f"{application} has a group already, of other hosts", hint="add an application")
-            return self._groups[application]
-        strangers = [repr(each) for each in hosts if self._network.hosts.get(getattr(each, "name", "")) is not each]
+        involved = hosts if server is None else (*hosts, server)
+        strangers = [repr(each) for each in involved if self._network.hosts.get(getattr(each, "name", "")) is not each]
         if strangers or len(set(hosts)) != len(hosts):
             raise MidflightError(
                 f"a group is of different hosts of its network; {', '.join(strangers) or 'one is twice in'}"
@@ -129,6 +126,10 @@ class Star:
                 f"{len(hosts)} hosts for {application}, which sums over {primitive.workers} workers",
                 hint=f"pass {primitive.workers} hosts, or make it Aggregate({application!r}, workers={len(hosts)})",
             )
+        if application in self._groups:
+            if self._groups[application].hosts != hosts:
+                raise MidflightError(f"{application} has a group already, of other hosts", hint="add an application")
+            return self._groups[application]
         destination = self._destination(found, hosts, server)
         if self._offload:
             self._steering.admit(found.id, self._members(found, hosts))

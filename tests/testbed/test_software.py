@@ -1,0 +1,61 @@
+"""The parameter server: the kernel itself, behind a UDP port."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from midflight.errors import MidflightError
+from midflight.primitives import Aggregate, Filter, Message, Program, Schema
+from midflight.testbed.endpoint.software import SoftwareServer
+
+PROGRAM = Program(Aggregate("sums", workers=2, lanes=2, slots=1), Filter("telemetry", keep="temperature > 80"))
+SCHEMA = Schema(PROGRAM.schema())
+MEMBERS = [("10.0.0.1", 1001), ("10.0.0.2", 1002)]
+
+
+def request(worker: int, sequence: int = 1) -> bytes:
+    values = np.array([worker + 1, -5])
+    return SCHEMA.encode(Message(1, "sums", sequence, {"slot": 0, "worker": worker, "flags": 0, "values": values}))
+
+
+def test_a_complete_sum_goes_to_every_member_and_again_to_who_asks_again() -> None:
+    server = SoftwareServer(PROGRAM)
+    server.serve("sums", MEMBERS)
+    server.receive(MEMBERS[0], request(0), 0)
+    server.receive(MEMBERS[0], request(0), 0)
+    assert server.poll(0) == []
+    server.receive(MEMBERS[1], request(1), 0)
+    results = server.poll(0)
+    assert [destination for destination, _ in results] == MEMBERS
+    for _, datagram in results:
+        message = SCHEMA.decode(datagram)
+        assert (message.kind, message.sequence) == (2, 1)
+        assert np.asarray(message.fields["values"]).tolist() == [3, -10]
+    server.receive(MEMBERS[0], request(0), 0)
+    [(destination, again)] = server.poll(0)
+    assert destination == MEMBERS[0]
+    assert np.asarray(SCHEMA.decode(again).fields["values"]).tolist() == [3, -10]
+    assert server.poll(0) == []
+    assert server.next_deadline() is None
+
+
+def test_what_is_no_request_for_it_is_counted_and_dropped() -> None:
+    server = SoftwareServer(PROGRAM)
+    server.serve("sums", MEMBERS)
+    telemetry = SCHEMA.encode(Message(1, "telemetry", 1, {"temperature": 90}))
+    for datagram in (b"", b"\2" + request(0)[1:], b"\1\2" + request(0)[2:], request(0)[:-1], telemetry):
+        server.receive(MEMBERS[0], datagram, 0)
+    assert (server.statistics.malformed, server.statistics.requests, server.poll(0)) == (5, 0, [])
+
+
+def test_a_forwarded_request_has_come_to_its_end() -> None:
+    server = SoftwareServer(PROGRAM)
+    server.serve("telemetry", MEMBERS)
+    server.receive(MEMBERS[0], SCHEMA.encode(Message(1, "telemetry", 1, {"temperature": 90})), 0)
+    assert (server.statistics.requests, server.poll(0)) == (1, [])
+
+
+def test_only_the_programs_applications_are_served() -> None:
+    with pytest.raises(MidflightError, match="no application average"):
+        SoftwareServer(PROGRAM).serve("average", MEMBERS)

@@ -1,0 +1,222 @@
+"""A star end to end: kernel to P4 to native code, configured over P4Runtime, with endpoints on simulated hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from midflight.errors import DeviceError, MidflightError
+from midflight.primitives import Aggregate, Filter, Message, Program, Schema
+from midflight.runtime.devices.host import HostDevice
+from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.steering import Offload
+from midflight.testbed import LinkQuality, Star, star
+from midflight.testbed.endpoint.aggregation import encode_requests
+from tests.testbed.test_allreduce import check, vectors
+from tests.testbed.test_sim import Inbox
+
+PROGRAM = Program(
+    Aggregate("gradients", workers=4, lanes=8, slots=8),
+    Aggregate("losses", workers=2, lanes=4, slots=4, overflow="detect"),
+    Filter("telemetry", keep="temperature > 80"),
+)
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Star]:
+    with Star(6, program=PROGRAM) as net:
+        yield net
+
+
+def test_the_switch_sums_and_the_servers_link_stays_silent(net: Star) -> None:
+    group = net.group("gradients", net.hosts[:4])
+    arrays = [each.reshape(7, 11) for each in vectors(4, 77)]
+    results = group.allreduce(arrays)
+    assert len(results) == 4
+    for result in results:
+        assert result.dtype == np.float32
+        assert result.shape == (7, 11)
+        np.testing.assert_array_equal(result, results[0])
+        np.testing.assert_allclose(result, np.sum(arrays, axis=0, dtype=np.float64), atol=1e-6)
+    assert net.link(net.hosts[5]).packets == 0
+    assert {each.match["hdr.ipv4.destination"] for each in net.session.read_table("ingress.route")}
+    assert len(net.session.read_table("ingress.route")) == 6
+
+
+def test_round_after_round_over_all_the_slots(net: Star) -> None:
+    group = net.group("gradients", net.hosts[:4])
+    for seed, scale in enumerate([1.0, 1e-20, 1e20, 0.0]):
+        arrays = vectors(4, 333, seed, scale)
+        check(arrays, group.sum(arrays))
+    held = net.session.read_register("ingress.gradients.held")
+    assert len(held) == 16
+    assert np.ptp(np.asarray(held)) == 15, "the newest 16 chunks are what the 16 entries hold"
+
+
+def test_two_applications_share_the_switch(net: Star) -> None:
+    other = net.group("losses", net.hosts[3:5], server=net.hosts[0])
+    arrays = vectors(2, 9)
+    check(arrays, other.sum(arrays))
+    arrays = vectors(4, 9)
+    check(arrays, net.group("gradients", net.hosts[:4]).sum(arrays))
+
+
+def test_a_group_is_made_once(net: Star) -> None:
+    group = net.group("gradients", net.hosts[:4])
+    assert net.group("gradients", list(net.hosts[:4])) is group
+    with pytest.raises(MidflightError, match="has a group already"):
+        net.group("gradients", net.hosts[1:5])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda net: net.group("gradient", net.hosts[:4]), "no application 'gradient'"),
+        (lambda net: net.group("telemetry", net.hosts[:4]), "telemetry is a Filter, and only an Aggregate has workers"),
+        (lambda net: net.group("losses", net.hosts[:3]), "3 hosts for losses, which sums over 2 workers"),
+        (
+            lambda net: net.group("gradients", net.hosts[:4]).allreduce([np.ones(3, np.float32)] * 3),
+            "3 arrays for the 4",
+        ),
+        (lambda net: net.group("gradients", net.hosts[:4]).allreduce([np.ones(3, np.int32)] * 4), "floats, of int32"),
+        (lambda net: net.group("gradients", net.hosts[:4]).allreduce([[1.0]] * 4), "floats, but a list"),
+        (
+            lambda net: net.group("gradients", net.hosts[:4]).allreduce([*[np.ones(3)] * 3, np.ones((3, 1))]),
+            r"worker 3's array has shape \(3, 1\), worker 0's has \(3,\)",
+        ),
+        (lambda net: net.group("gradients", net.hosts[:4]).allreduce([np.full(2, np.nan)] * 4), "position 0 is nan"),
+        (lambda net: net.group("gradients", net.hosts[:4]).allreduce([np.full(2, 1e300)] * 4), "position 0 is inf"),
+    ],
+)
+def test_mistakes_are_told_and_change_nothing(net: Star, wrong: Callable[[Star], object], words: str) -> None:
+    with pytest.raises(MidflightError, match=words):
+        wrong(net)
+    arrays = vectors(4, 20)
+    check(arrays, net.group("gradients", net.hosts[:4]).sum(arrays))
+
+
+def test_a_bad_array_stops_every_worker_not_some(net: Star) -> None:
+    group = net.group("gradients", net.hosts[:4])
+    with pytest.raises(MidflightError, match="position 1"):
+        group.sum([np.ones(2), np.ones(2), np.array([1, np.inf]), np.ones(2)])
+    arrays = vectors(4, 20)
+    check(arrays, group.sum(arrays))
+
+
+def test_a_group_takes_different_hosts_of_this_network(net: Star) -> None:
+    with Star(2, program=Program(Aggregate("sums", workers=2, lanes=1, slots=1))) as other:
+        with pytest.raises(MidflightError, match=r"different hosts of its network; Host\('h1'"):
+            other.group("sums", net.hosts[:2])
+        with pytest.raises(MidflightError, match="one is twice in"):
+            other.group("sums", [other.hosts[0]] * 2)
+        with pytest.raises(MidflightError, match=r"h2', 10\.0\.0\.2\) is a worker of sums"):
+            other.group("sums", other.hosts, server=other.hosts[1])
+        arrays = vectors(2, 5)
+        check(arrays, other.group("sums", other.hosts).sum(arrays))  # no host is left for a server, none is needed
+
+
+@dataclass(frozen=True)
+class Job:
+    """Three rounds of four workers, and what the network did meanwhile."""
+
+    sums: list[list[int]]
+    trace: str
+    lost: int
+    retransmitted: int
+    server_packets: int
+
+
+def job(*, offload: bool, seed: int = 3, loss: float = 0.1) -> Job:
+    program = Program(Aggregate("gradients", workers=4, lanes=4, slots=8))
+    with Star(5, program=program, seed=seed, loss=loss, duplicate=loss, reorder=loss, offload=offload) as net:
+        group = net.group("gradients", net.hosts[:4])
+        rounds = [vectors(4, 70, number) for number in range(3)]
+        sums = [group.sum(arrays) for arrays in rounds]
+        for arrays, results in zip(rounds, sums, strict=True):
+            check(arrays, results)
+        net.settle()
+        return Job(
+            [results[0].integers.tolist() for results in sums],
+            net.trace_hash(),
+            net.totals().lost,
+            sum(each.reliable.retransmitted for each in group.statistics),
+            net.link(net.hosts[4]).packets,
+        )
+
+
+def test_with_the_switch_or_the_server_lossy_or_not_the_sums_are_the_same_and_a_seed_is_a_run() -> None:
+    lossless, lossy, server = job(offload=True, loss=0.0), job(offload=True), job(offload=False)
+    assert lossless.lost == lossless.retransmitted == lossless.server_packets == lossy.server_packets == 0
+    assert min(lossy.lost, lossy.retransmitted, server.lost, server.retransmitted, server.server_packets) > 0
+    assert lossless.sums == lossy.sums == server.sums
+    assert job(offload=True) == lossy
+    assert job(offload=True, seed=4).trace != lossy.trace
+
+
+def test_everything_is_closed_on_exit_and_on_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[HostDevice] = []
+
+    class Recorded(HostDevice):
+        def __init__(self) -> None:
+            super().__init__()
+            opened.append(self)
+
+    def refuse(self: Offload, routes: object) -> None:
+        raise DeviceError("refused")
+
+    program = Program(Aggregate("sums", workers=2, lanes=1, slots=1))
+    monkeypatch.setitem(star._DEVICES, "host", Recorded)
+    with Star(2, program=program):
+        pass
+    monkeypatch.setattr(Offload, "install", refuse)
+    with pytest.raises(DeviceError, match="refused"):
+        Star(2, program=program)
+    assert len(opened) == 2
+    for device in opened:
+        with pytest.raises(DeviceError):
+            Session(device.address, timeout=0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"device": "toaster"}, "no switch of kind 'toaster'"),
+        ({"hosts": 0}, "1 to 500 hosts"),
+        ({"loss": 2.0}, "probability"),
+        ({"loss": 0.1, "quality": LinkQuality()}, "part of the quality"),
+    ],
+)
+def test_impossible_stars_are_refused(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(MidflightError, match=words):
+        Star(**{"program": PROGRAM} | wrong)
+
+
+def test_a_star_without_a_server_says_that_it_needs_one() -> None:
+    with (
+        Star(2, program=Program(Aggregate("sums", workers=2, lanes=1, slots=1)), offload=False) as net,
+        pytest.raises(MidflightError, match="no host is left to compute sums"),
+    ):
+        net.group("sums", net.hosts)
+
+
+def test_a_controllers_packet_out_reaches_its_host(net: Star) -> None:
+    inbox = Inbox()
+    net.hosts[1].listen(700, inbox)
+    net.session.packet_out(net.hosts[0].flow(1, ("10.0.0.2", 700)).encode(b"hello"), egress_port=2)
+    net.settle()
+    assert [datagram for *_, datagram in inbox.incoming] == [b"hello"]
+
+
+def test_requests_are_encoded_as_the_wire_schema_has_them() -> None:
+    values = np.arange(-8, 8, dtype=np.int32).reshape(2, 8) * 2**27
+    schema = Schema(PROGRAM.schema())
+    requests = encode_requests(values, application=1, worker=3, slots=8, first=16)
+    expected = [
+        Message(1, "gradients", sequence, {"slot": slot, "worker": 3, "flags": 0, "values": row})
+        for sequence, slot, row in zip((16, 17), (15, 0), values, strict=True)
+    ]
+    assert requests == [schema.encode(each) for each in expected]
