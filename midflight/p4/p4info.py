@@ -260,7 +260,8 @@ class _Writer:
         self._preamble(message.preamble, p4i.P4Ids.ACTION, action.name, action.annotations)
         data = action.data if action.name in self.listed else ()
         for number, parameter in zip(self._parameter_ids(action)[: len(data)], data, strict=True):
-            added = message.params.add(id=number, name=parameter.variable.name)
+            name = _unquoted(parameter.annotations.get("name", parameter.variable.name))
+            added = message.params.add(id=number, name=name)
             added.bitwidth = width_of(parameter.variable.type)
             added.annotations.extend(_annotation_texts(parameter.annotations))
 

@@ -19,6 +19,7 @@ from midflight.p4.types import (
     HeaderType,
     StackType,
     StructType,
+    TupleType,
     Type,
     Varbit,
 )
@@ -30,7 +31,36 @@ REFUSED_FUNCTIONS = {
     "recirculate": "recirculate_preserving_field_list",
     "clone3": "clone_preserving_field_list",
 }
-REFUSED_METHODS = {("packet_in", "length"): "packet.length()"}
+OF_LISTS = (
+    "hash",
+    "verify_checksum",
+    "update_checksum",
+    "verify_checksum_with_payload",
+    "update_checksum_with_payload",
+)
+KNOWN_FUNCTIONS = frozenset(
+    [
+        "verify",
+        "static_assert",
+        "random",
+        "digest",
+        "mark_to_drop",
+        "hash",
+        "verify_checksum",
+        "update_checksum",
+        "verify_checksum_with_payload",
+        "update_checksum_with_payload",
+        "clone",
+        "clone_preserving_field_list",
+        "resubmit_preserving_field_list",
+        "recirculate_preserving_field_list",
+        "truncate",
+        "assert",
+        "assume",
+        "log_msg",
+    ]
+)
+"""The extern functions of v1model that an engine has to know."""
 
 
 class CallChecker(ExpressionChecker):
@@ -52,6 +82,7 @@ class CallChecker(ExpressionChecker):
                 if isinstance(entity, ir.Table):
                     if node.arguments:
                         raise P4Error("a table's apply takes no arguments", place=node.place)
+                    self.state.applied.add(entity.name)
                     return entity
         return None
 
@@ -151,7 +182,13 @@ class CallChecker(ExpressionChecker):
             return self.inline(function, node)
         if name.name in REFUSED_FUNCTIONS:
             raise refuse(name.name, node.place, f"Use {REFUSED_FUNCTIONS[name.name]}.", plural=False)
+        if name.name not in KNOWN_FUNCTIONS:
+            raise refuse(f"the extern {name.name}", node.place, "It is not part of v1model.", plural=False)
         call = self._extern(function.prototype, node, self.scope.top, None)
+        data = call.arguments[3 if name.name == "hash" else 1] if name.name in OF_LISTS else None
+        if data is not None and not isinstance(data.type, StructType | HeaderType | TupleType):
+            hint = "Put braces around it."
+            raise P4Error(f"{name.name} takes its data as a list or struct", place=data.place, hint=hint)
         if name.name == "static_assert":
             return self._static_assert(call)
         return call
@@ -280,7 +317,7 @@ class CallChecker(ExpressionChecker):
         reason = self._why_fixed(node)
         if reason:
             raise P4Error(reason, place=node.place)
-        return self.expression(node)
+        return self.written(node)
 
     def _why_fixed(self, node: s.Expression) -> str:
         match node:

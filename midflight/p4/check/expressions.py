@@ -46,10 +46,19 @@ class ExpressionChecker(TypeChecker):
     """Checks expressions."""
 
     in_parser = False
+    writing = False
 
     def __init__(self, state: State, scope: Scope) -> None:
         super().__init__(state, scope)
         self.before: list[ir.Statement] = []  # what must run before the statement that is being checked
+
+    def written(self, node: s.Expression) -> ir.Expression:
+        """Check an expression that is written to, where a stack's `next` may stand."""
+        outer, self.writing = self.writing, True
+        try:
+            return self.expression(node)
+        finally:
+            self.writing = outer
 
     def captured(self, node: s.Expression, wanted: Type | None = None) -> tuple[ir.Expression, list[ir.Statement]]:
         """Check an expression, and keep the statements that it needs before it apart."""
@@ -248,6 +257,9 @@ class ExpressionChecker(TypeChecker):
         if name in ("next", "last", "lastIndex"):
             if not self.in_parser:
                 raise P4Error(f"a stack's {name} can only be used in a parser", place=node.place)
+            if name == "next" and not self.writing:
+                hint = "Read its last instead; next is where extract puts a header."
+                raise P4Error("a stack's next cannot be read", place=node.place, hint=hint)
             if name == "next":
                 return ir.Next(base, kind.element, place=node.place)
             index = name == "lastIndex"

@@ -51,6 +51,8 @@ class _ProgramChecker(ControlChecker):
         headers, metadata, standard = (each.variable.type for each in parser.parameters)
         assert isinstance(headers, StructType)
         assert isinstance(standard, StructType)
+        tables = {name: each for name, each in self.state.tables.items() if name in self.state.applied}
+        reached = self.state.reached | {each.action.name for table in tables.values() for each in table.actions}
         return ir.Program(
             file=program.file,
             source=source,
@@ -64,8 +66,8 @@ class _ProgramChecker(ControlChecker):
             metadata=metadata,
             standard_metadata=standard,
             errors=tuple(self.state.errors),
-            tables=self.state.tables,
-            actions={name: each for name, each in self.state.actions.items() if name in self.state.reached},
+            tables=tables,
+            actions={name: each for name, each in self.state.actions.items() if name in reached},
             instances=self.state.instances,
             controller_headers=tuple(each for each in self.state.headers if each.controller),
             enums=tuple(self.state.enums),

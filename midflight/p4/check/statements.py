@@ -214,7 +214,8 @@ class StatementChecker(CallChecker):
                     return self.application(entity, node.arguments, node.place)
                 case ir.Instance():
                     return None
-        base = self.expression(callee.base)
+        effect = callee.member in ("setValid", "setInvalid", "push_front", "pop_front")
+        base = self.written(callee.base) if effect else self.expression(callee.base)
         match base.type, callee.member:
             case HeaderType(), "setValid" | "setInvalid":
                 self._count(node, 0, callee.member)

@@ -15,7 +15,18 @@ from midflight.p4.check.instances import qualified
 from midflight.p4.check.parsers import KeysetChecker
 from midflight.p4.check.scope import closest
 from midflight.p4.check.typing import annotations_of, refuse
-from midflight.p4.types import BOOL, Bits, Bool, Direction, EnumType, ErrorType, Varbit, width_of
+from midflight.p4.types import (
+    BOOL,
+    Bits,
+    Bool,
+    Direction,
+    EnumType,
+    ErrorType,
+    HeaderType,
+    StructType,
+    Varbit,
+    width_of,
+)
 
 __all__ = ["TableChecker"]
 
@@ -110,8 +121,10 @@ class TableChecker(KeysetChecker):
     def _key(self, node: d.Key) -> ir.Key:
         expression = self.expression(node.expression)
         kind = expression.type
-        if isinstance(kind, Varbit) or not isinstance(kind, Bits | Bool | EnumType | ErrorType):
-            raise P4Error(f"a key must be a number, a bool, an enum or an error, not {kind}", place=node.place)
+        if isinstance(kind, ErrorType):
+            raise refuse("keys of type error", node.place)
+        if isinstance(kind, Varbit) or not isinstance(kind, Bits | Bool | EnumType):
+            raise P4Error(f"a key must be a number, a bool or an enum, not {kind}", place=node.place)
         if node.kind not in self.state.match_kinds:
             hint = closest(node.kind, self.state.match_kinds)
             raise P4Error(f"there is no match kind {node.kind}", place=node.kind_place, hint=hint)
@@ -120,10 +133,41 @@ class TableChecker(KeysetChecker):
         if node.kind not in ("exact", "lpm", "ternary", "range", "optional"):
             raise refuse(f"the match kind {node.kind}", node.kind_place, plural=False)
         given = annotations_of(node.annotations).get("name")
-        name = given.strip().strip('"') if given is not None else _key_name(node.expression)
+        name = given.strip().strip('"') if given is not None else self._key_name(node.expression)
         if not name:
             raise P4Error("this key needs a name", place=node.place, hint='Add @name("...") behind the match kind.')
         return ir.Key(expression, node.kind, name, annotations_of(node.annotations))
+
+    def _key_name(self, node: s.Expression) -> str:
+        """Return the control-plane name of a key as its expression gives it, or nothing where it gives none."""
+        match node:
+            case s.Name(name=name, top=top):
+                return "." + name if top else name
+            case s.Member(base=base, member=member):
+                return self._joined(base, f".{self._field_name(base, member)}")
+            case s.Index(base=base, index=index):
+                return self._joined(base, f"[{self.constant_int(index, 'a key')}]")
+            case s.Slice(base=base, high=high, low=low):
+                ends = [self.constant_int(each, "a slice's bit") for each in (high, low)]
+                return self._joined(base, f"[{ends[0]}:{ends[1]}]")
+            case s.Call(callee=s.Member(base=base, member="isValid"), arguments=()):
+                return self._joined(base, ".$valid$")
+            case s.Cast(operand=operand):
+                return self._key_name(operand)
+            case s.Binary(operator="&", left=left, right=s.Number(value=value)):
+                return self._joined(left, f" & {value:#x}")
+        return ""
+
+    def _joined(self, base: s.Expression, rest: str) -> str:
+        name = self._key_name(base)
+        return name and name + rest
+
+    def _field_name(self, base: s.Expression, member: str) -> str:
+        """Return a field's name, or what its `@name` puts in its place."""
+        kind = self.probe(base).type
+        each = kind.field(member) if isinstance(kind, StructType | HeaderType) else None
+        given = each.annotations.get("name") if each is not None else None
+        return member if given is None else given.strip().strip('"')
 
     def action_of(self, node: d.ActionReference) -> ir.Action:
         """Return the action that a table names."""
@@ -144,7 +188,6 @@ class TableChecker(KeysetChecker):
                 hint="The list gives the parameters that have a direction; the control plane gives the others.",
             )
         annotations = annotations_of(node.annotations)
-        self.state.reach(action)
         return ir.ActionRef(
             action, self.arguments(directed, given), "tableonly" in annotations, "defaultonly" in annotations
         )
@@ -194,7 +237,6 @@ class TableChecker(KeysetChecker):
                 return each
         reference = ir.ActionRef(action, default_only=True)
         draft.actions.append(reference)
-        self.state.reach(action)
         return reference
 
     def _direct(self, node: d.TableProperty) -> ir.Instance:
@@ -304,28 +346,3 @@ def _as_reference(node: s.Expression) -> d.ActionReference:
         case s.Call(callee=s.Name() as name, arguments=arguments):
             return d.ActionReference(name.place, name.name, name.top, arguments)
     raise P4Error("default_action must be an action", place=node.place, hint="Such as drop().")
-
-
-def _key_name(node: s.Expression) -> str:
-    """Return the control-plane name of a key as its expression gives it, or nothing where it gives none."""
-    match node:
-        case s.Name(name=name, top=top):
-            return "." + name if top else name
-        case s.Member(base=base, member=member):
-            inner = _key_name(base)
-            return inner and f"{inner}.{member}"
-        case s.Index(base=base, index=s.Number(value=value)):
-            inner = _key_name(base)
-            return inner and f"{inner}[{value}]"
-        case s.Slice(base=base, high=s.Number(value=high), low=s.Number(value=low)):
-            inner = _key_name(base)
-            return inner and f"{inner}[{high}:{low}]"
-        case s.Call(callee=s.Member(base=base, member="isValid"), arguments=()):
-            inner = _key_name(base)
-            return inner and f"{inner}.isValid()"
-        case s.Cast(operand=operand):
-            return _key_name(operand)
-        case s.Binary(operator="&", left=left, right=s.Number(value=value)):
-            inner = _key_name(left)
-            return inner and f"{inner} & {value:#x}"
-    return ""

@@ -37,7 +37,7 @@ WIDEST = 2048
 
 @dataclass(slots=True)
 class State:
-    """What a whole check gathers, whichever body it is in; of `actions`, those `reached` matter."""
+    """What a whole check gathers, whichever body it is in; of tables and actions, those `applied` and `reached` matter."""
 
     errors: list[str] = field(default_factory=list)
     match_kinds: list[str] = field(default_factory=list)
@@ -46,6 +46,7 @@ class State:
     tables: dict[str, ir.Table] = field(default_factory=dict)
     actions: dict[str, ir.Action] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
+    applied: set[str] = field(default_factory=set)
     instances: dict[str, ir.Instance] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
 
