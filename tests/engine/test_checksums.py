@@ -1,0 +1,182 @@
+"""Checksums against RFC 1071 done the plain way; hashes against zlib, known vectors and plain Python."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from midflight.errors import P4Error
+from midflight.runtime.engine import Engine
+from tests.engine.build import engine, run
+
+FIELDS = (("a", 4), ("b", 12), ("c", 32), ("d", 48), ("e", 3), ("f", 13), ("g", 128), ("h", 1), ("i", 7))
+HEADER = " ".join(f"bit<{width}> {name};" for name, width in FIELDS)
+LIST = ", ".join(f"hdr.h.{name}" for name, _ in FIELDS)
+SIZE = sum(width for _, width in FIELDS) // 8
+
+
+def ones_complement(data: bytes) -> int:
+    """RFC 1071, section 4.1, word by word."""
+    total = 0
+    for at in range(0, len(data), 2):
+        total += int.from_bytes((data[at : at + 2] + b"\0")[:2], "big")
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def crc16(data: bytes) -> int:
+    """CRC-16/ARC, bit by bit."""
+    state = 0
+    for byte in data:
+        state ^= byte
+        for _ in range(8):
+            state = state >> 1 ^ (0xA001 if state & 1 else 0)
+    return state
+
+
+def xor16(data: bytes) -> int:
+    result = 0
+    for at in range(0, len(data), 2):
+        result ^= int.from_bytes((data[at : at + 2] + b"\0")[:2], "big")
+    return result
+
+
+HASHES: dict[str, Callable[[bytes], int]] = {
+    "crc16": crc16,
+    "crc32": zlib.crc32,
+    "csum16": ones_complement,
+    "xor16": xor16,
+    "identity": lambda data: int.from_bytes(data[:8], "big"),
+}
+
+
+@lru_cache
+def updater(odd: bool = False) -> Engine:
+    fields = LIST + (", hdr.h.i" if odd else "")
+    return engine(
+        header=HEADER + " bit<16> sum;",
+        compute=f"update_checksum(hdr.h.isValid(), {{ {fields} }}, hdr.h.sum, HashAlgorithm.csum16);",
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.lists(st.binary(min_size=SIZE, max_size=SIZE), min_size=1, max_size=40))
+def test_the_checksum_of_any_fields_is_that_of_their_bits(rows: list[bytes]) -> None:
+    out = run(updater(), *(row + b"\0\0" for row in rows))
+    assert [int.from_bytes(data[-2:], "big") for _, data in out] == [ones_complement(row) for row in rows]
+
+
+def test_fields_that_fill_no_whole_byte_are_followed_by_zero_bits() -> None:
+    row = bytes(range(100, 100 + SIZE))
+    ((_, data),) = run(updater(odd=True), row + b"\0\0")
+    assert int.from_bytes(data[-2:], "big") == ones_complement(row + bytes([(row[-1] & 0x7F) << 1]))
+
+
+@pytest.mark.parametrize("row", [bytes(SIZE), b"\xff" * SIZE, b"\0" * (SIZE - 1) + b"\1"])
+def test_all_zeros_and_all_ones_have_the_checksums_that_the_plain_sum_gives(row: bytes) -> None:
+    ((_, data),) = run(updater(), row + b"\0\0")
+    assert int.from_bytes(data[-2:], "big") == ones_complement(row)
+
+
+def test_a_wrong_checksum_is_told_to_ingress_unless_its_condition_or_header_is_off() -> None:
+    switch = engine(
+        header="bit<8> check; bit<8> bad; bit<32> value; bit<16> sum;",
+        verify="verify_checksum(hdr.h.check == 1, { hdr.h.value }, hdr.h.sum, HashAlgorithm.csum16);",
+        ingress="hdr.h.bad = (bit<8>)std.checksum_error;",
+    )
+    value = b"\x12\x34\xff\xee"
+    good, wrong = ones_complement(value).to_bytes(2, "big"), b"\0\1"
+    packets = [bytes([check, 9]) + value + each for check in (0, 1) for each in (good, wrong)]
+    assert [data[1] for _, data in run(switch, *packets, packets[1])] == [0, 0, 0, 1, 0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(payload=st.binary(max_size=80))
+def test_the_payload_can_be_summed_too(payload: bytes) -> None:
+    ((_, data),) = run(with_payload(), b"\7\1\2" + b"\0\0\0" + payload)
+    assert int.from_bytes(data[3:5], "big") == ones_complement(b"\7\1\2" + payload)
+    assert data[5] == 0
+    ((_, again),) = run(with_payload(), data)
+    assert again[5] == 0
+    ((_, broken),) = run(with_payload(), data[:3] + bytes([data[3] ^ 1]) + data[4:])
+    assert broken[5] == 1
+
+
+@lru_cache
+def with_payload() -> Engine:
+    fields = "{ hdr.h.a, hdr.h.b, hdr.h.c }"
+    return engine(
+        header="bit<8> a; bit<8> b; bit<8> c; bit<16> sum; bit<8> bad;",
+        verify=f"verify_checksum_with_payload(hdr.h.sum != 0, {fields}, hdr.h.sum, HashAlgorithm.csum16);",
+        ingress="hdr.h.bad = (bit<8>)std.checksum_error;",
+        compute=f"update_checksum_with_payload(true, {fields}, hdr.h.sum, HashAlgorithm.csum16);",
+    )
+
+
+def test_checksums_take_in_as_much_of_a_varbit_as_there_is() -> None:
+    switch = engine(
+        types="header o_t { bit<8> kind; varbit<320> options; bit<16> sum; }",
+        header="bit<8> bytes;",
+        headers="o_t o;",
+        parser="""
+            state start { packet.extract(hdr.h); packet.extract(hdr.o, (bit<32>)hdr.h.bytes << 3); transition accept; }
+        """,
+        compute="update_checksum(hdr.o.isValid(), { hdr.o.kind, hdr.o.options }, hdr.o.sum, HashAlgorithm.csum16);",
+    )
+    for count in (0, 1, 2, 7, 40):
+        body = b"\x05" + bytes(range(200, 200 + count))
+        ((_, data),) = run(switch, bytes([count]) + body + b"\0\0")
+        assert data == bytes([count]) + body + ones_complement(body).to_bytes(2, "big")
+
+
+@lru_cache
+def hasher(algorithm: str, base: int, most: int, result: int = 64) -> Engine:
+    return engine(
+        header=HEADER + f" bit<{result}> r;",
+        ingress=f"hash(hdr.h.r, HashAlgorithm.{algorithm}, 64w{base}, {{ {LIST} }}, 64w{most});",
+    )
+
+
+@pytest.mark.parametrize("algorithm", HASHES)
+@settings(max_examples=15, deadline=None)
+@given(rows=st.lists(st.binary(min_size=SIZE, max_size=SIZE), min_size=1, max_size=40))
+def test_hashes_are_those_of_the_fields_bits(algorithm: str, rows: list[bytes]) -> None:
+    most = (1 << 64) - 1
+    out = run(hasher(algorithm, 0, most), *(row + bytes(8) for row in rows))
+    assert [int.from_bytes(data[-8:], "big") for _, data in out] == [HASHES[algorithm](row) % most for row in rows]
+
+
+@pytest.mark.parametrize(("algorithm", "expected"), [("crc16", 0xBB3D), ("crc32", 0xCBF43926)])
+def test_known_vectors(algorithm: str, expected: int) -> None:
+    """The check values of the string 123456789 in the catalogue of parametrised CRC algorithms."""
+    switch = engine(
+        header="bit<72> v; bit<32> r;",
+        ingress=f"hash(hdr.h.r, HashAlgorithm.{algorithm}, 32w0, {{ hdr.h.v }}, 32w0xffffffff);",
+    )
+    ((_, data),) = run(switch, b"123456789" + bytes(4))
+    assert int.from_bytes(data[9:], "big") == expected
+
+
+@pytest.mark.parametrize(("base", "most"), [(0, 16), (10, 7), (5, 1), (9, 0)])
+def test_a_hash_lies_between_its_base_and_bound(base: int, most: int) -> None:
+    rows = [bytes([number]) * SIZE for number in range(40)]
+    out = run(hasher("crc32", base, most), *(row + bytes(8) for row in rows))
+    expected = [base + (zlib.crc32(row) % most if most else 0) for row in rows]
+    assert [int.from_bytes(data[-8:], "big") for _, data in out] == expected
+
+
+def test_the_random_hash_follows_the_seed() -> None:
+    packets = [bytes(SIZE + 8)] * 50
+    first = [data for _, data in run(hasher("random", 0, 1000), *packets)]
+    assert len(set(first)) > 30
+
+
+@pytest.mark.parametrize("algorithm", ["crc16_custom", "crc32_custom"])
+def test_custom_crcs_are_refused_by_name(algorithm: str) -> None:
+    with pytest.raises(P4Error, match=algorithm):
+        hasher(algorithm, 0, 10)

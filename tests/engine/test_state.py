@@ -1,0 +1,204 @@
+"""Registers, counters, meters, digests and random numbers, over traces of many packets."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from midflight.errors import DeviceError
+from midflight.p4.ir import EntryKey
+from midflight.runtime.engine import CounterValue, Digest, Entry, MeterConfig
+from tests.engine.build import engine, field, run
+
+WIDTHS = "bit<1> bit<8> int<8> bit<12> int<12> bit<64> bit<65> int<128> bit<200>"
+
+
+@pytest.mark.parametrize("kind", WIDTHS.split())
+def test_registers_hold_values_of_any_width_on_both_sides(kind: str) -> None:
+    width, is_signed = int(kind[4:-1]), kind.startswith("int")
+    switch = engine(
+        header=f"bit<8> write; bit<16> index; {field(kind, 'v')}",
+        declarations=f"register<{kind}>(300) r;",
+        ingress="if (hdr.h.write == 1) { r.write((bit<32>)hdr.h.index, hdr.h.v); } "
+        "else { r.read(hdr.h.v, (bit<32>)hdr.h.index); }",
+    )
+    register, rng, size = switch.registers["ingress.r"], random.Random(width), -(-width // 8)
+    model = [0] * 300
+    packets, expected = [], []
+    for _ in range(800):
+        write, index, value = rng.random() < 0.5, rng.randrange(330), rng.getrandbits(width)
+        packets.append(bytes([write]) + index.to_bytes(2, "big") + value.to_bytes(size, "big"))
+        if write and index < 300:
+            model[index] = value
+        if not write:
+            expected.append(model[index] if index < 300 else 0)
+    out = [data for _, data in run(switch, *packets)]
+    mask = (1 << width) - 1
+    assert [int.from_bytes(data[3:], "big") & mask for data in out if not data[0]] == expected
+
+    def seen(value: int) -> int:
+        return value - (1 << width) if is_signed and value >> (width - 1) else value
+
+    assert [register.read(index) for index in range(300)] == [seen(each) for each in model]
+    everything = register.read_all()
+    if width <= 64:
+        assert everything.tolist() == [seen(each) for each in model]
+    low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if is_signed else (0, mask)
+    register.write(7, low)
+    register.write(8, high)
+    out = [data for _, data in run(switch, *(bytes([0, 0, index]) + bytes(size) for index in (7, 8)))]
+    assert [int.from_bytes(data[3:], "big") & mask for data in out] == [low & mask, high & mask]
+    for value in (low - 1, high + 1):
+        with pytest.raises(DeviceError):
+            register.write(7, value)
+    register.write_all(everything)
+    assert [register.read(index) for index in range(300)] == [seen(each) for each in model]
+    register.clear()
+    assert not register.read_all().any()
+    for index in (-1, 300):
+        with pytest.raises(DeviceError):
+            register.read(index)
+    with pytest.raises(DeviceError):
+        register.write_all([1, 0])
+
+
+def test_a_register_changes_from_one_packet_to_the_next_within_a_batch() -> None:
+    switch = engine(
+        header="bit<32> v;",
+        declarations="register<bit<32>>(1) total; bit<32> t;",
+        ingress="total.read(t, 0); t = t |+| hdr.h.v; total.write(0, t); hdr.h.v = t;",
+    )
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 2**24, 600)
+    out = [int.from_bytes(data, "big") for _, data in run(switch, *(int(v).to_bytes(4, "big") for v in values))]
+    assert out == np.minimum(np.cumsum(values), 2**32 - 1).tolist()
+
+
+def test_counters_count_packets_and_their_bytes() -> None:
+    switch = engine(
+        header="bit<8> i;",
+        declarations="counter(4, CounterType.packets_and_bytes) c;",
+        ingress="c.count((bit<32>)hdr.h.i);",
+    )
+    rng = random.Random(2)
+    packets = [bytes([rng.randrange(6)]) + bytes(rng.randrange(50)) for _ in range(500)]
+    run(switch, *packets)
+    counter = switch.counters["ingress.c"]
+    mine = [[each for each in packets if each[0] == index] for index in range(4)]
+    assert counter.packets.tolist() == [len(each) for each in mine]
+    assert counter.bytes.tolist() == [sum(map(len, each)) for each in mine]
+    counter.write(2, CounterValue(5, 6))
+    assert counter.read(2) == CounterValue(5, 6)
+    counter.clear()
+    assert not counter.packets.any()
+    with pytest.raises(DeviceError):
+        counter.read(4)
+
+
+def test_a_meter_colours_by_two_rates_and_the_time_that_passes() -> None:
+    """Against RFC 2698 in Python, colour-blind, in fractions of a token."""
+    switch = engine(
+        header="bit<8> i; bit<8> colour;",
+        declarations="meter(2, MeterType.bytes) m; bit<8> c;",
+        ingress="m.execute_meter<bit<8>>((bit<32>)hdr.h.i, c); hdr.h.colour = c;",
+    )
+    config = MeterConfig(cir=1000, cburst=300, pir=3000, pburst=500)
+    switch.meters["ingress.m"].write(1, config)
+    assert switch.meters["ingress.m"].read(1) == config
+    assert switch.meters["ingress.m"].read(0) is None
+    rng, now, tc, tp = random.Random(3), 0, 300 * 10**6, 500 * 10**6
+    seen = set()
+    for _ in range(500):
+        later = now + rng.choice([0, 1000, 20_000, 90_000, 5_000_000])
+        tc = min(300 * 10**6, tc + (later - now) * 1000)
+        tp = min(500 * 10**6, tp + (later - now) * 3000)
+        now = later
+        packet = bytes([1, 9]) + bytes(rng.randrange(120))
+        cost = len(packet) * 10**6
+        if tp < cost:
+            expected = 2
+        elif tc < cost:
+            expected, tp = 1, tp - cost
+        else:
+            expected, tp, tc = 0, tp - cost, tc - cost
+        seen.add(expected)
+        assert run(switch, packet, now=now)[0][1][1] == expected
+        assert run(switch, bytes([0, 9]) + bytes(100), now=now)[0][1][1] == 0
+    assert seen == {0, 1, 2}
+
+
+def test_a_direct_meter_goes_with_its_entry() -> None:
+    switch = engine(
+        header="bit<8> k; bit<8> colour;",
+        metadata="bit<2> colour;",
+        declarations="""
+            direct_meter<bit<2>>(MeterType.packets) m;
+            action a() { m.read(meta.colour); }
+            table t { key = { hdr.h.k : exact; } actions = { a; NoAction; } meters = m; default_action = NoAction(); }
+        """,
+        ingress="t.apply(); hdr.h.colour = (bit<8>)meta.colour;",
+    )
+    table = switch.tables["ingress.t"]
+    for key in (1, 2):
+        table.insert(Entry((EntryKey(key),), "ingress.a"))
+    table.direct_meters["ingress.m"].write(table.number((EntryKey(1),)), MeterConfig(1, 1, 1, 2))
+    out = run(switch, *[b"\1\0"] * 4, b"\2\0", b"\3\0")
+    assert [data[1] for _, data in out] == [0, 1, 2, 2, 0, 0]
+
+
+def test_digests_arrive_in_order_with_the_values_they_had() -> None:
+    switch = engine(
+        types="struct seen_t { bit<8> a; bit<48> mac; int<16> level; } struct big_t { bit<100> wide; bool yes; }",
+        header="bit<8> a; bit<48> mac; int<16> level;",
+        ingress="""
+            digest<seen_t>(1, { hdr.h.a, hdr.h.mac, hdr.h.level });
+            if (hdr.h.a == 2) { digest<big_t>(2, { (bit<100>)hdr.h.mac << 50, true }); }
+            hdr.h.a = 0;
+        """,
+    )
+    packets = [bytes([number]) + bytes([9] * 6) + (-number).to_bytes(2, "big", signed=True) for number in range(4)]
+    run(switch, *packets)
+    mac = int.from_bytes(bytes([9] * 6), "big")
+    assert switch.digests() == [
+        Digest("seen_t", (0, mac, 0)),
+        Digest("seen_t", (1, mac, -1)),
+        Digest("seen_t", (2, mac, -2)),
+        Digest("big_t", (mac << 50 & (1 << 100) - 1, 1)),
+        Digest("seen_t", (3, mac, -3)),
+    ]
+    assert switch.digests() == []
+
+
+def test_digests_without_room_are_lost_and_counted() -> None:
+    switch = engine(types="struct d_t { bit<8> a; }", ingress="digest<d_t>(1, { hdr.h.x });")
+    run(switch, *[b"\1"] * 50_000)
+    kept = len(switch.digests())
+    assert 0 < kept < 50_000
+    assert switch.stats.digests_lost == 50_000 - kept
+    run(switch, b"\1")
+    assert len(switch.digests()) == 1
+
+
+def test_random_numbers_keep_to_their_bounds_and_follow_the_seed() -> None:
+    def numbers(seed: int) -> list[int]:
+        switch = engine(
+            seed=seed,
+            header="bit<8> low; bit<8> high; bit<8> r;",
+            ingress="random(hdr.h.r, hdr.h.low, hdr.h.high);",
+        )
+        return [data[2] for _, data in run(switch, *[b"\x0a\x13\0"] * 2000, b"\7\7\0", b"\x09\3\0")]
+
+    first = numbers(1)
+    assert set(first[:2000]) == set(range(10, 20))
+    assert min(first[:2000].count(each) for each in range(10, 20)) > 120
+    assert first[2000:] == [7, 9]
+    assert first == numbers(1)
+    assert first != numbers(2)
+
+
+def test_assertions_that_fail_are_counted_and_log_messages_do_no_harm() -> None:
+    switch = engine(ingress='assert(hdr.h.x != 3); assume(hdr.h.x < 5); log_msg("seen {}", { hdr.h.x });')
+    assert len(run(switch, b"\1", b"\3", b"\7")) == 3
+    assert switch.stats.assertions == 2
