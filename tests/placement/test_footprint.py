@@ -19,7 +19,7 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta, inout s
     state start {{ packet.extract(hdr.mine); transition accept; }}
 }}
 control verify_checksums(inout headers_t hdr, inout metadata_t meta) {{ apply {{ }} }}
-control mine_kernel(inout headers_t hdr, inout metadata_t meta) {{
+control mine_kernel(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {{
 {locals}
     apply {{
 {body}
@@ -31,7 +31,7 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     table first {{ key = {{ hdr.mine.a : exact; }} actions = {{ set; NoAction; }} size = 64; }}
     table second {{ key = {{ hdr.mine.c : lpm; hdr.mine.b : exact; }} actions = {{ port; NoAction; }} size = 512; }}
     mine_kernel() mine;
-    apply {{ first.apply(); mine.apply(hdr, meta); second.apply(); }}
+    apply {{ first.apply(); mine.apply(hdr, meta, standard_metadata); second.apply(); }}
 }}
 control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {{
     apply {{ }}
@@ -111,6 +111,12 @@ def test_the_worst_way_through_counts_the_accesses(body: str, count: int) -> Non
         # The second table matches on a field that a register gave.
         ("r.read(hdr.mine.b, 0);", 2),
         ("r.read(meta.y, 0); hdr.mine.b = meta.y; r.write(0, 1);", 2),
+        # To drop a packet changes where it goes, and not where it came from.
+        (
+            "r.read(meta.y, 0); if (meta.y == 1) { mark_to_drop(standard_metadata); }"
+            " s.read(meta.z, (bit<32>)standard_metadata.ingress_port); hdr.mine.b = meta.z;",
+            2,
+        ),
         # A part of a field taints it whole.
         ("r.read(meta.y, 0); hdr.mine.c[7:0] = meta.y;", 2),
         # After both: first -> r -> s -> second.

@@ -170,6 +170,10 @@ class _Walk:
         )
         if call.instance is not None and call.instance.kind == REGISTER:
             inputs = self.operation(call.instance.name, REGISTER, inputs, control)
+        if call.name == "mark_to_drop":
+            for name in ("egress_spec", "mcast_grp"):
+                self.assign(ir.Member(call.arguments[0], name, call.type), NONE, control)
+            return NONE
         for argument, direction in zip(call.arguments, call.directions, strict=True):
             if direction in (ir.Direction.OUT, ir.Direction.INOUT):
                 self.assign(argument, inputs, control)
