@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midflight.errors import MidflightError
+from midflight.primitives import Aggregate, Program
 from midflight.testbed.endpoint import NoAnswerError, Reliable, Timing
 from midflight.testbed.endpoint.allreduce import AllReduce
 from midflight.testbed.endpoint.serial import is_newer, serial, unwrap
+from midflight.testbed.endpoint.software import SoftwareServer
 from tests.testbed.standin import StandIn
 
 SERVER = ("10.0.0.9", 19782)
@@ -142,18 +144,35 @@ class Adversary:
         if target is not None:
             self.workers[target].receive(SERVER, datagram, self.now)
         else:
-            sequence, slot, worker = struct.unpack_from("!IHB", datagram, 4)
-            answer = self.switch.aggregate(slot, sequence, worker, struct.unpack_from(f"!{self.lanes}i", datagram, 12))
-            if answer is not None:
-                complete, totals = answer
-                result = b"\1\2" + datagram[2:12] + struct.pack(f"!{self.lanes}i", *totals)
-                self.flying += [(each, result) for each in (range(len(self.workers)) if complete else [worker])]
+            self.flying += self.compute(datagram)
         self.pump()
+
+    def compute(self, datagram: bytes) -> list[tuple[int, bytes]]:
+        sequence, slot, worker = struct.unpack_from("!IHB", datagram, 4)
+        answer = self.switch.aggregate(slot, sequence, worker, struct.unpack_from(f"!{self.lanes}i", datagram, 12))
+        if answer is None:
+            return []
+        complete, totals = answer
+        result = b"\1\2" + datagram[2:12] + struct.pack(f"!{self.lanes}i", *totals)
+        return [(each, result) for each in (range(len(self.workers)) if complete else [worker])]
 
     def wait(self) -> None:
         deadlines = [each for worker in self.workers if (each := worker.next_deadline()) is not None]
         self.now = max(self.now, min(deadlines, default=self.now))
         self.pump()
+
+
+class KernelAdversary(Adversary):
+    """The same around the kernel of `Aggregate`, executed."""
+
+    def __init__(self, workers: int, slots: int, chunks: int, lanes: int = 2) -> None:
+        self.server = SoftwareServer(Program(Aggregate("sums", workers=workers, lanes=lanes, slots=slots)))
+        self.server.serve("sums", [("10.0.0.1", each) for each in range(workers)])
+        super().__init__(workers, slots, chunks, lanes)
+
+    def compute(self, datagram: bytes) -> list[tuple[int, bytes]]:
+        self.server.receive(("10.0.0.1", datagram[10]), datagram, self.now)
+        return [(port, result) for (_, port), result in self.server.poll(self.now)]
 
 
 ACTIONS = st.lists(st.tuples(st.sampled_from("dddkkxw"), st.integers(0, 1 << 30)), max_size=300)
@@ -165,6 +184,22 @@ def test_no_schedule_makes_a_contribution_count_twice_or_never(
     workers: int, slots: int, chunks: int, actions: list[tuple[str, int]]
 ) -> None:
     adversary = Adversary(workers, slots, chunks)
+    play(adversary, actions)
+    sent = adversary.workers[0].statistics.reliable.sent
+    assert adversary.switch.contributions == workers * sent
+    assert set(adversary.switch.entries) <= set(range(2 * slots))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 12), ACTIONS)
+def test_nor_does_any_with_the_executed_kernel(
+    workers: int, slots: int, chunks: int, actions: list[tuple[str, int]]
+) -> None:
+    play(KernelAdversary(workers, slots, chunks), actions)
+
+
+def play(adversary: Adversary, actions: list[tuple[str, int]]) -> None:
+    """Follow a schedule, then let the job end; every worker must have the exact sum."""
     late: list[tuple[int | None, bytes]] = []
     for action, number in actions:
         if not adversary.flying or action == "w":
@@ -200,6 +235,3 @@ def test_no_schedule_makes_a_contribution_count_twice_or_never(
         np.testing.assert_array_equal(result.integers, expected)
         assert worker.take() is None
         assert worker.statistics.reliable.sent == worker.statistics.reliable.answered
-    sent = adversary.workers[0].statistics.reliable.sent
-    assert adversary.switch.contributions == workers * sent
-    assert set(adversary.switch.entries) <= set(range(2 * slots))
