@@ -129,6 +129,17 @@ def test_an_empty_batch_gives_an_empty_batch() -> None:
     assert len(engine().process(Packets.from_list([]))) == 0
 
 
+def test_packets_that_somebody_still_holds_are_not_written_over() -> None:
+    switch = engine(ingress="hdr.h.x = hdr.h.x + 1;")
+    first = switch.process(Packets.from_list([(1, bytes([number])) for number in range(9)]))
+    held = first.data[:3]
+    before = list(first)
+    del first
+    for number in range(100, 104):
+        run(switch, *[bytes([number])] * 9)
+    assert held.tobytes() == b"".join(data for _, data in before[:3])
+
+
 def test_jumbo_packets_pass_whole() -> None:
     payload = random.Random(1).randbytes(200_000)
     assert run(engine(), b"\1" + payload) == [(0, b"\1" + payload)]

@@ -74,7 +74,7 @@ def shift(code: Code, operator: str, left: Value, amount: Value | int, signed: b
 
 
 def _divide(code: Code, operator: str, left: Value, right: Value, signed: bool) -> Value:
-    """Divide magnitudes and give the result its sign: a quotient's comes from both sides, a remainder's from the left."""
+    """Divide magnitudes, then give the result its sign: a quotient's is from both, a remainder's from the left."""
     b, zero = code.b, code.constant(left.type.width, 0)
     if signed:
         negative, other_negative = (b.icmp_signed("<", each, zero) for each in (left, right))

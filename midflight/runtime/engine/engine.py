@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,7 +95,7 @@ class Engine:
             context.set("in.count", len(packets))
             context.set("now", now)
             self._received += len(packets)
-            return self._output.collect(packets, lambda: self._process(ctypes.c_void_p(context.address)))
+            return self._output.collect(packets, lambda: self._process(context.address))
 
     def digests(self) -> list[Digest]:
         """Return the digests sent since the last call."""

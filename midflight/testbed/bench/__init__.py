@@ -1,0 +1,1 @@
+"""Measurements of the toolkit's own parts, each a function that returns figures."""

@@ -1,0 +1,211 @@
+"""How many packets a second the engine takes through two programs, in process, on one core.
+
+A batch is timed as a whole: one call, native code from its first packet to its last. Before anything is timed, what
+comes out is checked, so a figure stands for packets that were processed right.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import numpy as np
+
+from midflight.errors import MidflightError
+from midflight.p4 import ir
+from midflight.p4.frontend import check, check_file
+from midflight.primitives import Aggregate, Program
+from midflight.runtime.engine import Engine, Entry, Packets
+from midflight.testbed.endpoint.aggregation import VALUES_OFFSET, encode_requests
+from midflight.testbed.sim.frames import UdpFlow
+
+__all__ = ["EngineBench", "Progress", "Rate", "bench_engine"]
+
+Progress = Callable[[int, int, str], None]
+"""Told after every run: how many are done, of how many, and in words what is going on."""
+
+_HEADERS = 14 + 20 + 8
+_APPLICATION = "gradients"
+_SLOTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one program reached. All but `compile_seconds` are medians over the runs, or the runs themselves.
+
+    packets_per_second: packets in. nanoseconds: for one packet in. compile_seconds: from P4 text to native code.
+    """
+
+    program: str
+    packets_per_second: float
+    nanoseconds: float
+    runs: tuple[float, ...]
+    packets: int
+    packet_bytes: int
+    compile_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineBench:
+    """The figures of one benchmark run."""
+
+    forwarder: Rate
+    aggregation: Rate
+    routes: int
+    lanes: int
+    workers: int
+    seed: int
+
+    def json(self) -> dict[str, object]:
+        """Return the figures as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A program that is ready to be timed: `prepare` puts its state back before each run."""
+
+    name: str
+    engine: Engine
+    batch: Packets
+    prepare: Callable[[], None]
+    compile_seconds: float
+
+
+def bench_engine(
+    *,
+    routes: int = 1_000,
+    lanes: int = 32,
+    workers: int = 4,
+    packets: int = 16_384,
+    runs: int = 15,
+    seed: int = 0,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> EngineBench:
+    """Measure an IPv4 forwarder with random routes and destinations, and the aggregation of `lanes` lanes.
+
+    `packets` go in as one batch, `runs` times for each program; `clock` gives seconds. MidflightError where what comes
+    out is wrong.
+    """
+    report = progress or _silent
+    rates = []
+    makers: list[Callable[[], _Subject]] = [
+        lambda: _forwarder(routes, packets, seed, clock),
+        lambda: _aggregation(lanes, workers, packets, seed, clock),
+    ]
+    for number, make in enumerate(makers):
+        report(number * runs, 2 * runs, "compiling")
+        subject = make()
+
+        def tick(done: int, name: str = subject.name, before: int = number * runs) -> None:
+            report(before + done, 2 * runs, name)
+
+        rates.append(_time(subject, runs, clock, tick))
+    return EngineBench(rates[0], rates[1], routes, lanes, workers, seed)
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    pass
+
+
+def _time(subject: _Subject, runs: int, clock: Callable[[], float], report: Callable[[int], None]) -> Rate:
+    count = len(subject.batch)
+    rates = []
+    for number in range(runs):
+        subject.prepare()
+        start = clock()
+        subject.engine.process(subject.batch)
+        rates.append(count / max(clock() - start, 1e-9))
+        report(number + 1)
+    median = statistics.median(rates)
+    return Rate(
+        program=subject.name,
+        packets_per_second=median,
+        nanoseconds=1e9 / median,
+        runs=tuple(rates),
+        packets=count,
+        packet_bytes=subject.batch.bytes // count,
+        compile_seconds=subject.compile_seconds,
+    )
+
+
+def _forwarder(routes: int, packets: int, seed: int, clock: Callable[[], float]) -> _Subject:
+    start = clock()
+    engine = Engine(check_file(Path(__file__).with_name("forwarder.p4")))
+    seconds = clock() - start
+    random = np.random.default_rng(seed)
+    prefixes: dict[tuple[int, int], int] = {(0, 0): 0}
+    # Lengths as in a provider's table: most are /24, then come /22 to /16, few are long or short.
+    lengths = random.choice([8, 12, 16, 18, 19, 20, 21, 22, 23, 24, 28, 32], 4 * routes, p=_LENGTHS)
+    for length, address in zip(lengths.tolist(), random.integers(0, 2**32, 4 * routes).tolist(), strict=True):
+        if len(prefixes) == routes:
+            break
+        mask = (0xFFFF_FFFF << (32 - length)) & 0xFFFF_FFFF
+        prefixes.setdefault((address & mask, mask), len(prefixes))
+    table = engine.tables["ingress.route"]
+    for (address, mask), number in prefixes.items():
+        table.insert(Entry((ir.EntryKey(address, mask),), "ingress.to_port", (number % 500, number)))
+    destinations = random.integers(0, 2**32, packets).tolist()
+    batch = Packets.from_list((1, _frame(IPv4Address(each), b"\0" * 22)) for each in destinations)
+    out = engine.process(batch)
+    for index in range(0, packets, max(1, packets // 500)):
+        address = destinations[index]
+        number = max((mask, number) for (prefix, mask), number in prefixes.items() if address & mask == prefix)[1]
+        if out[index][0] != number % 500 or out[index][1][:6] != number.to_bytes(6, "big"):
+            raise MidflightError(f"the forwarder sent {IPv4Address(address)} the wrong way")
+    return _Subject("IPv4 forwarder", engine, batch, lambda: None, seconds)
+
+
+_LENGTHS = [0.01, 0.01, 0.06, 0.03, 0.04, 0.06, 0.06, 0.12, 0.09, 0.48, 0.02, 0.02]
+
+
+def _frame(destination: IPv4Address, payload: bytes) -> bytes:
+    flow = UdpFlow(
+        source_mac=1,
+        destination_mac=2,
+        source=IPv4Address("192.0.2.1"),
+        destination=destination,
+        source_port=1000,
+        destination_port=19782,
+    )
+    return flow.encode(payload)
+
+
+def _aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Callable[[], float]) -> _Subject:
+    start = clock()
+    program = Program(Aggregate(_APPLICATION, workers=workers, lanes=lanes, slots=_SLOTS))
+    engine = Engine(check(program.p4()))
+    seconds = clock() - start
+    number = program.applications[_APPLICATION].id
+    key = ir.EntryKey(number)
+    engine.tables["ingress.admission"].insert(Entry((key,), "ingress.admit", (1,)))
+    engine.multicast.set(1, [(worker + 1, 0) for worker in range(workers)])
+    deliver = engine.tables["egress.deliver"]
+    for worker in range(workers):
+        deliver.insert(Entry((key, ir.EntryKey(worker + 1)), "egress.to_host", (worker, worker, 1000)))
+    chunks = packets // workers
+    values = np.random.default_rng(seed).integers(-(2**20), 2**20, (workers, chunks, lanes), dtype=np.int32)
+    requests = [
+        encode_requests(values[worker], application=number, worker=worker, slots=_SLOTS, first=1)
+        for worker in range(workers)
+    ]
+    server = IPv4Address("192.0.2.2")
+    batch = Packets.from_list(
+        (worker + 1, _frame(server, requests[worker][chunk])) for chunk in range(chunks) for worker in range(workers)
+    )
+
+    def forget() -> None:
+        for register in engine.registers.values():
+            register.clear()
+
+    out = engine.process(batch)
+    results = [data[_HEADERS + VALUES_OFFSET :] for _, data in out]
+    expected = [row.tobytes() for row in values.sum(axis=0, dtype=np.int64).astype(">i4") for _ in range(workers)]
+    if results != expected:
+        raise MidflightError("the aggregation gave sums other than NumPy's")
+    return _Subject(f"{lanes}-lane aggregation", engine, batch, forget, seconds)
