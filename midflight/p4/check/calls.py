@@ -9,7 +9,8 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.coerce import has_integer, settle, settled
-from midflight.p4.check.expressions import ExpressionChecker, is_literal
+from midflight.p4.check.expressions import ExpressionChecker
+from midflight.p4.check.operators import is_literal
 from midflight.p4.check.scope import Callables, Local, Named, Packet, Scope, closest, describe
 from midflight.p4.check.typing import refuse
 from midflight.p4.types import (
@@ -146,7 +147,7 @@ class CallChecker(ExpressionChecker):
                 raise P4Error("lookahead needs the type that it reads", place=node.place, hint=hint)
             self._count(node, 0, "lookahead")
             kind = self.type(node.types[0])
-            if _has_varbit(kind):
+            if _has_varbit(kind) or has_integer(kind) or kind == VOID:
                 raise P4Error(f"lookahead needs a type of fixed width, not {kind}", place=node.types[0].place)
             return ir.Lookahead(kind, place=node.place)
         if callee.member == "length":
@@ -184,6 +185,8 @@ class CallChecker(ExpressionChecker):
             raise refuse(name.name, node.place, f"Use {REFUSED_FUNCTIONS[name.name]}.", plural=False)
         if name.name not in KNOWN_FUNCTIONS:
             raise refuse(f"the extern {name.name}", node.place, "It is not part of v1model.", plural=False)
+        if name.name == "verify" and not self.in_parser:
+            raise P4Error("verify can only be called in a parser", place=node.place)
         call = self._extern(function.prototype, node, self.scope.top, None)
         data = call.arguments[3 if name.name == "hash" else 1] if name.name in OF_LISTS else None
         if data is not None and not isinstance(data.type, StructType | HeaderType | TupleType):

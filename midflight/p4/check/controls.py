@@ -63,11 +63,13 @@ class ControlChecker(TableChecker):
         if node.body is None:
             raise P4Error(f"{node.name} is a control's type, without a body", place=node.place)
         self.state.used.add(node.name)
+        self.state.make(node.name, node.place)
         self.bind_constructor(node.constructor, values)
         parameters = self.declare_parameters(node.parameters, "control")
         self.scope = Scope(self.scope)
         local = [made for each in node.locals for made in self._local(each)]
         body = self.block(node.body)
+        self.state.making.pop()
         return ir.Control(self.prefix, parameters, tuple(local), body, node.place)
 
     def _local(self, node: d.Declaration) -> list[ir.Statement]:

@@ -13,8 +13,10 @@ def wrap(value: int, kind: Type) -> int:
     """Return a value as its type holds it: modulo 2**width, in two's complement when signed."""
     if not isinstance(kind, Bits):
         return value
+    if kind.width == 0:
+        return 0
     value &= (1 << kind.width) - 1
-    return value - (1 << kind.width) if kind.signed and value >> (kind.width - 1) else value
+    return value - (1 << kind.width) if kind.signed and value >= 1 << kind.width - 1 else value
 
 
 def unary(operator: str, value: int, kind: Type) -> int:

@@ -25,6 +25,10 @@ class FunctionChecker(StatementChecker):
         self.calling = calling
         self.result: ir.Variable | None = None
 
+    def instantiate(self, node: s.Instantiation) -> None:
+        """Refuse an instance: a function has no state."""
+        raise P4Error("a function cannot make an instance", place=node.place)
+
     def inline(self, function: d.Function, node: s.Call) -> ir.Expression:
         """Put a function's body before the statement that calls it, and give the variable with its result."""
         prototype = function.prototype

@@ -45,7 +45,8 @@ class InstanceChecker(FunctionChecker):
         self, declaration: d.Control | d.Parser, name: str, arguments: Sequence[s.Argument], place: Place
     ) -> ir.Control | ir.Parser:
         """Check a control or parser as one instance of that name."""
-        raise NotImplementedError
+        del name, arguments
+        raise P4Error(f"an instance of {declaration.name} cannot be made here", place=place)
 
     def instantiate(self, node: s.Instantiation) -> None:
         """Make the instance that a declaration asks for, and add it to the scope."""

@@ -9,8 +9,8 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.coerce import coerce
-from midflight.p4.check.expressions import is_literal
 from midflight.p4.check.instances import InstanceChecker
+from midflight.p4.check.operators import is_literal
 from midflight.p4.check.scope import Entity, Scope, ValueSet, closest
 from midflight.p4.check.typing import State, refuse
 from midflight.p4.types import Bits, Bool, EnumType, ErrorType, Type, width_of
@@ -90,6 +90,7 @@ class ParserChecker(KeysetChecker):
         if node.states is None:
             raise P4Error(f"{node.name} is a parser's type, without states", place=node.place)
         self.state.used.add(node.name)
+        self.state.make(node.name, node.place)
         self.bind_constructor(node.constructor, values)
         parameters = self.declare_parameters(node.parameters, "parser")
         self.scope = Scope(self.scope)
@@ -106,6 +107,7 @@ class ParserChecker(KeysetChecker):
             hint = closest("start", list(names)) or "Parsing starts there."
             raise P4Error(f"parser {node.name} has no state start", place=node.place, hint=hint)
         states = {each.name: self._state(each, list(names)) for each in node.states}
+        self.state.making.pop()
         return ir.Parser(self.prefix, parameters, tuple(local), states, node.place)
 
     def _local(self, node: d.Declaration) -> list[ir.Statement]:

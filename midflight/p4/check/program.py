@@ -40,6 +40,7 @@ class _ProgramChecker(ControlChecker):
         for node in program.declarations:
             self._declaration(node)
         if self.main is None:
+            self._check_unused()
             last = program.declarations[-1].place if program.declarations else Place(program.file, 1, 1)
             hint = "End it with V1Switch(parser(), verify(), ingress(), egress(), compute(), deparser()) main;"
             raise P4Error("the program has no main", place=last, hint=hint)
@@ -134,15 +135,18 @@ class _ProgramChecker(ControlChecker):
         if isinstance(entity, d.Package):
             if node.name != "main":
                 raise refuse("packages other than main", node.place)
-            if entity.name != "V1Switch" or len(entity.parameters) != len(PARTS):
-                raise refuse(f"the architecture of {entity.name}", node.place, "Midflight takes v1model.", plural=False)
             self.main = node
         else:
             self.instantiate(node)
 
     def _parts(self, main: s.Instantiation) -> dict[str, ir.Parser | ir.Control]:
-        package = self.scope.find("V1Switch")
+        base = main.type.base if isinstance(main.type, s.SpecialisedType) else main.type
+        assert isinstance(base, s.TypeName)
+        package = self.scope.find(base.name)
         assert isinstance(package, d.Package)
+        if package.name != "V1Switch" or len(package.parameters) != len(PARTS):
+            self._check_unused()
+            raise refuse(f"the architecture of {package.name}", main.place, "Midflight takes v1model.", plural=False)
         wanted = len(package.parameters)
         if len(main.arguments) != wanted:
             raise P4Error(f"V1Switch takes {wanted} parts, not {len(main.arguments)}", place=main.place)

@@ -21,6 +21,7 @@ from midflight.p4.types import (
     StructType,
     TupleType,
     Type,
+    Varbit,
 )
 
 __all__ = ["StatementChecker"]
@@ -301,6 +302,12 @@ class StatementChecker(CallChecker):
             kind = target.type
         if not isinstance(kind, HeaderType):
             raise P4Error(f"only a header can be extracted, not {kind}", place=argument.place)
+        varying = any(isinstance(each.type, Varbit) for each in kind.fields)
+        if varying and len(node.arguments) == 1:
+            hint = "Give extract the number of its bits as a second argument."
+            raise P4Error(f"{kind} has a varbit field", place=argument.place, hint=hint)
+        if not varying and len(node.arguments) == 2:
+            raise P4Error(f"{kind} has no varbit field, so extract takes no size", place=argument.place)
         if node.types and self.type(node.types[0]) != kind:
             raise P4Error(f"{kind} is not the type {self.type(node.types[0])} that is extracted", place=argument.place)
         return target

@@ -5,7 +5,8 @@ from __future__ import annotations
 from midflight.errors import P4Error
 from midflight.p4 import declarations as d
 from midflight.p4.check.coerce import coerce
-from midflight.p4.check.expressions import ExpressionChecker, is_literal
+from midflight.p4.check.expressions import ExpressionChecker
+from midflight.p4.check.operators import is_literal
 from midflight.p4.check.typing import annotations_of, refuse
 from midflight.p4.types import (
     VOID,

@@ -10,8 +10,8 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.coerce import has_integer
-from midflight.p4.check.expressions import is_literal
 from midflight.p4.check.instances import qualified
+from midflight.p4.check.operators import is_literal
 from midflight.p4.check.parsers import KeysetChecker
 from midflight.p4.check.scope import closest
 from midflight.p4.check.typing import annotations_of, refuse
@@ -273,6 +273,9 @@ class TableChecker(KeysetChecker):
     def _priorities(self, nodes: Sequence[d.Entry], draft: _Draft) -> list[int]:
         """Number the entries as section 14.2.1.4 says, then turn the order where the smallest priority wins."""
         delta = draft.priority_delta
+        if nodes and nodes[0].priority is None and any(each.priority is not None for each in nodes):
+            hint = "Later ones may leave it out: they count on from the one before."
+            raise P4Error("the first entry needs a priority, since others have one", place=nodes[0].place, hint=hint)
         result: list[int] = []
         for node in nodes:
             if node.priority is not None:

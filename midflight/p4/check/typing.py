@@ -37,7 +37,7 @@ WIDEST = 2048
 
 @dataclass(slots=True)
 class State:
-    """What a whole check gathers, whichever body it is in; of tables and actions, those `applied` and `reached` matter."""
+    """What a whole check gathers; of tables and actions, those `applied` and `reached` matter."""
 
     errors: list[str] = field(default_factory=list)
     match_kinds: list[str] = field(default_factory=list)
@@ -49,6 +49,13 @@ class State:
     applied: set[str] = field(default_factory=set)
     instances: dict[str, ir.Instance] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    making: list[str] = field(default_factory=list)
+
+    def make(self, name: str, place: Place) -> None:
+        """Note that an instance of a control or parser is being made; P4Error where that is within itself."""
+        if name in self.making:
+            raise P4Error(f"{name} makes an instance of itself", place=place)
+        self.making.append(name)
 
     def reach(self, action: ir.Action) -> None:
         """Note that a table lists an action, or that something calls it."""
