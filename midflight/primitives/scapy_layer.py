@@ -40,8 +40,11 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
     applications: dict[str, type[Packet]] = {}
     by_id: dict[int, type[Packet]] = {}
     for name, each in schema["applications"].items():
-        fields = [made for field in each["fields"] for made in _fields(field)]
-        if padding := 8 * each["bytes"] - sum(field["bits"] * (field["count"] or 1) for field in each["fields"]):
+        fields, position = [], 0
+        for field in each["fields"]:
+            fields += _fields(field, aligned=position % 8 == 0)
+            position += field["bits"] * (field["count"] or 1)
+        if padding := 8 * each["bytes"] - position:
             fields += _fields({"name": "reserved", "bits": padding, "signed": False, "count": None})
         layer = type(_class_name(name), (Packet,), {"name": name, "fields_desc": fields})
         applications[name] = by_id[each["id"]] = layer
@@ -73,8 +76,8 @@ def _class_name(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
-def _fields(field: Mapping[str, Any]) -> list[Field[Any, Any]]:
-    """Return the scapy fields of one field of the schema: several where lanes do not fill bytes."""
+def _fields(field: Mapping[str, Any], *, aligned: bool = True) -> list[Field[Any, Any]]:
+    """Return the scapy fields of one field of the schema: `name_0`, `name_1`, ... where lanes do not fill bytes."""
     from scapy import fields as kinds
 
     class SignedBitField(kinds.BitField):
@@ -99,7 +102,7 @@ def _fields(field: Mapping[str, Any]) -> list[Field[Any, Any]]:
     }.get((bits, signed))
     if count is None:
         return [(SignedBitField if signed else kinds.BitField)(name, 0, bits)]
-    if whole is not None:
+    if whole is not None and aligned:
         zeros: list[Any] = [0] * count
         return [kinds.FieldListField(name, zeros, whole("", 0), count_from=lambda _: count)]
     return [made for lane in range(count) for made in _fields({**field, "name": f"{name}_{lane}", "count": None})]

@@ -7,17 +7,18 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from midflight.primitives import REQUEST, Aggregate, Filter, Message, Program, Threshold, Verdict
 from midflight.primitives.oracles import aggregate as aggregate_oracle
 from midflight.primitives.oracles import filter as filter_oracle
 from midflight.primitives.oracles import threshold as threshold_oracle
+from tests.primitives.generated import kernels, requests
 from tests.primitives.rig import Seen, Sent, SwitchRig
 
 OVERFLOWS: tuple[Literal["wrap", "saturate", "detect"], ...] = ("wrap", "saturate", "detect")
-MODERATE = settings(max_examples=25, deadline=None)
+MODERATE = settings(max_examples=15, deadline=None)
 
 
 def executed(program: Program, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
@@ -223,3 +224,23 @@ def test_all_of_them_in_one_program_keep_apart() -> None:
     seen, alerts = agree(program, trace)
     assert {each.verdict for each in seen} == {*Verdict}
     assert {name for name, _ in alerts} == {"pressure_alert_t", "heat_alert_t"}
+
+
+# ---------------------------------------------------------- drawn kernels
+
+
+@settings(
+    max_examples=3,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data())
+def test_kernels_that_nobody_would_write(data: st.DataObject) -> None:
+    primitives = [data.draw(kernels(f"drawn{number}")) for number in range(6)]
+    trace = [
+        Sent(each.name, data.draw(st.integers(0, 2**32 - 1)), data.draw(requests(each)))
+        for each in primitives
+        for _ in range(12)
+    ]
+    agree(Program(*primitives), trace)

@@ -34,9 +34,10 @@ class KernelWriter:
     def __init__(self, name: str, kernel: Kernel, registers: Mapping[str, Register], writer: Writer) -> None:
         self.name = name
         self.kernel = kernel
-        self.registers = registers
+        used = {each.register for each in accesses(kernel.body)}
+        self.registers = {each: register for each, register in registers.items() if each in used}
         self.writer = writer
-        self.arrays = [array for each in registers for array in self.arrays_of(each)]
+        self.arrays = [array for each in self.registers for array in self.arrays_of(each)]
         self.locals: dict[str, tuple[str, Kind | None]] = {}
         taken = set(self.arrays) | KEYWORDS | _TAKEN
         for local, kind in kernel.locals.items():

@@ -230,13 +230,17 @@ class _Analysis:
         if not isinstance(node.target, ast.Name):
             raise self.source.error(node.target, "a loop has one variable", "write `for lane in range(...):`")
         if not 1 <= len(call.args) <= 3 or call.keywords:
-            raise self.source.error(call, "`range` takes one to three numbers")
+            raise self.source.error(
+                call, "`range` takes one to three numbers", "write `for lane in range(self.lanes):`"
+            )
         bounds = [self.expressions.constant(each, "a loop's bound") for each in call.args]
         if len(bounds) == 3 and bounds[2] == 0:
-            raise self.source.error(call, "the step of a range cannot be 0")
+            raise self.source.error(call, "the step of a range cannot be 0", "leave it out")
         values = range(*bounds)
         if len(values) > MAX_ROUNDS:
-            raise self.source.error(call, f"{len(values)} rounds; at most {MAX_ROUNDS} fit into a program")
+            raise self.source.error(
+                call, f"{len(values)} rounds; at most {MAX_ROUNDS} fit into a program", "make the range shorter"
+            )
         name = node.target.id
         if name in self.locals or name in self.fixed:
             raise self.source.error(node.target, f"`{name}` is taken", "choose another name")
@@ -260,9 +264,8 @@ class _Analysis:
             if isinstance(base, Known) and isinstance(base.value, Register):
                 return [self.touch(call, base.value, function.attr, None)]
         value = self.expressions.value(call)
-        raise self.source.error(
-            node, "the value of this line is not used" if value else "", "assign it, or remove the line"
-        )
+        assert value
+        raise self.source.error(node, "the value of this line is not used", "assign it, or remove the line")
 
     def decide(self, call: ast.Call, name: str, line: int) -> list[Statement]:
         if name == "alert":
@@ -272,7 +275,7 @@ class _Analysis:
                 call, f"a packet cannot `{name}`", "it can forward, drop, reply, multicast and alert"
             )
         if call.args or call.keywords:
-            raise self.source.error(call, f"`packet.{name}` takes no arguments")
+            raise self.source.error(call, f"`packet.{name}` takes no arguments", f"write `packet.{name}()`")
         return [Decide(_VERDICTS[name], line)]
 
     def raise_alert(self, call: ast.Call, line: int) -> list[Statement]:
@@ -311,7 +314,7 @@ class _Analysis:
         if self.expressions.lazy:
             raise self.source.error(
                 call,
-                f"register `{name}` is accessed where Python may or may not come",
+                f"register `{name}` is accessed inside something that is evaluated for some packets only",
                 f"access it on a line of its own: `value = {self.source.text(call.func)}(...)`",
             )
         number = sum(each.register == name for each in self.before if isinstance(each, Access))
@@ -377,7 +380,9 @@ class _Analysis:
             )
         if len(call.args) != counts[method] or call.keywords:
             raise self.source.error(
-                call, f"`{method}` takes {counts[method]} arguments, not {len(call.args) + len(call.keywords)}"
+                call,
+                f"`{method}` takes {counts[method]} arguments, not {len(call.args) + len(call.keywords)}",
+                "such as `self.count.update(index, lambda old: old + 1)`",
             )
         if method == "write" and target is not None:
             raise self.source.error(call, "`write` has no value", "write it on a line of its own")
@@ -396,7 +401,11 @@ class _Analysis:
         if isinstance(value, Known):
             number = self.expressions.constant(node, "the index")
             if not 0 <= number < register.size:
-                raise self.source.error(node, f"register `{shown}` has elements 0 to {register.size - 1}")
+                raise self.source.error(
+                    node,
+                    f"register `{shown}` has elements 0 to {register.size - 1}",
+                    "make it larger in setup, or use an index that it has",
+                )
             return self.expressions.fit(value, Kind(32), node, "the index")
         number_expr = self.expressions.number(node)
         assert number_expr.kind is not None

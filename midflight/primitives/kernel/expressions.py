@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import difflib
 from typing import Any
 
@@ -92,7 +93,7 @@ class Expressions(Calls):
             )
         if node.id in self.outer:
             return self._outside(node, self.outer[node.id])
-        known = [*self.scope.names, *self.outer]
+        known = [*self.scope.names, *(name for name in self.outer if not hasattr(builtins, name))]
         close = difflib.get_close_matches(node.id, known, 1)
         hint = f"did you mean `{close[0]}`?" if close else "assign it first"
         raise self.source.error(node, f"`{node.id}` is not defined", hint)
@@ -171,15 +172,14 @@ class Expressions(Calls):
                 raise self.source.error(node, error.message) from None
         if isinstance(thing, (LaneField, Register, tuple)):
             lane = self.constant(node.slice, "the lane")
-            count = (
-                thing.field.count
-                if isinstance(thing, LaneField)
-                else (thing.lanes if isinstance(thing, Register) else len(thing))
-            )
-            if not 0 <= lane < (count or 0):
-                raise self.source.error(
-                    node, f"there is no lane {lane}: `{self.source.text(node.value)}` has {count or 'no'} lanes"
-                )
+            count = thing.field.count if isinstance(thing, LaneField) else None
+            count = thing.lanes if isinstance(thing, Register) else len(thing) if isinstance(thing, tuple) else count
+            text = self.source.text(node.value)
+            if count is None:
+                fixed = f"read it with `{text}.read({lane})`, once a packet, or make it with Register(..., lanes=n)"
+                raise self.source.error(node, f"`{text}` has no lanes", fixed)
+            if not 0 <= lane < count:
+                raise self.source.error(node, f"`{text}` has no lane {lane}", f"its lanes are 0 to {count - 1}")
             if isinstance(thing, LaneField):
                 return FieldRef(thing.field.name, lane, thing.field.kind)
             return Known(thing[lane])

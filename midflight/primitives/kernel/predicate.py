@@ -32,19 +32,18 @@ class Predicate:
     """
 
     def __init__(self, text: str, where: str) -> None:
-        self.source = Source(where, 1, tuple(text.splitlines()) or ("",))
+        text = " ".join(text.splitlines())
+        self.source = Source(where, 1, (text,))
         try:
             self.tree = ast.parse(text.strip() and text, where, "eval").body
         except SyntaxError as error:
-            line, column = error.lineno or 1, error.offset or 1
-            shown = self.source.lines[min(line, len(self.source.lines)) - 1]
             raise KernelError(
-                f"{error.msg}" if text.strip() else "the expression is empty",
-                place=Place(where, line, min(column, len(shown) + 1), 1, shown),
+                error.msg if text.strip() else "the condition is empty",
+                place=Place(where, 1, min(error.offset or len(text), len(text)) + (not error.offset), 1, text),
                 hint='write a condition over fields, such as "temperature > 80 and status != 0"',
             ) from None
-        except ValueError as error:
-            raise KernelError(f"{where}: {error}") from None
+        except (ValueError, RecursionError, MemoryError):
+            raise KernelError(f"{where}: this cannot be parsed") from None
         self._code: CodeType | None = None
 
     @property

@@ -1,0 +1,272 @@
+"""Kernels that nobody would write: drawn by hypothesis from everything the language has."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from midflight.primitives import Header, Primitive, Register, bit, int_
+from midflight.primitives.kernel.types import Kind
+
+__all__ = ["FIELDS", "KINDS", "kernels", "requests"]
+
+KINDS: dict[str, Kind] = {
+    "u8": bit[8],
+    "u5": bit[5],
+    "u6": bit[6],
+    "u16": bit[16],
+    "u32": bit[32],
+    "i32": int_[32],
+    "i16": int_[16],
+}
+FIELDS: dict[str, str] = {
+    "a": "u8", "b": "u8", "c": "u16", "d": "u32", "e": "u32", "f": "i32", "g": "i32", "h": "i16", "k": "u5", "m": "u5",
+    "n": "u6",
+}  # fmt: skip
+LANES = 2
+STATE = {"r8": ("u8", 0, 200), "r16": ("u16", 77, 7), "r32": ("i32", -5, 64), "r5": ("u5", 31, 32)}
+_numbers = itertools.count()
+
+
+class Generated(Primitive):
+    """The base of the drawn primitives: a header and registers with something of each kind."""
+
+    class Wire(Header):
+        a = bit[8]
+        b = bit[8]
+        c = bit[16]
+        d = bit[32]
+        e = bit[32]
+        f = int_[32]
+        g = int_[32]
+        h = int_[16]
+        k = bit[5]
+        m = bit[5]
+        n = bit[6]
+        lanes = int_[32].array(LANES)
+
+    def setup(self) -> None:
+        for name, (kind, initial, size) in STATE.items():
+            setattr(self, name, Register(KINDS[kind], size, initial=initial))
+        self.rl = Register(int_[32], 50, lanes=LANES, initial=3)
+
+
+class _Text:
+    """Draws the lines of one kernel, remembering which variables have a value where."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+        self.lines: list[str] = []
+        self.registers = list(STATE)
+        self.names = itertools.count()
+
+    def pick(self, choices: Sequence[Any] | str) -> Any:
+        """Draw one of the choices; those in a text stand apart by blanks."""
+        return self.draw(st.sampled_from(choices.split() if isinstance(choices, str) else choices))
+
+    def constant(self, kind: Kind) -> str:
+        edges = [0, 1, 2, 3, 7, kind.high, kind.high - 1, kind.low, kind.low + 1]
+        return str(self.draw(st.sampled_from(edges) | st.integers(kind.low, kind.high)))
+
+    def atom(self, kind: str, known: dict[str, str]) -> str:
+        """Return something of a kind that brings its width along."""
+        choices = [f"wire.{name}" for name, each in FIELDS.items() if each == kind]
+        choices += [name for name, each in known.items() if each == kind] * 2
+        if kind == "i32":
+            choices += [f"wire.lanes[{lane}]" for lane in range(LANES)]
+        if kind == "u32":
+            choices.append("packet.sequence")
+        return str(self.pick(choices))
+
+    def number(self, kind: str, known: dict[str, str], depth: int) -> str:
+        """Return a number of a kind that brings its width along."""
+        if depth <= 0:
+            return self.atom(kind, known)
+        spelled = KINDS[kind]
+        match self.pick("a a + + * & | ^ << >> sat ? cast cast - ~ // % minmax abs"):
+            case "a":
+                return self.atom(kind, known)
+            case "+" | "*" | "&" | "|" | "^" as symbol:
+                symbol = self.pick("+ -") if symbol == "+" else symbol
+                left, right = self.number(kind, known, depth - 1), self.number_or_constant(kind, known, depth - 1)
+                left, right = self.pick([(left, right), (right, left)])
+                return f"({left} {symbol} {right})"
+            case "<<" | ">>" as symbol:
+                unsigned = self.pick(["u8", "u5", "u16", "u32"])
+                amount = self.pick([str(self.pick([0, 1, 4, 7, 15, 31])), self.atom(unsigned, known)])
+                return f"({self.number(kind, known, depth - 1)} {symbol} {amount})"
+            case "sat":
+                left, right = self.number(kind, known, depth - 1), self.number_or_constant(kind, known, depth - 1)
+                return f"sat_{self.pick(['add', 'sub'])}({left}, {right})"
+            case "?":
+                yes, no = self.number(kind, known, depth - 1), self.number(kind, known, depth - 1)
+                return f"({yes} if {self.condition(known, depth - 1)} else {no})"
+            case "cast":
+                if self.pick([0, 0, 0, 1]):
+                    return f"{spelled}({self.condition(known, depth - 1)})"
+                return f"{spelled}({self.number(self.pick(list(KINDS)), known, depth - 1)})"
+            case "-" | "~" as symbol:
+                return f"({symbol}{self.number(kind, known, depth - 1)})"
+            case "//":
+                return f"({self.number(kind, known, depth - 1)} // {self.pick([1, 2, 8, 1 << 10])})"
+            case "%":
+                return f"({self.number(kind, known, depth - 1)} % {self.pick([1, 2, 8, 16])})"
+            case "minmax":
+                left, right = self.number(kind, known, depth - 1), self.number(kind, known, depth - 1)
+                return f"{self.pick(['min', 'max'])}({left}, {right})"
+        return f"abs({self.number(kind, known, depth - 1)})"
+
+    def number_or_constant(self, kind: str, known: dict[str, str], depth: int) -> str:
+        return self.constant(KINDS[kind]) if self.pick([0, 0, 1]) else self.number(kind, known, depth)
+
+    def condition(self, known: dict[str, str], depth: int) -> str:
+        kind = self.pick(list(KINDS))
+        conditions = [name for name, each in known.items() if each == "bool"]
+        match self.pick("cmp cmp cmp and or not chain in overflow variable"):
+            case "and" | "or" as word if depth > 0:
+                return f"({self.condition(known, depth - 1)} {word} {self.condition(known, depth - 1)})"
+            case "not" if depth > 0:
+                return f"(not {self.condition(known, depth - 1)})"
+            case "chain":
+                low, high = self.constant(KINDS[kind]), self.constant(KINDS[kind])
+                return f"({low} {self.pick(['<', '<='])} {self.number(kind, known, depth - 1)} < {high})"
+            case "in":
+                choices = ", ".join(self.constant(KINDS[kind]) for _ in range(2))
+                return f"({self.atom(kind, known)} {self.pick(['in', 'not in'])} ({choices}))"
+            case "overflow":
+                return f"add_overflows({self.number(kind, known, depth - 1)}, {self.atom(kind, known)})"
+            case "variable" if conditions:
+                return str(self.pick(conditions))
+        symbol = self.pick(["==", "!=", "<", "<=", ">", ">="])
+        return f"({self.number(kind, known, depth - 1)} {symbol} {self.number_or_constant(kind, known, depth - 1)})"
+
+    def line(self, indent: int, text: str) -> None:
+        self.lines.append("    " * indent + text)
+
+    def access(self, indent: int, known: dict[str, str], name: str, kind: str) -> None:
+        """Write an access to a register: in a variable, in an expression, or for its effect alone."""
+        index = self.atom(self.pick(["u8", "u5", "u16"]), known)
+        inside = known | {"old": kind}
+        new = self.pick([self.number(kind, inside, 2), f"0 if {self.condition(inside, 1)} else old"])
+        method = self.pick(["update", "update_fetch"])
+        call = f"self.{name}.{method}({index}, lambda old: {new})"
+        match self.pick("variable variable expression alone read write"):
+            case "variable":
+                target = f"v{next(self.names)}"
+                self.line(indent, f"{target} = {call}")
+                known[target] = kind
+            case "expression":
+                field = self.pick([f for f, each in FIELDS.items() if each == kind])
+                self.line(indent, f"wire.{field} = wire.{field} ^ {call}")
+            case "alone":
+                self.line(indent, call)
+            case "read":
+                target = f"v{next(self.names)}"
+                self.line(indent, f"{target} = self.{name}.read({index})")
+                known[target] = kind
+            case "write":
+                self.line(indent, f"self.{name}.write({index}, {self.number_or_constant(kind, known, 2)})")
+
+    def body(self, indent: int, known: dict[str, str], count: int, depth: int) -> None:
+        for _ in range(count):
+            self.statement(indent, known, depth)
+
+    def statement(self, indent: int, known: dict[str, str], depth: int) -> None:
+        choices = "field field field local bool again aug if verdict loop register"
+        match self.pick(choices):
+            case "if" if depth > 0:
+                self.line(indent, f"if {self.condition(known, 2)}:")
+                self.body(indent + 1, dict(known), self.pick([1, 2]), depth - 1)
+                if self.pick([0, 0, 0, 1]):
+                    self.line(indent + 1, "return")
+                elif self.pick([0, 1]):
+                    self.line(indent, f"elif {self.condition(known, 1)}:")
+                    self.body(indent + 1, dict(known), 1, depth - 1)
+                    self.line(indent, "else:")
+                    self.body(indent + 1, dict(known), 1, depth - 1)
+                return
+            case "verdict":
+                self.line(indent, f"packet.{self.pick(['forward', 'reply', 'multicast', 'drop'])}()")
+                return
+            case "local":
+                kind = self.pick(list(KINDS))
+                target = f"v{next(self.names)}"
+                self.line(indent, f"{target} = {self.number(kind, known, 3)}")
+                known[target] = kind
+                return
+            case "bool":
+                target = f"v{next(self.names)}"
+                self.line(indent, f"{target} = {self.condition(known, 2)}")
+                known[target] = "bool"
+                return
+            case "again" if numbers := [name for name, kind in known.items() if kind != "bool"]:
+                target = self.pick(numbers)
+                self.line(indent, f"{target} = {self.number(known[target], known, 2)}")
+                return
+            case "aug":
+                field = self.pick(list(FIELDS))
+                symbol = self.pick(["+", "-", "^", "|", "*"])
+                self.line(indent, f"wire.{field} {symbol}= {self.number_or_constant(FIELDS[field], known, 2)}")
+                return
+            case "loop" if depth > 1:
+                self.line(indent, f"for lane in range({LANES}):")
+                value = self.number("i32", known, 2)
+                self.line(indent + 1, f"wire.lanes[lane] = sat_sub(wire.lanes[lane], {value}) + lane")
+                if "rl" not in self.registers and indent == 2:
+                    self.registers.append("rl")
+                    index = self.atom("u8", known)
+                    self.line(
+                        indent + 1, f"t = self.rl[lane].update_fetch({index}, lambda old: old + wire.lanes[lane])"
+                    )
+                    self.line(indent + 1, "wire.lanes[1 - lane] ^= t")
+                return
+            case "register" if any(each in STATE for each in self.registers):
+                name = self.pick([each for each in self.registers if each in STATE])
+                self.registers.remove(name)
+                self.access(indent, known, name, STATE[name][0])
+                return
+        field = self.pick(list(FIELDS))
+        self.line(indent, f"wire.{field} = {self.number_or_constant(FIELDS[field], known, 3)}")
+
+
+@st.composite
+def kernels(draw: st.DrawFn, name: str) -> Primitive:
+    """Draw a primitive of that name with a kernel of a few lines."""
+    text = _Text(draw)
+    text.body(2, {}, draw(st.integers(3, 9)), 2)
+    verdict = draw(st.sampled_from(["forward", "reply", "multicast"]))
+    lines = [
+        "from midflight.primitives import *",
+        "from tests.primitives.generated import Generated",
+        "class Drawn(Generated):",
+        "    def ingress(self, packet, wire):",
+        f"        packet.{verdict}()",
+        *text.lines,
+    ]
+    source = "\n".join(lines) + "\n"
+    file = f"<drawn {next(_numbers)}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    scope: dict[str, Any] = {"__name__": "drawn"}
+    exec(compile(source, file, "exec", dont_inherit=True), scope)
+    made = scope["Drawn"](name)
+    assert isinstance(made, Primitive)
+    return made
+
+
+@st.composite
+def requests(draw: st.DrawFn, primitive: Primitive) -> dict[str, Any]:
+    """Draw a header's fields, with small numbers and edges likelier than others."""
+
+    def value(kind: Kind) -> Any:
+        near = st.integers(0, min(9, kind.high))
+        edges = st.sampled_from((kind.low, kind.high, kind.high - 1, kind.high // 2 + 1))
+        return draw(near | edges | st.integers(kind.low, kind.high))
+
+    return {
+        each.name: value(each.kind) if each.count is None else [value(each.kind) for _ in range(each.count)]
+        for each in primitive.layout
+    }

@@ -1,0 +1,244 @@
+"""The mistakes that people make in kernels, and what they are told: place, caret, and what to write instead."""
+
+from __future__ import annotations
+
+import linecache
+import math
+import textwrap
+
+import pytest
+
+from midflight.errors import KernelError
+from midflight.primitives import Aggregate, Filter, Header, Packet, Primitive, Program, Register, Threshold, bit, int_
+from tests.primitives.golden import check_golden
+
+HEAD = """\
+import math
+from midflight.primitives import *
+
+SCALE = 1.5
+NAMES = {}
+
+
+class Lesson(Primitive):
+    lanes: int = 2
+    limit: int = 10
+
+    class Wire(Header):
+        key8 = bit[8]
+        value = bit[32]
+        signed = int_[32]
+        values = int_[32].array("lanes")
+
+    def setup(self):
+        self.count = Register(bit[32], 1024)
+        self.total = Register(int_[32], 256, lanes=self.lanes)
+        self.history = []
+
+    def ingress(self, packet, wire):
+"""
+
+MISTAKES = {
+    "while": """\
+while wire.value > 0:
+    wire.value -= 1""",
+    "float": "wire.value = wire.value * 1.5",
+    "float_constant": "wire.value = wire.value + SCALE",
+    "true_division": "wire.value = wire.value / 2",
+    "division": "wire.value = wire.value // 10",
+    "division_by_variable": "wire.value = wire.value // wire.value",
+    "dict": "seen = {wire.value: 1}",
+    "dict_constant": "NAMES[wire.value] = 1",
+    "list_state": "self.history.append(wire.value)",
+    "list": "wire.value = sum([1, 2, 3])",
+    "second_access": """\
+old = self.count.update(wire.key8, lambda old: old + 1)
+if old > 10:
+    self.count.update(wire.key8, lambda old: 0)""",
+    "second_access_in_loop": """\
+for lane in range(2):
+    self.count.update(wire.key8, lambda old: old + 1)""",
+    "mixed_widths": "wire.value = wire.value + wire.key8",
+    "mixed_signs": "wire.value = wire.signed",
+    "constant_too_large": "wire.key8 = 300",
+    "negative_constant": "wire.value = -1",
+    "compare_beyond": "if wire.key8 < 1000: packet.drop()",
+    "undefined": "wire.value = valeu",
+    "maybe_undefined": """\
+if wire.value > 3:
+    extra = wire.value
+wire.value = extra""",
+    "no_field": "wire.valeu = 3",
+    "no_parameter": "wire.value = self.limits",
+    "no_width": """\
+count = 0
+if wire.value > 3:
+    count = 1
+wire.value = count""",
+    "choice_without_width": """\
+flag = 1 if wire.value > 3 else 0
+wire.value = flag""",
+    "kind_changes": """\
+x = wire.value
+x = wire.key8""",
+    "number_as_condition": "if wire.value: packet.drop()",
+    "condition_as_number": "wire.value = wire.key8 > 3",
+    "register_read_directly": "wire.value = self.count[3]",
+    "register_assigned": "self.count = 3",
+    "lanes_forgotten": "self.total.update(0, lambda old: old + 1)",
+    "no_such_lane": "wire.values[2] = 0",
+    "dynamic_lane": "wire.signed = wire.values[wire.key8]",
+    "loop_over_list": "for each in wire.values: pass",
+    "loop_bound": "for each in range(wire.value): pass",
+    "conditional_access": "big = wire.value > 3 and self.count.read(0) > 2",
+    "break": """\
+for lane in range(2):
+    break""",
+    "return_value": "return wire.value",
+    "unreachable": """\
+packet.drop()
+return
+packet.forward()""",
+    "print": "print(wire.value)",
+    "math": "wire.value = math.sqrt(wire.value)",
+    "two_alerts": """\
+packet.alert(wire.value)
+packet.alert(wire.key8)""",
+    "unknown_verdict": "packet.send(3)",
+    "sequence_written": "packet.sequence = 3",
+    "try": """\
+try:
+    pass
+except ValueError:
+    pass""",
+    "f_string": 'packet.alert(f"{wire.value}")',
+    "shift_without_width": "wire.value = 1 << wire.key8",
+    "signed_shift": "wire.value = wire.value << wire.signed",
+    "index_wide": "self.count.update(wire.signed, lambda old: old)",
+    "index_constant": "self.count.update(5000, lambda old: old)",
+    "not_a_lambda": "self.count.update(wire.value, wire.value)",
+    "nothing": "wire.value + 1",
+    "multiple_lines": """\
+wire.value = (
+    wire.value
+    + wire.key8
+)""",
+}
+
+
+def lesson(name: str, body: str) -> type[Primitive]:
+    """Make a primitive of a kernel's text, as if it stood in a file lesson.py."""
+    source = HEAD + textwrap.indent(body, " " * 8) + "\n"
+    file = f"lesson_{name}.py"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    scope: dict[str, object] = {"__name__": "lesson", "math": math}
+    exec(compile(source, file, "exec", dont_inherit=True), scope)
+    made = scope["Lesson"]
+    assert isinstance(made, type)
+    assert issubclass(made, Primitive)
+    return made
+
+
+def test_every_mistake_is_explained() -> None:
+    told = []
+    for name, body in MISTAKES.items():
+        with pytest.raises(KernelError) as caught:
+            Program(lesson(name, body)("lesson"))
+        told.append(f"--- {name}\n{caught.value}\n")
+        assert caught.value.place is not None, name
+        assert caught.value.hint, name
+    check_golden("mistakes.txt", "\n".join(told))
+
+
+def test_a_refused_kernel_does_not_run_as_reference_either() -> None:
+    with pytest.raises(KernelError, match="floating-point"):
+        lesson("float", MISTAKES["float"])("lesson").reference()
+
+
+PREDICATES = {
+    "syntax": "temperature >",
+    "empty": "",
+    "assignment": "temperature = 3",
+    "call": "open('/etc/passwd')",
+    "attribute": "temperature.__class__ == 3",
+    "float": "temperature > 36.6",
+    "number": "temperature + 1",
+    "constant": "temperature > 2**40",
+    "lambda": "(lambda: 3)() == temperature",
+    "string": "status == 'on'",
+    "newline": "temperature > 80 and\nstatus != 0.5",
+}
+
+
+def test_every_mistake_in_a_condition_is_explained() -> None:
+    told = []
+    for name, keep in PREDICATES.items():
+        with pytest.raises(KernelError) as caught:
+            Program(Filter("telemetry", keep=keep))
+        told.append(f"--- {name}\n{caught.value}\n")
+    check_golden("predicates.txt", "\n".join(told))
+
+
+def test_a_condition_names_declared_fields_only() -> None:
+    with pytest.raises(KernelError, match="`statos` is not defined") as caught:
+        Program(Filter("telemetry", keep="statos > 3", fields={"status": bit[8]}))
+    assert "did you mean `status`?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Aggregate("a", workers=0), "workers must be 1 to 64, not 0"),
+        (lambda: Aggregate("a", workers=65), "workers must be 1 to 64, not 65"),
+        (lambda: Aggregate("a", workers=4, lanes=0), "lanes must be 1 to 256, not 0"),
+        (lambda: Aggregate("a", workers=4, slots=1 << 15), "slots must be 1 to 16384, not 32768"),
+        (lambda: Aggregate("a", workers=4, overflow="ignore"), "overflow must be wrap, saturate or detect"),  # type: ignore[arg-type]
+        (lambda: Aggregate("a", workers=2.5), "workers must be a whole number, not 2.5"),  # type: ignore[arg-type]
+        (lambda: Aggregate("a", workers=True), "workers must be a whole number, not True"),
+        (lambda: Aggregate("a b", workers=2), "an application's name is a word"),
+        (lambda: Threshold("t", above=5, clear=5), "clear must be below above"),
+        (lambda: Threshold("t", above=2**32, clear=5), "above must be 1 to 4294967295"),
+        (lambda: Filter("f", keep=3), "keep is a text"),  # type: ignore[arg-type]
+        (lambda: Filter("f", keep="a > 3", fields={"a": 32}), "fields is a dict"),  # type: ignore[dict-item]
+        (lambda: Register(bit[8], 0), "size must be a whole number"),
+        (lambda: Register(bit[8], 4, initial=256), "initial value 256 does not fit"),
+        (lambda: bit[0], "at least 1"),
+        (lambda: int_[-3], "at least 1"),
+        (lambda: Program(), "a program needs a primitive"),
+    ],
+)
+def test_parameters_out_of_their_limits(make: object, told: str) -> None:
+    assert callable(make)
+    with pytest.raises(KernelError, match=told):
+        make()
+
+
+def test_a_field_that_is_only_annotated() -> None:
+    with pytest.raises(KernelError, match="is only annotated"):
+
+        class Wire(Header):
+            value: int
+
+
+def test_a_field_that_is_called_like_a_word_of_p4() -> None:
+    class Clash(Primitive):
+        class Wire(Header):
+            table = bit[8]
+
+        def ingress(self, packet: Packet, wire: Wire) -> None:
+            packet.forward()
+
+    with pytest.raises(KernelError, match="a field cannot be called 'table'"):
+        Program(Clash("clash"))
+
+
+def test_a_parameter_that_is_not_there() -> None:
+    class Missing(Primitive):
+        class Wire(Header):
+            value = bit["widht"]
+
+        def ingress(self, packet: Packet, wire: Wire) -> None:
+            packet.forward()
+
+    with pytest.raises(KernelError, match="'widht', but there is no parameter of that name"):
+        Program(Missing("missing"))

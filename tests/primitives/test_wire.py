@@ -1,0 +1,137 @@
+"""The wire: our encoder and decoder against scapy's, and against bytes that are no message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midflight.errors import WireError
+from midflight.primitives import Aggregate, Header, Message, Packet, Primitive, Program, Schema, Threshold, bit, int_
+from midflight.primitives.scapy_layer import layers
+
+
+class Odd(Primitive):
+    """A header whose fields begin and end in the middle of bytes."""
+
+    class Wire(Header):
+        a = bit[3]
+        b = int_[7]
+        c = bit[12].array(3)
+        d = int_[32].array(2)
+        e = bit[70]
+        f = bit[100].array(2)
+        g = bit[1]
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        packet.forward()
+
+
+PROGRAM = Program(Aggregate("gradients", workers=4, lanes=5), Threshold("pressure", above=9, clear=5), Odd("odd"))
+DESCRIPTION: dict[str, Any] = json.loads(json.dumps(PROGRAM.schema()))
+SCHEMA = Schema(DESCRIPTION)
+LAYERS = layers(DESCRIPTION)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> Message:
+    application = draw(st.sampled_from(list(PROGRAM.applications.values())))
+    fields: dict[str, Any] = {}
+    for each in application.primitive.layout:
+        number = st.integers(each.kind.low, each.kind.high)
+        fields[each.name] = draw(number) if each.count is None else [draw(number) for _ in range(each.count)]
+    sequence, payload = draw(st.integers(0, 2**32 - 1)), draw(st.binary(max_size=9))
+    return Message(draw(st.integers(0, 255)), application.name, sequence, fields, payload)
+
+
+@given(message=messages())
+def test_what_is_encoded_is_decoded(message: Message) -> None:
+    assert SCHEMA.decode(SCHEMA.encode(message)) == message
+
+
+@given(message=messages())
+def test_scapy_builds_the_same_bytes(message: Message) -> None:
+    application = PROGRAM.applications[message.application]
+    fields: dict[str, Any] = {}
+    for name, value in message.fields.items():
+        if isinstance(value, list) and message.application == "odd":
+            fields |= {f"{name}_{lane}": each for lane, each in enumerate(value)}
+        else:
+            fields[name] = value
+    packet = (
+        LAYERS.common(kind=message.kind, application=application.id, sequence=message.sequence)
+        / LAYERS.applications[message.application](**fields)
+        / message.payload
+    )
+    assert bytes(packet) == SCHEMA.encode(message)
+    taken_apart = LAYERS.common(SCHEMA.encode(message)).payload
+    assert {name: getattr(taken_apart, name) for name in fields} == fields
+
+
+def test_lanes_are_arrays_in_the_machines_order() -> None:
+    values = np.array([1, -2, 3, 2**31 - 1, -(2**31)], dtype=np.int32)
+    message = Message(1, "gradients", 7, {"slot": 1, "worker": 2, "flags": 0, "values": values})
+    data = SCHEMA.encode(message)
+    assert data.hex() == "0101000100000007" + "00010200" + "00000001fffffffe000000037fffffff80000000"
+    decoded = SCHEMA.decode(data).fields["values"]
+    assert isinstance(decoded, np.ndarray)
+    assert decoded.dtype == np.dtype(np.int32)
+    assert decoded.flags.writeable
+
+
+@given(data=st.binary(max_size=60))
+def test_bytes_from_anywhere_decode_or_are_refused(data: bytes) -> None:
+    try:
+        message = SCHEMA.decode(data)
+    except WireError:
+        return
+    again = SCHEMA.encode(message)
+    assert len(again) == len(data)
+    assert SCHEMA.decode(again) == message
+
+
+FIELDS: dict[str, Any] = {"slot": 1, "worker": 2, "flags": 0, "values": [0] * 5}
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (Message(1, "nobody", 1, {}), "no application 'nobody'"),
+        (Message(256, "gradients", 1, FIELDS), "kind 256 does not fit"),
+        (Message(1, "gradients", 2**32, FIELDS), "sequence 4294967296 does not fit"),
+        (Message(1, "gradients", 1, FIELDS | {"slot": 65536}), "slot: 65536 does not fit bit\\[16\\]"),
+        (Message(1, "gradients", 1, FIELDS | {"slot": -1}), "slot: -1 does not fit"),
+        (Message(1, "gradients", 1, FIELDS | {"values": [0] * 4}), "values takes 5 whole numbers"),
+        (Message(1, "gradients", 1, FIELDS | {"values": [2**31, 0, 0, 0, 0]}), "values: 2147483648 does not fit"),
+        (Message(1, "gradients", 1, FIELDS | {"values": np.zeros(5)}), "values takes 5 whole numbers, not float64"),
+        (Message(1, "gradients", 1, FIELDS | {"extra": 1}), "unknown extra"),
+        (Message(1, "gradients", 1, {"slot": 1}), "missing flags, values, worker"),
+        (Message(1, "gradients", 1, FIELDS | {"slot": [1]}), "slot cannot be"),
+    ],
+)
+def test_messages_that_do_not_fit(message: Message, told: str) -> None:
+    with pytest.raises(WireError, match=told):
+        SCHEMA.encode(message)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "too few"),
+        (bytes(8), "version 0; this is version 1"),
+        (b"\1\1\0\x09" + bytes(4), "no application has the id 9"),
+        (b"\1\1\0\1" + bytes(4 + 23), "31 bytes, 32 needed"),
+    ],
+)
+def test_bytes_that_are_no_message(data: bytes, told: str) -> None:
+    with pytest.raises(WireError, match=told):
+        SCHEMA.decode(data)
+
+
+def test_something_that_is_no_schema() -> None:
+    with pytest.raises(WireError, match="not a wire schema"):
+        Schema({"applications": {"a": {"id": 1}}})
