@@ -1,0 +1,46 @@
+"""What the README shows is true: its Python runs, its commands exist, its files are there."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from midflight.cli.root import midflight
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)
+COMMANDS = re.findall(r"^ {4}(?:\.venv/bin/)?midflight ([^#\n]+)", README, re.M)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_python_in_the_readme_runs(number: int, tmp_path: Path) -> None:
+    file = tmp_path / "readme.py"  # in a file, as kernels are compiled from their source
+    file.write_text(BLOCKS[number])
+    names: dict[str, Any] = runpy.run_path(str(file))
+    if summed := names.get("summed"):
+        expected = sum(names["arrays"])
+        assert all((each == summed[0]).all() for each in summed)
+        assert abs(summed[0] - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_in_the_readme_exist(line: str) -> None:
+    command: click.Command | None = midflight
+    words = shlex.split(line)
+    while isinstance(command, click.Group) and words:
+        command = command.get_command(click.Context(command), words.pop(0))
+    assert command is not None
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
+def test_links_in_the_readme_lead_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()
