@@ -78,7 +78,7 @@ def _before(token: PlacedToken, source: Source, names: dict[str, str]) -> tuple[
 
 
 def _no_type(name: str, place: Place, types: Set[str]) -> P4Error:
-    close = get_close_matches(name, sorted(types), 1)
+    close = get_close_matches(name, [*sorted(types), "bit", "bool", "int", "varbit", "error"], 1)
     return P4Error(f"there is no type named {name}", place=place, hint=f"Did you mean {close[0]}?" if close else "")
 
 

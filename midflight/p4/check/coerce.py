@@ -91,7 +91,8 @@ def _structure(value: ir.StructValue, wanted: Type, what: str) -> ir.Expression:
             raise P4Error(f"no value for {', '.join(missing)} of {wanted}", place=place)
         elements = tuple(by_name[name] for name in names)
     if len(elements) != len(kinds):
-        raise P4Error(f"{wanted} has {len(kinds)} fields, and {len(elements)} values are given", place=place)
+        given_number = "1 value is" if len(elements) == 1 else f"{len(elements)} values are"
+        raise P4Error(f"{wanted} has {len(kinds)} fields, and {given_number} given", place=place)
     return ir.StructValue(
         tuple(coerce(v, k, f"field {n} of {wanted}") for v, k, n in zip(elements, kinds, names, strict=True)),
         wanted,

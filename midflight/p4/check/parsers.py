@@ -34,7 +34,9 @@ class KeysetChecker(InstanceChecker):
         else:
             elements = (node,)
         if len(elements) != len(kinds):
-            raise P4Error(f"{what} has {len(kinds)} fields, and {len(elements)} are given", place=node.place)
+            fields = f"{len(kinds)} field{'s' * (len(kinds) != 1)}"
+            given = f"{len(elements)} {'is' if len(elements) == 1 else 'are'}"
+            raise P4Error(f"{what} has {fields}, and {given} given", place=node.place)
         return tuple(self.entry_key(each, kind) for each, kind in zip(elements, kinds, strict=True))
 
     def entry_key(self, node: s.SimpleKeyset, kind: Type) -> ir.EntryKey:

@@ -41,7 +41,8 @@ class _ProgramChecker(ControlChecker):
             self._declaration(node)
         if self.main is None:
             self._check_unused()
-            last = program.declarations[-1].place if program.declarations else Place(program.file, 1, 1)
+            own = [each.place for each in program.declarations if each.place.file == program.file]
+            last = own[-1] if own else Place(program.file, 1, 1, 1, source.partition("\n")[0])
             hint = "End it with V1Switch(parser(), verify(), ingress(), egress(), compute(), deparser()) main;"
             raise P4Error("the program has no main", place=last, hint=hint)
         parts = self._parts(self.main)

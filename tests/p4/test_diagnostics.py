@@ -1,0 +1,55 @@
+"""What a user reads who made a mistake: place, caret, and what to do. The golden file holds every message whole."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from midflight.errors import P4Error
+from midflight.p4.frontend import check
+from tests.p4.skeleton import skeleton
+
+GOLDEN = Path(__file__).parent / "golden" / "diagnostics.txt"
+TITLE = re.compile(r"^=== (.+)$", re.MULTILINE)
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """Return title, gap and source, and the message of each case of the golden file."""
+    _, *pieces = TITLE.split(GOLDEN.read_text())
+    made = []
+    for title, body in zip(pieces[::2], pieces[1::2], strict=True):
+        source, _, message = body.partition("---\n")
+        made.append((title, source.strip("\n"), message.rstrip("\n")))
+    return made
+
+
+def complaint(title: str, source: str) -> str:
+    """Return the message for a case; its title names the gap that the source fills, or `file`."""
+    gap = title.partition(":")[0]
+    text = source if gap == "file" else skeleton(**{gap: source})
+    with pytest.raises(P4Error) as caught:
+        check(text, "test.p4")
+    shown = str(caught.value)
+    place = caught.value.place
+    assert place is None or place.text in text.split("\n"), "the place shows the line as the user wrote it"
+    # The line's number depends on the skeleton around it, which is nobody's business.
+    return re.sub(r"\btest\.p4:\d+:(\d+)", r"test.p4:L:\1", shown)
+
+
+CASES = cases()
+
+
+@pytest.mark.parametrize(("title", "source", "message"), CASES, ids=[title for title, _, _ in CASES])
+def test_a_mistake_is_told(title: str, source: str, message: str) -> None:
+    assert complaint(title, source) == message
+
+
+def test_the_line_is_the_user_s_own_behind_includes_and_comments() -> None:
+    text = "// one\n/* two\n   three */ #include\n".replace("#include", "") + skeleton(apply="        meta.smal = 1;")
+    line = text[: text.index("meta.smal")].count("\n") + 1
+    with pytest.raises(P4Error) as caught:
+        check(text, "test.p4")
+    assert caught.value.place is not None
+    assert (caught.value.place.line, caught.value.place.column) == (line, 14)

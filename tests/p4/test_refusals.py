@@ -1,0 +1,73 @@
+"""What the language has and we do not take yet is refused by its name, at its place, and never by a traceback."""
+
+from __future__ import annotations
+
+import pytest
+
+from midflight.errors import P4Error
+from midflight.p4.frontend import check
+from tests.p4.skeleton import skeleton
+
+TABLE = "table t {{ key = {{ meta.small: {kind}; }} actions = {{ NoAction; }} {more} }}"
+
+REFUSED: list[tuple[str, dict[str, str]]] = [
+    ("header unions are", {"top": "header_union either_t { ethernet_t a; label_t b; }"}),
+    ("parser value sets are", {"parser_locals": "value_set<bit<16>>(4) types;"}),
+    ("for loops are", {"apply": "for (bit<8> i = 0; i < 4; i = i + 1) { meta.small = i; }"}),
+    ("break is", {"apply": "break;"}),
+    ("continue is", {"apply": "continue;"}),
+    ("list types are", {"top": "const list<bit<8>> numbers = { 1, 2 };"}),
+    ("generic structs and headers are", {"top": "struct box_t<T> { T item; }\nstruct user_t { box_t<bit<8>> box; }"}),
+    ("generic controls and parsers are", {"top": "control Any<T>(inout T x) { apply { } }", "locals": "Any<bit<8>>() a;"}),
+    ("action profiles are", {"locals": "action_profile(4) profile;"}),
+    ("action selectors are", {"locals": "action_selector(HashAlgorithm.crc16, 4, 8) selector_;"}),
+    ("action profiles and selectors are", {"locals": TABLE.format(kind="selector", more="")}),
+    (
+        "action profiles and selectors are",
+        {"locals": TABLE.format(kind="exact", more="implementation = action_profile(4);")},
+    ),
+    ("idle timeouts of entries are", {"locals": TABLE.format(kind="exact", more="support_timeout = true;")}),
+    (
+        "a direct_counter made inside a table is",
+        {"locals": TABLE.format(kind="exact", more="counters = direct_counter(CounterType.bytes);")},
+    ),
+    ("the match kind fuzzy is", {"top": "match_kind { fuzzy }", "locals": TABLE.format(kind="fuzzy", more="")}),
+    ("keys of type error are", {"locals": TABLE.format(kind="exact", more="").replace(
+        "meta.small", "standard_metadata.parser_error")}),
+    ("the deprecated extern Checksum16 is", {"locals": "Checksum16() sum;"}),
+    ("clone3 is", {"apply": "clone3(CloneType.I2E, 1, { meta.small });"}),
+    ("resubmit is", {"apply": "resubmit({ meta.small });"}),
+    ("recirculate is", {"apply": "recirculate({ meta.small });"}),
+    ("a register of pair_t is", {"locals": "register<pair_t>(4) pairs;"}),
+    ("the extern lookup is", {"top": "extern void lookup(in bit<8> x);", "apply": "lookup(meta.small);"}),
+    ("the extern bucket is", {"top": "extern bucket { bucket(); }", "locals": "bucket() b;"}),
+    ("extern objects as parameters are", {"top": "control User(register<bit<8>> r) { apply { } }"}),
+    ("default values of parameters are", {"locals": "action set(in bit<8> x = 3) { }"}),
+    ("packet_in's length() is", {"state": "meta.wide = packet.length();"}),
+    ("minSizeInBits() is", {"apply": "meta.wide = hdr.ethernet.minSizeInBits();"}),
+    ("the invalid-header expression {#} is", {"apply": "hdr.ethernet = {#};"}),
+    ("headers with more than one varbit field are", {"top": "header two_t { varbit<8> a; varbit<8> b; }"}),
+    (
+        "calls of functions in a table are",
+        {
+            "top": "bit<8> one() { return 1; }",
+            "locals": 'table t { key = { one(): exact @name("one"); } actions = { NoAction; } }',
+        },
+    ),
+    ("abstract methods are", {"locals": "register<bit<8>>(4) r = { };"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "parts"), REFUSED, ids=[words for words, _ in REFUSED])
+def test_a_feature_is_refused_by_name(words: str, parts: dict[str, str]) -> None:
+    with pytest.raises(P4Error) as caught:
+        check(skeleton(**parts), "test.p4")
+    assert caught.value.message == f"{words} not supported yet"
+    assert caught.value.place is not None
+    assert caught.value.place.file == "test.p4"
+
+
+def test_another_architecture_is_refused_by_name() -> None:
+    text = "control C(); package Other(C c); control Mine() { apply { } } Other(Mine()) main;"
+    with pytest.raises(P4Error, match="the architecture of Other is not supported yet"):
+        check(text)

@@ -1,0 +1,116 @@
+"""Tables: actions with bound arguments, defaults, entries and their priorities, direct resources."""
+
+from __future__ import annotations
+
+import pytest
+
+from midflight.p4 import ir
+from midflight.p4.types import Bits
+from tests.p4.skeleton import program
+
+ACTIONS = "action go(bit<9> port) { standard_metadata.egress_spec = port; } action add(inout bit<8> x, bit<8> y) {}"
+
+
+def table(body: str, extra: str = "") -> ir.Table:
+    made = program(locals=f"{ACTIONS} {extra} table t {{ {body} }}", apply="t.apply();")
+    return made.tables["MyIngress.t"]
+
+
+def test_a_table_without_a_default_gets_no_action_for_it_alone() -> None:
+    made = table("key = { meta.small: exact; } actions = { go; }")
+    assert [(each.action.name, each.default_only) for each in made.actions] == [
+        ("MyIngress.go", False),
+        ("NoAction", True),
+    ]
+    assert made.default.action.name == "NoAction"
+    assert (made.size, made.default_const, made.entries_const) == (1024, False, False)
+
+
+def test_properties() -> None:
+    made = table("key = { meta.small: exact; } actions = { go; } size = 16 * 4; const default_action = go(511);")
+    assert made.size == 64
+    assert made.default_const
+    assert made.default_arguments == (511,)
+
+
+def test_directed_parameters_are_bound_in_the_list() -> None:
+    made = table("actions = { add(meta.small); } default_action = add(meta.small, 3);")
+    (reference,) = made.actions
+    assert isinstance(reference.bound[0], ir.Member)
+    assert made.default_arguments == (3,)
+    assert [each.variable.name for each in reference.action.data] == ["y"]
+
+
+def test_entries_of_every_match_kind() -> None:
+    made = table("""
+        key = { meta.small: exact; meta.medium: lpm; meta.wide: ternary; hdr.ethernet.type: range; meta.flag: optional; }
+        actions = { go; NoAction; }
+        const entries = {
+            (1, 0x1200 &&& 0xFF00, 0x3 &&& 0xF, 10 .. 20, true): go(1);
+            (2, _, 5, 7, _): go(2);
+            (3, 0xABCD, _, default, false): NoAction();
+        }
+    """)
+    e = ir.EntryKey
+    first, second, third = made.entries
+    assert first.keys == (e(1), e(0x1200, mask=0xFF00), e(3, mask=0xF), e(10, high=20), e(1))
+    assert second.keys == (e(2), e(None), e(5, mask=0xFFFFFFFF), e(7, high=7), e(None))
+    assert third.keys == (e(3), e(0xABCD, mask=0xFFFF), e(None), e(None), e(0))
+    assert [each.arguments for each in made.entries] == [(1,), (2,), ()]
+    assert [each.priority for each in made.entries] == [3, 2, 1], "the first of constant entries wins"
+    assert made.entries_const
+
+
+PRIORITIES = [
+    ("", "1: go(1); priority = 40: 2: go(2); 3: go(3);", None),
+    ("", "priority = 50: 1: go(1); 2: go(2); priority = 7: 3: go(3);", [50, 49, 7]),
+    ("priority_delta = 10;", "1: go(1); 2: go(2); 3: go(3);", [21, 11, 1]),
+    ("largest_priority_wins = false;", "priority = 5: 1: go(1); 2: go(2); priority = 9: 3: go(3);", [5, 4, 1]),
+]
+
+
+@pytest.mark.parametrize(("more", "entries", "expected"), PRIORITIES)
+def test_priorities_count_on_and_the_larger_wins(more: str, entries: str, expected: list[int] | None) -> None:
+    body = f"key = {{ meta.small: ternary; }} actions = {{ go; NoAction; }} {more} entries = {{ {entries} }}"
+    if expected is None:
+        with pytest.raises(Exception, match="the first entry needs a priority"):
+            table(body)
+    else:
+        assert [each.priority for each in table(body).entries] == expected
+
+
+def test_direct_resources_are_tied_to_the_table() -> None:
+    made = table(
+        "key = { meta.small: exact; } actions = { NoAction; } counters = hits; meters = rate;",
+        "direct_counter(CounterType.packets_and_bytes) hits; direct_meter<bit<2>>(MeterType.bytes) rate;",
+    )
+    assert [(each.name, each.kind, each.arguments) for each in made.direct] == [
+        ("MyIngress.hits", "direct_counter", (2,)),
+        ("MyIngress.rate", "direct_meter", (1,)),
+    ]
+    assert made.direct[1].type_arguments == (Bits(2),)
+
+
+def test_switches_and_hits() -> None:
+    made = program(
+        locals="action a() {} action b() {} table t { actions = { a; b; NoAction; } default_action = NoAction; }",
+        apply="""
+            switch (t.apply().action_run) { a: b: { meta.small = 1; } NoAction: { } default: { meta.small = 2; } }
+            if (t.apply().hit) { meta.small = 3; } else if (t.apply().miss) { meta.small = 4; }
+            switch (meta.small) { 1: { exit; } 2: 3: { return; } default: { } }
+        """,
+    )
+    switch, condition, values = made.ingress.body.body
+    assert isinstance(switch, ir.Switch)
+    assert switch.subject is made.tables["MyIngress.t"]
+    labels = [[each.name for each in case.labels if isinstance(each, ir.Action)] for case in switch.cases]
+    assert labels == [["MyIngress.a", "MyIngress.b"], ["NoAction"], []]
+    assert isinstance(condition, ir.If)
+    assert isinstance(condition.condition, ir.TableHit)
+    assert not condition.condition.miss
+    assert isinstance(values, ir.Switch)
+    assert [[each.value for each in case.labels if isinstance(each, ir.Literal)] for case in values.cases] == [
+        [1],
+        [2, 3],
+        [],
+    ]
