@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from lark import Token
@@ -57,11 +58,16 @@ _AFTER_DECLARATOR = _words("; = , ) { (")
 
 
 class PlacedToken(Token):
-    """A token that knows its place in the user's file."""
+    """A token that knows where it stands: from `start` to `end` of the preprocessed `source`."""
 
-    place: Place
+    source: Source
     start: int
     end: int
+
+    @cached_property
+    def place(self) -> Place:
+        """Its place in the user's own file."""
+        return self.source.place(self.start, self.end)
 
 
 @dataclass(slots=True)
@@ -153,21 +159,12 @@ class _Classifier:
 
     def run(self) -> Iterator[PlacedToken]:
         before = ""  # what the token before was: a terminal's name
-        lines = iter(self.source.lines)
-        line = next(lines)
-        upcoming = next(lines, None)
         for index, raw in enumerate(self.raws):
-            while upcoming is not None and upcoming.start <= raw.start:
-                line, upcoming = upcoming, next(lines, None)
             for kind, text, offset in self.classify(index, raw, before):
-                start = raw.start + offset
                 token = PlacedToken(kind, text)
-                token.start, token.end = start, start + len(text)
-                if line.text is line.original or line.text == line.original:
-                    length = max(1, min(len(text), len(line.text) - (start - line.start)))
-                    token.place = Place(line.file, line.number, start - line.start + 1, length, line.original)
-                else:
-                    token.place = self.source.place(start, start + len(text))
+                token.source = self.source
+                token.start = raw.start + offset
+                token.end = token.start + len(text)
                 before = kind
                 yield token
 
