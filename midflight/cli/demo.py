@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from midflight.testbed.demos.allreduce import Demo, Settings
+    from midflight.testbed.demos.allreduce import Demo
 
 __all__ = ["demo"]
 
@@ -61,25 +61,24 @@ def allreduce(loss: float, seed: int, steps: int | None, json_to: str | None, pi
     """
     from importlib.util import find_spec
 
-    from rich.console import Console
-
     from midflight.cli.output import write_json
+    from midflight.cli.terminal import bar, console_beside
+    from midflight.errors import MidflightError
 
     for module in ("sklearn", "matplotlib"):
         if find_spec(module) is None:
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
-    from midflight.errors import MidflightError
-    from midflight.testbed.demos.allreduce import Settings
+    from midflight.testbed.demos.allreduce import Settings, run
     from midflight.testbed.demos.picture import save
 
     settings = Settings(loss=loss, seed=seed) if steps is None else Settings(loss=loss, seed=seed, steps=steps)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    # Standard output belongs to the JSON where it goes there.
-    console = Console(stderr=json_to == "-", highlight=False)
-    done = _run(settings, console)
+    console = console_beside(json_to)
+    with bar(console, "Training") as progress:
+        done = run(settings, progress)
     save(done, picture)
-    console.print(_table(done, plain=not console.is_terminal))
+    console.print(_table(done, console))
     console.print(f"Picture: {picture}", soft_wrap=True)
     if json_to:
         write_json(done.figures.json(), json_to)
@@ -89,34 +88,14 @@ def allreduce(loss: float, seed: int, steps: int | None, json_to: str | None, pi
         raise MidflightError("some sum differed from NumPy's sum of the same fixed-point numbers")
 
 
-def _run(settings: Settings, console: Console) -> Demo:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from midflight.testbed.demos.allreduce import run
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("Training", total=None)
-        return run(
-            settings,
-            lambda done, total, what: progress.update(
-                task, completed=done, total=total, description=f"Training {what}"
-            ),
-        )
-
-
-def _table(done: Demo, *, plain: bool) -> Table:
-    from rich import box
-    from rich.table import Table
+def _table(done: Demo, console: Console) -> Table:
+    from midflight.cli.terminal import table
 
     figures, switch, server = done.figures, done.switch, done.server
     title = f"{figures.workers} workers, {figures.steps} steps, seed {figures.seed}" + (
         f", links that lose, duplicate and reorder {figures.loss:.1%} each" if figures.loss else ""
     )
-    table = Table(title=title, title_justify="left", box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain)
-    table.add_column("", no_wrap=True)
-    table.add_column("summed in the switch", justify="right")
-    table.add_column("at the server", justify="right")
+    made = table(console, title, ("", "summed in the switch", "at the server"))
     rows = [
         ("test accuracy", f"{figures.accuracy_switch:.2%}", f"{figures.accuracy_server:.2%}"),
         ("largest error of a summed gradient", f"{switch.max_abs_error:.2e}", f"{server.max_abs_error:.2e}"),
@@ -141,8 +120,7 @@ def _table(done: Demo, *, plain: bool) -> Table:
         ),
     ]
     for row in rows:
-        table.add_row(*row)
+        made.add_row(*row)
     exact = "equal NumPy's, as integers, bit for bit" if figures.sums_exact else "DIFFER from NumPy's"
-    table.caption = f"All sums {exact}. Took {done.seconds:.1f} s."
-    table.caption_justify = "left"
-    return table
+    made.caption = f"All sums {exact}. Took {done.seconds:.1f} s."
+    return made

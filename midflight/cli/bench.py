@@ -1,0 +1,80 @@
+"""`midflight bench`: how fast the toolkit's parts are, side by side in one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from midflight.testbed.bench.engine import EngineBench
+
+__all__ = ["bench"]
+
+EPILOG = """\b
+Examples:
+  midflight bench engine
+"""
+
+ENGINE = """\b
+Examples:
+  midflight bench engine
+  midflight bench engine --runs 51 --json engine.json
+"""
+
+
+@click.group(epilog=EPILOG)
+def bench() -> None:
+    """Measure how fast the toolkit's parts are."""
+
+
+@bench.command(epilog=ENGINE)
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=15, show_default=True, help="For each program.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of routes and packets."
+)
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+def engine(runs: int, seed: int, json_to: str | None) -> None:
+    """Measure the engine's packets a second.
+
+    Of the embedded switch, in process on one core, with two programs: an IPv4 forwarder with 1,000 routes, and the
+    aggregation of 32 lanes. Each batch is timed as a whole, in native code; what comes out is checked before. Figures
+    are medians over the runs.
+    """
+    from midflight.cli.output import write_json
+    from midflight.cli.terminal import bar, console_beside
+    from midflight.testbed.bench.engine import bench_engine
+
+    console = console_beside(json_to)
+    with bar(console, "Measuring:") as progress:
+        found = bench_engine(runs=runs, seed=seed, progress=progress)
+    console.print(_table(found, console))
+    if json_to:
+        write_json(found.json(), json_to)
+        if json_to != "-":
+            console.print(f"Figures: {json_to}", soft_wrap=True)
+
+
+def _table(found: EngineBench, console: Console) -> Table:
+    from midflight.cli.terminal import table
+
+    rates = (found.forwarder, found.aggregation)
+    made = table(
+        console,
+        f"The engine on one core, medians of {len(rates[0].runs)} runs",
+        ("", f"forwarder, {found.routes:,} routes", f"aggregation, {found.lanes} lanes"),
+    )
+    rows = {
+        "packets a second": [f"{each.packets_per_second / 1e6:.2f} M" for each in rates],
+        "slowest and fastest run": [f"{min(each.runs) / 1e6:.2f} to {max(each.runs) / 1e6:.2f} M" for each in rates],
+        "time a packet": [f"{each.nanoseconds:.0f} ns" for each in rates],
+        "packets in a batch": [f"{each.packets:,}" for each in rates],
+        "bytes in a packet": [f"{each.packet_bytes}" for each in rates],
+        "compiled in": [f"{each.compile_seconds:.2f} s" for each in rates],
+    }
+    for name, values in rows.items():
+        made.add_row(name, *values)
+    return made
