@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from midflight.runtime.devices.base import Device
+from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.registry import capabilities, open_device
 
 if TYPE_CHECKING:
+    from midflight.runtime.devices.bmv2 import Bmv2Device
     from midflight.runtime.devices.host import HostDevice
 
-__all__ = ["Capabilities", "Device", "HostDevice", "capabilities", "open_device"]
+__all__ = ["Bmv2Device", "Capabilities", "Device", "HostDevice", "PipelineConfig", "capabilities", "open_device"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a kind of device when it is asked for: each brings a compiler or a driver along."""
+    if name == "Bmv2Device":
+        from midflight.runtime.devices.bmv2 import Bmv2Device
+
+        return Bmv2Device
     if name == "HostDevice":
         from midflight.runtime.devices.host import HostDevice
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from midflight.p4.frontend import check
+from midflight.p4.p4info import p4info
+from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.server import Server
@@ -52,6 +55,10 @@ class HostDevice:
     def device_id(self) -> int:
         """Its P4Runtime device id."""
         return self.switch.device_id
+
+    def compile(self, source: str, file: str = "<string>") -> PipelineConfig:
+        """Check a program; its text is the config. P4Error where it is wrong."""
+        return PipelineConfig(p4info(check(source, file)), source.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Put a program in place; P4Error where it does not compile, and the device keeps what it had."""

@@ -12,6 +12,7 @@ from midflight.runtime.devices.capabilities import Capabilities
 __all__ = ["KINDS", "capabilities", "open_device"]
 
 KINDS = {
+    "bmv2": ("midflight.runtime.devices.bmv2", "Bmv2Device"),
     "host": ("midflight.runtime.devices.host", "HostDevice"),
 }
 """Each kind's module and class."""

@@ -1,0 +1,266 @@
+"""BMv2: p4lang's simple_switch_grpc as a device, a process of its own that runs what p4c compiled."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import grpc
+
+from midflight.errors import DeviceError
+from midflight.runtime.devices.base import PipelineConfig
+from midflight.runtime.devices.blank import blank_program
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.devices.dataplane import Dataplane
+from midflight.runtime.devices.process import Process
+from midflight.runtime.devices.toolchain import SIMPLE_SWITCH_GRPC, compile_p4
+from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.session import Session
+
+__all__ = ["CAPABILITIES", "Bmv2Device"]
+
+CAPABILITIES = Capabilities(
+    kind="bmv2",
+    match_kinds=frozenset({"exact", "lpm", "ternary", "range", "optional"}),
+    registers_over_p4runtime=False,
+    packets_per_second=2e4,
+)
+
+# The lines of the switch's log that an error quotes, and the bytes that a unix socket's path may have.
+QUOTED = 12
+LONGEST_PATH = 107
+
+
+class Bmv2Device:
+    """A BMv2 switch, ready for controllers as soon as it is made.
+
+    `source` is the P4_16 program to start with; without one it waits for a controller's. `interfaces` are the Linux
+    interfaces it has for ports, by port number; this takes root. Without any, its packets are given to it by
+    `process`, and the switch runs in a network namespace of its own, where the system allows that, so that nobody
+    reaches the Thrift server that it cannot be kept from running.
+
+    `netns` names the network namespace that the interfaces are in. `address` is where it serves P4Runtime: a unix
+    socket of its own by default, which only this user reaches and which is reached from every network namespace; or
+    "host:port", with port 0 for a free one. `pcap` is a folder to keep each interface's packets in. `log_level` is
+    one of BMv2's. `patience` is how many seconds it is given to answer.
+
+    DeviceError where simple_switch_grpc is missing, does not start or does not answer, with the end of its log.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        source: str | None = None,
+        *,
+        file: str = "<string>",
+        device_id: int = 1,
+        address: str | None = None,
+        cpu_port: int = 510,
+        interfaces: Mapping[int, str] | None = None,
+        netns: str = "",
+        pcap: Path | None = None,
+        log_level: str = "info",
+        patience: float = 30.0,
+    ) -> None:
+        self._id = device_id
+        self._patience = patience
+        program = SIMPLE_SWITCH_GRPC.find()
+        pipeline = None if source is None else self.compile(source, file)
+        folder = Path(tempfile.mkdtemp(prefix="midflight-bmv2-"))
+        self._folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._dataplane: Dataplane | None = None
+        self._process: Process | None = None
+        self._last_log = ""
+        try:
+            self._address, self._reserved = self._place(address, folder, netns)
+            (folder / "blank.json").write_text(blank_program())
+            options = [
+                f"{folder}/blank.json",
+                "--device-id",
+                str(device_id),
+                "--log-console",
+                "-L",
+                log_level,
+                "--thrift-port",
+                "0",
+            ]
+            for port, interface in (interfaces or {}).items():
+                options += ["-i", f"{port}@{interface}"]
+            if pcap is not None:
+                options.append(f"--pcap={pcap.absolute()}")
+            options += ["--", "--grpc-server-addr", self._address, "--cpu-port", str(cpu_port)]
+            inside = f"/run/netns/{netns}" if netns else ""
+            if not interfaces:
+                options += ["--dp-grpc-server-addr", f"unix:{folder}/packets"]
+                if address is None and not netns:
+                    inside = "new"
+            self._process = Process([program, *options], folder / "log", netns=inside)
+            self._wait_until_it_answers()
+            if not interfaces:
+                self._dataplane = Dataplane(f"unix:{folder}/packets", device_id, self._lost, patience)
+            if pipeline is not None:
+                self._push(pipeline)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        """Its P4Runtime endpoint as gRPC takes it: "unix:/path", or "host:port" where one was asked for."""
+        return self._address
+
+    @property
+    def device_id(self) -> int:
+        """Its P4Runtime device id."""
+        return self._id
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.alive
+
+    @property
+    def pid(self) -> int:
+        """The process id of the switch; DeviceError when it is closed."""
+        if self._process is None:
+            raise self._lost()
+        return self._process.pid
+
+    def log(self) -> str:
+        """Return what the switch has logged, the last 64 KiB of it; of a closed one, what it had."""
+        return self._last_log if self._process is None else self._process.log()
+
+    def compile(self, source: str, file: str = "<string>") -> PipelineConfig:
+        """Compile a program with p4c; P4Error with its words where it refuses."""
+        return compile_p4(source, file)
+
+    def load(self, source: str, file: str = "<string>") -> None:
+        """Put a program in place; P4Error where it does not compile, and the device keeps what it had.
+
+        DeviceError while a controller is its primary: then it is that one's to load.
+        """
+        self._push(self.compile(source, file))
+
+    def session(self, *, role: str = "", election_id: int | None = None) -> Session:
+        """Open a controller's session; the caller closes it. DeviceError with the log's end where it has died."""
+        if not self.alive:
+            raise self._lost()
+        return Session(self.address, self.device_id, role=role, election_id=election_id)
+
+    def process(self, packets: Packets, now: int = 0) -> Packets:  # noqa: ARG002
+        """Run packets through the pipeline and return what leaves by the ports, when the switch is done with all.
+
+        In the order of the packets given, and of one packet's by port. `now` changes nothing: BMv2 has a clock of its
+        own. Packet-ins and digests may reach the controllers after this returns. DeviceError for a switch that has
+        interfaces.
+        """
+        return self._packets().process(packets)
+
+    def transmitted(self) -> Packets:
+        """Return, once, what controllers' packet-outs have sent by the ports since the last call."""
+        return self._packets().transmitted()
+
+    def close(self) -> None:
+        """End the switch and remove what it left. May be called more than once."""
+        if self._dataplane is not None:
+            self._dataplane.close()
+            self._dataplane = None
+        if self._process is not None:
+            self._process.stop()
+            self._last_log = self._process.log()
+            self._process = None
+        if self._reserved is not None:
+            self._reserved.close()
+        self._folder()
+
+    def __enter__(self) -> Bmv2Device:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    _reserved: socket.socket | None = None
+
+    @staticmethod
+    def _place(address: str | None, folder: Path, netns: str) -> tuple[str, socket.socket | None]:
+        """Return the address to serve at, and what keeps it free for the switch."""
+        address = address or f"unix:{folder}/p4runtime"
+        if address.startswith("unix:"):
+            if len(address.removeprefix("unix:").encode()) > LONGEST_PATH:
+                raise DeviceError(f"{address} is too long for a socket", hint="set TMPDIR to a shorter path")
+            return address, None
+        if netns:
+            raise DeviceError(
+                f"{address} would be in the network namespace {netns}, where no session reaches it",
+                hint="leave the address out, or tell a unix:/path",
+            )
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal():
+            raise DeviceError(f"{address!r} is no address", hint='tell "host:port" or "unix:/path"')
+        # gRPC shares a port that another gRPC server has, silently. So it is first taken alone, and then kept for the
+        # switch: bound and shared, but not listened to.
+        try:
+            family, _, _, _, where = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, socket.SOCK_STREAM) as alone:
+                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                alone.bind(where)
+                where = alone.getsockname()
+            reserved = socket.socket(family, socket.SOCK_STREAM)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reserved.bind(where)
+        except OSError as error:
+            raise DeviceError(f"cannot serve at {address}: {error.strerror}") from None
+        return f"{host}:{where[1]}", reserved
+
+    def _wait_until_it_answers(self) -> None:
+        assert self._process is not None
+        options = [("grpc.initial_reconnect_backoff_ms", 10), ("grpc.max_reconnect_backoff_ms", 100)]
+        deadline = time.monotonic() + self._patience
+        with grpc.insecure_channel(self._address, options=options) as channel:
+            ready = grpc.channel_ready_future(channel)
+            try:
+                while True:
+                    try:
+                        ready.result(timeout=0.05)
+                        return
+                    except grpc.FutureTimeoutError:
+                        if not self._process.alive:
+                            raise self._lost() from None
+                        if time.monotonic() > deadline:
+                            raise DeviceError(
+                                f"simple_switch_grpc does not answer after {self._patience:g} s", hint=self._quoted()
+                            ) from None
+            finally:
+                ready.cancel()
+
+    def _push(self, pipeline: PipelineConfig) -> None:
+        with self.session() as session:
+            session.load(pipeline.p4info, pipeline.config)
+
+    def _packets(self) -> Dataplane:
+        if not self.alive:
+            raise self._lost()
+        if self._dataplane is None:
+            raise DeviceError("this BMv2 has its packets from its interfaces, and takes none from here")
+        return self._dataplane
+
+    def _lost(self) -> DeviceError:
+        """Return the error for a switch that does not answer any more."""
+        if self._process is None:
+            return DeviceError("this BMv2 switch is closed")
+        if self._process.wait(1.0):
+            return DeviceError(f"simple_switch_grpc ended with {self._process.status}", hint=self._quoted())
+        return DeviceError("simple_switch_grpc runs and does not answer", hint=self._quoted())
+
+    def _quoted(self) -> str:
+        lines = self.log().strip().splitlines()[-QUOTED:]
+        return "\n    ".join(["the end of its log:", *lines]) if lines else "its log is empty"

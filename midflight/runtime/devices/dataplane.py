@@ -1,0 +1,138 @@
+"""Packets for a BMv2 switch without interfaces: by the gRPC service it offers instead, p4.bm.DataplaneInterface."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from midflight.errors import DeviceError
+from midflight.runtime.engine import Packets
+
+__all__ = ["Dataplane"]
+
+# An egress queue of the switch holds 64 packets and drops the next, and the server takes packets faster than egress
+# sends them. So this many are on their way at a time.
+WINDOW = 32
+
+
+class Dataplane:
+    """The packets' side of one switch, which lets one client at a time give it packets.
+
+    The server ends a stream that we have ended once no packet is left in the switch: so a batch is known to be done.
+    What leaves while no stream is there is lost, so one is there always. `died` is asked for the error to raise where
+    the stream breaks.
+    """
+
+    def __init__(self, address: str, device_id: int, died: Callable[[], DeviceError], timeout: float = 30.0) -> None:
+        self.device_id = device_id
+        self.timeout = timeout
+        self._died = died
+        self._lock = threading.Lock()
+        self._channel = grpc.insecure_channel(address)
+        request, response = _messages()
+        self._request = request
+        self._stream = self._channel.stream_stream(
+            "/p4.bm.DataplaneInterface/PacketStream",
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        self._transmitted: list[tuple[int, bytes]] = []
+        self._open()
+
+    def process(self, packets: Packets) -> Packets:
+        """Give packets to the switch and return what leaves by its ports when it is done with all of them.
+
+        In the order of the packets that they come from, of one by port. What leaves and comes from no packet given
+        here, such as a controller's packet-outs, waits for `transmitted`.
+        """
+        left: list[tuple[int, int, bytes]] = []
+        given = list(packets)
+        with self._lock:
+            for first in range(0, len(given), WINDOW):
+                for number, (port, data) in enumerate(given[first : first + WINDOW], first):
+                    self._requests.put(self._request(id=number + 1, device_id=self.device_id, port=port, packet=data))
+                left += self._drain()
+        left.sort(key=lambda each: each[:2])
+        result = Packets.from_list([(port, data) for _, port, data in left])
+        result.sources[:] = np.array([source for source, _, _ in left], dtype=result.sources.dtype)
+        return result
+
+    def transmitted(self) -> Packets:
+        """Return, once, what has left by the ports and comes from no packet given here, when the switch is idle."""
+        with self._lock:
+            self._drain()
+            packets, self._transmitted = self._transmitted, []
+        return Packets.from_list(packets)
+
+    def close(self) -> None:
+        """Give the switch's packets up. May be called more than once."""
+        self._requests.put(None)
+        self._channel.close()
+
+    def _drain(self) -> list[tuple[int, int, bytes]]:
+        """End the stream and open the next; return (source, port, packet) of what left meanwhile."""
+        self._requests.put(None)
+        left = []
+        try:
+            for each in self._call:
+                if each.id:
+                    left.append((each.id - 1, each.port, each.packet))
+                else:
+                    self._transmitted.append((each.port, each.packet))
+        except grpc.RpcError:
+            raise self._died() from None
+        self._open()
+        return left
+
+    def _open(self) -> None:
+        """Open a stream and return when the switch has it.
+
+        The switch does not tell. But it turns a second stream away while there is one: so one is asked for until it
+        is turned away.
+        """
+        deadline = time.monotonic() + self.timeout
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        self._call = self._stream(iter(self._requests.get, None))
+        while not self._turned_away(self._stream(iter(()), timeout=self.timeout)):
+            if not self._call.is_active():
+                self._call = self._stream(iter(self._requests.get, None))
+            if time.monotonic() > deadline:
+                raise self._died()
+
+    def _turned_away(self, call: Any) -> bool:
+        try:
+            list(call)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return True
+            if error.code() != grpc.StatusCode.UNAVAILABLE:  # that is: not ready yet
+                raise self._died() from None
+        return False
+
+
+def _messages() -> tuple[Any, Any]:
+    """Return the request's and the response's class, which have the same four fields."""
+    kind = descriptor_pb2.FieldDescriptorProto
+    fields = {
+        "id": kind.TYPE_UINT64,
+        "device_id": kind.TYPE_UINT64,
+        "port": kind.TYPE_UINT32,
+        "packet": kind.TYPE_BYTES,
+    }
+    file = descriptor_pb2.FileDescriptorProto(name="dataplane.proto", package="p4.bm", syntax="proto3")
+    names = ("PacketStreamRequest", "PacketStreamResponse")
+    for name in names:
+        message = file.message_type.add(name=name)
+        for number, (field, type_) in enumerate(fields.items(), 1):
+            message.field.add(name=field, number=number, type=type_, label=kind.LABEL_OPTIONAL)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    request, response = (message_factory.GetMessageClass(pool.FindMessageTypeByName(f"p4.bm.{each}")) for each in names)
+    return request, response
