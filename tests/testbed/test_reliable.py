@@ -68,8 +68,11 @@ def test_the_timeout_follows_rfc_6298() -> None:
     assert sender.timeout == 900 + 4 * 500
 
 
-def test_a_silent_peer_is_asked_again_at_doubling_intervals_and_no_sample_is_taken() -> None:
-    sender = Reliable(window=1, timing=Timing(initial=MILLISECOND, maximum=4 * MILLISECOND))
+@pytest.mark.parametrize(("maximum", "intervals"), [(4, [1, 2, 4, 4]), (100, [1, 2, 4, 8])])
+def test_a_silent_peer_is_asked_again_at_doubling_intervals_and_no_sample_is_taken(
+    maximum: int, intervals: list[int]
+) -> None:
+    sender = Reliable(window=1, timing=Timing(initial=MILLISECOND, maximum=maximum * MILLISECOND))
     sender.submit(SERVER, numbered(1))
     times, now = [], 0
     for _ in range(5):
@@ -80,9 +83,10 @@ def test_a_silent_peer_is_asked_again_at_doubling_intervals_and_no_sample_is_tak
         assert deadline is not None
         assert sender.poll(deadline - 1) == []
         now = deadline
-    assert np.diff(times).tolist() == [1 * MILLISECOND, 2 * MILLISECOND, 4 * MILLISECOND, 4 * MILLISECOND]
+    assert np.diff(times).tolist() == [each * MILLISECOND for each in intervals]
     sender.acknowledge(1, now)
-    assert sender.timeout == 4 * MILLISECOND, "Karn: the backed-off timeout stays until a sample comes"
+    backed_off = min(16, maximum) * MILLISECOND
+    assert sender.timeout == backed_off, "Karn: the backed-off timeout stays until a sample comes"
     assert sender.next_deadline() is None
     assert sender.statistics.retransmitted == 4
 

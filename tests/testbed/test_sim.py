@@ -81,6 +81,22 @@ def test_no_damaged_bit_passes_the_checksums(payload: bytes, position: int, bit:
         decode(bytes(frame))
 
 
+def test_checksums_at_the_edge_where_a_sum_is_all_ones() -> None:
+    def flow(source: int) -> UdpFlow:
+        return UdpFlow(
+            source_mac=1, destination_mac=2, source_port=1, destination_port=2,
+            source=IPv4Address(source), destination=IPv4Address("10.0.0.2"),
+        )  # fmt: skip
+
+    header = [flow(0x0A000000 + low).encode(b"")[24:26] for low in range(1 << 16)]
+    assert header.count(b"\0\0") >= 1
+    assert b"\xff\xff" not in header
+    one = flow(0x0A000001)
+    udp = [one.encode(low.to_bytes(2, "big"))[40:42] for low in range(1 << 16)]
+    assert udp.count(b"\xff\xff") >= 1
+    assert b"\0\0" not in udp, "0 says that there is no checksum"
+
+
 def test_a_datagram_has_a_largest_size() -> None:
     flow = UdpFlow(
         source_mac=1, destination_mac=2, source_port=1, destination_port=2,
