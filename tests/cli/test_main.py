@@ -21,7 +21,10 @@ from tests.cli.run import midflight, process
 HEAVY = ["numpy", "grpc", "finsy", "rich", "lark", "llvmlite", "pcpp", "matplotlib", "sklearn", "google.protobuf"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in MODULES)])
+COMMANDS = [*([name] for name in MODULES), ["demo", "allreduce"], ["bench", "engine"]]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([*each, "--help"] for each in COMMANDS)])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import json, sys
@@ -42,11 +45,11 @@ def test_help_names_every_command() -> None:
         assert f"\n  {name} " in text
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_command_has_examples(name: str) -> None:
-    text = midflight(name, "--help").output
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_examples(command: list[str]) -> None:
+    text = midflight(*command, "--help").output
     assert "Examples:" in text
-    assert f"  midflight {name} " in text
+    assert f"  midflight {' '.join(command)}" in text
 
 
 def test_version() -> None:
