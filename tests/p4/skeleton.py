@@ -18,7 +18,8 @@ struct headers_t { ethernet_t ethernet; label_t[4] labels; options_t options; }
 struct pair_t { bit<8> first; bit<16> second; }
 struct metadata_t { bit<8> small; bit<16> medium; bit<32> wide; int<8> signed; bool flag; pair_t pair; }
 %(top)s
-parser MyParser(packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+parser MyParser(
+    packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
 %(parser_locals)s
     state start {
         packet.extract(hdr.ethernet);

@@ -18,7 +18,10 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
     ("continue is", {"apply": "continue;"}),
     ("list types are", {"top": "const list<bit<8>> numbers = { 1, 2 };"}),
     ("generic structs and headers are", {"top": "struct box_t<T> { T item; }\nstruct user_t { box_t<bit<8>> box; }"}),
-    ("generic controls and parsers are", {"top": "control Any<T>(inout T x) { apply { } }", "locals": "Any<bit<8>>() a;"}),
+    (
+        "generic controls and parsers are",
+        {"top": "control Any<T>(inout T x) { apply { } }", "locals": "Any<bit<8>>() a;"},
+    ),
     ("action profiles are", {"locals": "action_profile(4) profile;"}),
     ("action selectors are", {"locals": "action_selector(HashAlgorithm.crc16, 4, 8) selector_;"}),
     ("action profiles and selectors are", {"locals": TABLE.format(kind="selector", more="")}),

@@ -43,7 +43,9 @@ def test_directed_parameters_are_bound_in_the_list() -> None:
 
 def test_entries_of_every_match_kind() -> None:
     made = table("""
-        key = { meta.small: exact; meta.medium: lpm; meta.wide: ternary; hdr.ethernet.type: range; meta.flag: optional; }
+        key = {
+            meta.small: exact; meta.medium: lpm; meta.wide: ternary; hdr.ethernet.type: range; meta.flag: optional;
+        }
         actions = { go; NoAction; }
         const entries = {
             (1, 0x1200 &&& 0xFF00, 0x3 &&& 0xF, 10 .. 20, true): go(1);

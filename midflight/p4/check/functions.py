@@ -64,7 +64,7 @@ class FunctionChecker(StatementChecker):
         for parameter, variable in zip(prototype.parameters, variables, strict=True):
             fixed = parameter.direction in ("", "in")
             reason = f"{parameter.name} is an 'in' parameter and cannot be written" if fixed else ""
-            self.scope.declare(parameter.name, Local(variable, reason), parameter.place)
+            self.scope.declare(parameter.name, Local(variable, reason, True), parameter.place)
         kind: Type = self.type(prototype.result) if prototype.result is not None else VOID
         made: list[ir.Statement] = []
         if kind != VOID:

@@ -169,7 +169,7 @@ class InstanceChecker(FunctionChecker):
         elif direction is Direction.NONE:
             fixed = f"{node.name} has no direction, so it cannot be written"
         variable = ir.Variable(node.name, kind, node.place)
-        self.scope.declare(node.name, Local(variable, fixed), node.place)
+        self.scope.declare(node.name, Local(variable, fixed, True), node.place)
         del what
         return ir.Parameter(variable, direction, annotations_of(node.annotations))
 

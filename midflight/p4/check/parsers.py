@@ -122,6 +122,7 @@ class ParserChecker(KeysetChecker):
 
     def _state(self, node: d.State, names: list[str]) -> ir.State:
         self.scope = Scope(self.scope)
+        self.depth += 1
         try:
             body = [made for each in node.body for made in self.statements(each)]
             outer, self.before = self.before, []
@@ -129,6 +130,7 @@ class ParserChecker(KeysetChecker):
             body += self.before
             self.before = outer
         finally:
+            self.depth -= 1
             assert self.scope.parent is not None
             self.scope = self.scope.parent
         return ir.State(node.name, tuple(body), following, place=node.place)

@@ -34,6 +34,7 @@ class Local:
 
     variable: ir.Variable
     fixed: str = ""
+    parameter: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class StatementChecker(CallChecker):
         super().__init__(state, scope)
         self.where = where
         self.in_parser = where == "parser"
+        self.depth = 0  # how many blocks stand around what is being checked
 
     def instantiate(self, node: s.Instantiation) -> None:
         """Make the instance that a declaration asks for."""
@@ -52,9 +53,11 @@ class StatementChecker(CallChecker):
     def body(self, nodes: Iterable[s.Statement]) -> tuple[ir.Statement, ...]:
         """Check statements in a row, in a scope of their own."""
         self.scope = Scope(self.scope)
+        self.depth += 1
         try:
             return tuple(each for node in nodes for each in self.statements(node))
         finally:
+            self.depth -= 1
             assert self.scope.parent is not None
             self.scope = self.scope.parent
 
@@ -131,6 +134,9 @@ class StatementChecker(CallChecker):
         if isinstance(kind, ExternType) or kind == VOID:
             raise P4Error(f"a variable cannot be of type {kind}", place=node.place)
         value = None if node.value is None else self.value(node.value, kind, f"the value of {node.name}")
+        hidden = self.scope.find(node.name)
+        if self.depth and isinstance(hidden, Local) and hidden.parameter:
+            raise P4Error(f"{node.name} would hide the parameter of that name", place=node.place)
         variable = ir.Variable(node.name, kind, node.place)
         self.scope.declare(node.name, Local(variable), node.place)
         return ir.Declare(variable, value, place=node.place)

@@ -1,0 +1,98 @@
+"""p4c's word on the same programs, where it is installed: what we take it takes, and its P4Info is ours."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from finsy.proto import p4i
+from google.protobuf import text_format
+
+from midflight.p4.frontend import check
+from midflight.p4.p4info import p4info
+from midflight.p4.preprocess import INCLUDE
+from tests.p4.skeleton import skeleton
+
+pytestmark = [
+    pytest.mark.bmv2,
+    pytest.mark.skipif(shutil.which("p4c-bm2-ss") is None, reason="p4c-bm2-ss is not installed"),
+]
+
+EVERYTHING = skeleton(
+    top="""
+        @controller_header("packet_in") header in_t { bit<16> port; }
+        control Inner(inout bit<8> x)(bit<32> slots) {
+            register<bit<8>>(slots) total;
+            action bump(bit<8> by) { x = x + by; }
+            table steps { key = { x: range; } actions = { bump; NoAction; } size = 16; }
+            apply { steps.apply(); total.write(0, x); }
+        }
+        bit<16> folded(in bit<32> x) { if (x > 0xFFFF) { return x[31:16] ^ x[15:0]; } return x[15:0]; }
+    """,
+    transition="""select(hdr.ethernet.type, hdr.ethernet.source) {
+        (0x8847, _): labels; (0x800 &&& 0xFF00, 1 .. 9): accept; default: reject; }""",
+    states="""state labels {
+        packet.extract(hdr.labels.next);
+        transition select(hdr.labels.last.last) { 0: labels; 1: accept; } }""",
+    locals="""
+        Inner(16) one; Inner(32) two;
+        counter(8, CounterType.packets_and_bytes) seen; direct_counter(CounterType.packets) hits;
+        @name("renamed") meter(8, MeterType.bytes) rate;
+        action drop() { mark_to_drop(standard_metadata); }
+        action go(bit<9> port, @name("where") bit<48> mac) {
+            standard_metadata.egress_spec = port; hdr.ethernet.destination = mac; }
+        action tag(inout bit<8> x, bit<8> y) { x = x |+| y; }
+        table route {
+            key = {
+                hdr.ethernet.destination: lpm @name("address");
+                hdr.labels[0].isValid(): exact;
+                meta.pair.first: ternary;
+            }
+            actions = { go; tag(meta.small); @defaultonly drop; }
+            const default_action = drop(); counters = hits; size = 100;
+        }
+        table last { key = { hdr.ethernet.type: exact; } actions = { drop; NoAction; } }
+        table fixed {
+            key = { meta.medium: ternary; meta.small: optional; }
+            actions = { go; NoAction; }
+            const entries = { (1, 7): go(1, 2); (0x10 &&& 0xF0, _): NoAction(); }
+        }
+    """,
+    apply="""
+        one.apply(meta.small); two.apply(hdr.labels[0].ttl);
+        meta.medium = folded(meta.wide / 4);
+        switch (route.apply().action_run) { go: { seen.count(1); } drop: { exit; } default: { fixed.apply(); } }
+        if (!last.apply().hit) { rate.execute_meter(2, meta.small); digest<pair_t>(1, meta.pair); }
+        hash(meta.medium, HashAlgorithm.crc32, 16w0, { hdr.ethernet.source, meta.small ++ 8w1 }, 16w1024);
+        hdr.labels.push_front(1); hdr.labels[0] = { 1, 0, 1, 64 }; hdr.ethernet.source[7:0] = (bit<8>)meta.signed;
+    """,
+)
+
+PROGRAMS = {"everything": EVERYTHING, "nothing": skeleton()}
+
+
+def compiled(text: str, folder: Path) -> p4i.P4Info:
+    """Return p4c's P4Info for a program, with our own declarations of the architecture included."""
+    source, info = folder / "program.p4", folder / "info.txtpb"
+    source.write_text(text)
+    command = ["p4c-bm2-ss", "-I", INCLUDE, "--p4runtime-files", info, "-o", folder / "program.json", source]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    message = p4i.P4Info()
+    text_format.Parse(info.read_text(), message)
+    return message
+
+
+def by_name(info: p4i.P4Info) -> dict[str, list[str]]:
+    """Return each kind's objects as text in order of name: p4c's order of actions is not ours to follow."""
+    kinds = ["tables", "actions", "counters", "direct_counters", "meters", "registers", "digests",
+             "controller_packet_metadata"]  # fmt: skip
+    return {kind: sorted(map(str, getattr(info, kind)), key=lambda each: each[each.index("name") :]) for kind in kinds}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_p4c_takes_what_we_take_and_names_it_alike(name: str, tmp_path: Path) -> None:
+    ours = p4info(check(PROGRAMS[name], "program.p4"))
+    assert by_name(ours) == by_name(compiled(PROGRAMS[name], tmp_path))

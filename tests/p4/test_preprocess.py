@@ -1,0 +1,90 @@
+"""Includes and macros, and the places that they must not lose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from midflight.errors import P4Error
+from midflight.p4 import ir
+from midflight.p4.frontend import check, check_file
+from midflight.p4.preprocess import preprocess
+from midflight.p4.types import Bits
+from tests.p4.skeleton import assigned, skeleton
+
+
+def complaint(text: str, **more: dict[str, str]) -> P4Error:
+    with pytest.raises(P4Error) as caught:
+        check(text, "test.p4", **more)  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_macros_are_expanded() -> None:
+    top = "#define WIDTH 32\n#define TWICE(x) ((x) + (x))\nconst bit<WIDTH> limit = TWICE(21);"
+    assert assigned("limit", top=top) == ir.Literal(42, Bits(32))
+
+
+def test_defines_from_outside_choose_a_branch() -> None:
+    text = skeleton(apply="#if LEVEL > 1\nmeta.small = 1;\n#else\nmeta.small = 2;\n#endif")
+    values = [check(text, defines={"LEVEL": level}).ingress.body.body[0] for level in ("2", "1")]
+    assert [each.value for each in values if isinstance(each, ir.Assign)] == [
+        ir.Literal(1, Bits(8)),
+        ir.Literal(2, Bits(8)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "needle"),
+    [
+        ("meta.small = LONG_NAME + meta.smal;", "smal;"),
+        ("meta.smal = LONG_NAME;", "smal ="),
+        ("meta.small = 1 + LOST;", "LOST"),
+        ("/* LONG_NAME */ meta.small = LONG_NAME + LONG_NAME + metta.small;", "metta"),
+    ],
+)
+def test_a_caret_stands_right_on_a_line_with_macros(line: str, needle: str) -> None:
+    place = complaint(skeleton(top="#define LONG_NAME 1\n#define LOST nowhere", apply=line)).place
+    assert place is not None
+    assert place.text == line
+    assert place.column - 1 == line.index(needle)
+
+
+def test_a_mistake_in_an_include_is_shown_there(tmp_path: Path) -> None:
+    (tmp_path / "types.p4").write_text("// shared\nstruct broken_t { bit<8> x; bitt y; }\n")
+    program = tmp_path / "main.p4"
+    program.write_text('#include <core.p4>\n#include "types.p4"\n')
+    with pytest.raises(P4Error) as caught:
+        check_file(program)
+    place = caught.value.place
+    assert place is not None
+    assert (place.file, place.line, place.column) == (str(tmp_path / "types.p4"), 2, 29)
+    assert place.text == "struct broken_t { bit<8> x; bitt y; }"
+
+
+def test_includes_are_found_beside_the_file_and_in_the_folders_given(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "deep.p4").write_text("#define DEEP 3\n")
+    (tmp_path / "near.p4").write_text("#include <deep.p4>\n")
+    source = preprocess('#include "near.p4"\nDEEP\n', str(tmp_path / "main.p4"), [tmp_path / "lib"])
+    assert source.text.split() == ["3"]
+
+
+def test_a_file_that_includes_itself_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "main.p4"
+    program.write_text('#include "main.p4"\n')
+    with pytest.raises(P4Error, match="does a file include itself"):
+        check_file(program)
+
+
+@pytest.mark.parametrize("text", ["#if 1\n", "#define TWO(a, b) a\nTWO(1)\n", "#include\n#endif\n"])
+def test_a_bad_directive_has_a_place(text: str) -> None:
+    assert complaint(text).place is not None
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(P4Error, match=r"cannot read .*missing\.p4: No such file"):
+        check_file(tmp_path / "missing.p4")
+    (tmp_path / "latin.p4").write_bytes(b"// \xe9")
+    with pytest.raises(P4Error, match="it is not UTF-8 text"):
+        check_file(tmp_path / "latin.p4")
