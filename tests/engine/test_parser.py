@@ -226,9 +226,10 @@ def test_varbits_out_of_reach_end_the_parser() -> None:
             hdr.prefix.bits[7:0] = r;
         """,
     )
-    cases = {72: 4, 65528: 4, 12: 6, 64: 1, 16: 1, 8: 0}
+    cases = {72: 4, 80: 1, 65528: 1, 12: 6, 64: 0, 8: 0}
     for bits, error in cases.items():
-        assert run(switch, bits.to_bytes(2, "big") + b"ab")[0][1][1] == error, bits
+        assert run(switch, bits.to_bytes(2, "big") + b"abcdefghij")[0][1][1] == error, bits
+    assert run(switch, (64).to_bytes(2, "big") + b"abcdefgh")[0][1][1] == 1
 
 
 def test_verify_ends_the_parser_with_the_programs_own_error() -> None:

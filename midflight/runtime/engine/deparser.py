@@ -6,8 +6,7 @@ from midflight.p4 import ir
 from midflight.p4.types import HeaderType, StackType, StructType, Type, Varbit
 from midflight.runtime.engine.code import Code, Place, Value
 from midflight.runtime.engine.expressions import components, is_valid, place, value
-from midflight.runtime.engine.layout import is_scalar, scalar_width
-from midflight.runtime.engine.parser import fixed_bits
+from midflight.runtime.engine.layout import fixed_bytes, is_scalar, scalar_width
 from midflight.runtime.engine.statements import lower, lower_all
 from midflight.runtime.engine.wire import Item, Scalar, write_items
 
@@ -75,7 +74,7 @@ def _emit(code: Code, whole: Place, out: Value, position: Value) -> None:
         for part in components(code, whole):
             _emit(code, part, out, position)
         return
-    fixed_bits(whole.type)
+    fixed_bytes(whole.type)
     with code.when(is_valid(code, whole)):
         so_far = code.load(position, 32)
         items: list[Item] = [

@@ -11,7 +11,7 @@ from midflight.runtime.engine.code import I1, Code, Cursor, Place, Value, unsupp
 from midflight.runtime.engine.layout import VARBIT_BYTES, is_scalar, is_signed, scalar_width
 from midflight.runtime.engine.wire import Item, Scalar, read_bits
 
-__all__ = ["assign", "components", "copy_into", "equal", "items_of", "place", "store", "value", "zero"]
+__all__ = ["assign", "components", "copy_into", "equal", "is_valid", "items_of", "place", "store", "value", "zero"]
 
 
 def value(code: Code, expression: ir.Expression) -> Value:

@@ -23,7 +23,10 @@ from midflight.p4.types import (
     Varbit,
 )
 
-__all__ = ["VARBIT_BYTES", "Extent", "Layout", "align", "is_scalar", "is_signed", "scalar_width", "stored_width"]
+__all__ = [
+    "VARBIT_BYTES", "Extent", "Layout", "align", "fixed_bytes", "is_scalar", "is_signed", "scalar_width",
+    "stored_width",
+]  # fmt: skip
 
 VARBIT_BYTES = 8
 """Offset of a varbit's first byte: its length comes before."""
@@ -74,6 +77,14 @@ def scalar_width(kind: Type) -> int:
             return INDEX_WIDTH
         case _:
             raise P4Error(f"the engine has no scalar of type {kind}")
+
+
+def fixed_bytes(header: HeaderType) -> int:
+    """Return a header's bytes on the wire without its varbits; P4Error where they are not whole."""
+    bits = sum(scalar_width(each.type) for each in header.fields if not isinstance(each.type, Varbit))
+    if bits % 8:
+        raise P4Error(f"the engine does not support header {header} of {bits} bits: they must make whole bytes")
+    return bits // 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,18 @@ INTENTS = ("clone", "clone_list", "resubmit", "recirculate", "truncate")
 
 
 class PacketState:
-    """Offsets in the block of memory that parser, controls and deparser share for one packet."""
+    """Offsets in the block of memory that parser, controls and deparser share for one packet.
+
+    `length` (32 bits) is what the packet came in with, plus headers that a control added, less those it removed.
+    """
 
     def __init__(self, program: ir.Program, layout: Layout) -> None:
         self.headers = 0
         self.metadata = align(layout.size(program.headers), 8)
         self.standard = align(self.metadata + layout.size(program.metadata), 8)
         self.intents = align(self.standard + layout.size(program.standard_metadata), 8)
-        self.size = align(self.intents + 4 * len(INTENTS), 8)
+        self.length = self.intents + 4 * len(INTENTS)
+        self.size = align(self.length + 4, 8)
 
     def intent(self, name: str) -> int:
         """Return the offset of an intent."""

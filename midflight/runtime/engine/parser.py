@@ -14,11 +14,11 @@ from midflight.p4 import ir
 from midflight.p4.types import HeaderType, Varbit
 from midflight.runtime.engine.code import Code, Cursor, Frame, Place, Value, unsupported
 from midflight.runtime.engine.expressions import place, value
-from midflight.runtime.engine.layout import VARBIT_BYTES, scalar_width
+from midflight.runtime.engine.layout import VARBIT_BYTES, fixed_bytes, scalar_width
 from midflight.runtime.engine.statements import bind, lower, lower_all
 from midflight.runtime.engine.wire import read_bits
 
-__all__ = ["MAX_STEPS", "fixed_bits", "lower_parser", "matches"]
+__all__ = ["MAX_STEPS", "lower_parser", "matches"]
 
 MAX_STEPS = 1024
 """State transitions after which a parser that has a cycle ends with ParserTimeout."""
@@ -38,14 +38,6 @@ def lower_parser(code: Code, parser: ir.Parser, packet: Value, length: Value) ->
     _lower_states(code, parser, done, steps)
     code.b.position_at_end(done)
     return code.load(position, 32), code.load(error, 32)
-
-
-def fixed_bits(header: HeaderType) -> int:
-    """Return a header's width without its varbits; it must be whole bytes."""
-    bits = sum(scalar_width(each.type) for each in header.fields if not isinstance(each.type, Varbit))
-    if bits % 8:
-        raise unsupported(f"header {header} of {bits} bits, which is not a whole number of bytes")
-    return bits
 
 
 def matches(code: Code, subject: Value, key: ir.EntryKey, signed: bool = False) -> Value | None:
@@ -156,7 +148,7 @@ def _extract(code: Code, header: Place, bits: Value | None) -> None:
     cursor = code.cursor
     assert cursor is not None
     assert isinstance(header.type, HeaderType)
-    b, fixed = code.b, fixed_bits(header.type) // 8
+    b, fixed = code.b, fixed_bytes(header.type)
     if bits is None:
         cursor.need(code, code.i32(fixed))
         variable = code.i32(0)
@@ -165,9 +157,10 @@ def _extract(code: Code, header: Place, bits: Value | None) -> None:
         varbit = next((each.type for each in header.type.fields if isinstance(each.type, Varbit)), None)
         limit = varbit.width if isinstance(varbit, Varbit) else 0
         cursor.fail(code, b.icmp_unsigned("!=", b.and_(wide, code.i64(7)), code.i64(0)), "ParserInvalidArgument")
-        cursor.fail(code, b.icmp_unsigned(">", wide, code.i64(limit)), "HeaderTooShort")
-        variable = b.lshr(code.resize(wide, 32), code.i32(3))
+        variable = _bytes(code, wide)
+        cursor.need(code, variable)
         cursor.need(code, b.add(variable, code.i32(fixed)))
+        cursor.fail(code, b.icmp_unsigned(">", wide, code.i64(limit)), "HeaderTooShort")
     pointer, offset = cursor.pointer(code), 0
     for each in header.type.fields:
         target = code.member(header, each.name, each.type)
@@ -192,12 +185,16 @@ def _advance(code: Code, bits: Value) -> None:
     assert cursor is not None
     b = code.b
     cursor.fail(code, b.icmp_unsigned("!=", b.and_(bits, code.i64(7)), code.i64(0)), "ParserInvalidArgument")
-    # Bits beyond 32 must not be lost before the comparison: clamp to more than any packet has.
-    count = b.lshr(bits, code.i64(3))
-    far = b.icmp_unsigned(">", count, code.i64(0xFFFF_FFFF))
-    step = b.select(far, code.i32(0xFFFF_FFFF), code.resize(count, 32))
+    step = _bytes(code, bits)
     cursor.need(code, step)
     cursor.advance(code, step)
+
+
+def _bytes(code: Code, bits: Value) -> Value:
+    """Return a 64-bit number of bits in bytes (i32). What 32 bits cannot hold becomes more than any packet has."""
+    count = code.b.lshr(bits, code.i64(3))
+    far = code.b.icmp_unsigned(">", count, code.i64(0xFFFF_FFFF))
+    return code.b.select(far, code.i32(0xFFFF_FFFF), code.resize(count, 32))
 
 
 def _has_cycle(parser: ir.Parser) -> bool:

@@ -131,7 +131,7 @@ class _Driver:
         self._set(code, state, "egress_spec", code.i32(0))
         self._set(code, state, "egress_global_timestamp", code.slot_value("now"))
         self._set(code, state, "enq_timestamp", code.slot_value("now"))
-        self._set(code, state, "packet_length", length)
+        self._set(code, state, "packet_length", code.load(code.at(state, unit.state.length), 32))
         if "clone" in unit.intents:
             code.store(code.i32(0), code.at(state, unit.state.intent("clone")))
         arguments = [context, state, packet, length, consumed]
@@ -168,6 +168,8 @@ class _Driver:
             with queue.push(code, round_) as copy:
                 code.copy(copy, state, self.unit.state.size)
                 self._reset_metadata(code, copy)
+                offset = self.unit.state.length
+                code.store(code.load(code.at(state, offset), 32), code.at(copy, offset))
                 self._preserve(code, state, copy, self._intent(code, state, "clone_list"))
                 self._set(code, copy, "instance_type", code.i32(EGRESS_CLONE))
                 self._set(code, copy, "egress_rid", instance)
@@ -186,13 +188,12 @@ class _Driver:
     def _again(
         self, code: Code, state: Value, packet: Value, length: Value, asked: Value, instance: int, round_: Value
     ) -> None:
-        """Queue a packet for another ingress, with the fields of its field list."""
+        """Queue a packet for another ingress with the fields of its field list; its ingress_port is 0, as in BMv2."""
         assert self.queue is not None
         with self.queue.push(code, round_) as copy:
             code.clear(copy, self.unit.state.size)
             self._preserve(code, state, copy, code.b.sub(asked, code.i32(1)))
             self._set(code, copy, "instance_type", code.i32(instance))
-            self._set(code, copy, "ingress_port", self._get(code, state, "ingress_port", 32))
             self.queue.describe(code, copy, packet, length, code.i32(0), code.i32(self.queue.INGRESS))
 
     # Ingress and traffic manager
@@ -207,6 +208,7 @@ class _Driver:
         self._set(code, state, "packet_length", length)
         self._set(code, state, "ingress_global_timestamp", code.slot_value("now"))
         consumed = b.call(stages.parse, [context, state, packet, length, code.i32(0)])
+        code.store(length, code.at(state, unit.state.length))
         arguments = [context, state, packet, length, consumed]
         if stages.verify:
             code.set_slot("checksum_error", code.i64(0))
@@ -256,6 +258,7 @@ class _Driver:
         self._set(code, fresh, "ingress_port", self._get(code, state, "ingress_port", 32))
         consumed = code.b.call(self.stages.parse, [context, fresh, packet, length, code.i32(0)])
         self._reset_metadata(code, fresh)
+        code.store(length, code.at(fresh, self.unit.state.length))
         self._preserve(code, state, fresh, self._intent(code, state, "clone_list"))
         self._set(code, fresh, "instance_type", code.i32(INGRESS_CLONE))
         number = code.b.and_(session, code.i32(SESSION_MASK))

@@ -6,10 +6,19 @@ from collections.abc import Callable
 from functools import partial
 
 from midflight.p4 import ir
-from midflight.p4.types import StackType
-from midflight.runtime.engine.code import I1, Code, Frame, Place, unsupported
-from midflight.runtime.engine.expressions import assign, copy_into, place, store, value, zero
-from midflight.runtime.engine.layout import is_scalar, scalar_width
+from midflight.p4.types import HeaderType, StackType, Varbit
+from midflight.runtime.engine.code import Code, Frame, Place, unsupported
+from midflight.runtime.engine.expressions import (
+    assign,
+    components,
+    copy_into,
+    is_valid,
+    place,
+    store,
+    value,
+    zero,
+)
+from midflight.runtime.engine.layout import fixed_bytes, is_scalar, scalar_width
 
 __all__ = ["bind", "call_action", "lower", "lower_all", "run_frame"]
 
@@ -215,13 +224,21 @@ def _switch(code: Code, switch: ir.Switch) -> None:
 
 
 def _set_validity(code: Code, header: Place, valid: bool) -> None:
-    """Set a header's validity. One that was invalid begins at zero."""
-    if valid:
-        with code.when(code.b.not_(code.b.trunc(code.load(header.pointer, 8), I1))):
+    """Set a header's validity, and count its bytes in or out. One that was invalid begins at zero."""
+    assert isinstance(header.type, HeaderType)
+    was = is_valid(code, header)
+    length = code.at(code.function.args[1], code.unit.state.length)
+    with code.when(code.b.not_(was) if valid else was):
+        size = code.i32(fixed_bytes(header.type))
+        if valid:
             zero(code, header)
-            code.store(code.constant(8, 1), header.pointer)
-    else:
-        code.store(code.constant(8, 0), header.pointer)
+        else:
+            for part in components(code, header):
+                if isinstance(part.type, Varbit):
+                    size = code.b.add(size, code.b.lshr(code.load(part.pointer, 32), code.i32(3)))
+        change = code.b.add if valid else code.b.sub
+        code.store(change(code.load(length, 32), size), length)
+        code.store(code.constant(8, valid), header.pointer)
 
 
 def _shift(code: Code, stack: Place, count: int) -> None:
