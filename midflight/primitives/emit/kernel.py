@@ -78,6 +78,8 @@ class KernelWriter:
                 if register.initial:
                     out.line(f"// Holds its values XOR {register.initial}, so that a cleared register means "
                              f"{register.initial}.")  # fmt: skip
+                if register.kind.signed:
+                    out.line("// Signed. What is read is cast, as BMv2 takes a negative number out of a register as a large one.")
                 for array in self.arrays_of(name):
                     out.line(f"register<{p4_type(register.kind)}>({register.size}) {array};")
             for name, kind in self.locals.values():
@@ -156,8 +158,11 @@ class KernelWriter:
 
         def read() -> None:
             out.line(f"{array}.read({old}, {index});")
-            if flip:
-                out.line(f"{old} = {old}{flip};")
+            kind = register.kind
+            # A cast to bits and back says nothing new by the language; by BMv2 it gives the value its sign.
+            value = f"({p4_type(kind)})(bit<{kind.width}>){old}" if kind.signed else old
+            if flip or kind.signed:
+                out.line(f"{old} = {value}{flip};")
 
         def new() -> str:
             assert access.new is not None

@@ -167,6 +167,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(8) held;
     register<bit<3>>(8) seen;
+    // Signed. What is read is cast, as BMv2 takes a negative number out of a register as a large one.
     register<int<32>>(8) total_0;
     register<int<32>>(8) total_1;
     bit<32> held_value;
@@ -202,12 +203,14 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         // lane 0
         value = duplicate ? 32s0 : hdr.gradients.values_0;
         total_0.read(total, (bit<32>)hdr.gradients.slot);
+        total = (int<32>)(bit<32>)total;
         total = fresh ? value : (total |+| value);
         total_0.write((bit<32>)hdr.gradients.slot, total);
         hdr.gradients.values_0 = total;
         // lane 1
         value = duplicate ? 32s0 : hdr.gradients.values_1;
         total_1.read(total, (bit<32>)hdr.gradients.slot);
+        total = (int<32>)(bit<32>)total;
         total = fresh ? value : (total |+| value);
         total_1.write((bit<32>)hdr.gradients.slot, total);
         hdr.gradients.values_1 = total;

@@ -205,6 +205,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(512) held;
     register<bit<4>>(512) seen;
+    // Signed. What is read is cast, as BMv2 takes a negative number out of a register as a large one.
     register<int<32>>(512) total_0;
     register<int<32>>(512) total_1;
     register<int<32>>(512) total_2;
@@ -242,24 +243,28 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         // lane 0
         value = duplicate ? 32s0 : hdr.gradients.values_0;
         total_0.read(total, (bit<32>)hdr.gradients.slot);
+        total = (int<32>)(bit<32>)total;
         total = fresh ? value : (total |+| value);
         total_0.write((bit<32>)hdr.gradients.slot, total);
         hdr.gradients.values_0 = total;
         // lane 1
         value = duplicate ? 32s0 : hdr.gradients.values_1;
         total_1.read(total, (bit<32>)hdr.gradients.slot);
+        total = (int<32>)(bit<32>)total;
         total = fresh ? value : (total |+| value);
         total_1.write((bit<32>)hdr.gradients.slot, total);
         hdr.gradients.values_1 = total;
         // lane 2
         value = duplicate ? 32s0 : hdr.gradients.values_2;
         total_2.read(total, (bit<32>)hdr.gradients.slot);
+        total = (int<32>)(bit<32>)total;
         total = fresh ? value : (total |+| value);
         total_2.write((bit<32>)hdr.gradients.slot, total);
         hdr.gradients.values_2 = total;
         // lane 3
         value = duplicate ? 32s0 : hdr.gradients.values_3;
         total_3.read(total, (bit<32>)hdr.gradients.slot);
+        total = (int<32>)(bit<32>)total;
         total = fresh ? value : (total |+| value);
         total_3.write((bit<32>)hdr.gradients.slot, total);
         hdr.gradients.values_3 = total;

@@ -230,6 +230,7 @@ control boiler_kernel(inout headers_t hdr, inout metadata_t meta) {
 // Smooth readings; flag those far from the average.
 control smooth_kernel(inout headers_t hdr, inout metadata_t meta) {
     // Holds its values XOR -100, so that a cleared register means -100.
+    // Signed. What is read is cast, as BMv2 takes a negative number out of a register as a large one.
     register<int<32>>(16) average;
     int<32> scaled;
     int<32> smooth;
@@ -237,7 +238,7 @@ control smooth_kernel(inout headers_t hdr, inout metadata_t meta) {
     apply {
         scaled = ((int<32>)hdr.smooth.reading) << 8;
         average.read(smooth, (bit<32>)hdr.smooth.channel);
-        smooth = smooth ^ (-100);
+        smooth = (int<32>)(bit<32>)smooth ^ (-100);
         smooth = smooth + ((scaled - smooth) >> 3);
         average.write((bit<32>)hdr.smooth.channel, smooth ^ (-100));
         hdr.smooth.smooth = smooth;
