@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
 from midflight.errors import MidflightError
-from midflight.p4.frontend import check
-from midflight.p4.p4info import p4info
 from midflight.primitives import Aggregate, Application, Program
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.devices.bmv2 import Bmv2Device
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.steering import Member, Offload, Route
@@ -23,7 +23,7 @@ from midflight.testbed.sim import ChannelStatistics, Host, LinkQuality, Network,
 __all__ = ["Star"]
 
 _SWITCH = "s1"
-_DEVICES = {"host": HostDevice}
+_DEVICES: Mapping[str, Callable[[], PacketDevice]] = {"host": HostDevice, "bmv2": Bmv2Device}
 _WORKER_PORT = 49152  # plus the application's id: each application has a socket of its own on every host
 _NOWHERE = "10.0.255.254"  # what requests are addressed to where no host is left to be the server
 
@@ -40,9 +40,10 @@ class Star:
             group = net.group("gradients", net.hosts[:4])
             sums = group.allreduce(arrays)
 
-    program: a Program. device: the kind of switch, `host` for the embedded one. seed: of everything random.
-    quality: of all links; loss, duplicate and reorder (probabilities) change that of the default. offload: whether the
-    switch computes on the applications' packets or only forwards them, to the host that computes instead.
+    program: a Program. device: the kind of switch, `host` for the embedded one, `bmv2` for p4lang's. seed: of
+    everything random. quality: of all links; loss, duplicate and reorder (probabilities) change that of the default.
+    offload: whether the switch computes on the applications' packets or only forwards them, to the host that computes
+    instead.
 
     Raises MidflightError where the program or a parameter is wrong; whatever was opened is closed again.
     """
@@ -71,10 +72,10 @@ class Star:
         self._offload = offload
         self._groups: dict[str, Group] = {}
         with ExitStack() as stack:
-            source = program.p4()
             self.device = stack.enter_context(_DEVICES[device]())
             self.session = stack.enter_context(self.device.session())
-            self.session.load(p4info(check(source, "program.p4")), source)
+            pipeline = self.device.compile(program.p4(), "program.p4")
+            self.session.load(pipeline.p4info, pipeline.config)
             self._network = Network(topology, {_SWITCH: self._process}, seed=seed)
             self._steering = Offload(self.session)
             self._steering.install(Route(int(host.address), port, host.mac) for port, host in enumerate(self.hosts, 1))

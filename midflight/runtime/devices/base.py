@@ -11,9 +11,10 @@ from midflight.runtime.devices.capabilities import Capabilities
 if TYPE_CHECKING:
     from finsy.proto import p4i
 
+    from midflight.runtime.engine import Packets
     from midflight.runtime.p4runtime.session import Session
 
-__all__ = ["Device", "PipelineConfig"]
+__all__ = ["Device", "PacketDevice", "PipelineConfig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,16 @@ class Device(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class PacketDevice(Device, Protocol):
+    """A device whose ports are in its owner's hand: it is given packets, and gives back what they became."""
+
+    def process(self, packets: Packets, now: int = 0) -> Packets:
+        """Run packets through the pipeline at `now` (microseconds) and return what leaves by the ports."""
+
+    def transmitted(self) -> Packets:
+        """Return, once, what controllers' packet-outs have sent by the ports since the last call."""
+
+    def __enter__(self) -> PacketDevice: ...
