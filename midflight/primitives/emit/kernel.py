@@ -79,7 +79,7 @@ class KernelWriter:
                     out.line(f"// Holds its values XOR {register.initial}, so that a cleared register means "
                              f"{register.initial}.")  # fmt: skip
                 if register.kind.signed:
-                    out.line("// Signed. What is read is cast, as BMv2 takes a negative number out of a register as a large one.")
+                    out.line("// Signed: what is read is cast, as BMv2 takes a negative number out as a large one.")
                 for array in self.arrays_of(name):
                     out.line(f"register<{p4_type(register.kind)}>({register.size}) {array};")
             for name, kind in self.locals.values():

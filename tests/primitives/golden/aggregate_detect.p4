@@ -167,7 +167,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(8) held;
     register<bit<3>>(8) seen;
-    // Signed. What is read is cast, as BMv2 takes a negative number out of a register as a large one.
+    // Signed: what is read is cast, as BMv2 takes a negative number out as a large one.
     register<int<32>>(8) total_0;
     register<int<32>>(8) total_1;
     register<bit<8>>(8) overflowed;

@@ -205,7 +205,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(512) held;
     register<bit<4>>(512) seen;
-    // Signed. What is read is cast, as BMv2 takes a negative number out of a register as a large one.
+    // Signed: what is read is cast, as BMv2 takes a negative number out as a large one.
     register<int<32>>(512) total_0;
     register<int<32>>(512) total_1;
     register<int<32>>(512) total_2;

@@ -230,7 +230,7 @@ control boiler_kernel(inout headers_t hdr, inout metadata_t meta) {
 // Smooth readings; flag those far from the average.
 control smooth_kernel(inout headers_t hdr, inout metadata_t meta) {
     // Holds its values XOR -100, so that a cleared register means -100.
-    // Signed. What is read is cast, as BMv2 takes a negative number out of a register as a large one.
+    // Signed: what is read is cast, as BMv2 takes a negative number out as a large one.
     register<int<32>>(16) average;
     int<32> scaled;
     int<32> smooth;
