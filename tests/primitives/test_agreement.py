@@ -18,7 +18,7 @@ from tests.primitives.generated import kernels, requests
 from tests.primitives.rig import Seen, Sent, SwitchRig
 
 OVERFLOWS: tuple[Literal["wrap", "saturate", "detect"], ...] = ("wrap", "saturate", "detect")
-MODERATE = settings(max_examples=15, deadline=None)
+MODERATE = settings(max_examples=20, deadline=None)
 
 
 def executed(program: Program, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
@@ -76,15 +76,19 @@ def contributions(draw: st.DrawFn) -> Sequence[Contribution]:
         for _ in range(draw(st.sampled_from((0, 1, 1, 1, 1, 2, 3))))
     ]
     trace = [packet for _, packet in sorted(places, key=lambda each: each[0])]
-    strays = st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 3), st.just(0), st.tuples(NUMBERS, NUMBERS))
-    for stray in draw(st.lists(strays, max_size=3)):
+    # Packets that no host of ours sends: other entries and workers, sequences from anywhere on the circle.
+    ahead = st.integers(-3, 12) | st.sampled_from((2**30 + 9, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1 - start))
+    sequences = st.just(0) | ahead.map(lambda distance: (start + distance) % 2**32)
+    strays = st.tuples(st.integers(0, 5), st.integers(0, 4), sequences, st.just(0), st.tuples(NUMBERS, NUMBERS))
+    for stray in draw(st.lists(strays, max_size=5)):
         trace.insert(draw(st.integers(0, len(trace))), stray)
     return trace
 
 
-@pytest.fixture(scope="module", params=OVERFLOWS)
+@pytest.fixture(scope="module", params=[*((each, 3) for each in OVERFLOWS), ("wrap", 1)])
 def aggregate(request: pytest.FixtureRequest) -> tuple[Program, SwitchRig]:
-    program = Program(Aggregate("gradients", workers=3, lanes=2, slots=2, overflow=request.param))
+    overflow, workers = request.param
+    program = Program(Aggregate("gradients", workers=workers, lanes=2, slots=2, overflow=overflow))
     return program, SwitchRig(program)
 
 
@@ -102,8 +106,8 @@ def test_aggregate(
 ) -> None:
     program, rig = aggregate
     clear(rig)
-    overflow = program.applications["gradients"].primitive.parameters["overflow"]
-    pool = aggregate_oracle.Pool(workers=3, slots=2, overflow=overflow)
+    parameters = program.applications["gradients"].primitive.parameters
+    pool = aggregate_oracle.Pool(workers=parameters["workers"], slots=2, overflow=parameters["overflow"])
     expected, sent = [], []
     for slot, worker, sequence, flags, values in trace:
         answer = pool.contribute(slot, worker, sequence, flags, np.array(values, dtype=np.int32))
