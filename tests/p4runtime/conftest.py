@@ -11,7 +11,7 @@ from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.p4runtime.session import Session
-from tests.p4runtime.support import EVERYTHING, Controller, updates
+from tests.p4runtime.support import EVERYTHING, Controller, entity, updates
 
 
 @pytest.fixture(scope="session")
@@ -42,17 +42,15 @@ def device(running: HostDevice) -> Iterator[HostDevice]:
     yield running
     running.transmitted()
     with Controller(running.address) as cleaner:
-        highest = cleaner.arbitrate(None).election_id
-        election = highest.low + 1
-        cleaner.arbitrate(election)
+        cleaner.become_primary()
         wild = [
             p4r.Entity(table_entry=p4r.TableEntry()),
-            p4r.Entity(packet_replication_engine_entry={"multicast_group_entry": {}}),
-            p4r.Entity(packet_replication_engine_entry={"clone_session_entry": {}}),
+            entity(packet_replication_engine_entry={"multicast_group_entry": {}}),
+            entity(packet_replication_engine_entry={"clone_session_entry": {}}),
             p4r.Entity(digest_entry=p4r.DigestEntry()),
         ]
         found = [each for each in cleaner.read(*wild) if not each.table_entry.is_const]
-        cleaner.write(*updates("DELETE", *found), election=election)
+        cleaner.write(*updates("DELETE", *found))
         pipeline = running.switch.pipeline
         assert pipeline is not None
         resets = [
@@ -60,7 +58,7 @@ def device(running: HostDevice) -> Iterator[HostDevice]:
             for number, table in pipeline.tables.items()
             if not table.table.default_const
         ]
-        cleaner.write(*updates("MODIFY", *resets), election=election)
+        cleaner.write(*updates("MODIFY", *resets))
         for register in pipeline.engine.registers.values():
             register.clear()
         for counter in pipeline.engine.counters.values():

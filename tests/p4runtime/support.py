@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 from types import TracebackType
@@ -32,6 +33,7 @@ class Controller:
 
     def __init__(self, address: str, device_id: int = 1) -> None:
         self.device_id = device_id
+        self.election = 1
         self.channel = grpc.insecure_channel(address)
         self.stub: Any = p4r_grpc.P4RuntimeStub(self.channel)
         self._requests: Queue[p4r.StreamMessageRequest | None] = Queue()
@@ -58,10 +60,14 @@ class Controller:
         self.bid(election, role)
         return self.receive().arbitration
 
-    def write(self, *updates: p4r.Update, election: int = 1, **parts: Any) -> None:
-        request = p4r.WriteRequest(
-            device_id=self.device_id, election_id=p4r.Uint128(low=election), updates=updates, **parts
-        )
+    def become_primary(self) -> None:
+        """Bid more than anybody has."""
+        self.election = self.arbitrate(None).election_id.low + 1
+        assert self.arbitrate(self.election).status.code == 0
+
+    def write(self, *updates: p4r.Update, election: int | None = None, **parts: Any) -> None:
+        number = p4r.Uint128(low=self.election if election is None else election)
+        request = p4r.WriteRequest(device_id=self.device_id, election_id=number, updates=updates, **parts)
         self.stub.Write(request, timeout=TIMEOUT)
 
     def read(self, *entities: p4r.Entity) -> list[p4r.Entity]:
@@ -99,9 +105,9 @@ class Controller:
             pass
 
     def close(self) -> None:
-        self._requests.put(None)
         if self._call is not None:
-            self._call.cancel()
+            with suppress(grpc.RpcError):
+                self.hang_up()
         self.channel.close()
 
     def __enter__(self) -> Controller:
@@ -142,3 +148,8 @@ def names(errors: list[p4r.Error]) -> list[str]:
 def updates(kind: str, *entities: p4r.Entity) -> Iterator[p4r.Update]:
     for entity in entities:
         yield p4r.Update(type=p4r.Update.Type.Value(kind), entity=entity)
+
+
+def entity(**parts: Any) -> p4r.Entity:
+    """An entity from nested dicts, which protobuf takes and its type stubs do not tell."""
+    return p4r.Entity(**parts)

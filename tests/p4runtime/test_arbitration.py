@@ -193,11 +193,14 @@ def test_a_request_in_a_role_that_nobody_has(switch: HostDevice) -> None:
 
 def test_streams_are_limited_and_free_their_place(switch: HostDevice) -> None:
     with ExitStack() as stack:
-        crowd: list[Controller] = []
+        crowd = [stack.enter_context(Controller(switch.address)) for _ in range(100)]
+
+        def crowd_in() -> None:
+            for number, each in enumerate(crowd):
+                each.arbitrate(number, "crowd")
+
         with pytest.raises(grpc.RpcError) as refused:
-            for number in range(1000):
-                crowd.append(stack.enter_context(Controller(switch.address)))
-                crowd[-1].arbitrate(number, "crowd")
+            crowd_in()
         assert code_of(refused.value) == "RESOURCE_EXHAUSTED"
         crowd[0].hang_up()
         late = stack.enter_context(Controller(switch.address))

@@ -164,6 +164,15 @@ def broken(info: p4i.P4Info, how: str) -> tuple[p4i.P4Info, bytes]:
     return other, source
 
 
+@pytest.fixture(scope="module")
+def loaded(config: p4r.ForwardingPipelineConfig, ids: dict[str, int]) -> Iterator[tuple[HostDevice, Controller]]:
+    with HostDevice() as device, Controller(device.address) as controller:
+        controller.arbitrate(1)
+        controller.push("VERIFY_AND_COMMIT", config)
+        controller.write(route(ids))
+        yield device, controller
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [
@@ -181,21 +190,15 @@ def broken(info: p4i.P4Info, how: str) -> tuple[p4i.P4Info, bytes]:
     ],
 )
 def test_a_device_keeps_what_it_had_when_a_config_is_wrong(
-    empty: HostDevice,
-    primary: Controller,
-    config: p4r.ForwardingPipelineConfig,
-    ids: dict[str, int],
-    how: str,
-    said: str,
+    loaded: tuple[HostDevice, Controller], config: p4r.ForwardingPipelineConfig, how: str, said: str
 ) -> None:
-    primary.push("VERIFY_AND_COMMIT", config)
-    primary.write(route(ids))
+    device, primary = loaded
     info, source = broken(config.p4info, how)
     with pytest.raises(grpc.RpcError) as refused:
         primary.push("VERIFY_AND_COMMIT", p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=source))
     assert code_of(refused.value) == "INVALID_ARGUMENT"
     assert said in str(refused.value.details())
-    assert ports(empty) == [3]
+    assert ports(device) == [3]
     assert primary.pull().config == config
 
 
@@ -206,7 +209,7 @@ def test_ids_are_those_of_the_pushed_p4info(empty: HostDevice, info: p4i.P4Info)
     moved = {}
     for part in (other.tables, other.actions, other.registers, other.counters, other.direct_counters, other.digests):
         for each in part:
-            moved[each.preamble.id] = each.preamble.id = each.preamble.id ^ 0x5555  # type: ignore[attr-defined]
+            moved[each.preamble.id] = each.preamble.id = each.preamble.id ^ 0x5555
     for table in other.tables:
         for reference in table.action_refs:
             reference.id ^= 0x5555

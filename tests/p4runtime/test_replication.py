@@ -9,21 +9,21 @@ from finsy.proto import p4r
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.session import Session
-from tests.p4runtime.support import Controller, details_of, ipv4, names, updates
+from tests.p4runtime.support import Controller, details_of, entity, ipv4, names, updates
 
 
 def group(number: int, *pairs: tuple[int, int], metadata: bytes = b"") -> p4r.Entity:
     entry = p4r.MulticastGroupEntry(multicast_group_id=number, metadata=metadata)
     for port, instance in pairs:
         entry.replicas.add(port=port.to_bytes(1 if port < 256 else 2, "big"), instance=instance)
-    return p4r.Entity(packet_replication_engine_entry={"multicast_group_entry": entry})
+    return entity(packet_replication_engine_entry={"multicast_group_entry": entry})
 
 
 def clone(number: int, *ports: int, **parts: int) -> p4r.Entity:
     entry = p4r.CloneSessionEntry(session_id=number, **parts)  # type: ignore[arg-type]
     for port in ports:
         entry.replicas.add(port=bytes([port]), instance=1)
-    return p4r.Entity(packet_replication_engine_entry={"clone_session_entry": entry})
+    return entity(packet_replication_engine_entry={"clone_session_entry": entry})
 
 
 def outcome(device: HostDevice, session: Session, kind: str, entity: p4r.Entity) -> str:
@@ -60,7 +60,7 @@ def test_groups_are_inserted_once_and_modified_and_deleted_where_they_are(device
     assert outcome(device, session, "INSERT", group(3, (1, 0))) == "ALREADY_EXISTS"
     assert outcome(device, session, "INSERT", group(4, (300, 65535))) == "OK"
     with Controller(device.address) as raw:
-        everything = p4r.Entity(packet_replication_engine_entry={"multicast_group_entry": {}})
+        everything = entity(packet_replication_engine_entry={"multicast_group_entry": {}})
         assert raw.read(everything) == [group(3, (1, 0), (1, 1), metadata=b"x"), group(4, (300, 65535))]
         assert raw.read(group(4)) == [group(4, (300, 65535))]
     assert outcome(device, session, "DELETE", group(3)) == "OK"
@@ -85,7 +85,7 @@ def test_ports_of_the_old_kind_are_taken_too(device: HostDevice, session: Sessio
         (clone(0, 1), "INVALID_ARGUMENT"),
         (clone(1, 1, packet_length_bytes=64), "UNIMPLEMENTED"),
         (clone(1, 1, class_of_service=1), "UNIMPLEMENTED"),
-        (p4r.Entity(packet_replication_engine_entry={}), "INVALID_ARGUMENT"),
+        (entity(packet_replication_engine_entry={}), "INVALID_ARGUMENT"),
     ],
 )
 def test_what_is_wrong_with_a_group(device: HostDevice, session: Session, entity: p4r.Entity, expected: str) -> None:
@@ -103,7 +103,7 @@ def test_backup_replicas_are_not_supported(device: HostDevice, session: Session)
 def test_clone_sessions_come_back(device: HostDevice, session: Session) -> None:
     session.clone_session(7, [1, 2])
     with Controller(device.address) as raw:
-        everything = p4r.Entity(packet_replication_engine_entry={"clone_session_entry": {}})
+        everything = entity(packet_replication_engine_entry={"clone_session_entry": {}})
         (found,) = raw.read(everything)
         entry = found.packet_replication_engine_entry.clone_session_entry
         assert (entry.session_id, [each.port for each in entry.replicas]) == (7, [b"\1", b"\2"])

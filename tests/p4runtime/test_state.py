@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grpc
 import numpy as np
 import pytest
 from finsy.proto import p4r
@@ -10,7 +11,7 @@ from midflight.errors import DeviceError
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.session import Count, RequestError, Session
-from tests.p4runtime.support import Controller, details_of, ipv4, names, other, updates
+from tests.p4runtime.support import Controller, details_of, entity, ipv4, names, other, updates
 
 
 def test_registers_are_read_as_arrays_of_their_type(session: Session) -> None:
@@ -73,7 +74,7 @@ INDEX = {"index": {"index": 16}}
 
 
 @pytest.mark.parametrize(
-    ("kind", "entity", "expected"),
+    ("kind", "change", "expected"),
     [
         ("MODIFY", {"register_entry": {"index": {"index": 16}, "data": {"bitstring": b"\1"}}}, "OUT_OF_RANGE"),
         ("MODIFY", {"register_entry": {"index": {"index": -1}, "data": {"bitstring": b"\1"}}}, "INVALID_ARGUMENT"),
@@ -98,31 +99,27 @@ def test_what_is_wrong_with_a_cell(
     device: HostDevice,
     ids: dict[str, int],
     kind: str,
-    entity: dict[str, dict[str, object]],
+    change: dict[str, dict[str, object]],
     expected: str,
 ) -> None:
-    import grpc
-
     numbers = {"register_entry": "ingress.totals", "counter_entry": "ingress.arrivals", "meter_entry": "ingress.police"}
-    ((part, fields),) = entity.items()
+    ((part, fields),) = change.items()
     number = ids[numbers[part]]
     filled = {part: {**fields, part.replace("entry", "id"): number}}
     with Controller(device.address) as raw, pytest.raises(grpc.RpcError) as refused:
-        raw.write(*updates(kind, p4r.Entity(**filled)), election=session.election_id)  # type: ignore[arg-type]
+        raw.write(*updates(kind, entity(**filled)), election=session.election_id)
     assert names(details_of(refused.value)) == [expected]
 
 
 def test_unknown_ids_are_refused(session: Session, device: HostDevice) -> None:
-    import grpc
-
     with Controller(device.address) as raw:
-        for entity in (
+        for request in (
             {"register_entry": {"register_id": 9}},
             {"counter_entry": {"counter_id": 9}},
             {"digest_entry": {"digest_id": 9}},
         ):
             with pytest.raises(grpc.RpcError) as refused:
-                raw.read(p4r.Entity(**entity))  # type: ignore[arg-type]
+                raw.read(entity(**request))
             assert names(details_of(refused.value)) == ["INVALID_ARGUMENT"]
 
 
@@ -144,12 +141,12 @@ def test_meters_keep_their_configuration(session: Session, device: HostDevice, i
     entry = p4r.MeterEntry(meter_id=ids["ingress.police"], index=p4r.Index(index=2), config=config)
     with Controller(device.address) as raw:
         raw.write(*updates("MODIFY", p4r.Entity(meter_entry=entry)), election=session.election_id)
-        found = [each.meter_entry for each in raw.read(p4r.Entity(meter_entry={"meter_id": entry.meter_id}))]
+        found = [each.meter_entry for each in raw.read(entity(meter_entry={"meter_id": entry.meter_id}))]
         assert [each.HasField("config") for each in found] == [False, False, True, False]
         assert found[2] == entry
         entry.ClearField("config")
         raw.write(*updates("MODIFY", p4r.Entity(meter_entry=entry)), election=session.election_id)
-        (again,) = raw.read(p4r.Entity(meter_entry={"meter_id": entry.meter_id, "index": {"index": 2}}))
+        (again,) = raw.read(entity(meter_entry={"meter_id": entry.meter_id, "index": {"index": 2}}))
         assert not again.meter_entry.HasField("config")
 
 

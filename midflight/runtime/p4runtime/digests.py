@@ -45,7 +45,7 @@ class DigestBook:
             listed.append(message.values)
             if len(listed) == (config.max_list_size if config.max_timeout_ns else 1):
                 lists.append(self._list(number, waiting.pop(number), now * 1000))
-        return lists + [self._list(number, listed, now * 1000) for number, listed in waiting.items()]
+        return lists + [self._list(number, listed, now * 1000) for number, listed in waiting.items() if listed]
 
     def acknowledge(self, digest_id: int, list_id: int) -> None:
         """Let the messages of a list be sent again; refused with INVALID_ARGUMENT for an unknown digest."""

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -20,6 +21,9 @@ from midflight.runtime.p4runtime.status import Code
 __all__ = ["Link", "RequestError"]
 
 T = TypeVar("T")
+
+# Seconds that a device is given to end the stream when the session closes.
+GOODBYE = 2.0
 
 
 class RequestError(DeviceError):
@@ -53,7 +57,8 @@ class Link:
         self._echoes: deque[str] = deque()
         self._synced = 0
         self.failure: DeviceError | None = None
-        self._client = P4Client(address, wait_for_ready=False)
+        self._client = P4Client(address)
+        self._stream: Any = None
         self._reader: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"p4runtime {address}", daemon=True)
@@ -144,17 +149,19 @@ class Link:
         return entities
 
     async def _send(self, message: p4r.StreamMessageRequest) -> None:
-        try:
-            await self._client.send(message)
-        except P4ClientError as error:
-            raise self._failed(error, "StreamChannel") from None
-        if self._reader is None:
+        if self._stream is None:
+            self._stream = self._stub.StreamChannel()
             self._reader = asyncio.create_task(self._receive())
+        try:
+            await self._stream.write(message)
+        except grpc.RpcError as error:
+            raise self._failed(P4ClientError(error, "StreamChannel"), "StreamChannel") from None
+        except asyncio.InvalidStateError:
+            raise self.failure or DeviceError(f"{self.address} ended the stream") from None
 
     async def _receive(self) -> None:
         try:
-            while True:
-                response = await self._client.receive()
+            while (response := await self._stream.read()) is not grpc.aio.EOF:
                 with self.arrived:
                     match response.WhichOneof("update"):
                         case "arbitration":
@@ -170,10 +177,9 @@ class Link:
                             if response.other.Unpack(echo):
                                 self._echoes.append(echo.value)
                     self.arrived.notify_all()
-        except P4ClientError as error:
-            self._fail(self._failed(error, "StreamChannel"))
-        except RuntimeError:
             self._fail(DeviceError(f"{self.address} ended the stream"))
+        except grpc.RpcError as error:
+            self._fail(self._failed(P4ClientError(error, "StreamChannel"), "StreamChannel"))
 
     def _fail(self, failure: DeviceError) -> None:
         with self.arrived:
@@ -181,7 +187,12 @@ class Link:
             self.arrived.notify_all()
 
     async def _close(self) -> None:
-        if self._reader is not None:
+        if self._stream is not None and self._reader is not None:
+            # The device ends the stream once it has forgotten this controller, so that another finds its id free.
+            with suppress(grpc.RpcError, asyncio.InvalidStateError):
+                await self._stream.done_writing()
+            await asyncio.wait([self._reader], timeout=GOODBYE)
+            self._stream.cancel()
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
         await self._client.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import NoReturn
 
 import grpc
-from finsy.proto import p4r, p4r_grpc, rpc_status
+from finsy.proto import p4r, rpc_status
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.wrappers_pb2 import StringValue
 
 from midflight.errors import DeviceError
@@ -43,7 +44,7 @@ class Server:
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MESSAGE_LIMIT)]
         self._server = grpc.server(self._pool, options=options)
         self._servicer = _Servicer(switch)
-        p4r_grpc.add_P4RuntimeServicer_to_server(self._servicer, self._server)
+        self._server.add_generic_rpc_handlers((_handlers(self._servicer),))
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:
@@ -76,7 +77,47 @@ class Server:
         self.stop()
 
 
-class _Servicer(p4r_grpc.P4RuntimeServicer):
+class _Garbled:
+    """A request whose bytes are no message."""
+
+
+def _handlers(servicer: _Servicer) -> grpc.GenericRpcHandler:
+    """Return the service's handlers.
+
+    Our own rather than the generated ones: there gRPC itself parses, and a request that does not parse leaves a
+    traceback in the log and a call that never ends.
+    """
+    shapes = {
+        "Write": (grpc.unary_unary_rpc_method_handler, p4r.WriteRequest),
+        "Read": (grpc.unary_stream_rpc_method_handler, p4r.ReadRequest),
+        "SetForwardingPipelineConfig": (grpc.unary_unary_rpc_method_handler, p4r.SetForwardingPipelineConfigRequest),
+        "GetForwardingPipelineConfig": (grpc.unary_unary_rpc_method_handler, p4r.GetForwardingPipelineConfigRequest),
+        "StreamChannel": (grpc.stream_stream_rpc_method_handler, p4r.StreamMessageRequest),
+        "Capabilities": (grpc.unary_unary_rpc_method_handler, p4r.CapabilitiesRequest),
+    }
+    handlers = {
+        name: shape(getattr(servicer, name), _parser(kind), lambda message: message.SerializeToString())
+        for name, (shape, kind) in shapes.items()
+    }
+    return grpc.method_handlers_generic_handler("p4.v1.P4Runtime", handlers)
+
+
+def _parser(kind: type[Message]) -> Callable[[bytes], Message | _Garbled]:
+    def parse(data: bytes) -> Message | _Garbled:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return _Garbled()
+
+    return parse
+
+
+def _check(request: object, context: grpc.ServicerContext) -> None:
+    if isinstance(request, _Garbled):
+        _refuse(context, Refusal(Code.INVALID_ARGUMENT, "the request is not a message of P4Runtime's"))
+
+
+class _Servicer:
     """The six RPCs, each handed to the switch."""
 
     def __init__(self, switch: Switch) -> None:
@@ -91,6 +132,7 @@ class _Servicer(p4r_grpc.P4RuntimeServicer):
 
     def Write(self, request: p4r.WriteRequest, context: grpc.ServicerContext) -> p4r.WriteResponse:  # noqa: N802
         """Apply a batch of updates."""
+        _check(request, context)
         try:
             status = self._switch.write(request)
         except Refusal as refusal:
@@ -101,6 +143,7 @@ class _Servicer(p4r_grpc.P4RuntimeServicer):
 
     def Read(self, request: p4r.ReadRequest, context: grpc.ServicerContext) -> Iterator[p4r.ReadResponse]:  # noqa: N802
         """Stream the entities that were asked for."""
+        _check(request, context)
         try:
             entities, outcomes = self._switch.read(request)
         except Refusal as refusal:
@@ -114,6 +157,7 @@ class _Servicer(p4r_grpc.P4RuntimeServicer):
         self, request: p4r.SetForwardingPipelineConfigRequest, context: grpc.ServicerContext
     ) -> p4r.SetForwardingPipelineConfigResponse:
         """Verify, save or commit a config."""
+        _check(request, context)
         try:
             self._switch.set_pipeline(request)
         except Refusal as refusal:
@@ -124,6 +168,7 @@ class _Servicer(p4r_grpc.P4RuntimeServicer):
         self, request: p4r.GetForwardingPipelineConfigRequest, context: grpc.ServicerContext
     ) -> p4r.GetForwardingPipelineConfigResponse:
         """Return the config in place."""
+        _check(request, context)
         try:
             return self._switch.get_pipeline(request)
         except Refusal as refusal:
@@ -149,6 +194,7 @@ class _Servicer(p4r_grpc.P4RuntimeServicer):
         self, request: p4r.CapabilitiesRequest, context: grpc.ServicerContext
     ) -> p4r.CapabilitiesResponse:
         """Tell the API version, and by `experimental` whose server this is."""
+        _check(request, context)
         if request.device_id:
             try:
                 self._switch.demand_device(request.device_id)

@@ -36,7 +36,8 @@ from midflight.runtime.p4runtime.values import decode_data, flat_names
 
 __all__ = ["Count", "Counts", "DigestMessage", "PacketIn", "RequestError", "Session", "TableEntry"]
 
-BATCH_LIMIT = 4096
+# The answer to a batch carries a status for each of its updates, in metadata of 64 KB.
+BATCH_LIMIT = 1000
 Actions = p4r.SetForwardingPipelineConfigRequest
 
 
@@ -217,9 +218,8 @@ class Session:
             gathered = self._batch
         finally:
             self._batch = None
-        limit = len(gathered) if atomic else BATCH_LIMIT
-        for start in range(0, len(gathered), max(1, limit)):
-            self._send(gathered[start : start + limit], atomic=atomic)
+        if gathered:
+            self._send(gathered, atomic=atomic)
 
     # Replication
 
@@ -444,23 +444,29 @@ class Session:
             self._send(updates)
 
     def _send(self, updates: Sequence[tuple[p4r.Update, str]], *, atomic: bool = False) -> None:
-        request = p4r.WriteRequest(device_id=self.device_id, role=self.role)
+        """Write updates, in as many requests as it takes; RequestError tells which of all were refused."""
+        limit = len(updates) if atomic else BATCH_LIMIT
+        refused: dict[int, tuple[Code, str]] = {}
+        for start in range(0, len(updates), limit):
+            try:
+                self._write_request([update for update, _ in updates[start : start + limit]], atomic=atomic)
+            except RequestError as error:
+                if not error.refused:
+                    raise RequestError(f"{updates[start][1]}: {error.message}", error.code) from None
+                refused.update({start + at: each for at, each in error.refused.items()})
+        # An update that was undone because of another's refusal is not what the user wants to hear of.
+        told = [(at, *each) for at, each in refused.items() if each[0] != Code.ABORTED]
+        if told:
+            at, code, message = told[0]
+            more = f"; and {len(told) - 1} more of the batch's {len(updates)}" if len(told) > 1 else ""
+            raise RequestError(f"{updates[at][1]}: {message or code.name}{more}", code, refused=refused)
+
+    def _write_request(self, updates: list[p4r.Update], *, atomic: bool) -> None:
+        request = p4r.WriteRequest(device_id=self.device_id, role=self.role, updates=updates)
         request.election_id.CopyFrom(U128.encode(self.election_id))
-        request.updates.extend(update for update, _ in updates)
         if atomic:
             request.atomicity = p4r.WriteRequest.DATAPLANE_ATOMIC
-        try:
-            self._link.request("Write", request)
-        except RequestError as error:
-            told = [
-                f"{updates[at][1]}: {message or code.name}"
-                for at, (code, message) in error.refused.items()
-                if code != Code.ABORTED
-            ]
-            if not told:
-                raise RequestError(f"{updates[0][1]}: {error.message}", error.code) from None
-            more = f"; and {len(told) - 1} more of the batch's {len(updates)}" if len(told) > 1 else ""
-            raise RequestError(told[0] + more, error.code, refused=error.refused) from None
+        self._link.request("Write", request)
 
 
 def _action(name: str) -> Actions.Action.ValueType:

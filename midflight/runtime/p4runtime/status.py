@@ -42,4 +42,6 @@ def batch_status(outcomes: Sequence[Refusal | None], what: str) -> rpc_status.St
         for position, outcome in enumerate(outcomes):
             code = outcome.code if outcome else Code.OK
             status.details[position].Pack(p4r.Error(canonical_code=int(code)))
+    if status.ByteSize() > DETAILS_BUDGET:
+        status.ClearField("details")
     return status

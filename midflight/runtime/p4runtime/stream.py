@@ -59,7 +59,7 @@ class Stream:
         while (response := self._outgoing.get()) is not None:
             yield response
 
-    def read(self, requests: Iterable[p4r.StreamMessageRequest]) -> None:
+    def read(self, requests: Iterable[object]) -> None:
         """Take the controller's messages until there are no more, or one ends the stream."""
         try:
             for request in requests:
@@ -79,8 +79,10 @@ class Stream:
         self._handler.leave(self)
         self._outgoing.put(None)
 
-    def _take(self, request: p4r.StreamMessageRequest) -> None:
+    def _take(self, request: object) -> None:
         """Handle one message. What is wrong with a packet or an acknowledgement is told and the stream goes on."""
+        if not isinstance(request, p4r.StreamMessageRequest):
+            raise Refusal(Code.INVALID_ARGUMENT, "what came on the stream is not a message of P4Runtime's")
         error = p4r.StreamError()
         try:
             match request.WhichOneof("update"):

@@ -1,0 +1,197 @@
+"""Packet-out, packet-in and digests (specification sections 6.4.6, 9.7 and 16)."""
+
+from __future__ import annotations
+
+import pytest
+from finsy.proto import p4r
+
+from midflight.errors import DeviceError
+from midflight.runtime.devices import HostDevice
+from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.session import DigestMessage, RequestError, Session
+from tests.p4runtime.support import Controller, ipv4, other, updates
+
+INVALID_ARGUMENT, PERMISSION_DENIED, UNIMPLEMENTED = 3, 7, 12
+
+
+def arrive(device: HostDevice, *packets: bytes, port: int = 1, now: int = 0) -> list[tuple[int, bytes]]:
+    return list(device.process(Packets.from_list([(port, packet) for packet in packets]), now))
+
+
+def test_packets_for_the_controller_and_for_ports_part(device: HostDevice, session: Session) -> None:
+    session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_port", {"port": 4, "mac": 1})
+    batch = [(1, other(b"one")), (2, ipv4("10.0.0.1")), (300, other(b"two")), (4, ipv4("10.0.0.2"))]
+    output = device.process(Packets.from_list(batch))
+    assert [port for port, _ in output] == [4, 4]
+    assert list(output.sources) == [1, 3]
+    assert [(each.payload, each.metadata) for each in session.packets_in()] == [
+        (other(b"one"), {"ingress_port": 1}),
+        (other(b"two"), {"ingress_port": 300}),
+    ]
+
+
+def test_packet_outs_leave_in_order(device: HostDevice, session: Session) -> None:
+    for number in range(20):
+        session.packet_out(other(bytes([number])), egress_port=number)
+    assert list(device.transmitted()) == [(number, other(bytes([number]))) for number in range(20)]
+
+
+def test_a_packet_out_that_comes_back_is_there_when_the_call_returns(device: HostDevice, session: Session) -> None:
+    session.packet_out(other(), egress_port=510)
+    (back,) = session.packets_in()
+    assert back.payload[-len(other()) + 2 :] == other()[2:]
+
+
+def test_a_session_names_the_fields_of_the_header(session: Session) -> None:
+    with pytest.raises(DeviceError, match="takes the fields egress_port, not port"):
+        session.packet_out(b"x", port=1)
+    with pytest.raises(DeviceError, match=r"egress_port: 65536 does not fit bit<16>"):
+        session.packet_out(b"x", egress_port=65536)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ([], "egress_port is missing"),
+        ([(1, b"\1"), (7, b"\1")], "id 7"),
+        ([(1, b"\1"), (1, b"\1")], "twice"),
+        ([(1, b"\1\0\0")], "bit<16>"),
+        ([(1, b"")], "empty"),
+    ],
+)
+def test_wrong_metadata_is_told_and_the_stream_goes_on(
+    device: HostDevice, metadata: list[tuple[int, bytes]], said: str
+) -> None:
+    with Controller(device.address) as raw:
+        raw.become_primary()
+        packet = p4r.PacketOut(payload=b"mine")
+        for number, value in metadata:
+            packet.metadata.add(metadata_id=number, value=value)
+        raw.send(packet=packet)
+        error = raw.receive().error
+        assert error.canonical_code == INVALID_ARGUMENT
+        assert said in error.message
+        assert error.packet_out.packet_out == packet
+        raw.send(packet=p4r.PacketOut(payload=other(), metadata=[{"metadata_id": 1, "value": b"\5"}]))  # type: ignore[list-item]
+        raw.bid(raw.election)
+        assert raw.receive().HasField("arbitration")
+        assert list(device.transmitted()) == [(5, other())]
+
+
+def test_only_the_primary_sends_packets_and_gets_them(device: HostDevice, session: Session) -> None:
+    with device.session(election_id=0) as backup:
+        assert not backup.is_primary
+        with pytest.raises(RequestError, match="only a role's primary") as refused:
+            backup.packet_out(other(), egress_port=1)
+        assert refused.value.code.name == "PERMISSION_DENIED"
+        arrive(device, other())
+        assert len(session.packets_in()) == 1
+        assert backup.packets_in() == []
+
+
+def test_a_stream_message_of_an_unknown_kind_is_told(device: HostDevice) -> None:
+    with Controller(device.address) as raw:
+        message = p4r.StreamMessageRequest()
+        message.other.Pack(p4r.Uint128(low=1))
+        raw.send(other=message.other)
+        error = raw.receive().error
+        assert (error.canonical_code, error.other.other) == (UNIMPLEMENTED, message.other)
+
+
+def test_packets_too_short_for_the_program_do_no_harm(device: HostDevice, session: Session) -> None:
+    arrive(device, b"", b"\0", other()[:13])
+    arrive(device, ipv4("10.0.0.1")[:20])
+    session.packet_out(b"", egress_port=3)
+    assert session.read_counter("arrivals").packets.sum() >= 4
+
+
+# Digests
+
+
+def seen(source: int, ttl: int) -> DigestMessage:
+    return DigestMessage("seen_t", {"source": source, "ttl": ttl})
+
+
+def test_digests_come_once_subscribed_each_of_them(device: HostDevice, session: Session) -> None:
+    arrive(device, ipv4("10.0.0.1", "10.0.0.7"))
+    session.subscribe("seen_t")
+    assert session.digests() == []
+    arrive(device, ipv4("10.0.0.1", "10.0.0.7"), ipv4("10.0.0.1", "10.0.0.8", ttl=3), ipv4("10.0.0.1", "10.0.0.7"))
+    assert session.digests() == [seen(0x0A000007, 64), seen(0x0A000008, 3), seen(0x0A000007, 64)]
+    assert session.digests() == []
+    session.unsubscribe("seen_t")
+    arrive(device, ipv4("10.0.0.1", "10.0.0.7"))
+    assert session.digests() == []
+    with pytest.raises(RequestError) as refused:
+        session.unsubscribe("seen_t")
+    assert refused.value.code.name == "NOT_FOUND"
+
+
+class Listener:
+    """A controller with a digest configuration of its own."""
+
+    def __init__(self, device: HostDevice, digest: int, **config: int) -> None:
+        self.device = device
+        self.digest = digest
+        self.raw = Controller(device.address)
+        self.raw.become_primary()
+        entry = p4r.DigestEntry(digest_id=digest, config=p4r.DigestEntry.Config(**config))
+        self.raw.write(*updates("INSERT", p4r.Entity(digest_entry=entry)))
+
+    def lists(self) -> list[p4r.DigestList]:
+        """What has come up to now: the answer to a bid stands behind all of it."""
+        self.raw.bid(self.raw.election)
+        found = []
+        while (response := self.raw.receive()).HasField("digest"):
+            found.append(response.digest)
+        return found
+
+    def sources(self) -> list[list[int]]:
+        return [[int.from_bytes(each.struct.members[0].bitstring, "big") for each in one.data] for one in self.lists()]
+
+
+def packets(*sources: int) -> list[bytes]:
+    return [ipv4("10.0.0.1", f"0.0.0.{source}") for source in sources]
+
+
+def test_lists_hold_distinct_messages_up_to_their_size(device: HostDevice, ids: dict[str, int]) -> None:
+    listener = Listener(device, ids["seen_t"], max_timeout_ns=10**9, max_list_size=3)
+    with listener.raw:
+        arrive(device, *packets(1, 1, 2, 1, 3, 4, 4))
+        assert listener.sources() == [[1, 2, 3], [4]]
+        arrive(device, *packets(1))
+        assert listener.sources() == [[1]]
+
+
+def test_what_was_sent_is_not_repeated_until_acknowledged_or_timed_out(device: HostDevice, ids: dict[str, int]) -> None:
+    listener = Listener(device, ids["seen_t"], max_list_size=1, ack_timeout_ns=1_000_000)
+    with listener.raw:
+        arrive(device, *packets(1), now=10)
+        (sent,) = listener.lists()
+        assert sent.timestamp == 10_000
+        arrive(device, *packets(1, 2), now=20)
+        assert listener.sources() == [[2]]
+        listener.raw.send(digest_ack=p4r.DigestListAck(digest_id=sent.digest_id, list_id=sent.list_id))
+        assert listener.lists() == []
+        arrive(device, *packets(1, 2), now=30)
+        assert listener.sources() == [[1]]
+        arrive(device, *packets(1, 2), now=1021)
+        assert listener.sources() == [[2]]
+
+
+def test_an_acknowledgement_of_an_unknown_digest_is_told(device: HostDevice, ids: dict[str, int]) -> None:
+    listener = Listener(device, ids["seen_t"], max_list_size=1)
+    with listener.raw:
+        listener.raw.send(digest_ack=p4r.DigestListAck(digest_id=5, list_id=1))
+        error = listener.raw.receive().error
+        assert (error.canonical_code, error.digest_list_ack.digest_list_ack.digest_id) == (INVALID_ARGUMENT, 5)
+
+
+def test_digest_configurations_are_entities(device: HostDevice, session: Session, ids: dict[str, int]) -> None:
+    listener = Listener(device, ids["seen_t"], max_list_size=7)
+    with listener.raw as raw:
+        (found,) = raw.read(p4r.Entity(digest_entry=p4r.DigestEntry()))
+        assert found.digest_entry.config.max_list_size == 7
+        found.digest_entry.config.max_list_size = 8
+        raw.write(*updates("MODIFY", found))
+        assert raw.read(p4r.Entity(digest_entry=p4r.DigestEntry(digest_id=ids["seen_t"]))) == [found]

@@ -1,0 +1,223 @@
+"""What a controller may write for values, and what it is told when it is wrong."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+import numpy as np
+import pytest
+from finsy.proto import p4i
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midflight.errors import DeviceError
+from midflight.runtime.devices import HostDevice
+from midflight.runtime.p4runtime.matches import decode_match, encode_match, number
+from midflight.runtime.p4runtime.session import RequestError, Session, TableEntry
+from tests.p4runtime.support import EVERYTHING
+
+KINDS = p4i.MatchField
+
+
+def table(kind: p4i.MatchField.MatchType.ValueType, width: int) -> p4i.Table:
+    described = p4i.Table(match_fields=[KINDS(id=1, name="field", bitwidth=width, match_type=kind)])
+    described.preamble.name = "the.table"
+    return described
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "expected"),
+    [
+        (5, 8, 5),
+        (True, 1, 1),
+        (np.uint16(700), 16, 700),
+        ("0x2a", 8, 42),
+        ("42", 8, 42),
+        ("10.0.0.1", 32, 0x0A000001),
+        ("::1", 128, 1),
+        ("02:00:00:00:00:ff", 48, 0x0200000000FF),
+        ("02-0-0-0-0-ff", 48, 0x0200000000FF),
+        (IPv4Address("1.2.3.4"), 32, 0x01020304),
+        (IPv6Address("::2"), 128, 2),
+        (b"\x01\x00", 16, 256),
+    ],
+)
+def test_spellings_of_a_value(value: object, width: int, expected: int) -> None:
+    assert number(value, width, "it") == expected
+
+
+@pytest.mark.parametrize("value", [256, -1, "256", "10.0.0.1", "ten", 1.5, [1], object()])
+def test_what_is_no_value_of_eight_bits(value: object) -> None:
+    with pytest.raises(DeviceError, match=r"^it: "):
+        number(value, 8, "it")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (KINDS.EXACT, "10.0.0.1", 0x0A000001),
+        (KINDS.LPM, "10.0.0.0/8", (0x0A000000, 8)),
+        (KINDS.LPM, ("10.0.0.0", 8), (0x0A000000, 8)),
+        (KINDS.LPM, "10.0.0.1", (0x0A000001, 32)),
+        (KINDS.LPM, "0.0.0.0/0", None),
+        (KINDS.LPM, None, None),
+        (KINDS.TERNARY, ("10.0.0.0", "255.0.0.0"), (0x0A000000, 0xFF000000)),
+        (KINDS.TERNARY, "10.0.0.0/8", (0x0A000000, 0xFF000000)),
+        (KINDS.TERNARY, "0x10 &&& 0xf0", (0x10, 0xF0)),
+        (KINDS.TERNARY, 7, (7, 0xFFFFFFFF)),
+        (KINDS.TERNARY, (0, 0), None),
+        (KINDS.RANGE, (5, 9), (5, 9)),
+        (KINDS.RANGE, "5..9", (5, 9)),
+        (KINDS.RANGE, 5, (5, 5)),
+        (KINDS.RANGE, (0, 0xFFFFFFFF), None),
+        (KINDS.OPTIONAL, 5, 5),
+        (KINDS.OPTIONAL, None, None),
+    ],
+)
+def test_spellings_of_a_match(kind: p4i.MatchField.MatchType.ValueType, value: object, expected: object) -> None:
+    described = table(kind, 32)
+    read = decode_match(described, encode_match(described, {"field": value}))
+    assert read == ({} if expected is None else {"field": expected})
+    assert decode_match(described, encode_match(described, read)) == read or kind == KINDS.EXACT
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        (KINDS.LPM, "10.0.0.1/8", r"(?s)bits beyond its prefix.*say 10\.0\.0\.0/8"),
+        (KINDS.LPM, "10.0.0.0/33", r"(?s)prefix of 33 bits.*has 32"),
+        (KINDS.LPM, (1, 2, 3), "not a pair"),
+        (KINDS.TERNARY, (3, 1), r"(?s)bits outside of its mask.*say 0x1"),
+        (KINDS.RANGE, (9, 5), "range 9 to 5 is empty"),
+        (KINDS.EXACT, 1 << 32, r"(?s)does not fit bit<32>.*0xffffffff"),
+        (KINDS.EXACT, (1, 2), "not a value"),
+    ],
+)
+def test_what_is_wrong_with_a_match(kind: p4i.MatchField.MatchType.ValueType, value: object, said: str) -> None:
+    with pytest.raises(DeviceError, match=said) as wrong:
+        encode_match(table(kind, 32), {"field": value})
+    assert str(wrong.value).startswith("table the.table, field")
+
+
+@given(st.integers(1, 130), st.data())
+def test_ternary_matches_come_back(width: int, data: st.DataObject) -> None:
+    mask = data.draw(st.integers(1, (1 << width) - 1))
+    value = data.draw(st.integers(0, (1 << width) - 1)) & mask
+    described = table(KINDS.TERNARY, width)
+    assert decode_match(described, encode_match(described, {"field": (value, mask)})) == {"field": (value, mask)}
+
+
+def test_errors_name_what_is_allowed(session: Session) -> None:
+    match = {"hdr.ipv4.destination": "10.0.0.0/8"}
+    with pytest.raises(DeviceError, match=r"(?s)no table 'routes'.*ingress\.acl, ingress\.fixed, ingress\.route"):
+        session.insert("routes", match, "to_port")
+    with pytest.raises(DeviceError, match=r"(?s)no match field 'destination'.*hdr\.ipv4\.destination"):
+        session.insert("route", {"destination": 1}, "to_port")
+    with pytest.raises(DeviceError, match=r"(?s)no action 'to_prt'.*ingress\.to_port, ingress\.to_group"):
+        session.insert("route", match, "to_prt")
+    with pytest.raises(DeviceError, match=r"to_port takes port \(bit<9>\), mac \(bit<48>\), not port"):
+        session.insert("route", match, "to_port", {"port": 1})
+    with pytest.raises(DeviceError, match=r"ingress\.to_port, port: 512 does not fit bit<9>"):
+        session.insert("route", match, "to_port", {"port": 512, "mac": 0})
+    with pytest.raises(DeviceError, match="entries take no priority"):
+        session.insert("route", match, "to_controller", priority=1)
+    with pytest.raises(DeviceError, match="needs a priority"):
+        session.insert("acl", {"standard_metadata.ingress_port": 1}, "drop")
+    with pytest.raises(DeviceError, match=r"the match lacks standard_metadata\.ingress_port"):
+        session.insert("acl", {}, "drop", priority=1)
+    session.insert("route", match, "to_controller")
+    with pytest.raises(RequestError, match=r"insert into route .*has this entry already") as refused:
+        session.insert("route", match, "to_controller")
+    assert refused.value.code.name == "ALREADY_EXISTS"
+
+
+def test_an_entry_read_can_be_given_back(session: Session) -> None:
+    match = {"hdr.ipv4.source": "10.0.0.0/8", "length": (10, 20), "standard_metadata.ingress_port": 3}
+    session.insert("acl", match, "classify", {"class": 9}, priority=7, metadata=b"me")
+    (entry,) = session.read_table("acl")
+    assert entry == TableEntry(
+        "ingress.acl",
+        {"hdr.ipv4.source": (0x0A000000, 0xFF000000), "length": (10, 20), "standard_metadata.ingress_port": 3},
+        "ingress.classify",
+        {"class": 9},
+        7,
+        b"me",
+    )
+    session.delete(entry.table, entry.match, priority=entry.priority)
+    session.insert(entry.table, entry.match, entry.action, entry.params, priority=entry.priority, metadata=b"me")
+    assert session.read_table("acl") == [entry]
+    assert [each.const for each in session.read_table("fixed")] == [True, True]
+
+
+def test_default_actions(session: Session) -> None:
+    assert session.read_default("route").action == "ingress.drop"
+    session.set_default("route", "to_port", {"port": 3, "mac": 4})
+    assert session.read_default("route").params == {"port": 3, "mac": 4}
+    session.reset_default("route")
+    assert session.read_default("route").action == "ingress.drop"
+
+
+def test_a_session_learns_the_pipeline_that_is_there(device: HostDevice, info: p4i.P4Info) -> None:
+    with device.session() as session:
+        assert session.p4info == info
+        assert session.cookie is None
+
+
+def test_a_second_session_is_a_backup_until_the_first_is_gone(device: HostDevice) -> None:
+    first = device.session()
+    with device.session(election_id=first.election_id - 1) as second:
+        assert (first.is_primary, second.is_primary) == (True, False)
+        assert len(second.read_register("totals")) == 16
+        with pytest.raises(RequestError, match="not the primary's") as refused:
+            second.write_register("totals", 1)
+        assert refused.value.code.name == "PERMISSION_DENIED"
+        first.close()
+    with device.session() as third:
+        assert third.is_primary
+        third.write_register("totals", 1)
+
+
+def test_an_election_id_in_use_is_told(device: HostDevice, session: Session) -> None:
+    with pytest.raises(RequestError, match="used by another controller"):
+        device.session(election_id=session.election_id)
+
+
+def test_sessions_of_two_roles_write_side_by_side(device: HostDevice, session: Session) -> None:
+    with device.session(role="monitor") as other:
+        assert other.is_primary
+        other.write_register("totals", 1, 1)
+        session.write_register("totals", 2, 2)
+        assert list(session.read_register("totals"))[:3] == [0, 1, 2]
+
+
+def test_nobody_answers() -> None:
+    with pytest.raises(DeviceError, match=r"no P4Runtime server answers at 127\.0\.0\.1:1"):
+        Session("127.0.0.1:1")
+
+
+def test_a_closed_session_says_so(device: HostDevice) -> None:
+    session = device.session()
+    session.close()
+    session.close()
+    with pytest.raises(DeviceError, match="closed"):
+        session.read_register("totals")
+
+
+def test_a_device_that_goes_away_is_an_error_and_not_a_hang() -> None:
+    device = HostDevice(EVERYTHING)
+    with device.session() as session:
+        device.close()
+        with pytest.raises(DeviceError):
+            session.packets_in()
+        with pytest.raises(DeviceError, match="answers at"):
+            session.read_register("totals")
+
+
+def test_a_session_without_a_pipeline() -> None:
+    with HostDevice() as device, device.session() as session, pytest.raises(DeviceError, match="no pipeline yet"):
+        session.read_table("route")
+
+
+def test_an_unknown_pipeline_action(session: Session, info: p4i.P4Info) -> None:
+    with pytest.raises(DeviceError, match=r"(?s)no pipeline action 'INSTALL'.*VERIFY_AND_COMMIT"):
+        session.load(info, EVERYTHING, action="INSTALL")
