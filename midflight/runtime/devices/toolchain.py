@@ -21,6 +21,8 @@ __all__ = ["P4C", "SIMPLE_SWITCH_GRPC", "Tool", "compile_p4"]
 
 # Seconds that the compiler is given. A program of hundreds of lines takes it about one.
 PATIENCE = 120.0
+# What the compiler is told that the program is called.
+_NAME = "program.p4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +95,9 @@ def compile_p4(
     done within `timeout` seconds. Warnings are not told.
     """
     compiler = P4C.find()
-    real = Path(file).is_file()
-    name = Path(file).name if real else "program.p4"
-    folders = [*([Path(file).parent] if real else []), *include_dirs]
+    folders = [*([Path(file).parent] if Path(file).is_file() else []), *include_dirs]
     with tempfile.TemporaryDirectory(prefix="midflight-p4c-") as folder:
-        Path(folder, name).write_text(source)
+        Path(folder, _NAME).write_text(source)
         arguments = ["--std", "p4-16", "--p4runtime-files", "p4info.bin"]
         for each in folders:
             arguments += ["-I", str(Path(each).absolute())]
@@ -105,13 +105,13 @@ def compile_p4(
             arguments.append(f"-D{macro}={value}")
         if Path(compiler).name == "p4c":  # the driver names its output itself, in a folder it is told
             arguments += ["--target", "bmv2", "--arch", "v1model", "-o", "."]
-            config = Path(folder, name).with_suffix(".json")
+            config = Path(folder, _NAME).with_suffix(".json")
         else:
             config = Path(folder, "config.json")
             arguments += ["-o", config.name]
-        done = _run([compiler, *arguments, name], timeout=timeout, cwd=folder)
+        done = _run([compiler, *arguments, _NAME], timeout=timeout, cwd=folder)
         if done.returncode:
-            raise _refusal(done.stderr or done.stdout, source, name, file)
+            raise _refusal(done.stderr or done.stdout, source, file)
         try:
             info = p4i.P4Info.FromString(Path(folder, "p4info.bin").read_bytes())
             return PipelineConfig(info, config.read_bytes())
@@ -147,42 +147,57 @@ def _run(command: list[str], *, timeout: float, cwd: str | None = None) -> subpr
 
 # p4c's own messages, "prog.p4(7): [--Werror=not-found] error: foo: declaration not found" or "prog.p4(7):syntax
 # error, unexpected {", and those of the C preprocessor that it calls, "prog.p4:1:10: fatal error: no such file".
-_MESSAGE = re.compile(
+_ERROR = re.compile(
     r"^(?P<file>[^\s():]+)(?:\((?P<line>\d+)\)|:(?P<row>\d+):(?P<column>\d+)):\s*"
-    r"(?:\[--W\w+=[^]]*\] )?(?P<fatal>fatal )?(?P<text>(?:error: |syntax error).*)$"
+    r"(?:\[--W\w+=[^]]*\] )?(?:(?:fatal )?error: |(?=syntax error))(?P<text>.*)$"
 )
-_PLACELESS = re.compile(r"^(?:\[--W\w+=[^]]*\] )?error: (?P<text>.*)$")
+_PLACELESS = re.compile(r"^(?:\[--W\w+=[^]]*\] )?(?P<kind>error|warning): (?P<text>.*)$")
 
 
-def _refusal(output: str, source: str, name: str, file: str) -> P4Error:
-    """Return the error for what p4c printed: its first message with its place, and the others as they are."""
+def _refusal(output: str, source: str, file: str) -> P4Error:
+    """Return the error for what p4c printed: its first error with its place, and the rest as it is."""
     lines = output.splitlines()
     for at, line in enumerate(lines):
-        if found := _MESSAGE.match(line):
-            number = int(found["line"] or found["row"])
-            ours = found["file"] == name
+        if found := _ERROR.match(line):
+            number, ours = int(found["line"] or found["row"]), found["file"] == _NAME
             texts = source.splitlines()
-            text = texts[number - 1] if ours and 1 <= number <= len(texts) else ""
-            column, length = int(found["column"] or 1), 1
-            if found["line"] and at + 2 < len(lines) and set(lines[at + 2].strip()) == {"^"}:
-                column, length = _marked(text, lines[at + 1], lines[at + 2])
+            text = texts[number - 1] if ours and number <= len(texts) else ""
+            column, length, rest = int(found["column"] or 1), 1, lines[at + 1 :]
+            if len(rest) > 1 and set(rest[1].strip()) == {"^"}:
+                column, length = _marked(text, rest[0], rest[1])
+                rest = rest[2:]
             place = Place(file if ours else found["file"], number, column, length, text)
-            others = [each for each in lines[at + 1 :] if _MESSAGE.match(each)]
-            hint = "\n    ".join(["p4c says more:", *(each.replace(name, file, 1) for each in others[:5])])
-            return P4Error(f"p4c: {found['text'].removeprefix('error: ')}", place=place, hint=hint if others else "")
-    for line in lines:
-        if found := _PLACELESS.match(line):
-            return P4Error(f"p4c: {found['text']}", place=Place(file, 1, 1))
-    return P4Error(f"p4c refuses {file}", hint=_last_lines(output, 20))
+            return P4Error(f"p4c: {found['text']}", place=place, hint=_quoted(rest, file))
+    placeless = [found for line in lines if (found := _PLACELESS.match(line))]
+    for found in sorted(placeless, key=lambda each: each["kind"]):  # errors first
+        return P4Error(f"p4c refuses {file}: {found['text']}")
+    return P4Error(f"p4c refuses {file}", hint=_quoted(lines, file))
 
 
 def _marked(text: str, shown: str, carets: str) -> tuple[int, int]:
-    """Return the column and length that p4c marks; of a long line it shows a part, with dots for the rest."""
+    """Return the column and length of what p4c marks in a line.
+
+    p4c shows the line as the preprocessor leaves it, with single spaces, and of a long one a part with dots at its
+    ends. So what stands before the mark, and in it, is looked for without its spaces.
+    """
     start, length = len(carets) - len(carets.lstrip()), len(carets.strip())
-    words = shown[start : start + length]
-    before = shown[:start].removeprefix("...")
-    place = text.find(before + words) if words else -1
-    return (place + len(before) + 1 if place >= 0 else 1), length
+    before = "".join(shown[:start].removeprefix("...").split())
+    words = "".join(shown[start : start + length].split())
+    places = [place for place, letter in enumerate(text) if not letter.isspace()]
+    found = "".join(text.split()).find(before + words) if words else -1
+    if found < 0:
+        return 1, 1
+    first, last = places[found + len(before)], places[found + len(before + words) - 1]
+    return first + 1, last - first + 1
+
+
+# What says nothing: the closing remarks of p4c and the preprocessor, and the latter's picture of the line.
+_REMARK = re.compile(r"--Werror=overlimit|--Werror=I/O error|^compilation terminated|^\s*\d*\s*\|")
+
+
+def _quoted(lines: list[str], file: str, most: int = 12) -> str:
+    told = [line.replace(_NAME, file) for line in lines if line.strip() and not _REMARK.search(line)]
+    return "\n    ".join(["p4c says more:", *told[:most]]) if told else ""
 
 
 def _last_lines(text: str, count: int) -> str:
