@@ -18,7 +18,8 @@ from midflight.testbed.endpoint import Address, Timing
 from midflight.testbed.endpoint.allreduce import AllReduce
 from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.group import Group
-from midflight.testbed.sim import ChannelStatistics, Host, LinkQuality, Network, star
+from midflight.testbed.sim import ChannelStatistics, Host, Network
+from midflight.testbed.topology import LinkQuality, star
 
 __all__ = ["Star"]
 

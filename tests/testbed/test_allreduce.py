@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from midflight.errors import MidflightError, WireError
 from midflight.testbed.endpoint import NoAnswerError, Timing
 from midflight.testbed.endpoint.allreduce import AllReduce, OverflowedError, Sum
-from midflight.testbed.sim import LinkQuality, Network, star
+from midflight.testbed.sim import Network
+from midflight.testbed.topology import LinkQuality, star
 from tests.testbed.standin import StandIn
 
 TIMING = Timing(initial=1_000_000, minimum=50_000, maximum=100_000_000, patience=20_000_000_000)

@@ -13,9 +13,10 @@ from scapy.layers.l2 import Ether
 
 from midflight.errors import MidflightError, WireError
 from midflight.testbed.endpoint import Address
-from midflight.testbed.sim import Cable, LinkQuality, Network, Port, Topology, star
+from midflight.testbed.sim import Network
 from midflight.testbed.sim.frames import UdpFlow, decode
 from midflight.testbed.sim.simulator import Simulator
+from midflight.testbed.topology import Link, LinkQuality, Port, Topology, star
 from tests.testbed.standin import StandIn
 from tests.testbed.test_allreduce import Cluster, vectors
 
@@ -177,7 +178,7 @@ def test_a_links_luck_does_not_depend_on_the_other_links() -> None:
     alone = send(200, LinkQuality(loss=0.3))[0].channels["h1->s1"].statistics
     quality = LinkQuality(loss=0.3)
     topology = Topology(
-        ("h1", "h2"), ("s1",), (Cable(Port("h2"), Port("s1", 2)), Cable(Port("h1"), Port("s1", 1), quality))
+        ("h1", "h2"), ("s1",), (Link(Port("h2"), Port("s1", 2)), Link(Port("h1"), Port("s1", 1), quality))
     )
     network = Network(topology, {"s1": StandIn(0, 0, 0, offload=False)})
     sender = Inbox()
@@ -205,8 +206,8 @@ def test_ties_go_in_order_of_scheduling() -> None:
         (lambda: LinkQuality(rate=0), "positive rate"),
         (lambda: star(0), "not 0"),
         (lambda: Topology(("a", "a"), (), ()), "same name"),
-        (lambda: Topology(("a",), (), (Cable(Port("a"), Port("b")),)), "no node"),
-        (lambda: Topology(("a", "b"), (), (Cable(Port("a"), Port("b")), Cable(Port("a"), Port("b", 1)))), "two links"),
+        (lambda: Topology(("a",), (), (Link(Port("a"), Port("b")),)), "no node"),
+        (lambda: Topology(("a", "b"), (), (Link(Port("a"), Port("b")), Link(Port("a"), Port("b", 1)))), "two links"),
         (lambda: Network(star(1), {}), "nothing processes the packets of s1"),
     ],
 )

@@ -19,8 +19,8 @@ from midflight.primitives import Aggregate, Program
 from midflight.primitives.fixedpoint import dequantise, largest_exponent, quantise, scale_bits
 from midflight.testbed.demos.digits import Digits, Model, load
 from midflight.testbed.endpoint.allreduce import Sum
-from midflight.testbed.sim.link import LinkQuality
 from midflight.testbed.star import Star
+from midflight.testbed.topology import LinkQuality
 
 __all__ = ["Demo", "Figures", "Progress", "Run", "Settings", "run"]
 

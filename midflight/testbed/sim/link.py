@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-from midflight.errors import MidflightError
 from midflight.testbed.sim.simulator import Simulator
+from midflight.testbed.topology.quality import LinkQuality
 
-__all__ = ["Channel", "ChannelStatistics", "LinkQuality", "Node"]
+__all__ = ["Channel", "ChannelStatistics", "Node"]
 
 _DELIVERED, _LOST, _OVERFLOWED = range(3)
 
@@ -19,33 +19,6 @@ class Node(Protocol):
     def receive(self, port: int, frame: bytes, /) -> None:
         """Take a frame that arrived at a port."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class LinkQuality:
-    """How a link behaves, the same in both directions.
-
-    delay: propagation, in ns. rate: bits a second; None sends at once. queue: bytes that may wait for transmission,
-    more are dropped; None for no limit. loss, duplicate, reorder: probabilities, for each frame on its own. A reordered
-    frame and the copy of a duplicated one arrive late by up to `jitter` ns, so that others overtake them.
-    """
-
-    delay: int = 1_000
-    rate: int | None = 10_000_000_000
-    queue: int | None = 1 << 20
-    loss: float = 0.0
-    duplicate: float = 0.0
-    reorder: float = 0.0
-    jitter: int = 20_000
-
-    def __post_init__(self) -> None:
-        for name in ("loss", "duplicate", "reorder"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise MidflightError(f"a link's {name} is a probability from 0 to 1, not {getattr(self, name)}")
-        if self.loss == 1.0:
-            raise MidflightError("a link that loses every frame lets no job end", hint="leave the link out instead")
-        if self.delay < 0 or self.jitter < 1 or (self.rate is not None and self.rate < 1):
-            raise MidflightError("a link needs a delay of at least 0 ns, a jitter of at least 1 ns and a positive rate")
 
 
 @dataclass(slots=True)
@@ -76,7 +49,7 @@ class Channel:
         self._port = port
         self._tag = name.encode()
         self._random = simulator.random(f"link {name}")
-        self._impaired = bool(quality.loss or quality.duplicate or quality.reorder)
+        self._impaired = quality.impaired
         self._free_at = 0
 
     def send(self, frame: bytes) -> None:

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
 
 from midflight.errors import MidflightError
 from midflight.testbed.sim.host import Host
 from midflight.testbed.sim.link import Channel, ChannelStatistics
 from midflight.testbed.sim.simulator import Simulator
 from midflight.testbed.sim.switch import Processor, Switch
-from midflight.testbed.sim.topology import Topology
+from midflight.testbed.topology import Topology
 
-__all__ = ["GATEWAY_MAC", "Network"]
-
-GATEWAY_MAC = 0x02_00_00_00_FF_FE
-"""The MAC that hosts send to and switches answer from; there is no ARP, as everything is known beforehand."""
-
-_FIRST_ADDRESS = int(IPv4Address("10.0.0.0"))
-_FIRST_MAC = 0x02_00_00_00_00_00
+__all__ = ["Network"]
 
 
 class Network:
-    """Simulated hosts, switches and links. Host n of the topology, from 1, has address 10.0.0.0 + n."""
+    """Simulated hosts, switches and links, addressed as the topology says.
+
+    There is no ARP, as everything is known beforehand: hosts send to the MAC of what their link leads to.
+    """
 
     def __init__(self, topology: Topology, processors: Mapping[str, Processor], *, seed: int = 0) -> None:
         self.simulator = Simulator(seed)
         self.topology = topology
+        gateways = {near.node: far.node for link in topology.links for near, far in (link.ends, link.ends[::-1])}
         self.hosts: dict[str, Host] = {
             name: Host(
                 self.simulator,
                 name,
-                mac=_FIRST_MAC + number,
-                address=IPv4Address(_FIRST_ADDRESS + number),
-                gateway=GATEWAY_MAC,
+                mac=topology.mac(name),
+                address=topology.address(name),
+                gateway=topology.mac(gateways.get(name, name)),
             )
-            for number, name in enumerate(topology.hosts, 1)
+            for name in topology.hosts
         }
         missing = set(topology.switches) - set(processors)
         if missing:
@@ -45,12 +42,12 @@ class Network:
         }
         self.channels: dict[str, Channel] = {}
         nodes: dict[str, Host | Switch] = {**self.hosts, **self.switches}
-        for cable in topology.cables:
-            for near, far in ((cable.one, cable.other), (cable.other, cable.one)):
+        for link in topology.links:
+            for near, far in (link.ends, link.ends[::-1]):
                 name = f"{near.node}->{far.node}"
                 if name in self.channels:
                     name = f"{near.node}:{near.number}->{far.node}:{far.number}"  # parallel links
-                channel = Channel(self.simulator, name, cable.quality, nodes[far.node], far.number)
+                channel = Channel(self.simulator, name, link.quality, nodes[far.node], far.number)
                 nodes[near.node].attach(near.number, channel)
                 self.channels[name] = channel
 

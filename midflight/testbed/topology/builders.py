@@ -1,0 +1,95 @@
+"""Topologies by name."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from midflight.errors import MidflightError
+from midflight.testbed.topology.quality import LinkQuality
+from midflight.testbed.topology.topology import Ends, Topology
+
+__all__ = ["fat_tree", "leaf_spine", "line", "star", "tree"]
+
+
+def star(hosts: int, quality: LinkQuality | None = None) -> Topology:
+    """Return hosts `h1`, `h2`, ... around one switch `s1`, host n on port n."""
+    _within("a star", "hosts", hosts, 1, 500)
+    names = _names("h", hosts)
+    return _build([(name, "s1") for name in names], names, ["s1"], quality)
+
+
+def line(switches: int, hosts: int = 1, quality: LinkQuality | None = None) -> Topology:
+    """Return switches `s1`, `s2`, ... in a row, with `hosts` hosts on each, on its first ports."""
+    _within("a line", "switches", switches, 1, 10_000)
+    _within("a line", "hosts on each switch", hosts, 0, 500)
+    chain, names = _names("s", switches), _names("h", switches * hosts)
+    links = [(name, chain[number // hosts]) for number, name in enumerate(names)]
+    links += pairwise(chain)
+    return _build(links, names, chain, quality)
+
+
+def tree(depth: int, fanout: int, quality: LinkQuality | None = None) -> Topology:
+    """Return a tree of switches, `depth` levels of them with `s1` the root; `fanout` hosts are on each of the lowest.
+
+    A switch's first port leads up, but for the root's.
+    """
+    _within("a tree", "levels", depth, 1, 16)
+    _within("a tree", "branches", fanout, 1, 500)
+    count = sum(fanout**level for level in range(depth))
+    _within("a tree", "switches", count, 1, 20_000)
+    switches = _names("s", count)
+    leaves = switches[count - fanout ** (depth - 1) :]
+    hosts = _names("h", len(leaves) * fanout)
+    # In the order of levels, the children of switch n, counted from 0, are n * fanout + 1 and those after it.
+    links = [(name, switches[(number - 1) // fanout]) for number, name in enumerate(switches) if number]
+    links += [(name, leaves[number // fanout]) for number, name in enumerate(hosts)]
+    return _build(links, hosts, switches, quality)
+
+
+def leaf_spine(leaves: int, spines: int, hosts: int, quality: LinkQuality | None = None) -> Topology:
+    """Return leaf switches with `hosts` hosts each, on their first ports, and every leaf linked to every spine."""
+    _within("a leaf-spine network", "leaves", leaves, 1, 500)
+    _within("a leaf-spine network", "spines", spines, 1, 200)
+    _within("a leaf-spine network", "hosts on each leaf", hosts, 0, 300)
+    below, above, names = _names("leaf", leaves), _names("spine", spines), _names("h", leaves * hosts)
+    links = [(name, below[number // hosts]) for number, name in enumerate(names)]
+    links += [(leaf, spine) for leaf in below for spine in above]
+    return _build(links, names, [*below, *above], quality)
+
+
+def fat_tree(k: int, quality: LinkQuality | None = None) -> Topology:
+    """Return the fat tree of k-port switches: k pods of k/2 edge and k/2 aggregation switches, under (k/2)^2 cores.
+
+    It has k^3/4 hosts. Edge and aggregation switches are `edge1`, `agg1`, ... pod after pod; aggregation switch n of
+    every pod leads to the n-th k/2 of the cores (Al-Fares et al., SIGCOMM 2008).
+    """
+    if k < 2 or k % 2 or k > 32:
+        raise MidflightError(f"a fat tree is of switches with an even number of ports, 2 to 32, not {k}")
+    half = k // 2
+    edges, aggregations, cores = _names("edge", k * half), _names("agg", k * half), _names("core", half * half)
+    hosts = _names("h", k * half * half)
+    links = [(name, edges[number // half]) for number, name in enumerate(hosts)]
+    for number, edge in enumerate(edges):
+        pod = number // half
+        links += [(edge, aggregations[pod * half + each]) for each in range(half)]
+    for number, aggregation in enumerate(aggregations):
+        within = number % half
+        links += [(aggregation, cores[within * half + each]) for each in range(half)]
+    return _build(links, hosts, [*edges, *aggregations, *cores], quality)
+
+
+def _build(
+    links: list[tuple[str, str]], hosts: list[str], switches: list[str], quality: LinkQuality | None
+) -> Topology:
+    quality = quality or LinkQuality()
+    ends: list[Ends] = [(*each, quality) for each in links]
+    return Topology.of(ends, hosts=hosts, switches=switches)
+
+
+def _names(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}{number}" for number in range(1, count + 1)]
+
+
+def _within(network: str, what: str, number: int, least: int, most: int) -> None:
+    if not least <= number <= most:
+        raise MidflightError(f"{network} has {least} to {most} {what}, not {number}")

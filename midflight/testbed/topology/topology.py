@@ -1,0 +1,178 @@
+"""A network's shape: which nodes there are, what connects them, and what everything is called and addressed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from midflight.errors import MidflightError
+from midflight.runtime.steering import Graph
+from midflight.runtime.steering import Host as GraphHost
+from midflight.runtime.steering import Link as GraphLink
+from midflight.runtime.steering import Switch as GraphSwitch
+from midflight.testbed.topology.quality import LinkQuality
+
+__all__ = ["FIRST_ADDRESS", "Link", "Port", "Topology"]
+
+FIRST_ADDRESS = int(IPv4Address("10.0.0.0"))
+"""Host n, from 1, has this address plus n."""
+_FIRST_HOST_MAC = 0x02_00_00_00_00_00
+_FIRST_SWITCH_MAC = 0x02_00_00_01_00_00
+_MOST_NODES = 65_000  # of a kind: as many as their part of the addresses holds
+_LARGEST_PORT = 509  # BMv2's ports have 9 bits; 510 is the controller's and 511 drops
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+
+Ends = tuple[str, str] | tuple[str, str, LinkQuality]
+"""A link in short: its two ends as "h1" or, with the port's number, "s1:3"; then its quality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of a node. A host has port 0 only; a switch's ports have the numbers that its program sees."""
+
+    node: str
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.node}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What connects two ports."""
+
+    one: Port
+    other: Port
+    quality: LinkQuality = field(default_factory=LinkQuality)
+
+    def __str__(self) -> str:
+        return f"{self.one.node} - {self.other.node}"
+
+    @property
+    def ends(self) -> tuple[Port, Port]:
+        """The two ports."""
+        return self.one, self.other
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Hosts, switches and the links between them, whole and sound or not made at all.
+
+    Names are unique: letters, digits, `-` and `_`, a letter first. A host has one link at most. Addresses
+    follow from the order of the names: host n, from 1, is 10.0.0.0 + n. MidflightError where something does not fit.
+    """
+
+    hosts: tuple[str, ...]
+    switches: tuple[str, ...]
+    links: tuple[Link, ...]
+    _hosts: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    _switches: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names: set[str] = set()
+        for name in (*self.hosts, *self.switches):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise MidflightError(
+                    f"a node cannot be called {name!r}", hint="letters, digits, - and _, a letter first, 32 at most"
+                )
+            if name in names:
+                raise MidflightError(f"two nodes of the topology have the same name, {name}")
+            names.add(name)
+        if max(len(self.hosts), len(self.switches)) > _MOST_NODES:
+            raise MidflightError(f"a topology has at most {_MOST_NODES} hosts and as many switches")
+        hosts = set(self.hosts)
+        taken: set[Port] = set()
+        for port in (end for link in self.links for end in link.ends):
+            if port.node not in names:
+                raise MidflightError(f"a link ends in {port.node}, which is no node of the topology")
+            if port.node in hosts and port.number != 0:
+                raise MidflightError(f"host {port.node} has one network card, on port 0, and no port {port.number}")
+            if port.node not in hosts and not 0 <= port.number <= _LARGEST_PORT:
+                raise MidflightError(f"a switch has ports 0 to {_LARGEST_PORT}, and {port.node} no port {port.number}")
+            if port in taken:
+                what = f"host {port.node}" if port.node in hosts else f"port {port.number} of {port.node}"
+                raise MidflightError(f"two links end in {what}")
+            taken.add(port)
+        for link in self.links:
+            if link.one.node == link.other.node:
+                raise MidflightError(f"a link leads from {link.one.node} to itself")
+        object.__setattr__(self, "_hosts", {name: number for number, name in enumerate(self.hosts, 1)})
+        object.__setattr__(self, "_switches", {name: number for number, name in enumerate(self.switches, 1)})
+
+    @classmethod
+    def of(cls, links: Iterable[Ends], *, hosts: Sequence[str] = (), switches: Sequence[str] = ()) -> Topology:
+        """Return the topology with these links, the ports that are not told numbered in their order.
+
+            Topology.of([("h1", "s1"), ("h2", "s1"), ("s1", "s2:7"), ("h3", "s2", LinkQuality(loss=0.01))])
+
+        Nodes that are not named beforehand are taken from the links, in order: those called h and a number are hosts,
+        the others switches. A switch's ports count from 1; a number that is told is left out.
+        """
+        given = [(_end(each[0]), _end(each[1]), each[2] if len(each) == 3 else LinkQuality()) for each in links]
+        known = {*hosts, *switches}
+        found = dict.fromkeys(name for one, other, _ in given for name, _ in (one, other) if name not in known)
+        all_hosts = (*hosts, *(name for name in found if re.fullmatch(r"h\d+", name)))
+        all_switches = (*switches, *(name for name in found if not re.fullmatch(r"h\d+", name)))
+        told = {(name, number) for one, other, _ in given for name, number in (one, other) if number is not None}
+        next_port = dict.fromkeys(all_switches, 1)
+
+        def port(name: str, number: int | None) -> Port:
+            if number is None and name in next_port:
+                number = next_port[name]
+                while (name, number) in told:
+                    number += 1
+                next_port[name] = number + 1
+            return Port(name, number or 0)
+
+        return cls(
+            all_hosts, all_switches, tuple(Link(port(*one), port(*other), quality) for one, other, quality in given)
+        )
+
+    def address(self, host: str) -> IPv4Address:
+        """Return a host's address."""
+        if host not in self._hosts:
+            raise MidflightError(f"there is no host named {host}")
+        return IPv4Address(FIRST_ADDRESS + self._hosts[host])
+
+    def mac(self, node: str) -> int:
+        """Return the MAC of a host or a switch, a 48-bit number. Frames to a switch's ports all have its one."""
+        if node in self._hosts:
+            return _FIRST_HOST_MAC + self._hosts[node]
+        if node in self._switches:
+            return _FIRST_SWITCH_MAC + self._switches[node]
+        raise MidflightError(f"there is no host or switch named {node}")
+
+    def gateway(self, host: str) -> int:
+        """Return the MAC that a host sends everything to: that of the node at the other end of its link."""
+        for far, _ in self.ports(host).values():
+            return self.mac(far.node)
+        raise MidflightError(f"host {host} has no link")
+
+    def ports(self, node: str) -> dict[int, tuple[Port, Link]]:
+        """Return what a node's ports lead to, by number: the port at the other end, and the link."""
+        found = {}
+        for link in self.links:
+            for near, far in (link.ends, link.ends[::-1]):
+                if near.node == node:
+                    found[near.number] = far, link
+        return dict(sorted(found.items()))
+
+    def graph(self) -> Graph:
+        """Return the topology as steering sees it, with delays in nanoseconds."""
+        return Graph(
+            tuple(GraphHost(name, self.mac(name), int(self.address(name))) for name in self.hosts),
+            tuple(GraphSwitch(name, self.mac(name)) for name in self.switches),
+            tuple(
+                GraphLink(each.one.node, each.one.number, each.other.node, each.other.number, each.quality.delay)
+                for each in self.links
+            ),
+        )
+
+
+def _end(text: str) -> tuple[str, int | None]:
+    name, colon, number = text.partition(":")
+    if colon and not number.isdecimal():
+        raise MidflightError(f"{text!r} is no end of a link", hint='it is a node, "s1", or a node and its port, "s1:3"')
+    return name, int(number) if colon else None
