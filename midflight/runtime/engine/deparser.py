@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from midflight.p4 import ir
-from midflight.p4.types import HeaderType, StackType, StructType, Type, Varbit
+from midflight.p4.types import HeaderType, StackType, StructType, Type, width_of
 from midflight.runtime.engine.code import Code, Place, Value
-from midflight.runtime.engine.expressions import components, is_valid, place, value
-from midflight.runtime.engine.layout import fixed_bytes, is_scalar, scalar_width
+from midflight.runtime.engine.expressions import components, flatten, is_valid, place, value
+from midflight.runtime.engine.layout import fixed_bytes
 from midflight.runtime.engine.statements import lower, lower_all
-from midflight.runtime.engine.wire import Item, Scalar, write_items
+from midflight.runtime.engine.wire import write_items
 
 __all__ = ["lower_deparser", "most_bytes"]
 
@@ -27,9 +27,8 @@ def most_bytes(control: ir.Control) -> int:
 
     def of_type(kind: Type) -> int:
         match kind:
-            case HeaderType(fields=fields):
-                return -(-sum(each.type.width if isinstance(each.type, Varbit) else scalar_width(each.type)
-                              for each in fields) // 8)  # fmt: skip
+            case HeaderType():
+                return -(-width_of(kind) // 8)
             case StackType(element=element, size=size):
                 return size * of_type(element)
             case StructType(fields=fields):
@@ -77,8 +76,5 @@ def _emit(code: Code, whole: Place, out: Value, position: Value) -> None:
     fixed_bytes(whole.type)
     with code.when(is_valid(code, whole)):
         so_far = code.load(position, 32)
-        items: list[Item] = [
-            Scalar(code.read(part)) if is_scalar(part.type) else part for part in components(code, whole)
-        ]
-        written = write_items(code, code.at(out, so_far), items)
+        written = write_items(code, code.at(out, so_far), flatten(code, whole))
         code.store(code.b.add(so_far, written), position)

@@ -11,7 +11,20 @@ from midflight.runtime.engine.code import I1, Code, Cursor, Place, Value, unsupp
 from midflight.runtime.engine.layout import VARBIT_BYTES, is_scalar, is_signed, scalar_width
 from midflight.runtime.engine.wire import Item, Scalar, read_bits
 
-__all__ = ["assign", "components", "copy_into", "equal", "is_valid", "items_of", "place", "store", "value", "zero"]
+__all__ = [
+    "assign",
+    "components",
+    "copy_into",
+    "equal",
+    "flatten",
+    "is_valid",
+    "items_of",
+    "leaves",
+    "place",
+    "store",
+    "value",
+    "zero",
+]
 
 
 def value(code: Code, expression: ir.Expression) -> Value:
@@ -175,11 +188,14 @@ def items_of(code: Code, expression: ir.Expression) -> list[Item]:
 
 def flatten(code: Code, whole: Place) -> list[Item]:
     """Return the scalars and varbits that a place holds, in order."""
-    if is_scalar(whole.type):
-        return [Scalar(code.read(whole))]
-    if isinstance(whole.type, Varbit):
+    return [Scalar(code.read(each)) if is_scalar(each.type) else each for each in leaves(code, whole)]
+
+
+def leaves(code: Code, whole: Place) -> list[Place]:
+    """Return the places of the scalars and varbits within a place, in order."""
+    if is_scalar(whole.type) or isinstance(whole.type, Varbit):
         return [whole]
-    return [item for part in components(code, whole) for item in flatten(code, part)]
+    return [leaf for part in components(code, whole) for leaf in leaves(code, part)]
 
 
 def equal(code: Code, left: Place, right: Place) -> Value:
@@ -277,7 +293,9 @@ def _lookahead(code: Code, kind: Type) -> Value:
 
 
 def _lookahead_into(code: Code, target: Place, kind: Type) -> None:
-    cursor, parts = _cursor(code), _leaves(code, target)
+    cursor, parts = _cursor(code), leaves(code, target)
+    if any(isinstance(each.type, Varbit) for each in parts):
+        raise unsupported("a lookahead at a varbit")
     total = sum(scalar_width(each.type) for each in parts)
     cursor.need(code, code.i32(-(-total // 8)))
     pointer, offset = cursor.pointer(code), 0
@@ -287,11 +305,3 @@ def _lookahead_into(code: Code, target: Place, kind: Type) -> None:
         width = scalar_width(part.type)
         code.write(read_bits(code, pointer, offset, width), part)
         offset += width
-
-
-def _leaves(code: Code, whole: Place) -> list[Place]:
-    if is_scalar(whole.type):
-        return [whole]
-    if isinstance(whole.type, Varbit):
-        raise unsupported("a lookahead at a varbit")
-    return [leaf for part in components(code, whole) for leaf in _leaves(code, part)]

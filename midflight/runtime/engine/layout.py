@@ -81,10 +81,20 @@ def scalar_width(kind: Type) -> int:
 
 def fixed_bytes(header: HeaderType) -> int:
     """Return a header's bytes on the wire without its varbits; P4Error where they are not whole."""
-    bits = sum(scalar_width(each.type) for each in header.fields if not isinstance(each.type, Varbit))
+    bits = _fixed_bits(header)
     if bits % 8:
         raise P4Error(f"the engine does not support header {header} of {bits} bits: they must make whole bytes")
     return bits // 8
+
+
+def _fixed_bits(kind: Type) -> int:
+    match kind:
+        case Varbit():
+            return 0
+        case HeaderType(fields=fields) | StructType(fields=fields):
+            return sum(_fixed_bits(each.type) for each in fields)
+        case _:
+            return scalar_width(kind)
 
 
 @dataclass(frozen=True, slots=True)

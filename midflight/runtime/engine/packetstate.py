@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.types import StructType, Type
 from midflight.runtime.engine.layout import Layout, align
@@ -37,15 +39,25 @@ class PacketState:
         return self.intents + 4 * INTENTS.index(name)
 
 
-def preserved_fields(kind: Type) -> Iterator[tuple[tuple[str, ...], Type, frozenset[int]]]:
+def preserved_fields(program: ir.Program, kind: Type) -> Iterator[tuple[tuple[str, ...], Type, frozenset[int]]]:
     """Yield every field under a `@field_list` annotation: its path, its type, the lists that name it."""
     if not isinstance(kind, StructType):
         return
     for field in kind.fields:
         text = field.annotations.get("field_list")
         if text is not None:
-            numbers = frozenset(int(each, 0) for each in text.replace(",", " ").split())
-            yield (field.name,), field.type, numbers
+            yield (field.name,), field.type, frozenset(_list_number(program, each.strip()) for each in text.split(","))
         else:
-            for path, inner, numbers in preserved_fields(field.type):
+            for path, inner, numbers in preserved_fields(program, field.type):
                 yield (field.name, *path), inner, numbers
+
+
+def _list_number(program: ir.Program, text: str) -> int:
+    """Return the number that an argument of `@field_list` stands for: a literal, or a member of a serializable enum."""
+    name, _, member = text.rpartition(".")
+    for each in program.enums:
+        if each.name == name and member in each.members:
+            return each.value_of(member)
+    if (literal := re.fullmatch(r"(?:\d+[ws])?(0[xXbBoO]?[\da-fA-F]+|\d+)", text)) is None:
+        raise P4Error(f"the engine does not support {text!r} as a field list's number")
+    return int(literal[1], 0)

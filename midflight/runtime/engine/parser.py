@@ -13,7 +13,7 @@ from llvmlite import ir as ll
 from midflight.p4 import ir
 from midflight.p4.types import HeaderType, Varbit
 from midflight.runtime.engine.code import Code, Cursor, Frame, Place, Value, unsupported
-from midflight.runtime.engine.expressions import place, value
+from midflight.runtime.engine.expressions import leaves, place, value
 from midflight.runtime.engine.layout import VARBIT_BYTES, fixed_bytes, scalar_width
 from midflight.runtime.engine.statements import bind, lower, lower_all
 from midflight.runtime.engine.wire import read_bits
@@ -162,18 +162,17 @@ def _extract(code: Code, header: Place, bits: Value | None) -> None:
         cursor.need(code, b.add(variable, code.i32(fixed)))
         cursor.fail(code, b.icmp_unsigned(">", wide, code.i64(limit)), "HeaderTooShort")
     pointer, offset = cursor.pointer(code), 0
-    for each in header.type.fields:
-        target = code.member(header, each.name, each.type)
-        if isinstance(each.type, Varbit):
+    for target in leaves(code, header):
+        if isinstance(target.type, Varbit):
             if offset % 8:
                 raise unsupported(f"a varbit that does not begin at a whole byte, in header {header.type}")
-            code.clear(target.pointer, code.layout.size(each.type))
+            code.clear(target.pointer, code.layout.size(target.type))
             code.store(b.shl(variable, code.i32(3)), target.pointer)
             pointer = code.at(pointer, offset // 8)
             code.copy(code.at(target.pointer, VARBIT_BYTES), pointer, variable)
             pointer, offset = code.at(pointer, variable), 0
         else:
-            width = scalar_width(each.type)
+            width = scalar_width(target.type)
             code.write(read_bits(code, pointer, offset, width), target)
             offset += width
     code.store(code.constant(8, 1), header.pointer)
