@@ -179,8 +179,8 @@ class TestReal:
         program.parent.mkdir()
         program.write_text(source)
         (program.parent / "body.p4").write_text("meta.mark = VALUE;\n")
-        assert compile_p4(source, str(program), defines={"VALUE": "7"}).config.startswith(b"{")
-        with pytest.raises(P4Error, match=r"body\.p4:1:1: p4c: VALUE: declaration not found"):
+        assert compile_p4(source, str(program), defines={"VALUE": "(3 + 4)"}).config.startswith(b"{")
+        with pytest.raises(P4Error, match=r"a folder/body\.p4:1:1: p4c: VALUE: declaration not found"):
             compile_p4(source, str(program))
         with pytest.raises(P4Error, match=r"lab3\.p4:15:\d+: p4c: body\.p4: No such file or directory"):
             compile_p4(source, "lab3.p4")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -99,10 +100,12 @@ def compile_p4(
     with tempfile.TemporaryDirectory(prefix="midflight-p4c-") as folder:
         Path(folder, _NAME).write_text(source)
         arguments = ["--std", "p4-16", "--p4runtime-files", "p4info.bin"]
-        for each in folders:
-            arguments += ["-I", str(Path(each).absolute())]
+        # p4c hands these to a shell as they are. So folders get plain names, and values their quotes.
+        for number, each in enumerate(folders):
+            Path(folder, f"include{number}").symlink_to(Path(each).absolute())
+            arguments += ["-I", f"include{number}"]
         for macro, value in (defines or {}).items():
-            arguments.append(f"-D{macro}={value}")
+            arguments.append("-D" + shlex.quote(f"{macro}={value}"))
         if Path(compiler).name == "p4c":  # the driver names its output itself, in a folder it is told
             arguments += ["--target", "bmv2", "--arch", "v1model", "-o", "."]
             config = Path(folder, _NAME).with_suffix(".json")
@@ -111,7 +114,10 @@ def compile_p4(
             arguments += ["-o", config.name]
         done = _run([compiler, *arguments, _NAME], timeout=timeout, cwd=folder)
         if done.returncode:
-            raise _refusal(done.stderr or done.stdout, source, file)
+            told = done.stderr or done.stdout
+            for number, each in enumerate(folders):
+                told = told.replace(f"include{number}/", f"{each}/")
+            raise _refusal(told, source, file)
         try:
             info = p4i.P4Info.FromString(Path(folder, "p4info.bin").read_bytes())
             return PipelineConfig(info, config.read_bytes())
@@ -148,7 +154,7 @@ def _run(command: list[str], *, timeout: float, cwd: str | None = None) -> subpr
 # p4c's own messages, "prog.p4(7): [--Werror=not-found] error: foo: declaration not found" or "prog.p4(7):syntax
 # error, unexpected {", and those of the C preprocessor that it calls, "prog.p4:1:10: fatal error: no such file".
 _ERROR = re.compile(
-    r"^(?P<file>[^\s():]+)(?:\((?P<line>\d+)\)|:(?P<row>\d+):(?P<column>\d+)):\s*"
+    r"^(?P<file>[^():]+)(?:\((?P<line>\d+)\)|:(?P<row>\d+):(?P<column>\d+)):\s*"
     r"(?:\[--W\w+=[^]]*\] )?(?:(?:fatal )?error: |(?=syntax error))(?P<text>.*)$"
 )
 _PLACELESS = re.compile(r"^(?:\[--W\w+=[^]]*\] )?(?P<kind>error|warning): (?P<text>.*)$")
