@@ -98,8 +98,8 @@ class Aggregate(Primitive):
             else:
                 total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else old + value)
             if self.overflow == "detect":
-                partial = total - value
-                if not fresh and add_overflows(partial, value):
+                partial = total - value  # what was there before: 0 in a fresh entry
+                if add_overflows(partial, value):
                     overflow = bit[8](1)
             wire.values[lane] = total
         if self.overflow == "detect":

@@ -1,7 +1,8 @@
-"""A program on the embedded switch, among hosts, with packets built and taken apart by scapy."""
+"""A program on a switch among hosts, with packets built and taken apart by scapy."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,13 @@ from midflight.p4 import ir
 from midflight.p4.frontend import check
 from midflight.primitives import Program, Verdict
 from midflight.primitives.scapy_layer import layers
+from midflight.runtime.devices import open_device
+from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine.engine import Engine
 from midflight.runtime.engine.entries import Entry
 from midflight.runtime.engine.packets import Packets
 
-__all__ = ["MEMBERS", "SENDER", "SERVER", "Seen", "Sent", "SwitchRig"]
+__all__ = ["MEMBERS", "SENDER", "SERVER", "DeviceRig", "Rig", "Seen", "Sent", "SwitchRig"]
 
 SENDER, SERVER = 1, 4
 MEMBERS = (1, 2, 3)
@@ -54,25 +57,20 @@ def _number(text: str, separator: str, base: int) -> int:
     return int.from_bytes(bytes(int(part, base) for part in text.split(separator)), "big")
 
 
-class SwitchRig:
+class Rig(ABC):
     """Hosts 1 to 4 on ports 1 to 4; 1 sends requests to the server, 4; 1 to 3 are members of every application."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.layers = layers(program.schema())
-        self.engine = Engine(check(program.p4()))
-        route, admission, deliver = (
-            self.engine.tables[name] for name in ("ingress.route", "ingress.admission", "egress.deliver")
-        )
-        for port in (*MEMBERS, SERVER):
-            key = ir.EntryKey(_number(address(port), ".", 10), 0xFFFFFFFF)
-            route.insert(Entry((key,), "ingress.to_port", (port, _number(mac(port), ":", 16))))
-        for each in program.applications.values():
-            admission.insert(Entry((ir.EntryKey(each.id),), "ingress.admit", (each.id,)))
-            self.engine.multicast.set(each.id, [(port, 0) for port in MEMBERS])
-            for port in MEMBERS:
-                data = (_number(mac(port), ":", 16), _number(address(port), ".", 10), 7000 + port)
-                deliver.insert(Entry((ir.EntryKey(each.id), ir.EntryKey(port)), "egress.to_host", data))
+
+    @abstractmethod
+    def process(self, packets: Packets) -> Packets:
+        """Run a batch through the switch."""
+
+    @abstractmethod
+    def alerts(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Return the digests (name, values) since the last call."""
 
     def frame(self, sent: Sent, **common: int) -> bytes:
         """Return a request's frame. `common` overrides fields of the common header."""
@@ -90,12 +88,12 @@ class SwitchRig:
     def run(self, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
         """Send a row of requests; return what came of each, and all alerts in order (digest's name, values)."""
         given = Packets.from_list([(SENDER, self.frame(each)) for each in trace])
-        out = self.engine.process(given)
+        out = self.process(given)
         arrived: list[list[tuple[int, bytes]]] = [[] for _ in trace]
         for source, packet in zip(out.sources.tolist(), out, strict=True):
             arrived[source].append(packet)
         seen = [self._seen(each, packets) for each, packets in zip(trace, arrived, strict=True)]
-        return seen, [(each.name, tuple(each.values)) for each in self.engine.digests()]
+        return seen, self.alerts()
 
     def _seen(self, sent: Sent, packets: list[tuple[int, bytes]]) -> Seen:
         if not packets:
@@ -126,6 +124,73 @@ class SwitchRig:
             return Seen(Verdict.REPLY, fields)
         assert sorted(port for port, _ in packets) == list(MEMBERS)
         return Seen(Verdict.MULTICAST, fields)
+
+
+class SwitchRig(Rig):
+    """The embedded switch itself, its tables filled without a control plane between."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self.engine = Engine(check(program.p4()))
+        route, admission, deliver = (
+            self.engine.tables[name] for name in ("ingress.route", "ingress.admission", "egress.deliver")
+        )
+        for port in (*MEMBERS, SERVER):
+            key = ir.EntryKey(_number(address(port), ".", 10), 0xFFFFFFFF)
+            route.insert(Entry((key,), "ingress.to_port", (port, _number(mac(port), ":", 16))))
+        for each in program.applications.values():
+            admission.insert(Entry((ir.EntryKey(each.id),), "ingress.admit", (each.id, 5)))
+            self.engine.multicast.set(each.id, [(port, 0) for port in MEMBERS])
+            for port in MEMBERS:
+                data = (_number(mac(port), ":", 16), _number(address(port), ".", 10), 7000 + port)
+                deliver.insert(Entry((ir.EntryKey(each.id), ir.EntryKey(port)), "egress.to_host", data))
+
+    def process(self, packets: Packets) -> Packets:
+        return self.engine.process(packets)
+
+    def alerts(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [(each.name, tuple(each.values)) for each in self.engine.digests()]
+
+
+class DeviceRig(Rig):
+    """A device of any kind, configured over P4Runtime by a controller. A context manager."""
+
+    def __init__(self, program: Program, kind: str) -> None:
+        super().__init__(program)
+        device = open_device(kind, program.p4())
+        assert isinstance(device, PacketDevice)
+        self.device = device
+        self.session = device.session()
+        for port in (*MEMBERS, SERVER):
+            where = {"hdr.ipv4.destination": f"{address(port)}/32"}
+            self.session.insert("ingress.route", where, "ingress.to_port", {"port": port, "mac": mac(port)})
+        for each in program.applications.values():
+            which = {"hdr.midflight.application": each.id}
+            self.session.insert("ingress.admission", which, "ingress.admit", {"group": each.id, "epoch": 5})
+            self.session.multicast(each.id, MEMBERS)
+            for port in MEMBERS:
+                to = {"mac": mac(port), "address": address(port), "udp_port": 7000 + port}
+                entry = which | {"standard_metadata.egress_port": port}
+                self.session.insert("egress.deliver", entry, "egress.to_host", to)
+            if each.primitive.kernel.alert:
+                self.session.subscribe(f"{each.name}_alert_t")
+
+    def process(self, packets: Packets) -> Packets:
+        return self.device.process(packets)
+
+    def alerts(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Return the digests that have come; those of a device that is a process of its own come a little later."""
+        found = []
+        while more := self.session.digests(timeout=1.0):
+            found += [(each.name, tuple(each.values.values())) for each in more]
+        return found
+
+    def __enter__(self) -> DeviceRig:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.session.close()
+        self.device.close()
 
 
 def check_frame(port: int, frame: Any) -> None:

@@ -60,6 +60,8 @@ class Printer:
                 return self.field(expr)
             case SequenceRef():
                 return "hdr.midflight.sequence"
+            case EpochRef():
+                return "meta.epoch"
             case Old():
                 return self.old
             case Unary(operator=operator, operand=operand):

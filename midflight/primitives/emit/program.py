@@ -21,6 +21,7 @@ const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
 const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
 """
 
 VERDICTS = """
@@ -164,12 +165,14 @@ table route {
     size = 4096;
 }
 
-action admit(bit<16> group) {
+action admit(bit<16> group, bit<16> epoch) {
     meta.admitted = true;
     meta.group = group;
+    meta.epoch = epoch;
 }
 
-// The applications that compute here, with the multicast group of their members. Others pass by.
+// The applications that compute here, with the multicast group of their members and the epoch: the controller
+// raises it when the switch has lost its state. Others pass by.
 table admission {
     key = {
         hdr.midflight.application: exact;
@@ -213,12 +216,25 @@ MALFORMED = """standard_metadata.parser_error != error.NoError
     || standard_metadata.checksum_error == 1
     || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)"""
 
+ADMISSION = """
+if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+    admission.apply();
+}
+"""
+
 EGRESS = """
 control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
         hdr.ethernet.destination = mac;
         hdr.ipv4.destination = address;
         hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
     }
 
     // Who listens to an application's results behind which port.
@@ -229,6 +245,7 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         }
         actions = {
             to_host;
+            to_switch;
             NoAction;
         }
         default_action = NoAction();
@@ -348,6 +365,7 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> 
     with out.block("struct metadata_t"):
         out.line("bool admitted;   // the packet's application computes here")
         out.line("bit<16> group;   // the multicast group of its members")
+        out.line("bit<16> epoch;   // the life that the switch's state is in")
         out.line("bit<2> verdict;  // what the kernel decided")
         for name, (_, primitive) in applications.items():
             if primitive.kernel.alert:
@@ -409,13 +427,13 @@ def _ingress(out: Writer, names: list[str]) -> None:
             out.line()
             out.line("// Compute.")
             out.line("meta.verdict = FORWARD;")
-            with out.block("if (hdr.midflight.isValid() && hdr.midflight.kind == REQUEST)"):
-                out.line("admission.apply();")
+            out.lines(ADMISSION)
             with out.block("if (meta.admitted)"):
-                for number, name in enumerate(names):
-                    if number:
-                        out.undo()
-                    with out.block(f"{'} else ' if number else ''}if (hdr.{name}.isValid())"):
+                with out.block("if (hdr.midflight.kind == RESULT_FOR_ALL)"):
+                    out.line("meta.verdict = MULTICAST;")
+                for name in names:
+                    out.undo()
+                    with out.block(f"}} else if (hdr.{name}.isValid())"):
                         out.line(f"{name}.apply(hdr, meta);")
                         out.line("hdr.udp.checksum = 0;  // none: the payload may have changed")
             out.line()

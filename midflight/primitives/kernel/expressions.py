@@ -131,10 +131,12 @@ class Expressions(Calls):
         if thing is PACKET:
             if node.attr == "sequence":
                 return SequenceRef(SEQUENCE)
+            if node.attr == "epoch":
+                return EpochRef(EPOCH)
             raise self.source.error(
                 node,
                 f"the packet has no `{node.attr}` that could be read",
-                "it has sequence; what a kernel decides is a statement of its own, such as `packet.drop()`",
+                "it has sequence and epoch; what a kernel decides is a statement of its own, such as `packet.drop()`",
             )
         if isinstance(thing, Register):
             raise self.source.error(

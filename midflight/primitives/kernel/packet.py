@@ -22,8 +22,9 @@ class Verdict(IntEnum):
 class Packet:
     """The packet under way and the kernel's outputs. The last verdict counts."""
 
-    def __init__(self, sequence: int) -> None:
+    def __init__(self, sequence: int, epoch: int = 0) -> None:
         self.__dict__["_sequence"] = Number(Kind(32), sequence)
+        self.__dict__["_epoch"] = Number(Kind(16), epoch)
         self.__dict__["_verdict"] = Verdict.FORWARD
         self.__dict__["_alerts"] = []
 
@@ -31,6 +32,12 @@ class Packet:
     def sequence(self) -> int:
         """The common header's sequence number, bit[32]."""
         number: int = self.__dict__["_sequence"]
+        return number
+
+    @property
+    def epoch(self) -> int:
+        """The life that the switch's state is in, bit[16]: the controller counts on when a switch comes back empty."""
+        number: int = self.__dict__["_epoch"]
         return number
 
     def __setattr__(self, name: str, value: object) -> None:

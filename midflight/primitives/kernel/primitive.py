@@ -112,9 +112,9 @@ class Primitive(_Parameters):
         """The checked kernel. Raises KernelError where it does not keep to the language."""
         return analyse(type(self).ingress, self, self.layout, self.registers)
 
-    def reference(self) -> Reference:
-        """Return the primitive as a machine of plain Python, in its initial state."""
-        return Reference(self)
+    def reference(self, *, epoch: int = 0) -> Reference:
+        """Return the primitive as a machine of plain Python, in its initial state and of this epoch."""
+        return Reference(self, epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,8 @@ class Outcome:
 class Reference:
     """A primitive that runs as plain Python: the meaning that every device is held to."""
 
-    def __init__(self, primitive: Primitive) -> None:
+    def __init__(self, primitive: Primitive, epoch: int = 0) -> None:
+        self._epoch = epoch
         assert primitive.kernel  # A kernel that does not compile does not run either.
         self._primitive = copy.copy(primitive)
         self._primitive.setup()
@@ -141,7 +142,7 @@ class Reference:
             raise KernelError(f"a message to {message.application!r} reached {primitive.title}")
         if message.kind != REQUEST:
             return Outcome(Verdict.FORWARD, message)
-        packet, wire = Packet(message.sequence), HeaderValue(primitive.layout, message.fields)
+        packet, wire = Packet(message.sequence, self._epoch), HeaderValue(primitive.layout, message.fields)
         primitive.ingress(packet, wire)
         answered = packet.verdict in (Verdict.REPLY, Verdict.MULTICAST)
         changed = dataclasses.replace(message, kind=RESULT if answered else message.kind, fields=wire.plain())

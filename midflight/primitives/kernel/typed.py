@@ -82,6 +82,13 @@ class SequenceRef:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochRef:
+    """`packet.epoch`."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
 class Old:
     """The element's old value inside a register's update."""
 

@@ -212,7 +212,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         total = fresh ? value : (total + value);
         total_0.write((bit<32>)hdr.gradients.slot, total);
         partial = total - value;
-        if (!fresh && (((partial ^ (partial + value)) & (value ^ (partial + value))) < 0)) {
+        if (((partial ^ (partial + value)) & (value ^ (partial + value))) < 0) {
             overflow = 1;
         }
         hdr.gradients.values_0 = total;
@@ -223,7 +223,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         total = fresh ? value : (total + value);
         total_1.write((bit<32>)hdr.gradients.slot, total);
         partial = total - value;
-        if (!fresh && (((partial ^ (partial + value)) & (value ^ (partial + value))) < 0)) {
+        if (((partial ^ (partial + value)) & (value ^ (partial + value))) < 0) {
             overflow = 1;
         }
         hdr.gradients.values_1 = total;
