@@ -29,10 +29,11 @@ class Process:
 
     It ends by `stop`, when this object goes, when the interpreter exits, and by the kernel's hand when this process is
     killed. `netns` is the file of the network namespace to run it in, or "new" for one of its own where that is
-    possible. DeviceError where the command cannot be run.
+    possible. `files` are file descriptors that it gets under the same numbers. DeviceError where the command cannot be
+    run.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, *, netns: str = "") -> None:
+    def __init__(self, command: Sequence[str], log: Path, *, netns: str = "", files: Sequence[int] = ()) -> None:
         self.log_file = log
         self._ended = threading.Event()
         started: Future[subprocess.Popen[bytes]] = Future()
@@ -40,7 +41,10 @@ class Process:
         # The kernel takes the end of the thread that started a process for the end of its parent, so that thread
         # stays until the process ends.
         keeper = threading.Thread(
-            target=_keep, args=(arguments, log, started, self._ended), name=f"keeper of {command[0]}", daemon=True
+            target=_keep,
+            args=(arguments, log, files, started, self._ended),
+            name=f"keeper of {command[0]}",
+            daemon=True,
         )
         keeper.start()
         try:
@@ -75,11 +79,17 @@ class Process:
             return file.read().decode(errors="replace")
 
 
-def _keep(command: list[str], log: Path, started: Future[subprocess.Popen[bytes]], ended: threading.Event) -> None:
+def _keep(
+    command: list[str],
+    log: Path,
+    files: Sequence[int],
+    started: Future[subprocess.Popen[bytes]],
+    ended: threading.Event,
+) -> None:
     try:
         with log.open("ab") as file:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, pass_fds=files
             )
     except OSError as error:
         started.set_exception(error)
