@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
+from midflight.p4 import ir
 from midflight.p4.frontend import check
 from midflight.runtime.engine import Engine, Packets
 
@@ -53,9 +54,15 @@ def source(**parts: str) -> str:
     return TEMPLATE.format(**{**PARTS, **parts})
 
 
+@cache
+def checked(text: str) -> ir.Program:
+    """Check a program, once however often tests ask for it."""
+    return check(text)
+
+
 def engine(*, seed: int = 0, **parts: str) -> Engine:
     """Compile a program given by its parts."""
-    return Engine(check(source(**parts)), seed=seed)
+    return Engine(checked(source(**parts)), seed=seed)
 
 
 def run(switch: Engine, *packets: bytes, port: int = 1, now: int = 0) -> list[tuple[int, bytes]]:

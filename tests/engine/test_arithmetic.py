@@ -15,7 +15,7 @@ from midflight.p4.frontend import check
 from midflight.runtime.engine import Engine
 from tests.engine.build import compute, engine, field, run, source
 
-WIDTHS = [1, 3, 8, 9, 16, 31, 32, 48, 64, 65, 128, 256]
+WIDTHS = [1, 3, 8, 16, 33, 64, 65, 128, 256]
 
 
 def wrap(value: int, width: int) -> int:
@@ -67,7 +67,7 @@ def rows_of(*widths: int) -> st.SearchStrategy[list[tuple[int, ...]]]:
 
 @pytest.mark.parametrize("is_signed", [False, True], ids=["bit", "int"])
 @pytest.mark.parametrize("width", WIDTHS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_operators_are_those_of_the_integers(width: int, is_signed: bool, data: st.DataObject) -> None:
     kind = f"{'int' if is_signed else 'bit'}<{width}>"
@@ -84,8 +84,8 @@ def test_operators_are_those_of_the_integers(width: int, is_signed: bool, data: 
 
 
 @pytest.mark.parametrize("is_signed", [False, True], ids=["bit", "int"])
-@pytest.mark.parametrize("width", [1, 7, 8, 32, 33, 64, 100])
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize("width", [1, 8, 33, 100])
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_shifts_lose_every_bit_beyond_the_width(width: int, is_signed: bool, data: st.DataObject) -> None:
     kind = f"{'int' if is_signed else 'bit'}<{width}>"
@@ -98,18 +98,17 @@ def test_shifts_lose_every_bit_beyond_the_width(width: int, is_signed: bool, dat
         assert found == tuple(wrap(each, width) for amount in (b, *fixed) for each in (x << amount, x >> amount))
 
 
-@pytest.mark.parametrize(("source", "target"), [(8, 16), (16, 8), (9, 64), (64, 65), (65, 9), (32, 128), (128, 3)])
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize(("source", "target"), [(16, 8), (9, 64), (64, 65), (128, 3)])
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_casts_cut_or_extend_by_sign(source: int, target: int, data: st.DataObject) -> None:
     rows = data.draw(rows_of(source))
-    unsigned = compute((f"bit<{source}>",), rows, (f"bit<{target}>", f"(bit<{target}>)$a"))
-    extended = compute((f"int<{source}>",), rows, (f"int<{target}>", f"(int<{target}>)$a"))
-    assert unsigned == [(wrap(a, target),) for (a,) in rows]
-    assert extended == [(wrap(signed(a, source), target),) for (a,) in rows]
+    results = [(f"bit<{target}>", f"(bit<{target}>)$a"), (f"int<{target}>", f"(int<{target}>)(int<{source}>)$a")]
+    expected = [(wrap(a, target), wrap(signed(a, source), target)) for (a,) in rows]
+    assert compute((f"bit<{source}>",), rows, *results) == expected
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(rows=rows_of(48, 17))
 def test_slices_and_concatenation_are_bit_strings(rows: list[tuple[int, ...]]) -> None:
     results = [("bit<65>", "$a ++ $b"), ("bit<13>", "$a[29:17]"), ("bit<18>", "$b[16:16] ++ $b")]
@@ -117,7 +116,7 @@ def test_slices_and_concatenation_are_bit_strings(rows: list[tuple[int, ...]]) -
     assert compute(("bit<48>", "bit<17>"), rows, *results) == expected
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(rows=rows_of(16, 4))
 def test_assignment_to_a_slice_leaves_the_other_bits(rows: list[tuple[int, ...]]) -> None:
     switch = slicer()
@@ -131,8 +130,8 @@ def slicer() -> Engine:
 
 
 @pytest.mark.parametrize("is_signed", [False, True], ids=["bit", "int"])
-@pytest.mark.parametrize("width", [8, 20, 64, 65, 128])
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize("width", [8, 20, 64, 128])
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_division_truncates_and_never_traps(width: int, is_signed: bool, data: st.DataObject) -> None:
     """Only through the engine: the language gives / and % to constants, so the program is made by hand."""

@@ -91,7 +91,7 @@ PACKETS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(packets=PACKETS)
 def test_no_bytes_make_the_engine_read_or_write_beyond_them(packets: list[bytes]) -> None:
     """Each packet gives the same whether it stands alone or among others, and whatever lies around it in memory."""

@@ -12,7 +12,7 @@ from midflight.p4.ir import EntryKey
 from midflight.runtime.engine import CounterValue, Digest, Entry, MeterConfig
 from tests.engine.build import engine, field, run
 
-WIDTHS = "bit<1> bit<8> int<8> bit<12> int<12> bit<64> bit<65> int<128> bit<200>"
+WIDTHS = "bit<1> int<8> bit<12> int<12> bit<64> bit<65> int<128> bit<200>"
 
 
 @pytest.mark.parametrize("kind", WIDTHS.split())
