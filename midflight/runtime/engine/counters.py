@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from midflight.errors import DeviceError
 from midflight.p4 import ir
 from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.externs.registers import size_of
+from midflight.runtime.engine.gate import Gate
 
 __all__ = ["Counter", "CounterValue", "DirectCounter"]
 
@@ -42,7 +42,7 @@ class _Counts:
 class Counter(_Counts):
     """A `counter` array."""
 
-    def __init__(self, instance: ir.Instance, context: Context, lock: threading.RLock) -> None:
+    def __init__(self, instance: ir.Instance, context: Context, lock: Gate) -> None:
         self.size = size_of(instance)
         self._lock = lock
         super().__init__(instance.name, self.size, context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.counters import Counter
 from midflight.runtime.engine.digests import Digest, Ring
 from midflight.runtime.engine.externs.traffic import SESSION_MASK
+from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.groups import Groups
 from midflight.runtime.engine.jit import Native
 from midflight.runtime.engine.meters import Meter
@@ -47,15 +47,19 @@ class Engine:
 
     `tables`, `registers`, `counters` and `meters` go by fully qualified name. Changes take effect between two batches.
     P4Error names a construct that the engine does not support. `cpu_port` is only kept for those around the engine.
+    `gate` is the lock to hold while anything changes, one of its own by default.
     """
 
-    def __init__(self, program: ir.Program, *, cpu_port: int = 510, seed: int = 0) -> None:
+    def __init__(self, program: ir.Program, *, cpu_port: int = 510, seed: int = 0, gate: Gate | None = None) -> None:
         lowered = lower_program(program)
+        for each in ("now", "received", "digests.used"):
+            lowered.unit.slots.offset(each)
         self.program = program
         self.cpu_port = cpu_port
         self._native = Native(str(lowered.unit.module))
+        self._entry = lowered.entry
         self._process = self._native.function(lowered.entry)
-        self._lock = threading.RLock()
+        self._lock = gate or Gate()
         context = self._context = Context(lowered.unit.slots)
         instances = program.instances.values()
         self._dirty: dict[str, Table] = {}
@@ -76,7 +80,6 @@ class Engine:
         self.clones = Groups("clones", SESSION_MASK + 1, context, self._lock)
         self._ring = Ring(lowered.unit.digests, context)
         self._output = Output(context)
-        self._received = 0
         context.point(
             "queue", np.zeros(Queue(lowered.unit).record * QUEUE_LENGTH if context.has("queue") else 0, np.uint8)
         )
@@ -86,16 +89,26 @@ class Engine:
     def process(self, packets: Packets, now: int = 0) -> Packets:
         """Run a batch through the program at time `now` (microseconds); return what goes out, with its ports."""
         with self._lock:
-            for table in self._dirty.values():
-                table.flush()
-            self._dirty.clear()
+            self.flush()
             context = self._context
             for name in ("data", "offsets", "lengths", "ports"):
                 context.point(f"in.{name}", getattr(packets, name))
             context.set("in.count", len(packets))
             context.set("now", now)
-            self._received += len(packets)
+            context.set("received", context.get("received") + len(packets))
             return self._output.collect(packets, lambda: self._process(context.address))
+
+    def flush(self) -> None:
+        """Bring native memory up to date with the tables: every batch needs that, `process` sees to it itself."""
+        with self._lock:
+            for table in self._dirty.values():
+                table.flush()
+            self._dirty.clear()
+
+    @property
+    def native(self) -> tuple[int, Context]:
+        """The address of the function that works off a batch, and the context it takes: for native loops."""
+        return self._native.address(self._entry), self._context
 
     def digests(self) -> list[Digest]:
         """Return the digests sent since the last call."""
@@ -108,7 +121,7 @@ class Engine:
         with self._lock:
             context = self._context
             return Stats(
-                received=self._received,
+                received=context.get("received"),
                 sent=context.get("sent"),
                 dropped={reason: context.get(f"dropped.{reason}") for reason in DROPS},
                 digests_lost=context.get("digests.lost"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.entries import Reason, TableError
+from midflight.runtime.engine.gate import Gate
 
 __all__ = ["Groups"]
 
@@ -16,7 +16,7 @@ __all__ = ["Groups"]
 class Groups:
     """A directory of replication lists. Raises TableError for a number, port or instance out of range."""
 
-    def __init__(self, name: str, size: int, context: Context, lock: threading.RLock) -> None:
+    def __init__(self, name: str, size: int, context: Context, lock: Gate) -> None:
         self._name = name
         self._size = size
         self._context = context

@@ -54,4 +54,9 @@ class Native:
 
     def function(self, name: str) -> Any:
         """Return `void name(void *)` as a ctypes function; calling it releases the GIL."""
-        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._engine.get_function_address(name))
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address(name))
+
+    def address(self, name: str) -> int:
+        """Return the address of a function."""
+        address: int = self._engine.get_function_address(name)
+        return address

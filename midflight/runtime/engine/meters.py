@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from midflight.p4 import ir
 from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.externs.meters import CBURST, CIR, CTOKENS, PBURST, PIR, PTOKENS, SET, WORDS
 from midflight.runtime.engine.externs.registers import size_of
+from midflight.runtime.engine.gate import Gate
 
 __all__ = ["DirectMeter", "Meter", "MeterConfig"]
 
@@ -59,7 +59,7 @@ class _Cells:
 class Meter(_Cells):
     """A `meter` array. A cell without a configuration lets everything pass as green."""
 
-    def __init__(self, instance: ir.Instance, context: Context, lock: threading.RLock) -> None:
+    def __init__(self, instance: ir.Instance, context: Context, lock: Gate) -> None:
         self.size = size_of(instance)
         self._lock = lock
         super().__init__(instance.name, self.size, context)

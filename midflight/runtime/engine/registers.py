@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -11,6 +9,7 @@ from midflight.errors import DeviceError
 from midflight.p4 import ir
 from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.externs.registers import size_of
+from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.layout import is_signed, scalar_width, stored_width
 
 __all__ = ["Register"]
@@ -23,7 +22,7 @@ class Register:
     not fit.
     """
 
-    def __init__(self, instance: ir.Instance, context: Context, lock: threading.RLock) -> None:
+    def __init__(self, instance: ir.Instance, context: Context, lock: Gate) -> None:
         self.name = instance.name
         self.size = size_of(instance)
         self.width = scalar_width(instance.type_arguments[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.counters import DirectCounter
 from midflight.runtime.engine.entries import Entry, Reason, TableError, checked_arguments, checked_keys
 from midflight.runtime.engine.entrylayout import ACTION, KEY, NEXT, NUMBER, PRIORITY, EntryLayout, actions_of
+from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.indexes import Match, index_for
 from midflight.runtime.engine.layout import scalar_width, stored_width
 from midflight.runtime.engine.meters import DirectMeter
@@ -54,7 +54,7 @@ class Table:
         table: ir.Table,
         layout: EntryLayout,
         context: Context,
-        lock: threading.RLock,
+        lock: Gate,
         changed: Callable[[Table], None],
     ) -> None:
         self.name = table.name
