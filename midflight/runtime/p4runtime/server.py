@@ -34,8 +34,8 @@ MESSAGE_LIMIT = 256 * 1024 * 1024
 class Server:
     """Serves a switch at an address until stopped; a context manager.
 
-    `address` is "host:port"; port 0 lets the system choose, and `.address` says what it chose. DeviceError when
-    the address cannot be had.
+    `address` is "host:port", where port 0 lets the system choose and `.address` says what it chose, or "unix:/path".
+    DeviceError when the address cannot be had.
     """
 
     def __init__(self, switch: Switch, address: str = "127.0.0.1:0") -> None:
@@ -51,7 +51,7 @@ class Server:
             self._pool.shutdown()
             raise DeviceError(f"cannot listen on {address}", hint="is another switch using it?") from error
         host = address.rpartition(":")[0]
-        self.address = f"{host}:{port}"
+        self.address = address if address.startswith("unix:") else f"{host}:{port}"
 
     def start(self) -> Server:
         """Begin to serve; returns itself."""
