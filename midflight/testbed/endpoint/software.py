@@ -6,16 +6,28 @@ sends to every member, one after another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from midflight.errors import MidflightError, WireError
-from midflight.primitives import Program, Schema, Verdict
+from midflight.primitives import Application, Schema, Verdict
 from midflight.primitives.kernel.primitive import Reference
 from midflight.primitives.wire import REQUEST
 from midflight.testbed.endpoint.reliable import Address
 
-__all__ = ["SoftwareServer"]
+__all__ = ["Applications", "SoftwareServer"]
+
+
+class Applications(Protocol):
+    """What a server needs of a program: a `Program` is one."""
+
+    @property
+    def applications(self) -> Mapping[str, Application]:
+        """The applications by name."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the wire schema."""
 
 
 @dataclass(slots=True)
@@ -29,7 +41,7 @@ class SoftwareStatistics:
 class SoftwareServer:
     """The endpoint of a server for any of a program's applications (an `Endpoint`)."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Applications) -> None:
         self.statistics = SoftwareStatistics()
         self._program = program
         self._schema = Schema(program.schema())
