@@ -16,7 +16,8 @@ import sys
 __all__ = ["main"]
 
 PR_SET_PDEATHSIG = 1
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
+MS_SLAVE, MS_REC, MNT_DETACH = 0x80000, 0x4000, 2
 
 
 def main(parent: int, netns: str, command: list[str]) -> None:
@@ -32,6 +33,9 @@ def main(parent: int, netns: str, command: list[str]) -> None:
             sys.exit(f"no network namespace at {netns}: {error.strerror}")
         if libc.setns(place, CLONE_NEWNET):
             sys.exit(f"cannot enter the network namespace at {netns}: {os.strerror(ctypes.get_errno())}")
+        # What /sys/class/net shows are the interfaces of whoever mounted it.
+        if not libc.unshare(CLONE_NEWNS) and not libc.mount(None, b"/", None, MS_SLAVE | MS_REC, None):
+            _ = libc.umount2(b"/sys", MNT_DETACH) or libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None)
     # After the namespaces: a change of rights takes this back.
     if libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0):
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")

@@ -1,0 +1,133 @@
+"""Endpoints over real UDP sockets, in real time."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+
+from midflight.errors import DeviceError
+from midflight.testbed.endpoint.base import Endpoint
+from midflight.testbed.endpoint.reliable import Address
+
+__all__ = ["UdpSocket", "UdpStatistics"]
+
+_BUFFER = 4 << 20  # bytes that the kernel may hold for us while we are busy: a window of everybody's results
+_BATCH = 64  # datagrams taken in one go, before what they lead to is sent
+_LARGEST = 65_535
+# The way is missing or blocked, for now or for ever. To an endpoint that is a packet lost.
+_UNSENDABLE = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.EPERM, errno.ENETDOWN, errno.ENOBUFS}
+)
+
+
+@dataclass(slots=True)
+class UdpStatistics:
+    """What a socket has seen so far."""
+
+    received: int = 0
+    sent: int = 0
+    unsendable: int = 0  # datagrams that the kernel refused: no route, no link
+
+
+class UdpSocket:
+    """Drives an endpoint over a UDP socket: hands it what comes in, sends what it says, wakes it when it asks to be.
+
+    address, port: what to bind; port 0 takes a free one. clock: nanoseconds that never run backwards. DeviceError
+    where the address cannot be bound. A context manager: leaving closes the socket.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, address: str, port: int = 0, *, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self.endpoint = endpoint
+        self.statistics = UdpStatistics()
+        self._clock = clock
+        self._backlog: deque[tuple[Address, bytes]] = deque()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+            with suppress(OSError):  # beyond the system's limit, with the rights to
+                self._socket.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), _BUFFER)
+            self._socket.bind((address, port))
+        except OSError as error:
+            self._socket.close()
+            raise DeviceError(f"cannot listen on UDP {address}:{port}: {error.strerror}") from None
+
+    @property
+    def address(self) -> Address:
+        """What the socket is bound to."""
+        host, port = self._socket.getsockname()
+        return str(host), int(port)
+
+    def run(self, until: Callable[[], bool], wake: int | None = None) -> bool:
+        """Drive the endpoint until `until()` holds, and return True; or False once the file `wake` can be read.
+
+        What the endpoint raises ends it.
+        """
+        poll = select.poll()
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
+        while True:
+            self._send()
+            if until():
+                return True
+            poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._backlog else 0))
+            for number, _ in poll.poll(self._patience()):
+                if number == wake:
+                    return False
+            self._receive()
+
+    def close(self) -> None:
+        """Close the socket. May be called more than once."""
+        self._socket.close()
+
+    def __enter__(self) -> UdpSocket:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _patience(self) -> int | None:
+        """Return the milliseconds until the endpoint's deadline, rounded up, or None where it has none."""
+        deadline = self.endpoint.next_deadline()
+        return None if deadline is None else max(0, -((self._clock() - deadline) // 1_000_000))
+
+    def _receive(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                datagram, source = self._socket.recvfrom(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in _UNSENDABLE:
+                    raise
+                continue  # what became of a datagram sent before
+            self.statistics.received += 1
+            self.endpoint.receive(source, datagram, self._clock())
+
+    def _send(self) -> None:
+        backlog = self._backlog
+        backlog.extend(self.endpoint.poll(self._clock()))
+        while backlog:
+            destination, datagram = backlog[0]
+            try:
+                self._socket.sendto(datagram, destination)
+                self.statistics.sent += 1
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in _UNSENDABLE:
+                    raise
+                self.statistics.unsendable += 1
+            backlog.popleft()

@@ -1,0 +1,120 @@
+"""What every fabric offers: a topology brought to life, with devices for switches and endpoints on hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Sum
+from midflight.testbed.endpoint.reliable import Address, Timing
+
+if TYPE_CHECKING:
+    from midflight.primitives import Program
+    from midflight.runtime.devices.base import Device
+    from midflight.testbed.sim.link import ChannelStatistics
+    from midflight.testbed.topology import Topology
+
+__all__ = ["Crew", "Fabric", "Host", "Worker"]
+
+
+class Host(Protocol):
+    """A host of a network."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the topology."""
+
+    @property
+    def mac(self) -> int:
+        """The MAC of its network card, 48 bits."""
+
+    @property
+    def address(self) -> IPv4Address:
+        """Its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker of an all-reduce, to be set up on a host behind a UDP port: what its `AllReduce` has to know."""
+
+    host: str
+    port: int
+    application: int
+    worker: int
+    workers: int
+    lanes: int
+    slots: int
+    server: Address
+
+    def endpoint(self, timing: Timing) -> AllReduce:
+        """Return the endpoint."""
+        return AllReduce(
+            application=self.application,
+            worker=self.worker,
+            workers=self.workers,
+            lanes=self.lanes,
+            slots=self.slots,
+            server=self.server,
+            timing=timing,
+        )
+
+
+class Crew(Protocol):
+    """Workers that sum vectors together, wherever they run."""
+
+    @property
+    def statistics(self) -> tuple[AllReduceStatistics, ...]:
+        """What each worker has counted."""
+
+    def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
+        """Have each worker sum its vector with the others' and return what each of them received."""
+
+
+class Fabric(Protocol):
+    """A topology brought to life. A context manager: leaving closes it, and nothing of it stays."""
+
+    @property
+    def topology(self) -> Topology:
+        """Its shape."""
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """The hosts by name, in the topology's order."""
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        """The switches by name, in the topology's order; without a program until a controller loads one."""
+
+    @property
+    def now(self) -> int:
+        """The time in nanoseconds, of this network's own clock."""
+
+    def crew(self, workers: Sequence[Worker]) -> Crew:
+        """Set workers up on their hosts."""
+
+    def serve(self, host: str, program: Program, application: str, members: Sequence[Address]) -> None:
+        """Have a host compute for an application in software, from its initial state, and answer to these members."""
+
+    def statistics(self, one: str, other: str) -> ChannelStatistics:
+        """Return what has happened on the way from a node to its neighbour."""
+
+    def settle(self) -> None:
+        """Let what is under way arrive, as far as this network can tell."""
+
+    def trace_hash(self) -> str:
+        """Return a hash of all that has happened on all links, where that is the same for the same run; else empty."""
+
+    def close(self) -> None:
+        """Take everything down. May be called more than once."""
+
+    def __enter__(self) -> Fabric: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,127 @@
+"""Runs: what one network on this machine is made of, written down so that it can be removed whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from midflight.errors import DeviceError
+from midflight.testbed.fabric import janitor
+
+__all__ = ["Found", "Run", "clean", "find"]
+
+_HOME = Path("/run/midflight")
+_PATIENCE = 30.0  # seconds that the janitor is given
+_NAMESPACE = re.compile(r"mf-(?P<id>[0-9a-f]{6})-.+")
+
+
+class Run:
+    """One network's record, and the janitor that removes what is in it when the network or this process ends.
+
+    `id` is in every name that the run gives to something. `folder` is its own for files.
+    """
+
+    def __init__(self, nodes: Iterable[str], *, home: Path = _HOME) -> None:
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            while True:
+                self.id = secrets.token_hex(3)
+                self.record = home / f"{self.id}.json"
+                try:
+                    file = self.record.open("x")
+                    break
+                except FileExistsError:
+                    continue
+        except PermissionError:
+            raise DeviceError(
+                "a network of namespaces takes root", hint="run it with sudo, or take the simulated fabric"
+            ) from None
+        self.namespaces = {node: f"mf-{self.id}-{node}" for node in nodes}
+        self.folder = Path(tempfile.mkdtemp(prefix=f"midflight-{self.id}-"))
+        with file:
+            json.dump(
+                {
+                    "id": self.id,
+                    "pid": os.getpid(),
+                    "birth": janitor.birth(os.getpid()),
+                    "namespaces": list(self.namespaces.values()),
+                    "folders": [str(self.folder)],
+                },
+                file,
+            )
+        self._janitor: subprocess.Popen[bytes] | None = subprocess.Popen(
+            [sys.executable, "-I", "-S", janitor.__file__, str(self.record)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def close(self) -> None:
+        """Have everything removed. May be called more than once; DeviceError where that does not come to its end."""
+        process, self._janitor = self._janitor, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if self.record.exists():
+            janitor.remove(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run that is on this machine: its id, and the process it belongs to, None where that is gone."""
+
+    id: str
+    owner: int | None
+    namespaces: tuple[str, ...]
+    record: Path | None
+
+
+def find(home: Path = _HOME) -> list[Found]:
+    """Return the runs on this machine, by id, those without a record among them."""
+    found: dict[str, Found] = {}
+    for record in home.glob("*.json") if home.is_dir() else ():
+        try:
+            run = json.loads(record.read_text())
+            owner = run["pid"] if janitor.alive(record) else None
+            found[run["id"]] = Found(run["id"], owner, tuple(run["namespaces"]), record)
+        except FileNotFoundError:
+            continue  # it has just ended
+        except (ValueError, KeyError):  # written by halves when the power went
+            found[record.stem] = Found(record.stem, None, (), record)
+    strays: dict[str, list[str]] = {}
+    for place in janitor.NETNS.iterdir() if janitor.NETNS.is_dir() else ():
+        if (name := _NAMESPACE.fullmatch(place.name)) and (name["id"] not in found or not found[name["id"]].namespaces):
+            strays.setdefault(name["id"], []).append(place.name)
+    for each, names in strays.items():
+        found[each] = Found(each, None, tuple(sorted(names)), found[each].record if each in found else None)
+    return [found[each] for each in sorted(found)]
+
+
+def clean(run: Found) -> None:
+    """Remove a run: its processes, namespaces and files. DeviceError where that takes more rights."""
+    try:
+        if run.record is not None and run.record.exists():
+            try:
+                janitor.remove(run.record)
+                return
+            except (ValueError, KeyError):
+                run.record.unlink()
+        janitor.remove_namespaces(run.namespaces)
+    except PermissionError as error:
+        raise DeviceError(f"cannot remove run {run.id}: {error.strerror}", hint="run it with sudo") from None

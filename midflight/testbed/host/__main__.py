@@ -1,0 +1,36 @@
+"""A host's process, which does what it is told over the control connection until that ends."""
+
+from __future__ import annotations
+
+import sys
+from multiprocessing.connection import Connection
+
+from midflight.errors import MidflightError
+from midflight.testbed.host.control import Failed, StartServer, StartWorker
+from midflight.testbed.host.roles import serve, work
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run a host: `--control FD` names the open socket of the connection."""
+    if len(arguments) != 2 or arguments[0] != "--control" or not arguments[1].isdecimal():
+        sys.stderr.write("usage: python -m midflight.testbed.host --control FD\n")
+        return 2
+    with Connection(int(arguments[1])) as control:
+        try:
+            task = control.recv()
+            if isinstance(task, StartWorker):
+                work(control, task)
+            elif isinstance(task, StartServer):
+                serve(control, task)
+        except MidflightError as error:
+            control.send(Failed(error.message, error.hint, type(error)))
+            return 1
+        except (EOFError, ConnectionError):  # who started this has gone, or is done with it
+            pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

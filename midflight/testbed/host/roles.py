@@ -1,0 +1,58 @@
+"""What a host's process can be: a worker of an all-reduce, or the server that computes in software."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from midflight.primitives import Application
+from midflight.testbed.endpoint.software import SoftwareServer
+from midflight.testbed.endpoint.udp import UdpSocket
+from midflight.testbed.host.control import Done, Ready, Serve, StartServer, StartWorker, Vector
+
+__all__ = ["serve", "work"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """As much of the program as this process has been told."""
+
+    wire: dict[str, Any]
+    applications: dict[str, Application] = field(default_factory=dict)
+
+    def schema(self) -> dict[str, Any]:
+        return self.wire
+
+
+def work(control: Connection, task: StartWorker) -> None:
+    """Sum one vector after another, as they are asked for."""
+    endpoint = task.worker.endpoint(task.timing)
+    with UdpSocket(endpoint, task.address, task.worker.port) as socket:
+        control.send(Ready())
+        while True:
+            # Between rounds the others may still be at the last one, and what they send is to be let in and dropped.
+            socket.run(lambda: False, wake=control.fileno())
+            message = control.recv()
+            assert isinstance(message, Vector)
+            endpoint.submit(message.values)
+            if not socket.run(lambda: endpoint.idle, wake=control.fileno()):
+                return
+            result = endpoint.take()
+            assert result is not None
+            control.send(Done(result, endpoint.statistics))
+
+
+def serve(control: Connection, task: StartServer) -> None:
+    """Compute for applications, as they are added."""
+    served = _Served(task.schema)
+    endpoint = SoftwareServer(served)
+    with UdpSocket(endpoint, task.address, task.port) as socket:
+        control.send(Ready())
+        while True:
+            socket.run(lambda: False, wake=control.fileno())
+            message = control.recv()
+            assert isinstance(message, Serve)
+            served.applications[message.name] = message.application()
+            endpoint.serve(message.name, message.members)
+            control.send(Ready())
