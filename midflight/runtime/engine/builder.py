@@ -182,6 +182,10 @@ class Builder:
 
     # Control flow
 
+    def call_through(self, pointer: Value, function_type: ll.FunctionType, arguments: list[Value]) -> Value:
+        """Call the function that a pointer leads to."""
+        return self.b.call(_Callee(pointer, function_type), arguments)
+
     def block(self, name: str) -> ll.Block:
         """Append a block."""
         return self.function.append_basic_block(name)
@@ -236,3 +240,12 @@ class Builder:
         for value, block in incoming:
             result.add_incoming(value, block)
         return result
+
+
+class _Callee:
+    """A pointer to call through. llvmlite's builder takes only values that know their function type."""
+
+    def __init__(self, pointer: Value, function_type: ll.FunctionType) -> None:
+        self.type = pointer.type
+        self.function_type = function_type
+        self.get_reference = pointer.get_reference

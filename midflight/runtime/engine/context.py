@@ -51,6 +51,10 @@ class Context:
         """Tell whether native code uses this slot."""
         return name in self._offsets
 
+    def offset(self, name: str) -> int:
+        """Return where a slot lies. KeyError for one that native code never asked for."""
+        return self._offsets[name]
+
     def set(self, name: str, value: int) -> None:
         """Write a 64-bit slot; a name that native code never asked for is ignored."""
         if (offset := self._offsets.get(name)) is not None:

@@ -69,16 +69,7 @@ def _reserve(code: Code, need: Value, failure: Value) -> None:
     full = b.icmp_unsigned(">", end, code.slot_value("out.capacity"))
     many = b.icmp_unsigned(">=", code.slot_value("out.count"), code.slot_value("out.packets"))
     with code.when(b.or_(full, many)):
-        grow = _Callee(code.load_pointer(code.slot("out.grow")), ll.FunctionType(I32, [I64]))
-        with code.when(b.icmp_unsigned("==", b.call(grow, [end]), code.i32(0))):
+        grown = code.call_through(code.load_pointer(code.slot("out.grow")), ll.FunctionType(I32, [I64]), [end])
+        with code.when(b.icmp_unsigned("==", grown, code.i32(0))):
             code.count("dropped.memory")
             b.ret(failure)
-
-
-class _Callee:
-    """A pointer to call through. llvmlite's builder takes only values that know their function type."""
-
-    def __init__(self, pointer: Value, function_type: ll.FunctionType) -> None:
-        self.type = pointer.type
-        self.function_type = function_type
-        self.get_reference = pointer.get_reference

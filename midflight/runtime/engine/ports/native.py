@@ -1,0 +1,94 @@
+"""What the native loops share: calls into libc, atomic words, records."""
+
+from __future__ import annotations
+
+from llvmlite import ir as ll
+
+from midflight.runtime.engine.builder import I32, I64, POINTER, Builder, Module, Value
+
+__all__ = ["NativeBuilder", "NativeModule"]
+
+# What is called of libc: result, arguments, and whether more may follow.
+LIBC: dict[str, tuple[ll.Type, list[ll.Type], bool]] = {
+    "clock_gettime": (I32, [I32, POINTER], False),
+    "getsockopt": (I32, [I32, I32, I32, POINTER, POINTER], False),
+    "poll": (I32, [POINTER, I64, I32], False),
+    "read": (I64, [I32, POINTER, I64], False),
+    "recvmmsg": (I32, [I32, POINTER, I32, I32, POINTER], False),
+    "sched_yield": (I32, [], False),
+    "sendmmsg": (I32, [I32, POINTER, I32, I32], False),
+    "syscall": (I64, [I64], True),
+    "write": (I64, [I32, POINTER, I64], False),
+    "__errno_location": (POINTER, [], False),
+}
+
+
+class NativeModule(Module):
+    """A module that runs beside other threads: what its pointers lead to changes under its hands."""
+
+    def routine(
+        self, name: str, arguments: list[ll.Type], result: ll.Type | None = None, *, exported: bool = False
+    ) -> NativeBuilder:
+        """Begin a function whose first argument is the context. Nothing is promised of its pointers."""
+        kind = ll.FunctionType(result or ll.VoidType(), [POINTER, *arguments])
+        function = ll.Function(self.module, kind, name)
+        function.attributes.add("nounwind")
+        if not exported:
+            function.linkage = "internal"
+        return NativeBuilder(self, function)
+
+    def libc(self, name: str) -> ll.Function:
+        """Declare a function of libc."""
+        if name not in self.module.globals:
+            result, arguments, more = LIBC[name]
+            ll.Function(self.module, ll.FunctionType(result, arguments, var_arg=more), name)
+        return self.module.globals[name]
+
+
+class NativeBuilder(Builder):
+    """A builder with libc and atomic operations."""
+
+    unit: NativeModule
+
+    def libc(self, name: str, arguments: list[Value]) -> Value:
+        """Call libc."""
+        return self.b.call(self.unit.libc(name), arguments)
+
+    def errno(self) -> Value:
+        """Load errno."""
+        return self.load(self.libc("__errno_location", []), 32)
+
+    def call(self, function: ll.Function, arguments: list[Value]) -> Value:
+        """Call a routine with this context."""
+        return self.b.call(function, [self.context, *arguments])
+
+    def field(self, record: Value, offset: int) -> Value:
+        """Load the 64-bit field of a record."""
+        return self.load(self.at(record, offset), 64)
+
+    def set_field(self, record: Value, offset: int, value: Value) -> None:
+        """Store a 64-bit field of a record."""
+        self.store(value, self.at(record, offset))
+
+    def add_field(self, record: Value, offset: int, value: Value | int = 1) -> None:
+        """Add to a 64-bit field of a record."""
+        number = self.i64(value) if isinstance(value, int) else self.resize(value, 64)
+        self.set_field(record, offset, self.b.add(self.field(record, offset), number))
+
+    def index(self, array: Value, number: Value, size: int | Value) -> Value:
+        """Return where element `number` of an array begins, whose elements take `size` bytes."""
+        stride = self.i64(size) if isinstance(size, int) else size
+        return self.at(array, self.b.mul(self.resize(number, 64), stride))
+
+    def load_atomic(self, pointer: Value, width: int) -> Value:
+        """Load what other threads change."""
+        kind = ll.IntType(width)
+        return self.b.load_atomic(pointer, "seq_cst", width // 8, typ=kind)
+
+    def exchange(self, pointer: Value, value: Value) -> Value:
+        """Store what other threads read; return what was there."""
+        return self.b.atomic_rmw("xchg", pointer, value, "seq_cst")
+
+    def fetch_add(self, pointer: Value, value: Value) -> Value:
+        """Add to what other threads change; return what was there."""
+        return self.b.atomic_rmw("add", pointer, value, "seq_cst")

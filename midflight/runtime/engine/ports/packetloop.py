@@ -1,0 +1,227 @@
+"""The native loop in a thread of its own, with what it needs of memory, and what it has counted."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.runtime.engine.context import Context
+from midflight.runtime.engine.engine import Engine
+from midflight.runtime.engine.gate import Gate
+from midflight.runtime.engine.jit import Native
+from midflight.runtime.engine.ports import linux
+from midflight.runtime.engine.ports.interface import Interface
+from midflight.runtime.engine.ports.loop import BORROWED, FILLED, build_loop
+from midflight.runtime.engine.ports.records import BATCH, CPU, NOWHERE, Port
+from midflight.runtime.engine.ports.send import CPU_HEAD
+
+__all__ = ["PacketLoop", "PortStats"]
+
+OUT_BYTES, OUT_PACKETS = 1 << 26, 1 << 16
+CPU_BYTES = 1 << 20
+INPUT: dict[str, type[np.generic]] = {"in.offsets": np.uint32, "in.lengths": np.uint32, "in.ports": np.uint16}
+OUTPUT: dict[str, type[np.generic]] = {
+    "out.offsets": np.uint32,
+    "out.lengths": np.uint32,
+    "out.ports": np.uint16,
+    "out.sources": np.uint32,
+}
+
+
+DROPS = {"oversize": Port.OVERSIZE, "offload": Port.OFFLOAD, "unsent": Port.UNSENT}
+
+
+@dataclass(frozen=True, slots=True)
+class PortStats:
+    """What one port has seen, in packets.
+
+    `dropped` counts by reason: `overrun` (the ring was full), `oversize` (longer than the interface's MTU),
+    `offload` (segments that the sending host left to its interface to cut), `unsent` (not taken by the interface).
+    `faults` counts the times that the interface went down.
+    """
+
+    received: int
+    sent: int
+    dropped: Mapping[str, int]
+    faults: int
+
+
+class PacketLoop:
+    """Carries packets between interfaces and an engine, from `start` to `stop`.
+
+    `ports` are the interfaces by the program's port numbers; they are closed by whoever made them, after `stop`.
+    Packets that the program sends to `cpu_port` wait for `packets_in`. Without an engine every packet is dropped.
+    """
+
+    def __init__(self, gate: Gate, ports: Mapping[int, Interface], *, cpu_port: int = 510) -> None:
+        self._gate = gate
+        self._ports = dict(ports)
+        self._engine: Engine | None = None
+        self._memory: list[NDArray[np.generic]] = []
+        unit = build_loop()
+        self._native = Native(str(unit.module))
+        self._run = self._native.function("run")
+        self._enter, self._leave = (self._native.function(f"turn_{each}") for each in ("enter", "leave"))
+        self._context = Context(unit.slots)
+        self._wake, self._notice = os.eventfd(0, os.EFD_CLOEXEC), os.eventfd(0, os.EFD_CLOEXEC)
+        self._lay_out(cpu_port)
+        self._thread = threading.Thread(target=self._run, args=(self._context.address,), name="ports", daemon=True)
+        self._started = self._stopped = False
+
+    # Memory
+
+    def _lay_out(self, cpu_port: int) -> None:
+        context, count = self._context, len(self._ports)
+        for name, kind in INPUT.items():
+            context.point(name, np.zeros(BATCH, kind))
+        context.point("out.data", np.empty(OUT_BYTES, np.uint8))
+        for name, kind in OUTPUT.items():
+            context.point(name, np.empty(OUT_PACKETS, kind))
+        context.set("out.capacity", OUT_BYTES)
+        context.set("out.packets", OUT_PACKETS)
+        context.set("out.grow", self._native.address("no_more"))
+        self._cpu: NDArray[np.uint8] = np.zeros(CPU_BYTES, np.uint8)
+        context.point("cpu.data", self._cpu)
+        context.set("cpu.capacity", CPU_BYTES)
+        where = np.full(1 << 16, NOWHERE, np.uint16)
+        self._records: NDArray[np.uint64] = np.zeros((max(count, 1), Port.SIZE // 8), np.uint64)
+        polls: NDArray[np.uint16] = np.zeros((count + 1, linux.POLLFD // 2), np.uint16)
+        for place, (number, interface) in enumerate(self._ports.items()):
+            where[number] = place
+            self._lay_out_port(self._records[place], number, interface)
+            polls[place, :2].view(np.int32)[0] = interface.receiver.fileno()
+            polls[place, 2] = select.POLLIN
+        polls[count, :2].view(np.int32)[0] = self._wake
+        polls[count, 2] = select.POLLIN
+        where[cpu_port] = CPU
+        context.point("map", where)
+        context.point("ports", self._records)
+        context.point("polls", polls)
+        context.set("port.count", count)
+        context.set("wake", self._wake)
+        context.set("notice", self._notice)
+        context.set("epoch", time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+
+    def _lay_out_port(self, record: NDArray[np.uint64], number: int, interface: Interface) -> None:
+        vectors: NDArray[np.uint64] = np.zeros((BATCH, linux.IOVEC // 8), np.uint64)
+        messages: NDArray[np.uint64] = np.zeros((BATCH, linux.MMSGHDR // 8), np.uint64)
+        start = vectors.ctypes.data
+        messages[:, linux.MMSGHDR_IOV // 8] = np.arange(start, start + BATCH * linux.IOVEC, linux.IOVEC)
+        messages[:, linux.MMSGHDR_IOVLEN // 8] = 1
+        self._memory += [vectors, messages]
+        for offset, value in (
+            (Port.NUMBER, number),
+            (Port.RING, interface.ring.ctypes.data),
+            (Port.FRAME, interface.frame),
+            (Port.FRAMES, interface.frames),
+            (Port.SOCKET, interface.receiver.fileno()),
+            (Port.SENDER, interface.sender.fileno()),
+            (Port.MESSAGES, messages.ctypes.data),
+            (Port.VECTORS, start),
+        ):
+            record[offset // 8] = value
+
+    # Running
+
+    def start(self) -> None:
+        """Begin to carry packets."""
+        address = self._context.address
+
+        def leave() -> None:
+            try:
+                if self._engine is not None:
+                    self._engine.flush()
+            finally:
+                self._leave(address)
+
+        self._gate.attach(lambda: self._enter(address), leave)
+        self._started = True
+        self._thread.start()
+
+    def use(self, engine: Engine | None) -> None:
+        """Carry packets through this engine from now on. Its gate is ours."""
+        context = self._context
+        with self._gate:
+            self._engine = engine
+            if engine is None:
+                context.set("process", 0)
+                return
+            engine.flush()
+            process, theirs = engine.native
+            for name in (*BORROWED, *FILLED, "out.used", "out.count", "out.grow"):
+                context.set(f"at.{name}", theirs.offset(name))
+            context.set("engine", theirs.address)
+            context.set("process", process)
+
+    def stop(self) -> None:
+        """Let nothing more arrive, work off what has arrived, and return when it is sent. May be called again."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._started:
+            for each in self._ports.values():
+                each.refuse()
+            self._context.set("stop", 1)
+            os.eventfd_write(self._wake, 1)
+            self._thread.join()
+            self._gate.detach()
+        os.eventfd_write(self._notice, 1)
+
+    def close(self) -> None:
+        """Stop, and give back what is left. May be called again."""
+        self.stop()
+        for name in ("_wake", "_notice"):
+            if (descriptor := getattr(self, name)) >= 0:
+                setattr(self, name, -1)
+                os.close(descriptor)
+
+    # What others take from it
+
+    @property
+    def now(self) -> int:
+        """The time that the program is told: microseconds since this was made."""
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000 - self._context.get("epoch")
+
+    def wait(self) -> bool:
+        """Wait for packets to the CPU port, digests or news of an interface; False when this has stopped."""
+        os.eventfd_read(self._notice)
+        return not self._stopped
+
+    def packets_in(self) -> list[bytes]:
+        """Return, once, the packets that the program sent to the CPU port."""
+        with self._gate:
+            taken = self._cpu[: self._context.get("cpu.used")].tobytes()
+            self._context.set("cpu.used", 0)
+        found, at = [], 0
+        while at < len(taken):
+            start, length = at + CPU_HEAD, int.from_bytes(taken[at : at + 4], "little")
+            found.append(taken[start : start + length])
+            at = (start + length + 7) & -8
+        return found
+
+    def send(self, port: int, packet: bytes) -> None:
+        """Send a packet of the control plane's by a port, at once."""
+        interface = self._ports.get(port)
+        if interface is not None:
+            interface.sender.send(packet, linux.MSG_DONTWAIT)
+
+    @property
+    def stats(self) -> Mapping[int, PortStats]:
+        """What each port has seen so far."""
+        found = {}
+        for record, (number, interface) in zip(self._records, self._ports.items(), strict=False):
+            dropped = {name: int(record[offset // 8]) for name, offset in DROPS.items()}
+            found[number] = PortStats(
+                received=int(record[Port.RECEIVED // 8]),
+                sent=int(record[Port.SENT // 8]),
+                dropped={"overrun": interface.overrun(), **dropped},
+                faults=int(record[Port.FAULTS // 8]),
+            )
+        return found

@@ -1,0 +1,121 @@
+"""Sending in native code: what a batch put out goes to its ports, and to the control plane.
+
+A port's packets are handed to the kernel together. A port that takes no more, or whose interface is down, loses what
+it does not take: a switch does not wait for a port.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir as ll
+
+from midflight.runtime.engine.builder import I32, POINTER
+from midflight.runtime.engine.ports import linux
+from midflight.runtime.engine.ports.native import NativeModule
+from midflight.runtime.engine.ports.records import BATCH, CPU, NOWHERE, Port
+
+__all__ = ["CPU_HEAD", "build_dispatch", "build_flush", "build_hand_over"]
+
+CPU_HEAD = 8
+"""In front of each packet for the control plane: its length, 32 bits, and a gap."""
+
+
+def build_hand_over(unit: NativeModule) -> ll.Function:
+    """Build `hand_over(context)`: copies the CPU port's packets to the control plane's buffer, in our turn."""
+    code = unit.routine("hand_over", [])
+    b = code.b
+    ports, where = code.load_pointer(code.slot("out.ports")), code.load_pointer(code.slot("map"))
+    with code.loop(code.slot_value("out.count")) as number:
+        port = code.load(code.index(ports, number, 2), 16)
+        place = code.load(code.index(where, port, 2), 16)
+        with code.when(b.icmp_unsigned("==", place, code.constant(16, CPU))):
+            length = code.load(code.index(code.load_pointer(code.slot("out.lengths")), number, 4), 32)
+            offset = code.load(code.index(code.load_pointer(code.slot("out.offsets")), number, 4), 32)
+            packet = code.at(code.load_pointer(code.slot("out.data")), offset)
+            used = code.slot_value("cpu.used")
+            size = b.and_(b.add(code.resize(length, 64), code.i64(CPU_HEAD + 7)), code.i64(-8))
+            end = b.add(used, size)
+            fits = b.icmp_unsigned("<=", end, code.slot_value("cpu.capacity"))
+            with code.when(fits):
+                at = code.at(code.load_pointer(code.slot("cpu.data")), used)
+                code.store(length, at)
+                code.copy(code.at(at, CPU_HEAD), packet, length)
+                code.set_slot("cpu.used", end)
+                code.count("cpu.taken")
+            with code.when(b.not_(fits)):
+                code.count("cpu.lost")
+    b.ret_void()
+    return code.function
+
+
+def build_dispatch(unit: NativeModule, capture: ll.Function) -> ll.Function:
+    """Build `dispatch(context, seconds, nanoseconds)`: queues what a batch put out, and sends it."""
+    flush = build_flush(unit)
+    code = unit.routine("dispatch", [I32, I32])
+    b = code.b
+    _, seconds, nanoseconds = code.function.args
+    data, ports = code.load_pointer(code.slot("out.data")), code.load_pointer(code.slot("out.ports"))
+    offsets, lengths = code.load_pointer(code.slot("out.offsets")), code.load_pointer(code.slot("out.lengths"))
+    records, where = code.load_pointer(code.slot("ports")), code.load_pointer(code.slot("map"))
+    with code.loop(code.slot_value("out.count")) as number:
+        place = code.load(code.index(where, code.load(code.index(ports, number, 2), 16), 2), 16)
+        known = b.icmp_unsigned("<", place, code.constant(16, CPU))
+        with code.when(b.icmp_unsigned("==", place, code.constant(16, NOWHERE))):
+            code.count("nowhere")
+        with code.when(known):
+            port = code.index(records, place, Port.SIZE)
+            packet = code.at(data, code.load(code.index(offsets, number, 4), 32))
+            length = code.load(code.index(lengths, number, 4), 32)
+            code.call(capture, [code.at(port, Port.OUTWARD), packet, length, seconds, nanoseconds])
+            pending = code.field(port, Port.PENDING)
+            vector = code.index(code.load_pointer(code.at(port, Port.VECTORS)), pending, linux.IOVEC)
+            b.store(packet, vector, align=8)
+            code.set_field(vector, 8, code.resize(length, 64))
+            grown = b.add(pending, code.i64(1))
+            code.set_field(port, Port.PENDING, grown)
+            with code.when(b.icmp_unsigned("==", grown, code.i64(BATCH))):
+                code.call(flush, [port])
+    with code.loop(code.slot_value("port.count")) as number:
+        port = code.index(records, number, Port.SIZE)
+        with code.when(b.icmp_unsigned("!=", code.field(port, Port.PENDING), code.i64(0))):
+            code.call(flush, [port])
+    b.ret_void()
+    return code.function
+
+
+def build_flush(unit: NativeModule) -> ll.Function:
+    """Build `flush(context, port)`: hands what is pending to the kernel."""
+    code = unit.routine("flush", [POINTER])
+    b = code.b
+    port = code.function.args[1]
+    messages, pending = code.load_pointer(code.at(port, Port.MESSAGES)), code.field(port, Port.PENDING)
+    socket = code.resize(code.field(port, Port.SENDER), 32)
+    done_at = code.allocate(8)
+    code.store(code.i64(0), done_at)
+    look, attempt, done = code.block("look"), code.block("attempt"), code.block("done")
+    b.branch(look)
+    b.position_at_end(look)
+    sent = code.load(done_at, 64)
+    left = b.sub(pending, sent)
+    b.cbranch(b.icmp_unsigned("<", sent, pending), attempt, done)
+    b.position_at_end(attempt)
+    message = code.index(messages, sent, linux.MMSGHDR)
+    took = code.libc("sendmmsg", [socket, message, code.resize(left, 32), code.i32(linux.MSG_DONTWAIT)])
+    with code.when(b.icmp_signed(">", took, code.i32(0))):
+        code.add_field(port, Port.SENT, took)
+        code.store(b.add(sent, code.resize(took, 64)), done_at)
+        b.branch(look)
+    # The first packet is the one that was refused. Where it is the interface that is gone, the others need not try.
+    error = code.errno()
+    with code.when(b.icmp_unsigned("==", error, code.i32(linux.EINTR))):
+        b.branch(look)
+    gone = code.constant(1, 0)
+    for each in (linux.ENXIO, linux.ENODEV, linux.ENETDOWN):
+        gone = b.or_(gone, b.icmp_unsigned("==", error, code.i32(each)))
+    lost = b.select(gone, left, code.i64(1))
+    code.add_field(port, Port.UNSENT, lost)
+    code.store(b.add(sent, lost), done_at)
+    b.branch(look)
+    b.position_at_end(done)
+    code.set_field(port, Port.PENDING, code.i64(0))
+    b.ret_void()
+    return code.function
