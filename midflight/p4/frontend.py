@@ -25,7 +25,11 @@ def check(
     `file` names the source in messages, and includes in quotes are looked for beside it. P4Error, with its place,
     for the first thing that is wrong or not supported yet.
     """
-    return check_program(parse(preprocess(source, file, include_dirs, defines), file), source)
+    try:
+        return check_program(parse(preprocess(source, file, include_dirs, defines), file), source)
+    except RecursionError:
+        hint = "Split its longest expression with variables."
+        raise P4Error(f"{file}: an expression nests too deeply", hint=hint) from None
 
 
 def check_file(
