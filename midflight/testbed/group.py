@@ -1,4 +1,4 @@
-"""A group of simulated workers that sum their arrays together."""
+"""A group of workers that sum their arrays together."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError, WireError
 from midflight.primitives.fixedpoint import largest_exponent
-from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Sum
-from midflight.testbed.sim.host import Host, Socket
-from midflight.testbed.sim.simulator import Simulator
+from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
+from midflight.testbed.fabric.base import Crew, Host
 
 __all__ = ["Group"]
 
@@ -19,13 +18,10 @@ __all__ = ["Group"]
 class Group:
     """The workers of one application. Worker n runs on `hosts[n]`."""
 
-    def __init__(
-        self, simulator: Simulator, name: str, hosts: Sequence[Host], workers: Sequence[tuple[AllReduce, Socket]]
-    ) -> None:
+    def __init__(self, name: str, hosts: Sequence[Host], crew: Crew) -> None:
         self.name = name
         self.hosts = tuple(hosts)
-        self._simulator = simulator
-        self._workers = tuple(workers)
+        self._crew = crew
 
     def __len__(self) -> int:
         return len(self.hosts)
@@ -36,7 +32,7 @@ class Group:
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
         """What each worker has counted."""
-        return tuple(endpoint.statistics for endpoint, _ in self._workers)
+        return self._crew.statistics
 
     def allreduce(self, arrays: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
         """Return the sum of the workers' arrays as each worker received it, all equal, as float32.
@@ -50,14 +46,7 @@ class Group:
 
     def sum(self, arrays: Sequence[NDArray[np.floating]]) -> list[Sum]:
         """Do as `allreduce` does, and return with each sum, flattened, the integers that it was read from."""
-        vectors = self._vectors(arrays)
-        for (endpoint, _), vector in zip(self._workers, vectors, strict=True):
-            endpoint.submit(vector)
-        for _, socket in self._workers:
-            socket.pump()
-        self._simulator.run(lambda: all(endpoint.idle for endpoint, _ in self._workers))
-        sums = [endpoint.take() for endpoint, _ in self._workers]
-        return [each for each in sums if each is not None]
+        return self._crew.sum(self._vectors(arrays))
 
     def _vectors(self, arrays: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
         if len(arrays) != len(self):

@@ -63,12 +63,12 @@ class NetnsHost:
 class NetnsFabric:
     """A topology of network namespaces (a `Fabric`). Takes root.
 
-    `device` opens a switch's device, given the namespace's name and its interfaces by port number. Everything made
+    `device` opens a switch's device, given its name, its namespace and its interfaces by port number. Everything made
     carries the run's id, in `run.id`, and goes when this is closed, when this process ends, or when it is killed.
     """
 
     def __init__(
-        self, topology: Topology, device: Callable[[str, Mapping[int, str]], Device], *, timing: Timing = _TIMING
+        self, topology: Topology, device: Callable[[str, str, Mapping[int, str]], Device], *, timing: Timing = _TIMING
     ) -> None:
         self.topology = topology
         self._timing = timing
@@ -85,7 +85,7 @@ class NetnsFabric:
             self.devices: dict[str, Device] = {}
             for name in topology.switches:
                 ports = {port: f"eth{port}" for port in topology.ports(name)}
-                self.devices[name] = stack.enter_context(device(self._netns[name], ports))
+                self.devices[name] = stack.enter_context(device(name, self._netns[name], ports))
             self._stack = stack.pop_all()
 
     @property

@@ -1,0 +1,43 @@
+"""Fabrics by name, each imported when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from midflight.errors import MidflightError
+from midflight.runtime.devices import Device, open_device
+from midflight.runtime.devices.registry import KINDS
+from midflight.testbed.fabric.base import Fabric
+from midflight.testbed.topology import Topology
+
+__all__ = ["FABRICS", "open_fabric"]
+
+FABRICS = ("sim", "netns")
+
+
+def open_fabric(fabric: str, topology: Topology, device: str | Mapping[str, str] = "host", *, seed: int = 0) -> Fabric:
+    """Bring a topology to life. `device` is the kind of all switches, or of each by name.
+
+    MidflightError where there is no such fabric or device.
+    """
+    if fabric not in FABRICS:
+        raise MidflightError(f"there is no fabric {fabric!r}", hint=f"there is {', '.join(FABRICS)}")
+    kinds = dict.fromkeys(topology.switches, device) if isinstance(device, str) else dict(device)
+    for switch in topology.switches:
+        if switch not in kinds:
+            raise MidflightError(f"it is not told which kind of device switch {switch} is")
+        if kinds[switch] not in KINDS:
+            raise MidflightError(f"there is no device {kinds[switch]!r}", hint=f"there is {', '.join(sorted(KINDS))}")
+    for name in kinds:
+        if name not in topology.switches:
+            raise MidflightError(f"there is no switch named {name}")
+    if fabric == "sim":
+        from midflight.testbed.fabric.sim import SimFabric
+
+        return SimFabric(topology, lambda switch: open_device(kinds[switch]), seed=seed)
+    from midflight.testbed.fabric.netns import NetnsFabric
+
+    def opened(switch: str, netns: str, ports: Mapping[int, str]) -> Device:
+        return open_device("switch" if kinds[switch] == "host" else kinds[switch], netns=netns, interfaces=ports)
+
+    return NetnsFabric(topology, opened)

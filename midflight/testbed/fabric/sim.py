@@ -1,0 +1,141 @@
+"""The simulated fabric: a whole network in this process and in virtual time, the same run for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.errors import MidflightError
+from midflight.primitives import Program
+from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.devices.base import Device, PacketDevice
+from midflight.runtime.engine import Packets
+from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Sum
+from midflight.testbed.endpoint.reliable import Address, Timing
+from midflight.testbed.endpoint.software import SoftwareServer
+from midflight.testbed.fabric.base import Worker
+from midflight.testbed.sim import ChannelStatistics, Host, Network
+from midflight.testbed.sim.host import Socket
+from midflight.testbed.sim.simulator import Simulator
+from midflight.testbed.sim.switch import Processor
+from midflight.testbed.topology import Topology
+
+__all__ = ["SimCrew", "SimFabric"]
+
+# A round trip takes some 10 us here, and some 100 us behind a full window. As an answer waits for the slowest worker,
+# what one worker waits for a lost packet is in the round trips that the others measure: without a low maximum they
+# would drive each other up.
+_TIMING = Timing(initial=2_000_000, minimum=200_000, maximum=5_000_000, patience=2_000_000_000)
+
+
+class SimFabric:
+    """A topology in virtual time (a `Fabric`). `device` opens a switch's device, given its name."""
+
+    def __init__(
+        self, topology: Topology, device: Callable[[str], Device], *, seed: int = 0, timing: Timing = _TIMING
+    ) -> None:
+        self.topology = topology
+        self.devices: dict[str, Device] = {}
+        self._timing = timing
+        self._servers: dict[str, SoftwareServer] = {}
+        with ExitStack() as stack:
+            processors: dict[str, Processor] = {}
+            for name in topology.switches:
+                opened = stack.enter_context(device(name))
+                self.devices[name] = opened
+                processors[name] = _processor(opened)
+            self.network = Network(topology, processors, seed=seed)
+            self._stack = stack.pop_all()
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """The hosts by name."""
+        return self.network.hosts
+
+    @property
+    def now(self) -> int:
+        """The virtual time in nanoseconds."""
+        return self.network.simulator.now
+
+    def crew(self, workers: Sequence[Worker]) -> SimCrew:
+        """Set workers up on their hosts."""
+        made = []
+        for each in workers:
+            endpoint = each.endpoint(self._timing)
+            made.append((endpoint, self.hosts[each.host].listen(each.port, endpoint)))
+        return SimCrew(self.network.simulator, made)
+
+    def serve(self, host: str, program: Program, application: str, members: Sequence[Address]) -> None:
+        """Have a host compute for an application in software, and answer to these members."""
+        server = self._servers.get(host)
+        if server is None:
+            server = self._servers[host] = SoftwareServer(program)
+            self.hosts[host].listen(UDP_PORT, server)
+        server.serve(application, members)
+
+    def statistics(self, one: str, other: str) -> ChannelStatistics:
+        """Return what has happened on the way from a node to its neighbour."""
+        channel = self.network.channels.get(f"{one}->{other}")
+        if channel is None:
+            raise MidflightError(f"no link leads from {one} to {other}")
+        return channel.statistics
+
+    def settle(self) -> None:
+        """Send what controllers have told the switches to, and let time pass until nothing is under way."""
+        for name, device in self.devices.items():
+            assert isinstance(device, PacketDevice)
+            self.network.switches[name].send(list(device.transmitted()))
+        self.network.simulator.run()
+
+    def trace_hash(self) -> str:
+        """Return a hash of all that has happened on all links: the same for the same run, bit for bit."""
+        return self.network.simulator.trace_hash()
+
+    def close(self) -> None:
+        """Close the devices. May be called more than once."""
+        self._stack.close()
+
+    def __enter__(self) -> SimFabric:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class SimCrew:
+    """Simulated workers (a `Crew`)."""
+
+    def __init__(self, simulator: Simulator, workers: Sequence[tuple[AllReduce, Socket]]) -> None:
+        self._simulator = simulator
+        self._workers = tuple(workers)
+
+    @property
+    def statistics(self) -> tuple[AllReduceStatistics, ...]:
+        """What each worker has counted."""
+        return tuple(endpoint.statistics for endpoint, _ in self._workers)
+
+    def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
+        """Run the network until every worker has its sum."""
+        for (endpoint, _), vector in zip(self._workers, vectors, strict=True):
+            endpoint.submit(vector)
+        for _, socket in self._workers:
+            socket.pump()
+        self._simulator.run(lambda: all(endpoint.idle for endpoint, _ in self._workers))
+        sums = [endpoint.take() for endpoint, _ in self._workers]
+        return [each for each in sums if each is not None]
+
+
+def _processor(device: Device) -> Processor:
+    if not isinstance(device, PacketDevice):
+        raise MidflightError(f"a {device.capabilities.kind} has ports of its own and cannot be in a simulated network")
+
+    def process(batch: list[tuple[int, bytes]], now: int) -> Iterable[tuple[int, bytes]]:
+        return device.process(Packets.from_list(batch), now)
+
+    return process

@@ -1,0 +1,237 @@
+"""A network that runs a program: any topology, any fabric, any kind of switch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+
+from midflight.errors import MidflightError
+from midflight.primitives import Aggregate, Application, Program
+from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.devices.base import Device
+from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.steering import Graph, Offload, members, routes
+from midflight.testbed.endpoint import Address
+from midflight.testbed.fabric.base import Host, Worker
+from midflight.testbed.fabric.registry import open_fabric
+from midflight.testbed.group import Group
+from midflight.testbed.sim.link import ChannelStatistics
+from midflight.testbed.topology import Topology
+
+__all__ = ["Net"]
+
+_WORKER_PORT = 49152  # plus the application's id: each application has a socket of its own on every host
+_NOWHERE = "10.0.255.254"  # what requests are addressed to where no host is left to be the server
+
+
+class Net:
+    """A topology brought to life whose switches all run one program; a context manager.
+
+        with Net(leaf_spine(2, 2, hosts=4), program=program, fabric="netns", device="bmv2") as net:
+            group = net.group("gradients", net.hosts[:4])
+            sums = group.allreduce(arrays)
+
+    fabric: `sim`, in virtual time, or `netns`, of network namespaces, processes and sockets (takes root). device: the
+    kind of switch, `host` for the embedded one, `bmv2` for p4lang's; a mapping gives each switch its own. seed: of
+    everything random. offload: whether switches compute on the applications' packets or only forward them, to the host
+    that computes instead.
+
+    Raises MidflightError where the program or a parameter is wrong; whatever was opened is closed again.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        program: Program,
+        device: str | Mapping[str, str] = "host",
+        fabric: str = "sim",
+        seed: int = 0,
+        offload: bool = True,
+    ) -> None:
+        self.topology = topology
+        self.program = program
+        self._offload = offload
+        self._groups: dict[str, Group] = {}
+        self.sessions: dict[str, Session] = {}
+        """The controller's session with each switch."""
+        self.steering: dict[str, Offload] = {}
+        """What each switch forwards and computes on."""
+        source = program.p4()
+        with ExitStack() as stack:
+            self.fabric = stack.enter_context(open_fabric(fabric, topology, device, seed=seed))
+            self._graph: Graph = topology.graph()
+            ways = routes(self._graph)
+            for name, switch in self.fabric.devices.items():
+                session = self.sessions[name] = stack.enter_context(switch.session())
+                pipeline = switch.compile(source, "program.p4")
+                session.load(pipeline.p4info, pipeline.config)
+                self.steering[name] = Offload(session)
+                self.steering[name].install(ways[name])
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Close the controller's sessions and take the network down. May be called more than once."""
+        self._stack.close()
+
+    def __enter__(self) -> Net:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The hosts, in the topology's order."""
+        return tuple(self.fabric.hosts.values())
+
+    def host(self, name: str) -> Host:
+        """Return the host of that name; MidflightError where there is none."""
+        if name not in self.fabric.hosts:
+            raise MidflightError(f"there is no host named {name}", hint=f"there is {', '.join(self.fabric.hosts)}")
+        return self.fabric.hosts[name]
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        """The switches by name."""
+        return self.fabric.devices
+
+    @property
+    def now(self) -> int:
+        """The time in nanoseconds, of the network's own clock: virtual time in a simulated one."""
+        return self.fabric.now
+
+    def group(self, application: str, hosts: Sequence[Host], *, server: Host | None = None) -> Group:
+        """Return the group of workers that run an `Aggregate` on these hosts, worker n on the n-th.
+
+        `server` is the host that the requests are addressed to, by default the last that is not in the group. The
+        switch that computes is the one nearest to the workers that all their requests pass and that has a port for
+        each of them. A group lasts as long as the network: asked for again with the same hosts, it is the same.
+        MidflightError where the program has no such application or the hosts do not fit it.
+        """
+        found = self._application(application)
+        primitive = found.primitive
+        if not isinstance(primitive, Aggregate):
+            raise MidflightError(f"{application} is a {type(primitive).__name__}, and only an Aggregate has workers")
+        hosts = tuple(hosts)
+        involved = hosts if server is None else (*hosts, server)
+        strangers = [repr(each) for each in involved if self.fabric.hosts.get(getattr(each, "name", "")) is not each]
+        if strangers or len(set(hosts)) != len(hosts):
+            raise MidflightError(
+                f"a group is of different hosts of its network; {', '.join(strangers) or 'one is twice in'}"
+            )
+        if len(hosts) != primitive.workers:
+            raise MidflightError(
+                f"{len(hosts)} hosts for {application}, which sums over {primitive.workers} workers",
+                hint=f"pass {primitive.workers} hosts, or make it Aggregate({application!r}, workers={len(hosts)})",
+            )
+        if application in self._groups:
+            if self._groups[application].hosts != hosts:
+                raise MidflightError(f"{application} has a group already, of other hosts", hint="add an application")
+            return self._groups[application]
+        server = self._server(found, hosts, server)
+        port = _WORKER_PORT + found.id
+        if server is None:
+            destination: Address = _NOWHERE, UDP_PORT
+        else:
+            destination = str(server.address), UDP_PORT
+            self.fabric.serve(server.name, self.program, application, [(str(each.address), port) for each in hosts])
+        if self._offload:
+            switch = self._computing(found, hosts, server)
+            ports = {each.name: port for each in hosts}
+            self.steering[switch].admit(found.id, members(self._graph, switch, ports))
+        crew = self.fabric.crew(
+            [
+                Worker(
+                    host=host.name,
+                    port=port,
+                    application=found.id,
+                    worker=number,
+                    workers=primitive.workers,
+                    lanes=primitive.lanes,
+                    slots=primitive.slots,
+                    server=destination,
+                )
+                for number, host in enumerate(hosts)
+            ]
+        )
+        group = self._groups[application] = Group(application, hosts, crew)
+        return group
+
+    def uplink(self, host: Host) -> ChannelStatistics:
+        """Return the statistics of the way from a host to its switch."""
+        return self.fabric.statistics(host.name, self._neighbour(host))
+
+    def downlink(self, host: Host) -> ChannelStatistics:
+        """Return the statistics of the way from its switch to a host."""
+        return self.fabric.statistics(self._neighbour(host), host.name)
+
+    def link(self, host: Host) -> ChannelStatistics:
+        """Return the statistics of a host's link, both directions together."""
+        return self.uplink(host) + self.downlink(host)
+
+    def totals(self) -> ChannelStatistics:
+        """Return the statistics of all links together."""
+        total = ChannelStatistics()
+        for link in self.topology.links:
+            for near, far in (link.ends, link.ends[::-1]):
+                total += self.fabric.statistics(near.node, far.node)
+        return total
+
+    def settle(self) -> None:
+        """Send what controllers have told the switches to, and let time pass until nothing is under way."""
+        self.fabric.settle()
+
+    def trace_hash(self) -> str:
+        """Return a hash of all that has happened on all links, the same for the same run; empty in real time."""
+        return self.fabric.trace_hash()
+
+    def _neighbour(self, host: Host) -> str:
+        for far, _ in self.topology.ports(host.name).values():
+            return far.node
+        raise MidflightError(f"host {host.name} has no link")
+
+    def _application(self, name: str) -> Application:
+        found = self.program.applications.get(name)
+        if found is None:
+            names = ", ".join(self.program.applications)
+            raise MidflightError(f"the program has no application {name!r}", hint=f"it has {names}")
+        return found
+
+    def _server(self, application: Application, hosts: Sequence[Host], server: Host | None) -> Host | None:
+        """Return the host that requests are addressed to, or None where none is left and none is needed."""
+        spare = [each for each in self.hosts if each not in hosts]
+        if server in hosts:
+            raise MidflightError(f"{server} is a worker of {application.name} and cannot be its server")
+        if server is None and not spare and (not self._offload or len(self.devices) > 1):
+            raise MidflightError(
+                f"no host is left to compute {application.name}", hint="give the network one host more"
+            )
+        return server or (spare[-1] if spare else None)
+
+    def _computing(self, application: Application, hosts: Sequence[Host], server: Host | None) -> str:
+        """Return the switch that computes for these hosts."""
+        if server is None:
+            return self.topology.switches[0]
+        paths = []
+        for each in hosts:
+            path = self._graph.path(each.name, server.name)
+            if path is None:
+                raise MidflightError(f"there is no way from {each.name} to {server.name}")
+            paths.append(path.nodes[1:-1])
+        refusal = f"the ways from {application.name}'s workers to {server.name} have no switch in common"
+        for switch in paths[0]:
+            if all(switch in path for path in paths):
+                try:
+                    members(self._graph, switch, {each.name: 0 for each in hosts})
+                except MidflightError as error:
+                    refusal = error.message
+                else:
+                    return switch
+        raise MidflightError(
+            f"no switch can compute {application.name} for these hosts: {refusal}",
+            hint="choose hosts on one switch, or another server",
+        )
