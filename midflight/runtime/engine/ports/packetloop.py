@@ -72,7 +72,8 @@ class PacketLoop:
         self._context = Context(unit.slots)
         self._wake, self._notice = os.eventfd(0, os.EFD_CLOEXEC), os.eventfd(0, os.EFD_CLOEXEC)
         self._lay_out(cpu_port)
-        self._thread = threading.Thread(target=self._run, args=(self._context.address,), name="ports", daemon=True)
+        self._thread = threading.Thread(target=self._carry, name="ports", daemon=True)
+        self.cpu_seconds = 0.0
         self._started = self._stopped = False
 
     # Memory
@@ -181,6 +182,11 @@ class PacketLoop:
             if (descriptor := getattr(self, name)) >= 0:
                 setattr(self, name, -1)
                 os.close(descriptor)
+
+    def _carry(self) -> None:
+        start = time.thread_time()
+        self._run(self._context.address)
+        self.cpu_seconds = time.thread_time() - start
 
     # What others take from it
 
