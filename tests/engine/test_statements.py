@@ -41,6 +41,15 @@ def test_arguments_that_name_one_place_twice_are_copied() -> None:
     assert run(switch, bytes([5, 3])) == [(0, bytes([15 + 3 + 3, 100]))]
 
 
+def test_an_action_works_on_copies_even_of_whole_headers() -> None:
+    switch = engine(
+        header="bit<8> x; bit<8> y;",
+        declarations="action a(inout headers_t all, in h_t one) { hdr.h.x = 9; all.h.y = all.h.y + one.x; }",
+        ingress="a(hdr, hdr.h);",
+    )
+    assert run(switch, b"\1\2") == [(0, b"\1\3")]
+
+
 def test_slices_can_be_arguments() -> None:
     switch = engine(
         header="bit<16> x;",

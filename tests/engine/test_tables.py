@@ -170,6 +170,14 @@ def _same(one: Entry, other: Entry) -> bool:
     return (one.keys, one.priority) == (other.keys, other.priority)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_table_without_entries_always_misses(name: str) -> None:
+    fields = KINDS[name]
+    switch = Engine(fixture(name).program)
+    keys = [tuple(0 for _ in fields), tuple((1 << width) - 1 for _, width in fields)]
+    assert look_up(switch, fields, keys) == [0xFFFF, 0xFFFF]
+
+
 def test_thousands_of_entries_come_and_go() -> None:
     """Long probe sequences, growth and removal in the hash table, against a dictionary."""
     switch = engine(

@@ -80,7 +80,7 @@ class Tables:
         for reference, block in zip(references, blocks, strict=True):
             b.position_at_end(block)
             directed = tuple(each for each in reference.action.parameters if each.direction is not ir.Direction.NONE)
-            copy_outs = bind(code, directed, reference.bound, scalars_by_copy=True)
+            copy_outs = bind(code, directed, reference.bound, always_copy=True)
             for parameter, offset in zip(reference.action.data, layout.data[reference.action], strict=True):
                 home = code.temporary(parameter.variable.type)
                 code.copy(home.pointer, code.at(entry, offset), code.layout.size(home.type))

@@ -68,7 +68,7 @@ def lower(code: Code, statement: ir.Statement) -> None:
 
 def call_action(code: Code, action: ir.Action, arguments: tuple[ir.Expression, ...]) -> None:
     """Call an action by name, with arguments for all of its parameters."""
-    with_frame = bind(code, action.parameters, arguments, scalars_by_copy=True)
+    with_frame = bind(code, action.parameters, arguments, always_copy=True)
     run_frame(code, with_frame, partial(lower, code, action.body))
 
 
@@ -89,12 +89,12 @@ def bind(
     parameters: tuple[ir.Parameter, ...],
     arguments: tuple[ir.Expression, ...],
     *,
-    scalars_by_copy: bool = False,
+    always_copy: bool = False,
 ) -> list[Callable[[], None]]:
     """Give parameters their places and values; return the copies to be made when the callee is left.
 
     P4 copies arguments in and out. A place may stand for itself where nobody could tell: it is written through no
-    other parameter. An action sees its control's variables too, so its scalars are copied always.
+    other parameter. An action sees its control's variables too, so its arguments are always copied.
     """
     writable = [_path(each) for each, p in zip(arguments, parameters, strict=True) if _writes(p)]
     copy_outs: list[Callable[[], None]] = []
@@ -104,7 +104,7 @@ def bind(
         kind, writes = parameter.variable.type, _writes(parameter)
         path = _path(argument)
         shared = path is not None and sum(_overlap(path, other) for other in writable) <= writes
-        if shared and not (is_scalar(kind) and scalars_by_copy):
+        if shared and not always_copy:
             home = place(code, argument)
             if parameter.direction is ir.Direction.OUT:
                 fresh.append(home)
