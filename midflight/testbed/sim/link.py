@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from random import Random
 from typing import Protocol
 
-from midflight.testbed.sim.simulator import Simulator
 from midflight.testbed.topology.quality import LinkQuality
 
-__all__ = ["Channel", "ChannelStatistics", "Node"]
+__all__ = ["Channel", "ChannelStatistics", "Clock", "Node"]
 
 _DELIVERED, _LOST, _OVERFLOWED = range(3)
 
@@ -19,6 +20,23 @@ class Node(Protocol):
     def receive(self, port: int, frame: bytes, /) -> None:
         """Take a frame that arrived at a port."""
         ...
+
+
+class Clock(Protocol):
+    """What time a link goes by: that of a simulator, or the real one."""
+
+    @property
+    def now(self) -> int:
+        """The time in nanoseconds."""
+
+    def at(self, time: int, action: Callable[..., None], /, *arguments: object) -> None:
+        """Call `action(*arguments)` at a time."""
+
+    def random(self, name: str) -> Random:
+        """Return the stream of random numbers with this name."""
+
+    def trace(self, channel: bytes, what: int, frame: bytes) -> None:
+        """Take note of an event on the wire."""
 
 
 @dataclass(slots=True)
@@ -40,27 +58,27 @@ class ChannelStatistics:
 class Channel:
     """One direction of a link, named `from->to`, which delivers to a port of a node."""
 
-    def __init__(self, simulator: Simulator, name: str, quality: LinkQuality, node: Node, port: int) -> None:
+    def __init__(self, clock: Clock, name: str, quality: LinkQuality, node: Node, port: int) -> None:
         self.name = name
         self.quality = quality
         self.statistics = ChannelStatistics()
-        self._simulator = simulator
+        self._clock = clock
         self._node = node
         self._port = port
         self._tag = name.encode()
-        self._random = simulator.random(f"link {name}")
+        self._random = clock.random(f"link {name}")
         self._impaired = quality.impaired
         self._free_at = 0
 
     def send(self, frame: bytes) -> None:
         """Queue a frame for transmission now."""
-        simulator, quality, statistics = self._simulator, self.quality, self.statistics
-        departure = simulator.now
+        clock, quality, statistics = self._clock, self.quality, self.statistics
+        departure = clock.now
         if quality.rate is not None:
             backlog = max(0, self._free_at - departure)
             if quality.queue is not None and backlog * quality.rate > quality.queue * 8_000_000_000:
                 statistics.overflowed += 1
-                simulator.trace(self._tag, _OVERFLOWED, frame)
+                clock.trace(self._tag, _OVERFLOWED, frame)
                 return
             departure += backlog - (-len(frame) * 8_000_000_000 // quality.rate)
             self._free_at = departure
@@ -68,25 +86,25 @@ class Channel:
         statistics.bytes += len(frame)
         arrival = departure + quality.delay
         if not self._impaired:
-            simulator.at(arrival, self._deliver, frame)
+            clock.at(arrival, self._deliver, frame)
             return
         # Four draws a frame whatever becomes of it: a frame's luck does not depend on the probabilities set.
         draw = self._random.random
         lost, duplicated, reordered, late = draw(), draw(), draw(), draw()
         if lost < quality.loss:
             statistics.lost += 1
-            simulator.trace(self._tag, _LOST, frame)
+            clock.trace(self._tag, _LOST, frame)
             return
         lateness = 1 + int(late * quality.jitter)
         if duplicated < quality.duplicate:
             statistics.duplicated += 1
-            simulator.at(arrival + lateness, self._deliver, frame)
+            clock.at(arrival + lateness, self._deliver, frame)
         if reordered < quality.reorder:
             statistics.reordered += 1
             arrival += lateness
-        simulator.at(arrival, self._deliver, frame)
+        clock.at(arrival, self._deliver, frame)
 
     def _deliver(self, frame: bytes) -> None:
         self.statistics.delivered += 1
-        self._simulator.trace(self._tag, _DELIVERED, frame)
+        self._clock.trace(self._tag, _DELIVERED, frame)
         self._node.receive(self._port, frame)

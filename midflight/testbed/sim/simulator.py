@@ -8,9 +8,15 @@ import random
 import struct
 from collections.abc import Callable
 
-__all__ = ["Simulator"]
+__all__ = ["Simulator", "stream"]
 
 _TRACED = struct.Struct("<QB")
+
+
+def stream(seed: int, name: str) -> random.Random:
+    """Return the stream of random numbers that depends on this seed and this name."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest()
+    return random.Random(int.from_bytes(digest, "big"))
 
 
 class Simulator:
@@ -51,8 +57,7 @@ class Simulator:
 
     def random(self, name: str) -> random.Random:
         """Return the stream of random numbers with this name."""
-        digest = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=16).digest()
-        return random.Random(int.from_bytes(digest, "big"))
+        return stream(self.seed, name)
 
     def trace(self, channel: bytes, what: int, frame: bytes) -> None:
         """Take an event on the wire into the trace: where, what (a small number) and the frame."""
