@@ -27,21 +27,35 @@ class Aggregate(Primitive):
         overflow: `wrap` modulo 2**32, `saturate` at the limits of int<32>, or `detect`: the sum wraps, bit 0 of
             the result's `flags` is set, and the hosts compute that sum themselves. A worker that sets the
             bit in its own contribution has it set in the sum.
+        base: the number of the first worker; the others' follow
+        rank: on a switch below another, the number under which its sum counts there as one worker's
+            contribution; -1 on the only or the topmost one, which answers
 
     Follows SwitchML (NSDI 2021): a pool of entries, a bitmap of the workers seen, and a shadow copy of every
     entry, so that a result can be asked for again until all workers have it. Different here: the packet names
-    its chunk by the common header's sequence number, and an entry knows which one it holds. So a packet of an
-    older chunk, however late, is recognised and dropped, a newer one starts the entry afresh, and the two
-    copies of an entry are two pool entries with the same rules rather than a version bit.
+    its chunk by the job's number and the common header's sequence number, and an entry knows which one it holds.
+    So a packet of an older chunk or job, however late, is recognised and dropped, a newer one starts the entry
+    afresh, and the two copies of an entry are two pool entries with the same rules rather than a version bit.
 
     Contract with the hosts: chunk k has sequence k + 1 and uses entry k % (2 * slots); a worker sends
-    chunk k only once it has the result of chunk k - slots. Sequences are compared as RFC 1982 has it.
+    chunk k only once it has the result of chunk k - slots. Job and sequence together are compared as RFC 1982
+    has it, so a job's number is newer than those of all jobs before. Bit 1 of `flags` tells that a contribution
+    was sent before; a sum has that of the contribution that completed it. A result says by `epoch` in which life
+    of the switch's state it was summed: hosts that see a newer one know that the switch has forgotten the rest.
+
+    In a tree of switches each counts, then forwards: a complete sum goes up as a contribution, and so does every
+    repetition of one. So the hosts' retransmissions make good what is lost between switches. Hosts
+    and switches have numbers of their own in the whole tree, and what comes from anybody but a switch's own
+    workers is dropped: so a contribution that passed a switch which has forgotten its part cannot be taken for
+    that switch's sum.
     """
 
     workers: int
     lanes: int = 32
     slots: int = 256
     overflow: Literal["wrap", "saturate", "detect"] = "saturate"
+    base: int = 0
+    rank: int = -1
 
     class Wire(Header):
         """One worker's contribution on the way in, the sum on the way out."""
@@ -49,6 +63,8 @@ class Aggregate(Primitive):
         slot = bit[16]
         worker = bit[8]
         flags = bit[8]
+        job = bit[16]
+        epoch = bit[16]
         values = int_[32].array("lanes")
 
     def validate(self) -> None:
@@ -56,13 +72,15 @@ class Aggregate(Primitive):
         within(self, "workers", 1, 64)
         within(self, "lanes", 1, 256)
         within(self, "slots", 1, 2**14)
+        within(self, "base", 0, 256 - self.workers)
+        within(self, "rank", -1, 255)
         if self.overflow not in ("wrap", "saturate", "detect"):
             raise KernelError(f"{self.title}: overflow must be wrap, saturate or detect, not {self.overflow!r}")
 
     def setup(self) -> None:
-        """For each pool entry: the sequence that it holds, the workers seen, the sum so far."""
+        """For each pool entry: the job and sequence that it holds, the workers seen, the sum so far."""
         entries = 2 * self.slots
-        self.held = Register(bit[32], entries)
+        self.held = Register(bit[48], entries)
         self.seen = Register(bit[self.workers], entries)
         self.total = Register(int_[32], entries, lanes=self.lanes)
         if self.overflow == "detect":
@@ -70,21 +88,23 @@ class Aggregate(Primitive):
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
         """Add a contribution once; answer when the sum is complete."""
-        if wire.slot >= 2 * self.slots or wire.worker >= self.workers or packet.sequence == 0:
+        number = wire.worker
+        if self.base > 0:
+            number -= self.base  # wraps below the first one's
+        if wire.slot >= 2 * self.slots or number >= self.workers or packet.sequence == 0:
             packet.drop()
             return
 
         # 0 is an empty entry. Newer than what is held: the entry starts afresh.
-        held = self.held.update(
-            wire.slot, lambda old: packet.sequence if old == 0 or 0 < packet.sequence - old < 2**31 else old
-        )
-        ahead = packet.sequence - held
-        fresh = held == 0 or 0 < ahead < 2**31
+        chunk = bit[48](wire.job) << 32 | bit[48](packet.sequence)
+        held = self.held.update(wire.slot, lambda old: chunk if old == 0 or 0 < chunk - old < 2**47 else old)
+        ahead = chunk - held
+        fresh = held == 0 or 0 < ahead < 2**47
         if not fresh and ahead != 0:
             packet.drop()
             return
 
-        mine = bit[self.workers](1) << wire.worker
+        mine = bit[self.workers](1) << number
         before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
         duplicate = not fresh and before & mine != 0
         complete = (mine if fresh else before | mine) == 2**self.workers - 1
@@ -103,14 +123,19 @@ class Aggregate(Primitive):
                     overflow = bit[8](1)
             wire.values[lane] = total
         if self.overflow == "detect":
-            wire.flags = self.overflowed.update_fetch(
+            overflow = self.overflowed.update_fetch(
                 wire.slot, lambda old: overflow if fresh else (old if duplicate else old | overflow)
             )
+            wire.flags = wire.flags & 2 | overflow
         else:
-            wire.flags = 0
+            wire.flags = wire.flags & 2
+        wire.epoch = packet.epoch
 
         if not complete:
             packet.drop()
+        elif self.rank >= 0:
+            wire.worker = self.rank
+            packet.forward()
         elif duplicate:
             packet.reply()
         else:

@@ -79,7 +79,7 @@ def quantise(values: NDArray[np.floating], bits: int) -> NDArray[np.int32]:
     return scaled.astype(np.int32)
 
 
-def dequantise(sums: NDArray[np.int32], bits: int) -> NDArray[np.float32]:
+def dequantise(sums: NDArray[np.signedinteger], bits: int) -> NDArray[np.float32]:
     """Return the float32 nearest to each `sum * 2**-bits`. Raises WireError where that is beyond float32's range."""
     exact = np.ldexp(sums.astype(np.float64), -bits)
     if exact.size and np.abs(exact).max() > np.finfo(np.float32).max:

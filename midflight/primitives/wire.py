@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from midflight.errors import WireError
 
-__all__ = ["REQUEST", "RESULT", "UDP_PORT", "VERSION", "FieldValue", "Message", "Schema", "lane_dtype"]
+__all__ = ["REQUEST", "RESULT", "UDP_PORT", "VERSION", "FieldValue", "Message", "Schema", "lane_dtype", "record_type"]
 
 UDP_PORT: Final = 19782
 """The UDP port of switches that compute: 0x4D46, "MF"."""
@@ -23,8 +23,11 @@ REQUEST: Final = 1
 RESULT: Final = 2
 """The kind of a message that carries a result; switches forward it."""
 
+COMMON_FIELDS: Final = (("version", 8), ("kind", 8), ("application", 16), ("sequence", 32))
+"""The common header's fields and their bits."""
+
 COMMON: Final = 8
-"""The common header's length in bytes: version 8 bits, kind 8, application 16, sequence 32."""
+"""The common header's length in bytes."""
 
 Array = npt.NDArray[Any]
 FieldValue = int | Sequence[int] | Array
@@ -35,6 +38,21 @@ def lane_dtype(bits: int, signed: bool) -> np.dtype[Any] | None:
     """Return the type of the array that a lane field decodes to; None beyond 64 bits, which become a list."""
     size = next((each for each in (8, 16, 32, 64) if bits <= each), None)
     return None if size is None else np.dtype(f"{'i' if signed else 'u'}{size // 8}")
+
+
+def record_type(fields: Iterable[tuple[str, int, bool, int | None]]) -> np.dtype[np.void]:
+    """Return the NumPy type of a whole datagram, big-endian: the common header, then an application's fields.
+
+    Each is a name, bits, whether it is signed, and how many lanes, or None. For programs that handle many messages
+    at once, as arrays. WireError where a field is no number of 8, 16, 32 or 64 bits.
+    """
+    described: list[Any] = []
+    for name, bits, signed, count in (*((*each, False, None) for each in COMMON_FIELDS), *fields):
+        if bits not in (8, 16, 32, 64):
+            raise WireError(f"{name} has {bits} bits, and an array's numbers have 8, 16, 32 or 64")
+        number = f">{'i' if signed else 'u'}{bits // 8}"
+        described.append((name, number) if count is None else (name, number, (count,)))
+    return np.dtype(described)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,10 +164,10 @@ def test_the_footprint_of_real_primitives(lanes: int) -> None:
     )
     found = footprint(check(program.p4()))
     gradients, pressure = found.applications["gradients"], found.applications["pressure"]
-    # Twice 16 entries of: sequence, seen bitmap, one total a lane. (Overflow flag: only with overflow="detect".)
-    assert gradients.register_bits == 32 * (32 + 4 + 32 * lanes)
+    # Twice 16 entries of: job and sequence, workers seen, a total a lane. (Overflow flag: only to detect it.)
+    assert gradients.register_bits == 32 * (48 + 4 + 32 * lanes)
     assert gradients.register_arrays == 2 + lanes
-    assert gradients.header_bits == 32 + 32 * lanes
+    assert gradients.header_bits == 64 + 32 * lanes
     assert pressure.registers == {"ingress.pressure.armed": 1024}
     assert found.total.most_accesses == 1
     assert "digest" in pressure.externs

@@ -21,11 +21,12 @@ from midflight.runtime.engine.engine import Engine
 from midflight.runtime.engine.entries import Entry
 from midflight.runtime.engine.packets import Packets
 
-__all__ = ["MEMBERS", "SENDER", "SERVER", "DeviceRig", "Rig", "Seen", "Sent", "SwitchRig"]
+__all__ = ["EPOCH", "MEMBERS", "SENDER", "SERVER", "DeviceRig", "Rig", "Seen", "Sent", "SwitchRig"]
 
 SENDER, SERVER = 1, 4
 MEMBERS = (1, 2, 3)
 UDP_PORT = 19782
+EPOCH = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class SwitchRig(Rig):
             key = ir.EntryKey(_number(address(port), ".", 10), 0xFFFFFFFF)
             route.insert(Entry((key,), "ingress.to_port", (port, _number(mac(port), ":", 16))))
         for each in program.applications.values():
-            admission.insert(Entry((ir.EntryKey(each.id),), "ingress.admit", (each.id, 5)))
+            admission.insert(Entry((ir.EntryKey(each.id),), "ingress.admit", (each.id, EPOCH)))
             self.engine.multicast.set(each.id, [(port, 0) for port in MEMBERS])
             for port in MEMBERS:
                 data = (_number(mac(port), ":", 16), _number(address(port), ".", 10), 7000 + port)
@@ -166,7 +167,7 @@ class DeviceRig(Rig):
             self.session.insert("ingress.route", where, "ingress.to_port", {"port": port, "mac": mac(port)})
         for each in program.applications.values():
             which = {"hdr.midflight.application": each.id}
-            self.session.insert("ingress.admission", which, "ingress.admit", {"group": each.id, "epoch": 5})
+            self.session.insert("ingress.admission", which, "ingress.admit", {"group": each.id, "epoch": EPOCH})
             self.session.multicast(each.id, MEMBERS)
             for port in MEMBERS:
                 to = {"mac": mac(port), "address": address(port), "udp_port": 7000 + port}

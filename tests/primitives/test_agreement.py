@@ -16,7 +16,7 @@ from midflight.primitives.oracles import aggregate as aggregate_oracle
 from midflight.primitives.oracles import filter as filter_oracle
 from midflight.primitives.oracles import threshold as threshold_oracle
 from tests.primitives.generated import kernels, requests
-from tests.primitives.rig import DeviceRig, Seen, Sent, SwitchRig
+from tests.primitives.rig import EPOCH, DeviceRig, Seen, Sent, SwitchRig
 
 OVERFLOWS: tuple[Literal["wrap", "saturate", "detect"], ...] = ("wrap", "saturate", "detect")
 MODERATE = settings(max_examples=20, deadline=None)
@@ -24,7 +24,7 @@ MODERATE = settings(max_examples=20, deadline=None)
 
 def executed(program: Program, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
     """Run a trace through the kernels as plain Python."""
-    references = {name: each.primitive.reference() for name, each in program.applications.items()}
+    references = {name: each.primitive.reference(epoch=EPOCH) for name, each in program.applications.items()}
     seen, alerts = [], []
     for each in trace:
         outcome = references[each.application].process(
@@ -55,17 +55,19 @@ def agree(program: Program, trace: Sequence[Sent]) -> tuple[list[Seen], list[tup
 NUMBERS = st.integers(-(2**31), 2**31 - 1) | st.sampled_from((-(2**31), -1, 0, 1, 2**31 - 1))
 
 
-Contribution = tuple[int, int, int, int, tuple[int, ...]]
+Contribution = tuple[int, int, int, int, int, tuple[int, ...]]
 
 
 @st.composite
 def contributions(draw: st.DrawFn) -> Sequence[Contribution]:
-    """Draw a trace as (slot, worker, sequence, flags, values): dropped, doubled, late and out of order."""
+    """Draw a trace as (slot, worker, job, sequence, flags, values): dropped, doubled, late and out of order."""
     start = draw(st.sampled_from((1, 2**31 - 3, 2**32 - 3)))
     chunks = draw(st.integers(1, 8))
+    job = draw(st.sampled_from((0, 1, 2**15 - 1, 2**16 - 1)))
+    new_job = draw(st.integers(0, 12))
     sent = [
-        (chunk % 4, worker, (start + chunk) % 2**32, draw(st.sampled_from((0, 0, 0, 1, 2))),
-         (draw(NUMBERS), draw(NUMBERS)))
+        (chunk % 4, worker, (job + (chunk >= new_job)) % 2**16, (start + chunk) % 2**32,
+         draw(st.sampled_from((0, 0, 0, 1, 2))), (draw(NUMBERS), draw(NUMBERS)))
         for chunk in range(chunks)
         for worker in range(3)
     ]  # fmt: skip
@@ -80,16 +82,17 @@ def contributions(draw: st.DrawFn) -> Sequence[Contribution]:
     # Packets that no host of ours sends: other entries and workers, sequences from anywhere on the circle.
     ahead = st.integers(-3, 12) | st.sampled_from((2**30 + 9, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1 - start))
     sequences = st.just(0) | ahead.map(lambda distance: (start + distance) % 2**32)
-    strays = st.tuples(st.integers(0, 5), st.integers(0, 4), sequences, st.just(0), st.tuples(NUMBERS, NUMBERS))
+    jobs = st.integers(-1, 2).map(lambda distance: (job + distance) % 2**16)
+    strays = st.tuples(st.integers(0, 5), st.integers(0, 4), jobs, sequences, st.just(0), st.tuples(NUMBERS, NUMBERS))
     for stray in draw(st.lists(strays, max_size=5)):
         trace.insert(draw(st.integers(0, len(trace))), stray)
     return trace
 
 
-@pytest.fixture(scope="module", params=[*((each, 3) for each in OVERFLOWS), ("wrap", 1)])
+@pytest.fixture(scope="module", params=[*((each, 3, -1) for each in OVERFLOWS), ("wrap", 1, -1), ("detect", 3, 2)])
 def aggregate(request: pytest.FixtureRequest) -> tuple[Program, SwitchRig]:
-    overflow, workers = request.param
-    program = Program(Aggregate("gradients", workers=workers, lanes=2, slots=2, overflow=overflow))
+    overflow, workers, rank = request.param
+    program = Program(Aggregate("gradients", workers=workers, lanes=2, slots=2, overflow=overflow, rank=rank))
     return program, SwitchRig(program)
 
 
@@ -102,23 +105,23 @@ def clear(rig: SwitchRig) -> None:
 
 @MODERATE
 @given(trace=contributions())
-def test_aggregate(
-    aggregate: tuple[Program, SwitchRig], trace: list[tuple[int, int, int, int, tuple[int, ...]]]
-) -> None:
+def test_aggregate(aggregate: tuple[Program, SwitchRig], trace: list[Contribution]) -> None:
     program, rig = aggregate
     clear(rig)
     parameters = program.applications["gradients"].primitive.parameters
-    pool = aggregate_oracle.Pool(workers=parameters["workers"], slots=2, overflow=parameters["overflow"])
+    rank = parameters["rank"]
+    pool = aggregate_oracle.Pool(workers=parameters["workers"], slots=2, overflow=parameters["overflow"], top=rank < 0)
     expected, sent = [], []
-    for slot, worker, sequence, flags, values in trace:
-        answer = pool.contribute(slot, worker, sequence, flags, np.array(values, dtype=np.int32))
+    for slot, worker, job, sequence, flags, values in trace:
+        answer = pool.contribute(slot, worker, sequence, flags, np.array(values, dtype=np.int32), job)
+        header = {"slot": slot, "worker": worker, "flags": flags, "job": job, "epoch": 7, "values": list(values)}
+        sent.append(Sent("gradients", sequence, header))
         fields = None
         if answer.values is not None:
-            fields = {"slot": slot, "worker": worker, "flags": answer.flags, "values": answer.values.tolist()}
+            fields = header | {"flags": answer.flags, "epoch": EPOCH, "values": answer.values.tolist()}
+            if rank >= 0:
+                fields["worker"] = rank
         expected.append(Seen(Verdict[answer.verdict.upper()], fields))
-        sent.append(
-            Sent("gradients", sequence, {"slot": slot, "worker": worker, "flags": flags, "values": list(values)})
-        )
     meant, _ = executed(program, sent)
     done, _ = rig.run(sent)
     for number, each in enumerate(sent):
@@ -179,7 +182,10 @@ def threshold() -> tuple[Program, SwitchRig]:
 @MODERATE
 @given(
     readings=st.lists(
-        st.tuples(st.integers(0, 6) | st.just(65535), st.sampled_from((850, 851, 899, 900, 901)) | st.integers(0, 2**32 - 1)), max_size=60
+        st.tuples(
+            st.integers(0, 6) | st.just(65535), st.sampled_from((850, 851, 899, 900, 901)) | st.integers(0, 2**32 - 1)
+        ),
+        max_size=60,
     )
 )
 def test_threshold(threshold: tuple[Program, SwitchRig], readings: list[tuple[int, int]]) -> None:
@@ -215,6 +221,8 @@ def mixed_trace(program: Program, length: int) -> list[Sent]:
                 "slot": int(rng.integers(0, 2)),
                 "worker": int(rng.integers(0, 2)),
                 "flags": 0,
+                "job": 1,
+                "epoch": 0,
                 "values": rng.integers(-(2**31), 2**31, 3).tolist(),
             }
         elif name == "telemetry":

@@ -115,7 +115,7 @@ def test_packets_to_the_controller_say_where_they_came_in(rig: SwitchRig) -> Non
 
 
 def test_the_payload_behind_a_header_stays(rig: SwitchRig) -> None:
-    sent = Sent("gradients", 5, {"slot": 0, "worker": 0, "flags": 0, "values": [3]})
+    sent = Sent("gradients", 5, {"slot": 0, "worker": 0, "flags": 0, "job": 1, "epoch": 5, "values": [3]})
     frame = Ether(rig.frame(sent)) / b"and more"
     del frame[IP].len, frame[IP].chksum, frame[UDP].len, frame[UDP].chksum
     outs = send(rig, bytes(frame))

@@ -74,9 +74,9 @@ def test_scapy_builds_the_same_bytes(message: Message) -> None:
 
 def test_lanes_are_arrays_in_the_machines_order() -> None:
     values = np.array([1, -2, 3, 2**31 - 1, -(2**31)], dtype=np.int32)
-    message = Message(1, "gradients", 7, {"slot": 1, "worker": 2, "flags": 0, "values": values})
+    message = Message(1, "gradients", 7, {"slot": 1, "worker": 2, "flags": 0, "job": 5, "epoch": 6, "values": values})
     data = SCHEMA.encode(message)
-    assert data.hex() == "0101000100000007" + "00010200" + "00000001fffffffe000000037fffffff80000000"
+    assert data.hex() == "0101000100000007" + "0001020000050006" + "00000001fffffffe000000037fffffff80000000"
     decoded = SCHEMA.decode(data).fields["values"]
     assert isinstance(decoded, np.ndarray)
     assert decoded.dtype == np.dtype(np.int32)
@@ -94,7 +94,7 @@ def test_bytes_from_anywhere_decode_or_are_refused(data: bytes) -> None:
     assert SCHEMA.decode(again) == message
 
 
-FIELDS: dict[str, Any] = {"slot": 1, "worker": 2, "flags": 0, "values": [0] * 5}
+FIELDS: dict[str, Any] = {"slot": 1, "worker": 2, "flags": 0, "job": 5, "epoch": 6, "values": [0] * 5}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ FIELDS: dict[str, Any] = {"slot": 1, "worker": 2, "flags": 0, "values": [0] * 5}
         (Message(1, "gradients", 1, FIELDS | {"values": [2**31, 0, 0, 0, 0]}), "values: 2147483648 does not fit"),
         (Message(1, "gradients", 1, FIELDS | {"values": np.zeros(5)}), "values takes 5 whole numbers, not float64"),
         (Message(1, "gradients", 1, FIELDS | {"extra": 1}), "unknown extra"),
-        (Message(1, "gradients", 1, {"slot": 1}), "missing flags, values, worker"),
+        (Message(1, "gradients", 1, {"slot": 1}), "missing epoch, flags, job, values, worker"),
         (Message(1, "gradients", 1, FIELDS | {"slot": [1]}), "slot cannot be"),
     ],
 )
@@ -124,7 +124,7 @@ def test_messages_that_do_not_fit(message: Message, told: str) -> None:
         (b"", "too few"),
         (bytes(8), "version 0; this is version 1"),
         (b"\1\1\0\x09" + bytes(4), "no application has the id 9"),
-        (b"\1\1\0\1" + bytes(4 + 23), "31 bytes, 32 needed"),
+        (b"\1\1\0\1" + bytes(4 + 23), "31 bytes, 36 needed"),
     ],
 )
 def test_bytes_that_are_no_message(data: bytes, told: str) -> None:

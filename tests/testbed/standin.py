@@ -46,12 +46,19 @@ class StandIn:
             return [(frame[33], frame)]
         body = frame[42:]
         sequence, slot, worker = struct.unpack_from("!IHB", body, 4)
-        values = struct.unpack_from(f"!{self.lanes}i", body, 12)
+        values = struct.unpack_from(f"!{self.lanes}i", body, 16)
         answer = self.aggregate(slot, sequence, worker, values)
         if answer is None:
             return []
         complete, totals = answer
-        result = body[:1] + b"\2" + body[2:12] + struct.pack(f"!{self.lanes}i", *totals)
+        result = (
+            body[:1]
+            + b"\2"
+            + body[2:11]
+            + bytes([body[11] & 2])
+            + body[12:16]
+            + struct.pack(f"!{self.lanes}i", *totals)
+        )
         ports = [port] if not complete else list(range(1, self.workers + 1))
         sender = struct.unpack_from("!H", frame, 34)[0]
         return [(each, self.wrap(each, sender, result)) for each in ports]

@@ -137,7 +137,7 @@ def test_numbers_without_fixed_point_form_are_refused_before_anything_is_sent() 
 
 
 def test_a_flagged_result_is_an_error_and_foreign_datagrams_are_not() -> None:
-    endpoint = Cluster(1, lanes=1).endpoints[0]
+    endpoint = Cluster(2, lanes=1).endpoints[0]
     endpoint.submit(np.ones(1, np.float32))
     [(destination, request), *_] = endpoint.poll(0)
     for foreign in (b"", request, request[:-1], b"\2\2" + request[2:], b"\1\2\0\7" + request[4:]):

@@ -40,8 +40,8 @@ def test_the_switch_spares_the_server_and_learns_the_same(lossless: Demo) -> Non
     assert 0 < figures.max_abs_error < 1e-5
     assert 4 * figures.server_link_bytes_switch <= figures.server_link_bytes_server
     # 650 parameters are 21 chunks, and one more agrees on the scale; each crosses the link once for every worker, both
-    # ways, in 42 bytes of Ethernet, IPv4 and UDP, 12 of header and 128 of lanes.
-    assert figures.server_link_bytes_server == 2 * 22 * 4 * 2 * (42 + 12 + 128)
+    # ways, in 42 bytes of Ethernet, IPv4 and UDP, 16 of header and 128 of lanes.
+    assert figures.server_link_bytes_server == 2 * 22 * 4 * 2 * (42 + 16 + 128)
     assert figures.packets == 2 * 22 * 4 * 2 + 2 * 22 * 4 * 4
     assert figures.lost == figures.retransmitted == figures.duplicates_suppressed == 0
 

@@ -16,7 +16,8 @@ MEMBERS = [("10.0.0.1", 1001), ("10.0.0.2", 1002)]
 
 def request(worker: int, sequence: int = 1) -> bytes:
     values = np.array([worker + 1, -5])
-    return SCHEMA.encode(Message(1, "sums", sequence, {"slot": 0, "worker": worker, "flags": 0, "values": values}))
+    fields = {"slot": 0, "worker": worker, "flags": 0, "job": 1, "epoch": 0, "values": values}
+    return SCHEMA.encode(Message(1, "sums", sequence, fields))
 
 
 def test_a_complete_sum_goes_to_every_member_and_again_to_who_asks_again() -> None:

@@ -14,8 +14,9 @@ from midflight.primitives import Aggregate, Filter, Message, Program, Schema
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.steering import Offload
-from midflight.testbed import LinkQuality, Star, star
-from midflight.testbed.endpoint.aggregation import encode_requests
+from midflight.testbed import LinkQuality, Star
+from midflight.testbed.endpoint.aggregation import Form
+from midflight.testbed.fabric.sim import SimFabric
 from tests.testbed.test_allreduce import check, vectors
 from tests.testbed.test_sim import Inbox
 
@@ -161,15 +162,15 @@ def test_everything_is_closed_on_exit_and_on_error(monkeypatch: pytest.MonkeyPat
     opened: list[HostDevice] = []
 
     class Recorded(HostDevice):
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, source: str | None = None) -> None:
+            super().__init__(source)
             opened.append(self)
 
     def refuse(self: Offload, routes: object) -> None:
         raise DeviceError("refused")
 
     program = Program(Aggregate("sums", workers=2, lanes=1, slots=1))
-    monkeypatch.setitem(star._DEVICES, "host", Recorded)
+    monkeypatch.setattr("midflight.runtime.devices.host.HostDevice", Recorded)
     with Star(2, program=program):
         pass
     monkeypatch.setattr(Offload, "install", refuse)
@@ -184,7 +185,7 @@ def test_everything_is_closed_on_exit_and_on_error(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"device": "toaster"}, "no switch of kind 'toaster'"),
+        ({"device": "toaster"}, "no device 'toaster'"),
         ({"hosts": 0}, "1 to 500 hosts"),
         ({"loss": 2.0}, "probability"),
         ({"loss": 0.1, "quality": LinkQuality()}, "part of the quality"),
@@ -205,8 +206,10 @@ def test_a_star_without_a_server_says_that_it_needs_one() -> None:
 
 def test_a_controllers_packet_out_reaches_its_host(net: Star) -> None:
     inbox = Inbox()
-    net.hosts[1].listen(700, inbox)
-    net.session.packet_out(net.hosts[0].flow(1, ("10.0.0.2", 700)).encode(b"hello"), egress_port=2)
+    assert isinstance(net.fabric, SimFabric)
+    hosts = net.fabric.network.hosts
+    hosts["h2"].listen(700, inbox)
+    net.session.packet_out(hosts["h1"].flow(1, ("10.0.0.2", 700)).encode(b"hello"), egress_port=2)
     net.settle()
     assert [datagram for *_, datagram in inbox.incoming] == [b"hello"]
 
@@ -214,9 +217,9 @@ def test_a_controllers_packet_out_reaches_its_host(net: Star) -> None:
 def test_requests_are_encoded_as_the_wire_schema_has_them() -> None:
     values = np.arange(-8, 8, dtype=np.int32).reshape(2, 8) * 2**27
     schema = Schema(PROGRAM.schema())
-    requests = encode_requests(values, application=1, worker=3, slots=8, first=16)
+    requests = Form(1, 8).requests(values, worker=3, slots=8, first=16, job=5)
     expected = [
-        Message(1, "gradients", sequence, {"slot": slot, "worker": 3, "flags": 0, "values": row})
+        Message(1, "gradients", sequence, {"slot": slot, "worker": 3, "flags": 0, "job": 5, "epoch": 0, "values": row})
         for sequence, slot, row in zip((16, 17), (15, 0), values, strict=True)
     ]
     assert requests == [schema.encode(each) for each in expected]

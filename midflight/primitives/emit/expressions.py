@@ -10,6 +10,7 @@ from midflight.primitives.kernel.typed import (
     Choose,
     Compare,
     Const,
+    EpochRef,
     Expr,
     FieldRef,
     Local,
@@ -86,7 +87,8 @@ class Printer:
     def tight(self, expr: Expr) -> str:
         """Return an expression's text such that it can stand beside any operator."""
         text = self(expr)
-        simple = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, Old, Const)) and not text.startswith("-")
+        plain = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, Old, Const))
+        simple = plain and not text.startswith("-")
         return text if simple else f"({text})"
 
     def sized(self, value: int, kind: Kind) -> str:

@@ -21,6 +21,7 @@ from midflight.primitives.kernel.typed import (
     Alert,
     Assign,
     Decide,
+    EpochRef,
     Expr,
     FieldRef,
     If,
@@ -169,7 +170,7 @@ class _Analysis:
         if isinstance(target, ast.Tuple):
             raise self.source.error(node, "assign one variable at a time", "write one line for each")
         place = self.expressions.value(_as_load(target))
-        if isinstance(place, SequenceRef):
+        if isinstance(place, (SequenceRef, EpochRef)):
             raise self.source.error(target, "the common header is not a kernel's to change", "use a field of your own")
         if isinstance(place, Known) and isinstance(place.value, LaneField):
             name = self.source.text(target)

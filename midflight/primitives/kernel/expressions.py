@@ -12,6 +12,7 @@ from midflight.primitives.kernel.calls import PACKET, WIRE, Calls, LaneField
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.typed import (
+    EpochRef,
     FieldRef,
     SequenceRef,
 )
@@ -20,7 +21,7 @@ from midflight.primitives.kernel.values import Value
 
 __all__ = ["Expressions"]
 
-SEQUENCE = Kind(32)
+SEQUENCE, EPOCH = Kind(32), Kind(16)
 _INSTEAD: dict[type[ast.expr], tuple[str, str]] = {
     ast.List: ("a list", "declare a lane array in the header: `values = int_[32].array(4)`"),
     ast.Dict: ("a dict", "keep state in a Register made in setup, indexed by a number"),

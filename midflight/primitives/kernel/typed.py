@@ -21,6 +21,7 @@ __all__ = [
     "Compare",
     "Const",
     "Decide",
+    "EpochRef",
     "Expr",
     "FieldRef",
     "If",
@@ -175,6 +176,7 @@ Expr = (
     | Local
     | FieldRef
     | SequenceRef
+    | EpochRef
     | Old
     | Unary
     | Binary
@@ -272,7 +274,7 @@ class Kernel:
 
 def reads(expr: Expr) -> frozenset[Expr]:
     """Return the variables, fields and register values that an expression reads."""
-    if isinstance(expr, (Local, FieldRef, SequenceRef, Old)):
+    if isinstance(expr, (Local, FieldRef, SequenceRef, EpochRef, Old)):
         return frozenset((expr,))
     found: frozenset[Expr] = frozenset()
     for name in expr.__slots__:

@@ -15,16 +15,16 @@ Values = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What comes of a contribution: `drop`, `reply` or `multicast`; the latter two with the sum and its flags."""
+    """What comes of a contribution: `drop`, or one of the others with the sum and its flags."""
 
-    verdict: Literal["drop", "reply", "multicast"]
+    verdict: Literal["drop", "reply", "multicast", "forward"]
     values: Values | None = None
     flags: int = 0
 
 
 @dataclass(slots=True)
 class _Entry:
-    sequence: int = 0
+    chunk: int = 0
     contributions: dict[int, tuple[Values, int]] = field(default_factory=dict)
     """By worker, in order of arrival: the numbers and bit 0 of the flags."""
 
@@ -32,20 +32,24 @@ class _Entry:
 class Pool:
     """The switch's side of the aggregation, by what it means: each entry keeps every contribution it has taken."""
 
-    def __init__(self, *, workers: int, slots: int, overflow: Literal["wrap", "saturate", "detect"]) -> None:
+    def __init__(
+        self, *, workers: int, slots: int, overflow: Literal["wrap", "saturate", "detect"], top: bool = True
+    ) -> None:
         self._workers = workers
+        self._top = top
         self._overflow = overflow
         self._entries = [_Entry() for _ in range(2 * slots)]
 
-    def contribute(self, slot: int, worker: int, sequence: int, flags: int, values: Values) -> Answer:
+    def contribute(self, slot: int, worker: int, sequence: int, flags: int, values: Values, job: int = 0) -> Answer:
         """Take one packet and return what comes of it."""
         if slot >= len(self._entries) or worker >= self._workers or sequence == 0:
             return Answer("drop")
         entry = self._entries[slot]
         # RFC 1982: newer is ahead by less than half of the circle.
-        ahead = (sequence - entry.sequence) % (1 << 32)
-        if entry.sequence == 0 or 0 < ahead < 1 << 31:
-            entry.sequence, entry.contributions = sequence, {}
+        chunk = job * (1 << 32) + sequence
+        ahead = (chunk - entry.chunk) % (1 << 48)
+        if entry.chunk == 0 or 0 < ahead < 1 << 47:
+            entry.chunk, entry.contributions = chunk, {}
         elif ahead != 0:
             return Answer("drop")
         known = worker in entry.contributions
@@ -54,7 +58,10 @@ class Pool:
         if len(entry.contributions) < self._workers:
             return Answer("drop")
         total, flag = self._total(entry)
-        return Answer("reply" if known else "multicast", total, flag)
+        # The flag of a contribution that was sent before goes with whichever packet is answered.
+        if not self._top:
+            return Answer("forward", total, flag | flags & 2)
+        return Answer("reply" if known else "multicast", total, flag | flags & 2)
 
     def _total(self, entry: _Entry) -> tuple[Values, int]:
         """Sum an entry's contributions in their order of arrival; that order matters where sums saturate."""

@@ -16,7 +16,7 @@ from typing import Protocol
 from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.steering.routes import Member, Route
 
-__all__ = ["Admission", "Controls", "Offload"]
+__all__ = ["Admission", "Child", "Controls", "Offload"]
 
 ROUTE, ADMISSION, DELIVER = "ingress.route", "ingress.admission", "egress.deliver"
 APPLICATION = "hdr.midflight.application"
@@ -39,12 +39,25 @@ class Controls(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Child:
+    """A switch below, which has members of its own: one copy of a result leaves by `port`, for it to copy further."""
+
+    port: int
+    mac: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
-    """An application that a switch computes on: its id, its multicast group and who receives the results."""
+    """An application that a switch computes on: its id, its multicast group and who receives the results.
+
+    `epoch` (0 to 65535, compared as a serial number) is carried by the results. One that is newer tells hosts that
+    the state behind them was lost and begun anew.
+    """
 
     application: int
     group: int
-    members: tuple[Member, ...]
+    members: tuple[Member | Child, ...]
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +147,21 @@ class Offload:
             self._change([_route(installed) if installed else _route(self._redirected[key]).gone()])
             del self._redirected[key]
 
-    def admit(self, application: int, members: Iterable[Member], *, group: int | None = None) -> Admission:
-        """Have the switch compute on an application and multicast its results to `members`.
+    def admit(
+        self, application: int, members: Iterable[Member | Child], *, group: int | None = None, epoch: int = 1
+    ) -> Admission:
+        """Have the switch compute on an application and multicast its results to `members`, hosts and switches.
 
         `group` is the multicast group's number, the application's own unless told. Members of an application
         that is already admitted are changed in place. MidflightError where another application has the group
         or two members share a port.
         """
-        wanted = Admission(application, application if group is None else group, tuple(members))
+        wanted = Admission(application, application if group is None else group, tuple(members), epoch)
         ports = [each.port for each in wanted.members]
         if len(set(ports)) != len(ports):
             raise MidflightError(f"two members of application {application} share a port of the switch")
+        if not 0 <= wanted.epoch <= 0xFFFF:
+            raise MidflightError(f"epoch {wanted.epoch} is not in 0..65535")
         if not 1 <= wanted.group <= 0xFFFF:
             raise MidflightError(f"multicast group {wanted.group} is not in 1..65535")
         for other in self._admitted.values():
@@ -221,13 +238,17 @@ def _route(route: Route) -> _Entry:
 
 
 def _admission(admission: Admission) -> _Entry:
-    return _Entry(ADMISSION, ((APPLICATION, admission.application),), "ingress.admit", (("group", admission.group),))
+    params = ("group", admission.group), ("epoch", admission.epoch)
+    return _Entry(ADMISSION, ((APPLICATION, admission.application),), "ingress.admit", params)
 
 
-def _deliver(application: int, member: Member) -> _Entry:
+def _deliver(application: int, member: Member | Child) -> _Entry:
+    match = (APPLICATION, application), ("standard_metadata.egress_port", member.port)
+    if isinstance(member, Child):
+        return _Entry(DELIVER, match, "egress.to_switch", (("mac", member.mac),))
     return _Entry(
         DELIVER,
-        ((APPLICATION, application), ("standard_metadata.egress_port", member.port)),
+        match,
         "egress.to_host",
         (("mac", member.mac), ("address", member.address), ("udp_port", member.udp_port)),
     )

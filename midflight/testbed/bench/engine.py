@@ -20,7 +20,7 @@ from midflight.p4 import ir
 from midflight.p4.frontend import check, check_file
 from midflight.primitives import Aggregate, Program
 from midflight.runtime.engine import Engine, Entry, Packets
-from midflight.testbed.endpoint.aggregation import VALUES_OFFSET, encode_requests
+from midflight.testbed.endpoint.aggregation import Form
 from midflight.testbed.sim.frames import UdpFlow
 
 __all__ = ["EngineBench", "Progress", "Rate", "bench_engine"]
@@ -183,17 +183,15 @@ def _aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Calla
     seconds = clock() - start
     number = program.applications[_APPLICATION].id
     key = ir.EntryKey(number)
-    engine.tables["ingress.admission"].insert(Entry((key,), "ingress.admit", (1,)))
+    engine.tables["ingress.admission"].insert(Entry((key,), "ingress.admit", (1, 1)))
     engine.multicast.set(1, [(worker + 1, 0) for worker in range(workers)])
     deliver = engine.tables["egress.deliver"]
     for worker in range(workers):
         deliver.insert(Entry((key, ir.EntryKey(worker + 1)), "egress.to_host", (worker, worker, 1000)))
     chunks = packets // workers
     values = np.random.default_rng(seed).integers(-(2**20), 2**20, (workers, chunks, lanes), dtype=np.int32)
-    requests = [
-        encode_requests(values[worker], application=number, worker=worker, slots=_SLOTS, first=1)
-        for worker in range(workers)
-    ]
+    form = Form(number, lanes)
+    requests = [form.requests(values[worker], worker=worker, slots=_SLOTS, first=1) for worker in range(workers)]
     server = IPv4Address("192.0.2.2")
     batch = Packets.from_list(
         (worker + 1, _frame(server, requests[worker][chunk])) for chunk in range(chunks) for worker in range(workers)
@@ -204,7 +202,7 @@ def _aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Calla
             register.clear()
 
     out = engine.process(batch)
-    results = [data[_HEADERS + VALUES_OFFSET :] for _, data in out]
+    results = [data[_HEADERS + form.values_offset :] for _, data in out]
     expected = [row.tobytes() for row in values.sum(axis=0, dtype=np.int64).astype(">i4") for _ in range(workers)]
     if results != expected:
         raise MidflightError("the aggregation gave sums other than NumPy's")

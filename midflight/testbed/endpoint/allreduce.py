@@ -8,12 +8,21 @@ data, and the sum cannot overflow (see `midflight.primitives.fixedpoint`).
 A round is thus one or more chunks of histogram, then the vector's chunks, padded with zeros to whole chunks. Rounds may
 be queued back to back. Their chunks are numbered on and on in one order which depends on nothing but the vectors'
 sizes, so that chunk i means the same to every worker.
+
+**What was lost.** Every worker repeats its contribution to a chunk until it has the sum. So either nobody has it, and
+then everybody's contribution is still on offer to whatever sums, a switch that has lost its memory included; or
+somebody has it, and hands it on to who asks for it. Thus no message and no memory but the workers' own is needed to
+finish, and a worker that was restarted finds its way: it begins its round again, from the same vector, and is told what
+it has missed. Nothing counts twice, as a sum takes each worker's contribution once and nobody mixes two sums.
+
+**What overflowed.** A sum that is flagged is not used. The workers then ask each other for their contributions to that
+chunk and add them up by themselves, in 64 bits.
 """
 
 from __future__ import annotations
 
-import struct
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,18 +30,20 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
 from midflight.primitives.fixedpoint import dequantise, largest_exponent, quantise, scale_bits
-from midflight.testbed.endpoint.aggregation import OVERFLOW, RESULT, VALUES_OFFSET, VERSION, encode_requests
-from midflight.testbed.endpoint.reliable import Address, Reliable, ReliableStatistics, Timing
+from midflight.testbed.endpoint.aggregation import AGAIN, ASK, OVERFLOW, RESULT, SHARE, Form, Head
+from midflight.testbed.endpoint.reliable import Address, NoAnswerError, Reliable, ReliableStatistics, Timing
+from midflight.testbed.endpoint.rounds import Memory, Part
+from midflight.testbed.endpoint.shares import Shares
 
-__all__ = ["AllReduce", "OverflowedError", "Sum"]
+__all__ = ["AllReduce", "AllReduceStatistics", "OverflowedError", "Sum"]
 
 _LOWEST = -125  # the first bucket of the histogram: what `largest_exponent` answers at least
 _EXPONENTS = 254  # up to 128
-_HEADER = struct.Struct("!BBHIHBB")
+_IP_UDP = 28  # bytes of IPv4 and UDP headers in front of a datagram
 
 
 class OverflowedError(MidflightError):
-    """A result came back flagged: the sum left the range of an int32."""
+    """A result came back flagged, and there are no peers to add the numbers up with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +51,14 @@ class Sum:
     """A finished round: the sum as float32, the integers it was read from, and their fraction bits."""
 
     values: NDArray[np.float32]
-    integers: NDArray[np.int32]
+    integers: NDArray[np.signedinteger]
     bits: int
 
 
 @dataclass(slots=True)
 class _Round:
-    vector: NDArray[np.float32]
-    first: int  # index of the first chunk of the part that is under way
-    missing: int  # chunks of that part without a result
-    sums: NDArray[np.int32]  # chunks x lanes
+    vector: NDArray[np.float32] | None  # None for the farewell
+    part: Part
     bits: int | None = None  # None while the scale is being agreed on
 
 
@@ -58,7 +67,12 @@ class AllReduceStatistics:
     """What a worker has seen so far, besides what its reliable layer counts."""
 
     rounds: int = 0
-    malformed: int = 0  # datagrams that are no result of this application
+    malformed: int = 0  # datagrams that are no message of this application
+    stale: int = 0  # messages of another job
+    epochs: int = 0  # how often those that sum had begun anew
+    asked: int = 0  # messages to peers about sums that did not come
+    told: int = 0  # sums that peers sent
+    overflowed: int = 0  # chunks added up by the workers themselves
     reliable: ReliableStatistics = field(default_factory=ReliableStatistics)
 
 
@@ -66,7 +80,14 @@ class AllReduce:
     """The endpoint of one worker (an `Endpoint`).
 
     application, lanes and slots are those of the `Aggregate` in the switch. `worker` is this worker's number, from 0 to
-    workers - 1. Requests are addressed to `server`, which computes on them where no switch on the way does.
+    workers - 1. Requests are addressed to `server`, which computes on them where no switch on the way does. `peers` are
+    the addresses of all workers in order of their numbers, this one's included; without them nobody is asked.
+
+    job: 0 to 65535, one for all workers and newer (RFC 1982) than those of all jobs that the switch has seen; whatever
+    belongs to another job is dropped. first: where a worker that was restarted in the middle of a job begins, the
+    `position` of the round that it begins again. headroom: whether the scale leaves room for every worker to have the
+    largest value; without, sums are more exact and may overflow, so that the switch has to `detect` it. mtu: the
+    largest IP packet, in bytes; MidflightError where the lanes do not fit it.
     """
 
     def __init__(
@@ -79,23 +100,46 @@ class AllReduce:
         slots: int,
         server: Address,
         timing: Timing | None = None,
+        peers: Sequence[Address] = (),
+        job: int = 1,
+        first: int = 1,
+        headroom: bool = True,
+        mtu: int = 1500,
     ) -> None:
         if not 0 <= worker < workers:
             raise MidflightError(f"worker {worker} is not among the {workers} workers, which count from 0")
-        self._application = application
+        if peers and len(peers) != workers:
+            raise MidflightError(f"{len(peers)} addresses of peers for {workers} workers")
+        self._form = Form(application, lanes)
+        if self._form.size + _IP_UDP > mtu:
+            most = (mtu - _IP_UDP - self._form.values_offset) // 4
+            raise MidflightError(
+                f"{lanes} lanes make packets of {self._form.size + _IP_UDP} bytes, and the MTU is {mtu}",
+                hint=f"give the Aggregate {most} lanes at most" if most > 0 else "no lane fits it",
+            )
         self._worker = worker
         self._workers = workers
         self._lanes = lanes
         self._slots = slots
         self._server = server
-        self._reliable = Reliable(window=slots, timing=timing)
-        self._queue: deque[NDArray[np.float32]] = deque()
+        self._peers = {number: each for number, each in enumerate(peers) if number != worker}
+        self._known_peers = frozenset(self._peers.values())
+        self._job = job
+        self._headroom = headroom
+        self._reliable = Reliable(window=slots, timing=timing, first=first, again=self._form.again)
+        self._shares = Shares(self._form, worker, job, self._peers, timing)
+        self._queue: deque[NDArray[np.float32] | None] = deque()
         self._round: _Round | None = None
+        self._memory = Memory()
         self._finished: deque[Sum] = deque()
-        self._length = _HEADER.size + 4 * lanes
-        self._expected = (VERSION, RESULT, application)
+        self._outgoing: list[tuple[Address, bytes]] = []
+        self._epoch: int | None = None
+        self._behind = False  # the latest sum came from a peer: so will the next
+        self._position = first
         self._bits_per_count = workers.bit_length()
         self._counts_per_lane = 31 // self._bits_per_count
+        self.closed = False
+        """Whether everybody is known to have everything, after `close`: this worker may go."""
         self.statistics = AllReduceStatistics(reliable=self._reliable.statistics)
 
     def submit(self, vector: NDArray[np.float32]) -> None:
@@ -106,86 +150,203 @@ class AllReduce:
         largest_exponent(vector)
         self._queue.append(vector)
         if self._round is None:
-            self._agree()
+            self._begin()
+
+    def close(self) -> None:
+        """Say that no more rounds will come. Until `closed`, others may need this worker, so it goes on answering."""
+        self._queue.append(None)
+        if self._round is None:
+            self._begin()
 
     @property
     def idle(self) -> bool:
         """Whether every submitted round is finished."""
-        return self._round is None
+        return self._round is None or self._round.vector is None
+
+    @property
+    def position(self) -> int:
+        """The index of the first chunk of the round under way, or of the next: where to begin again from."""
+        return self._position
+
+    @property
+    def upcoming(self) -> int:
+        """The index of the next chunk that this worker has nothing for yet."""
+        return self._reliable.upcoming
 
     def take(self) -> Sum | None:
         """Return the oldest finished round that has not been taken, or None."""
         return self._finished.popleft() if self._finished else None
 
-    def receive(self, _source: Address, datagram: bytes, now: int) -> None:
-        """Take a result. Raises OverflowedError where it is flagged."""
-        if len(datagram) < self._length:
+    def receive(self, source: Address, datagram: bytes, now: int) -> None:
+        """Take a result, or a peer's question or answer.
+
+        Raises OverflowedError where a result is flagged and no peers are known.
+        """
+        head = self._form.head(datagram)
+        if head is None or head.kind not in (RESULT, ASK, SHARE):
             self.statistics.malformed += 1
-            return
-        version, kind, application, sequence, slot, _, flags = _HEADER.unpack_from(datagram)
-        if (version, kind, application) != self._expected:
-            self.statistics.malformed += 1
-            return
-        index = self._reliable.acknowledge(sequence, now)
-        if index is None:
-            return
-        if flags & OVERFLOW:
-            raise OverflowedError(f"the sum of chunk {index} overflowed (slot {slot})")
-        state = self._round
-        assert state is not None, "an answered request belongs to the round under way"
-        state.sums[index - state.first] = np.frombuffer(datagram, ">i4", self._lanes, VALUES_OFFSET)
-        state.missing -= 1
-        if not state.missing:
-            self._finish_part(state)
+        elif head.job != self._job:
+            self.statistics.stale += 1
+        elif head.kind == RESULT:
+            self._result(source, head, datagram, now)
+        elif head.kind == ASK:
+            self._answer(source, head)
+        else:
+            self._share(head, datagram, now)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the requests to be sent now. Raises NoAnswerError when the others are silent for too long."""
-        return self._reliable.poll(now)
+        """Return what is to be sent now. Raises NoAnswerError when the others are silent for too long."""
+        upcoming = self._reliable.waiting_from
+        try:
+            out = self._reliable.poll(now)
+        except NoAnswerError:
+            if self._round is None or self._round.vector is not None:
+                raise
+            self._round, out = None, []  # nobody answers the farewell any more, and this worker has everything
+            self._reliable.forget()
+            self.closed = True
+        if self._peers:
+            asked = self._reliable.overdue()
+            if self._behind:
+                asked += [(index, 0) for index in range(upcoming, self._reliable.waiting_from)]
+            out += [self._question(index, times) for index, times in asked]
+            out += self._shares.poll(now)
+        if self._outgoing:
+            out += self._outgoing
+            self._outgoing = []
+        return out
 
     def next_deadline(self) -> int | None:
         """Return when the next request is due for retransmission, or None."""
-        return self._reliable.next_deadline()
+        mine, shares = self._reliable.next_deadline(), self._shares.next_deadline()
+        return shares if mine is None else mine if shares is None else min(mine, shares)
 
-    def _finish_part(self, state: _Round) -> None:
+    def _result(self, source: Address, head: Head, datagram: bytes, now: int) -> None:
+        told = source in self._known_peers
+        if not told:
+            self._notice(head.epoch, now)
+        index = self._reliable.acknowledge(head.sequence, now, sample=not (told or head.flags & AGAIN))
+        if index is None:
+            return
+        self._behind = told
+        self.statistics.told += told
+        if head.flags & OVERFLOW:
+            if not self._peers and self._workers > 1:
+                raise OverflowedError(f"the sum of chunk {index} overflowed (slot {head.slot})")
+            self.statistics.overflowed += 1
+            part = self._part()
+            self._shares.want(index, part.given[index - part.first])
+            self._add_up(index)
+        else:
+            self._learn(index, self._form.values(datagram))
+
+    def _notice(self, epoch: int, now: int) -> None:
+        """Where results come from a new life of what sums, it has forgotten all that it was sent before."""
+        if self._epoch is None:
+            self._epoch = epoch
+        elif 0 < (epoch - self._epoch) % 2**16 < 2**15:
+            self._epoch = epoch
+            self.statistics.epochs += 1
+            self._reliable.hurry(now)
+
+    def _question(self, index: int, times: int) -> tuple[Address, bytes]:
+        """Ask a peer, another one each time, for a sum."""
+        self.statistics.asked += 1
+        others = [*self._peers]
+        other = others[(self._worker + index + times) % len(others)]
+        return self._peers[other], self._form.message(ASK, index, worker=self._worker, job=self._job)
+
+    def _answer(self, source: Address, head: Head) -> None:
+        """Tell a peer what it asked for, where it is known."""
+        index = self._reliable.index_of(head.sequence)
+        part = self._memory.of(index)
+        if part is None:
+            return
+        row = index - part.first
+        values: NDArray[np.signedinteger] | None = None
+        kind, flags = RESULT, 0
+        if head.flags & OVERFLOW:
+            kind, values = SHARE, part.given[row]
+        elif not part.known[row]:
+            return
+        elif np.abs(part.sums[row]).max() < 2**31:
+            values = part.sums[row]
+        else:
+            flags = OVERFLOW  # no lane holds it: let the peer add it up as well
+        message = self._form.message(
+            kind, index, worker=self._worker, job=self._job, flags=flags, epoch=self._epoch or 0, values=values
+        )
+        self._outgoing.append((source, message))
+
+    def _share(self, head: Head, datagram: bytes, now: int) -> None:
+        index = self._shares.take(self._reliable.index_of(head.sequence), head.worker, self._form.values(datagram), now)
+        if index is not None:
+            self._add_up(index)
+
+    def _add_up(self, index: int) -> None:
+        total = self._shares.total(index)
+        if total is not None:
+            self._learn(index, total)
+
+    def _part(self) -> Part:
+        assert self._round is not None, "an answered request belongs to the round under way"
+        return self._round.part
+
+    def _learn(self, index: int, values: NDArray[np.signedinteger]) -> None:
+        part = self._part()
+        part.learn(index, values)
+        if not part.missing:
+            self._finish_part()
+
+    def _finish_part(self) -> None:
+        state = self._round
+        assert state is not None
+        if state.vector is None:
+            self._round = None
+            self.closed = True
+            return
         size = state.vector.size
         if state.bits is None and size:
-            state.bits = scale_bits(2.0 ** self._highest(state.sums), self._workers)
-            self._send(state, quantise(state.vector, state.bits))
+            highest = self._highest(state.part.sums)
+            state.bits = scale_bits(2.0**highest, self._workers if self._headroom else 1)
+            state.part = self._send(quantise(state.vector, state.bits))
             return
-        integers = state.sums.reshape(-1)[:size].copy()
+        flat = state.part.sums.reshape(-1)[:size]
+        integers = flat.astype(np.int32) if self._headroom else flat.copy()
         bits = state.bits or 0
         self._finished.append(Sum(dequantise(integers, bits), integers, bits))
         self.statistics.rounds += 1
         self._round = None
+        self._position = self._reliable.upcoming
         if self._queue:
-            self._agree()
+            self._begin()
 
-    def _agree(self) -> None:
+    def _begin(self) -> None:
         """Start the next round: tell the others the exponent of this worker's largest magnitude."""
         vector = self._queue.popleft()
-        self._round = _Round(vector, 0, 0, np.zeros((0, 0), np.int32))
+        if vector is None:
+            self._round = _Round(None, self._send(np.zeros(1, np.int32)))
+            return
         lane, place = divmod(largest_exponent(vector) - _LOWEST, self._counts_per_lane)
         histogram = np.zeros(-(-_EXPONENTS // self._counts_per_lane), np.int32)
         histogram[lane] = 1 << (place * self._bits_per_count)
-        self._send(self._round, histogram)
+        self._round = _Round(vector, self._send(histogram))
 
-    def _highest(self, sums: NDArray[np.int32]) -> int:
+    def _highest(self, sums: NDArray[np.int64]) -> int:
         """Return the highest exponent in the summed histogram."""
         flat = sums.reshape(-1)
         lane = int(np.flatnonzero(flat)[-1])
         place = (int(flat[lane]).bit_length() - 1) // self._bits_per_count
         return _LOWEST + lane * self._counts_per_lane + place
 
-    def _send(self, state: _Round, values: NDArray[np.int32]) -> None:
+    def _send(self, values: NDArray[np.int32]) -> Part:
         chunks = -(-values.size // self._lanes)
         padded = np.zeros((chunks, self._lanes), np.int32)
         padded.reshape(-1)[: values.size] = values
-        state.first = self._reliable.upcoming
-        state.missing = chunks
-        state.sums = np.zeros_like(padded)
+        part = Part(self._reliable.upcoming, padded, np.zeros(padded.shape, np.int64))
+        self._memory.add(part)
         self._reliable.submit(
             self._server,
-            encode_requests(
-                padded, application=self._application, worker=self._worker, slots=self._slots, first=state.first
-            ),
+            self._form.requests(padded, worker=self._worker, slots=self._slots, first=part.first, job=self._job),
         )
+        return part

@@ -13,15 +13,23 @@ under which a switch may keep the sums of 2 * slots requests and reuse an entry 
 request i has the answer to i - slots, so everybody has sent i - slots, so everybody has the answer to i - 2 * slots.
 
 **Timer.** The retransmission timeout follows RFC 6298, kept for each request on its own, doubling each time that
-request is sent again. Karn's algorithm: an answer to a request that was sent twice is no sample, and its backed-off
-timeout stays until a sample comes.
+request's timer runs out. Karn's algorithm: an answer to a request that was sent twice is no sample, and its backed-off
+timeout stays until a sample comes. Nor is an answer that its carrier knows to have waited for somebody else's
+retransmission (`sample=False`): else the workers of a group would drive each other's timeouts up.
+
+**Early repetition.** Answers come about in the order of the requests. So a request is sent again, before its timer runs
+out, once `reorder` requests that were sent after it have been answered (as TCP's SACK and RACK have it, RFC 8985). When
+whoever answers has lost its memory, `hurry` has everything sent again at once.
+
+**Others.** A request whose timer has run out `timeouts_before_asking` times is `overdue`: its answer may have come and
+gone, and somebody else may know it.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from midflight.errors import MidflightError
@@ -50,6 +58,8 @@ class Timing:
     maximum: int = 1_000_000_000
     granularity: int = 1_000
     patience: int = 30_000_000_000  # how long without any new answer until the peer counts as gone
+    reorder: int = 3  # later requests answered before one is sent again without waiting for its timer
+    timeouts_before_asking: int = 2  # after which a request is overdue
 
 
 @dataclass(slots=True)
@@ -58,6 +68,7 @@ class ReliableStatistics:
 
     sent: int = 0  # requests, first transmissions only
     retransmitted: int = 0
+    early: int = 0  # those of them that were not due to a timer
     answered: int = 0
     duplicates: int = 0  # answers to requests that had been answered
     unexpected: int = 0  # answers to requests that were never sent
@@ -70,24 +81,39 @@ class _Outstanding:
     sent: int
     deadline: int
     timeout: int
+    order: int  # of its latest transmission among all
     retransmitted: bool = False
+    passed: int = 0  # requests sent after that and answered
+    timeouts: int = 0
+    early: bool = False  # to be sent again though its timer has not run out
 
 
 class Reliable:
     """Sends numbered requests within a window until each is answered. Times are nanoseconds.
 
-    Indices grow without end, from `first`; `serial` gives a request's sequence number on the wire.
+    Indices grow without end, from `first`; `serial` gives a request's sequence number on the wire. `again` makes of
+    a request what is sent the second time and later.
     """
 
-    def __init__(self, *, window: int, timing: Timing | None = None, first: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        window: int,
+        timing: Timing | None = None,
+        first: int = 1,
+        again: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         if window < 1:
             raise MidflightError(f"a window of {window} requests lets nothing through")
         self.statistics = ReliableStatistics()
         self._window = window
         self._timing = timing or Timing()
+        self._again = again
         self._next = first  # index of the next request to be sent for the first time
         self._waiting: deque[tuple[Address, bytes]] = deque()
-        self._outstanding: dict[int, _Outstanding] = {}
+        self._outstanding: dict[int, _Outstanding] = {}  # in order of their latest transmission
+        self._transmissions = 0
+        self._overdue: list[tuple[int, int]] = []
         self._timers: list[tuple[int, int]] = []  # (deadline, index), some of them stale
         self._timeout = self._timing.initial
         self._smoothed = 0
@@ -99,6 +125,16 @@ class Reliable:
     def upcoming(self) -> int:
         """The index of the next request to be submitted."""
         return self._next + len(self._waiting)
+
+    @property
+    def waiting_from(self) -> int:
+        """The index of the next request to be sent for the first time."""
+        return self._next
+
+    def forget(self) -> None:
+        """Drop all requests."""
+        self._waiting.clear()
+        self._outstanding.clear()
 
     @property
     def idle(self) -> bool:
@@ -128,26 +164,72 @@ class Reliable:
             request = outstanding.get(index)
             if request is None or request.deadline != deadline:
                 continue
-            request.retransmitted = True
-            request.timeout = min(2 * request.timeout, self._timing.maximum)
-            request.deadline = now + request.timeout
-            heapq.heappush(timers, (request.deadline, index))
-            self.statistics.retransmitted += 1
+            self._repeat(index, request, now)
             out.append((request.destination, request.datagram))
         if self._waiting and not outstanding:
             self._progress = now
         while self._waiting and self._next - self._window not in outstanding:
             destination, datagram = self._waiting.popleft()
             deadline = now + self._timeout
-            outstanding[self._next] = _Outstanding(destination, datagram, now, deadline, self._timeout)
+            self._transmissions += 1
+            outstanding[self._next] = _Outstanding(
+                destination, datagram, now, deadline, self._timeout, self._transmissions
+            )
             heapq.heappush(timers, (deadline, self._next))
             self._next += 1
             self.statistics.sent += 1
             out.append((destination, datagram))
         return out
 
-    def acknowledge(self, sequence: int, now: int) -> int | None:
-        """Take the answer with this sequence number; return its request's index, or None where it is nothing new."""
+    def _repeat(self, index: int, request: _Outstanding, now: int) -> None:
+        """Make a request ready to be sent again, and set its timer."""
+        if request.early:
+            self.statistics.early += 1
+        else:
+            request.timeouts += 1
+            request.timeout = min(2 * request.timeout, self._timing.maximum)
+            if request.timeouts >= self._timing.timeouts_before_asking:
+                self._overdue.append((index, request.timeouts))
+        if self._again is not None and not request.retransmitted:
+            request.datagram = self._again(request.datagram)
+        request.retransmitted = True
+        request.early = False
+        request.passed = 0
+        self._transmissions += 1
+        request.order = self._transmissions
+        self._outstanding[index] = self._outstanding.pop(index)
+        request.deadline = now + request.timeout
+        heapq.heappush(self._timers, (request.deadline, index))
+        self.statistics.retransmitted += 1
+
+    def overdue(self) -> list[tuple[int, int]]:
+        """Return, once, the indices of requests whose timers ran out again and again, and how often they did."""
+        overdue, self._overdue = self._overdue, []
+        return overdue
+
+    def is_open(self, sequence: int) -> bool:
+        """Say whether the request with this sequence number is waiting for its answer."""
+        return sequence != 0 and unwrap(sequence, self._next) in self._outstanding
+
+    def index_of(self, sequence: int) -> int:
+        """Return the index with this sequence number that lies nearest to what was sent last."""
+        return unwrap(sequence, self._next)
+
+    def hurry(self, now: int) -> None:
+        """Have all requests that wait for an answer sent again by the next `poll`."""
+        for index, request in self._outstanding.items():
+            self._now(index, request, now)
+
+    def _now(self, index: int, request: _Outstanding, now: int) -> None:
+        request.early = True
+        request.deadline = now
+        heapq.heappush(self._timers, (now, index))
+
+    def acknowledge(self, sequence: int, now: int, *, sample: bool = True) -> int | None:
+        """Take the answer with this sequence number; return its request's index, or None where it is nothing new.
+
+        sample: whether the time that the answer took says something about the round trip.
+        """
         index = unwrap(sequence, self._next)
         request = self._outstanding.pop(index, None) if sequence else None  # 0 is nobody's sequence number
         if request is None:
@@ -160,8 +242,15 @@ class Reliable:
         self._progress = now
         if request.retransmitted:
             self._timeout = max(self._timeout, request.timeout)
-        else:
+            return index
+        if sample:
             self._sample(now - request.sent)
+        for other, earlier in self._outstanding.items():
+            if earlier.order > request.order:
+                break
+            earlier.passed += 1
+            if earlier.passed == self._timing.reorder:
+                self._now(other, earlier, now)
         return index
 
     def next_deadline(self) -> int | None:

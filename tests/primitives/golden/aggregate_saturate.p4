@@ -11,6 +11,7 @@ const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
 const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
 
 // The applications' ids in the common header.
 const bit<16> GRADIENTS_ID = 1;
@@ -77,6 +78,8 @@ header gradients_t {
     bit<16> slot;
     bit<8> worker;
     bit<8> flags;
+    bit<16> job;
+    bit<16> epoch;
     int<32> values_0;
     int<32> values_1;
 }
@@ -94,6 +97,7 @@ struct headers_t {
 struct metadata_t {
     bool admitted;   // the packet's application computes here
     bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
     bit<2> verdict;  // what the kernel decided
 }
 
@@ -162,16 +166,19 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
     }
 }
 
-// The kernel of gradients: Aggregate.ingress in aggregate.py, with workers=3, lanes=2, slots=4, overflow='saturate'.
+// The kernel of gradients: Aggregate.ingress in aggregate.py, with workers=3, lanes=2, slots=4, overflow='saturate',
+// base=0, rank=-1.
 // Sum `lanes` numbers of every worker, element by element, and multicast the sum when all have sent theirs.
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
-    register<bit<32>>(8) held;
+    register<bit<48>>(8) held;
     register<bit<3>>(8) seen;
     // Signed: what is read is cast, as BMv2 takes a negative number out as a large one.
     register<int<32>>(8) total_0;
     register<int<32>>(8) total_1;
-    bit<32> held_value;
-    bit<32> ahead;
+    bit<8> number;
+    bit<48> chunk;
+    bit<48> held_value;
+    bit<48> ahead;
     bool fresh;
     bit<3> mine;
     bit<3> before;
@@ -181,21 +188,23 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<32> total;
 
     apply {
-        if (hdr.gradients.slot >= 8 || hdr.gradients.worker >= 3 || hdr.midflight.sequence == 0) {
+        number = hdr.gradients.worker;
+        if (hdr.gradients.slot >= 8 || number >= 3 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
             return;
         }
+        chunk = (((bit<48>)hdr.gradients.job) << 32) | ((bit<48>)hdr.midflight.sequence);
         held.read(held_value, (bit<32>)hdr.gradients.slot);
-        held.write((bit<32>)hdr.gradients.slot, (held_value == 0 || (0 < hdr.midflight.sequence - held_value && hdr.midflight.sequence - held_value < 0x80000000))
-            ? hdr.midflight.sequence
+        held.write((bit<32>)hdr.gradients.slot, (held_value == 0 || (0 < chunk - held_value && chunk - held_value < 0x800000000000))
+            ? chunk
             : held_value);
-        ahead = hdr.midflight.sequence - held_value;
-        fresh = held_value == 0 || (0 < ahead && ahead < 0x80000000);
+        ahead = chunk - held_value;
+        fresh = held_value == 0 || (0 < ahead && ahead < 0x800000000000);
         if (!fresh && ahead != 0) {
             meta.verdict = DROP;
             return;
         }
-        mine = 3w1 << hdr.gradients.worker;
+        mine = 3w1 << number;
         seen.read(before, (bit<32>)hdr.gradients.slot);
         seen.write((bit<32>)hdr.gradients.slot, fresh ? mine : (before | mine));
         duplicate = !fresh && (before & mine) != 0;
@@ -214,7 +223,8 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         total = fresh ? value : (total |+| value);
         total_1.write((bit<32>)hdr.gradients.slot, total);
         hdr.gradients.values_1 = total;
-        hdr.gradients.flags = 0;
+        hdr.gradients.flags = hdr.gradients.flags & 2;
+        hdr.gradients.epoch = meta.epoch;
         if (!complete) {
             meta.verdict = DROP;
         } else if (duplicate) {
@@ -259,12 +269,14 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         size = 4096;
     }
 
-    action admit(bit<16> group) {
+    action admit(bit<16> group, bit<16> epoch) {
         meta.admitted = true;
         meta.group = group;
+        meta.epoch = epoch;
     }
 
-    // The applications that compute here, with the multicast group of their members. Others pass by.
+    // The applications that compute here, with the multicast group of their members and the epoch: the controller
+    // raises it when the switch has lost its state. Others pass by.
     table admission {
         key = {
             hdr.midflight.application: exact;
@@ -322,11 +334,13 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
 
         // Compute.
         meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && hdr.midflight.kind == REQUEST) {
+        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
             admission.apply();
         }
         if (meta.admitted) {
-            if (hdr.gradients.isValid()) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.gradients.isValid()) {
                 gradients.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
@@ -352,6 +366,13 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         hdr.ethernet.destination = mac;
         hdr.ipv4.destination = address;
         hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
     }
 
     // Who listens to an application's results behind which port.
@@ -362,6 +383,7 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         }
         actions = {
             to_host;
+            to_switch;
             NoAction;
         }
         default_action = NoAction();

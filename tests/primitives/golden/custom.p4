@@ -11,6 +11,7 @@ const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
 const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
 
 // The applications' ids in the common header.
 const bit<16> BOILER_ID = 1;
@@ -120,6 +121,7 @@ struct headers_t {
 struct metadata_t {
     bool admitted;   // the packet's application computes here
     bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
     bit<2> verdict;  // what the kernel decided
     boiler_alert_t boiler_alert;
 }
@@ -353,12 +355,14 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         size = 4096;
     }
 
-    action admit(bit<16> group) {
+    action admit(bit<16> group, bit<16> epoch) {
         meta.admitted = true;
         meta.group = group;
+        meta.epoch = epoch;
     }
 
-    // The applications that compute here, with the multicast group of their members. Others pass by.
+    // The applications that compute here, with the multicast group of their members and the epoch: the controller
+    // raises it when the switch has lost its state. Others pass by.
     table admission {
         key = {
             hdr.midflight.application: exact;
@@ -418,11 +422,13 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
 
         // Compute.
         meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && hdr.midflight.kind == REQUEST) {
+        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
             admission.apply();
         }
         if (meta.admitted) {
-            if (hdr.boiler.isValid()) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.boiler.isValid()) {
                 boiler.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             } else if (hdr.smooth.isValid()) {
@@ -454,6 +460,13 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         hdr.ethernet.destination = mac;
         hdr.ipv4.destination = address;
         hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
     }
 
     // Who listens to an application's results behind which port.
@@ -464,6 +477,7 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         }
         actions = {
             to_host;
+            to_switch;
             NoAction;
         }
         default_action = NoAction();
