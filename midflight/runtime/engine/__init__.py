@@ -4,6 +4,7 @@ from midflight.runtime.engine.counters import CounterValue
 from midflight.runtime.engine.digests import Digest
 from midflight.runtime.engine.engine import Engine, Stats
 from midflight.runtime.engine.entries import Entry, Reason, TableError
+from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.meters import MeterConfig
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.tables import Default
@@ -14,6 +15,7 @@ __all__ = [
     "Digest",
     "Engine",
     "Entry",
+    "Gate",
     "MeterConfig",
     "Packets",
     "Reason",

@@ -27,7 +27,7 @@ class Digest:
 
 
 class Ring:
-    """The memory that native code writes digests to. Draining it makes room again."""
+    """The memory that native code writes digests to. Taking what is there makes room again."""
 
     def __init__(self, kinds: list[DigestKind], context: Context) -> None:
         self._kinds = kinds
@@ -36,15 +36,21 @@ class Ring:
         context.point("digests", self._memory)
         context.set("digests.capacity", self._memory.size)
 
-    def drain(self) -> list[Digest]:
-        """Return what has come since the last time, oldest first."""
+    def take(self) -> bytes:
+        """Return what has come since the last time, and make room again."""
         used = self._context.get("digests.used")
-        memory, at, found = self._memory[:used].tobytes(), 0, []
-        while at < used:
-            number, size = (int.from_bytes(memory[at + each : at + each + 8], "little") for each in (0, 8))
-            found.append(self._read(self._kinds[number], memory[at + HEAD : at + size]))
-            at += size
+        if not used:
+            return b""
         self._context.set("digests.used", 0)
+        return self._memory[:used].tobytes()
+
+    def read(self, taken: bytes) -> list[Digest]:
+        """Return the messages in what was taken, oldest first."""
+        at, found = 0, []
+        while at < len(taken):
+            number, size = (int.from_bytes(taken[at + each : at + each + 8], "little") for each in (0, 8))
+            found.append(self._read(self._kinds[number], taken[at + HEAD : at + size]))
+            at += size
         return found
 
     def _read(self, kind: DigestKind, record: bytes) -> Digest:

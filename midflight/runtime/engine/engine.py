@@ -113,7 +113,8 @@ class Engine:
     def digests(self) -> list[Digest]:
         """Return the digests sent since the last call."""
         with self._lock:
-            return self._ring.drain()
+            taken = self._ring.take()
+        return self._ring.read(taken)
 
     @property
     def stats(self) -> Stats:

@@ -12,7 +12,7 @@ from finsy.proto import p4r
 from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.frontend import check
-from midflight.runtime.engine import Engine, Entry, TableError
+from midflight.runtime.engine import Engine, Entry, Gate, TableError
 from midflight.runtime.p4runtime.binding import BoundTable, bind
 from midflight.runtime.p4runtime.digests import DigestBook
 from midflight.runtime.p4runtime.schema import Schema
@@ -68,18 +68,26 @@ class Pipeline:
 
 
 def assemble(
-    config: p4r.ForwardingPipelineConfig, program: ir.Program, *, cpu_port: int = 510, seed: int = 0
+    config: p4r.ForwardingPipelineConfig,
+    program: ir.Program,
+    *,
+    cpu_port: int = 510,
+    seed: int = 0,
+    gate: Gate | None = None,
 ) -> Pipeline:
-    """Return a fresh pipeline of a checked program.
+    """Return a fresh pipeline of a checked program; `gate` is the lock of its engine.
 
     Refusal where the config's P4Info does not fit the program; P4Error for what the engine does not support.
     """
     schema = Schema(config.p4info)
     tables = bind(schema, program)
-    return Pipeline(config, program, Engine(program, cpu_port=cpu_port, seed=seed), schema, tables, DigestBook(schema))
+    engine = Engine(program, cpu_port=cpu_port, seed=seed, gate=gate)
+    return Pipeline(config, program, engine, schema, tables, DigestBook(schema))
 
 
-def build(config: p4r.ForwardingPipelineConfig, *, cpu_port: int = 510, seed: int = 0) -> Pipeline:
+def build(
+    config: p4r.ForwardingPipelineConfig, *, cpu_port: int = 510, seed: int = 0, gate: Gate | None = None
+) -> Pipeline:
     """Return a fresh pipeline for a controller's config: checked, fitted and compiled.
 
     Refused with INVALID_ARGUMENT, and the compiler's own message, where that fails.
@@ -90,7 +98,7 @@ def build(config: p4r.ForwardingPipelineConfig, *, cpu_port: int = 510, seed: in
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
     try:
         source = config.p4_device_config.decode()
-        return assemble(config, check(source, "p4_device_config"), cpu_port=cpu_port, seed=seed)
+        return assemble(config, check(source, "p4_device_config"), cpu_port=cpu_port, seed=seed, gate=gate)
     except UnicodeDecodeError as error:
         raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None
     except P4Error as error:

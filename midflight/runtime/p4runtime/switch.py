@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from finsy.proto import p4r, rpc_status
 
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
-from midflight.runtime.engine import Packets
+from midflight.runtime.engine import Engine, Gate, Packets
 from midflight.runtime.p4runtime import read, write
 from midflight.runtime.p4runtime.arbitration import Arbitration
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
@@ -18,9 +20,26 @@ from midflight.runtime.p4runtime.reconcile import carry_over
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.stream import Stream
 
-__all__ = ["Switch"]
+__all__ = ["Carrier", "Switch"]
 
 Actions = p4r.SetForwardingPipelineConfigRequest
+
+
+class Carrier(Protocol):
+    """What carries packets between ports and a switch's engine by itself, without `Switch.process`."""
+
+    @property
+    def now(self) -> int:
+        """The time that the program is told, in microseconds."""
+
+    def use(self, engine: Engine | None) -> None:
+        """Carry packets through this engine from now on; drop them while there is none."""
+
+    def packets_in(self) -> list[bytes]:
+        """Return, once, the packets that the program sent to the CPU port."""
+
+    def send(self, port: int, packet: bytes) -> None:
+        """Send a packet by a port, at once."""
 
 
 class Switch:
@@ -29,18 +48,25 @@ class Switch:
     Every change holds the switch's lock, and so does a batch of packets: a batch sees each write whole or not at
     all. A config that was saved and not yet committed is a pipeline of its own, to which reads and writes go until
     COMMIT puts it in place; the packets go through the old one meanwhile (specification 1.5, section 14).
+
+    `gate` is the lock of its engines, for a carrier to take turns at. Whoever holds the switch's lock may take it, and
+    nobody the other way round. `watchers` are told how many controllers there are whenever one comes or goes.
     """
 
     def __init__(self, *, device_id: int = 1, cpu_port: int = 510, seed: int = 0) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
-        self.now = 0
+        self.gate = Gate()
+        self.watchers: list[Callable[[int], None]] = []
+        self._now = 0
         self._seed = seed
         self._lock = threading.RLock()
         self._arbitration = Arbitration(device_id)
         self._forwarding: Pipeline | None = None
         self._saved: Pipeline | None = None
         self._transmitted: list[tuple[int, bytes]] = []
+        self._carrier: Carrier | None = None
+        self._streams: set[Stream] = set()
 
     @property
     def pipeline(self) -> Pipeline | None:
@@ -51,9 +77,9 @@ class Switch:
         """Put a program in place without a controller, as when a switch starts with one. P4Error where it is wrong."""
         program = check(source, file)
         config = p4r.ForwardingPipelineConfig(p4info=p4info(program), p4_device_config=source.encode())
-        pipeline = assemble(config, program, cpu_port=self.cpu_port, seed=self._seed)
+        pipeline = assemble(config, program, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate)
         with self._lock:
-            self._forwarding, self._saved = pipeline, None
+            self._commit(pipeline)
 
     # Packets
 
@@ -64,15 +90,12 @@ class Switch:
         the CPU port goes to the controllers, as do its digests, before this returns.
         """
         with self._lock:
-            self.now = now
+            self._now = now
             pipeline = self._forwarding
             if pipeline is None:
                 return Packets.from_list([])
             output = pipeline.engine.process(packets, now)
-            messages = pipeline.engine.digests()
-            if messages:
-                for digest in pipeline.digests.lists(messages, now):
-                    self._tell(p4r.StreamMessageResponse(digest=digest))
+            self._tell_digests(pipeline, now)
             return self._split(pipeline, output)
 
     def transmitted(self) -> Packets:
@@ -91,7 +114,55 @@ class Switch:
             fields = pipeline.schema.packet_out
             header = header_bytes(fields, from_metadata(fields, packet.metadata))
             entering = Packets.from_list([(self.cpu_port, header + packet.payload)])
-            self._transmitted.extend(self.process(entering, self.now))
+            if self._carrier is None:
+                self._transmitted.extend(self.process(entering, self._now))
+                return
+            for port, data in self.process(entering, self._carrier.now):
+                self._carrier.send(port, data)
+
+    # Carriers
+
+    def attach(self, carrier: Carrier) -> None:
+        """Let a carrier have the packets. What controllers send out goes by its ports from now on."""
+        with self._lock:
+            assert self._carrier is None, "the switch has a carrier"
+            self._carrier = carrier
+            carrier.use(None if self._forwarding is None else self._forwarding.engine)
+
+    def detach(self) -> None:
+        """Part with the carrier, when its last packet has been carried."""
+        with self._lock:
+            self.collect()
+            self._carrier = None
+
+    def collect(self) -> None:
+        """Give the controllers what the carrier has for them: packets to the CPU port, and digests."""
+        with self._lock:
+            if self._carrier is None or self._forwarding is None:
+                return
+            self._tell_digests(self._forwarding, self._carrier.now)
+            for packet in self._carrier.packets_in():
+                self._tell_packet(self._forwarding, packet)
+
+    def _commit(self, pipeline: Pipeline) -> None:
+        """Put a pipeline in place of the one there is, which first has its say."""
+        if self._carrier is not None:
+            self.collect()
+            self._carrier.use(pipeline.engine)
+        self._forwarding, self._saved = pipeline, None
+
+    # What controllers are told
+
+    def _tell_digests(self, pipeline: Pipeline, now: int) -> None:
+        messages = pipeline.engine.digests()
+        if messages:
+            for digest in pipeline.digests.lists(messages, now):
+                self._tell(p4r.StreamMessageResponse(digest=digest))
+
+    def _tell_packet(self, pipeline: Pipeline, packet: bytes) -> None:
+        values, payload = header_fields(pipeline.schema.packet_in, packet)
+        message = p4r.PacketIn(payload=payload, metadata=to_metadata(pipeline.schema.packet_in, values))
+        self._tell(p4r.StreamMessageResponse(packet=message))
 
     def _split(self, pipeline: Pipeline, output: Packets) -> Packets:
         """Send the CPU port's packets to the controllers and return the others."""
@@ -100,10 +171,7 @@ class Switch:
             return output
         for position in np.flatnonzero(inward):
             start = int(output.offsets[position])
-            packet = bytes(output.data[start : start + int(output.lengths[position])])
-            values, payload = header_fields(pipeline.schema.packet_in, packet)
-            message = p4r.PacketIn(payload=payload, metadata=to_metadata(pipeline.schema.packet_in, values))
-            self._tell(p4r.StreamMessageResponse(packet=message))
+            self._tell_packet(pipeline, bytes(output.data[start : start + int(output.lengths[position])]))
         keep = ~inward
         return Packets(
             data=output.data,
@@ -125,6 +193,8 @@ class Switch:
         """Take a controller's arbitration update."""
         with self._lock:
             self._arbitration.update(stream, message)
+            self._streams.add(stream)
+            self._tell_watchers()
 
     def acknowledge(self, stream: Stream, message: p4r.DigestListAck) -> None:
         """Take the acknowledgement of a digest list."""
@@ -138,12 +208,18 @@ class Switch:
         """Forget a controller whose stream has ended."""
         with self._lock:
             self._arbitration.leave(stream)
+            self._streams.discard(stream)
+            self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        for each in self.watchers:
+            each(len(self._streams))
 
     # Requests
 
     def write(self, request: p4r.WriteRequest) -> rpc_status.Status | None:
         """Apply a batch of updates; returns None, or the status of a batch that was not taken whole."""
-        with self._lock:
+        with self._lock, self.gate:
             self.demand_device(request.device_id)
             role = self._arbitration.demand_primary(request.role, _election(request))
             return write.write(self._demand_pipeline(self._saved or self._forwarding), request, role)
@@ -164,7 +240,7 @@ class Switch:
                 with self._lock:
                     if self._saved is None:
                         raise Refusal(Code.NOT_FOUND, "there is no saved config to commit")
-                    self._forwarding, self._saved = self._saved, None
+                    self._commit(self._saved)
                 return
             case Actions.VERIFY | Actions.VERIFY_AND_SAVE | Actions.VERIFY_AND_COMMIT | Actions.RECONCILE_AND_COMMIT:
                 if not request.HasField("config"):
@@ -172,15 +248,16 @@ class Switch:
             case _:
                 raise Refusal(Code.INVALID_ARGUMENT, "say what to do with the config: its action is not specified")
         # Packets flow on while the compiler works.
-        fresh = build(request.config, cpu_port=self.cpu_port, seed=self._seed)
+        fresh = build(request.config, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate)
         with self._lock:
             self._demand_pusher(request)
             if request.action == Actions.VERIFY_AND_SAVE:
                 self._saved = fresh
             elif request.action != Actions.VERIFY:
-                if request.action == Actions.RECONCILE_AND_COMMIT and self._forwarding is not None:
-                    carry_over(self._forwarding, fresh)
-                self._forwarding, self._saved = fresh, None
+                with self.gate:  # no packet comes between what was and what is carried over
+                    if request.action == Actions.RECONCILE_AND_COMMIT and self._forwarding is not None:
+                        carry_over(self._forwarding, fresh)
+                    self._commit(fresh)
 
     def get_pipeline(self, request: p4r.GetForwardingPipelineConfigRequest) -> p4r.GetForwardingPipelineConfigResponse:
         """Return the config in place; a response without one before there is any."""
