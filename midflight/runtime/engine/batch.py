@@ -53,7 +53,7 @@ class Output:
         if given:
             self._bytes_factor = max(self._bytes_factor, 1.25 * used / given)
             self._count_factor = max(self._count_factor, 1.25 * count / len(packets))
-        return Packets(
+        return Packets.unchecked(
             self._arrays["data"][:used],
             self._arrays["offsets"][:count],
             self._arrays["lengths"][:count],

@@ -43,16 +43,39 @@ class Packets:
     def from_list(cls, packets: Iterable[tuple[int, bytes]]) -> Packets:
         """Pack (port, bytes) pairs into one buffer."""
         listed = list(packets)
-        lengths = np.array([len(each) for _, each in listed], np.uint32)
-        offsets = np.zeros(len(listed), np.uint32)
-        np.cumsum(lengths[:-1], out=offsets[1:])
-        return cls(
-            data=np.frombuffer(b"".join(each for _, each in listed), np.uint8),
-            offsets=offsets,
-            lengths=lengths,
-            ports=np.array([port for port, _ in listed], np.uint16),
-            sources=np.arange(len(listed), dtype=np.uint32),
+        count = len(listed)
+        lengths = np.fromiter((len(each) for _, each in listed), np.uint32, count)
+        offsets = np.zeros(count, np.uint32)
+        if count > 1:
+            np.cumsum(lengths[:-1], out=offsets[1:])
+        return cls.unchecked(
+            np.frombuffer(b"".join(each for _, each in listed), np.uint8),
+            offsets,
+            lengths,
+            np.fromiter((port for port, _ in listed), np.uint16, count),
+            np.arange(count, dtype=np.uint32),
         )
+
+    @classmethod
+    def unchecked(
+        cls,
+        data: NDArray[np.uint8],
+        offsets: NDArray[np.uint32],
+        lengths: NDArray[np.uint32],
+        ports: NDArray[np.uint16],
+        sources: NDArray[np.uint32],
+    ) -> Packets:
+        """Return packets from arrays that are known to be right: looking again costs as much as a small batch."""
+        packets = object.__new__(cls)
+        for name, array in (
+            ("data", data),
+            ("offsets", offsets),
+            ("lengths", lengths),
+            ("ports", ports),
+            ("sources", sources),
+        ):
+            object.__setattr__(packets, name, array)
+        return packets
 
     def __len__(self) -> int:
         return len(self.offsets)
