@@ -1,26 +1,19 @@
-"""Network namespaces, the links between them, and work done inside them."""
+"""Network namespaces and the links between them: what iproute2 does, and what the kernel is told besides."""
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
-import os
 import socket
 import struct
 import subprocess
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
 from midflight.errors import DeviceError
-from midflight.testbed.fabric.janitor import NETNS
 
-__all__ = ["command", "inside", "mac", "offloads_off", "set_options"]
+__all__ = ["command", "mac", "offloads_off", "set_options"]
 
-Result = TypeVar("Result")
-
-_CLONE_NEWNET = 0x40000000
 _SIOCETHTOOL = 0x8946
 # ETHTOOL_STXCSUM, SSG, STSO, SGSO, SGRO: what makes the kernel hand on packets that are not whole yet, or several in
 # one. A switch that takes packets as they are must not see such.
@@ -44,36 +37,6 @@ def command(lines: Iterable[str], *, netns: str = "") -> None:
     if done.returncode:
         words = done.stderr.strip().splitlines()
         raise DeviceError(f"ip refuses: {'; '.join(words)}", hint="see `midflight clean` for what an earlier run left")
-
-
-def inside(netns: str, work: Callable[[], Result]) -> Result:
-    """Return what `work()` returns when it is done by a thread in a network namespace.
-
-    A socket that it opens stays in that namespace wherever it is used.
-    """
-    results: list[Result] = []
-    errors: list[BaseException] = []
-
-    def enter() -> None:
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            place = os.open(NETNS / netns, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if libc.setns(place, _CLONE_NEWNET):
-                    number = ctypes.get_errno()
-                    raise OSError(number, os.strerror(number), str(NETNS / netns))
-            finally:
-                os.close(place)
-            results.append(work())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=enter, name=f"in {netns}")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def offloads_off(interfaces: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
@@ -14,18 +14,22 @@ from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device
+from midflight.runtime.engine.ports.namespace import within
 from midflight.testbed.endpoint.reliable import Address, Timing
 from midflight.testbed.fabric.base import Worker
-from midflight.testbed.fabric.namespaces import command, inside, mac, offloads_off, set_options
+from midflight.testbed.fabric.namespaces import command, mac, offloads_off, set_options
 from midflight.testbed.fabric.processes import HostProcess, ProcessCrew, run_inside
+from midflight.testbed.fabric.relay import AskStatistics, Relayed, StartRelay, Statistics, Tap, packet_socket
 from midflight.testbed.fabric.runs import Run
 from midflight.testbed.host.control import Serve, StartServer
 from midflight.testbed.sim.link import ChannelStatistics
-from midflight.testbed.topology import Topology
+from midflight.testbed.topology import Link, LinkQuality, Port, Topology
 
 __all__ = ["NetnsFabric", "NetnsHost"]
 
 _GATEWAY = "10.255.255.254"  # no host's: the way out is a MAC, and Linux wants an address in front of it
+_BETWEEN = "-links"  # the namespace of the ends of links that are ours; no node has such a name
+_ANSWER = 30.0  # seconds that our links are given to tell their statistics
 _OPTIONS = {
     # Nothing but what our programs send: no neighbour discovery.
     "ipv6/conf/all/disable_ipv6": "1",
@@ -65,19 +69,35 @@ class NetnsFabric:
 
     `device` opens a switch's device, given its name, its namespace and its interfaces by port number. Everything made
     carries the run's id, in `run.id`, and goes when this is closed, when this process ends, or when it is killed.
+
+    A link is a veth pair, and nothing worse, unless it loses, duplicates or reorders, has a rate below 10 Gb/s or a
+    delay above 50 us. Then a process of ours is between its two ends, with luck from `seed`; frames that it reorders
+    are late by up to 2 ms at least, or nothing would overtake them. `pcap` is a folder to keep every link's frames in,
+    as they pass its first end: h1-s1.pcap.
     """
 
     def __init__(
-        self, topology: Topology, device: Callable[[str, str, Mapping[int, str]], Device], *, timing: Timing = _TIMING
+        self,
+        topology: Topology,
+        device: Callable[[str, str, Mapping[int, str]], Device],
+        *,
+        seed: int = 0,
+        pcap: Path | None = None,
+        timing: Timing = _TIMING,
     ) -> None:
         self.topology = topology
         self._timing = timing
         self._servers: dict[str, HostProcess] = {}
         with ExitStack() as stack:
-            self.run = Run([*topology.hosts, *topology.switches])
+            relayed = [link for link in topology.links if _worse(link.quality)]
+            self.run = Run([*topology.hosts, *topology.switches, *([_BETWEEN] if relayed else [])])
             stack.callback(self.run.close)
             self._netns = self.run.namespaces
-            self._make()
+            self._make(relayed)
+            self._relay: HostProcess | None = None
+            if relayed or pcap is not None:
+                self._relay = self._start_relay(relayed, pcap, seed)
+                stack.callback(self._relay.close)
             self.hosts = {
                 name: NetnsHost(name, topology.mac(name), topology.address(name), self._netns[name])
                 for name in topology.hosts
@@ -105,7 +125,7 @@ class NetnsFabric:
         message = Serve.of(program, application, tuple(members))
         if host not in self._servers:
             task = StartServer(str(self.hosts[host].address), UDP_PORT, program.schema())
-            process = HostProcess(host, self._netns[host], task, self.run.folder / f"{host}-server.log")
+            process = HostProcess(f"host {host}", self._netns[host], task, self.run.folder / f"{host}-server.log")
             self._stack.callback(process.close)
             process.ready()
             self._servers[host] = process
@@ -113,8 +133,14 @@ class NetnsFabric:
         self._servers[host].ready()
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
-        """Return what has gone from a node to its neighbour, by the kernel's own counters."""
-        for number, (far, _) in self.topology.ports(one).items():
+        """Return what has gone from a node to its neighbour, by the kernel's own counters or those of our own link."""
+        for number, (far, link) in self.topology.ports(one).items():
+            if far.node == other and _worse(link.quality):
+                assert self._relay is not None
+                self._relay.tell(AskStatistics())
+                answer = self._relay.answer(_ANSWER)
+                assert isinstance(answer, Statistics)
+                return answer.channels[f"{Port(one, number)}->{far}"]
             if far.node == other:
                 packets, size = self._counters(one, number)[2:]
                 delivered = self._counters(other, far.number)[0]
@@ -140,23 +166,30 @@ class NetnsFabric:
     ) -> None:
         self.close()
 
-    def _make(self) -> None:
+    def _make(self, relayed: Sequence[Link]) -> None:
         topology, netns = self.topology, self._netns
         lines = [f"netns add {each}" for each in netns.values()]
-        for link in topology.links:
+        for number, link in enumerate(topology.links):
             one, other = (
                 f"eth{end.number} address {mac(topology.mac(end.node))} netns {netns[end.node]}" for end in link.ends
             )
-            lines.append(f"link add name {one} type veth peer name {other}")
+            if link in relayed:
+                lines.append(f"link add name {one} type veth peer name a{number} netns {netns[_BETWEEN]}")
+                lines.append(f"link add name {other} type veth peer name b{number} netns {netns[_BETWEEN]}")
+            else:
+                lines.append(f"link add name {one} type veth peer name {other}")
         command(lines)
         for node, name in netns.items():
             interfaces = [f"eth{number}" for number in topology.ports(node)]
+            if node == _BETWEEN:
+                numbers = [number for number, link in enumerate(topology.links) if link in relayed]
+                interfaces = [f"{end}{number}" for number in numbers for end in "ab"]
 
             def prepare(interfaces: list[str] = interfaces) -> None:
                 set_options(_OPTIONS)
                 offloads_off(interfaces)
 
-            inside(name, prepare)
+            within(name, prepare)
             lines = [f"link set {each} up" for each in ("lo", *interfaces)]
             if node in topology.hosts and interfaces:
                 lines += [
@@ -165,6 +198,33 @@ class NetnsFabric:
                     f"route add default via {_GATEWAY} dev eth0 onlink",
                 ]
             command(lines, netns=name)
+
+    def _start_relay(self, relayed: Sequence[Link], pcap: Path | None, seed: int) -> HostProcess:
+        links, taps = [], []
+        with ExitStack() as stack:
+
+            def opened(node: str, interface: str, *, outgoing: bool = False) -> int:
+                made = within(self._netns[node], lambda: packet_socket(interface, outgoing=outgoing))
+                return stack.enter_context(made).fileno()
+
+            for number, link in enumerate(self.topology.links):
+                if link in relayed:
+                    ends = opened(_BETWEEN, f"a{number}"), opened(_BETWEEN, f"b{number}")
+                    links.append(Relayed(str(link.one), str(link.other), *ends, _lively(link.quality)))
+                if pcap is not None:
+                    pcap.mkdir(parents=True, exist_ok=True)
+                    file = pcap.absolute() / f"{link.one.node}-{link.other.node}.pcap"
+                    taps.append(Tap(opened(link.one.node, f"eth{link.one.number}", outgoing=True), str(file)))
+            files = [number for each in links for number in (each.one_socket, each.other_socket)]
+            files += [each.socket for each in taps]
+            task = StartRelay(seed, tuple(links), tuple(taps))
+            process = HostProcess("the links", "", task, self.run.folder / "links.log", files=files)
+        try:
+            process.ready()
+        except BaseException:
+            process.close()
+            raise
+        return process
 
     def _counters(self, node: str, port: int) -> tuple[int, int, int, int]:
         """Return a port's packets and bytes received, and its packets and bytes sent."""
@@ -178,4 +238,14 @@ class NetnsFabric:
                     return fields[1], fields[0], fields[9], fields[8]
             raise MidflightError(f"{node} has no interface {interface}")
 
-        return inside(self._netns[node], read)
+        return within(self._netns[node], read)
+
+
+def _worse(quality: LinkQuality) -> bool:
+    """Say whether a link is worse than what a veth pair is by itself."""
+    slow = quality.rate is not None and quality.rate < 10_000_000_000
+    return quality.impaired or slow or quality.delay > 50_000
+
+
+def _lively(quality: LinkQuality) -> LinkQuality:
+    return replace(quality, jitter=max(quality.jitter, 2_000_000))

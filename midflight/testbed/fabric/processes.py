@@ -19,7 +19,7 @@ from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
 from midflight.testbed.endpoint.reliable import Timing
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.janitor import NETNS
-from midflight.testbed.host.control import Done, Failed, Ready, StartServer, StartWorker, Vector, pair
+from midflight.testbed.host.control import Done, Failed, Ready, StartWorker, Vector, pair
 
 __all__ = ["HostProcess", "ProcessCrew", "run_inside"]
 
@@ -28,17 +28,20 @@ _MARGIN = 30.0  # seconds beyond the workers' own patience
 
 
 class HostProcess:
-    """A process in a host's namespace that plays one role of it. DeviceError where it does not start."""
+    """A process in a namespace that plays one part there. DeviceError where it does not start.
 
-    def __init__(self, name: str, netns: str, task: StartWorker | StartServer, log: Path) -> None:
+    `files` are descriptors that it gets under the same numbers.
+    """
+
+    def __init__(self, name: str, netns: str, task: object, log: Path, *, files: Sequence[int] = ()) -> None:
         self.name = name
         self.control, theirs = pair()
         with theirs:
             self.process = Process(
                 [sys.executable, "-m", "midflight.testbed.host", "--control", str(theirs.fileno())],
                 log,
-                netns=str(NETNS / netns),
-                files=(theirs.fileno(),),
+                netns=str(NETNS / netns) if netns else "",
+                files=(theirs.fileno(), *files),
             )
         self._send(task)
 
@@ -50,7 +53,7 @@ class HostProcess:
         """Return the next answer. DeviceError where none comes; raises what the process says has failed."""
         try:
             if not self.control.poll(timeout):
-                raise DeviceError(f"host {self.name} does not answer within {timeout:g} s", hint=self._quoted())
+                raise DeviceError(f"{self.name} does not answer within {timeout:g} s", hint=self._quoted())
             message = self.control.recv()
         except (EOFError, ConnectionError):
             raise self._lost() from None
@@ -76,7 +79,7 @@ class HostProcess:
 
     def _lost(self) -> DeviceError:
         self.process.wait(1.0)
-        return DeviceError(f"the process of host {self.name} ended with {self.process.status}", hint=self._quoted())
+        return DeviceError(f"the process of {self.name} ended with {self.process.status}", hint=self._quoted())
 
     def _quoted(self) -> str:
         lines = self.process.log().strip().splitlines()[-12:]
@@ -101,7 +104,7 @@ class ProcessCrew:
             for each in workers:
                 task = StartWorker(addresses[each.host], each, timing)
                 log = logs / f"{each.host}-worker-{each.application}.log"
-                self.processes.append(HostProcess(each.host, netns[each.host], task, log))
+                self.processes.append(HostProcess(f"host {each.host}", netns[each.host], task, log))
             for process in self.processes:
                 process.ready()
         except BaseException:
@@ -154,7 +157,7 @@ def run_inside(host: str, netns: str, arguments: Sequence[str], timeout: float, 
     return text
 
 
-def _named(host: str, error: MidflightError) -> MidflightError:
-    error.message = f"host {host}: {error.message}"
+def _named(name: str, error: MidflightError) -> MidflightError:
+    error.message = f"{name}: {error.message}"
     error.args = (error.message,)
     return error

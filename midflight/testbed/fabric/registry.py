@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from midflight.errors import MidflightError
 from midflight.runtime.devices import Device, open_device
@@ -15,10 +16,17 @@ __all__ = ["FABRICS", "open_fabric"]
 FABRICS = ("sim", "netns")
 
 
-def open_fabric(fabric: str, topology: Topology, device: str | Mapping[str, str] = "host", *, seed: int = 0) -> Fabric:
+def open_fabric(
+    fabric: str,
+    topology: Topology,
+    device: str | Mapping[str, str] = "host",
+    *,
+    seed: int = 0,
+    pcap: Path | None = None,
+) -> Fabric:
     """Bring a topology to life. `device` is the kind of all switches, or of each by name.
 
-    MidflightError where there is no such fabric or device.
+    `pcap` is a folder to keep every link's frames in. MidflightError where there is no such fabric or device.
     """
     if fabric not in FABRICS:
         raise MidflightError(f"there is no fabric {fabric!r}", hint=f"there is {', '.join(FABRICS)}")
@@ -32,12 +40,22 @@ def open_fabric(fabric: str, topology: Topology, device: str | Mapping[str, str]
         if name not in topology.switches:
             raise MidflightError(f"there is no switch named {name}")
     if fabric == "sim":
+        if pcap is not None:
+            raise MidflightError("a simulated network keeps no captures", hint="take the fabric netns")
         from midflight.testbed.fabric.sim import SimFabric
 
         return SimFabric(topology, lambda switch: open_device(kinds[switch]), seed=seed)
     from midflight.testbed.fabric.netns import NetnsFabric
 
-    def opened(switch: str, netns: str, ports: Mapping[int, str]) -> Device:
-        return open_device("switch" if kinds[switch] == "host" else kinds[switch], netns=netns, interfaces=ports)
+    return NetnsFabric(
+        topology, lambda switch, netns, ports: _with_interfaces(kinds[switch], netns, ports), seed=seed, pcap=pcap
+    )
 
-    return NetnsFabric(topology, opened)
+
+def _with_interfaces(kind: str, netns: str, interfaces: Mapping[int, str]) -> Device:
+    """Start a device, in a process of its own, whose ports are interfaces in a namespace."""
+    if kind == "host":
+        from midflight.runtime.devices.hostprocess import HostProcessDevice
+
+        return HostProcessDevice(netns=netns, interfaces=interfaces)
+    return open_device(kind, netns=netns, interfaces=interfaces)

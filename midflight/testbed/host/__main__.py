@@ -1,4 +1,4 @@
-"""A host's process, which does what it is told over the control connection until that ends."""
+"""A process of a network, which does what it is told over the control connection until that ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from multiprocessing.connection import Connection
 
 from midflight.errors import MidflightError
+from midflight.testbed.fabric.relay import StartRelay, relay
 from midflight.testbed.host.control import Failed, StartServer, StartWorker
 from midflight.testbed.host.roles import serve, work
 
@@ -13,7 +14,7 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    """Run a host: `--control FD` names the open socket of the connection."""
+    """Play a part: `--control FD` names the open socket of the connection."""
     if len(arguments) != 2 or arguments[0] != "--control" or not arguments[1].isdecimal():
         sys.stderr.write("usage: python -m midflight.testbed.host --control FD\n")
         return 2
@@ -24,6 +25,8 @@ def main(arguments: list[str]) -> int:
                 work(control, task)
             elif isinstance(task, StartServer):
                 serve(control, task)
+            elif isinstance(task, StartRelay):
+                relay(control, task)
         except MidflightError as error:
             control.send(Failed(error.message, error.hint, type(error)))
             return 1

@@ -1,0 +1,207 @@
+"""Links that are worse than the kernel's, and captures: a process between the two ends of such links.
+
+Each end is a packet socket on an interface; frames that come in at one leave by the other, when and if the link's
+`LinkQuality` has them arrive. What decides that is the simulated network's own `Channel`, in real time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from random import Random
+from typing import BinaryIO
+
+from midflight.testbed.host.control import Ready
+from midflight.testbed.sim.link import Channel, ChannelStatistics
+from midflight.testbed.sim.simulator import stream
+from midflight.testbed.topology.quality import LinkQuality
+
+__all__ = ["AskStatistics", "Relayed", "StartRelay", "Statistics", "Tap", "packet_socket", "relay"]
+
+_ETH_P_ALL = 3
+_SOL_PACKET = 263
+_PACKET_IGNORE_OUTGOING = 23
+_SO_TIMESTAMPNS = 35
+_BUFFER = 16 << 20
+_BATCH = 64
+_LARGEST = 65_535
+_PCAP_HEADER = struct.Struct("=IHHiIII")
+_PCAP_RECORD = struct.Struct("=IIII")
+_PCAP_NANOSECONDS = 0xA1B23C4D
+_ETHERNET = 1
+_TIME = struct.Struct("=qq")
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """A link to be played: its ends' names and their sockets' file descriptors."""
+
+    one: str
+    other: str
+    one_socket: int
+    other_socket: int
+    quality: LinkQuality
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A link to be captured: a packet socket on one of its ends, and the pcap file."""
+
+    socket: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartRelay:
+    """Play these links, with luck from this seed, and capture those."""
+
+    seed: int
+    links: tuple[Relayed, ...]
+    taps: tuple[Tap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatistics:
+    """Tell what has happened on the links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What has happened on each way over a link, by its name, `from->to`."""
+
+    channels: dict[str, ChannelStatistics]
+
+
+def packet_socket(interface: str, *, outgoing: bool = False) -> socket.socket:
+    """Open a socket that gets every frame which comes in at an interface, and with `outgoing` those that leave too."""
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    try:
+        for option in ("SO_RCVBUFFORCE", "SO_SNDBUFFORCE"):
+            opened.setsockopt(socket.SOL_SOCKET, getattr(socket, option, 33 if "RCV" in option else 32), _BUFFER)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        if not outgoing:
+            opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        opened.bind((interface, _ETH_P_ALL))
+        opened.setblocking(False)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+class _RealTime:
+    """The system's clock, with a heap of what is to be done when."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._events: list[tuple[int, int, Callable[..., None], tuple[object, ...]]] = []
+        self._order = itertools.count()
+
+    @property
+    def now(self) -> int:
+        return time.monotonic_ns()
+
+    def at(self, time: int, action: Callable[..., None], /, *arguments: object) -> None:
+        heapq.heappush(self._events, (time, next(self._order), action, arguments))
+
+    def random(self, name: str) -> Random:
+        return stream(self._seed, name)
+
+    def trace(self, channel: bytes, what: int, frame: bytes) -> None:
+        pass
+
+    def run(self) -> float | None:
+        """Do what is due; return the seconds until the next is, or None where nothing waits."""
+        events = self._events
+        while events:
+            left = events[0][0] - self.now
+            if left > 0:
+                return left / 1e9
+            _, _, action, arguments = heapq.heappop(events)
+            action(*arguments)
+        return None
+
+
+class _End:
+    """One end of a link (a `Node`): what is delivered to it leaves by its socket."""
+
+    def __init__(self, number: int) -> None:
+        self.socket = socket.socket(fileno=number)
+        self.channel: Channel | None = None
+
+    def receive(self, _port: int, frame: bytes) -> None:
+        with suppress(OSError):  # the interface is down or has no room: on a wire, the frame would be gone too
+            self.socket.send(frame)
+
+    def take(self) -> None:
+        assert self.channel is not None
+        for _ in range(_BATCH):
+            try:
+                frame = self.socket.recv(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:  # the interface went down
+                return
+            self.channel.send(frame)
+
+
+class _Capture:
+    """A pcap file, with the kernel's own times in nanoseconds."""
+
+    def __init__(self, tap: Tap, file: BinaryIO) -> None:
+        self.socket = socket.socket(fileno=tap.socket)
+        self._file = file
+        file.write(_PCAP_HEADER.pack(_PCAP_NANOSECONDS, 2, 4, 0, 0, _LARGEST, _ETHERNET))
+        file.flush()
+
+    def take(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                frame, extra, _, _ = self.socket.recvmsg(_LARGEST, socket.CMSG_SPACE(_TIME.size))
+            except OSError:  # nothing more for now, or the interface went down
+                break
+            seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+            for level, kind, data in extra:
+                if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(data) == _TIME.size:
+                    seconds, nanoseconds = _TIME.unpack(data)
+            self._file.write(_PCAP_RECORD.pack(seconds, nanoseconds, len(frame), len(frame)) + frame)
+        self._file.flush()
+
+
+def relay(control: Connection, task: StartRelay) -> None:
+    """Play links until the control connection ends."""
+    clock = _RealTime(task.seed)
+    channels: dict[str, Channel] = {}
+    by_file: dict[int, _End | _Capture] = {}
+    with ExitStack() as stack:
+        for link in task.links:
+            one, other = _End(link.one_socket), _End(link.other_socket)
+            for near, far, name in (
+                (one, other, f"{link.one}->{link.other}"),
+                (other, one, f"{link.other}->{link.one}"),
+            ):
+                near.channel = channels[name] = Channel(clock, name, link.quality, far, 0)
+                by_file[near.socket.fileno()] = near
+        for tap in task.taps:
+            by_file[tap.socket] = _Capture(tap, stack.enter_context(Path(tap.file).open("wb")))
+        for each in by_file.values():
+            stack.callback(each.socket.close)
+        control.send(Ready())
+        watched = [control.fileno(), *by_file]
+        while True:
+            readable, _, _ = select.select(watched, [], [], clock.run())
+            for number in readable:
+                if number == control.fileno():
+                    control.recv()
+                    control.send(Statistics({name: each.statistics for name, each in channels.items()}))
+                else:
+                    by_file[number].take()
