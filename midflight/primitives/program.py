@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +52,18 @@ class Program:
         """The applications by name, in order of their ids."""
         return self._applications
 
-    def p4(self) -> str:
-        """Return the program as P4_16 source for v1model. The same program gives the same text."""
-        return emit({name: (each.id, each.primitive) for name, each in self._applications.items()})
+    def p4(self, only: Collection[str] | None = None) -> str:
+        """Return the program as P4_16 source for v1model. The same program gives the same text.
+
+        only: the applications that a switch is to have, where it has no room for all; without any it forwards.
+        """
+        return emit(
+            {
+                name: (each.id, each.primitive)
+                for name, each in self._applications.items()
+                if only is None or name in only
+            }
+        )
 
     def schema(self) -> dict[str, Any]:
         """Return the wire schema, a dict that JSON can hold; `Schema` encodes and decodes by it.

@@ -7,15 +7,19 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from midflight.errors import MidflightError
+from midflight.p4.frontend import check
 from midflight.primitives import Aggregate, Application, Program
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.p4runtime.session import Session
-from midflight.runtime.steering import Graph, Offload, members, routes
+from midflight.runtime.placement import Placement, footprint, place
+from midflight.runtime.steering import Choice, Graph, Offload, members, routes
 from midflight.testbed.endpoint import Address
 from midflight.testbed.fabric.base import Host, Worker
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.group import Group
+from midflight.testbed.instances import SERVER, choose
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Topology
 
@@ -34,8 +38,11 @@ class Net:
 
     fabric: `sim`, in virtual time, or `netns`, of network namespaces, processes and sockets (takes root). device: the
     kind of switch, `host` for the embedded one, `bmv2` for p4lang's; a mapping gives each switch its own. seed: of
-    everything random. offload: whether switches compute on the applications' packets or only forward them, to the host
-    that computes instead.
+    everything random. offload: whether switches may compute on the applications' packets or only forward them, to the
+    host that computes instead. capabilities: by switch, what it is taken for instead of what it says of itself.
+
+    What a switch has no room for it does not get: see `placements`. Where it has, the switch and the server are two
+    instances of a service, and the better one is used: see `choices`.
 
     Raises MidflightError where the program or a parameter is wrong; whatever was opened is closed again.
     """
@@ -49,23 +56,31 @@ class Net:
         fabric: str = "sim",
         seed: int = 0,
         offload: bool = True,
+        capabilities: Mapping[str, Capabilities] | None = None,
     ) -> None:
         self.topology = topology
         self.program = program
         self._offload = offload
+        self._sheets: dict[str, Capabilities] = {}
         self._groups: dict[str, Group] = {}
         self.sessions: dict[str, Session] = {}
         """The controller's session with each switch."""
         self.steering: dict[str, Offload] = {}
         """What each switch forwards and computes on."""
-        source = program.p4()
+        self.placements: dict[str, Placement] = {}
+        """Which applications each switch has room for, and why not for the others."""
+        self.choices: dict[str, Choice] = {}
+        """Which instance computes for each group, by application, and why. None where there was no choice."""
+        needs = footprint(check(program.p4(), "program.p4"))
         with ExitStack() as stack:
             self.fabric = stack.enter_context(open_fabric(fabric, topology, device, seed=seed))
             self._graph: Graph = topology.graph()
             ways = routes(self._graph)
             for name, switch in self.fabric.devices.items():
                 session = self.sessions[name] = stack.enter_context(switch.session())
-                pipeline = switch.compile(source, "program.p4")
+                sheet = self._sheets[name] = (capabilities or {}).get(name, switch.capabilities)
+                self.placements[name] = place(needs, {name: sheet})
+                pipeline = switch.compile(program.p4(self.placements[name].on(name)), "program.p4")
                 session.load(pipeline.p4info, pipeline.config)
                 self.steering[name] = Offload(session)
                 self.steering[name].install(ways[name])
@@ -139,8 +154,8 @@ class Net:
         else:
             destination = str(server.address), UDP_PORT
             self.fabric.serve(server.name, self.program, application, [(str(each.address), port) for each in hosts])
-        if self._offload:
-            switch = self._computing(found, hosts, server)
+        switch = self._computing(found, hosts, server) if self._offload else None
+        if switch is not None:
             ports = {each.name: port for each in hosts}
             self.steering[switch].admit(found.id, members(self._graph, switch, ports))
         crew = self.fabric.crew(
@@ -154,6 +169,8 @@ class Net:
                     lanes=primitive.lanes,
                     slots=primitive.slots,
                     server=destination,
+                    peers=tuple((str(each.address), port) for each in hosts),
+                    headroom=primitive.overflow != "detect",
                 )
                 for number, host in enumerate(hosts)
             ]
@@ -212,8 +229,23 @@ class Net:
             )
         return server or (spare[-1] if spare else None)
 
-    def _computing(self, application: Application, hosts: Sequence[Host], server: Host | None) -> str:
-        """Return the switch that computes for these hosts."""
+    def _computing(self, application: Application, hosts: Sequence[Host], server: Host | None) -> str | None:
+        """Return the switch that is to compute for these hosts, or None where the server is."""
+        switch = self._nearest(application, hosts, server)
+        placement = self.placements[switch]
+        sites = {server.name: SERVER} if server else {}
+        if application.name in placement.on(switch):
+            sites = {switch: self._sheets[switch], **sites}
+        if not sites:
+            raise MidflightError(
+                f"no switch has room for {application.name}, and no host is left to compute it",
+                hint=f"{placement.explain()}; give the network one host more",
+            )
+        choice = self.choices[application.name] = choose(self._graph, self._neighbour(hosts[0]), sites, now=self.now)
+        return switch if choice.candidate.csci_id == switch else None
+
+    def _nearest(self, application: Application, hosts: Sequence[Host], server: Host | None) -> str:
+        """Return the switch that could compute for these hosts."""
         if server is None:
             return self.topology.switches[0]
         paths = []

@@ -5,7 +5,9 @@ from __future__ import annotations
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.runtime.devices.base import Device
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.placement import Placement
 from midflight.testbed.net import Net
 from midflight.testbed.topology import LinkQuality, star
 
@@ -21,8 +23,8 @@ class Star(Net):
             group = net.group("gradients", net.hosts[:4])
             sums = group.allreduce(arrays)
 
-    quality: of all links; loss, duplicate and reorder (probabilities) change that of the default. The rest is as in
-    `Net`.
+    quality: of all links; loss, duplicate and reorder (probabilities) change that of the default. capabilities: what
+    the switch is taken for instead of what it says of itself. The rest is as in `Net`.
     """
 
     def __init__(
@@ -38,14 +40,28 @@ class Star(Net):
         reorder: float = 0.0,
         quality: LinkQuality | None = None,
         offload: bool = True,
+        capabilities: Capabilities | None = None,
     ) -> None:
         if quality is not None and (loss or duplicate or reorder):
             raise MidflightError("loss, duplicate and reorder are part of the quality where one is given")
         topology = star(hosts, quality or LinkQuality(loss=loss, duplicate=duplicate, reorder=reorder))
-        super().__init__(topology, program=program, device=device, fabric=fabric, seed=seed, offload=offload)
+        super().__init__(
+            topology,
+            program=program,
+            device=device,
+            fabric=fabric,
+            seed=seed,
+            offload=offload,
+            capabilities=None if capabilities is None else {_SWITCH: capabilities},
+        )
 
     def __enter__(self) -> Star:
         return self
+
+    @property
+    def placement(self) -> Placement:
+        """Which applications the switch has room for, and why not for the others."""
+        return self.placements[_SWITCH]
 
     @property
     def device(self) -> Device:

@@ -7,6 +7,7 @@ import pytest
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Filter, Message, Program, Schema
+from midflight.primitives.wire import FieldValue
 from midflight.testbed.endpoint.software import SoftwareServer
 
 PROGRAM = Program(Aggregate("sums", workers=2, lanes=2, slots=1), Filter("telemetry", keep="temperature > 80"))
@@ -16,7 +17,7 @@ MEMBERS = [("10.0.0.1", 1001), ("10.0.0.2", 1002)]
 
 def request(worker: int, sequence: int = 1) -> bytes:
     values = np.array([worker + 1, -5])
-    fields = {"slot": 0, "worker": worker, "flags": 0, "job": 1, "epoch": 0, "values": values}
+    fields: dict[str, FieldValue] = {"slot": 0, "worker": worker, "flags": 0, "job": 1, "epoch": 0, "values": values}
     return SCHEMA.encode(Message(1, "sums", sequence, fields))
 
 

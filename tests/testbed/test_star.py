@@ -11,6 +11,7 @@ import pytest
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Aggregate, Filter, Message, Program, Schema
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.steering import Offload
@@ -223,3 +224,44 @@ def test_requests_are_encoded_as_the_wire_schema_has_them() -> None:
         for sequence, slot, row in zip((16, 17), (15, 0), values, strict=True)
     ]
     assert requests == [schema.encode(each) for each in expected]
+
+
+SMALL = Capabilities(kind="small", register_bits=4096, packets_per_second=5e6)
+SLOW = Capabilities(kind="slow", packets_per_second=100)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "instance", "words"),
+    [
+        (None, "s1", "gradients: s1"),
+        (SMALL, "h5", "needs 11,904 bits of registers, has 4,096"),
+        (SLOW, "h5", "gradients: s1"),
+    ],
+)
+def test_what_fits_a_switch_and_suits_it_is_computed_there_and_the_rest_at_the_server_with_equal_sums(
+    sheet: Capabilities | None, instance: str, words: str
+) -> None:
+    program = Program(Aggregate("gradients", workers=4, lanes=10, slots=16), Filter("telemetry", keep="level > 7"))
+    arrays = vectors(4, 100, 5)
+    with Star(5, program=program, capabilities=sheet) as net:
+        assert words in net.placement.explain()
+        assert net.placement.device_of("telemetry") == "s1"
+        group = net.group("gradients", net.hosts[:4])
+        results = group.sum(arrays)
+        check(arrays, results)
+        choice = net.choices["gradients"]
+        assert choice.candidate.csci_id == instance
+        assert instance in choice.explain()
+        assert (net.link(net.hosts[4]).packets > 0) == (instance == "h5")
+        tables = net.session.read_table("ingress.admission")
+        assert len(tables) == (instance == "s1")
+
+
+def test_without_room_and_without_a_server_the_reason_is_told() -> None:
+    program = Program(Aggregate("gradients", workers=4, lanes=10, slots=16))
+    with (
+        Star(4, program=program, capabilities=SMALL) as net,
+        pytest.raises(MidflightError, match="no switch has room for gradients, and no host is left") as refusal,
+    ):
+        net.group("gradients", net.hosts)
+    assert "has 4,096" in (refusal.value.hint or "")

@@ -308,6 +308,8 @@ def _constant(name: str) -> str:
 
 
 def _listed(names: list[str]) -> str:
+    if not names:
+        return "Forwarding"
     text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     return text[0].upper() + text[1:]
 

@@ -48,12 +48,15 @@ class SoftwareServer:
         self._served: dict[str, tuple[Reference, tuple[Address, ...]]] = {}
         self._outgoing: list[tuple[Address, bytes]] = []
 
-    def serve(self, application: str, members: Sequence[Address]) -> None:
-        """Compute for an application from now on, from its initial state; `members` receive what is multicast."""
+    def serve(self, application: str, members: Sequence[Address], *, epoch: int = 0) -> None:
+        """Compute for an application from now on, from its initial state; `members` receive what is multicast.
+
+        epoch: newer than that of whatever computed for these members before.
+        """
         found = self._program.applications.get(application)
         if found is None:
             raise MidflightError(f"the program has no application {application}")
-        self._served[application] = found.primitive.reference(), tuple(members)
+        self._served[application] = found.primitive.reference(epoch=epoch), tuple(members)
 
     def receive(self, source: Address, datagram: bytes, _now: int) -> None:
         """Compute on a request."""

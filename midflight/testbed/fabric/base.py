@@ -51,6 +51,9 @@ class Worker:
     lanes: int
     slots: int
     server: Address
+    peers: tuple[Address, ...] = ()
+    job: int = 1
+    headroom: bool = True
 
     def endpoint(self, timing: Timing) -> AllReduce:
         """Return the endpoint."""
@@ -62,6 +65,9 @@ class Worker:
             slots=self.slots,
             server=self.server,
             timing=timing,
+            peers=self.peers,
+            job=self.job,
+            headroom=self.headroom,
         )
 
 
