@@ -77,6 +77,20 @@ def test_fields_that_fill_no_whole_byte_are_followed_by_zero_bits() -> None:
     assert int.from_bytes(data[-2:], "big") == ones_complement(row + bytes([(row[-1] & 0x7F) << 1]))
 
 
+def test_fields_of_a_header_that_is_gone_add_nothing() -> None:
+    switch = engine(
+        types="header pair_t { bit<16> a; bit<16> b; }",
+        header="bit<16> x; bit<16> sum;",
+        headers="pair_t pair;",
+        parser="state start { packet.extract(hdr.h); packet.extract(hdr.pair); transition accept; }",
+        ingress="if (hdr.h.x == 1) { hdr.pair.setInvalid(); }",
+        compute="update_checksum(true, { hdr.h.x, hdr.pair.a, hdr.pair.b }, hdr.h.sum, HashAlgorithm.csum16);",
+    )
+    kept, gone = (data for _, data in run(switch, b"\0\2\0\0\7\7\1\1", b"\0\1\0\0\7\7\1\1"))
+    assert int.from_bytes(kept[2:4], "big") == ones_complement(b"\0\2\7\7\1\1")
+    assert int.from_bytes(gone[2:4], "big") == ones_complement(b"\0\1")
+
+
 @pytest.mark.parametrize("row", [bytes(SIZE), b"\xff" * SIZE, b"\0" * (SIZE - 1) + b"\1"])
 def test_all_zeros_and_all_ones_have_the_checksums_that_the_plain_sum_gives(row: bytes) -> None:
     ((_, data),) = run(updater(), row + b"\0\0")

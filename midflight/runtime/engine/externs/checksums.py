@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from midflight.p4 import ir
 from midflight.p4.types import HeaderType
 from midflight.runtime.engine.code import I1, I32, I64, POINTER, Code, Value, unsupported
@@ -56,34 +58,58 @@ def _update(code: Code, call: ir.Call, *, payload: bool) -> None:
 
 
 def _compute(code: Code, algorithm: str, data: ir.Expression, *, payload: bool) -> Value:
-    items = items_of(code, data)
     if algorithm == "csum16":
-        total = _payload_sum(code, items) if payload else _fields_sum(code, items)
+        total = _payload_sum(code, items_of(code, data)) if payload else _fields_sum(code, data)
         return code.b.xor(fold(code, total), code.i64(0xFFFF))
     if payload:
         raise unsupported(f"a checksum by HashAlgorithm.{algorithm} over the payload", data.place, "use csum16")
-    return digest_of(code, algorithm, items)
+    return digest_of(code, algorithm, items_of(code, data))
 
 
-def _fields_sum(code: Code, items: list[Item]) -> Value:
+def _fields_sum(code: Code, data: ir.Expression) -> Value:
     """Return a 64-bit number that folds to the one's complement sum of the fields' 16-bit words.
 
     Since 2**16 is 1 modulo 2**16 - 1, a field need not be cut into words: shifted to where its lowest bit stands in
-    its word it has the right remainder, whatever words it spans. Only varbits have to go through memory.
+    its word it has the right remainder, whatever words it spans. Only varbits have to go through memory. Fields of an
+    invalid header count as zero.
     """
-    if any(not isinstance(each, Scalar) for each in items):
-        buffer, length = serialise(code, items)
+    elements = data.elements if isinstance(data, ir.StructValue) else (data,)
+    groups = [
+        (header, [item for each in group for item in items_of(code, each)])
+        for header, group in groupby(elements, key=_header_of)
+    ]
+    every = [item for _, items in groups for item in items]
+    if not all(isinstance(each, Scalar) for each in every):
+        buffer, length = serialise(code, every)
         return _sum(code, buffer, length)
     b = code.b
     total, end = code.i64(0), 0
-    for item in items:
-        assert isinstance(item, Scalar)
-        end += item.width
-        for low in range(0, item.width, 32):
-            part = b.lshr(item.value, code.constant(item.width, low)) if low else item.value
-            part = code.resize(code.resize(part, min(32, item.width - low)), 64)
-            shift = (low - end) % 16
-            total = b.add(total, b.shl(part, code.i64(shift)) if shift else part)
+    for header, items in groups:
+        part = code.i64(0)
+        for item in items:
+            assert isinstance(item, Scalar)
+            end += item.width
+            part = b.add(part, _congruent(code, item, end))
+        if header is not None:
+            part = b.select(is_valid(code, place(code, header)), part, code.i64(0))
+        total = b.add(total, part)
+    return total
+
+
+def _header_of(element: ir.Expression) -> ir.Expression | None:
+    """Return the header that a field is taken from, None for any other value."""
+    return element.base if isinstance(element, ir.Member) and isinstance(element.base.type, HeaderType) else None
+
+
+def _congruent(code: Code, item: Scalar, end: int) -> Value:
+    """Return a 64-bit number congruent to a field's words, the field ending `end` bits into the data."""
+    b = code.b
+    total = code.i64(0)
+    for low in range(0, item.width, 32):
+        part = b.lshr(item.value, code.constant(item.width, low)) if low else item.value
+        part = code.resize(code.resize(part, min(32, item.width - low)), 64)
+        shift = (low - end) % 16
+        total = b.add(total, b.shl(part, code.i64(shift)) if shift else part)
     return total
 
 
