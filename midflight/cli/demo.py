@@ -26,6 +26,7 @@ Examples:
   midflight demo allreduce
   midflight demo allreduce --loss 0.05 --seed 7 --json lossy.json
   midflight demo allreduce --steps 20 --picture /tmp/short.png
+  sudo midflight demo allreduce --fabric netns --device bmv2    namespaces, sockets, and p4lang's switch
 """
 
 
@@ -43,6 +44,20 @@ def demo() -> None:
     help="Probability that a link loses a packet, and as much to duplicate and to delay it.",
 )
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--device",
+    type=click.Choice(["host", "bmv2"]),
+    default="host",
+    show_default=True,
+    help="The switch: the embedded one, or p4lang's BMv2.",
+)
+@click.option(
+    "--fabric",
+    type=click.Choice(["sim", "netns"]),
+    default="sim",
+    show_default=True,
+    help="The network: simulated in virtual time, or Linux namespaces and sockets (takes root).",
+)
 @click.option("--steps", metavar="N", type=click.IntRange(1), help="Training steps, instead of as many as it takes.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
 @click.option(
@@ -53,12 +68,16 @@ def demo() -> None:
     show_default=True,
     help="Where to save the picture.",
 )
-def allreduce(loss: float, seed: int, steps: int | None, json_to: str | None, picture: Path) -> None:
+def allreduce(
+    loss: float, seed: int, device: str, fabric: str, steps: int | None, json_to: str | None, picture: Path
+) -> None:
     """Train a classifier on four workers whose gradients are summed inside the switch.
 
     Trains twice over the same network, summing in the switch and then at a parameter server, and compares: accuracy,
-    exactness of the sums, and what crossed the server's link. Same seed, same figures, bit for bit.
+    exactness of the sums, and what crossed the server's link. Same seed, same weights, bit for bit, on every device
+    and fabric.
     """
+    from dataclasses import replace
     from importlib.util import find_spec
 
     from midflight.cli.output import write_json
@@ -72,7 +91,9 @@ def allreduce(loss: float, seed: int, steps: int | None, json_to: str | None, pi
     from midflight.testbed.demos.allreduce import Settings, run
     from midflight.testbed.demos.picture import save
 
-    settings = Settings(loss=loss, seed=seed) if steps is None else Settings(loss=loss, seed=seed, steps=steps)
+    settings = Settings(loss=loss, seed=seed, device=device, fabric=fabric)
+    if steps is not None:
+        settings = replace(settings, steps=steps)
     picture.parent.mkdir(parents=True, exist_ok=True)
     console = console_beside(json_to)
     with bar(console, "Training") as progress:
@@ -114,7 +135,7 @@ def _table(done: Demo, console: Console) -> Table:
         ("packets retransmitted", f"{switch.retransmitted:,}", f"{server.retransmitted:,}"),
         ("duplicates suppressed", f"{switch.duplicates_suppressed:,}", f"{server.duplicates_suppressed:,}"),
         (
-            "virtual time a step",
+            "virtual time a step" if figures.fabric == "sim" else "time a step",
             f"{figures.step_microseconds_switch:,.1f} us",
             f"{figures.step_microseconds_server:,.1f} us",
         ),

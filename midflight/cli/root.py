@@ -9,7 +9,7 @@ from midflight.cli.group import LazyGroup
 
 __all__ = ["midflight"]
 
-MODULES = {name: f"midflight.cli.{name}" for name in ("demo", "compile", "check", "p4info", "switch", "bench")}
+MODULES = {name: f"midflight.cli.{name}" for name in ("demo", "compile", "check", "p4info", "switch", "bench", "clean")}
 
 
 @click.group(

@@ -42,11 +42,15 @@ class Settings:
     loss: float = 0.0
     seed: int = 0
     device: str = "host"
+    fabric: str = "sim"
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came out, the same for the same settings bit for bit. Counts are of both runs together unless named.
+    """What came out. Counts are of both runs together unless named.
+
+    In a simulated network all of it is the same for the same settings, bit for bit; in any network so are the sums and
+    the weights.
 
     bytes: on both directions of the server's link. packets: put onto any link. lost, duplicated, reordered: by links.
     retransmitted: by workers. duplicates_suppressed: requests and results that arrived again and changed nothing.
@@ -78,7 +82,8 @@ class Figures:
     loss: float
     seed: int
     device: str
-    step_microseconds_switch: float  # virtual time, mean over the steps
+    fabric: str
+    step_microseconds_switch: float  # by the network's clock, mean over the steps
     step_microseconds_server: float
 
     def json(self) -> dict[str, object]:
@@ -104,7 +109,7 @@ class Run:
     retransmitted: int
     duplicates_suppressed: int
     trace: str
-    nanoseconds: int  # of virtual time spent summing
+    nanoseconds: int  # by the network's clock, spent summing
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,7 @@ def run(settings: Settings | None = None, progress: Progress | None = None) -> D
         loss=settings.loss,
         seed=settings.seed,
         device=settings.device,
+        fabric=settings.fabric,
         step_microseconds_switch=switch.nanoseconds / settings.steps / 1000,
         step_microseconds_server=server.nanoseconds / settings.steps / 1000,
     )
@@ -224,6 +230,7 @@ def _train(settings: Settings, train: Digits, test: Digits, *, offload: bool, re
         hosts=settings.workers + 1,
         program=program,
         device=settings.device,
+        fabric=settings.fabric,
         seed=settings.seed,
         quality=quality,
         offload=offload,
