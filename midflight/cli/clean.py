@@ -8,8 +8,8 @@ __all__ = ["clean"]
 
 EPILOG = """\b
 Examples:
+  midflight clean --list
   sudo midflight clean
-  sudo midflight clean --list
   sudo midflight clean --all
 """
 
