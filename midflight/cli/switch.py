@@ -1,54 +1,127 @@
-"""`midflight switch`: a P4 program on the embedded switch, served over P4Runtime."""
+"""`midflight switch`: a P4 program on the embedded switch, with its ports, served over P4Runtime."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from midflight.runtime.engine.ports.stats import TrafficStats
 
 __all__ = ["switch"]
 
 EPILOG = """\b
 Examples:
-  midflight switch prog.p4
-  midflight switch prog.p4 --grpc-server-addr 127.0.0.1:0       on a free port, which it tells
-  midflight switch prog.p4 --device-id 3 --cpu-port 255
+  midflight switch prog.p4                                        packets by packet-in and packet-out only
+  midflight switch prog.p4 --grpc-server-addr 127.0.0.1:0         on a free port, which it tells
+  sudo midflight switch prog.p4 -i 1@veth0 -i 2@veth1 --stats     between interfaces
+  midflight switch prog.p4 -i 1@pcap:in.pcap,out.pcap -i 2@pcap:,out2.pcap
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("file", metavar="PROG.p4", type=click.Path(path_type=Path))
 @click.option(
+    "-i",
+    "--interface",
+    "interfaces",
+    metavar="PORT@INTERFACE",
+    multiple=True,
+    help="A port: a Linux interface, or pcap:IN,OUT to play one capture and write another.",
+)
+@click.option(
     "--grpc-server-addr",
     "address",
     metavar="HOST:PORT",
     default="127.0.0.1:9559",
     show_default=True,
-    help="Where to serve P4Runtime; port 0 takes a free one.",
+    help="Where to serve P4Runtime; port 0 takes a free one, unix:PATH a socket.",
 )
 @click.option("--device-id", metavar="N", type=click.IntRange(1, 2**64 - 1), default=1, show_default=True)
 @click.option("--cpu-port", metavar="N", type=click.IntRange(1, 510), default=510, show_default=True)
-def switch(file: Path, address: str, device_id: int, cpu_port: int) -> None:
+@click.option(
+    "--pcap", "captures", metavar="DIR", type=click.Path(path_type=Path), help="Keep each port's packets here."
+)
+@click.option("--wait", is_flag=True, help="Play captures once a controller has come and gone.")
+@click.option("--stats", is_flag=True, help="Print packets received, sent and dropped at the end, and on SIGUSR1.")
+def switch(
+    file: Path,
+    interfaces: tuple[str, ...],
+    address: str,
+    device_id: int,
+    cpu_port: int,
+    captures: Path | None,
+    wait: bool,
+    stats: bool,
+) -> None:
     """Run a P4 program on the embedded switch and serve P4Runtime.
 
-    Controllers connect to the address that it tells; packets go in and out by packet-out and packet-in. It serves
-    until it gets SIGINT or SIGTERM, and then exits with status 0.
+    Controllers connect to the address that it tells. It runs until it gets SIGINT or SIGTERM, works off what has
+    arrived by then, and exits with status 0; with captures for ports also when these are played and no controller is
+    connected.
+
+    Interfaces take root, or the capability CAP_NET_RAW. Their packets are seen as on a wire: VLAN tags in their place,
+    checksums complete. Only segments that a sending host leaves to its interface to cut cannot be had whole, and are
+    counted as "offload"; turn that off on the host's side with: ethtool -K INTERFACE tso off gso off
     """
     import signal
     import threading
 
     from midflight.cli.output import read_text
+    from midflight.runtime.engine.ports.spec import parse_ports
+    from midflight.runtime.p4runtime.ports import open_ports
     from midflight.runtime.p4runtime.server import Server
     from midflight.runtime.p4runtime.switch import Switch
 
-    device = Switch(device_id=device_id, cpu_port=cpu_port)
-    device.load(read_text(file), str(file))
     stop = threading.Event()
-    with Server(device, address) as server:
-        before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        names = parse_ports(list(interfaces))
+        device = Switch(device_id=device_id, cpu_port=cpu_port)
+        device.load(read_text(file), str(file))
+        ports = open_ports(device, names, captures=captures, wait=wait, finished=stop, news=_complain)
+
+        def tell(*_: object) -> None:
+            click.echo(_describe(ports.stats, names))
+
         try:
-            click.echo(f"{file}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}")
-            stop.wait()
+            if stats:
+                before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, tell)
+            with Server(device, address) as server:
+                ports.start()
+                click.echo(f"{file}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}")
+                stop.wait()
+                ports.close()
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            ports.close()
+            if stats:
+                tell()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _complain(words: str) -> None:
+    click.echo(f"midflight: {words}", err=True)
+
+
+def _describe(stats: TrafficStats, names: Mapping[int, str]) -> str:
+    """Return the counts in words, a line for each port."""
+    lines = [
+        f"port {number}, {names[number]}: " + _counts({"received": each.received, "sent": each.sent, **each.dropped})
+        for number, each in stats.ports.items()
+    ]
+    lines.append(_counts({"received": stats.received, "sent": stats.sent, "dropped": sum(stats.dropped.values())}))
+    if stats.dropped:
+        lines.append("dropped: " + _counts(stats.dropped))
+    lines.append(_counts({"packet-ins": stats.packets_in, "packet-outs": stats.packets_out}))
+    return "\n".join(lines)
+
+
+def _counts(numbers: Mapping[str, int]) -> str:
+    always = ("received", "sent", "dropped", "packet-ins", "packet-outs")
+    return ", ".join(f"{name} {count}" for name, count in numbers.items() if count or name in always)

@@ -50,13 +50,15 @@ class Switch:
     COMMIT puts it in place; the packets go through the old one meanwhile (specification 1.5, section 14).
 
     `gate` is the lock of its engines, for a carrier to take turns at. Whoever holds the switch's lock may take it, and
-    nobody the other way round. `watchers` are told how many controllers there are whenever one comes or goes.
+    nobody the other way round. `packets_in` and `packets_out` count what went to controllers and came from them.
+    `watchers` are told how many controllers there are whenever one comes or goes.
     """
 
     def __init__(self, *, device_id: int = 1, cpu_port: int = 510, seed: int = 0) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
         self.gate = Gate()
+        self.packets_in = self.packets_out = 0
         self.watchers: list[Callable[[int], None]] = []
         self._now = 0
         self._seed = seed
@@ -113,6 +115,7 @@ class Switch:
             pipeline = self._demand_pipeline(self._forwarding)
             fields = pipeline.schema.packet_out
             header = header_bytes(fields, from_metadata(fields, packet.metadata))
+            self.packets_out += 1
             entering = Packets.from_list([(self.cpu_port, header + packet.payload)])
             if self._carrier is None:
                 self._transmitted.extend(self.process(entering, self._now))
@@ -160,6 +163,7 @@ class Switch:
                 self._tell(p4r.StreamMessageResponse(digest=digest))
 
     def _tell_packet(self, pipeline: Pipeline, packet: bytes) -> None:
+        self.packets_in += 1
         values, payload = header_fields(pipeline.schema.packet_in, packet)
         message = p4r.PacketIn(payload=payload, metadata=to_metadata(pipeline.schema.packet_in, values))
         self._tell(p4r.StreamMessageResponse(packet=message))

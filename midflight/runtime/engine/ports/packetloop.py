@@ -6,12 +6,14 @@ import os
 import select
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.errors import DeviceError
 from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.engine import Engine
 from midflight.runtime.engine.gate import Gate
@@ -19,10 +21,12 @@ from midflight.runtime.engine.jit import Native
 from midflight.runtime.engine.ports import linux
 from midflight.runtime.engine.ports.interface import Interface
 from midflight.runtime.engine.ports.loop import BORROWED, FILLED, build_loop
-from midflight.runtime.engine.ports.records import BATCH, CPU, NOWHERE, Port
+from midflight.runtime.engine.ports.pcap import HEADER, record
+from midflight.runtime.engine.ports.records import BATCH, CAPTURE_BYTES, CPU, NOWHERE, Capture, Port
 from midflight.runtime.engine.ports.send import CPU_HEAD
+from midflight.runtime.engine.ports.stats import PortStats, TrafficStats
 
-__all__ = ["PacketLoop", "PortStats"]
+__all__ = ["PacketLoop"]
 
 OUT_BYTES, OUT_PACKETS = 1 << 26, 1 << 16
 CPU_BYTES = 1 << 20
@@ -38,33 +42,25 @@ OUTPUT: dict[str, type[np.generic]] = {
 DROPS = {"oversize": Port.OVERSIZE, "offload": Port.OFFLOAD, "unsent": Port.UNSENT}
 
 
-@dataclass(frozen=True, slots=True)
-class PortStats:
-    """What one port has seen, in packets.
-
-    `dropped` counts by reason: `overrun` (the ring was full), `oversize` (longer than the interface's MTU),
-    `offload` (segments that the sending host left to its interface to cut), `unsent` (not taken by the interface).
-    `faults` counts the times that the interface went down.
-    """
-
-    received: int
-    sent: int
-    dropped: Mapping[str, int]
-    faults: int
-
-
 class PacketLoop:
     """Carries packets between interfaces and an engine, from `start` to `stop`.
 
     `ports` are the interfaces by the program's port numbers; they are closed by whoever made them, after `stop`.
     Packets that the program sends to `cpu_port` wait for `packets_in`. Without an engine every packet is dropped.
+    In the folder `captures` each port has what came in and what went out kept, `port1_in.pcap` and `port1_out.pcap`.
+    DeviceError where these cannot be written.
     """
 
-    def __init__(self, gate: Gate, ports: Mapping[int, Interface], *, cpu_port: int = 510) -> None:
+    def __init__(
+        self, gate: Gate, ports: Mapping[int, Interface], *, cpu_port: int = 510, captures: Path | None = None
+    ) -> None:
         self._gate = gate
         self._ports = dict(ports)
         self._engine: Engine | None = None
+        self._past: Counter[str] = Counter()
+        self._by_hand: Counter[str | int] = Counter()
         self._memory: list[NDArray[np.generic]] = []
+        self._captures = {} if captures is None else _open_captures(captures, self._ports)
         unit = build_loop()
         self._native = Native(str(unit.module))
         self._run = self._native.function("run")
@@ -117,6 +113,11 @@ class PacketLoop:
         messages[:, linux.MMSGHDR_IOV // 8] = np.arange(start, start + BATCH * linux.IOVEC, linux.IOVEC)
         messages[:, linux.MMSGHDR_IOVLEN // 8] = 1
         self._memory += [vectors, messages]
+        for at, file in zip((Port.INWARD, Port.OUTWARD), self._captures.get(number, ()), strict=False):
+            buffer = np.empty(CAPTURE_BYTES, np.uint8)
+            self._memory.append(buffer)
+            record[(at + Capture.FILE) // 8] = file + 1
+            record[(at + Capture.BUFFER) // 8] = buffer.ctypes.data
         for offset, value in (
             (Port.NUMBER, number),
             (Port.RING, interface.ring.ctypes.data),
@@ -150,6 +151,7 @@ class PacketLoop:
         """Carry packets through this engine from now on. Its gate is ours."""
         context = self._context
         with self._gate:
+            self._past += self._lost_by_engine()
             self._engine = engine
             if engine is None:
                 context.set("process", 0)
@@ -182,6 +184,10 @@ class PacketLoop:
             if (descriptor := getattr(self, name)) >= 0:
                 setattr(self, name, -1)
                 os.close(descriptor)
+        for files in self._captures.values():
+            for each in files:
+                os.close(each)
+        self._captures.clear()
 
     def _carry(self) -> None:
         start = time.thread_time()
@@ -215,19 +221,63 @@ class PacketLoop:
     def send(self, port: int, packet: bytes) -> None:
         """Send a packet of the control plane's by a port, at once."""
         interface = self._ports.get(port)
-        if interface is not None:
+        if interface is None:
+            self._by_hand["no port"] += 1
+            return
+        try:
             interface.sender.send(packet, linux.MSG_DONTWAIT)
+        except OSError:
+            self._by_hand["unsent"] += 1
+            return
+        self._by_hand[port] += 1
+        if (files := self._captures.get(port)) is not None:
+            os.write(files[1], record(time.time_ns(), packet))
+
+    def faults(self, port: int) -> int:
+        """Return how often a port's interface has gone down."""
+        return int(self._records[list(self._ports).index(port), Port.FAULTS // 8])
 
     @property
-    def stats(self) -> Mapping[int, PortStats]:
-        """What each port has seen so far."""
-        found = {}
-        for record, (number, interface) in zip(self._records, self._ports.items(), strict=False):
-            dropped = {name: int(record[offset // 8]) for name, offset in DROPS.items()}
-            found[number] = PortStats(
-                received=int(record[Port.RECEIVED // 8]),
-                sent=int(record[Port.SENT // 8]),
-                dropped={"overrun": interface.overrun(), **dropped},
-                faults=int(record[Port.FAULTS // 8]),
-            )
-        return found
+    def stats(self) -> TrafficStats:
+        """What has been seen so far."""
+        with self._gate:
+            lost = self._past + self._lost_by_engine()
+        for reason, slot in (("no port", "nowhere"), ("no program", "unprogrammed"), ("packet-in", "cpu.lost")):
+            lost[reason] = self._context.get(slot) + self._by_hand[reason]
+        lost["unsent"] = self._by_hand["unsent"]
+        rows = zip(self._records.tolist(), self._ports.items(), strict=False)
+        ports = {number: self._port_stats(record, number, interface) for record, (number, interface) in rows}
+        return TrafficStats(ports, lost)
+
+    def _port_stats(self, record: list[int], number: int, interface: Interface) -> PortStats:
+        dropped = {name: record[offset // 8] for name, offset in DROPS.items()}
+        dropped["overrun"] = interface.overrun()
+        return PortStats(
+            received=record[Port.RECEIVED // 8] + dropped["overrun"],
+            sent=record[Port.SENT // 8] + self._by_hand[number],
+            dropped=dropped,
+            faults=record[Port.FAULTS // 8],
+        )
+
+    def _lost_by_engine(self) -> Counter[str]:
+        return Counter() if self._engine is None else Counter(dict(self._engine.stats.dropped))
+
+
+def _open_captures(folder: Path, ports: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Begin two captures for each port; return their files."""
+    opened: dict[int, tuple[int, int]] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in ports:
+            paths = [folder / f"port{number}_{way}.pcap" for way in ("in", "out")]
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+            incoming, outgoing = (os.open(path, flags, 0o666) for path in paths)
+            opened[number] = incoming, outgoing
+            for each in opened[number]:
+                os.write(each, HEADER)
+    except OSError as error:
+        for files in opened.values():
+            for each in files:
+                os.close(each)
+        raise DeviceError(f"{error.filename or folder}: {error.strerror}") from None
+    return opened

@@ -1,0 +1,123 @@
+"""Packet captures in libpcap's file format (draft-ietf-opsawg-pcap), of Ethernet frames."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, NamedTuple
+
+from midflight.errors import DeviceError
+
+__all__ = ["HEADER", "Captured", "PcapReader", "PcapWriter", "record"]
+
+MICROSECONDS, NANOSECONDS = 0xA1B2C3D4, 0xA1B23C4D
+PCAPNG = 0x0A0D0D0A
+ETHERNET = 1
+LONGEST = 1 << 18
+
+HEADER = struct.pack("<IHHiIII", NANOSECONDS, 2, 4, 0, 0, LONGEST, ETHERNET)
+"""What a file begins with whose records, little-endian, have times in nanoseconds."""
+
+
+def record(time: int, data: bytes) -> bytes:
+    """Return a packet as it stands in such a file; `time` is in nanoseconds since 1970."""
+    seconds, nanoseconds = divmod(time, 10**9)
+    return struct.pack("<IIII", seconds & 0xFFFFFFFF, nanoseconds, len(data), len(data)) + data
+
+
+class Captured(NamedTuple):
+    """A packet of a capture: `time` in nanoseconds since 1970, and whether it was kept whole."""
+
+    time: int
+    data: bytes
+    whole: bool
+
+
+class PcapReader:
+    """Iterates over a capture's packets, in the order of the file. From a pipe they come as they are written.
+
+    DeviceError where the file cannot be read, is something else, or ends in the middle of a packet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise DeviceError(f"{path}: {error.strerror}") from None
+        try:
+            self._order, self._scale = self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __iter__(self) -> Iterator[Captured]:
+        number = 0
+        while head := self._file.read(16):
+            number += 1
+            what = f"packet {number}"
+            seconds, fraction, kept, length = struct.unpack(f"{self._order}IIII", self._whole(head, 16, what))
+            if kept > LONGEST:
+                raise DeviceError(f"{self.path}: {what} is said to have {kept} bytes: the file is damaged")
+            data = self._whole(self._file.read(kept), kept, what)
+            yield Captured(seconds * 10**9 + fraction * self._scale, data, kept == length)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read_header(self) -> tuple[str, int]:
+        """Return the order of the bytes and what a fraction of a second counts in nanoseconds."""
+        head = self._file.read(24)
+        for order in "<>":
+            if len(head) >= 4 and struct.unpack_from(f"{order}I", head)[0] in (MICROSECONDS, NANOSECONDS):
+                break
+        else:
+            if head[:4] == struct.pack("<I", PCAPNG):
+                raise DeviceError(f"{self.path}: pcapng is not supported", hint="convert it: editcap -F pcap IN OUT")
+            raise DeviceError(f"{self.path}: not a pcap file")
+        magic, link = struct.unpack(f"{order}I16xI", self._whole(head, 24, "the header"))
+        if link & 0xFFFF != ETHERNET:
+            raise DeviceError(f"{self.path}: holds packets of link type {link & 0xFFFF}, not of Ethernet")
+        return order, 1000 if magic == MICROSECONDS else 1
+
+    def _whole(self, data: bytes, length: int, what: str) -> bytes:
+        if len(data) < length:
+            raise DeviceError(f"{self.path}: ends in the middle of {what}")
+        return data
+
+
+class PcapWriter:
+    """Writes a capture. DeviceError where the file cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: BinaryIO = path.open("wb")
+            self._file.write(HEADER)
+        except OSError as error:
+            raise DeviceError(f"{path}: {error.strerror}") from None
+
+    def write(self, time: int, data: bytes) -> None:
+        """Add a packet; `time` is in nanoseconds since 1970."""
+        try:
+            self._file.write(record(time, data))
+        except OSError as error:
+            raise DeviceError(f"{self.path}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Write what is left and close the file. May be called more than once."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise DeviceError(f"{self.path}: {error.strerror}") from None
+
+    def __enter__(self) -> PcapWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
