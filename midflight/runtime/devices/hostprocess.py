@@ -37,7 +37,7 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta, inout s
     }
 }
 
-control verify(inout headers_t hdr, inout metadata_t meta) {
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
     apply {}
 }
 
@@ -51,7 +51,7 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
     apply {}
 }
 
-control compute(inout headers_t hdr, inout metadata_t meta) {
+control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
     apply {}
 }
 
@@ -59,7 +59,7 @@ control deparse(packet_out packet, in headers_t hdr) {
     apply {}
 }
 
-V1Switch(parse(), verify(), ingress(), egress(), compute(), deparse()) main;
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;
 """
 
 # The lines of the switch's log that an error quotes.
