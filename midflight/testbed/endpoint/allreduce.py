@@ -173,6 +173,15 @@ class AllReduce:
         """The index of the next chunk that this worker has nothing for yet."""
         return self._reliable.upcoming
 
+    @property
+    def open(self) -> int:
+        """How many requests are waiting for their answers."""
+        return self._reliable.open
+
+    def knows(self, index: int) -> bool:
+        """Say whether the result of a chunk has come, flagged or not."""
+        return index < self._reliable.waiting_from and not self._reliable.is_open(index)
+
     def take(self) -> Sum | None:
         """Return the oldest finished round that has not been taken, or None."""
         return self._finished.popleft() if self._finished else None

@@ -131,6 +131,11 @@ class Reliable:
         """The index of the next request to be sent for the first time."""
         return self._next
 
+    @property
+    def open(self) -> int:
+        """How many requests are waiting for their answers."""
+        return len(self._outstanding)
+
     def forget(self) -> None:
         """Drop all requests."""
         self._waiting.clear()
@@ -207,9 +212,9 @@ class Reliable:
         overdue, self._overdue = self._overdue, []
         return overdue
 
-    def is_open(self, sequence: int) -> bool:
-        """Say whether the request with this sequence number is waiting for its answer."""
-        return sequence != 0 and unwrap(sequence, self._next) in self._outstanding
+    def is_open(self, index: int) -> bool:
+        """Say whether a request is waiting for its answer."""
+        return index in self._outstanding
 
     def index_of(self, sequence: int) -> int:
         """Return the index with this sequence number that lies nearest to what was sent last."""

@@ -1,0 +1,7 @@
+"""The adversary: a network that does its worst to an all-reduce, by schedules drawn from seeds, and what must hold."""
+
+from midflight.testbed.adversary.campaign import Campaign, Failure, campaign
+from midflight.testbed.adversary.game import Game, ViolationError
+from midflight.testbed.adversary.schedule import Move, Schedule, draw
+
+__all__ = ["Campaign", "Failure", "Game", "Move", "Schedule", "ViolationError", "campaign", "draw"]

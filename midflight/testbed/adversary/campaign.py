@@ -1,0 +1,85 @@
+"""Many games in a row, and the seeds of those that were lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from midflight.errors import MidflightError
+from midflight.testbed.adversary.game import Game, address_of
+from midflight.testbed.adversary.places import EnginePlace, KernelPlace, Place, aggregate
+from midflight.testbed.adversary.schedule import Schedule, draw
+
+__all__ = ["Campaign", "Failure", "campaign"]
+
+Sums = Literal["kernel", "engine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A schedule after which something did not hold; its seed is all that it takes to see it again."""
+
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What came of many schedules."""
+
+    schedules: int
+    moves: int
+    faults: int  # workers restarted and replaced, switches killed, revived and given up
+    sums: int  # of chunks, each checked
+    failures: tuple[Failure, ...]
+
+
+def campaign(
+    seeds: Iterable[int],
+    *,
+    on: Sums = "kernel",
+    most_failures: int = 10,
+    progress: Callable[[int, int], None] | None = None,
+) -> Campaign:
+    """Play the schedules of these seeds against the executed kernel or the engine.
+
+    Ends early once `most_failures` have failed. `progress` is told after each how many are done and have failed.
+    """
+    stage = _Stage(on)
+    schedules = moves = faults = sums = 0
+    failures: list[Failure] = []
+    for seed in seeds:
+        schedule = draw(seed)
+        game = Game(schedule, *stage.places(schedule))
+        try:
+            game.play()
+        except (MidflightError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
+            failures.append(Failure(seed, f"{type(error).__name__}: {error}"))
+        schedules += 1
+        moves += len(schedule.moves)
+        faults += game.faults
+        sums += game.referee.sums
+        if progress:
+            progress(schedules, len(failures))
+        if len(failures) >= most_failures:
+            break
+    return Campaign(schedules, moves, faults, sums, tuple(failures))
+
+
+class _Stage:
+    """Makes what sums, once for each shape of job: an engine takes a moment to compile."""
+
+    def __init__(self, on: Sums) -> None:
+        self._on = on
+        self._made: dict[tuple[int, int, int, str], tuple[Place, Place]] = {}
+
+    def places(self, schedule: Schedule) -> tuple[Place, Place]:
+        shape = schedule.workers, schedule.slots, schedule.lanes, schedule.overflow
+        if shape not in self._made:
+            program = aggregate(*shape)
+            members = [address_of(worker) for worker in range(schedule.workers)]
+            server = KernelPlace(program, members)
+            switch: Place = server if self._on == "kernel" else EnginePlace(program, schedule.workers)
+            self._made[shape] = switch, server
+        return self._made[shape]

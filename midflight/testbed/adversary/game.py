@@ -1,0 +1,218 @@
+"""One game: a job, a schedule, and what must hold at every step of it."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.testbed.adversary.places import Place
+from midflight.testbed.adversary.referee import Referee, ViolationError
+from midflight.testbed.adversary.schedule import Move, Schedule
+from midflight.testbed.endpoint.allreduce import AllReduce, Sum
+from midflight.testbed.endpoint.reliable import Address, Timing
+
+__all__ = ["Game", "ViolationError", "address_of"]
+
+_SERVER: Address = ("10.0.255.254", 19782)
+_SWITCH = -1
+_TIMING = Timing(initial=1_000_000, minimum=1_000_000, maximum=1_000_000_000, patience=600_000_000_000)
+_PATIENCE = 50_000  # steps of a fair network in which every job must end
+
+
+def address_of(worker: int) -> Address:
+    """Return where a worker is."""
+    return f"10.0.0.{worker + 1}", 50_000
+
+
+class Game:
+    """Plays a schedule. `switch` is what sums at first, `server` what does when the switch is gone for ever.
+
+    Both begin a new life when they are taken into the game.
+    """
+
+    def __init__(self, schedule: Schedule, switch: Place, server: Place) -> None:
+        self._schedule = schedule
+        self._places = switch, server
+        self._place: Place | None = switch
+        self._epoch = random.Random(schedule.seed).choice((1, 2**16 - 2))
+        switch.begin(self._epoch)
+        self._random = np.random.default_rng(schedule.seed)
+        self._addresses = [address_of(worker) for worker in range(schedule.workers)]
+        self._numbers = {address: number for number, address in enumerate(self._addresses)}
+        self._now = 0
+        self._flying: list[tuple[int, int, bytes]] = []  # to, from, what; -1 is whatever sums
+        self._held: list[tuple[int, int, bytes]] = []
+        self._job = random.Random(~schedule.seed).choice((1, 2**16 - 2))
+        self._vectors = [[self._vector(size) for size in schedule.rounds] for _ in range(schedule.workers)]
+        self._results: list[list[Sum]] = [[] for _ in range(schedule.workers)]
+        self._positions = [1] * schedule.workers
+        self.referee = Referee(schedule.workers, schedule.slots, schedule.lanes)
+        self.faults = 0
+        self._workers = [self._worker(number) for number in range(schedule.workers)]
+
+    def play(self) -> None:
+        """Follow the schedule, then let the network be fair, and check that all end with the right sums.
+
+        Raises ViolationError, or whatever error an endpoint ends with.
+        """
+        for number in range(self._schedule.workers):
+            self._pump(number)
+        for move, choice in self._schedule.moves:
+            self._move(move, choice)
+        if self._place is None:
+            self._begin(self._places[0])
+        self._finish()
+        self._judge()
+
+    def _finish(self) -> None:
+        """Be fair from now on: deliver everything in order, what was held back included."""
+        for _ in range(_PATIENCE):
+            if all(worker.closed for worker in self._workers):
+                return
+            if self._held:
+                self._flying.append(self._held.pop())
+            if self._flying:
+                self._deliver(*self._flying.pop(0))
+            else:
+                self._wait()
+        raise ViolationError("the job does not end")
+
+    def _judge(self) -> None:
+        for number, results in enumerate(self._results):
+            if len(results) != len(self._schedule.rounds):
+                raise ViolationError(f"worker {number} has {len(results)} of {len(self._schedule.rounds)} sums")
+            for which, result in enumerate(results):
+                exact = sum(vectors[which].astype(np.float64) for vectors in self._vectors)
+                scaled = sum(
+                    np.rint(np.ldexp(vectors[which].astype(np.float64), result.bits)) for vectors in self._vectors
+                )
+                if not np.array_equal(result.integers, np.asarray(scaled)) or not np.allclose(
+                    result.values, exact, rtol=2**-20, atol=self._schedule.workers * 2.0 ** -(result.bits + 1)
+                ):
+                    raise ViolationError(f"worker {number} has a wrong sum of round {which}")
+
+    def _move(self, move: Move, choice: int) -> None:
+        flying = self._flying
+        if move is Move.WAIT or (not flying and move in (Move.DELIVER, Move.DUPLICATE, Move.DROP, Move.HOLD)):
+            self._wait()
+        elif move is Move.DELIVER:
+            self._deliver(*flying.pop(choice % len(flying)))
+        elif move is Move.DUPLICATE:
+            self._deliver(*flying[choice % len(flying)])
+        elif move is Move.DROP:
+            del flying[choice % len(flying)]
+        elif move is Move.HOLD:
+            self._held.append(flying.pop(choice % len(flying)))
+        elif move is Move.RELEASE:
+            if self._held:
+                self._deliver(*self._held.pop(choice % len(self._held)))
+        else:
+            self._fault(move, choice)
+
+    def _fault(self, move: Move, choice: int) -> None:
+        self.faults += 1
+        if move is Move.RESTART:
+            self._restart(choice % self._schedule.workers)
+        elif move is Move.REPLACE:
+            self._replace(choice % self._schedule.workers)
+        elif move is Move.KILL:
+            self._place = None
+        elif move is Move.REVIVE:
+            self._begin(self._places[0])
+        else:
+            self._begin(self._places[1])
+
+    def _begin(self, place: Place) -> None:
+        self._epoch = (self._epoch + 1) % 2**16
+        place.begin(self._epoch)
+        self._place = place
+
+    def _worker(self, number: int) -> AllReduce:
+        schedule = self._schedule
+        endpoint = AllReduce(
+            application=1,
+            worker=number,
+            workers=schedule.workers,
+            lanes=schedule.lanes,
+            slots=schedule.slots,
+            server=_SERVER,
+            timing=_TIMING,
+            peers=self._addresses,
+            job=self._job,
+            first=self._positions[number],
+            headroom=schedule.overflow != "detect",
+        )
+        for vector in self._vectors[number][len(self._results[number]) :]:
+            endpoint.submit(vector)
+        endpoint.close()
+        return endpoint
+
+    def _restart(self, number: int) -> None:
+        """A worker dies, and a new process does from the last checkpoint what it would have done."""
+        if self._workers[number].closed:
+            return
+        self._workers[number] = self._worker(number)
+        self.referee.restarted(number)
+        self._pump(number)
+
+    def _replace(self, number: int) -> None:
+        """All go back to the rounds that nobody has finished without the others, and one has other data from there."""
+        if any(worker.closed for worker in self._workers):
+            return
+        done = min(len(results) for results in self._results)
+        self._job = (self._job + 1) % 2**16
+        for results in self._results:
+            del results[done:]
+        for which in range(done, len(self._schedule.rounds)):
+            self._vectors[number][which] = self._vector(self._schedule.rounds[which])
+        self._positions = [1] * self._schedule.workers
+        self.referee.new_job()
+        self._workers = [self._worker(each) for each in range(self._schedule.workers)]
+        for each in range(self._schedule.workers):
+            self._pump(each)
+
+    def _vector(self, size: int) -> NDArray[np.float32]:
+        """Draw numbers of magnitudes such that without headroom some sums overflow and some do not."""
+        return self._random.integers(-(2**20), 2**20, size).astype(np.float32)
+
+    def _wait(self) -> None:
+        deadlines = [
+            each for worker in self._workers if not worker.closed and (each := worker.next_deadline()) is not None
+        ]
+        if deadlines:
+            self._now = max(self._now, min(deadlines))
+            for number in range(self._schedule.workers):
+                self._pump(number)
+
+    def _deliver(self, to: int, source: int, datagram: bytes) -> None:
+        if to != _SWITCH:
+            worker = self._workers[to]
+            if not worker.closed:  # else it is gone
+                worker.receive(self._addresses[source] if source != _SWITCH else _SERVER, datagram, self._now)
+                self._taken(to)
+                self._pump(to)
+        elif self._place is not None:
+            results = self._place.compute(source, datagram)
+            if results:
+                self.referee.summed(results)
+                self._flying += [(number, _SWITCH, result) for number, result in results]
+
+    def _taken(self, number: int) -> None:
+        worker = self._workers[number]
+        while (result := worker.take()) is not None:
+            self._results[number].append(result)
+            self._positions[number] = worker.position
+
+    def _pump(self, number: int) -> None:
+        worker = self._workers[number]
+        if worker.closed:
+            return
+        for address, datagram in worker.poll(self._now):
+            to = self._numbers.get(address, _SWITCH)
+            if to == _SWITCH:
+                self.referee.sent(number, datagram, self._workers)
+            self._flying.append((to, number, datagram))
+        if worker.open > self._schedule.slots:
+            raise ViolationError(f"worker {number} has {worker.open} requests under way")

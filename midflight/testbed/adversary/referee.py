@@ -1,0 +1,89 @@
+"""What must hold at every step of a game, checked on the packets themselves."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.errors import MidflightError
+from midflight.testbed.endpoint.aggregation import OVERFLOW
+from midflight.testbed.endpoint.allreduce import AllReduce
+
+__all__ = ["Referee", "ViolationError"]
+
+# Written down here once more, so that the check rests on nothing that it checks.
+_HEAD = struct.Struct("!BBHIHBBHH")
+_HALF, _CYCLE = 2**31, 2**32
+
+
+class ViolationError(MidflightError):
+    """Something that must always hold did not."""
+
+
+class Referee:
+    """Knows every contribution from the request that carried it first, and what each sum has to be."""
+
+    def __init__(self, workers: int, slots: int, lanes: int) -> None:
+        self._workers = workers
+        self._slots = slots
+        self._lanes = lanes
+        self._given: dict[tuple[int, int], dict[int, bytes]] = {}  # by job and sequence: each worker's numbers
+        self._sums: dict[tuple[int, int], NDArray[np.int64]] = {}
+        self._restarted: set[int] = set()
+        self.sums = 0
+
+    def restarted(self, worker: int) -> None:
+        """Take note that a worker has forgotten what it knew."""
+        self._restarted.add(worker)
+
+    def new_job(self) -> None:
+        """Take note that all begin again."""
+        self._restarted.clear()
+
+    def sent(self, worker: int, datagram: bytes, workers: Sequence[AllReduce]) -> None:
+        """Check a request: the entry it goes to, and that nobody needs any more what that entry held."""
+        _, _, _, sequence, slot, number, _, job, _ = _HEAD.unpack_from(datagram)
+        given = self._given.setdefault((job, sequence), {})
+        values = datagram[_HEAD.size :]
+        if worker in given:
+            if given[worker] != values:
+                raise ViolationError(f"worker {worker} sends two contributions to chunk {sequence} of job {job}")
+            return
+        if number != worker or slot != (sequence - 1) % (2 * self._slots):
+            raise ViolationError(f"worker {worker} sends as {number} to entry {slot} for chunk {sequence}")
+        given[worker] = values
+        before = sequence - 2 * self._slots
+        if before >= 1:
+            for other, endpoint in enumerate(workers):
+                if other not in self._restarted and not endpoint.knows(before):
+                    raise ViolationError(f"entry {slot} is used again while worker {other} lacks chunk {before}")
+
+    def summed(self, results: Sequence[tuple[int, bytes]]) -> None:
+        """Check a sum on its way to workers: every worker's contribution, once."""
+        self.sums += 1
+        datagram = results[0][1]
+        _, kind, _, sequence, _, _, flags, job, _ = _HEAD.unpack_from(datagram)
+        expected = self._sum(job, sequence)
+        values = np.frombuffer(datagram, ">i4", self._lanes, _HEAD.size)
+        fits = int(np.abs(expected).max()) < _HALF
+        if kind != 2 or any(each != datagram for _, each in results):
+            raise ViolationError(f"the workers are told different things about chunk {sequence}")
+        if flags & OVERFLOW:
+            expected = (expected + _HALF) % _CYCLE - _HALF
+        elif not fits:
+            raise ViolationError(f"the sum of chunk {sequence} overflowed and is not flagged")
+        if not np.array_equal(values, expected):
+            raise ViolationError(f"the sum of chunk {sequence} of job {job} is {values}, and should be {expected}")
+
+    def _sum(self, job: int, sequence: int) -> NDArray[np.int64]:
+        key = job, sequence
+        if key not in self._sums:
+            given = self._given.get(key, {})
+            if len(given) != self._workers:
+                raise ViolationError(f"chunk {sequence} was summed with contributions of {sorted(given)} only")
+            rows = [np.frombuffer(each, ">i4", self._lanes) for each in given.values()]
+            self._sums[key] = np.sum(np.stack(rows), axis=0, dtype=np.int64)
+        return self._sums[key]
