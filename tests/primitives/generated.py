@@ -1,13 +1,15 @@
-"""Kernels that nobody would write: drawn by hypothesis from everything the language has."""
+"""Kernels that nobody would write, at random from everything the language has, and packets for them.
+
+Random numbers come from a seeded generator rather than from hypothesis, whose examples of this size are too much alike.
+"""
 
 from __future__ import annotations
 
 import itertools
 import linecache
 from collections.abc import Sequence
+from random import Random
 from typing import Any
-
-from hypothesis import strategies as st
 
 from midflight.primitives import Header, Primitive, Register, bit, int_
 from midflight.primitives.kernel.types import Kind
@@ -58,19 +60,19 @@ class Generated(Primitive):
 class _Text:
     """Draws the lines of one kernel, remembering which variables have a value where."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self.draw = draw
+    def __init__(self, random: Random) -> None:
+        self.random = random
         self.lines: list[str] = []
         self.registers = list(STATE)
         self.names = itertools.count()
 
     def pick(self, choices: Sequence[Any] | str) -> Any:
         """Draw one of the choices; those in a text stand apart by blanks."""
-        return self.draw(st.sampled_from(choices.split() if isinstance(choices, str) else choices))
+        return self.random.choice(choices.split() if isinstance(choices, str) else choices)
 
     def constant(self, kind: Kind) -> str:
         edges = [0, 1, 2, 3, 7, kind.high, kind.high - 1, kind.low, kind.low + 1]
-        return str(self.draw(st.sampled_from(edges) | st.integers(kind.low, kind.high)))
+        return str(self.pick([self.pick(edges), self.random.randint(kind.low, kind.high)]))
 
     def atom(self, kind: str, known: dict[str, str]) -> str:
         """Return something of a kind that brings its width along."""
@@ -233,12 +235,11 @@ class _Text:
         self.line(indent, f"wire.{field} = {self.number_or_constant(FIELDS[field], known, 3)}")
 
 
-@st.composite
-def kernels(draw: st.DrawFn, name: str) -> Primitive:
-    """Draw a primitive of that name with a kernel of a few lines."""
-    text = _Text(draw)
-    text.body(2, {}, draw(st.integers(3, 9)), 2)
-    verdict = draw(st.sampled_from(["forward", "reply", "multicast"]))
+def kernels(random: Random, name: str) -> Primitive:
+    """Return a primitive of that name with a kernel of a few lines."""
+    text = _Text(random)
+    text.body(2, {}, random.randint(4, 14), 2)
+    verdict = random.choice(["forward", "reply", "multicast"])
     lines = [
         "from midflight.primitives import *",
         "from tests.primitives.generated import Generated",
@@ -257,14 +258,13 @@ def kernels(draw: st.DrawFn, name: str) -> Primitive:
     return made
 
 
-@st.composite
-def requests(draw: st.DrawFn, primitive: Primitive) -> dict[str, Any]:
-    """Draw a header's fields, with small numbers and edges likelier than others."""
+def requests(random: Random, primitive: Primitive) -> dict[str, Any]:
+    """Return a header's fields, with small numbers and edges likelier than others."""
 
-    def value(kind: Kind) -> Any:
-        near = st.integers(0, min(9, kind.high))
-        edges = st.sampled_from((kind.low, kind.high, kind.high - 1, kind.high // 2 + 1))
-        return draw(near | edges | st.integers(kind.low, kind.high))
+    def value(kind: Kind) -> int:
+        near = random.randint(0, min(9, kind.high))
+        edge = random.choice((kind.low, kind.high, kind.high - 1, kind.high // 2 + 1))
+        return random.choice((near, near, edge, random.randint(kind.low, kind.high)))
 
     return {
         each.name: value(each.kind) if each.count is None else [value(each.kind) for _ in range(each.count)]

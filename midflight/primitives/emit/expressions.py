@@ -70,7 +70,9 @@ class Printer:
             case Binary(operator=operator) if operator in ("<<", ">>"):
                 return self._shift(expr)
             case Binary(operator=operator, left=left, right=right):
-                return f"{self._side(left, operator)} {operator} {self._side(right, operator)}"
+                # Of two constants one must tell the width.
+                one = self(left) if isinstance(left, Const) and isinstance(right, Const) else self._side(left, operator)
+                return f"{one} {operator} {self._side(right, operator)}"
             case Compare(operator=operator, left=left, right=right):
                 return f"{self._operand(left)} {operator} {self._operand(right)}"
             case Logic(operator=operator, left=left, right=right):
@@ -164,7 +166,7 @@ class Printer:
     def _overflows(self, left: Expr, right: Expr) -> str:
         kind = left.kind
         assert kind is not None
-        one, other = self._side(left, "+"), self._side(right, "+")
+        one, other = self.tight(left) if isinstance(left, Const) else self._side(left, "+"), self._side(right, "+")
         total = f"({one} + {other})"
         if not kind.signed:
             return f"{total} < {one}"
