@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 
+from midflight.errors import DeviceError
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.ports import Ports, open_ports
 from midflight.runtime.p4runtime.server import Server
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.p4runtime.switch import Switch
@@ -26,7 +30,10 @@ class HostDevice:
     """An embedded switch, ready for controllers as soon as it is made.
 
     `source` is the P4_16 program to start with; without one it waits for a controller's, dropping every packet.
-    The program is given packets by `process`: whoever simulates the network calls it.
+    The program is given packets by `process`: whoever simulates the network calls it. Or it has ports: `interfaces`
+    are, by port number, Linux interfaces, which takes root, or captures to play and to write, as `pcap:IN,OUT`.
+    `netns` is the network namespace of the interfaces, by name or file; P4Runtime is served where this process is.
+    `pcap` is a folder to keep each port's packets in. What the ports have seen is in `ports.stats`.
     """
 
     capabilities = CAPABILITIES
@@ -40,11 +47,24 @@ class HostDevice:
         address: str = "127.0.0.1:0",
         cpu_port: int = 510,
         seed: int = 0,
+        interfaces: Mapping[int, str] | None = None,
+        netns: str = "",
+        pcap: Path | None = None,
     ) -> None:
         self.switch = Switch(device_id=device_id, cpu_port=cpu_port, seed=seed)
         if source is not None:
             self.switch.load(source, file)
-        self._server = Server(self.switch, address).start()
+        self.ports: Ports | None = None
+        if interfaces:
+            self.ports = open_ports(self.switch, interfaces, netns=netns, captures=pcap)
+        try:
+            self._server = Server(self.switch, address).start()
+        except BaseException:
+            if self.ports is not None:
+                self.ports.close()
+            raise
+        if self.ports is not None:
+            self.ports.start()
 
     @property
     def address(self) -> str:
@@ -71,8 +91,11 @@ class HostDevice:
     def process(self, packets: Packets, now: int = 0) -> Packets:
         """Run a batch through the pipeline at `now` (microseconds) and return what leaves by the ports.
 
-        Packet-ins and digests are with the controllers' streams when this returns.
+        Packet-ins and digests are with the controllers' streams when this returns. DeviceError for a switch that has
+        ports of its own.
         """
+        if self.ports is not None:
+            raise DeviceError("this switch has its packets from its ports, and takes none from here")
         return self.switch.process(packets, now)
 
     def transmitted(self) -> Packets:
@@ -80,7 +103,9 @@ class HostDevice:
         return self.switch.transmitted()
 
     def close(self) -> None:
-        """End the sessions and stop the server. May be called more than once."""
+        """Work off what has arrived, end the sessions and stop the server. May be called more than once."""
+        if self.ports is not None:
+            self.ports.close()
         self._server.stop()
 
     def __enter__(self) -> HostDevice:
