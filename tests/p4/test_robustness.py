@@ -14,8 +14,8 @@ from tests.p4.skeleton import skeleton
 from tests.p4.test_p4c import EVERYTHING
 
 PIECES = re.compile(r'\w+|"[^"]*"|\s+|.', re.DOTALL)
-STRAY = ["0", "-1", "1w1", "8s3", "bit<8>", "{}", "(", ")", "hdr", "true", '"x"', "error.NoError", "_", "...", "{#}", "@",
-         "apply", "default", "t.apply()", "packet", "NoAction", "<", ">>", ";", "\x00", "é"]  # fmt: skip
+STRAY = ["0", "-1", "1w1", "8s3", "bit<8>", "{}", "(", ")", "hdr", "true", '"x"', "error.NoError", "_", "...", "{#}",
+         "@", "apply", "default", "t.apply()", "packet", "NoAction", "<", ">>", ";", "\x00", "é"]  # fmt: skip
 TOKENS = PIECES.findall(EVERYTHING)
 PLACES = [index for index, each in enumerate(TOKENS) if each.strip()]
 CHANGES = st.lists(
