@@ -314,7 +314,7 @@ class Session:
     def packet_out(self, payload: bytes, **metadata: object) -> None:
         """Send a packet out by the switch; `metadata` are the fields of its packet-out header, all of them.
 
-        Where the server answers in order, as ours does, the switch has dealt with it when this returns.
+        The switch has dealt with it when this returns, or, where it is busy, has it in its queue.
         """
         fields = self._schema.packet_out
         names = {each.name for each in fields}
@@ -364,10 +364,12 @@ class Session:
     def flush(self) -> None:
         """Return when the device has dealt with everything sent on the stream, and its answers are here.
 
-        DeviceError for a message that it turned down. Does nothing with a server that does not answer in order.
+        DeviceError for a message that it turned down. Does nothing for a backup at a server that does not echo.
         """
         if self._echoes:
             self._link.sync()
+        else:
+            self._bid_again()
         if self._link.errors:
             error = self._link.errors.popleft()
             raise RequestError(error.message, Code(error.canonical_code))
@@ -401,6 +403,21 @@ class Session:
             update.role.name = self.role
         self._link.send(p4r.StreamMessageRequest(arbitration=update))
         self._arbitration = self._link.wait(self._link.arbitration)
+
+    def _bid_again(self) -> None:
+        """Have a server answer that does not echo: it does so for a bid that differs from the last (section 5.3).
+
+        A primary may bid one more, which nobody else can have bid, and then its own again, and is primary all the time.
+        """
+        while self._link.arbitration:
+            self._arbitration = self._link.arbitration.popleft()
+        if self._arbitration.status.code == Code.OK:
+            own = self.election_id
+            try:
+                for self.election_id in (own + 1, own):
+                    self._arbitrate()
+            finally:
+                self.election_id = own
 
     def _get_pipeline(
         self, kind: p4r.GetForwardingPipelineConfigRequest.ResponseType.ValueType
