@@ -69,6 +69,8 @@ class Bmv2Device:
         log_level: str = "info",
         patience: float = 30.0,
     ) -> None:
+        if cpu_port in (interfaces or {}):
+            raise DeviceError(f"port {cpu_port} is the controller's and cannot be an interface's")
         self._id = device_id
         self._patience = patience
         program = SIMPLE_SWITCH_GRPC.find()
@@ -103,6 +105,10 @@ class Bmv2Device:
                     inside = "new"
             self._process = Process([program, *options], folder / "log", netns=inside)
             self._wait_until_it_answers()
+            if "Add port operation failed" in self._process.log():  # it goes on without
+                raise DeviceError(
+                    "BMv2 cannot have its interfaces; they must be there, and this root", hint=self._quoted()
+                )
             if not interfaces:
                 self._dataplane = Dataplane(f"unix:{folder}/packets", device_id, self._lost, patience)
             if pipeline is not None:

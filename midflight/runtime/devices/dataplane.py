@@ -80,6 +80,8 @@ class Dataplane:
         """End the stream and open the next; return (source, port, packet) of what left meanwhile."""
         self._requests.put(None)
         left = []
+        impatience = threading.Timer(self.timeout, self._call.cancel)
+        impatience.start()
         try:
             for each in self._call:
                 if each.id:
@@ -88,6 +90,8 @@ class Dataplane:
                     self._transmitted.append((each.port, each.packet))
         except grpc.RpcError:
             raise self._died() from None
+        finally:
+            impatience.cancel()
         self._open()
         return left
 
@@ -98,13 +102,17 @@ class Dataplane:
         is turned away.
         """
         deadline = time.monotonic() + self.timeout
-        self._requests: SimpleQueue[Any] = SimpleQueue()
-        self._call = self._stream(iter(self._requests.get, None))
+        self._start()
         while not self._turned_away(self._stream(iter(()), timeout=self.timeout)):
-            if not self._call.is_active():
-                self._call = self._stream(iter(self._requests.get, None))
+            if not self._call.is_active():  # the other was first
+                self._requests.put(None)
+                self._start()
             if time.monotonic() > deadline:
                 raise self._died()
+
+    def _start(self) -> None:
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        self._call = self._stream(iter(self._requests.get, None))
 
     def _turned_away(self, call: Any) -> bool:
         try:
