@@ -43,7 +43,7 @@ _OPTIONS = {
 
 # A round trip takes some 100 us through the embedded switch and some ms through a busy BMv2, and the machine may have
 # less processors than the network has nodes.
-_TIMING = Timing(initial=100_000_000, minimum=5_000_000, maximum=200_000_000, patience=30_000_000_000)
+_TIMING = Timing(initial=200_000_000, minimum=20_000_000, maximum=500_000_000, patience=30_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
