@@ -20,10 +20,16 @@ def arrive(device: HostDevice, *packets: bytes, port: int = 1, now: int = 0) -> 
 
 def test_packets_for_the_controller_and_for_ports_part(device: HostDevice, session: Session) -> None:
     session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_port", {"port": 4, "mac": 1})
-    batch = [(1, other(b"one")), (2, ipv4("10.0.0.1")), (300, other(b"two")), (4, ipv4("10.0.0.2"))]
+    batch = [
+        (1, other(b"one")),
+        (2, ipv4("10.0.0.1", load=b"first")),
+        (300, other(b"two")),
+        (4, ipv4("10.0.0.2", load=b"second")),
+    ]
     output = device.process(Packets.from_list(batch))
     assert [port for port, _ in output] == [4, 4]
     assert list(output.sources) == [1, 3]
+    assert [packet[42:] for _, packet in output] == [b"first", b"second"]
     assert [(each.payload, each.metadata) for each in session.packets_in()] == [
         (other(b"one"), {"ingress_port": 1}),
         (other(b"two"), {"ingress_port": 300}),

@@ -136,6 +136,12 @@ def test_modifying_changes_the_action_and_an_unset_action_keeps_it(primary: Cont
         (ROUTE, 'params { param_id: 2 value: "\\001" }', "", "INVALID_ARGUMENT"),
         (ROUTE, "param_id: 2", "param_id: 3", "INVALID_ARGUMENT"),
         (ROUTE, "param_id: 2", "param_id: 1", "INVALID_ARGUMENT"),
+        (
+            ROUTE,
+            "params { param_id: 2",
+            "params { param_id: 2 value: '\\002' } params { param_id: 2",
+            "INVALID_ARGUMENT",
+        ),
         (ROUTE, "match {", "priority: 5 match {", "INVALID_ARGUMENT"),
         (ROUTE, "match {", "is_const: true match {", "INVALID_ARGUMENT"),
         (ROUTE, "match {", "idle_timeout_ns: 5 match {", "INVALID_ARGUMENT"),
