@@ -66,6 +66,11 @@ class Run:
             start_new_session=True,
         )
 
+    @property
+    def janitor(self) -> int:
+        """The janitor's process id; 0 when this is closed."""
+        return self._janitor.pid if self._janitor else 0
+
     def close(self) -> None:
         """Have everything removed. May be called more than once; DeviceError where that does not come to its end."""
         process, self._janitor = self._janitor, None
