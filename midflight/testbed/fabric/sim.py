@@ -26,10 +26,8 @@ from midflight.testbed.topology import Topology
 
 __all__ = ["SimCrew", "SimFabric"]
 
-# A round trip takes some 10 us here, and some 100 us behind a full window. As an answer waits for the slowest worker,
-# what one worker waits for a lost packet is in the round trips that the others measure: without a low maximum they
-# would drive each other up.
-_TIMING = Timing(initial=2_000_000, minimum=200_000, maximum=5_000_000, patience=2_000_000_000)
+# A round trip takes some 10 us here, and some 100 us behind a full window.
+_TIMING = Timing(initial=500_000, minimum=30_000, maximum=2_000_000, patience=2_000_000_000)
 
 
 class SimFabric:
