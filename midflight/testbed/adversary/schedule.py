@@ -46,8 +46,8 @@ _FAULTS = (Move.RESTART, Move.REPLACE, Move.KILL, Move.REVIVE, Move.FAIL_OVER)
 def draw(seed: int) -> Schedule:
     """Return the schedule of a seed."""
     random_ = random.Random(seed)
-    workers, slots, lanes = random_.randint(2, 4), random_.randint(1, 3), random_.choice((4, 16))
-    rounds = tuple(random_.randint(0, 6 * lanes) for _ in range(random_.randint(1, 3)))
+    workers, slots, lanes = random_.randint(2, 4), random_.randint(1, 3), random_.choice((8, 16))
+    rounds = tuple(random_.randint(0, 5 * lanes) for _ in range(random_.randint(1, 3)))
     # Every schedule has its own mixture, so that calm ones with one fault occur as well as storms.
     weights = [random_.choice((4, 8, 16)), *(random_.choice((0, 0.5, 1, 2)) for _ in range(3)), 0.5, 1.0]
     weights += [random_.choice((0, 0, 0.1, 0.4)) for _ in range(2)]  # restart, replace

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from midflight.errors import WireError
 from midflight.primitives import Aggregate
+from midflight.primitives.kernel.header import Layout
 from midflight.primitives.wire import REQUEST, RESULT, VERSION, record_type
 from midflight.testbed.endpoint.serial import serial
 
@@ -50,7 +51,7 @@ class Form:
     """The datagrams of one application, an `Aggregate` with this many lanes."""
 
     def __init__(self, application: int, lanes: int) -> None:
-        layout = Aggregate("sums", workers=1, lanes=lanes, slots=1).layout
+        layout = Layout.of(Aggregate.Wire, {"lanes": lanes})
         self.record = record_type((each.name, each.kind.width, each.kind.signed, each.count) for each in layout)
         *names, last = self.record.names or ()
         kinds = [self.record[name] for name in names]
