@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,73 @@ def test_local_variables_make_way_for_p4s_words() -> None:
     assert "held_value" in text
     assert "table_value" in text
     assert "hdr_value" in text
+
+
+GUARDS = {
+    "nothing known": ("pass", True),
+    "left before": ("if wire.slot >= 8:\n    return", False),
+    "left before, too late": ("if wire.slot >= 9:\n    return", True),
+    "left before, or": ("if wire.other == 0 or wire.slot > 7:\n    packet.drop()\n    return", False),
+    "left before, and": ("if wire.other == 0 and wire.slot > 7:\n    return", True),
+    "another field": ("if wire.other >= 8:\n    return", True),
+    "changed since": ("if wire.slot >= 8:\n    return\nwire.slot += 1", True),
+    "only one branch": ("if wire.other == 0:\n    if wire.slot >= 8:\n        return", True),
+    "both branches": (
+        "if wire.other == 0:\n    if wire.slot >= 8:\n        return\nelif wire.slot >= 3:\n    return",
+        False,
+    ),
+    "the wider branch": (
+        "if wire.other == 0:\n    if wire.slot >= 9:\n        return\nelif wire.slot >= 3:\n    return",
+        True,
+    ),
+    "forgotten at the end": ("if wire.slot < 8:\n    pass", True),
+    "not": ("if not wire.slot < 8:\n    return", False),
+}
+
+
+@pytest.mark.parametrize("case", GUARDS)
+def test_an_index_is_checked_unless_it_is_known_to_be_inside(case: str) -> None:
+    """What a register does with an index outside it differs among devices, BMv2 among the worst."""
+    before, checked = GUARDS[case]
+    access = "wire.value = self.count.update(wire.slot, lambda old: old + 1)"
+    text = Program(kernel_of("guards", f"{before}\n{access}")("guards")).p4()
+    lines = [line.strip() for line in text.splitlines()]
+    read = next(number for number, line in enumerate(lines) if line.startswith("count.read("))
+    assert (lines[read - 1] == "if (hdr.guards.slot < 8) {") is checked
+
+
+def test_an_index_inside_a_condition_needs_no_check() -> None:
+    body = "if wire.slot < 8:\n    wire.value = self.count.update(wire.slot, lambda old: old + 1)"
+    assert Program(kernel_of("inside", body)("inside")).p4().count("hdr.inside.slot < 8") == 1
+
+
+def test_an_index_that_is_too_narrow_to_lie_outside_needs_no_check() -> None:
+    body = "wire.value = self.count.update(bit[3](wire.slot), lambda old: old + 1)"
+    assert "< 8)" not in Program(kernel_of("narrow", body)("narrow")).p4()
+
+
+def test_registers_that_a_kernel_does_not_use_are_not_there() -> None:
+    assert "register<" not in Program(kernel_of("unused", "packet.drop()")("unused")).p4()
+
+
+def kernel_of(name: str, body: str) -> type[Primitive]:
+    """Make a primitive of a kernel's text."""
+    source = (
+        "from midflight.primitives import *\n"
+        "class Written(Primitive):\n"
+        "    class Wire(Header):\n"
+        "        slot = bit[16]\n"
+        "        other = bit[16]\n"
+        "        value = bit[32]\n"
+        "    def setup(self):\n"
+        "        self.count = Register(bit[32], 8)\n"
+        "    def ingress(self, packet, wire):\n"
+    ) + textwrap.indent(body, " " * 8)
+    file = f"<{name} {hash(body)}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    scope: dict[str, object] = {"__name__": "written"}
+    exec(compile(source, file, "exec", dont_inherit=True), scope)
+    made = scope["Written"]
+    assert isinstance(made, type)
+    assert issubclass(made, Primitive)
+    return made
