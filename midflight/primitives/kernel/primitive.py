@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, dataclass_transform
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.analysis import analyse
@@ -43,7 +43,6 @@ class Primitive(_Parameters):
     """
 
     name: str = field(kw_only=False)
-    overflow_contract: ClassVar[str] = "wrap"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.name):
@@ -127,10 +126,13 @@ class Outcome:
 
 
 class Reference:
-    """A primitive that runs as plain Python: the meaning that every device is held to."""
+    """A primitive that runs as plain Python: the meaning that every device is held to.
+
+    `epoch` is what its kernel sees as `packet.epoch`.
+    """
 
     def __init__(self, primitive: Primitive, epoch: int = 0) -> None:
-        self._epoch = epoch
+        self.epoch = epoch
         assert primitive.kernel  # A kernel that does not compile does not run either.
         self._primitive = copy.copy(primitive)
         self._primitive.setup()
@@ -142,7 +144,7 @@ class Reference:
             raise KernelError(f"a message to {message.application!r} reached {primitive.title}")
         if message.kind != REQUEST:
             return Outcome(Verdict.FORWARD, message)
-        packet, wire = Packet(message.sequence, self._epoch), HeaderValue(primitive.layout, message.fields)
+        packet, wire = Packet(message.sequence, self.epoch), HeaderValue(primitive.layout, message.fields)
         primitive.ingress(packet, wire)
         answered = packet.verdict in (Verdict.REPLY, Verdict.MULTICAST)
         changed = dataclasses.replace(message, kind=RESULT if answered else message.kind, fields=wire.plain())
