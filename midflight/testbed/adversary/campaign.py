@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from midflight.errors import MidflightError
-from midflight.testbed.adversary.game import Game, address_of
-from midflight.testbed.adversary.places import EnginePlace, KernelPlace, Place, aggregate
+from midflight.testbed.adversary.game import Game
+from midflight.testbed.adversary.places import EnginePlace, KernelPlace, Place, Shape, TreePlace
 from midflight.testbed.adversary.schedule import Schedule, draw
 
 __all__ = ["Campaign", "Failure", "campaign"]
 
-Sums = Literal["kernel", "engine"]
+Sums = Literal["kernel", "engine", "tree"]
+_SWITCHES: Mapping[Sums, Callable[[Shape], Place]] = {"kernel": KernelPlace, "engine": EnginePlace, "tree": TreePlace}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def campaign(
     most_failures: int = 10,
     progress: Callable[[int, int], None] | None = None,
 ) -> Campaign:
-    """Play the schedules of these seeds against the executed kernel or the engine.
+    """Play the schedules of these seeds against the executed kernel, the compiled one in the engine, or a tree.
 
     Ends early once `most_failures` have failed. `progress` is told after each how many are done and have failed.
     """
@@ -72,14 +73,10 @@ class _Stage:
 
     def __init__(self, on: Sums) -> None:
         self._on = on
-        self._made: dict[tuple[int, int, int, str], tuple[Place, Place]] = {}
+        self._made: dict[Shape, tuple[Place, Place]] = {}
 
     def places(self, schedule: Schedule) -> tuple[Place, Place]:
-        shape = schedule.workers, schedule.slots, schedule.lanes, schedule.overflow
+        shape = Shape(schedule.workers, schedule.slots, schedule.lanes, schedule.overflow)
         if shape not in self._made:
-            program = aggregate(*shape)
-            members = [address_of(worker) for worker in range(schedule.workers)]
-            server = KernelPlace(program, members)
-            switch: Place = server if self._on == "kernel" else EnginePlace(program, schedule.workers)
-            self._made[shape] = switch, server
+            self._made[shape] = _SWITCHES[self._on](shape), KernelPlace(shape)
         return self._made[shape]

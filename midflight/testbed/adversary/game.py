@@ -16,7 +16,6 @@ from midflight.testbed.endpoint.reliable import Address, Timing
 __all__ = ["Game", "ViolationError", "address_of"]
 
 _SERVER: Address = ("10.0.255.254", 19782)
-_SWITCH = -1
 _TIMING = Timing(initial=1_000_000, minimum=1_000_000, maximum=1_000_000_000, patience=600_000_000_000)
 _PATIENCE = 50_000  # steps of a fair network in which every job must end
 
@@ -35,14 +34,15 @@ class Game:
     def __init__(self, schedule: Schedule, switch: Place, server: Place) -> None:
         self._schedule = schedule
         self._places = switch, server
-        self._place: Place | None = switch
+        self._sums = switch
+        self._place: Place | None = switch  # None while it is dead
         self._epoch = random.Random(schedule.seed).choice((1, 2**16 - 2))
         switch.begin(self._epoch)
         self._random = np.random.default_rng(schedule.seed)
         self._addresses = [address_of(worker) for worker in range(schedule.workers)]
         self._numbers = {address: number for number, address in enumerate(self._addresses)}
         self._now = 0
-        self._flying: list[tuple[int, int, bytes]] = []  # to, from, what; -1 is whatever sums
+        self._flying: list[tuple[int, int, bytes]] = []  # to a worker or a switch, from which worker, what
         self._held: list[tuple[int, int, bytes]] = []
         self._job = random.Random(~schedule.seed).choice((1, 2**16 - 2))
         self._vectors = [[self._vector(size) for size in schedule.rounds] for _ in range(schedule.workers)]
@@ -61,8 +61,7 @@ class Game:
             self._pump(number)
         for move, choice in self._schedule.moves:
             self._move(move, choice)
-        if self._place is None:
-            self._begin(self._places[0])
+        self._revive()
         self._finish()
         self._judge()
 
@@ -119,15 +118,22 @@ class Game:
             self._replace(choice % self._schedule.workers)
         elif move is Move.KILL:
             self._place = None
+        elif move is Move.RESET:
+            self._begin(choice)
         elif move is Move.REVIVE:
-            self._begin(self._places[0])
+            self._revive()
         else:
-            self._begin(self._places[1])
+            self._sums = self._place = self._places[1]
+            self._begin()
 
-    def _begin(self, place: Place) -> None:
+    def _revive(self) -> None:
+        if self._place is None:
+            self._place = self._sums
+            self._begin()
+
+    def _begin(self, which: int | None = None) -> None:
         self._epoch = (self._epoch + 1) % 2**16
-        place.begin(self._epoch)
-        self._place = place
+        self._sums.begin(self._epoch, which)
 
     def _worker(self, number: int) -> AllReduce:
         schedule = self._schedule
@@ -187,17 +193,16 @@ class Game:
                 self._pump(number)
 
     def _deliver(self, to: int, source: int, datagram: bytes) -> None:
-        if to != _SWITCH:
+        if to >= 0:
             worker = self._workers[to]
             if not worker.closed:  # else it is gone
-                worker.receive(self._addresses[source] if source != _SWITCH else _SERVER, datagram, self._now)
+                worker.receive(self._addresses[source] if source >= 0 else _SERVER, datagram, self._now)
                 self._taken(to)
                 self._pump(to)
         elif self._place is not None:
-            results = self._place.compute(source, datagram)
-            if results:
-                self.referee.summed(results)
-                self._flying += [(number, _SWITCH, result) for number, result in results]
+            for number, result in self._place.compute(to, source, datagram):
+                self.referee.passed(number, result)
+                self._flying.append((number, source if number < 0 else -1, result))
 
     def _taken(self, number: int) -> None:
         worker = self._workers[number]
@@ -210,8 +215,9 @@ class Game:
         if worker.closed:
             return
         for address, datagram in worker.poll(self._now):
-            to = self._numbers.get(address, _SWITCH)
-            if to == _SWITCH:
+            to = self._numbers.get(address, -1)
+            if to < 0:
+                to = self._sums.entrance(number)
                 self.referee.sent(number, datagram, self._workers)
             self._flying.append((to, number, datagram))
         if worker.open > self._schedule.slots:

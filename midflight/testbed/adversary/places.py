@@ -1,74 +1,148 @@
-"""What sums: the kernel executed as plain Python, or the compiled program in the engine."""
+"""What sums: the kernel executed as plain Python, on one switch or a tree of them, or the compiled program."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from typing import Protocol
+from typing import Literal, Protocol
 
 from midflight.p4 import ir
 from midflight.p4.frontend import check
-from midflight.primitives import Aggregate, Program
-from midflight.primitives.wire import UDP_PORT
+from midflight.primitives import Aggregate, Program, Schema, Verdict
+from midflight.primitives.kernel.primitive import Reference
+from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT
 from midflight.runtime.engine import Engine, Packets
 from midflight.runtime.engine.entries import Entry
-from midflight.testbed.endpoint.reliable import Address
-from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.sim.frames import UdpFlow
 
-__all__ = ["NAME", "EnginePlace", "KernelPlace", "Place", "aggregate"]
+__all__ = ["NAME", "EnginePlace", "KernelPlace", "Place", "Shape", "TreePlace"]
 
 NAME = "sums"
 _HEADERS = 42  # of Ethernet, IPv4 and UDP
 _MAC = 0x02_00_00_00_00_00
+_RESULT_FOR_ALL = 3
+
+Sent = list[tuple[int, bytes]]
+"""What goes where: to a worker, by its number, or to a switch, by a negative one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The job that is played with."""
+
+    workers: int
+    slots: int
+    lanes: int
+    overflow: Literal["saturate", "detect"]
+
+    def aggregate(self, workers: int, base: int = 0, rank: int = -1) -> Aggregate:
+        """Return the primitive of one switch."""
+        return Aggregate(
+            NAME, workers=workers, slots=self.slots, lanes=self.lanes, overflow=self.overflow, base=base, rank=rank
+        )
 
 
 class Place(Protocol):
-    """Something that sums, in one life of its state."""
+    """Something that sums, made of one switch or several."""
 
-    def begin(self, epoch: int) -> None:
-        """Start a life, with nothing in memory."""
+    def entrance(self, worker: int) -> int:
+        """Return the switch that a worker's packets come to first, a negative number."""
 
-    def compute(self, worker: int, datagram: bytes) -> list[tuple[int, bytes]]:
-        """Take a request; return what goes to which worker."""
+    def begin(self, epoch: int, which: int | None = None) -> None:
+        """Take all memory away from all switches, or from the n-th only, and tell all of them the new epoch."""
 
-
-def aggregate(workers: int, slots: int, lanes: int, overflow: str) -> Program:
-    """Return the program that is played with."""
-    assert overflow in ("saturate", "detect")
-    return Program(
-        Aggregate(NAME, workers=workers, slots=slots, lanes=lanes, overflow="detect")
-        if overflow == "detect"
-        else Aggregate(NAME, workers=workers, slots=slots, lanes=lanes)
-    )
+    def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:
+        """Give a switch a packet that comes from a worker, by whatever way; return what it sends."""
 
 
 class KernelPlace:
     """The kernel, executed (a `Place`)."""
 
-    def __init__(self, program: Program, members: Sequence[Address]) -> None:
-        self._server = SoftwareServer(program)
-        self._members = list(members)
-        self._numbers = {address: number for number, address in enumerate(members)}
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._primitive = shape.aggregate(shape.workers)
+        self._schema = Schema(Program(self._primitive).schema())
+        self._kernel: Reference = self._primitive.reference()
 
-    def begin(self, epoch: int) -> None:
-        """Start a life, with nothing in memory."""
-        self._server.serve(NAME, self._members, epoch=epoch)
+    def entrance(self, worker: int) -> int:  # noqa: ARG002
+        """Return the only switch."""
+        return -1
 
-    def compute(self, worker: int, datagram: bytes) -> list[tuple[int, bytes]]:
-        """Take a request; return what goes to which worker."""
-        self._server.receive(self._members[worker], datagram, 0)
-        return [(self._numbers[address], result) for address, result in self._server.poll(0)]
+    def begin(self, epoch: int, which: int | None = None) -> None:  # noqa: ARG002
+        """Take all memory away."""
+        self._kernel = self._primitive.reference(epoch=epoch)
+
+    def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:  # noqa: ARG002
+        """Sum."""
+        outcome = self._kernel.process(self._schema.decode(datagram))
+        if outcome.verdict not in (Verdict.REPLY, Verdict.MULTICAST):
+            return []
+        result = self._schema.encode(outcome.message)
+        receivers = range(self._shape.workers) if outcome.verdict == Verdict.MULTICAST else (worker,)
+        return [(each, result) for each in receivers]
+
+
+class TreePlace:
+    """Two switches with the workers between them, under a third: kernels, executed (a `Place`).
+
+    Packets between the switches are as much at the adversary's mercy as those of the workers.
+    """
+
+    _TOP = -3
+
+    def __init__(self, shape: Shape) -> None:
+        count, left = shape.workers, shape.workers // 2
+        self._halves = range(left), range(left, count)
+        self._primitives = [
+            shape.aggregate(left, rank=count),
+            shape.aggregate(count - left, base=left, rank=count + 1),
+            shape.aggregate(2, base=count),
+        ]
+        self._schema = Schema(Program(self._primitives[0]).schema())
+        self._kernels = [each.reference() for each in self._primitives]
+
+    def entrance(self, worker: int) -> int:
+        """Return the worker's lower switch."""
+        return -1 if worker in self._halves[0] else -2
+
+    def begin(self, epoch: int, which: int | None = None) -> None:
+        """Take memory away from one switch or all of them."""
+        for number, primitive in enumerate(self._primitives):
+            if which is None or number == which % len(self._primitives):
+                self._kernels[number] = primitive.reference(epoch=epoch)
+            else:
+                self._kernels[number].epoch = epoch
+
+    def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:
+        """Sum at one switch, and send up or down."""
+        message = self._schema.decode(datagram)
+        if message.kind == _RESULT_FOR_ALL:
+            result = self._schema.encode(replace(message, kind=RESULT))
+            return [(each, result) for each in self._halves[-1 - switch]]
+        assert message.kind == REQUEST
+        outcome = self._kernels[-1 - switch].process(message)
+        message = outcome.message
+        if outcome.verdict == Verdict.FORWARD:
+            assert switch != self._TOP
+            return [(self._TOP, self._schema.encode(message))]
+        if outcome.verdict == Verdict.REPLY:
+            return [(worker, self._schema.encode(message))]
+        if outcome.verdict == Verdict.MULTICAST:
+            down = self._schema.encode(replace(message, kind=_RESULT_FOR_ALL))
+            return [(-1, down), (-2, down)]
+        return []
 
 
 class EnginePlace:
     """The compiled program in the engine (a `Place`): worker n, from 0, is on port n + 1."""
 
-    def __init__(self, program: Program, workers: int) -> None:
+    def __init__(self, shape: Shape) -> None:
+        program = Program(shape.aggregate(shape.workers))
         self._engine = Engine(check(program.p4(), "program.p4"))
         self._group = program.applications[NAME].id
         self._key = ir.EntryKey(self._group)
-        self._engine.multicast.set(self._group, [(worker + 1, 0) for worker in range(workers)])
+        self._engine.multicast.set(self._group, [(worker + 1, 0) for worker in range(shape.workers)])
         self._admission = self._engine.tables["ingress.admission"]
         self._admission.insert(Entry((self._key,), "ingress.admit", (self._group, 0)))
         self._flows = [
@@ -80,18 +154,21 @@ class EnginePlace:
                 source_port=50_000,
                 destination_port=UDP_PORT,
             )
-            for worker in range(workers)
+            for worker in range(shape.workers)
         ]
 
-    def begin(self, epoch: int) -> None:
-        """Start a life, with nothing in memory."""
+    def entrance(self, worker: int) -> int:  # noqa: ARG002
+        """Return the only switch."""
+        return -1
+
+    def begin(self, epoch: int, which: int | None = None) -> None:  # noqa: ARG002
+        """Take all memory away."""
         for register in self._engine.registers.values():
             register.clear()
         self._admission.modify(Entry((self._key,), "ingress.admit", (self._group, epoch)))
 
-    def compute(self, worker: int, datagram: bytes) -> list[tuple[int, bytes]]:
-        """Take a request; return what goes to which worker."""
+    def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:  # noqa: ARG002
+        """Sum."""
         frame = self._flows[worker].encode(datagram)
-        return [
-            (port - 1, data[_HEADERS:]) for port, data in self._engine.process(Packets.from_list([(worker + 1, frame)]))
-        ]
+        packets: Sequence[tuple[int, bytes]] = [(worker + 1, frame)]
+        return [(port - 1, data[_HEADERS:]) for port, data in self._engine.process(Packets.from_list(packets))]

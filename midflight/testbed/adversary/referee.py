@@ -61,16 +61,17 @@ class Referee:
                 if other not in self._restarted and not endpoint.knows(before):
                     raise ViolationError(f"entry {slot} is used again while worker {other} lacks chunk {before}")
 
-    def summed(self, results: Sequence[tuple[int, bytes]]) -> None:
-        """Check a sum on its way to workers: every worker's contribution, once."""
-        self.sums += 1
-        datagram = results[0][1]
+    def passed(self, to: int, datagram: bytes) -> None:
+        """Check a sum on its way to a worker, or to switches for all of them: every contribution once."""
         _, kind, _, sequence, _, _, flags, job, _ = _HEAD.unpack_from(datagram)
+        if kind == 1 and to < 0:
+            return  # a part of the sum on its way up
+        if kind not in (2, 3) or (kind == 2) != (to >= 0):
+            raise ViolationError(f"a message of kind {kind} about chunk {sequence} goes to {to}")
+        self.sums += 1
         expected = self._sum(job, sequence)
         values = np.frombuffer(datagram, ">i4", self._lanes, _HEAD.size)
         fits = int(np.abs(expected).max()) < _HALF
-        if kind != 2 or any(each != datagram for _, each in results):
-            raise ViolationError(f"the workers are told different things about chunk {sequence}")
         if flags & OVERFLOW:
             expected = (expected + _HALF) % _CYCLE - _HALF
         elif not fits:

@@ -21,9 +21,10 @@ class Move(StrEnum):
     WAIT = "wait"  # until the next timer runs out
     RESTART = "restart"  # a worker dies and begins its round again
     REPLACE = "replace"  # a worker is replaced by one with other data, so that all begin again as a new job
-    KILL = "kill"  # the switch dies: what reaches it is lost
+    KILL = "kill"  # what sums dies: what reaches it is lost
     REVIVE = "revive"  # it is back, and empty
-    FAIL_OVER = "fail over"  # it never comes back: the server takes its place
+    RESET = "reset"  # a switch loses its memory, one of several where there are several
+    FAIL_OVER = "fail over"  # the switch never comes back: the server takes its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Schedule:
 
 
 _PACKETS = (Move.DELIVER, Move.DUPLICATE, Move.DROP, Move.HOLD, Move.RELEASE, Move.WAIT)
-_FAULTS = (Move.RESTART, Move.REPLACE, Move.KILL, Move.REVIVE, Move.FAIL_OVER)
+_FAULTS = (Move.RESTART, Move.REPLACE, Move.KILL, Move.REVIVE, Move.RESET, Move.FAIL_OVER)
 
 
 def draw(seed: int) -> Schedule:
@@ -51,7 +52,8 @@ def draw(seed: int) -> Schedule:
     # Every schedule has its own mixture, so that calm ones with one fault occur as well as storms.
     weights = [random_.choice((4, 8, 16)), *(random_.choice((0, 0.5, 1, 2)) for _ in range(3)), 0.5, 1.0]
     weights += [random_.choice((0, 0, 0.1, 0.4)) for _ in range(2)]  # restart, replace
-    weights += [random_.choice((0, 0, 0.2, 0.5)), 0.5, random_.choice((0, 0, 0.1))]  # kill, revive, fail over
+    weights += [random_.choice((0, 0, 0.2, 0.5)), 0.5]  # kill, revive
+    weights += [random_.choice((0, 0, 0.2)), random_.choice((0, 0, 0.1))]  # reset, fail over
     length = random_.randint(0, 50 * workers)
     kinds = random_.choices((*_PACKETS, *_FAULTS), weights, k=length)
     # Mostly what was sent first arrives first; sometimes anything does.
