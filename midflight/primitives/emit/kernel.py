@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Mapping
 
 from midflight.primitives.emit.expressions import Printer, p4_type
@@ -39,6 +40,7 @@ class KernelWriter:
         self.writer = writer
         self.arrays = [array for each in self.registers for array in self.arrays_of(each)]
         self.locals: dict[str, tuple[str, Kind | None]] = {}
+        self.quoted: set[int] = set()
         taken = set(self.arrays) | KEYWORDS | _TAKEN
         for local, kind in kernel.locals.items():
             self.declare(local, kind, taken)
@@ -153,6 +155,7 @@ class KernelWriter:
         inside = f"if ({show.tight(access.index)} < {register.size})" if access.guarded else ""
         if access.new is None and target is None:
             return
+        self.quote(access.line)
         if old is not None and access.guarded:
             out.line(f"{old} = {show.plain(register.initial, register.kind)};")
 
@@ -186,6 +189,13 @@ class KernelWriter:
             result = target or old
             out.long(f"{result} = {show.value(access.new)};")
             self.guarded(inside, lambda: out.long(f"{array}.write({index}, {result}{flip});"))
+
+    def quote(self, line: int) -> None:
+        """Write the kernel's line above what has become of it, the first time: an access is several lines here."""
+        if line not in self.quoted:
+            self.quoted.add(line)
+            text = linecache.getline(self.kernel.file, line).strip()
+            self.writer.comment(text + "...)" if text.endswith("(") else text)
 
     def guarded(self, condition: str, write: object) -> None:
         """Write statements, under a condition where there is one."""

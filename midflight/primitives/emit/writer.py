@@ -57,20 +57,23 @@ class Writer:
 
 
 def _broken(text: str, width: int) -> list[str]:
-    """Break a statement at those of its operators that stand in the fewest parentheses."""
+    """Break a statement where the fewest parentheses are around: behind commas, or else before operators."""
     if len(text) <= width:
         return [text]
-    depth, places = 0, list[tuple[int, int]]()
+    depth, places = 0, list[tuple[int, bool, int]]()
     for index, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
-        if index and any(text.startswith(each, index) for each in (" ? ", " : ", " && ", " || ")):
-            places.append((depth, index))
+        if text.startswith(", ", index):
+            places.append((depth, False, index + 1))
+        elif any(text.startswith(each, index) for each in (" ? ", " : ", " && ", " || ")):
+            places.append((depth, True, index))
     if not places:
         return [text]
-    outermost = min(depth for depth, _ in places)
-    cuts = [0, *(index for depth, index in places if depth == outermost), len(text)]
+    outermost = min(places)[:2]
+    cuts = [0, *(index for *where, index in places if tuple(where) == outermost), len(text)]
     pieces = [text[start:end].strip() for start, end in pairwise(cuts)]
-    return [pieces[0], *(line for piece in pieces[1:] for line in _indented(_broken(piece, width - 4)))]
+    first, *rest = [_broken(piece, width - 4) for piece in pieces]
+    return [*_indented(first), *(line for piece in rest for line in _indented(piece))]
 
 
 def _indented(lines: list[str]) -> list[str]:

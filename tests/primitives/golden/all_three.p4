@@ -234,10 +234,10 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
         chunk = (((bit<48>)hdr.gradients.job) << 32) | ((bit<48>)hdr.midflight.sequence);
+        // held = self.held.update(wire.slot, lambda old: chunk if old == 0 or 0 < chunk - old < 2**47 else old)
         held.read(held_value, (bit<32>)hdr.gradients.slot);
-        held.write((bit<32>)hdr.gradients.slot, (held_value == 0 || (0 < chunk - held_value && chunk - held_value < 0x800000000000))
-            ? chunk
-            : held_value);
+        held.write((bit<32>)hdr.gradients.slot,
+            (held_value == 0 || (0 < chunk - held_value && chunk - held_value < 0x800000000000)) ? chunk : held_value);
         ahead = chunk - held_value;
         fresh = held_value == 0 || (0 < ahead && ahead < 0x800000000000);
         if (!fresh && ahead != 0) {
@@ -245,12 +245,14 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
         mine = 4w1 << number;
+        // before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
         seen.read(before, (bit<32>)hdr.gradients.slot);
         seen.write((bit<32>)hdr.gradients.slot, fresh ? mine : (before | mine));
         duplicate = !fresh && (before & mine) != 0;
         complete = (fresh ? mine : (before | mine)) == 15;
         // lane 0
         value = duplicate ? 32s0 : hdr.gradients.values_0;
+        // total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else sat_add(old, value))
         total_0.read(total, (bit<32>)hdr.gradients.slot);
         total = (int<32>)(bit<32>)total;
         total = fresh ? value : (total |+| value);
@@ -309,13 +311,13 @@ control pressure_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<1> was_armed;
 
     apply {
+        // was_armed = self.armed.update(...)
         was_armed = 1;
         if (hdr.pressure.sensor < 1024) {
             armed.read(was_armed, (bit<32>)hdr.pressure.sensor);
             was_armed = was_armed ^ 1;
-            armed.write((bit<32>)hdr.pressure.sensor, ((hdr.pressure.value >= 900)
-                ? 1w0
-                : ((hdr.pressure.value <= 850) ? 1w1 : was_armed)) ^ 1);
+            armed.write((bit<32>)hdr.pressure.sensor,
+                ((hdr.pressure.value >= 900) ? 1w0 : ((hdr.pressure.value <= 850) ? 1w1 : was_armed)) ^ 1);
         }
         if (was_armed == 1 && hdr.pressure.value >= 900) {
             meta.pressure_alert.sensor = hdr.pressure.sensor;

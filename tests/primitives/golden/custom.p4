@@ -211,13 +211,13 @@ control boiler_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<1> was_armed;
 
     apply {
+        // was_armed = self.armed.update(...)
         was_armed = 1;
         if (hdr.boiler.sensor < 16) {
             armed.read(was_armed, (bit<32>)hdr.boiler.sensor);
             was_armed = was_armed ^ 1;
-            armed.write((bit<32>)hdr.boiler.sensor, ((hdr.boiler.value >= 100)
-                ? 1w0
-                : ((hdr.boiler.value <= 90) ? 1w1 : was_armed)) ^ 1);
+            armed.write((bit<32>)hdr.boiler.sensor,
+                ((hdr.boiler.value >= 100) ? 1w0 : ((hdr.boiler.value <= 90) ? 1w1 : was_armed)) ^ 1);
         }
         if (was_armed == 1 && hdr.boiler.value >= 100) {
             meta.boiler_alert.sensor = hdr.boiler.sensor;
@@ -239,6 +239,7 @@ control smooth_kernel(inout headers_t hdr, inout metadata_t meta) {
 
     apply {
         scaled = ((int<32>)hdr.smooth.reading) << 8;
+        // smooth = self.average.update_fetch(wire.channel, lambda old: old + (scaled - old) // 2**self.weight)
         average.read(smooth, (bit<32>)hdr.smooth.channel);
         smooth = (int<32>)(bit<32>)smooth ^ (-100);
         smooth = smooth + ((scaled - smooth) >> 3);
@@ -266,11 +267,13 @@ control tally_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> seen_old;
 
     apply {
+        // self.seen.update(0, lambda old: sat_add(old, 1))
         seen.read(seen_old, 0);
         seen.write(0, seen_old |+| 1);
         big = false;
         // lane 0
         step = 1;
+        // wire.counts[lane] = self.counted[lane].update_fetch(wire.index, lambda old: old + step)  # noqa: B023
         counted_read = 0;
         if (hdr.tally.index < 100) {
             counted_0.read(counted_read, (bit<32>)hdr.tally.index);
@@ -311,6 +314,7 @@ control tally_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
         meta.verdict = MULTICAST;
+        // last = self.last.read(wire.index)
         last.read(last_value, (bit<32>)hdr.tally.index);
         if (!(1 <= last_value && last_value < 10)) {
             hdr.tally.limit = ((bit<8>)((7 > hdr.tally.limit) ? 8w7 : hdr.tally.limit)) & 63;

@@ -175,13 +175,13 @@ control pressure_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<1> was_armed;
 
     apply {
+        // was_armed = self.armed.update(...)
         was_armed = 1;
         if (hdr.pressure.sensor < 8) {
             armed.read(was_armed, (bit<32>)hdr.pressure.sensor);
             was_armed = was_armed ^ 1;
-            armed.write((bit<32>)hdr.pressure.sensor, ((hdr.pressure.value >= 900)
-                ? 1w0
-                : ((hdr.pressure.value <= 850) ? 1w1 : was_armed)) ^ 1);
+            armed.write((bit<32>)hdr.pressure.sensor,
+                ((hdr.pressure.value >= 900) ? 1w0 : ((hdr.pressure.value <= 850) ? 1w1 : was_armed)) ^ 1);
         }
         if (was_armed == 1 && hdr.pressure.value >= 900) {
             meta.pressure_alert.sensor = hdr.pressure.sensor;
