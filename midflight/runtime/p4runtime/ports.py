@@ -97,7 +97,6 @@ class InterfacePorts:
                     ports[number] = opened.enter_context(Interface(name))
 
             within(netns, open_all)
-            self._names = dict(interfaces)
             self._loop = PacketLoop(switch.gate, ports, cpu_port=switch.cpu_port, captures=captures)
             opened.callback(self._loop.close)
             self._opened = opened.pop_all()
@@ -138,17 +137,13 @@ class InterfacePorts:
 
     def _carry_messages(self) -> None:
         """Take to the controllers what native code has for them, whenever it says so."""
-        faults = dict.fromkeys(self._names, 0)
         while self._loop.wait():
             try:
                 self._switch.collect()
             except Refusal as refusal:
                 self._say(refusal.message)
-            for number, name in self._names.items():
-                found = self._loop.faults(number)
-                if found != faults[number]:
-                    faults[number] = found
-                    self._say(f"port {number}: interface {name} has gone down")
+            for words in self._loop.news():
+                self._say(words)
 
     def _say(self, words: str) -> None:
         if self._news is not None:

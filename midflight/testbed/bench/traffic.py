@@ -65,6 +65,10 @@ class Generator:
         self._native.function("generate")(self._context.address)
         return Sent(self._context.get("sent"), (time.monotonic_ns() - start) / 1e9)
 
+    def stop(self) -> None:
+        """End a run that another thread is in."""
+        self._context.set("until", 0)
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()

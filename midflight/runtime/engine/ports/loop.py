@@ -76,7 +76,7 @@ def _step(unit: NativeModule, enter: ll.Function, leave: ll.Function, capture: l
         times = [code.load(code.at(time, each), 32) for each in (0, 8)]
         code.call(dispatch, times)
         with code.when(b.icmp_unsigned("!=", code.load(told, 64), code.i64(0))):
-            _notify(code)
+            code.notify()
     code.call(release, [port, frames])
     b.ret(frames)
     return code.function
@@ -100,13 +100,6 @@ def _lend(code: NativeBuilder, engine: ll.Value, port: ll.Value, count: ll.Value
     code.set_field(_at(code, engine, "now"), 0, b.sub(microseconds, code.slot_value("epoch")))
     received = _at(code, engine, "received")
     code.set_field(received, 0, b.add(code.field(received, 0), count))
-
-
-def _notify(code: NativeBuilder) -> None:
-    """Wake whoever waits for the CPU port's packets, for digests, or for news of an interface."""
-    one = code.allocate(8)
-    code.store(code.i64(1), one)
-    code.libc("write", [code.resize(code.slot_value("notice"), 32), one, code.i64(8)])
 
 
 def _keep(unit: NativeModule, save: ll.Function) -> ll.Function:
@@ -139,7 +132,7 @@ def _rest(unit: NativeModule, keep: ll.Function) -> ll.Function:
             arguments = [code.i32(linux.SOL_SOCKET), code.i32(linux.SO_ERROR), scratch, code.at(scratch, 4)]
             code.libc("getsockopt", [socket, *arguments])
             code.add_field(port, Port.FAULTS)
-            _notify(code)
+            code.notify()
     awake = code.load(code.at(code.index(polls, count, linux.POLLFD), linux.POLLFD_RETURNED), 16)
     with code.when(b.icmp_unsigned("!=", awake, code.constant(16, 0))):
         code.libc("read", [code.resize(code.slot_value("wake"), 32), scratch, code.i64(8)])

@@ -62,6 +62,12 @@ class NativeBuilder(Builder):
         """Call a routine with this context."""
         return self.b.call(function, [self.context, *arguments])
 
+    def notify(self) -> None:
+        """Wake whoever waits for the CPU port's packets, for digests, or for news of an interface."""
+        one = self.allocate(8)
+        self.store(self.i64(1), one)
+        self.libc("write", [self.resize(self.slot_value("notice"), 32), one, self.i64(8)])
+
     def field(self, record: Value, offset: int) -> Value:
         """Load the 64-bit field of a record."""
         return self.load(self.at(record, offset), 64)

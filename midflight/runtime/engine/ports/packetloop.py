@@ -39,6 +39,8 @@ OUTPUT: dict[str, type[np.generic]] = {
 }
 
 
+OFFLOAD_NEWS = """segments arrive that the sending host has left to its interface to cut; they are dropped
+    turn that off on the host's side: ethtool -K INTERFACE tso off gso off"""
 DROPS = {"oversize": Port.OVERSIZE, "offload": Port.OFFLOAD, "unsent": Port.UNSENT}
 
 
@@ -58,6 +60,7 @@ class PacketLoop:
         self._ports = dict(ports)
         self._engine: Engine | None = None
         self._past: Counter[str] = Counter()
+        self._told: dict[int, tuple[int, int]] = {}
         self._by_hand: Counter[str | int] = Counter()
         self._memory: list[NDArray[np.generic]] = []
         self._captures = {} if captures is None else _open_captures(captures, self._ports)
@@ -233,9 +236,17 @@ class PacketLoop:
         if (files := self._captures.get(port)) is not None:
             os.write(files[1], record(time.time_ns(), packet))
 
-    def faults(self, port: int) -> int:
-        """Return how often a port's interface has gone down."""
-        return int(self._records[list(self._ports).index(port), Port.FAULTS // 8])
+    def news(self) -> list[str]:
+        """Return, once, what has happened to the interfaces and their users should know."""
+        found = []
+        for row, (number, interface) in zip(self._records.tolist(), self._ports.items(), strict=False):
+            faults, offloads = self._told.get(number, (0, 0))
+            self._told[number] = row[Port.FAULTS // 8], row[Port.OFFLOAD // 8]
+            if row[Port.FAULTS // 8] != faults:
+                found.append(f"port {number}: interface {interface.name} has gone down")
+            if row[Port.OFFLOAD // 8] and not offloads:
+                found.append(f"port {number}: {OFFLOAD_NEWS}")
+        return found
 
     @property
     def stats(self) -> TrafficStats:

@@ -36,7 +36,7 @@ class Captured(NamedTuple):
 
 
 class PcapReader:
-    """Iterates over a capture's packets, in the order of the file. From a pipe they come as they are written.
+    """Iterates, once, over a capture's packets in the order of the file. From a pipe they come as they are written.
 
     DeviceError where the file cannot be read, is something else, or ends in the middle of a packet.
     """
@@ -54,15 +54,16 @@ class PcapReader:
             raise
 
     def __iter__(self) -> Iterator[Captured]:
-        number = 0
-        while head := self._file.read(16):
-            number += 1
-            what = f"packet {number}"
-            seconds, fraction, kept, length = struct.unpack(f"{self._order}IIII", self._whole(head, 16, what))
-            if kept > LONGEST:
-                raise DeviceError(f"{self.path}: {what} is said to have {kept} bytes: the file is damaged")
-            data = self._whole(self._file.read(kept), kept, what)
-            yield Captured(seconds * 10**9 + fraction * self._scale, data, kept == length)
+        with self._file:
+            number = 0
+            while head := self._file.read(16):
+                number += 1
+                what = f"packet {number}"
+                seconds, fraction, kept, length = struct.unpack(f"{self._order}IIII", self._whole(head, 16, what))
+                if kept > LONGEST:
+                    raise DeviceError(f"{self.path}: {what} is said to have {kept} bytes: the file is damaged")
+                data = self._whole(self._file.read(kept), kept, what)
+                yield Captured(seconds * 10**9 + fraction * self._scale, data, kept == length)
 
     def close(self) -> None:
         """Close the file."""

@@ -54,6 +54,8 @@ def build_receive(unit: NativeModule, capture: ll.Function) -> ll.Function:
     packet = code.at(frame, mac)
     extra = b.gep(packet, [code.i64(-linux.VNET_SIZE)], source_etype=ll.IntType(8))
     with code.when(b.icmp_unsigned("!=", code.load(code.at(extra, linux.VNET_GSO_TYPE), 8), code.constant(8, 0))):
+        with code.when(b.icmp_unsigned("==", code.field(port, Port.OFFLOAD), code.i64(0))):
+            code.notify()
         code.add_field(port, Port.OFFLOAD)
         b.branch(after)
     with code.when(b.icmp_unsigned(">", length, captured)):
