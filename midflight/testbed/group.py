@@ -21,7 +21,8 @@ class Group:
     def __init__(self, name: str, hosts: Sequence[Host], crew: Crew) -> None:
         self.name = name
         self.hosts = tuple(hosts)
-        self._crew = crew
+        self.crew = crew
+        """The workers, wherever they run."""
 
     def __len__(self) -> int:
         return len(self.hosts)
@@ -32,7 +33,7 @@ class Group:
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
         """What each worker has counted."""
-        return self._crew.statistics
+        return self.crew.statistics
 
     def allreduce(self, arrays: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
         """Return the sum of the workers' arrays as each worker received it, all equal, as float32.
@@ -46,7 +47,7 @@ class Group:
 
     def sum(self, arrays: Sequence[NDArray[np.floating]]) -> list[Sum]:
         """Do as `allreduce` does, and return with each sum, flattened, the integers that it was read from."""
-        return self._crew.sum(self._vectors(arrays))
+        return self.crew.sum(self._vectors(arrays))
 
     def _vectors(self, arrays: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
         if len(arrays) != len(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 
 from midflight.errors import MidflightError
@@ -41,6 +42,8 @@ class Net:
     everything random. offload: whether switches may compute on the applications' packets or only forward them, to the
     host that computes instead. capabilities: by switch, what it is taken for instead of what it says of itself.
 
+    pcap: a folder to keep the frames of every link in, h1-s1.pcap and so on; not of simulated ones.
+
     What a switch has no room for it does not get: see `placements`. Where it has, the switch and the server are two
     instances of a service, and the better one is used: see `choices`.
 
@@ -55,6 +58,7 @@ class Net:
         device: str | Mapping[str, str] = "host",
         fabric: str = "sim",
         seed: int = 0,
+        pcap: Path | None = None,
         offload: bool = True,
         capabilities: Mapping[str, Capabilities] | None = None,
     ) -> None:
@@ -73,7 +77,7 @@ class Net:
         """Which instance computes for each group, by application, and why. None where there was no choice."""
         needs = footprint(check(program.p4(), "program.p4"))
         with ExitStack() as stack:
-            self.fabric = stack.enter_context(open_fabric(fabric, topology, device, seed=seed))
+            self.fabric = stack.enter_context(open_fabric(fabric, topology, device, seed=seed, pcap=pcap))
             self._graph: Graph = topology.graph()
             ways = routes(self._graph)
             for name, switch in self.fabric.devices.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.runtime.devices.base import Device
@@ -39,6 +41,7 @@ class Star(Net):
         duplicate: float = 0.0,
         reorder: float = 0.0,
         quality: LinkQuality | None = None,
+        pcap: Path | None = None,
         offload: bool = True,
         capabilities: Capabilities | None = None,
     ) -> None:
@@ -51,6 +54,7 @@ class Star(Net):
             device=device,
             fabric=fabric,
             seed=seed,
+            pcap=pcap,
             offload=offload,
             capabilities=None if capabilities is None else {_SWITCH: capabilities},
         )

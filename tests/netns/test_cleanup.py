@@ -26,7 +26,7 @@ from tests.netns.left import left, victim
 pytestmark = ROOT
 
 
-def nobody(name: str, netns: str, ports: Mapping[int, str]) -> Device:
+def nobody(name: str, netns: str, ports: Mapping[int, str], folder: Path) -> Device:
     return cast(Device, contextlib.nullcontext())
 
 
@@ -44,7 +44,7 @@ def test_a_network_is_there_and_then_it_is_not() -> None:
 def test_a_device_that_does_not_start_takes_the_network_down() -> None:
     netns = ""
 
-    def broken(name: str, inside: str, ports: Mapping[int, str]) -> Device:
+    def broken(name: str, inside: str, ports: Mapping[int, str], folder: Path) -> Device:
         nonlocal netns
         netns = inside
         assert (NETNS / inside).exists()

@@ -72,8 +72,8 @@ class HostProcessDevice:
     `interfaces` are the Linux interfaces it has for ports, by port number; this takes root. `source` is the P4_16
     program to start with; without one it drops every packet until a controller loads one. `netns` names the network
     namespace that the interfaces are in. It serves P4Runtime on a unix socket of its own, which is reached from every
-    network namespace. `patience` is how many seconds it is given to answer. DeviceError, with the end of its log,
-    where it does not start or does not answer.
+    network namespace. `folder` is where it makes a folder for its files, the system's by default. `patience` is how
+    many seconds it is given to answer. DeviceError, with the end of its log, where it does not start or answer.
     """
 
     capabilities = CAPABILITIES
@@ -87,12 +87,13 @@ class HostProcessDevice:
         cpu_port: int = 510,
         interfaces: Mapping[int, str] | None = None,
         netns: str = "",
+        folder: Path | None = None,
         patience: float = 60.0,
     ) -> None:
         self._id = device_id
         if source is not None:
             check(source, file)  # what is wrong with it is told here, not in a log
-        folder = Path(tempfile.mkdtemp(prefix="midflight-switch-"))
+        folder = Path(tempfile.mkdtemp(prefix="midflight-switch-", dir=folder))
         self._folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._address = f"unix:{folder}/p4runtime"
         self._process: Process | None = None

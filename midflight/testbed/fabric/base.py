@@ -38,6 +38,13 @@ class Host(Protocol):
     def address(self) -> IPv4Address:
         """Its address."""
 
+    def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
+        """Run a command on the host and return what it prints, errors included.
+
+        DeviceError where it does not run, is not done within `timeout` seconds, or, unless told not to `check`, ends
+        with another status than 0. MidflightError on a simulated host, which runs no commands.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:

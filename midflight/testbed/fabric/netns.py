@@ -56,18 +56,15 @@ class NetnsHost:
     netns: str
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
-        """Run a command in the host's namespace and return what it prints, errors included.
-
-        DeviceError where it does not run, is not done within `timeout` seconds, or, unless told not to `check`, ends
-        with another status than 0.
-        """
+        """Run a command in the host's namespace and return what it prints; see `Host.run`."""
         return run_inside(self.name, self.netns, arguments, timeout, check)
 
 
 class NetnsFabric:
     """A topology of network namespaces (a `Fabric`). Takes root.
 
-    `device` opens a switch's device, given its name, its namespace and its interfaces by port number. Everything made
+    `device` opens a switch's device, given its name, its namespace, its interfaces by port number and
+    a folder for its files. Everything made
     carries the run's id, in `run.id`, and goes when this is closed, when this process ends, or when it is killed.
 
     A link is a veth pair, and nothing worse, unless it loses, duplicates or reorders, has a rate below 10 Gb/s or a
@@ -79,7 +76,7 @@ class NetnsFabric:
     def __init__(
         self,
         topology: Topology,
-        device: Callable[[str, str, Mapping[int, str]], Device],
+        device: Callable[[str, str, Mapping[int, str], Path], Device],
         *,
         seed: int = 0,
         pcap: Path | None = None,
@@ -105,7 +102,7 @@ class NetnsFabric:
             self.devices: dict[str, Device] = {}
             for name in topology.switches:
                 ports = {port: f"eth{port}" for port in topology.ports(name)}
-                self.devices[name] = stack.enter_context(device(name, self._netns[name], ports))
+                self.devices[name] = stack.enter_context(device(name, self._netns[name], ports, self.run.folder))
             self._stack = stack.pop_all()
 
     @property

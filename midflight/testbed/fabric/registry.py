@@ -47,15 +47,13 @@ def open_fabric(
         return SimFabric(topology, lambda switch: open_device(kinds[switch]), seed=seed)
     from midflight.testbed.fabric.netns import NetnsFabric
 
-    return NetnsFabric(
-        topology, lambda switch, netns, ports: _with_interfaces(kinds[switch], netns, ports), seed=seed, pcap=pcap
-    )
+    return NetnsFabric(topology, lambda switch, *place: _with_interfaces(kinds[switch], *place), seed=seed, pcap=pcap)
 
 
-def _with_interfaces(kind: str, netns: str, interfaces: Mapping[int, str]) -> Device:
+def _with_interfaces(kind: str, netns: str, interfaces: Mapping[int, str], folder: Path) -> Device:
     """Start a device, in a process of its own, whose ports are interfaces in a namespace."""
     if kind == "host":
         from midflight.runtime.devices.hostprocess import HostProcessDevice
 
-        return HostProcessDevice(netns=netns, interfaces=interfaces)
+        return HostProcessDevice(netns=netns, interfaces=interfaces, folder=folder)
     return open_device(kind, netns=netns, interfaces=interfaces)

@@ -32,7 +32,8 @@ _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
 _SO_TIMESTAMPNS = 35
 _BUFFER = 16 << 20
-_BATCH = 64
+_BATCH = 64  # frames taken from one socket in a row
+_EVERYTHING = 1 << 20
 _LARGEST = 65_535
 _PCAP_HEADER = struct.Struct("=IHHiIII")
 _PCAP_RECORD = struct.Struct("=IIII")
@@ -163,8 +164,8 @@ class _Capture:
         file.write(_PCAP_HEADER.pack(_PCAP_NANOSECONDS, 2, 4, 0, 0, _LARGEST, _ETHERNET))
         file.flush()
 
-    def take(self) -> None:
-        for _ in range(_BATCH):
+    def take(self, most: int = _BATCH) -> None:
+        for _ in range(most):
             try:
                 frame, extra, _, _ = self.socket.recvmsg(_LARGEST, socket.CMSG_SPACE(_TIME.size))
             except OSError:  # nothing more for now, or the interface went down
@@ -191,8 +192,8 @@ def relay(control: Connection, task: StartRelay) -> None:
             ):
                 near.channel = channels[name] = Channel(clock, name, link.quality, far, 0)
                 by_file[near.socket.fileno()] = near
-        for tap in task.taps:
-            by_file[tap.socket] = _Capture(tap, stack.enter_context(Path(tap.file).open("wb")))
+        captures = [_Capture(tap, stack.enter_context(Path(tap.file).open("wb"))) for tap in task.taps]
+        by_file.update({each.socket.fileno(): each for each in captures})
         for each in by_file.values():
             stack.callback(each.socket.close)
         control.send(Ready())
@@ -202,6 +203,8 @@ def relay(control: Connection, task: StartRelay) -> None:
             for number in readable:
                 if number == control.fileno():
                     control.recv()
+                    for capture in captures:
+                        capture.take(_EVERYTHING)  # who has the answer finds in the files what came before it
                     control.send(Statistics({name: each.statistics for name, each in channels.items()}))
                 else:
                     by_file[number].take()

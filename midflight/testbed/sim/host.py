@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 
 from midflight.errors import MidflightError, WireError
@@ -30,6 +31,10 @@ class Host:
 
     def __repr__(self) -> str:
         return f"Host({self.name!r}, {self.address})"
+
+    def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:  # noqa: ARG002
+        """Raise MidflightError: there is no machine behind a simulated host."""
+        raise MidflightError(f"{self.name} is a simulated host and runs no commands", hint="take the fabric netns")
 
     def attach(self, port: int, channel: Channel) -> None:
         """Connect the card to the link that carries what the host sends."""
