@@ -137,7 +137,9 @@ class InterfacePorts:
 
     def _carry_messages(self) -> None:
         """Take to the controllers what native code has for them, whenever it says so."""
-        while self._loop.wait():
+        going = True
+        while going:
+            going = self._loop.wait()  # and once more for what came last
             try:
                 self._switch.collect()
             except Refusal as refusal:
