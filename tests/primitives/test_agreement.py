@@ -263,7 +263,7 @@ def drawn_program(seed: int, packets: int = 30) -> tuple[Program, list[Sent]]:
     return Program(*primitives), trace
 
 
-@settings(max_examples=3, deadline=None, phases=[Phase.generate])
+@settings(max_examples=2, deadline=None, phases=[Phase.generate])
 @given(seed=SEEDS)
 def test_kernels_that_nobody_would_write(seed: int) -> None:
     agree(*drawn_program(seed))
