@@ -21,10 +21,9 @@ __all__ = ["UdpSocket", "UdpStatistics"]
 _BUFFER = 4 << 20  # bytes that the kernel may hold for us while we are busy: a window of everybody's results
 _BATCH = 64  # datagrams taken in one go, before what they lead to is sent
 _LARGEST = 65_535
-# The way is missing or blocked, for now or for ever. To an endpoint that is a packet lost.
-_UNSENDABLE = frozenset(
-    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.EPERM, errno.ENETDOWN, errno.ENOBUFS}
-)
+# What is no network's fault. Any other error says that a datagram found no way, for now or for ever, or was addressed
+# to what cannot be one: to an endpoint that is a packet lost, and no peer's doing ends us.
+_OURS = frozenset({errno.EMSGSIZE, errno.EBADF})
 
 
 @dataclass(slots=True)
@@ -33,7 +32,7 @@ class UdpStatistics:
 
     received: int = 0
     sent: int = 0
-    unsendable: int = 0  # datagrams that the kernel refused: no route, no link
+    unsendable: int = 0  # datagrams that the kernel refused: no route, no link, no such address
 
 
 class UdpSocket:
@@ -110,7 +109,7 @@ class UdpSocket:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno not in _UNSENDABLE:
+                if error.errno in _OURS:
                     raise
                 continue  # what became of a datagram sent before
             self.statistics.received += 1
@@ -127,7 +126,7 @@ class UdpSocket:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno not in _UNSENDABLE:
+                if error.errno in _OURS:
                     raise
                 self.statistics.unsendable += 1
             backlog.popleft()

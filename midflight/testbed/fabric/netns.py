@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
@@ -27,6 +28,9 @@ from midflight.testbed.topology import Link, LinkQuality, Port, Topology
 
 __all__ = ["NetnsFabric", "NetnsHost"]
 
+Opener = Callable[[str, str, Mapping[int, str], Path], Device]
+
+_AT_ONCE = 8  # devices that are started at a time
 _GATEWAY = "10.255.255.254"  # no host's: the way out is a MAC, and Linux wants an address in front of it
 _BETWEEN = "-links"  # the namespace of the ends of links that are ours; no node has such a name
 _ANSWER = 30.0  # seconds that our links are given to tell their statistics
@@ -76,7 +80,7 @@ class NetnsFabric:
     def __init__(
         self,
         topology: Topology,
-        device: Callable[[str, str, Mapping[int, str], Path], Device],
+        device: Opener,
         *,
         seed: int = 0,
         pcap: Path | None = None,
@@ -99,10 +103,7 @@ class NetnsFabric:
                 name: NetnsHost(name, topology.mac(name), topology.address(name), self._netns[name])
                 for name in topology.hosts
             }
-            self.devices: dict[str, Device] = {}
-            for name in topology.switches:
-                ports = {port: f"eth{port}" for port in topology.ports(name)}
-                self.devices[name] = stack.enter_context(device(name, self._netns[name], ports, self.run.folder))
+            self.devices = self._open(device, stack)
             self._stack = stack.pop_all()
 
     @property
@@ -117,9 +118,11 @@ class NetnsFabric:
         self._stack.callback(crew.close)
         return crew
 
-    def serve(self, host: str, program: Program, application: str, members: Sequence[Address]) -> None:
+    def serve(
+        self, host: str, program: Program, application: str, members: Sequence[Address], *, epoch: int = 0
+    ) -> None:
         """Have a host compute for an application in software, in a process that is started with the first."""
-        message = Serve.of(program, application, tuple(members))
+        message = Serve.of(program, application, tuple(members), epoch)
         if host not in self._servers:
             task = StartServer(str(self.hosts[host].address), UDP_PORT, program.schema())
             process = HostProcess(f"host {host}", self._netns[host], task, self.run.folder / f"{host}-server.log")
@@ -195,6 +198,23 @@ class NetnsFabric:
                     f"route add default via {_GATEWAY} dev eth0 onlink",
                 ]
             command(lines, netns=name)
+
+    def _open(self, device: Opener, stack: ExitStack) -> dict[str, Device]:
+        """Open the switches' devices, several at a time: each is a process that takes its time to start."""
+        ports = {name: {port: f"eth{port}" for port in self.topology.ports(name)} for name in self.topology.switches}
+        with ThreadPoolExecutor(_AT_ONCE, "device") as pool:
+            opening = {
+                name: pool.submit(device, name, self._netns[name], each, self.run.folder)
+                for name, each in ports.items()
+            }
+            for each in opening.values():
+                if each.cancelled():
+                    continue
+                if each.exception() is None:
+                    stack.enter_context(each.result())
+                else:
+                    pool.shutdown(wait=False, cancel_futures=True)  # those that have not begun need not
+        return {name: each.result() for name, each in opening.items()}
 
     def _start_relay(self, relayed: Sequence[Link], pcap: Path | None, seed: int) -> HostProcess:
         links, taps = [], []
