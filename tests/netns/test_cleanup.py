@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -80,7 +81,10 @@ def test_clean_removes_what_nobody_else_did() -> None:
 
 def test_processes_that_a_command_leaves_running_go_too() -> None:
     with NetnsFabric(star(1), nobody) as fabric:
-        pid = int(fabric.hosts["h1"].run(["sh", "-c", "setsid cat /dev/zero > /dev/null & echo $!"]))
+        script = (
+            "import subprocess; print(subprocess.Popen(['cat', '/dev/zero'], stdout=-3, start_new_session=True).pid)"
+        )
+        pid = int(fabric.hosts["h1"].run([sys.executable, "-c", script]))
         assert janitor.birth(pid)
     assert not janitor.birth(pid)
 
