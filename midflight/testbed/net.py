@@ -15,9 +15,9 @@ from midflight.runtime.devices.base import Device
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.placement import Placement, footprint, place
-from midflight.runtime.steering import Choice, Graph, Offload, members, routes
+from midflight.runtime.steering import Child, Choice, Graph, Member, Offload, members, routes
 from midflight.testbed.endpoint import Address
-from midflight.testbed.fabric.base import Host, Worker
+from midflight.testbed.fabric.base import Host, Switchable, Worker
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.group import Group
 from midflight.testbed.instances import SERVER, choose
@@ -75,19 +75,18 @@ class Net:
         """Which applications each switch has room for, and why not for the others."""
         self.choices: dict[str, Choice] = {}
         """Which instance computes for each group, by application, and why. None where there was no choice."""
-        needs = footprint(check(program.p4(), "program.p4"))
+        self._epoch = 1
+        self._admitted: dict[int, dict[str, tuple[Member | Child, ...]]] = {}  # by application and switch
+        self._served: dict[str, tuple[str, list[Address]]] = {}  # by application: the server's name, and the members
+        self._needs = footprint(check(program.p4(), "program.p4"))
         with ExitStack() as stack:
             self.fabric = stack.enter_context(open_fabric(fabric, topology, device, seed=seed, pcap=pcap))
             self._graph: Graph = topology.graph()
-            ways = routes(self._graph)
             for name, switch in self.fabric.devices.items():
-                session = self.sessions[name] = stack.enter_context(switch.session())
+                self.sessions[name] = stack.enter_context(switch.session())
                 sheet = self._sheets[name] = (capabilities or {}).get(name, switch.capabilities)
-                self.placements[name] = place(needs, {name: sheet})
-                pipeline = switch.compile(program.p4(self.placements[name].on(name)), "program.p4")
-                session.load(pipeline.p4info, pipeline.config)
-                self.steering[name] = Offload(session)
-                self.steering[name].install(ways[name])
+                self.placements[name] = self._place(name, sheet)
+                self._load(name)
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -157,11 +156,12 @@ class Net:
             destination: Address = _NOWHERE, UDP_PORT
         else:
             destination = str(server.address), UDP_PORT
-            self.fabric.serve(server.name, self.program, application, [(str(each.address), port) for each in hosts])
-        switch = self._computing(found, hosts, server) if self._offload else None
-        if switch is not None:
-            ports = {each.name: port for each in hosts}
-            self.steering[switch].admit(found.id, members(self._graph, switch, ports))
+            addresses = [(str(each.address), port) for each in hosts]
+            self.fabric.serve(server.name, self.program, application, addresses)
+            self._served[application] = server.name, addresses
+        if self._offload:
+            self._admitted[found.id] = self._receivers(found, hosts, server, port)
+            self._admit()
         crew = self.fabric.crew(
             [
                 Worker(
@@ -181,6 +181,34 @@ class Net:
         )
         group = self._groups[application] = Group(application, hosts, crew)
         return group
+
+    def kill(self, switch: str) -> None:
+        """Switch a switch off, in a simulated network: what reaches it from now on is lost."""
+        self._switchable().power(switch, on=False)
+
+    def revive(self, switch: str) -> None:
+        """Switch a switch on again: it has forgotten everything, and gets the program and its tables anew.
+
+        The new epoch tells the workers.
+        """
+        self._switchable().power(switch, on=True)
+        self._load(switch)
+        self._epoch = (self._epoch + 1) % 2**16
+        self._admit()
+
+    def give_up(self, switch: str) -> None:
+        """Switch a switch on again that only forwards from now on: the server computes what it did."""
+        lost = {each.name for each in self.program.applications.values() if switch in self._admitted.get(each.id, ())}
+        for name in lost:
+            if name not in self._served:
+                raise MidflightError(f"there is no server to compute {name} instead of {switch}")
+            for other in self._admitted.pop(self.program.applications[name].id):
+                if other != switch:
+                    self.steering[other].withdraw(self.program.applications[name].id)
+        self.revive(switch)
+        for name in lost:
+            host, addresses = self._served[name]
+            self.fabric.serve(host, self.program, name, addresses, epoch=self._epoch)
 
     def uplink(self, host: Host) -> ChannelStatistics:
         """Return the statistics of the way from a host to its switch."""
@@ -210,6 +238,32 @@ class Net:
         """Return a hash of all that has happened on all links, the same for the same run; empty in real time."""
         return self.fabric.trace_hash()
 
+    def _place(self, switch: str, sheet: Capabilities) -> Placement:
+        """Return which applications a switch has room for."""
+        return place(self._needs, {switch: sheet})
+
+    def _source(self, switch: str) -> str:
+        """Return what a switch runs: the program, as much of it as there is room for."""
+        return self.program.p4(self.placements[switch].on(switch))
+
+    def _load(self, switch: str) -> None:
+        """Give a switch its program, empty, and its routes."""
+        pipeline = self.devices[switch].compile(self._source(switch), "program.p4")
+        self.sessions[switch].load(pipeline.p4info, pipeline.config)
+        self.steering[switch] = Offload(self.sessions[switch])
+        self.steering[switch].install(routes(self._graph)[switch])
+
+    def _admit(self) -> None:
+        """Have the switches compute what they are to, in the present epoch."""
+        for application, receivers in self._admitted.items():
+            for switch, those in receivers.items():
+                self.steering[switch].admit(application, those, epoch=self._epoch)
+
+    def _switchable(self) -> Switchable:
+        if not isinstance(self.fabric, Switchable):
+            raise MidflightError("only a simulated network's switches can be switched off", hint="take the fabric sim")
+        return self.fabric
+
     def _neighbour(self, host: Host) -> str:
         for far, _ in self.topology.ports(host.name).values():
             return far.node
@@ -232,6 +286,13 @@ class Net:
                 f"no host is left to compute {application.name}", hint="give the network one host more"
             )
         return server or (spare[-1] if spare else None)
+
+    def _receivers(
+        self, application: Application, hosts: Sequence[Host], server: Host | None, port: int
+    ) -> dict[str, tuple[Member | Child, ...]]:
+        """Return the switches that are to compute, with those who get the results from each."""
+        switch = self._computing(application, hosts, server)
+        return {} if switch is None else {switch: members(self._graph, switch, {each.name: port for each in hosts})}
 
     def _computing(self, application: Application, hosts: Sequence[Host], server: Host | None) -> str | None:
         """Return the switch that is to compute for these hosts, or None where the server is."""

@@ -47,14 +47,14 @@ _FAULTS = (Move.RESTART, Move.REPLACE, Move.KILL, Move.REVIVE, Move.RESET, Move.
 def draw(seed: int) -> Schedule:
     """Return the schedule of a seed."""
     random_ = random.Random(seed)
-    workers, slots, lanes = random_.randint(2, 4), random_.randint(1, 3), random_.choice((8, 16))
-    rounds = tuple(random_.randint(0, 5 * lanes) for _ in range(random_.randint(1, 3)))
+    workers, slots, lanes = random_.choice((2, 2, 3, 4)), random_.randint(1, 3), 16
+    rounds = tuple(random_.randint(0, 4 * lanes) for _ in range(random_.choice((1, 1, 2, 3))))
     # Every schedule has its own mixture, so that calm ones with one fault occur as well as storms.
     weights = [random_.choice((4, 8, 16)), *(random_.choice((0, 0.5, 1, 2)) for _ in range(3)), 0.5, 1.0]
     weights += [random_.choice((0, 0, 0.1, 0.4)) for _ in range(2)]  # restart, replace
     weights += [random_.choice((0, 0, 0.2, 0.5)), 0.5]  # kill, revive
     weights += [random_.choice((0, 0, 0.2)), random_.choice((0, 0, 0.1))]  # reset, fail over
-    length = random_.randint(0, 50 * workers)
+    length = random_.randint(0, 30 * workers)
     kinds = random_.choices((*_PACKETS, *_FAULTS), weights, k=length)
     # Mostly what was sent first arrives first; sometimes anything does.
     spread = random_.choice((1, 3, 1000))

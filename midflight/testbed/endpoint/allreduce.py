@@ -11,12 +11,13 @@ sizes, so that chunk i means the same to every worker.
 
 **What was lost.** Every worker repeats its contribution to a chunk until it has the sum. So either nobody has it, and
 then everybody's contribution is still on offer to whatever sums, a switch that has lost its memory included; or
-somebody has it, and hands it on to who asks for it. Thus no message and no memory but the workers' own is needed to
-finish, and a worker that was restarted finds its way: it begins its round again, from the same vector, and is told what
-it has missed. Nothing counts twice, as a sum takes each worker's contribution once and nobody mixes two sums.
+somebody has it, and hands it on to who asks for it. A worker that was restarted begins its round again, from the same
+vector, and is told what it has missed. Nothing counts twice, as a sum takes each worker's contribution once and nobody
+mixes two sums.
 
-**What overflowed.** A sum that is flagged is not used. The workers then ask each other for their contributions to that
-chunk and add them up by themselves, in 64 bits.
+**What nobody can sum.** A sum that overflowed is flagged and not used. And a chunk may be lost to the switch for good:
+the only worker who had its sum was restarted, after it had gone on and the switch with it. Or there is no switch any
+more. Then the workers ask each other for their contributions to that chunk and add them up by themselves, in 64 bits.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ __all__ = ["AllReduce", "AllReduceStatistics", "OverflowedError", "Sum"]
 
 _LOWEST = -125  # the first bucket of the histogram: what `largest_exponent` answers at least
 _EXPONENTS = 254  # up to 128
+_PATIENT = 6  # timeouts after which a chunk counts as stuck
+_MOST_STUCK = 16  # chunks that are added up by the workers at a time because they got no sum
 _IP_UDP = 28  # bytes of IPv4 and UDP headers in front of a datagram
 
 
@@ -72,7 +75,8 @@ class AllReduceStatistics:
     epochs: int = 0  # how often those that sum had begun anew
     asked: int = 0  # messages to peers about sums that did not come
     told: int = 0  # sums that peers sent
-    overflowed: int = 0  # chunks added up by the workers themselves
+    overflowed: int = 0  # sums that were flagged, so that the workers added up the chunk themselves
+    stuck: int = 0  # chunks that they added up because no sum came
     reliable: ReliableStatistics = field(default_factory=ReliableStatistics)
 
 
@@ -214,8 +218,9 @@ class AllReduce:
             self._round, out = None, []  # nobody answers the farewell any more, and this worker has everything
             self._reliable.forget()
             self.closed = True
+        asked = self._reliable.overdue()
         if self._peers:
-            asked = self._reliable.overdue()
+            self._stick(asked)
             if self._behind:
                 asked += [(index, 0) for index in range(upcoming, self._reliable.waiting_from)]
             out += [self._question(index, times) for index, times in asked]
@@ -237,6 +242,7 @@ class AllReduce:
         index = self._reliable.acknowledge(head.sequence, now, sample=not (told or head.flags & AGAIN))
         if index is None:
             return
+        self._shares.drop(index)
         self._behind = told
         self.statistics.told += told
         if head.flags & OVERFLOW:
@@ -258,6 +264,13 @@ class AllReduce:
             self.statistics.epochs += 1
             self._reliable.hurry(now)
 
+    def _stick(self, overdue: Sequence[tuple[int, int]]) -> None:
+        """Begin to add up here what nobody has had a sum of for long."""
+        for index, times in overdue:
+            if times >= _PATIENT and len(self._shares) < _MOST_STUCK and index not in self._shares:
+                part = self._part()
+                self._shares.want(index, part.given[index - part.first])
+
     def _question(self, index: int, times: int) -> tuple[Address, bytes]:
         """Ask a peer, another one each time, for a sum."""
         self.statistics.asked += 1
@@ -275,6 +288,9 @@ class AllReduce:
         values: NDArray[np.signedinteger] | None = None
         kind, flags = RESULT, 0
         if head.flags & OVERFLOW:
+            # What was not sent yet is not told either: who has a sum may count on everybody to have what was before.
+            if index >= self._reliable.waiting_from:
+                return
             kind, values = SHARE, part.given[row]
         elif not part.known[row]:
             return
@@ -295,6 +311,7 @@ class AllReduce:
     def _add_up(self, index: int) -> None:
         total = self._shares.total(index)
         if total is not None:
+            self.statistics.stuck += self._reliable.settle(index)
             self._learn(index, total)
 
     def _part(self) -> Part:

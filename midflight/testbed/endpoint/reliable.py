@@ -114,6 +114,7 @@ class Reliable:
         self._outstanding: dict[int, _Outstanding] = {}  # in order of their latest transmission
         self._transmissions = 0
         self._overdue: list[tuple[int, int]] = []
+        self._cancelled: set[int] = set()  # requests that are not to be sent at all
         self._timers: list[tuple[int, int]] = []  # (deadline, index), some of them stale
         self._timeout = self._timing.initial
         self._smoothed = 0
@@ -175,6 +176,10 @@ class Reliable:
             self._progress = now
         while self._waiting and self._next - self._window not in outstanding:
             destination, datagram = self._waiting.popleft()
+            if self._next in self._cancelled:
+                self._cancelled.remove(self._next)
+                self._next += 1
+                continue
             deadline = now + self._timeout
             self._transmissions += 1
             outstanding[self._next] = _Outstanding(
@@ -219,6 +224,15 @@ class Reliable:
     def index_of(self, sequence: int) -> int:
         """Return the index with this sequence number that lies nearest to what was sent last."""
         return unwrap(sequence, self._next)
+
+    def settle(self, index: int) -> bool:
+        """Take a request as answered, by other means; say whether it was waiting for its answer."""
+        return self._outstanding.pop(index, None) is not None
+
+    def cancel(self, index: int) -> None:
+        """Send a request no more, if it was sent before or not."""
+        if self._outstanding.pop(index, None) is None and self._next <= index < self.upcoming:
+            self._cancelled.add(index)
 
     def hurry(self, now: int) -> None:
         """Have all requests that wait for an answer sent again by the next `poll`."""

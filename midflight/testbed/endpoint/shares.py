@@ -1,4 +1,4 @@
-"""Chunks whose sum does not fit the switch's numbers: everybody's contributions, asked for and added up here."""
+"""Chunks that no switch can sum: everybody's contributions, asked for and added up here."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ class Shares:
         self._questions: dict[tuple[int, int], int] = {}  # by chunk and worker: the question's own index
         self._totals: dict[int, NDArray[np.int64]] = {}
         self._missing: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._totals)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._totals
+
+    def drop(self, index: int) -> None:
+        """Stop collecting for a chunk; its sum has come another way."""
+        if self._totals.pop(index, None) is not None:
+            del self._missing[index]
+            for number in self._peers:
+                if (question := self._questions.pop((index, number), None)) is not None:
+                    self._reliable.cancel(question)
 
     def want(self, index: int, mine: NDArray[np.int32]) -> None:
         """Begin to collect the contributions to a chunk, to which this worker gave `mine`."""

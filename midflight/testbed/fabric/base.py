@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from midflight.testbed.sim.link import ChannelStatistics
     from midflight.testbed.topology import Topology
 
-__all__ = ["Crew", "Fabric", "Host", "Worker"]
+__all__ = ["Crew", "Fabric", "Host", "Switchable", "Worker"]
 
 
 class Host(Protocol):
@@ -89,6 +89,14 @@ class Crew(Protocol):
         """Have each worker sum its vector with the others' and return what each of them received."""
 
 
+@runtime_checkable
+class Switchable(Protocol):
+    """A fabric whose switches can fail."""
+
+    def power(self, switch: str, *, on: bool) -> None:
+        """Switch a switch off or on. What reaches one that is off is lost."""
+
+
 class Fabric(Protocol):
     """A topology brought to life. A context manager: leaving closes it, and nothing of it stays."""
 
@@ -111,8 +119,13 @@ class Fabric(Protocol):
     def crew(self, workers: Sequence[Worker]) -> Crew:
         """Set workers up on their hosts."""
 
-    def serve(self, host: str, program: Program, application: str, members: Sequence[Address]) -> None:
-        """Have a host compute for an application in software, from its initial state, and answer to these members."""
+    def serve(
+        self, host: str, program: Program, application: str, members: Sequence[Address], *, epoch: int = 0
+    ) -> None:
+        """Have a host compute for an application in software, from its initial state, and answer to these members.
+
+        epoch: newer than that of whatever has computed for them before.
+        """
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has happened on the way from a node to its neighbour."""

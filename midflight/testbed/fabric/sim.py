@@ -67,13 +67,21 @@ class SimFabric:
             made.append((endpoint, self.hosts[each.host].listen(each.port, endpoint)))
         return SimCrew(self.network.simulator, made)
 
-    def serve(self, host: str, program: Program, application: str, members: Sequence[Address]) -> None:
+    def power(self, switch: str, *, on: bool) -> None:
+        """Switch a switch off or on. What reaches one that is off is lost."""
+        if switch not in self.network.switches:
+            raise MidflightError(f"there is no switch named {switch}")
+        self.network.switches[switch].on = on
+
+    def serve(
+        self, host: str, program: Program, application: str, members: Sequence[Address], *, epoch: int = 0
+    ) -> None:
         """Have a host compute for an application in software, and answer to these members."""
         server = self._servers.get(host)
         if server is None:
             server = self._servers[host] = SoftwareServer(program)
             self.hosts[host].listen(UDP_PORT, server)
-        server.serve(application, members)
+        server.serve(application, members, epoch=epoch)
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has happened on the way from a node to its neighbour."""

@@ -54,9 +54,10 @@ class Serve:
     kind: tuple[str, str]
     parameters: dict[str, Any]
     members: tuple[Address, ...]
+    epoch: int = 0
 
     @classmethod
-    def of(cls, program: Program, application: str, members: tuple[Address, ...]) -> Serve:
+    def of(cls, program: Program, application: str, members: tuple[Address, ...], epoch: int = 0) -> Serve:
         """Return the message for an application of a program. MidflightError where no other process can have it."""
         found = program.applications[application]
         kind = type(found.primitive)
@@ -66,7 +67,7 @@ class Serve:
                 hint="move the class to a module, and import it from there",
             )
         place = kind.__module__, kind.__qualname__
-        return cls(found.id, found.name, place, dict(found.primitive.parameters), members)
+        return cls(found.id, found.name, place, dict(found.primitive.parameters), members, epoch)
 
     def application(self) -> Application:
         """Return the application, its primitive made anew."""

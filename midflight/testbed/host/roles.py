@@ -54,5 +54,5 @@ def serve(control: Connection, task: StartServer) -> None:
             message = control.recv()
             assert isinstance(message, Serve)
             served.applications[message.name] = message.application()
-            endpoint.serve(message.name, message.members)
+            endpoint.serve(message.name, message.members, epoch=message.epoch)
             control.send(Ready())

@@ -22,6 +22,8 @@ class Switch:
 
     def __init__(self, simulator: Simulator, name: str, processor: Processor, *, latency: int = 1_000) -> None:
         self.name = name
+        self.on = True
+        self.lost = 0  # frames that came while it was off
         self.unconnected = 0  # frames sent to a port without a link
         self._simulator = simulator
         self._processor = processor
@@ -43,6 +45,9 @@ class Switch:
 
     def _process(self) -> None:
         batch, self._batch = self._batch, []
+        if not self.on:
+            self.lost += len(batch)
+            return
         sent = list(self._processor(batch, self._simulator.now // 1_000))
         if sent:
             self._simulator.at(self._simulator.now + self._latency, self.send, sent)
