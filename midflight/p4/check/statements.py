@@ -168,7 +168,10 @@ class StatementChecker(CallChecker):
         match value:
             case ir.Call():
                 return ir.CallStatement(value, place=node.place)
-            case ir.Lookahead() | ir.IsValid() | ir.Literal() | ir.VariableRef():
+            case ir.Lookahead():
+                unused = ir.Variable("unused", value.type, node.place)  # the packet may still be too short
+                return ir.Declare(unused, value, place=node.place)
+            case ir.IsValid() | ir.Literal() | ir.VariableRef():
                 return None
         raise P4Error("this does nothing", place=node.place)
 
