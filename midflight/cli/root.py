@@ -9,7 +9,8 @@ from midflight.cli.group import LazyGroup
 
 __all__ = ["midflight"]
 
-MODULES = {name: f"midflight.cli.{name}" for name in ("demo", "compile", "check", "p4info", "switch", "bench", "clean")}
+COMMANDS = ("demo", "compile", "check", "p4info", "switch", "bench", "adversary", "clean")
+MODULES = {name: f"midflight.cli.{name}" for name in COMMANDS}
 
 
 @click.group(
