@@ -11,18 +11,26 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from midflight.testbed.bench.engine import EngineBench
+    from midflight.testbed.bench.ports import PortsBench
 
 __all__ = ["bench"]
 
 EPILOG = """\b
 Examples:
   midflight bench engine
+  sudo midflight bench ports
 """
 
 ENGINE = """\b
 Examples:
   midflight bench engine
   midflight bench engine --runs 51 --json engine.json
+"""
+
+PORTS = """\b
+Examples:
+  sudo midflight bench ports
+  sudo midflight bench ports --runs 31 --size 1500 --json ports.json
 """
 
 
@@ -56,6 +64,58 @@ def engine(runs: int, seed: int, json_to: str | None) -> None:
         write_json(found.json(), json_to)
         if json_to != "-":
             console.print(f"Figures: {json_to}", soft_wrap=True)
+
+
+@bench.command(epilog=PORTS)
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=9, show_default=True, help="For each forwarder.")
+@click.option(
+    "--size", metavar="BYTES", type=click.IntRange(64, 1514), default=64, show_default=True, help="Of each packet."
+)
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+def ports(runs: int, size: int, json_to: str | None) -> None:
+    """Measure forwarding between two interfaces.
+
+    Of an IPv4 router on the embedded switch, beside a bare recvmmsg/sendmmsg loop in native code between the same
+    interfaces, and beside simple_switch with the same program where it is found. Over veth pairs in a network
+    namespace that it makes, which takes root, and which is gone afterwards.
+
+    From a backlog: packets wait already, and the processor time of forwarding them is taken. Live: a generator sends
+    as fast as it can, and what arrives is counted; simple_switch is given the rate that suits it best. They take
+    turns; figures are medians, ratios those of neighbouring runs.
+    """
+    from midflight.cli.output import write_json
+    from midflight.cli.terminal import bar, console_beside
+    from midflight.testbed.bench.ports import bench_ports
+
+    console = console_beside(json_to)
+    with bar(console, "Measuring:") as progress:
+        found = bench_ports(runs=runs, packet_bytes=size, progress=progress)
+    console.print(_ports_table(found, console))
+    if found.missing:
+        console.print(f"simple_switch was left out: {found.missing}", soft_wrap=True)
+    if json_to:
+        write_json(found.json(), json_to)
+        if json_to != "-":
+            console.print(f"Figures: {json_to}", soft_wrap=True)
+
+
+def _ports_table(found: PortsBench, console: Console) -> Table:
+    from statistics import median
+
+    from midflight.cli.terminal import table
+
+    def rate(runs: tuple[float, ...]) -> str:
+        return f"{median(runs) / 1e3:,.0f} k" if runs else ""
+
+    columns = [found.bare, found.switch, *([found.simple_switch] if found.simple_switch else [])]
+    title = f"Packets of {found.packet_bytes} bytes between two veth pairs, medians of {len(found.bare.live)} runs"
+    made = table(console, title, ("", *(each.name for each in columns)))
+    made.add_row("packets a second, from a backlog", *(rate(each.backlog) for each in columns))
+    made.add_row("packets a second, live", *(rate(each.live) for each in columns))
+    made.add_row("midflight by this, from a backlog", f"{found.to_bare:.2f}")
+    simple = [] if found.to_simple_switch is None else ["", f"{found.to_simple_switch:.2f}"]
+    made.add_row("midflight by this, live", f"{found.to_bare_live:.2f}", *simple)
+    return made
 
 
 def _table(found: EngineBench, console: Console) -> Table:

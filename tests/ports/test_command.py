@@ -46,6 +46,18 @@ def running(
             process.kill()
 
 
+def without_rights(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command line as somebody who is not root, nor has what root gives to packets and namespaces."""
+
+    def give_up() -> None:
+        if not os.geteuid():
+            for capability in (13, 21):  # CAP_NET_RAW, CAP_SYS_ADMIN
+                assert ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
+
+    program = [sys.executable, "-m", "midflight", *map(str, arguments)]
+    return subprocess.run(program, capture_output=True, text=True, check=False, timeout=PATIENCE, preexec_fn=give_up)
+
+
 def capture(path: Path, packets: Sequence[tuple[int, bytes]]) -> Path:
     """Write packets with their times in microseconds."""
     with PcapWriter(path) as file:
@@ -170,17 +182,8 @@ def test_a_capture_that_ends_early_is_told_when_what_was_before_it_is_out(tmp_pa
     assert (result.exit_code, result.stderr) == (1, f"midflight: {given}: ends in the middle of packet 2\n")
 
 
-def lose_the_right() -> None:
-    """Give up CAP_NET_RAW, before the program runs."""
-    if not os.geteuid():
-        assert ctypes.CDLL(None).prctl(24, 13, 0, 0, 0) == 0  # PR_CAPBSET_DROP, CAP_NET_RAW
-
-
 def test_without_the_right_to_packets_it_says_what_is_needed() -> None:
-    arguments = command(TAP, "-i", "1@lo", "--grpc-server-addr", "127.0.0.1:0")
-    result = subprocess.run(
-        arguments, capture_output=True, text=True, check=False, timeout=PATIENCE, preexec_fn=lose_the_right
-    )
+    result = without_rights("switch", TAP, "-i", "1@lo", "--grpc-server-addr", "127.0.0.1:0")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
         "midflight: no right to have the packets of lo\n"

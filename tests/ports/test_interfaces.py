@@ -185,15 +185,14 @@ def test_an_interface_that_takes_no_more_loses_what_it_does_not_take() -> None:
 @contextmanager
 def flood(lab: Lab, frame: bytes) -> Iterator[threading.Thread]:
     """Send a frame over and over at port 1, as fast as can be, for as long as the context lasts."""
-    generator = lab.inside(lambda: Generator("h1", [frame]))
-    thread = threading.Thread(target=generator.run, args=(120.0,))
-    thread.start()
-    try:
-        yield thread
-    finally:
-        generator.stop()
-        thread.join()
-        generator.close()
+    with lab.inside(lambda: Generator("h1", [frame])) as generator:
+        thread = threading.Thread(target=generator.run, args=(120.0,))
+        thread.start()
+        try:
+            yield thread
+        finally:
+            generator.stop()
+            thread.join()
 
 
 def test_registers_are_exact_while_controllers_write(lab: Lab, tmp_path: Path) -> None:

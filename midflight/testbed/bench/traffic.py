@@ -6,6 +6,7 @@ what a switch is compared to: recvmmsg from one interface, sendmmsg to the other
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +48,7 @@ class Generator:
         unit = _generator()
         self._native = Native(str(unit.module))
         self._context = Context(unit.slots)
-        bursts = -(-max(len(packets), 1) // BURST)
+        bursts = len(packets) // math.gcd(len(packets), BURST)
         chosen = [packets[number % len(packets)] for number in range(bursts * BURST)]
         self._frames = _Messages(len(chosen), max(map(len, chosen)))
         for number, packet in enumerate(chosen):
@@ -72,6 +74,14 @@ class Generator:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+    def __enter__(self) -> Generator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class BareForwarder:
@@ -109,10 +119,20 @@ class BareForwarder:
         self.cpu_seconds = time.thread_time() - start
 
     def close(self) -> None:
-        """Close its sockets."""
+        """Stop it, where it was started, and close its sockets."""
+        if self._thread.is_alive():
+            self.stop()
         for each in self._sockets:
             each.close()
         os.close(self._wake)
+
+    def __enter__(self) -> BareForwarder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class _Messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 import threading
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.errors import DeviceError
-from midflight.runtime.engine.context import Context
+from midflight.runtime.engine.context import Context, Slots
 from midflight.runtime.engine.engine import Engine
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.jit import Native
@@ -64,11 +65,10 @@ class PacketLoop:
         self._by_hand: Counter[str | int] = Counter()
         self._memory: list[NDArray[np.generic]] = []
         self._captures = {} if captures is None else _open_captures(captures, self._ports)
-        unit = build_loop()
-        self._native = Native(str(unit.module))
+        self._native, slots = _compiled()
         self._run = self._native.function("run")
         self._enter, self._leave = (self._native.function(f"turn_{each}") for each in ("enter", "leave"))
-        self._context = Context(unit.slots)
+        self._context = Context(slots)
         self._wake, self._notice = os.eventfd(0, os.EFD_CLOEXEC), os.eventfd(0, os.EFD_CLOEXEC)
         self._lay_out(cpu_port)
         self._thread = threading.Thread(target=self._carry, name="ports", daemon=True)
@@ -272,6 +272,13 @@ class PacketLoop:
 
     def _lost_by_engine(self) -> Counter[str]:
         return Counter() if self._engine is None else Counter(dict(self._engine.stats.dropped))
+
+
+@functools.cache
+def _compiled() -> tuple[Native, Slots]:
+    """Compile the loop, which is the same for every switch of this process: only its context differs."""
+    unit = build_loop()
+    return Native(str(unit.module)), unit.slots
 
 
 def _open_captures(folder: Path, ports: Iterable[int]) -> dict[int, tuple[int, int]]:

@@ -1,0 +1,297 @@
+"""What the embedded switch forwards between two interfaces, beside a bare loop and simple_switch.
+
+Everything happens in a network namespace of its own, with two veth pairs: a generator, then the one that forwards,
+then an interface whose packets the kernel counts. All run the same IPv4 router, except the bare loop, which only
+carries packets over. They take turns, and figures are medians.
+
+Two things are measured. From a *backlog*: so many packets wait already when the forwarder begins, and the processor
+time of its thread is taken until the last has left; that is what it can do, whoever else uses the machine. *Live*:
+the generator sends as fast as it can, and what arrives at the far end is counted; the generator and the forwarder
+share the machine, as they would in a lab. simple_switch drops most of what comes too fast, so it is given several
+rates, and its best counts.
+"""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from midflight.errors import DeviceError, MidflightError
+from midflight.p4 import ir
+from midflight.p4.frontend import check_file
+from midflight.runtime.devices.bmv2 import Bmv2Device
+from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
+from midflight.runtime.engine import Engine, Entry, Gate
+from midflight.runtime.engine.ports import linux
+from midflight.runtime.engine.ports.interface import Interface
+from midflight.runtime.engine.ports.namespace import Namespace
+from midflight.runtime.engine.ports.packetloop import PacketLoop
+from midflight.testbed.bench.traffic import BareForwarder, Generator
+from midflight.testbed.sim.frames import UdpFlow
+
+__all__ = ["Figures", "PortsBench", "Progress", "bench_ports"]
+
+Progress = Callable[[int, int, str], None]
+"""Told after every run: how many are done, of how many, and in words what is going on."""
+
+_PROGRAM = Path(__file__).with_name("forwarder.p4")
+_NEXT_HOP = 0x0200_0000_0002
+# No more than a ring holds.
+_BACKLOG = 4000
+_RATES = (10e3, 20e3, 40e3, 80e3, 160e3, None)
+_HEADERS = 42
+# Packets that are looked at before anything is measured, and the seconds that they may take.
+_PROBES = 8
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one forwarder reached, in packets a second, run by run: `backlog` of a whole processor, `live` as it was.
+
+    `rate` is what the generator was told to send, None for all it can.
+    """
+
+    name: str
+    backlog: tuple[float, ...]
+    live: tuple[float, ...]
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PortsBench:
+    """The figures of one benchmark run. `simple_switch` is None where it is not there, and `missing` says what is."""
+
+    bare: Figures
+    switch: Figures
+    simple_switch: Figures | None
+    missing: str
+    packet_bytes: int
+
+    @property
+    def to_bare(self) -> float:
+        """The switch's rate from a backlog as a share of the bare loop's: the median over neighbouring runs."""
+        return _ratio(self.switch.backlog, self.bare.backlog)
+
+    @property
+    def to_bare_live(self) -> float:
+        """The same, live."""
+        return _ratio(self.switch.live, self.bare.live)
+
+    @property
+    def to_simple_switch(self) -> float | None:
+        """The switch's live rate by simple_switch's."""
+        return None if self.simple_switch is None else _ratio(self.switch.live, self.simple_switch.live)
+
+    def json(self) -> dict[str, object]:
+        """Return the figures as plain data."""
+        ratios = {name: getattr(self, name) for name in ("to_bare", "to_bare_live", "to_simple_switch")}
+        return {**asdict(self), **ratios}
+
+
+def bench_ports(
+    *, runs: int = 15, seconds: float = 0.3, packet_bytes: int = 64, progress: Progress | None = None
+) -> PortsBench:
+    """Measure forwarding between two veth pairs, `runs` times each, live for `seconds` a time. Takes root.
+
+    DeviceError without the right to make a namespace; MidflightError where what is forwarded is wrong.
+    """
+    report = progress or _silent
+    missing = next(filter(None, (P4C.missing, SIMPLE_SWITCH_GRPC.missing)), "")
+    rates: tuple[float | None, ...] = () if missing else _RATES
+    total = 3 * runs + len(rates)
+    with _Course(packet_bytes) as course:
+        report(0, total, "compiling")
+        with course.bare():
+            course.check(course.packet)
+        with course.switch():
+            course.check(course.routed)
+        tried: dict[float | None, float] = {}
+        for number, rate in enumerate(rates):
+            report(number, total, f"simple_switch at {rate or 'any'} packets a second")
+            with course.simple_switch():
+                course.check(course.routed)
+                tried[rate] = course.live(seconds, rate)
+        best = max(tried, key=tried.__getitem__, default=None)
+        backlog: dict[str, list[float]] = {"bare": [], "switch": []}
+        live: dict[str, list[float]] = {"bare": [], "switch": [], "simple": []}
+        for number in range(runs):
+            done = len(rates) + 3 * number
+            report(done, total, "a backlog")
+            backlog["bare"].append(course.bare_backlog())
+            backlog["switch"].append(course.switch_backlog())
+            report(done + 1, total, "live")
+            with course.bare():
+                live["bare"].append(course.live(seconds))
+            with course.switch():
+                live["switch"].append(course.live(seconds))
+            report(done + 2, total, "simple_switch")
+            if not missing:
+                with course.simple_switch():
+                    live["simple"].append(course.live(seconds, best))
+        report(total, total, "done")
+    simple = None if missing else Figures("simple_switch", (), tuple(live["simple"]), best)
+    bare = Figures("bare loop", tuple(backlog["bare"]), tuple(live["bare"]))
+    switch = Figures("midflight", tuple(backlog["switch"]), tuple(live["switch"]))
+    return PortsBench(bare, switch, simple, missing, packet_bytes)
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    pass
+
+
+def _ratio(ours: tuple[float, ...], theirs: tuple[float, ...]) -> float:
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
+class _Course:
+    """The namespace with its interfaces: generator g, then s1, the forwarder, s2, then k, where packets are counted."""
+
+    def __init__(self, packet_bytes: int) -> None:
+        self._open = ExitStack()
+        self._gate = Gate()
+        flow = UdpFlow(
+            source_mac=1,
+            destination_mac=2,
+            source=IPv4Address("192.0.2.1"),
+            destination=IPv4Address("10.1.2.3"),
+            source_port=1000,
+            destination_port=1001,
+        )
+        self.packet = flow.encode(bytes(max(packet_bytes - _HEADERS, 0)))
+        self._engine = Engine(check_file(_PROGRAM), gate=self._gate)
+        route = ir.EntryKey(int(IPv4Address("10.0.0.0")), 0xFF00_0000)
+        self._engine.tables["ingress.route"].insert(Entry((route,), "ingress.to_port", (2, _NEXT_HOP)))
+
+    def __enter__(self) -> _Course:
+        with self._open:
+            self._namespace = self._open.enter_context(Namespace())
+            self._namespace.run(self._lay_out)
+            self._generator = self._open.enter_context(self._namespace.run(lambda: Generator("g", [self.packet])))
+            self._open = self._open.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @staticmethod
+    def _lay_out() -> None:
+        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+        lines = ["link add g type veth peer name s1", "link add s2 type veth peer name k"]
+        lines += [f"link set {each} up" for each in ("g", "s1", "s2", "k")]
+        try:
+            subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True, capture_output=True)
+        except FileNotFoundError:
+            raise DeviceError("there is no ip command", hint="it comes with the package iproute2") from None
+        except subprocess.CalledProcessError as error:
+            raise DeviceError(f"cannot make interfaces: {error.stderr.strip()}") from None
+
+    # Forwarders
+
+    @contextmanager
+    def bare(self) -> Iterator[None]:
+        """Have the bare loop forward."""
+        with self._namespace.run(lambda: BareForwarder("s1", "s2")) as forwarder:
+            forwarder.start()
+            yield
+
+    @contextmanager
+    def switch(self) -> Iterator[None]:
+        """Have the embedded switch forward."""
+        with self._loop() as loop:
+            loop.start()
+            yield
+            loop.stop()
+
+    @contextmanager
+    def _loop(self) -> Iterator[PacketLoop]:
+        with ExitStack() as opened:
+            ports = self._namespace.run(lambda: [opened.enter_context(Interface(each)) for each in ("s1", "s2")])
+            loop = PacketLoop(self._gate, {1: ports[0], 2: ports[1]})
+            opened.callback(loop.close)
+            loop.use(self._engine)
+            yield loop
+
+    @contextmanager
+    def simple_switch(self) -> Iterator[None]:
+        """Have BMv2 forward."""
+        interfaces = {1: "s1", 2: "s2"}
+        with self._namespace.run(lambda: Bmv2Device(_PROGRAM.read_text(), interfaces=interfaces)) as device:
+            with device.session() as session:
+                match, action = {"hdr.ipv4.destination": "10.0.0.0/8"}, {"port": 2, "mac": _NEXT_HOP}
+                session.insert("ingress.route", match, "ingress.to_port", action)
+            yield
+
+    # Measures
+
+    def _arrived(self) -> int:
+        text = self._namespace.run(lambda: Path("/proc/thread-self/net/dev").read_text())
+        line = next(each for each in text.splitlines() if each.strip().startswith("k:"))
+        return int(line.partition(":")[2].split()[1])
+
+    @property
+    def routed(self) -> bytes:
+        """What a router makes of the packet: new addresses, a lower TTL, the checksum to fit."""
+        before = self.packet
+        header = bytearray(before[14:34])
+        header[8] -= 1
+        header[10:12] = bytes(2)
+        total = sum(int.from_bytes(header[each : each + 2], "big") for each in range(0, 20, 2))
+        header[10:12] = (0xFFFF - (total + total // 0x10000 & 0xFFFF)).to_bytes(2, "big")
+        return _NEXT_HOP.to_bytes(6, "big") + before[:6] + before[12:14] + header + before[34:]
+
+    def check(self, expected: bytes) -> None:
+        """Send a few packets and see what arrives; MidflightError where it is something else."""
+        with self._namespace.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)) as seen:
+            self._namespace.run(lambda: seen.bind(("k", linux.ETH_P_ALL)))
+            seen.settimeout(_PATIENCE)
+            self._generator.run(_PATIENCE, limit=_PROBES)
+            try:
+                got = {seen.recv(len(expected) + 1) for _ in range(_PROBES)}
+            except TimeoutError:
+                raise MidflightError("nothing is forwarded") from None
+            if got != {expected}:
+                raise MidflightError(
+                    f"{expected.hex()} was to be forwarded, not {', '.join(each.hex() for each in got)}"
+                )
+
+    def live(self, seconds: float, rate: float | None = None) -> float:
+        """Return the packets a second that arrive while the generator sends."""
+        before, start = self._arrived(), time.perf_counter()
+        self._generator.run(seconds, rate=rate)
+        return (self._arrived() - before) / (time.perf_counter() - start)
+
+    def bare_backlog(self) -> float:
+        """Return the packets a second of processor time that the bare loop takes from a backlog."""
+        with self._namespace.run(lambda: BareForwarder("s1", "s2")) as forwarder:
+            before = self._fill()
+            forwarder.start()
+            forwarder.stop()
+            return self._rate(before, forwarder.cpu_seconds)
+
+    def switch_backlog(self) -> float:
+        """Return the packets a second of processor time that the switch takes from a backlog."""
+        with self._loop() as loop:
+            before = self._fill()
+            loop.start()
+            loop.stop()
+            return self._rate(before, loop.cpu_seconds)
+
+    def _fill(self) -> int:
+        before = self._arrived()
+        if self._generator.run(60.0, limit=_BACKLOG).packets != _BACKLOG:
+            raise MidflightError("the generator could not send a backlog")
+        return before
+
+    def _rate(self, before: int, seconds: float) -> float:
+        count = self._arrived() - before
+        if count != _BACKLOG:
+            raise MidflightError(f"of {_BACKLOG} packets that waited, {count} were forwarded")
+        return count / max(seconds, 1e-9)
