@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
@@ -234,21 +235,18 @@ class CallChecker(ExpressionChecker):
         inner = Scope(scope)
         for name, kind in bound.items():
             inner.declare(name, Named(kind), node.place)
-        arguments: list[ir.Expression] = []
-        directions: list[Direction] = []
         outer, self.scope = self.scope, inner
         try:
             kinds = [self.type(each.type) for each in prototype.parameters]
             result = self.type(prototype.result) if prototype.result else VOID
         finally:
             self.scope = outer
-        for parameter, kind, argument in zip(prototype.parameters, kinds, given, strict=True):
-            direction = Direction(parameter.direction)
-            arguments.append(self.argument(argument, kind, direction, f"{prototype.name}'s {parameter.name}"))
-            directions.append(Direction.IN if direction is Direction.NONE else direction)
+        directions = [Direction(each.direction or "in") for each in prototype.parameters]
+        whats = [f"{prototype.name}'s {each.name}" for each in prototype.parameters]
+        arguments = self.arguments_in_order(given, kinds, directions, whats)
         return ir.Call(
             prototype.name,
-            tuple(arguments),
+            arguments,
             tuple(directions),
             result,
             instance,
@@ -295,6 +293,18 @@ class CallChecker(ExpressionChecker):
     def probe(self, node: s.Expression) -> ir.Expression:
         """Check an expression for its type alone."""
         return self.captured(node)[0]
+
+    def arguments_in_order(
+        self,
+        given: Sequence[s.Argument | s.Expression | None],
+        kinds: Sequence[Type],
+        directions: Sequence[Direction],
+        whats: Sequence[str],
+    ) -> tuple[ir.Expression, ...]:
+        """Check the arguments of a call, evaluated left to right; an error calls each as `whats` says."""
+        written = {i for i, each in enumerate(directions) if each in (Direction.OUT, Direction.INOUT)}
+        wanted = zip(given, kinds, directions, whats, strict=True)
+        return tuple(self.in_order((partial(self.argument, *each) for each in wanted), written))
 
     def argument(
         self, argument: s.Argument | s.Expression | None, kind: Type, direction: Direction, what: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from midflight.errors import P4Error, Place
 from midflight.p4 import ir
@@ -80,19 +81,21 @@ class ExpressionChecker(OperatorChecker):
         else:
             kinds = {each.name: each.type for each in wanted.fields}
         if isinstance(node, s.Record):
-            values = [
-                self.value(each, kinds[name], f"field {name} of {wanted}") if name in kinds else self.expression(each)
+            values = self.in_order(
+                partial(self.value, each, kinds[name], f"field {name} of {wanted}")
+                if name in kinds
+                else partial(self.expression, each)
                 for name, each in node.fields
-            ]
+            )
             fields = tuple(Field(n, v.type) for (n, _), v in zip(node.fields, values, strict=True))
             return ir.StructValue(tuple(values), StructType("", fields), place=node.place)
         listed = list(kinds.items())
-        values = [
-            self.value(each, listed[i][1], f"field {listed[i][0]} of {wanted}")
+        values = self.in_order(
+            partial(self.value, each, listed[i][1], f"field {listed[i][0]} of {wanted}")
             if i < len(listed)
-            else self.expression(each)
+            else partial(self.expression, each)
             for i, each in enumerate(node.elements)
-        ]
+        )
         return ir.StructValue(tuple(values), TupleType(tuple(each.type for each in values)), place=node.place)
 
     def constant_int(self, node: s.Expression, what: str) -> int:
@@ -162,10 +165,10 @@ class ExpressionChecker(OperatorChecker):
             case s.Construct():
                 return self.construct(node)
             case s.ListExpression():
-                values = tuple(self.expression(each) for each in node.elements)
+                values = tuple(self.in_order(partial(self.expression, each) for each in node.elements))
                 return ir.StructValue(values, TupleType(tuple(each.type for each in values)), place=node.place)
             case s.Record():
-                values = tuple(self.expression(each) for _, each in node.fields)
+                values = tuple(self.in_order(partial(self.expression, each) for _, each in node.fields))
                 fields = tuple(Field(n, v.type) for (n, _), v in zip(node.fields, values, strict=True))
                 return ir.StructValue(values, StructType("", fields), place=node.place)
             case s.Default():

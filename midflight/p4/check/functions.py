@@ -45,6 +45,8 @@ class FunctionChecker(StatementChecker):
         for parameter, argument in zip(prototype.parameters, given, strict=True):
             kind, direction = body.type(parameter.type), Direction(parameter.direction)
             value = self.argument(argument, kind, direction, f"{prototype.name}'s {parameter.name}")
+            if direction in (Direction.OUT, Direction.INOUT):
+                value = self.pinned(value)
             variable = ir.Variable(parameter.name, kind, parameter.place)
             variables.append(variable)
             self.before.append(ir.Declare(variable, None if direction is Direction.OUT else value, place=node.place))

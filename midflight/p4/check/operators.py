@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -61,9 +62,43 @@ class OperatorChecker(TypeChecker):
         """Return a value as it is now, whatever the statements that follow may do."""
         if isinstance(value, ir.Literal):
             return value
+        if isinstance(value, ir.StructValue):
+            return replace(value, elements=tuple(map(self.stored, value.elements)))
         variable = ir.Variable("kept", value.type, value.place)
         self.before.append(ir.Declare(variable, value, place=value.place))
         return ir.VariableRef(variable, value.type, place=value.place)
+
+    def pinned(self, target: ir.Expression) -> ir.Expression:
+        """Return a place that can be written as it is now: the indices in it are computed once, and here."""
+        match target:
+            case ir.Index(base=base, index=index):
+                return replace(target, base=self.pinned(base), index=self.stored(index))
+            case ir.Member(base=base) | ir.Slice(base=base):
+                return replace(target, base=self.pinned(base))
+        return target
+
+    def in_order(
+        self, checks: Iterable[Callable[[], ir.Expression]], places: Container[int] = ()
+    ) -> list[ir.Expression]:
+        """Check expressions that are evaluated left to right; those at the positions `places` are written to.
+
+        Where one needs statements before it, those to its left are kept as they were before these.
+        """
+        made: list[ir.Expression] = []
+        kept = 0
+        for check in checks:
+            outer, self.before = self.before, []
+            try:
+                value, before = check(), self.before
+            finally:
+                self.before = outer
+            if before:
+                for i in range(kept, len(made)):
+                    made[i] = self.pinned(made[i]) if i in places else self.stored(made[i])
+                kept = len(made)
+                self.before += before
+            made.append(value)
+        return made
 
     def unary(self, node: s.Unary) -> ir.Expression:
         """Check `!`, `~`, `-` and `+`."""
@@ -89,11 +124,12 @@ class OperatorChecker(TypeChecker):
         """Check a binary operator."""
         if node.operator in ("&&", "||"):
             return self._logic(node)
-        left = self.expression(node.left)
-        right, before = self.captured(node.right)
-        if before:
-            left = self.stored(left)
-            self.before += before
+        return self.combined(
+            node, *self.in_order((lambda: self.expression(node.left), lambda: self.expression(node.right)))
+        )
+
+    def combined(self, node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Expression:
+        """Check an arithmetic operator or a comparison whose sides have been checked."""
         match node.operator:
             case "==" | "!=":
                 return self._equality(node, left, right)

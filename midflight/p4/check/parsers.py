@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
@@ -151,7 +152,7 @@ class ParserChecker(KeysetChecker):
         return name
 
     def _select(self, node: d.Select, names: list[str]) -> ir.Select:
-        expressions = tuple(self.expression(each) for each in node.expressions)
+        expressions = tuple(self.in_order(partial(self.expression, each) for each in node.expressions))
         for each in expressions:
             if not isinstance(each.type, Bits | Bool | EnumType | ErrorType):
                 hint = "Give the constant a width." if str(each.type) == "int" else ""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from midflight.errors import P4Error, Place
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.calls import CallChecker
-from midflight.p4.check.coerce import has_integer
+from midflight.p4.check.coerce import coerce, has_integer
 from midflight.p4.check.scope import Constant, Local, Packet, Scope, closest, describe
 from midflight.p4.check.typing import State
 from midflight.p4.types import (
     VOID,
     Bits,
+    Direction,
     EnumType,
     ExternType,
     HeaderType,
@@ -147,12 +149,15 @@ class StatementChecker(CallChecker):
         target = self.lvalue(node.target)
         if not isinstance(target, ir.VariableRef | ir.Member | ir.Index | ir.Slice | ir.Next | ir.Last):
             raise P4Error("this cannot be written", place=node.target.place)
-        source = node.value
+        what = f"the value of {_text(node.target)}"
         if node.operator:
-            source = s.Binary(node.place, node.operator, node.target, node.value)
-        return ir.Assign(
-            target, self.value(source, target.type, f"the value of {_text(node.target)}"), place=node.place
-        )
+            self.probe(node.target)  # which must also be fit to be read
+            target = self.pinned(target)
+            whole = s.Binary(node.place, node.operator, node.target, node.value)
+            sides = self.in_order((lambda: target, lambda: self.expression(node.value)))
+            return ir.Assign(target, coerce(self.combined(whole, *sides), target.type, what), place=node.place)
+        target, value = self.in_order((lambda: target, lambda: self.value(node.value, target.type, what)), {0})
+        return ir.Assign(target, value, place=node.place)
 
     def _call_statement(self, node: s.Call) -> ir.Statement | None:
         match node.callee:
@@ -185,21 +190,25 @@ class StatementChecker(CallChecker):
                 place=node.place,
             )
         self.state.reach(action)
-        return ir.ActionCall(action, self.arguments(action.parameters, node.arguments), place=node.place)
+        return ir.ActionCall(action, self._passed(action.parameters, node.arguments), place=node.place)
+
+    def _passed(self, parameters: Sequence[ir.Parameter], given: Iterable[s.Argument]) -> tuple[ir.Expression, ...]:
+        """Check arguments for a body that may change what their indices are made of; results go where they were."""
+        made = zip(self.arguments(parameters, given), parameters, strict=True)
+        return tuple(self.pinned(a) if p.direction in (Direction.OUT, Direction.INOUT) else a for a, p in made)
 
     def arguments(self, parameters: Iterable[ir.Parameter], given: Iterable[s.Argument]) -> tuple[ir.Expression, ...]:
         """Check arguments for parameters whose types are known."""
-        listed = list(given)
+        listed, wanted = list(given), list(parameters)
         if any(each.name for each in listed):
             by_name = {each.name: each for each in listed}
-            for parameter in parameters:
+            for parameter in wanted:
                 if parameter.variable.name not in by_name:
                     raise P4Error(f"no argument for {parameter.variable.name}", place=listed[0].place)
-            listed = [by_name[parameter.variable.name] for parameter in parameters]
-        return tuple(
-            self.argument(a, p.variable.type, p.direction, f"argument {p.variable.name}")
-            for a, p in zip(listed, parameters, strict=True)
-        )
+            listed = [by_name[parameter.variable.name] for parameter in wanted]
+        kinds = [each.variable.type for each in wanted]
+        whats = [f"argument {each.variable.name}" for each in wanted]
+        return self.arguments_in_order(listed, kinds, [each.direction for each in wanted], whats)
 
     def _method_statement(self, node: s.Call, callee: s.Member) -> ir.Statement | None:
         """Check a method that does something and gives nothing; None for any other."""
@@ -255,7 +264,7 @@ class StatementChecker(CallChecker):
                 f"{callee.name} takes {wanted} argument{'s' * (wanted != 1)} besides the packet, not {len(kept)}",
                 place=place,
             )
-        return ir.Apply(callee, self.arguments(callee.parameters, kept), place=place)
+        return ir.Apply(callee, self._passed(callee.parameters, kept), place=place)
 
     def _is_packet(self, argument: s.Argument) -> bool:
         node = argument.value
@@ -270,12 +279,10 @@ class StatementChecker(CallChecker):
         arguments = node.arguments
         match kind, callee.member:
             case "packet_in", "extract" if len(arguments) in (1, 2):
-                target = self._extracted(node)
-                bits = None
-                if len(arguments) == 2:
-                    assert arguments[1].value is not None
-                    bits = self.value(arguments[1].value, Bits(32), "the size of the varbit field")
-                return ir.Extract(target, bits, place=node.place)
+                checks = [partial(self._extracted, node)]
+                if len(arguments) == 2 and (size := arguments[1].value) is not None:
+                    checks.append(partial(self.value, size, Bits(32), "the size of the varbit field"))
+                return ir.Extract(*self.in_order(checks, {0}), place=node.place)
             case "packet_in", "advance":
                 self._count(node, 1, "advance")
                 assert arguments[0].value is not None
