@@ -1,0 +1,168 @@
+"""A tree of switches that sum together, each what lies below it: its own fan-in on every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from midflight.errors import MidflightError
+from midflight.p4.frontend import check
+from midflight.primitives import Aggregate, Application, Program
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.placement import Placement, footprint, place
+from midflight.runtime.steering import Child, Graph, Member
+from midflight.testbed.fabric.base import Host
+from midflight.testbed.group import Group
+from midflight.testbed.net import Net
+from midflight.testbed.topology import Topology
+
+__all__ = ["Branch", "Hierarchy", "branches"]
+
+_NUMBERS = 256  # that a worker or a switch can have
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A switch of the tree: what is below it, hosts or switches, whose numbers count from `base`.
+
+    `rank` is its own number in the switch above; -1 for the topmost.
+    """
+
+    switch: str
+    children: tuple[str, ...]
+    hosts: bool
+    base: int
+    rank: int
+
+
+def branches(graph: Graph, workers: Sequence[str], server: str) -> dict[str, Branch]:
+    """Return the switches that the workers' ways to the server meet in, the topmost first.
+
+    Workers have the numbers 0 and on, in the order given, which has to keep those on one switch together. The topmost
+    switch is the first that all ways pass. MidflightError where this is no tree with hosts at its lowest ends only.
+    """
+    ways = []
+    for each in workers:
+        path = graph.path(each, server)
+        if path is None:
+            raise MidflightError(f"there is no way from {each} to {server}")
+        ways.append(path.nodes[:-1])
+    top = next((node for node in ways[0][1:] if all(node in way for way in ways)), None)
+    if top is None:
+        raise MidflightError(f"the ways of the workers to {server} have no switch in common")
+    children: dict[str, dict[str, None]] = {}
+    for way in ways:
+        for near, far in pairwise(way[: way.index(top) + 1]):
+            children.setdefault(far, {})[near] = None
+    numbers = {each: number for number, each in enumerate(workers)}
+    found: dict[str, Branch] = {}
+    level, upcoming = [top], len(workers)
+    while level:
+        below: list[str] = []
+        for switch in level:
+            those = tuple(children[switch])
+            hosts = [each in workers for each in those]
+            if any(hosts) != all(hosts):
+                raise MidflightError(
+                    f"{switch} has both workers and switches below it", hint="put the workers on switches of their own"
+                )
+            if not any(hosts):
+                for each in those:
+                    numbers[each] = upcoming
+                    upcoming += 1
+                below += those
+            base = numbers[those[0]]
+            if [numbers[each] for each in those] != [*range(base, base + len(those))]:
+                raise MidflightError(
+                    f"the workers on {switch} do not follow each other", hint="name the workers switch by switch"
+                )
+            found[switch] = Branch(switch, those, any(hosts), base, numbers.get(switch, -1))
+        level = below
+    if upcoming > _NUMBERS:
+        raise MidflightError(f"{len(workers)} workers and {upcoming - len(workers)} switches are too many for a tree")
+    return found
+
+
+class Hierarchy(Net):
+    """A network whose switches sum up a tree: each adds up what is below it and passes on one packet for it.
+
+        aggregate = Aggregate("gradients", workers=8, lanes=32)
+        with Hierarchy(tree(2, 4), aggregate, workers=["h1", ..., "h8"], server="h16") as net:
+            sums = net.workers().allreduce(arrays)
+
+    `aggregate` is what the whole tree does; every switch gets one of its own fan-in. Without room for it on one of the
+    switches, the server sums, as with `offload=False`. The rest is as in `Net`.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        aggregate: Aggregate,
+        *,
+        workers: Sequence[str],
+        server: str,
+        device: str | Mapping[str, str] = "host",
+        fabric: str = "sim",
+        seed: int = 0,
+        offload: bool = True,
+        capabilities: Mapping[str, Capabilities] | None = None,
+    ) -> None:
+        self.branches = branches(topology.graph(), workers, server)
+        """The switches of the tree, by name, the topmost first."""
+        self._aggregate = aggregate
+        self._names = tuple(workers)
+        self._at = server
+        super().__init__(
+            topology,
+            program=Program(aggregate),
+            device=device,
+            fabric=fabric,
+            seed=seed,
+            offload=offload,
+            capabilities=capabilities,
+        )
+
+    def __enter__(self) -> Hierarchy:
+        return self
+
+    def workers(self) -> Group:
+        """Return the group of the workers."""
+        return self.group(self._aggregate.name, [self.host(each) for each in self._names], server=self.host(self._at))
+
+    def _program(self, switch: str) -> Program:
+        """Return what a switch of the tree does; outside of it, the whole, which it is never asked for."""
+        branch = self.branches.get(switch)
+        if branch is None:
+            return self.program
+        parameters = dict(self._aggregate.parameters)
+        parameters |= {"workers": len(branch.children), "base": branch.base, "rank": branch.rank}
+        return Program(type(self._aggregate)(self._aggregate.name, **parameters))
+
+    def _place(self, switch: str, sheet: Capabilities) -> Placement:
+        return place(footprint(check(self._program(switch).p4(), "program.p4")), {switch: sheet})
+
+    def _source(self, switch: str) -> str:
+        return self._program(switch).p4(self.placements[switch].on(switch) if switch in self.branches else ())
+
+    def _receivers(
+        self,
+        application: Application,
+        hosts: Sequence[Host],
+        server: Host | None,  # noqa: ARG002
+        port: int,
+    ) -> dict[str, tuple[Member | Child, ...]]:
+        if any(application.name not in self.placements[each].on(each) for each in self.branches):
+            return {}
+        by_name = {each.name: each for each in hosts}
+        found: dict[str, tuple[Member | Child, ...]] = {}
+        for switch, branch in self.branches.items():
+            receivers: list[Member | Child] = []
+            for each in branch.children:
+                way = self._graph.port_towards(switch, each)
+                if branch.hosts:
+                    receivers.append(Member(way, by_name[each].mac, int(by_name[each].address), port))
+                else:
+                    receivers.append(Child(way, self.topology.mac(each)))
+            found[switch] = tuple(receivers)
+        return found

@@ -1,0 +1,119 @@
+"""Aggregation up a tree of switches, each compiled for its own fan-in, over links that lose what they carry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from midflight.errors import MidflightError
+from midflight.primitives import Aggregate
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.testbed.fabric.sim import SimFabric
+from midflight.testbed.hierarchy import Hierarchy, branches
+from midflight.testbed.topology import LinkQuality, Topology, tree
+from tests.testbed.test_allreduce import check, vectors
+
+LOSSY = LinkQuality(loss=0.05, duplicate=0.05, reorder=0.1)
+
+
+def uneven(quality: LinkQuality | None = None) -> Topology:
+    """Three workers on one leaf, two on another, one on a leaf under a switch of its own, and the server at the top."""
+    quality = quality or LinkQuality()
+    pairs = [
+        *(("h1", "a"), ("h2", "a"), ("h3", "a"), ("h4", "b"), ("h5", "b"), ("h6", "c")),
+        *(("c", "d"), ("a", "top"), ("b", "top"), ("d", "top"), ("h7", "top")),
+    ]
+    return Topology.of([(*each, quality) for each in pairs])
+
+
+WORKERS = [f"h{number}" for number in range(1, 7)]
+
+
+def test_every_switch_counts_what_is_below_it() -> None:
+    found = branches(uneven().graph(), WORKERS, "h7")
+    assert {name: (each.children, each.base, each.rank) for name, each in found.items()} == {
+        "top": (("a", "b", "d"), 6, -1),
+        "a": (("h1", "h2", "h3"), 0, 6),
+        "b": (("h4", "h5"), 3, 7),
+        "d": (("c",), 9, 8),
+        "c": (("h6",), 5, 9),
+    }
+
+
+def test_one_packet_goes_up_for_all_below_and_one_comes_down() -> None:
+    arrays = vectors(6, 100)
+    with Hierarchy(uneven(), Aggregate("sums", workers=6, lanes=32, slots=8), workers=WORKERS, server="h7") as net:
+        check(arrays, net.workers().sum(arrays))
+        chunks = 4 + 1  # and one for the scale
+        for leaf in ("a", "b", "c"):
+            above = "d" if leaf == "c" else "top"
+            assert net.fabric.statistics(leaf, above).packets == chunks
+            assert net.fabric.statistics(above, leaf).packets == chunks
+        assert net.link(net.host("h7")).packets == 0
+
+
+@pytest.mark.parametrize("overflow", ["saturate", "detect"])
+def test_hosts_make_good_what_is_lost_between_switches(overflow: str) -> None:
+    assert overflow in ("saturate", "detect")
+    aggregate = Aggregate(
+        "sums", workers=6, lanes=8, slots=4, overflow="detect" if overflow == "detect" else "saturate"
+    )
+    for seed in range(2):
+        arrays = vectors(6, 300, seed)
+        with Hierarchy(uneven(LOSSY), aggregate, workers=WORKERS, server="h7", seed=seed) as net:
+            results = net.workers().sum(arrays)
+            check(arrays, results)
+            assert all(np.array_equal(each.integers, results[0].integers) for each in results)
+            assert net.totals().lost > 0
+            assert net.link(net.host("h7")).packets == 0
+
+
+@pytest.mark.parametrize("victim", ["a", "top"])
+def test_any_switch_may_forget_in_the_middle(victim: str) -> None:
+    arrays = vectors(6, 2000)
+    aggregate = Aggregate("sums", workers=6, lanes=8, slots=4)
+    with Hierarchy(uneven(LinkQuality(loss=0.01)), aggregate, workers=WORKERS, server="h7", seed=2) as net:
+        assert isinstance(net.fabric, SimFabric)
+        simulator = net.fabric.network.simulator
+        simulator.at(100_000, net.kill, victim)
+        simulator.at(300_000, net.revive, victim)
+        group = net.workers()
+        check(arrays, group.sum(arrays))
+        assert net.fabric.network.switches[victim].lost > 0
+        assert all(each.epochs == 1 for each in group.statistics)
+
+
+def test_without_a_switch_the_server_sums_for_all() -> None:
+    arrays = vectors(6, 2000)
+    aggregate = Aggregate("sums", workers=6, lanes=8, slots=4)
+    with Hierarchy(uneven(LinkQuality(loss=0.01)), aggregate, workers=WORKERS, server="h7", seed=3) as net:
+        assert isinstance(net.fabric, SimFabric)
+        simulator = net.fabric.network.simulator
+        simulator.at(100_000, net.kill, "b")
+        simulator.at(300_000, net.give_up, "b")
+        check(arrays, net.workers().sum(arrays))
+        assert net.link(net.host("h7")).packets > 0
+
+
+def test_a_switch_too_small_leaves_all_to_the_server() -> None:
+    arrays = vectors(4, 50)
+    aggregate = Aggregate("sums", workers=4, lanes=8, slots=4)
+    small = {"s1": Capabilities(kind="small", register_bits=100)}
+    workers = ["h1", "h2", "h4", "h5"]
+    with Hierarchy(tree(2, 3), aggregate, workers=workers, server="h9", capabilities=small) as net:
+        check(arrays, net.workers().sum(arrays))
+        assert net.link(net.host("h9")).packets > 0
+        assert "has 100" in net.placements["s1"].explain()
+
+
+@pytest.mark.parametrize(
+    ("workers", "words"),
+    [
+        (["h1", "h4", "h2"], "the workers on a do not follow each other"),
+        (["h1", "h2", "h8"], "top has both workers and switches below it"),
+    ],
+)
+def test_what_is_no_tree_is_refused(workers: list[str], words: str) -> None:
+    graph = Topology.of([*((each.one.node, each.other.node) for each in uneven().links), ("h8", "top")]).graph()
+    with pytest.raises(MidflightError, match=words):
+        branches(graph, workers, "h7")
