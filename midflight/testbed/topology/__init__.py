@@ -1,7 +1,20 @@
 """Shapes of networks: the same topology for every fabric."""
 
 from midflight.testbed.topology.builders import fat_tree, leaf_spine, line, star, tree
+from midflight.testbed.topology.graphs import from_networkx
+from midflight.testbed.topology.parts import Link, Port
 from midflight.testbed.topology.quality import LinkQuality
-from midflight.testbed.topology.topology import Link, Port, Topology
+from midflight.testbed.topology.topology import Topology
 
-__all__ = ["Link", "LinkQuality", "Port", "Topology", "fat_tree", "leaf_spine", "line", "star", "tree"]
+__all__ = [
+    "Link",
+    "LinkQuality",
+    "Port",
+    "Topology",
+    "fat_tree",
+    "from_networkx",
+    "leaf_spine",
+    "line",
+    "star",
+    "tree",
+]

@@ -12,9 +12,11 @@ from midflight.runtime.steering import Graph
 from midflight.runtime.steering import Host as GraphHost
 from midflight.runtime.steering import Link as GraphLink
 from midflight.runtime.steering import Switch as GraphSwitch
+from midflight.testbed.topology.parts import Link, Port
+from midflight.testbed.topology.picture import draw
 from midflight.testbed.topology.quality import LinkQuality
 
-__all__ = ["FIRST_ADDRESS", "Link", "Port", "Topology"]
+__all__ = ["FIRST_ADDRESS", "Ends", "Topology", "is_host"]
 
 FIRST_ADDRESS = int(IPv4Address("10.0.0.0"))
 """Host n, from 1, has this address plus n."""
@@ -26,34 +28,6 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 Ends = tuple[str, str] | tuple[str, str, LinkQuality]
 """A link in short: its two ends as "h1" or, with the port's number, "s1:3"; then its quality."""
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """A port of a node. A host has port 0 only; a switch's ports have the numbers that its program sees."""
-
-    node: str
-    number: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.node}:{self.number}"
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What connects two ports."""
-
-    one: Port
-    other: Port
-    quality: LinkQuality = field(default_factory=LinkQuality)
-
-    def __str__(self) -> str:
-        return f"{self.one.node} - {self.other.node}"
-
-    @property
-    def ends(self) -> tuple[Port, Port]:
-        """The two ports."""
-        return self.one, self.other
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +87,8 @@ class Topology:
         given = [(_end(each[0]), _end(each[1]), each[2] if len(each) == 3 else LinkQuality()) for each in links]
         known = {*hosts, *switches}
         found = dict.fromkeys(name for one, other, _ in given for name, _ in (one, other) if name not in known)
-        all_hosts = (*hosts, *(name for name in found if re.fullmatch(r"h\d+", name)))
-        all_switches = (*switches, *(name for name in found if not re.fullmatch(r"h\d+", name)))
+        all_hosts = (*hosts, *filter(is_host, found))
+        all_switches = (*switches, *(name for name in found if not is_host(name)))
         told = {(name, number) for one, other, _ in given for name, number in (one, other) if number is not None}
         next_port = dict.fromkeys(all_switches, 1)
 
@@ -169,6 +143,16 @@ class Topology:
                 for each in self.links
             ),
         )
+
+    def svg(self) -> str:
+        """Return a picture of the topology, an SVG file's text. The same topology gives the same picture."""
+        addresses = {name: str(self.address(name)) for name in self.hosts}
+        return draw(self.hosts, self.switches, self.links, addresses)
+
+
+def is_host(name: str) -> bool:
+    """Say whether a node of this name is a host where nobody tells: h and a number."""
+    return re.fullmatch(r"h\d+", name) is not None
 
 
 def _end(text: str) -> tuple[str, int | None]:

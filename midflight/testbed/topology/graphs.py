@@ -1,0 +1,59 @@
+"""Topologies from networkx graphs, and from what else has their shape; networkx itself is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from midflight.errors import MidflightError
+from midflight.testbed.topology.topology import Ends, Topology, is_host
+from midflight.testbed.topology.units import quality_of
+
+__all__ = ["GraphLike", "from_networkx"]
+
+
+class GraphLike(Protocol):
+    """The part of `networkx.Graph` and `networkx.MultiGraph` that is used here."""
+
+    @property
+    def nodes(self) -> Any:
+        """The nodes; `nodes(data=True)` gives each with its attributes."""
+
+    @property
+    def edges(self) -> Any:
+        """The edges; `edges(data=True)` gives each as its two nodes and its attributes."""
+
+    def is_directed(self) -> bool:
+        """Whether the edges have a direction."""
+
+
+def from_networkx(graph: GraphLike) -> Topology:
+    """Return the topology of an undirected graph.
+
+    A node's name is its own as text; its attribute `kind` says `host` or `switch`, and without it nodes called h and a
+    number are hosts. An edge's attributes are the link's quality, with units as in files (`delay="5us"`, `loss=0.01`),
+    and `ports`, which gives the numbers of its ports by node (`ports={"s1": 3}`). Other attributes are left alone.
+    MidflightError where the graph makes no topology.
+    """
+    if graph.is_directed():
+        raise MidflightError("links have no direction, and this graph's have", hint="pass graph.to_undirected()")
+    hosts: list[str] = []
+    switches: list[str] = []
+    for node, attributes in graph.nodes(data=True):
+        kind = attributes.get("kind", "host" if is_host(str(node)) else "switch")
+        if kind not in ("host", "switch"):
+            raise MidflightError(f"node {node} is of kind {kind!r}", hint="a node is a host or a switch")
+        (hosts if kind == "host" else switches).append(str(node))
+    return Topology.of(_links(graph), hosts=hosts, switches=switches)
+
+
+def _links(graph: GraphLike) -> Iterable[Ends]:
+    for one, other, attributes in graph.edges(data=True):
+        ports = attributes.get("ports", {})
+        ends = [f"{node}:{ports[node]}" if node in ports else str(node) for node in (one, other)]
+        known = ("delay", "rate", "queue", "loss", "duplicate", "reorder", "jitter")
+        try:
+            quality = quality_of({name: attributes[name] for name in known if name in attributes})
+        except MidflightError as error:
+            raise MidflightError(f"the link between {one} and {other}: {error.message}", hint=error.hint) from None
+        yield ends[0], ends[1], quality

@@ -1,0 +1,37 @@
+"""What topologies are made of besides nodes: ports, and the links between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from midflight.testbed.topology.quality import LinkQuality
+
+__all__ = ["Link", "Port"]
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of a node. A host has port 0 only; a switch's ports have the numbers that its program sees."""
+
+    node: str
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.node}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What connects two ports."""
+
+    one: Port
+    other: Port
+    quality: LinkQuality = field(default_factory=LinkQuality)
+
+    def __str__(self) -> str:
+        return f"{self.one.node} - {self.other.node}"
+
+    @property
+    def ends(self) -> tuple[Port, Port]:
+        """The two ports."""
+        return self.one, self.other

@@ -1,0 +1,151 @@
+"""Topologies as pictures, in SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from midflight.testbed.topology.layout import Point, place
+from midflight.testbed.topology.parts import Link, Port
+from midflight.testbed.topology.quality import LinkQuality
+
+__all__ = ["draw"]
+
+_MARGIN = 60.0
+_WIDE, _NARROW = 86.0, 34.0  # between hosts: with their addresses below them, or only just beside each other
+_FEW = 24  # hosts that have room for an address
+_DETAILED = 60  # links that have room for port numbers
+_HALF_SWITCH = 38.0, 17.0
+
+_STYLE = """\
+text { font: 12px ui-sans-serif, system-ui, "Segoe UI", "DejaVu Sans", sans-serif; text-anchor: middle; fill: #1f2937 }
+.link { stroke: #94a3b8; stroke-width: 1.8; fill: none; stroke-linecap: round }
+.bad { stroke: #dc6803; stroke-dasharray: 6 4 }
+.switch { fill: #2563eb; stroke: #1d4ed8 }
+.switch-name { fill: #ffffff; font-weight: 600 }
+.host { fill: #ecfdf5; stroke: #059669; stroke-width: 1.6 }
+.stand { stroke: #059669; stroke-width: 1.6; stroke-linecap: round }
+.name { font-weight: 600 }
+.address { font-size: 10px; fill: #64748b }
+.port { font-size: 9.5px; fill: #475569 }
+.quality { font-size: 10.5px; fill: #9a3412 }
+.over { stroke: #ffffff; stroke-width: 3.5; paint-order: stroke; stroke-linejoin: round }"""
+
+
+def draw(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], addresses: Mapping[str, str]) -> str:
+    """Return the picture as the text of an SVG file."""
+    wide = len(hosts) <= _FEW
+    places = place(hosts, switches, links, _WIDE if wide else _NARROW)
+    xs, ys = [x for x, _ in places.values()] or [0.0], [y for _, y in places.values()] or [0.0]
+    left, top = min(xs) - _MARGIN, min(ys) - _MARGIN
+    width, height = max(xs) + _MARGIN - left, max(ys) + _MARGIN + 20 - top
+    # What a host's link leads to lies below it in a star only; then its name stands above it.
+    below = {near.node for each in links for near, far in (each.ends, each.ends[::-1]) if _lower(far, near, places)}
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="{left:.1f} {top:.1f} {width:.1f} {height:.1f}">',
+        f"<style>\n{_STYLE}\n</style>",
+        f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" fill="#ffffff"/>',
+        *(_link(link, places) for link in links),
+        *(_switch(name, places[name]) for name in switches),
+        *(line for name in hosts for line in _host(name, places[name], addresses[name] if wide else "", name in below)),
+    ]
+    if len(links) <= _DETAILED:
+        lines += [line for link in links for line in _ports(link, places, switches)]
+    lines += [line for link in links for line in _note(link, places)]
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def _link(link: Link, places: Mapping[str, Point]) -> str:
+    (x1, y1), (x2, y2) = places[link.one.node], places[link.other.node]
+    look = "link bad" if link.quality.impaired else "link"
+    if _passes_by(link, places):  # a link along a tier goes round those between its ends
+        bend = y1 - 34 - 0.12 * abs(x2 - x1)
+        return f'<path class="{look}" d="M{x1:.1f} {y1:.1f}Q{(x1 + x2) / 2:.1f} {bend:.1f} {x2:.1f} {y2:.1f}"/>'
+    return f'<path class="{look}" d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}"/>'
+
+
+def _passes_by(link: Link, places: Mapping[str, Point]) -> bool:
+    (x1, y1), (x2, y2) = places[link.one.node], places[link.other.node]
+    low, high = sorted((x1, x2))
+    return y1 == y2 and any(low < x < high and y == y1 for x, y in places.values())
+
+
+def _switch(name: str, at: Point) -> str:
+    (x, y), (across, down) = at, _HALF_SWITCH
+    return (
+        f'<rect class="switch" x="{x - across:.1f}" y="{y - down:.1f}" width="{2 * across:.0f}" '
+        f'height="{2 * down:.0f}" rx="8"/>'
+        f'<text class="switch-name" x="{x:.1f}" y="{y + 4:.1f}">{name}</text>'
+    )
+
+
+def _lower(one: Port, other: Port, places: Mapping[str, Point]) -> bool:
+    return places[one.node][1] > places[other.node][1] + 1
+
+
+def _host(name: str, at: Point, address: str, above: bool) -> Iterator[str]:
+    x, y = at
+    down = -19 - (13 if address else 0) if above else 26
+    yield (
+        f'<rect class="host" x="{x - 14:.1f}" y="{y - 12:.1f}" width="28" height="19" rx="3"/>'
+        f'<path class="stand" d="M{x - 7:.1f} {y + 11:.1f}h14"/>'
+    )
+    yield f'<text class="name over" x="{x:.1f}" y="{y + down:.1f}">{name}</text>'
+    if address:
+        yield f'<text class="address over" x="{x:.1f}" y="{y + down + 13:.1f}">{address}</text>'
+
+
+def _ports(link: Link, places: Mapping[str, Point], switches: Sequence[str]) -> Iterator[str]:
+    """Yield the numbers of the link's ports, each just outside of its switch."""
+    for near, far in (link.ends, link.ends[::-1]):
+        if near.node in switches:
+            (x, y), (fx, fy) = places[near.node], places[far.node]
+            if _passes_by(link, places):
+                fx, fy = (x + fx) / 2, y - 34 - 0.12 * abs(fx - x)
+            length = math.hypot(fx - x, fy - y) or 1.0
+            dx, dy = (fx - x) / length, (fy - y) / length
+            # To the box's border, and a little further.
+            away = min(_HALF_SWITCH[0] / (abs(dx) or 1e-9), _HALF_SWITCH[1] / (abs(dy) or 1e-9)) + 10
+            yield f'<text class="port over" x="{x + dx * away:.1f}" y="{y + dy * away + 3:.1f}">{near.number}</text>'
+
+
+def _note(link: Link, places: Mapping[str, Point]) -> Iterator[str]:
+    """Yield what is not as usual about a link."""
+    words = _words(link.quality)
+    if words:
+        (x1, y1), (x2, y2) = places[link.one.node], places[link.other.node]
+        x, y = (x1 + x2) / 2, (y1 + y2) / 2
+        for number, word in enumerate(words):
+            down = (number - (len(words) - 1) / 2) * 13 + 4
+            yield f'<text class="quality over" x="{x:.1f}" y="{y + down:.1f}">{word}</text>'
+
+
+def _words(quality: LinkQuality) -> list[str]:
+    usual = LinkQuality()
+    words = []
+    if quality.rate != usual.rate:
+        words.append("no limit" if quality.rate is None else _scaled(quality.rate, "kMGT", "bit/s", 1000))
+    if quality.delay != usual.delay:
+        words.append(_time(quality.delay))
+    for name in ("loss", "duplicate", "reorder"):
+        share = getattr(quality, name)
+        if share:
+            words.append(f"{100 * share:.3g}% {name}")
+    return words
+
+
+def _scaled(number: float, prefixes: str, unit: str, step: int) -> str:
+    prefix = ""
+    for each in prefixes:
+        if number < step:
+            break
+        number, prefix = number / step, each
+    return f"{number:.4g} {prefix}{unit}"
+
+
+def _time(nanoseconds: int) -> str:
+    for size, unit in ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")):
+        if nanoseconds >= size:
+            return f"{nanoseconds / size:.4g} {unit}"
+    return f"{nanoseconds} ns"
