@@ -35,14 +35,14 @@ def write_json(value: Mapping[str, object], to: str) -> None:
         write_files({Path(to): text})
 
 
-def write_files(files: Mapping[Path, str]) -> None:
+def write_files(files: Mapping[Path, str | bytes]) -> None:
     """Write all of the files or none, making their folders: each is written aside and then put in its place.
 
     MidflightError where the place cannot be written to.
     """
     with contextlib.ExitStack() as stack:
         try:
-            made = [(stack.enter_context(_aside(path, text)), path) for path, text in files.items()]
+            made = [(stack.enter_context(_aside(path, content)), path) for path, content in files.items()]
             for temporary, path in made:
                 temporary.replace(path)
         except OSError as error:
@@ -50,17 +50,17 @@ def write_files(files: Mapping[Path, str]) -> None:
 
 
 @contextlib.contextmanager
-def _aside(path: Path, text: str) -> Iterator[Path]:
+def _aside(path: Path, content: str | bytes) -> Iterator[Path]:
     made = _make_folder(path.parent)
     if path.is_dir():
         raise MidflightError(f"{path}: is a directory")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with os.fdopen(handle, "wb") as file:
             # mkstemp makes it for our eyes only; the finished file is like any other.
             os.fchmod(handle, 0o666 & ~_umask())
-            file.write(text)
+            file.write(content.encode() if isinstance(content, str) else content)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)

@@ -29,6 +29,7 @@ CAPABILITIES = Capabilities(
     kind="bmv2",
     match_kinds=frozenset({"exact", "lpm", "ternary", "range", "optional"}),
     registers_over_p4runtime=False,
+    repeated_digests=False,
     packets_per_second=2e4,
 )
 

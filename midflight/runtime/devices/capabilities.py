@@ -20,7 +20,9 @@ class Capabilities:
 
     `architecture` is the one that its programs are written for. `multicast`, `clones` and `digests` tell what a
     controller can set up, and `registers_over_p4runtime` whether it reads and writes registers directly; else a
-    program has to carry them in packets. `packets_per_second` is an order of magnitude, for small packets on one core.
+    program has to carry them in packets. `repeated_digests` tells whether a digest that is like one not yet
+    acknowledged is sent all the same, which P4Runtime leaves open. `packets_per_second` is an order of magnitude,
+    for small packets on one core.
     """
 
     kind: str
@@ -40,4 +42,5 @@ class Capabilities:
     clones: bool = True
     digests: bool = True
     registers_over_p4runtime: bool = True
+    repeated_digests: bool = True
     packets_per_second: float | None = None

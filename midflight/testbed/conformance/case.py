@@ -1,0 +1,124 @@
+"""A case: a program, packets in order and what the switch must make of each, as a value and as a JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from midflight.errors import MidflightError
+from midflight.primitives import Aggregate, Filter, Primitive, Program, Threshold
+
+__all__ = ["FORMAT", "PRIMITIVES", "Alert", "Case", "State", "Step", "load"]
+
+FORMAT = "midflight-case-1"
+PRIMITIVES: Mapping[str, type[Primitive]] = {each.__name__: each for each in (Aggregate, Filter, Threshold)}
+
+Alert = tuple[str, tuple[int, ...]]
+"""A digest: its name and values."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a register must hold at an index once every packet is through. Asserted where the device can tell."""
+
+    register: str
+    index: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One packet into `port`, or before it a control operation, and the packets that must come of it.
+
+    `control` is "" or "withdraw NAME" or "admit NAME": the application is no longer, or again, computed on.
+    `expect` are (port, bytes), in order of ports.
+    """
+
+    port: int
+    packet: bytes
+    expect: tuple[tuple[int, bytes], ...] = ()
+    control: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A trace for one primitive, with what must come of it.
+
+    `parameters` make the primitive, which is called "app". `expected_failures` tell, by kind of device, why the case
+    is known to fail there; where it then passes, that is a failure.
+    """
+
+    name: str
+    primitive: str
+    parameters: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    alerts: tuple[Alert, ...] = ()
+    state: tuple[State, ...] = ()
+    seed: int | None = None
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
+
+    def program(self) -> Program:
+        """Return the program that the case is for."""
+        return Program(PRIMITIVES[self.primitive]("app", **self.parameters))
+
+    def only(self, numbers: list[int]) -> Case:
+        """Return the case with some of its steps, which no longer have expectations that mean anything."""
+        return replace(self, steps=tuple(self.steps[number] for number in numbers), state=())
+
+    def json(self) -> str:
+        """Return the case as the text of a file that `load` takes."""
+        steps = []
+        for step in self.steps:
+            entry: dict[str, Any] = {"control": step.control} if step.control else {}
+            entry |= {"port": step.port, "packet": step.packet.hex()}
+            entry["expect"] = [{"port": port, "packet": data.hex()} for port, data in step.expect]
+            if step.note:
+                entry["note"] = step.note
+            steps.append(entry)
+        document = {
+            "format": FORMAT,
+            "name": self.name,
+            "primitive": self.primitive,
+            "parameters": dict(self.parameters),
+            "seed": self.seed,
+            "steps": steps,
+            "alerts": [{"name": name, "values": list(values)} for name, values in self.alerts],
+            "state": [{"register": each.register, "index": each.index, "value": each.value} for each in self.state],
+            "expected_failures": dict(self.expected_failures),
+        }
+        return json.dumps(document, indent=1) + "\n"
+
+
+def load(path: Path) -> Case:
+    """Return the case in a file; MidflightError with the file and what is wrong in it."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']!r} is not {FORMAT!r}")
+        if document["primitive"] not in PRIMITIVES:
+            raise ValueError(f"no primitive {document['primitive']!r}: there is {', '.join(PRIMITIVES)}")
+        return Case(
+            name=document["name"],
+            primitive=document["primitive"],
+            parameters=document["parameters"],
+            steps=tuple(_step(each) for each in document["steps"]),
+            alerts=tuple((each["name"], tuple(each["values"])) for each in document.get("alerts", ())),
+            state=tuple(State(**each) for each in document.get("state", ())),
+            seed=document.get("seed"),
+            expected_failures=document.get("expected_failures", {}),
+        )
+    except OSError as error:
+        raise MidflightError(f"{path}: {error.strerror}") from None
+    except KeyError as error:
+        raise MidflightError(f"{path}: this case has no {error}") from None
+    except (ValueError, TypeError) as error:
+        raise MidflightError(f"{path}: this is not a case: {error}") from None
+
+
+def _step(entry: Mapping[str, Any]) -> Step:
+    expect = tuple((each["port"], bytes.fromhex(each["packet"])) for each in entry["expect"])
+    return Step(entry["port"], bytes.fromhex(entry["packet"]), expect, entry.get("control", ""), entry.get("note", ""))

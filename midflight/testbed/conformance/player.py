@@ -1,0 +1,135 @@
+"""Plays cases on a device: configures it over P4Runtime, gives it packets and compares what it makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from midflight.errors import DeviceError
+from midflight.runtime.devices.base import PacketDevice, PipelineConfig
+from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.steering import Member, Offload, Route
+from midflight.testbed.conformance.case import Alert, Case, Step
+from midflight.testbed.conformance.network import EPOCH, MEMBERS, SERVER, address, mac, result_port
+
+__all__ = ["Played", "Player"]
+
+# The controller hears of digests a little later than of packets, where the device is a process of its own.
+ALERT_PATIENCE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a device made of a case: the differences from what it should have made, and what could not be asked."""
+
+    differences: tuple[str, ...]
+    unasked: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no difference."""
+        return not self.differences
+
+
+class Player:
+    """A device and its controller, ready to play cases of one program; a context manager.
+
+    `p4` stands in for the program's own P4, to see whether a broken one is caught. DeviceError where the device has no
+    packets to give and take, or dies.
+    """
+
+    def __init__(self, device: PacketDevice, case: Case, p4: str | None = None) -> None:
+        if not isinstance(device, PacketDevice):
+            raise DeviceError("conformance needs a device that can be given packets")
+        self._device = device
+        self._program = case.program()
+        self._pipeline: PipelineConfig = device.compile(self._program.p4() if p4 is None else p4, f"{case.name}.p4")
+        self._alerting = self._program.applications["app"].primitive.kernel.alert
+        self._session: Session = device.session()
+
+    def play(self, case: Case) -> Played:
+        """Play a case from a device without state; return the differences."""
+        differences: list[str] = []
+        unasked: list[str] = []
+        self._session.load(self._pipeline.p4info, self._pipeline.config)
+        offload = Offload(self._session)
+        offload.install(Route(int(address(host)), host, mac(host)) for host in (*MEMBERS, SERVER))
+        members = [Member(host, mac(host), int(address(host)), result_port(host)) for host in MEMBERS]
+        application = self._program.applications["app"].id
+        offload.admit(application, members, epoch=EPOCH)
+        if self._alerting:
+            self._session.subscribe("app_alert_t")
+        done = 0
+        while done < len(case.steps):
+            if operation := case.steps[done].control:
+                if operation.startswith("withdraw"):
+                    offload.withdraw(application)
+                else:
+                    offload.admit(application, members, epoch=EPOCH)
+            upto = next((n for n in range(done + 1, len(case.steps)) if case.steps[n].control), len(case.steps))
+            differences += self._batch(case.steps[done:upto], done)
+            done = upto
+        if self._alerting:
+            heard, expected = self._hear(len(case.alerts)), list(case.alerts)
+            if not self._device.capabilities.repeated_digests:
+                heard, expected = list(dict.fromkeys(heard)), list(dict.fromkeys(expected))
+                if len(expected) < len(case.alerts):
+                    unasked.append("repeated alerts: this device may keep them back")
+            differences += _alerts(expected, heard)
+        for state in case.state:
+            if self._device.capabilities.registers_over_p4runtime:
+                value = self._session.read_register(state.register, state.index)
+                if value != state.value:
+                    differences.append(f"{state.register}[{state.index}] is {value}, not {state.value}")
+            else:
+                unasked.append(f"{state.register}[{state.index}]: this device's P4Runtime server has no registers")
+        offload.close()  # A device may keep its multicast groups when it takes a new pipeline.
+        return Played(tuple(differences), tuple(unasked))
+
+    def _batch(self, steps: Sequence[Step], first: int) -> list[str]:
+        out = self._device.process(Packets.from_list([(step.port, step.packet) for step in steps]))
+        came: list[list[tuple[int, bytes]]] = [[] for _ in steps]
+        for source, packet in zip(out.sources.tolist(), out, strict=True):
+            came[source].append(packet)
+        differences = []
+        for number, (step, packets) in enumerate(zip(steps, came, strict=True), first):
+            if sorted(packets) != sorted(step.expect):
+                what = f"packet {number}{f' ({step.note})' if step.note else ''}"
+                differences.append(f"{what}: {_told(packets)} came, {_told(step.expect)} must")
+        return differences
+
+    def _hear(self, number: int) -> list[Alert]:
+        """Return the digests that have come, waiting for as many as there must be."""
+        heard: list[Alert] = []
+        while more := self._session.digests(timeout=ALERT_PATIENCE if len(heard) < number else 0.05):
+            heard += [(each.name, tuple(each.values.values())) for each in more]
+        return heard
+
+    def close(self) -> None:
+        """End the controller's session. The device is its owner's."""
+        self._session.close()
+
+    def __enter__(self) -> Player:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _alerts(expected: Sequence[Alert], heard: Sequence[Alert]) -> list[str]:
+    if list(expected) == list(heard):
+        return []
+    for number, (one, other) in enumerate(zip(expected, heard, strict=False)):
+        if one != other:
+            return [f"alert {number} is {other[0]}{other[1]}, not {one[0]}{one[1]}"]
+    return [f"{len(heard)} alerts came, {len(expected)} must"]
+
+
+def _told(packets: Sequence[tuple[int, bytes]]) -> str:
+    if not packets:
+        return "nothing"
+    return " and ".join(f"{data.hex()} at port {port}" for port, data in sorted(packets))

@@ -1,0 +1,138 @@
+"""What a conformance run leaves: JUnit for CI, JSON for machines, a folder with every failing case."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from midflight import __version__
+from midflight.errors import DeviceError
+from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
+from midflight.runtime.engine.ports.pcap import HEADER, record
+from midflight.testbed.conformance.run import Caught, Report, Verdict, unasked
+
+__all__ = ["junit", "keep", "matrix", "summary", "versions"]
+
+
+def versions(device: str) -> dict[str, str]:
+    """Return the versions of everything that a run on this kind of device used."""
+    told = {"midflight": __version__, "python": platform.python_version(), "system": platform.platform()}
+    if device == "host":
+        from llvmlite import binding
+
+        told["llvm"] = ".".join(map(str, binding.llvm_version_info))
+    if device == "bmv2":
+        for tool in (P4C, SIMPLE_SWITCH_GRPC):
+            try:
+                told[Path(tool.find()).name] = tool.version()
+            except DeviceError as error:
+                told[tool.names[0]] = error.message
+    return told
+
+
+def matrix(reports: Sequence[Report]) -> dict[str, dict[str, dict[str, object]]]:
+    """Return, by primitive and device, whether it works there, how many cases said so, and the reasons where not."""
+    table: dict[str, dict[str, dict[str, object]]] = {}
+    for report in reports:
+        for primitive in dict.fromkeys(each.case.primitive for each in report.results):
+            of_it = [each for each in report.results if each.case.primitive == primitive]
+            reasons = [f"{each.case.name}: {each.differences[0]}" for each in of_it if each.differences]
+            table.setdefault(primitive, {})[report.device] = {
+                "works": all(each.good for each in of_it),
+                "cases": len(of_it),
+                "reasons": reasons,
+                "unasked": list(unasked(of_it)),
+            }
+    return table
+
+
+def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[str, object]:
+    """Return a run as what JSON can hold."""
+    return {
+        "good": all(each.good for each in reports) and all(each.case for each in caught),
+        "versions": {report.device: versions(report.device) for report in reports},
+        "seed": reports[0].seed if reports else None,
+        "matrix": matrix(reports),
+        "results": [
+            {
+                "device": report.device,
+                "case": each.case.name,
+                "primitive": each.case.primitive,
+                "verdict": each.verdict.value,
+                "differences": list(each.differences),
+                "unasked": list(each.unasked),
+            }
+            for report in reports
+            for each in report.results
+        ],
+        "mutants": [
+            {
+                "name": each.mutant.name,
+                "primitive": each.mutant.primitive,
+                "caught_by": each.case,
+                "how": each.difference,
+            }
+            for each in caught
+        ],
+    }
+
+
+def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
+    """Return a run as JUnit XML: a suite a device, a test a case, and a suite for the broken programs."""
+    root = ElementTree.Element("testsuites", name="midflight conformance")
+    for report in reports:
+        bad = [each for each in report.results if not each.good]
+        suite = _suite(root, report.device, len(report.results), len(bad), versions(report.device))
+        for each in report.results:
+            test = ElementTree.SubElement(
+                suite, "testcase", classname=f"{report.device}.{each.case.primitive}", name=each.case.name
+            )
+            if not each.good:
+                tag = "error" if each.verdict is Verdict.ERROR else "failure"
+                found = ElementTree.SubElement(test, tag, message=each.differences[0][:200], type=each.verdict.value)
+                found.text = "\n".join(each.differences)
+            elif each.verdict is Verdict.EXPECTED_FAILURE:
+                ElementTree.SubElement(test, "skipped", message=each.differences[0])
+            if each.log:
+                ElementTree.SubElement(test, "system-out").text = each.log
+    if caught:
+        missed = [each for each in caught if each.case is None]
+        suite = _suite(root, "self-test", len(caught), len(missed), {})
+        for mutant in caught:
+            test = ElementTree.SubElement(
+                suite, "testcase", classname=f"self-test.{mutant.mutant.primitive}", name=mutant.mutant.name
+            )
+            if mutant.case is None:
+                ElementTree.SubElement(test, "failure", message="no case caught this broken program")
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def keep(report: Report) -> dict[Path, str | bytes]:
+    """Return the files that a failing run leaves, by path: each failing case with its P4, packets and switch's log."""
+    kept: dict[Path, str | bytes] = {}
+    for each in report.results:
+        if not each.good:
+            folder = Path(report.device) / each.case.name
+            kept[folder / "case.json"] = each.case.json()
+            kept[folder / "program.p4"] = each.case.program().p4()
+            # A microsecond apart, so that they keep their order in every viewer.
+            sent = (record(1000 * number, step.packet) for number, step in enumerate(each.case.steps))
+            kept[folder / "packets.pcap"] = HEADER + b"".join(sent)
+            kept[folder / "differences.txt"] = "\n".join(each.differences) + "\n"
+            if each.log:
+                kept[folder / "switch.log"] = each.log
+    return kept
+
+
+def _suite(
+    root: ElementTree.Element, name: str, tests: int, failures: int, properties: Mapping[str, str]
+) -> ElementTree.Element:
+    suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(tests), failures=str(failures))
+    if properties:
+        told = ElementTree.SubElement(suite, "properties")
+        for key, value in properties.items():
+            ElementTree.SubElement(told, "property", name=key, value=value)
+    return suite

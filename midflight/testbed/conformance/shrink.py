@@ -1,0 +1,36 @@
+"""Makes a failing case small: fewer packets, still failing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from midflight.testbed.conformance.case import Case
+from midflight.testbed.conformance.model import answered
+
+__all__ = ["shrink"]
+
+
+def shrink(case: Case, fails: Callable[[Case], bool], attempts: int = 200) -> Case:
+    """Return a case with as few of the packets as were found to still fail, after at most `attempts` tries.
+
+    Takes away ever smaller runs of packets (delta debugging, Zeller and Hildebrandt 2002), and has the model answer
+    what is left.
+    """
+    kept = list(range(len(case.steps)))
+    size = max(1, len(kept) // 2)
+    best = case
+    while attempts > 0:
+        shrunk = False
+        start = 0
+        while start < len(kept) and len(kept) > 1 and attempts > 0:
+            fewer = kept[:start] + kept[start + size :]
+            attempts -= 1
+            candidate = answered(case.only(fewer)) if fewer else None
+            if candidate is not None and fails(candidate):
+                kept, best, shrunk = fewer, candidate, True
+            else:
+                start += size
+        if size == 1 and not shrunk:
+            break
+        size = max(1, size // 2)
+    return best

@@ -1,0 +1,167 @@
+"""The harness: its cases hold on devices, broken programs are caught, and what it leaves can be used."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from midflight.cli.root import midflight
+from midflight.errors import MidflightError
+from midflight.runtime.devices import open_device
+from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
+from midflight.testbed.conformance import report as reports
+from midflight.testbed.conformance.case import Case, load
+from midflight.testbed.conformance.model import answered
+from midflight.testbed.conformance.mutants import mutants
+from midflight.testbed.conformance.player import Player
+from midflight.testbed.conformance.run import Report, Result, Verdict, cases, check, self_test
+from midflight.testbed.conformance.shrink import shrink
+from midflight.testbed.conformance.traces import generate
+
+MISSING = P4C.missing or SIMPLE_SWITCH_GRPC.missing
+WRITTEN = cases(count=0)
+
+
+def named(name: str) -> Case:
+    return next(each for each in WRITTEN if each.name == name)
+
+
+def test_every_case_holds_on_the_embedded_switch() -> None:
+    report = check("host", cases(count=4, seed=3))
+    assert [(each.case.name, each.differences) for each in report.results if not each.good] == []
+    assert not any(each.unasked for each in report.results)
+
+
+@pytest.mark.bmv2
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_every_case_holds_on_bmv2() -> None:
+    report = check("bmv2", cases(count=2, seed=3))
+    assert [(each.case.name, each.differences) for each in report.results if not each.good] == []
+    assert any("no registers" in reason for each in report.results for reason in each.unasked)
+
+
+def test_every_broken_program_is_caught() -> None:
+    caught = self_test("host", count=0)
+    assert len(caught) >= 40
+    assert [each.mutant.name for each in caught if each.case is None] == []
+    # None of them because it does not compile: that would prove nothing.
+    assert [each.mutant.name for each in caught if each.case and each.case.startswith("(")] == []
+
+
+def test_written_answers_are_what_the_model_gives() -> None:
+    for case in WRITTEN:
+        assert answered(case).steps == case.steps
+        assert answered(case).alerts == case.alerts
+
+
+def test_generated_cases_come_from_their_seed() -> None:
+    assert generate("Aggregate", 7, 2) == generate("Aggregate", 7, 2)
+    assert generate("Aggregate", 7, 2) != generate("Aggregate", 8, 2)
+
+
+def test_a_case_survives_its_file(tmp_path: Path) -> None:
+    case = replace(generate("Threshold", 1, 0), expected_failures={"bmv2": "a reason"})
+    (tmp_path / "case.json").write_text(case.json())
+    assert load(tmp_path / "case.json") == case
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "format 'other'"),
+        ({"primitive": "Nothing"}, "no primitive 'Nothing'"),
+        ({"steps": [{"port": 1}]}, "has no 'expect'"),
+        ({"steps": [{"port": 1, "packet": "zz", "expect": []}]}, "not a case"),
+    ],
+)
+def test_a_wrong_file_is_told(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    document = json.loads(WRITTEN[0].json()) | change
+    file = tmp_path / "wrong.json"
+    file.write_text(json.dumps(document))
+    with pytest.raises(MidflightError, match=re.escape(message)) as caught:
+        load(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_failing_case_is_shrunk_to_what_it_takes() -> None:
+    case = named("aggregate-sums-once")
+    mutant = next(each for each in mutants() if each.name == "duplicate-multicast")
+    with open_device("host") as opened:
+        device = cast(PacketDevice, opened)
+        with Player(device, case, mutant.apply(case.program().p4())) as player:
+            small = shrink(case, lambda each: not player.play(each).passed)
+    # Three contributions make a sum, and a fourth asks for it again.
+    assert len(small.steps) == 4
+    assert len(small.steps[-1].expect) == 1
+
+
+def test_what_is_known_to_fail_and_passes_fails_the_run() -> None:
+    known = replace(named("filter-at-the-edges"), expected_failures={"host": "it is broken"})
+    (result,) = check("host", [known]).results
+    assert result.verdict is Verdict.UNEXPECTED_PASS
+    assert not result.good
+
+
+def test_what_is_known_to_fail_and_fails_does_not() -> None:
+    case = named("filter-at-the-edges")
+    wrong = replace(case.steps[0], expect=((1, b"nothing like it"),))
+    known = replace(case, steps=(wrong, *case.steps[1:]), expected_failures={"host": "it is broken"})
+    (result,) = check("host", [known]).results
+    assert result.verdict is Verdict.EXPECTED_FAILURE
+    assert result.good
+
+
+def test_register_state_is_asserted() -> None:
+    case = named("aggregate-sums-once")
+    wrong = replace(case, state=(replace(case.state[0], value=6),))
+    with open_device("host") as opened, Player(cast(PacketDevice, opened), wrong) as player:
+        assert player.play(wrong).differences == ("ingress.app.held[0] is 5, not 6",)
+
+
+def test_a_failing_run_leaves_what_it_takes_to_see_why(tmp_path: Path) -> None:
+    case = named("filter-at-the-edges")
+    (tmp_path / "cases").mkdir()
+    # The written answer, and with it the whole run, is wrong; shrinking asks the model, which is right.
+    wrong = replace(case, steps=(replace(case.steps[1], expect=()),))
+    (tmp_path / "cases" / "wrong.json").write_text(wrong.json())
+    arguments = ["conformance", "--cases", "0", "--case-dir", str(tmp_path / "cases"), "--keep", str(tmp_path / "kept")]
+    arguments += ["--junit", str(tmp_path / "out.xml"), "--json", str(tmp_path / "out.json")]
+    done = CliRunner().invoke(midflight, arguments)
+    assert done.exit_code == 1
+    assert "filter-at-the-edges: failed" in done.output
+    folder = tmp_path / "kept" / "host" / "filter-at-the-edges"
+    assert load(folder / "case.json") == wrong
+    assert "V1Switch" in (folder / "program.p4").read_text()
+    assert (folder / "packets.pcap").stat().st_size > 24
+    suite = ElementTree.parse(tmp_path / "out.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["good"] is False
+    assert document["matrix"]["Filter"]["host"]["works"] is False
+    assert "llvm" in document["versions"]["host"]
+
+
+def test_a_good_run_exits_with_0(tmp_path: Path) -> None:
+    done = CliRunner().invoke(midflight, ["conformance", "--primitive", "Filter", "--cases", "1", "--json", "-"])
+    assert done.exit_code == 0
+    assert json.loads(done.output)["good"] is True
+
+
+def test_an_unknown_primitive_is_told() -> None:
+    with pytest.raises(MidflightError, match="no primitive 'Sum' has cases"):
+        cases(["Sum"])
+
+
+def test_errors_of_a_device_are_results_too() -> None:
+    result = Result(WRITTEN[0], Verdict.ERROR, ("it died",), log="the last words")
+    text = reports.junit([Report("host", 0, (result,))])
+    assert "it died" in text
+    assert "the last words" in text
