@@ -152,7 +152,7 @@ def test_a_failing_run_leaves_what_it_takes_to_see_why(tmp_path: Path) -> None:
 def test_a_good_run_exits_with_0(tmp_path: Path) -> None:
     done = CliRunner().invoke(midflight, ["conformance", "--primitive", "Filter", "--cases", "1", "--json", "-"])
     assert done.exit_code == 0
-    assert json.loads(done.output)["good"] is True
+    assert json.loads(done.stdout)["good"] is True
 
 
 def test_an_unknown_primitive_is_told() -> None:

@@ -169,9 +169,10 @@ def _result(case: Case, kind: str, device: PacketDevice, player: Player) -> Resu
         return Result(case, Verdict.UNEXPECTED_PASS, (f"this was known to fail: {expected}",))
     if expected is not None:
         return Result(case, Verdict.EXPECTED_FAILURE, (expected,))
-    fails = partial(_fails, player)
-    small = replace(shrink(case, fails), name=f"{case.name}-shrunk")
-    again = player.play(small)
+    small, again = shrink(case, partial(_fails, player)), played
+    if small is not case:
+        small = replace(small, name=f"{case.name}-shrunk")
+        again = player.play(small)
     if again.passed:  # It fails now and then only: the whole case tells more.
         small, again = case, played
     return Result(small, Verdict.FAILED, again.differences, again.unasked, _log(device))
