@@ -48,8 +48,9 @@ class Bmv2Device:
 
     `netns` names the network namespace that the interfaces are in. `address` is where it serves P4Runtime: a unix
     socket of its own by default, which only this user reaches and which is reached from every network namespace; or
-    "host:port", with port 0 for a free one. `pcap` is a folder to keep each interface's packets in. `log_level` is
-    one of BMv2's. `patience` is how many seconds it is given to answer.
+    "host:port", with port 0 for a free one. `pcap` is a folder to keep each interface's packets in, and `folder` where
+    it makes one for its own files, the system's by default. `log_level` is one of BMv2's. `patience` is how many
+    seconds it is given to answer.
 
     DeviceError where simple_switch_grpc is missing, does not start or does not answer, with the end of its log.
     """
@@ -67,6 +68,7 @@ class Bmv2Device:
         interfaces: Mapping[int, str] | None = None,
         netns: str = "",
         pcap: Path | None = None,
+        folder: Path | None = None,
         log_level: str = "info",
         patience: float = 30.0,
     ) -> None:
@@ -76,7 +78,7 @@ class Bmv2Device:
         self._patience = patience
         program = SIMPLE_SWITCH_GRPC.find()
         pipeline = None if source is None else self.compile(source, file)
-        folder = Path(tempfile.mkdtemp(prefix="midflight-bmv2-"))
+        folder = Path(tempfile.mkdtemp(prefix="midflight-bmv2-", dir=folder))
         self._folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._dataplane: Dataplane | None = None
         self._process: Process | None = None

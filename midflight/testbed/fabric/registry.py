@@ -56,4 +56,4 @@ def _with_interfaces(kind: str, netns: str, interfaces: Mapping[int, str], folde
         from midflight.runtime.devices.hostprocess import HostProcessDevice
 
         return HostProcessDevice(netns=netns, interfaces=interfaces, folder=folder)
-    return open_device(kind, netns=netns, interfaces=interfaces)
+    return open_device(kind, netns=netns, interfaces=interfaces, folder=folder)
