@@ -1,10 +1,10 @@
-"""Every error that Midflight raises on purpose, each able to say where in the user's source it lies."""
+"""Every error that Midflight raises on purpose, and warnings, able to say where in the user's source they lie."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DeviceError", "KernelError", "MidflightError", "P4Error", "Place", "WireError"]
+__all__ = ["DeviceError", "KernelError", "MidflightError", "P4Error", "P4Warning", "Place", "WireError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,18 @@ class MidflightError(Exception):
 
 class P4Error(MidflightError):
     """P4 source that does not parse, does not check, or uses what is not supported yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class P4Warning:
+    """P4 source that is allowed and yet doubtful."""
+
+    message: str
+    place: Place
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return str(P4Error(f"warning: {self.message}", place=self.place, hint=self.hint))
 
 
 class KernelError(MidflightError):

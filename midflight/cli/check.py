@@ -10,7 +10,7 @@ import click
 from midflight.cli.options import defines, p4_options
 
 if TYPE_CHECKING:
-    from midflight.errors import P4Error
+    from midflight.errors import P4Error, P4Warning
 
 __all__ = ["check"]
 
@@ -28,7 +28,8 @@ Examples:
 def check(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ...], as_json: bool) -> int:
     """Check a P4_16 program for v1model.
 
-    Diagnostics have file, line, column and a caret; the exit status is 1 where there are any.
+    Diagnostics have file, line, column and a caret; the exit status is 1 where one is an error and
+    not a warning.
     """
     from midflight.cli.output import read_text, write_json
     from midflight.errors import P4Error
@@ -40,25 +41,32 @@ def check(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ..
     except P4Error as error:
         if not as_json:
             raise
-        write_json({"file": str(file), "ok": False, "diagnostics": [_diagnostic(error)]}, "-")
+        write_json({"file": str(file), "ok": False, "diagnostics": [_diagnostic("error", error)]}, "-")
         return 1
     if as_json:
-        write_json({"file": str(file), "ok": True, "diagnostics": []}, "-")
+        write_json(
+            {"file": str(file), "ok": True, "diagnostics": [_diagnostic("warning", each) for each in program.warnings]},
+            "-",
+        )
     else:
+        for each in program.warnings:
+            click.echo(str(each), err=True)
         what = {"table": len(program.tables), "action": len(program.actions), "extern": len(program.instances)}
         counts = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in what.items())
-        click.echo(f"{file}: no errors ({counts})")
+        doubts = len(program.warnings)
+        told = f", {doubts} warning{'' if doubts == 1 else 's'}" if doubts else ""
+        click.echo(f"{file}: no errors{told} ({counts})")
     return 0
 
 
-def _diagnostic(error: P4Error) -> dict[str, object]:
-    place = error.place
+def _diagnostic(severity: str, found: P4Error | P4Warning) -> dict[str, object]:
+    place = found.place
     return {
-        "severity": "error",
+        "severity": severity,
         "file": place.file if place else None,
         "line": place.line if place else None,
         "column": place.column if place else None,
         "length": place.length if place else None,
-        "message": error.message,
-        "hint": error.hint,
+        "message": found.message,
+        "hint": found.hint,
     }

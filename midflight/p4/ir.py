@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from midflight.errors import Place
+from midflight.errors import P4Warning, Place
 from midflight.p4.types import Direction, EnumType, HeaderType, StructType, Type
 
 __all__ = [
@@ -475,7 +475,8 @@ class Control:
 class Program:
     """A v1model program. The six parts' parameters are in v1model's order, the packet left out.
 
-    `tables`, `actions` and `instances` hold everything reachable, by fully qualified name, in source order.
+    `tables`, `actions` and `instances` hold everything reachable, by fully qualified name, in source order;
+    `warnings` tell of what is allowed and yet doubtful.
     """
 
     file: str
@@ -496,3 +497,4 @@ class Program:
     controller_headers: tuple[HeaderType, ...] = ()
     enums: tuple[EnumType, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[P4Warning, ...] = ()

@@ -54,6 +54,18 @@ def test_json_of_a_mistake(program: Path) -> None:
     assert "prot" in diagnostic["message"]
 
 
+def test_a_doubt_is_a_warning(program: Path) -> None:
+    program.write_text(program.read_text().replace("size = 64", "sise = 64"))
+    result = midflight("check", program)
+    assert result.exit_code == 0
+    assert ": warning: there is no table property sise" in result.stderr.splitlines()[0]
+    assert ": no errors, 1 warning (1 table, " in result.stdout
+    told = json.loads(midflight("check", program, "--json").stdout)
+    (diagnostic,) = told["diagnostics"]
+    assert (told["ok"], diagnostic["severity"], diagnostic["length"]) == (True, "warning", 4)
+    assert diagnostic["hint"] == "Did you mean size?"
+
+
 def test_definitions_and_include_folders(tmp_path: Path) -> None:
     program, include = tmp_path / "bridge.p4", tmp_path / "include"
     program.write_text("#include <sizes.p4h>\n" + FORWARDER.replace("SIZE", "TIMES * UNIT"))

@@ -8,6 +8,7 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import ir
 from midflight.p4.check.fold import wrap
 from midflight.p4.check.scope import closest
+from midflight.p4.check.typing import State
 from midflight.p4.types import (
     BOOL,
     INTEGER,
@@ -21,7 +22,7 @@ from midflight.p4.types import (
     Type,
 )
 
-__all__ = ["anonymous", "coerce", "compatible", "has_integer", "settle", "settled"]
+__all__ = ["anonymous", "coerce", "compatible", "has_integer", "settle", "settled", "warn_cut"]
 
 
 def anonymous(kind: Type) -> bool:
@@ -48,27 +49,38 @@ def compatible(given: Type, wanted: Type) -> bool:
     return False
 
 
-def coerce(value: ir.Expression, wanted: Type, what: str = "") -> ir.Expression:
+def coerce(value: ir.Expression, wanted: Type, what: str = "", state: State | None = None) -> ir.Expression:
     """Return a value as its context wants it; P4Error where only a cast, or nothing, would do.
 
-    `what` says in an error's words what takes the value, such as "the value of meta.port".
+    `what` says in an error's words what takes the value, such as "the value of meta.port"; `state` takes the warning
+    for a constant that is cut off.
     """
     given = value.type
     if given == wanted:
         return value
     match given, wanted:
         case Integer(), Bits() if isinstance(value, ir.Literal) and isinstance(value.value, int):
+            if state is not None:
+                warn_cut(state, value.value, wanted, value.place)
             return ir.Literal(wrap(value.value, wanted), wanted, place=value.place)
         case EnumType(underlying=Bits() as underlying), Bits() if underlying == wanted:
             if isinstance(value, ir.Literal):
                 return replace(value, type=wanted)
             return ir.Cast(value, wanted, place=value.place)
     if isinstance(value, ir.StructValue) and anonymous(given):
-        return _structure(value, wanted, what)
+        return _structure(value, wanted, what, state)
     raise mismatch(value, wanted, what)
 
 
-def _structure(value: ir.StructValue, wanted: Type, what: str) -> ir.Expression:
+def warn_cut(state: State, number: int, kind: Bits, place: Place | None) -> None:
+    """Warn of a constant that its type cannot hold."""
+    held = wrap(number, kind)
+    if held != number:
+        hint = f"Write ({kind}){number if number >= 0 else f'({number})'} if that is wanted."
+        state.warn(f"{number} does not fit {kind}: it becomes {held}", place, hint)
+
+
+def _structure(value: ir.StructValue, wanted: Type, what: str, state: State | None) -> ir.Expression:
     given, place = value.type, value.place
     match wanted:
         case StructType() | HeaderType():
@@ -94,7 +106,7 @@ def _structure(value: ir.StructValue, wanted: Type, what: str) -> ir.Expression:
         given_number = "1 value is" if len(elements) == 1 else f"{len(elements)} values are"
         raise P4Error(f"{wanted} has {len(kinds)} fields, and {given_number} given", place=place)
     return ir.StructValue(
-        tuple(coerce(v, k, f"field {n} of {wanted}") for v, k, n in zip(elements, kinds, names, strict=True)),
+        tuple(coerce(v, k, f"field {n} of {wanted}", state) for v, k, n in zip(elements, kinds, names, strict=True)),
         wanted,
         place=place,
     )

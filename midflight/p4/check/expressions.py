@@ -9,7 +9,7 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check import fold
-from midflight.p4.check.coerce import coerce
+from midflight.p4.check.coerce import coerce, warn_cut
 from midflight.p4.check.operators import OperatorChecker, is_literal, number_in
 from midflight.p4.check.scope import Callables, Constant, Entity, Local, Named, closest, describe
 from midflight.p4.check.typing import refuse
@@ -67,10 +67,10 @@ class ExpressionChecker(OperatorChecker):
             rest = [(each.name, s.Default(node.place)) for each in wanted.fields if each.name not in given]
             node = s.Record(node.place, (*node.fields, *rest))
         if isinstance(node, s.Record | s.ListExpression) and isinstance(wanted, StructType | HeaderType | StackType):
-            return coerce(self._aggregate(node, wanted), wanted, what)
+            return coerce(self._aggregate(node, wanted), wanted, what, self.state)
         if isinstance(node, s.Ternary):
-            return coerce(self.ternary(node, wanted), wanted, what)
-        return coerce(self.expression(node), wanted, what)
+            return coerce(self.ternary(node, wanted), wanted, what, self.state)
+        return coerce(self.expression(node), wanted, what, self.state)
 
     def _aggregate(
         self, node: s.Record | s.ListExpression, wanted: StructType | HeaderType | StackType
@@ -132,6 +132,8 @@ class ExpressionChecker(OperatorChecker):
         match node:
             case s.Number():
                 kind: Type = INTEGER if node.width is None else Bits(node.width, node.signed)
+                if isinstance(kind, Bits):
+                    warn_cut(self.state, node.value, kind, node.place)
                 return ir.Literal(fold.wrap(node.value, kind), kind, place=node.place)
             case s.Boolean():
                 return ir.Literal(int(node.value), BOOL, place=node.place)

@@ -13,7 +13,7 @@ from midflight.p4.check import fold
 from midflight.p4.check.coerce import anonymous, coerce, compatible, mismatch
 from midflight.p4.check.scope import Scope
 from midflight.p4.check.typing import State, TypeChecker
-from midflight.p4.types import BOOL, INTEGER, Bits, EnumType, Integer, Type
+from midflight.p4.types import BOOL, INTEGER, Bits, EnumType, Integer, Type, width_of
 
 __all__ = ["OperatorChecker", "is_literal", "number_in"]
 
@@ -199,9 +199,9 @@ class OperatorChecker(TypeChecker):
         if a == b:
             return left, right
         if compatible(b, a):
-            return left, coerce(right, a)
+            return left, coerce(right, a, "", self.state)
         if compatible(a, b):
-            return coerce(left, b), right
+            return coerce(left, b, "", self.state), right
         error = mismatch(right, a, "")
         shown = ["a list" if anonymous(kind) else str(kind) for kind in (a, b)]
         raise P4Error(
@@ -224,6 +224,9 @@ class OperatorChecker(TypeChecker):
             raise P4Error(f"cannot shift by {right.type}", place=right.place, hint=hint)
         if number is not None and number < 0:
             raise P4Error(f"cannot shift by {number}", place=right.place)
+        drains = isinstance(left.type, Bits) and (node.operator == "<<" or not left.type.signed)
+        if drains and number is not None and number >= width_of(left.type):
+            self.state.warn(f"a shift by {number} leaves nothing of {left.type}", node.place)
         if left.type == INTEGER and number is None:
             raise P4Error("a constant without a width cannot be shifted at run time", place=left.place)
         if right.type == INTEGER and number is not None and number_in(left) is None:

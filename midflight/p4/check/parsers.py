@@ -67,7 +67,7 @@ class KeysetChecker(InstanceChecker):
         value = self.expression(node)
         if isinstance(kind, EnumType) and kind.underlying is not None and value.type != kind:
             kind = kind.underlying
-        value = coerce(value, kind, "this key")
+        value = coerce(value, kind, "this key", self.state)
         if not is_literal(value):
             raise P4Error("a key must be known at compile time", place=node.place)
         return int(value.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from midflight.errors import P4Error, Place
+from midflight.errors import P4Error, P4Warning, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
@@ -74,6 +74,7 @@ class _ProgramChecker(ControlChecker):
             controller_headers=tuple(each for each in self.state.headers if each.controller),
             enums=tuple(self.state.enums),
             annotations=annotations_of(self.main.annotations),
+            warnings=tuple(sorted(self.state.warnings, key=_position)),
         )
 
     def _declaration(self, node: d.Declaration) -> None:
@@ -225,7 +226,7 @@ class _ProgramChecker(ControlChecker):
         for node in self.controls:
             if node.name in self.state.used or node.constructor or node.type_parameters:
                 continue
-            aside = State(self.state.errors, self.state.match_kinds)
+            aside = State(self.state.errors, self.state.match_kinds, warnings=self.state.warnings)
             checker = _ProgramChecker(aside, self.scope)
             checker.inner(node, node.name, (), node.place)
         for function in self.functions:
@@ -238,3 +239,7 @@ class _ProgramChecker(ControlChecker):
                     for each, kind in zip(prototype.parameters, kinds, strict=True)
                 ]
                 body.written_out(function, variables)
+
+
+def _position(warning: P4Warning) -> tuple[str, int, int]:
+    return warning.place.file, warning.place.line, warning.place.column

@@ -155,7 +155,9 @@ class StatementChecker(CallChecker):
             target = self.pinned(target)
             whole = s.Binary(node.place, node.operator, node.target, node.value)
             sides = self.in_order((lambda: target, lambda: self.expression(node.value)))
-            return ir.Assign(target, coerce(self.combined(whole, *sides), target.type, what), place=node.place)
+            return ir.Assign(
+                target, coerce(self.combined(whole, *sides), target.type, what, self.state), place=node.place
+            )
         target, value = self.in_order((lambda: target, lambda: self.value(node.value, target.type, what)), {0})
         return ir.Assign(target, value, place=node.place)
 

@@ -93,10 +93,13 @@ def enumeration(checker: ExpressionChecker, node: d.Enumeration) -> EnumType:
         for each in node.members:
             if each.value is None:
                 raise P4Error(f"{each.name} needs a value", place=each.place, hint=f"Write {each.name} = 1, say.")
-            value = coerce(checker.expression(each.value), underlying, f"the value of {each.name}")
+            given = checker.expression(each.value)
+            value = coerce(given, underlying, f"the value of {each.name}")
             if not is_literal(value):
                 raise P4Error(f"the value of {each.name} must be known at compile time", place=each.value.place)
             values.append(int(value.value))
+            if is_literal(given) and given.value != value.value:
+                raise P4Error(f"{each.name} = {given.value} does not fit {underlying}", place=each.value.place)
         made = EnumType(node.name, tuple(names), underlying, tuple(values))
     checker.state.enums.append(made)
     return made

@@ -114,7 +114,8 @@ class TableChecker(KeysetChecker):
                 raise refuse(REFUSED_PROPERTIES[name], node.place)
             case d.TableProperty(name=name):
                 known = ["default_action", "size", "largest_priority_wins", "priority_delta", *DIRECT]
-                raise P4Error(f"there is no table property {name}", place=node.place, hint=closest(name, known))
+                hint = closest(name, known)
+                self.state.warn(f"there is no table property {name}, so it does nothing", node.place, hint)
 
     # Keys and actions ------------------------------------------------------------------------------------------------
 

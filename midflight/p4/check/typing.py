@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from midflight.errors import P4Error, Place
+from midflight.errors import P4Error, P4Warning, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
@@ -50,6 +50,12 @@ class State:
     instances: dict[str, ir.Instance] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     making: list[str] = field(default_factory=list)
+    warnings: dict[P4Warning, None] = field(default_factory=dict)
+
+    def warn(self, message: str, place: Place | None, hint: str = "") -> None:
+        """Note what is allowed and yet doubtful; once, however often that place is checked."""
+        if place is not None:
+            self.warnings[P4Warning(message, place, hint)] = None
 
     def make(self, name: str, place: Place) -> None:
         """Note that an instance of a control or parser is being made; P4Error where that is within itself."""
