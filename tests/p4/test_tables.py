@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.types import Bits
 from tests.p4.skeleton import program
@@ -79,6 +80,33 @@ def test_priorities_count_on_and_the_larger_wins(more: str, entries: str, expect
             table(body)
     else:
         assert [each.priority for each in table(body).entries] == expected
+
+
+ANNOTATED = [
+    ("1: go(1); 2: go(2); 3: go(3) @priority(0);", [2, 1, 3]),
+    ("1: go(1) @priority(3); 2: go(2); 3: go(3) @priority(1);", [1, 2, 3]),
+    ("1: go(1) @priority(7); 2: go(2); 3: go(3);", [1, 3, 2]),
+    ("1: go(1) @priority(2); 2: go(2); 3: go(3) @priority(2);", [3, 2, 1]),
+    ("1: go(1) @priority(x); 2: go(2);", "@priority takes a number"),
+    ("priority = 3: 1: go(1) @priority(1);", "this entry has two priorities"),
+]
+
+
+@pytest.mark.parametrize(("entries", "expected"), ANNOTATED)
+def test_the_smallest_annotated_priority_wins_and_then_the_first(entries: str, expected: list[int] | str) -> None:
+    body = f"key = {{ meta.small: ternary; }} actions = {{ go; NoAction; }} const entries = {{ {entries} }}"
+    if isinstance(expected, str):
+        with pytest.raises(P4Error, match=expected):
+            table(body)
+    else:
+        assert [each.priority for each in table(body).entries] == expected
+
+
+def test_an_annotated_priority_is_told_as_a_matter_of_bmv2_alone() -> None:
+    key = "key = { meta.small: %s; } actions = { go; NoAction; } const entries = { 1: go(1) @priority(2); }"
+    (warning,) = program(locals=f"{ACTIONS} table t {{ {key % 'ternary'} }}", apply="t.apply();").warnings
+    assert "@priority is not part of P4_16" in warning.message
+    assert table(key % "exact").entries[0].priority == 0
 
 
 def test_direct_resources_are_tied_to_the_table() -> None:

@@ -274,6 +274,8 @@ class TableChecker(KeysetChecker):
     def _priorities(self, nodes: Sequence[d.Entry], draft: _Draft) -> list[int]:
         """Number the entries as section 14.2.1.4 says, then turn the order where the smallest priority wins."""
         delta = draft.priority_delta
+        if any("priority" in annotations_of(each.annotations) for each in nodes):
+            return self._annotated(nodes)
         if nodes and nodes[0].priority is None and any(each.priority is not None for each in nodes):
             hint = "Later ones may leave it out: they count on from the one before."
             raise P4Error("the first entry needs a priority, since others have one", place=nodes[0].place, hint=hint)
@@ -293,6 +295,27 @@ class TableChecker(KeysetChecker):
         if draft.largest_wins:
             return result
         return [max(result) + 1 - each for each in result]
+
+    def _annotated(self, nodes: Sequence[d.Entry]) -> list[int]:
+        """Number entries some of which have `@priority`, p4c's own, as p4c does for BMv2.
+
+        There the smallest number wins, an entry without the annotation has its place in the list for one, counted
+        from 1, and of two with one number the first wins.
+        """
+        ranks: list[tuple[int, int]] = []
+        for i, node in enumerate(nodes):
+            given = next((each for each in node.annotations if each.name == "priority"), None)
+            if given is None:
+                ranks.append((i + 1, i))
+                continue
+            if node.priority is not None:
+                raise P4Error("this entry has two priorities", place=given.place, hint="Take @priority away.")
+            if not given.body.isdecimal():
+                raise P4Error("@priority takes a number", place=given.place, hint="Such as @priority(3).")
+            self.state.warn("@priority is not part of P4_16: only BMv2 and this switch heed it", given.place)
+            ranks.append((int(given.body), i))
+        order = sorted(ranks, reverse=True)
+        return [order.index(each) + 1 for each in ranks]
 
 
 def _fitted(key: ir.EntryKey, field_: ir.Key, place: Place) -> ir.EntryKey:
