@@ -46,6 +46,14 @@ Examples:
 @click.option(
     "--pcap", "captures", metavar="DIR", type=click.Path(path_type=Path), help="Keep each port's packets here."
 )
+@click.option(
+    "--threads",
+    metavar="N",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="One runs the program, packet after packet, since registers change; the others send.",
+)
 @click.option("--wait", is_flag=True, help="Play captures once a controller has come and gone.")
 @click.option("--stats", is_flag=True, help="Print packets received, sent and dropped at the end, and on SIGUSR1.")
 def switch(
@@ -55,6 +63,7 @@ def switch(
     device_id: int,
     cpu_port: int,
     captures: Path | None,
+    threads: int,
     wait: bool,
     stats: bool,
 ) -> None:
@@ -83,7 +92,7 @@ def switch(
         names = parse_ports(list(interfaces))
         device = Switch(device_id=device_id, cpu_port=cpu_port)
         device.load(read_text(file), str(file))
-        ports = open_ports(device, names, captures=captures, wait=wait, finished=stop, news=_complain)
+        ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_complain)
 
         def tell(*_: object) -> None:
             click.echo(_describe(ports.stats, names))

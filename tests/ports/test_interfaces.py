@@ -34,10 +34,9 @@ def lab() -> Iterator[Lab]:
 
 
 @contextmanager
-def switch(lab: Lab, ports: int = 3, *, pcap: Path | None = None, source: Path = TAP) -> Iterator[HostDevice]:
+def switch(lab: Lab, ports: int = 3, *, pcap: Path | None = None, threads: int = 1) -> Iterator[HostDevice]:
     interfaces = {number: f"s{number}" for number in range(1, ports + 1)}
-    device = HostDevice(source.read_text(), interfaces=interfaces, netns=lab.netns, pcap=pcap)
-    with device:
+    with HostDevice(TAP.read_text(), interfaces=interfaces, netns=lab.netns, pcap=pcap, threads=threads) as device:
         yield device
 
 
@@ -60,13 +59,14 @@ def test_frames_go_out_by_the_port_that_the_table_says_unchanged(lab: Lab) -> No
     assert one.waiting() == two.waiting() == three.waiting() == []
 
 
-def test_multicast_copies_leave_by_every_other_port(lab: Lab) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_multicast_copies_leave_by_every_other_port(lab: Lab, threads: int) -> None:
     one, two, three = (lab.host(number) for number in (1, 2, 3))
     everybody = 0xFFFF_FFFF_FFFF
-    with switch(lab) as device, device.session() as session:
+    with switch(lab, threads=threads) as device, device.session() as session:
         session.multicast(7, [(1, 1), (2, 1), (3, 1)])
         session.insert("ingress.spare", {"hdr.ethernet.destination": everybody}, "ingress.flood", {"group": 7})
-        frames = [ethernet(everybody, bytes([number]) * 50) for number in range(40)]
+        frames = [ethernet(everybody, bytes([number]) * 50) for number in range(250)]
         for each in frames:
             two.send(each)
         assert [one.receive() for _ in frames] == frames
@@ -195,10 +195,11 @@ def flood(lab: Lab, frame: bytes) -> Iterator[threading.Thread]:
             thread.join()
 
 
-def test_registers_are_exact_while_controllers_write(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_registers_are_exact_while_controllers_write(lab: Lab, tmp_path: Path, threads: int) -> None:
     """Every packet of a flood takes its own number, and writes get through without waiting for the flood to end."""
     with (
-        switch(lab, pcap=tmp_path) as device,
+        switch(lab, pcap=tmp_path, threads=threads) as device,
         device.session() as session,
         flood(lab, numbered(station(2))) as sending,
     ):
@@ -242,10 +243,11 @@ def test_a_program_is_replaced_between_two_packets(lab: Lab, tmp_path: Path) -> 
     assert stats.received == len(before) + len(after) + stats.ports[1].dropped["overrun"]
 
 
-def test_what_has_arrived_is_worked_off_before_it_closes(lab: Lab) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_has_arrived_is_worked_off_before_it_closes(lab: Lab, threads: int) -> None:
     one, two = lab.host(1), lab.host(2)
     frames = [ethernet(station(2), number.to_bytes(2, "big")) for number in range(1500)]
-    with switch(lab) as device:
+    with switch(lab, threads=threads) as device:
         with device.switch.gate:
             for each in frames:
                 one.send(each)

@@ -33,7 +33,8 @@ class HostDevice:
     The program is given packets by `process`: whoever simulates the network calls it. Or it has ports: `interfaces`
     are, by port number, Linux interfaces, which takes root, or captures to play and to write, as `pcap:IN,OUT`.
     `netns` is the network namespace of the interfaces, by name or file; P4Runtime is served where this process is.
-    `pcap` is a folder to keep each port's packets in. What the ports have seen is in `ports.stats`.
+    `pcap` is a folder to keep each port's packets in. Of `threads` one runs the program and the others send. What the
+    ports have seen is in `ports.stats`.
     """
 
     capabilities = CAPABILITIES
@@ -50,13 +51,14 @@ class HostDevice:
         interfaces: Mapping[int, str] | None = None,
         netns: str = "",
         pcap: Path | None = None,
+        threads: int = 1,
     ) -> None:
         self.switch = Switch(device_id=device_id, cpu_port=cpu_port, seed=seed)
         if source is not None:
             self.switch.load(source, file)
         self.ports: Ports | None = None
         if interfaces:
-            self.ports = open_ports(self.switch, interfaces, netns=netns, captures=pcap)
+            self.ports = open_ports(self.switch, interfaces, netns=netns, captures=pcap, threads=threads)
         try:
             self._server = Server(self.switch, address).start()
         except BaseException:

@@ -48,6 +48,7 @@ def open_ports(
     *,
     netns: str = "",
     captures: Path | None = None,
+    threads: int = 1,
     wait: bool = False,
     finished: threading.Event | None = None,
     news: Callable[[str], None] | None = None,
@@ -55,9 +56,9 @@ def open_ports(
     """Give a switch its ports: by number an interface's name, or `pcap:IN,OUT`, all of one kind, or none at all.
 
     `netns` is the network namespace of the interfaces, by name or file. `captures` is a folder to keep each port's
-    packets in. With `wait`, files are played once a controller has come and gone. `finished` is an event to set when
-    nothing more can arrive. `news` is told in words when an interface goes down. DeviceError where a port cannot be
-    had.
+    packets in. Of `threads` one runs the program, and the others send by interfaces. With `wait`, files are played once
+    a controller has come and gone. `finished` is an event to set when nothing more can arrive. `news` is told in words
+    when an interface goes down. DeviceError where a port cannot be had.
     """
     specs = {number: parse_port(name) for number, name in names.items()}
     files = {number: each for number, each in specs.items() if isinstance(each, FilePort)}
@@ -70,7 +71,7 @@ def open_ports(
         return FilePorts(switch, files, captures=captures, wait=wait, finished=finished)
     if wait:
         raise DeviceError("only pcap files are played when a controller has gone: interfaces have their packets anyway")
-    return InterfacePorts(switch, interfaces, netns=netns, captures=captures, news=news)
+    return InterfacePorts(switch, interfaces, netns=netns, captures=captures, threads=threads, news=news)
 
 
 class InterfacePorts:
@@ -83,6 +84,7 @@ class InterfacePorts:
         *,
         netns: str = "",
         captures: Path | None = None,
+        threads: int = 1,
         news: Callable[[str], None] | None = None,
     ) -> None:
         self._switch = switch
@@ -97,7 +99,8 @@ class InterfacePorts:
                     ports[number] = opened.enter_context(Interface(name))
 
             within(netns, open_all)
-            self._loop = PacketLoop(switch.gate, ports, cpu_port=switch.cpu_port, captures=captures)
+            loop = PacketLoop(switch.gate, ports, cpu_port=switch.cpu_port, captures=captures, threads=threads)
+            self._loop = loop
             opened.callback(self._loop.close)
             self._opened = opened.pop_all()
         self._messenger = threading.Thread(target=self._carry_messages, name="packet-ins", daemon=True)

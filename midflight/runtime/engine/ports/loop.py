@@ -1,7 +1,8 @@
 """The native loop: receive, process, send, from the first packet until it is told to stop.
 
 It sleeps in poll() when nothing has arrived. A batch is one port's, and takes its turn at the gate, so that whatever
-the control plane changes is there for a batch as a whole or not at all.
+the control plane changes is there for a batch as a whole or not at all. One thread runs the program, packet after
+packet, because its registers change from each to the next; sending can be other threads' part.
 """
 
 from __future__ import annotations
@@ -11,74 +12,103 @@ from llvmlite import ir as ll
 from midflight.runtime.engine.builder import I32, I64, POINTER
 from midflight.runtime.engine.ports import linux
 from midflight.runtime.engine.ports.capture import build_capture
+from midflight.runtime.engine.ports.handover import build_end, build_give, build_sender, build_take
 from midflight.runtime.engine.ports.native import NativeBuilder, NativeModule
-from midflight.runtime.engine.ports.records import Port
+from midflight.runtime.engine.ports.records import Output, Port
 from midflight.runtime.engine.ports.ring import build_receive, build_release
 from midflight.runtime.engine.ports.send import build_dispatch, build_hand_over
 from midflight.runtime.engine.ports.turns import build_turns
 
-__all__ = ["BORROWED", "FILLED", "build_loop"]
+__all__ = ["BORROWED", "build_loop"]
 
-FILLED = ("out.data", "out.offsets", "out.lengths", "out.ports", "out.sources", "out.capacity", "out.packets")
-BORROWED = ("in.data", "in.offsets", "in.lengths", "in.ports", "in.count", "now", "received", "digests.used")
+INPUT = ("in.offsets", "in.lengths", "in.ports", "in.count")
+ROOM = ("out.capacity", "out.packets", "out.grow")
+OUTPUT = {
+    "out.data": Output.DATA,
+    "out.offsets": Output.OFFSETS,
+    "out.lengths": Output.LENGTHS,
+    "out.ports": Output.PORTS,
+    "out.sources": Output.SOURCES,
+}
+BORROWED = (*INPUT, *ROOM, *OUTPUT, "in.data", "out.used", "out.count", "now", "received", "digests.used")
 """The engine's slots that a batch sets or reads. `at.<name>` in our context is where the engine has each of them."""
 
 
 def build_loop() -> NativeModule:
-    """Build the module: `run(context)`, `turn_enter(context)`, `turn_leave(context)`, `no_more(bytes)` for the engine.
+    """Build the module: `run(context)`, `send(context)` for other threads, `turn_enter(context)`,
+    `turn_leave(context)`, and `no_more(bytes)` for the engine.
 
     The slots it asks for are what the context must hold.
     """
     unit = NativeModule("ports")
     enter, leave = build_turns(unit)
     capture, save = build_capture(unit)
-    step = _step(unit, enter, leave, capture)
+    dispatch = build_dispatch(unit, capture)
+    take, give = build_take(unit), build_give(unit, dispatch)
+    step = _step(unit, _work(unit, enter, leave), build_receive(unit, capture), (take, give))
     keep = _keep(unit, save)
-    rest = _rest(unit, keep)
+    build_sender(unit, dispatch, save)
     no_more = ll.Function(unit.module, ll.FunctionType(I32, [I64]), "no_more")
     ll.IRBuilder(no_more.append_basic_block()).ret(ll.Constant(I32, 0))
-    _run(unit, step, rest, keep)
+    _run(unit, step, _rest(unit, keep), (keep, build_end(unit, take)))
     return unit
 
 
-def _step(unit: NativeModule, enter: ll.Function, leave: ll.Function, capture: ll.Function) -> ll.Function:
+def _step(
+    unit: NativeModule, work: ll.Function, receive: ll.Function, outputs: tuple[ll.Function, ll.Function]
+) -> ll.Function:
     """Build `frames step(context, port)`: one batch of a port from its arrival to its departure."""
-    receive, release = build_receive(unit, capture), build_release(unit)
-    hand_over, dispatch = build_hand_over(unit), build_dispatch(unit, capture)
+    take, give = outputs
+    release = build_release(unit)
     code = unit.routine("step", [POINTER], I64)
     b = code.b
     port = code.function.args[1]
     frames = code.call(receive, [port])
     with code.when(b.icmp_unsigned("==", frames, code.i64(0))):
         b.ret(frames)
-    count = code.slot_value("in.count")
-    with code.when(b.icmp_unsigned("!=", count, code.i64(0))):
-        code.call(enter, [])
-        process = code.slot_value("process")
-        ready = b.icmp_unsigned("!=", process, code.i64(0))
-        code.set_slot("out.count", code.i64(0))
-        with code.when(b.not_(ready)):
-            code.set_slot("unprogrammed", b.add(code.slot_value("unprogrammed"), count))
-        told = code.allocate(8)
-        code.store(code.i64(0), told)
-        with code.when(ready):
-            engine = code.load_pointer(code.slot("engine"))
-            _lend(code, engine, port, count)
-            pointer = code.load_pointer(code.slot("process"))
-            code.call_through(pointer, ll.FunctionType(ll.VoidType(), [POINTER]), [engine])
-            code.set_slot("out.count", code.field(_at(code, engine, "out.count"), 0))
-            code.call(hand_over, [])
-            digests = code.field(_at(code, engine, "digests.used"), 0)
-            code.store(b.or_(digests, code.slot_value("cpu.used")), told)
-        code.call(leave, [])
+    some = b.icmp_unsigned("!=", code.slot_value("in.count"), code.i64(0))
+    with code.when(some):
+        output = code.call(take, [])
+        told = code.call(work, [port, output])
         time = code.allocate(16)
         code.libc("clock_gettime", [code.i32(linux.CLOCK_REALTIME), time])
-        times = [code.load(code.at(time, each), 32) for each in (0, 8)]
-        code.call(dispatch, times)
-        with code.when(b.icmp_unsigned("!=", code.load(told, 64), code.i64(0))):
+        for at, field in ((0, Output.SECONDS), (8, Output.NANOSECONDS)):
+            code.set_field(output, field, code.field(time, at))
+        code.call(release, [port, frames])
+        code.call(give, [output])
+        with code.when(b.icmp_unsigned("!=", told, code.i64(0))):
             code.notify()
-    code.call(release, [port, frames])
+    with code.when(b.not_(some)):
+        code.call(release, [port, frames])
     b.ret(frames)
+    return code.function
+
+
+def _work(unit: NativeModule, enter: ll.Function, leave: ll.Function) -> ll.Function:
+    """Build `told work(context, port, output)`: the program, in our turn; 0 where the control plane need not know."""
+    hand_over = build_hand_over(unit)
+    code = unit.routine("work", [POINTER, POINTER], I64)
+    b = code.b
+    _, port, output = code.function.args
+    count = code.slot_value("in.count")
+    told = code.allocate(8)
+    code.store(code.i64(0), told)
+    code.set_field(output, Output.COUNT, code.i64(0))
+    code.call(enter, [])
+    ready = b.icmp_unsigned("!=", code.slot_value("process"), code.i64(0))
+    with code.when(b.not_(ready)):
+        code.set_slot("unprogrammed", b.add(code.slot_value("unprogrammed"), count))
+    with code.when(ready):
+        engine = code.load_pointer(code.slot("engine"))
+        _lend(code, engine, port, output)
+        process = code.load_pointer(code.slot("process"))
+        code.call_through(process, ll.FunctionType(ll.VoidType(), [POINTER]), [engine])
+        code.set_field(output, Output.COUNT, code.field(_at(code, engine, "out.count"), 0))
+        code.call(hand_over, [output])
+        digests = code.field(_at(code, engine, "digests.used"), 0)
+        code.store(b.or_(digests, code.slot_value("cpu.used")), told)
+    code.call(leave, [])
+    b.ret(code.load(told, 64))
     return code.function
 
 
@@ -86,11 +116,13 @@ def _at(code: NativeBuilder, engine: ll.Value, name: str) -> ll.Value:
     return code.at(engine, code.slot_value(f"at.{name}"))
 
 
-def _lend(code: NativeBuilder, engine: ll.Value, port: ll.Value, count: ll.Value) -> None:
+def _lend(code: NativeBuilder, engine: ll.Value, port: ll.Value, output: ll.Value) -> None:
     """Put a batch and the room for its output into the engine's context."""
     b = code.b
-    for name in ("in.offsets", "in.lengths", "in.ports", "in.count", *FILLED, "out.grow"):
+    for name in (*INPUT, *ROOM):
         code.set_field(_at(code, engine, name), 0, code.slot_value(name))
+    for name, field in OUTPUT.items():
+        code.set_field(_at(code, engine, name), 0, code.field(output, field))
     code.set_field(_at(code, engine, "in.data"), 0, code.field(port, Port.RING))
     for name in ("out.used", "out.count"):
         code.set_field(_at(code, engine, name), 0, code.i64(0))
@@ -99,16 +131,19 @@ def _lend(code: NativeBuilder, engine: ll.Value, port: ll.Value, count: ll.Value
     microseconds = b.add(b.mul(code.field(time, 0), code.i64(1_000_000)), b.udiv(code.field(time, 8), code.i64(1000)))
     code.set_field(_at(code, engine, "now"), 0, b.sub(microseconds, code.slot_value("epoch")))
     received = _at(code, engine, "received")
-    code.set_field(received, 0, b.add(code.field(received, 0), count))
+    code.set_field(received, 0, b.add(code.field(received, 0), code.slot_value("in.count")))
 
 
 def _keep(unit: NativeModule, save: ll.Function) -> ll.Function:
-    """Build `keep(context)`: brings every capture to its file."""
+    """Build `keep(context)`: brings to their files the captures that are this thread's part."""
     code = unit.routine("keep", [])
     records = code.load_pointer(code.slot("ports"))
+    alone = code.b.icmp_unsigned("==", code.slot_value("senders"), code.i64(0))
     with code.loop(code.slot_value("port.count")) as number:
-        for each in (Port.INWARD, Port.OUTWARD):
-            code.call(save, [code.at(code.index(records, number, Port.SIZE), each)])
+        port = code.index(records, number, Port.SIZE)
+        code.call(save, [code.at(port, Port.INWARD)])
+        with code.when(alone):
+            code.call(save, [code.at(port, Port.OUTWARD)])
     code.b.ret_void()
     return code.function
 
@@ -140,7 +175,7 @@ def _rest(unit: NativeModule, keep: ll.Function) -> ll.Function:
     return code.function
 
 
-def _run(unit: NativeModule, step: ll.Function, rest: ll.Function, keep: ll.Function) -> None:
+def _run(unit: NativeModule, step: ll.Function, rest: ll.Function, last: tuple[ll.Function, ll.Function]) -> None:
     """Build `run(context)`: returns when `stop` is set and nothing that has arrived is left."""
     code = unit.routine("run", [], exported=True)
     b = code.b
@@ -161,5 +196,6 @@ def _run(unit: NativeModule, step: ll.Function, rest: ll.Function, keep: ll.Func
     code.call(rest, [])
     b.branch(lap)
     b.position_at_end(done)
-    code.call(keep, [])
+    for each in last:
+        code.call(each, [])
     b.ret_void()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llvmlite import ir as ll
 
 from midflight.runtime.engine.builder import I32, I64, POINTER, Builder, Module, Value
+from midflight.runtime.engine.ports import linux
 
 __all__ = ["NativeBuilder", "NativeModule"]
 
@@ -90,6 +91,31 @@ class NativeBuilder(Builder):
         """Load what other threads change."""
         kind = ll.IntType(width)
         return self.b.load_atomic(pointer, "seq_cst", width // 8, typ=kind)
+
+    def sleep(self, word: Value, value: Value) -> None:
+        """Sleep while a 32-bit word has a value; may wake without a reason."""
+        self._futex(word, linux.FUTEX_WAIT_PRIVATE, self.resize(value, 64))
+
+    def wake(self, word: Value) -> None:
+        """Wake everybody who sleeps on a word, after it has changed."""
+        self._futex(word, linux.FUTEX_WAKE_PRIVATE, self.i64((1 << 31) - 1))
+
+    def sleep_until(self, word: Value, value: Value) -> None:
+        """Sleep until a 32-bit word has a value, if it has not already."""
+        look, wait, there = self.block("look"), self.block("wait"), self.block("there")
+        self.go(look)
+        self.b.position_at_end(look)
+        found = self.load_atomic(word, 32)
+        self.b.cbranch(self.b.icmp_unsigned("==", found, value), there, wait)
+        self.b.position_at_end(wait)
+        self.sleep(word, found)
+        self.b.branch(look)
+        self.b.position_at_end(there)
+
+    def _futex(self, word: Value, operation: int, number: Value) -> None:
+        null = ll.Constant(POINTER, None)
+        call = self.i64(linux.futex_number())
+        self.libc("syscall", [call, word, self.i64(operation), number, null, null, self.i64(0)])
 
     def exchange(self, pointer: Value, value: Value) -> Value:
         """Store what other threads read; return what was there."""

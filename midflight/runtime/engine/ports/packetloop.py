@@ -21,25 +21,23 @@ from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.jit import Native
 from midflight.runtime.engine.ports import linux
 from midflight.runtime.engine.ports.interface import Interface
-from midflight.runtime.engine.ports.loop import BORROWED, FILLED, build_loop
+from midflight.runtime.engine.ports.loop import BORROWED, build_loop
 from midflight.runtime.engine.ports.pcap import HEADER, record
-from midflight.runtime.engine.ports.records import BATCH, CAPTURE_BYTES, CPU, NOWHERE, Capture, Port
+from midflight.runtime.engine.ports.records import BATCH, CAPTURE_BYTES, CPU, NOWHERE, OUTPUTS, Capture, Output, Port
 from midflight.runtime.engine.ports.send import CPU_HEAD
 from midflight.runtime.engine.ports.stats import PortStats, TrafficStats
 
 __all__ = ["PacketLoop"]
 
-OUT_BYTES, OUT_PACKETS = 1 << 26, 1 << 16
+OUT_BYTES, OUT_PACKETS = 1 << 25, 1 << 16
 CPU_BYTES = 1 << 20
 INPUT: dict[str, type[np.generic]] = {"in.offsets": np.uint32, "in.lengths": np.uint32, "in.ports": np.uint16}
-OUTPUT: dict[str, type[np.generic]] = {
-    "out.offsets": np.uint32,
-    "out.lengths": np.uint32,
-    "out.ports": np.uint16,
-    "out.sources": np.uint32,
+OUTPUT: dict[int, type[np.generic]] = {
+    Output.OFFSETS: np.uint32,
+    Output.LENGTHS: np.uint32,
+    Output.PORTS: np.uint16,
+    Output.SOURCES: np.uint32,
 }
-
-
 OFFLOAD_NEWS = """segments arrive that the sending host has left to its interface to cut; they are dropped
     turn that off on the host's side: ethtool -K INTERFACE tso off gso off"""
 DROPS = {"oversize": Port.OVERSIZE, "offload": Port.OFFLOAD, "unsent": Port.UNSENT}
@@ -50,12 +48,19 @@ class PacketLoop:
 
     `ports` are the interfaces by the program's port numbers; they are closed by whoever made them, after `stop`.
     Packets that the program sends to `cpu_port` wait for `packets_in`. Without an engine every packet is dropped.
-    In the folder `captures` each port has what came in and what went out kept, `port1_in.pcap` and `port1_out.pcap`.
-    DeviceError where these cannot be written.
+    One thread receives and runs the program, packet after packet; with more than one of `threads` the others send,
+    each by its share of the ports. In the folder `captures` each port has what came in and what went out kept,
+    `port1_in.pcap` and `port1_out.pcap`. DeviceError where these cannot be written.
     """
 
     def __init__(
-        self, gate: Gate, ports: Mapping[int, Interface], *, cpu_port: int = 510, captures: Path | None = None
+        self,
+        gate: Gate,
+        ports: Mapping[int, Interface],
+        *,
+        cpu_port: int = 510,
+        captures: Path | None = None,
+        threads: int = 1,
     ) -> None:
         self._gate = gate
         self._ports = dict(ports)
@@ -69,6 +74,7 @@ class PacketLoop:
         self._run = self._native.function("run")
         self._enter, self._leave = (self._native.function(f"turn_{each}") for each in ("enter", "leave"))
         self._context = Context(slots)
+        self._senders = [threading.Thread(target=self._send, name="sending", daemon=True) for _ in range(threads - 1)]
         self._wake, self._notice = os.eventfd(0, os.EFD_CLOEXEC), os.eventfd(0, os.EFD_CLOEXEC)
         self._lay_out(cpu_port)
         self._thread = threading.Thread(target=self._carry, name="ports", daemon=True)
@@ -81,9 +87,11 @@ class PacketLoop:
         context, count = self._context, len(self._ports)
         for name, kind in INPUT.items():
             context.point(name, np.zeros(BATCH, kind))
-        context.point("out.data", np.empty(OUT_BYTES, np.uint8))
-        for name, kind in OUTPUT.items():
-            context.point(name, np.empty(OUT_PACKETS, kind))
+        outputs: NDArray[np.uint64] = np.zeros((OUTPUTS, Output.SIZE // 8), np.uint64)
+        for each in outputs[: OUTPUTS if self._senders else 1]:
+            self._lay_out_output(each)
+        context.point("outputs", outputs)
+        context.set("senders", len(self._senders))
         context.set("out.capacity", OUT_BYTES)
         context.set("out.packets", OUT_PACKETS)
         context.set("out.grow", self._native.address("no_more"))
@@ -108,6 +116,13 @@ class PacketLoop:
         context.set("wake", self._wake)
         context.set("notice", self._notice)
         context.set("epoch", time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+
+    def _lay_out_output(self, record: NDArray[np.uint64]) -> None:
+        columns = {Output.DATA: np.empty(OUT_BYTES, np.uint8)}
+        columns |= {offset: np.empty(OUT_PACKETS, kind) for offset, kind in OUTPUT.items()}
+        for offset, column in columns.items():
+            record[offset // 8] = column.ctypes.data
+        self._memory += columns.values()
 
     def _lay_out_port(self, record: NDArray[np.uint64], number: int, interface: Interface) -> None:
         vectors: NDArray[np.uint64] = np.zeros((BATCH, linux.IOVEC // 8), np.uint64)
@@ -148,7 +163,8 @@ class PacketLoop:
 
         self._gate.attach(lambda: self._enter(address), leave)
         self._started = True
-        self._thread.start()
+        for each in (*self._senders, self._thread):
+            each.start()
 
     def use(self, engine: Engine | None) -> None:
         """Carry packets through this engine from now on. Its gate is ours."""
@@ -161,7 +177,7 @@ class PacketLoop:
                 return
             engine.flush()
             process, theirs = engine.native
-            for name in (*BORROWED, *FILLED, "out.used", "out.count", "out.grow"):
+            for name in BORROWED:
                 context.set(f"at.{name}", theirs.offset(name))
             context.set("engine", theirs.address)
             context.set("process", process)
@@ -176,7 +192,8 @@ class PacketLoop:
                 each.refuse()
             self._context.set("stop", 1)
             os.eventfd_write(self._wake, 1)
-            self._thread.join()
+            for thread in (self._thread, *self._senders):
+                thread.join()
             self._gate.detach()
         os.eventfd_write(self._notice, 1)
 
@@ -196,6 +213,9 @@ class PacketLoop:
         start = time.thread_time()
         self._run(self._context.address)
         self.cpu_seconds = time.thread_time() - start
+
+    def _send(self) -> None:
+        self._native.function("send")(self._context.address)
 
     # What others take from it
 

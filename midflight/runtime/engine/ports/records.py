@@ -5,7 +5,7 @@ Every field is a 64-bit word; the attributes are its offset in bytes.
 
 from __future__ import annotations
 
-__all__ = ["BATCH", "CAPTURE_BYTES", "CPU", "NOWHERE", "Capture", "Port"]
+__all__ = ["BATCH", "CAPTURE_BYTES", "CPU", "NOWHERE", "OUTPUTS", "Capture", "Output", "Port"]
 
 BATCH = 128
 """Packets in a batch at most, and packets handed to the kernel at once."""
@@ -15,6 +15,21 @@ CAPTURE_BYTES = 1 << 18
 
 NOWHERE, CPU = 0xFFFF, 0xFFFE
 """What the map from a program's port to the place of a port says where no port is."""
+
+
+OUTPUTS = 4
+"""Batches that can wait for the threads that send. A power of two."""
+
+
+class Output:
+    """Where a batch's output goes, as the engine has it, with the time of sending and what hands it on.
+
+    SEQUENCE counts the batches and is set last, which gives the output to the threads that send; LEFT is how many of
+    them have yet to deal with it. LAST says that there is no batch, and that none will follow.
+    """
+
+    DATA, OFFSETS, LENGTHS, PORTS, SOURCES, COUNT, SECONDS, NANOSECONDS, SEQUENCE, LEFT, LAST = range(0, 88, 8)
+    SIZE = 88
 
 
 class Capture:

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 from llvmlite import ir as ll
 
-from midflight.runtime.engine.builder import I32, POINTER
+from midflight.runtime.engine.builder import I64, POINTER, Value
 from midflight.runtime.engine.ports import linux
-from midflight.runtime.engine.ports.native import NativeModule
-from midflight.runtime.engine.ports.records import BATCH, CPU, NOWHERE, Port
+from midflight.runtime.engine.ports.native import NativeBuilder, NativeModule
+from midflight.runtime.engine.ports.records import BATCH, CPU, NOWHERE, Output, Port
 
-__all__ = ["CPU_HEAD", "build_dispatch", "build_flush", "build_hand_over"]
+__all__ = ["CPU_HEAD", "build_dispatch", "build_hand_over"]
 
 CPU_HEAD = 8
 """In front of each packet for the control plane: its length, 32 bits, and a gap."""
 
 
 def build_hand_over(unit: NativeModule) -> ll.Function:
-    """Build `hand_over(context)`: copies the CPU port's packets to the control plane's buffer, in our turn."""
-    code = unit.routine("hand_over", [])
+    """Build `hand_over(context, output)`: copies the CPU port's packets to the control plane's buffer, in our turn."""
+    code = unit.routine("hand_over", [POINTER])
     b = code.b
-    ports, where = code.load_pointer(code.slot("out.ports")), code.load_pointer(code.slot("map"))
-    with code.loop(code.slot_value("out.count")) as number:
+    output = code.function.args[1]
+    ports, where = code.load_pointer(code.at(output, Output.PORTS)), code.load_pointer(code.slot("map"))
+    with code.loop(code.field(output, Output.COUNT)) as number:
         port = code.load(code.index(ports, number, 2), 16)
         place = code.load(code.index(where, port, 2), 16)
         with code.when(b.icmp_unsigned("==", place, code.constant(16, CPU))):
-            length = code.load(code.index(code.load_pointer(code.slot("out.lengths")), number, 4), 32)
-            offset = code.load(code.index(code.load_pointer(code.slot("out.offsets")), number, 4), 32)
-            packet = code.at(code.load_pointer(code.slot("out.data")), offset)
+            packet, length = _packet(code, output, number)
             used = code.slot_value("cpu.used")
             size = b.and_(b.add(code.resize(length, 64), code.i64(CPU_HEAD + 7)), code.i64(-8))
             end = b.add(used, size)
@@ -40,7 +39,6 @@ def build_hand_over(unit: NativeModule) -> ll.Function:
                 code.store(length, at)
                 code.copy(code.at(at, CPU_HEAD), packet, length)
                 code.set_slot("cpu.used", end)
-                code.count("cpu.taken")
             with code.when(b.not_(fits)):
                 code.count("cpu.lost")
     b.ret_void()
@@ -48,23 +46,30 @@ def build_hand_over(unit: NativeModule) -> ll.Function:
 
 
 def build_dispatch(unit: NativeModule, capture: ll.Function) -> ll.Function:
-    """Build `dispatch(context, seconds, nanoseconds)`: queues what a batch put out, and sends it."""
-    flush = build_flush(unit)
-    code = unit.routine("dispatch", [I32, I32])
+    """Build `dispatch(context, output, share, shares)`: queues what a batch put out, and sends it.
+
+    Of several threads each does this with a share of the ports: every `shares`-th, from `share` on.
+    """
+    flush = _build_flush(unit)
+    code = unit.routine("dispatch", [POINTER, I64, I64])
     b = code.b
-    _, seconds, nanoseconds = code.function.args
-    data, ports = code.load_pointer(code.slot("out.data")), code.load_pointer(code.slot("out.ports"))
-    offsets, lengths = code.load_pointer(code.slot("out.offsets")), code.load_pointer(code.slot("out.lengths"))
+    _, output, share, shares = code.function.args
+    ports = code.load_pointer(code.at(output, Output.PORTS))
+    seconds, nanoseconds = (code.resize(code.field(output, each), 32) for each in (Output.SECONDS, Output.NANOSECONDS))
     records, where = code.load_pointer(code.slot("ports")), code.load_pointer(code.slot("map"))
-    with code.loop(code.slot_value("out.count")) as number:
+
+    def ours(place: Value) -> Value:
+        return b.icmp_unsigned("==", b.urem(code.resize(place, 64), shares), share)
+
+    with code.loop(code.field(output, Output.COUNT)) as number:
         place = code.load(code.index(where, code.load(code.index(ports, number, 2), 16), 2), 16)
-        known = b.icmp_unsigned("<", place, code.constant(16, CPU))
-        with code.when(b.icmp_unsigned("==", place, code.constant(16, NOWHERE))):
+        nowhere = b.icmp_unsigned("==", place, code.constant(16, NOWHERE))
+        with code.when(b.and_(nowhere, b.icmp_unsigned("==", share, code.i64(0)))):
             code.count("nowhere")
-        with code.when(known):
+        known = b.icmp_unsigned("<", place, code.constant(16, CPU))
+        with code.when(b.and_(known, ours(place))):
             port = code.index(records, place, Port.SIZE)
-            packet = code.at(data, code.load(code.index(offsets, number, 4), 32))
-            length = code.load(code.index(lengths, number, 4), 32)
+            packet, length = _packet(code, output, number)
             code.call(capture, [code.at(port, Port.OUTWARD), packet, length, seconds, nanoseconds])
             pending = code.field(port, Port.PENDING)
             vector = code.index(code.load_pointer(code.at(port, Port.VECTORS)), pending, linux.IOVEC)
@@ -74,7 +79,7 @@ def build_dispatch(unit: NativeModule, capture: ll.Function) -> ll.Function:
             code.set_field(port, Port.PENDING, grown)
             with code.when(b.icmp_unsigned("==", grown, code.i64(BATCH))):
                 code.call(flush, [port])
-    with code.loop(code.slot_value("port.count")) as number:
+    with code.loop(code.slot_value("port.count")) as number, code.when(ours(number)):
         port = code.index(records, number, Port.SIZE)
         with code.when(b.icmp_unsigned("!=", code.field(port, Port.PENDING), code.i64(0))):
             code.call(flush, [port])
@@ -82,7 +87,16 @@ def build_dispatch(unit: NativeModule, capture: ll.Function) -> ll.Function:
     return code.function
 
 
-def build_flush(unit: NativeModule) -> ll.Function:
+def _packet(code: NativeBuilder, output: Value, number: Value) -> tuple[Value, Value]:
+    """Return where packet `number` of an output begins, and its length (i32)."""
+    offset, length = (
+        code.load(code.index(code.load_pointer(code.at(output, each)), number, 4), 32)
+        for each in (Output.OFFSETS, Output.LENGTHS)
+    )
+    return code.at(code.load_pointer(code.at(output, Output.DATA)), offset), length
+
+
+def _build_flush(unit: NativeModule) -> ll.Function:
     """Build `flush(context, port)`: hands what is pending to the kernel."""
     code = unit.routine("flush", [POINTER])
     b = code.b

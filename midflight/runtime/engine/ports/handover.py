@@ -1,0 +1,107 @@
+"""Outputs between the thread that runs the program and those that send, if there are any.
+
+The program's thread has a ring of outputs. It takes one when all have dealt with what was in it, fills it, and gives
+it on; every sending thread goes through all of them in order, each with its share of the ports. So a port's packets
+keep their order, and nothing is copied.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir as ll
+
+from midflight.runtime.engine.builder import POINTER, Value
+from midflight.runtime.engine.ports.native import NativeBuilder, NativeModule
+from midflight.runtime.engine.ports.records import OUTPUTS, Output, Port
+
+__all__ = ["build_end", "build_give", "build_sender", "build_take"]
+
+
+def build_take(unit: NativeModule) -> ll.Function:
+    """Build `output take(context)`: the next output, as soon as nobody sends from it any more."""
+    code = unit.routine("take", [], POINTER)
+    output = _output(code, code.slot_value("output"))
+    code.sleep_until(code.at(output, Output.LEFT), code.i32(0))
+    code.b.ret(output)
+    return code.function
+
+
+def build_give(unit: NativeModule, dispatch: ll.Function) -> ll.Function:
+    """Build `give(context, output)`: to the threads that send; where there are none it is sent before this returns."""
+    code = unit.routine("give", [POINTER])
+    b = code.b
+    output = code.function.args[1]
+    senders = code.slot_value("senders")
+    with code.when(b.icmp_unsigned("==", senders, code.i64(0))):
+        code.call(dispatch, [output, code.i64(0), code.i64(1)])
+        b.ret_void()
+    _pass_on(code, output, senders)
+    b.ret_void()
+    return code.function
+
+
+def build_end(unit: NativeModule, take: ll.Function) -> ll.Function:
+    """Build `end(context)`: lets the threads that send come to their end, when they have sent everything."""
+    code = unit.routine("end", [])
+    output = code.call(take, [])
+    code.set_field(output, Output.LAST, code.i64(1))
+    _pass_on(code, output, code.slot_value("senders"))
+    code.b.ret_void()
+    return code.function
+
+
+def build_sender(unit: NativeModule, dispatch: ll.Function, save: ll.Function) -> None:
+    """Build `send(context)`, which a sending thread runs until there is nothing more to come."""
+    code = unit.routine("send", [], exported=True)
+    b = code.b
+    senders = code.slot_value("senders")
+    share = code.fetch_add(code.slot("share"), code.i64(1))
+    number_at = code.allocate(8)
+    code.store(code.i64(0), number_at)
+    wait, look, deal, done = (code.block(each) for each in ("wait", "look", "deal", "done"))
+    b.branch(wait)
+    b.position_at_end(wait)
+    number = code.load(number_at, 64)
+    output = _output(code, number)
+    sequence = code.at(output, Output.SEQUENCE)
+    following = b.add(number, code.i64(1))
+    with code.when(b.icmp_unsigned("!=", code.load_atomic(sequence, 32), code.resize(following, 32))):
+        _save_share(code, save, share, senders)
+    code.sleep_until(sequence, code.resize(following, 32))
+    b.branch(look)
+    b.position_at_end(look)
+    b.cbranch(b.icmp_unsigned("==", code.field(output, Output.LAST), code.i64(0)), deal, done)
+    b.position_at_end(deal)
+    code.call(dispatch, [output, share, senders])
+    left = code.at(output, Output.LEFT)
+    with code.when(b.icmp_unsigned("==", code.fetch_add(left, code.i32(-1)), code.i32(1))):
+        code.wake(left)
+    code.store(following, number_at)
+    b.branch(wait)
+    b.position_at_end(done)
+    _save_share(code, save, share, senders)
+    b.ret_void()
+
+
+def _output(code: NativeBuilder, number: Value) -> Value:
+    place = code.b.and_(number, code.i64(OUTPUTS - 1))
+    return code.index(code.load_pointer(code.slot("outputs")), place, Output.SIZE)
+
+
+def _pass_on(code: NativeBuilder, output: Value, senders: Value) -> None:
+    following = code.b.add(code.slot_value("output"), code.i64(1))
+    code.set_slot("output", following)
+    code.exchange(code.at(output, Output.LEFT), code.resize(senders, 32))
+    sequence = code.at(output, Output.SEQUENCE)
+    code.exchange(sequence, code.resize(following, 32))
+    code.wake(sequence)
+
+
+def _save_share(code: NativeBuilder, save: ll.Function, share: Value, shares: Value) -> None:
+    """Bring to their files the captures of what left by our ports."""
+    b = code.b
+    records = code.load_pointer(code.slot("ports"))
+    with (
+        code.loop(code.slot_value("port.count")) as number,
+        code.when(b.icmp_unsigned("==", b.urem(number, shares), share)),
+    ):
+        code.call(save, [code.at(code.index(records, number, Port.SIZE), Port.OUTWARD)])
