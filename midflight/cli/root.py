@@ -9,7 +9,19 @@ from midflight.cli.group import LazyGroup
 
 __all__ = ["midflight"]
 
-COMMANDS = ("demo", "compile", "check", "p4info", "switch", "shell", "bench", "conformance", "adversary", "clean")
+COMMANDS = (
+    "demo",
+    "compile",
+    "check",
+    "p4info",
+    "switch",
+    "shell",
+    "bench",
+    "conformance",
+    "adversary",
+    "net",
+    "clean",
+)
 MODULES = {name: f"midflight.cli.{name}" for name in COMMANDS}
 
 

@@ -46,10 +46,11 @@ def midflight(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(each) for each in arguments], prog_name="midflight")
 
 
-def process(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command line as a process of its own."""
+def process(*arguments: str | Path, input: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a process of its own, with a text for its standard input."""
     return subprocess.run(
         [sys.executable, "-m", "midflight", *map(str, arguments)],
+        input=input,
         capture_output=True,
         text=True,
         env={**os.environ, **environment},

@@ -1,0 +1,89 @@
+"""`midflight net`: a network from a file, with a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["net"]
+
+EPILOG = """\b
+Examples:
+  sudo midflight net star.yaml                              then, at the prompt: h1 ping h2
+  sudo midflight net star.yaml --program lab3.py --device bmv2
+  sudo midflight net star.yaml -c 'h1 ping -c 1 h2' -c 's1 table ingress.route'
+  midflight net star.yaml --fabric sim --picture star.svg -c nodes
+
+\b
+star.yaml is `star: {hosts: 3}`, for one, or has links of its own:
+  links:
+    - h1 s1
+    - {ends: h2 s1, delay: 2ms, rate: 100Mbit, loss: 1%}
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("file", metavar="FILE.yaml", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--program",
+    "program_file",
+    metavar="FILE.py",
+    type=click.Path(path_type=Path),
+    help="What the switches run; by default an Aggregate, `gradients`, over all hosts but the last.",
+)
+@click.option("--device", type=click.Choice(["host", "bmv2"]), default="host", show_default=True, help="The switches.")
+@click.option("--fabric", type=click.Choice(["netns", "sim"]), default="netns", show_default=True, help="The network.")
+@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of the links' luck.")
+@click.option("--pcap", metavar="DIR", type=click.Path(path_type=Path), help="Keep every link's packets here.")
+@click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Save a picture of the topology.")
+@click.option(
+    "-c", "commands", metavar="COMMAND", multiple=True, help="Run this instead of the prompt; may be told again."
+)
+def net(
+    file: Path,
+    program_file: Path | None,
+    device: str,
+    fabric: str,
+    seed: int,
+    pcap: Path | None,
+    picture: Path | None,
+    commands: tuple[str, ...],
+) -> int:
+    """Bring a topology to life and take commands to its hosts and switches.
+
+    The network is there until the prompt is left, and goes with whatever it has started.
+    """
+    from midflight.cli.console import Console
+    from midflight.cli.output import write_files
+    from midflight.cli.userfile import load_program
+    from midflight.primitives import Aggregate, Program
+    from midflight.testbed import Net
+    from midflight.testbed.topology.file import load_topology
+
+    topology = load_topology(file)
+    if program_file is not None:
+        program = load_program(program_file)
+    else:
+        program = Program(Aggregate("gradients", workers=max(1, min(64, len(topology.hosts) - 1))))
+    if picture is not None:
+        write_files({picture: topology.svg()})
+    with Net(topology, program=program, device=device, fabric=fabric, seed=seed, pcap=pcap) as made:
+        console = Console(made)
+        for each in commands:
+            if console.onecmd(each) or console.failed:
+                return int(console.failed)
+        if not commands:
+            import sys
+
+            if not sys.stdin.isatty():
+                console.prompt = ""
+                console.use_rawinput = False
+            click.echo(f"{len(topology.hosts)} hosts, {len(topology.switches)} switches; `help` tells what can be said")
+            while True:
+                try:
+                    console.cmdloop()
+                    break
+                except KeyboardInterrupt:
+                    click.echo("")
+    return 0
