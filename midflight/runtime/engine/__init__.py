@@ -1,4 +1,8 @@
-"""The embedded switch: a checked P4 program compiled to native code, with its tables, registers and ports."""
+"""The embedded switch: a checked P4 program compiled to native code, with its tables, registers and ports.
+
+It runs what BMv2 runs; docs/semantics.md lists where the two are known to differ: a select without a match, indices out
+of range, and a few more.
+"""
 
 from midflight.runtime.engine.counters import CounterValue
 from midflight.runtime.engine.digests import Digest

@@ -1,0 +1,50 @@
+"""Where the embedded switch and BMv2 are known to differ, as docs/semantics.md says: neither has changed its ways."""
+
+from __future__ import annotations
+
+import pytest
+
+from midflight.runtime.devices import open_device
+from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.engine import Packets
+from tests.bmv2 import BMV2
+from tests.engine.build import source
+
+NO_MATCH, TWICE, SHORTER = 1, 2, 3
+PROGRAM = source(
+    header="bit<8> which; bit<8> told; bit<8> rounds; bit<104> rest;",
+    types="struct note_t { bit<8> which; bit<8> number; }",
+    parser="""state start { packet.extract(hdr.h); transition select(hdr.h.which) { 2: accept; 3: accept; } }""",
+    ingress="""
+        std.egress_spec = 1;
+        if (std.parser_error == error.NoMatch) { hdr.h.told = 1; }
+        if (hdr.h.which == 2) { digest<note_t>(1, { hdr.h.which, 8w1 }); digest<note_t>(1, { hdr.h.which, 8w2 }); }
+    """,
+    egress="""
+        if (hdr.h.which == 3 && hdr.h.rounds == 0) {
+            hdr.h.rounds = 1; truncate(20); recirculate_preserving_field_list(0);
+        }
+    """,
+    deparser="packet.emit(hdr.h);",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "numbers", "length"),
+    [("host", 1, [1, 2], 20), pytest.param("bmv2", 0, [2], 60, marks=BMV2)],
+)
+def test_known_differences(kind: str, told: int, numbers: list[int], length: int) -> None:
+    packets = [(1, bytes([which]) + bytes(59)) for which in (NO_MATCH, TWICE, SHORTER)]
+    with open_device(kind, PROGRAM) as device, device.session() as session:
+        session.subscribe("note_t")
+        assert isinstance(device, PacketDevice)
+        no_match, _, shorter = (data for _, data in device.process(Packets.from_list(packets)))
+        seen: list[int] = []
+        while len(seen) < len(numbers):
+            found = session.digests(10.0)
+            assert found
+            seen += [each.values["number"] for each in found]
+        assert session.digests() == []
+    assert no_match[1] == told
+    assert seen == numbers
+    assert (shorter[2], len(shorter)) == (1, length)
