@@ -7,6 +7,7 @@ import mmap
 import socket
 import struct
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,7 @@ class Interface:
             each.close()
         self._open.clear()
 
-    def __enter__(self) -> Interface:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

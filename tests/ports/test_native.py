@@ -1,0 +1,233 @@
+"""The native loop without interfaces or root: a ring in our own memory, and sockets of our own to send by."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from midflight.p4.frontend import check
+from midflight.runtime.engine import Engine, Gate
+from midflight.runtime.engine.ports.interface import Interface
+from midflight.runtime.engine.ports.packetloop import PacketLoop
+from midflight.runtime.engine.ports.stats import TrafficStats
+from tests.ports.lab import TAP, ethernet, number_of, numbered, station
+
+FRAME, FRAMES, MAC = 2048, 16, 96
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A packet as the kernel has it: a VLAN tag and a checksum to complete beside it."""
+
+    data: bytes
+    tag: tuple[int, int] | None = None
+    checksum: tuple[int, int] | None = None
+    segments: bool = False
+    length: int | None = None
+
+
+class Stub(Interface):
+    """A ring that a test fills, and a socket whose other end is the wire."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.lost = name, 0
+        self.frame, self.frames = FRAME, FRAMES
+        self.memory = np.zeros((FRAMES, FRAME), np.uint8)
+        self.ring = self.memory.reshape(-1)
+        self.sender, self.wire = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.receiver, self.bell = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.wire.setblocking(False)
+        self.next = 0
+
+    def put(self, arrival: Arrival) -> None:
+        status = 1
+        tci = tpid = 0
+        if arrival.tag is not None:
+            tpid, tci = arrival.tag
+            status |= 0x10 | (0x40 if tpid != 0x8100 else 0)
+        length = len(arrival.data) if arrival.length is None else arrival.length
+        head = struct.pack("=IIIHHIIHH", status, length, len(arrival.data), MAC, 0, 7, 8, tci, tpid if tpid else 0)
+        start, offset = arrival.checksum or (0, 0)
+        extra = struct.pack("=BBHHHH", arrival.checksum is not None, arrival.segments, 0, 0, start, offset)
+        place = self.memory[self.next % FRAMES]
+        place[4 : len(head)] = np.frombuffer(head[4:], np.uint8)
+        place[MAC - len(extra) : MAC] = np.frombuffer(extra, np.uint8)
+        place[MAC : MAC + len(arrival.data)] = np.frombuffer(arrival.data, np.uint8)
+        place[:4].view(np.uint32)[0] = status  # last, as it gives the frame away
+        self.next += 1
+
+    def sent(self) -> list[bytes]:
+        found = []
+        while True:
+            try:
+                found.append(self.wire.recv(1 << 16))
+            except BlockingIOError:
+                return found
+
+    def refuse(self) -> None:
+        pass
+
+    def overrun(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        for each in (self.sender, self.wire, self.receiver, self.bell):
+            each.close()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An engine with its gate."""
+
+    engine: Engine
+    gate: Gate
+
+    def carry(self, arrivals: list[Arrival], threads: int = 1) -> tuple[list[bytes], TrafficStats]:
+        """Let packets arrive at port 1; return what leaves by port 2, and the counts."""
+        with Stub("one") as one, Stub("two") as two:
+            for each in arrivals:
+                one.put(each)
+            loop = PacketLoop(self.gate, {1: one, 2: two}, threads=threads)
+            loop.use(self.engine)
+            loop.start()
+            loop.close()
+            assert not one.memory[:, :4].any(), "every frame is the kernel's again"
+            return two.sent(), loop.stats
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    gate = Gate()
+    return Bench(Engine(check(TAP.read_text()), gate=gate), gate)
+
+
+def ones_complement_sum(data: bytes) -> int:
+    data += bytes(len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+tags = st.none() | st.tuples(st.sampled_from([0x8100, 0x88A8, 0x9100]), st.integers(0, 0xFFFF))
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> Arrival:
+    payload = draw(st.binary(min_size=0, max_size=200))
+    data = ethernet(station(2), payload)
+    checksum = None
+    if len(payload) >= 2 and draw(st.booleans()):
+        start = draw(st.integers(14, len(data) - 2))
+        checksum = start, draw(st.integers(0, len(data) - 2 - start))
+    return Arrival(data, draw(tags), checksum)
+
+
+def as_on_a_wire(given: Arrival, seen: bytes) -> None:
+    """Check a packet against what the kernel had."""
+    if given.tag is not None:
+        kind, control = given.tag
+        assert seen[12:16] == kind.to_bytes(2, "big") + control.to_bytes(2, "big")
+        seen = seen[:12] + seen[16:]
+    if given.checksum is None:
+        assert seen == given.data
+        return
+    start, offset = given.checksum
+    place = start + offset
+    assert seen[:place] + seen[place + 2 :] == given.data[:place] + given.data[place + 2 :]
+    value = int.from_bytes(seen[place : place + 2], "big")
+    # The pseudo header's sum is where the checksum goes, so the complement of all there is, with it, is the checksum.
+    assert value == (0xFFFF - ones_complement_sum(given.data[start:]) or 0xFFFF)
+
+
+@settings(max_examples=60, deadline=None)
+@given(packets=st.lists(arrivals(), min_size=1, max_size=8))
+def test_packets_are_as_on_a_wire(bench: Bench, packets: list[Arrival]) -> None:
+    sent, stats = bench.carry(packets)
+    assert (stats.received, stats.sent, dict(stats.dropped)) == (len(packets), len(packets), {})
+    for each, seen in zip(packets, sent, strict=True):
+        as_on_a_wire(each, seen)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_what_cannot_be_had_whole_is_counted_and_the_rest_goes_on(bench: Bench, threads: int) -> None:
+    frame = ethernet(station(2), b"whole")
+    packets = [
+        Arrival(frame),
+        Arrival(frame, length=len(frame) + 1),
+        Arrival(frame, segments=True),
+        Arrival(frame, segments=True, length=60000),
+        Arrival(ethernet(station(3))),
+        Arrival(ethernet(0xBAD)),
+        Arrival(b"short"),
+        Arrival(frame),
+    ]
+    sent, stats = bench.carry(packets, threads)
+    assert sent == [frame, frame]
+    assert stats.received == 8
+    assert stats.dropped["oversize"] == 1
+    assert stats.dropped["offload"] == 2
+    assert stats.dropped["no port"] == 1
+
+
+def test_a_checksum_whose_place_lies_outside_is_left_alone(bench: Bench) -> None:
+    frame = ethernet(station(2), bytes(range(50)))
+    packets = [Arrival(frame, checksum=each) for each in ((14, 49), (64, 0), (63, 0), (0xFFFF, 0xFFFF), (14, 0xFFFF))]
+    assert bench.carry(packets)[0] == [frame] * 5
+
+
+def test_a_ring_is_gone_through_again_and_again(bench: Bench) -> None:
+    bench.engine.registers["ingress.count"].clear()
+    with Stub("one") as one, Stub("two") as two:
+        two.wire.settimeout(20)
+        loop = PacketLoop(bench.gate, {1: one, 2: two})
+        loop.use(bench.engine)
+        loop.start()
+        seen: list[bytes] = []
+        for _ in range(10):
+            for _ in range(7):
+                one.put(Arrival(numbered(station(2))))
+            one.bell.send(b"arrived")  # what poll() waits for
+            seen += [two.wire.recv(1 << 16) for _ in range(7)]
+            one.receiver.recv(16)
+        loop.close()
+    assert [number_of(each) for each in seen] == list(range(1, 71))
+
+
+def test_a_loop_that_never_started_may_be_closed(bench: Bench) -> None:
+    with Stub("one") as one:
+        loop = PacketLoop(bench.gate, {1: one})
+        loop.close()
+        loop.close()
+
+
+class TestGate:
+    def test_a_loop_waits_once_for_the_outermost(self) -> None:
+        gate, calls = Gate(), []
+        gate.attach(lambda: calls.append("enter"), lambda: calls.append("leave"))
+        with gate, gate:
+            assert calls == ["enter"]
+        assert calls == ["enter", "leave"]
+        gate.detach()
+        with gate:
+            pass
+        assert calls == ["enter", "leave"]
+
+    def test_it_is_free_again_after_an_error(self) -> None:
+        gate = Gate()
+
+        def fail() -> None:
+            raise MemoryError
+
+        gate.attach(lambda: None, fail)
+        with pytest.raises(MemoryError), gate:
+            pass
+        gate.detach()
+        with gate:
+            pass

@@ -1,0 +1,75 @@
+"""Captures: what we write scapy reads, what scapy writes we read, and what is no capture is said to be none."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from scapy.layers.l2 import Ether
+from scapy.utils import rdpcap, wrpcap
+
+from midflight.errors import DeviceError
+from midflight.runtime.engine.ports.pcap import Captured, PcapReader, PcapWriter
+from tests.ports.lab import ethernet
+
+PACKETS = [(1_700_000_000_000_000_000 + number * 1_234_567_891, ethernet(5, bytes(number))) for number in range(50)]
+
+
+def test_scapy_reads_what_we_write(tmp_path: Path) -> None:
+    with PcapWriter(tmp_path / "ours.pcap") as file:
+        for time, data in PACKETS:
+            file.write(time, data)
+    found = [(int(each.time * 10**9), bytes(each)) for each in rdpcap(str(tmp_path / "ours.pcap"))]
+    assert found == PACKETS
+
+
+@pytest.mark.parametrize(("nano", "unit"), [(True, 1), (False, 1000)])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_we_read_what_scapy_writes(tmp_path: Path, nano: bool, unit: int, order: str) -> None:
+    packets = []
+    for time, data in PACKETS:
+        packet = Ether(data)
+        packet.time = time / 10**9
+        packets.append(packet)
+    wrpcap(str(tmp_path / "theirs.pcap"), packets, nano=nano, endianness=order)
+    found = list(PcapReader(tmp_path / "theirs.pcap"))
+    assert [each.data for each in found] == [data for _, data in PACKETS]
+    assert all(each.whole for each in found)
+    assert all(abs(each.time - time) < 1000 for each, (time, _) in zip(found, PACKETS, strict=True))
+
+
+def test_a_packet_that_was_cut_is_not_whole(tmp_path: Path) -> None:
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 4, 1)
+    (tmp_path / "cut.pcap").write_bytes(head + struct.pack("<IIII", 1, 2, 4, 60) + b"abcd")
+    assert list(PcapReader(tmp_path / "cut.pcap")) == [Captured(1_000_002_000, b"abcd", False)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a pcap file"),
+        (b"GIF89a and what follows", "not a pcap file"),
+        (struct.pack("<I", 0x0A0D0D0A) + bytes(24), r"pcapng is not supported\n    convert it: editcap -F pcap IN OUT"),
+        (struct.pack("<IHHiII", 0xA1B2C3D4, 2, 4, 0, 0, 4), "ends in the middle of the header"),
+        (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 4, 113), "holds packets of link type 113, not of Ethernet"),
+    ],
+)
+def test_what_is_no_capture_of_ethernet(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(DeviceError, match=message):
+        PcapReader(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        (bytes(3), "ends in the middle of packet 1"),
+        (struct.pack("<IIII", 1, 2, 9, 9) + b"short", "ends in the middle of packet 1"),
+        (struct.pack("<IIII", 1, 2, 1 << 31, 9), "the file is damaged"),
+    ],
+)
+def test_what_is_damaged(tmp_path: Path, tail: bytes, message: str) -> None:
+    (tmp_path / "file").write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 4, 1) + tail)
+    with pytest.raises(DeviceError, match=message):
+        list(PcapReader(tmp_path / "file"))
