@@ -16,7 +16,7 @@ from midflight.testbed.endpoint.reliable import Address, Timing
 __all__ = ["Game", "ViolationError", "address_of"]
 
 _SERVER: Address = ("10.0.255.254", 19782)
-_TIMING = Timing(initial=1_000_000, minimum=1_000_000, maximum=1_000_000_000, patience=600_000_000_000)
+_TIMING = Timing(initial=1_000_000, minimum=1_000_000, maximum=50_000_000, patience=10_000_000_000)
 _PATIENCE = 50_000  # steps of a fair network in which every job must end
 
 
@@ -48,6 +48,7 @@ class Game:
         self._vectors = [[self._vector(size) for size in schedule.rounds] for _ in range(schedule.workers)]
         self._results: list[list[Sum]] = [[] for _ in range(schedule.workers)]
         self._positions = [1] * schedule.workers
+        self._settled = [0] * schedule.workers  # rounds that a worker does not begin again
         self.referee = Referee(schedule.workers, schedule.slots, schedule.lanes)
         self.faults = 0
         self._workers = [self._worker(number) for number in range(schedule.workers)]
@@ -148,9 +149,10 @@ class Game:
             peers=self._addresses,
             job=self._job,
             first=self._positions[number],
+            delivered=len(self._results[number]) - self._settled[number],
             headroom=schedule.overflow != "detect",
         )
-        for vector in self._vectors[number][len(self._results[number]) :]:
+        for vector in self._vectors[number][self._settled[number] :]:
             endpoint.submit(vector)
         endpoint.close()
         return endpoint
@@ -159,6 +161,8 @@ class Game:
         """A worker dies, and a new process does from the last checkpoint what it would have done."""
         if self._workers[number].closed:
             return
+        self._positions[number] = self._workers[number].position
+        self._settled[number] += self._workers[number].settled
         self._workers[number] = self._worker(number)
         self.referee.restarted(number)
         self._pump(number)
@@ -169,6 +173,7 @@ class Game:
             return
         done = min(len(results) for results in self._results)
         self._job = (self._job + 1) % 2**16
+        self._settled = [done] * self._schedule.workers
         for results in self._results:
             del results[done:]
         for which in range(done, len(self._schedule.rounds)):
@@ -207,8 +212,12 @@ class Game:
     def _taken(self, number: int) -> None:
         worker = self._workers[number]
         while (result := worker.take()) is not None:
-            self._results[number].append(result)
-            self._positions[number] = worker.position
+            which = self._settled[number] + worker.statistics.rounds - 1
+            if which < len(self._results[number]):
+                if not np.array_equal(result.integers, self._results[number][which].integers):
+                    raise ViolationError(f"worker {number} has two sums of round {which}")
+            else:
+                self._results[number].append(result)
 
     def _pump(self, number: int) -> None:
         worker = self._workers[number]

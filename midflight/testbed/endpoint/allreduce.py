@@ -11,9 +11,9 @@ sizes, so that chunk i means the same to every worker.
 
 **What was lost.** Every worker repeats its contribution to a chunk until it has the sum. So either nobody has it, and
 then everybody's contribution is still on offer to whatever sums, a switch that has lost its memory included; or
-somebody has it, and hands it on to who asks for it. A worker that was restarted begins its round again, from the same
-vector, and is told what it has missed. Nothing counts twice, as a sum takes each worker's contribution once and nobody
-mixes two sums.
+somebody has it, and hands it on to who asks for it. A worker that was restarted begins again with the round that
+somebody may still be at (`position`), from the same vector, and is told what it has missed. Nothing counts twice, as a
+sum takes each worker's contribution once and nobody mixes two sums.
 
 **What nobody can sum.** A sum that overflowed is flagged and not used. And a chunk may be lost to the switch for good:
 the only worker who had its sum was restarted, after it had gone on and the switch with it. Or there is no switch any
@@ -62,6 +62,7 @@ class Sum:
 class _Round:
     vector: NDArray[np.float32] | None  # None for the farewell
     part: Part
+    first: int  # the index of its first chunk
     bits: int | None = None  # None while the scale is being agreed on
 
 
@@ -89,9 +90,10 @@ class AllReduce:
 
     job: 0 to 65535, one for all workers and newer (RFC 1982) than those of all jobs that the switch has seen; whatever
     belongs to another job is dropped. first: where a worker that was restarted in the middle of a job begins, the
-    `position` of the round that it begins again. headroom: whether the scale leaves room for every worker to have the
-    largest value; without, sums are more exact and may overflow, so that the switch has to `detect` it. mtu: the
-    largest IP packet, in bytes; MidflightError where the lanes do not fit it.
+    `position` that its predecessor had last; of the rounds submitted from there on, `delivered` had been finished
+    before, and are gone through again only because others may still be at them. headroom: whether the scale leaves
+    room for every worker to have the largest value; without, sums are more exact and may overflow, so that the switch
+    has to `detect` it. mtu: the largest IP packet, in bytes; MidflightError where the lanes do not fit it.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class AllReduce:
         peers: Sequence[Address] = (),
         job: int = 1,
         first: int = 1,
+        delivered: int = 0,
         headroom: bool = True,
         mtu: int = 1500,
     ) -> None:
@@ -140,6 +143,9 @@ class AllReduce:
         self._epoch: int | None = None
         self._behind = False  # the latest sum came from a peer: so will the next
         self._position = first
+        self._settled = 0
+        self._delivered = delivered
+        self._closing = False
         self._bits_per_count = workers.bit_length()
         self._counts_per_lane = 31 // self._bits_per_count
         self.closed = False
@@ -158,6 +164,7 @@ class AllReduce:
 
     def close(self) -> None:
         """Say that no more rounds will come. Until `closed`, others may need this worker, so it goes on answering."""
+        self._closing = True
         self._queue.append(None)
         if self._round is None:
             self._begin()
@@ -169,8 +176,17 @@ class AllReduce:
 
     @property
     def position(self) -> int:
-        """The index of the first chunk of the round under way, or of the next: where to begin again from."""
+        """Where this worker has to begin again if it is restarted: the first chunk of a round.
+
+        That is the round under way once its scale is agreed on, and the round before as long as it is not: somebody may
+        still be at that one, and need this worker for it. `settled` rounds have come before.
+        """
         return self._position
+
+    @property
+    def settled(self) -> int:
+        """How many of the submitted rounds all workers are known to have finished."""
+        return self._settled
 
     @property
     def upcoming(self) -> int:
@@ -213,9 +229,10 @@ class AllReduce:
         try:
             out = self._reliable.poll(now)
         except NoAnswerError:
-            if self._round is None or self._round.vector is not None:
+            if not self._closing or self._lacks_rounds():
                 raise
-            self._round, out = None, []  # nobody answers the farewell any more, and this worker has everything
+            self._round, out = None, []  # the others have gone, and this worker has everything
+            self._queue.clear()
             self._reliable.forget()
             self.closed = True
         asked = self._reliable.overdue()
@@ -234,6 +251,12 @@ class AllReduce:
         """Return when the next request is due for retransmission, or None."""
         mine, shares = self._reliable.next_deadline(), self._shares.next_deadline()
         return shares if mine is None else mine if shares is None else min(mine, shares)
+
+    def _lacks_rounds(self) -> bool:
+        """Say whether a round has not been finished, by this worker or by the one that it was restarted for."""
+        rounds = [self._round.vector if self._round else None, *self._queue]
+        left = sum(vector is not None for vector in rounds)
+        return left > 0 and self.statistics.rounds + left > self._delivered
 
     def _result(self, source: Address, head: Head, datagram: bytes, now: int) -> None:
         told = source in self._known_peers
@@ -331,6 +354,8 @@ class AllReduce:
             self._round = None
             self.closed = True
             return
+        if state.part.first == state.first:  # all have begun this round, so all have finished the one before
+            self._position, self._settled = state.first, self.statistics.rounds
         size = state.vector.size
         if state.bits is None and size:
             highest = self._highest(state.part.sums)
@@ -343,20 +368,19 @@ class AllReduce:
         self._finished.append(Sum(dequantise(integers, bits), integers, bits))
         self.statistics.rounds += 1
         self._round = None
-        self._position = self._reliable.upcoming
         if self._queue:
             self._begin()
 
     def _begin(self) -> None:
         """Start the next round: tell the others the exponent of this worker's largest magnitude."""
-        vector = self._queue.popleft()
+        vector, first = self._queue.popleft(), self._reliable.upcoming
         if vector is None:
-            self._round = _Round(None, self._send(np.zeros(1, np.int32)))
+            self._round = _Round(None, self._send(np.zeros(1, np.int32)), first)
             return
         lane, place = divmod(largest_exponent(vector) - _LOWEST, self._counts_per_lane)
         histogram = np.zeros(-(-_EXPONENTS // self._counts_per_lane), np.int32)
         histogram[lane] = 1 << (place * self._bits_per_count)
-        self._round = _Round(vector, self._send(histogram))
+        self._round = _Round(vector, self._send(histogram), first)
 
     def _highest(self, sums: NDArray[np.int64]) -> int:
         """Return the highest exponent in the summed histogram."""

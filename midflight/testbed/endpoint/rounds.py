@@ -39,8 +39,8 @@ class Memory:
     """The parts of a job that somebody may still ask about, the latest last.
 
     Who has finished a part has everybody's contributions to it, and those are made by who has finished the part before.
-    So nobody is more than a part behind, but for a worker that begins its round again after a restart: that one may
-    need the round, of two parts, and the one that has begun meanwhile. The four latest parts are enough for both.
+    So nobody is more than a part behind, but for a worker that begins again after a restart: that one may need a whole
+    round, of two parts, and the next one's scale. The four parts before the latest are enough for both.
     """
 
     def __init__(self) -> None:
