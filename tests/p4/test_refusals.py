@@ -45,7 +45,6 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
     ("the extern lookup is", {"top": "extern void lookup(in bit<8> x);", "apply": "lookup(meta.small);"}),
     ("the extern bucket is", {"top": "extern bucket { bucket(); }", "locals": "bucket() b;"}),
     ("extern objects as parameters are", {"top": "control User(register<bit<8>> r) { apply { } }"}),
-    ("default values of parameters are", {"locals": "action set(in bit<8> x = 3) { }"}),
     ("packet_in's length() is", {"state": "meta.wide = packet.length();"}),
     ("minSizeInBits() is", {"apply": "meta.wide = hdr.ethernet.minSizeInBits();"}),
     ("the invalid-header expression {#} is", {"apply": "hdr.ethernet = {#};"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.frontend import check
 from midflight.p4.types import Bits, Direction, StructType, TupleType
@@ -117,6 +118,50 @@ def test_direct_action_calls_and_unused_out_arguments() -> None:
     assert isinstance(called, ir.ActionCall)
     assert called.action.name == action.name
     assert called.arguments[0] == ir.Literal(1, Bits(8))
+
+
+def test_parameters_may_have_default_values() -> None:
+    made = program(
+        top="""
+            const bit<8> FIVE = 5;
+            control Add(inout bit<8> x, in bit<8> by = FIVE) { apply { x = x + by; } }
+            action nothing(in bit<8> x = 1) { }
+            control Unused() { apply { nothing(); } }
+        """,
+        locals="""
+            Add() plus;
+            action set(in bit<8> x = 3, bit<16> y = FIVE ++ FIVE) { meta.small = x; meta.medium = y; }
+            table t { key = { meta.small: exact; } actions = { set; } default_action = set(); }
+            table u { key = { meta.small: exact; } actions = { set(9); } default_action = set(9, 7); }
+        """,
+        apply="""
+            const bit<8> FIVE = 6;
+            set(); set(1); set(y = 2); plus.apply(meta.small); plus.apply(meta.small, 4);
+            t.apply(); u.apply();
+        """,
+    )
+    calls = [each for each in made.ingress.body.body if isinstance(each, ir.ActionCall)]
+    values = [[each.value for each in call.arguments if isinstance(each, ir.Literal)] for call in calls]
+    assert values == [[3, 0x0505], [1, 0x0505], [3, 2]]
+    applied = [each.arguments[1] for each in made.ingress.body.body if isinstance(each, ir.Apply)]
+    assert applied == [ir.Literal(5, Bits(8)), ir.Literal(4, Bits(8))]
+    t, u = made.tables.values()
+    assert (t.actions[0].bound, t.default_arguments) == ((ir.Literal(3, Bits(8)),), (0x0505,))
+    assert (u.actions[0].bound, u.default_arguments) == ((ir.Literal(9, Bits(8)),), (7,))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "call", "message"),
+    [
+        ("out bit<8> x = 3", "a(meta.small);", "x is written to, so it has no default value"),
+        ("in bit<8> x = meta.small", "a();", "the default of x must be known at compile time"),
+        ("in bit<8> x = 3, bit<8> y", "a(4);", "no argument for y"),
+        ("in bit<8> x = 3, bit<8> y", "a();", r"a takes 2 arguments, not 0"),
+    ],
+)
+def test_default_values_that_do_not_do(parameters: str, call: str, message: str) -> None:
+    with pytest.raises(P4Error, match=message):
+        program(locals=f"action a({parameters}) {{ }}", apply=call)
 
 
 def test_controls_not_reached_are_checked_too() -> None:

@@ -26,7 +26,7 @@ from midflight.p4.types import (
     Varbit,
 )
 
-__all__ = ["CallChecker"]
+__all__ = ["CallChecker", "Given"]
 
 REFUSED_FUNCTIONS = {
     "resubmit": "resubmit_preserving_field_list",
@@ -40,6 +40,7 @@ OF_LISTS = (
     "verify_checksum_with_payload",
     "update_checksum_with_payload",
 )
+Given = s.Argument | s.Expression | ir.Literal | ir.StructValue | None
 KNOWN_FUNCTIONS = frozenset(
     [
         "verify",
@@ -296,7 +297,7 @@ class CallChecker(ExpressionChecker):
 
     def arguments_in_order(
         self,
-        given: Sequence[s.Argument | s.Expression | None],
+        given: Sequence[Given],
         kinds: Sequence[Type],
         directions: Sequence[Direction],
         whats: Sequence[str],
@@ -306,10 +307,10 @@ class CallChecker(ExpressionChecker):
         wanted = zip(given, kinds, directions, whats, strict=True)
         return tuple(self.in_order((partial(self.argument, *each) for each in wanted), written))
 
-    def argument(
-        self, argument: s.Argument | s.Expression | None, kind: Type, direction: Direction, what: str
-    ) -> ir.Expression:
-        """Check one argument of a call."""
+    def argument(self, argument: Given, kind: Type, direction: Direction, what: str) -> ir.Expression:
+        """Check one argument of a call; a parameter's default has been checked already."""
+        if isinstance(argument, ir.Literal | ir.StructValue):
+            return argument
         node = argument.value if isinstance(argument, s.Argument) else argument
         if node is None:
             assert isinstance(argument, s.Argument)

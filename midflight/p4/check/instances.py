@@ -153,9 +153,10 @@ class InstanceChecker(FunctionChecker):
                     raise refuse("extern objects as parameters", node.place)
                 self.scope.declare(node.name, Packet(kind.name), node.place)
                 continue
+            parameter = self.parameter(node, kind, what)
             if node.default is not None:
-                raise refuse("default values of parameters", node.place)
-            made.append(self.parameter(node, kind, what))
+                self._default_value(node, parameter)
+            made.append(parameter)
         return tuple(made)
 
     def parameter(self, node: d.Parameter, kind: Type, what: str) -> ir.Parameter:
@@ -172,6 +173,14 @@ class InstanceChecker(FunctionChecker):
         self.scope.declare(node.name, Local(variable, fixed, True), node.place)
         del what
         return ir.Parameter(variable, direction, annotations_of(node.annotations))
+
+    def _default_value(self, node: d.Parameter, parameter: ir.Parameter) -> None:
+        assert node.default is not None
+        if parameter.direction in (Direction.OUT, Direction.INOUT):
+            raise P4Error(f"{node.name} is written to, so it has no default value", place=node.default.place)
+        value = self.constant(node.default, parameter.variable.type, f"the default of {node.name}")
+        assert isinstance(value, ir.Literal | ir.StructValue)
+        self.state.defaults[parameter.variable] = value
 
     def bind_constructor(self, parameters: Sequence[d.Parameter], values: Sequence[Entity]) -> None:
         """Add constructor parameters, whose values are known, to the scope."""

@@ -226,7 +226,8 @@ class _ProgramChecker(ControlChecker):
         for node in self.controls:
             if node.name in self.state.used or node.constructor or node.type_parameters:
                 continue
-            aside = State(self.state.errors, self.state.match_kinds, warnings=self.state.warnings)
+            state = self.state
+            aside = State(state.errors, state.match_kinds, defaults=state.defaults, warnings=state.warnings)
             checker = _ProgramChecker(aside, self.scope)
             checker.inner(node, node.name, (), node.place)
         for function in self.functions:

@@ -8,7 +8,7 @@ from functools import partial
 from midflight.errors import P4Error, Place
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
-from midflight.p4.check.calls import CallChecker
+from midflight.p4.check.calls import CallChecker, Given
 from midflight.p4.check.coerce import coerce, has_integer
 from midflight.p4.check.scope import Constant, Local, Packet, Scope, closest, describe
 from midflight.p4.check.typing import State
@@ -186,7 +186,7 @@ class StatementChecker(CallChecker):
         if self.where in ("parser", "function"):
             raise P4Error(f"a {self.where} cannot call an action", place=node.place)
         wanted = len(action.parameters)
-        if len(node.arguments) != wanted:
+        if not self.fits(action.parameters, node.arguments):
             raise P4Error(
                 f"{action.name} takes {wanted} argument{'s' * (wanted != 1)}, not {len(node.arguments)}",
                 place=node.place,
@@ -199,18 +199,26 @@ class StatementChecker(CallChecker):
         made = zip(self.arguments(parameters, given), parameters, strict=True)
         return tuple(self.pinned(a) if p.direction in (Direction.OUT, Direction.INOUT) else a for a, p in made)
 
+    def fits(self, parameters: Sequence[ir.Parameter], given: Sequence[s.Argument]) -> bool:
+        """Whether there is an argument for each parameter, save for some of those that have a default value."""
+        least = sum(each.variable not in self.state.defaults for each in parameters)
+        return least <= len(given) <= len(parameters)
+
     def arguments(self, parameters: Iterable[ir.Parameter], given: Iterable[s.Argument]) -> tuple[ir.Expression, ...]:
         """Check arguments for parameters whose types are known."""
         listed, wanted = list(given), list(parameters)
+        defaults = [self.state.defaults.get(each.variable) for each in wanted]
+        filled: list[Given] = [*listed, *defaults[len(listed) :]]
         if any(each.name for each in listed):
             by_name = {each.name: each for each in listed}
-            for parameter in wanted:
-                if parameter.variable.name not in by_name:
-                    raise P4Error(f"no argument for {parameter.variable.name}", place=listed[0].place)
-            listed = [by_name[parameter.variable.name] for parameter in wanted]
+            filled = [by_name.get(p.variable.name, default) for p, default in zip(wanted, defaults, strict=True)]
+        for parameter, argument in zip(wanted, filled, strict=True):
+            if argument is None:
+                place = listed[0].place if listed else None
+                raise P4Error(f"no argument for {parameter.variable.name}", place=place)
         kinds = [each.variable.type for each in wanted]
         whats = [f"argument {each.variable.name}" for each in wanted]
-        return self.arguments_in_order(listed, kinds, [each.direction for each in wanted], whats)
+        return self.arguments_in_order(filled, kinds, [each.direction for each in wanted], whats)
 
     def _method_statement(self, node: s.Call, callee: s.Member) -> ir.Statement | None:
         """Check a method that does something and gives nothing; None for any other."""
@@ -261,7 +269,7 @@ class StatementChecker(CallChecker):
             raise P4Error(f"a {self.where} cannot apply {describe(callee)}", place=place)
         kept = [each for each in arguments if not self._is_packet(each)]
         wanted = len(callee.parameters)
-        if len(kept) != wanted:
+        if not self.fits(callee.parameters, kept):
             raise P4Error(
                 f"{callee.name} takes {wanted} argument{'s' * (wanted != 1)} besides the packet, not {len(kept)}",
                 place=place,

@@ -182,7 +182,7 @@ class TableChecker(KeysetChecker):
         action = self.action_of(node)
         directed = [each for each in action.parameters if each.direction is not Direction.NONE]
         given = node.arguments or ()
-        if len(given) != len(directed):
+        if not self.fits(directed, given):
             raise P4Error(
                 f"{node.name} takes {len(directed)} argument{'s' * (len(directed) != 1)} here, not {len(given)}",
                 place=node.place,
@@ -210,7 +210,7 @@ class TableChecker(KeysetChecker):
         given = list(node.arguments or ())
         if len(given) == len(action.parameters) and len(given) != len(data):
             given = given[len(given) - len(data) :] if data else []
-        if len(given) != len(data):
+        if not self.fits(data, given):
             raise P4Error(
                 f"{node.name} takes {len(data)} argument{'s' * (len(data) != 1)}, not {len(given)}", place=node.place
             )

@@ -50,6 +50,7 @@ class State:
     instances: dict[str, ir.Instance] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     making: list[str] = field(default_factory=list)
+    defaults: dict[ir.Variable, ir.Literal | ir.StructValue] = field(default_factory=dict)
     warnings: dict[P4Warning, None] = field(default_factory=dict)
 
     def warn(self, message: str, place: Place | None, hint: str = "") -> None:
