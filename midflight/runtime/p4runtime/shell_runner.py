@@ -1,0 +1,92 @@
+"""Open p4runtime-shell, or run a script in it: shell_runner.py OPTION... -- [SCRIPT ARGUMENT...]
+
+A script that the interpreter of p4runtime-shell's own environment runs by its path, so it imports nothing of ours. The
+options are p4runtime-shell's. SCRIPT is a Python file, or "-" for standard input; its names are those of the shell.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any, NoReturn
+
+__all__ = ["main"]
+
+_PATIENCE = 3.0  # seconds that the switch is given to answer
+
+
+def main(options: list[str], script: str, arguments: list[str]) -> NoReturn:
+    """Open the shell and exit: 0 done, 1 nothing answers, the switch refuses or the script has failed."""
+    import grpc
+    from p4runtime_sh import shell  # type: ignore[import-not-found]
+
+    address = options[options.index("--grpc-addr") + 1]
+    with grpc.insecure_channel(address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_PATIENCE)
+        except grpc.FutureTimeoutError:
+            _leave(f"no switch answers at {address}")
+    code = _compile(script) if script else None
+    failure = ""
+
+    def run(user_ns: dict[str, Any], **_: object) -> None:
+        nonlocal failure
+        user_ns.update(__name__="__main__", __file__=script)
+        sys.argv = [script, *arguments]
+        shell.global_options["verbose"] = False  # what is assigned is told back at the prompt, not to a script
+        try:
+            exec(code, user_ns)  # type: ignore[arg-type]
+        except SystemExit as error:
+            if error.code is not None and error.code != 0:
+                failure = f"{script}: exit {error.code}"
+        except BaseException as error:
+            failure = _explain(error, script)
+
+    if code is not None:
+        shell.start_ipython = run
+    sys.argv = ["p4runtime-shell", *options]
+    try:
+        shell.main()
+    except SystemExit:  # it has said why
+        _leave("p4runtime-shell has not opened")
+    _leave(failure)
+
+
+def _compile(script: str) -> Any:
+    try:
+        if script == "-":
+            return compile(sys.stdin.read(), script, "exec")
+        with open(script, "rb") as file:  # noqa: PTH123
+            return compile(file.read(), script, "exec")
+    except SyntaxError as error:
+        _leave(f"{script}:{error.lineno}: {error.msg}\n    {(error.text or '').strip()}")
+    except OSError as error:
+        _leave(f"{script}: {error.strerror}")
+
+
+def _explain(error: BaseException, script: str) -> str:
+    """Return what has gone wrong and in which line of the script."""
+    if os.environ.get("MIDFLIGHT_DEBUG"):
+        traceback.print_exception(error)
+    place, text = script, ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == script:
+            place, text = f"{script}:{frame.lineno}", frame.line or ""
+    return f"{place}: {type(error).__name__}: {str(error).strip()}\n    {text}".rstrip()
+
+
+def _leave(failure: str) -> NoReturn:
+    """End at once: p4runtime-shell's threads would keep the process when its session is not closed properly."""
+    if failure:
+        print(f"midflight: {failure}", file=sys.stderr)  # noqa: T201
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if failure:
+        os._exit(1)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    _split = sys.argv.index("--")
+    main(sys.argv[1:_split], sys.argv[_split + 1], sys.argv[_split + 2 :])

@@ -1,0 +1,86 @@
+"""Switches that run on this machine, by their names in networks: where each serves P4Runtime."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from midflight.errors import DeviceError
+from midflight.testbed.fabric.janitor import NETNS
+from midflight.testbed.fabric.runs import find
+
+__all__ = ["RunningSwitch", "find_switch", "running_switches"]
+
+_ADDRESS = "--grpc-server-addr"
+_ID = re.compile(r"--device-id[= ](\d+)")
+# A port that is an interface of a Mininet switch: Mininet calls the interfaces of s1 s1-eth1 and so on.
+_MININET = re.compile(r"\d+@(?P<name>\S+)-eth\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSwitch:
+    """A switch of a running network, simulated ones excepted: they live in their own process only."""
+
+    name: str
+    network: str
+    address: str
+    device_id: int
+
+
+def find_switch(name: str) -> RunningSwitch:
+    """Return the running switch of that name. DeviceError where there is none, or more than one."""
+    switches = running_switches()
+    named = [each for each in switches if each.name == name]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        where = ", ".join(f"{each.address} in {each.network}" for each in named)
+        raise DeviceError(f"several networks have a switch {name}", hint=f"tell its address: {where}")
+    there = ", ".join(sorted(each.name for each in switches))
+    hint = f"there is {there}" if there else "no network with switches of their own processes is seen to run"
+    if os.geteuid():
+        hint += "; only root sees those of other users"
+    raise DeviceError(f"no switch named {name} runs", hint=hint)
+
+
+def running_switches(proc: Path = Path("/proc")) -> list[RunningSwitch]:
+    """Return the switches of networks of namespaces and of Mininet's, as their processes tell.
+
+    A switch is a process that was told where to serve P4Runtime. Its name is that of the namespace it is in, or what
+    Mininet has named its interfaces after. Processes that we may not look into are left out.
+    """
+    nodes = {}
+    for run in find():
+        for namespace in run.namespaces:
+            with suppress(OSError):
+                name = namespace.removeprefix(f"mf-{run.id}-")
+                nodes[(NETNS / namespace).stat().st_ino] = name, f"network {run.id}"
+    found = {}
+    for process, command in _processes(proc):
+        if _ADDRESS not in command:
+            continue
+        with suppress(OSError, IndexError):
+            known = nodes.get((process / "ns/net").stat().st_ino) or _mininet(command)
+            if known is None:
+                continue
+            name, network = known
+            address = command[command.index(_ADDRESS) + 1]
+            told = _ID.search(" ".join(command))
+            found[network, name, address] = RunningSwitch(name, network, address, int(told[1]) if told else 1)
+    return list(found.values())
+
+
+def _processes(proc: Path) -> Iterator[tuple[Path, list[str]]]:
+    for process in proc.iterdir():
+        if process.name.isdecimal():
+            with suppress(OSError):
+                yield process, os.fsdecode((process / "cmdline").read_bytes()).split("\0")
+
+
+def _mininet(command: list[str]) -> tuple[str, str] | None:
+    names = {name["name"] for each in command if (name := _MININET.fullmatch(each))}
+    return (names.pop(), "Mininet") if len(names) == 1 else None
