@@ -1,0 +1,201 @@
+"""Switches for Mininet: the embedded switch and BMv2, like any other switch of Mininet's.
+
+On the command line, without any controller of Mininet's own:
+
+    sudo mn --custom midflight/testbed/mininet.py --switch midflight,program=prog.p4 --controller none
+    sudo mn --custom midflight/testbed/mininet.py --switch bmv2,program=prog.p4 --controller none --topo linear,3
+
+and in scripts: `Mininet(topo=..., switch=partial(MidflightSwitch, program="prog.p4"), controller=None)`.
+
+Mininet runs under the system's Python, which need not know Midflight: this file needs nothing but Mininet, and starts
+the switch as a program. That is `midflight` on PATH, or what the environment variable MIDFLIGHT or the parameter
+`midflight` says; sudo drops PATH unless it is told not to: sudo env PATH="$PATH" mn ... Switch sN serves P4Runtime
+on 127.0.0.1, port 9558 + N, with device id N.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from mininet.node import Switch
+
+__all__ = ["Bmv2Switch", "MidflightSwitch", "switches"]
+
+_FIRST_PORT = 9558
+_PATIENCE = 60.0  # seconds that a switch is given to answer
+_PR_SET_PDEATHSIG = 1
+# Hosts leave checksums and segments to their network cards, and here there is none: ETHTOOL_STXCSUM, SSG, STSO, SGSO
+# and SGRO by SIOCETHTOOL, run where the interface is.
+_OFFLOADS_OFF = """
+import ctypes, fcntl, socket, struct, sys
+with socket.socket() as control:
+    for number in (0x17, 0x19, 0x1F, 0x24, 0x2C):
+        value = ctypes.create_string_buffer(struct.pack("II", number, 0))
+        try:
+            fcntl.ioctl(control, 0x8946, struct.pack("16sP16x", sys.argv[1].encode(), ctypes.addressof(value)))
+        except OSError:
+            pass
+"""
+
+
+class MidflightSwitch(Switch):  # type: ignore[misc]
+    """The embedded switch as a process, with a P4_16 program for v1model.
+
+    program: the P4 file. grpc: where to serve P4Runtime, "host:port", instead of its own place. cpu_port: the
+    controller's port. pcap: a folder to keep each interface's packets in. midflight: the program to run.
+    """
+
+    program_of = "midflight"
+    variable = "MIDFLIGHT"
+
+    def __init__(
+        self,
+        name: str,
+        program: str = "",
+        grpc: str = "",
+        cpu_port: int = 510,
+        pcap: str = "",
+        midflight: str = "",
+        **parameters: Any,
+    ) -> None:
+        super().__init__(name, **parameters)
+        self.program = program
+        self.device_id = int(self.dpid, 16)
+        self.grpc = grpc or f"127.0.0.1:{_FIRST_PORT + self.device_id}"
+        self.cpu_port = int(cpu_port)
+        self.pcap = pcap
+        self.executable = midflight
+        self._process: Any = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def start(self, _controllers: object) -> None:
+        """Start the switch, and return when it serves P4Runtime. RuntimeError, with its log, where it does not."""
+        if not self.program or not Path(self.program).is_file():
+            raise RuntimeError(f"{self.name} needs a P4 program: program={self.program or 'prog.p4'}")
+        self._folder = tempfile.TemporaryDirectory(prefix=f"midflight-mininet-{self.name}-")
+        ports = {port: interface for port, interface in self.intfs.items() if interface.name != "lo"}
+        for interface in ports.values():
+            for end in (interface.link.intf1, interface.link.intf2):
+                end.node.pexec([sys.executable, "-I", "-S", "-c", _OFFLOADS_OFF, end.name])
+        command = self.command({port: interface.name for port, interface in ports.items()}, Path(self._folder.name))
+        with self.log.open("wb") as log:
+            self._process = self.popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_end_with_mininet
+            )
+        self._wait()
+
+    @property
+    def log(self) -> Path:
+        """What the switch has printed."""
+        assert self._folder is not None, "the switch has not been started"
+        return Path(self._folder.name, "log")
+
+    def command(self, ports: dict[int, str], _folder: Path) -> list[str]:
+        """Return the command that is the switch; a folder is there for what it needs."""
+        pcap = ["--pcap", self.pcap] if self.pcap else []
+        return [*self.find(), "switch", self.program, *_interfaces(ports), *self._options(), *pcap]
+
+    def find(self) -> list[str]:
+        """Return the start of the command: where the program is."""
+        told = self.executable or os.environ.get(self.variable, "")
+        if found := shutil.which(told or self.program_of):
+            return [found]
+        if not told and self.program_of == "midflight" and __name__ == "midflight.testbed.mininet":
+            return [sys.executable, "-m", "midflight"]
+        raise RuntimeError(
+            f"{told or self.program_of} is not on PATH: set {self.variable} to its path, or use sudo env PATH=$PATH"
+        )
+
+    def stop(self, deleteIntfs: bool = True) -> None:  # noqa: N803 (Mininet's name)
+        """End the switch and remove what it left."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+        super().stop(deleteIntfs)
+
+    def _options(self) -> list[str]:
+        return ["--device-id", str(self.device_id), "--grpc-server-addr", self.grpc, "--cpu-port", str(self.cpu_port)]
+
+    def _wait(self) -> None:
+        host, _, port = self.grpc.rpartition(":")
+        deadline = time.monotonic() + _PATIENCE
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                socket.create_connection((host, int(port)), 1.0).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        log = self.log.read_text(errors="replace").strip()
+        self.stop(deleteIntfs=False)
+        raise RuntimeError(f"{self.name} does not serve P4Runtime on {self.grpc}:\n{log[-2000:]}")
+
+
+class Bmv2Switch(MidflightSwitch):
+    """BMv2's simple_switch_grpc; the parameters are those of `MidflightSwitch`, `bmv2` the program to run.
+
+    The P4 file is compiled by p4c-bm2-ss, or what MIDFLIGHT_P4C says. A file named .json is taken as compiled.
+    """
+
+    program_of = "simple_switch_grpc"
+    variable = "MIDFLIGHT_SIMPLE_SWITCH_GRPC"
+
+    def __init__(self, name: str, program: str = "", bmv2: str = "", **parameters: Any) -> None:
+        super().__init__(name, program, midflight=bmv2, **parameters)
+
+    def command(self, ports: dict[int, str], folder: Path) -> list[str]:
+        """Compile the program and return the command that is the switch."""
+        compiled = self.program
+        if Path(compiled).suffix != ".json":
+            told = os.environ.get("MIDFLIGHT_P4C", "p4c-bm2-ss")
+            compiler = shutil.which(told)
+            if compiler is None:
+                raise RuntimeError(f"{told} is not on PATH: install p4lang-p4c, or set MIDFLIGHT_P4C to its path")
+            compiled = str(folder / "program.json")
+            done = subprocess.run([compiler, "-o", compiled, self.program], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"p4c refuses {self.program}:\n{done.stderr.strip()}")
+        pcap = [f"--pcap={self.pcap}"] if self.pcap else []
+        command = [
+            *self.find(),
+            compiled,
+            *_interfaces(ports),
+            *pcap,
+            "--thrift-port",
+            "0",
+            "--log-console",
+            "-L",
+            "info",
+        ]
+        device = ["--device-id", str(self.device_id)]
+        return [*command, *device, "--", "--grpc-server-addr", self.grpc, "--cpu-port", str(self.cpu_port)]
+
+
+def _interfaces(ports: dict[int, str]) -> list[str]:
+    return [word for port, name in sorted(ports.items()) for word in ("-i", f"{port}@{name}")]
+
+
+def _end_with_mininet() -> None:
+    """Have the kernel end this process with the one that has started it, however that ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+
+
+switches = {"midflight": MidflightSwitch, "bmv2": Bmv2Switch}
+"""What `mn --custom` finds: switches by the names that `--switch` takes."""
