@@ -33,6 +33,8 @@ def lower(code: Code, statement: ir.Statement) -> None:
     """Lower one statement. What only a parser or deparser takes is theirs to lower before it comes here."""
     match statement:
         case ir.Assign(target=target, value=source):
+            if isinstance(source, ir.StructValue) and isinstance(target.type, HeaderType):
+                _count_in(code, place(code, target))
             assign(code, target, source)
         case ir.Declare(variable=variable, value=initial):
             home = code.variables[variable] = code.temporary(variable.type)
@@ -221,6 +223,14 @@ def _switch(code: Code, switch: ir.Switch) -> None:
         lower(code, body)
         code.go(after)
     code.b.position_at_end(after)
+
+
+def _count_in(code: Code, header: Place) -> None:
+    """Count a header's bytes in where it was invalid: a list of values makes it valid, as setValid does."""
+    assert isinstance(header.type, HeaderType)
+    length = code.at(code.function.args[1], code.unit.state.length)
+    with code.when(code.b.not_(is_valid(code, header))):
+        code.store(code.b.add(code.load(length, 32), code.i32(fixed_bytes(header.type))), length)
 
 
 def _set_validity(code: Code, header: Place, valid: bool) -> None:
