@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from midflight.primitives.emit.expressions import Printer, p4_type
 from midflight.primitives.emit.names import KEYWORDS
@@ -24,7 +24,7 @@ from midflight.primitives.kernel.typed import (
 )
 from midflight.primitives.kernel.types import Kind
 
-__all__ = ["KernelWriter"]
+__all__ = ["KernelWriter", "alerts_late"]
 
 _TAKEN = frozenset({"hdr", "meta", "standard_metadata", "packet", "digest", "FORWARD", "DROP", "REPLY", "MULTICAST"})
 
@@ -115,7 +115,9 @@ class KernelWriter:
             case Alert(values=values):
                 for (name, _), value in zip(self.kernel.alert, values, strict=True):
                     out.long(f"meta.{self.name}_alert.{name} = {show.value(value)};")
-                out.line(f"digest<{self.name}_alert_t>(1, meta.{self.name}_alert);")
+                late = f"meta.{self.name}_alerted = true;"
+                now = f"digest<{self.name}_alert_t>(1, meta.{self.name}_alert);"
+                out.line(late if alerts_late(self.kernel) else now)
             case Access():
                 self.access(statement)
 
@@ -214,16 +216,27 @@ def stored(show: Printer, new: Expr, flip: str) -> str:
     return show.value(new)
 
 
+def alerts_late(kernel: Kernel) -> bool:
+    """Tell whether a kernel has alerts in several places, so that one digest has to be sent for them afterwards.
+
+    To BMv2 each call of `digest` makes a list of its own, and of those with one name it sends only one.
+    """
+    return sum(isinstance(each, Alert) for each in walk(kernel.body)) > 1
+
+
 def accesses(body: tuple[Statement, ...]) -> list[Access]:
     """Return all register accesses of a kernel, in order."""
-    found: list[Access] = []
+    return [each for each in walk(body) if isinstance(each, Access)]
+
+
+def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:
+    """Yield all statements of a kernel, in order."""
     for each in body:
+        yield each
         match each:
-            case Access():
-                found.append(each)
             case If(yes=yes, no=no):
-                found += accesses(yes) + accesses(no)
+                yield from walk(yes)
+                yield from walk(no)
             case Unrolled(rounds=rounds):
                 for _, inner in rounds:
-                    found += accesses(inner)
-    return found
+                    yield from walk(inner)

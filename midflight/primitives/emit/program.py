@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from midflight.primitives.emit.expressions import p4_type
-from midflight.primitives.emit.kernel import KernelWriter
+from midflight.primitives.emit.kernel import KernelWriter, alerts_late
 from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.primitive import Primitive
 
@@ -294,7 +294,7 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
         _about(out, name, primitive)
         KernelWriter(name, primitive.kernel, primitive.registers, out).write()
         out.line()
-    _ingress(out, names)
+    _ingress(out, applications)
     out.lines(EGRESS)
     out.line()
     _checksums(out, names)
@@ -372,6 +372,8 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> 
         for name, (_, primitive) in applications.items():
             if primitive.kernel.alert:
                 out.line(f"{name}_alert_t {name}_alert;")
+                if alerts_late(primitive.kernel):
+                    out.line(f"bool {name}_alerted;  // it is to be sent")
     out.line()
 
 
@@ -409,13 +411,13 @@ def _checksum(out: Writer, opening: str) -> None:
     out.line("    hdr.ipv4.checksum, HashAlgorithm.csum16);")
 
 
-def _ingress(out: Writer, names: list[str]) -> None:
+def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
     with out.block(
         "control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata)"
     ):
         out.lines(FORWARDING)
         out.line()
-        for name in names:
+        for name in applications:
             out.line(f"{name}_kernel() {name};")
         out.line()
         with out.block("apply"):
@@ -433,10 +435,13 @@ def _ingress(out: Writer, names: list[str]) -> None:
             with out.block("if (meta.admitted)"):
                 with out.block("if (hdr.midflight.kind == RESULT_FOR_ALL)"):
                     out.line("meta.verdict = MULTICAST;")
-                for name in names:
+                for name, (_, primitive) in applications.items():
                     out.undo()
                     with out.block(f"}} else if (hdr.{name}.isValid())"):
                         out.line(f"{name}.apply(hdr, meta);")
+                        if alerts_late(primitive.kernel):
+                            with out.block(f"if (meta.{name}_alerted)"):
+                                out.line(f"digest<{name}_alert_t>(1, meta.{name}_alert);")
                         out.line("hdr.udp.checksum = 0;  // none: the payload may have changed")
             out.line()
             out.line("// Act on the verdict.")
