@@ -64,6 +64,21 @@ def test_registers_hold_values_of_any_width_on_both_sides(kind: str) -> None:
         register.write_all([1, 0])
 
 
+def test_a_register_holds_members_of_an_enum() -> None:
+    switch = engine(
+        types="enum int<16> kind_t { low = -2, high = 0x800 }",
+        header="bit<16> type; bit<8> told;",
+        declarations="register<kind_t>(2) r;",
+        ingress="""
+            kind_t last; r.read(last, 1); hdr.h.told = last == kind_t.low ? 8w1 : (last == kind_t.high ? 8w2 : 3);
+            r.write(1, (kind_t)(int<16>)hdr.h.type);
+        """,
+    )
+    found = [data[2] for _, data in run(switch, b"\x08\0\0", b"\xff\xfe\0", b"\0\0\0", b"\xff\xfe\0")]
+    assert found == [3, 2, 1, 3]
+    assert switch.registers["ingress.r"].read(1) == -2
+
+
 def test_a_register_changes_from_one_packet_to_the_next_within_a_batch() -> None:
     switch = engine(
         header="bit<32> v;",

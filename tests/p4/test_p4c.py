@@ -22,6 +22,7 @@ pytestmark = [
 
 EVERYTHING = skeleton(
     top="""
+        enum bit<16> kind_t { arp = 0x806, ip = 0x800 }
         @controller_header("packet_in") header in_t { bit<16> port; }
         control Inner(inout bit<8> x)(bit<32> slots) {
             register<bit<8>>(slots) total;
@@ -38,6 +39,7 @@ EVERYTHING = skeleton(
         transition select(hdr.labels.last.last) { 0: labels; 1: accept; } }""",
     locals="""
         Inner(16) one; Inner(32) two;
+        register<kind_t>(4) kinds;
         counter(8, CounterType.packets_and_bytes) seen; direct_counter(CounterType.packets) hits;
         @name("renamed") meter(8, MeterType.bytes) rate;
         action drop() { mark_to_drop(standard_metadata); }
@@ -61,7 +63,7 @@ EVERYTHING = skeleton(
         }
     """,
     apply="""
-        one.apply(meta.small); two.apply(hdr.labels[0].ttl);
+        kinds.write(1, kind_t.ip); one.apply(meta.small); two.apply(hdr.labels[0].ttl);
         meta.medium = folded(meta.wide / 4);
         switch (route.apply().action_run) { go: { seen.count(1); } drop: { exit; } default: { fixed.apply(); } }
         if (!last.apply().hit) { rate.execute_meter(2, meta.small); digest<pair_t>(1, meta.pair); }

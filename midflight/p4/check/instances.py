@@ -12,7 +12,7 @@ from midflight.p4.check.calls import ordered
 from midflight.p4.check.functions import FunctionChecker
 from midflight.p4.check.scope import Constant, Entity, Local, Named, Packet, Scope, describe
 from midflight.p4.check.typing import State, annotations_of, refuse
-from midflight.p4.types import Bits, Direction, ExternType, Integer, Type
+from midflight.p4.types import Bits, Direction, EnumType, ExternType, Integer, Type
 
 __all__ = ["InstanceChecker", "qualified"]
 
@@ -22,6 +22,11 @@ REFUSED_EXTERNS = {
     "Checksum16": "the deprecated extern Checksum16",
 }
 KNOWN_EXTERNS = ("counter", "direct_counter", "meter", "direct_meter", "register")
+
+
+def _kept(kind: Type) -> bool:
+    """Whether a register can hold values of this type."""
+    return isinstance(kind, Bits) or (isinstance(kind, EnumType) and kind.underlying is not None)
 
 
 def qualified(prefix: str, name: str, annotations: s.Annotations) -> str:
@@ -113,7 +118,7 @@ class InstanceChecker(FunctionChecker):
             raise refuse(REFUSED_EXTERNS[extern.name], place, plural=not extern.name.startswith("Check"))
         if extern.name not in KNOWN_EXTERNS:
             raise refuse(f"the extern {extern.name}", place, "It is not part of v1model.", plural=False)
-        if extern.name == "register" and not isinstance(kinds[0], Bits):
+        if extern.name == "register" and not _kept(kinds[0]):
             hint = "Keep each field in a register of its own."
             raise refuse(f"a register of {kinds[0]}", place, hint, plural=False)
         constructors = [each for each in extern.methods if each.result is None]

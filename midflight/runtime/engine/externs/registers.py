@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from midflight.p4 import ir
-from midflight.p4.types import Bits, Bool
+from midflight.p4.types import Bits, Bool, EnumType
 from midflight.runtime.engine.code import I8, Code, Value, unsupported
 from midflight.runtime.engine.expressions import store, value
 from midflight.runtime.engine.layout import is_signed, scalar_width, stored_width
@@ -39,8 +39,9 @@ def write(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
 def _width(instance: ir.Instance) -> int:
     kind = instance.type_arguments[0]
-    if not isinstance(kind, (Bits, Bool)):
-        raise unsupported(f"a register of {kind}", instance.place, "registers hold bit<W>, int<W> or bool")
+    if not isinstance(kind, (Bits, Bool)) and not (isinstance(kind, EnumType) and kind.underlying):
+        hint = "registers hold bit<W>, int<W>, bool or an enum of a width"
+        raise unsupported(f"a register of {kind}", instance.place, hint)
     return scalar_width(kind)
 
 
