@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from midflight.errors import MidflightError, WireError
-from midflight.testbed.endpoint import NoAnswerError, Timing
+from midflight.primitives import Aggregate, Program
+from midflight.testbed.endpoint import Address, NoAnswerError, Timing
 from midflight.testbed.endpoint.allreduce import AllReduce, OverflowedError, Sum
+from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.sim import Network
 from midflight.testbed.topology import LinkQuality, star
 from tests.testbed.standin import StandIn
 
+SERVER = ("10.0.0.254", 19782)
 TIMING = Timing(initial=1_000_000, minimum=50_000, maximum=100_000_000, patience=20_000_000_000)
 
 
@@ -146,6 +150,87 @@ def test_a_flagged_result_is_an_error_and_foreign_datagrams_are_not() -> None:
     flagged = b"\1\2" + request[2:11] + b"\1" + request[12:]
     with pytest.raises(OverflowedError):
         endpoint.receive(destination, flagged, 1)
+
+
+def direct(workers: int, **options: object) -> list[AllReduce]:
+    """Return workers that know each other, without a network."""
+    settings: dict[str, Any] = {"lanes": 4, "slots": 4, "server": SERVER, "timing": TIMING} | options
+    return [
+        AllReduce(application=1, worker=each, workers=workers, peers=[*map(peer, range(workers))], **settings)
+        for each in range(workers)
+    ]
+
+
+def peer(number: int) -> Address:
+    return f"10.0.0.{number + 1}", 50_000
+
+
+def run_direct(workers: Sequence[AllReduce], sums: Callable[[int, bytes], list[tuple[int, bytes]]]) -> None:
+    """Carry what the workers send to each other, and requests to `sums`, until all are done."""
+    now = 0
+    for _ in range(2000):
+        for number, worker in enumerate(workers):
+            for address, datagram in worker.poll(now):
+                if address == SERVER:
+                    for to, result in sums(number, datagram):
+                        workers[to].receive(SERVER, result, now)
+                else:
+                    other = int(address[0].rsplit(".", 1)[1]) - 1
+                    workers[other].receive(peer(number), datagram, now)
+        if all(worker.idle for worker in workers):
+            return
+        now += TIMING.initial // 4
+    pytest.fail("the workers do not finish")
+
+
+def test_an_overflowed_sum_is_added_up_by_the_workers_in_64_bits() -> None:
+    workers = direct(3, headroom=False)
+    server = SoftwareServer(Program(Aggregate("sums", workers=3, lanes=4, slots=4, overflow="detect")))
+    server.serve("sums", [peer(number) for number in range(3)])
+
+    def sums(number: int, datagram: bytes) -> list[tuple[int, bytes]]:
+        server.receive(peer(number), datagram, 0)
+        return [(int(to[0][-1]) - 1, result) for to, result in server.poll(0)]
+
+    arrays = [np.array([1.5, -1.75, 0.001, 1e-9, 1.0], np.float32)] * 3
+    for worker, array in zip(workers, arrays, strict=True):
+        worker.submit(array)
+    run_direct(workers, sums)
+    for worker in workers:
+        result = worker.take()
+        assert result is not None
+        assert result.bits == 29, "no bit is left for the sum to grow into"
+        assert np.abs(result.integers).max() > 2**31
+        check(arrays, [result])
+        assert worker.statistics.overflowed == 1, "the other chunk fits"
+
+
+def test_without_anything_that_sums_the_workers_finish_by_themselves() -> None:
+    workers = direct(3)
+    arrays = vectors(3, 30)
+    for worker, array in zip(workers, arrays, strict=True):
+        worker.submit(array)
+    run_direct(workers, lambda _number, _datagram: [])
+    check(arrays, [result for worker in workers if (result := worker.take()) is not None])
+    assert all(worker.statistics.stuck > 0 for worker in workers)
+
+
+def test_messages_of_another_job_count_for_nothing() -> None:
+    old, new = direct(2, job=65535)[0], direct(2, job=0)[0]
+    for worker in (old, new):
+        worker.submit(np.ones(1, np.float32))
+    [(_, request), *_] = old.poll(0)
+    new.poll(0)
+    new.receive(SERVER, b"\1\2" + request[2:], 1)
+    assert new.statistics.stale == 1
+    assert new.open == 4
+
+
+def test_lanes_have_to_fit_the_mtu() -> None:
+    with pytest.raises(MidflightError, match="256 lanes make packets of 1068 bytes, and the MTU is 576") as refusal:
+        direct(2, lanes=256, mtu=576)
+    assert refusal.value.hint == "give the Aggregate 133 lanes at most"
+    direct(2, lanes=133, mtu=576)
 
 
 def test_a_worker_has_a_number_within_the_group() -> None:

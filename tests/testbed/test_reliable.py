@@ -112,6 +112,55 @@ def test_repeated_and_foreign_answers_are_counted_and_nothing_else() -> None:
     assert [each for _, each in sender.poll(1)] == [b"2"], "request 2 is still open, 3 is free to go"
 
 
+def test_what_later_requests_overtook_is_sent_again_before_its_timer_runs_out() -> None:
+    sender = Reliable(window=9, again=lambda datagram: datagram + b" again")
+    sender.submit(SERVER, numbered(5))
+    sender.poll(0)
+    for answered in (2, 3):
+        sender.acknowledge(answered, 10)
+        assert sender.poll(10) == []
+    sender.acknowledge(4, 11)
+    assert sender.next_deadline() == 11
+    assert sender.poll(11) == [(SERVER, b"0 again")], "three came after 1, none after 5"
+    assert (sender.statistics.early, sender.statistics.retransmitted) == (1, 1)
+    sender.acknowledge(5, 12)
+    assert sender.poll(12) == [], "5 was sent before 1 was the second time"
+    assert sender.overdue() == []
+
+
+def test_when_all_is_forgotten_all_is_sent_again_at_once() -> None:
+    sender = Reliable(window=3)
+    sender.submit(SERVER, numbered(4))
+    sender.poll(0)
+    sender.acknowledge(2, 5)
+    sender.hurry(6)
+    assert [each for _, each in sender.poll(6)] == [b"0", b"2"]
+    assert sender.poll(6) == []
+
+
+def test_an_answer_that_waited_for_somebody_else_says_nothing_about_the_round_trip() -> None:
+    sender = Reliable(window=9, timing=Timing(minimum=1, granularity=1))
+    sender.submit(SERVER, numbered(3))
+    sender.poll(0)
+    sender.acknowledge(1, 800)
+    before = sender.timeout
+    sender.acknowledge(2, 900_000, sample=False)
+    assert sender.timeout == before
+    sender.acknowledge(3, 900_000)
+    assert sender.timeout > before
+
+
+def test_what_times_out_again_and_again_is_overdue() -> None:
+    sender = Reliable(window=1, timing=Timing(initial=MILLISECOND, timeouts_before_asking=2))
+    sender.submit(SERVER, numbered(1))
+    counts = []
+    for _ in range(4):
+        deadline = sender.next_deadline() or 0
+        sender.poll(deadline)
+        counts.append(sender.overdue())
+    assert counts == [[], [], [(1, 2)], [(1, 3)]]
+
+
 def test_a_window_lets_something_through() -> None:
     with pytest.raises(MidflightError):
         Reliable(window=0)

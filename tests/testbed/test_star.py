@@ -265,3 +265,31 @@ def test_without_room_and_without_a_server_the_reason_is_told() -> None:
     ):
         net.group("gradients", net.hosts)
     assert "has 4,096" in (refusal.value.hint or "")
+
+
+@pytest.mark.parametrize("how", ["revive", "give_up"])
+def test_a_switch_that_dies_in_the_middle_costs_time_and_no_sum(how: str) -> None:
+    arrays = vectors(4, 3000)
+    with Star(5, program=Program(Aggregate("gradients", workers=4, lanes=8, slots=8)), loss=0.02, seed=3) as net:
+        assert isinstance(net.fabric, SimFabric)
+        simulator = net.fabric.network.simulator
+        simulator.at(60_000, net.kill, "s1")
+        simulator.at(400_000, getattr(net, how), "s1")
+        group = net.group("gradients", net.hosts[:4])
+        check(arrays, group.sum(arrays))
+        assert net.fabric.network.switches["s1"].lost > 0
+        assert [each.epochs for each in group.statistics] == [1] * 4
+        assert (net.link(net.hosts[4]).packets > 0) == (how == "give_up")
+
+
+def test_losses_cost_a_few_round_trips() -> None:
+    spent = {}
+    for loss in (0.0, 0.05):
+        program = Program(Aggregate("gradients", workers=4, lanes=32, slots=256))
+        with Star(5, program=program, loss=loss, duplicate=loss, reorder=loss, seed=3) as net:
+            group = net.group("gradients", net.hosts[:4])
+            for step in range(20):
+                group.sum(vectors(4, 650, step))
+            spent[loss] = net.now / 20
+    assert spent[0.0] < 20_000
+    assert spent[0.05] < 200_000
