@@ -50,7 +50,7 @@ def test_two_switches_do_not_hear_each_other() -> None:
         Wires(2) as wires,
         Wires(2) as others,
         Bmv2Device(PROGRAM, interfaces=wires.interfaces, netns=wires.netns) as first,
-        Bmv2Device(PROGRAM, interfaces=others.interfaces, netns=others.netns) as second,
+        Bmv2Device(PROGRAM, interfaces=others.interfaces, netns=f"/run/netns/{others.netns}") as second,
         first.session() as session,
         second.session() as idle,
     ):

@@ -1,4 +1,18 @@
-"""BMv2: p4lang's simple_switch_grpc as a device, a process of its own that runs what p4c compiled."""
+"""BMv2: p4lang's simple_switch_grpc as a device, a process of its own that runs what p4c compiled.
+
+It does the same as the embedded switch, byte for byte, except where the language leaves it free and in these points,
+as of BMv2 1.15.5 and p4c 1.2.5.16:
+
+- A `register` of signed numbers gives a negative one back as a large one. A cast to bits and back mends it.
+- A release build checks no index of a register or counter: one that is too large is another part of its memory.
+- A `select` of which no case matches ends the parser without an error; the specification has it `error.NoMatch`.
+- The fields of a header that is not valid are what an earlier packet left there.
+- Of a packet's digests it sends the last, and of several calls of `digest` with one struct only one's. One that is
+  equal to another on its way to the controller is not sent again.
+- A table may be applied in one place of a control only, and a shift amount has at most 8 bits: p4c refuses more.
+- A copy that finds 64 packets waiting for its port is dropped.
+- Its P4Runtime server neither reads nor writes registers.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +60,11 @@ class Bmv2Device:
     `process`, and the switch runs in a network namespace of its own, where the system allows that, so that nobody
     reaches the Thrift server that it cannot be kept from running.
 
-    `netns` names the network namespace that the interfaces are in. `address` is where it serves P4Runtime: a unix
-    socket of its own by default, which only this user reaches and which is reached from every network namespace; or
-    "host:port", with port 0 for a free one. `pcap` is a folder to keep each interface's packets in, and `folder` where
-    it makes one for its own files, the system's by default. `log_level` is one of BMv2's. `patience` is how many
-    seconds it is given to answer.
+    `netns` is the network namespace that the interfaces are in, by name or file. `address` is where it serves
+    P4Runtime: a unix socket of its own by default, which only this user reaches and which is reached from every
+    network namespace; or "host:port", with port 0 for a free one. `pcap` is a folder to keep each interface's packets
+    in, and `folder` where it makes one for its own files, the system's by default. `log_level` is one of BMv2's.
+    `patience` is how many seconds it is given to answer.
 
     DeviceError where simple_switch_grpc is missing, does not start or does not answer, with the end of its log.
     """
@@ -101,7 +115,7 @@ class Bmv2Device:
             if pcap is not None:
                 options.append(f"--pcap={pcap.absolute()}")
             options += ["--", "--grpc-server-addr", self._address, "--cpu-port", str(cpu_port)]
-            inside = f"/run/netns/{netns}" if netns else ""
+            inside = netns if not netns or "/" in netns else f"/run/netns/{netns}"
             if not interfaces:
                 options += ["--dp-grpc-server-addr", f"unix:{folder}/packets"]
                 if address is None and not netns:
