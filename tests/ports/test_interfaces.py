@@ -83,7 +83,9 @@ def test_packets_pass_between_controller_and_interfaces(lab: Lab, tmp_path: Path
             two.send(each)
         got: list[PacketIn] = []
         while len(got) < len(frames):
-            got += session.packets_in(timeout=20)
+            more = session.packets_in(timeout=20)
+            assert more
+            got += more
         assert [(each.payload, each.metadata["ingress_port"]) for each in got] == [(each, 2) for each in frames]
         session.packet_out(frames[3], egress_port=1)
         session.packet_out(frames[4], egress_port=9)  # there is no such port
@@ -106,7 +108,9 @@ def test_digests_reach_the_controller(lab: Lab) -> None:
             two.receive()
         seen: list[int] = []
         while len(seen) < 3:
-            seen += [each.values["source"] for each in session.digests(timeout=20)]
+            more = session.digests(timeout=20)
+            assert more
+            seen += [each.values["source"] for each in more]
         assert seen == [11, 12, 13]
 
 
