@@ -1,0 +1,53 @@
+"""Mininet's own command, and a controller that finds a Mininet switch by its name; with namespaces of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bmv2 import BMV2
+from tests.mininet import test_mininet
+from tests.mininet.test_mininet import FILE, WIRE
+
+_lack = next((f"no {each}" for each in ("mn", "ping", "unshare") if not shutil.which(each)), "")
+pytestmark = [*test_mininet.pytestmark, pytest.mark.skipif(bool(_lack), reason=_lack)]
+
+
+def mn(folder: Path, *arguments: str, text: str = "") -> str:
+    """Run `mn` where network, processes and /tmp are its own: its clean-up after a failure spares nobody's."""
+    sandbox = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec"]
+    enter = 'mount --bind "$0" /tmp; ip link set lo up; exec mn "$@"'
+    options = ["--custom", str(FILE), "--controller", "none", "--topo", "single,2"]
+    done = subprocess.run(
+        [*sandbox, enter, str(folder), *options, *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": "/tmp"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["midflight", pytest.param("bmv2", marks=BMV2)])
+def test_hosts_reach_each_other(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "wire.p4").write_text(WIRE)
+    told = mn(tmp_path, "--switch", f"{kind},program=/tmp/wire.p4", "--test", "pingall")
+    assert "0% dropped (2/2 received)" in told
+    assert [each.name for each in tmp_path.iterdir()] == ["wire.p4"]
+
+
+@pytest.mark.parametrize("kind", ["midflight", pytest.param("bmv2", marks=BMV2)])
+def test_a_switch_is_found_by_its_name(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "wire.p4").write_text(WIRE)
+    find = "from midflight.testbed.fabric.running import find_switch; print(find_switch('s1'))"
+    (tmp_path / "find").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{find}"\n')
+    told = mn(tmp_path, "--switch", f"{kind},program=/tmp/wire.p4", text="sh sh /tmp/find\n")
+    assert "RunningSwitch(name='s1', network='Mininet', address='127.0.0.1:9559', device_id=1)" in told
