@@ -183,7 +183,7 @@ class Net:
         return group
 
     def kill(self, switch: str) -> None:
-        """Switch a switch off, in a simulated network: what reaches it from now on is lost."""
+        """Switch a switch off, or kill its process: what reaches it from now on is lost."""
         self._switchable().power(switch, on=False)
 
     def revive(self, switch: str) -> None:
@@ -191,7 +191,11 @@ class Net:
 
         The new epoch tells the workers.
         """
+        before = self.devices[switch]
         self._switchable().power(switch, on=True)
+        if self.devices[switch] is not before:
+            self.sessions[switch].close()
+            self.sessions[switch] = self._stack.enter_context(self.devices[switch].session())
         self._load(switch)
         self._epoch = (self._epoch + 1) % 2**16
         self._admit()
@@ -261,7 +265,7 @@ class Net:
 
     def _switchable(self) -> Switchable:
         if not isinstance(self.fabric, Switchable):
-            raise MidflightError("only a simulated network's switches can be switched off", hint="take the fabric sim")
+            raise MidflightError("the switches of this fabric cannot be switched off", hint="take sim or netns")
         return self.fabric
 
     def _neighbour(self, host: Host) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,32 @@ def test_without_the_switch_a_process_computes_the_same(net: Star) -> None:
     check(net, vectors(3, 60, seed=3))
     assert net.downlink(net.hosts[3]).packets - before >= 3 * 8
     assert group is net.group("gradients", net.hosts[:3])
+
+
+def test_a_switch_that_is_killed_comes_back_empty_and_no_sum_is_wrong(net: Star) -> None:
+    net.group("others", net.hosts[:2])
+    assert 2 in net.steering["s1"].admitted
+    before = net.uplink(net.hosts[0]).packets
+    device = net.device
+    failures: list[BaseException] = []
+
+    def job() -> None:
+        try:
+            check(net, vectors(2, 20_000, seed=4), "others")
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=job)
+    thread.start()
+    while thread.is_alive() and net.uplink(net.hosts[0]).packets < before + 100:
+        thread.join(0.001)
+    net.kill("s1")
+    assert thread.is_alive(), "the job was done before the switch was killed"
+    net.revive("s1")
+    thread.join(60)
+    assert not thread.is_alive()
+    assert not failures, failures
+    assert net.device is not device
 
 
 def test_a_worker_that_dies_is_named(net: Star) -> None:

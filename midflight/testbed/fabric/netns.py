@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +105,8 @@ class NetnsFabric:
                 name: NetnsHost(name, topology.mac(name), topology.address(name), self._netns[name])
                 for name in topology.hosts
             }
-            self.devices = self._open(device, stack)
+            self._opener = device
+            self.devices = self._open(stack)
             self._stack = stack.pop_all()
 
     @property
@@ -146,6 +149,19 @@ class NetnsFabric:
                 delivered = self._counters(other, far.number)[0]
                 return ChannelStatistics(packets=packets, bytes=size, delivered=delivered)
         raise MidflightError(f"no link leads from {one} to {other}")
+
+    def power(self, switch: str, *, on: bool) -> None:
+        """Kill a switch's process, or start it anew, without a program."""
+        if switch not in self.devices:
+            raise MidflightError(f"there is no switch named {switch}")
+        if on:
+            made = self._opener(switch, self._netns[switch], self._interfaces(switch), self.run.folder)
+            self.devices[switch] = self._stack.enter_context(made)
+        else:
+            pid = getattr(self.devices[switch], "pid", None)
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)  # without a chance to put anything in order
+            self.devices[switch].close()
 
     def settle(self) -> None:
         """Do nothing: what is under way arrives by itself, and who it is for is not ours to tell."""
@@ -199,13 +215,12 @@ class NetnsFabric:
                 ]
             command(lines, netns=name)
 
-    def _open(self, device: Opener, stack: ExitStack) -> dict[str, Device]:
+    def _open(self, stack: ExitStack) -> dict[str, Device]:
         """Open the switches' devices, several at a time: each is a process that takes its time to start."""
-        ports = {name: {port: f"eth{port}" for port in self.topology.ports(name)} for name in self.topology.switches}
         with ThreadPoolExecutor(_AT_ONCE, "device") as pool:
             opening = {
-                name: pool.submit(device, name, self._netns[name], each, self.run.folder)
-                for name, each in ports.items()
+                name: pool.submit(self._opener, name, self._netns[name], self._interfaces(name), self.run.folder)
+                for name in self.topology.switches
             }
             for each in opening.values():
                 if each.cancelled():
@@ -215,6 +230,9 @@ class NetnsFabric:
                 else:
                     pool.shutdown(wait=False, cancel_futures=True)  # those that have not begun need not
         return {name: each.result() for name, each in opening.items()}
+
+    def _interfaces(self, switch: str) -> dict[int, str]:
+        return {port: f"eth{port}" for port in self.topology.ports(switch)}
 
     def _start_relay(self, relayed: Sequence[Link], pcap: Path | None, seed: int) -> HostProcess:
         links, taps = [], []
