@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.types import BOOL, Bits
 from tests.p4.skeleton import assigned, ingress_statements, program
@@ -196,3 +197,26 @@ def test_a_name_hides_a_type_of_that_name_in_its_scope() -> None:
     assert isinstance(applied, ir.Apply)
     assign = applied.callee.body.body[0]  # type: ignore[union-attr]
     assert isinstance(assign.value, ir.Binary)  # type: ignore[union-attr]
+
+
+SIZES = [
+    ("hdr.ethernet.minSizeInBits()", 112),
+    ("ethernet_t.maxSizeInBytes()", 14),
+    ("hdr.options.minSizeInBits()", 8),
+    ("hdr.options.maxSizeInBits()", 328),
+    ("options_t.maxSizeInBytes()", 41),
+    ("hdr.labels.minSizeInBits()", 128),
+    ("hdr.labels[1].maxSizeInBytes()", 4),
+    ("meta.pair.minSizeInBytes()", 3),
+    ("pair_t.minSizeInBits() + 1", 25),
+]
+
+
+@pytest.mark.parametrize(("text", "size"), SIZES)
+def test_sizes_are_known_when_a_program_is_checked(text: str, size: int) -> None:
+    assert assigned(text) == ir.Literal(size, Bits(32))
+
+
+def test_what_has_no_size_says_so() -> None:
+    with pytest.raises(P4Error, match="error has no size, so no minSizeInBits"):
+        program(apply="meta.wide = standard_metadata.parser_error.minSizeInBits();")

@@ -46,7 +46,6 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
     ("the extern bucket is", {"top": "extern bucket { bucket(); }", "locals": "bucket() b;"}),
     ("extern objects as parameters are", {"top": "control User(register<bit<8>> r) { apply { } }"}),
     ("packet_in's length() is", {"state": "meta.wide = packet.length();"}),
-    ("minSizeInBits() is", {"apply": "meta.wide = hdr.ethernet.minSizeInBits();"}),
     ("the invalid-header expression {#} is", {"apply": "hdr.ethernet = {#};"}),
     ("headers with more than one varbit field are", {"top": "header two_t { varbit<8> a; varbit<8> b; }"}),
     (

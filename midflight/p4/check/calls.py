@@ -13,9 +13,11 @@ from midflight.p4.check.coerce import has_integer, settle, settled
 from midflight.p4.check.expressions import ExpressionChecker
 from midflight.p4.check.operators import is_literal
 from midflight.p4.check.scope import Callables, Local, Named, Packet, Scope, closest, describe
+from midflight.p4.check.sizes import SIZES, size_in
 from midflight.p4.check.typing import refuse
 from midflight.p4.types import (
     BOOL,
+    INTEGER,
     VOID,
     Direction,
     HeaderType,
@@ -114,7 +116,16 @@ class CallChecker(ExpressionChecker):
                 raise P4Error(f"{name.name} is {describe(entity)} and cannot be called", place=node.place)
             case s.Member() as member:
                 return self.method(node, member)
+            case s.TypeMember(type=kind, member=method) if method in SIZES:
+                return self._size(node, method, self.type(kind))
         raise P4Error("this cannot be called", place=node.place)
+
+    def _size(self, node: s.Call, method: str, kind: Type) -> ir.Expression:
+        self._count(node, 0, method)
+        size = size_in(method, kind)
+        if size is None:
+            raise P4Error(f"{kind} has no size, so no {method}", place=node.place)
+        return ir.Literal(size, INTEGER, place=node.place)
 
     def method(self, node: s.Call, callee: s.Member) -> ir.Expression:
         """Check `object.method(...)` where it stands for a value."""
@@ -130,9 +141,9 @@ class CallChecker(ExpressionChecker):
                 case ir.Table():
                     hint = "Write .apply().hit or .apply().miss for a value."
                     raise P4Error("a table's application is a statement", place=node.place, hint=hint)
-        if callee.member in ("minSizeInBits", "maxSizeInBits", "minSizeInBytes", "maxSizeInBytes"):
-            raise refuse(f"{callee.member}()", node.place, plural=False)
         base = self.expression(callee.base)
+        if callee.member in SIZES:
+            return self._size(node, callee.member, base.type)
         if callee.member == "isValid" and isinstance(base.type, HeaderType):
             self._count(node, 0, "isValid")
             return ir.IsValid(base, BOOL, place=node.place)

@@ -1,0 +1,47 @@
+"""`minSizeInBits()` and its like: how long a type's values are, known when a program is checked (section 9.1)."""
+
+from __future__ import annotations
+
+from midflight.p4.types import (
+    Bits,
+    Bool,
+    EnumType,
+    HeaderType,
+    StackType,
+    StructType,
+    TupleType,
+    Type,
+    Varbit,
+)
+
+__all__ = ["SIZES", "size_in"]
+
+SIZES = ("minSizeInBits", "minSizeInBytes", "maxSizeInBits", "maxSizeInBytes")
+
+
+def size_in(method: str, kind: Type) -> int | None:
+    """Return what one of the methods in SIZES gives for a type, or None for a type without a size."""
+    bits = _bits(kind, method.startswith("max"))
+    return bits if bits is None or method.endswith("Bits") else -(-bits // 8)
+
+
+def _bits(kind: Type, most: bool) -> int | None:
+    match kind:
+        case Bits(width=width):
+            return width
+        case Varbit(width=width):
+            return width if most else 0
+        case Bool():
+            return 1
+        case EnumType(underlying=Bits(width=width)):
+            return width
+        case HeaderType(fields=fields) | StructType(fields=fields):
+            parts = [_bits(each.type, most) for each in fields]
+        case TupleType(elements=elements):
+            parts = [_bits(each, most) for each in elements]
+        case StackType(element=element, size=size):
+            parts = [_bits(element, most)] * size
+        case _:
+            return None
+    known = [each for each in parts if each is not None]
+    return sum(known) if len(known) == len(parts) else None
