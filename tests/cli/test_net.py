@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -87,7 +88,6 @@ def test_a_wrong_file_is_told_with_its_place(file: Path) -> None:
 @ROOT[0]
 @ROOT[1]
 def test_hosts_in_namespaces_run_commands(file: Path, tmp_path: Path) -> None:
-    before = {each.id for each in find()}
     done = midflight(
         "net", file, "--pcap", tmp_path / "captures",
         "-c", "h1 cat /sys/class/net/eth0/address", "-c", "h1 echo h2 to h9", "-c", "s1 log", "-c", "h1 false",
@@ -96,4 +96,5 @@ def test_hosts_in_namespaces_run_commands(file: Path, tmp_path: Path) -> None:
     assert "02:00:00:00:00:01\n10.0.0.2 to h9\n" in done.output
     assert "P4Runtime on unix:" in done.output
     assert len(list((tmp_path / "captures").iterdir())) == 3
-    assert {each.id for each in find()} <= before
+    # Others may run networks of theirs on this machine meanwhile.
+    assert [each.id for each in find() if each.owner == os.getpid()] == []
