@@ -328,12 +328,13 @@ class Two(Primitive):
 
 
 @pytest.mark.parametrize("kind", ["host", "bmv2"])
-def test_alerts_of_several_places_in_a_kernel_are_told(kind: str) -> None:
+def test_alerts_of_several_places_in_a_kernel_are_told_in_order(kind: str) -> None:
     with DeviceRig(Program(Two("two")), kind) as rig:
-        told = []
         for a, b in ((1, 1), (6, 3), (2, 9), (7, 9)):
             rig.process(Packets.from_list([(1, rig.frame(Sent("two", 1, {"a": a, "b": b})))]))
-            told += [tuple(each.values.values()) for each in rig.session.digests(timeout=PATIENCE if b > 1 else 0.0)]
+        told: list[tuple[int, ...]] = []
+        while len(told) < 3 and (more := rig.session.digests(timeout=PATIENCE)):
+            told += [tuple(each.values.values()) for each in more]
     assert told == [(6, 3), (2, 0), (7, 9)]
 
 

@@ -104,7 +104,9 @@ def test_it_ends_with_its_python(end: str, tmp_path: Path) -> None:
         import gc, os, signal, sys
         from pathlib import Path
         from midflight.runtime.devices.process import Process
-        process = Process(["/bin/sleep", "300"], Path(sys.argv[1]))
+        process = Process(["/bin/sh", "-c", "echo here; exec sleep 300"], Path(sys.argv[1]))
+        while not process.log():
+            assert not process.wait(0.01)
         print(process.pid, flush=True)
         sys.stdin.readline()
         {end}
