@@ -219,7 +219,8 @@ def stored(show: Printer, new: Expr, flip: str) -> str:
 def alerts_late(kernel: Kernel) -> bool:
     """Tell whether a kernel has alerts in several places, so that one digest has to be sent for them afterwards.
 
-    To BMv2 each call of `digest` makes a list of its own, and of those with one name it sends only one.
+    To BMv2 each call of `digest` makes a list of its own, and of those with one name it sends one at once and the
+    others up to a second later.
     """
     return sum(isinstance(each, Alert) for each in walk(kernel.body)) > 1
 

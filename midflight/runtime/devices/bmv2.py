@@ -7,8 +7,8 @@ as of BMv2 1.15.5 and p4c 1.2.5.16:
 - A release build checks no index of a register or counter: one that is too large is another part of its memory.
 - A `select` of which no case matches ends the parser without an error; the specification has it `error.NoMatch`.
 - The fields of a header that is not valid are what an earlier packet left there.
-- Of a packet's digests it sends the last, and of several calls of `digest` with one struct only one's. One that is
-  equal to another on its way to the controller is not sent again.
+- Of a packet's digests it sends the last; of several calls of `digest` with one struct it sends one's at once and the
+  others' up to a second later. A digest that is equal to another on its way to the controller is not sent again.
 - A table may be applied in one place of a control only, and a shift amount has at most 8 bits: p4c refuses more.
 - A copy that finds 64 packets waiting for its port is dropped.
 - Its P4Runtime server neither reads nor writes registers.
