@@ -37,6 +37,7 @@ for each in table_entry["ingress.route"].read():
 print("ready", flush=True)
 packet = packet_in.packet_in_queue.get(timeout=20)
 print("packet-in", len(packet.packet.payload))
+sys.stdin.readline()
 packet_out(payload=b"out of here, and long enough to be a frame", egress_port="3").send()
 """
 
@@ -101,6 +102,10 @@ def test_a_session_configures_fills_reads_deletes_counts_and_sends(device: Packe
                 said.append(line.strip())
                 if line == "ready\n":
                     assert len(device.process(Packets.from_list([(1, other())]))) == 0
+                    # Only now may the packet-out come: what leaves BMv2 while a batch is being ended is lost.
+                    assert process.stdin is not None
+                    process.stdin.write("go\n")
+                    process.stdin.flush()
             _, errors = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
