@@ -21,7 +21,7 @@ from midflight.testbed.conformance.player import Player
 from midflight.testbed.conformance.shrink import shrink
 from midflight.testbed.conformance.traces import generate
 
-__all__ = ["Caught", "Report", "Result", "Verdict", "cases", "check", "self_test"]
+__all__ = ["Caught", "Report", "Result", "Verdict", "cases", "check", "self_test", "unasked"]
 
 Progress = Callable[[int, int, str], None]
 
