@@ -91,19 +91,19 @@ def test_processes_that_a_command_leaves_running_go_too() -> None:
 
 def test_records_that_make_no_sense_are_removed_as_well(tmp_path: Path) -> None:
     (tmp_path / "abcdef.json").write_text('{"id": "abc')
-    [found] = find(tmp_path)
+    [found] = find(tmp_path, tmp_path)
     assert (found.id, found.owner, found.namespaces) == ("abcdef", None, ())
     clean(found)
-    assert find(tmp_path) == []
+    assert find(tmp_path, tmp_path) == []
 
 
 def test_a_process_id_that_somebody_else_has_now_is_not_the_owner(tmp_path: Path) -> None:
     run = Run([], home=tmp_path)
     try:
-        assert [each.owner for each in find(tmp_path)] == [os.getpid()]
+        assert [each.owner for each in find(tmp_path, tmp_path)] == [os.getpid()]
         record = json.loads(run.record.read_text())
         run.record.write_text(json.dumps(record | {"birth": record["birth"] + 1}))
-        assert [each.owner for each in find(tmp_path)] == [None]
+        assert [each.owner for each in find(tmp_path, tmp_path)] == [None]
     finally:
         run.close()
     assert not run.folder.exists()

@@ -32,6 +32,7 @@ class TestWithRoot:
     pytestmark = ROOT
 
     def test_figures_and_table(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MIDFLIGHT_P4C", "/bin/true")
         monkeypatch.setenv("MIDFLIGHT_SIMPLE_SWITCH_GRPC", "/nowhere/simple_switch_grpc")
         result = midflight("bench", "ports", "--runs", "2", "--size", "100", "--json", tmp_path / "ports.json")
         assert result.exit_code == 0, result.stderr

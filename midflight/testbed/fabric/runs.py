@@ -97,8 +97,8 @@ class Found:
     record: Path | None
 
 
-def find(home: Path = _HOME) -> list[Found]:
-    """Return the runs on this machine, by id, those without a record among them."""
+def find(home: Path = _HOME, netns: Path = janitor.NETNS) -> list[Found]:
+    """Return the runs with a record in `home` or a namespace in `netns`, by id; by default those on this machine."""
     found: dict[str, Found] = {}
     for record in home.glob("*.json") if home.is_dir() else ():
         try:
@@ -110,7 +110,7 @@ def find(home: Path = _HOME) -> list[Found]:
         except (ValueError, KeyError):  # written by halves when the power went
             found[record.stem] = Found(record.stem, None, (), record)
     strays: dict[str, list[str]] = {}
-    for place in janitor.NETNS.iterdir() if janitor.NETNS.is_dir() else ():
+    for place in netns.iterdir() if netns.is_dir() else ():
         if (name := _NAMESPACE.fullmatch(place.name)) and (name["id"] not in found or not found[name["id"]].namespaces):
             strays.setdefault(name["id"], []).append(place.name)
     for each, names in strays.items():
