@@ -2,11 +2,12 @@
 
 from midflight.primitives.aggregate import Aggregate
 from midflight.primitives.filter import Filter
+from midflight.primitives.kernel.arithmetic import add_overflows, sat_add, sat_sub
 from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.packet import Packet, Verdict
 from midflight.primitives.kernel.primitive import Outcome, Primitive, Reference, parameter, within
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import add_overflows, bit, int_, sat_add, sat_sub
+from midflight.primitives.kernel.types import bit, int_
 from midflight.primitives.program import Application, Program
 from midflight.primitives.threshold import Threshold
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Literal
 
 from midflight.errors import KernelError
+from midflight.primitives.kernel.arithmetic import add_overflows, sat_add
 from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import Primitive, within
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import add_overflows, bit, int_, sat_add
+from midflight.primitives.kernel.types import bit, int_
 
 __all__ = ["Aggregate"]
 

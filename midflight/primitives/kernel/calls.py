@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
+from midflight.primitives.kernel.arithmetic import add_overflows, sat_add, sat_sub
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.header import Field
 from midflight.primitives.kernel.operators import Operators
@@ -23,7 +24,7 @@ from midflight.primitives.kernel.typed import (
     Truth,
     Unary,
 )
-from midflight.primitives.kernel.types import Kind, add_overflows, sat_add, sat_sub
+from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import Untyped, Value, solid
 
 __all__ = ["PACKET", "WIRE", "Calls", "LaneField"]

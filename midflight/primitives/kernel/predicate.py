@@ -7,8 +7,9 @@ from types import CodeType
 from typing import Any
 
 from midflight.errors import KernelError, Place
+from midflight.primitives.kernel.arithmetic import add_overflows, sat_add, sat_sub
 from midflight.primitives.kernel.source import Source
-from midflight.primitives.kernel.types import add_overflows, bit, int_, sat_add, sat_sub
+from midflight.primitives.kernel.types import bit, int_
 
 __all__ = ["FUNCTIONS", "Predicate"]
 

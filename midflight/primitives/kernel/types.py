@@ -18,12 +18,9 @@ __all__ = [
     "Lanes",
     "Number",
     "Size",
-    "add_overflows",
     "bit",
     "coerce",
     "int_",
-    "sat_add",
-    "sat_sub",
 ]
 
 MAX_WIDTH: Final = 2048
@@ -193,7 +190,8 @@ class Number(int):
         self.kind = kind
         return self
 
-    def _other(self, other: object, what: str) -> int:
+    def other(self, other: object, what: str) -> int:
+        """Return the other side of an operator as a plain int: a number of the same kind, or a constant that fits."""
         if isinstance(other, Number):
             if other.kind is not self.kind and other.kind != self.kind:
                 raise KernelError(f"{what} mixes {self.kind} and {other.kind}: convert one, {self.kind}(...)")
@@ -252,17 +250,17 @@ class Number(int):
 
 def _arithmetic(symbol: str, function: Callable[[int, int], int]) -> tuple[Any, Any]:
     def forward(self: Number, other: int, /) -> Number:
-        return Number(self.kind, function(int(self), self._other(other, symbol)))
+        return Number(self.kind, function(int(self), self.other(other, symbol)))
 
     def backward(self: Number, other: int, /) -> Number:
-        return Number(self.kind, function(self._other(other, symbol), int(self)))
+        return Number(self.kind, function(self.other(other, symbol), int(self)))
 
     return forward, backward
 
 
 def _comparison(symbol: str, function: Callable[[int, int], bool]) -> Any:
     def compare(self: Number, other: int, /) -> bool:
-        return function(int(self), self._other(other, symbol))
+        return function(int(self), self.other(other, symbol))
 
     return compare
 
@@ -298,29 +296,3 @@ def coerce(kind: Kind, value: int, what: str) -> Number:
     if not kind.holds(value):
         raise KernelError(f"{what} is {kind}; {value} does not fit")
     return Number(kind, value)
-
-
-def _pair(left: int, right: int, what: str) -> tuple[Kind, int, int]:
-    if isinstance(left, Number):
-        return left.kind, int(left), left._other(right, what)
-    if isinstance(right, Number):
-        return right.kind, right._other(left, what), int(right)
-    raise KernelError(f"{what} of two constants has no width: write bit[n](...) around one")
-
-
-def sat_add(left: int, right: int) -> int:
-    """Add; a sum beyond the type's largest or smallest value becomes that value (P4's `|+|`)."""
-    kind, one, other = _pair(left, right, "sat_add")
-    return Number(kind, max(kind.low, min(kind.high, one + other)))
-
-
-def sat_sub(left: int, right: int) -> int:
-    """Subtract; a difference beyond the type's largest or smallest value becomes that value (P4's `|-|`)."""
-    kind, one, other = _pair(left, right, "sat_sub")
-    return Number(kind, max(kind.low, min(kind.high, one - other)))
-
-
-def add_overflows(left: int, right: int) -> bool:
-    """Tell whether `left + right` leaves the range of their type, so that the wrapped sum is wrong."""
-    kind, one, other = _pair(left, right, "add_overflows")
-    return not kind.holds(one + other)

@@ -1,0 +1,211 @@
+"""Statements of a kernel: assignments, branches, loops, and calls that stand on a line of their own."""
+
+from __future__ import annotations
+
+import ast
+import copy
+
+from midflight.primitives.kernel.calls import PACKET, LaneField
+from midflight.primitives.kernel.flow import Known, Scope
+from midflight.primitives.kernel.outputs import Outputs
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.typed import (
+    Assign,
+    EpochRef,
+    FieldRef,
+    If,
+    Local,
+    Return,
+    SequenceRef,
+    Statement,
+    Truth,
+    Unrolled,
+)
+from midflight.primitives.kernel.values import Untyped, Value, solid
+
+__all__ = ["Statements"]
+
+MAX_ROUNDS = 1024
+_INSTEAD: dict[type[ast.stmt], tuple[str, str]] = {
+    ast.While: ("`while`", "a packet passes once: write `for lane in range(4):`, or let the next packet go on"),
+    ast.Try: ("`try`", "test the condition with `if`; nothing in a kernel raises"),
+    ast.Raise: ("`raise`", "tell the controller with `packet.alert(...)` and `packet.drop()`"),
+    ast.Assert: ("`assert`", "test with `if` and `packet.drop()`"),
+    ast.With: ("`with`", "write the statements one after the other"),
+    ast.FunctionDef: ("a function inside a kernel", "write its body where it is used"),
+    ast.ClassDef: ("a class inside a kernel", "declare headers beside the kernel: `class Wire(Header):`"),
+    ast.Import: ("`import`", "import at the top of the file"),
+    ast.ImportFrom: ("`import`", "import at the top of the file"),
+    ast.Break: ("`break`", "put what is left of the loop under an `if`"),
+    ast.Continue: ("`continue`", "put what is left of the loop under an `if`"),
+    ast.Delete: ("`del`", "a variable ends with the packet"),
+    ast.Global: ("`global`", "keep state in a Register made in setup"),
+    ast.Nonlocal: ("`nonlocal`", "keep state in a Register made in setup"),
+}
+
+
+class Statements(Outputs):
+    """The rules of statements."""
+
+    def block(self, nodes: list[ast.stmt]) -> tuple[Statement, ...]:
+        """Compile statements one after the other."""
+        done: list[Statement] = []
+        for node in nodes:
+            if self.scope.ended:
+                raise self.source.error(node, "this line is never reached", "remove it, or the `return` before it")
+            done += self.statement(node)
+        return tuple(done)
+
+    def statement(self, node: ast.stmt) -> list[Statement]:
+        """Compile one statement."""
+        match node:
+            case ast.Assign(targets=[target]):
+                return self.assign(node, target, node.value)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                return self.assign(node, target, value)
+            case ast.AugAssign():
+                load = ast.copy_location(_as_load(node.target), node.target)
+                value = ast.copy_location(ast.BinOp(load, node.op, node.value), node)
+                return self.assign(node, node.target, value)
+            case ast.Expr(value=ast.Constant(value=str())) | ast.Pass():
+                return []
+            case ast.Expr(value=ast.Call() as call):
+                return self.call(node, call)
+            case ast.If():
+                return self.branch(node)
+            case ast.For():
+                return self.loop(node)
+            case ast.Return(value=None):
+                self.scope.ended = True
+                return [Return(self.source.line(node))]
+            case ast.Return():
+                raise self.source.error(
+                    node, "a kernel returns nothing", "say what becomes of the packet: `packet.forward()`"
+                )
+            case ast.Assign():
+                raise self.source.error(node, "assign one variable at a time", "write one line for each")
+            case ast.Expr():
+                raise self.source.error(node, "this line does nothing", "assign the value, or remove the line")
+        what, instead = _INSTEAD.get(type(node), (f"`{type(node).__name__.lower()}`", "see the kernel language"))
+        raise self.source.error(node, f"the kernel language has no {what}", instead)
+
+    def assign(self, node: ast.stmt, target: ast.expr, value_node: ast.expr) -> list[Statement]:
+        """Compile an assignment to a variable, a field or a lane."""
+        line = self.source.line(node)
+        if isinstance(target, ast.Name):
+            if (register := self.accessed_by(value_node)) is not None:
+                assert isinstance(value_node, ast.Call)
+                return self.assign_access(target, value_node, register, line)
+            value = self.expressions.value(value_node)
+            return [*self.flush(), *self.assign_name(node, target, value, value_node, line)]
+        if isinstance(target, ast.Tuple):
+            raise self.source.error(node, "assign one variable at a time", "write one line for each")
+        place = self.expressions.value(_as_load(target))
+        if isinstance(place, (SequenceRef, EpochRef)):
+            raise self.source.error(target, "the common header is not a kernel's to change", "use a field of your own")
+        if isinstance(place, Known) and isinstance(place.value, LaneField):
+            name = self.source.text(target)
+            raise self.source.error(target, "lanes are written one by one", f"write `{name}[lane] = ...` in a loop")
+        if not isinstance(place, FieldRef):
+            raise self.source.error(
+                target,
+                f"`{self.source.text(target)}` cannot be assigned in a kernel",
+                "state goes into a register: `self.count.update(index, lambda old: ...)`",
+            )
+        number = self.expressions.number(value_node, place.kind, f"`{self.source.text(target)}`")
+        self.scope.assign(place, None)
+        return [*self.flush(), Assign(place, number, line)]
+
+    def assign_name(
+        self, node: ast.stmt, target: ast.Name, value: Value, value_node: ast.expr, line: int
+    ) -> list[Statement]:
+        """Give a variable a value: one that is known stays so where nothing else is ever assigned."""
+        name = target.id
+        if isinstance(value, Known):
+            if self.assignments[name] == 1 and name not in self.fixed:
+                self.scope.names[name] = value
+                self.scope.unset.pop(name, None)
+                return []
+            if not isinstance(value.value, bool):
+                raise self.expressions.no_width(value_node, self.locals.get(name))
+            value = Truth(value.value)
+        if isinstance(value, Untyped) or not solid(value):
+            raise self.expressions.no_width(value_node, None if isinstance(value, Untyped) else value.kind)
+        local = Local(name, value.kind)
+        self.declare(node, local, line)
+        return [Assign(local, value, line)]
+
+    def branch(self, node: ast.If) -> list[Statement]:
+        """Compile an `if` and join what holds after its sides."""
+        line = self.source.line(node)
+        condition = self.expressions.condition(node.test)
+        before = self.flush()
+        if isinstance(condition, Truth):
+            # Decided by a parameter: only the side that is taken becomes part of the program.
+            return [*before, *self.block(node.body if condition.value else node.orelse)]
+        start = self.scope
+        sides: list[tuple[Statement, ...]] = []
+        ends: list[Scope] = []
+        for body, holds in ((node.body, True), (node.orelse, False)):
+            self.expressions.scope = start.copy()
+            self.scope.assume(condition, holds)
+            sides.append(self.block(body))
+            ends.append(self.scope)
+        self.expressions.scope = start
+        start.join(ends[0], ends[1], line)
+        return [*before, If(condition, sides[0], sides[1], line)]
+
+    def loop(self, node: ast.For) -> list[Statement]:
+        """Compile a `for` over a range, round by round."""
+        if node.orelse:
+            raise self.source.error(node, "the kernel language has no `else` of a loop", "write it after the loop")
+        call = node.iter
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range"):
+            raise self.source.error(call, "a loop runs over a range", "write `for lane in range(self.lanes):`")
+        if not isinstance(node.target, ast.Name):
+            raise self.source.error(node.target, "a loop has one variable", "write `for lane in range(...):`")
+        if not 1 <= len(call.args) <= 3 or call.keywords:
+            raise self.source.error(
+                call, "`range` takes one to three numbers", "write `for lane in range(self.lanes):`"
+            )
+        bounds = [self.expressions.constant(each, "a loop's bound") for each in call.args]
+        if len(bounds) == 3 and bounds[2] == 0:
+            raise self.source.error(call, "the step of a range cannot be 0", "leave it out")
+        values = range(*bounds)
+        if len(values) > MAX_ROUNDS:
+            raise self.source.error(
+                call, f"{len(values)} rounds; at most {MAX_ROUNDS} fit into a program", "make the range shorter"
+            )
+        name = node.target.id
+        if name in self.locals or name in self.fixed:
+            raise self.source.error(node.target, f"`{name}` is taken", "choose another name")
+        self.fixed.add(name)
+        rounds = []
+        for value in values:
+            if self.scope.ended:
+                raise self.source.error(node, "every round but the first is never reached", "remove the loop")
+            self.scope.names[name] = Known(value)
+            rounds.append((value, self.block(node.body)))
+        self.fixed.remove(name)
+        return [Unrolled(name, tuple(rounds), self.source.line(node))] if rounds else []
+
+    def call(self, node: ast.stmt, call: ast.Call) -> list[Statement]:
+        """Compile a call that stands on a line of its own."""
+        line = self.source.line(node)
+        function = call.func
+        if isinstance(function, ast.Attribute):
+            base = self.expressions.value(function.value)
+            if isinstance(base, Known) and base.value is PACKET:
+                return self.decide(call, function.attr, line)
+            if isinstance(base, Known) and isinstance(base.value, Register):
+                return [self.touch(call, base.value, function.attr, None)]
+        value = self.expressions.value(call)
+        assert value
+        raise self.source.error(node, "the value of this line is not used", "assign it, or remove the line")
+
+
+def _as_load(target: ast.expr) -> ast.expr:
+    """Return an assignment's target as an expression that reads it."""
+    read = copy.copy(target)
+    read.ctx = ast.Load()  # type: ignore[attr-defined]
+    return read
