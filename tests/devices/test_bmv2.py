@@ -254,7 +254,7 @@ def test_closing_leaves_nothing(folder: Path) -> None:
     assert "Server listening on unix:" in device.log()
     device.close()
     for use in (device.session, lambda: device.load(PROGRAM), device.transmitted, lambda: device.pid):
-        with pytest.raises(DeviceError, match="this BMv2 switch is closed"):
+        with pytest.raises(DeviceError, match="this switch is closed"):
             use()
 
 

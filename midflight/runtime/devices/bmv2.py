@@ -16,26 +16,18 @@ as of BMv2 1.15.5 and p4c 1.2.5.16:
 
 from __future__ import annotations
 
-import shutil
 import socket
-import tempfile
-import time
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-
-import grpc
 
 from midflight.errors import DeviceError
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.blank import blank_program
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.dataplane import Dataplane
-from midflight.runtime.devices.process import Process
+from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.devices.toolchain import SIMPLE_SWITCH_GRPC, compile_p4
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
 
 __all__ = ["CAPABILITIES", "Bmv2Device"]
 
@@ -47,12 +39,11 @@ CAPABILITIES = Capabilities(
     packets_per_second=2e4,
 )
 
-# The lines of the switch's log that an error quotes, and the bytes that a unix socket's path may have.
-QUOTED = 12
+# The bytes that a unix socket's path may have.
 LONGEST_PATH = 107
 
 
-class Bmv2Device:
+class Bmv2Device(SwitchProcess):
     """A BMv2 switch, ready for controllers as soon as it is made.
 
     `source` is the P4_16 program to start with; without one it waits for a controller's. `interfaces` are the Linux
@@ -88,20 +79,16 @@ class Bmv2Device:
     ) -> None:
         if cpu_port in (interfaces or {}):
             raise DeviceError(f"port {cpu_port} is the controller's and cannot be an interface's")
-        self._id = device_id
-        self._patience = patience
         program = SIMPLE_SWITCH_GRPC.find()
         pipeline = None if source is None else self.compile(source, file)
-        folder = Path(tempfile.mkdtemp(prefix="midflight-bmv2-", dir=folder))
-        self._folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        super().__init__("simple_switch_grpc", device_id, prefix="midflight-bmv2-", place=folder)
         self._dataplane: Dataplane | None = None
-        self._process: Process | None = None
-        self._last_log = ""
+        self._reserved: socket.socket | None = None
         try:
-            self._address, self._reserved = self._place(address, folder, netns)
-            (folder / "blank.json").write_text(blank_program())
+            self._address, self._reserved = self._place(address or self.address, netns)
+            (self.folder / "blank.json").write_text(blank_program())
             options = [
-                f"{folder}/blank.json",
+                f"{self.folder}/blank.json",
                 "--device-id",
                 str(device_id),
                 "--log-console",
@@ -117,48 +104,21 @@ class Bmv2Device:
             options += ["--", "--grpc-server-addr", self._address, "--cpu-port", str(cpu_port)]
             inside = netns if not netns or "/" in netns else f"/run/netns/{netns}"
             if not interfaces:
-                options += ["--dp-grpc-server-addr", f"unix:{folder}/packets"]
+                options += ["--dp-grpc-server-addr", f"unix:{self.folder}/packets"]
                 if address is None and not netns:
                     inside = "new"
-            self._process = Process([program, *options], folder / "log", netns=inside)
-            self._wait_until_it_answers()
-            if "Add port operation failed" in self._process.log():  # it goes on without
+            self._run([program, *options], netns=inside, patience=patience)
+            if "Add port operation failed" in self.log():  # it goes on without
                 raise DeviceError(
                     "BMv2 cannot have its interfaces; they must be there, and this root", hint=self._quoted()
                 )
             if not interfaces:
-                self._dataplane = Dataplane(f"unix:{folder}/packets", device_id, self._lost, patience)
+                self._dataplane = Dataplane(f"unix:{self.folder}/packets", device_id, self._lost, patience)
             if pipeline is not None:
                 self._push(pipeline)
         except BaseException:
             self.close()
             raise
-
-    @property
-    def address(self) -> str:
-        """Its P4Runtime endpoint as gRPC takes it: "unix:/path", or "host:port" where one was asked for."""
-        return self._address
-
-    @property
-    def device_id(self) -> int:
-        """Its P4Runtime device id."""
-        return self._id
-
-    @property
-    def alive(self) -> bool:
-        """Whether its process runs."""
-        return self._process is not None and self._process.alive
-
-    @property
-    def pid(self) -> int:
-        """The process id of the switch; DeviceError when it is closed."""
-        if self._process is None:
-            raise self._lost()
-        return self._process.pid
-
-    def log(self) -> str:
-        """Return what the switch has logged, the last 64 KiB of it; of a closed one, what it had."""
-        return self._last_log if self._process is None else self._process.log()
 
     def compile(self, source: str, file: str = "<string>") -> PipelineConfig:
         """Compile a program with p4c; P4Error with its words where it refuses."""
@@ -170,12 +130,6 @@ class Bmv2Device:
         DeviceError while a controller is its primary: then it is that one's to load.
         """
         self._push(self.compile(source, file))
-
-    def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session; the caller closes it. DeviceError with the log's end where it has died."""
-        if not self.alive:
-            raise self._lost()
-        return Session(self.address, self.device_id, role=role, election_id=election_id)
 
     def process(self, packets: Packets, now: int = 0) -> Packets:  # noqa: ARG002
         """Run packets through the pipeline and return what leaves by the ports, when the switch is done with all.
@@ -195,28 +149,13 @@ class Bmv2Device:
         if self._dataplane is not None:
             self._dataplane.close()
             self._dataplane = None
-        if self._process is not None:
-            self._process.stop()
-            self._last_log = self._process.log()
-            self._process = None
+        super().close()
         if self._reserved is not None:
             self._reserved.close()
-        self._folder()
-
-    def __enter__(self) -> Bmv2Device:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    _reserved: socket.socket | None = None
 
     @staticmethod
-    def _place(address: str | None, folder: Path, netns: str) -> tuple[str, socket.socket | None]:
+    def _place(address: str, netns: str) -> tuple[str, socket.socket | None]:
         """Return the address to serve at, and what keeps it free for the switch."""
-        address = address or f"unix:{folder}/p4runtime"
         if address.startswith("unix:"):
             if len(address.removeprefix("unix:").encode()) > LONGEST_PATH:
                 raise DeviceError(f"{address} is too long for a socket", hint="set TMPDIR to a shorter path")
@@ -244,27 +183,6 @@ class Bmv2Device:
             raise DeviceError(f"cannot serve at {address}: {error.strerror}") from None
         return f"{host}:{where[1]}", reserved
 
-    def _wait_until_it_answers(self) -> None:
-        assert self._process is not None
-        options = [("grpc.initial_reconnect_backoff_ms", 10), ("grpc.max_reconnect_backoff_ms", 100)]
-        deadline = time.monotonic() + self._patience
-        with grpc.insecure_channel(self._address, options=options) as channel:
-            ready = grpc.channel_ready_future(channel)
-            try:
-                while True:
-                    try:
-                        ready.result(timeout=0.05)
-                        return
-                    except grpc.FutureTimeoutError:
-                        if not self._process.alive:
-                            raise self._lost() from None
-                        if time.monotonic() > deadline:
-                            raise DeviceError(
-                                f"simple_switch_grpc does not answer after {self._patience:g} s", hint=self._quoted()
-                            ) from None
-            finally:
-                ready.cancel()
-
     def _push(self, pipeline: PipelineConfig) -> None:
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)
@@ -275,15 +193,3 @@ class Bmv2Device:
         if self._dataplane is None:
             raise DeviceError("this BMv2 has its packets from its interfaces, and takes none from here")
         return self._dataplane
-
-    def _lost(self) -> DeviceError:
-        """Return the error for a switch that does not answer any more."""
-        if self._process is None:
-            return DeviceError("this BMv2 switch is closed")
-        if self._process.wait(1.0):
-            return DeviceError(f"simple_switch_grpc ended with {self._process.status}", hint=self._quoted())
-        return DeviceError("simple_switch_grpc runs and does not answer", hint=self._quoted())
-
-    def _quoted(self) -> str:
-        lines = self.log().strip().splitlines()[-QUOTED:]
-        return "\n    ".join(["the end of its log:", *lines]) if lines else "its log is empty"
