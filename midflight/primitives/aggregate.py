@@ -49,6 +49,16 @@ class Aggregate(Primitive):
     and switches have numbers of their own in the whole tree, and what comes from anybody but a switch's own
     workers is dropped: so a contribution that passed a switch which has forgotten its part cannot be taken for
     that switch's sum.
+
+    >>> gradients = Aggregate("gradients", workers=2, lanes=3).reference()
+    >>> def contribute(worker, values):
+    ...     fields = {"slot": 0, "worker": worker, "flags": 0, "job": 0, "epoch": 0, "values": values}
+    ...     return gradients.process(Message(REQUEST, "gradients", 1, fields))
+    >>> contribute(0, [1, 2, 2**31 - 1]).verdict.name
+    'DROP'
+    >>> complete = contribute(1, [10, 20, 30])
+    >>> complete.verdict.name, complete.message.fields["values"].tolist()
+    ('MULTICAST', [11, 22, 2147483647])
     """
 
     workers: int

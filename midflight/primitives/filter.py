@@ -26,6 +26,12 @@ class Filter(Primitive):
 
     No state. Follows the filtering of Cheetah (SIGMOD 2020), whose conditions are combined in a table; here
     the condition is straight-line code, so that any expression of the language is allowed.
+
+    >>> telemetry = Filter("telemetry", keep="temperature > 80 and status != 0").reference()
+    >>> telemetry.process(Message(REQUEST, "telemetry", 0, {"temperature": 81, "status": 1})).verdict.name
+    'FORWARD'
+    >>> telemetry.process(Message(REQUEST, "telemetry", 0, {"temperature": 80, "status": 1})).verdict.name
+    'DROP'
     """
 
     keep: str

@@ -21,6 +21,11 @@ class Threshold(Primitive):
         sensors: how many sensors have a state of their own (1 to 65536); readings of others always alert
 
     Every packet is forwarded. The alert tells (sensor, value). No arithmetic, so nothing overflows.
+
+    >>> pressure = Threshold("pressure", above=900, clear=850).reference()
+    >>> readings = (880, 905, 910, 840, 900)
+    >>> [pressure.process(Message(REQUEST, "pressure", 0, {"sensor": 7, "value": each})).alerts for each in readings]
+    [(), ((7, 905),), (), (), ((7, 900),)]
     """
 
     above: int

@@ -43,7 +43,7 @@ def test_every_case_holds_on_the_embedded_switch() -> None:
 @pytest.mark.bmv2
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
 def test_every_case_holds_on_bmv2() -> None:
-    report = check("bmv2", cases(count=2, seed=3))
+    report = check("bmv2", WRITTEN)
     assert [(each.case.name, each.differences) for each in report.results if not each.good] == []
     assert any("no registers" in reason for each in report.results for reason in each.unasked)
 

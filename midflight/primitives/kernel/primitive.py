@@ -137,6 +137,11 @@ class Reference:
         self._primitive = copy.copy(primitive)
         self._primitive.setup()
 
+    @property
+    def registers(self) -> Mapping[str, Register]:
+        """The state, by attribute name."""
+        return self._primitive.registers
+
     def process(self, message: Message) -> Outcome:
         """Run the kernel on a message. Results (kind 2) are forwarded and not computed on."""
         primitive = self._primitive

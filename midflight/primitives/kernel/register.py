@@ -56,6 +56,11 @@ class Register:
         """Replace the element."""
         self._access(index, lambda _: value)
 
+    @property
+    def written(self) -> dict[int, int]:
+        """What stands in the elements that have been written, by index: the state that a trace has led to."""
+        return {index: int(value) for index, value in self._values.items()}
+
     def _access(self, index: int, function: Callable[[int], int]) -> tuple[Number, Number]:
         if self._lanes:
             raise KernelError("say which lane of the register: self.register[lane].update(...)")

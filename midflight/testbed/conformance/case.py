@@ -8,13 +8,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from midflight import primitives as library
 from midflight.errors import MidflightError
-from midflight.primitives import Aggregate, Filter, Primitive, Program, Threshold
+from midflight.primitives import Primitive, Program
 
 __all__ = ["FORMAT", "PRIMITIVES", "Alert", "Case", "State", "Step", "load"]
 
 FORMAT = "midflight-case-1"
-PRIMITIVES: Mapping[str, type[Primitive]] = {each.__name__: each for each in (Aggregate, Filter, Threshold)}
+PRIMITIVES: Mapping[str, type[Primitive]] = {
+    name: each
+    for name, each in ((name, getattr(library, name)) for name in library.__all__)
+    if isinstance(each, type) and issubclass(each, Primitive) and each is not Primitive
+}
+"""The library: every primitive that `midflight.primitives` exports, by name."""
 
 Alert = tuple[str, tuple[int, ...]]
 """A digest: its name and values."""

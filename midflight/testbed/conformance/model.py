@@ -12,7 +12,7 @@ from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, VERSION, Schema
 from midflight.testbed.conformance.case import Alert, Case, Step
 from midflight.testbed.conformance.network import EPOCH, MEMBERS, SERVER, Frame, address, ipv4_header, mac, result_port
 
-__all__ = ["Model", "answered"]
+__all__ = ["Model", "answered", "leaving"]
 
 HOSTS = {address(host): host for host in (*MEMBERS, SERVER)}
 HEADERS = 42  # Ethernet, IPv4 without options, UDP
@@ -42,20 +42,12 @@ class Model:
         if message is None:
             return ()
         if message is frame or not self._admitted:
-            return self._forward(frame)
+            return leaving(Verdict.FORWARD, port, frame)
         assert isinstance(message, Message)
         outcome = self._reference.process(message)
         self.alerts += [("app_alert_t", values) for values in outcome.alerts]
         changed = replace(frame, payload=self._schema.encode(outcome.message), checksum=0)
-        match outcome.verdict:
-            case Verdict.FORWARD:
-                return self._forward(changed)
-            case Verdict.REPLY:
-                return ((port, bytes(_turned(changed))),)
-            case Verdict.MULTICAST:
-                return tuple((member, bytes(_copy(changed, member))) for member in MEMBERS)
-            case _:
-                return ()
+        return leaving(outcome.verdict, port, changed)
 
     def _message(self, frame: Frame) -> Message | Frame | None:
         """Return what is to be computed on; the frame itself where nothing is; None where it is malformed."""
@@ -71,13 +63,18 @@ class Model:
         except WireError:
             return None
 
-    @staticmethod
-    def _forward(frame: Frame) -> tuple[tuple[int, bytes], ...]:
-        host = HOSTS.get(frame.destination)
-        if host is None or frame.ttl <= 1:
+
+def leaving(verdict: Verdict, port: int, frame: Frame) -> tuple[tuple[int, bytes], ...]:
+    """Return what leaves, in order of ports, where `frame` came by `port` and a kernel has put its answer into it."""
+    match verdict:
+        case Verdict.FORWARD:
+            return _forward(frame)
+        case Verdict.REPLY:
+            return ((port, bytes(_turned(frame))),)
+        case Verdict.MULTICAST:
+            return tuple((member, bytes(_copy(frame, member))) for member in MEMBERS)
+        case _:
             return ()
-        routed = replace(frame, source_mac=frame.destination_mac, destination_mac=mac(host), ttl=frame.ttl - 1)
-        return ((host, bytes(routed)),)
 
 
 def answered(case: Case) -> Case:
@@ -88,6 +85,14 @@ def answered(case: Case) -> Case:
         model.control(step.control)
         steps.append(replace(step, expect=model.send(step.port, step.packet)))
     return replace(case, steps=tuple(steps), alerts=tuple(model.alerts))
+
+
+def _forward(frame: Frame) -> tuple[tuple[int, bytes], ...]:
+    host = HOSTS.get(frame.destination)
+    if host is None or frame.ttl <= 1:
+        return ()
+    routed = replace(frame, source_mac=frame.destination_mac, destination_mac=mac(host), ttl=frame.ttl - 1)
+    return ((host, bytes(routed)),)
 
 
 def _turned(frame: Frame) -> Frame:

@@ -15,10 +15,11 @@ from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.p4runtime.session import RequestError
-from midflight.testbed.conformance.case import PRIMITIVES, Case, load
+from midflight.testbed.conformance.case import Case, load
 from midflight.testbed.conformance.mutants import Mutant, mutants
 from midflight.testbed.conformance.player import Player
 from midflight.testbed.conformance.shrink import shrink
+from midflight.testbed.conformance.subject import names
 from midflight.testbed.conformance.traces import generate
 
 __all__ = ["Caught", "Report", "Result", "Verdict", "cases", "check", "self_test", "unasked"]
@@ -80,10 +81,11 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
 
     `folder` has cases in files, instead of the shipped ones. MidflightError for a primitive that is not known.
     """
+    known = names()
     for name in primitives:
-        if name not in PRIMITIVES:
-            raise MidflightError(f"no primitive {name!r} has cases", hint=f"there is {', '.join(PRIMITIVES)}")
-    chosen = tuple(primitives) or tuple(PRIMITIVES)
+        if name not in known:
+            raise MidflightError(f"no primitive {name!r} has cases", hint=f"there is {', '.join(known)}")
+    chosen = tuple(primitives) or known
     written = Path(str(files(__package__) / "cases")) if folder is None else folder
     if not written.is_dir():
         raise MidflightError(f"{written}: no folder of cases")

@@ -1,0 +1,98 @@
+"""A primitive as the subject of tests: parameters to try, requests to send it, and what its oracle says to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import iter_modules
+from random import Random
+from typing import Any
+
+from midflight.errors import MidflightError
+from midflight.primitives import Primitive, Verdict
+from midflight.primitives.kernel.types import Kind
+from midflight.testbed.conformance import subjects
+from midflight.testbed.conformance.case import PRIMITIVES
+
+__all__ = ["Answer", "Fields", "Parameters", "Request", "Subject", "names", "number", "subject"]
+
+Fields = Mapping[str, Any]
+"""A header's fields: ints, and lists of ints for lanes."""
+
+Parameters = Mapping[str, Any]
+"""A primitive's parameters, its name left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One packet to be computed on: the host that sends it, the common header's sequence number, the fields."""
+
+    host: int
+    sequence: int
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What must come of a request: the verdict, the fields as they leave, and the values of each alert.
+
+    `fields` is None where the packet is dropped.
+    """
+
+    verdict: Verdict
+    fields: Fields | None = None
+    alerts: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What the tests that every primitive must pass need to know of one.
+
+    `parameters` are sets of them to try, each as given to the constructor. `requests` yields a trace of 10 to 40
+    requests: ordinary traffic, its edges, and what no host should send; where there is a protocol, with losses,
+    duplicates and packets out of order. `oracle` answers a trace from an empty state, by the module of
+    `midflight.primitives.oracles`. Both are given all the parameters, those left out as well.
+
+    `equivalent` names mutants of the kernel that change nothing anybody could notice, each with the reason.
+    """
+
+    primitive: type[Primitive]
+    parameters: tuple[Parameters, ...]
+    requests: Callable[[Random, Parameters], Iterator[Request]]
+    oracle: Callable[[Parameters, Sequence[Request]], list[Answer]]
+    equivalent: Mapping[str, str] = field(default_factory=dict)
+
+    def choice(self, trace: int) -> Parameters:
+        """Return the parameters that trace number `trace` is for: they take turns."""
+        return self.parameters[trace % len(self.parameters)]
+
+    def make(self, trace: int) -> Primitive:
+        """Return the primitive, called `app`, that trace number `trace` is for."""
+        return self.primitive("app", **self.choice(trace))
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the primitives that are subjects, in the library's order; imports none of them."""
+    modules = {each.name for each in iter_modules(subjects.__path__)}
+    return tuple(name for name, primitive in PRIMITIVES.items() if _module(primitive) in modules)
+
+
+def subject(name: str) -> Subject:
+    """Return the subject of a primitive's name; MidflightError where there is none."""
+    if name not in names():
+        raise MidflightError(f"no primitive {name!r} has cases", hint=f"there is {', '.join(names())}")
+    found = import_module(f"{subjects.__name__}.{_module(PRIMITIVES[name])}").SUBJECT
+    assert isinstance(found, Subject)
+    return found
+
+
+def number(random: Random, kind: Kind) -> int:
+    """Draw a number of a type: small, at the type's edges, or any."""
+    small = random.randint(max(-100, kind.low), min(200, kind.high))
+    edge = random.choice((kind.low, kind.low + 1, max(-1, kind.low), 0, 1, kind.high - 1, kind.high))
+    return random.choice((small, edge, random.randint(kind.low, kind.high)))
+
+
+def _module(primitive: type[Primitive]) -> str:
+    return primitive.__module__.rpartition(".")[2]

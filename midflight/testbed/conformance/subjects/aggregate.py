@@ -1,0 +1,92 @@
+"""Aggregate as a subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+import numpy as np
+
+from midflight.primitives import Aggregate, Verdict, int_
+from midflight.primitives.oracles.aggregate import Pool
+from midflight.testbed.conformance.network import EPOCH, MEMBERS
+from midflight.testbed.conformance.subject import Answer, Parameters, Request, Subject, number
+
+__all__ = ["SUBJECT"]
+
+
+def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
+    """Yield contributions as a network brings them: lost, doubled, late, of other jobs, and strays."""
+    workers, lanes, entries = parameters["workers"], parameters["lanes"], 2 * parameters["slots"]
+    start = random.choice((1, 2**31 - 3, 2**32 - 3))
+    job = random.choice((0, 1, 2**15 - 1, 2**16 - 1))
+    chunks = random.randint(2, 24 // workers)
+    renewed = random.randint(0, 2 * chunks)
+    placed: list[tuple[int, int, Request]] = []
+    for place, (chunk, worker) in enumerate((chunk, worker) for chunk in range(chunks) for worker in range(workers)):
+        fields = {
+            "slot": chunk % entries,
+            "worker": parameters["base"] + worker,
+            "flags": random.choice((0, 0, 0, 1, 2)),
+            "job": (job + (chunk >= renewed)) % 2**16,
+            "epoch": 7,
+            "values": [number(random, int_[32]) for _ in range(lanes)],
+        }
+        for copy in range(random.choice((0, 1, 1, 1, 1, 1, 2, 3))):
+            late = random.choice((random.randint(0, 5), random.randint(0, 5), random.randint(0, workers * chunks)))
+            request = Request(MEMBERS[worker % len(MEMBERS)], (start + chunk) % 2**32, fields)
+            placed.append((place + late, copy, request))
+    for _, _, request in sorted(placed, key=lambda each: each[:2]):
+        yield request
+        if random.random() < 0.08:
+            yield _stray(random, parameters, start, job)
+
+
+def _stray(random: Random, parameters: Parameters, start: int, job: int) -> Request:
+    """Return a contribution that no host sends: to another entry, of another worker, from anywhere on the circle."""
+    far = random.choice((2**30 + 9, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1 - start, random.randint(-3, 20)))
+    fields = {
+        "slot": random.randint(0, 2 * parameters["slots"] + 1),
+        "worker": (parameters["base"] + random.randint(-1, parameters["workers"] + 1)) % 2**8,
+        "flags": 0,
+        "job": (job + random.choice((0, 0, -1, 1, 2, 2**15 - 1, 2**15))) % 2**16,
+        "epoch": 0,
+        "values": [number(random, int_[32]) for _ in range(parameters["lanes"])],
+    }
+    return Request(random.choice(MEMBERS), random.choice((0, start, (start + far) % 2**32)), fields)
+
+
+def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
+    rank = parameters["rank"]
+    pool = Pool(workers=parameters["workers"], slots=parameters["slots"], overflow=parameters["overflow"], top=rank < 0)
+    answers = []
+    for each in requests:
+        fields = each.fields
+        given = pool.contribute(
+            fields["slot"],
+            (fields["worker"] - parameters["base"]) % 2**8,
+            each.sequence,
+            fields["flags"],
+            np.array(fields["values"], dtype=np.int32),
+            fields["job"],
+        )
+        if given.values is None:
+            answers.append(Answer(Verdict.DROP))
+            continue
+        changed = {"flags": given.flags, "epoch": EPOCH, "values": given.values.tolist()}
+        answers.append(
+            Answer(Verdict[given.verdict.upper()], {**fields, **changed} | ({} if rank < 0 else {"worker": rank}))
+        )
+    return answers
+
+
+SUBJECT = Subject(
+    primitive=Aggregate,
+    parameters=(
+        *({"workers": 3, "lanes": 2, "slots": 2, "overflow": each} for each in ("wrap", "saturate", "detect")),
+        {"workers": 1, "lanes": 2, "slots": 2, "overflow": "wrap"},
+        {"workers": 3, "lanes": 2, "slots": 2, "overflow": "detect", "base": 4, "rank": 2},
+    ),
+    requests=_requests,
+    oracle=_oracle,
+)

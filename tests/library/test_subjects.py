@@ -1,0 +1,59 @@
+"""What every primitive of the library must pass, from its subject: it needs no test of its own for any of this."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from midflight import primitives as library
+from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
+from midflight.testbed.conformance.case import PRIMITIVES
+from midflight.testbed.conformance.run import check
+from midflight.testbed.conformance.subject import Subject, names, subject
+from midflight.testbed.conformance.traces import generate
+from tests.library.traces import Switch, Trace, played, traces
+
+TRACES = 1000
+MISSING = P4C.missing or SIMPLE_SWITCH_GRPC.missing
+
+
+@pytest.fixture(scope="module", params=names())
+def tested(request: pytest.FixtureRequest) -> tuple[Subject, list[Trace]]:
+    found = subject(request.param)
+    return found, traces(found, TRACES)
+
+
+Tested = tuple[Subject, list[Trace]]
+
+
+def test_every_primitive_is_a_subject() -> None:
+    assert set(names()) == set(PRIMITIVES)
+
+
+def test_oracle_kernel_and_switch_agree(tested: Tested) -> None:
+    of, every = tested
+    switches = [Switch(of.make(number)) for number in range(len(of.parameters))]
+    primitives = [of.make(number) for number in range(len(of.parameters))]
+    for trace in every:
+        which = trace.number % len(switches)
+        switches[which].play(trace, played(primitives[which], trace))
+
+
+@pytest.mark.bmv2
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+@pytest.mark.parametrize("name", names())
+def test_bmv2_agrees(name: str) -> None:
+    report = check("bmv2", [generate(name, 3, number) for number in range(4)])
+    assert [(each.case.name, each.differences) for each in report.results if not each.good] == []
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_example_runs(name: str) -> None:
+    """An example knows what `midflight.primitives` exports."""
+    scope = {each: getattr(library, each) for each in library.__all__}
+    example = doctest.DocTestParser().get_doctest(str(PRIMITIVES[name].__doc__), scope, name, None, 0)
+    assert example.examples, f"the docstring of {name} has no example"
+    told: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(example, out=told.append)
+    assert not told, "".join(told)

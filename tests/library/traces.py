@@ -1,0 +1,108 @@
+"""A subject's traces with its oracle's answers, and how they are played on the executed kernel and on the switch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from midflight.primitives import REQUEST, Message, Primitive, Program, Reference, Register, Verdict
+from midflight.primitives.wire import Schema
+from midflight.runtime.engine.packets import Packets
+from midflight.testbed.conformance.model import leaving
+from midflight.testbed.conformance.network import EPOCH, Frame
+from midflight.testbed.conformance.subject import Answer, Request, Subject
+from tests.primitives.rig import SwitchRig
+
+__all__ = ["Switch", "Trace", "played", "traces"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Trace number `number` of a subject, and its oracle's answers."""
+
+    number: int
+    requests: Sequence[Request]
+    answers: Sequence[Answer]
+
+
+def traces(subject: Subject, count: int) -> list[Trace]:
+    """Return the first `count` traces, the same every time."""
+    made = [subject.make(number) for number in range(len(subject.parameters))]
+    found = []
+    for number in range(count):
+        parameters = made[number % len(made)].parameters
+        requests = list(subject.requests(Random(number), parameters))
+        found.append(Trace(number, requests, subject.oracle(parameters, requests)))
+    return found
+
+
+def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with lists for arrays, to be compared."""
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
+
+
+def step(reference: Reference, request: Request) -> Answer:
+    """Run the executed kernel on one request."""
+    outcome = reference.process(Message(REQUEST, "app", request.sequence, request.fields))
+    fields = None if outcome.verdict == Verdict.DROP else plain(outcome.message.fields)
+    return Answer(outcome.verdict, fields, outcome.alerts)
+
+
+def played(primitive: Primitive, trace: Trace) -> Reference:
+    """Run the executed kernel on a trace, from an empty state; AssertionError where it is not what the oracle says."""
+    reference = primitive.reference(epoch=EPOCH)
+    for place, (request, answer) in enumerate(zip(trace.requests, trace.answers, strict=True)):
+        assert step(reference, request) == answer, f"trace {trace.number}, packet {place}: {request}"
+    return reference
+
+
+def arrays(reference: Reference) -> dict[str, Register]:
+    """Return the registers of a kernel as the switch has them: each lane is an array of its own."""
+    found: dict[str, Register] = {}
+    for name, register in reference.registers.items():
+        if register.lanes is None:
+            found[name] = register
+        else:
+            found |= {f"{name}_{lane}": register[lane] for lane in range(register.lanes)}
+    return found
+
+
+class Switch:
+    """The embedded switch with a primitive, as application `app`, among the hosts of the conformance cases."""
+
+    def __init__(self, primitive: Primitive) -> None:
+        program = Program(primitive)
+        self.engine = SwitchRig(program).engine
+        self.schema = Schema(program.schema())
+
+    def play(self, trace: Trace, reference: Reference) -> None:
+        """Play a trace from an empty state; AssertionError where it answers otherwise, or ends in another state."""
+        for register in self.engine.registers.values():
+            register.clear()
+        frames = [(each.host, self.frame(each, each.fields)) for each in trace.requests]
+        out = self.engine.process(Packets.from_list((port, bytes(frame)) for port, frame in frames))
+        came: list[list[tuple[int, bytes]]] = [[] for _ in frames]
+        for source, packet in zip(out.sources.tolist(), out, strict=True):
+            came[source].append(packet)
+        for place, (answer, packets) in enumerate(zip(trace.answers, came, strict=True)):
+            request = trace.requests[place]
+            fields = request.fields if answer.fields is None else answer.fields
+            expected = leaving(answer.verdict, request.host, self.frame(request, fields, checksum=0))
+            assert tuple(sorted(packets)) == expected, f"trace {trace.number}, packet {place}: {request}"
+        alerts = [tuple(each.values) for each in self.engine.digests()]
+        assert alerts == [values for each in trace.answers for values in each.alerts], f"trace {trace.number}"
+        for array, meant in arrays(reference).items():
+            held = self.engine.registers[f"ingress.app.{array}"]
+            for index in range(meant.size):
+                # The switch keeps values so that a cleared register means the initial one.
+                value = held.read(index) ^ meant.initial
+                assert value == meant.written.get(index, meant.initial), f"trace {trace.number}: {array}[{index}]"
+
+    def frame(self, request: Request, fields: Mapping[str, Any], **header: int) -> Frame:
+        """Return a request's frame, with these fields."""
+        made = Frame.request(request.host, self.schema.encode(Message(REQUEST, "app", request.sequence, fields)))
+        return Frame(**{name: getattr(made, name) for name in Frame.__slots__} | header)
