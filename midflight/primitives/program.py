@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from midflight.errors import KernelError
-from midflight.primitives.emit.names import KEYWORDS, PROGRAM
+from midflight.primitives.emit.names import KEYWORDS, PROGRAM, TAKEN
 from midflight.primitives.emit.program import emit
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.wire import UDP_PORT, VERSION
@@ -105,8 +105,11 @@ class Program:
             fields |= {*names}
         arrays: set[str] = set()
         for array, register in primitive.registers.items():
-            if array in KEYWORDS:
-                raise KernelError(f"{primitive.title}: a register cannot be called {array!r}, a word of P4")
+            if array in KEYWORDS or array in TAKEN:
+                raise KernelError(
+                    f"{primitive.title}: a register cannot be called {array!r}, a word of P4 or of the program",
+                    hint=f"call it {array}_, say",
+                )
             names = [array] if register.lanes is None else [f"{array}_{lane}" for lane in range(register.lanes)]
             if clash := arrays & {*names}:
                 raise KernelError(f"{primitive.title}: two registers are called {min(clash)!r} in the P4")

@@ -81,8 +81,14 @@ class _Text:
         if kind == "i32":
             choices += [f"wire.lanes[{lane}]" for lane in range(LANES)]
         if kind == "u32":
-            choices.append("packet.sequence")
+            choices += ["packet.sequence", self.hash()]
         return str(self.pick(choices))
+
+    def hash(self) -> str:
+        """Return a hash of some fields."""
+        values = ", ".join(f"wire.{self.pick(list(FIELDS))}" for _ in range(self.pick([1, 2, 3])))
+        seed = self.pick(["", ", seed=1", ", seed=4294967295"])
+        return f"hash_({values}{seed}{self.pick(['', ', range=10', ', range=64', ', range=1', ', range=4294967295'])})"
 
     def number(self, kind: str, known: dict[str, str], depth: int) -> str:
         """Return a number of a kind that brings its width along."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from midflight.primitives import Header, Packet, Primitive, Register, bit, int_, sat_add
+from midflight.primitives import Header, Packet, Primitive, Register, bit, hash_, int_, sat_add
 
 
 class Threshold(Primitive):
@@ -91,3 +91,32 @@ class Tally(Primitive):
         else:
             wire.limit ^= 0xFF
         wire.shift -= last
+
+
+class Rows(Primitive):
+    """Count flows in rows of counters, each indexed by a hash of its own, and sample some of them."""
+
+    rows: int = 3
+    width: int = 1000
+
+    class Wire(Header):
+        source = bit[32]
+        port = bit[12]
+        delta = int_[13]
+        estimate = bit[32]
+        sampled = bit[7]
+
+    def setup(self) -> None:
+        self.counts = Register(bit[32], self.width, lanes=self.rows)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        least = bit[32](0xFFFFFFFF)
+        for row in range(self.rows):
+            index = hash_(wire.source, wire.port, seed=row, range=self.width)
+            least = min(least, self.counts[row].update_fetch(index, lambda old: sat_add(old, 1)))
+        wire.estimate = least
+        if hash_(wire.delta, wire.port) < 1 << 30 and hash_(wire.source, seed=9, range=64) != 3:
+            wire.sampled = 1
+            wire.port = 0
+        if hash_(wire.source, wire.port, seed=7) & 1 == 1:
+            packet.reply()

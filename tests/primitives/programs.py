@@ -25,4 +25,5 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
         kernels.Ewma("smooth"),
         kernels.Tally("tally"),
     ),
+    "hashes": lambda: Program(kernels.Rows("rows")),
 }

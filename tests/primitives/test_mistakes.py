@@ -118,6 +118,17 @@ except ValueError:
     "index_constant": "self.count.update(5000, lambda old: old)",
     "not_a_lambda": "self.count.update(wire.value, wire.value)",
     "nothing": "wire.value + 1",
+    "python_hash": "wire.value = hash(wire.key8)",
+    "hash_of_nothing": "wire.value = hash_(seed=3)",
+    "hash_without_width": "wire.value = hash_(wire.key8, 3)",
+    "hash_of_condition": "wire.value = hash_(wire.key8 > 3)",
+    "hash_of_old": "self.count.update(wire.key8, lambda old: hash_(old))",
+    "hash_with_a_seed_of_the_packet": "wire.value = hash_(wire.key8, seed=wire.value)",
+    "hash_seed": "wire.value = hash_(wire.key8, seed=-1)",
+    "hash_range": "wire.value = hash_(wire.key8, range=0)",
+    "hash_settings": "wire.value = hash_(wire.key8, rows=3)",
+    "hash_mixed": "wire.key8 = hash_(wire.key8)",
+    "keyword_arguments": "wire.value = min(wire.value, key=3)",
     "multiple_lines": """\
 wire.value = (
     wire.value

@@ -11,6 +11,7 @@ __all__ = [
     "HEADERS",
     "MALFORMED",
     "PARSER",
+    "SCRAMBLE",
     "VERDICTS",
 ]
 
@@ -130,6 +131,17 @@ CHECKSUM_FIELDS = """
     hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
     hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
 },
+"""
+
+SCRAMBLE = """
+// A hash from a CRC-32: MurmurHash3's finaliser. CRCs are linear: with seeds of their own they would still collide for
+// the same values.
+bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
+    bit<32> h = checksum ^ (seed * 0x9E3779B1);
+    h = (h ^ (h >> 16)) * 0x85EBCA6B;
+    h = (h ^ (h >> 13)) * 0xC2B2AE35;
+    return h ^ (h >> 16);
+}
 """
 
 FORWARDING = """

@@ -18,6 +18,7 @@ from midflight.primitives.kernel.typed import (
     Not,
     Old,
     Overflows,
+    Scramble,
     SequenceRef,
     Truth,
     Unary,
@@ -85,11 +86,13 @@ class Printer:
                 return self._cast(operand, kind)
             case Overflows(left=left, right=right):
                 return self._overflows(left, right)
+            case Scramble(checksum=checksum, seed=seed):
+                return f"scramble({self(checksum)}, {seed})"
 
     def tight(self, expr: Expr) -> str:
         """Return an expression's text such that it can stand beside any operator."""
         text = self(expr)
-        plain = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, Old, Const))
+        plain = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, Old, Const, Scramble))
         simple = plain and not text.startswith("-")
         return text if simple else f"({text})"
 

@@ -6,13 +6,14 @@ import linecache
 from collections.abc import Iterator, Mapping
 
 from midflight.primitives.emit.expressions import Printer, p4_type
-from midflight.primitives.emit.names import KEYWORDS
+from midflight.primitives.emit.names import KEYWORDS, TAKEN
 from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.typed import (
     Access,
     Alert,
     Assign,
+    Checksum,
     Decide,
     Expr,
     If,
@@ -24,9 +25,7 @@ from midflight.primitives.kernel.typed import (
 )
 from midflight.primitives.kernel.types import Kind
 
-__all__ = ["KernelWriter", "alerts_late"]
-
-_TAKEN = frozenset({"hdr", "meta", "standard_metadata", "packet", "digest", "FORWARD", "DROP", "REPLY", "MULTICAST"})
+__all__ = ["KernelWriter", "alerts_late", "hashes"]
 
 
 class KernelWriter:
@@ -41,7 +40,7 @@ class KernelWriter:
         self.arrays = [array for each in self.registers for array in self.arrays_of(each)]
         self.locals: dict[str, tuple[str, Kind | None]] = {}
         self.quoted: set[int] = set()
-        taken = set(self.arrays) | KEYWORDS | _TAKEN
+        taken = set(self.arrays) | KEYWORDS | TAKEN
         for local, kind in kernel.locals.items():
             self.declare(local, kind, taken)
         for access in accesses(kernel.body):
@@ -104,6 +103,9 @@ class KernelWriter:
                 out.long(f"{show(target)} = {show.value(value)};")
             case If():
                 self.branch(statement)
+            case Checksum(target=target, values=values):
+                fields = ", ".join(show(each) for each in values)
+                out.long(f"hash({show(target)}, HashAlgorithm.crc32, 32w0, {{ {fields} }}, 64w0x100000000);")
             case Unrolled(variable=variable, rounds=rounds):
                 for number, body in rounds:
                     out.line(f"// {variable} {number}")
@@ -223,6 +225,11 @@ def alerts_late(kernel: Kernel) -> bool:
     others up to a second later.
     """
     return sum(isinstance(each, Alert) for each in walk(kernel.body)) > 1
+
+
+def hashes(kernel: Kernel) -> bool:
+    """Tell whether a kernel computes a hash."""
+    return any(isinstance(each, Checksum) for each in walk(kernel.body))
 
 
 def accesses(body: tuple[Statement, ...]) -> list[Access]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["KEYWORDS", "PROGRAM"]
+__all__ = ["KEYWORDS", "PROGRAM", "TAKEN"]
 
 _KEYWORDS = """
 abstract action actions apply bit bool break const continue control default else entries enum error exit extern
@@ -23,3 +23,8 @@ KEYWORDS = frozenset(_KEYWORDS.split())
 
 PROGRAM = frozenset(_PROGRAM.split())
 """What the common part of a program is called."""
+
+TAKEN = frozenset(
+    {"hdr", "meta", "standard_metadata", "packet", "digest", "FORWARD", "DROP", "REPLY", "MULTICAST", "scramble"}
+)
+"""What a kernel's control refers to."""

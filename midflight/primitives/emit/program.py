@@ -15,10 +15,11 @@ from midflight.primitives.emit.common import (
     HEADERS,
     MALFORMED,
     PARSER,
+    SCRAMBLE,
     VERDICTS,
 )
 from midflight.primitives.emit.expressions import p4_type
-from midflight.primitives.emit.kernel import KernelWriter, alerts_late
+from midflight.primitives.emit.kernel import KernelWriter, alerts_late, hashes
 from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.primitive import Primitive
 
@@ -50,6 +51,9 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
     _structs(out, applications)
     _parser(out, names)
     _verify(out)
+    if any(hashes(primitive.kernel) for _, primitive in applications.values()):
+        out.lines(SCRAMBLE)
+        out.line()
     for name, (_, primitive) in applications.items():
         _about(out, name, primitive)
         KernelWriter(name, primitive.kernel, primitive.registers, out).write()

@@ -30,6 +30,7 @@ class Accesses(Body):
         target = Local(f"{name}_read{number or ''}", register.kind)
         self.locals[target.name] = register.kind
         self.before.append(self.touch(call, register, method, target))
+        self.scope.assign(target, None)
         return target
 
     def accessed_by(self, node: ast.expr) -> Register | None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
+from typing import Final
+
 from midflight.errors import KernelError
 from midflight.primitives.kernel.types import Kind, Number
 
-__all__ = ["add_overflows", "sat_add", "sat_sub"]
+__all__ = ["HASH", "add_overflows", "hash_", "sat_add", "sat_sub", "scramble"]
+
+HASH: Final = Kind(32)
+"""What a hash is."""
 
 
 def _pair(left: int, right: int, what: str) -> tuple[Kind, int, int]:
@@ -32,3 +38,34 @@ def add_overflows(left: int, right: int) -> bool:
     """Tell whether `left + right` leaves the range of their type, so that the wrapped sum is wrong."""
     kind, one, other = _pair(left, right, "add_overflows")
     return not kind.holds(one + other)
+
+
+def hash_(*values: int, seed: int = 0, range: int | None = None) -> int:
+    """Hash numbers to a bit[32], or with `range` to a number from 0 to `range` - 1; other seeds hash independently.
+
+    The CRC-32 (IEEE 802.3) of the values, each filled up with zero bits in front to whole bytes, goes through
+    MurmurHash3's finaliser with the seed. `range` scales the hash down (Lemire, 2016), or keeps its low bits where it
+    is a power of two. Seed and range are constants.
+    """
+    data = b""
+    for value in values:
+        if not isinstance(value, Number):
+            raise KernelError(f"hash_: {value!r} has no width: write bit[n](...) around it")
+        width = value.kind.width
+        data += (int(value) & ((1 << width) - 1)).to_bytes(-(-width // 8), "big")
+    if not values or not 0 <= seed <= HASH.high:
+        raise KernelError(f"hash_ takes one value or more, and a seed from 0 to 2**32 - 1, not {seed}")
+    if range is not None and not 1 <= range <= 1 << 32:
+        raise KernelError(f"hash_: a range is 1 to 2**32, not {range}")
+    number = scramble(zlib.crc32(data), seed)
+    if range is None:
+        return Number(HASH, number)
+    return Number(HASH, number & (range - 1) if range & (range - 1) == 0 else number * range >> 32)
+
+
+def scramble(checksum: int, seed: int) -> int:
+    """Return MurmurHash3's finaliser of a checksum; a CRC alone would collide for the same values under every seed."""
+    h = checksum ^ seed * 0x9E3779B1 & 0xFFFFFFFF
+    h = (h ^ h >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    h = (h ^ h >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return h ^ h >> 16

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from midflight.primitives.kernel.calls import PACKET, WIRE
 from midflight.primitives.kernel.expressions import Expressions
 from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.header import Layout
@@ -16,6 +16,7 @@ from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Source
 from midflight.primitives.kernel.typed import Expr, Local, Statement
 from midflight.primitives.kernel.types import Kind
+from midflight.primitives.kernel.values import PACKET, WIRE
 
 __all__ = ["Body"]
 
@@ -35,12 +36,12 @@ class Body:
         self.source = source
         self.node = node
         outer = vars(builtins) | inspect.unwrap(function).__globals__ | dict(inspect.getclosurevars(function).nonlocals)
-        self.expressions = Expressions(source, layout, outer, self.access)
+        self.expressions = Expressions(source, layout, outer, self)
         self.layout = layout
         self.locals: dict[str, Kind | None] = {}
         self.lines: dict[str, int] = {}
         self.before: list[Statement] = []
-        """Register accesses that the expression at hand needs done first."""
+        """What the expression at hand needs done first: register accesses, checksums."""
         self.arrays: dict[int, tuple[str, int | None]] = {}
         for name, register in registers.items():
             self.arrays[id(register)] = (name, None)
@@ -64,8 +65,19 @@ class Body:
         """Take a register access inside an expression."""
         raise NotImplementedError
 
+    def ahead(self, statement: Statement) -> None:
+        """Put a statement before the one at hand."""
+        self.before.append(statement)
+
+    def fresh(self, name: str, kind: Kind | None) -> Local:
+        """Return a new variable, called `name` or much like it."""
+        names = (name if not number else f"{name}_{number}" for number in itertools.count())
+        local = Local(next(each for each in names if each not in self.locals and each not in self.assignments), kind)
+        self.locals[local.name] = kind
+        return local
+
     def flush(self) -> list[Statement]:
-        """Return the register accesses that must come before the statement at hand."""
+        """Return the statements that must come before the one at hand."""
         done, self.before = self.before, []
         return done
 

@@ -8,7 +8,7 @@ import difflib
 from typing import Any
 
 from midflight.errors import KernelError
-from midflight.primitives.kernel.calls import PACKET, WIRE, Calls, LaneField
+from midflight.primitives.kernel.calls import Calls
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.typed import (
@@ -17,7 +17,7 @@ from midflight.primitives.kernel.typed import (
     SequenceRef,
 )
 from midflight.primitives.kernel.types import Kind, bit, int_
-from midflight.primitives.kernel.values import Value
+from midflight.primitives.kernel.values import PACKET, WIRE, LaneField, Value
 
 __all__ = ["Expressions"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from midflight.primitives.kernel.typed import Compare, Const, Expr, FieldRef, Local, Logic, Not
+from midflight.primitives.kernel.typed import Binary, Cast, Compare, Const, Expr, FieldRef, Local, Logic, Not, reads
 from midflight.primitives.kernel.types import Kind
 
 __all__ = ["Known", "Scope"]
@@ -29,12 +29,20 @@ class Scope:
     alerted: int | None = None
     bounds: dict[Expr, int] = field(default_factory=dict)
     """Expressions that are known to be less than a number here."""
+    checksums: dict[tuple[Expr, ...], Local] = field(default_factory=dict)
+    """The variables that hold the checksums of numbers as they are here."""
     ended: bool = False
 
     def copy(self) -> Scope:
         """Return a scope for a branch."""
         return Scope(
-            dict(self.names), dict(self.unset), dict(self.accessed), self.alerted, dict(self.bounds), self.ended
+            dict(self.names),
+            dict(self.unset),
+            dict(self.accessed),
+            self.alerted,
+            dict(self.bounds),
+            dict(self.checksums),
+            self.ended,
         )
 
     def join(self, yes: Scope, no: Scope, line: int) -> None:
@@ -57,12 +65,21 @@ class Scope:
             if all(key in each.bounds for each in live)
         }
 
+        self.checksums = {
+            key: local
+            for key, local in first.checksums.items()
+            if all(each.checksums.get(key) == local for each in live)
+        }
+
     def assign(self, target: Local | FieldRef, value: Known | Local | None) -> None:
         """Note a new value of a variable or a field: what was known of it no longer holds."""
         if isinstance(target, Local) and value is not None:
             self.names[target.name] = value
             self.unset.pop(target.name, None)
         self.bounds.pop(target, None)
+        stale = [key for key in self.checksums if any(target in reads(each) for each in key)]
+        for key in stale:
+            del self.checksums[key]
 
     def assume(self, condition: Expr, holds: bool) -> None:
         """Learn upper bounds of unsigned numbers from a condition that is known to hold, or not to."""
@@ -81,7 +98,26 @@ class Scope:
 
     def below(self, index: Expr, size: int) -> bool:
         """Tell whether an unsigned index is surely less than `size`."""
-        kind = index.kind
-        if isinstance(index, Const):
-            return index.value < size
-        return isinstance(kind, Kind) and ((1 << kind.width) <= size or self.bounds.get(index, size + 1) <= size)
+        limit = self.limit(index)
+        return limit is not None and limit <= size
+
+    def limit(self, number: Expr) -> int | None:
+        """Return what an unsigned number is surely less than; None for other values."""
+        kind = number.kind
+        if not isinstance(kind, Kind) or kind.signed:
+            return None
+        whole = 1 << kind.width
+        match number:
+            case Const(value=value):
+                return value + 1
+            case Cast(operand=operand):
+                least = self.limit(operand)
+            case Binary(operator="&", left=left, right=Const(value=value)):
+                least = min(self.limit(left) or whole, value + 1)
+            case Binary(operator=">>", left=left, right=Const(value=value)):
+                least = ((self.limit(left) or whole) - 1 >> value) + 1
+            case Binary(operator="*", left=left, right=Const(value=value)):
+                least = ((self.limit(left) or whole) - 1) * value + 1
+            case _:
+                least = self.bounds.get(number)
+        return least if least is not None and least < whole else whole

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import copy
 
-from midflight.primitives.kernel.calls import PACKET, LaneField
 from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.outputs import Outputs
 from midflight.primitives.kernel.register import Register
@@ -21,7 +20,7 @@ from midflight.primitives.kernel.typed import (
     Truth,
     Unrolled,
 )
-from midflight.primitives.kernel.values import Untyped, Value, solid
+from midflight.primitives.kernel.values import PACKET, LaneField, Untyped, Value, solid
 
 __all__ = ["Statements"]
 
@@ -132,7 +131,10 @@ class Statements(Outputs):
         if isinstance(value, Untyped) or not solid(value):
             raise self.expressions.no_width(value_node, None if isinstance(value, Untyped) else value.kind)
         local = Local(name, value.kind)
+        limit = self.scope.limit(value)
         self.declare(node, local, line)
+        if limit is not None:
+            self.scope.bounds[local] = limit
         return [Assign(local, value, line)]
 
     def branch(self, node: ast.If) -> list[Statement]:
@@ -198,7 +200,8 @@ class Statements(Outputs):
             if isinstance(base, Known) and base.value is PACKET:
                 return self.decide(call, function.attr, line)
             if isinstance(base, Known) and isinstance(base.value, Register):
-                return [self.touch(call, base.value, function.attr, None)]
+                access = self.touch(call, base.value, function.attr, None)
+                return [*self.flush(), access]
         value = self.expressions.value(call)
         assert value
         raise self.source.error(node, "the value of this line is not used", "assign it, or remove the line")

@@ -17,6 +17,7 @@ __all__ = [
     "Assign",
     "Binary",
     "Cast",
+    "Checksum",
     "Choose",
     "Compare",
     "Const",
@@ -32,6 +33,7 @@ __all__ = [
     "Old",
     "Overflows",
     "Return",
+    "Scramble",
     "SequenceRef",
     "Statement",
     "Truth",
@@ -170,6 +172,15 @@ class Overflows:
     kind: None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Scramble:
+    """A hash: a checksum, spread over all bits in the way of a seed."""
+
+    checksum: Local
+    seed: int
+    kind: Kind
+
+
 Expr = (
     Const
     | Truth
@@ -186,6 +197,7 @@ Expr = (
     | Choose
     | Cast
     | Overflows
+    | Scramble
 )
 
 
@@ -195,6 +207,15 @@ class Assign:
 
     target: Local | FieldRef
     value: Expr
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """Put the CRC-32 of unsigned numbers of whole bytes into `target`, which is bit[32]."""
+
+    target: Local
+    values: tuple[Expr, ...]
     line: int
 
 
@@ -258,7 +279,7 @@ class Return:
     line: int
 
 
-Statement = Assign | Access | If | Unrolled | Decide | Alert | Return
+Statement = Assign | Checksum | Access | If | Unrolled | Decide | Alert | Return
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,24 +3,58 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.flow import Known, Scope
-from midflight.primitives.kernel.header import Layout
+from midflight.primitives.kernel.header import Field, Layout
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Source
 from midflight.primitives.kernel.typed import (
     Choose,
     Const,
     Expr,
+    Local,
+    Statement,
     Truth,
 )
 from midflight.primitives.kernel.types import Kind
 
-__all__ = ["Untyped", "Value", "Values", "solid"]
+__all__ = ["PACKET", "WIRE", "LaneField", "Surroundings", "Untyped", "Value", "Values", "solid"]
+
+
+class _Packet:
+    """Stands for the kernel's packet."""
+
+
+class _Wire:
+    """Stands for the kernel's header."""
+
+
+PACKET = _Packet()
+WIRE = _Wire()
+
+
+@dataclass(frozen=True, slots=True)
+class LaneField:
+    """Stands for a lane array of the header."""
+
+    field: Field
+
+
+class Surroundings(Protocol):
+    """The statements around an expression, as far as it needs something done first."""
+
+    def access(self, call: ast.Call, register: Register, method: str) -> Expr:
+        """Access a register before the statement at hand; return what holds its value."""
+
+    def ahead(self, statement: Statement) -> None:
+        """Put a statement before the one at hand."""
+
+    def fresh(self, name: str, kind: Kind | None) -> Local:
+        """Return a new variable, called `name` or much like it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +88,13 @@ class Values:
         source: Source,
         layout: Layout,
         outer: Mapping[str, Any],
-        access: Callable[[ast.Call, Register, str], Expr] | None = None,
+        around: Surroundings,
     ) -> None:
         self.source = source
         self.layout = layout
         self.outer = outer
         self.scope = Scope()
-        self.access = access
+        self.around = around
         self.lazy = 0
         """How deep we are inside something that Python evaluates only sometimes."""
 

@@ -1,0 +1,157 @@
+"""The functions that a kernel may call: conversions, saturating arithmetic, min, max and abs, hashes."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from midflight.primitives.kernel.arithmetic import HASH, add_overflows, hash_, sat_add, sat_sub
+from midflight.primitives.kernel.flow import Known
+from midflight.primitives.kernel.operators import Operators
+from midflight.primitives.kernel.typed import (
+    Binary,
+    Cast,
+    Checksum,
+    Choose,
+    Compare,
+    Const,
+    Expr,
+    Local,
+    Old,
+    Overflows,
+    Scramble,
+    Unary,
+    reads,
+)
+from midflight.primitives.kernel.types import Kind
+from midflight.primitives.kernel.values import LaneField, Untyped, Value, solid
+
+__all__ = ["Functions"]
+
+
+class Functions(Operators):
+    """Calls of the language's own functions."""
+
+    def function(self, node: ast.Call, callee: Any) -> Value | None:
+        """Compile the call of a function that the language has; None for any other."""
+        if callee is hash_:
+            return self._hash(node)
+        if node.keywords:
+            raise self.source.error(
+                node, f"`{self.source.text(node.func)}` takes no keyword arguments", "give them by position"
+            )
+        if isinstance(callee, Kind):
+            return self.convert(callee, self._arguments(node, 1)[0])
+        if callee is sat_add or callee is sat_sub:
+            left, right = self._arguments(node, 2)
+            one, other, kind = self.pair(node, left, self.value(left), right, self.value(right), callee.__name__)
+            return Binary("|+|" if callee is sat_add else "|-|", one, other, kind)
+        if callee is add_overflows:
+            left, right = self._arguments(node, 2)
+            one, other, _ = self.pair(node, left, self.value(left), right, self.value(right), "add_overflows")
+            return Overflows(one, other)
+        if callee is min or callee is max:
+            return self._least(node, callee)
+        if callee is abs:
+            return self._magnitude(self._arguments(node, 1)[0])
+        if callee is len:
+            argument = self._arguments(node, 1)[0]
+            value = self.value(argument)
+            if isinstance(value, Known) and isinstance(value.value, LaneField) and value.value.field.count:
+                return Known(value.value.field.count)
+            raise self.source.error(argument, "`len` counts the lanes of a header's array", "write `len(wire.values)`")
+        return None
+
+    def _magnitude(self, argument: ast.expr) -> Value:
+        value = self.value(argument)
+        if isinstance(value, Known):
+            return Known(abs(self.constant(argument, "this")))
+        number = self.number(argument)
+        assert number.kind is not None
+        if not solid(number):
+            raise self.no_width(argument, number.kind)
+        return Choose(Compare("<", number, Const(0, number.kind)), Unary("-", number, number.kind), number, number.kind)
+
+    def _hash(self, node: ast.Call) -> Expr:
+        settings = {each.arg: each.value for each in node.keywords}
+        if not node.args or not settings.keys() <= {"seed", "range"}:
+            raise self.source.error(
+                node,
+                "a hash takes numbers, and perhaps a seed and a range",
+                "write `hash_(wire.key, seed=1, range=1024)`",
+            )
+        seed = self.constant(settings["seed"], "the seed") if "seed" in settings else 0
+        if not HASH.holds(seed):
+            raise self.source.error(settings["seed"], f"the seed {seed} does not fit {HASH}", "seeds count from 0")
+        spread = Scramble(self._checksum(node), seed, HASH)
+        if "range" not in settings:
+            return spread
+        size = self.constant(settings["range"], "the range")
+        if not 1 <= size <= 1 << 32:
+            raise self.source.error(settings["range"], f"a hash cannot be below {size}", "a range is 1 to 2**32")
+        if size & (size - 1) == 0:
+            return Binary("&", spread, Const(size - 1, HASH), HASH)
+        wide = Kind(64)
+        scaled = Binary("*", Cast(spread, wide), Const(size, wide), wide)
+        return Cast(Binary(">>", scaled, Const(32, HASH), wide), HASH)
+
+    def _checksum(self, node: ast.Call) -> Local:
+        """Have the checksum of a hash's numbers computed first, unless it is known already."""
+        values = []
+        for each in node.args:
+            value = self.number(each)
+            assert value.kind is not None
+            if not solid(value):
+                raise self.no_width(each, value.kind)
+            if any(isinstance(read, Old) for read in reads(value)):
+                raise self.source.error(
+                    each, "a register's old value cannot be hashed inside its update", "hash what the update gives"
+                )
+            width = value.kind.width
+            plain = Cast(value, Kind(width)) if value.kind.signed else value
+            values.append(Cast(plain, Kind(width + -width % 8)) if width % 8 else plain)
+        key = tuple(values)
+        known = self.scope.checksums.get(key)
+        if known is None:
+            known = self.scope.checksums[key] = self.around.fresh("checksum", HASH)
+            self.around.ahead(Checksum(known, key, self.source.line(node)))
+        return known
+
+    def _arguments(self, node: ast.Call, count: int) -> list[ast.expr]:
+        if len(node.args) != count:
+            name = self.source.text(node.func)
+            raise self.source.error(node, f"`{name}` takes {count} argument{'s'[: count != 1]}, not {len(node.args)}")
+        return node.args
+
+    def convert(self, kind: Kind, operand: ast.expr) -> Expr:
+        """Return `kind(operand)`."""
+        value = self.value(operand)
+        if isinstance(value, Known):
+            if not isinstance(value.value, int):
+                raise self.not_a_number(operand, value.value)
+            return Const(kind.wrap(int(value.value)), kind, solid=True)
+        if isinstance(value, Untyped):
+            return self._solid_choice(value, kind)
+        if value.kind == kind:
+            return value if solid(value) else Cast(value, kind)
+        if value.kind is None:
+            return Choose(value, Const(1, kind, solid=True), Const(0, kind, solid=True), kind)
+        return Cast(value, kind)
+
+    def _solid_choice(self, value: Known | Untyped, kind: Kind) -> Expr:
+        if isinstance(value, Known):
+            return Const(kind.wrap(int(value.value)), kind, solid=True)
+        return Choose(value.condition, self._solid_choice(value.yes, kind), self._solid_choice(value.no, kind), kind)
+
+    def _least(self, node: ast.Call, callee: Any) -> Value:
+        if len(node.args) < 2:
+            raise self.source.error(node, "give two or more numbers", "write `min(a, b)`")
+        values = [self.value(each) for each in node.args]
+        if all(isinstance(each, Known) for each in values):
+            return Known(callee(*(self.constant(each, "this") for each in node.args)))
+        result, result_node = values[0], node.args[0]
+        for right_node, right in zip(node.args[1:], values[1:], strict=True):
+            one, other, kind = self.pair(node, result_node, result, right_node, right, callee.__name__)
+            # Python's min and max keep the first of two equal values; equal numbers are the same here.
+            result = Choose(Compare("<" if callee is min else ">", other, one), other, one, kind)
+        return result
