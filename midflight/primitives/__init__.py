@@ -2,7 +2,7 @@
 
 from midflight.primitives.aggregate import Aggregate
 from midflight.primitives.filter import Filter
-from midflight.primitives.kernel.arithmetic import add_overflows, hash_, sat_add, sat_sub
+from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
 from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.packet import Packet, Verdict
 from midflight.primitives.kernel.primitive import Outcome, Primitive, Reference, parameter, within
@@ -32,6 +32,8 @@ __all__ = [
     "Verdict",
     "add_overflows",
     "bit",
+    "bits",
+    "concat",
     "hash_",
     "int_",
     "parameter",

@@ -95,7 +95,7 @@ class _Text:
         if depth <= 0:
             return self.atom(kind, known)
         spelled = KINDS[kind]
-        match self.pick("a a + + * & | ^ << >> sat ? cast cast - ~ // % minmax abs"):
+        match self.pick("a a + + * & | ^ << >> sat ? cast cast - ~ // % minmax abs bits"):
             case "a":
                 return self.atom(kind, known)
             case "+" | "*" | "&" | "|" | "^" as symbol:
@@ -126,7 +126,19 @@ class _Text:
             case "minmax":
                 left, right = self.number(kind, known, depth - 1), self.number(kind, known, depth - 1)
                 return f"{self.pick(['min', 'max'])}({left}, {right})"
+            case "bits" if not KINDS[kind].signed:
+                return self.bits(kind, known, depth - 1)
         return f"abs({self.number(kind, known, depth - 1)})"
+
+    def bits(self, kind: str, known: dict[str, str], depth: int) -> str:
+        """Return a stretch of a number's bits, or the bits of several, as a number of a kind."""
+        width = KINDS[kind].width
+        parts = {16: ["u8 u8", "u5 u6 u5"], 32: ["u16 i16", "i16 u16", "u8 u16 u8"]}.get(width)
+        if parts and self.pick([0, 1]):
+            return f"concat({', '.join(self.number(each, known, depth) for each in self.pick(parts).split())})"
+        source = self.pick([each for each in KINDS if KINDS[each].width >= width])
+        low = self.random.randint(0, KINDS[source].width - width)
+        return f"bits({self.number(source, known, depth)}, {low + width - 1}, {low})"
 
     def number_or_constant(self, kind: str, known: dict[str, str], depth: int) -> str:
         return self.constant(KINDS[kind]) if self.pick([0, 0, 1]) else self.number(kind, known, depth)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from midflight.primitives import Header, Packet, Primitive, Register, bit, hash_, int_, sat_add
+from midflight.primitives import Header, Packet, Primitive, Register, bit, bits, concat, hash_, int_, sat_add
 
 
 class Threshold(Primitive):
@@ -120,3 +120,23 @@ class Rows(Primitive):
             wire.port = 0
         if hash_(wire.source, wire.port, seed=7) & 1 == 1:
             packet.reply()
+
+
+class Words(Primitive):
+    """Take numbers apart and put them together."""
+
+    class Wire(Header):
+        word = bit[32]
+        level = int_[12]
+        high = bit[4]
+        low = bit[16]
+
+    def setup(self) -> None:
+        self.seen = Register(bit[16], 4096)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        prefix = bits(wire.word, 31, 20)
+        self.seen.update(prefix, lambda old: old + bit[16](bits(old, 0, 0)))
+        wire.high = bits(wire.word + 1, 19, 16)
+        wire.low = concat(bits(wire.level, 11, 11), bit[3](5), prefix)
+        wire.word = bit[32](concat(wire.level, wire.high))

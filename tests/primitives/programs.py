@@ -25,5 +25,6 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
         kernels.Ewma("smooth"),
         kernels.Tally("tally"),
     ),
+    "words": lambda: Program(kernels.Words("words")),
     "hashes": lambda: Program(kernels.Rows("rows")),
 }

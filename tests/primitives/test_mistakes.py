@@ -129,6 +129,14 @@ except ValueError:
     "hash_settings": "wire.value = hash_(wire.key8, rows=3)",
     "hash_mixed": "wire.key8 = hash_(wire.key8)",
     "keyword_arguments": "wire.value = min(wire.value, key=3)",
+    "bits_beyond": "wire.key8 = bits(wire.value, 32, 25)",
+    "bits_turned_round": "wire.key8 = bits(wire.value, 0, 7)",
+    "bits_of_the_packet": "wire.key8 = bits(wire.value, wire.key8, 0)",
+    "bits_of_a_constant": "wire.key8 = bits(512, 8, 1)",
+    "concat_of_one": "wire.value = concat(wire.value)",
+    "concat_of_a_constant": "wire.value = concat(0, wire.key8)",
+    "concat_mixed": "wire.value = concat(wire.key8, wire.key8)",
+    "slice": "wire.key8 = wire.value[8:0]",
     "multiple_lines": """\
 wire.value = (
     wire.value

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.errors import KernelError
-from midflight.primitives import Register, add_overflows, bit, int_, sat_add, sat_sub
+from midflight.primitives import Register, add_overflows, bit, bits, concat, int_, sat_add, sat_sub
 from midflight.primitives.kernel.types import Kind
 
 DTYPES: dict[Kind, type[np.integer[Any]]] = {
@@ -44,6 +44,24 @@ def test_saturating_arithmetic_stops_at_the_limits(left: int, right: int) -> Non
     assert sat_add(int_[8](left), right) == max(-128, min(127, left + right))
     assert sat_sub(left, int_[8](right)) == max(-128, min(127, left - right))
     assert add_overflows(int_[8](left), int_[8](right)) == (not -128 <= left + right <= 127)
+
+
+@given(value=st.integers(-(2**31), 2**31 - 1), ends=st.tuples(st.integers(0, 31), st.integers(0, 31)))
+def test_bits_of_a_number(value: int, ends: tuple[int, int]) -> None:
+    low, high = sorted(ends)
+    text = f"{value % 2**32:032b}"[31 - high : 32 - low]
+    assert bits(int_[32](value), high, low) == bit[high - low + 1](int(text, 2))
+    with pytest.raises(KernelError, match="which has 31 to 0"):
+        bits(int_[32](value), 32, low)
+
+
+@given(values=st.lists(st.tuples(st.integers(1, 70), st.booleans(), st.integers(0)), min_size=2, max_size=5))
+def test_numbers_one_behind_the_other(values: list[tuple[int, bool, int]]) -> None:
+    numbers = [(int_ if signed else bit)[width](value) for width, signed, value in values]
+    text = "".join(f"{value % 2**width:0{width}b}" for width, _, value in values)
+    assert concat(*numbers) == bit[len(text)](int(text, 2))
+    with pytest.raises(KernelError, match="has no width"):
+        concat(numbers[0], 3)
 
 
 @given(value=st.integers(-(2**40), 2**40))

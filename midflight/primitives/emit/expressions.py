@@ -9,6 +9,7 @@ from midflight.primitives.kernel.typed import (
     Cast,
     Choose,
     Compare,
+    Concat,
     Const,
     EpochRef,
     Expr,
@@ -20,6 +21,7 @@ from midflight.primitives.kernel.typed import (
     Overflows,
     Scramble,
     SequenceRef,
+    Slice,
     Truth,
     Unary,
 )
@@ -86,13 +88,17 @@ class Printer:
                 return self._cast(operand, kind)
             case Overflows(left=left, right=right):
                 return self._overflows(left, right)
+            case Slice(operand=operand, high=high, low=low):
+                return f"{self.tight(operand)}[{high}:{low}]"
+            case Concat(left=left, right=right):
+                return f"{self(left) if isinstance(left, Concat) else self.tight(left)} ++ {self.tight(right)}"
             case Scramble(checksum=checksum, seed=seed):
                 return f"scramble({self(checksum)}, {seed})"
 
     def tight(self, expr: Expr) -> str:
         """Return an expression's text such that it can stand beside any operator."""
         text = self(expr)
-        plain = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, Old, Const, Scramble))
+        plain = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, Old, Const, Scramble, Slice))
         simple = plain and not text.startswith("-")
         return text if simple else f"({text})"
 

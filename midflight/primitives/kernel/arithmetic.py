@@ -6,9 +6,9 @@ import zlib
 from typing import Final
 
 from midflight.errors import KernelError
-from midflight.primitives.kernel.types import Kind, Number
+from midflight.primitives.kernel.types import MAX_WIDTH, Kind, Number
 
-__all__ = ["HASH", "add_overflows", "hash_", "sat_add", "sat_sub", "scramble"]
+__all__ = ["HASH", "add_overflows", "bits", "concat", "hash_", "sat_add", "sat_sub", "scramble"]
 
 HASH: Final = Kind(32)
 """What a hash is."""
@@ -38,6 +38,28 @@ def add_overflows(left: int, right: int) -> bool:
     """Tell whether `left + right` leaves the range of their type, so that the wrapped sum is wrong."""
     kind, one, other = _pair(left, right, "add_overflows")
     return not kind.holds(one + other)
+
+
+def bits(value: int, high: int, low: int) -> int:
+    """Return the bits `high` to `low` of a number, both included, as a bit[high - low + 1]; bit 0 is the lowest."""
+    if not isinstance(value, Number):
+        raise KernelError(f"bits: {value!r} has no width: write bit[n](...) around it")
+    if not 0 <= low <= high < value.kind.width:
+        raise KernelError(f"bits {high} to {low} of {value.kind}, which has {value.kind.width - 1} to 0")
+    return Number(Kind(high - low + 1), int(value) >> low)
+
+
+def concat(*values: int) -> int:
+    """Put the bits of numbers one behind the other, the first on top, into one unsigned number of all their widths."""
+    result = width = 0
+    for value in values:
+        if not isinstance(value, Number):
+            raise KernelError(f"concat: {value!r} has no width: write bit[n](...) around it")
+        result = result << value.kind.width | int(value) & ((1 << value.kind.width) - 1)
+        width += value.kind.width
+    if len(values) < 2 or width > MAX_WIDTH:
+        raise KernelError(f"concat takes two numbers or more, of {MAX_WIDTH} bits in all at most")
+    return Number(Kind(width), result)
 
 
 def hash_(*values: int, seed: int = 0, range: int | None = None) -> int:

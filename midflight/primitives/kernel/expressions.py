@@ -165,7 +165,9 @@ class Expressions(Calls):
         thing = base.value if isinstance(base, Known) else None
         if isinstance(node.slice, ast.Slice):
             raise self.source.error(
-                node, "slices are not in the kernel language", "shift and convert: `bit[8](wire.value >> 16)`"
+                node,
+                "slices are not in the kernel language",
+                "name the bits, the highest first: `bits(wire.value, 7, 0)`",
             )
         if thing is bit or thing is int_:
             width = self.constant(node.slice, "a width")
@@ -187,4 +189,4 @@ class Expressions(Calls):
                 return FieldRef(thing.field.name, lane, thing.field.kind)
             return Known(thing[lane])
         text = self.source.text(node.value)
-        raise self.source.error(node, f"`{text}` has no lanes", "a bit of a number is `(x >> 3) & 1`")
+        raise self.source.error(node, f"`{text}` has no lanes", "a bit of a number is `bits(x, 3, 3)`")

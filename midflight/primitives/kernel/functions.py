@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from midflight.primitives.kernel.arithmetic import HASH, add_overflows, hash_, sat_add, sat_sub
+from midflight.primitives.kernel.arithmetic import HASH, add_overflows, bits, concat, hash_, sat_add, sat_sub
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.operators import Operators
 from midflight.primitives.kernel.typed import (
@@ -14,16 +14,18 @@ from midflight.primitives.kernel.typed import (
     Checksum,
     Choose,
     Compare,
+    Concat,
     Const,
     Expr,
     Local,
     Old,
     Overflows,
     Scramble,
+    Slice,
     Unary,
     reads,
 )
-from midflight.primitives.kernel.types import Kind
+from midflight.primitives.kernel.types import MAX_WIDTH, Kind
 from midflight.primitives.kernel.values import LaneField, Untyped, Value, solid
 
 __all__ = ["Functions"]
@@ -54,6 +56,10 @@ class Functions(Operators):
             return self._least(node, callee)
         if callee is abs:
             return self._magnitude(self._arguments(node, 1)[0])
+        if callee is bits:
+            return self._bits(node)
+        if callee is concat:
+            return self._concat(node)
         if callee is len:
             argument = self._arguments(node, 1)[0]
             value = self.value(argument)
@@ -71,6 +77,41 @@ class Functions(Operators):
         if not solid(number):
             raise self.no_width(argument, number.kind)
         return Choose(Compare("<", number, Const(0, number.kind)), Unary("-", number, number.kind), number, number.kind)
+
+    def _bits(self, node: ast.Call) -> Expr:
+        operand, *ends = self._arguments(node, 3)
+        number = self._unsigned(operand)
+        width = number.kind.width if number.kind else 0
+        high, low = (self.constant(each, "which bits") for each in ends)
+        if not 0 <= low <= high < width:
+            text = self.source.text(operand)
+            raise self.source.error(
+                node,
+                f"`{text}` has the bits {width - 1} to 0, not {high} to {low}",
+                f"name the higher one first: `bits({text}, {width - 1}, 0)`",
+            )
+        return Slice(number, high, low, Kind(high - low + 1))
+
+    def _concat(self, node: ast.Call) -> Expr:
+        if len(node.args) < 2:
+            raise self.source.error(node, "give two or more numbers", "write `concat(wire.high, wire.low)`")
+        result, *rest = (self._unsigned(each) for each in node.args)
+        for each in rest:
+            assert result.kind is not None
+            assert each.kind is not None
+            width = result.kind.width + each.kind.width
+            if width > MAX_WIDTH:
+                raise self.source.error(node, f"this is wider than {MAX_WIDTH} bits", "concatenate fewer numbers")
+            result = Concat(result, each, Kind(width))
+        return result
+
+    def _unsigned(self, node: ast.expr) -> Expr:
+        """Return a number that brings its width along, as its bits."""
+        number = self.number(node)
+        assert number.kind is not None
+        if not solid(number):
+            raise self.no_width(node, number.kind)
+        return Cast(number, Kind(number.kind.width)) if number.kind.signed else number
 
     def _hash(self, node: ast.Call) -> Expr:
         settings = {each.arg: each.value for each in node.keywords}
@@ -99,17 +140,14 @@ class Functions(Operators):
         """Have the checksum of a hash's numbers computed first, unless it is known already."""
         values = []
         for each in node.args:
-            value = self.number(each)
-            assert value.kind is not None
-            if not solid(value):
-                raise self.no_width(each, value.kind)
+            value = self._unsigned(each)
             if any(isinstance(read, Old) for read in reads(value)):
                 raise self.source.error(
                     each, "a register's old value cannot be hashed inside its update", "hash what the update gives"
                 )
+            assert value.kind is not None
             width = value.kind.width
-            plain = Cast(value, Kind(width)) if value.kind.signed else value
-            values.append(Cast(plain, Kind(width + -width % 8)) if width % 8 else plain)
+            values.append(Cast(value, Kind(width + -width % 8)) if width % 8 else value)
         key = tuple(values)
         known = self.scope.checksums.get(key)
         if known is None:

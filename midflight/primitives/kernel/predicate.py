@@ -7,7 +7,7 @@ from types import CodeType
 from typing import Any
 
 from midflight.errors import KernelError, Place
-from midflight.primitives.kernel.arithmetic import add_overflows, hash_, sat_add, sat_sub
+from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
 from midflight.primitives.kernel.source import Source
 from midflight.primitives.kernel.types import bit, int_
 
@@ -17,6 +17,8 @@ FUNCTIONS: dict[str, Any] = {
     "abs": abs,
     "add_overflows": add_overflows,
     "bit": bit,
+    "bits": bits,
+    "concat": concat,
     "hash_": hash_,
     "int_": int_,
     "max": max,

@@ -20,6 +20,7 @@ __all__ = [
     "Checksum",
     "Choose",
     "Compare",
+    "Concat",
     "Const",
     "Decide",
     "EpochRef",
@@ -35,6 +36,7 @@ __all__ = [
     "Return",
     "Scramble",
     "SequenceRef",
+    "Slice",
     "Statement",
     "Truth",
     "Unary",
@@ -173,6 +175,25 @@ class Overflows:
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """The bits `high` to `low` of an unsigned number."""
+
+    operand: Expr
+    high: int
+    low: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """The bits of `left` above those of `right`, both unsigned."""
+
+    left: Expr
+    right: Expr
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
 class Scramble:
     """A hash: a checksum, spread over all bits in the way of a seed."""
 
@@ -197,6 +218,8 @@ Expr = (
     | Choose
     | Cast
     | Overflows
+    | Slice
+    | Concat
     | Scramble
 )
 
