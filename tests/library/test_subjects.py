@@ -7,14 +7,18 @@ import doctest
 import pytest
 
 from midflight import primitives as library
+from midflight.errors import KernelError
 from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
 from midflight.testbed.conformance.case import PRIMITIVES
 from midflight.testbed.conformance.run import check
 from midflight.testbed.conformance.subject import Subject, names, subject
 from midflight.testbed.conformance.traces import generate
+from tests.library.mutation import Mutant, mutants
 from tests.library.traces import Switch, Trace, played, traces
 
 TRACES = 1000
+MUTANTS = 40
+TRACES_FOR_MUTANTS = 300
 MISSING = P4C.missing or SIMPLE_SWITCH_GRPC.missing
 
 
@@ -38,6 +42,28 @@ def test_oracle_kernel_and_switch_agree(tested: Tested) -> None:
     for trace in every:
         which = trace.number % len(switches)
         switches[which].play(trace, played(primitives[which], trace))
+
+
+def test_mutants_are_caught(tested: Tested) -> None:
+    of, every = tested
+    chosen = mutants(of, MUTANTS)
+    assert len(chosen) >= 12 or len(chosen) == len(mutants(of, 10_000))
+    missed = {each.name for each in chosen if not caught(of, each, every[:TRACES_FOR_MUTANTS])}
+    assert missed - of.equivalent.keys() == set(), "nothing in the traces tells these from the kernel"
+    assert of.equivalent.keys() - missed == set(), "these are said to be equivalent, and are not"
+
+
+def caught(subject: Subject, mutant: Mutant, every: list[Trace]) -> bool:
+    """Tell whether a mutant, executed, is found out by a trace; a kernel that breaks off is."""
+    primitives = [mutant.make(parameters) for parameters in subject.parameters]
+    for trace in every:
+        primitive = primitives[trace.number % len(primitives)]
+        assert primitive is not None, f"{mutant.name} does not compile"
+        try:
+            played(primitive, trace)
+        except (AssertionError, KernelError):
+            return True
+    return False
 
 
 @pytest.mark.bmv2

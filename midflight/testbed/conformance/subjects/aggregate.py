@@ -27,33 +27,33 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
         fields = {
             "slot": chunk % entries,
             "worker": parameters["base"] + worker,
-            "flags": random.choice((0, 0, 0, 1, 2)),
             "job": (job + (chunk >= renewed)) % 2**16,
             "epoch": 7,
             "values": [number(random, int_[32]) for _ in range(lanes)],
         }
         for copy in range(random.choice((0, 1, 1, 1, 1, 1, 2, 3))):
             late = random.choice((random.randint(0, 5), random.randint(0, 5), random.randint(0, workers * chunks)))
-            request = Request(MEMBERS[worker % len(MEMBERS)], (start + chunk) % 2**32, fields)
+            flags = {"flags": random.choice((0, 0, 0, 1, 2, 3))}
+            request = Request(MEMBERS[worker % len(MEMBERS)], (start + chunk) % 2**32, fields | flags)
             placed.append((place + late, copy, request))
     for _, _, request in sorted(placed, key=lambda each: each[:2]):
         yield request
-        if random.random() < 0.08:
-            yield _stray(random, parameters, start, job)
+        if random.random() < 0.15:
+            yield _stray(random, parameters, request)
 
 
-def _stray(random: Random, parameters: Parameters, start: int, job: int) -> Request:
-    """Return a contribution that no host sends: to another entry, of another worker, from anywhere on the circle."""
-    far = random.choice((2**30 + 9, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1 - start, random.randint(-3, 20)))
+def _stray(random: Random, parameters: Parameters, before: Request) -> Request:
+    """Return what no host sends after a contribution: to another entry, of another worker, far ahead or behind."""
+    chunk = before.fields["job"] << 32 | before.sequence
+    half = 2**47
+    chunk += random.choice((0, 1, -1, 2**46, 2**46 + 1, half - 1, half, half + 1, random.randint(0, 2 * half)))
     fields = {
-        "slot": random.randint(0, 2 * parameters["slots"] + 1),
+        "slot": random.choice((before.fields["slot"], random.randint(0, 2 * parameters["slots"] + 1))),
         "worker": (parameters["base"] + random.randint(-1, parameters["workers"] + 1)) % 2**8,
-        "flags": 0,
-        "job": (job + random.choice((0, 0, -1, 1, 2, 2**15 - 1, 2**15))) % 2**16,
-        "epoch": 0,
-        "values": [number(random, int_[32]) for _ in range(parameters["lanes"])],
+        "job": chunk >> 32 & 0xFFFF,
     }
-    return Request(random.choice(MEMBERS), random.choice((0, start, (start + far) % 2**32)), fields)
+    sequence = random.choice((0, *[chunk % 2**32] * 5))
+    return Request(random.choice(MEMBERS), sequence, {**before.fields, **fields})
 
 
 def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
@@ -84,9 +84,18 @@ SUBJECT = Subject(
     primitive=Aggregate,
     parameters=(
         *({"workers": 3, "lanes": 2, "slots": 2, "overflow": each} for each in ("wrap", "saturate", "detect")),
-        {"workers": 1, "lanes": 2, "slots": 2, "overflow": "wrap"},
+        {"workers": 1, "lanes": 2, "slots": 3, "overflow": "wrap"},
         {"workers": 3, "lanes": 2, "slots": 2, "overflow": "detect", "base": 4, "rank": 2},
+        {"workers": 2, "lanes": 1, "slots": 1, "overflow": "saturate", "base": 1, "rank": 0},
     ),
     requests=_requests,
     oracle=_oracle,
+    equivalent={
+        "0 < chunk - old < 2 ** 47 -> 0 <= chunk - old < 2 ** 47": "an equal chunk stands in its place already",
+        "if self.base > 0: -> if self.base >= 0:": "to subtract 0 changes nothing",
+        "if self.base > 0: -> if self.base > -1:": "to subtract 0 changes nothing",
+        "if self.base > 0: -> if True:": "to subtract 0 changes nothing",
+        "if self.overflow == 'detect': -> if True:": "a variable more, of which only `detect` makes use",
+        "if self.overflow == 'detect': -> if True: (3)": "a variable more, of which only `detect` makes use",
+    },
 )

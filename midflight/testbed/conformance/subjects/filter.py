@@ -17,10 +17,10 @@ __all__ = ["SUBJECT"]
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
     names = [each.name for each in Filter("app", keep=parameters["keep"]).layout]
-    # The constants of the conditions, and their neighbours.
-    telling = (79, 80, 81, 0, 0, 1, -1, 3, 4, 7, 8, 99, 100)
+    # Near the constants of the conditions.
+    telling = (*range(-12, 13), *[79, 80, 81, 99, 100, 0] * 3)
     for sequence in range(random.randint(10, 40)):
-        fields = {name: random.choice((*telling, number(random, int_[32]))) for name in names}
+        fields = {name: random.choice((random.choice(telling), number(random, int_[32]))) for name in names}
         yield Request(random.choice((*MEMBERS, SERVER)), sequence, fields)
 
 

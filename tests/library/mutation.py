@@ -1,0 +1,223 @@
+"""Mutants of a primitive: its kernel with one thing changed that its author could have got wrong.
+
+The kernel's syntax tree is changed, and what comes of it is a kernel as any other: executed as Python, and compiled
+where it keeps to the language. The conditions of a `Predicate` are changed in the same way.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import linecache
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from midflight.errors import KernelError, MidflightError
+from midflight.primitives import Primitive
+from midflight.primitives.kernel.predicate import FUNCTIONS, Predicate
+from midflight.primitives.kernel.source import source_of
+from midflight.testbed.conformance.subject import Parameters, Subject
+
+__all__ = ["Mutant", "mutants"]
+
+Change = tuple[ast.AST | str, Callable[[], Callable[[], None]]]
+"""What is changed, in words or as the node, and what changes it, in place; which returns what changes it back."""
+
+COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
+    ast.Lt: (ast.LtE, ast.GtE),
+    ast.LtE: (ast.Lt, ast.Gt),
+    ast.Gt: (ast.GtE, ast.LtE),
+    ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+}
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Add,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitOr,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+    ast.FloorDiv: ast.Mod,
+    ast.Mod: ast.FloorDiv,
+}
+NAMES = {
+    "forward": "drop",
+    "drop": "forward",
+    "reply": "multicast",
+    "multicast": "reply",
+    "min": "max",
+    "max": "min",
+    "sat_add": "sat_sub",
+    "sat_sub": "sat_add",
+    "update": "update_fetch",
+    "update_fetch": "update",
+}
+
+
+BY_DEFAULT = "packet.forward()"
+LEGIBLE = 16
+"""So long must the code in a mutant's name be, or a whole statement, that one can tell where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A changed primitive. `name` tells the code before and after, with a number where that is there more than once."""
+
+    name: str
+    primitive: type[Primitive]
+
+    def make(self, parameters: Parameters) -> Primitive | None:
+        """Return it with these parameters, called `app`; None where it does not compile."""
+        try:
+            primitive = self.primitive("app", **parameters)
+            assert primitive.kernel
+        except KernelError:
+            return None
+        return primitive
+
+
+def mutants(subject: Subject, count: int) -> list[Mutant]:
+    """Return up to `count` mutants that compile, the same ones every time, and those that are said to be equivalent.
+
+    Which ones depends on what they change, not on where: most stay the same when the kernel grows. MidflightError
+    where an equivalent one is not there.
+    """
+    found = {each.name: each for each in _candidates(subject)}
+    if unknown := subject.equivalent.keys() - found.keys():
+        raise MidflightError(f"{subject.primitive.__name__} has no mutant {min(unknown)!r}")
+    drawn = sorted(found.values(), key=lambda each: hashlib.sha256(each.name.encode()).digest())
+    compiled = (each for each in drawn if all(each.make(parameters) for parameters in subject.parameters))
+    chosen = [each for each, _ in zip(compiled, range(count), strict=False)]
+    return chosen + [found[name] for name in subject.equivalent if found[name] not in chosen]
+
+
+def _candidates(subject: Subject) -> Iterator[Mutant]:
+    _, function = source_of(subject.primitive.ingress)
+    taken: Counter[str] = Counter()
+    for what, text in _changed(function):
+        name = _named(what, taken)
+        yield Mutant(name, _with_kernel(subject.primitive, text, name))
+    conditions = {
+        (attribute, value.source.lines[0])
+        for parameters in subject.parameters
+        for attribute, value in vars(subject.primitive("app", **parameters)).items()
+        if isinstance(value, Predicate)
+    }
+    for attribute, condition in sorted(conditions):
+        for what, text in _changed(ast.parse(condition, mode="eval")):
+            name = _named(f"{condition}: {what}", taken)
+            yield Mutant(name, _with_condition(subject.primitive, attribute, condition, text))
+
+
+def _named(what: str, taken: Counter[str]) -> str:
+    taken[what] += 1
+    return what if taken[what] == 1 else f"{what} ({taken[what]})"
+
+
+def _with_kernel(primitive: type[Primitive], text: str, name: str) -> type[Primitive]:
+    text = f"from __future__ import annotations\n\n{text}\n"
+    file = f"<{primitive.__name__}: {name}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    scope = FUNCTIONS | primitive.ingress.__globals__  # a change may call what is not imported
+    exec(compile(text, file, "exec", dont_inherit=True), scope)
+    return type(primitive.__name__, (primitive,), {"ingress": scope["ingress"]})
+
+
+def _with_condition(primitive: type[Primitive], attribute: str, text: str, changed: str) -> type[Primitive]:
+    def setup(self: Primitive) -> None:
+        primitive.setup(self)
+        condition = getattr(self, attribute)
+        if condition.source.lines[0] == text:
+            setattr(self, attribute, Predicate(changed, condition.source.file))
+
+    return type(primitive.__name__, (primitive,), {"setup": setup})
+
+
+def _changed(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield what each change does, in words, and the tree's code with it."""
+    above = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for where, change in list(_changes(tree)):
+        if isinstance(where, str):
+            restore = change()
+            yield where, ast.unparse(tree)
+            restore()
+            continue
+        place = where
+        while len(_first_line(place)) < LEGIBLE and not isinstance(place, (ast.stmt, ast.Expression)):
+            place = above[place]
+        before = _first_line(place)
+        restore = change()
+        yield f"{before} -> {_first_line(place)}", ast.unparse(tree)
+        restore()
+
+
+def _first_line(node: ast.AST) -> str:
+    return ast.unparse(ast.fix_missing_locations(node)).partition("\n")[0]
+
+
+def _changes(tree: ast.AST) -> Iterator[Change]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare():
+                yield from _comparison(node)
+            case ast.BinOp(op=operator) | ast.AugAssign(op=operator) if type(operator) in OPERATORS:
+                yield _set(node, op=OPERATORS[type(operator)]())
+            case ast.BoolOp(op=operator):
+                yield _set(node, op=ast.Or() if isinstance(operator, ast.And) else ast.And())
+            case ast.Constant(value=int() as value) if not isinstance(value, bool):
+                for other in (value + 1, value - 1):
+                    yield _set(node, value=other)
+            case ast.IfExp(body=body, orelse=orelse):
+                yield _set(node, body=orelse, orelse=body)
+            case ast.Attribute(attr=name) if name in NAMES:
+                yield _set(node, attr=NAMES[name])
+            case ast.Name(id=name) if name in NAMES:
+                yield _set(node, id=NAMES[name])
+        if isinstance(node, ast.If):
+            for test in (ast.UnaryOp(ast.Not(), node.test), ast.Constant(True), ast.Constant(False)):
+                yield _set(node, test=test)
+        if isinstance(node, (ast.If, ast.For, ast.FunctionDef)):
+            yield from _left_out(node.body)
+        if isinstance(node, ast.If):
+            yield from _left_out(node.orelse)
+
+
+def _comparison(node: ast.Compare) -> Iterator[Change]:
+    for place, operator in enumerate(node.ops):
+        for other in COMPARISONS.get(type(operator), ()):
+            yield _set(node, ops=[*node.ops[:place], other(), *node.ops[place + 1 :]])
+
+
+def _left_out(block: list[ast.stmt]) -> Iterator[Change]:
+    """Yield a block's statements left out, one at a time, but for an `if`, and for what does nothing."""
+
+    def without(place: int, statement: ast.stmt) -> Callable[[], Callable[[], None]]:
+        def change() -> Callable[[], None]:
+            block[place] = ast.Pass()
+            return lambda: block.__setitem__(place, statement)
+
+        return change
+
+    for place, statement in enumerate(block):
+        docstring = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        if not isinstance(statement, ast.If) and not docstring and ast.unparse(statement) != BY_DEFAULT:
+            yield f"without: {_first_line(statement)}", without(place, statement)
+
+
+def _set(node: ast.AST, **attributes: Any) -> Change:
+    """Return the change of a node's attributes."""
+
+    def change() -> Callable[[], None]:
+        before = {name: getattr(node, name) for name in attributes}
+        for name, value in attributes.items():
+            setattr(node, name, value)
+        return lambda: vars(node).update(before)
+
+    return node, change
