@@ -122,6 +122,30 @@ class Rows(Primitive):
             packet.reply()
 
 
+class Samples(Primitive):
+    """Pass one packet in 2**`rate` of each flow on to the controller, and at most one in `gap` microseconds."""
+
+    rate: int = 2
+    gap: int = 1000
+
+    class Wire(Header):
+        flow = bit[8]
+        coin = bit[8]
+        offset = int_[16]
+        stamp = bit[48]
+
+    def setup(self) -> None:
+        self.last = Register(bit[48], 256)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        wire.coin = packet.random(bit[8])
+        wire.offset = packet.random(int_[16])
+        wire.stamp = packet.now
+        last = self.last.update(wire.flow, lambda old: packet.now if packet.now - old >= self.gap else old)
+        if packet.now - last >= self.gap and packet.random(bit[self.rate]) == 0:
+            packet.alert(wire.flow, packet.now)
+
+
 class Words(Primitive):
     """Take numbers apart and put them together."""
 

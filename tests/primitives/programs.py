@@ -25,6 +25,7 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
         kernels.Ewma("smooth"),
         kernels.Tally("tally"),
     ),
+    "samples": lambda: Program(kernels.Samples("samples")),
     "words": lambda: Program(kernels.Words("words")),
     "hashes": lambda: Program(kernels.Rows("rows")),
 }

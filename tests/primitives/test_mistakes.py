@@ -137,6 +137,14 @@ except ValueError:
     "concat_of_a_constant": "wire.value = concat(0, wire.key8)",
     "concat_mixed": "wire.value = concat(wire.key8, wire.key8)",
     "slice": "wire.key8 = wire.value[8:0]",
+    "random_of_nothing": "wire.value = packet.random()",
+    "random_below": "wire.value = packet.random(100)",
+    "random_wide": "wire.value = bit[32](packet.random(bit[128]))",
+    "random_mixed": "wire.value = packet.random(bit[16])",
+    "random_unused": "packet.random(bit[16])",
+    "time_written": "packet.now = 3",
+    "python_time": "wire.value = time.time()",
+    "python_random": "wire.value = random.getrandbits(32)",
     "multiple_lines": """\
 wire.value = (
     wire.value

@@ -17,6 +17,7 @@ from midflight.primitives.kernel.typed import (
     Local,
     Logic,
     Not,
+    NowRef,
     Old,
     Overflows,
     Scramble,
@@ -66,6 +67,8 @@ class Printer:
                 return "hdr.midflight.sequence"
             case EpochRef():
                 return "meta.epoch"
+            case NowRef():
+                return "standard_metadata.ingress_global_timestamp"
             case Old():
                 return self.old
             case Unary(operator=operator, operand=operand):
@@ -98,7 +101,7 @@ class Printer:
     def tight(self, expr: Expr) -> str:
         """Return an expression's text such that it can stand beside any operator."""
         text = self(expr)
-        plain = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, Old, Const, Scramble, Slice))
+        plain = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, NowRef, Old, Const, Scramble, Slice))
         simple = plain and not text.startswith("-")
         return text if simple else f"({text})"
 

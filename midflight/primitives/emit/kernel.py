@@ -15,6 +15,7 @@ from midflight.primitives.kernel.typed import (
     Assign,
     Checksum,
     Decide,
+    Draw,
     Expr,
     If,
     Kernel,
@@ -74,7 +75,8 @@ class KernelWriter:
     def write(self) -> None:
         """Write the control."""
         out = self.writer
-        with out.block(f"control {self.name}_kernel(inout headers_t hdr, inout metadata_t meta)"):
+        clock = ", in standard_metadata_t standard_metadata" if self.kernel.timed else ""
+        with out.block(f"control {self.name}_kernel(inout headers_t hdr, inout metadata_t meta{clock})"):
             for name, register in self.registers.items():
                 if register.initial:
                     out.line(f"// Holds its values XOR {register.initial}, so that a cleared register means "
@@ -106,6 +108,10 @@ class KernelWriter:
             case Checksum(target=target, values=values):
                 fields = ", ".join(show(each) for each in values)
                 out.long(f"hash({show(target)}, HashAlgorithm.crc32, 32w0, {{ {fields} }}, 64w0x100000000);")
+            case Draw(target=target):
+                assert target.kind is not None
+                low, high = (show.sized(each, target.kind) for each in (0, target.kind.high))
+                out.line(f"random({show(target)}, {low}, {high});")
             case Unrolled(variable=variable, rounds=rounds):
                 for number, body in rounds:
                     out.line(f"// {variable} {number}")

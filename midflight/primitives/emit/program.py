@@ -202,7 +202,8 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> 
                 for name, (_, primitive) in applications.items():
                     out.undo()
                     with out.block(f"}} else if (hdr.{name}.isValid())"):
-                        out.line(f"{name}.apply(hdr, meta);")
+                        clock = ", standard_metadata" if primitive.kernel.timed else ""
+                        out.line(f"{name}.apply(hdr, meta{clock});")
                         if alerts_late(primitive.kernel):
                             with out.block(f"if (meta.{name}_alerted)"):
                                 out.line(f"digest<{name}_alert_t>(1, meta.{name}_alert);")

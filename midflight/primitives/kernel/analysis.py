@@ -28,4 +28,4 @@ def analyse(
     source, node = source_of(function)
     body = Statements(source, node, function, instance, layout, registers)
     statements = body.block(node.body)
-    return Kernel(source.file, source.line(node), statements, body.locals, body.alert)
+    return Kernel(source.file, source.line(node), statements, body.locals, body.alert, body.expressions.timed)

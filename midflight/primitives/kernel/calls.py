@@ -9,7 +9,8 @@ from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.functions import Functions
 from midflight.primitives.kernel.predicate import FUNCTIONS, Predicate
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.typed import FieldRef, Truth
+from midflight.primitives.kernel.typed import Cast, Draw, Expr, FieldRef, Truth
+from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import PACKET, WIRE, LaneField, Value
 
 __all__ = ["Calls"]
@@ -21,6 +22,9 @@ _INSTEAD = {
     "sum": "add them up in a `for` loop",
     "print": "tell the controller with `packet.alert(...)`",
     "range": "`range` goes into a `for` loop",
+    "time.time": "the time at which the packet came in is `packet.now`, in microseconds",
+    "random.random": "draw with `packet.random(bit[16])`",
+    "random.randint": "draw with `packet.random(bit[16])`",
     "hash": "write `hash_(...)`, which every switch computes alike",
 }
 
@@ -34,6 +38,8 @@ class Calls(Functions):
             base = self.value(function.value)
             if isinstance(base, Known) and isinstance(base.value, Register):
                 return self.around.access(node, base.value, function.attr)
+            if isinstance(base, Known) and base.value is PACKET and function.attr == "random":
+                return self._random(node)
             if isinstance(base, Known) and base.value is PACKET:
                 raise self.source.error(
                     node, f"`packet.{function.attr}(...)` has no value", "write it on a line of its own"
@@ -46,6 +52,19 @@ class Calls(Functions):
             value = self.value(function)
             callee = value.value if isinstance(value, Known) else None
         return self._apply(node, callee)
+
+    def _random(self, node: ast.Call) -> Expr:
+        value = self.value(node.args[0]) if len(node.args) == 1 and not node.keywords else None
+        kind = value.value if isinstance(value, Known) else None
+        if not isinstance(kind, Kind):
+            raise self.source.error(node, "say which kind of number to draw", "write `packet.random(bit[16])`")
+        if kind.width > 64:
+            raise self.source.error(
+                node, f"{kind} is too wide: a switch draws at most 64 bits at once", "put two together with `concat`"
+            )
+        drawn = self.around.fresh("drawn", Kind(kind.width))
+        self.around.ahead(Draw(drawn, self.source.line(node)))
+        return Cast(drawn, kind) if kind.signed else drawn
 
     def _apply(self, node: ast.Call, callee: Any) -> Value:
         if isinstance(callee, Predicate):

@@ -10,10 +10,12 @@ from typing import Any
 from midflight.errors import KernelError
 from midflight.primitives.kernel.calls import Calls
 from midflight.primitives.kernel.flow import Known
+from midflight.primitives.kernel.packet import NOW
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.typed import (
     EpochRef,
     FieldRef,
+    NowRef,
     SequenceRef,
 )
 from midflight.primitives.kernel.types import Kind, bit, int_
@@ -40,6 +42,11 @@ _INSTEAD: dict[type[ast.expr], tuple[str, str]] = {
     ast.Yield: ("yield", "a kernel runs once for each packet, from top to bottom"),
     ast.NamedExpr: (":=", "assign on a line of its own"),
     ast.Starred: ("*", "write the values out"),
+}
+_WORDS = {
+    "time": "the time at which the packet came in is `packet.now`, in microseconds",
+    "random": "draw with `packet.random(bit[16])`",
+    "np": "a switch computes on single numbers",
 }
 
 
@@ -96,7 +103,7 @@ class Expressions(Calls):
             return self._outside(node, self.outer[node.id])
         known = [*self.scope.names, *(name for name in self.outer if not hasattr(builtins, name))]
         close = difflib.get_close_matches(node.id, known, 1)
-        hint = f"did you mean `{close[0]}`?" if close else "assign it first"
+        hint = f"did you mean `{close[0]}`?" if close else _WORDS.get(node.id, "assign it first")
         raise self.source.error(node, f"`{node.id}` is not defined", hint)
 
     def _outside(self, node: ast.expr, value: Any) -> Value:
@@ -134,10 +141,13 @@ class Expressions(Calls):
                 return SequenceRef(SEQUENCE)
             if node.attr == "epoch":
                 return EpochRef(EPOCH)
+            if node.attr == "now":
+                self.timed = True
+                return NowRef(NOW)
             raise self.source.error(
                 node,
                 f"the packet has no `{node.attr}` that could be read",
-                "it has sequence and epoch; what a kernel decides is a statement of its own, such as `packet.drop()`",
+                "it has sequence, epoch and now; a decision is a statement of its own, such as `packet.drop()`",
             )
         if isinstance(thing, Register):
             raise self.source.error(

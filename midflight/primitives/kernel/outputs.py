@@ -25,6 +25,8 @@ class Outputs(Accesses):
         """Compile a call on `packet`."""
         if name == "alert":
             return self.raise_alert(call, line)
+        if name == "random":
+            raise self.source.error(call, "the number drawn is not used", "assign it, or remove the line")
         if name not in _VERDICTS:
             raise self.source.error(
                 call, f"a packet cannot `{name}`", "it can forward, drop, reply, multicast and alert"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Protocol
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.types import Kind, Number
 
-__all__ = ["Packet", "Verdict"]
+__all__ = ["NOW", "Packet", "Randomness", "Verdict"]
+
+NOW = Kind(48)
+"""What `packet.now` is."""
 
 
 class Verdict(IntEnum):
@@ -19,12 +23,21 @@ class Verdict(IntEnum):
     MULTICAST = 3
 
 
+class Randomness(Protocol):
+    """Where random numbers come from, such as a `random.Random` with a seed."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """Return a number of `k` random bits."""
+
+
 class Packet:
     """The packet under way and the kernel's outputs. The last verdict counts."""
 
-    def __init__(self, sequence: int, epoch: int = 0) -> None:
+    def __init__(self, sequence: int, epoch: int = 0, now: int = 0, random: Randomness | None = None) -> None:
         self.__dict__["_sequence"] = Number(Kind(32), sequence)
         self.__dict__["_epoch"] = Number(Kind(16), epoch)
+        self.__dict__["_now"] = Number(NOW, now)
+        self.__dict__["_random"] = random
         self.__dict__["_verdict"] = Verdict.FORWARD
         self.__dict__["_alerts"] = []
 
@@ -39,6 +52,19 @@ class Packet:
         """The life that the switch's state is in, bit[16]: the controller counts on when a switch comes back empty."""
         number: int = self.__dict__["_epoch"]
         return number
+
+    @property
+    def now(self) -> int:
+        """The time at which the packet came in, bit[48], in microseconds of the switch's own clock, which wraps."""
+        number: int = self.__dict__["_now"]
+        return number
+
+    def random(self, kind: Kind) -> int:
+        """Draw a number, every one of a kind of at most 64 bits as likely as any other."""
+        source: Randomness | None = self.__dict__["_random"]
+        if source is None:
+            raise KernelError("packet.random has nowhere to draw from", hint="write `reference(random=Random(seed))`")
+        return Number(kind, source.getrandbits(kind.width))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise KernelError(f"packet.{name} cannot be written by a kernel")

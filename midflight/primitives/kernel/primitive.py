@@ -14,7 +14,7 @@ from typing import Any, dataclass_transform
 from midflight.errors import KernelError
 from midflight.primitives.kernel.analysis import analyse
 from midflight.primitives.kernel.header import Header, HeaderValue, Layout
-from midflight.primitives.kernel.packet import Packet, Verdict
+from midflight.primitives.kernel.packet import Packet, Randomness, Verdict
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.typed import Kernel
 from midflight.primitives.wire import REQUEST, RESULT, Message
@@ -111,9 +111,12 @@ class Primitive(_Parameters):
         """The checked kernel. Raises KernelError where it does not keep to the language."""
         return analyse(type(self).ingress, self, self.layout, self.registers)
 
-    def reference(self, *, epoch: int = 0) -> Reference:
-        """Return the primitive as a machine of plain Python, in its initial state and of this epoch."""
-        return Reference(self, epoch)
+    def reference(self, *, epoch: int = 0, random: Randomness | None = None) -> Reference:
+        """Return the primitive as a machine of plain Python, in its initial state and of this epoch.
+
+        random: where `packet.random` draws from, such as `Random(seed)`.
+        """
+        return Reference(self, epoch, random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +131,11 @@ class Outcome:
 class Reference:
     """A primitive that runs as plain Python: the meaning that every device is held to.
 
-    `epoch` is what its kernel sees as `packet.epoch`.
+    `epoch` is what its kernel sees as `packet.epoch`, `random` where it draws from.
     """
 
-    def __init__(self, primitive: Primitive, epoch: int = 0) -> None:
+    def __init__(self, primitive: Primitive, epoch: int = 0, random: Randomness | None = None) -> None:
+        self.random = random
         self.epoch = epoch
         assert primitive.kernel  # A kernel that does not compile does not run either.
         self._primitive = copy.copy(primitive)
@@ -142,14 +146,15 @@ class Reference:
         """The state, by attribute name."""
         return self._primitive.registers
 
-    def process(self, message: Message) -> Outcome:
-        """Run the kernel on a message. Results (kind 2) are forwarded and not computed on."""
+    def process(self, message: Message, now: int = 0) -> Outcome:
+        """Run the kernel on a message that comes at `now` (us). Results (kind 2) are forwarded and not computed on."""
         primitive = self._primitive
         if message.application != primitive.name:
             raise KernelError(f"a message to {message.application!r} reached {primitive.title}")
         if message.kind != REQUEST:
             return Outcome(Verdict.FORWARD, message)
-        packet, wire = Packet(message.sequence, self.epoch), HeaderValue(primitive.layout, message.fields)
+        packet = Packet(message.sequence, self.epoch, now, self.random)
+        wire = HeaderValue(primitive.layout, message.fields)
         primitive.ingress(packet, wire)
         answered = packet.verdict in (Verdict.REPLY, Verdict.MULTICAST)
         changed = dataclasses.replace(message, kind=RESULT if answered else message.kind, fields=wire.plain())

@@ -14,6 +14,7 @@ from midflight.primitives.kernel.typed import (
     FieldRef,
     If,
     Local,
+    NowRef,
     Return,
     SequenceRef,
     Statement,
@@ -100,8 +101,8 @@ class Statements(Outputs):
         if isinstance(target, ast.Tuple):
             raise self.source.error(node, "assign one variable at a time", "write one line for each")
         place = self.expressions.value(_as_load(target))
-        if isinstance(place, (SequenceRef, EpochRef)):
-            raise self.source.error(target, "the common header is not a kernel's to change", "use a field of your own")
+        if isinstance(place, (SequenceRef, EpochRef, NowRef)):
+            raise self.source.error(target, "this is not a kernel's to change", "use a field of your own")
         if isinstance(place, Known) and isinstance(place.value, LaneField):
             name = self.source.text(target)
             raise self.source.error(target, "lanes are written one by one", f"write `{name}[lane] = ...` in a loop")

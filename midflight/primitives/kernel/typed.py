@@ -23,6 +23,7 @@ __all__ = [
     "Concat",
     "Const",
     "Decide",
+    "Draw",
     "EpochRef",
     "Expr",
     "FieldRef",
@@ -31,6 +32,7 @@ __all__ = [
     "Local",
     "Logic",
     "Not",
+    "NowRef",
     "Old",
     "Overflows",
     "Return",
@@ -89,6 +91,13 @@ class SequenceRef:
 @dataclass(frozen=True, slots=True)
 class EpochRef:
     """`packet.epoch`."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class NowRef:
+    """`packet.now`."""
 
     kind: Kind
 
@@ -209,6 +218,7 @@ Expr = (
     | FieldRef
     | SequenceRef
     | EpochRef
+    | NowRef
     | Old
     | Unary
     | Binary
@@ -239,6 +249,14 @@ class Checksum:
 
     target: Local
     values: tuple[Expr, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Put a random number into `target`, which is unsigned."""
+
+    target: Local
     line: int
 
 
@@ -302,23 +320,27 @@ class Return:
     line: int
 
 
-Statement = Assign | Checksum | Access | If | Unrolled | Decide | Alert | Return
+Statement = Assign | Checksum | Draw | Access | If | Unrolled | Decide | Alert | Return
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel that has been checked: `locals` in order of first use, `alert` the fields of its digest."""
+    """A kernel that has been checked: `locals` in order of first use, `alert` the fields of its digest.
+
+    `timed` tells that it asks for the time.
+    """
 
     file: str
     line: int
     body: tuple[Statement, ...]
     locals: Mapping[str, Kind | None]
     alert: tuple[tuple[str, Kind], ...]
+    timed: bool
 
 
 def reads(expr: Expr) -> frozenset[Expr]:
     """Return the variables, fields and register values that an expression reads."""
-    if isinstance(expr, (Local, FieldRef, SequenceRef, EpochRef, Old)):
+    if isinstance(expr, (Local, FieldRef, SequenceRef, EpochRef, NowRef, Old)):
         return frozenset((expr,))
     found: frozenset[Expr] = frozenset()
     for name in expr.__slots__:

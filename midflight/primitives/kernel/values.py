@@ -95,6 +95,8 @@ class Values:
         self.outer = outer
         self.scope = Scope()
         self.around = around
+        self.timed = False
+        """Whether an expression has asked for the time."""
         self.lazy = 0
         """How deep we are inside something that Python evaluates only sometimes."""
 
