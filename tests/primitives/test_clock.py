@@ -16,7 +16,7 @@ from tests.primitives import kernels
 from tests.primitives.rig import EPOCH, SENDER, DeviceRig, Sent, SwitchRig
 
 FIELDS = {"flow": 3, "coin": 0, "offset": 0, "stamp": 0}
-ROUNDS = 4096
+ROUNDS = 1024
 
 
 def samples() -> Program:
@@ -36,10 +36,10 @@ def test_the_reference_takes_its_time_and_its_chances_from_outside() -> None:
 
 def evenly(coins: list[int], offsets: list[int]) -> None:
     """Check that all values come up, and none too often."""
-    assert len({*coins}) == 256
-    assert max(Counter(coins).values()) < 3 * ROUNDS / 256
-    assert min(offsets) < -(2**15) + 2**9
-    assert max(offsets) > 2**15 - 2**9
+    assert len({*coins}) > 230
+    assert max(Counter(coins).values()) < 5 * ROUNDS / 256
+    assert min(offsets) < -(2**15) + 2**11
+    assert max(offsets) > 2**15 - 2**11
     assert abs(sum(offsets)) / ROUNDS < 5 * 2**16 / 12**0.5 / ROUNDS**0.5
     assert len({*zip(coins, offsets, strict=True)}) > 0.99 * ROUNDS
 
