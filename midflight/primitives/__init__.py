@@ -4,6 +4,8 @@ from midflight.primitives.aggregate import Aggregate
 from midflight.primitives.filter import Filter
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
 from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.lookup import Lookup
+from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.packet import Packet, Verdict
 from midflight.primitives.kernel.primitive import Outcome, Primitive, Reference, parameter, within
 from midflight.primitives.kernel.register import Register
@@ -20,6 +22,8 @@ __all__ = [
     "Application",
     "Filter",
     "Header",
+    "Lookup",
+    "Map",
     "Message",
     "Outcome",
     "Packet",

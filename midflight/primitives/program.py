@@ -9,7 +9,9 @@ from typing import Any
 from midflight.errors import KernelError
 from midflight.primitives.emit.names import KEYWORDS, PROGRAM, TAKEN
 from midflight.primitives.emit.program import emit
+from midflight.primitives.emit.tables import found
 from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.register import Register
 from midflight.primitives.wire import UDP_PORT, VERSION
 
 __all__ = ["Application", "Program"]
@@ -103,17 +105,20 @@ class Program:
             if clash := fields & {*names}:
                 raise KernelError(f"{primitive.title}: two fields are called {min(clash)!r} in the P4")
             fields |= {*names}
-        arrays: set[str] = set()
-        for array, register in primitive.registers.items():
-            if array in KEYWORDS or array in TAKEN:
+        state: set[str] = set()
+        for name, each in (*primitive.registers.items(), *primitive.tables.items()):
+            if name in KEYWORDS or name in TAKEN:
                 raise KernelError(
-                    f"{primitive.title}: a register cannot be called {array!r}, a word of P4 or of the program",
-                    hint=f"call it {array}_, say",
+                    f"{primitive.title}: a {type(each).__name__.lower()} cannot be called {name!r}, a word of P4 or of"
+                    " the program",
+                    hint=f"call it {name}_, say",
                 )
-            names = [array] if register.lanes is None else [f"{array}_{lane}" for lane in range(register.lanes)]
-            if clash := arrays & {*names}:
-                raise KernelError(f"{primitive.title}: two registers are called {min(clash)!r} in the P4")
-            arrays |= {*names}
+            names = [name, found(name)]
+            if isinstance(each, Register):
+                names = [name] if each.lanes is None else [f"{name}_{lane}" for lane in range(each.lanes)]
+            if clash := state & {*names}:
+                raise KernelError(f"{primitive.title}: two things in setup are called {min(clash)!r} in the P4")
+            state |= {*names}
 
 
 def _describe(application: Application) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from midflight.primitives import Aggregate, Application, Program
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device
 from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.p4runtime.maps import Maps, MapWriter
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.placement import Placement, footprint, place
 from midflight.runtime.steering import Child, Choice, Graph, Member, Offload, members, routes
@@ -67,6 +68,7 @@ class Net:
         self._offload = offload
         self._sheets: dict[str, Capabilities] = {}
         self._groups: dict[str, Group] = {}
+        self._maps: dict[str, Maps] = {}
         self.sessions: dict[str, Session] = {}
         """The controller's session with each switch."""
         self.steering: dict[str, Offload] = {}
@@ -182,6 +184,25 @@ class Net:
         group = self._groups[application] = Group(application, hosts, crew)
         return group
 
+    def map(self, application: str, name: str, switch: str = "") -> MapWriter:
+        """Return a map of an application, to write and read like a dict: `net.map("cache", "owner")[key] = value`.
+
+        `switch` is needed where several have it. MidflightError where none has. A switch that is revived gets the
+        entries again.
+        """
+        having = [each for each, place in self.placements.items() if application in place.on(each)]
+        if switch and switch not in having:
+            raise MidflightError(
+                f"{switch} does not run {application}", hint=f"{', '.join(having) or 'no switch'} does"
+            )
+        if not switch and len(having) > 1:
+            raise MidflightError(
+                f"{len(having)} switches run {application}", hint=f'say which: map(..., switch="{having[0]}")'
+            )
+        if not having:
+            raise MidflightError(f"no switch runs {application}")
+        return self._maps[switch or having[0]][application, name]
+
     def kill(self, switch: str) -> None:
         """Switch a switch off, or kill its process: what reaches it from now on is lost."""
         self._switchable().power(switch, on=False)
@@ -251,9 +272,13 @@ class Net:
         return self.program.p4(self.placements[switch].on(switch))
 
     def _load(self, switch: str) -> None:
-        """Give a switch its program, empty, and its routes."""
+        """Give a switch its program, its registers empty, the entries of its maps, and its routes."""
         pipeline = self.devices[switch].compile(self._source(switch), "program.p4")
         self.sessions[switch].load(pipeline.p4info, pipeline.config)
+        if switch not in self._maps:
+            self._maps[switch] = Maps(self.sessions[switch], self.program, self.placements[switch].on(switch))
+        self._maps[switch].session = self.sessions[switch]
+        self._maps[switch].install()
         self.steering[switch] = Offload(self.sessions[switch])
         self.steering[switch].install(routes(self._graph)[switch])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from midflight.primitives import Aggregate, Filter, Program, Threshold
-from tests.primitives import kernels
+from tests.primitives import kernels, more_kernels
 
 __all__ = ["PROGRAMS"]
 
@@ -28,4 +28,5 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "samples": lambda: Program(kernels.Samples("samples")),
     "words": lambda: Program(kernels.Words("words")),
     "hashes": lambda: Program(kernels.Rows("rows")),
+    "tables": lambda: Program(more_kernels.Directory("directory")),
 }

@@ -13,13 +13,15 @@ from scapy.packet import Raw
 
 from midflight.p4 import ir
 from midflight.p4.frontend import check
-from midflight.primitives import Program, Verdict
+from midflight.primitives import Map, Program, Verdict
+from midflight.primitives.kernel.map import Entry as MapEntry
 from midflight.primitives.scapy_layer import layers
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine.engine import Engine
 from midflight.runtime.engine.entries import Entry
 from midflight.runtime.engine.packets import Packets
+from midflight.runtime.p4runtime.maps import Maps
 
 __all__ = ["EPOCH", "MEMBERS", "SENDER", "SERVER", "DeviceRig", "Rig", "Seen", "Sent", "SwitchRig"]
 
@@ -127,6 +129,21 @@ class Rig(ABC):
         return Seen(Verdict.MULTICAST, fields)
 
 
+def table_entry(action: str, shape: Map, each: MapEntry) -> Entry:
+    """Return a map's entry as the engine takes it."""
+    keys = []
+    for kind, how, part in zip(shape.keys, shape.match, each.parts, strict=True):
+        if not isinstance(part, tuple):
+            keys.append(ir.EntryKey(part))
+        elif how == "range":
+            keys.append(ir.EntryKey(part[0], high=part[1]))
+        else:
+            mask = part[1] if how == "ternary" else kind.high & (kind.high << (kind.width - part[1]))
+            keys.append(ir.EntryKey(part[0], mask=mask))
+    value = each.value & ((1 << shape.kind.width) - 1)
+    return Entry(tuple(keys), action, (value,), each.priority if shape.ranked else 0)
+
+
 class SwitchRig(Rig):
     """The embedded switch itself, its tables filled without a control plane between."""
 
@@ -146,6 +163,16 @@ class SwitchRig(Rig):
                 data = (_number(mac(port), ":", 16), _number(address(port), ".", 10), 7000 + port)
                 deliver.insert(Entry((ir.EntryKey(each.id), ir.EntryKey(port)), "egress.to_host", data))
 
+            for name, shape in each.primitive.maps.items():
+                for entry in shape.entries:
+                    self.write(each.name, name, entry)
+
+    def write(self, application: str, name: str, entry: MapEntry) -> None:
+        """Add an entry to a map."""
+        shape = self.program.applications[application].primitive.maps[name]
+        table = self.engine.tables[f"ingress.{application}.{name}"]
+        table.insert(table_entry(f"ingress.{application}.{name}_is", shape, entry))
+
     def process(self, packets: Packets) -> Packets:
         return self.engine.process(packets)
 
@@ -162,6 +189,8 @@ class DeviceRig(Rig):
         assert isinstance(device, PacketDevice)
         self.device = device
         self.session = device.session()
+        self.maps = Maps(self.session, program)
+        self.maps.install()
         for port in (*MEMBERS, SERVER):
             where = {"hdr.ipv4.destination": f"{address(port)}/32"}
             self.session.insert("ingress.route", where, "ingress.to_port", {"port": port, "mac": mac(port)})

@@ -153,9 +153,9 @@ wire.value = (
 }
 
 
-def lesson(name: str, body: str) -> type[Primitive]:
+def lesson(name: str, body: str, head: str = HEAD) -> type[Primitive]:
     """Make a primitive of a kernel's text, as if it stood in a file lesson.py."""
-    source = HEAD + textwrap.indent(body, " " * 8) + "\n"
+    source = head + textwrap.indent(body, " " * 8) + "\n"
     file = f"lesson_{name}.py"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     scope: dict[str, object] = {"__name__": "lesson", "math": math}

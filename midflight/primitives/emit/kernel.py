@@ -1,4 +1,4 @@
-"""One application's kernel as a P4 sub-control that owns its registers."""
+"""One application's kernel as a P4 sub-control that owns its registers and tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 
 from midflight.primitives.emit.expressions import Printer, p4_type
 from midflight.primitives.emit.names import KEYWORDS, TAKEN
+from midflight.primitives.emit.tables import SearchWriter, found
 from midflight.primitives.emit.writer import Writer
+from midflight.primitives.kernel.lookup import Lookup
+from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.typed import (
     Access,
@@ -20,6 +23,7 @@ from midflight.primitives.kernel.typed import (
     If,
     Kernel,
     Return,
+    Search,
     Statement,
     Unrolled,
     reads,
@@ -32,7 +36,14 @@ __all__ = ["KernelWriter", "alerts_late", "hashes"]
 class KernelWriter:
     """Writes the control of one application."""
 
-    def __init__(self, name: str, kernel: Kernel, registers: Mapping[str, Register], writer: Writer) -> None:
+    def __init__(
+        self,
+        name: str,
+        kernel: Kernel,
+        registers: Mapping[str, Register],
+        tables: Mapping[str, Map | Lookup],
+        writer: Writer,
+    ) -> None:
         self.name = name
         self.kernel = kernel
         used = {each.register for each in accesses(kernel.body)}
@@ -41,19 +52,26 @@ class KernelWriter:
         self.arrays = [array for each in self.registers for array in self.arrays_of(each)]
         self.locals: dict[str, tuple[str, Kind | None]] = {}
         self.quoted: set[int] = set()
-        taken = set(self.arrays) | KEYWORDS | TAKEN
+        searches = [each for each in walk(kernel.body) if isinstance(each, Search)]
+        taken = {*self.arrays, *(name for each in searches for name in (each.table, found(each.table)))}
+        taken |= KEYWORDS | TAKEN
         for local, kind in kernel.locals.items():
             self.declare(local, kind, taken)
         for access in accesses(kernel.body):
             if access.new is not None and self.scratch(access):
                 self.declare(f"{access.register}_old", registers[access.register].kind, taken)
-        self.printer = Printer(f"hdr.{name}", {local: name for local, (name, _) in self.locals.items()})
+        for search in searches:
+            for key, key_kind in SearchWriter.scratch(search).items():
+                self.declare(key, key_kind, taken)
+        names = {local: name for local, (name, _) in self.locals.items()}
+        self.printer = Printer(f"hdr.{name}", names)
+        self.searches = {each.table: SearchWriter(each, tables[each.source], names) for each in searches}
 
     def declare(self, local: str, kind: Kind | None, taken: set[str]) -> None:
         """Give a variable a name of its own in the P4."""
         if local in self.locals:
             return
-        name = local
+        name = local.replace(".", "_")
         while name in taken:
             name += "_value" if not name.endswith("_value") else "_"
         taken.add(name)
@@ -89,6 +107,8 @@ class KernelWriter:
                 out.line(f"{p4_type(kind)} {name};")
             if self.registers or self.locals:
                 out.line()
+            for each in self.searches.values():
+                each.declare(out, self.printer)
             with out.block("apply"):
                 self.statements(self.kernel.body)
 
@@ -128,6 +148,9 @@ class KernelWriter:
                 out.line(late if alerts_late(self.kernel) else now)
             case Access():
                 self.access(statement)
+            case Search(table=table, hit=hit):
+                self.quote(statement.line)
+                self.searches[table].write(out, show, hit=self.locals[hit.name][0] if hit.name in self.locals else "")
 
     def branch(self, statement: If) -> None:
         """Write an if with its chain of else-ifs."""

@@ -6,7 +6,7 @@ __all__ = ["KEYWORDS", "PROGRAM", "TAKEN"]
 
 _KEYWORDS = """
 abstract action actions apply bit bool break const continue control default else entries enum error exit extern
-false for header header_union if in inout int key list match_kind out package parser pragma priority return
+false for header header_union if in inout int list match_kind out package parser pragma priority return
 select set state static string struct switch table this transition true tuple type typedef value_set varbit void _
 register counter meter digest mark_to_drop hash random clone resubmit recirculate truncate log_msg assert assume
 verify packet_in packet_out lookahead extract emit isValid setValid setInvalid
@@ -25,6 +25,6 @@ PROGRAM = frozenset(_PROGRAM.split())
 """What the common part of a program is called."""
 
 TAKEN = frozenset(
-    {"hdr", "meta", "standard_metadata", "packet", "digest", "FORWARD", "DROP", "REPLY", "MULTICAST", "scramble"}
+    {"hdr", "meta", "standard_metadata", "packet", "digest", "key", "FORWARD", "DROP", "REPLY", "MULTICAST", "scramble"}
 )
 """What a kernel's control refers to."""

@@ -56,7 +56,7 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
         out.line()
     for name, (_, primitive) in applications.items():
         _about(out, name, primitive)
-        KernelWriter(name, primitive.kernel, primitive.registers, out).write()
+        KernelWriter(name, primitive.kernel, primitive.registers, primitive.tables, out).write()
         out.line()
     _ingress(out, applications)
     out.lines(EGRESS)

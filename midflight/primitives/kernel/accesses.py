@@ -7,9 +7,10 @@ import ast
 from midflight.primitives.kernel.body import Body
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Access, Expr, Local, Old, Statement
 from midflight.primitives.kernel.types import Kind
-from midflight.primitives.kernel.values import solid
+from midflight.primitives.kernel.values import Value, solid
 
 __all__ = ["Accesses"]
 
@@ -17,8 +18,11 @@ __all__ = ["Accesses"]
 class Accesses(Body):
     """The rules of register accesses."""
 
-    def access(self, call: ast.Call, register: Register, method: str) -> Expr:
+    def access(self, node: ast.Call | ast.Attribute, state: State, method: str) -> Expr:
         """Take a register access inside an expression: it is done first, its value goes into a variable."""
+        assert isinstance(node, ast.Call)
+        assert isinstance(state, Register)
+        call, register = node, state
         name, _ = self.array(call, register)
         if self.expressions.lazy:
             raise self.source.error(
@@ -33,17 +37,18 @@ class Accesses(Body):
         self.scope.assign(target, None)
         return target
 
-    def accessed_by(self, node: ast.expr) -> Register | None:
-        """Return the register that an expression accesses, when it is nothing but such an access."""
+    def accessed_by(self, node: ast.expr) -> State | None:
+        """Return the state that an expression accesses, when it is nothing but such an access."""
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             return None
         base = self.expressions.value(node.func.value)
-        return base.value if isinstance(base, Known) and isinstance(base.value, Register) else None
+        return base.value if isinstance(base, Known) and isinstance(base.value, State) else None
 
-    def assign_access(self, target: ast.Name, call: ast.Call, register: Register, line: int) -> list[Statement]:
+    def assign_access(self, target: ast.Name, call: ast.Call, state: State, line: int) -> list[Statement]:
         """Assign what an access gives to a variable."""
-        local = Local(target.id, register.kind)
-        access = self.touch(call, register, call.func.attr if isinstance(call.func, ast.Attribute) else "", local)
+        assert isinstance(state, Register)
+        local = Local(target.id, state.kind)
+        access = self.touch(call, state, call.func.attr if isinstance(call.func, ast.Attribute) else "", local)
         self.declare(target, local, line)
         return [*self.flush(), access]
 
@@ -105,16 +110,20 @@ class Accesses(Body):
                     "make it larger in setup, or use an index that it has",
                 )
             return self.expressions.fit(value, Kind(32), node, "the index")
-        number_expr = self.expressions.number(node)
-        assert number_expr.kind is not None
-        if number_expr.kind.signed or number_expr.kind.width > 32 or not solid(number_expr):
+        return self.position(value, node)
+
+    def position(self, value: Value, node: ast.expr) -> Expr:
+        """Return an index that is not known beforehand: an unsigned number."""
+        number = self.expressions.sized(value, node)
+        assert number.kind is not None
+        if number.kind.signed or number.kind.width > 32 or not solid(number):
             text = self.source.text(node)
             raise self.source.error(
                 node,
-                f"`{text}` is {number_expr.kind}: an index is unsigned, of at most 32 bits",
+                f"`{text}` is {number.kind}: an index is unsigned, of at most 32 bits",
                 f"write `bit[32]({text})`",
             )
-        return number_expr
+        return number
 
     def function(self, node: ast.expr, register: Register, shown: str) -> Expr:
         """Compile the function that gives a register's new value."""

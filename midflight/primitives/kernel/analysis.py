@@ -1,7 +1,7 @@
 """The analysis of a kernel: from the source of `ingress` to the typed form, every rule of the language checked.
 
-The rules are in a chain of classes: `Body`, `Accesses`, `Outputs`, `Statements`; those of expressions in `Values`,
-`Operators`, `Calls`, `Expressions`.
+The rules are in a chain of classes: `Body`, `Accesses`, `Searches`, `Outputs`, `Statements`; those of expressions in
+`Values`, `Operators`, `Calls`, `Expressions`.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from midflight.primitives.kernel.header import Layout
-from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import source_of
+from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.statements import Statements
 from midflight.primitives.kernel.typed import Kernel
 
 __all__ = ["analyse"]
 
 
-def analyse(
-    function: Callable[..., Any], instance: object, layout: Layout, registers: Mapping[str, Register]
-) -> Kernel:
+def analyse(function: Callable[..., Any], instance: object, layout: Layout, state: Mapping[str, State]) -> Kernel:
     """Check a kernel function, bound to an instance of its primitive, and return its typed form.
 
     Raises KernelError with the place and what to write instead.
     """
     source, node = source_of(function)
-    body = Statements(source, node, function, instance, layout, registers)
+    body = Statements(source, node, function, instance, layout, state)
     statements = body.block(node.body)
-    return Kernel(source.file, source.line(node), statements, body.locals, body.alert, body.expressions.timed)
+    tables = tuple(body.searched)
+    return Kernel(source.file, source.line(node), statements, body.locals, body.alert, body.expressions.timed, tables)

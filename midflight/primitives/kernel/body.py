@@ -14,6 +14,7 @@ from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Source
+from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Expr, Local, Statement
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import PACKET, WIRE
@@ -31,7 +32,7 @@ class Body:
         function: Callable[..., Any],
         instance: object,
         layout: Layout,
-        registers: Mapping[str, Register],
+        state: Mapping[str, State],
     ) -> None:
         self.source = source
         self.node = node
@@ -43,10 +44,16 @@ class Body:
         self.before: list[Statement] = []
         """What the expression at hand needs done first: register accesses, checksums."""
         self.arrays: dict[int, tuple[str, int | None]] = {}
-        for name, register in registers.items():
-            self.arrays[id(register)] = (name, None)
-            for lane in range(register.lanes or 0):
-                self.arrays[id(register[lane])] = (name, lane)
+        self.tables: dict[int, str] = {}
+        self.searched: dict[str, int] = {}
+        """The tables that are searched so far, with the line of the search."""
+        for name, each in state.items():
+            if isinstance(each, Register):
+                self.arrays[id(each)] = (name, None)
+                for lane in range(each.lanes or 0):
+                    self.arrays[id(each[lane])] = (name, lane)
+            else:
+                self.tables[id(each)] = name
         names = [each.arg for each in node.args.args]
         if len(names) != 3 or node.args.kwonlyargs or node.args.vararg or node.args.kwarg:
             raise source.error(node, "a kernel takes self, packet and wire", "write `def ingress(self, packet, wire):`")
@@ -61,8 +68,8 @@ class Body:
         """What is known at this point."""
         return self.expressions.scope
 
-    def access(self, call: ast.Call, register: Register, method: str) -> Expr:
-        """Take a register access inside an expression."""
+    def access(self, node: ast.Call | ast.Attribute, state: State, method: str) -> Expr:
+        """Take an access to the state inside an expression."""
         raise NotImplementedError
 
     def ahead(self, statement: Statement) -> None:

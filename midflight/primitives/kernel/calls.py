@@ -8,7 +8,7 @@ from typing import Any
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.functions import Functions
 from midflight.primitives.kernel.predicate import FUNCTIONS, Predicate
-from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Cast, Draw, Expr, FieldRef, Truth
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import PACKET, WIRE, LaneField, Value
@@ -36,7 +36,7 @@ class Calls(Functions):
         function = node.func
         if isinstance(function, ast.Attribute):
             base = self.value(function.value)
-            if isinstance(base, Known) and isinstance(base.value, Register):
+            if isinstance(base, Known) and isinstance(base.value, State):
                 return self.around.access(node, base.value, function.attr)
             if isinstance(base, Known) and base.value is PACKET and function.attr == "random":
                 return self._random(node)

@@ -10,6 +10,8 @@ from typing import Any
 from midflight.errors import KernelError
 from midflight.primitives.kernel.calls import Calls
 from midflight.primitives.kernel.flow import Known
+from midflight.primitives.kernel.lookup import Lookup
+from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.packet import NOW
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.typed import (
@@ -26,7 +28,7 @@ __all__ = ["Expressions"]
 SEQUENCE, EPOCH = Kind(32), Kind(16)
 _INSTEAD: dict[type[ast.expr], tuple[str, str]] = {
     ast.List: ("a list", "declare a lane array in the header: `values = int_[32].array(4)`"),
-    ast.Dict: ("a dict", "keep state in a Register made in setup, indexed by a number"),
+    ast.Dict: ("a dict", "keep state in a Register made in setup, or what is only looked up in a Map"),
     ast.Set: ("a set", "keep one bit for each member: `bit[8](1) << member`"),
     ast.ListComp: ("a comprehension", "write `for lane in range(self.lanes):`"),
     ast.DictComp: ("a comprehension", "write `for lane in range(self.lanes):`"),
@@ -155,6 +157,8 @@ class Expressions(Calls):
                 f"a register has no `{node.attr}`",
                 "read it with `old = self.count.update(index, lambda old: ...)`",
             )
+        if isinstance(thing, Map) and node.attr == "hit":
+            return self.around.access(node, thing, "hit")
         if not isinstance(base, Known) or isinstance(thing, (int, str, Kind, LaneField)):
             raise self.source.error(
                 node, f"`{self.source.text(node.value)}` has no attributes", "fields are `wire.<name>`"
@@ -199,4 +203,7 @@ class Expressions(Calls):
                 return FieldRef(thing.field.name, lane, thing.field.kind)
             return Known(thing[lane])
         text = self.source.text(node.value)
+        if isinstance(thing, (Map, Lookup)):
+            method = "get(key, default)" if isinstance(thing, Map) else "read(index)"
+            raise self.source.error(node, f"`{text}` is not read or written like this", f"ask `{text}.{method}`")
         raise self.source.error(node, f"`{text}` has no lanes", "a bit of a number is `bits(x, 3, 3)`")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from midflight.primitives.kernel.accesses import Accesses
 from midflight.primitives.kernel.packet import Verdict
+from midflight.primitives.kernel.searches import Searches
 from midflight.primitives.kernel.typed import Alert, Decide, Expr, Statement
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import solid
@@ -15,7 +15,7 @@ __all__ = ["Outputs"]
 _VERDICTS = {each.name.lower(): each for each in Verdict}
 
 
-class Outputs(Accesses):
+class Outputs(Searches):
     """The rules of what is called on `packet`."""
 
     alert: tuple[tuple[str, Kind], ...] = ()

@@ -14,8 +14,11 @@ from typing import Any, dataclass_transform
 from midflight.errors import KernelError
 from midflight.primitives.kernel.analysis import analyse
 from midflight.primitives.kernel.header import Header, HeaderValue, Layout
+from midflight.primitives.kernel.lookup import Lookup
+from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.packet import Packet, Randomness, Verdict
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Kernel
 from midflight.primitives.wire import REQUEST, RESULT, Message
 
@@ -78,7 +81,7 @@ class Primitive(_Parameters):
         """Check the parameters; raise KernelError about those that make no sense. See `within`."""
 
     def setup(self) -> None:
-        """Make the state: `self.count = Register(bit[32], 1024)`."""
+        """Make the state: `self.count = Register(bit[32], 1024)`, and maps and lookups."""
 
     def ingress(self, packet: Packet, wire: Any) -> None:  # noqa: ARG002
         """Compute on one packet. Every primitive has its own."""
@@ -103,13 +106,25 @@ class Primitive(_Parameters):
 
     @property
     def registers(self) -> Mapping[str, Register]:
-        """The state, by attribute name, in the order of its making."""
+        """The registers, by attribute name, in the order of their making."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Register)}
+
+    @property
+    def tables(self) -> Mapping[str, Map | Lookup]:
+        """The maps and lookups, by attribute name, in the order of their making."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, (Map, Lookup))}
+
+    @property
+    def maps(self) -> Mapping[str, Map]:
+        """The maps that the kernel asks, by attribute name: those that a switch has."""
+        asked = self.kernel.tables
+        return {name: each for name, each in self.tables.items() if isinstance(each, Map) and name in asked}
 
     @cached_property
     def kernel(self) -> Kernel:
         """The checked kernel. Raises KernelError where it does not keep to the language."""
-        return analyse(type(self).ingress, self, self.layout, self.registers)
+        state: dict[str, State] = {**self.registers, **self.tables}
+        return analyse(type(self).ingress, self, self.layout, state)
 
     def reference(self, *, epoch: int = 0, random: Randomness | None = None) -> Reference:
         """Return the primitive as a machine of plain Python, in its initial state and of this epoch.
@@ -145,6 +160,13 @@ class Reference:
     def registers(self) -> Mapping[str, Register]:
         """The state, by attribute name."""
         return self._primitive.registers
+
+    def map(self, name: str) -> Map:
+        """Return a map to write entries to, as a controller does: `reference.map("owner")[key] = value`."""
+        found = self._primitive.tables.get(name)
+        if not isinstance(found, Map):
+            raise KernelError(f"{self._primitive.title} has no map {name!r}", hint="maps are made in setup")
+        return found
 
     def process(self, message: Message, now: int = 0) -> Outcome:
         """Run the kernel on a message that comes at `now` (us). Results (kind 2) are forwarded and not computed on."""

@@ -37,6 +37,7 @@ __all__ = [
     "Overflows",
     "Return",
     "Scramble",
+    "Search",
     "SequenceRef",
     "Slice",
     "Statement",
@@ -279,6 +280,22 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """The one question to a map, or a read of a lookup: `source` is its attribute, `table` the table in the P4.
+
+    `target` takes what is found, or else `default`; `hit` tells which it was, in kernels that ask.
+    """
+
+    source: str
+    table: str
+    keys: tuple[Expr, ...]
+    default: Expr
+    target: Local
+    hit: Local
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class If:
     """`if condition: yes else: no`."""
 
@@ -320,14 +337,14 @@ class Return:
     line: int
 
 
-Statement = Assign | Checksum | Draw | Access | If | Unrolled | Decide | Alert | Return
+Statement = Assign | Checksum | Draw | Access | Search | If | Unrolled | Decide | Alert | Return
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A kernel that has been checked: `locals` in order of first use, `alert` the fields of its digest.
 
-    `timed` tells that it asks for the time.
+    `timed` tells that it asks for the time; `tables` are those that it searches.
     """
 
     file: str
@@ -336,6 +353,7 @@ class Kernel:
     locals: Mapping[str, Kind | None]
     alert: tuple[tuple[str, Kind], ...]
     timed: bool
+    tables: tuple[str, ...]
 
 
 def reads(expr: Expr) -> frozenset[Expr]:

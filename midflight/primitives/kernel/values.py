@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from midflight.errors import KernelError
 from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.header import Field, Layout
-from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Source
+from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import (
     Choose,
     Const,
@@ -47,8 +47,8 @@ class LaneField:
 class Surroundings(Protocol):
     """The statements around an expression, as far as it needs something done first."""
 
-    def access(self, call: ast.Call, register: Register, method: str) -> Expr:
-        """Access a register before the statement at hand; return what holds its value."""
+    def access(self, node: ast.Call | ast.Attribute, state: State, method: str) -> Expr:
+        """Access the state before the statement at hand; return what holds the value."""
 
     def ahead(self, statement: Statement) -> None:
         """Put a statement before the one at hand."""
@@ -107,13 +107,15 @@ class Values:
     def number(self, node: ast.expr, kind: Kind | None = None, what: str = "this value") -> Expr:
         """Return a number; with `kind` given it is of that kind or a constant that fits it."""
         value = self.value(node)
-        if kind is None:
-            if isinstance(value, (Known, Untyped)):
-                raise self.no_width(node)
-            if value.kind is None:
-                raise self.not_a_number(node)
-            return value
-        return self.fit(value, kind, node, what)
+        return self.sized(value, node) if kind is None else self.fit(value, kind, node, what)
+
+    def sized(self, value: Value, node: ast.expr) -> Expr:
+        """Return `value`, what `node` gave, as a number that has a width of its own."""
+        if isinstance(value, (Known, Untyped)):
+            raise self.no_width(node)
+        if value.kind is None:
+            raise self.not_a_number(node)
+        return value
 
     def condition(self, node: ast.expr) -> Expr:
         """Return a condition."""

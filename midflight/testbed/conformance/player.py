@@ -8,6 +8,7 @@ from types import TracebackType
 
 from midflight.runtime.devices.base import PacketDevice, PipelineConfig
 from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.maps import Maps
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.steering import Member, Offload, Route
 from midflight.testbed.conformance.case import Alert, Case, Step
@@ -51,6 +52,7 @@ class Player:
         differences: list[str] = []
         unasked: list[str] = []
         self._session.load(self._pipeline.p4info, self._pipeline.config)
+        Maps(self._session, self._program).install()
         offload = Offload(self._session)
         offload.install(Route(int(address(host)), host, mac(host)) for host in (*MEMBERS, SERVER))
         members = [Member(host, mac(host), int(address(host)), result_port(host)) for host in MEMBERS]

@@ -1,0 +1,99 @@
+"""A kernel's maps and lookups as P4 tables, each with the action that puts what was found into a variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from midflight.primitives.emit.expressions import Printer, p4_type
+from midflight.primitives.emit.writer import Writer
+from midflight.primitives.kernel.lookup import Lookup
+from midflight.primitives.kernel.map import Map
+from midflight.primitives.kernel.typed import Expr, FieldRef, Local, Search
+from midflight.primitives.kernel.types import Kind
+
+__all__ = ["SearchWriter", "found", "key_names"]
+
+
+def found(table: str) -> str:
+    """Return the name of the action of a map's or lookup's table."""
+    return f"{table}_is"
+
+
+def key_names(count: int) -> list[str]:
+    """Return what the control plane calls the parts of a table's key."""
+    return ["key"] if count == 1 else [f"key_{number}" for number in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchWriter:
+    """Writes one search: `names` are the variables' names in the P4, those of the keys among them."""
+
+    search: Search
+    source: Map | Lookup
+    names: Mapping[str, str]
+
+    @staticmethod
+    def scratch(search: Search) -> dict[str, Kind]:
+        """Return the variables that a search needs for its key: a table's key is a field or a variable here."""
+        return {
+            f"{search.table}_{name}": _kind(key)
+            for name, key in zip(key_names(len(search.keys)), search.keys, strict=True)
+            if not _plain(key, search)
+        }
+
+    def declare(self, out: Writer, show: Printer) -> None:
+        """Write the action and the table."""
+        search, source = self.search, self.source
+        target, kind = self.names[search.target.name], search.target.kind
+        assert kind is not None
+        signed = f"({p4_type(kind)})" if kind.signed else ""
+        with out.block(f"action {found(search.table)}(bit<{kind.width}> value)"):
+            out.line(f"{target} = {signed}value;")
+        out.line()
+        with out.block(f"table {search.table}"):
+            with out.block("key ="):
+                hows = source.match if isinstance(source, Map) else ("exact",)
+                for key, how, name in zip(search.keys, hows, key_names(len(search.keys)), strict=True):
+                    out.line(f'{self._key(show, key, name)}: {how} @name("{name}");')
+            with out.block("actions ="):
+                out.line(f"{found(search.table)};")
+                out.line("NoAction;")
+            out.line("const default_action = NoAction();")
+            if isinstance(source, Map):
+                out.line(f"size = {source.size};")
+            else:
+                self._constants(out, source)
+        out.line()
+
+    def _constants(self, out: Writer, source: Lookup) -> None:
+        """Write a lookup's values; those beyond what its index can say can never be read."""
+        bits = (1 << source.kind.width) - 1
+        reach = min(len(source), 1 << _kind(self.search.keys[0]).width)
+        with out.block("const entries ="):
+            for index, value in enumerate(source.values[:reach]):
+                out.line(f"{index}: {found(self.search.table)}({value & bits});")
+        out.line(f"size = {reach};")
+
+    def write(self, out: Writer, show: Printer, *, hit: str = "") -> None:
+        """Write the search itself: the default, then what the table has; `hit` is the variable that tells which."""
+        search = self.search
+        for name, key in zip(key_names(len(search.keys)), search.keys, strict=True):
+            if not _plain(key, search):
+                out.long(f"{self._key(show, key, name)} = {show.value(key)};")
+        if search.default != search.target:
+            out.long(f"{self.names[search.target.name]} = {show.value(search.default)};")
+        out.line(f"{hit} = {search.table}.apply().hit;" if hit else f"{search.table}.apply();")
+
+    def _key(self, show: Printer, key: Expr, name: str) -> str:
+        return show(key) if _plain(key, self.search) else self.names[f"{self.search.table}_{name}"]
+
+
+def _kind(key: Expr) -> Kind:
+    assert key.kind is not None
+    return key.kind
+
+
+def _plain(key: Expr, search: Search) -> bool:
+    """Tell whether a table can match on an expression as it stands: the default must not take its place."""
+    return isinstance(key, (FieldRef, Local)) and key != search.target

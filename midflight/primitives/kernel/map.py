@@ -1,0 +1,253 @@
+"""Maps: what a kernel looks up and only the controller writes, from keys to numbers."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.types import Kind, Number, coerce
+
+__all__ = ["Entry", "Key", "Map", "Match", "Part"]
+
+Match = Literal["exact", "lpm", "ternary", "range"]
+"""How one part of a key is matched, by P4's names."""
+
+Part = int | tuple[int, int]
+"""One part of an entry's key: a value; of lpm (value, prefix length), ternary (value, mask), range (low, high)."""
+
+Key = Part | tuple[Part, ...]
+"""An entry's key: its part or, where the map has several kinds of key, a tuple of parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry, its key in parts as `Map.parts` returns them. The larger priority wins."""
+
+    parts: tuple[Part, ...]
+    value: int
+    priority: int
+
+
+class Map:
+    """A table from keys to numbers of `kind`, made in a primitive's `setup` and written by the controller alone.
+
+        self.owner = Map(bit[128], bit[16], size=1024)
+        self.port = Map((bit[32], bit[16]), bit[8], size=64, match=("lpm", "exact"), entries={((10 << 24, 8), 80): 3})
+
+    keys: the kind of the key, or of each of its parts; unsigned. match: how each is matched, or all of them; of an
+    lpm (one at most) the longest prefix wins. size: how many entries there is room for. entries: those that are there
+    from the start; `self.owner[key] = value` adds to them, `insert` with a priority.
+
+    A kernel asks `value = self.owner.get(wire.key, default)`, with a tuple for a key of several parts, and then
+    `self.owner.hit` tells whether there was an entry. One question for each packet.
+    """
+
+    def __init__(
+        self,
+        keys: Kind | tuple[Kind, ...],
+        kind: Kind,
+        *,
+        size: int,
+        match: Match | tuple[Match, ...] = "exact",
+        entries: Mapping[Key, int] | None = None,
+    ) -> None:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise KernelError(f"a map's size must be a whole number of at least 1, not {size!r}")
+        self.keys = tuple(each.fixed({}) for each in (keys if isinstance(keys, tuple) else (keys,)))
+        self.kind = kind.fixed({})
+        self.size = size
+        self.match: tuple[Match, ...] = match if isinstance(match, tuple) else (match,) * len(self.keys)
+        self.hit = False
+        """Whether the last `get` found an entry."""
+        self._entries: dict[tuple[Part, ...], Entry] = {}
+        self._check()
+        for key, value in (entries or {}).items():
+            self[key] = value
+
+    def _check(self) -> None:
+        if not self.keys:
+            raise KernelError("a map needs a key", hint="write Map(bit[32], bit[16], size=1024)")
+        for each in self.keys:
+            if each.signed:
+                raise KernelError(f"a map's key is unsigned, not {each}", hint=f"write bit[{each.width}]")
+        if len(self.match) != len(self.keys):
+            raise KernelError(f"a map with {len(self.keys)} keys has {len(self.match)} match kinds")
+        for how in self.match:
+            if how not in get_args(Match):
+                raise KernelError(f"a map matches {', '.join(get_args(Match))}, not {how!r}")
+        if self.match.count("lpm") > 1:
+            raise KernelError("only one key of a map can be lpm", hint="match the others exact or ternary")
+
+    @property
+    def ranked(self) -> bool:
+        """Whether several entries may match, of which the largest priority wins."""
+        return bool({"ternary", "range"} & {*self.match})
+
+    def parts(self, key: object) -> tuple[Part, ...]:
+        """Return an entry's key in parts, as they are kept: what a prefix or mask leaves out is 0.
+
+        KernelError where the key does not fit the map.
+        """
+        single = len(self.keys) == 1
+        given = (key,) if single else key
+        if not isinstance(given, tuple) or len(given) != len(self.keys):
+            raise KernelError(f"{key!r} is not a key of a map from ({', '.join(map(str, self.keys))})")
+        return tuple(
+            _part(kind, how, part) for kind, how, part in zip(self.keys, self.match, given, strict=True)
+        )  # fmt: skip
+
+    def number(self, value: object) -> int:
+        """Return an entry's value; KernelError where it does not fit."""
+        number = _whole(value, "a map's value")
+        if not self.kind.holds(number):
+            raise KernelError(f"a map's value {number} does not fit {self.kind}")
+        return number
+
+    def key(self, parts: tuple[Part, ...]) -> Key:
+        """Return a key as users write it: without the tuple where there is one part."""
+        return parts[0] if len(self.keys) == 1 else parts
+
+    def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
+        """Set an entry, whether it is there or not. KernelError where it does not fit, or the map is full."""
+        self.keep(self.entry(key, value, priority))
+
+    def entry(self, key: Key, value: int, priority: int = 1) -> Entry:
+        """Return an entry that the map has room for; KernelError where it does not fit, or the map is full."""
+        entry = Entry(self.parts(key), self.number(value), priority)
+        if priority < 1 or (priority != 1 and not self.ranked):
+            raise KernelError(
+                f"priority {priority}: it is 1 or more, and means something with ternary and range keys only"
+            )
+        if entry.parts not in self._entries and len(self._entries) >= self.size:
+            raise KernelError(f"the map is full: it has room for {self.size} entries", hint="make it larger in setup")
+        return entry
+
+    def keep(self, entry: Entry) -> None:
+        """Set an entry that `entry` returned."""
+        self._entries[entry.parts] = entry
+
+    def find(self, parts: tuple[Part, ...]) -> Entry | None:
+        """Return the entry of a key in parts, or None."""
+        return self._entries.get(parts)
+
+    def __setitem__(self, key: Key, value: int) -> None:
+        self.insert(key, value)
+
+    def __delitem__(self, key: Key) -> None:
+        if self._entries.pop(self.parts(key), None) is None:
+            raise KernelError(f"the map has no entry {key!r}")
+
+    def __getitem__(self, key: Key) -> int:
+        """Return an entry's value, as it was written: this asks for the entry itself, not for what matches."""
+        found = self._entries.get(self.parts(key))
+        if found is None:
+            raise KernelError(f"the map has no entry {key!r}")
+        return found.value
+
+    def __iter__(self) -> Iterator[Key]:
+        return (self.key(each) for each in self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def copy(self) -> Map:
+        """Return a map of the same kind with the same entries."""
+        made = copy.copy(self)
+        made._entries = dict(self._entries)
+        return made
+
+    @property
+    def everything(self) -> tuple[Part, ...]:
+        """The key that matches whatever is asked; exact parts are 0."""
+        wide: dict[Match, Callable[[Kind], Part]] = {
+            "exact": lambda _: 0,
+            "lpm": lambda _: (0, 0),
+            "ternary": lambda _: (0, 0),
+            "range": lambda kind: (0, kind.high),
+        }
+        return tuple(wide[how](kind) for kind, how in zip(self.keys, self.match, strict=True))
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries, in the order in which they came."""
+        return tuple(self._entries.values())
+
+    def get(self, key: int | tuple[int, ...], default: int) -> int:
+        """Return the value of the entry that matches, or `default`; `hit` tells which it was."""
+        values = key if isinstance(key, tuple) else (key,)
+        if len(values) != len(self.keys):
+            raise KernelError(f"this map has {len(self.keys)} keys, not {len(values)}")
+        asked = tuple(int(coerce(kind, each, "the key")) for kind, each in zip(self.keys, values, strict=True))
+        found = self._entries.get(asked) if {*self.match} == {"exact"} else self._best(asked)
+        self.hit = found is not None
+        return coerce(self.kind, default, "the default") if found is None else Number(self.kind, found.value)
+
+    def _best(self, asked: tuple[int, ...]) -> Entry | None:
+        fitting = (each for each in self._entries.values() if self._fits(each, asked))
+        return max(fitting, key=self._weight, default=None)
+
+    def _fits(self, entry: Entry, asked: tuple[int, ...]) -> bool:
+        return all(
+            _matches(*each) for each in zip(self.keys, self.match, entry.parts, asked, strict=True)
+        )  # fmt: skip
+
+    def _weight(self, entry: Entry) -> int:
+        """Return what makes one of several matching entries win."""
+        if self.ranked or "lpm" not in self.match:
+            return entry.priority
+        part = entry.parts[self.match.index("lpm")]
+        assert isinstance(part, tuple)
+        return part[1]
+
+
+def _whole(value: object, what: str) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise KernelError(f"{what} is a whole number, not {value!r}") from None
+
+
+def _part(kind: Kind, how: Match, part: object) -> Part:
+    """Return one part of a key as it is kept."""
+    full = {"exact": None, "lpm": kind.width, "ternary": kind.high, "range": part}[how]
+    pair = part if isinstance(part, tuple) and how != "exact" else (part, full)
+    if len(pair) != 2:
+        raise KernelError(f"{part!r} is not a key of {kind} matched {how}")
+    value = _whole(pair[0], f"a key of {kind} matched {how}")
+    if not kind.holds(value):
+        raise KernelError(f"the key {value} does not fit {kind}, which holds 0 to {kind.high}")
+    if pair[1] is None:
+        return value
+    second = _whole(pair[1], f"a key of {kind} matched {how}")
+    match how:
+        case "lpm":
+            if not 0 <= second <= kind.width:
+                raise KernelError(f"the prefix length {second} is not in 0..{kind.width}")
+            return value & (kind.high << (kind.width - second)), second
+        case "ternary":
+            if not kind.holds(second):
+                raise KernelError(f"the mask {second} does not fit {kind}")
+            return value & second, second
+        case _:
+            if not value <= second <= kind.high:
+                raise KernelError(f"({value}, {second}) is not a range of {kind}: low to high, both included")
+            return value, second
+
+
+def _matches(kind: Kind, how: Match, part: Part, asked: int) -> bool:
+    if not isinstance(part, tuple):
+        return part == asked
+    value, second = part
+    match how:
+        case "lpm":
+            return asked >> (kind.width - second) == value >> (kind.width - second)
+        case "ternary":
+            return asked & second == value
+        case _:
+            return value <= asked <= second

@@ -1,0 +1,55 @@
+"""More kernels as users write them: state that the controller fills, and what becomes of a packet."""
+
+from __future__ import annotations
+
+from midflight.primitives import Header, Lookup, Map, Packet, Primitive, Register, bit, int_
+
+
+class Directory(Primitive):
+    """Look a key's owner up, the zone of an address, the grade of a size and logarithms."""
+
+    room: int = 4
+
+    class Wire(Header):
+        key = bit[128]
+        address = bit[32]
+        port = bit[16]
+        owner = bit[16]
+        zone = int_[8]
+        known = bit[4]
+        size = bit[16]
+        grade = bit[4]
+        flags = bit[8]
+        logs = bit[8].array(2)
+
+    def setup(self) -> None:
+        self.owner = Map(bit[128], bit[16], size=self.room)
+        self.zone = Map(
+            (bit[32], bit[16]),
+            int_[8],
+            size=8,
+            match=("lpm", "exact"),
+            entries={((10 << 24, 8), 80): -3, ((10 << 24, 16), 80): -4, ((0, 0), 80): 1},
+        )
+        self.grade = Map(bit[16], bit[4], size=8, match="range")
+        for number in range(4):
+            self.grade[(number * 100, number * 100 + 99)] = number + 1
+        self.marked = Map((bit[8], bit[4]), bit[16], size=8, match="ternary")
+        self.marked.insert(((0x80, 0x80), (0, 0)), 1, priority=1)
+        self.marked.insert(((0x81, 0x81), (3, 15)), 2, priority=5)
+        self.log2 = Lookup(bit[8], (0, *(number.bit_length() - 1 for number in range(1, 8))), default=99)
+        self.seen = Register(bit[32], 16)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        owner = self.owner.get(wire.key, wire.owner + 1)
+        wire.known = 1 if self.owner.hit else 0
+        wire.zone = self.zone.get((wire.address, wire.port), 5)
+        if wire.size >= 50:
+            grade = self.grade.get(wire.size + 100, 15)
+            wire.grade = grade
+            if not self.grade.hit:
+                packet.reply()
+        wire.owner = owner ^ self.marked.get((wire.flags, wire.grade), 7)
+        for lane in range(2):
+            wire.logs[lane] = self.log2.read(wire.logs[lane]) + self.log2.read(6)
+        self.seen.update(self.log2.read(wire.size & 15), lambda old: old + bit[32](wire.size))
