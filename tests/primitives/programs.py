@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from midflight.primitives import Aggregate, Filter, Program, Threshold
+from midflight.primitives import Aggregate, Ewma, Filter, Program, Threshold
 from tests.primitives import kernels, more_kernels
 
 __all__ = ["PROGRAMS"]
@@ -15,6 +15,7 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "aggregate_detect": lambda: Program(Aggregate("gradients", workers=3, lanes=2, slots=4, overflow="detect")),
     "filter": lambda: Program(Filter("telemetry", keep="temperature > 80 and status != 0")),
     "threshold": lambda: Program(Threshold("pressure", above=900, clear=850, sensors=8)),
+    "ewma": lambda: Program(Ewma("load", weight=3, shift=4, deviation=50, series=8)),
     "all_three": lambda: Program(
         Aggregate("gradients", workers=4, lanes=4, slots=256, overflow="saturate"),
         Filter("telemetry", keep="temperature > 80 and status != 0"),

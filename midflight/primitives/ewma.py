@@ -1,0 +1,84 @@
+"""Ewma: the exponentially weighted moving average of each series, and an alert on a value far from it."""
+
+from __future__ import annotations
+
+from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.packet import Packet
+from midflight.primitives.kernel.primitive import Primitive, within
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.types import bit, int_
+
+__all__ = ["Ewma"]
+
+
+class Ewma(Primitive):
+    """Smooth the values of each series: `average += (value - average) * weight / 2**shift`, in fixed point.
+
+    Parameters:
+        weight: what a new value counts, in units of 2**-shift (1 to 2**shift - 1). 1 needs no multiplication,
+            which some switches do not have
+        shift: see `weight` (1 to 12)
+        fraction: fraction bits of the average in the switch (0 to 16)
+        deviation: a value farther than this from the average that it has gone into raises an alert, in the unit of
+            the values (1 to 2**32 - 1); 0 raises none
+        series: how many series have an average of their own (1 to 65536); any other's is the value itself
+
+    Every packet is forwarded with `average`, rounded to a whole number. The first value of a series is its first
+    average. The alert tells (series, value, average).
+
+    The average lies between the smallest and the largest value, so nothing overflows. Every step is rounded to the
+    nearest multiple of 2**-fraction, a half up. Thus an average stops short of a value that stays by at most
+    2**(shift - 1) / weight of these multiples: take at least as many fraction bits as `shift`.
+
+    Follows the estimator of round-trip times (Jacobson, SIGCOMM 1988; RFC 6298), with its state scaled by a power of
+    two; different here are the rounding to the nearest, any weight, and the alert. State: 65 bits for each series.
+
+    >>> load = Ewma("load", shift=2, deviation=30).reference()
+    >>> def smooth(value):
+    ...     outcome = load.process(Message(REQUEST, "load", 0, {"series": 3, "value": value, "average": 0}))
+    ...     return outcome.message.fields["average"], outcome.alerts
+    >>> [smooth(each) for each in (100, 104, 150)]
+    [(100, ()), (101, ()), (113, ((3, 150, 113),))]
+    """
+
+    weight: int = 1
+    shift: int = 3
+    fraction: int = 8
+    deviation: int = 0
+    series: int = 1024
+
+    class Wire(Header):
+        """A value on the way in, and beside it the average on the way out."""
+
+        series = bit[16]
+        value = int_[32]
+        average = int_[32]
+
+    def validate(self) -> None:
+        """Check the limits."""
+        within(self, "shift", 1, 12)
+        within(self, "weight", 1, 2**self.shift - 1)
+        within(self, "fraction", 0, 16)
+        within(self, "deviation", 0, 2**32 - 1)
+        within(self, "series", 1, 2**16)
+
+    def setup(self) -> None:
+        """For each series: whether there has been a value, and the average in units of 2**-fraction."""
+        self.seen = Register(bit[1], self.series)
+        self.average = Register(int_[64], self.series)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        """Move the average towards the value."""
+        seen = self.seen.update(wire.series, lambda _: 1)
+        value = int_[64](wire.value) << self.fraction
+        # The widest product: 33 bits of difference, 16 of fraction and 12 of weight.
+        average = self.average.update_fetch(
+            wire.series,
+            lambda old: (
+                value if seen == 0 else old + ((value - old) * self.weight + 2 ** (self.shift - 1) >> self.shift)
+            ),
+        )
+        wire.average = int_[32](average + 2**self.fraction // 2 >> self.fraction)
+        if self.deviation > 0 and abs(value - average) > self.deviation << self.fraction:
+            packet.alert(wire.series, wire.value, wire.average)
+        packet.forward()

@@ -1,0 +1,29 @@
+"""The oracle of Ewma: the averages as fractions, rounded as the primitive says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+
+__all__ = ["averages"]
+
+
+def averages(values: Iterable[int], *, weight: Fraction, step: Fraction) -> list[Fraction]:
+    """Return the average of one series after each of its values.
+
+    `weight` is what a new value counts, between 0 and 1; averages are multiples of `step`.
+    """
+    result: list[Fraction] = []
+    for value in values:
+        if not result:
+            result.append(Fraction(value))
+            continue
+        move = weight * (value - result[-1])
+        result.append(result[-1] + rounded(move / step) * step)
+    return result
+
+
+def rounded(number: Fraction) -> int:
+    """Return the nearest whole number; of two, the upper one."""
+    return math.floor(number + Fraction(1, 2))
