@@ -12,6 +12,7 @@ from midflight.primitives.kernel.primitive import Outcome, Primitive, Reference,
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit, int_
 from midflight.primitives.program import Application, Program
+from midflight.primitives.sequencer import Sequencer
 from midflight.primitives.threshold import Threshold
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
 
@@ -34,6 +35,7 @@ __all__ = [
     "Reference",
     "Register",
     "Schema",
+    "Sequencer",
     "Threshold",
     "Verdict",
     "add_overflows",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from midflight.primitives import Aggregate, Ewma, Filter, Program, Threshold
 from tests.primitives import kernels, more_kernels
+from tests.primitives.coordination import COORDINATION
 
 __all__ = ["PROGRAMS"]
 
@@ -30,4 +31,5 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "words": lambda: Program(kernels.Words("words")),
     "hashes": lambda: Program(kernels.Rows("rows")),
     "tables": lambda: Program(more_kernels.Directory("directory")),
+    **COORDINATION,
 }
