@@ -2,6 +2,7 @@
 
 from midflight.primitives.aggregate import Aggregate
 from midflight.primitives.ewma import Ewma
+from midflight.primitives.bloom import Bloom
 from midflight.primitives.filter import Filter
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
 from midflight.primitives.kernel.header import Header
@@ -23,6 +24,7 @@ __all__ = [
     "Aggregate",
     "Application",
     "Ewma",
+    "Bloom",
     "Filter",
     "Header",
     "Lookup",

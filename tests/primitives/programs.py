@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from midflight.primitives import Aggregate, Ewma, Filter, Program, Threshold
+from midflight.primitives import (
+    Aggregate,
+    Bloom,
+    Filter,
+    Program,
+    Threshold,
+)
 from tests.primitives import kernels, more_kernels
 from tests.primitives.coordination import COORDINATION
 
@@ -17,6 +24,7 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "filter": lambda: Program(Filter("telemetry", keep="temperature > 80 and status != 0")),
     "threshold": lambda: Program(Threshold("pressure", above=900, clear=850, sensors=8)),
     "ewma": lambda: Program(Ewma("load", weight=3, shift=4, deviation=50, series=8)),
+    "bloom": lambda: Program(Bloom("seen", rows=2, columns=1000, capacity=100)),
     "all_three": lambda: Program(
         Aggregate("gradients", workers=4, lanes=4, slots=256, overflow="saturate"),
         Filter("telemetry", keep="temperature > 80 and status != 0"),

@@ -1,0 +1,90 @@
+"""Bloom: a set of items in a few bits each, which never denies a member."""
+
+from __future__ import annotations
+
+from midflight.primitives.estimators.bloom import false_positives
+from midflight.primitives.kernel.arithmetic import hash_, sat_add
+from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.packet import Packet
+from midflight.primitives.kernel.primitive import Primitive, within
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.types import bit
+
+__all__ = ["Bloom"]
+
+
+class Bloom(Primitive):
+    """Insert items into a set and ask whether one is in it; every request is answered to its sender.
+
+    Parameters:
+        rows: how many hashes, each with a row of bits of its own (1 to 16)
+        columns: bits in a row (1 to 2**24)
+        capacity: how many items the filter is meant for (1 to 2**32 - 2)
+        item_bits: the width of an item (8 to 128)
+
+    `operation` is `Bloom.QUERY` (0) or `Bloom.INSERT` (1); others are dropped. The answer's `flags`: bit 0, the item
+    was in the set before; bit 1, more than `capacity` items are. To insert again changes nothing, so a host repeats a
+    request until it has the answer.
+
+    An item that was inserted is always found. One that was not is found with probability
+    (1 - (1 - 1/columns)**n)**rows once n are in the set, which `false_positives` computes. Beyond `capacity` it only
+    grows, and bit 1 tells so. Items that no longer change a bit are not counted; the count stops at 2**32 - 1, the
+    filter at all ones. Nothing is ever removed but by clearing the registers.
+
+    Follows Bloom (CACM 1970). Different here: a hash has a row of its own, since a switch accesses an array once for
+    each packet; with as many bits in all, a little more often wrong. Asks for `rows` arrays of `columns` bits and one
+    counter of 32 bits.
+
+    >>> seen = Bloom("seen", rows=3, columns=1024, capacity=100).reference()
+    >>> def ask(operation, item):
+    ...     fields = {"operation": operation, "flags": 0, "item": item}
+    ...     return seen.process(Message(REQUEST, "seen", 0, fields)).message.fields["flags"]
+    >>> ask(Bloom.QUERY, 42), ask(Bloom.INSERT, 42), ask(Bloom.QUERY, 42), ask(Bloom.QUERY, 43)
+    (0, 0, 1, 0)
+    """
+
+    QUERY = 0
+    INSERT = 1
+
+    rows: int = 3
+    columns: int = 8192
+    capacity: int = 1024
+    item_bits: int = 64
+
+    class Wire(Header):
+        """A request, and its answer."""
+
+        operation = bit[8]
+        flags = bit[8]
+        item = bit["item_bits"]
+
+    def validate(self) -> None:
+        """Check the limits."""
+        within(self, "rows", 1, 16)
+        within(self, "columns", 1, 2**24)
+        within(self, "capacity", 1, 2**32 - 2)
+        within(self, "item_bits", 8, 128)
+
+    def false_positives(self, items: int | None = None) -> float:
+        """Return the probability to find an item that is not among the `items` inserted, `capacity` by default."""
+        return false_positives(self.rows, self.columns, self.capacity if items is None else items)
+
+    def setup(self) -> None:
+        """Rows of bits, and how many items have set one."""
+        self.bits = Register(bit[1], self.columns, lanes=self.rows)
+        self.items = Register(bit[32], 1)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        """Look at the item's bit in every row, and set it when it is to be inserted."""
+        if wire.operation > self.INSERT:
+            packet.drop()
+            return
+        inserting = wire.operation == self.INSERT
+        member = True
+        for row in range(self.rows):
+            column = hash_(wire.item, seed=row, range=self.columns)
+            known = self.bits[row].update(column, lambda old: 1 if inserting else old)
+            member = member and known == 1
+        items = self.items.update_fetch(0, lambda old: sat_add(old, 1) if inserting and not member else old)
+        wire.flags = bit[8](member) | bit[8](items > self.capacity) << 1
+        packet.reply()
