@@ -1,8 +1,8 @@
 """Reusable computations on packets: the kernel language, the library written in it, and its P4."""
 
 from midflight.primitives.aggregate import Aggregate
-from midflight.primitives.ewma import Ewma
 from midflight.primitives.bloom import Bloom
+from midflight.primitives.ewma import Ewma
 from midflight.primitives.filter import Filter
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
 from midflight.primitives.kernel.header import Header
@@ -23,8 +23,8 @@ __all__ = [
     "UDP_PORT",
     "Aggregate",
     "Application",
-    "Ewma",
     "Bloom",
+    "Ewma",
     "Filter",
     "Header",
     "Lookup",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from midflight.primitives import Aggregate, Ewma, Filter, Program, Threshold
 from midflight.primitives import (
     Aggregate,
     Bloom,
+    Ewma,
     Filter,
     Program,
     Threshold,
