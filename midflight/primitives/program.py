@@ -12,6 +12,7 @@ from midflight.primitives.emit.program import emit
 from midflight.primitives.emit.tables import found
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.state import Exchange, State
 from midflight.primitives.wire import UDP_PORT, VERSION
 
 __all__ = ["Application", "Program"]
@@ -67,12 +68,23 @@ class Program:
             }
         )
 
+    def state(self, application: str, exchange: Exchange) -> State:
+        """Return an application's registers on a switch that runs the program.
+
+        exchange: what takes packets to that switch and brings its answers: a session's `inband`.
+        """
+        if application not in self._applications:
+            names = ", ".join(self._applications)
+            raise KernelError(f"the program has no application {application!r}", hint=f"it has {names}")
+        return State(application, _describe(self._applications[application]), exchange)
+
     def schema(self) -> dict[str, Any]:
         """Return the wire schema, a dict that JSON can hold; `Schema` encodes and decodes by it.
 
         `applications` has, by name: `id`, `primitive`, `bytes` (the header's length), `parameters`, `fields` (each
         with `name`, `bits`, `signed`, and `count` of lanes or None; a header that does not fill its last byte
-        has zero bits there) and `alert` (the digest's name and fields, or None).
+        has zero bits there), `state` (the registers that a controller can read: fields as before, with the `size` of
+        the array and the `initial` value) and `alert` (the digest's name and fields, or None).
         """
         return {
             "version": VERSION,
@@ -88,7 +100,7 @@ class Program:
                 hint=f"call it {name}_app, say",
             )
         for other in self._applications:
-            if other != name and (f"{other}_alert" == name or other.upper() == name.upper()):
+            if other != name and (name in (f"{other}_alert", f"{other}_state") or other.upper() == name.upper()):
                 raise KernelError(
                     f"the names of applications {other!r} and {name!r} clash in the P4", hint="rename one of them"
                 )
@@ -116,6 +128,8 @@ class Program:
             names = [name, found(name)]
             if isinstance(each, Register):
                 names = [name] if each.lanes is None else [f"{name}_{lane}" for lane in range(each.lanes)]
+            if "reserved" in names:
+                raise KernelError(f"{primitive.title}: a register cannot be called 'reserved'", hint="rename it")
             if clash := state & {*names}:
                 raise KernelError(f"{primitive.title}: two things in setup are called {min(clash)!r} in the P4")
             state |= {*names}
@@ -136,6 +150,17 @@ def _describe(application: Application) -> dict[str, Any]:
         "fields": [
             {"name": each.name, "bits": each.kind.width, "signed": each.kind.signed, "count": each.count}
             for each in primitive.layout
+        ],
+        "state": [
+            {
+                "name": each.name,
+                "bits": each.kind.width,
+                "signed": each.kind.signed,
+                "count": each.count,
+                "size": primitive.registers[each.name].size,
+                "initial": primitive.registers[each.name].initial,
+            }
+            for each in primitive.state_layout
         ],
         "alert": {"name": f"{application.name}_alert_t", "fields": alert} if alert else None,
     }

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from midflight.errors import WireError
+from midflight.primitives.record import FieldValue, Record
 
-__all__ = ["REQUEST", "RESULT", "UDP_PORT", "VERSION", "FieldValue", "Message", "Schema", "lane_dtype", "record_type"]
+__all__ = ["REQUEST", "RESULT", "UDP_PORT", "VERSION", "Message", "Schema", "record_type"]
 
 UDP_PORT: Final = 19782
 """The UDP port of switches that compute: 0x4D46, "MF"."""
@@ -28,16 +28,6 @@ COMMON_FIELDS: Final = (("version", 8), ("kind", 8), ("application", 16), ("sequ
 
 COMMON: Final = 8
 """The common header's length in bytes."""
-
-Array = npt.NDArray[Any]
-FieldValue = int | Sequence[int] | Array
-"""A field's value: a number or, for lanes, an array (of more than 64 bits: a list)."""
-
-
-def lane_dtype(bits: int, signed: bool) -> np.dtype[Any] | None:
-    """Return the type of the array that a lane field decodes to; None beyond 64 bits, which become a list."""
-    size = next((each for each in (8, 16, 32, 64) if bits <= each), None)
-    return None if size is None else np.dtype(f"{'i' if signed else 'u'}{size // 8}")
 
 
 def record_type(fields: Iterable[tuple[str, int, bool, int | None]]) -> np.dtype[np.void]:
@@ -89,37 +79,10 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """Neighbouring fields that together fill whole bytes, packed as one big number: (name, bits, signed, count)."""
-
-    fields: tuple[tuple[str, int, bool, int | None], ...]
-    start: int
-    bytes: int
-    padding: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Array:
-    """A lane array whose numbers are 1, 2, 4 or 8 whole bytes, where a byte begins."""
-
-    name: str
-    bits: int
-    signed: bool
-    count: int
-    start: int
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(f">{'i' if self.signed else 'u'}{self.bits // 8}")
-
-
-@dataclass(frozen=True, slots=True)
 class _Application:
     name: str
     id: int
-    bytes: int
-    parts: tuple[_Run | _Array, ...]
-    names: frozenset[str]
+    record: Record
 
 
 class Schema:
@@ -130,7 +93,10 @@ class Schema:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         try:
-            applications = [_application(name, each) for name, each in schema["applications"].items()]
+            applications = [
+                _Application(name, int(each["id"]), Record(name, each["fields"]))
+                for name, each in schema["applications"].items()
+            ]
         except (KeyError, TypeError, AttributeError) as error:
             raise WireError(f"this is not a wire schema: {error!r}") from None
         self._by_name = {each.name: each for each in applications}
@@ -144,22 +110,10 @@ class Schema:
         for what, value, bits in (("kind", message.kind, 8), ("sequence", message.sequence, 32)):
             if not 0 <= value < 1 << bits:
                 raise WireError(f"{message.application}: {what} {value} does not fit bit[{bits}]")
-        if application.names != message.fields.keys():
-            missing = ", ".join(sorted(application.names - message.fields.keys()))
-            unknown = ", ".join(sorted(message.fields.keys() - application.names))
-            raise WireError(
-                f"{message.application}: "
-                + "; ".join(f"{what} {names}" for what, names in (("missing", missing), ("unknown", unknown)) if names)
-            )
-        parts = [
+        common = (
             bytes((VERSION, message.kind)) + application.id.to_bytes(2, "big") + message.sequence.to_bytes(4, "big")
-        ]
-        for part in application.parts:
-            if isinstance(part, _Array):
-                parts.append(_encode_array(application.name, part, message.fields[part.name]))
-            else:
-                parts.append(_encode_run(application.name, part, message.fields))
-        return b"".join((*parts, message.payload))
+        )
+        return common + application.record.encode(message.fields) + message.payload
 
     def decode(self, data: bytes | memoryview) -> Message:
         """Return the message in a UDP payload. Lane fields come as NumPy arrays in the machine's byte order."""
@@ -171,95 +125,8 @@ class Schema:
         application = self._by_id.get(number)
         if application is None:
             raise WireError(f"no application has the id {number}")
-        end = COMMON + application.bytes
+        end = COMMON + application.record.bytes
         if len(data) < end:
             raise WireError(f"{application.name}: {len(data)} bytes, {end} needed")
-        fields: dict[str, FieldValue] = {}
-        for part in application.parts:
-            if isinstance(part, _Array):
-                raw = np.frombuffer(data, part.dtype, part.count, COMMON + part.start)
-                fields[part.name] = raw.astype(part.dtype.newbyteorder("="))
-            else:
-                _decode_run(part, data[COMMON + part.start : COMMON + part.start + part.bytes], fields)
+        fields = application.record.decode(data[COMMON:end])
         return Message(data[1], application.name, int.from_bytes(data[4:8], "big"), fields, bytes(data[end:]))
-
-
-def _application(name: str, description: Mapping[str, Any]) -> _Application:
-    parts: list[_Run | _Array] = []
-    run: list[tuple[str, int, bool, int | None]] = []
-    start = position = 0
-
-    def close(padding: int = 0) -> None:
-        nonlocal start, run
-        if run:
-            parts.append(_Run(tuple(run), start // 8, (position + padding - start) // 8, padding))
-        run, start = [], position
-
-    for each in description["fields"]:
-        bits, count = int(each["bits"]), each["count"]
-        if count is not None and bits in (8, 16, 32, 64) and position % 8 == 0:
-            close()
-            parts.append(_Array(each["name"], bits, each["signed"], count, position // 8))
-            position += bits * count
-            start = position
-        else:
-            run.append((each["name"], bits, each["signed"], count))
-            position += bits * (1 if count is None else count)
-    padding = -position % 8
-    close(padding)
-    names = frozenset(each["name"] for each in description["fields"])
-    return _Application(name, int(description["id"]), (position + padding) // 8, tuple(parts), names)
-
-
-def _encode_array(application: str, part: _Array, value: FieldValue) -> bytes:
-    array = np.asarray(value)
-    if array.shape != (part.count,) or array.dtype.kind not in "iu":
-        raise WireError(f"{application}: {part.name} takes {part.count} whole numbers, not {array.dtype}{array.shape}")
-    if array.dtype.newbyteorder("=") != part.dtype.newbyteorder("="):
-        bounds = np.iinfo(part.dtype)
-        low, high = int(array.min()), int(array.max())
-        if low < bounds.min or high > bounds.max:
-            wrong = low if low < bounds.min else high
-            raise WireError(f"{application}: {part.name}: {wrong} does not fit {_kind(part.bits, part.signed)}")
-    return array.astype(part.dtype).tobytes()
-
-
-def _encode_run(application: str, part: _Run, fields: Mapping[str, FieldValue]) -> bytes:
-    total = 0
-    for name, bits, signed, count in part.fields:
-        value = fields[name]
-        try:
-            numbers = [int(value)] if count is None else [int(each) for each in value]  # type: ignore[arg-type, union-attr]
-        except TypeError:
-            raise WireError(f"{application}: {name} cannot be {value!r}") from None
-        if count is not None and len(numbers) != count:
-            raise WireError(f"{application}: {name} takes {count} numbers, not {len(numbers)}")
-        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-        for number in numbers:
-            if not low <= number <= high:
-                raise WireError(f"{application}: {name}: {number} does not fit {_kind(bits, signed)}")
-            total = total << bits | number & ((1 << bits) - 1)
-    return (total << part.padding).to_bytes(part.bytes, "big")
-
-
-def _decode_run(part: _Run, data: bytes | memoryview, fields: dict[str, FieldValue]) -> None:
-    total = int.from_bytes(data, "big")
-    left = part.bytes * 8
-
-    def take(bits: int, signed: bool) -> int:
-        nonlocal left
-        left -= bits
-        value = total >> left & ((1 << bits) - 1)
-        return value - (1 << bits) if signed and value >> (bits - 1) else value
-
-    for name, bits, signed, count in part.fields:
-        if count is None:
-            fields[name] = take(bits, signed)
-        else:
-            numbers = [take(bits, signed) for _ in range(count)]
-            dtype = lane_dtype(bits, signed)
-            fields[name] = numbers if dtype is None else np.array(numbers, dtype=dtype)
-
-
-def _kind(bits: int, signed: bool) -> str:
-    return f"{'int_' if signed else 'bit'}[{bits}]"

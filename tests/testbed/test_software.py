@@ -7,7 +7,7 @@ import pytest
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Filter, Message, Program, Schema
-from midflight.primitives.wire import FieldValue
+from midflight.primitives.record import FieldValue
 from midflight.testbed.endpoint.software import SoftwareServer
 
 PROGRAM = Program(Aggregate("sums", workers=2, lanes=2, slots=1), Filter("telemetry", keep="temperature > 80"))

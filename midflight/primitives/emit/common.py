@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 __all__ = [
-    "ADMISSION",
+    "ADMISSIBLE",
     "CHECKSUM_FIELDS",
     "CONSTANTS",
     "EGRESS",
     "FORWARDING",
+    "FROM_CONTROLLER",
+    "FROM_CONTROLLER_WITH_STATE",
     "HEADERS",
     "MALFORMED",
     "PARSER",
     "SCRAMBLE",
+    "START",
+    "STATE_CONSTANTS",
+    "STATE_HEADER",
     "VERDICTS",
 ]
 
@@ -24,6 +29,11 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+"""
+
+STATE_CONSTANTS = """
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 """
 
 VERDICTS = """
@@ -86,19 +96,42 @@ header packet_out_t {
 }
 """
 
+STATE_HEADER = """
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+"""
+
+START = """
+state start {
+    transition select(standard_metadata.ingress_port) {
+        CPU_PORT: parse_packet_out;
+        default: parse_ethernet;
+    }
+}
+"""
+
+FROM_CONTROLLER = """
+state parse_packet_out {
+    packet.extract(hdr.packet_out);
+    transition parse_ethernet;
+}
+"""
+
+FROM_CONTROLLER_WITH_STATE = """
+state parse_packet_out {
+    packet.extract(hdr.packet_out);
+    transition select(hdr.packet_out.egress_port) {
+        (bit<16>)CPU_PORT: parse_state;
+        default: parse_ethernet;
+    }
+}
+"""
+
 PARSER = """
-    state start {
-        transition select(standard_metadata.ingress_port) {
-            CPU_PORT: parse_packet_out;
-            default: parse_ethernet;
-        }
-    }
-
-    state parse_packet_out {
-        packet.extract(hdr.packet_out);
-        transition parse_ethernet;
-    }
-
     state parse_ethernet {
         packet.extract(hdr.ethernet);
         transition select(hdr.ethernet.ether_type) {
@@ -226,14 +259,10 @@ action multicast() {
 """
 
 MALFORMED = """standard_metadata.parser_error != error.NoError
-    || standard_metadata.checksum_error == 1
-    || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)"""
+        || standard_metadata.checksum_error == 1
+        || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)"""
 
-ADMISSION = """
-if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-    admission.apply();
-}
-"""
+ADMISSIBLE = "hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)"
 
 EGRESS = """
 control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {

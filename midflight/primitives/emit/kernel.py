@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator, Mapping
 
 from midflight.primitives.emit.expressions import Printer, p4_type
 from midflight.primitives.emit.names import KEYWORDS, TAKEN
+from midflight.primitives.emit.state import arrays_of, write_state_access
 from midflight.primitives.emit.tables import SearchWriter, found
 from midflight.primitives.emit.writer import Writer
-from midflight.primitives.kernel.lookup import Lookup
-from midflight.primitives.kernel.map import Map
-from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.typed import (
     Access,
     Alert,
@@ -26,7 +24,9 @@ from midflight.primitives.kernel.typed import (
     Search,
     Statement,
     Unrolled,
+    accesses,
     reads,
+    walk,
 )
 from midflight.primitives.kernel.types import Kind
 
@@ -36,20 +36,13 @@ __all__ = ["KernelWriter", "alerts_late", "hashes"]
 class KernelWriter:
     """Writes the control of one application."""
 
-    def __init__(
-        self,
-        name: str,
-        kernel: Kernel,
-        registers: Mapping[str, Register],
-        tables: Mapping[str, Map | Lookup],
-        writer: Writer,
-    ) -> None:
+    def __init__(self, name: str, primitive: Primitive, writer: Writer) -> None:
         self.name = name
+        kernel, registers = primitive.kernel, primitive.registers
         self.kernel = kernel
-        used = {each.register for each in accesses(kernel.body)}
-        self.registers = {each: register for each, register in registers.items() if each in used}
+        self.registers = {each.name: registers[each.name] for each in primitive.state_layout}
         self.writer = writer
-        self.arrays = [array for each in self.registers for array in self.arrays_of(each)]
+        self.arrays = [array for each, register in self.registers.items() for array in arrays_of(each, register)]
         self.locals: dict[str, tuple[str, Kind | None]] = {}
         self.quoted: set[int] = set()
         searches = [each for each in walk(kernel.body) if isinstance(each, Search)]
@@ -65,7 +58,7 @@ class KernelWriter:
                 self.declare(key, key_kind, taken)
         names = {local: name for local, (name, _) in self.locals.items()}
         self.printer = Printer(f"hdr.{name}", names)
-        self.searches = {each.table: SearchWriter(each, tables[each.source], names) for each in searches}
+        self.searches = {each.table: SearchWriter(each, primitive.tables[each.source], names) for each in searches}
 
     def declare(self, local: str, kind: Kind | None, taken: set[str]) -> None:
         """Give a variable a name of its own in the P4."""
@@ -76,11 +69,6 @@ class KernelWriter:
             name += "_value" if not name.endswith("_value") else "_"
         taken.add(name)
         self.locals[local] = (name, kind)
-
-    def arrays_of(self, register: str) -> list[str]:
-        """Return the P4 names of a register's arrays, one for each lane."""
-        lanes = self.registers[register].lanes
-        return [register] if lanes is None else [f"{register}_{lane}" for lane in range(lanes)]
 
     @staticmethod
     def scratch(access: Access) -> bool:
@@ -101,7 +89,7 @@ class KernelWriter:
                              f"{register.initial}.")  # fmt: skip
                 if register.kind.signed:
                     out.line("// Signed: what is read is cast, as BMv2 takes a negative number out as a large one.")
-                for array in self.arrays_of(name):
+                for array in arrays_of(name, register):
                     out.line(f"register<{p4_type(register.kind)}>({register.size}) {array};")
             for name, kind in self.locals.values():
                 out.line(f"{p4_type(kind)} {name};")
@@ -110,6 +98,8 @@ class KernelWriter:
             for each in self.searches.values():
                 each.declare(out, self.printer)
             with out.block("apply"):
+                if self.registers:
+                    write_state_access(out, self.name, self.registers)
                 self.statements(self.kernel.body)
 
     def statements(self, body: tuple[Statement, ...]) -> None:
@@ -259,21 +249,3 @@ def alerts_late(kernel: Kernel) -> bool:
 def hashes(kernel: Kernel) -> bool:
     """Tell whether a kernel computes a hash."""
     return any(isinstance(each, Checksum) for each in walk(kernel.body))
-
-
-def accesses(body: tuple[Statement, ...]) -> list[Access]:
-    """Return all register accesses of a kernel, in order."""
-    return [each for each in walk(body) if isinstance(each, Access)]
-
-
-def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:
-    """Yield all statements of a kernel, in order."""
-    for each in body:
-        yield each
-        match each:
-            case If(yes=yes, no=no):
-                yield from walk(yes)
-                yield from walk(no)
-            case Unrolled(rounds=rounds):
-                for _, inner in rounds:
-                    yield from walk(inner)

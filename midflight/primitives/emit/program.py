@@ -7,20 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from midflight.primitives.emit.common import (
-    ADMISSION,
+    ADMISSIBLE,
     CHECKSUM_FIELDS,
     CONSTANTS,
     EGRESS,
     FORWARDING,
+    FROM_CONTROLLER,
+    FROM_CONTROLLER_WITH_STATE,
     HEADERS,
     MALFORMED,
     PARSER,
     SCRAMBLE,
+    START,
+    STATE_CONSTANTS,
+    STATE_HEADER,
     VERDICTS,
 )
 from midflight.primitives.emit.expressions import p4_type
 from midflight.primitives.emit.kernel import KernelWriter, alerts_late, hashes
 from midflight.primitives.emit.writer import Writer
+from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.primitive import Primitive
 
 __all__ = ["emit"]
@@ -37,6 +43,8 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
     out.line("#include <v1model.p4>")
     out.line()
     out.lines(CONSTANTS)
+    if _stateful(applications):
+        out.lines(STATE_CONSTANTS)
     out.line()
     out.line("// The applications' ids in the common header.")
     for name, (number, _) in applications.items():
@@ -46,24 +54,40 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
     out.line()
     out.lines(HEADERS)
     out.line()
+    if _stateful(applications):
+        out.lines(STATE_HEADER)
+        out.line()
     for name, (_, primitive) in applications.items():
         _header(out, name, primitive)
     _structs(out, applications)
-    _parser(out, names)
+    _parser(out, applications)
     _verify(out)
     if any(hashes(primitive.kernel) for _, primitive in applications.values()):
         out.lines(SCRAMBLE)
         out.line()
     for name, (_, primitive) in applications.items():
         _about(out, name, primitive)
-        KernelWriter(name, primitive.kernel, primitive.registers, primitive.tables, out).write()
+        KernelWriter(name, primitive, out).write()
         out.line()
     _ingress(out, applications)
     out.lines(EGRESS)
     out.line()
-    _checksums(out, names)
+    _checksums(out)
+    _deparser(out, applications)
     out.line("V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;")
     return str(out)
+
+
+def _stateful(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:
+    """Return the names of the applications that have state."""
+    return [name for name, (_, primitive) in applications.items() if primitive.state_layout.fields]
+
+
+def _headers(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:
+    """Return the names of all headers in the order in which they leave, packet-in's and packet-out's apart."""
+    stateful = _stateful(applications)
+    state = ["state", *(f"{name}_state" for name in stateful)] if stateful else []
+    return ["ethernet", "ipv4", "udp", "midflight", *state, *applications]
 
 
 def _constant(name: str) -> str:
@@ -105,16 +129,10 @@ def _about(out: Writer, name: str, primitive: Primitive) -> None:
 def _header(out: Writer, name: str, primitive: Primitive) -> None:
     summary = _summary(primitive)
     out.comment(f"What {name} sends. {type(primitive).__name__}{': ' + summary if summary else ''}")
-    with out.block(f"header {name}_t"):
-        for field in primitive.layout:
-            if field.count is None:
-                out.line(f"{p4_type(field.kind)} {field.name};")
-            else:
-                for lane in range(field.count):
-                    out.line(f"{p4_type(field.kind)} {field.name}_{lane};")
-        if padding := primitive.layout.padding:
-            out.line(f"bit<{padding}> reserved;  // up to a whole byte")
-    out.line()
+    _fields(out, f"{name}_t", primitive.layout)
+    if primitive.state_layout.fields:
+        out.line(f"// An element of each register of {name}, for the controller.")
+        _fields(out, f"{name}_state_t", primitive.state_layout)
     if primitive.kernel.alert:
         out.line(f"// What {name} tells the controller.")
         with out.block(f"struct {name}_alert_t"):
@@ -123,9 +141,22 @@ def _header(out: Writer, name: str, primitive: Primitive) -> None:
         out.line()
 
 
+def _fields(out: Writer, name: str, layout: Layout) -> None:
+    with out.block(f"header {name}"):
+        for field in layout:
+            if field.count is None:
+                out.line(f"{p4_type(field.kind)} {field.name};")
+            else:
+                for lane in range(field.count):
+                    out.line(f"{p4_type(field.kind)} {field.name}_{lane};")
+        if layout.padding:
+            out.line(f"bit<{layout.padding}> reserved;  // up to a whole byte")
+    out.line()
+
+
 def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
     with out.block("struct headers_t"):
-        for name in ("packet_in", "packet_out", "ethernet", "ipv4", "udp", "midflight", *applications):
+        for name in ("packet_in", "packet_out", *_headers(applications)):
             out.line(f"{name}_t {name};")
     out.line()
     with out.block("struct metadata_t"):
@@ -141,25 +172,46 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> 
     out.line()
 
 
-def _parser(out: Writer, names: list[str]) -> None:
+def _parser(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
+    stateful = _stateful(applications)
     opening = "parser parse("
     pad = " " * len(opening)
     out.line(f"{opening}packet_in packet, out headers_t hdr, inout metadata_t meta,")
     with out.block(f"{pad}inout standard_metadata_t standard_metadata)"):
+        out.lines(START)
+        out.line()
+        out.lines(FROM_CONTROLLER_WITH_STATE if stateful else FROM_CONTROLLER)
+        if stateful:
+            out.line()
+            with out.block("state parse_state"):
+                out.line("packet.extract(hdr.midflight);")
+                out.line("packet.extract(hdr.state);")
+                key = "hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application"
+                with out.block(f"transition select({key})"):
+                    for name in stateful:
+                        out.line(f"(VERSION, STATE, {_constant(name)}): parse_{name}_state;")
+                    out.line("default: accept;")
+            for name in stateful:
+                _extract(out, f"{name}_state")
+        out.line()
         out.lines(PARSER)
         out.line()
         with out.block("state parse_midflight"):
             out.line("packet.extract(hdr.midflight);")
             with out.block("transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application)"):
-                for name in names:
+                for name in applications:
                     out.line(f"(VERSION, REQUEST, {_constant(name)}): parse_{name};")
                 out.line("default: accept;")
-        for name in names:
-            out.line()
-            with out.block(f"state parse_{name}"):
-                out.line(f"packet.extract(hdr.{name});")
-                out.line("transition accept;")
+        for name in applications:
+            _extract(out, name)
     out.line()
+
+
+def _extract(out: Writer, header: str) -> None:
+    out.line()
+    with out.block(f"state parse_{header}"):
+        out.line(f"packet.extract(hdr.{header});")
+        out.line("transition accept;")
 
 
 def _verify(out: Writer) -> None:
@@ -185,23 +237,36 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> 
             out.line(f"{name}_kernel() {name};")
         out.line()
         with out.block("apply"):
-            out.line("if (hdr.packet_out.isValid()) {")
-            out.line("    // From the controller: sent as it is.")
-            out.line("    standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;")
-            out.line("    hdr.packet_out.setInvalid();")
-            out.line("    return;")
-            out.line("}")
-            out.lines(f"if ({MALFORMED}) {{\n    malformed.count(0);\n    drop();\n    return;\n}}")
+            stateful = _stateful(applications)
+            out.line("meta.verdict = FORWARD;")
+            with out.block("if (hdr.packet_out.isValid())"):
+                sent = "sent as it is; but a request for state goes to the application and back"
+                out.line(f"// From the controller: {sent if stateful else 'sent as it is'}.")
+                out.line("standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;")
+                out.line("hdr.packet_out.setInvalid();")
+                if stateful:
+                    with out.block("if (!hdr.state.isValid())"):
+                        out.line("return;")
+                    out.line("meta.admitted = true;")
+                else:
+                    out.line("return;")
+            out.undo()
+            first, *between, last = f"}} else if ({MALFORMED})".split("\n")
+            out.lines("\n".join((first, *between)))
+            with out.block(last):
+                out.lines("malformed.count(0);\ndrop();\nreturn;")
+            out.undo()
+            with out.block(f"}} else if ({ADMISSIBLE})"):
+                out.line("admission.apply();")
             out.line()
             out.line("// Compute.")
-            out.line("meta.verdict = FORWARD;")
-            out.lines(ADMISSION)
             with out.block("if (meta.admitted)"):
                 with out.block("if (hdr.midflight.kind == RESULT_FOR_ALL)"):
                     out.line("meta.verdict = MULTICAST;")
                 for name, (_, primitive) in applications.items():
                     out.undo()
-                    with out.block(f"}} else if (hdr.{name}.isValid())"):
+                    asked = f" || hdr.{name}_state.isValid()" if name in stateful else ""
+                    with out.block(f"}} else if (hdr.{name}.isValid(){asked})"):
                         clock = ", standard_metadata" if primitive.kernel.timed else ""
                         out.line(f"{name}.apply(hdr, meta{clock});")
                         if alerts_late(primitive.kernel):
@@ -210,6 +275,9 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> 
                         out.line("hdr.udp.checksum = 0;  // none: the payload may have changed")
             out.line()
             out.line("// Act on the verdict.")
+            if stateful:
+                with out.block("if (hdr.state.isValid())"):
+                    out.line("return;  // on its way back to the controller")
             out.lines(
                 """
 if (meta.verdict == DROP) {
@@ -228,11 +296,14 @@ if (meta.verdict == DROP) {
     out.line()
 
 
-def _checksums(out: Writer, names: list[str]) -> None:
+def _checksums(out: Writer) -> None:
     with out.block("control compute_checksums(inout headers_t hdr, inout metadata_t meta)"), out.block("apply"):
         _checksum(out, "update_checksum(hdr.ipv4.isValid(),")
     out.line()
+
+
+def _deparser(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
     with out.block("control deparse(packet_out packet, in headers_t hdr)"), out.block("apply"):
-        for name in ("packet_in", "ethernet", "ipv4", "udp", "midflight", *names):
+        for name in ("packet_in", *_headers(applications)):
             out.line(f"packet.emit(hdr.{name});")
     out.line()

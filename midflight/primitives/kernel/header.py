@@ -10,7 +10,7 @@ import numpy as np
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.types import ArrayKind, Kind, Number, coerce
-from midflight.primitives.wire import FieldValue, lane_dtype
+from midflight.primitives.record import FieldValue, lane_dtype
 
 __all__ = ["Field", "Header", "HeaderValue", "Layout"]
 

@@ -13,13 +13,13 @@ from typing import Any, dataclass_transform
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.analysis import analyse
-from midflight.primitives.kernel.header import Header, HeaderValue, Layout
+from midflight.primitives.kernel.header import Field, Header, HeaderValue, Layout
 from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.packet import Packet, Randomness, Verdict
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.state import State
-from midflight.primitives.kernel.typed import Kernel
+from midflight.primitives.kernel.typed import Kernel, accesses
 from midflight.primitives.wire import REQUEST, RESULT, Message
 
 __all__ = ["Outcome", "Primitive", "Reference", "parameter", "within"]
@@ -132,6 +132,14 @@ class Primitive(_Parameters):
         random: where `packet.random` draws from, such as `Random(seed)`.
         """
         return Reference(self, epoch, random)
+
+    @cached_property
+    def state_layout(self) -> Layout:
+        """What a controller reads and writes of the state in one packet: an element of each register in use."""
+        used = {each.register for each in accesses(self.kernel.body)}
+        return Layout(
+            tuple(Field(name, each.kind, each.lanes) for name, each in self.registers.items() if name in used)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ What the analysis hands to the emitter. A `kind` of None means a condition (true
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from midflight.primitives.kernel.packet import Verdict
@@ -44,7 +44,9 @@ __all__ = [
     "Truth",
     "Unary",
     "Unrolled",
+    "accesses",
     "reads",
+    "walk",
 ]
 
 
@@ -366,3 +368,21 @@ def reads(expr: Expr) -> frozenset[Expr]:
         if hasattr(part, "kind"):
             found |= reads(part)
     return found
+
+
+def accesses(body: tuple[Statement, ...]) -> list[Access]:
+    """Return all register accesses of a kernel, in order."""
+    return [each for each in walk(body) if isinstance(each, Access)]
+
+
+def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:
+    """Yield all statements of a kernel, in order."""
+    for each in body:
+        yield each
+        match each:
+            case If(yes=yes, no=no):
+                yield from walk(yes)
+                yield from walk(no)
+            case Unrolled(rounds=rounds):
+                for _, inner in rounds:
+                    yield from walk(inner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -76,9 +76,13 @@ class Link:
 
     def send(self, message: p4r.StreamMessageRequest) -> None:
         """Send a message on the stream, opening it with the first."""
+        self.send_all([message])
+
+    def send_all(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
+        """Send messages on the stream, one after the other."""
         if self.failure is not None:
             raise self.failure
-        self._run(self._send(message))
+        self._run(self._send(messages))
 
     def sync(self) -> None:
         """Return when the device has dealt with all that was sent before, and its answers are here.
@@ -110,6 +114,20 @@ class Link:
                 self.arrived.wait_for(lambda: waiting or self.failure, timeout)
             taken = list(waiting)
             waiting.clear()
+            return taken
+
+    def pick(self, waiting: deque[T], wanted: Callable[[T], bool], timeout: float) -> list[T]:
+        """Take those of the messages waiting that are wanted, and wait up to `timeout` seconds for the first."""
+        with self.arrived:
+            if timeout > 0:
+                self.arrived.wait_for(lambda: self.failure or any(map(wanted, waiting)), timeout)
+            taken = [each for each in waiting if wanted(each)]
+            if taken:
+                rest = [each for each in waiting if not wanted(each)]
+                waiting.clear()
+                waiting.extend(rest)
+            elif self.failure is not None:
+                raise self.failure
             return taken
 
     def close(self) -> None:
@@ -148,12 +166,13 @@ class Link:
             raise self._failed(P4ClientError(error, "Read"), "Read") from None
         return entities
 
-    async def _send(self, message: p4r.StreamMessageRequest) -> None:
+    async def _send(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
         if self._stream is None:
             self._stream = self._stub.StreamChannel()
             self._reader = asyncio.create_task(self._receive())
         try:
-            await self._stream.write(message)
+            for each in messages:
+                await self._stream.write(each)
         except grpc.RpcError as error:
             raise self._failed(P4ClientError(error, "StreamChannel"), "StreamChannel") from None
         except asyncio.InvalidStateError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -12,6 +13,7 @@ from google.protobuf import text_format
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.connection import Connection
+from midflight.runtime.p4runtime.inband import InBand
 from midflight.runtime.p4runtime.link import RequestError
 from midflight.runtime.p4runtime.matches import number
 from midflight.runtime.p4runtime.messages import (
@@ -242,6 +244,11 @@ class Session(Connection):
 
         The switch has dealt with it when this returns, or, where it is busy, has it in its queue.
         """
+        self.packets_out([payload], **metadata)
+        self.flush()
+
+    def packets_out(self, payloads: Iterable[bytes], **metadata: object) -> None:
+        """Send packets out by the switch without waiting for it; they have one packet-out header."""
         fields = self._schema.packet_out
         names = {each.name for each in fields}
         if names != metadata.keys():
@@ -249,18 +256,28 @@ class Session(Connection):
                 f"packet-out takes the fields {', '.join(sorted(names)) or 'none'}, not {', '.join(metadata)}"
             )
         values = {each.id: number(metadata[each.name], each.bitwidth, f"packet-out {each.name}") for each in fields}
-        packet = p4r.PacketOut(payload=payload, metadata=to_metadata(fields, values))
-        self._link.send(p4r.StreamMessageRequest(packet=packet))
-        self.flush()
+        header = to_metadata(fields, values)
+        self._link.send_all(
+            [p4r.StreamMessageRequest(packet=p4r.PacketOut(payload=each, metadata=header)) for each in payloads]
+        )
 
     def packets_in(self, timeout: float = 0.0) -> list[PacketIn]:
         """Return the packets that the switch has sent here; waits up to `timeout` seconds for the first."""
         self.flush()
-        fields = {each.id: each.name for each in self._schema.packet_in}
-        return [
-            PacketIn(each.payload, {fields[one.metadata_id]: int.from_bytes(one.value, "big") for one in each.metadata})
-            for each in self._link.take(self._link.packets, timeout)
-        ]
+        return [self._packet_in(each) for each in self._link.take(self._link.packets, timeout)]
+
+    def pick_packets(self, wanted: Callable[[PacketIn], bool], timeout: float = 0.0) -> list[PacketIn]:
+        """Return those packets that the switch has sent here that are wanted; the others stay.
+
+        Waits up to `timeout` seconds for the first.
+        """
+        taken = self._link.pick(self._link.packets, lambda each: wanted(self._packet_in(each)), timeout)
+        return [self._packet_in(each) for each in taken]
+
+    @cached_property
+    def inband(self) -> InBand:
+        """What takes packets to the switch's own CPU port and brings the answers: for `Program.state`."""
+        return InBand(self)
 
     def subscribe(self, digest: str) -> None:
         """Have a digest's messages sent here, each of them, one at a time."""
@@ -286,6 +303,11 @@ class Session(Connection):
             acknowledgement = p4r.DigestListAck(digest_id=each.digest_id, list_id=each.list_id)
             self._link.send(p4r.StreamMessageRequest(digest_ack=acknowledgement))
         return messages
+
+    def _packet_in(self, message: p4r.PacketIn) -> PacketIn:
+        fields = {each.id: each.name for each in self._schema.packet_in}
+        values = {fields[one.metadata_id]: int.from_bytes(one.value, "big") for one in message.metadata}
+        return PacketIn(message.payload, values)
 
     def _put(self, entry: p4r.PacketReplicationEngineEntry, wanted: bool, what: str) -> None:
         """Insert or change a group or session, or remove it where it is not wanted; whether it was there or not."""

@@ -57,10 +57,26 @@ def _of(part: object) -> Calls:
             return _of(arguments) + Counter({(register, name): 1})
         case ir.Node():
             return _sequence(_of(getattr(part, each.name)) for each in fields(part))
-        case tuple():
-            return _sequence(_of(each) for each in part)
+        case (ir.If(condition=condition, yes=yes, no=no), *rest) if _leaves(yes) or _leaves(no):
+            # What follows is for those packets only that are still there.
+            return _of(condition) + _either(_of(each) if _leaves(each) else _of((each, *rest)) for each in (yes, no))
+        case (first, *rest):
+            return _of(first) + _of(tuple(rest))
         case _:
             return Counter()
+
+
+def _leaves(statement: ir.Statement | None) -> bool:
+    """Tell whether nothing that stands behind a statement is reached."""
+    match statement:
+        case ir.Return() | ir.Exit():
+            return True
+        case ir.Block(body=body):
+            return any(_leaves(each) for each in body)
+        case ir.If(yes=yes, no=no):
+            return _leaves(yes) and _leaves(no)
+        case _:
+            return False
 
 
 def _sequence(parts: Iterable[Calls]) -> Calls:

@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> GRADIENTS_ID = 1;
@@ -72,6 +74,13 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What gradients sends. Aggregate: Sum `lanes` numbers of every worker, element by element, and multicast the sum when
 // all have sent theirs.
 header gradients_t {
@@ -84,6 +93,15 @@ header gradients_t {
     int<32> values_1;
 }
 
+// An element of each register of gradients, for the controller.
+header gradients_state_t {
+    bit<48> held;
+    bit<3> seen;
+    int<32> total_0;
+    int<32> total_1;
+    bit<5> reserved;  // up to a whole byte
+}
+
 struct headers_t {
     packet_in_t packet_in;
     packet_out_t packet_out;
@@ -91,6 +109,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    gradients_state_t gradients_state;
     gradients_t gradients;
 }
 
@@ -112,7 +132,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, GRADIENTS_ID): parse_gradients_state;
+            default: accept;
+        }
+    }
+
+    state parse_gradients_state {
+        packet.extract(hdr.gradients_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -188,6 +225,31 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<32> total;
 
     apply {
+        if (hdr.gradients_state.isValid()) {
+            if (hdr.state.index < 8) {
+                if (hdr.state.written == 0) {
+                    held.read(hdr.gradients_state.held, hdr.state.index);
+                    seen.read(hdr.gradients_state.seen, hdr.state.index);
+                    total_0.read(hdr.gradients_state.total_0, hdr.state.index);
+                    hdr.gradients_state.total_0 = (int<32>)(bit<32>)hdr.gradients_state.total_0;
+                    total_1.read(hdr.gradients_state.total_1, hdr.state.index);
+                    hdr.gradients_state.total_1 = (int<32>)(bit<32>)hdr.gradients_state.total_1;
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    held.write(hdr.state.index, hdr.gradients_state.held);
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    seen.write(hdr.state.index, hdr.gradients_state.seen);
+                }
+                if (hdr.state.written[2:2] == 1) {
+                    total_0.write(hdr.state.index, hdr.gradients_state.total_0);
+                    total_1.write(hdr.state.index, hdr.gradients_state.total_1);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         number = hdr.gradients.worker;
         if (hdr.gradients.slot >= 8 || number >= 3 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
@@ -320,35 +382,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     gradients_kernel() gradients;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.gradients.isValid()) {
+            } else if (hdr.gradients.isValid() || hdr.gradients_state.isValid()) {
                 gradients.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -422,6 +488,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.gradients_state);
         packet.emit(hdr.gradients);
     }
 }

@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> GRADIENTS_ID = 1;
@@ -74,6 +76,13 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What gradients sends. Aggregate: Sum `lanes` numbers of every worker, element by element, and multicast the sum when
 // all have sent theirs.
 header gradients_t {
@@ -86,6 +95,17 @@ header gradients_t {
     int<32> values_1;
     int<32> values_2;
     int<32> values_3;
+}
+
+// An element of each register of gradients, for the controller.
+header gradients_state_t {
+    bit<48> held;
+    bit<4> seen;
+    int<32> total_0;
+    int<32> total_1;
+    int<32> total_2;
+    int<32> total_3;
+    bit<4> reserved;  // up to a whole byte
 }
 
 // What telemetry sends. Filter: Forward the packets whose fields satisfy `keep`, drop the others, as selection does in
@@ -101,6 +121,12 @@ header pressure_t {
     bit<32> value;
 }
 
+// An element of each register of pressure, for the controller.
+header pressure_state_t {
+    bit<1> armed;
+    bit<7> reserved;  // up to a whole byte
+}
+
 // What pressure tells the controller.
 struct pressure_alert_t {
     bit<16> sensor;
@@ -114,6 +140,9 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    gradients_state_t gradients_state;
+    pressure_state_t pressure_state;
     gradients_t gradients;
     telemetry_t telemetry;
     pressure_t pressure;
@@ -138,7 +167,30 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, GRADIENTS_ID): parse_gradients_state;
+            (VERSION, STATE, PRESSURE_ID): parse_pressure_state;
+            default: accept;
+        }
+    }
+
+    state parse_gradients_state {
+        packet.extract(hdr.gradients_state);
+        transition accept;
+    }
+
+    state parse_pressure_state {
+        packet.extract(hdr.pressure_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -228,6 +280,37 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<32> total;
 
     apply {
+        if (hdr.gradients_state.isValid()) {
+            if (hdr.state.index < 512) {
+                if (hdr.state.written == 0) {
+                    held.read(hdr.gradients_state.held, hdr.state.index);
+                    seen.read(hdr.gradients_state.seen, hdr.state.index);
+                    total_0.read(hdr.gradients_state.total_0, hdr.state.index);
+                    hdr.gradients_state.total_0 = (int<32>)(bit<32>)hdr.gradients_state.total_0;
+                    total_1.read(hdr.gradients_state.total_1, hdr.state.index);
+                    hdr.gradients_state.total_1 = (int<32>)(bit<32>)hdr.gradients_state.total_1;
+                    total_2.read(hdr.gradients_state.total_2, hdr.state.index);
+                    hdr.gradients_state.total_2 = (int<32>)(bit<32>)hdr.gradients_state.total_2;
+                    total_3.read(hdr.gradients_state.total_3, hdr.state.index);
+                    hdr.gradients_state.total_3 = (int<32>)(bit<32>)hdr.gradients_state.total_3;
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    held.write(hdr.state.index, hdr.gradients_state.held);
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    seen.write(hdr.state.index, hdr.gradients_state.seen);
+                }
+                if (hdr.state.written[2:2] == 1) {
+                    total_0.write(hdr.state.index, hdr.gradients_state.total_0);
+                    total_1.write(hdr.state.index, hdr.gradients_state.total_1);
+                    total_2.write(hdr.state.index, hdr.gradients_state.total_2);
+                    total_3.write(hdr.state.index, hdr.gradients_state.total_3);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         number = hdr.gradients.worker;
         if (hdr.gradients.slot >= 512 || number >= 4 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
@@ -311,6 +394,20 @@ control pressure_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<1> was_armed;
 
     apply {
+        if (hdr.pressure_state.isValid()) {
+            if (hdr.state.index < 1024) {
+                if (hdr.state.written == 0) {
+                    armed.read(hdr.pressure_state.armed, hdr.state.index);
+                    hdr.pressure_state.armed = hdr.pressure_state.armed ^ 1;
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    armed.write(hdr.state.index, hdr.pressure_state.armed ^ 1);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         // was_armed = self.armed.update(...)
         was_armed = 1;
         if (hdr.pressure.sensor < 1024) {
@@ -413,41 +510,45 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     pressure_kernel() pressure;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.gradients.isValid()) {
+            } else if (hdr.gradients.isValid() || hdr.gradients_state.isValid()) {
                 gradients.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             } else if (hdr.telemetry.isValid()) {
                 telemetry.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
-            } else if (hdr.pressure.isValid()) {
+            } else if (hdr.pressure.isValid() || hdr.pressure_state.isValid()) {
                 pressure.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -521,6 +622,9 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.gradients_state);
+        packet.emit(hdr.pressure_state);
         packet.emit(hdr.gradients);
         packet.emit(hdr.telemetry);
         packet.emit(hdr.pressure);

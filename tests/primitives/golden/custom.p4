@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> BOILER_ID = 1;
@@ -74,10 +76,23 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What boiler sends. Threshold: Raise an alert when a reading crosses `above`; re-arm when it falls below `clear`.
 header boiler_t {
     bit<16> sensor;
     bit<32> value;
+}
+
+// An element of each register of boiler, for the controller.
+header boiler_state_t {
+    bit<1> armed;
+    bit<7> reserved;  // up to a whole byte
 }
 
 // What boiler tells the controller.
@@ -95,6 +110,11 @@ header smooth_t {
     bit<3> reserved;  // up to a whole byte
 }
 
+// An element of each register of smooth, for the controller.
+header smooth_state_t {
+    int<32> average;
+}
+
 // What tally sends. Tally: Count in lanes, with everything that the language has.
 header tally_t {
     bit<8> index;
@@ -106,6 +126,15 @@ header tally_t {
     bit<24> counts_2;
 }
 
+// An element of each register of tally, for the controller.
+header tally_state_t {
+    bit<24> counted_0;
+    bit<24> counted_1;
+    bit<24> counted_2;
+    bit<16> last;
+    bit<32> seen;
+}
+
 struct headers_t {
     packet_in_t packet_in;
     packet_out_t packet_out;
@@ -113,6 +142,10 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    boiler_state_t boiler_state;
+    smooth_state_t smooth_state;
+    tally_state_t tally_state;
     boiler_t boiler;
     smooth_t smooth;
     tally_t tally;
@@ -137,7 +170,36 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, BOILER_ID): parse_boiler_state;
+            (VERSION, STATE, SMOOTH_ID): parse_smooth_state;
+            (VERSION, STATE, TALLY_ID): parse_tally_state;
+            default: accept;
+        }
+    }
+
+    state parse_boiler_state {
+        packet.extract(hdr.boiler_state);
+        transition accept;
+    }
+
+    state parse_smooth_state {
+        packet.extract(hdr.smooth_state);
+        transition accept;
+    }
+
+    state parse_tally_state {
+        packet.extract(hdr.tally_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -211,6 +273,20 @@ control boiler_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<1> was_armed;
 
     apply {
+        if (hdr.boiler_state.isValid()) {
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    armed.read(hdr.boiler_state.armed, hdr.state.index);
+                    hdr.boiler_state.armed = hdr.boiler_state.armed ^ 1;
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    armed.write(hdr.state.index, hdr.boiler_state.armed ^ 1);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         // was_armed = self.armed.update(...)
         was_armed = 1;
         if (hdr.boiler.sensor < 16) {
@@ -238,6 +314,20 @@ control smooth_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<32> smooth;
 
     apply {
+        if (hdr.smooth_state.isValid()) {
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    average.read(hdr.smooth_state.average, hdr.state.index);
+                    hdr.smooth_state.average = (int<32>)(bit<32>)hdr.smooth_state.average ^ (-100);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    average.write(hdr.state.index, hdr.smooth_state.average ^ (-100));
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         scaled = ((int<32>)hdr.smooth.reading) << 8;
         // smooth = self.average.update_fetch(wire.channel, lambda old: old + (scaled - old) // 2**self.weight)
         average.read(smooth, (bit<32>)hdr.smooth.channel);
@@ -267,6 +357,39 @@ control tally_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> seen_old;
 
     apply {
+        if (hdr.tally_state.isValid()) {
+            if (hdr.state.index < 100) {
+                if (hdr.state.written == 0) {
+                    counted_0.read(hdr.tally_state.counted_0, hdr.state.index);
+                    counted_1.read(hdr.tally_state.counted_1, hdr.state.index);
+                    counted_2.read(hdr.tally_state.counted_2, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    counted_0.write(hdr.state.index, hdr.tally_state.counted_0);
+                    counted_1.write(hdr.state.index, hdr.tally_state.counted_1);
+                    counted_2.write(hdr.state.index, hdr.tally_state.counted_2);
+                }
+            }
+            if (hdr.state.index < 256) {
+                if (hdr.state.written == 0) {
+                    last.read(hdr.tally_state.last, hdr.state.index);
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    last.write(hdr.state.index, hdr.tally_state.last);
+                }
+            }
+            if (hdr.state.index < 1) {
+                if (hdr.state.written == 0) {
+                    seen.read(hdr.tally_state.seen, hdr.state.index);
+                }
+                if (hdr.state.written[2:2] == 1) {
+                    seen.write(hdr.state.index, hdr.tally_state.seen);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         // self.seen.update(0, lambda old: sat_add(old, 1))
         seen.read(seen_old, 0);
         seen.write(0, seen_old |+| 1);
@@ -410,41 +533,45 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     tally_kernel() tally;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.boiler.isValid()) {
+            } else if (hdr.boiler.isValid() || hdr.boiler_state.isValid()) {
                 boiler.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
-            } else if (hdr.smooth.isValid()) {
+            } else if (hdr.smooth.isValid() || hdr.smooth_state.isValid()) {
                 smooth.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
-            } else if (hdr.tally.isValid()) {
+            } else if (hdr.tally.isValid() || hdr.tally_state.isValid()) {
                 tally.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -518,6 +645,10 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.boiler_state);
+        packet.emit(hdr.smooth_state);
+        packet.emit(hdr.tally_state);
         packet.emit(hdr.boiler);
         packet.emit(hdr.smooth);
         packet.emit(hdr.tally);

@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> ROWS_ID = 1;
@@ -72,6 +74,13 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What rows sends. Rows: Count flows in rows of counters, each indexed by a hash of its own, and sample some of them.
 header rows_t {
     bit<32> source;
@@ -81,6 +90,13 @@ header rows_t {
     bit<7> sampled;
 }
 
+// An element of each register of rows, for the controller.
+header rows_state_t {
+    bit<32> counts_0;
+    bit<32> counts_1;
+    bit<32> counts_2;
+}
+
 struct headers_t {
     packet_in_t packet_in;
     packet_out_t packet_out;
@@ -88,6 +104,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    rows_state_t rows_state;
     rows_t rows;
 }
 
@@ -109,7 +127,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, ROWS_ID): parse_rows_state;
+            default: accept;
+        }
+    }
+
+    state parse_rows_state {
+        packet.extract(hdr.rows_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -187,6 +222,23 @@ control rows_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> checksum_3;
 
     apply {
+        if (hdr.rows_state.isValid()) {
+            if (hdr.state.index < 1000) {
+                if (hdr.state.written == 0) {
+                    counts_0.read(hdr.rows_state.counts_0, hdr.state.index);
+                    counts_1.read(hdr.rows_state.counts_1, hdr.state.index);
+                    counts_2.read(hdr.rows_state.counts_2, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    counts_0.write(hdr.state.index, hdr.rows_state.counts_0);
+                    counts_1.write(hdr.state.index, hdr.rows_state.counts_1);
+                    counts_2.write(hdr.state.index, hdr.rows_state.counts_2);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         least = 0xffffffff;
         // row 0
         hash(checksum, HashAlgorithm.crc32, 32w0, { hdr.rows.source, (bit<16>)hdr.rows.port }, 64w0x100000000);
@@ -309,35 +361,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     rows_kernel() rows;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.rows.isValid()) {
+            } else if (hdr.rows.isValid() || hdr.rows_state.isValid()) {
                 rows.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -411,6 +467,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.rows_state);
         packet.emit(hdr.rows);
     }
 }

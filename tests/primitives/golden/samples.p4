@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> SAMPLES_ID = 1;
@@ -72,6 +74,13 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What samples sends. Samples: Pass one packet in 2**`rate` of each flow on to the controller, and at most one in `gap`
 // microseconds.
 header samples_t {
@@ -79,6 +88,11 @@ header samples_t {
     bit<8> coin;
     int<16> offset;
     bit<48> stamp;
+}
+
+// An element of each register of samples, for the controller.
+header samples_state_t {
+    bit<48> last;
 }
 
 // What samples tells the controller.
@@ -94,6 +108,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    samples_state_t samples_state;
     samples_t samples;
 }
 
@@ -116,7 +132,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, SAMPLES_ID): parse_samples_state;
+            default: accept;
+        }
+    }
+
+    state parse_samples_state {
+        packet.extract(hdr.samples_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -180,6 +213,19 @@ control samples_kernel(inout headers_t hdr, inout metadata_t meta, in standard_m
     bit<2> drawn_2;
 
     apply {
+        if (hdr.samples_state.isValid()) {
+            if (hdr.state.index < 256) {
+                if (hdr.state.written == 0) {
+                    last.read(hdr.samples_state.last, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    last.write(hdr.state.index, hdr.samples_state.last);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         random(drawn, 8w0, 8w255);
         hdr.samples.coin = drawn;
         random(drawn_1, 16w0, 16w65535);
@@ -283,35 +329,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     samples_kernel() samples;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.samples.isValid()) {
+            } else if (hdr.samples.isValid() || hdr.samples_state.isValid()) {
                 samples.apply(hdr, meta, standard_metadata);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -385,6 +435,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.samples_state);
         packet.emit(hdr.samples);
     }
 }

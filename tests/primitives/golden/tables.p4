@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> DIRECTORY_ID = 1;
@@ -72,6 +74,13 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What directory sends. Directory: Look a key's owner up, the zone of an address, the grade of a size and logarithms.
 header directory_t {
     bit<128> key;
@@ -87,6 +96,11 @@ header directory_t {
     bit<8> logs_1;
 }
 
+// An element of each register of directory, for the controller.
+header directory_state_t {
+    bit<32> seen;
+}
+
 struct headers_t {
     packet_in_t packet_in;
     packet_out_t packet_out;
@@ -94,6 +108,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    directory_state_t directory_state;
     directory_t directory;
 }
 
@@ -115,7 +131,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, DIRECTORY_ID): parse_directory_state;
+            default: accept;
+        }
+    }
+
+    state parse_directory_state {
+        packet.extract(hdr.directory_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -331,6 +364,19 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
+        if (hdr.directory_state.isValid()) {
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    seen.read(hdr.directory_state.seen, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    seen.write(hdr.state.index, hdr.directory_state.seen);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         // owner = self.owner.get(wire.key, wire.owner + 1)
         owner_value = hdr.directory.owner + 1;
         owner_hit = owner.apply().hit;
@@ -457,35 +503,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     directory_kernel() directory;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.directory.isValid()) {
+            } else if (hdr.directory.isValid() || hdr.directory_state.isValid()) {
                 directory.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -559,6 +609,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.directory_state);
         packet.emit(hdr.directory);
     }
 }

@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> PRESSURE_ID = 1;
@@ -72,10 +74,23 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What pressure sends. Threshold: Raise an alert when a reading reaches `above`; re-arm when one comes down to `clear`.
 header pressure_t {
     bit<16> sensor;
     bit<32> value;
+}
+
+// An element of each register of pressure, for the controller.
+header pressure_state_t {
+    bit<1> armed;
+    bit<7> reserved;  // up to a whole byte
 }
 
 // What pressure tells the controller.
@@ -91,6 +106,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    pressure_state_t pressure_state;
     pressure_t pressure;
 }
 
@@ -113,7 +130,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, PRESSURE_ID): parse_pressure_state;
+            default: accept;
+        }
+    }
+
+    state parse_pressure_state {
+        packet.extract(hdr.pressure_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -175,6 +209,20 @@ control pressure_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<1> was_armed;
 
     apply {
+        if (hdr.pressure_state.isValid()) {
+            if (hdr.state.index < 8) {
+                if (hdr.state.written == 0) {
+                    armed.read(hdr.pressure_state.armed, hdr.state.index);
+                    hdr.pressure_state.armed = hdr.pressure_state.armed ^ 1;
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    armed.write(hdr.state.index, hdr.pressure_state.armed ^ 1);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         // was_armed = self.armed.update(...)
         was_armed = 1;
         if (hdr.pressure.sensor < 8) {
@@ -275,35 +323,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     pressure_kernel() pressure;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.pressure.isValid()) {
+            } else if (hdr.pressure.isValid() || hdr.pressure_state.isValid()) {
                 pressure.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -377,6 +429,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.pressure_state);
         packet.emit(hdr.pressure);
     }
 }

@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> WORDS_ID = 1;
@@ -72,12 +74,24 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What words sends. Words: Take numbers apart and put them together.
 header words_t {
     bit<32> word;
     int<12> level;
     bit<4> high;
     bit<16> low;
+}
+
+// An element of each register of words, for the controller.
+header words_state_t {
+    bit<16> seen;
 }
 
 struct headers_t {
@@ -87,6 +101,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    words_state_t words_state;
     words_t words;
 }
 
@@ -108,7 +124,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, WORDS_ID): parse_words_state;
+            default: accept;
+        }
+    }
+
+    state parse_words_state {
+        packet.extract(hdr.words_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -170,6 +203,19 @@ control words_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<16> seen_old;
 
     apply {
+        if (hdr.words_state.isValid()) {
+            if (hdr.state.index < 4096) {
+                if (hdr.state.written == 0) {
+                    seen.read(hdr.words_state.seen, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    seen.write(hdr.state.index, hdr.words_state.seen);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         prefix = hdr.words.word[31:20];
         // self.seen.update(prefix, lambda old: old + bit[16](bits(old, 0, 0)))
         seen.read(seen_old, (bit<32>)prefix);
@@ -263,35 +309,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     words_kernel() words;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.words.isValid()) {
+            } else if (hdr.words.isValid() || hdr.words_state.isValid()) {
                 words.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -365,6 +415,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.words_state);
         packet.emit(hdr.words);
     }
 }

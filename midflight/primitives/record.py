@@ -1,0 +1,166 @@
+"""A header's fields as bytes: numbers of any width and lanes of them, one after the other, up to a whole byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from midflight.errors import WireError
+
+__all__ = ["FieldValue", "Record", "lane_dtype"]
+
+Array = npt.NDArray[Any]
+FieldValue = int | Sequence[int] | Array
+"""A field's value: a number or, for lanes, an array (of more than 64 bits: a list)."""
+
+
+def lane_dtype(bits: int, signed: bool) -> np.dtype[Any] | None:
+    """Return the type of the array that a lane field decodes to; None beyond 64 bits, which become a list."""
+    size = next((each for each in (8, 16, 32, 64) if bits <= each), None)
+    return None if size is None else np.dtype(f"{'i' if signed else 'u'}{size // 8}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Neighbouring fields that together fill whole bytes, packed as one big number: (name, bits, signed, count)."""
+
+    fields: tuple[tuple[str, int, bool, int | None], ...]
+    start: int
+    bytes: int
+    padding: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """A lane array whose numbers are 1, 2, 4 or 8 whole bytes, where a byte begins."""
+
+    name: str
+    bits: int
+    signed: bool
+    count: int
+    start: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(f">{'i' if self.signed else 'u'}{self.bits // 8}")
+
+
+class Record:
+    """Encodes and decodes one header. `what` names it in errors.
+
+    `fields` are, in order, mappings with `name`, `bits`, `signed`, and `count` of lanes or None. A header that does not
+    fill its last byte has zero bits there. `encode` raises WireError for values that do not fit.
+    """
+
+    def __init__(self, what: str, fields: Sequence[Mapping[str, Any]]) -> None:
+        self._what = what
+        self._names = frozenset(each["name"] for each in fields)
+        self._parts: list[_Run | _Array] = []
+        run: list[tuple[str, int, bool, int | None]] = []
+        start = position = 0
+
+        def close(padding: int = 0) -> None:
+            nonlocal start, run
+            if run:
+                self._parts.append(_Run(tuple(run), start // 8, (position + padding - start) // 8, padding))
+            run, start = [], position
+
+        for each in fields:
+            bits, count = int(each["bits"]), each["count"]
+            if count is not None and bits in (8, 16, 32, 64) and position % 8 == 0:
+                close()
+                self._parts.append(_Array(each["name"], bits, each["signed"], count, position // 8))
+                position += bits * count
+                start = position
+            else:
+                run.append((each["name"], bits, each["signed"], count))
+                position += bits * (1 if count is None else count)
+        padding = -position % 8
+        close(padding)
+        self.bytes = (position + padding) // 8
+        """The header's length."""
+
+    def encode(self, values: Mapping[str, FieldValue]) -> bytes:
+        """Return the header with these values, one for each field."""
+        if self._names != values.keys():
+            missing = ", ".join(sorted(self._names - values.keys()))
+            unknown = ", ".join(sorted(values.keys() - self._names))
+            raise WireError(
+                f"{self._what}: "
+                + "; ".join(f"{what} {names}" for what, names in (("missing", missing), ("unknown", unknown)) if names)
+            )
+        return b"".join(
+            _encode_array(self._what, part, values[part.name])
+            if isinstance(part, _Array)
+            else _encode_run(self._what, part, values)
+            for part in self._parts
+        )
+
+    def decode(self, data: bytes | memoryview) -> dict[str, FieldValue]:
+        """Return the values in the first bytes of `data`, which must be as many as the header has."""
+        fields: dict[str, FieldValue] = {}
+        for part in self._parts:
+            if isinstance(part, _Array):
+                raw = np.frombuffer(data, part.dtype, part.count, part.start)
+                fields[part.name] = raw.astype(part.dtype.newbyteorder("="))
+            else:
+                _decode_run(part, data[part.start : part.start + part.bytes], fields)
+        return fields
+
+
+def _encode_array(what: str, part: _Array, value: FieldValue) -> bytes:
+    array = np.asarray(value)
+    if array.shape != (part.count,) or array.dtype.kind not in "iu":
+        raise WireError(f"{what}: {part.name} takes {part.count} whole numbers, not {array.dtype}{array.shape}")
+    if array.dtype.newbyteorder("=") != part.dtype.newbyteorder("="):
+        bounds = np.iinfo(part.dtype)
+        low, high = int(array.min()), int(array.max())
+        if low < bounds.min or high > bounds.max:
+            wrong = low if low < bounds.min else high
+            raise WireError(f"{what}: {part.name}: {wrong} does not fit {_kind(part.bits, part.signed)}")
+    return array.astype(part.dtype).tobytes()
+
+
+def _encode_run(what: str, part: _Run, fields: Mapping[str, FieldValue]) -> bytes:
+    total = 0
+    for name, bits, signed, count in part.fields:
+        value = fields[name]
+        try:
+            numbers = [int(value)] if count is None else [int(each) for each in value]  # type: ignore[arg-type, union-attr]
+        except TypeError:
+            raise WireError(f"{what}: {name} cannot be {value!r}") from None
+        if count is not None and len(numbers) != count:
+            raise WireError(f"{what}: {name} takes {count} numbers, not {len(numbers)}")
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        for number in numbers:
+            if not low <= number <= high:
+                raise WireError(f"{what}: {name}: {number} does not fit {_kind(bits, signed)}")
+            total = total << bits | number & ((1 << bits) - 1)
+    return (total << part.padding).to_bytes(part.bytes, "big")
+
+
+def _decode_run(part: _Run, data: bytes | memoryview, fields: dict[str, FieldValue]) -> None:
+    total = int.from_bytes(data, "big")
+    left = part.bytes * 8
+
+    def take(bits: int, signed: bool) -> int:
+        nonlocal left
+        left -= bits
+        value = total >> left & ((1 << bits) - 1)
+        return value - (1 << bits) if signed and value >> (bits - 1) else value
+
+    for name, bits, signed, count in part.fields:
+        if count is None:
+            fields[name] = take(bits, signed)
+        else:
+            numbers = [take(bits, signed) for _ in range(count)]
+            dtype = lane_dtype(bits, signed)
+            fields[name] = numbers if dtype is None else np.array(numbers, dtype=dtype)
+
+
+def _kind(bits: int, signed: bool) -> str:
+    return f"{'int_' if signed else 'bit'}[{bits}]"

@@ -1,0 +1,156 @@
+"""An application's state on a running switch: registers read, written and cleared in packets of the controller's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from midflight.errors import MidflightError, WireError
+from midflight.primitives.record import FieldValue, Record, lane_dtype
+from midflight.primitives.wire import VERSION
+
+__all__ = ["STATE", "STATE_DONE", "Exchange", "RegisterState", "State"]
+
+STATE: Final = 16
+"""The kind of a controller's request for state."""
+
+STATE_DONE: Final = 17
+"""The kind of the answer."""
+
+Exchange = Callable[[Sequence[bytes]], Sequence[bytes]]
+"""Sends packets to a switch's own CPU port and returns its answers, in order; fills in their sequence numbers."""
+
+Values = npt.NDArray[Any] | list[Any]
+
+_COMMON = 8  # bytes of the common header
+_HEAD = 8  # bytes of what follows it: which registers are written, and the index
+
+
+class State:
+    """The registers of one application on one switch, each an attribute of its name in the kernel.
+
+        state = program.state("gradients", session.inband)
+        state.total.read()      # an array: a row for each element, a column for each lane
+        state.seen.write([0, 0, 3], start=5)
+        state.clear()
+
+    One packet carries one element of every register, so what a row holds was there at one time. `description` is an
+    application's part of `Program.schema()`. MidflightError where the switch has no such application.
+    """
+
+    def __init__(self, application: str, description: Mapping[str, Any], exchange: Exchange) -> None:
+        self._application = application
+        self._id = int(description["id"])
+        self._exchange = exchange
+        self._record = Record(f"{application}'s state", description["state"])
+        self.registers: Mapping[str, RegisterState] = {
+            each["name"]: RegisterState(self, number, each) for number, each in enumerate(description["state"])
+        }
+        """The registers by name, in the order of their making."""
+
+    def __getattr__(self, name: str) -> RegisterState:
+        registers = self.__dict__.get("registers", {})
+        if name not in registers:
+            there = ", ".join(registers) or "none"
+            raise MidflightError(f"{self._application} has no register {name!r}", hint=f"it has {there}")
+        found: RegisterState = registers[name]
+        return found
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.registers]
+
+    def read(self) -> dict[str, Values]:
+        """Return what all registers hold, by name; see `RegisterState.read`."""
+        size = max((each.size for each in self.registers.values()), default=0)
+        rows = self.rows(range(size))
+        return {name: each.array([row[name] for row in rows[: each.size]]) for name, each in self.registers.items()}
+
+    def clear(self) -> None:
+        """Set every element of every register to its initial value."""
+        for each in self.registers.values():
+            each.clear()
+
+    def rows(self, indexes: Sequence[int]) -> list[dict[str, FieldValue]]:
+        """Return, for each index, an element of every register; 0 for those that have no such element."""
+        empty = {name: each.zero for name, each in self.registers.items()}
+        return self._ask([self._request(index, 0, empty) for index in indexes])
+
+    def put(self, number: int, name: str, start: int, values: Sequence[FieldValue]) -> None:
+        """Write elements of register `number`, which is called `name`, from `start` on."""
+        empty = {name: each.zero for name, each in self.registers.items()}
+        self._ask([self._request(start + n, 1 << number, empty | {name: value}) for n, value in enumerate(values)])
+
+    def _request(self, index: int, written: int, values: Mapping[str, FieldValue]) -> bytes:
+        common = bytes((VERSION, STATE)) + self._id.to_bytes(2, "big") + bytes(4)
+        return common + written.to_bytes(4, "big") + index.to_bytes(4, "big") + self._record.encode(values)
+
+    def _ask(self, requests: Sequence[bytes]) -> list[dict[str, FieldValue]]:
+        rows = []
+        for answer in self._exchange(requests):
+            if answer[1] != STATE_DONE:
+                raise MidflightError(
+                    f"the switch has no state of {self._application}",
+                    hint="it runs another program, or had no room for this application",
+                )
+            rows.append(self._record.decode(answer[_COMMON + _HEAD :]))
+        return rows
+
+
+class RegisterState:
+    """One register on a running switch: `size` elements, each of `lanes` numbers where it has lanes."""
+
+    def __init__(self, state: State, number: int, description: Mapping[str, Any]) -> None:
+        self._state = state
+        self._number = number
+        self.name: str = description["name"]
+        self.size: int = description["size"]
+        self.lanes: int | None = description["count"]
+        self.initial: int = description["initial"]
+        self._dtype = lane_dtype(description["bits"], description["signed"])
+
+    @property
+    def zero(self) -> FieldValue:
+        """Return an element of zeroes."""
+        return 0 if self.lanes is None else [0] * self.lanes
+
+    def read(self, start: int = 0, stop: int | None = None) -> Values:
+        """Return elements `start` up to, and without, `stop`; by default all.
+
+        An array of the narrowest type that fits, of shape (elements,) or (elements, lanes); lists beyond 64 bits.
+        """
+        indexes = range(*slice(start, stop).indices(self.size))
+        return self.array([row[self.name] for row in self._state.rows(indexes)])
+
+    def write(self, values: Sequence[FieldValue] | npt.NDArray[Any] | int, start: int = 0) -> None:
+        """Set elements from `start` on, in the shape in which `read` gives them; one number sets one element.
+
+        WireError for what does not fit; then nothing is written.
+        """
+        rows = list(self._rows(values))
+        if not 0 <= start <= self.size - len(rows):
+            raise WireError(f"{self.name} has elements 0 to {self.size - 1}, not {start} to {start + len(rows) - 1}")
+        self._state.put(self._number, self.name, start, rows)
+
+    def clear(self) -> None:
+        """Set every element to its initial value."""
+        element: FieldValue = self.initial if self.lanes is None else [self.initial] * self.lanes
+        self._state.put(self._number, self.name, 0, [element] * self.size)
+
+    def array(self, elements: Sequence[FieldValue]) -> Values:
+        """Return elements as `read` does."""
+        if self._dtype is None:
+            return list(elements)
+        shape = (len(elements),) if self.lanes is None else (len(elements), self.lanes)
+        return np.array(elements, dtype=self._dtype).reshape(shape)
+
+    def _rows(self, values: Any) -> Iterator[FieldValue]:
+        if isinstance(values, (int, np.integer)):
+            values = [values]
+        for each in values:
+            if self.lanes is None:
+                yield int(each)
+            else:
+                yield [int(lane) for lane in each]
