@@ -75,6 +75,11 @@ class Rig(ABC):
     def alerts(self) -> list[tuple[str, tuple[int, ...]]]:
         """Return the digests (name, values) since the last call."""
 
+    @staticmethod
+    def packets(frames: Sequence[bytes]) -> Packets:
+        """Return frames as packets that the sending host's port brings."""
+        return Packets.from_list([(SENDER, each) for each in frames])
+
     def frame(self, sent: Sent, **common: int) -> bytes:
         """Return a request's frame. `common` overrides fields of the common header."""
         number = self.program.applications[sent.application].id
@@ -90,8 +95,7 @@ class Rig(ABC):
 
     def run(self, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
         """Send a row of requests; return what came of each, and all alerts in order (digest's name, values)."""
-        given = Packets.from_list([(SENDER, self.frame(each)) for each in trace])
-        out = self.process(given)
+        out = self.process(self.packets([self.frame(each) for each in trace]))
         arrived: list[list[tuple[int, bytes]]] = [[] for _ in trace]
         for source, packet in zip(out.sources.tolist(), out, strict=True):
             arrived[source].append(packet)

@@ -57,12 +57,16 @@ class InBand:
             self._number = (self._number + 1) % 2**32
             number = self._number.to_bytes(4, "big")
             waiting[number] = each[: NUMBER.start] + number + each[NUMBER.stop :]
-        numbers = list(waiting)
+        numbers, heads = list(waiting), {_head(each) for each in requests}
+
+        def is_answer(packet: PacketIn) -> bool:
+            return packet.metadata.get("ingress_port") == CPU_PORT and _head(packet.payload) in heads
+
         answered: dict[bytes, bytes] = {}
         for _ in range(TRIES):
             self._session.packets_out(waiting.values(), egress_port=CPU_PORT)
             while waiting:
-                came = self._session.pick_packets(_is_answer, PATIENCE)
+                came = self._session.pick_packets(is_answer, PATIENCE)
                 if not came:
                     break
                 for answer in came:
@@ -76,6 +80,6 @@ class InBand:
         )
 
 
-def _is_answer(packet: PacketIn) -> bool:
-    """Tell whether a packet is one that the controller itself has sent to the CPU port."""
-    return packet.metadata.get("ingress_port") == CPU_PORT
+def _head(packet: bytes) -> bytes:
+    """Return what a request and its answer have in common, of the common header: version and application."""
+    return packet[:1] + packet[2:4]
