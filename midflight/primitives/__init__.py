@@ -2,6 +2,7 @@
 
 from midflight.primitives.aggregate import Aggregate
 from midflight.primitives.bloom import Bloom
+from midflight.primitives.countmin import CountMin
 from midflight.primitives.ewma import Ewma
 from midflight.primitives.filter import Filter
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
@@ -24,6 +25,7 @@ __all__ = [
     "Aggregate",
     "Application",
     "Bloom",
+    "CountMin",
     "Ewma",
     "Filter",
     "Header",

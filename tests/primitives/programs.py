@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from midflight.primitives import (
     Aggregate,
-    Bloom,
     Ewma,
     Filter,
     Program,
@@ -14,6 +13,7 @@ from midflight.primitives import (
 )
 from tests.primitives import kernels, more_kernels
 from tests.primitives.coordination import COORDINATION
+from tests.primitives.sketches import SKETCHES
 
 __all__ = ["PROGRAMS"]
 
@@ -24,7 +24,6 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "filter": lambda: Program(Filter("telemetry", keep="temperature > 80 and status != 0")),
     "threshold": lambda: Program(Threshold("pressure", above=900, clear=850, sensors=8)),
     "ewma": lambda: Program(Ewma("load", weight=3, shift=4, deviation=50, series=8)),
-    "bloom": lambda: Program(Bloom("seen", rows=2, columns=1000, capacity=100)),
     "all_three": lambda: Program(
         Aggregate("gradients", workers=4, lanes=4, slots=256, overflow="saturate"),
         Filter("telemetry", keep="temperature > 80 and status != 0"),
@@ -40,4 +39,5 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "hashes": lambda: Program(kernels.Rows("rows")),
     "tables": lambda: Program(more_kernels.Directory("directory")),
     **COORDINATION,
+    **SKETCHES,
 }

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import REQUEST, Bloom, Message, Primitive
+from midflight.primitives import REQUEST, Bloom, CountMin, Message, Primitive
+from midflight.primitives.estimators import count_min
 from midflight.primitives.estimators.bloom import false_positives, shape
 
 
@@ -20,6 +21,10 @@ from midflight.primitives.estimators.bloom import false_positives, shape
         (lambda: Bloom("b", columns=2**24 + 1), "columns must be 1 to 16777216"),
         (lambda: Bloom("b", capacity=2**32 - 1), "capacity must be 1 to 4294967294"),
         (lambda: Bloom("b", item_bits=129), "item_bits must be 8 to 128, not 129"),
+        (lambda: CountMin("c", rows=17), "rows must be 1 to 16, not 17"),
+        (lambda: CountMin("c", columns=0), "columns must be 1 to 16777216, not 0"),
+        (lambda: CountMin("c", width=65), "width must be 8 to 64, not 65"),
+        (lambda: CountMin("c", item_bits=7), "item_bits must be 8 to 128, not 7"),
     ],
 )
 def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:
@@ -61,3 +66,34 @@ def test_the_shape_of_a_bloom_filter_keeps_its_rate() -> None:
     assert false_positives(2, 1, 3) == 1
     with pytest.raises(KernelError, match="no filter has 3 items and a false-positive rate of 1"):
         shape(3, 1)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 64), (3, 64), (4, 40)])
+def test_a_count_is_never_too_small_and_seldom_too_large(rows: int, columns: int) -> None:
+    random = np.random.default_rng(rows)
+    items, ranks = drawn(2, 500), random.zipf(1.2, 4000) % 500
+    amounts = random.integers(0, 1500, 4000)
+    sketch = CountMin("app", rows=rows, columns=columns).reference()
+    for rank, amount in zip(ranks.tolist(), amounts.tolist(), strict=True):
+        fields = {"operation": 1, "flags": 0, "item": items[rank], "amount": amount, "estimate": 0, "total": 0}
+        total = sketch.process(Message(REQUEST, "app", 0, fields)).message.fields["total"]
+    truth = np.bincount(ranks, amounts, minlength=500)
+    assert total == truth.sum()
+    register = sketch.registers["counts"]
+    counts = np.array([[register[row].written.get(each, 0) for each in range(columns)] for row in range(rows)])
+    found = count_min.estimates(counts.astype(np.uint32), items, 64)
+    assert (found >= truth).all()
+    error, probability = count_min.bound(rows, columns, int(truth.sum()))
+    too_large = (found - truth > error).mean()
+    assert too_large <= probability
+    assert (found - truth > error / 10).any(), "a bound that is never approached says little"
+
+
+def test_the_shape_of_a_count_min_sketch_keeps_its_bound() -> None:
+    rows, columns = count_min.shape(0.001, 0.01)
+    assert (rows, columns) == (5, 2719)
+    error, probability = count_min.bound(rows, columns, 10**6)
+    assert error <= 1000
+    assert probability <= 0.01
+    with pytest.raises(KernelError, match="no sketch has an error of 0"):
+        count_min.shape(0, 0.1)

@@ -1,0 +1,93 @@
+"""CountMin: how much there was of each item, in a table far smaller than the items are many."""
+
+from __future__ import annotations
+
+from midflight.primitives.kernel.arithmetic import hash_, sat_add
+from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.packet import Packet
+from midflight.primitives.kernel.primitive import Primitive, within
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.types import bit
+
+__all__ = ["CountMin"]
+
+
+class CountMin(Primitive):
+    """Add amounts to items as packets pass, and answer how much an item has had.
+
+    Parameters:
+        rows: how many hashes, each with a row of counters of its own (1 to 16)
+        columns: counters in a row (1 to 2**24)
+        width: bits of an amount, a counter and an estimate (8 to 64)
+        item_bits: the width of an item (8 to 128)
+
+    `operation` is `CountMin.QUERY` (0), answered to the sender, or `CountMin.UPDATE` (1), forwarded; others are
+    dropped. Either leaves with the item's `estimate` and the `total` of all amounts so far. The units are the user's:
+    1 for each packet, or its bytes.
+
+    An estimate is never less than what the item has had. It exceeds that by more than e / columns * total with a
+    probability of at most e**-rows. Bounds, sizes and estimates from the counters of one switch, or those of several
+    added up, are in `midflight.primitives.estimators.count_min`.
+
+    Counters stop at 2**width - 1: bit 0 of `flags` tells that the estimate is that, and may be less than the truth;
+    an estimate without it is sound. The total stops at 2**64 - 1. An update that is sent again counts again.
+
+    Follows Cormode and Muthukrishnan (Journal of Algorithms, 2005). Different here: no amount is negative. There is
+    no conservative update, which would look at all rows before it writes to one, while a switch accesses an array
+    once for each packet. Asks for `rows` arrays of `columns` counters and the total.
+
+    >>> traffic = CountMin("traffic", rows=3, columns=64).reference()
+    >>> def ask(operation, item, amount=0):
+    ...     fields = {"operation": operation, "flags": 0, "item": item, "amount": amount, "estimate": 0, "total": 0}
+    ...     return traffic.process(Message(REQUEST, "traffic", 0, fields)).message.fields
+    >>> [ask(CountMin.UPDATE, item, amount)["estimate"] for item, amount in ((7, 100), (8, 5), (7, 20))]
+    [100, 5, 120]
+    >>> answer = ask(CountMin.QUERY, 7)
+    >>> answer["estimate"], answer["total"]
+    (120, 125)
+    """
+
+    QUERY = 0
+    UPDATE = 1
+
+    rows: int = 3
+    columns: int = 4096
+    width: int = 32
+    item_bits: int = 64
+
+    class Wire(Header):
+        """An amount on its way, or a question and its answer."""
+
+        operation = bit[8]
+        flags = bit[8]
+        item = bit["item_bits"]
+        amount = bit["width"]
+        estimate = bit["width"]
+        total = bit[64]
+
+    def validate(self) -> None:
+        """Check the limits."""
+        within(self, "rows", 1, 16)
+        within(self, "columns", 1, 2**24)
+        within(self, "width", 8, 64)
+        within(self, "item_bits", 8, 128)
+
+    def setup(self) -> None:
+        """Rows of counters, and the sum of all amounts."""
+        self.counts = Register(bit[self.width], self.columns, lanes=self.rows)
+        self.total = Register(bit[64], 1)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        """Add the amount in every row; the least of the item's counters is closest to the truth."""
+        amount = wire.amount if wire.operation == self.UPDATE else bit[self.width](0)
+        estimate = bit[self.width](2**self.width - 1)
+        for row in range(self.rows):
+            column = hash_(wire.item, seed=row, range=self.columns)
+            estimate = min(estimate, self.counts[row].update_fetch(column, lambda old: sat_add(old, amount)))
+        wire.estimate = estimate
+        wire.total = self.total.update_fetch(0, lambda old: sat_add(old, bit[64](amount)))
+        wire.flags = bit[8](estimate == 2**self.width - 1)
+        if wire.operation == self.QUERY:
+            packet.reply()
+        elif wire.operation > self.UPDATE:
+            packet.drop()

@@ -1,0 +1,30 @@
+"""The oracle of CountMin: the sum of all amounts that fell to the same place, the least over the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from midflight.primitives.oracles.hashes import positions
+
+__all__ = ["answers"]
+
+
+def answers(
+    requests: Sequence[tuple[int, int, int]], *, rows: int, columns: int, width: int, item_bits: int
+) -> list[tuple[int, int] | None]:
+    """Answer requests (operation, item, amount) with (estimate, total); None where one is neither 0 nor 1."""
+    items = [item for _, item, _ in requests]
+    added = np.array([amount if operation == 1 else 0 for operation, _, amount in requests], dtype=object)
+    least = np.full(len(requests), 2**width - 1, dtype=object)
+    for row in range(rows):
+        places = np.array(positions(items, item_bits, row, columns))
+        # What had come by then, to the same place: a triangle of the packets that count for each.
+        together = np.tril(places[:, np.newaxis] == places)
+        least = np.minimum(least, together.astype(object) @ added)
+    totals = np.minimum(np.cumsum(added), 2**64 - 1)
+    return [
+        (int(estimate), int(total)) if operation in (0, 1) else None
+        for (operation, _, _), estimate, total in zip(requests, least, totals, strict=True)
+    ]
