@@ -20,6 +20,8 @@ Examples:
   midflight conformance --device bmv2 --junit bmv2.xml --json bmv2.json
   midflight conformance --device host --device bmv2 --primitive Aggregate --cases 100
   midflight conformance --self-test        are broken programs caught?
+  midflight conformance --device grpc:127.0.0.1:9559
+  sudo midflight conformance --device grpc:unix:/run/s1 -i 1@h1 -i 2@h2 -i 3@h3 -i 4@h4
 """
 
 
@@ -31,7 +33,25 @@ Examples:
     multiple=True,
     default=("host",),
     show_default=True,
-    help="host, bmv2; may be given more than once.",
+    help="host or bmv2, which are started, or grpc:ADDRESS, which runs already; may be given more than once.",
+)
+@click.option(
+    "-i",
+    "--interface",
+    "interfaces",
+    metavar="PORT@INTERFACE",
+    multiple=True,
+    help="Of grpc:ADDRESS: our end of what is plugged into a port, of 1 to 4 each. Takes root.",
+)
+@click.option(
+    "--device-id", metavar="N", type=click.IntRange(1, 2**64 - 1), default=1, show_default=True, help="Of grpc:ADDRESS."
+)
+@click.option(
+    "--compiler",
+    metavar="COMPILER",
+    default="",
+    help="Of grpc:ADDRESS: p4c; midflight, which hands programs over as text; or a command line with {p4}, {p4info} "
+    "and {config} in it. By default what the device's server calls for.",
 )
 @click.option("--primitive", "primitives", metavar="NAME", multiple=True, help="Only its cases; all are tried else.")
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of generated cases.")
@@ -63,7 +83,8 @@ Examples:
     help="Where failing cases go, shrunk, each with its seed, P4, packets and the switch's log.",
 )
 def conformance(
-    devices: tuple[str, ...], primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
+    devices: tuple[str, ...], interfaces: tuple[str, ...], device_id: int, compiler: str,
+    primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
     self_test: bool, junit: Path | None, json_to: str | None, keep: Path,
 ) -> int:  # fmt: skip
     """Hold a device to what the primitives mean.
@@ -71,22 +92,29 @@ def conformance(
     Plays traces of packets, written ones and generated ones, and compares every packet, alert and register with what
     the executed kernel answers. Exits with 1 where a case fails, where one that was known to fail passes, or where
     the self-test misses a broken program.
+
+    A switch that you run yourself is told by its P4Runtime server: --device grpc:HOST:PORT, or grpc:unix:PATH. It
+    gets packets by the interfaces at the far ends of its ports 1 to 4. Without any, its programs are given a tap, by
+    which packets come and go at the controller's port, which has to be 510. It is left with the last case's program.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import bar, console_beside
+    from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.testbed.conformance import report as reports
     from midflight.testbed.conformance import run
 
+    ports = parse_ports(list(interfaces))
+    opened = {each: run.opening(each, interfaces=ports, device_id=device_id, compiler=compiler) for each in devices}
     console = console_beside(json_to)
     tests = run.cases(primitives, seed=seed, count=count, folder=folder)
     found: list[Report] = []
-    for device in dict.fromkeys(devices):
+    for device, start in opened.items():
         with bar(console, f"Cases on {device}:") as progress:
-            found.append(run.check(device, tests, seed=seed, progress=progress))
+            found.append(run.check(device, tests, seed=seed, progress=progress, start=start))
     caught: tuple[Caught, ...] = ()
     if self_test:
         with bar(console, "Broken programs:") as progress:
-            caught = run.self_test(devices[0], seed=seed, progress=progress)
+            caught = run.self_test(devices[0], seed=seed, progress=progress, start=opened[devices[0]])
     _print(found, caught, console)
     summary = reports.summary(found, caught)
     if junit:
@@ -103,6 +131,7 @@ def conformance(
 def _print(found: list[Report], caught: tuple[Caught, ...], console: Console) -> None:
     from midflight.cli.terminal import table
     from midflight.testbed.conformance.report import matrix, versions
+    from midflight.testbed.conformance.run import unasked
 
     made = table(console, "Conformance", ("primitive", *(each.device for each in found)))
     for primitive, by_device in matrix(found).items():
@@ -119,11 +148,14 @@ def _print(found: list[Report], caught: tuple[Caught, ...], console: Console) ->
             if not result.good:
                 console.print(f"{report.device}: {result.case.name}: {result.verdict.value}", soft_wrap=True)
                 console.print(f"  {result.differences[0]}", soft_wrap=True, highlight=False)
+    for report in found:
+        for reason in unasked(report.results):
+            console.print(f"{report.device}: not asked: {reason}", soft_wrap=True, highlight=False)
     if caught:
         missed = [each.mutant.name for each in caught if each.case is None]
         console.print(f"Self-test: {len(caught) - len(missed)} of {len(caught)} broken programs caught.")
         if missed:
             console.print(f"Missed: {', '.join(missed)}")
     for report in found:
-        told = ", ".join(f"{name} {version}" for name, version in versions(report.device).items())
+        told = ", ".join(f"{name} {version}" for name, version in versions(report.device, report.server).items())
         console.print(f"{report.device}: {told}", soft_wrap=True, highlight=False)

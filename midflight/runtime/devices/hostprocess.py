@@ -58,10 +58,10 @@ class HostProcessDevice(SwitchProcess):
     """An embedded switch in a process of its own, ready for controllers as soon as it is made.
 
     `interfaces` are the Linux interfaces it has for ports, by port number; this takes root. `source` is the P4_16
-    program to start with; without one it drops every packet until a controller loads one. `netns` names the network
-    namespace that the interfaces are in. It serves P4Runtime on a unix socket of its own, which is reached from every
-    network namespace. `folder` is where it makes a folder for its files, the system's by default. `patience` is how
-    many seconds it is given to answer. DeviceError, with the end of its log, where it does not start or answer.
+    program to start with; without one it drops every packet until a controller loads one. `netns` is the network
+    namespace of the interfaces, by name or file. It serves P4Runtime on a unix socket of its own, which is reached from
+    every network namespace. `folder` is where it makes a folder for its files, the system's by default. `patience` is
+    how many seconds it is given to answer. DeviceError, with the end of its log, where it does not start or answer.
     """
 
     capabilities = CAPABILITIES
@@ -88,7 +88,7 @@ class HostProcessDevice(SwitchProcess):
             command += ["--device-id", str(device_id), "--cpu-port", str(cpu_port), "--grpc-server-addr", self.address]
             for port, interface in (interfaces or {}).items():
                 command += ["-i", f"{port}@{interface}"]
-            self._run(command, netns=f"/run/netns/{netns}" if netns else "", patience=patience)
+            self._run(command, netns=netns if not netns or "/" in netns else f"/run/netns/{netns}", patience=patience)
         except BaseException:
             self.close()
             raise

@@ -13,14 +13,21 @@ __all__ = ["KINDS", "capabilities", "open_device"]
 
 KINDS = {
     "bmv2": ("midflight.runtime.devices.bmv2", "Bmv2Device"),
+    "grpc": ("midflight.runtime.devices.remote", "RemoteDevice"),
     "host": ("midflight.runtime.devices.host", "HostDevice"),
 }
 """Each kind's module and class."""
 
 
 def open_device(name: str, source: str | None = None, **options: Any) -> Device:
-    """Start a device of a kind, with a P4_16 program or without. DeviceError names the kinds there are."""
-    device: Device = _class(name)(source, **options)
+    """Start a device of a kind, with a P4_16 program or without. DeviceError names the kinds there are.
+
+    "grpc:ADDRESS" is one that runs already: nothing is started, and P4Runtime is spoken to it there.
+    """
+    kind, _, address = name.partition(":")
+    if (kind == "grpc") != bool(address):
+        raise _unknown(name)
+    device: Device = _class(kind)(source, **({"address": address} if address else {}), **options)
     return device
 
 
@@ -32,6 +39,11 @@ def capabilities(name: str) -> Capabilities:
 
 def _class(name: str) -> Any:
     if name not in KINDS:
-        raise DeviceError(f"no device {name!r}", hint=f"there is {', '.join(sorted(KINDS))}")
+        raise _unknown(name)
     module, kind = KINDS[name]
     return getattr(import_module(module), kind)
+
+
+def _unknown(name: str) -> DeviceError:
+    known = (f"{each}:ADDRESS" if each == "grpc" else each for each in sorted(KINDS))
+    return DeviceError(f"no device {name!r}", hint=f"there is {', '.join(known)}")

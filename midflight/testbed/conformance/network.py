@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from midflight.primitives.wire import UDP_PORT
 
-__all__ = ["EPOCH", "MEMBERS", "SERVER", "Frame", "address", "ipv4_header", "mac", "result_port"]
+__all__ = ["EPOCH", "MEMBERS", "ROUTER_MAC", "SERVER", "Frame", "address", "ipv4_header", "mac", "result_port"]
 
 MEMBERS = (1, 2, 3)
 SERVER = 4

@@ -50,7 +50,7 @@ class Player:
     def play(self, case: Case) -> Played:
         """Play a case from a device without state; return the differences."""
         differences: list[str] = []
-        unasked: list[str] = []
+        unasked = list(getattr(self._device, "reservations", ()))
         self._session.load(self._pipeline.p4info, self._pipeline.config)
         Maps(self._session, self._program).install()
         offload = Offload(self._session)

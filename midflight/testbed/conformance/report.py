@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,15 +17,17 @@ from midflight.testbed.conformance.run import Caught, Report, Verdict, unasked
 __all__ = ["junit", "keep", "matrix", "summary", "versions"]
 
 
-def versions(device: str) -> dict[str, str]:
-    """Return the versions of everything that a run on this kind of device used."""
+def versions(device: str, server: str = "") -> dict[str, str]:
+    """Return the versions of everything that a run on this kind of device used; `server` is what one tells itself."""
     told = {"midflight": __version__, "python": platform.python_version(), "system": platform.platform()}
     if device == "host":
         from llvmlite import binding
 
         told["llvm"] = ".".join(map(str, binding.llvm_version_info))
-    if device == "bmv2":
-        for tool in (P4C, SIMPLE_SWITCH_GRPC):
+    if server:
+        told["server"] = server
+    if device == "bmv2" or (device.startswith("grpc:") and not P4C.missing):
+        for tool in (P4C, SIMPLE_SWITCH_GRPC) if device == "bmv2" else (P4C,):
             try:
                 told[Path(tool.find()).name] = tool.version()
             except DeviceError as error:
@@ -52,7 +55,7 @@ def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[st
     """Return a run as what JSON can hold."""
     return {
         "good": all(each.good for each in reports) and all(each.case for each in caught),
-        "versions": {report.device: versions(report.device) for report in reports},
+        "versions": {report.device: versions(report.device, report.server) for report in reports},
         "seed": reports[0].seed if reports else None,
         "matrix": matrix(reports),
         "results": [
@@ -84,7 +87,7 @@ def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
     root = ElementTree.Element("testsuites", name="midflight conformance")
     for report in reports:
         bad = [each for each in report.results if not each.good]
-        suite = _suite(root, report.device, len(report.results), len(bad), versions(report.device))
+        suite = _suite(root, report.device, len(report.results), len(bad), versions(report.device, report.server))
         for each in report.results:
             test = ElementTree.SubElement(
                 suite, "testcase", classname=f"{report.device}.{each.case.primitive}", name=each.case.name
@@ -115,7 +118,7 @@ def keep(report: Report) -> dict[Path, str | bytes]:
     kept: dict[Path, str | bytes] = {}
     for each in report.results:
         if not each.good:
-            folder = Path(report.device) / each.case.name
+            folder = Path(re.sub(r"[^\w.]+", "-", report.device)) / each.case.name
             kept[folder / "case.json"] = each.case.json()
             kept[folder / "program.p4"] = each.case.program().p4()
             # A microsecond apart, so that they keep their order in every viewer.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,17 +14,21 @@ from pathlib import Path
 from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.devices.remote import RemoteDevice
 from midflight.runtime.p4runtime.session import RequestError
 from midflight.testbed.conformance.case import Case, load
 from midflight.testbed.conformance.mutants import Mutant, mutants
 from midflight.testbed.conformance.player import Player
+from midflight.testbed.conformance.reached import ReachedDevice
 from midflight.testbed.conformance.shrink import shrink
 from midflight.testbed.conformance.subject import names
 from midflight.testbed.conformance.traces import generate
 
-__all__ = ["Caught", "Report", "Result", "Verdict", "cases", "check", "self_test", "unasked"]
+__all__ = ["Caught", "Opening", "Report", "Result", "Verdict", "cases", "check", "opening", "self_test", "unasked"]
 
 Progress = Callable[[int, int, str], None]
+Opening = Callable[[], PacketDevice]
+"""Starts a device, or finds one, that can be given packets."""
 
 
 class Verdict(Enum):
@@ -60,6 +64,8 @@ class Report:
     device: str
     seed: int
     results: tuple[Result, ...]
+    server: str = ""
+    """What a device that somebody else runs says about itself."""
 
     @property
     def good(self) -> bool:
@@ -94,8 +100,34 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
     return sorted(found, key=_kind)
 
 
-def check(kind: str, tests: Sequence[Case], *, seed: int = 0, progress: Progress | None = None) -> Report:
+def opening(
+    device: str, *, interfaces: Mapping[int, str] | None = None, device_id: int = 1, compiler: str = ""
+) -> Opening:
+    """Return what opens a device: a kind that is started, or "grpc:ADDRESS", to which all the options belong.
+
+    For those see `RemoteDevice` and `ReachedDevice`. MidflightError where they are given for a kind.
+    """
+    if device.startswith("grpc:"):
+        return partial(_reach, device, interfaces, device_id, compiler)
+    if interfaces or device_id != 1 or compiler:
+        raise MidflightError(
+            f"a {device} device is started here, and has its packets, id and compiler from here",
+            hint="-i, --device-id and --compiler are for --device grpc:ADDRESS",
+        )
+    return partial(_packet_device, device)
+
+
+def check(
+    kind: str,
+    tests: Sequence[Case],
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    start: Opening | None = None,
+) -> Report:
     """Play cases on a device of a kind. A device that dies fails its case, and another is started for the next."""
+    start = start or opening(kind)
+    server = ""
     tell = progress or (lambda *_: None)
     results: list[Result] = []
     with ExitStack() as stack:
@@ -107,7 +139,8 @@ def check(kind: str, tests: Sequence[Case], *, seed: int = 0, progress: Progress
                 tell(len(results), len(tests), case.name)
                 try:
                     if device is None:
-                        device = stack.enter_context(_packet_device(kind))
+                        device = stack.enter_context(start())
+                        server = getattr(device, "server", "")
                         player = None
                     if player is None:
                         player = stack.enter_context(Player(device, of_one_kind[0]))
@@ -119,10 +152,12 @@ def check(kind: str, tests: Sequence[Case], *, seed: int = 0, progress: Progress
             if player is not None:
                 player.close()
     tell(len(tests), len(tests), "")
-    return Report(kind, seed, tuple(results))
+    return Report(kind, seed, tuple(results), server)
 
 
-def self_test(kind: str, *, seed: int = 0, count: int = 12, progress: Progress | None = None) -> tuple[Caught, ...]:
+def self_test(
+    kind: str, *, seed: int = 0, count: int = 12, progress: Progress | None = None, start: Opening | None = None
+) -> tuple[Caught, ...]:
     """Run every broken program that ships against its primitive's cases; return which case caught each.
 
     A broken program that the device's compiler or the controller cannot take is caught too.
@@ -130,7 +165,7 @@ def self_test(kind: str, *, seed: int = 0, count: int = 12, progress: Progress |
     tell = progress or (lambda *_: None)
     found: list[Caught] = []
     broken = mutants()
-    with _packet_device(kind) as device:
+    with (start or opening(kind))() as device:
         for number, mutant in enumerate(broken):
             tell(number, len(broken), mutant.name)
             tests = [
@@ -190,6 +225,12 @@ def _packet_device(kind: str) -> PacketDevice:
         device.close()
         raise DeviceError(f"a {kind} device cannot be given packets")
     return device
+
+
+def _reach(name: str, interfaces: Mapping[int, str] | None, device_id: int, compiler: str) -> PacketDevice:
+    device = open_device(name, device_id=device_id, compiler=compiler)
+    assert isinstance(device, RemoteDevice)
+    return ReachedDevice(device, interfaces)
 
 
 def _log(device: PacketDevice | None) -> str:

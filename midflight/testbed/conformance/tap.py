@@ -1,0 +1,68 @@
+"""A program with a tap: its ports are reached through the controller's port, by packet-out and packet-in.
+
+For switches whose ports are out of reach. A packet-out whose port has the highest bit set comes in as if by that port;
+what would leave by a port goes to the controller instead, with the port in the packet-in. Everything between is the
+program as it was.
+"""
+
+from __future__ import annotations
+
+from midflight.errors import MidflightError
+
+__all__ = ["FROM_PORT", "SESSION", "tapped"]
+
+FROM_PORT = 0x8000
+"""With a port in a packet-out's `egress_port`: the packet comes in by it."""
+
+SESSION = 510
+"""The clone session whose copies go to the controller's port."""
+
+_CHANGES = {
+    "struct metadata_t {\n": """\
+struct metadata_t {
+    @field_list(1)
+    bit<9> left_by;  // the tap's: the port that a packet would have left by
+""",
+    """\
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            return;
+        }
+""": f"""\
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            bool from_port = hdr.packet_out.egress_port >= {FROM_PORT:#x};
+            hdr.packet_out.setInvalid();
+            if (!from_port) {{
+                return;
+            }}
+            // The tap's: in by that port.
+            standard_metadata.ingress_port = standard_metadata.egress_spec;
+            standard_metadata.egress_spec = 0;
+        }}
+""",
+    """\
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+        }
+""": f"""\
+        // The tap's: a copy to the controller instead of the packet.
+        if (standard_metadata.egress_port == CPU_PORT) {{
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)meta.left_by;
+        }} else {{
+            meta.left_by = standard_metadata.egress_port;
+            clone_preserving_field_list(CloneType.E2E, {SESSION}, 1);
+            mark_to_drop(standard_metadata);
+        }}
+""",
+}
+
+
+def tapped(p4: str) -> str:
+    """Return a program's P4 with a tap; MidflightError where it has no place for one."""
+    for old, new in _CHANGES.items():
+        if p4.count(old) != 1:
+            raise MidflightError(f"this program has no place for a tap: {old.strip().splitlines()[0]!r} is not in it")
+        p4 = p4.replace(old, new)
+    return p4
