@@ -13,10 +13,11 @@ __all__ = ["KINDS", "capabilities", "open_device"]
 
 KINDS = {
     "bmv2": ("midflight.runtime.devices.bmv2", "Bmv2Device"),
-    "grpc": ("midflight.runtime.devices.remote", "RemoteDevice"),
     "host": ("midflight.runtime.devices.host", "HostDevice"),
 }
-"""Each kind's module and class."""
+"""Each kind's module and class: the kinds that can be started."""
+
+REMOTE = "grpc"
 
 
 def open_device(name: str, source: str | None = None, **options: Any) -> Device:
@@ -25,9 +26,11 @@ def open_device(name: str, source: str | None = None, **options: Any) -> Device:
     "grpc:ADDRESS" is one that runs already: nothing is started, and P4Runtime is spoken to it there.
     """
     kind, _, address = name.partition(":")
-    if (kind == "grpc") != bool(address):
-        raise _unknown(name)
-    device: Device = _class(kind)(source, **({"address": address} if address else {}), **options)
+    if kind == REMOTE and address:
+        from midflight.runtime.devices.remote import RemoteDevice
+
+        return RemoteDevice(source, address=address, **options)
+    device: Device = _class(name)(source, **options)
     return device
 
 
@@ -39,11 +42,6 @@ def capabilities(name: str) -> Capabilities:
 
 def _class(name: str) -> Any:
     if name not in KINDS:
-        raise _unknown(name)
+        raise DeviceError(f"no device {name!r}", hint=f"there is {', '.join(sorted(KINDS))} and {REMOTE}:ADDRESS")
     module, kind = KINDS[name]
     return getattr(import_module(module), kind)
-
-
-def _unknown(name: str) -> DeviceError:
-    known = (f"{each}:ADDRESS" if each == "grpc" else each for each in sorted(KINDS))
-    return DeviceError(f"no device {name!r}", hint=f"there is {', '.join(known)}")

@@ -31,7 +31,7 @@ from midflight.runtime.p4runtime.packets import to_metadata
 from midflight.runtime.p4runtime.results import Count, Counts, DigestMessage, PacketIn, TableEntry
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.status import Code
-from midflight.runtime.p4runtime.values import decode_data, flat_names
+from midflight.runtime.p4runtime.values import decode_data, flat_names, flat_types
 
 __all__ = ["Count", "Counts", "DigestMessage", "PacketIn", "RequestError", "Session", "TableEntry"]
 
@@ -297,8 +297,12 @@ class Session(Connection):
         for each in self._link.take(self._link.digests, timeout):
             info = self._schema.digests.of_id(each.digest_id)
             names = flat_names(info.type_spec, self._schema.types)
+            kinds = flat_types(info.type_spec, self._schema.types)
             for data in each.data:
                 values = decode_data(info.type_spec, self._schema.types, data, info.preamble.name)
+                values = [
+                    signed(one, kind.width) if kind.signed else one for one, kind in zip(values, kinds, strict=True)
+                ]
                 messages.append(DigestMessage(info.preamble.name, dict(zip(names, values, strict=True))))
             acknowledgement = p4r.DigestListAck(digest_id=each.digest_id, list_id=each.list_id)
             self._link.send(p4r.StreamMessageRequest(digest_ack=acknowledgement))
