@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +12,33 @@ from numpy.typing import NDArray
 from midflight.errors import MidflightError, WireError
 from midflight.primitives.fixedpoint import largest_exponent
 from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
-from midflight.testbed.fabric.base import Crew, Host
+from midflight.testbed.fabric.base import Crew, Host, Worker
 
 __all__ = ["Group"]
 
+Enlist = Callable[[Sequence[Host]], Sequence[Worker]]
+"""Makes a network ready for a new job on these hosts and returns its workers; MidflightError where they do not fit."""
+
 
 class Group:
-    """The workers of one application. Worker n runs on `hosts[n]`."""
+    """The workers of one application, a context manager: worker n runs on `hosts[n]`.
 
-    def __init__(self, name: str, hosts: Sequence[Host], crew: Crew) -> None:
+    Workers may die and come back at any time, in the middle of a sum as well: from another thread in a network of
+    processes, as events in a simulated one (`Net.after`). That costs time, and no sum.
+
+    Where a sum fails, because a worker's process ended by itself or the network did not answer, the next one begins a
+    new job with all workers set up anew.
+    """
+
+    def __init__(self, name: str, hosts: Sequence[Host], crew: Crew, enlist: Enlist, leave: Callable[[], None]) -> None:
         self.name = name
         self.hosts = tuple(hosts)
         self.crew = crew
         """The workers, wherever they run."""
+        self.closed = False
+        self._enlist = enlist
+        self._leave = leave
+        self._summing = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.hosts)
@@ -30,9 +46,17 @@ class Group:
     def __repr__(self) -> str:
         return f"Group({self.name!r}, [{', '.join(host.name for host in self.hosts)}])"
 
+    def __enter__(self) -> Group:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """What each worker has counted."""
+        """What each worker has counted since it was last set up."""
         return self.crew.statistics
 
     def allreduce(self, arrays: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
@@ -47,7 +71,51 @@ class Group:
 
     def sum(self, arrays: Sequence[NDArray[np.floating]]) -> list[Sum]:
         """Do as `allreduce` does, and return with each sum, flattened, the integers that it was read from."""
-        return self.crew.sum(self._vectors(arrays))
+        vectors = self._vectors(arrays)
+        if not self._summing.acquire(blocking=False):
+            raise MidflightError(f"the workers of {self.name} are at a sum already", hint="wait for it")
+        try:
+            self._open()
+            if self.crew.ended:
+                self.crew.assign(self._enlist(self.hosts))
+            return self.crew.sum(vectors)
+        finally:
+            self._summing.release()
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once, with all that it knows; the others wait for its return as long as they are patient."""
+        self._open(worker)
+        self.crew.kill(worker)
+
+    def restart(self, worker: int) -> None:
+        """Have a worker begin anew on its host, killed first where it is alive, with the array that it had."""
+        self._open(worker)
+        self.crew.restart(worker)
+
+    def replace(self, worker: int, host: Host) -> None:
+        """Have another host be a worker. All begin the sum that is under way once more, as a new job.
+
+        MidflightError, and nothing has changed, where the host is in the group, or cannot be.
+        """
+        self._open(worker)
+        hosts = (*self.hosts[:worker], host, *self.hosts[worker + 1 :])
+        workers = self._enlist(hosts)
+        self.hosts = hosts
+        self.crew.kill(worker)
+        self.crew.assign(workers)
+
+    def close(self) -> None:
+        """End the workers, and free their application for another group. May be called more than once."""
+        if not self.closed:
+            self.closed = True
+            self.crew.close()
+            self._leave()
+
+    def _open(self, worker: int = 0) -> None:
+        if self.closed:
+            raise MidflightError(f"the group of {self.name} is closed", hint="ask its network for a new one")
+        if not 0 <= worker < len(self):
+            raise MidflightError(f"{self.name} has no worker {worker}; they are numbered 0 to {len(self) - 1}")
 
     def _vectors(self, arrays: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
         if len(arrays) != len(self):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,8 +12,9 @@ from midflight.primitives import Aggregate, Application, Program
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.placement import Placement, footprint, place
 from midflight.runtime.steering import Child, Graph, Member
-from midflight.testbed.fabric.base import Host
+from midflight.testbed.fabric.base import Host, Worker
 from midflight.testbed.group import Group
+from midflight.testbed.jobs import Job
 from midflight.testbed.net import Net
 from midflight.testbed.topology import Topology
 
@@ -145,24 +146,40 @@ class Hierarchy(Net):
     def _source(self, switch: str) -> str:
         return self._program(switch).p4(self.placements[switch].on(switch) if switch in self.branches else ())
 
-    def _receivers(
-        self,
-        application: Application,
-        hosts: Sequence[Host],
-        server: Host | None,  # noqa: ARG002
-        port: int,
-    ) -> dict[str, tuple[Member | Child, ...]]:
-        if any(application.name not in self.placements[each].on(each) for each in self.branches):
+    def _enlist(self, application: Application, server: Host | None, hosts: Sequence[Host]) -> list[Worker]:
+        self._branches(self.topology.graph(), hosts, server)
+        return super()._enlist(application, server, hosts)
+
+    def _receivers(self, job: Job) -> dict[str, tuple[Member | Child, ...]]:
+        if not all(self._computes(job.application, each) for each in self.branches):
             return {}
-        by_name = {each.name: each for each in hosts}
-        found: dict[str, tuple[Member | Child, ...]] = {}
-        for switch, branch in self.branches.items():
-            receivers: list[Member | Child] = []
-            for each in branch.children:
-                way = self._graph.port_towards(switch, each)
-                if branch.hosts:
-                    receivers.append(Member(way, by_name[each].mac, int(by_name[each].address), port))
-                else:
-                    receivers.append(Child(way, self.topology.mac(each)))
-            found[switch] = tuple(receivers)
+        try:
+            found = self._branches(self._graph, job.hosts, job.server)
+        except MidflightError:  # there is another way now, around switches that are given up
+            return {}
+        return {switch: tuple(self._below(branch, job)) for switch, branch in found.items()}
+
+    def _branches(self, graph: Graph, hosts: Sequence[Host], server: Host | None) -> dict[str, Branch]:
+        """Return the tree with these workers. MidflightError where it is not the one that the switches are made for."""
+        found = branches(graph, [each.name for each in hosts], server.name if server else self._at)
+        if _shape(found) != _shape(self.branches):
+            raise MidflightError(
+                "with these workers the tree is another, and its switches are made for this one",
+                hint="a worker can be replaced by a host on the same switch",
+            )
         return found
+
+    def _below(self, branch: Branch, job: Job) -> Iterator[Member | Child]:
+        """Return who gets the results from a switch: workers, or the switches below it."""
+        workers = {each.name: each for each in job.hosts}
+        for each in branch.children:
+            way = self._graph.port_towards(branch.switch, each)
+            if branch.hosts:
+                yield Member(way, workers[each].mac, int(workers[each].address), job.port)
+            else:
+                yield Child(way, self.topology.mac(each))
+
+
+def _shape(tree: Mapping[str, Branch]) -> dict[str, tuple[int, int, int]]:
+    """Return what the switches of a tree are compiled for."""
+    return {name: (len(each.children), each.base, each.rank) for name, each in tree.items()}

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from midflight.errors import MidflightError
 from midflight.p4.frontend import check
 from midflight.primitives import Aggregate, Application, Program
-from midflight.primitives.wire import UDP_PORT
-from midflight.runtime.devices.base import Device
+from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.p4runtime.maps import Maps, MapWriter
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.placement import Placement, footprint, place
 from midflight.runtime.steering import Child, Choice, Graph, Member, Offload, members, routes
-from midflight.testbed.endpoint import Address
-from midflight.testbed.fabric.base import Host, Switchable, Worker
+from midflight.testbed.fabric.base import Host, Scheduled, Switchable, Worker
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.group import Group
 from midflight.testbed.instances import SERVER, choose
+from midflight.testbed.jobs import Job
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Topology
 
 __all__ = ["Net"]
-
-_WORKER_PORT = 49152  # plus the application's id: each application has a socket of its own on every host
-_NOWHERE = "10.0.255.254"  # what requests are addressed to where no host is left to be the server
 
 
 class Net:
@@ -77,9 +75,13 @@ class Net:
         """Which applications each switch has room for, and why not for the others."""
         self.choices: dict[str, Choice] = {}
         """Which instance computes for each group, by application, and why. None where there was no choice."""
-        self._epoch = 1
-        self._admitted: dict[int, dict[str, tuple[Member | Child, ...]]] = {}  # by application and switch
-        self._served: dict[str, tuple[str, list[Address]]] = {}  # by application: the server's name, and the members
+        self._lock = threading.RLock()
+        self._epoch = 1  # of what computes, newer each time that something has forgotten what it knew
+        self._jobs: dict[str, Job] = {}  # by application
+        self._numbers: dict[str, int] = {}  # of the latest job of each application
+        self._off: set[str] = set()
+        self._given_up: set[str] = set()
+        self._pipelines: dict[str, PipelineConfig] = {}
         self._needs = footprint(check(program.p4(), "program.p4"))
         with ExitStack() as stack:
             self.fabric = stack.enter_context(open_fabric(fabric, topology, device, seed=seed, pcap=pcap))
@@ -129,60 +131,40 @@ class Net:
 
         `server` is the host that the requests are addressed to, by default the last that is not in the group. The
         switch that computes is the one nearest to the workers that all their requests pass and that has a port for
-        each of them. A group lasts as long as the network: asked for again with the same hosts, it is the same.
-        MidflightError where the program has no such application or the hosts do not fit it.
+        each of them. An application has one group at a time, which lasts until it is closed: asked for again with the
+        same hosts, it is the same. MidflightError where the program has no such application or the hosts do not fit it.
         """
-        found = self._application(application)
-        primitive = found.primitive
-        if not isinstance(primitive, Aggregate):
-            raise MidflightError(f"{application} is a {type(primitive).__name__}, and only an Aggregate has workers")
-        hosts = tuple(hosts)
-        involved = hosts if server is None else (*hosts, server)
-        strangers = [repr(each) for each in involved if self.fabric.hosts.get(getattr(each, "name", "")) is not each]
-        if strangers or len(set(hosts)) != len(hosts):
-            raise MidflightError(
-                f"a group is of different hosts of its network; {', '.join(strangers) or 'one is twice in'}"
-            )
-        if len(hosts) != primitive.workers:
-            raise MidflightError(
-                f"{len(hosts)} hosts for {application}, which sums over {primitive.workers} workers",
-                hint=f"pass {primitive.workers} hosts, or make it Aggregate({application!r}, workers={len(hosts)})",
-            )
-        if application in self._groups:
-            if self._groups[application].hosts != hosts:
-                raise MidflightError(f"{application} has a group already, of other hosts", hint="add an application")
-            return self._groups[application]
-        server = self._server(found, hosts, server)
-        port = _WORKER_PORT + found.id
-        if server is None:
-            destination: Address = _NOWHERE, UDP_PORT
-        else:
-            destination = str(server.address), UDP_PORT
-            addresses = [(str(each.address), port) for each in hosts]
-            self.fabric.serve(server.name, self.program, application, addresses)
-            self._served[application] = server.name, addresses
-        if self._offload:
-            self._admitted[found.id] = self._receivers(found, hosts, server, port)
-            self._admit()
-        crew = self.fabric.crew(
-            [
-                Worker(
-                    host=host.name,
-                    port=port,
-                    application=found.id,
-                    worker=number,
-                    workers=primitive.workers,
-                    lanes=primitive.lanes,
-                    slots=primitive.slots,
-                    server=destination,
-                    peers=tuple((str(each.address), port) for each in hosts),
-                    headroom=primitive.overflow != "detect",
+        with self._lock:
+            found, hosts = self._application(application), tuple(hosts)
+            if not isinstance(found.primitive, Aggregate):
+                raise MidflightError(
+                    f"{application} is a {type(found.primitive).__name__}, and only an Aggregate has workers"
                 )
-                for number, host in enumerate(hosts)
-            ]
-        )
-        group = self._groups[application] = Group(application, hosts, crew)
-        return group
+            self._check(found.primitive, hosts, server)
+            if application in self._groups:
+                if self._groups[application].hosts != hosts:
+                    raise MidflightError(
+                        f"{application} has a group already, of other hosts", hint="close that, or add an application"
+                    )
+                return self._groups[application]
+            server = self._server(found, hosts, server)
+            try:
+                crew = self.fabric.crew(self._enlist(found, server, hosts))
+            except BaseException:
+                self._leave(found)
+                raise
+            group = Group(application, hosts, crew, partial(self._enlist, found, server), partial(self._leave, found))
+            self._groups[application] = group
+            return group
+
+    def after(self, delay: int, action: Callable[..., None], *arguments: object) -> None:
+        """Call `action(*arguments)` once `delay` nanoseconds have passed, in a simulated network.
+
+        MidflightError in another: there a thread of your own can do as it likes while a group sums.
+        """
+        if not isinstance(self.fabric, Scheduled):
+            raise MidflightError("this network has no virtual time", hint="call it from a thread, when you like")
+        self.fabric.after(delay, action, *arguments)
 
     def map(self, application: str, name: str, switch: str = "") -> MapWriter:
         """Return a map of an application, to write and read like a dict: `net.map("cache", "owner")[key] = value`.
@@ -205,35 +187,36 @@ class Net:
 
     def kill(self, switch: str) -> None:
         """Switch a switch off, or kill its process: what reaches it from now on is lost."""
-        self._switchable().power(switch, on=False)
+        with self._lock:
+            self._power(switch, on=False)
 
     def revive(self, switch: str) -> None:
-        """Switch a switch on again: it has forgotten everything, and gets the program and its tables anew.
+        """Switch a switch on again, one that runs off and on: it has forgotten everything.
 
-        The new epoch tells the workers.
+        It gets the program and its tables anew, and the new epoch tells the workers.
         """
-        before = self.devices[switch]
-        self._switchable().power(switch, on=True)
-        if self.devices[switch] is not before:
-            self.sessions[switch].close()
-            self.sessions[switch] = self._stack.enter_context(self.devices[switch].session())
-        self._load(switch)
-        self._epoch = (self._epoch + 1) % 2**16
-        self._admit()
+        with self._lock:
+            if switch not in self._off:
+                self._power(switch, on=False)
+            self._begin_anew(switch)
+            self._given_up.discard(switch)
+            self._avoid()
+            self._rearrange()
 
     def give_up(self, switch: str) -> None:
-        """Switch a switch on again that only forwards from now on: the server computes what it did."""
-        lost = {each.name for each in self.program.applications.values() if switch in self._admitted.get(each.id, ())}
-        for name in lost:
-            if name not in self._served:
-                raise MidflightError(f"there is no server to compute {name} instead of {switch}")
-            for other in self._admitted.pop(self.program.applications[name].id):
-                if other != switch:
-                    self.steering[other].withdraw(self.program.applications[name].id)
-        self.revive(switch)
-        for name in lost:
-            host, addresses = self._served[name]
-            self.fabric.serve(host, self.program, name, addresses, epoch=self._epoch)
+        """Do without a switch for good, until it is revived: it computes nothing any more.
+
+        Where the others can go on without it, they do, and one of them computes what it did. Where it is the only way
+        between some of the hosts, one that only forwards takes its place. The server computes what no switch can, and
+        without one the workers add up by themselves.
+        """
+        with self._lock:
+            if switch not in self._off:
+                self._power(switch, on=False)
+            self._given_up.add(switch)
+            if not self._avoid():
+                self._begin_anew(switch)
+            self._rearrange()
 
     def uplink(self, host: Host) -> ChannelStatistics:
         """Return the statistics of the way from a host to its switch."""
@@ -273,25 +256,95 @@ class Net:
 
     def _load(self, switch: str) -> None:
         """Give a switch its program, its registers empty, the entries of its maps, and its routes."""
-        pipeline = self.devices[switch].compile(self._source(switch), "program.p4")
+        if switch not in self._pipelines:
+            self._pipelines[switch] = self.devices[switch].compile(self._source(switch), "program.p4")
+        pipeline = self._pipelines[switch]
         self.sessions[switch].load(pipeline.p4info, pipeline.config)
         if switch not in self._maps:
             self._maps[switch] = Maps(self.sessions[switch], self.program, self.placements[switch].on(switch))
         self._maps[switch].session = self.sessions[switch]
         self._maps[switch].install()
         self.steering[switch] = Offload(self.sessions[switch])
-        self.steering[switch].install(routes(self._graph)[switch])
+        self.steering[switch].install(routes(self._graph).get(switch, ()))  # none for one that is given up
 
-    def _admit(self) -> None:
-        """Have the switches compute what they are to, in the present epoch."""
-        for application, receivers in self._admitted.items():
-            for switch, those in receivers.items():
-                self.steering[switch].admit(application, those, epoch=self._epoch)
-
-    def _switchable(self) -> Switchable:
+    def _power(self, switch: str, *, on: bool) -> None:
+        """Switch a switch off or on."""
         if not isinstance(self.fabric, Switchable):
             raise MidflightError("the switches of this fabric cannot be switched off", hint="take sim or netns")
-        return self.fabric
+        if switch not in self.devices:
+            raise MidflightError(f"there is no switch named {switch}", hint=f"there is {', '.join(self.devices)}")
+        self.fabric.power(switch, on=on)
+        (self._off.discard if on else self._off.add)(switch)
+
+    def _begin_anew(self, switch: str) -> None:
+        """Switch a switch on, with its program and the routes, and a session with it."""
+        before = self.devices[switch]
+        self._power(switch, on=True)
+        if self.devices[switch] is not before:
+            self.sessions[switch].close()
+            self.sessions[switch] = self._stack.enter_context(self.devices[switch].session())
+        self._load(switch)
+
+    def _avoid(self) -> bool:
+        """Have all ways lead around the switches that are given up and off, where all hosts can do without them."""
+        whole = self.topology.graph()
+        without = whole.without(self._given_up & self._off)
+        if any(_reached(whole, each) != _reached(without, each) for each in self.hosts):
+            return False
+        self._graph = without
+        return True
+
+    def _rearrange(self) -> None:
+        """Have every job computed where it is best now, and then change the routes, so that none passes in between."""
+        self._epoch = (self._epoch + 1) % 2**16
+        for job in self._jobs.values():
+            self._arrange(job)
+        for switch, those in routes(self._graph).items():
+            if switch not in self._off:
+                self.steering[switch].install(those)
+
+    def _enlist(self, application: Application, server: Host | None, hosts: Sequence[Host]) -> list[Worker]:
+        """Make everything ready for a new job, in place of the application's last, and return its workers."""
+        with self._lock:
+            assert isinstance(application.primitive, Aggregate)
+            self._check(application.primitive, hosts, server)
+            number = Job.after(self._numbers.get(application.name, 0))
+            job = Job(application, hosts, server, number)
+            before = self._jobs.get(application.name)
+            if before is not None:
+                job.receivers = before.receivers
+            self._arrange(job, anew=True)
+            self._jobs[application.name] = job
+            self._numbers[application.name] = number
+            return job.workers(self.topology.mtu)
+
+    def _leave(self, application: Application) -> None:
+        """Have nobody compute for an application any more."""
+        with self._lock:
+            job = self._jobs.pop(application.name, None)
+            self._groups.pop(application.name, None)
+            if job is not None:
+                self._withdraw(application, job.receivers)
+
+    def _arrange(self, job: Job, *, anew: bool = False) -> None:
+        """Have a job computed where it is best now, in the present epoch; `anew` where its workers are others."""
+        receivers = self._receivers(job) if self._offload else {}
+        if job.server is not None and (anew or (job.receivers and not receivers)):
+            self.fabric.serve(job.server.name, self.program, job.application.name, job.members, epoch=self._epoch)
+        self._withdraw(job.application, [each for each in job.receivers if each not in receivers])
+        job.receivers = receivers
+        for switch, those in receivers.items():
+            if switch not in self._off:
+                self.steering[switch].admit(job.application.id, those, epoch=self._epoch)
+
+    def _withdraw(self, application: Application, switches: Iterable[str]) -> None:
+        for switch in switches:
+            if switch not in self._off:
+                self.steering[switch].withdraw(application.id)
+
+    def _computes(self, application: Application, switch: str) -> bool:
+        """Say whether a switch has room for an application and can be counted on."""
+        return application.name in self.placements[switch].on(switch) and switch not in self._given_up
 
     def _neighbour(self, host: Host) -> str:
         for far, _ in self.topology.ports(host.name).values():
@@ -305,37 +358,53 @@ class Net:
             raise MidflightError(f"the program has no application {name!r}", hint=f"it has {names}")
         return found
 
+    def _check(self, primitive: Aggregate, hosts: Sequence[Host], server: Host | None) -> None:
+        """Raise MidflightError where these hosts cannot be a group's."""
+        involved = hosts if server is None else (*hosts, server)
+        strangers = [repr(each) for each in involved if self.fabric.hosts.get(getattr(each, "name", "")) is not each]
+        if strangers or len(set(hosts)) != len(hosts):
+            raise MidflightError(
+                f"a group is of different hosts of its network; {', '.join(strangers) or 'one is twice in'}"
+            )
+        if server in hosts:
+            raise MidflightError(f"{server} is a worker of {primitive.name} and cannot be its server")
+        if len(hosts) != primitive.workers:
+            raise MidflightError(
+                f"{len(hosts)} hosts for {primitive.name}, which sums over {primitive.workers} workers",
+                hint=f"pass {primitive.workers} hosts, or make it Aggregate({primitive.name!r}, workers={len(hosts)})",
+            )
+
     def _server(self, application: Application, hosts: Sequence[Host], server: Host | None) -> Host | None:
         """Return the host that requests are addressed to, or None where none is left and none is needed."""
         spare = [each for each in self.hosts if each not in hosts]
-        if server in hosts:
-            raise MidflightError(f"{server} is a worker of {application.name} and cannot be its server")
         if server is None and not spare and (not self._offload or len(self.devices) > 1):
             raise MidflightError(
                 f"no host is left to compute {application.name}", hint="give the network one host more"
             )
         return server or (spare[-1] if spare else None)
 
-    def _receivers(
-        self, application: Application, hosts: Sequence[Host], server: Host | None, port: int
-    ) -> dict[str, tuple[Member | Child, ...]]:
+    def _receivers(self, job: Job) -> dict[str, tuple[Member | Child, ...]]:
         """Return the switches that are to compute, with those who get the results from each."""
-        switch = self._computing(application, hosts, server)
-        return {} if switch is None else {switch: members(self._graph, switch, {each.name: port for each in hosts})}
+        switch = self._computing(job)
+        ports = {each.name: job.port for each in job.hosts}
+        return {} if switch is None else {switch: members(self._graph, switch, ports)}
 
-    def _computing(self, application: Application, hosts: Sequence[Host], server: Host | None) -> str | None:
-        """Return the switch that is to compute for these hosts, or None where the server is."""
-        switch = self._nearest(application, hosts, server)
-        placement = self.placements[switch]
-        sites = {server.name: SERVER} if server else {}
-        if application.name in placement.on(switch):
+    def _computing(self, job: Job) -> str | None:
+        """Return the switch that is to compute for these hosts, or None where the server is, or nobody."""
+        application = job.application
+        switch = self._nearest(application, job.hosts, job.server)
+        sites = {job.server.name: SERVER} if job.server else {}
+        if self._computes(application, switch):
             sites = {switch: self._sheets[switch], **sites}
+        elif not sites and switch in self._given_up:
+            return None
         if not sites:
             raise MidflightError(
                 f"no switch has room for {application.name}, and no host is left to compute it",
-                hint=f"{placement.explain()}; give the network one host more",
+                hint=f"{self.placements[switch].explain()}; give the network one host more",
             )
-        choice = self.choices[application.name] = choose(self._graph, self._neighbour(hosts[0]), sites, now=self.now)
+        ingress = self._neighbour(job.hosts[0])
+        choice = self.choices[application.name] = choose(self._graph, ingress, sites, now=self.now)
         return switch if choice.candidate.csci_id == switch else None
 
     def _nearest(self, application: Application, hosts: Sequence[Host], server: Host | None) -> str:
@@ -361,3 +430,8 @@ class Net:
             f"no switch can compute {application.name} for these hosts: {refusal}",
             hint="choose hosts on one switch, or another server",
         )
+
+
+def _reached(graph: Graph, host: Host) -> set[str]:
+    """Return the hosts that have a way to this one."""
+    return {each.name for each in graph.hosts} & graph.towards(host.name).keys()

@@ -23,7 +23,7 @@ from midflight.runtime.engine.ports.namespace import within
 from midflight.testbed import Net, Star
 from midflight.testbed.fabric.base import Host
 from midflight.testbed.fabric.netns import NetnsFabric, NetnsHost
-from midflight.testbed.fabric.processes import ProcessCrew
+from midflight.testbed.fabric.processcrew import ProcessCrew
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.topology import LinkQuality, leaf_spine, star
 from tests.bmv2 import BMV2, ROOT
@@ -115,7 +115,9 @@ def test_a_switch_that_is_killed_comes_back_empty_and_no_sum_is_wrong(net: Star)
 def test_a_worker_that_dies_is_named(net: Star) -> None:
     group = net.group("others", net.hosts[:2])
     assert isinstance(group.crew, ProcessCrew)
-    os.kill(group.crew.processes[1].process.pid, signal.SIGKILL)
+    victim = group.crew.processes[1]
+    assert victim is not None
+    os.kill(victim.process.pid, signal.SIGKILL)
     with pytest.raises(DeviceError, match="the process of host h2 ended with signal SIGKILL"):
         group.sum(vectors(2, 10))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from midflight.errors import MidflightError
@@ -113,6 +113,12 @@ class Graph:
             if each.name == name:
                 return each
         raise MidflightError(f"there is no host or switch named {name}")
+
+    def without(self, names: Collection[str]) -> Graph:
+        """Return what is left when these switches are taken out, with their cables."""
+        switches = tuple(each for each in self.switches if each.name not in names)
+        links = tuple(each for each in self.links if each.left not in names and each.right not in names)
+        return Graph(self.hosts, switches, links)
 
     def towards(self, destination: str) -> dict[str, Hop]:
         """Return the first hop of the shortest way to `destination` from every other node that reaches it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from types import TracebackType
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from midflight.testbed.sim.link import ChannelStatistics
     from midflight.testbed.topology import Topology
 
-__all__ = ["Crew", "Fabric", "Host", "Switchable", "Worker"]
+__all__ = ["Crew", "Fabric", "Host", "Scheduled", "Switchable", "Worker"]
 
 
 class Host(Protocol):
@@ -60,7 +60,9 @@ class Worker:
     server: Address
     peers: tuple[Address, ...] = ()
     job: int = 1
+    first: int = 1
     headroom: bool = True
+    mtu: int = 1500
 
     def endpoint(self, timing: Timing) -> AllReduce:
         """Return the endpoint."""
@@ -74,19 +76,40 @@ class Worker:
             timing=timing,
             peers=self.peers,
             job=self.job,
+            first=self.first,
             headroom=self.headroom,
+            mtu=self.mtu,
         )
 
 
 class Crew(Protocol):
-    """Workers that sum vectors together, wherever they run."""
+    """Workers that sum vectors together, wherever they run. Any of them may die and come back while they do."""
 
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """What each worker has counted."""
+        """What each worker has counted since it was last set up."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether a sum has failed and the workers with it: they have to be assigned anew."""
 
     def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
-        """Have each worker sum its vector with the others' and return what each of them received."""
+        """Have each worker sum its vector with the others' and return what each of them received.
+
+        MidflightError where the network does not answer, or where a worker is dead and stays so; then all have ended.
+        """
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once, with all that it knows."""
+
+    def restart(self, worker: int) -> None:
+        """Set a worker up once more, at the beginning of the sum that is under way."""
+
+    def assign(self, workers: Sequence[Worker]) -> None:
+        """Have all workers be these from now on, and the sum that is under way begin again as a job of theirs."""
+
+    def close(self) -> None:
+        """End the workers. May be called more than once."""
 
 
 @runtime_checkable
@@ -95,6 +118,14 @@ class Switchable(Protocol):
 
     def power(self, switch: str, *, on: bool) -> None:
         """Switch a switch off or on. What reaches one that is off is lost."""
+
+
+@runtime_checkable
+class Scheduled(Protocol):
+    """A fabric in virtual time."""
+
+    def after(self, delay: int, action: Callable[..., None], *arguments: object) -> None:
+        """Call `action(*arguments)` once `delay` nanoseconds have passed."""
 
 
 class Fabric(Protocol):

@@ -17,14 +17,16 @@ from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device
+from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.engine.ports.namespace import within
 from midflight.testbed.endpoint.reliable import Address, Timing
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.namespaces import command, mac, offloads_off, set_options
-from midflight.testbed.fabric.processes import HostProcess, ProcessCrew, run_inside
+from midflight.testbed.fabric.processcrew import ProcessCrew
+from midflight.testbed.fabric.processes import HostProcess, run_inside
 from midflight.testbed.fabric.relay import AskStatistics, Relayed, StartRelay, Statistics, Tap, packet_socket
 from midflight.testbed.fabric.runs import Run
-from midflight.testbed.host.control import Serve, StartServer
+from midflight.testbed.host.control import Serve, StartServer, StartWorker
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Link, LinkQuality, Port, Topology
 
@@ -116,8 +118,15 @@ class NetnsFabric:
 
     def crew(self, workers: Sequence[Worker]) -> ProcessCrew:
         """Start a process for each worker, in its host's namespace."""
+
+        def start(worker: Worker) -> HostProcess:
+            host = self.hosts[worker.host]
+            log = self.run.folder / f"{host.name}-worker-{worker.application}.log"
+            task = StartWorker(str(host.address), worker, self._timing)
+            return HostProcess(f"host {host.name}", host.netns, task, log)
+
         addresses = {name: str(host.address) for name, host in self.hosts.items()}
-        crew = ProcessCrew(workers, addresses, self._netns, self.run.folder, self._timing)
+        crew = ProcessCrew(workers, start, addresses, self._timing)
         self._stack.callback(crew.close)
         return crew
 
@@ -158,10 +167,10 @@ class NetnsFabric:
             made = self._opener(switch, self._netns[switch], self._interfaces(switch), self.run.folder)
             self.devices[switch] = self._stack.enter_context(made)
         else:
-            pid = getattr(self.devices[switch], "pid", None)
-            if pid is not None:
-                os.kill(pid, signal.SIGKILL)  # without a chance to put anything in order
-            self.devices[switch].close()
+            device = self.devices[switch]
+            if isinstance(device, SwitchProcess) and device.alive:
+                os.kill(device.pid, signal.SIGKILL)  # without a chance to put anything in order
+            device.close()
 
     def settle(self) -> None:
         """Do nothing: what is under way arrives by itself, and who it is for is not ours to tell."""
@@ -186,12 +195,14 @@ class NetnsFabric:
         topology, netns = self.topology, self._netns
         lines = [f"netns add {each}" for each in netns.values()]
         for number, link in enumerate(topology.links):
+            mtu = link.quality.mtu
             one, other = (
-                f"eth{end.number} address {mac(topology.mac(end.node))} netns {netns[end.node]}" for end in link.ends
+                f"eth{end.number} address {mac(topology.mac(end.node))} mtu {mtu} netns {netns[end.node]}"
+                for end in link.ends
             )
             if link in relayed:
-                lines.append(f"link add name {one} type veth peer name a{number} netns {netns[_BETWEEN]}")
-                lines.append(f"link add name {other} type veth peer name b{number} netns {netns[_BETWEEN]}")
+                lines.append(f"link add name {one} type veth peer name a{number} mtu {mtu} netns {netns[_BETWEEN]}")
+                lines.append(f"link add name {other} type veth peer name b{number} mtu {mtu} netns {netns[_BETWEEN]}")
             else:
                 lines.append(f"link add name {one} type veth peer name {other}")
         command(lines)

@@ -1,30 +1,24 @@
-"""Endpoints in processes of their own: the workers of an all-reduce, and servers."""
+"""Processes on hosts: those that play a part of ours, and commands."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from multiprocessing.connection import wait
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.devices.process import Process
-from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
-from midflight.testbed.endpoint.reliable import Timing
-from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.janitor import NETNS
-from midflight.testbed.host.control import Done, Failed, Ready, StartWorker, Vector, pair
+from midflight.testbed.host.control import Failed, Ready, pair
 
-__all__ = ["HostProcess", "ProcessCrew", "run_inside"]
+__all__ = ["HostProcess", "run_inside"]
 
 _START = 60.0  # seconds that a host's process is given to be there
-_MARGIN = 30.0  # seconds beyond the workers' own patience
 
 
 class HostProcess:
@@ -66,6 +60,12 @@ class HostProcess:
         message = self.answer(_START)
         assert isinstance(message, Ready)
 
+    def kill(self) -> None:
+        """Have it end at once, without a chance to put anything in order, and return when it has."""
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait(_START)
+
     def close(self) -> None:
         """End it. May be called more than once."""
         self.control.close()
@@ -84,59 +84,6 @@ class HostProcess:
     def _quoted(self) -> str:
         lines = self.process.log().strip().splitlines()[-12:]
         return "\n    ".join(["the end of its log:", *lines]) if lines else "its log is empty"
-
-
-class ProcessCrew:
-    """Workers that are processes (a `Crew`); the n-th vector is the n-th worker's."""
-
-    def __init__(
-        self,
-        workers: Sequence[Worker],
-        addresses: Mapping[str, str],
-        netns: Mapping[str, str],
-        logs: Path,
-        timing: Timing,
-    ) -> None:
-        self._timing = timing
-        self._statistics = [AllReduceStatistics() for _ in workers]
-        self.processes: list[HostProcess] = []
-        try:
-            for each in workers:
-                task = StartWorker(addresses[each.host], each, timing)
-                log = logs / f"{each.host}-worker-{each.application}.log"
-                self.processes.append(HostProcess(f"host {each.host}", netns[each.host], task, log))
-            for process in self.processes:
-                process.ready()
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """What each worker had counted at the end of the last round."""
-        return tuple(self._statistics)
-
-    def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
-        """Have each worker sum its vector with the others'."""
-        for process, vector in zip(self.processes, vectors, strict=True):
-            process.tell(Vector(vector))
-        deadline = time.monotonic() + self._timing.patience / 1e9 + _MARGIN
-        missing = {process.control: number for number, process in enumerate(self.processes)}
-        sums: list[Sum | None] = [None] * len(missing)
-        while missing:
-            # Whichever answers first, or fails first: the others would only wait for it.
-            for control in wait(list(missing), max(0.0, deadline - time.monotonic())) or list(missing):
-                number = missing.pop(control)  # type: ignore[call-overload]
-                message = self.processes[number].answer(0)
-                assert isinstance(message, Done)
-                sums[number] = message.sum
-                self._statistics[number] = message.statistics
-        return [each for each in sums if each is not None]
-
-    def close(self) -> None:
-        """End the workers. May be called more than once."""
-        for process in self.processes:
-            process.close()
 
 
 def run_inside(host: str, netns: str, arguments: Sequence[str], timeout: float, check: bool) -> str:

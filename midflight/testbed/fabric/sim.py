@@ -6,25 +6,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device, PacketDevice
 from midflight.runtime.engine import Packets
-from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Sum
 from midflight.testbed.endpoint.reliable import Address, Timing
 from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.fabric.base import Worker
+from midflight.testbed.fabric.simcrew import SimCrew
 from midflight.testbed.sim import ChannelStatistics, Host, Network
-from midflight.testbed.sim.host import Socket
-from midflight.testbed.sim.simulator import Simulator
 from midflight.testbed.sim.switch import Processor
 from midflight.testbed.topology import Topology
 
-__all__ = ["SimCrew", "SimFabric"]
+__all__ = ["SimFabric"]
 
 # A round trip takes some 10 us here, and some 100 us behind a full window.
 _TIMING = Timing(initial=500_000, minimum=30_000, maximum=2_000_000, patience=2_000_000_000)
@@ -61,11 +56,11 @@ class SimFabric:
 
     def crew(self, workers: Sequence[Worker]) -> SimCrew:
         """Set workers up on their hosts."""
-        made = []
-        for each in workers:
-            endpoint = each.endpoint(self._timing)
-            made.append((endpoint, self.hosts[each.host].listen(each.port, endpoint)))
-        return SimCrew(self.network.simulator, made)
+        return SimCrew(self.network.simulator, self.hosts, workers, self._timing)
+
+    def after(self, delay: int, action: Callable[..., None], *arguments: object) -> None:
+        """Call `action(*arguments)` once `delay` nanoseconds have passed."""
+        self.network.simulator.at(self.now + delay, action, *arguments)
 
     def power(self, switch: str, *, on: bool) -> None:
         """Switch a switch off or on. What reaches one that is off is lost."""
@@ -112,29 +107,6 @@ class SimFabric:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class SimCrew:
-    """Simulated workers (a `Crew`)."""
-
-    def __init__(self, simulator: Simulator, workers: Sequence[tuple[AllReduce, Socket]]) -> None:
-        self._simulator = simulator
-        self._workers = tuple(workers)
-
-    @property
-    def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """What each worker has counted."""
-        return tuple(endpoint.statistics for endpoint, _ in self._workers)
-
-    def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
-        """Run the network until every worker has its sum."""
-        for (endpoint, _), vector in zip(self._workers, vectors, strict=True):
-            endpoint.submit(vector)
-        for _, socket in self._workers:
-            socket.pump()
-        self._simulator.run(lambda: all(endpoint.idle for endpoint, _ in self._workers))
-        sums = [endpoint.take() for endpoint, _ in self._workers]
-        return [each for each in sums if each is not None]
 
 
 def _processor(device: Device) -> Processor:

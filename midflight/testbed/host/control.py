@@ -22,7 +22,7 @@ __all__ = ["Done", "Failed", "Ready", "Serve", "StartServer", "StartWorker", "Ve
 
 @dataclass(frozen=True, slots=True)
 class StartWorker:
-    """Be this worker, at this address of yours."""
+    """Be this worker, at this address of yours; and forget whom you have been."""
 
     address: str
     worker: Worker
@@ -86,10 +86,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A worker's sum, and what it has counted so far."""
+    """A worker's sum in this job, what it has counted so far, and the first chunk of what it sums next."""
 
+    job: int
     sum: Sum
     statistics: AllReduceStatistics
+    upcoming: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,21 +26,30 @@ class _Served:
 
 
 def work(control: Connection, task: StartWorker) -> None:
-    """Sum one vector after another, as they are asked for."""
-    endpoint = task.worker.endpoint(task.timing)
+    """Sum one vector after another, as they are asked for, and become another worker when told to."""
+    endpoint, busy = task.worker.endpoint(task.timing), False
+
+    def finished() -> bool:
+        return busy and endpoint.idle
+
     with UdpSocket(endpoint, task.address, task.worker.port) as socket:
         control.send(Ready())
         while True:
-            # Between rounds the others may still be at the last one, and what they send is to be let in and dropped.
-            socket.run(lambda: False, wake=control.fileno())
+            # Between rounds the others may still be at the last one, and what they send is to be answered or dropped.
+            if socket.run(finished, wake=control.fileno()):
+                result, busy = endpoint.take(), False
+                assert result is not None
+                control.send(Done(task.worker.job, result, endpoint.statistics, endpoint.upcoming))
+                continue
             message = control.recv()
-            assert isinstance(message, Vector)
-            endpoint.submit(message.values)
-            if not socket.run(lambda: endpoint.idle, wake=control.fileno()):
-                return
-            result = endpoint.take()
-            assert result is not None
-            control.send(Done(result, endpoint.statistics))
+            if isinstance(message, StartWorker):
+                task = message
+                socket.endpoint = endpoint = task.worker.endpoint(task.timing)
+                busy = False
+            else:
+                assert isinstance(message, Vector)
+                endpoint.submit(message.values)
+                busy = True
 
 
 def serve(control: Connection, task: StartServer) -> None:

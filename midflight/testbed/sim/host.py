@@ -49,6 +49,11 @@ class Host:
         socket = self._sockets[port] = Socket(self._simulator, self, port, endpoint)
         return socket
 
+    def release(self, port: int) -> None:
+        """Take away what listens on a UDP port: it sends and hears nothing any more."""
+        if (socket := self._sockets.pop(port, None)) is not None:
+            socket.close()
+
     def receive(self, _port: int, frame: bytes) -> None:
         """Take a frame from the link. Damaged ones are counted and dropped."""
         try:
@@ -91,6 +96,7 @@ class Socket:
         self._flows: dict[Address, UdpFlow] = {}
         self._peers: dict[tuple[int, int], Address] = {}
         self._alarm: int | None = None  # the earliest time at which `_wake` is scheduled
+        self._closed = False
 
     def receive(self, address: int, port: int, payload: bytes) -> None:
         """Hand a datagram to the endpoint."""
@@ -100,8 +106,14 @@ class Socket:
         self.endpoint.receive(peer, payload, self._simulator.now)
         self.pump()
 
+    def close(self) -> None:
+        """Leave the endpoint alone from now on."""
+        self._closed = True
+
     def pump(self) -> None:
         """Send what the endpoint has to send now. To be called after anything but the network has changed it."""
+        if self._closed:
+            return
         flows = self._flows
         for destination, datagram in self.endpoint.poll(self._simulator.now):
             flow = flows.get(destination)

@@ -11,6 +11,7 @@ from midflight.testbed.topology.quality import LinkQuality
 
 __all__ = ["Channel", "ChannelStatistics", "Clock", "Node"]
 
+_ETHERNET = 14  # bytes of a frame before its packet
 _DELIVERED, _LOST, _OVERFLOWED = range(3)
 
 
@@ -50,6 +51,7 @@ class ChannelStatistics:
     reordered: int = 0
     overflowed: int = 0  # dropped before the wire, because the queue was full
     delivered: int = 0
+    oversized: int = 0  # dropped before the wire, because they were larger than the link's MTU
 
     def __add__(self, other: ChannelStatistics) -> ChannelStatistics:
         return ChannelStatistics(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
@@ -73,6 +75,9 @@ class Channel:
     def send(self, frame: bytes) -> None:
         """Queue a frame for transmission now."""
         clock, quality, statistics = self._clock, self.quality, self.statistics
+        if len(frame) > quality.mtu + _ETHERNET:
+            statistics.oversized += 1
+            return
         departure = clock.now
         if quality.rate is not None:
             backlog = max(0, self._free_at - departure)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from midflight.errors import MidflightError
 from midflight.testbed.topology.topology import Ends, Topology, is_host
-from midflight.testbed.topology.units import quality_of
+from midflight.testbed.topology.units import QUALITIES, quality_of
 
 __all__ = ["GraphLike", "from_networkx"]
 
@@ -51,9 +51,8 @@ def _links(graph: GraphLike) -> Iterable[Ends]:
     for one, other, attributes in graph.edges(data=True):
         ports = attributes.get("ports", {})
         ends = [f"{node}:{ports[node]}" if node in ports else str(node) for node in (one, other)]
-        known = ("delay", "rate", "queue", "loss", "duplicate", "reorder", "jitter")
         try:
-            quality = quality_of({name: attributes[name] for name in known if name in attributes})
+            quality = quality_of({name: attributes[name] for name in QUALITIES if name in attributes})
         except MidflightError as error:
             raise MidflightError(f"the link between {one} and {other}: {error.message}", hint=error.hint) from None
         yield ends[0], ends[1], quality

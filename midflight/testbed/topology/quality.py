@@ -15,7 +15,8 @@ class LinkQuality:
 
     delay: propagation, in ns. rate: bits a second; None sends at once. queue: bytes that may wait for transmission,
     more are dropped; None for no limit. loss, duplicate, reorder: probabilities, for each frame on its own. A reordered
-    frame and the copy of a duplicated one arrive late by up to `jitter` ns, so that others overtake them.
+    frame and the copy of a duplicated one arrive late by up to `jitter` ns, so that others overtake them. mtu: bytes of
+    the largest IP packet that the link carries; larger ones are dropped.
     """
 
     delay: int = 1_000
@@ -25,6 +26,7 @@ class LinkQuality:
     duplicate: float = 0.0
     reorder: float = 0.0
     jitter: int = 20_000
+    mtu: int = 1500
 
     def __post_init__(self) -> None:
         for name in ("loss", "duplicate", "reorder"):
@@ -32,6 +34,8 @@ class LinkQuality:
                 raise MidflightError(f"a link's {name} is a probability from 0 to 1, not {getattr(self, name)}")
         if self.loss == 1.0:
             raise MidflightError("a link that loses every frame lets no job end", hint="leave the link out instead")
+        if not 68 <= self.mtu <= 65_535:
+            raise MidflightError(f"a link's MTU is 68 to 65535 bytes, not {self.mtu}")
         if self.delay < 0 or self.jitter < 1 or (self.rate is not None and self.rate < 1):
             raise MidflightError("a link needs a delay of at least 0 ns, a jitter of at least 1 ns and a positive rate")
 

@@ -124,6 +124,11 @@ class Topology:
             return self.mac(far.node)
         raise MidflightError(f"host {host} has no link")
 
+    @property
+    def mtu(self) -> int:
+        """The largest IP packet that every link carries, in bytes."""
+        return min((each.quality.mtu for each in self.links), default=1500)
+
     def ports(self, node: str) -> dict[int, tuple[Port, Link]]:
         """Return what a node's ports lead to, by number: the port at the other end, and the link."""
         found = {}

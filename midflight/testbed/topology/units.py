@@ -17,7 +17,7 @@ QUALITIES = tuple(each.name for each in fields(LinkQuality))
 _TIMES = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _RATES = {"bit": 1, "kbit": 10**3, "Mbit": 10**6, "Gbit": 10**9, "Tbit": 10**12}
 _SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "KiB": 2**10, "MiB": 2**20}
-_UNITS = {"delay": _TIMES, "jitter": _TIMES, "rate": _RATES, "queue": _SIZES}
+_UNITS = {"delay": _TIMES, "jitter": _TIMES, "rate": _RATES, "queue": _SIZES, "mtu": _SIZES}
 _NUMBER = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-zµ%]*?)(?:/s)?\s*")
 
 

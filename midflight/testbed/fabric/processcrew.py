@@ -1,0 +1,213 @@
+"""Workers of an all-reduce in processes of their own, which are killed and started anew while they work."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection, Pipe, wait
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.errors import DeviceError
+from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
+from midflight.testbed.endpoint.reliable import Timing
+from midflight.testbed.fabric.base import Worker
+from midflight.testbed.fabric.processes import HostProcess
+from midflight.testbed.host.control import Done, StartWorker, Vector
+
+__all__ = ["ProcessCrew"]
+
+
+class ProcessCrew:
+    """Workers that are processes (a `Crew`); the n-th vector is the n-th worker's.
+
+    One thread waits for a sum; `kill`, `restart` and `assign` may be called by others meanwhile. `start` starts the
+    process of a worker; `addresses` are the hosts', by name.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        start: Callable[[Worker], HostProcess],
+        addresses: Mapping[str, str],
+        timing: Timing,
+    ) -> None:
+        self._start = start
+        self._addresses = addresses
+        self._timing = timing
+        self._lock = threading.RLock()
+        self._changed, self._change = Pipe(duplex=False)  # wakes who waits for a sum
+        self._workers: list[Worker] = []
+        self._statistics: list[AllReduceStatistics] = []
+        self._vectors: Sequence[NDArray[np.float32]] = ()  # of the sum that is under way
+        self._sums: list[Sum | None] = []
+        self._first = self._upcoming = 1  # the first chunk of that and of the next
+        self._retired: list[HostProcess] = []  # dead, and perhaps still waited for
+        self.processes: list[HostProcess | None] = []
+        """The workers' processes, None for one that is dead."""
+        self.ended = False
+        self.assign(workers)
+
+    @property
+    def statistics(self) -> tuple[AllReduceStatistics, ...]:
+        """What each worker had counted at the end of the last sum."""
+        return tuple(self._statistics)
+
+    def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
+        """Have each worker sum its vector with the others'."""
+        try:
+            with self._lock:
+                self._vectors, self._sums = vectors, [None] * len(vectors)
+                for number in range(len(vectors)):
+                    self._tell(number)
+            return self._wait()
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            with self._lock:
+                self._vectors = ()
+                self._tidy()
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once, with all that it knows."""
+        with self._lock:
+            process, self.processes[worker] = self.processes[worker], None
+            if process is not None:
+                process.kill()
+                self._retired.append(process)
+            self._note()
+
+    def restart(self, worker: int) -> None:
+        """Start a worker's process once more, at the beginning of the sum that is under way."""
+        with self._lock:
+            self.kill(worker)
+            process = self._start(replace(self._workers[worker], first=self._first))
+            try:
+                self._ready([(worker, process)])
+            except BaseException:
+                self._end()
+                raise
+            if self._vectors:
+                self._sums[worker] = None
+                self._tell(worker)
+            self._note()
+
+    def assign(self, workers: Sequence[Worker]) -> None:
+        """Have all workers be these from now on, and the sum that is under way begin again as a job of theirs.
+
+        Who stays on a host keeps its process.
+        """
+        with self._lock:
+            before, self._workers = self._workers, list(workers)
+            self._first, self.ended = 1, False
+            self._statistics = [AllReduceStatistics() for _ in workers]
+            self._sums = [None] * len(self._vectors)
+            self.processes = self.processes or [None] * len(workers)
+            try:
+                self._take_up(before)
+            except BaseException:
+                self._end()
+                raise
+
+    def _take_up(self, before: Sequence[Worker]) -> None:
+        begun = []
+        for number, worker in enumerate(self._workers):
+            process = self.processes[number]
+            if process is not None and before[number].host == worker.host:
+                process.tell(StartWorker(self._addresses[worker.host], worker, self._timing))
+            else:
+                self.kill(number)
+                begun.append((number, self._start(worker)))
+        self._ready(begun)
+        for number in range(len(self._vectors)):
+            self._tell(number)
+        self._note()
+
+    def close(self) -> None:
+        """End the workers. May be called more than once."""
+        with self._lock:
+            self._end()
+            self._note()
+            if not self._vectors:
+                self._tidy()
+
+    def _ready(self, begun: Sequence[tuple[int, HostProcess]]) -> None:
+        """Take these processes in, once they are there."""
+        try:
+            for number, process in begun:
+                process.ready()
+                self.processes[number] = process
+        except BaseException:
+            for _, process in begun:
+                process.close()
+            raise
+
+    def _tell(self, number: int) -> None:
+        if (process := self.processes[number]) is not None:
+            process.tell(Vector(self._vectors[number]))
+
+    def _note(self) -> None:
+        """Wake who waits for a sum: whom to wait for has changed."""
+        if self._vectors:
+            self._change.send_bytes(b"!")
+
+    def _wait(self) -> list[Sum]:
+        alone: float | None = None  # since when those who are missing are all dead
+        while True:
+            with self._lock:
+                if self.ended:
+                    raise DeviceError("the workers were ended while they summed")
+                if None not in self._sums:
+                    self._first, self._vectors = self._upcoming, ()
+                    return [each for each in self._sums if each is not None]
+                missing = {
+                    process.control: number
+                    for number, process in enumerate(self.processes)
+                    if process is not None and self._sums[number] is None
+                }
+            now = time.monotonic()
+            alone = None if missing else now if alone is None else alone
+            left = None if alone is None else alone + self._timing.patience / 1e9 - now
+            if left is not None and left <= 0:
+                raise self._nobody()
+            # Whichever answers first, or fails first: the others would only wait for it.
+            for ready in wait([self._changed, *missing], left):
+                if ready is self._changed:
+                    self._changed.recv_bytes()
+                else:
+                    assert isinstance(ready, Connection)
+                    self._hear(missing[ready], ready)
+
+    def _hear(self, number: int, control: Connection) -> None:
+        with self._lock:
+            process = self.processes[number]
+            if process is None or process.control is not control:
+                return  # it has been killed meanwhile
+            message = process.answer(0)
+            assert isinstance(message, Done)
+            if message.job == self._workers[number].job:  # else of what was given up meanwhile
+                self._sums[number] = message.sum
+                self._statistics[number] = message.statistics
+                self._upcoming = message.upcoming
+
+    def _nobody(self) -> DeviceError:
+        dead = ", ".join(str(number) for number, process in enumerate(self.processes) if process is None)
+        return DeviceError(f"worker {dead} is dead, and was not restarted for {self._timing.patience / 1e9:g} s")
+
+    def _end(self) -> None:
+        with self._lock:
+            self.ended = True
+            for number in range(len(self.processes)):
+                self.kill(number)
+
+    def _tidy(self) -> None:
+        """Close what nobody waits for any more."""
+        for process in self._retired:
+            process.close()
+        self._retired.clear()
+        while self._changed.poll():
+            self._changed.recv_bytes()

@@ -1,0 +1,97 @@
+"""Workers of an all-reduce on simulated hosts, which die and come back by events of the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.errors import MidflightError
+from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Sum
+from midflight.testbed.endpoint.reliable import Timing
+from midflight.testbed.fabric.base import Worker
+from midflight.testbed.sim import Host
+from midflight.testbed.sim.host import Socket
+from midflight.testbed.sim.simulator import Simulator
+
+__all__ = ["SimCrew"]
+
+
+class SimCrew:
+    """Simulated workers (a `Crew`)."""
+
+    def __init__(
+        self, simulator: Simulator, hosts: Mapping[str, Host], workers: Sequence[Worker], timing: Timing
+    ) -> None:
+        self._simulator = simulator
+        self._hosts = hosts
+        self._timing = timing
+        self._workers: list[Worker] = []
+        self._endpoints: list[AllReduce] = []
+        self._sockets: list[Socket | None] = []  # None: a worker that is dead
+        self._vectors: Sequence[NDArray[np.float32]] = ()  # of the sum that is under way
+        self._first = 1  # the first chunk of that, or of the next
+        self.ended = False
+        self.assign(workers)
+
+    @property
+    def statistics(self) -> tuple[AllReduceStatistics, ...]:
+        """What each worker has counted since it was last set up."""
+        return tuple(endpoint.statistics for endpoint in self._endpoints)
+
+    def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
+        """Run the network until every worker has its sum."""
+        self._vectors = vectors
+        try:
+            for number in range(len(vectors)):
+                self._submit(number)
+            if not self._simulator.run(self._done):
+                dead = ", ".join(str(number) for number, socket in enumerate(self._sockets) if socket is None)
+                raise MidflightError(f"worker {dead} is dead, and nothing more happens in the simulated network")
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._vectors = ()
+        self._first = self._endpoints[0].upcoming
+        return [each for endpoint in self._endpoints if (each := endpoint.take()) is not None]
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once, with all that it knows."""
+        self._hosts[self._workers[worker].host].release(self._workers[worker].port)
+        self._sockets[worker] = None
+
+    def restart(self, worker: int) -> None:
+        """Set a worker up once more, at the beginning of the sum that is under way."""
+        self.kill(worker)
+        again = replace(self._workers[worker], first=self._first)
+        self._endpoints[worker] = again.endpoint(self._timing)
+        self._sockets[worker] = self._hosts[again.host].listen(again.port, self._endpoints[worker])
+        if self._vectors:
+            self._submit(worker)
+
+    def assign(self, workers: Sequence[Worker]) -> None:
+        """Have all workers be these from now on, and the sum that is under way begin again as a job of theirs."""
+        endpoints = [each.endpoint(self._timing) for each in workers]
+        self.close()
+        self._workers, self._endpoints, self._first, self.ended = list(workers), endpoints, 1, False
+        self._sockets = [self._hosts[each.host].listen(each.port, endpoints[each.worker]) for each in workers]
+        for number in range(len(self._vectors)):
+            self._submit(number)
+
+    def close(self) -> None:
+        """End the workers. May be called more than once."""
+        self.ended = True
+        for number in range(len(self._workers)):
+            self.kill(number)
+
+    def _submit(self, number: int) -> None:
+        socket = self._sockets[number]
+        assert socket is not None
+        self._endpoints[number].submit(self._vectors[number])
+        socket.pump()
+
+    def _done(self) -> bool:
+        return all(endpoint.idle for endpoint in self._endpoints) and None not in self._sockets
