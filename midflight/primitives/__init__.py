@@ -14,6 +14,7 @@ from midflight.primitives.kernel.primitive import Outcome, Primitive, Reference,
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit, int_
 from midflight.primitives.program import Application, Program
+from midflight.primitives.quorum import Quorum
 from midflight.primitives.sequencer import Sequencer
 from midflight.primitives.threshold import Threshold
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
@@ -36,6 +37,7 @@ __all__ = [
     "Packet",
     "Primitive",
     "Program",
+    "Quorum",
     "Reference",
     "Register",
     "Schema",

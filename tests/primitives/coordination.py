@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from midflight.primitives import Program, Sequencer
+from midflight.primitives import Program, Quorum, Sequencer
 
 __all__ = ["COORDINATION"]
 
 COORDINATION: Mapping[str, Callable[[], Program]] = {
     "sequencer": lambda: Program(Sequencer("orders", groups=2, clients=16)),
+    "quorum": lambda: Program(Quorum("commits", voters=5, needed=3, slots=16)),
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import Primitive, Sequencer
+from midflight.primitives import Primitive, Quorum, Sequencer
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,11 @@ from midflight.primitives import Primitive, Sequencer
         (lambda: Sequencer("s", clients=4097), "clients must be 1 to 4096, not 4097"),
         (lambda: Sequencer("s", width=65), "width must be 2 to 64, not 65"),
         (lambda: Sequencer("s", groups=17, clients=4096), "17 groups of 4096 clients are more than the 65536"),
+        (lambda: Quorum("q", voters=65, needed=1), "voters must be 1 to 64, not 65"),
+        (lambda: Quorum("q", voters=3, needed=4), "needed must be 1 to 3, not 4"),
+        (lambda: Quorum("q", voters=3, needed=2, slots=12), "slots must be a power of two, not 12"),
+        (lambda: Quorum("q", voters=3, needed=2, choices=9), "choices must be 1 to 8, not 9"),
+        (lambda: Quorum("q", voters=3, needed=2, result="reply"), "result must be multicast or forward"),  # type: ignore[arg-type]
     ],
 )
 def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:

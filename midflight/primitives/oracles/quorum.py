@@ -1,0 +1,62 @@
+"""The oracle of Quorum: a ballot box for each slot, with every vote that counts kept in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["Answer", "Boxes"]
+
+Status = Literal["reached", "late", "again", "crowded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a voter, or everybody, is told."""
+
+    status: Status
+    value: int
+
+
+@dataclass(slots=True)
+class _Box:
+    number: int
+    voters: set[int] = field(default_factory=set)
+    votes: dict[int, set[int]] = field(default_factory=dict)
+    """By value, those who voted for it."""
+    decided: int | None = None
+
+
+class Boxes:
+    """All the votings that are under way."""
+
+    def __init__(self, *, voters: int, needed: int, slots: int, choices: int) -> None:
+        self._voters = voters
+        self._needed = needed
+        self._choices = choices
+        self._boxes: list[_Box | None] = [None] * slots
+
+    def vote(self, number: int, voter: int, value: int) -> Answer | None:
+        """Cast a vote in voting `number`; return what is told, or None."""
+        if number == 0 or value == 0 or voter >= self._voters:
+            return None
+        place = number % len(self._boxes)
+        box = self._boxes[place]
+        age = 0 if box is None else (box.number - number) % 2**32
+        if 0 < age <= 2**31:
+            return None
+        if box is None or age:
+            box = self._boxes[place] = _Box(number)
+        before = voter in box.voters
+        decided = box.decided
+        box.voters.add(voter)
+        if not before and (value in box.votes or len(box.votes) < self._choices):
+            supporters = box.votes.setdefault(value, set())
+            supporters.add(voter)
+            if box.decided is None and len(supporters) >= self._needed:
+                box.decided = value
+        if decided is not None:
+            return Answer("again" if before else "late", decided)
+        if box.decided is not None:
+            return Answer("reached", value)
+        return None if value in box.votes else Answer("crowded", value)
