@@ -1,6 +1,7 @@
 """Reusable computations on packets: the kernel language, the library written in it, and its P4."""
 
 from midflight.primitives.aggregate import Aggregate
+from midflight.primitives.barrier import Barrier
 from midflight.primitives.bloom import Bloom
 from midflight.primitives.countmin import CountMin
 from midflight.primitives.ewma import Ewma
@@ -25,6 +26,7 @@ __all__ = [
     "UDP_PORT",
     "Aggregate",
     "Application",
+    "Barrier",
     "Bloom",
     "CountMin",
     "Ewma",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import Primitive, Quorum, Sequencer
+from midflight.primitives import Barrier, Primitive, Quorum, Sequencer
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,9 @@ from midflight.primitives import Primitive, Quorum, Sequencer
         (lambda: Quorum("q", voters=3, needed=2, slots=12), "slots must be a power of two, not 12"),
         (lambda: Quorum("q", voters=3, needed=2, choices=9), "choices must be 1 to 8, not 9"),
         (lambda: Quorum("q", voters=3, needed=2, result="reply"), "result must be multicast or forward"),  # type: ignore[arg-type]
+        (lambda: Barrier("b", parties=0), "parties must be 1 to 64, not 0"),
+        (lambda: Barrier("b", parties=65), "parties must be 1 to 64, not 65"),
+        (lambda: Barrier("b", parties=4, barriers=2**16 + 1), "barriers must be 1 to 65536, not 65537"),
     ],
 )
 def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:

@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> SEEN_ID = 1;
@@ -72,12 +74,27 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What seen sends. Bloom: Insert items into a set and ask whether one is in it; every request is answered to its
 // sender.
 header seen_t {
     bit<8> operation;
     bit<8> flags;
     bit<64> item;
+}
+
+// An element of each register of seen, for the controller.
+header seen_state_t {
+    bit<1> bits_0;
+    bit<1> bits_1;
+    bit<32> items;
+    bit<6> reserved;  // up to a whole byte
 }
 
 struct headers_t {
@@ -87,6 +104,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    seen_state_t seen_state;
     seen_t seen;
 }
 
@@ -108,7 +127,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, SEEN_ID): parse_seen_state;
+            default: accept;
+        }
+    }
+
+    state parse_seen_state {
+        packet.extract(hdr.seen_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -185,6 +221,29 @@ control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> items_value;
 
     apply {
+        if (hdr.seen_state.isValid()) {
+            if (hdr.state.index < 1000) {
+                if (hdr.state.written == 0) {
+                    bits_0.read(hdr.seen_state.bits_0, hdr.state.index);
+                    bits_1.read(hdr.seen_state.bits_1, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    bits_0.write(hdr.state.index, hdr.seen_state.bits_0);
+                    bits_1.write(hdr.state.index, hdr.seen_state.bits_1);
+                }
+            }
+            if (hdr.state.index < 1) {
+                if (hdr.state.written == 0) {
+                    items.read(hdr.seen_state.items, hdr.state.index);
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    items.write(hdr.state.index, hdr.seen_state.items);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         if (hdr.seen.operation > 1) {
             meta.verdict = DROP;
             return;
@@ -295,35 +354,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     seen_kernel() seen;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.seen.isValid()) {
+            } else if (hdr.seen.isValid() || hdr.seen_state.isValid()) {
                 seen.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -397,6 +460,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.seen_state);
         packet.emit(hdr.seen);
     }
 }

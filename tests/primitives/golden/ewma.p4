@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> LOAD_ID = 1;
@@ -72,12 +74,26 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What load sends. Ewma: Smooth the values of each series: `average += (value - average) * weight / 2**shift`, in fixed
 // point.
 header load_t {
     bit<16> series;
     int<32> value;
     int<32> average;
+}
+
+// An element of each register of load, for the controller.
+header load_state_t {
+    bit<1> seen;
+    int<64> average;
+    bit<7> reserved;  // up to a whole byte
 }
 
 // What load tells the controller.
@@ -94,6 +110,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    load_state_t load_state;
     load_t load;
 }
 
@@ -116,7 +134,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, LOAD_ID): parse_load_state;
+            default: accept;
+        }
+    }
+
+    state parse_load_state {
+        packet.extract(hdr.load_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -181,6 +216,24 @@ control load_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<64> average_value;
 
     apply {
+        if (hdr.load_state.isValid()) {
+            if (hdr.state.index < 8) {
+                if (hdr.state.written == 0) {
+                    seen.read(hdr.load_state.seen, hdr.state.index);
+                    average.read(hdr.load_state.average, hdr.state.index);
+                    hdr.load_state.average = (int<64>)(bit<64>)hdr.load_state.average;
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    seen.write(hdr.state.index, hdr.load_state.seen);
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    average.write(hdr.state.index, hdr.load_state.average);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         // seen = self.seen.update(wire.series, lambda _: 1)
         seen_value = 0;
         if (hdr.load.series < 8) {
@@ -292,35 +345,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     load_kernel() load;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.load.isValid()) {
+            } else if (hdr.load.isValid() || hdr.load_state.isValid()) {
                 load.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -394,6 +451,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.load_state);
         packet.emit(hdr.load);
     }
 }

@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> COMMITS_ID = 1;
@@ -72,6 +74,13 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What commits sends. Quorum: Count votes for values, and send on the value for which `needed` of the `voters` have
 // voted.
 header commits_t {
@@ -81,6 +90,18 @@ header commits_t {
     bit<64> value;
 }
 
+// An element of each register of commits, for the controller.
+header commits_state_t {
+    bit<32> held;
+    bit<5> voted;
+    bit<64> values_0;
+    bit<64> values_1;
+    bit<8> votes_0;
+    bit<8> votes_1;
+    bit<64> decided;
+    bit<3> reserved;  // up to a whole byte
+}
+
 struct headers_t {
     packet_in_t packet_in;
     packet_out_t packet_out;
@@ -88,6 +109,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    commits_state_t commits_state;
     commits_t commits;
 }
 
@@ -109,7 +132,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, COMMITS_ID): parse_commits_state;
+            default: accept;
+        }
+    }
+
+    state parse_commits_state {
+        packet.extract(hdr.commits_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -190,6 +230,39 @@ control commits_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<64> decided_value;
 
     apply {
+        if (hdr.commits_state.isValid()) {
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    held.read(hdr.commits_state.held, hdr.state.index);
+                    voted.read(hdr.commits_state.voted, hdr.state.index);
+                    values_0.read(hdr.commits_state.values_0, hdr.state.index);
+                    values_1.read(hdr.commits_state.values_1, hdr.state.index);
+                    votes_0.read(hdr.commits_state.votes_0, hdr.state.index);
+                    votes_1.read(hdr.commits_state.votes_1, hdr.state.index);
+                    decided.read(hdr.commits_state.decided, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    held.write(hdr.state.index, hdr.commits_state.held);
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    voted.write(hdr.state.index, hdr.commits_state.voted);
+                }
+                if (hdr.state.written[2:2] == 1) {
+                    values_0.write(hdr.state.index, hdr.commits_state.values_0);
+                    values_1.write(hdr.state.index, hdr.commits_state.values_1);
+                }
+                if (hdr.state.written[3:3] == 1) {
+                    votes_0.write(hdr.state.index, hdr.commits_state.votes_0);
+                    votes_1.write(hdr.state.index, hdr.commits_state.votes_1);
+                }
+                if (hdr.state.written[4:4] == 1) {
+                    decided.write(hdr.state.index, hdr.commits_state.decided);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         if (hdr.commits.voter >= 5 || hdr.commits.value == 0 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
             return;
@@ -345,35 +418,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     commits_kernel() commits;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.commits.isValid()) {
+            } else if (hdr.commits.isValid() || hdr.commits_state.isValid()) {
                 commits.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -447,6 +524,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.commits_state);
         packet.emit(hdr.commits);
     }
 }

@@ -12,6 +12,8 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
 
 // The applications' ids in the common header.
 const bit<16> ORDERS_ID = 1;
@@ -72,6 +74,13 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
 // What orders sends. Sequencer: Stamp each request to a group with the group's next number, and multicast it to the
 // replicas.
 header orders_t {
@@ -79,6 +88,13 @@ header orders_t {
     bit<16> client;
     bit<16> session;
     bit<32> stamp;
+}
+
+// An element of each register of orders, for the controller.
+header orders_state_t {
+    bit<32> counted;
+    bit<32> latest;
+    bit<32> given;
 }
 
 // What orders tells the controller.
@@ -93,6 +109,8 @@ struct headers_t {
     ipv4_t ipv4;
     udp_t udp;
     midflight_t midflight;
+    state_t state;
+    orders_state_t orders_state;
     orders_t orders;
 }
 
@@ -115,7 +133,24 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, ORDERS_ID): parse_orders_state;
+            default: accept;
+        }
+    }
+
+    state parse_orders_state {
+        packet.extract(hdr.orders_state);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -183,6 +218,31 @@ control orders_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> stamp;
 
     apply {
+        if (hdr.orders_state.isValid()) {
+            if (hdr.state.index < 2) {
+                if (hdr.state.written == 0) {
+                    counted.read(hdr.orders_state.counted, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    counted.write(hdr.state.index, hdr.orders_state.counted);
+                }
+            }
+            if (hdr.state.index < 32) {
+                if (hdr.state.written == 0) {
+                    latest.read(hdr.orders_state.latest, hdr.state.index);
+                    given.read(hdr.orders_state.given, hdr.state.index);
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    latest.write(hdr.state.index, hdr.orders_state.latest);
+                }
+                if (hdr.state.written[2:2] == 1) {
+                    given.write(hdr.state.index, hdr.orders_state.given);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
         if (hdr.orders.group >= 2 || hdr.orders.client >= 16 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
             return;
@@ -312,35 +372,39 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     orders_kernel() orders;
 
     apply {
+        meta.verdict = FORWARD;
         if (hdr.packet_out.isValid()) {
-            // From the controller: sent as it is.
+            // From the controller: sent as it is; but a request for state goes to the application and back.
             standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-            return;
-        }
-        if (standard_metadata.parser_error != error.NoError
-            || standard_metadata.checksum_error == 1
-            || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
             malformed.count(0);
             drop();
             return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
         }
 
         // Compute.
-        meta.verdict = FORWARD;
-        if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-        }
         if (meta.admitted) {
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
-            } else if (hdr.orders.isValid()) {
+            } else if (hdr.orders.isValid() || hdr.orders_state.isValid()) {
                 orders.apply(hdr, meta);
                 hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
         // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
@@ -414,6 +478,8 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ipv4);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.orders_state);
         packet.emit(hdr.orders);
     }
 }

@@ -1,0 +1,31 @@
+"""The oracle of Barrier: who has arrived in which round."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """One barrier. A round is over when all have arrived in it, or when somebody has arrived in a newer one."""
+
+    def __init__(self, parties: int) -> None:
+        self._parties = parties
+        self._round = 0
+        self._arrivals: list[int] = []
+
+    def arrive(self, party: int, number: int) -> Literal["wait", "release", "all"]:
+        """Return whether the party waits, is told that its round is over, or is the last and all are told."""
+        if party >= self._parties or number == 0:
+            return "wait"
+        behind = (self._round - number) % 2**32 if self._round else 2**32 - 1
+        if 0 < behind <= 2**31:
+            return "release"
+        if behind:
+            self._round, self._arrivals = number, []
+        known = party in self._arrivals
+        self._arrivals += [] if known else [party]
+        if len(self._arrivals) < self._parties:
+            return "wait"
+        return "release" if known else "all"
