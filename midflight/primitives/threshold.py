@@ -1,8 +1,9 @@
-"""Threshold: an alert when a sensor's reading crosses a level, and no second one until it has fallen back."""
+"""Threshold: an alert when a reading crosses a level, with hysteresis, or jumps from the one before."""
 
 from __future__ import annotations
 
 from midflight.errors import KernelError
+from midflight.primitives.kernel.arithmetic import concat
 from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import Primitive, within
@@ -18,18 +19,28 @@ class Threshold(Primitive):
     Parameters, in the unit of the readings (0 to 2**32 - 1):
         above: a reading of at least this raises the alert (1 to 2**32 - 1)
         clear: a reading of at most this re-arms the sensor (below `above`); the gap is the hysteresis
-        sensors: how many sensors have a state of their own (1 to 65536); readings of others always alert
+        rate: a reading that differs by more than this from the sensor's one before raises an alert as well, every
+            time, whatever the level (1 to 2**32 - 1); 0 leaves the rate of change alone
+        sensors: how many sensors have a state of their own (1 to 65536); readings of others alert by level, always
 
-    Every packet is forwarded. The alert tells (sensor, value). No arithmetic, so nothing overflows.
+    Every packet is forwarded. The alert tells (sensor, value), once for each packet. Nothing overflows: of two
+    readings the smaller is taken from the larger.
+
+    Follows the alarms of industrial sensing in the data plane (Cesen et al., NetSoft 2020), here with hysteresis, so
+    that a value at the level raises one alert. State: 1 bit for each sensor, and 33 with `rate`.
 
     >>> pressure = Threshold("pressure", above=900, clear=850).reference()
     >>> readings = (880, 905, 910, 840, 900)
     >>> [pressure.process(Message(REQUEST, "pressure", 0, {"sensor": 7, "value": each})).alerts for each in readings]
     [(), ((7, 905),), (), (), ((7, 900),)]
+    >>> pressure = Threshold("pressure", above=900, clear=850, rate=50).reference()
+    >>> [pressure.process(Message(REQUEST, "pressure", 0, {"sensor": 7, "value": each})).alerts for each in (10, 60, 9)]
+    [(), (), ((7, 9),)]
     """
 
     above: int
     clear: int
+    rate: int = 0
     sensors: int = 1024
 
     class Wire(Header):
@@ -42,19 +53,27 @@ class Threshold(Primitive):
         """Check the limits."""
         within(self, "above", 1, 2**32 - 1)
         within(self, "clear", 0, 2**32 - 1)
+        within(self, "rate", 0, 2**32 - 1)
         within(self, "sensors", 1, 2**16)
         if self.clear >= self.above:
             raise KernelError(f"{self.title}: clear must be below above ({self.above}), not {self.clear}")
 
     def setup(self) -> None:
-        """One bit for each sensor: whether the next high reading raises an alert."""
+        """For each sensor: whether a high reading raises an alert; the last reading, under a bit that there is one."""
         self.armed = Register(bit[1], self.sensors, initial=1)
+        if self.rate > 0:
+            self.last = Register(bit[33], self.sensors)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
         """Compare the reading with the levels; alert on the way up."""
         was_armed = self.armed.update(
             wire.sensor, lambda old: 0 if wire.value >= self.above else (1 if wire.value <= self.clear else old)
         )
-        if was_armed == 1 and wire.value >= self.above:
+        alert = was_armed == 1 and wire.value >= self.above
+        if self.rate > 0:
+            reading = concat(bit[1](1), wire.value)
+            last = self.last.update(wire.sensor, lambda _: reading)
+            alert = alert or (last != 0 and max(reading, last) - min(reading, last) > self.rate)
+        if alert:
             packet.alert(wire.sensor, wire.value)
         packet.forward()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from midflight.primitives import (
     Aggregate,
-    Ewma,
     Filter,
     Program,
     Threshold,
@@ -14,6 +13,7 @@ from midflight.primitives import (
 from tests.primitives import kernels, more_kernels
 from tests.primitives.coordination import COORDINATION
 from tests.primitives.sketches import SKETCHES
+from tests.primitives.streams import STREAMS
 
 __all__ = ["PROGRAMS"]
 
@@ -23,7 +23,6 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "aggregate_detect": lambda: Program(Aggregate("gradients", workers=3, lanes=2, slots=4, overflow="detect")),
     "filter": lambda: Program(Filter("telemetry", keep="temperature > 80 and status != 0")),
     "threshold": lambda: Program(Threshold("pressure", above=900, clear=850, sensors=8)),
-    "ewma": lambda: Program(Ewma("load", weight=3, shift=4, deviation=50, series=8)),
     "all_three": lambda: Program(
         Aggregate("gradients", workers=4, lanes=4, slots=256, overflow="saturate"),
         Filter("telemetry", keep="temperature > 80 and status != 0"),
@@ -40,4 +39,5 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "tables": lambda: Program(more_kernels.Directory("directory")),
     **COORDINATION,
     **SKETCHES,
+    **STREAMS,
 }

@@ -225,6 +225,7 @@ def test_a_condition_names_declared_fields_only() -> None:
         (lambda: Aggregate("a b", workers=2), "an application's name is a word"),
         (lambda: Threshold("t", above=5, clear=5), "clear must be below above"),
         (lambda: Threshold("t", above=2**32, clear=5), "above must be 1 to 4294967295"),
+        (lambda: Threshold("t", above=9, clear=5, rate=-1), "rate must be 0 to 4294967295, not -1"),
         (lambda: Filter("f", keep=3), "keep is a text"),  # type: ignore[arg-type]
         (lambda: Filter("f", keep="a > 3", fields={"a": 32}), "fields is a dict"),  # type: ignore[dict-item]
         (lambda: Register(bit[8], 0), "size must be a whole number"),

@@ -201,12 +201,13 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
     }
 }
 
-// The kernel of pressure: Threshold.ingress in threshold.py, with above=900, clear=850, sensors=8.
+// The kernel of pressure: Threshold.ingress in threshold.py, with above=900, clear=850, rate=0, sensors=8.
 // Raise an alert when a reading reaches `above`; re-arm when one comes down to `clear`.
 control pressure_kernel(inout headers_t hdr, inout metadata_t meta) {
     // Holds its values XOR 1, so that a cleared register means 1.
     register<bit<1>>(8) armed;
     bit<1> was_armed;
+    bool alert;
 
     apply {
         if (hdr.pressure_state.isValid()) {
@@ -231,7 +232,8 @@ control pressure_kernel(inout headers_t hdr, inout metadata_t meta) {
             armed.write((bit<32>)hdr.pressure.sensor,
                 ((hdr.pressure.value >= 900) ? 1w0 : ((hdr.pressure.value <= 850) ? 1w1 : was_armed)) ^ 1);
         }
-        if (was_armed == 1 && hdr.pressure.value >= 900) {
+        alert = was_armed == 1 && hdr.pressure.value >= 900;
+        if (alert) {
             meta.pressure_alert.sensor = hdr.pressure.sensor;
             meta.pressure_alert.value = hdr.pressure.value;
             digest<pressure_alert_t>(1, meta.pressure_alert);

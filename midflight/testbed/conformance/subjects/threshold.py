@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 
 from midflight.primitives import Threshold, Verdict
-from midflight.primitives.oracles.threshold import alerts
+from midflight.primitives.oracles.threshold import alerts, jumps
 from midflight.testbed.conformance.network import MEMBERS, SERVER
 from midflight.testbed.conformance.subject import Answer, Parameters, Request, Subject
 
@@ -17,10 +17,12 @@ __all__ = ["SUBJECT"]
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
     above, clear, sensors = parameters["above"], parameters["clear"], parameters["sensors"]
+    rate, before = parameters["rate"], 0
     levels = (clear - 1, clear, clear + 1, above - 1, above, above + 1, 0, 2**32 - 1)
     for sequence in range(random.randint(10, 40)):
         sensor = random.choice((0, 0, 1, sensors - 1, sensors, 65535))
-        value = random.choice((*levels, random.randint(0, 2**32 - 1)))
+        near = before + random.choice((rate, rate + 1, -rate, -rate - 1))
+        value = before = min(2**32 - 1, max(0, random.choice((*levels, near, random.randint(0, 2**32 - 1)))))
         yield Request(random.choice((*MEMBERS, SERVER)), sequence, {"sensor": sensor, "value": value})
 
 
@@ -28,6 +30,8 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
     sensors = np.array([each.fields["sensor"] for each in requests], dtype=np.uint16)
     values = np.array([each.fields["value"] for each in requests], dtype=np.uint32)
     raised = alerts(sensors, values, above=parameters["above"], clear=parameters["clear"], states=parameters["sensors"])
+    if parameters["rate"] > 0:
+        raised |= jumps(sensors, values, rate=parameters["rate"], states=parameters["sensors"])
     return [
         Answer(Verdict.FORWARD, each.fields, ((each.fields["sensor"], each.fields["value"]),) if alert else ())
         for each, alert in zip(requests, raised.tolist(), strict=True)
@@ -36,7 +40,11 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
 
 SUBJECT = Subject(
     primitive=Threshold,
-    parameters=({"above": 900, "clear": 850, "sensors": 5},),
+    parameters=(
+        {"above": 900, "clear": 850, "sensors": 5},
+        {"above": 900, "clear": 850, "rate": 30, "sensors": 3},
+        {"above": 2**32 - 1, "clear": 0, "rate": 1, "sensors": 3},
+    ),
     requests=_requests,
     oracle=_oracle,
 )
