@@ -82,7 +82,10 @@ class Console(cmd.Cmd):
             ("h1 COMMAND ...", "run a command on host h1; names of hosts stand for their addresses: h1 ping -c 3 h2"),
             ("s1 table [NAME]", "the tables of switch s1, or the entries of one"),
             ("s1 counter [NAME]", "its counters, or the cells of one that have counted"),
-            ("s1 register [NAME]", "its registers, or the cells of one that are not 0"),
+            (
+                "s1 state [APP]",
+                "its applications' registers, or what those of one hold where it is not what they began with",
+            ),
             ("s1 log", "what its process has printed"),
             ("nodes", "hosts with their addresses, and switches with their kinds"),
             ("links", "links with their ports, and what has passed"),
@@ -148,13 +151,19 @@ class Console(cmd.Cmd):
                 for index, (packets, size) in enumerate(zip(counts.packets, counts.bytes, strict=True)):
                     if packets or size:
                         click.echo(f"[{index}] {packets} packets, {size} bytes")
-            case ["register"]:
-                for register in session.p4info.registers:
-                    click.echo(f"{register.preamble.name}: {register.size} cells")
-            case ["register", register_name]:
-                for index, value in enumerate(session.read_register(register_name)):
-                    if value:
-                        click.echo(f"[{index}] {value}")
+            case ["state"]:
+                for application in self.net.program.applications:
+                    for register in self.net.state(application, name).registers.values():
+                        lanes = "" if register.lanes is None else f" of {register.lanes} lanes"
+                        click.echo(f"{application}.{register.name}: {register.size} elements{lanes}")
+            case ["state", application]:
+                state = self.net.state(application, name)
+                for register_name, values in state.read().items():
+                    initial = state.registers[register_name].initial
+                    for index, value in enumerate(values):
+                        row = value if isinstance(value, int) else value.tolist()
+                        if any(each != initial for each in (row if isinstance(row, list) else [row])):
+                            click.echo(f"{register_name}[{index}] {row}")
             case ["log"]:
                 log = getattr(self.net.devices[name], "log", None)
                 if log is None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from midflight.errors import MidflightError
 from midflight.p4.frontend import check
 from midflight.primitives import Aggregate, Application, Program
+from midflight.primitives.state import State
 from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.p4runtime.maps import Maps, MapWriter
@@ -172,18 +173,15 @@ class Net:
         `switch` is needed where several have it. MidflightError where none has. A switch that is revived gets the
         entries again.
         """
-        having = [each for each, place in self.placements.items() if application in place.on(each)]
-        if switch and switch not in having:
-            raise MidflightError(
-                f"{switch} does not run {application}", hint=f"{', '.join(having) or 'no switch'} does"
-            )
-        if not switch and len(having) > 1:
-            raise MidflightError(
-                f"{len(having)} switches run {application}", hint=f'say which: map(..., switch="{having[0]}")'
-            )
-        if not having:
-            raise MidflightError(f"no switch runs {application}")
-        return self._maps[switch or having[0]][application, name]
+        return self._maps[self._running(application, switch)][application, name]
+
+    def state(self, application: str, switch: str = "") -> State:
+        """Return an application's registers on a switch: `net.state("gradients").total.read()` is an array.
+
+        Packets carry them, on every device alike. `switch` is needed where several run the application. MidflightError
+        where none does.
+        """
+        return self.program.state(application, self.sessions[self._running(application, switch)].inband)
 
     def kill(self, switch: str) -> None:
         """Switch a switch off, or kill its process: what reaches it from now on is lost."""
@@ -350,6 +348,20 @@ class Net:
         for far, _ in self.topology.ports(host.name).values():
             return far.node
         raise MidflightError(f"host {host.name} has no link")
+
+    def _running(self, application: str, switch: str) -> str:
+        """Return the switch that runs an application: the one named, or the only one."""
+        self._application(application)
+        having = [each for each, place in self.placements.items() if application in place.on(each)]
+        if switch and switch not in having:
+            raise MidflightError(
+                f"{switch} does not run {application}", hint=f"{', '.join(having) or 'no switch'} does"
+            )
+        if not switch and len(having) > 1:
+            raise MidflightError(f"{len(having)} switches run {application}", hint=f'say which: switch="{having[0]}"')
+        if not having:
+            raise MidflightError(f"no switch runs {application}")
+        return switch or having[0]
 
     def _application(self, name: str) -> Application:
         found = self.program.applications.get(name)

@@ -26,7 +26,7 @@ def test_commands_tell_of_a_network(file: Path, tmp_path: Path) -> None:
     done = midflight(
         "net", file, "--fabric", "sim", "--picture", tmp_path / "net.svg",
         "-c", "nodes", "-c", "links", "-c", "s1 table", "-c", "s1 table ingress.route", "-c", "s1 counter",
-        "-c", "s1 counter ingress.malformed", "-c", "s1 register", "-c", "s1 register ingress.gradients.held",
+        "-c", "s1 counter ingress.malformed", "-c", "s1 state", "-c", "s1 state gradients",
         "-c", f"picture {tmp_path}/again.svg", "-c", "help",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -38,7 +38,7 @@ def test_commands_tell_of_a_network(file: Path, tmp_path: Path) -> None:
         "ingress.route: 3 entries of at most 4096\n",
         "hdr.ipv4.destination=10.0.0.2/32 => ingress.to_port(port=5, mac=02:00:00:00:00:02)\n",
         "ingress.malformed: 1 cells\n",
-        "ingress.gradients.held: 512 cells\n",
+        "gradients.total: 512 elements of 32 lanes\n",
         "h1 ping -c 3 h2",
     ):
         assert words in done.output

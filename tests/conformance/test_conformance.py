@@ -123,7 +123,7 @@ def test_register_state_is_asserted() -> None:
     case = named("aggregate-sums-once")
     wrong = replace(case, state=(replace(case.state[0], value=6),))
     with open_device("host") as opened, Player(cast(PacketDevice, opened), wrong) as player:
-        assert player.play(wrong).differences == ("ingress.app.held[0] is 5, not 6",)
+        assert player.play(wrong).differences == ("held[0] is 5, not 6",)
 
 
 def test_a_failing_run_leaves_what_it_takes_to_see_why(tmp_path: Path) -> None:

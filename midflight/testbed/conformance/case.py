@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ Alert = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a register must hold at an index once every packet is through. Asserted where the device can tell."""
+    """What a register, by its name in the kernel, must hold at an index, in a lane, once every packet is through."""
 
     register: str
     index: int
     value: int
+    lane: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Case:
             "seed": self.seed,
             "steps": steps,
             "alerts": [{"name": name, "values": list(values)} for name, values in self.alerts],
-            "state": [{"register": each.register, "index": each.index, "value": each.value} for each in self.state],
+            "state": [asdict(each) for each in self.state],
             "expected_failures": dict(self.expected_failures),
         }
         return json.dumps(document, indent=1) + "\n"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 from midflight.errors import WireError
 from midflight.primitives import Message, Program, Verdict
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, VERSION, Schema
-from midflight.testbed.conformance.case import Alert, Case, Step
+from midflight.testbed.conformance.case import Alert, Case, State, Step
 from midflight.testbed.conformance.network import EPOCH, MEMBERS, SERVER, Frame, address, ipv4_header, mac, result_port
 
 __all__ = ["Model", "answered", "leaving"]
@@ -32,6 +33,14 @@ class Model:
         """Do a step's control operation."""
         if operation:
             self._admitted = operation.split()[0] == "admit"
+
+    def state(self) -> Iterator[State]:
+        """Yield what stands in the registers' elements that have been accessed."""
+        for name, register in self._reference.registers.items():
+            lanes = [None] if register.lanes is None else range(register.lanes)
+            for lane in lanes:
+                array = register if lane is None else register[lane]
+                yield from (State(name, index, value, lane) for index, value in sorted(array.written.items()))
 
     def send(self, port: int, packet: bytes) -> tuple[tuple[int, bytes], ...]:
         """Take one packet; return what leaves, in order of ports."""
@@ -84,7 +93,7 @@ def answered(case: Case) -> Case:
     for step in case.steps:
         model.control(step.control)
         steps.append(replace(step, expect=model.send(step.port, step.packet)))
-    return replace(case, steps=tuple(steps), alerts=tuple(model.alerts))
+    return replace(case, steps=tuple(steps), alerts=tuple(model.alerts), state=tuple(model.state()))
 
 
 def _forward(frame: Frame) -> tuple[tuple[int, bytes], ...]:
