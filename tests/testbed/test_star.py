@@ -293,3 +293,20 @@ def test_losses_cost_a_few_round_trips() -> None:
             spent[loss] = net.now / 20
     assert spent[0.0] < 20_000
     assert spent[0.05] < 200_000
+
+
+def test_a_network_tells_the_state_of_its_switch() -> None:
+    program = Program(
+        Aggregate("gradients", workers=2, lanes=4, slots=2), Threshold("pressure", above=900, clear=850, sensors=3)
+    )
+    with Star(3, program=program) as net:
+        net.group("gradients", net.hosts[:2]).sum([np.full(4, 1.5, np.float32), np.full(4, 2.5, np.float32)])
+        state = net.state("gradients")
+        assert np.asarray(state.seen.read()).max() == 0b11
+        state.clear()
+        assert not np.asarray(state.seen.read()).any()
+        assert np.asarray(net.state("pressure", "s1").armed.read()).tolist() == [1, 1, 1]
+        with pytest.raises(MidflightError, match="s2 does not run gradients"):
+            net.state("gradients", "s2")
+        with pytest.raises(MidflightError, match="the program has no application 'nothing'"):
+            net.state("nothing")
