@@ -75,7 +75,7 @@ def test_broken_programs_are_caught_there(switch: HostDevice, name: str) -> None
 def test_a_switch_that_does_not_forward_is_told(switch: HostDevice) -> None:
     case = WRITTEN[0]
     p4 = case.program().p4()
-    apply = "\n        if (hdr.packet_out.isValid()) {"
+    apply = "\n        if (hdr.packet_out.isValid()) {\n"
     assert apply in p4
     deaf = p4.replace(apply, f"\n        if (standard_metadata.ingress_port == 510) {{ return; }}{apply}")
     with (

@@ -23,38 +23,28 @@ struct metadata_t {
     @field_list(1)
     bit<9> left_by;  // the tap's: the port that a packet would have left by
 """,
-    """\
-            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
-            hdr.packet_out.setInvalid();
-            return;
-        }
-""": f"""\
-            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
-            bool from_port = hdr.packet_out.egress_port >= {FROM_PORT:#x};
-            hdr.packet_out.setInvalid();
-            if (!from_port) {{
-                return;
-            }}
+    "        if (hdr.packet_out.isValid()) {\n": f"""\
+        if (hdr.packet_out.isValid() && hdr.packet_out.egress_port >= {FROM_PORT:#x}) {{
             // The tap's: in by that port.
-            standard_metadata.ingress_port = standard_metadata.egress_spec;
-            standard_metadata.egress_spec = 0;
+            standard_metadata.ingress_port = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
         }}
+        if (hdr.packet_out.isValid()) {{
 """,
-    """\
-        if (standard_metadata.egress_port == CPU_PORT) {
-            hdr.packet_in.setValid();
-            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
-        }
-""": f"""\
-        // The tap's: a copy to the controller instead of the packet.
-        if (standard_metadata.egress_port == CPU_PORT) {{
-            hdr.packet_in.setValid();
-            hdr.packet_in.ingress_port = (bit<16>)meta.left_by;
-        }} else {{
+    "        if (standard_metadata.egress_port == CPU_PORT) {\n": f"""\
+        if (standard_metadata.egress_port != CPU_PORT) {{
+            // The tap's: a copy to the controller instead of the packet.
             meta.left_by = standard_metadata.egress_port;
             clone_preserving_field_list(CloneType.E2E, {SESSION}, 1);
             mark_to_drop(standard_metadata);
         }}
+        if (standard_metadata.egress_port == CPU_PORT) {{
+""",
+    "            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;\n": """\
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+            if (standard_metadata.instance_type == 2) {  // the tap's: a clone made in egress
+                hdr.packet_in.ingress_port = (bit<16>)meta.left_by;
+            }
 """,
 }
 
