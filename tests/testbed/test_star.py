@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from midflight.errors import DeviceError, MidflightError
-from midflight.primitives import Aggregate, Filter, Message, Program, Schema
+from midflight.primitives import Aggregate, Filter, Message, Program, Schema, Threshold
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.p4runtime.session import Session
