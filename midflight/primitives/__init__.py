@@ -6,6 +6,8 @@ from midflight.primitives.bloom import Bloom
 from midflight.primitives.countmin import CountMin
 from midflight.primitives.ewma import Ewma
 from midflight.primitives.filter import Filter
+from midflight.primitives.heavyhitter import HeavyHitter
+from midflight.primitives.hyperloglog import HyperLogLog
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
 from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.lookup import Lookup
@@ -32,6 +34,8 @@ __all__ = [
     "Ewma",
     "Filter",
     "Header",
+    "HeavyHitter",
+    "HyperLogLog",
     "Lookup",
     "Map",
     "Message",

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import REQUEST, Bloom, CountMin, Message, Primitive
-from midflight.primitives.estimators import count_min
+from midflight.primitives import REQUEST, Bloom, CountMin, HeavyHitter, HyperLogLog, Message, Primitive
+from midflight.primitives.estimators import count_min, hyperloglog
 from midflight.primitives.estimators.bloom import false_positives, shape
+from midflight.primitives.oracles.hyperloglog import ranks
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,14 @@ from midflight.primitives.estimators.bloom import false_positives, shape
         (lambda: CountMin("c", columns=0), "columns must be 1 to 16777216, not 0"),
         (lambda: CountMin("c", width=65), "width must be 8 to 64, not 65"),
         (lambda: CountMin("c", item_bits=7), "item_bits must be 8 to 128, not 7"),
+        (lambda: HeavyHitter("h", above=0, window=9), "above must be 1 to 4294967295, not 0"),
+        (lambda: HeavyHitter("h", above=1, window=2**31), "window must be 1 to 2147483647, not 2147483648"),
+        (lambda: HeavyHitter("h", above=1, window=9, rows=17), "rows must be 1 to 16, not 17"),
+        (lambda: HeavyHitter("h", above=1, window=9, columns=0), "columns must be 1 to 1048576, not 0"),
+        (lambda: HeavyHitter("h", above=1, window=9, slots=0), "slots must be 1 to 1048576, not 0"),
+        (lambda: HyperLogLog("u", precision=3), "precision must be 4 to 16, not 3"),
+        (lambda: HyperLogLog("u", precision=17), "precision must be 4 to 16, not 17"),
+        (lambda: HyperLogLog("u", item_bits=129), "item_bits must be 8 to 128, not 129"),
     ],
 )
 def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:
@@ -97,3 +106,80 @@ def test_the_shape_of_a_count_min_sketch_keeps_its_bound() -> None:
     assert probability <= 0.01
     with pytest.raises(KernelError, match="no sketch has an error of 0"):
         count_min.shape(0, 0.1)
+
+
+def test_no_heavy_item_is_missed_and_each_is_told_once_a_window() -> None:
+    random = np.random.default_rng(4)
+    window, above = 500, 20
+    items, ranks = drawn(3, 300), random.zipf(1.3, 6 * window) % 300
+    amounts = random.integers(1, 5, 6 * window)
+    primitive = HeavyHitter("app", above=above, window=window, rows=3, columns=256, slots=512)
+    elephants = primitive.reference()
+    told: list[list[int]] = [[] for _ in range(6)]
+    for place, (rank, amount) in enumerate(zip(ranks.tolist(), amounts.tolist(), strict=True)):
+        fields = {"item": items[rank], "amount": amount}
+        for item, estimate in elephants.process(Message(REQUEST, "app", 0, fields)).alerts:
+            assert estimate >= above
+            told[place // window].append(items.index(item))
+    for each, names in enumerate(told):
+        here = slice(each * window, (each + 1) * window)
+        had = np.bincount(ranks[here], amounts[here], minlength=300)
+        heavy = set(np.flatnonzero(had >= above).tolist())
+        assert len(heavy) > 4
+        assert heavy <= set(names)
+        assert len(names) == len(set(names))
+        error, probability = count_min.bound(3, 256, int(had.sum()))
+        assert sum(had[name] < above - error for name in names) <= probability * 300
+
+
+def seen(precision: int, items: list[int]) -> np.ndarray:
+    """Return the registers after these items, by the oracle's account of a hash."""
+    registers = np.zeros(2**precision, dtype=np.uint8)
+    for register, rank in ranks(items, precision=precision, item_bits=64):
+        registers[register] = max(registers[register], rank)
+    return registers
+
+
+def test_the_alerts_of_a_hyperloglog_are_its_registers() -> None:
+    items = drawn(5, 400)
+    users = HyperLogLog("app", precision=6).reference()
+    alerts = [alert for item in items for alert in users.process(Message(REQUEST, "app", 0, {"item": item})).alerts]
+    registers = hyperloglog.registers(alerts[::-1], 6)
+    assert registers.tolist() == [users.registers["ranks"].written.get(each, 0) for each in range(64)]
+    assert registers.tolist() == seen(6, items).tolist()
+    assert len(alerts) < 64 * np.log2(400)
+
+
+@pytest.mark.parametrize("count", [1, 10, 100, 600, 1000, 3000, 20000])
+def test_distinct_items_are_estimated_within_the_standard_error(count: int) -> None:
+    off = np.array([hyperloglog.estimate(seen(8, drawn(seed, count))) / count - 1 for seed in range(20)])
+    error = hyperloglog.standard_error(8)
+    assert np.sqrt((off**2).mean()) < 1.4 * error
+    assert abs(off.mean()) < 3 * error / np.sqrt(len(off))
+
+
+@pytest.mark.parametrize("count", [10**6, 10**9, 4 * 10**9, 10**10])
+def test_the_estimate_has_no_bias_where_items_share_hashes(count: int) -> None:
+    """Registers drawn as `count` items would leave them: too many to be hashed one by one."""
+    random = np.random.default_rng(9)
+    precision, share = 10, -(2.0**32) * np.expm1(-count / 2**32) / 2**10
+    uniform = random.random((10, 2**precision))
+    registers = np.ones(uniform.shape, dtype=np.int64)
+    for rank in range(1, 33 - precision):
+        registers[uniform > np.exp(share * np.log1p(-(2.0**-rank)))] = rank + 1
+    off = np.array([hyperloglog.estimate(each) / count - 1 for each in registers])
+    assert abs(off.mean()) < (4 if count > 10**9 else 1.5) * hyperloglog.standard_error(precision)
+
+
+def test_an_empty_hyperloglog_a_full_one_and_none() -> None:
+    assert hyperloglog.estimate(np.zeros(16, dtype=np.uint8)) == 0
+    assert hyperloglog.estimate(np.full(16, 29)) == np.inf
+    for wrong in (np.zeros(15, dtype=np.uint8), np.full(16, 30)):
+        with pytest.raises(KernelError, match="are no HyperLogLog"):
+            hyperloglog.estimate(wrong)
+
+
+def test_sketches_of_several_switches_are_united() -> None:
+    items = drawn(6, 1500)
+    united = np.maximum(seen(8, items[:1000]), seen(8, items[500:]))
+    assert united.tolist() == seen(8, items).tolist()
