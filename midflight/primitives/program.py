@@ -100,7 +100,8 @@ class Program:
                 hint=f"call it {name}_app, say",
             )
         for other in self._applications:
-            if other != name and (name in (f"{other}_alert", f"{other}_state") or other.upper() == name.upper()):
+            derived = (f"{other}_alert", f"{other}_state", f"{other}_again")
+            if other != name and (name in derived or other.upper() == name.upper()):
                 raise KernelError(
                     f"the names of applications {other!r} and {name!r} clash in the P4", hint="rename one of them"
                 )

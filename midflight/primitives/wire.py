@@ -11,7 +11,7 @@ import numpy as np
 from midflight.errors import WireError
 from midflight.primitives.record import FieldValue, Record
 
-__all__ = ["REQUEST", "RESULT", "UDP_PORT", "VERSION", "Message", "Schema", "record_type"]
+__all__ = ["FOR_HOST", "REQUEST", "RESULT", "UDP_PORT", "VERSION", "Message", "Schema", "record_type"]
 
 UDP_PORT: Final = 19782
 """The UDP port of switches that compute: 0x4D46, "MF"."""
@@ -22,6 +22,9 @@ REQUEST: Final = 1
 
 RESULT: Final = 2
 """The kind of a message that carries a result; switches forward it."""
+
+FOR_HOST: Final = 4
+"""The kind of a request that a switch has left to the host that it is addressed to; switches forward it."""
 
 COMMON_FIELDS: Final = (("version", 8), ("kind", 8), ("application", 16), ("sequence", 32))
 """The common header's fields and their bits."""

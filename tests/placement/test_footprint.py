@@ -8,6 +8,7 @@ from midflight.p4.frontend import check
 from midflight.primitives import Aggregate, Program, Threshold
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.placement import Footprint, footprint, place
+from tests.primitives.more_kernels import Directory, Walk
 
 SKELETON = """
 #include <core.p4>
@@ -181,3 +182,17 @@ def test_the_footprint_of_real_primitives(lanes: int) -> None:
     assert found.total.multicast
     short = Capabilities(kind="asic", stages=3, register_accesses=1)
     assert place(found, {"s1": short}).device_of("gradients") is None
+
+
+def test_maps_count_as_tables_and_packets_that_come_around_as_the_application_s() -> None:
+    program = Program(Directory("directory", room=100), Walk("walk"))
+    found = footprint(check(program.p4()))
+    directory, walk = found.applications["directory"], found.applications["walk"]
+    assert directory.tables["ingress.directory.owner"] == 100
+    assert directory.tables["ingress.directory.log2"] == 8
+    assert directory.key_bits == 128
+    assert {"exact", "lpm", "ternary", "range"} <= directory.match_kinds
+    assert "recirculate_preserving_field_list" in walk.externs - directory.externs - found.shared.externs
+    placed = place(found, {"asic": Capabilities(kind="asic", recirculation=False, clones=False, key_bits=64)})
+    assert placed.decisions[0].refusals[0].reasons == ("needs 128 bits in one match key, has 64",)
+    assert placed.decisions[1].refusals[0].reasons == ("cannot clone", "cannot recirculate")

@@ -26,7 +26,7 @@ DEMAND = Demand(
     key_bits=48,
     match_kinds=frozenset({"exact", "lpm"}),
     header_bits=512,
-    externs=frozenset({"register", "digest", "clone"}),
+    externs=frozenset({"register", "digest", "clone", "recirculate"}),
     multicast=True,
     ingress=chain(4),
 )
@@ -42,9 +42,10 @@ EXACTLY: dict[str, Any] = {
     "stages": 4,
     "per_stage": {"register": 1},
     "match_kinds": frozenset({"exact", "lpm"}),
-    "externs": frozenset({"register", "digest", "clone"}),
+    "externs": frozenset({"register", "digest", "clone", "recirculate"}),
     "multicast": True,
     "clones": True,
+    "recirculation": True,
     "digests": True,
 }
 
@@ -66,9 +67,10 @@ def test_what_fits_to_the_last_bit_fits() -> None:
         ("header_bits", 511, "needs 512 bits of headers, has 511"),
         ("stages", 3, "needs 4 stages, has 3"),
         ("match_kinds", frozenset({"exact"}), "does not know the match kind lpm"),
-        ("externs", frozenset({"clone"}), "does not know the externs digest and register"),
+        ("externs", frozenset({"clone", "recirculate"}), "does not know the externs digest and register"),
         ("multicast", False, "cannot multicast"),
         ("clones", False, "cannot clone"),
+        ("recirculation", False, "cannot recirculate"),
         ("digests", False, "cannot send digests"),
     ],
 )

@@ -53,3 +53,37 @@ class Directory(Primitive):
         for lane in range(2):
             wire.logs[lane] = self.log2.read(wire.logs[lane]) + self.log2.read(6)
         self.seen.update(self.log2.read(wire.size & 15), lambda old: old + bit[32](wire.size))
+
+
+class Walk(Primitive):
+    """Count the steps that a number takes to 1, in each round halved, or trebled and one more (Collatz)."""
+
+    class Wire(Header):
+        value = bit[32]
+        steps = bit[8]
+        flags = bit[8]
+
+    def setup(self) -> None:
+        self.rounds = Register(bit[32], 1)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        self.rounds.update(0, lambda old: old + 1)
+        if (wire.flags & 1 == 1 and packet.round == 0) or wire.value == 7:
+            packet.mirror()
+        if wire.flags & 2 == 2:
+            packet.fallback()
+            wire.steps = packet.round
+            return
+        if wire.value == 1:
+            wire.steps = packet.round
+            packet.reply()
+        elif wire.value == 0:
+            packet.alert(packet.round, wire.flags)
+        elif wire.value != 2**32 - 1:
+            if wire.value % 2 == 0:
+                wire.value = wire.value // 2
+            else:
+                wire.value = wire.value * 3 + 1
+            if wire.flags & 4 == 4 and packet.round == 3:
+                wire.flags |= 2
+            packet.recirculate()

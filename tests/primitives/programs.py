@@ -36,6 +36,7 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "samples": lambda: Program(kernels.Samples("samples")),
     "words": lambda: Program(kernels.Words("words")),
     "hashes": lambda: Program(kernels.Rows("rows")),
+    "outputs": lambda: Program(more_kernels.Walk("walk"), Filter("telemetry", keep="temperature > 80")),
     "tables": lambda: Program(more_kernels.Directory("directory")),
     **COORDINATION,
     **SKETCHES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scapy.layers.inet import IP, UDP
@@ -25,7 +25,7 @@ from midflight.runtime.p4runtime.maps import Maps
 
 __all__ = ["EPOCH", "MEMBERS", "SENDER", "SERVER", "DeviceRig", "Rig", "Seen", "Sent", "SwitchRig"]
 
-SENDER, SERVER = 1, 4
+SENDER, SERVER, MIRROR = 1, 4, 5
 MEMBERS = (1, 2, 3)
 UDP_PORT = 19782
 EPOCH = 5
@@ -42,10 +42,14 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of a request, as the hosts see it; `fields` is None where nothing arrived."""
+    """What came of a request, as the hosts see it; `fields` is None where nothing arrived.
+
+    `mirrored` are the fields of the copies that the mirror got.
+    """
 
     verdict: Verdict
     fields: Mapping[str, Any] | None
+    mirrored: tuple[Mapping[str, Any], ...] = ()
 
 
 def address(port: int) -> str:
@@ -103,6 +107,21 @@ class Rig(ABC):
         return seen, self.alerts()
 
     def _seen(self, sent: Sent, packets: list[tuple[int, bytes]]) -> Seen:
+        copies = [Ether(data) for port, data in packets if port == MIRROR]
+        answer = self._answer(sent, [each for each in packets if each[0] != MIRROR])
+        return replace(answer, mirrored=self._copies(sent, copies))
+
+    def _copies(self, sent: Sent, copies: list[Any]) -> tuple[Mapping[str, Any], ...]:
+        """Check that copies are the request, save for the application's fields, and return those."""
+        found = []
+        for frame in copies:
+            header = self.layers.common(bytes(frame[UDP].payload))
+            got = (frame.src, frame.dst, frame[IP].ttl, frame[IP].src, header.kind, header.sequence)
+            assert got == (mac(SENDER), mac(99), 10, address(SENDER), 1, sent.sequence)
+            found.append({name: getattr(header.payload, name) for name in sent.fields})
+        return tuple(found)
+
+    def _answer(self, sent: Sent, packets: list[tuple[int, bytes]]) -> Seen:
         if not packets:
             return Seen(Verdict.DROP, None)
         parsed = [(port, Ether(data)) for port, data in packets]
@@ -116,6 +135,7 @@ class Rig(ABC):
             contents.append((header.kind, {name: getattr(header.payload, name) for name in sent.fields}))
             expected = {
                 1: (SERVER, mac(SERVER), address(SENDER), address(SERVER), 5000, UDP_PORT, 9),
+                4: (SERVER, mac(SERVER), address(SENDER), address(SERVER), 5000, UDP_PORT, 9),
                 2: (port, mac(port), address(SERVER), address(port), UDP_PORT, 7000 + port, 64),
             }[header.kind]
             got = (port, frame.dst, ip.src, ip.dst, udp.sport, udp.dport, ip.ttl)
@@ -124,9 +144,9 @@ class Rig(ABC):
             assert got == expected
         kind, fields = contents[0]
         assert all(each == contents[0] for each in contents)
-        if kind == 1:
+        if kind in (1, 4):
             assert len(packets) == 1
-            return Seen(Verdict.FORWARD, fields)
+            return Seen(Verdict.FORWARD if kind == 1 else Verdict.FALLBACK, fields)
         if len(packets) == 1:
             return Seen(Verdict.REPLY, fields)
         assert sorted(port for port, _ in packets) == list(MEMBERS)
@@ -163,6 +183,8 @@ class SwitchRig(Rig):
         for each in program.applications.values():
             admission.insert(Entry((ir.EntryKey(each.id),), "ingress.admit", (each.id, EPOCH)))
             self.engine.multicast.set(each.id, [(port, 0) for port in MEMBERS])
+            if each.primitive.kernel.mirrors:
+                self.engine.clones.set(each.id, [(MIRROR, 0)])
             for port in MEMBERS:
                 data = (_number(mac(port), ":", 16), _number(address(port), ".", 10), 7000 + port)
                 deliver.insert(Entry((ir.EntryKey(each.id), ir.EntryKey(port)), "egress.to_host", data))
@@ -202,6 +224,8 @@ class DeviceRig(Rig):
             which = {"hdr.midflight.application": each.id}
             self.session.insert("ingress.admission", which, "ingress.admit", {"group": each.id, "epoch": EPOCH})
             self.session.multicast(each.id, MEMBERS)
+            if each.primitive.kernel.mirrors:
+                self.session.clone_session(each.id, [MIRROR])
             for port in MEMBERS:
                 to = {"mac": mac(port), "address": address(port), "udp_port": 7000 + port}
                 entry = which | {"standard_metadata.egress_port": port}

@@ -120,7 +120,7 @@ def test_a_network_s_map_is_a_dict_and_outlives_the_switch() -> None:
             owner[2**128] = 1
         with pytest.raises(MidflightError, match=r"no map directory\.log2"):
             net.map("directory", "log2")
-        with pytest.raises(MidflightError, match="no switch runs cache"):
+        with pytest.raises(MidflightError, match="no application 'cache'"):
             net.map("cache", "owner")
         with pytest.raises(KeyError):
             owner[8]

@@ -20,6 +20,7 @@ class Device:
     def __init__(self) -> None:
         self.entries: dict[Entry, tuple[str, dict[str, int]]] = {}
         self.groups: dict[int, tuple[int, ...]] = {}
+        self.mirrors: dict[int, tuple[int, ...]] = {}
         self.calls: list[str] = []
         self.refuse_at: int | None = None
         self.dead = False
@@ -61,6 +62,10 @@ class Device:
             self.groups[group] = tuple(ports)
         else:
             del self.groups[group]
+
+    def clone_session(self, number: int, ports: Sequence[int]) -> None:
+        self._call(f"mirror {number}")
+        self.mirrors[number] = tuple(ports)
 
     def state(self) -> tuple[dict[Entry, tuple[str, dict[str, int]]], dict[int, tuple[int, ...]]]:
         return dict(self.entries), dict(self.groups)
@@ -251,3 +256,14 @@ def test_a_refusal_leaves_the_switch_as_it_was(acts: list[tuple[str, int, set[in
     offload.close()
     offload.install([])
     assert device.state() == ({}, {})
+
+
+def test_a_mirror_is_set_once_and_ends_with_the_controller() -> None:
+    device = Device()
+    offload = Offload(device)
+    offload.mirror(7, [5, 2])
+    offload.mirror(7, [2, 5])
+    assert device.calls == ["mirror 7"]
+    assert device.mirrors == {7: (2, 5)}
+    offload.close()
+    assert device.mirrors == {7: ()}

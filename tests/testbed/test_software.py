@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Filter, Message, Program, Schema
 from midflight.primitives.record import FieldValue
+from midflight.primitives.wire import FOR_HOST
 from midflight.testbed.endpoint.software import SoftwareServer
 
 PROGRAM = Program(Aggregate("sums", workers=2, lanes=2, slots=1), Filter("telemetry", keep="temperature > 80"))
@@ -61,3 +64,13 @@ def test_a_forwarded_request_has_come_to_its_end() -> None:
 def test_only_the_programs_applications_are_served() -> None:
     with pytest.raises(MidflightError, match="no application average"):
         SoftwareServer(PROGRAM).serve("average", MEMBERS)
+
+
+def test_a_request_that_a_switch_has_left_to_the_host_is_computed_on() -> None:
+    server = SoftwareServer(PROGRAM)
+    server.serve("sums", MEMBERS)
+    for worker in range(2):
+        message = SCHEMA.decode(request(worker))
+        server.receive(MEMBERS[worker], SCHEMA.encode(replace(message, kind=FOR_HOST)), 0)
+    assert [destination for destination, _ in server.poll(0)] == MEMBERS
+    assert (server.statistics.requests, server.statistics.left, server.statistics.malformed) == (2, 2, 0)

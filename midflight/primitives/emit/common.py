@@ -17,7 +17,6 @@ __all__ = [
     "START",
     "STATE_CONSTANTS",
     "STATE_HEADER",
-    "VERDICTS",
 ]
 
 CONSTANTS = """
@@ -34,14 +33,6 @@ const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all mem
 STATE_CONSTANTS = """
 const bit<8> STATE = 16;               // from the controller: asks for state
 const bit<8> STATE_DONE = 17;          // the answer
-"""
-
-VERDICTS = """
-// What a kernel decides about its packet. The ingress control acts on it afterwards.
-const bit<2> FORWARD = 0;
-const bit<2> DROP = 1;
-const bit<2> REPLY = 2;      // back to the sender, as a result
-const bit<2> MULTICAST = 3;  // to all members of the application, as a result
 """
 
 HEADERS = """

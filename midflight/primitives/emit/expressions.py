@@ -20,6 +20,7 @@ from midflight.primitives.kernel.typed import (
     NowRef,
     Old,
     Overflows,
+    RoundRef,
     Scramble,
     SequenceRef,
     Slice,
@@ -30,6 +31,7 @@ from midflight.primitives.kernel.types import Kind
 
 __all__ = ["Printer", "p4_type"]
 
+_ATOMS = (Truth, Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, Old, Const, Scramble, Slice)
 _SHIFT = Kind(8)
 """BMv2 shifts by at most 8 bits' worth."""
 
@@ -69,6 +71,8 @@ class Printer:
                 return "meta.epoch"
             case NowRef():
                 return "standard_metadata.ingress_global_timestamp"
+            case RoundRef():
+                return "meta.round"
             case Old():
                 return self.old
             case Unary(operator=operator, operand=operand):
@@ -101,7 +105,9 @@ class Printer:
     def tight(self, expr: Expr) -> str:
         """Return an expression's text such that it can stand beside any operator."""
         text = self(expr)
-        plain = isinstance(expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, NowRef, Old, Const, Scramble, Slice))
+        plain = isinstance(
+            expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, Old, Const, Scramble, Slice)
+        )
         simple = plain and not text.startswith("-")
         return text if simple else f"({text})"
 

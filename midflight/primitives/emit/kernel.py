@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 
 from midflight.primitives.emit.expressions import Printer, p4_type
-from midflight.primitives.emit.names import KEYWORDS, TAKEN
+from midflight.primitives.emit.names import KEYWORDS, TAKEN, constant
 from midflight.primitives.emit.state import arrays_of, write_state_access
 from midflight.primitives.emit.tables import SearchWriter, found
 from midflight.primitives.emit.writer import Writer
@@ -20,6 +20,7 @@ from midflight.primitives.kernel.typed import (
     Expr,
     If,
     Kernel,
+    Mirror,
     Return,
     Search,
     Statement,
@@ -130,6 +131,8 @@ class KernelWriter:
                 out.line(f"meta.verdict = {verdict.name};")
             case Return():
                 out.line("return;")
+            case Mirror():
+                out.line(f"clone(CloneType.I2E, (bit<32>){constant(self.name)});")
             case Alert(values=values):
                 for (name, _), value in zip(self.kernel.alert, values, strict=True):
                     out.long(f"meta.{self.name}_alert.{name} = {show.value(value)};")

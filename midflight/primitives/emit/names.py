@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["KEYWORDS", "PROGRAM", "TAKEN"]
+__all__ = ["KEYWORDS", "PROGRAM", "TAKEN", "constant"]
 
 _KEYWORDS = """
 abstract action actions apply bit bool break const continue control default else entries enum error exit extern
@@ -15,7 +15,7 @@ verify packet_in packet_out lookahead extract emit isValid setValid setInvalid
 _PROGRAM = """
 ethernet ipv4 ipv6 udp midflight state packet_in packet_out headers metadata ingress egress route admission admit
 to_port unreachable deliver to_host to_switch malformed unroutable drop reply multicast parse verify_checksums
-compute_checksums deparse standard_metadata hdr meta NoAction V1Switch main core v1model
+compute_checksums deparse again stop endless standard_metadata hdr meta NoAction V1Switch main core v1model
 """
 
 KEYWORDS = frozenset(_KEYWORDS.split())
@@ -24,7 +24,14 @@ KEYWORDS = frozenset(_KEYWORDS.split())
 PROGRAM = frozenset(_PROGRAM.split())
 """What the common part of a program is called."""
 
-TAKEN = frozenset(
-    {"hdr", "meta", "standard_metadata", "packet", "digest", "key", "FORWARD", "DROP", "REPLY", "MULTICAST", "scramble"}
-)
+_TAKEN = """
+hdr meta standard_metadata packet digest key scramble FORWARD DROP REPLY MULTICAST FALLBACK RECIRCULATE
+"""
+
+TAKEN = frozenset(_TAKEN.split())
 """What a kernel's control refers to."""
+
+
+def constant(application: str) -> str:
+    """Return what an application's id is called."""
+    return f"{application.upper()}_ID"

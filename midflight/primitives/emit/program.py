@@ -10,7 +10,6 @@ from midflight.primitives.emit.common import (
     ADMISSIBLE,
     CHECKSUM_FIELDS,
     CONSTANTS,
-    EGRESS,
     FORWARDING,
     FROM_CONTROLLER,
     FROM_CONTROLLER_WITH_STATE,
@@ -21,10 +20,11 @@ from midflight.primitives.emit.common import (
     START,
     STATE_CONSTANTS,
     STATE_HEADER,
-    VERDICTS,
 )
 from midflight.primitives.emit.expressions import p4_type
 from midflight.primitives.emit.kernel import KernelWriter, alerts_late, hashes
+from midflight.primitives.emit.names import constant
+from midflight.primitives.emit.verdicts import Verdicts
 from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.primitive import Primitive
@@ -36,6 +36,7 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
     """Return the P4 of a program: applications by name, each with its id."""
     out = Writer()
     names = list(applications)
+    verdicts = Verdicts({name: primitive.kernel for name, (_, primitive) in applications.items()})
     out.line(f"// {_listed(names)} on one switch: P4_16 for the v1model architecture.")
     out.line("// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.")
     out.line()
@@ -45,12 +46,13 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
     out.lines(CONSTANTS)
     if _stateful(applications):
         out.lines(STATE_CONSTANTS)
+    verdicts.constants(out)
     out.line()
     out.line("// The applications' ids in the common header.")
     for name, (number, _) in applications.items():
-        out.line(f"const bit<16> {_constant(name)} = {number};")
+        out.line(f"const bit<16> {constant(name)} = {number};")
     out.line()
-    out.lines(VERDICTS)
+    verdicts.declare(out)
     out.line()
     out.lines(HEADERS)
     out.line()
@@ -59,7 +61,7 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
         out.line()
     for name, (_, primitive) in applications.items():
         _header(out, name, primitive)
-    _structs(out, applications)
+    _structs(out, applications, verdicts)
     _parser(out, applications)
     _verify(out)
     if any(hashes(primitive.kernel) for _, primitive in applications.values()):
@@ -69,8 +71,9 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
         _about(out, name, primitive)
         KernelWriter(name, primitive, out).write()
         out.line()
-    _ingress(out, applications)
-    out.lines(EGRESS)
+    verdicts.kernels(out)
+    _ingress(out, applications, verdicts)
+    verdicts.egress(out)
     out.line()
     _checksums(out)
     _deparser(out, applications)
@@ -88,11 +91,6 @@ def _headers(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:
     stateful = _stateful(applications)
     state = ["state", *(f"{name}_state" for name in stateful)] if stateful else []
     return ["ethernet", "ipv4", "udp", "midflight", *state, *applications]
-
-
-def _constant(name: str) -> str:
-    """Return the name of an application's id."""
-    return f"{name.upper()}_ID"
 
 
 def _listed(names: list[str]) -> str:
@@ -154,7 +152,7 @@ def _fields(out: Writer, name: str, layout: Layout) -> None:
     out.line()
 
 
-def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
+def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]], verdicts: Verdicts) -> None:
     with out.block("struct headers_t"):
         for name in ("packet_in", "packet_out", *_headers(applications)):
             out.line(f"{name}_t {name};")
@@ -163,7 +161,7 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> 
         out.line("bool admitted;   // the packet's application computes here")
         out.line("bit<16> group;   // the multicast group of its members")
         out.line("bit<16> epoch;   // the life that the switch's state is in")
-        out.line("bit<2> verdict;  // what the kernel decided")
+        verdicts.metadata(out)
         for name, (_, primitive) in applications.items():
             if primitive.kernel.alert:
                 out.line(f"{name}_alert_t {name}_alert;")
@@ -189,7 +187,7 @@ def _parser(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> N
                 key = "hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application"
                 with out.block(f"transition select({key})"):
                     for name in stateful:
-                        out.line(f"(VERSION, STATE, {_constant(name)}): parse_{name}_state;")
+                        out.line(f"(VERSION, STATE, {constant(name)}): parse_{name}_state;")
                     out.line("default: accept;")
             for name in stateful:
                 _extract(out, f"{name}_state")
@@ -200,7 +198,7 @@ def _parser(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> N
             out.line("packet.extract(hdr.midflight);")
             with out.block("transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application)"):
                 for name in applications:
-                    out.line(f"(VERSION, REQUEST, {_constant(name)}): parse_{name};")
+                    out.line(f"(VERSION, REQUEST, {constant(name)}): parse_{name};")
                 out.line("default: accept;")
         for name in applications:
             _extract(out, name)
@@ -227,16 +225,18 @@ def _checksum(out: Writer, opening: str) -> None:
     out.line("    hdr.ipv4.checksum, HashAlgorithm.csum16);")
 
 
-def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
+def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], verdicts: Verdicts) -> None:
     with out.block(
         "control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata)"
     ):
         out.lines(FORWARDING)
         out.line()
+        verdicts.actions(out)
         for name in applications:
             out.line(f"{name}_kernel() {name};")
         out.line()
         with out.block("apply"):
+            verdicts.enter(out)
             stateful = _stateful(applications)
             out.line("meta.verdict = FORWARD;")
             with out.block("if (hdr.packet_out.isValid())"):
@@ -278,21 +278,7 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> 
             if stateful:
                 with out.block("if (hdr.state.isValid())"):
                     out.line("return;  // on its way back to the controller")
-            out.lines(
-                """
-if (meta.verdict == DROP) {
-    drop();
-} else if (meta.verdict == REPLY) {
-    reply();
-} else if (meta.verdict == MULTICAST) {
-    multicast();
-} else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
-    route.apply();
-} else {
-    unreachable();
-}
-"""
-            )
+            verdicts.act(out)
     out.line()
 
 

@@ -26,5 +26,15 @@ def analyse(function: Callable[..., Any], instance: object, layout: Layout, stat
     source, node = source_of(function)
     body = Statements(source, node, function, instance, layout, state)
     statements = body.block(node.body)
-    tables = tuple(body.searched)
-    return Kernel(source.file, source.line(node), statements, body.locals, body.alert, body.expressions.timed, tables)
+    return Kernel(
+        source.file,
+        source.line(node),
+        statements,
+        body.locals,
+        body.alert,
+        timed=body.expressions.timed,
+        tables=tuple(body.searched),
+        verdicts=frozenset(body.verdicts),
+        rounds=body.expressions.rounds,
+        mirrors=body.mirrors,
+    )

@@ -12,6 +12,7 @@ from typing import Any
 from midflight.primitives.kernel.expressions import Expressions
 from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.header import Layout
+from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Source
 from midflight.primitives.kernel.state import State
@@ -44,6 +45,7 @@ class Body:
         self.before: list[Statement] = []
         """What the expression at hand needs done first: register accesses, checksums."""
         self.arrays: dict[int, tuple[str, int | None]] = {}
+        self.verdicts: set[Verdict] = set()
         self.tables: dict[int, str] = {}
         self.searched: dict[str, int] = {}
         """The tables that are searched so far, with the line of the search."""

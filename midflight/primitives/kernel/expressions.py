@@ -18,6 +18,7 @@ from midflight.primitives.kernel.typed import (
     EpochRef,
     FieldRef,
     NowRef,
+    RoundRef,
     SequenceRef,
 )
 from midflight.primitives.kernel.types import Kind, bit, int_
@@ -25,7 +26,7 @@ from midflight.primitives.kernel.values import PACKET, WIRE, LaneField, Value
 
 __all__ = ["Expressions"]
 
-SEQUENCE, EPOCH = Kind(32), Kind(16)
+SEQUENCE, EPOCH, ROUND = Kind(32), Kind(16), Kind(8)
 _INSTEAD: dict[type[ast.expr], tuple[str, str]] = {
     ast.List: ("a list", "declare a lane array in the header: `values = int_[32].array(4)`"),
     ast.Dict: ("a dict", "keep state in a Register made in setup, or what is only looked up in a Map"),
@@ -146,10 +147,13 @@ class Expressions(Calls):
             if node.attr == "now":
                 self.timed = True
                 return NowRef(NOW)
+            if node.attr == "round":
+                self.rounds = True
+                return RoundRef(ROUND)
             raise self.source.error(
                 node,
                 f"the packet has no `{node.attr}` that could be read",
-                "it has sequence, epoch and now; a decision is a statement of its own, such as `packet.drop()`",
+                "it has sequence, epoch, now and round; a decision is a statement of its own, such as `packet.drop()`",
             )
         if isinstance(thing, Register):
             raise self.source.error(

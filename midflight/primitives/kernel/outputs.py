@@ -6,7 +6,7 @@ import ast
 
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.searches import Searches
-from midflight.primitives.kernel.typed import Alert, Decide, Expr, Statement
+from midflight.primitives.kernel.typed import Alert, Decide, Expr, Mirror, Statement
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import solid
 
@@ -21,18 +21,26 @@ class Outputs(Searches):
     alert: tuple[tuple[str, Kind], ...] = ()
     """The fields of the kernel's alerts, once there is one."""
 
+    mirrors = False
+    """Whether the kernel sends copies."""
+
     def decide(self, call: ast.Call, name: str, line: int) -> list[Statement]:
         """Compile a call on `packet`."""
         if name == "alert":
             return self.raise_alert(call, line)
         if name == "random":
             raise self.source.error(call, "the number drawn is not used", "assign it, or remove the line")
-        if name not in _VERDICTS:
-            raise self.source.error(
-                call, f"a packet cannot `{name}`", "it can forward, drop, reply, multicast and alert"
-            )
+        if name not in _VERDICTS and name != "mirror":
+            known = "forward, drop, reply, multicast, fallback, recirculate, mirror and alert"
+            raise self.source.error(call, f"a packet cannot `{name}`", f"it can {known}")
+        if name == "recirculate":
+            self.expressions.rounds = True
         if call.args or call.keywords:
             raise self.source.error(call, f"`packet.{name}` takes no arguments", f"write `packet.{name}()`")
+        if name == "mirror":
+            self.mirrors = True
+            return [Mirror(line)]
+        self.verdicts.add(_VERDICTS[name])
         return [Decide(_VERDICTS[name], line)]
 
     def raise_alert(self, call: ast.Call, line: int) -> list[Statement]:

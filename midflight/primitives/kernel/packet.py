@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.types import Kind, Number
 
-__all__ = ["NOW", "Packet", "Randomness", "Verdict"]
+__all__ = ["NOW", "ROUNDS", "Packet", "Randomness", "Verdict"]
 
 NOW = Kind(48)
 """What `packet.now` is."""
+
+ROUNDS: Final = 16
+"""How often a packet may pass its kernel; one that would come around once more is dropped."""
 
 
 class Verdict(IntEnum):
@@ -21,6 +24,8 @@ class Verdict(IntEnum):
     DROP = 1
     REPLY = 2
     MULTICAST = 3
+    FALLBACK = 4
+    RECIRCULATE = 5
 
 
 class Randomness(Protocol):
@@ -33,11 +38,15 @@ class Randomness(Protocol):
 class Packet:
     """The packet under way and the kernel's outputs. The last verdict counts."""
 
-    def __init__(self, sequence: int, epoch: int = 0, now: int = 0, random: Randomness | None = None) -> None:
+    def __init__(
+        self, sequence: int, epoch: int = 0, now: int = 0, random: Randomness | None = None, round: int = 0
+    ) -> None:
         self.__dict__["_sequence"] = Number(Kind(32), sequence)
         self.__dict__["_epoch"] = Number(Kind(16), epoch)
         self.__dict__["_now"] = Number(NOW, now)
         self.__dict__["_random"] = random
+        self.__dict__["_round"] = Number(Kind(8), round)
+        self.__dict__["_mirrored"] = False
         self.__dict__["_verdict"] = Verdict.FORWARD
         self.__dict__["_alerts"] = []
 
@@ -59,6 +68,12 @@ class Packet:
         number: int = self.__dict__["_now"]
         return number
 
+    @property
+    def round(self) -> int:
+        """How often the packet has come around to its kernel, bit[8]: 0 until it recirculates."""
+        number: int = self.__dict__["_round"]
+        return number
+
     def random(self, kind: Kind) -> int:
         """Draw a number, every one of a kind of at most 64 bits as likely as any other."""
         source: Randomness | None = self.__dict__["_random"]
@@ -74,6 +89,12 @@ class Packet:
         """The last verdict."""
         verdict: Verdict = self.__dict__["_verdict"]
         return verdict
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether a copy goes to the application's mirror."""
+        mirrored: bool = self.__dict__["_mirrored"]
+        return mirrored
 
     @property
     def alerts(self) -> list[tuple[int, ...]]:
@@ -96,6 +117,21 @@ class Packet:
     def multicast(self) -> None:
         """Send the packet, with its fields as they are now, to all members of the application as a result."""
         self.__dict__["_verdict"] = Verdict.MULTICAST
+
+    def fallback(self) -> None:
+        """Leave the packet, with its fields as they are now, to the host that it is addressed to, to compute itself."""
+        self.__dict__["_verdict"] = Verdict.FALLBACK
+
+    def recirculate(self) -> None:
+        """Send the packet, with its fields as they are now, through the kernel once more: `round` counts them.
+
+        Other packets may pass in between.
+        """
+        self.__dict__["_verdict"] = Verdict.RECIRCULATE
+
+    def mirror(self) -> None:
+        """Send a copy of the packet as it came to the application's mirror, whatever becomes of the packet itself."""
+        self.__dict__["_mirrored"] = True
 
     def alert(self, *values: int) -> None:
         """Tell the controller these numbers (a P4 digest). At most once for each packet."""

@@ -16,11 +16,11 @@ from midflight.primitives.kernel.analysis import analyse
 from midflight.primitives.kernel.header import Field, Header, HeaderValue, Layout
 from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
-from midflight.primitives.kernel.packet import Packet, Randomness, Verdict
+from midflight.primitives.kernel.packet import ROUNDS, Packet, Randomness, Verdict
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Kernel, accesses
-from midflight.primitives.wire import REQUEST, RESULT, Message
+from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, Message
 
 __all__ = ["Outcome", "Primitive", "Reference", "parameter", "within"]
 
@@ -144,11 +144,20 @@ class Primitive(_Parameters):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a primitive did with a message: the verdict, the message as it leaves, and the alerts it raised."""
+    """What a primitive did with a message: the verdict, the message as it leaves, and the alerts it raised.
+
+    `mirrored` are the copies that it sent to the mirror: the message as it came to the round that sent it. A message
+    that came around for ever has been dropped.
+    """
 
     verdict: Verdict
     message: Message
     alerts: tuple[tuple[int, ...], ...] = ()
+    mirrored: tuple[Message, ...] = ()
+
+
+_KINDS = {Verdict.REPLY: RESULT, Verdict.MULTICAST: RESULT, Verdict.FALLBACK: FOR_HOST}
+"""The kind that a message leaves as, where it is not the one that it came as."""
 
 
 class Reference:
@@ -183,12 +192,22 @@ class Reference:
             raise KernelError(f"a message to {message.application!r} reached {primitive.title}")
         if message.kind != REQUEST:
             return Outcome(Verdict.FORWARD, message)
-        packet = Packet(message.sequence, self.epoch, now, self.random)
-        wire = HeaderValue(primitive.layout, message.fields)
-        primitive.ingress(packet, wire)
-        answered = packet.verdict in (Verdict.REPLY, Verdict.MULTICAST)
-        changed = dataclasses.replace(message, kind=RESULT if answered else message.kind, fields=wire.plain())
-        return Outcome(packet.verdict, changed, tuple(packet.alerts))
+        alerts: list[tuple[int, ...]] = []
+        mirrored: list[Message] = []
+        verdict = Verdict.RECIRCULATE
+        for round_ in range(ROUNDS):
+            packet = Packet(message.sequence, self.epoch, now, self.random, round_)
+            wire = HeaderValue(primitive.layout, message.fields)
+            primitive.ingress(packet, wire)
+            alerts += packet.alerts
+            mirrored += [message] * packet.mirrored
+            message, verdict = dataclasses.replace(message, fields=wire.plain()), packet.verdict
+            if verdict != Verdict.RECIRCULATE:
+                break
+        else:
+            verdict = Verdict.DROP
+        changed = dataclasses.replace(message, kind=_KINDS.get(verdict, message.kind))
+        return Outcome(verdict, changed, tuple(alerts), tuple(mirrored))
 
 
 def within(primitive: Primitive, name: str, low: int, high: int) -> None:

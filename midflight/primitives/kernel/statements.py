@@ -16,6 +16,7 @@ from midflight.primitives.kernel.typed import (
     Local,
     NowRef,
     Return,
+    RoundRef,
     SequenceRef,
     Statement,
     Truth,
@@ -101,7 +102,7 @@ class Statements(Outputs):
         if isinstance(target, ast.Tuple):
             raise self.source.error(node, "assign one variable at a time", "write one line for each")
         place = self.expressions.value(_as_load(target))
-        if isinstance(place, (SequenceRef, EpochRef, NowRef)):
+        if isinstance(place, (SequenceRef, EpochRef, NowRef, RoundRef)):
             raise self.source.error(target, "this is not a kernel's to change", "use a field of your own")
         if isinstance(place, Known) and isinstance(place.value, LaneField):
             name = self.source.text(target)

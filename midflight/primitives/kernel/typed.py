@@ -31,11 +31,13 @@ __all__ = [
     "Kernel",
     "Local",
     "Logic",
+    "Mirror",
     "Not",
     "NowRef",
     "Old",
     "Overflows",
     "Return",
+    "RoundRef",
     "Scramble",
     "Search",
     "SequenceRef",
@@ -101,6 +103,13 @@ class EpochRef:
 @dataclass(frozen=True, slots=True)
 class NowRef:
     """`packet.now`."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRef:
+    """`packet.round`."""
 
     kind: Kind
 
@@ -222,6 +231,7 @@ Expr = (
     | SequenceRef
     | EpochRef
     | NowRef
+    | RoundRef
     | Old
     | Unary
     | Binary
@@ -333,20 +343,28 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """Send a copy of the packet as it came."""
+
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Return:
     """Leave the kernel."""
 
     line: int
 
 
-Statement = Assign | Checksum | Draw | Access | Search | If | Unrolled | Decide | Alert | Return
+Statement = Assign | Checksum | Draw | Access | Search | If | Unrolled | Decide | Alert | Mirror | Return
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A kernel that has been checked: `locals` in order of first use, `alert` the fields of its digest.
 
-    `timed` tells that it asks for the time; `tables` are those that it searches.
+    `timed` tells that it asks for the time; `tables` are those that it searches. `verdicts` are those that it may
+    decide, `rounds` whether it comes around or asks how often, `mirrors` whether it sends copies.
     """
 
     file: str
@@ -356,11 +374,14 @@ class Kernel:
     alert: tuple[tuple[str, Kind], ...]
     timed: bool
     tables: tuple[str, ...]
+    verdicts: frozenset[Verdict]
+    rounds: bool
+    mirrors: bool
 
 
 def reads(expr: Expr) -> frozenset[Expr]:
     """Return the variables, fields and register values that an expression reads."""
-    if isinstance(expr, (Local, FieldRef, SequenceRef, EpochRef, NowRef, Old)):
+    if isinstance(expr, (Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, Old)):
         return frozenset((expr,))
     found: frozenset[Expr] = frozenset()
     for name in expr.__slots__:

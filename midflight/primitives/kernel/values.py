@@ -96,6 +96,7 @@ class Values:
         self.scope = Scope()
         self.around = around
         self.timed = False
+        self.rounds = False
         """Whether an expression has asked for the time."""
         self.lazy = 0
         """How deep we are inside something that Python evaluates only sometimes."""

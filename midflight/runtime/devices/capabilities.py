@@ -19,10 +19,10 @@ class Capabilities:
     (`register`, `table`) one stage holds. `match_kinds` and `externs` are what it knows by v1model's names.
 
     `architecture` is the one that its programs are written for. `multicast`, `clones` and `digests` tell what a
-    controller can set up, and `registers_over_p4runtime` whether it reads and writes registers directly; else a
-    program has to carry them in packets. `repeated_digests` tells whether a digest that is like one not yet
-    acknowledged is sent all the same, which P4Runtime leaves open. `packets_per_second` is an order of magnitude,
-    for small packets on one core.
+    controller can set up, `recirculation` whether a packet may pass the pipeline more than once, and
+    `registers_over_p4runtime` whether the controller reads and writes registers directly; else a program has to carry
+    them in packets. `repeated_digests` tells whether a digest that is like one not yet acknowledged is sent all the
+    same, which P4Runtime leaves open. `packets_per_second` is an order of magnitude, for small packets on one core.
     """
 
     kind: str
@@ -40,6 +40,7 @@ class Capabilities:
     architecture: str = "v1model"
     multicast: bool = True
     clones: bool = True
+    recirculation: bool = True
     digests: bool = True
     registers_over_p4runtime: bool = True
     repeated_digests: bool = True

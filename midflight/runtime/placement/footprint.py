@@ -100,8 +100,8 @@ class Footprint:
 def footprint(program: ir.Program) -> Footprint:
     """Return what a checked program asks for.
 
-    An application is a control that ingress applies, `ingress.NAME`, with a header of the same name; everything
-    else is shared. A program of another shape is all shared.
+    An application is a control that ingress applies, `ingress.NAME`, with a header of the same name, and with it what
+    egress applies by that name; everything else is shared. A program of another shape is all shared.
     """
     controls = {each.callee.name for each in within(program.ingress.body) if isinstance(each, ir.Apply)}
     parts = {each.name: _Part() for each in program.headers.fields if f"ingress.{each.name}" in controls}
@@ -109,7 +109,7 @@ def footprint(program: ir.Program) -> Footprint:
 
     def part(name: str) -> _Part:
         pieces = name.split(".")
-        return parts.get(pieces[1], shared) if len(pieces) > 1 and pieces[0] == "ingress" else shared
+        return parts.get(pieces[1], shared) if len(pieces) > 1 and pieces[0] in ("ingress", "egress") else shared
 
     for name, instance in program.instances.items():
         part(name).instance(instance)

@@ -12,6 +12,7 @@ from midflight.runtime.placement.footprint import Demand, Footprint, footprint
 __all__ = ["Decision", "Placement", "Refusal", "place", "reasons_against"]
 
 CLONES = frozenset({"clone", "clone3", "clone_preserving_field_list"})
+AROUND = frozenset({"recirculate", "recirculate_preserving_field_list", "resubmit", "resubmit_preserving_field_list"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def reasons_against(demand: Demand, capabilities: Capabilities) -> tuple[str, ..
     features = [
         (demand.multicast, capabilities.multicast, "multicast"),
         (not CLONES.isdisjoint(demand.externs), capabilities.clones, "clone"),
+        (not AROUND.isdisjoint(demand.externs), capabilities.recirculation, "recirculate"),
         ("digest" in demand.externs, capabilities.digests, "send digests"),
     ]
     reasons += [f"cannot {what}" for needed, there, what in features if needed and not there]

@@ -37,6 +37,9 @@ class Controls(Protocol):
     def multicast(self, group: int, ports: Sequence[int]) -> None:
         """Set the ports that a multicast group copies to; none removes the group."""
 
+    def clone_session(self, number: int, ports: Sequence[int]) -> None:
+        """Set the ports that a clone session copies to; none removes the session."""
+
 
 @dataclass(frozen=True, slots=True)
 class Child:
@@ -92,7 +95,22 @@ class _Group:
         return _Group(self.number)
 
 
-_Step = _Entry | _Group
+@dataclass(frozen=True, slots=True)
+class _Mirror:
+    """What shall hold for the clone session of one application: the ports it copies to, none where it is not to be."""
+
+    number: int
+    ports: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, object]:
+        return "mirror", self.number
+
+    def gone(self) -> _Mirror:
+        return _Mirror(self.number)
+
+
+_Step = _Entry | _Group | _Mirror
 
 
 class Offload:
@@ -186,8 +204,13 @@ class Offload:
             self._change(gone)
             del self._admitted[application]
 
+    def mirror(self, application: int, ports: Iterable[int] = ()) -> None:
+        """Send the copies that an application's kernel mirrors to these ports; to none, where there are none."""
+        self._change([_Mirror(application, tuple(sorted(ports)))])
+
     def close(self) -> None:
-        """Withdraw every application and restore every redirection; the installed routes stay."""
+        """Withdraw every application, end mirrors and restore every redirection; the installed routes stay."""
+        self._change([step.gone() for step in self._done.values() if isinstance(step, _Mirror)])
         for application in tuple(self._admitted):
             self.withdraw(application)
         for address, prefix in tuple(self._redirected):
@@ -211,6 +234,8 @@ class Offload:
     def _do(self, step: _Step, before: _Step) -> None:
         if isinstance(step, _Group):
             self._session.multicast(step.number, step.ports)
+        elif isinstance(step, _Mirror):
+            self._session.clone_session(step.number, step.ports)
         else:
             match, params = dict(step.match), dict(step.params)
             if not step.action:

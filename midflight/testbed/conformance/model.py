@@ -11,7 +11,17 @@ from midflight.errors import WireError
 from midflight.primitives import Message, Program, Verdict
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, VERSION, Schema
 from midflight.testbed.conformance.case import Alert, Case, State, Step
-from midflight.testbed.conformance.network import EPOCH, MEMBERS, SERVER, Frame, address, ipv4_header, mac, result_port
+from midflight.testbed.conformance.network import (
+    EPOCH,
+    MEMBERS,
+    MIRROR,
+    SERVER,
+    Frame,
+    address,
+    ipv4_header,
+    mac,
+    result_port,
+)
 
 __all__ = ["Model", "answered", "leaving"]
 
@@ -56,7 +66,13 @@ class Model:
         outcome = self._reference.process(message)
         self.alerts += [("app_alert_t", values) for values in outcome.alerts]
         changed = replace(frame, payload=self._schema.encode(outcome.message), checksum=0)
-        return leaving(outcome.verdict, port, changed)
+        copies = [(MIRROR, self._copied(each, frame, message)) for each in outcome.mirrored]
+        return *leaving(outcome.verdict, port, changed), *copies
+
+    def _copied(self, copy: Message, frame: Frame, message: Message) -> bytes:
+        """Return a mirrored copy: the packet as it came, or as it came around."""
+        checksum = frame.checksum if copy is message else 0
+        return bytes(replace(frame, payload=self._schema.encode(copy), checksum=checksum))
 
     def _message(self, frame: Frame) -> Message | Frame | None:
         """Return what is to be computed on; the frame itself where nothing is; None where it is malformed."""
@@ -76,7 +92,7 @@ class Model:
 def leaving(verdict: Verdict, port: int, frame: Frame) -> tuple[tuple[int, bytes], ...]:
     """Return what leaves, in order of ports, where `frame` came by `port` and a kernel has put its answer into it."""
     match verdict:
-        case Verdict.FORWARD:
+        case Verdict.FORWARD | Verdict.FALLBACK:
             return _forward(frame)
         case Verdict.REPLY:
             return ((port, bytes(_turned(frame))),)

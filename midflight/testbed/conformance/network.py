@@ -1,7 +1,7 @@
 """The little network that every case plays in, and what its frames look like: written down apart from the P4.
 
 Hosts 1 to 4 sit on ports 1 to 4 of one switch. 1 to 3 are the members of every application, 4 is the server that
-requests are addressed to.
+requests are addressed to. What applications mirror leaves by port 5.
 """
 
 from __future__ import annotations
@@ -12,10 +12,22 @@ from ipaddress import IPv4Address
 
 from midflight.primitives.wire import UDP_PORT
 
-__all__ = ["EPOCH", "MEMBERS", "ROUTER_MAC", "SERVER", "Frame", "address", "ipv4_header", "mac", "result_port"]
+__all__ = [
+    "EPOCH",
+    "MEMBERS",
+    "MIRROR",
+    "ROUTER_MAC",
+    "SERVER",
+    "Frame",
+    "address",
+    "ipv4_header",
+    "mac",
+    "result_port",
+]
 
 MEMBERS = (1, 2, 3)
 SERVER = 4
+MIRROR = 5
 EPOCH = 5
 ROUTER_MAC = 0x02_00_00_00_00_63
 REQUEST_PORT = 5000

@@ -12,7 +12,7 @@ from midflight.runtime.p4runtime.maps import Maps
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.steering import Member, Offload, Route
 from midflight.testbed.conformance.case import Alert, Case, Step
-from midflight.testbed.conformance.network import EPOCH, MEMBERS, SERVER, address, mac, result_port
+from midflight.testbed.conformance.network import EPOCH, MEMBERS, MIRROR, SERVER, address, mac, result_port
 
 __all__ = ["Played", "Player"]
 
@@ -58,6 +58,8 @@ class Player:
         members = [Member(host, mac(host), int(address(host)), result_port(host)) for host in MEMBERS]
         application = self._program.applications["app"].id
         offload.admit(application, members, epoch=EPOCH)
+        if self._program.applications["app"].primitive.kernel.mirrors:
+            offload.mirror(application, [MIRROR])
         if self._alerting:
             self._session.subscribe("app_alert_t")
         done = 0

@@ -7,13 +7,13 @@ sends to every member, one after another.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from midflight.errors import MidflightError, WireError
 from midflight.primitives import Application, Schema, Verdict
 from midflight.primitives.kernel.primitive import Reference
-from midflight.primitives.wire import REQUEST
+from midflight.primitives.wire import FOR_HOST, REQUEST
 from midflight.testbed.endpoint.reliable import Address
 
 __all__ = ["Applications", "SoftwareServer"]
@@ -35,6 +35,7 @@ class SoftwareStatistics:
     """What a server has seen so far."""
 
     requests: int = 0
+    left: int = 0  # those among them that a switch on the way has left to this host
     malformed: int = 0  # datagrams that are no request of an application served here
 
 
@@ -66,12 +67,13 @@ class SoftwareServer:
             self.statistics.malformed += 1
             return
         served = self._served.get(request.application)
-        if served is None or request.kind != REQUEST:
+        if served is None or request.kind not in (REQUEST, FOR_HOST):
             self.statistics.malformed += 1
             return
         self.statistics.requests += 1
+        self.statistics.left += request.kind == FOR_HOST
         reference, members = served
-        outcome = reference.process(request)
+        outcome = reference.process(replace(request, kind=REQUEST))
         if outcome.verdict in (Verdict.REPLY, Verdict.MULTICAST):
             result = self._schema.encode(outcome.message)
             receivers = members if outcome.verdict == Verdict.MULTICAST else (source,)

@@ -1,0 +1,141 @@
+"""What becomes of a packet after its kernel, in P4: the verdicts' constants and what ingress and egress do about them.
+
+A program has only what its kernels decide: without fallback and recirculation neither costs it anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from midflight.primitives.emit.common import EGRESS
+from midflight.primitives.emit.writer import Writer
+from midflight.primitives.kernel.packet import ROUNDS, Verdict
+from midflight.primitives.kernel.typed import Kernel
+from midflight.primitives.wire import FOR_HOST
+
+__all__ = ["Verdicts"]
+
+_MEANING = {
+    Verdict.FORWARD: "",
+    Verdict.DROP: "",
+    Verdict.REPLY: "back to the sender, as a result",
+    Verdict.MULTICAST: "to all members of the application, as a result",
+    Verdict.FALLBACK: "to the host that it is addressed to, which computes it itself",
+    Verdict.RECIRCULATE: "once more through the kernel",
+}
+_ALWAYS = (Verdict.FORWARD, Verdict.DROP, Verdict.REPLY, Verdict.MULTICAST)
+
+_ACTIONS = """
+// Packets whose kernel would have them come around for ever.
+counter(1, CounterType.packets) endless;
+
+action stop() {
+    endless.count(0);
+    mark_to_drop(standard_metadata);
+}
+
+// Egress sends the packet around.
+action again() {
+    standard_metadata.egress_spec = standard_metadata.ingress_port;
+}
+"""
+
+_ENTERED = """
+// A packet that comes around keeps the port that it came by.
+if (meta.round == 0) {
+    meta.entered = standard_metadata.ingress_port;
+} else {
+    standard_metadata.ingress_port = meta.entered;
+}
+"""
+
+_AGAIN = """\
+        if (meta.verdict == RECIRCULATE && hdr.{name}.isValid()) {{
+            {name}.apply(meta);
+        }}
+"""
+
+
+class Verdicts:
+    """The verdicts of a program whose applications have these kernels, by name."""
+
+    def __init__(self, kernels: Mapping[str, Kernel]) -> None:
+        self._around = [name for name, each in kernels.items() if Verdict.RECIRCULATE in each.verdicts]
+        self._rounds = any(each.rounds for each in kernels.values())
+        self._fallback = any(Verdict.FALLBACK in each.verdicts for each in kernels.values())
+        self._used = [each for each in Verdict if each in _ALWAYS or self._decided(each, kernels.values())]
+        self._width = max(self._used).bit_length()
+
+    @staticmethod
+    def _decided(verdict: Verdict, kernels: Collection[Kernel]) -> bool:
+        return any(verdict in each.verdicts for each in kernels)
+
+    def constants(self, out: Writer) -> None:
+        """Write the kinds of message and the verdicts."""
+        if self._fallback:
+            out.line(f"const bit<8> FOR_HOST = {FOR_HOST};             // a request that a switch has left to the host")
+        if self._around:
+            out.line(f"const bit<8> LAST_ROUND = {ROUNDS - 1};          // a packet passes no kernel after this one")
+
+    def declare(self, out: Writer) -> None:
+        """Write the verdicts' constants."""
+        out.line("// What a kernel decides about its packet. The ingress control acts on it afterwards.")
+        lines = {each: f"const bit<{self._width}> {each.name} = {each.value};" for each in self._used}
+        column = max(len(lines[each]) for each in self._used if _MEANING[each]) + 2
+        for each, line in lines.items():
+            out.line(f"{line:{column}}// {_MEANING[each]}" if _MEANING[each] else line)
+
+    def metadata(self, out: Writer) -> None:
+        """Write the verdict and what a packet that comes around keeps."""
+        out.line(f"bit<{self._width}> verdict;  // what the kernel decided")
+        if self._rounds:
+            out.line("@field_list(1)")
+            out.line("bit<8> round;  // how often the packet has come around")
+            out.line("@field_list(1)")
+            out.line("bit<9> entered;  // the port that it came by at first")
+
+    def kernels(self, out: Writer) -> None:
+        """Write the controls that send an application's packets around, one for each that does."""
+        for name in self._around:
+            out.line(f"// Sends a packet through the kernel of {name} once more.")
+            with out.block(f"control {name}_again(inout metadata_t meta)"), out.block("apply"):
+                out.line("meta.round = meta.round + 1;")
+                out.line("recirculate_preserving_field_list(1);")
+            out.line()
+
+    def actions(self, out: Writer) -> None:
+        """Write the actions that ingress needs for packets that come around."""
+        if self._around:
+            out.lines(_ACTIONS)
+            out.line()
+
+    def enter(self, out: Writer) -> None:
+        """Write what ingress does before anything else."""
+        if self._rounds:
+            out.lines(_ENTERED)
+            out.line()
+
+    def act(self, out: Writer) -> None:
+        """Write what ingress does about the verdict."""
+        if self._fallback:
+            with out.block("if (meta.verdict == FALLBACK)"):
+                out.line("hdr.midflight.kind = FOR_HOST;")
+        steps = [("meta.verdict == DROP", "drop()"), ("meta.verdict == REPLY", "reply()")]
+        steps.append(("meta.verdict == MULTICAST", "multicast()"))
+        if self._around:
+            steps.append(("meta.verdict == RECIRCULATE && meta.round >= LAST_ROUND", "stop()"))
+            steps.append(("meta.verdict == RECIRCULATE", "again()"))
+        steps.append(("hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1", "route.apply()"))
+        opening = "if"
+        for condition, step in steps:
+            out.line(f"{opening} ({condition}) {{")
+            out.line(f"    {step};")
+            opening = "} else if"
+        out.lines("} else {\n    unreachable();\n}")
+
+    def egress(self, out: Writer) -> None:
+        """Write the egress control."""
+        head, body = EGRESS.split("    apply {\n")
+        instances = "".join(f"    {name}_again() {name};\n" for name in self._around)
+        calls = "".join(_AGAIN.format(name=name) for name in self._around)
+        out.lines(f"{head}{instances}{instances and chr(10)}    apply {{\n{calls}{body}")

@@ -1,0 +1,80 @@
+"""What becomes of packets: copies for the mirror, requests left to the host, packets that come around."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from midflight.primitives import REQUEST, Message, Program, Verdict
+from midflight.primitives.wire import FOR_HOST
+from tests.primitives.more_kernels import Walk
+from tests.primitives.rig import Sent, SwitchRig
+from tests.primitives.test_agreement import agree, agree_on_bmv2
+
+PROGRAM = Program(Walk("walk"))
+
+
+def walk(value: int, flags: int = 0) -> tuple[Verdict, dict[str, object], int]:
+    """Return the verdict, the fields and how many copies there were."""
+    fields = {"value": value, "steps": 0, "flags": flags}
+    outcome = PROGRAM.applications["walk"].primitive.reference().process(Message(REQUEST, "walk", 1, fields))
+    return outcome.verdict, dict(outcome.message.fields), len(outcome.mirrored)
+
+
+def trace(seed: int) -> list[Sent]:
+    random = Random(seed)
+    values = (0, 1, 2, 3, 5, 6, 7, 8, 16, 27, 2**15, 2**16, 2**32 - 1)
+    return [
+        Sent(
+            "walk", number, {"value": random.choice(values), "steps": 0, "flags": random.choice((0, 0, 1, 2, 3, 4, 5))}
+        )
+        for number in range(80)
+    ]
+
+
+def test_a_packet_that_recirculates_comes_around_with_its_fields_as_they_are() -> None:
+    assert walk(8) == (Verdict.REPLY, {"value": 1, "steps": 3, "flags": 0}, 0)
+    assert walk(3) == (Verdict.REPLY, {"value": 1, "steps": 7, "flags": 0}, 0)
+
+
+def test_no_packet_comes_around_for_ever() -> None:
+    assert walk(2**15)[:2] == (Verdict.REPLY, {"value": 1, "steps": 15, "flags": 0})
+    assert walk(2**16)[0] == Verdict.DROP
+    rig = SwitchRig(PROGRAM)
+    rig.run([Sent("walk", 1, {"value": 2**16, "steps": 0, "flags": 0})] * 3)
+    assert rig.engine.counters["ingress.endless"].read(0).packets == 3
+    assert rig.engine.registers["ingress.walk.rounds"].read(0) == 48
+
+
+def test_a_request_left_to_the_host_says_so() -> None:
+    machine = PROGRAM.applications["walk"].primitive.reference()
+    outcome = machine.process(Message(REQUEST, "walk", 1, {"value": 64, "steps": 0, "flags": 4}))
+    assert (outcome.verdict, outcome.message.kind) == (Verdict.FALLBACK, FOR_HOST)
+    assert outcome.message.fields == {"value": 4, "steps": 4, "flags": 6}
+
+
+def test_the_mirror_gets_the_packet_as_it_came() -> None:
+    machine = PROGRAM.applications["walk"].primitive.reference()
+    message = Message(REQUEST, "walk", 1, {"value": 7, "steps": 0, "flags": 0})
+    assert machine.process(message).mirrored == (message,)
+
+
+def test_the_switch_does_what_the_reference_does() -> None:
+    seen, alerts = agree(PROGRAM, trace(5))
+    assert {each.verdict for each in seen} == {*Verdict} - {Verdict.MULTICAST, Verdict.RECIRCULATE}
+    assert max(len(each.mirrored) for each in seen) == 1
+    assert alerts
+
+
+@pytest.mark.bmv2
+def test_bmv2_does_so_too() -> None:
+    agree_on_bmv2(PROGRAM, trace(6))
+
+
+def test_a_program_has_only_what_its_kernels_decide() -> None:
+    text = PROGRAM.p4()
+    assert "recirculate" in text
+    assert "clone(CloneType.I2E, (bit<32>)WALK_ID);" in text
+    assert "recirculate" not in PROGRAM.p4(only=())
+    assert "FALLBACK" not in PROGRAM.p4(only=())
