@@ -1,5 +1,6 @@
 """Reusable computations on packets: the kernel language, the library written in it, and its P4."""
 
+from midflight.primitives.acceptor import Acceptor
 from midflight.primitives.aggregate import Aggregate
 from midflight.primitives.barrier import Barrier
 from midflight.primitives.bloom import Bloom
@@ -26,6 +27,7 @@ __all__ = [
     "REQUEST",
     "RESULT",
     "UDP_PORT",
+    "Acceptor",
     "Aggregate",
     "Application",
     "Barrier",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from midflight.primitives import Barrier, Program, Quorum, Sequencer
+from midflight.primitives import Acceptor, Barrier, Program, Quorum, Sequencer
 
 __all__ = ["COORDINATION"]
 
@@ -12,4 +12,5 @@ COORDINATION: Mapping[str, Callable[[], Program]] = {
     "sequencer": lambda: Program(Sequencer("orders", groups=2, clients=16)),
     "quorum": lambda: Program(Quorum("commits", voters=5, needed=3, slots=16)),
     "barrier": lambda: Program(Barrier("steps", parties=4, barriers=8)),
+    "acceptor": lambda: Program(Acceptor("first", number=1, instances=8)),
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import Barrier, Primitive, Quorum, Sequencer
+from midflight.primitives import Acceptor, Barrier, Primitive, Quorum, Sequencer
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,9 @@ from midflight.primitives import Barrier, Primitive, Quorum, Sequencer
         (lambda: Barrier("b", parties=0), "parties must be 1 to 64, not 0"),
         (lambda: Barrier("b", parties=65), "parties must be 1 to 64, not 65"),
         (lambda: Barrier("b", parties=4, barriers=2**16 + 1), "barriers must be 1 to 65536, not 65537"),
+        (lambda: Acceptor("a", number=64), "number must be 0 to 63, not 64"),
+        (lambda: Acceptor("a", number=0, instances=3), "instances must be a power of two, not 3"),
+        (lambda: Acceptor("a", number=0, width=513), "width must be 1 to 512, not 513"),
     ],
 )
 def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:

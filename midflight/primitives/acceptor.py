@@ -1,0 +1,140 @@
+"""Acceptor: Paxos' acceptor on a switch, one vote for each instance of the consensus."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.packet import Packet
+from midflight.primitives.kernel.primitive import Primitive, within
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.types import bit
+
+__all__ = ["ACCEPT", "ACCEPTED", "FORGOTTEN", "PREPARE", "PROMISE", "REFUSED", "Acceptor"]
+
+PREPARE: Final = 1
+"""Phase 1a, from a proposer: promise to take part in no smaller ballot."""
+PROMISE: Final = 2
+"""Phase 1b: promised, and this is what was accepted before; `voted` is 0 where nothing was."""
+ACCEPT: Final = 3
+"""Phase 2a, from a proposer: accept this value."""
+ACCEPTED: Final = 4
+"""Phase 2b, to all learners: accepted."""
+REFUSED: Final = 5
+"""A larger ballot has been promised; `ballot` says which."""
+FORGOTTEN: Final = 6
+"""This acceptor has no say in the instance any more: it has lost its memory, or keeps a newer instance there."""
+
+
+class Acceptor(Primitive):
+    """Promise and accept ballots for the instances of a consensus, as Paxos has it, and tell all learners.
+
+    Parameters:
+        number: which of the acceptors this is (0 to 63); it stands in every answer
+        instances: how many instances are remembered (a power of two, 1 to 65536)
+        width: bits of a value (1 to 512)
+
+    Follows P4xos (ToN 2020): the acceptor's state is the ballot promised, the ballot accepted and its value. A promise
+    or a refusal is replied to the proposer. An acceptance is multicast to the members, which are the learners: a value
+    is chosen when a majority of the acceptors has accepted it in one ballot. Each acceptor is an application of its
+    own, so each may be on another switch. Different here: an acceptor that has forgotten says so and never votes as if
+    it knew. The common header's sequence, which is never 0, is the instance; number n is kept in entry n % instances,
+    where one that is newer (RFC 1982) takes the place, and a message for the older one is answered `FORGOTTEN`. And a
+    request says in which life of the switch's state the proposers rely on this acceptor: to a switch that came back
+    empty and is in a newer epoch they are wrong about its promises, so it takes no part until the hosts have agreed on
+    a membership with that epoch. To that end the controller must never give an epoch twice.
+
+    Contract with the proposers: a ballot, from 1 on, belongs to one proposer and in each instance to one value; and
+    instance n is begun when all learners know what was chosen in n - instances. Safety rests on the former only.
+    Requests may be lost, doubled, late and in any order; proposers repeat them until they are answered.
+
+    Ballots do not wrap: larger is larger, and after 2**32 - 1 an instance is at its end. State: 96 + `width` bits for
+    each instance.
+
+    >>> first = Acceptor("first", number=0).reference()
+    >>> def send(phase, ballot, value=0):
+    ...     fields = {"phase": phase, "acceptor": 0, "epoch": 0, "ballot": ballot, "voted": 0, "value": value}
+    ...     outcome = first.process(Message(REQUEST, "first", 1, fields))
+    ...     told = outcome.message.fields
+    ...     return outcome.verdict.name, told["phase"], told["ballot"], told["voted"], told["value"]
+    >>> from midflight.primitives.acceptor import ACCEPT, ACCEPTED, PREPARE, PROMISE, REFUSED
+    >>> send(PREPARE, 7) == ("REPLY", PROMISE, 7, 0, 0)
+    True
+    >>> send(ACCEPT, 7, 42) == ("MULTICAST", ACCEPTED, 7, 7, 42)
+    True
+    >>> send(ACCEPT, 6, 13) == ("REPLY", REFUSED, 7, 0, 13)
+    True
+    >>> send(PREPARE, 9) == ("REPLY", PROMISE, 9, 7, 42)
+    True
+    """
+
+    number: int
+    instances: int = 1024
+    width: int = 64
+
+    class Wire(Header):
+        """A message of Paxos; the instance is the common header's sequence."""
+
+        phase = bit[8]
+        acceptor = bit[8]
+        epoch = bit[16]
+        ballot = bit[32]
+        voted = bit[32]
+        value = bit["width"]
+
+    def validate(self) -> None:
+        """Check the limits."""
+        within(self, "number", 0, 63)
+        within(self, "instances", 1, 2**16)
+        within(self, "width", 1, 512)
+        if self.instances & (self.instances - 1):
+            raise KernelError(f"{self.title}: instances must be a power of two, not {self.instances}")
+
+    def setup(self) -> None:
+        """For each entry: its instance, the ballot promised, and the ballot and value accepted."""
+        self.held = Register(bit[32], self.instances)
+        self.promised = Register(bit[32], self.instances)
+        self.voted = Register(bit[32], self.instances)
+        self.value = Register(bit[self.width], self.instances)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        """Answer phases 1a and 2a."""
+        if wire.phase not in (PREPARE, ACCEPT) or wire.ballot == 0 or packet.sequence == 0:
+            packet.drop()
+            return
+        wire.acceptor = self.number
+        if wire.epoch != packet.epoch:
+            wire.phase = FORGOTTEN
+            wire.epoch = packet.epoch
+            packet.reply()
+            return
+
+        # 0 is an empty entry. Newer than what is held: the entry starts afresh.
+        entry = packet.sequence % self.instances
+        held = self.held.update(
+            entry, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else old
+        )
+        ahead = packet.sequence - held
+        fresh = held == 0 or 0 < ahead < 2**31
+        if not fresh and ahead != 0:
+            wire.phase = FORGOTTEN
+            packet.reply()
+            return
+
+        promised = self.promised.update_fetch(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
+        if wire.ballot < promised:
+            wire.phase = REFUSED
+            wire.ballot = promised
+            packet.reply()
+            return
+
+        accepting = wire.phase == ACCEPT
+        wire.voted = self.voted.update_fetch(entry, lambda old: wire.ballot if accepting else (0 if fresh else old))
+        wire.value = self.value.update_fetch(entry, lambda old: wire.value if accepting else (0 if fresh else old))
+        if accepting:
+            wire.phase = ACCEPTED
+            packet.multicast()
+        else:
+            wire.phase = PROMISE
+            packet.reply()
