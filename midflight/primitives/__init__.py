@@ -4,6 +4,7 @@ from midflight.primitives.acceptor import Acceptor
 from midflight.primitives.aggregate import Aggregate
 from midflight.primitives.barrier import Barrier
 from midflight.primitives.bloom import Bloom
+from midflight.primitives.controller import Controller
 from midflight.primitives.countmin import CountMin
 from midflight.primitives.ewma import Ewma
 from midflight.primitives.filter import Filter
@@ -19,6 +20,7 @@ from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit, int_
 from midflight.primitives.program import Application, Program
 from midflight.primitives.quorum import Quorum
+from midflight.primitives.safetystop import SafetyStop
 from midflight.primitives.sequencer import Sequencer
 from midflight.primitives.threshold import Threshold
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
@@ -32,6 +34,7 @@ __all__ = [
     "Application",
     "Barrier",
     "Bloom",
+    "Controller",
     "CountMin",
     "Ewma",
     "Filter",
@@ -48,6 +51,7 @@ __all__ = [
     "Quorum",
     "Reference",
     "Register",
+    "SafetyStop",
     "Schema",
     "Sequencer",
     "Threshold",

@@ -1,0 +1,50 @@
+"""The oracle of Controller: a loop in exact fractions, its command rounded and clamped at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+__all__ = ["Loop"]
+
+Gains = Sequence[Fraction]
+
+
+@dataclass(slots=True)
+class Loop:
+    """One control loop: its gains by channel, the limits of its command, and what it remembers."""
+
+    proportional: Gains
+    integral: Gains
+    derivative: Gains
+    low: int
+    high: int
+    _readings: dict[int, Sequence[int]] = field(default_factory=dict)
+    _integral: Fraction = Fraction(0)
+
+    def command(self, sequence: int, target: Sequence[int], measured: Sequence[int]) -> int | None:
+        """Take a reading and return its command, or None where it does not count."""
+        if sequence == 0:
+            self._readings.clear()
+            self._integral = Fraction(0)
+            return None
+        if self._readings:
+            (latest,) = self._readings
+            if (sequence - latest) % 2**32 not in range(1, 2**31):
+                return None
+        previous = next(iter(self._readings.values()), measured)
+        self._readings = {sequence: measured}
+        errors = [wanted - is_ for wanted, is_ in zip(target, measured, strict=True)]
+        changes = [is_ - was for is_, was in zip(measured, previous, strict=True)]
+        self._integral = self._clamped(self._integral + _dot(self.integral, errors))
+        exact = _dot(self.proportional, errors) + self._integral - _dot(self.derivative, changes)
+        return int(self._clamped(Fraction(math.floor(exact + Fraction(1, 2)))))
+
+    def _clamped(self, number: Fraction) -> Fraction:
+        return min(Fraction(self.high), max(Fraction(self.low), number))
+
+
+def _dot(gains: Gains, values: Sequence[int]) -> Fraction:
+    return sum((gain * value for gain, value in zip(gains, values, strict=True)), Fraction(0))

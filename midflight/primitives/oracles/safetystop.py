@@ -1,0 +1,48 @@
+"""The oracle of SafetyStop: a cell as the record of all that has happened to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["Cell"]
+
+Reason = Literal["passed", "outside", "stale", "stopped"]
+
+
+@dataclass(slots=True)
+class Cell:
+    """A cell with its envelope; it is not armed until somebody says so."""
+
+    low: int
+    high: int
+    patience: int
+    _readings: list[int] = field(default_factory=list)
+    _events: list[str] = field(default_factory=list)
+
+    def reading(self, time: int) -> None:
+        """Note a reading, unless it is older than one before."""
+        if not self._readings or _ahead(time, self._readings[-1]) >= 0:
+            self._readings.append(time)
+
+    def rearm(self) -> None:
+        """Note an order to re-arm."""
+        self._events.append("armed")
+
+    def command(self, time: int, value: int) -> tuple[Reason, bool]:
+        """Take a command; return what becomes of it, and whether it is what stops the cell."""
+        wrong: Reason = "passed"
+        if not self.low <= value <= self.high:
+            wrong = "outside"
+        elif not self._readings or abs(_ahead(time, self._readings[-1])) > self.patience:
+            wrong = "stale"
+        armed = bool(self._events) and self._events[-1] == "armed"
+        if wrong != "passed":
+            self._events.append("stopped")
+        return (wrong if armed else "stopped"), armed and wrong != "passed"
+
+
+def _ahead(time: int, other: int) -> int:
+    """Return how far a time lies after another, on a clock of 32 bits."""
+    distance = (time - other) % 2**32
+    return distance if distance < 2**31 else distance - 2**32
