@@ -60,11 +60,16 @@ class Generated(Primitive):
 class _Text:
     """Draws the lines of one kernel, remembering which variables have a value where."""
 
+    writer: tuple[str, str, list[str]]
+    """A function that changes the header."""
+
     def __init__(self, random: Random) -> None:
         self.random = random
         self.lines: list[str] = []
         self.registers = list(STATE)
         self.names = itertools.count()
+        self.helpers: list[tuple[str, str, list[str]]] = []
+        """Functions that only compute: the name, the kind of what they return, the kinds of what they take."""
 
     def pick(self, choices: Sequence[Any] | str) -> Any:
         """Draw one of the choices; those in a text stand apart by blanks."""
@@ -95,7 +100,7 @@ class _Text:
         if depth <= 0:
             return self.atom(kind, known)
         spelled = KINDS[kind]
-        match self.pick("a a + + * & | ^ << >> sat ? cast cast - ~ // % minmax abs bits"):
+        match self.pick("a a + + * & | ^ << >> sat ? cast cast - ~ // % minmax abs bits call"):
             case "a":
                 return self.atom(kind, known)
             case "+" | "*" | "&" | "|" | "^" as symbol:
@@ -128,7 +133,38 @@ class _Text:
                 return f"{self.pick(['min', 'max'])}({left}, {right})"
             case "bits" if not KINDS[kind].signed:
                 return self.bits(kind, known, depth - 1)
+            case "call" if known_helpers := [each for each in self.helpers if each[1] == kind]:
+                return self.call(self.pick(known_helpers), known, depth - 1)
         return f"abs({self.number(kind, known, depth - 1)})"
+
+    def call(self, helper: tuple[str, str, list[str]], known: dict[str, str], depth: int) -> str:
+        """Return a call of a helper."""
+        name, _, takes = helper
+        return f"{name}(packet, wire, {', '.join(self.number(each, known, depth) for each in takes)})"
+
+    def helper(self, name: str, writes: bool) -> tuple[str, str, list[str]]:
+        """Write a function: of one line, with a choice, a loop, or changes of the header."""
+        kind, *takes = (self.pick(list(KINDS)) for _ in range(self.pick([2, 3])))
+        known = {f"x{number}": each for number, each in enumerate(takes)}
+        self.line(0, f"def {name}(packet, wire, {', '.join(known)}):")
+        if writes:
+            field = self.pick(list(FIELDS))
+            self.line(1, f"wire.{field} = {self.number(FIELDS[field], known, 2)}")
+        match self.pick("line choice choice loop"):
+            case "choice":
+                self.line(1, f"if {self.condition(known, 1)}:")
+                if writes:
+                    self.line(2, f"wire.{field} = {self.number(FIELDS[field], known, 1)}")
+                self.line(2, f"return {self.number(kind, known, 2)}")
+                self.line(1, f"x0 = {self.number(takes[0], known, 1)}")
+            case "loop":
+                self.line(1, f"z = {self.number(kind, known, 1)}")
+                self.line(1, "for place in range(2):")
+                known["z"] = kind
+                self.line(2, f"if {self.condition(known, 1)}:")
+                self.line(3, f"z = {self.number(kind, known, 1)}")
+        self.line(1, f"return {self.number(kind, known, 2)}")
+        return name, kind, takes
 
     def bits(self, kind: str, known: dict[str, str], depth: int) -> str:
         """Return a stretch of a number's bits, or the bits of several, as a number of a kind."""
@@ -196,7 +232,7 @@ class _Text:
             self.statement(indent, known, depth)
 
     def statement(self, indent: int, known: dict[str, str], depth: int) -> None:
-        choices = "field field field local bool again aug if verdict loop register"
+        choices = "field field field local bool again aug if verdict loop register write"
         match self.pick(choices):
             case "if" if depth > 0:
                 self.line(indent, f"if {self.condition(known, 2)}:")
@@ -208,6 +244,11 @@ class _Text:
                     self.body(indent + 1, dict(known), 1, depth - 1)
                     self.line(indent, "else:")
                     self.body(indent + 1, dict(known), 1, depth - 1)
+                return
+            case "write":
+                target = f"v{next(self.names)}"
+                self.line(indent, f"{target} = {self.call(self.writer, known, 1)}")
+                known[target] = self.writer[1]
                 return
             case "verdict":
                 self.line(indent, f"packet.{self.pick(['forward', 'reply', 'multicast', 'drop'])}()")
@@ -256,11 +297,15 @@ class _Text:
 def kernels(random: Random, name: str) -> Primitive:
     """Return a primitive of that name with a kernel of a few lines."""
     text = _Text(random)
+    text.helpers = [text.helper(f"help{number}", writes=False) for number in range(3)]
+    text.writer = text.helper("help_writing", writes=True)
+    helpers, text.lines = text.lines, []
     text.body(2, {}, random.randint(4, 14), 2)
     verdict = random.choice(["forward", "reply", "multicast"])
     lines = [
         "from midflight.primitives import *",
         "from tests.primitives.generated import Generated",
+        *helpers,
         "class Drawn(Generated):",
         "    def ingress(self, packet, wire):",
         f"        packet.{verdict}()",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from midflight.primitives import Header, Packet, Primitive, Register, bit, bits, concat, hash_, int_, sat_add
 
 
@@ -164,3 +166,81 @@ class Words(Primitive):
         wire.high = bits(wire.word + 1, 19, 16)
         wire.low = concat(bits(wire.level, 11, 11), bit[3](5), prefix)
         wire.word = bit[32](concat(wire.level, wire.high))
+
+
+def saturating_step(old: int, step: int, most: int = 1000) -> int:
+    """Return `old` + `step`, at most `most`."""
+    if old >= most - step:
+        return most
+    return old + step
+
+
+def ones(value: int) -> int:
+    """Count the ones in the low eight bits of a number."""
+    count = bit[8](0)
+    for place in range(8):
+        count += bit[8](bits(value, place, place))
+    return count
+
+
+class Counted(Primitive):
+    """Count packets by a key, and stop those that come too often."""
+
+    limit: int = 3
+
+    class Wire(Header):
+        index = bit[4]
+        count = bit[16]
+
+    def setup(self) -> None:
+        self.counts = Register(bit[16], 16)
+
+    def too_many(self, count: int) -> bool:
+        """Tell whether a key has come too often."""
+        return count > self.limit
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        count = self.counts.update_fetch(wire.index, lambda old: saturating_step(old, 1))
+        wire.count = count
+        if self.too_many(count):
+            packet.drop()
+            return
+        packet.forward()
+
+
+class Layered(Counted):
+    """Do what Counted does, and watch the level with a Threshold inside."""
+
+    class Wire(Counted.Wire, Threshold.Wire):
+        weight = bit[8]
+
+    def setup(self) -> None:
+        super().setup()
+        self.watch = Threshold("watch", above=100, clear=90, sensors=4)
+        self.heaviest = Register(bit[8], 16)
+
+    def scale(self, wire: Wire, by: int) -> int:
+        """Scale the value up; tell by how much it has grown."""
+        before = wire.value
+        wire.value = before * by
+        if wire.value < before:
+            wire.value = before
+            return 0
+        return wire.value - before
+
+    def heavy(self, wire: Wire) -> bool:
+        """Tell whether a packet weighs more than any before it."""
+        weight = ones(wire.weight) + ones(bit[8](wire.value))
+        heaviest = self.heaviest.update(wire.index, lambda old: max(old, weight))
+        return weight > heaviest
+
+    def ingress(self, packet: Packet, wire: Any) -> None:
+        super().ingress(packet, wire)
+        grown = self.scale(wire, by=3)
+        if grown > 0:
+            grown = self.scale(wire, 1 + self.limit)
+        heavy = self.heavy(wire)
+        self.watch.ingress(packet, wire)
+        if heavy and ones(bit[8](grown)) > 2:
+            packet.reply()
+        wire.weight = ones(wire.weight)

@@ -34,6 +34,7 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
         kernels.Tally("tally"),
     ),
     "samples": lambda: Program(kernels.Samples("samples")),
+    "helpers": lambda: Program(kernels.Layered("layered"), kernels.Counted("counted")),
     "words": lambda: Program(kernels.Words("words")),
     "hashes": lambda: Program(kernels.Rows("rows")),
     "outputs": lambda: Program(more_kernels.Walk("walk"), Filter("telemetry", keep="temperature > 80")),

@@ -20,6 +20,54 @@ SCALE = 1.5
 NAMES = {}
 
 
+def twice(value):
+    return value + value
+
+
+def note(wire):
+    wire.key8 = 1
+    return wire.value
+
+
+def some(value):
+    if value > 3:
+        return value
+
+
+def rounds(value):
+    for lane in range(3):
+        if value > lane:
+            return value
+    return value
+
+
+def constant(value):
+    if value > 3:
+        return 1
+    return 0
+
+
+def mixed(value):
+    if value > 3:
+        return bit[8](1)
+    return value
+
+
+def silent(value):
+    pass
+
+
+def forever(value):
+    return forever(value + 1)
+
+
+def every(*values):
+    return values[0]
+
+
+shift = lambda value: value >> 1
+
+
 class Lesson(Primitive):
     lanes: int = 2
     limit: int = 10
@@ -34,6 +82,9 @@ class Lesson(Primitive):
         self.count = Register(bit[32], 1024)
         self.total = Register(int_[32], 256, lanes=self.lanes)
         self.history = []
+
+    def seen(self, index):
+        return self.count.update_fetch(index, lambda old: old + 1)
 
     def ingress(self, packet, wire):
 """
@@ -145,6 +196,26 @@ except ValueError:
     "time_written": "packet.now = 3",
     "python_time": "wire.value = time.time()",
     "python_random": "wire.value = random.getrandbits(32)",
+    "helper_mixed_widths": "wire.value = twice(wire.key8)",
+    "helper_in_the_midst": "wire.value = wire.value + note(wire)",
+    "helper_that_ends_without_a_value": "wire.value = some(wire.value)",
+    "helper_that_returns_from_a_loop": "wire.value = rounds(wire.value)",
+    "helper_without_a_width": "small = constant(wire.value)",
+    "helper_of_two_kinds": "wire.value = mixed(wire.value)",
+    "helper_of_two_kinds_in_an_update": "self.total[0].update(0, lambda old: int_[32](mixed(old)))",
+    "helper_without_a_value": "quiet = silent(wire.value)",
+    "helper_not_used": "twice(wire.value)",
+    "helper_given_too_much": "wire.value = twice(wire.value, 3)",
+    "helper_given_a_constant_choice": "wire.value = twice(1 if wire.key8 > 3 else 0)",
+    "helper_of_any_number": "wire.value = every(wire.value, wire.value)",
+    "helper_that_calls_itself": "wire.value = forever(wire.value)",
+    "helper_that_is_a_lambda": "wire.value = shift(wire.value)",
+    "helper_in_a_condition": "if wire.key8 > 3 and self.seen(wire.key8) > 4: packet.drop()",
+    "helper_in_an_update": "self.total[0].update(0, lambda old: old + int_[32](self.seen(wire.key8)))",
+    "helper_that_accesses_twice": """\
+once = self.seen(wire.key8)
+again = self.seen(wire.key8)""",
+    "method_of_the_language": "self.validate()",
     "multiple_lines": """\
 wire.value = (
     wire.value

@@ -29,6 +29,7 @@ def test_kernels_pass_the_type_checker(tmp_path: Path) -> None:
     assert all(str(wrong) in line or "wrong.py" in line for line in done.stdout.splitlines()), done.stdout
     assert told == [
         'Incompatible types in assignment (expression has type "str", variable has type "int")  [assignment]',
+        'Missing named argument "more" for "Threshold"  [call-arg]',
         'Argument "lanes" to "Tally" has incompatible type "str"; expected "int"  [arg-type]',
         'Missing named argument "more" for "Threshold"  [call-arg]',
         '"Layout" has no attribute "missing"  [attr-defined]',

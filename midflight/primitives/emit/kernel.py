@@ -10,6 +10,7 @@ from midflight.primitives.emit.state import arrays_of, write_state_access
 from midflight.primitives.emit.tables import SearchWriter, found
 from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.typed import (
     Access,
     Alert,
@@ -45,7 +46,7 @@ class KernelWriter:
         self.writer = writer
         self.arrays = [array for each, register in self.registers.items() for array in arrays_of(each, register)]
         self.locals: dict[str, tuple[str, Kind | None]] = {}
-        self.quoted: set[int] = set()
+        self.quoted: set[tuple[str, int]] = set()
         searches = [each for each in walk(kernel.body) if isinstance(each, Search)]
         taken = {*self.arrays, *(name for each in searches for name in (each.table, found(each.table)))}
         taken |= KEYWORDS | TAKEN
@@ -216,11 +217,11 @@ class KernelWriter:
             out.long(f"{result} = {show.value(access.new)};")
             self.guarded(inside, lambda: out.long(f"{array}.write({index}, {result}{flip});"))
 
-    def quote(self, line: int) -> None:
+    def quote(self, line: Line) -> None:
         """Write the kernel's line above what has become of it, the first time: an access is several lines here."""
-        if line not in self.quoted:
-            self.quoted.add(line)
-            text = linecache.getline(self.kernel.file, line).strip()
+        if (line.file, line) not in self.quoted:
+            self.quoted.add((line.file, line))
+            text = linecache.getline(line.file, line).strip()
             self.writer.comment(text + "...)" if text.endswith("(") else text)
 
     def guarded(self, condition: str, write: object) -> None:

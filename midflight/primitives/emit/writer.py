@@ -42,7 +42,7 @@ class Writer:
     @contextmanager
     def block(self, opening: str, closing: str = "}") -> Iterator[None]:
         """Write what follows between braces, one step deeper."""
-        self.line(f"{opening} {{" if opening else "{")
+        self.long(f"{opening} {{" if opening else "{")
         self._depth += 1
         yield
         self._depth -= 1

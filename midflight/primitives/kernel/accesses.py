@@ -7,6 +7,7 @@ import ast
 from midflight.primitives.kernel.body import Body
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Access, Expr, Local, Old, Statement
 from midflight.primitives.kernel.types import Kind
@@ -25,10 +26,12 @@ class Accesses(Body):
         call, register = node, state
         name, _ = self.array(call, register)
         if self.expressions.lazy:
+            helper = self.frame is not self.kernel
+            text = self.frame.node.name if helper else self.source.text(call.func)
             raise self.source.error(
                 call,
                 f"register `{name}` is accessed inside something that is evaluated for some packets only",
-                f"access it on a line of its own: `value = {self.source.text(call.func)}(...)`",
+                f"{'call' if helper else 'access'} it on a line of its own: `value = {text}(...)`",
             )
         number = sum(each.register == name for each in self.before if isinstance(each, Access))
         target = Local(f"{name}_read{number or ''}", register.kind)
@@ -44,12 +47,12 @@ class Accesses(Body):
         base = self.expressions.value(node.func.value)
         return base.value if isinstance(base, Known) and isinstance(base.value, State) else None
 
-    def assign_access(self, target: ast.Name, call: ast.Call, state: State, line: int) -> list[Statement]:
+    def assign_access(self, target: ast.Name, call: ast.Call, state: State, line: Line) -> list[Statement]:
         """Assign what an access gives to a variable."""
         assert isinstance(state, Register)
-        local = Local(target.id, state.kind)
+        local = self.local(target.id, state.kind)
         access = self.touch(call, state, call.func.attr if isinstance(call.func, ast.Attribute) else "", local)
-        self.declare(target, local, line)
+        self.declare(target, target.id, local, line)
         return [*self.flush(), access]
 
     def array(self, call: ast.Call, register: Register) -> tuple[str, int | None]:
@@ -72,7 +75,7 @@ class Accesses(Body):
         if (first := self.scope.accessed.get((name, lane))) is not None:
             raise self.source.error(
                 call,
-                f"a second access to register `{shown}` on one packet; the first is in line {first}",
+                f"a second access to register `{shown}` on one packet; the first is in {self.source.where(first)}",
                 "a switch accesses a register once: do it all in one `update(index, lambda old: ...)`",
             )
         counts = {"update": 2, "update_fetch": 2, "read": 1, "write": 2}

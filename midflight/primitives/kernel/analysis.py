@@ -1,7 +1,7 @@
 """The analysis of a kernel: from the source of `ingress` to the typed form, every rule of the language checked.
 
-The rules are in a chain of classes: `Body`, `Accesses`, `Searches`, `Outputs`, `Statements`; those of expressions in
-`Values`, `Operators`, `Calls`, `Expressions`.
+The rules are in a chain of classes: `Body`, `Accesses`, `Searches`, `Outputs`, `Statements`, `Pure`, `Helpers`; those
+of expressions in `Values`, `Operators`, `Functions`, `Calls`, `Expressions`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from midflight.primitives.kernel.flow import Known
+from midflight.primitives.kernel.frame import frame_of
 from midflight.primitives.kernel.header import Layout
-from midflight.primitives.kernel.source import source_of
+from midflight.primitives.kernel.helpers import Helpers
 from midflight.primitives.kernel.state import State
-from midflight.primitives.kernel.statements import Statements
 from midflight.primitives.kernel.typed import Kernel
+from midflight.primitives.kernel.values import PACKET, WIRE
 
 __all__ = ["analyse"]
 
@@ -23,8 +25,15 @@ def analyse(function: Callable[..., Any], instance: object, layout: Layout, stat
 
     Raises KernelError with the place and what to write instead.
     """
-    source, node = source_of(function)
-    body = Statements(source, node, function, instance, layout, state)
+    frame = frame_of(function, instance)
+    source, node = frame.source, frame.node
+    names = [each.arg for each in node.args.args]
+    if len(names) != 3 or frame.parameters != names or node.args.vararg or node.args.kwarg:
+        raise source.error(node, "a kernel takes self, packet and wire", "write `def ingress(self, packet, wire):`")
+    frame.fixed.update(names)
+    body = Helpers(frame, layout, state)
+    for name, value in zip(names, (instance, PACKET, WIRE), strict=True):
+        body.scope.names[name] = Known(value)
     statements = body.block(node.body)
     return Kernel(
         source.file,

@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 import ast
-import builtins
-import inspect
 import itertools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from midflight.primitives.kernel.expressions import Expressions
-from midflight.primitives.kernel.flow import Known, Scope
+from midflight.primitives.kernel.flow import Scope
+from midflight.primitives.kernel.frame import Frame
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.source import Source
+from midflight.primitives.kernel.source import Line, Source
 from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Expr, Local, Statement
 from midflight.primitives.kernel.types import Kind
-from midflight.primitives.kernel.values import PACKET, WIRE
+from midflight.primitives.kernel.values import Value
 
 __all__ = ["Body"]
 
 
 class Body:
-    """A kernel's body under analysis. Its subclasses add the rules of accesses, outputs and statements."""
+    """A kernel's body under analysis. Its subclasses add the rules of accesses, outputs, statements and helpers."""
 
-    def __init__(
-        self,
-        source: Source,
-        node: ast.FunctionDef,
-        function: Callable[..., Any],
-        instance: object,
-        layout: Layout,
-        state: Mapping[str, State],
-    ) -> None:
-        self.source = source
-        self.node = node
-        outer = vars(builtins) | inspect.unwrap(function).__globals__ | dict(inspect.getclosurevars(function).nonlocals)
-        self.expressions = Expressions(source, layout, outer, self)
+    def __init__(self, frame: Frame, layout: Layout, state: Mapping[str, State]) -> None:
+        self.frame = self.kernel = frame
+        self.expressions = Expressions(frame.source, layout, frame.outer, self)
         self.layout = layout
         self.locals: dict[str, Kind | None] = {}
-        self.lines: dict[str, int] = {}
+        self.renamed: dict[tuple[tuple[int, ...], str], str] = {}
+        """What the variables of helpers are called, by the calls that lead there and their own names."""
+        self.frames: dict[object, Frame] = {}
+        """The functions that have been read."""
+        self.callers: tuple[Frame, ...] = ()
+        """The functions that the one at hand is written out of."""
+        self.whole: ast.expr | None = None
+        """The expression that is all that the statement at hand assigns or returns."""
         self.before: list[Statement] = []
         """What the expression at hand needs done first: register accesses, checksums."""
         self.arrays: dict[int, tuple[str, int | None]] = {}
         self.verdicts: set[Verdict] = set()
         self.tables: dict[int, str] = {}
-        self.searched: dict[str, int] = {}
+        self.searched: dict[str, Line] = {}
         """The tables that are searched so far, with the line of the search."""
         for name, each in state.items():
             if isinstance(each, Register):
@@ -56,14 +51,11 @@ class Body:
                     self.arrays[id(each[lane])] = (name, lane)
             else:
                 self.tables[id(each)] = name
-        names = [each.arg for each in node.args.args]
-        if len(names) != 3 or node.args.kwonlyargs or node.args.vararg or node.args.kwarg:
-            raise source.error(node, "a kernel takes self, packet and wire", "write `def ingress(self, packet, wire):`")
-        for name, value in zip(names, (instance, PACKET, WIRE), strict=True):
-            self.scope.names[name] = Known(value)
-        self.fixed = {*names}
-        """Names that cannot be assigned: the kernel's parameters and the variables of the loops around."""
-        self.assignments = _count_assignments(node)
+
+    @property
+    def source(self) -> Source:
+        """The text of the function at hand."""
+        return self.expressions.source
 
     @property
     def scope(self) -> Scope:
@@ -80,40 +72,50 @@ class Body:
 
     def fresh(self, name: str, kind: Kind | None) -> Local:
         """Return a new variable, called `name` or much like it."""
+        taken = self.locals.keys() | self.kernel.assignments.keys()
         names = (name if not number else f"{name}_{number}" for number in itertools.count())
-        local = Local(next(each for each in names if each not in self.locals and each not in self.assignments), kind)
+        local = Local(next(each for each in names if each not in taken), kind)
         self.locals[local.name] = kind
         return local
+
+    def local(self, name: str, kind: Kind | None, frame: Frame | None = None) -> Local:
+        """Return the variable that a function, or the one at hand, calls `name`; a helper's are renamed apart."""
+        frame = frame or self.frame
+        if frame is self.kernel:
+            return Local(name, kind)
+        key = (frame.path, name)
+        known = self.renamed.get(key)
+        if known is None or self.locals[known] != kind:
+            known = self.renamed[key] = self.fresh(name, kind).name
+        return Local(known, kind)
+
+    def inline(self, call: ast.Call, function: object) -> Value | None:
+        """Take the call of a user's function inside an expression."""
+        raise NotImplementedError
 
     def flush(self) -> list[Statement]:
         """Return the statements that must come before the one at hand."""
         done, self.before = self.before, []
         return done
 
-    def declare(self, node: ast.AST, local: Local, line: int) -> None:
-        """Note that a local variable has a value from here on; its kind never changes."""
-        name = local.name
-        if name in self.fixed:
+    def declare(self, node: ast.AST, name: str, local: Local, line: Line) -> None:
+        """Note that a variable, here called `name`, has a value from here on; its kind never changes."""
+        frame = self.frame
+        if name in frame.fixed:
             raise self.source.error(node, f"`{name}` is taken", "choose another name")
-        if name in self.locals and self.locals[name] != local.kind:
+        if name in frame.kinds and frame.kinds[name] != local.kind:
             raise self.source.error(
                 node,
-                f"`{name}` is {_kind_name(self.locals[name])} since line {self.lines[name]}, "
+                f"`{name}` is {_kind_name(frame.kinds[name])} since line {frame.lines[name]}, "
                 f"here it would become {_kind_name(local.kind)}",
                 "use another name, or convert the value",
             )
-        self.locals.setdefault(name, local.kind)
-        self.lines.setdefault(name, line)
-        self.scope.assign(local, local)
-
-
-def _count_assignments(function: ast.FunctionDef) -> dict[str, int]:
-    """Count how often each name is assigned in the text of a kernel."""
-    counts: dict[str, int] = {}
-    for node in ast.walk(function):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            counts[node.id] = counts.get(node.id, 0) + 1
-    return counts
+        self.locals[local.name] = local.kind
+        frame.kinds[name] = local.kind
+        frame.lines.setdefault(name, line)
+        self.scope.assign(local, None)
+        self.scope.names[name] = local
+        self.scope.unset.pop(name, None)
 
 
 def _kind_name(kind: Kind | None) -> str:

@@ -67,6 +67,8 @@ class Calls(Functions):
         return Cast(drawn, kind) if kind.signed else drawn
 
     def _apply(self, node: ast.Call, callee: Any) -> Value:
+        if callee is super and not node.args and not node.keywords and "__class__" in self.outer:
+            return Known(super(self.outer["__class__"], self.outer["__self__"]))
         if isinstance(callee, Predicate):
             argument = self._arguments(node, 1)[0]
             value = self.value(argument)
@@ -74,6 +76,8 @@ class Calls(Functions):
                 raise self.source.error(argument, "a predicate is asked about the header", "write `(wire)`")
             return self._inline(callee)
         result = self.function(node, callee)
+        if result is None:
+            result = self.around.inline(node, callee)
         if result is not None:
             return result
         name = self.source.text(node.func)

@@ -49,6 +49,9 @@ _INSTEAD: dict[type[ast.expr], tuple[str, str]] = {
 _WORDS = {
     "time": "the time at which the packet came in is `packet.now`, in microseconds",
     "random": "draw with `packet.random(bit[16])`",
+    "packet": "a helper is given the packet: name it among its parameters, and hand it over",
+    "wire": "a helper is given the header: name it among its parameters, and hand it over",
+    "self": "make the helper a method, or hand over what it needs",
     "np": "a switch computes on single numbers",
 }
 
@@ -103,13 +106,13 @@ class Expressions(Calls):
                 "give it a value before the `if`",
             )
         if node.id in self.outer:
-            return self._outside(node, self.outer[node.id])
+            return self.outside(node, self.outer[node.id])
         known = [*self.scope.names, *(name for name in self.outer if not hasattr(builtins, name))]
         close = difflib.get_close_matches(node.id, known, 1)
-        hint = f"did you mean `{close[0]}`?" if close else _WORDS.get(node.id, "assign it first")
+        hint = _WORDS.get(node.id, f"did you mean `{close[0]}`?" if close else "assign it first")
         raise self.source.error(node, f"`{node.id}` is not defined", hint)
 
-    def _outside(self, node: ast.expr, value: Any) -> Value:
+    def outside(self, node: ast.expr, value: Any) -> Value:
         """Take a value that the kernel finds outside itself: a parameter, a module's constant."""
         if isinstance(value, float):
             raise self.source.error(
@@ -168,7 +171,7 @@ class Expressions(Calls):
                 node, f"`{self.source.text(node.value)}` has no attributes", "fields are `wire.<name>`"
             )
         try:
-            return self._outside(node, getattr(thing, node.attr))
+            return self.outside(node, getattr(thing, node.attr))
         except AttributeError:
             names = [name for name in dir(thing) if not name.startswith("_")]
             close = difflib.get_close_matches(node.attr, names, 1)

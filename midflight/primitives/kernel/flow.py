@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.typed import Binary, Cast, Compare, Const, Expr, FieldRef, Local, Logic, Not, reads
 from midflight.primitives.kernel.types import Kind
 
@@ -25,8 +27,8 @@ class Scope:
     names: dict[str, Known | Expr] = field(default_factory=dict)
     unset: dict[str, int] = field(default_factory=dict)
     """Variables that have a value on some paths only, with the line where they got it."""
-    accessed: dict[tuple[str, int | None], int] = field(default_factory=dict)
-    alerted: int | None = None
+    accessed: dict[tuple[str, int | None], Line] = field(default_factory=dict)
+    alerted: Line | None = None
     bounds: dict[Expr, int] = field(default_factory=dict)
     """Expressions that are known to be less than a number here."""
     checksums: dict[tuple[Expr, ...], Local] = field(default_factory=dict)
@@ -44,6 +46,19 @@ class Scope:
             dict(self.checksums),
             self.ended,
         )
+
+    def enter(self, names: Mapping[str, Known | Expr]) -> Scope:
+        """Return the scope of a function that is written out here, with names of its own."""
+        inner = self.copy()
+        inner.names = {name: value for name, value in self.names.items() if "." in name} | dict(names)
+        inner.unset = {name: line for name, line in self.unset.items() if "." in name}
+        return inner
+
+    def leave(self, inner: Scope) -> None:
+        """Take over what such a function has done: accesses, alerts, what became of fields; not its names."""
+        self.names |= {name: value for name, value in inner.names.items() if "." in name}
+        self.accessed, self.alerted = inner.accessed, inner.alerted
+        self.bounds, self.checksums = inner.bounds, inner.checksums
 
     def join(self, yes: Scope, no: Scope, line: int) -> None:
         """Become what holds after an `if` whose branches end in these two scopes."""

@@ -30,6 +30,8 @@ from midflight.primitives.kernel.values import LaneField, Untyped, Value, solid
 
 __all__ = ["Functions"]
 
+_OWN = (sat_add, sat_sub, add_overflows, min, max, abs, len, bits, concat)
+
 
 class Functions(Operators):
     """Calls of the language's own functions."""
@@ -38,7 +40,7 @@ class Functions(Operators):
         """Compile the call of a function that the language has; None for any other."""
         if callee is hash_:
             return self._hash(node)
-        if node.keywords:
+        if node.keywords and (isinstance(callee, Kind) or callee in _OWN):
             raise self.source.error(
                 node, f"`{self.source.text(node.func)}` takes no keyword arguments", "give them by position"
             )

@@ -26,8 +26,10 @@ class Header:
     declared: ClassVar[dict[str, Kind | ArrayKind]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Collect the fields: those of the base first."""
-        inherited = dict(cls.__mro__[1].__dict__.get("declared", {}))
+        """Collect the fields: those of the bases first."""
+        inherited: dict[str, Kind | ArrayKind] = {}
+        for base in cls.__bases__:
+            inherited |= getattr(base, "declared", {})
         own: dict[str, Kind | ArrayKind] = {}
         for name, value in vars(cls).items():
             if isinstance(value, (Kind, ArrayKind)):

@@ -6,6 +6,7 @@ import ast
 
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.searches import Searches
+from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.typed import Alert, Decide, Expr, Mirror, Statement
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import solid
@@ -24,7 +25,7 @@ class Outputs(Searches):
     mirrors = False
     """Whether the kernel sends copies."""
 
-    def decide(self, call: ast.Call, name: str, line: int) -> list[Statement]:
+    def decide(self, call: ast.Call, name: str, line: Line) -> list[Statement]:
         """Compile a call on `packet`."""
         if name == "alert":
             return self.raise_alert(call, line)
@@ -43,14 +44,14 @@ class Outputs(Searches):
         self.verdicts.add(_VERDICTS[name])
         return [Decide(_VERDICTS[name], line)]
 
-    def raise_alert(self, call: ast.Call, line: int) -> list[Statement]:
+    def raise_alert(self, call: ast.Call, line: Line) -> list[Statement]:
         """Compile `packet.alert(...)`."""
         if not call.args or call.keywords:
             raise self.source.error(call, "an alert tells numbers", "write `packet.alert(wire.sensor, wire.value)`")
         if self.scope.alerted is not None:
             raise self.source.error(
                 call,
-                f"a second alert on one packet; the first is in line {self.scope.alerted}",
+                f"a second alert on one packet; the first is in {self.source.where(self.scope.alerted)}",
                 "a packet raises one alert: put all its numbers there",
             )
         values: list[Expr] = []

@@ -106,13 +106,13 @@ class Primitive(_Parameters):
 
     @property
     def registers(self) -> Mapping[str, Register]:
-        """The registers, by attribute name, in the order of their making."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Register)}
+        """The registers, by attribute name, in the order of their making; those of a primitive inside it as well."""
+        return {name: each for name, each in self._state().items() if isinstance(each, Register)}
 
     @property
     def tables(self) -> Mapping[str, Map | Lookup]:
         """The maps and lookups, by attribute name, in the order of their making."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, (Map, Lookup))}
+        return {name: each for name, each in self._state().items() if isinstance(each, (Map, Lookup))}
 
     @property
     def maps(self) -> Mapping[str, Map]:
@@ -123,8 +123,19 @@ class Primitive(_Parameters):
     @cached_property
     def kernel(self) -> Kernel:
         """The checked kernel. Raises KernelError where it does not keep to the language."""
-        state: dict[str, State] = {**self.registers, **self.tables}
-        return analyse(type(self).ingress, self, self.layout, state)
+        return analyse(type(self).ingress, self, self.layout, self._state())
+
+    def _state(self) -> dict[str, State]:
+        found: dict[str, State] = {}
+        for name, value in vars(self).items():
+            inside = value._state() if isinstance(value, Primitive) else {}
+            own = {f"{name}_{each}": state for each, state in inside.items()}
+            if isinstance(value, State):
+                own = {name: value}
+            if clash := found.keys() & own.keys():
+                raise KernelError(f"{self.title}: two registers or tables are called {min(clash)!r} in the P4")
+            found |= own
+        return found
 
     def reference(self, *, epoch: int = 0, random: Randomness | None = None) -> Reference:
         """Return the primitive as a machine of plain Python, in its initial state and of this epoch.
@@ -170,8 +181,7 @@ class Reference:
         self.random = random
         self.epoch = epoch
         assert primitive.kernel  # A kernel that does not compile does not run either.
-        self._primitive = copy.copy(primitive)
-        self._primitive.setup()
+        self._primitive = _anew(primitive)
 
     @property
     def registers(self) -> Mapping[str, Register]:
@@ -208,6 +218,16 @@ class Reference:
             verdict = Verdict.DROP
         changed = dataclasses.replace(message, kind=_KINDS.get(verdict, message.kind))
         return Outcome(verdict, changed, tuple(alerts), tuple(mirrored))
+
+
+def _anew(primitive: Primitive) -> Primitive:
+    """Return a copy of a primitive, and of those inside it, in the initial state."""
+    made = copy.copy(primitive)
+    made.setup()
+    for name, value in [*vars(made).items()]:
+        if isinstance(value, Primitive):
+            setattr(made, name, _anew(value))
+    return made
 
 
 def within(primitive: Primitive, name: str, low: int, high: int) -> None:

@@ -9,6 +9,7 @@ from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Assign, Const, Expr, Local, Old, Search, Statement, reads
 
@@ -38,15 +39,15 @@ class Searches(Accesses):
         self.ahead(search)
         return search.target
 
-    def assign_access(self, target: ast.Name, call: ast.Call, state: State, line: int) -> list[Statement]:
+    def assign_access(self, target: ast.Name, call: ast.Call, state: State, line: Line) -> list[Statement]:
         """Assign what an access gives to a variable."""
         if isinstance(state, Register):
             return super().assign_access(target, call, state, line)
         assert isinstance(call.func, ast.Attribute)
         self.check(call, state, call.func.attr)
-        local = Local(target.id, state.kind)
+        local = self.local(target.id, state.kind)
         search = self.search(call, state, local)
-        self.declare(target, local, line)
+        self.declare(target, target.id, local, line)
         return [*self.flush(), Assign(local, search, line) if isinstance(search, Const) else search]
 
     def name(self, node: ast.expr, state: Map | Lookup) -> str:
@@ -65,7 +66,7 @@ class Searches(Accesses):
             if name in self.searched:
                 raise self.source.error(
                     call,
-                    f"map `{name}` is asked a second time; the first is in line {self.searched[name]}",
+                    f"map `{name}` is asked a second time; the first is in {self.source.where(self.searched[name])}",
                     "a table stands in one place of a switch: ask once, before the `if` or loop, and keep the answer",
                 )
             self.searched[name] = line

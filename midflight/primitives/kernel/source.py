@@ -6,11 +6,24 @@ import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from midflight.errors import KernelError, Place
 
-__all__ = ["Source", "source_of"]
+__all__ = ["Line", "Source", "source_of"]
+
+
+class Line(int):
+    """The number of a line; knows its file, as the helpers of a kernel may be in other ones."""
+
+    file: str
+
+    def __new__(cls, number: int, file: str) -> Line:
+        """Number the line."""
+        self = int.__new__(cls, number)
+        self.file = file
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +34,13 @@ class Source:
     first: int
     lines: tuple[str, ...]
 
-    def line(self, node: ast.AST) -> int:
+    def line(self, node: ast.AST) -> Line:
         """Return the node's line in the file."""
-        return self.first + int(getattr(node, "lineno", 1)) - 1
+        return Line(self.first + int(getattr(node, "lineno", 1)) - 1, self.file)
+
+    def where(self, line: Line) -> str:
+        """Return which line it is, for a message: of which file, if it is another one."""
+        return f"line {line}" if line.file == self.file else f"line {line} of {Path(line.file).name}"
 
     def text(self, node: ast.AST) -> str:
         """Return the node as the user wrote it, on one line."""
@@ -54,15 +71,24 @@ def source_of(function: Callable[..., Any]) -> tuple[Source, ast.FunctionDef]:
     except (OSError, TypeError):
         name = getattr(function, "__qualname__", repr(function))
         raise KernelError(f"the source of {name} cannot be read", hint="put the primitive into a file") from None
+    try:
+        source, node = _parsed(file, lines, first)
+    except SyntaxError:  # a lambda in the midst of a statement
+        source, node = Source(file, first, tuple(lines)), ast.Pass(lineno=1, col_offset=0)
+    if not isinstance(node, ast.FunctionDef):
+        name = getattr(function, "__name__", "")
+        raise source.error(
+            node,
+            "this is not a function that is written with `def`",
+            f"write `def {name if name.isidentifier() else 'helper'}(...):`",
+        )
+    return source, node
+
+
+def _parsed(file: str, lines: list[str], first: int) -> tuple[Source, ast.stmt]:
     if lines[0][:1].isspace():
         # An indented function parses under a line of our own, which keeps every column as it is in the file.
         tree = ast.parse("if True:\n" + "".join(lines)).body[0]
         assert isinstance(tree, ast.If)
-        node = tree.body[0]
-        lines, first = ["if True:\n", *lines], first - 1
-    else:
-        node = ast.parse("".join(lines)).body[0]
-    source = Source(file, first, tuple(lines))
-    if not isinstance(node, ast.FunctionDef):
-        raise source.error(node, "a kernel is a plain function", "write `def ingress(self, packet, wire):`")
-    return source, node
+        return Source(file, first - 1, ("if True:\n", *lines)), tree.body[0]
+    return Source(file, first, tuple(lines)), ast.parse("".join(lines)).body[0]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections.abc import Iterator
 
 from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.outputs import Outputs
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.typed import (
     Assign,
     EpochRef,
     FieldRef,
     If,
-    Local,
     NowRef,
     Return,
     RoundRef,
@@ -24,7 +25,7 @@ from midflight.primitives.kernel.typed import (
 )
 from midflight.primitives.kernel.values import PACKET, LaneField, Untyped, Value, solid
 
-__all__ = ["Statements"]
+__all__ = ["Statements", "as_load"]
 
 MAX_ROUNDS = 1024
 _INSTEAD: dict[type[ast.stmt], tuple[str, str]] = {
@@ -65,7 +66,7 @@ class Statements(Outputs):
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 return self.assign(node, target, value)
             case ast.AugAssign():
-                load = ast.copy_location(_as_load(node.target), node.target)
+                load = ast.copy_location(as_load(node.target), node.target)
                 value = ast.copy_location(ast.BinOp(load, node.op, node.value), node)
                 return self.assign(node, node.target, value)
             case ast.Expr(value=ast.Constant(value=str())) | ast.Pass():
@@ -76,6 +77,8 @@ class Statements(Outputs):
                 return self.branch(node)
             case ast.For():
                 return self.loop(node)
+            case ast.Return() if self.frame is not self.kernel:
+                return self.give(node)
             case ast.Return(value=None):
                 self.scope.ended = True
                 return [Return(self.source.line(node))]
@@ -90,6 +93,10 @@ class Statements(Outputs):
         what, instead = _INSTEAD.get(type(node), (f"`{type(node).__name__.lower()}`", "see the kernel language"))
         raise self.source.error(node, f"the kernel language has no {what}", instead)
 
+    def give(self, node: ast.Return) -> list[Statement]:
+        """Compile a helper's `return`."""
+        raise NotImplementedError
+
     def assign(self, node: ast.stmt, target: ast.expr, value_node: ast.expr) -> list[Statement]:
         """Compile an assignment to a variable, a field or a lane."""
         line = self.source.line(node)
@@ -97,11 +104,15 @@ class Statements(Outputs):
             if (register := self.accessed_by(value_node)) is not None:
                 assert isinstance(value_node, ast.Call)
                 return self.assign_access(target, value_node, register, line)
+            self.whole = value_node
             value = self.expressions.value(value_node)
+            if value == Known(None):
+                text = self.source.text(value_node)
+                raise self.source.error(value_node, f"`{text}` gives no value", "end the helper with a `return`")
             return [*self.flush(), *self.assign_name(node, target, value, value_node, line)]
         if isinstance(target, ast.Tuple):
             raise self.source.error(node, "assign one variable at a time", "write one line for each")
-        place = self.expressions.value(_as_load(target))
+        place = self.expressions.value(as_load(target))
         if isinstance(place, (SequenceRef, EpochRef, NowRef, RoundRef)):
             raise self.source.error(target, "this is not a kernel's to change", "use a field of your own")
         if isinstance(place, Known) and isinstance(place.value, LaneField):
@@ -113,28 +124,29 @@ class Statements(Outputs):
                 f"`{self.source.text(target)}` cannot be assigned in a kernel",
                 "state goes into a register: `self.count.update(index, lambda old: ...)`",
             )
+        self.whole = value_node
         number = self.expressions.number(value_node, place.kind, f"`{self.source.text(target)}`")
         self.scope.assign(place, None)
         return [*self.flush(), Assign(place, number, line)]
 
     def assign_name(
-        self, node: ast.stmt, target: ast.Name, value: Value, value_node: ast.expr, line: int
+        self, node: ast.stmt, target: ast.Name, value: Value, value_node: ast.expr, line: Line
     ) -> list[Statement]:
         """Give a variable a value: one that is known stays so where nothing else is ever assigned."""
         name = target.id
         if isinstance(value, Known):
-            if self.assignments[name] == 1 and name not in self.fixed:
+            if self.frame.assignments[name] == 1 and name not in self.frame.fixed:
                 self.scope.names[name] = value
                 self.scope.unset.pop(name, None)
                 return []
             if not isinstance(value.value, bool):
-                raise self.expressions.no_width(value_node, self.locals.get(name))
+                raise self.expressions.no_width(value_node, self.frame.kinds.get(name))
             value = Truth(value.value)
         if isinstance(value, Untyped) or not solid(value):
             raise self.expressions.no_width(value_node, None if isinstance(value, Untyped) else value.kind)
-        local = Local(name, value.kind)
+        local = self.local(name, value.kind)
         limit = self.scope.limit(value)
-        self.declare(node, local, line)
+        self.declare(node, name, local, line)
         if limit is not None:
             self.scope.bounds[local] = limit
         return [Assign(local, value, line)]
@@ -161,6 +173,12 @@ class Statements(Outputs):
 
     def loop(self, node: ast.For) -> list[Statement]:
         """Compile a `for` over a range, round by round."""
+        rounds = [(value, self.block(node.body)) for value in self.rounds(node)]
+        assert isinstance(node.target, ast.Name)
+        return [Unrolled(node.target.id, tuple(rounds), self.source.line(node))] if rounds else []
+
+    def rounds(self, node: ast.For) -> Iterator[int]:
+        """Check a loop and give its variable one value after the other."""
         if node.orelse:
             raise self.source.error(node, "the kernel language has no `else` of a loop", "write it after the loop")
         call = node.iter
@@ -181,17 +199,16 @@ class Statements(Outputs):
                 call, f"{len(values)} rounds; at most {MAX_ROUNDS} fit into a program", "make the range shorter"
             )
         name = node.target.id
-        if name in self.locals or name in self.fixed:
+        fixed = self.frame.fixed
+        if name in self.frame.kinds or name in fixed:
             raise self.source.error(node.target, f"`{name}` is taken", "choose another name")
-        self.fixed.add(name)
-        rounds = []
+        fixed.add(name)
         for value in values:
             if self.scope.ended:
                 raise self.source.error(node, "every round but the first is never reached", "remove the loop")
             self.scope.names[name] = Known(value)
-            rounds.append((value, self.block(node.body)))
-        self.fixed.remove(name)
-        return [Unrolled(name, tuple(rounds), self.source.line(node))] if rounds else []
+            yield value
+        fixed.remove(name)
 
     def call(self, node: ast.stmt, call: ast.Call) -> list[Statement]:
         """Compile a call that stands on a line of its own."""
@@ -204,12 +221,13 @@ class Statements(Outputs):
             if isinstance(base, Known) and isinstance(base.value, Register):
                 access = self.touch(call, base.value, function.attr, None)
                 return [*self.flush(), access]
-        value = self.expressions.value(call)
-        assert value
+        self.whole = call
+        if self.expressions.value(call) == Known(None):
+            return self.flush()
         raise self.source.error(node, "the value of this line is not used", "assign it, or remove the line")
 
 
-def _as_load(target: ast.expr) -> ast.expr:
+def as_load(target: ast.expr) -> ast.expr:
     """Return an assignment's target as an expression that reads it."""
     read = copy.copy(target)
     read.ctx = ast.Load()  # type: ignore[attr-defined]

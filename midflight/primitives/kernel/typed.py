@@ -5,10 +5,11 @@ What the analysis hands to the emitter. A `kind` of None means a condition (true
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from midflight.primitives.kernel.packet import Verdict
+from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.types import Kind
 
 __all__ = [
@@ -253,7 +254,7 @@ class Assign:
 
     target: Local | FieldRef
     value: Expr
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,7 @@ class Checksum:
 
     target: Local
     values: tuple[Expr, ...]
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +271,7 @@ class Draw:
     """Put a random number into `target`, which is unsigned."""
 
     target: Local
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +289,7 @@ class Access:
     target: Local | None
     fetch: bool
     guarded: bool
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +305,7 @@ class Search:
     default: Expr
     target: Local
     hit: Local
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +315,7 @@ class If:
     condition: Expr
     yes: tuple[Statement, ...]
     no: tuple[Statement, ...]
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +324,7 @@ class Unrolled:
 
     variable: str
     rounds: tuple[tuple[int, tuple[Statement, ...]], ...]
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +332,7 @@ class Decide:
     """Set the packet's verdict."""
 
     verdict: Verdict
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,21 +340,21 @@ class Alert:
     """Send a digest of these values."""
 
     values: tuple[Expr, ...]
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
     """Send a copy of the packet as it came."""
 
-    line: int
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
 class Return:
     """Leave the kernel."""
 
-    line: int
+    line: Line
 
 
 Statement = Assign | Checksum | Draw | Access | Search | If | Unrolled | Decide | Alert | Mirror | Return
@@ -396,7 +397,7 @@ def accesses(body: tuple[Statement, ...]) -> list[Access]:
     return [each for each in walk(body) if isinstance(each, Access)]
 
 
-def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:
+def walk(body: Iterable[Statement]) -> Iterator[Statement]:
     """Yield all statements of a kernel, in order."""
     for each in body:
         yield each

@@ -53,6 +53,9 @@ class Surroundings(Protocol):
     def ahead(self, statement: Statement) -> None:
         """Put a statement before the one at hand."""
 
+    def inline(self, call: ast.Call, function: object) -> Value | None:
+        """Return what a call of a user's function gives, Known(None) for nothing; None where it is no such function."""
+
     def fresh(self, name: str, kind: Kind | None) -> Local:
         """Return a new variable, called `name` or much like it."""
 
@@ -120,7 +123,10 @@ class Values:
 
     def condition(self, node: ast.expr) -> Expr:
         """Return a condition."""
-        value = self.value(node)
+        return self.condition_of(self.value(node), node)
+
+    def condition_of(self, value: Value, node: ast.expr) -> Expr:
+        """Return `value` as a condition, or raise because it is a number."""
         if isinstance(value, Known) and isinstance(value.value, bool):
             return Truth(value.value)
         if isinstance(value, (Known, Untyped)) or value.kind is not None:

@@ -1,0 +1,656 @@
+// Layered and counted on one switch: P4_16 for the v1model architecture.
+// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.
+
+#include <core.p4>
+#include <v1model.p4>
+
+const bit<9> CPU_PORT = 510;           // packets from and to the controller
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
+const bit<8> VERSION = 1;
+const bit<8> REQUEST = 1;              // to be computed on
+const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
+
+// The applications' ids in the common header.
+const bit<16> LAYERED_ID = 1;
+const bit<16> COUNTED_ID = 2;
+
+// What a kernel decides about its packet. The ingress control acts on it afterwards.
+const bit<2> FORWARD = 0;
+const bit<2> DROP = 1;
+const bit<2> REPLY = 2;      // back to the sender, as a result
+const bit<2> MULTICAST = 3;  // to all members of the application, as a result
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> ihl;
+    bit<8> tos;
+    bit<16> length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header udp_t {
+    bit<16> source;
+    bit<16> destination;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// Common to all applications. Says which one's header follows.
+header midflight_t {
+    bit<8> version;
+    bit<8> kind;
+    bit<16> application;
+    bit<32> sequence;
+}
+
+// In front of a packet that the switch hands to the controller.
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+}
+
+// In front of a packet that the controller has the switch send.
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
+// What layered sends. Layered: Do what Counted does, and watch the level with a Threshold inside.
+header layered_t {
+    bit<4> index;
+    bit<16> count;
+    bit<16> sensor;
+    bit<32> value;
+    bit<8> weight;
+    bit<4> reserved;  // up to a whole byte
+}
+
+// An element of each register of layered, for the controller.
+header layered_state_t {
+    bit<16> counts;
+    bit<1> watch_armed;
+    bit<8> heaviest;
+    bit<7> reserved;  // up to a whole byte
+}
+
+// What layered tells the controller.
+struct layered_alert_t {
+    bit<16> sensor;
+    bit<32> value;
+}
+
+// What counted sends. Counted: Count packets by a key, and stop those that come too often.
+header counted_t {
+    bit<4> index;
+    bit<16> count;
+    bit<4> reserved;  // up to a whole byte
+}
+
+// An element of each register of counted, for the controller.
+header counted_state_t {
+    bit<16> counts;
+}
+
+struct headers_t {
+    packet_in_t packet_in;
+    packet_out_t packet_out;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    udp_t udp;
+    midflight_t midflight;
+    state_t state;
+    layered_state_t layered_state;
+    counted_state_t counted_state;
+    layered_t layered;
+    counted_t counted;
+}
+
+struct metadata_t {
+    bool admitted;   // the packet's application computes here
+    bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
+    bit<2> verdict;  // what the kernel decided
+    layered_alert_t layered_alert;
+}
+
+parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
+             inout standard_metadata_t standard_metadata) {
+    state start {
+        transition select(standard_metadata.ingress_port) {
+            CPU_PORT: parse_packet_out;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_packet_out {
+        packet.extract(hdr.packet_out);
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, LAYERED_ID): parse_layered_state;
+            (VERSION, STATE, COUNTED_ID): parse_counted_state;
+            default: accept;
+        }
+    }
+
+    state parse_layered_state {
+        packet.extract(hdr.layered_state);
+        transition accept;
+    }
+
+    state parse_counted_state {
+        packet.extract(hdr.counted_state);
+        transition accept;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            default: accept;
+        }
+    }
+
+    // Packets with options and fragments are not computed on: what follows is not, or not surely, a UDP header.
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_udp {
+        packet.extract(hdr.udp);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, REQUEST, LAYERED_ID): parse_layered;
+            (VERSION, REQUEST, COUNTED_ID): parse_counted;
+            default: accept;
+        }
+    }
+
+    state parse_layered {
+        packet.extract(hdr.layered);
+        transition accept;
+    }
+
+    state parse_counted {
+        packet.extract(hdr.counted);
+        transition accept;
+    }
+}
+
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+// The kernel of layered: Layered.ingress in kernels.py, with limit=3.
+// Do what Counted does, and watch the level with a Threshold inside.
+control layered_kernel(inout headers_t hdr, inout metadata_t meta) {
+    register<bit<16>>(16) counts;
+    // Holds its values XOR 1, so that a cleared register means 1.
+    register<bit<1>>(4) watch_armed;
+    register<bit<8>>(16) heaviest;
+    bit<16> count;
+    bit<32> before;
+    bit<32> scale;
+    bit<32> grown;
+    bit<32> before_1;
+    bit<32> scale_1;
+    bit<8> value;
+    bit<8> count_1;
+    bit<8> value_1;
+    bit<8> count_2;
+    bit<8> weight;
+    bit<8> heaviest_value;
+    bool heavy;
+    bit<1> was_armed;
+    bit<8> value_2;
+    bit<8> count_3;
+    bit<8> value_3;
+    bit<8> count_4;
+
+    apply {
+        if (hdr.layered_state.isValid()) {
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    counts.read(hdr.layered_state.counts, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    counts.write(hdr.state.index, hdr.layered_state.counts);
+                }
+            }
+            if (hdr.state.index < 4) {
+                if (hdr.state.written == 0) {
+                    watch_armed.read(hdr.layered_state.watch_armed, hdr.state.index);
+                    hdr.layered_state.watch_armed = hdr.layered_state.watch_armed ^ 1;
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    watch_armed.write(hdr.state.index, hdr.layered_state.watch_armed ^ 1);
+                }
+            }
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    heaviest.read(hdr.layered_state.heaviest, hdr.state.index);
+                }
+                if (hdr.state.written[2:2] == 1) {
+                    heaviest.write(hdr.state.index, hdr.layered_state.heaviest);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
+        // count = self.counts.update_fetch(wire.index, lambda old: saturating_step(old, 1))
+        counts.read(count, (bit<32>)hdr.layered.index);
+        count = (count >= 999) ? 16w1000 : (count + 1);
+        counts.write((bit<32>)hdr.layered.index, count);
+        hdr.layered.count = count;
+        if (count > 3) {
+            meta.verdict = DROP;
+        } else {
+            meta.verdict = FORWARD;
+        }
+        before = hdr.layered.value;
+        hdr.layered.value = before * 3;
+        if (hdr.layered.value < before) {
+            hdr.layered.value = before;
+            scale = 0;
+        } else {
+            scale = hdr.layered.value - before;
+        }
+        grown = scale;
+        if (grown > 0) {
+            before_1 = hdr.layered.value;
+            hdr.layered.value = before_1 * 4;
+            if (hdr.layered.value < before_1) {
+                hdr.layered.value = before_1;
+                scale_1 = 0;
+            } else {
+                scale_1 = hdr.layered.value - before_1;
+            }
+            grown = scale_1;
+        }
+        value = hdr.layered.weight;
+        count_1 = 0;
+        // place 0
+        count_1 = count_1 + ((bit<8>)value[0:0]);
+        // place 1
+        count_1 = count_1 + ((bit<8>)value[1:1]);
+        // place 2
+        count_1 = count_1 + ((bit<8>)value[2:2]);
+        // place 3
+        count_1 = count_1 + ((bit<8>)value[3:3]);
+        // place 4
+        count_1 = count_1 + ((bit<8>)value[4:4]);
+        // place 5
+        count_1 = count_1 + ((bit<8>)value[5:5]);
+        // place 6
+        count_1 = count_1 + ((bit<8>)value[6:6]);
+        // place 7
+        count_1 = count_1 + ((bit<8>)value[7:7]);
+        value_1 = (bit<8>)hdr.layered.value;
+        count_2 = 0;
+        // place 0
+        count_2 = count_2 + ((bit<8>)value_1[0:0]);
+        // place 1
+        count_2 = count_2 + ((bit<8>)value_1[1:1]);
+        // place 2
+        count_2 = count_2 + ((bit<8>)value_1[2:2]);
+        // place 3
+        count_2 = count_2 + ((bit<8>)value_1[3:3]);
+        // place 4
+        count_2 = count_2 + ((bit<8>)value_1[4:4]);
+        // place 5
+        count_2 = count_2 + ((bit<8>)value_1[5:5]);
+        // place 6
+        count_2 = count_2 + ((bit<8>)value_1[6:6]);
+        // place 7
+        count_2 = count_2 + ((bit<8>)value_1[7:7]);
+        weight = count_1 + count_2;
+        // heaviest = self.heaviest.update(wire.index, lambda old: max(old, weight))
+        heaviest.read(heaviest_value, (bit<32>)hdr.layered.index);
+        heaviest.write((bit<32>)hdr.layered.index, (weight > heaviest_value) ? weight : heaviest_value);
+        heavy = weight > heaviest_value;
+        // was_armed = self.armed.update(...)
+        was_armed = 1;
+        if (hdr.layered.sensor < 4) {
+            watch_armed.read(was_armed, (bit<32>)hdr.layered.sensor);
+            was_armed = was_armed ^ 1;
+            watch_armed.write((bit<32>)hdr.layered.sensor,
+                ((hdr.layered.value >= 100) ? 1w0 : ((hdr.layered.value <= 90) ? 1w1 : was_armed)) ^ 1);
+        }
+        if (was_armed == 1 && hdr.layered.value >= 100) {
+            meta.layered_alert.sensor = hdr.layered.sensor;
+            meta.layered_alert.value = hdr.layered.value;
+            digest<layered_alert_t>(1, meta.layered_alert);
+        }
+        meta.verdict = FORWARD;
+        value_2 = (bit<8>)grown;
+        count_3 = 0;
+        // place 0
+        count_3 = count_3 + ((bit<8>)value_2[0:0]);
+        // place 1
+        count_3 = count_3 + ((bit<8>)value_2[1:1]);
+        // place 2
+        count_3 = count_3 + ((bit<8>)value_2[2:2]);
+        // place 3
+        count_3 = count_3 + ((bit<8>)value_2[3:3]);
+        // place 4
+        count_3 = count_3 + ((bit<8>)value_2[4:4]);
+        // place 5
+        count_3 = count_3 + ((bit<8>)value_2[5:5]);
+        // place 6
+        count_3 = count_3 + ((bit<8>)value_2[6:6]);
+        // place 7
+        count_3 = count_3 + ((bit<8>)value_2[7:7]);
+        if (heavy && count_3 > 2) {
+            meta.verdict = REPLY;
+        }
+        value_3 = hdr.layered.weight;
+        count_4 = 0;
+        // place 0
+        count_4 = count_4 + ((bit<8>)value_3[0:0]);
+        // place 1
+        count_4 = count_4 + ((bit<8>)value_3[1:1]);
+        // place 2
+        count_4 = count_4 + ((bit<8>)value_3[2:2]);
+        // place 3
+        count_4 = count_4 + ((bit<8>)value_3[3:3]);
+        // place 4
+        count_4 = count_4 + ((bit<8>)value_3[4:4]);
+        // place 5
+        count_4 = count_4 + ((bit<8>)value_3[5:5]);
+        // place 6
+        count_4 = count_4 + ((bit<8>)value_3[6:6]);
+        // place 7
+        count_4 = count_4 + ((bit<8>)value_3[7:7]);
+        hdr.layered.weight = count_4;
+    }
+}
+
+// The kernel of counted: Counted.ingress in kernels.py, with limit=3.
+// Count packets by a key, and stop those that come too often.
+control counted_kernel(inout headers_t hdr, inout metadata_t meta) {
+    register<bit<16>>(16) counts;
+    bit<16> count;
+
+    apply {
+        if (hdr.counted_state.isValid()) {
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    counts.read(hdr.counted_state.counts, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    counts.write(hdr.state.index, hdr.counted_state.counts);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
+        // count = self.counts.update_fetch(wire.index, lambda old: saturating_step(old, 1))
+        counts.read(count, (bit<32>)hdr.counted.index);
+        count = (count >= 999) ? 16w1000 : (count + 1);
+        counts.write((bit<32>)hdr.counted.index, count);
+        hdr.counted.count = count;
+        if (count > 3) {
+            meta.verdict = DROP;
+            return;
+        }
+        meta.verdict = FORWARD;
+    }
+}
+
+control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    // Malformed packets are counted and dropped: cut short, of another version, or with a wrong checksum.
+    counter(1, CounterType.packets) malformed;
+    // Packets for which there is no way.
+    counter(1, CounterType.packets) unroutable;
+
+    action drop() {
+        mark_to_drop(standard_metadata);
+    }
+
+    action unreachable() {
+        unroutable.count(0);
+        mark_to_drop(standard_metadata);
+    }
+
+    action to_port(bit<9> port, bit<48> mac) {
+        standard_metadata.egress_spec = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
+    table route {
+        key = {
+            hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    action admit(bit<16> group, bit<16> epoch) {
+        meta.admitted = true;
+        meta.group = group;
+        meta.epoch = epoch;
+    }
+
+    // The applications that compute here, with the multicast group of their members and the epoch: the controller
+    // raises it when the switch has lost its state. Others pass by.
+    table admission {
+        key = {
+            hdr.midflight.application: exact;
+        }
+        actions = {
+            admit;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    // Turn the packet around: what is its destination becomes its source.
+    action reply() {
+        bit<48> mac = hdr.ethernet.source;
+        bit<32> address = hdr.ipv4.source;
+        bit<16> udp_port = hdr.udp.source;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = hdr.udp.destination;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+    }
+
+    // The copies get their destinations in egress. They come from the address that the request was sent to.
+    action multicast() {
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = MIDFLIGHT_PORT;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.mcast_grp = meta.group;
+    }
+
+    layered_kernel() layered;
+    counted_kernel() counted;
+
+    apply {
+        meta.verdict = FORWARD;
+        if (hdr.packet_out.isValid()) {
+            // From the controller: sent as it is; but a request for state goes to the application and back.
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            malformed.count(0);
+            drop();
+            return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
+        }
+
+        // Compute.
+        if (meta.admitted) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.layered.isValid() || hdr.layered_state.isValid()) {
+                layered.apply(hdr, meta);
+                hdr.udp.checksum = 0;  // none: the payload may have changed
+            } else if (hdr.counted.isValid() || hdr.counted_state.isValid()) {
+                counted.apply(hdr, meta);
+                hdr.udp.checksum = 0;  // none: the payload may have changed
+            }
+        }
+
+        // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
+        if (meta.verdict == DROP) {
+            drop();
+        } else if (meta.verdict == REPLY) {
+            reply();
+        } else if (meta.verdict == MULTICAST) {
+            multicast();
+        } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
+            route.apply();
+        } else {
+            unreachable();
+        }
+    }
+}
+
+control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.destination = address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
+    }
+
+    // Who listens to an application's results behind which port.
+    table deliver {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.egress_port: exact;
+        }
+        actions = {
+            to_host;
+            to_switch;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    apply {
+        if (meta.verdict == MULTICAST) {
+            deliver.apply();
+        }
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+        }
+    }
+}
+
+control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        update_checksum(hdr.ipv4.isValid(),
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+control deparse(packet_out packet, in headers_t hdr) {
+    apply {
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.layered_state);
+        packet.emit(hdr.counted_state);
+        packet.emit(hdr.layered);
+        packet.emit(hdr.counted);
+    }
+}
+
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;
