@@ -6,6 +6,7 @@ from midflight.primitives.barrier import Barrier
 from midflight.primitives.bloom import Bloom
 from midflight.primitives.controller import Controller
 from midflight.primitives.countmin import CountMin
+from midflight.primitives.distinct import Distinct
 from midflight.primitives.ewma import Ewma
 from midflight.primitives.filter import Filter
 from midflight.primitives.heavyhitter import HeavyHitter
@@ -22,7 +23,9 @@ from midflight.primitives.program import Application, Program
 from midflight.primitives.quorum import Quorum
 from midflight.primitives.safetystop import SafetyStop
 from midflight.primitives.sequencer import Sequencer
+from midflight.primitives.skyline import Skyline
 from midflight.primitives.threshold import Threshold
+from midflight.primitives.topn import TopN
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "Bloom",
     "Controller",
     "CountMin",
+    "Distinct",
     "Ewma",
     "Filter",
     "Header",
@@ -54,7 +58,9 @@ __all__ = [
     "SafetyStop",
     "Schema",
     "Sequencer",
+    "Skyline",
     "Threshold",
+    "TopN",
     "Verdict",
     "add_overflows",
     "bit",

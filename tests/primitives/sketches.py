@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from midflight.primitives import Bloom, CountMin, HeavyHitter, HyperLogLog, Program
+from midflight.primitives import Bloom, CountMin, Distinct, HeavyHitter, HyperLogLog, Program, Skyline, TopN
 
 __all__ = ["SKETCHES"]
 
@@ -13,4 +13,7 @@ SKETCHES: Mapping[str, Callable[[], Program]] = {
     "countmin": lambda: Program(CountMin("traffic", rows=2, columns=1024)),
     "heavyhitter": lambda: Program(HeavyHitter("elephants", above=10**6, window=10**5, rows=2)),
     "hyperloglog": lambda: Program(HyperLogLog("users", precision=10)),
+    "distinct": lambda: Program(Distinct("users", rows=1000)),
+    "topn": lambda: Program(TopN("prices", n=100, lowest=64, levels=3, pruned="reply")),
+    "skyline": lambda: Program(Skyline("hotels", points=2)),
 }

@@ -1,0 +1,22 @@
+"""The oracle of Skyline: the stored points as a sorted list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["pruned"]
+
+
+def pruned(points: Sequence[Sequence[int]], again: Sequence[bool], *, stored: int) -> list[bool]:
+    """Tell which points one of the `stored` ones beats or equals; those sent `again` are not looked at."""
+    best: list[tuple[int, ...]] = []
+    gone = []
+    for each, repeated in zip(points, again, strict=True):
+        point = tuple(each)
+        beaten = not repeated and bool(best) and bool((np.array(best) >= np.array(point)).all(axis=1).any())
+        gone.append(beaten)
+        if not (repeated or beaten):
+            best = sorted([*best, point], key=lambda one: (sum(one), one), reverse=True)[:stored]
+    return gone

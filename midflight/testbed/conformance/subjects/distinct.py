@@ -1,0 +1,48 @@
+"""Distinct as a subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from midflight.primitives import Distinct, Verdict
+from midflight.primitives.oracles.distinct import pruned
+from midflight.testbed.conformance.network import MEMBERS, SERVER
+from midflight.testbed.conformance.subject import Answer, Parameters, Request, Subject
+
+__all__ = ["SUBJECT"]
+
+
+def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
+    largest = 2 ** parameters["item_bits"] - 1
+    items = [0, 0, 1, largest, *(random.randint(0, largest) for _ in range(random.randint(1, 12)))]
+    for sequence in range(random.randint(10, 40)):
+        fields = {"flags": random.choice((0, 0, 0, 0, 4, 254, 1, 255)), "item": random.choice(items)}
+        yield Request(random.choice((*MEMBERS, SERVER)), sequence, fields)
+
+
+def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
+    shape = {name: parameters[name] for name in ("rows", "columns", "item_bits", "fingerprint")}
+    again = [each.fields["flags"] % 2 == 1 for each in requests]
+    gone = pruned([each.fields["item"] for each in requests], again, **shape)
+    reply = parameters["pruned"] == "reply"
+    return [
+        Answer(Verdict.FORWARD, each.fields) if not known
+        else Answer(Verdict.REPLY, {**each.fields, "flags": each.fields["flags"] | 2}) if reply
+        else Answer(Verdict.DROP)
+        for each, known in zip(requests, gone, strict=True)
+    ]  # fmt: skip
+
+
+SUBJECT = Subject(
+    primitive=Distinct,
+    parameters=(
+        {"rows": 2, "columns": 2, "item_bits": 32, "pruned": "reply"},
+        {"rows": 3, "columns": 3, "item_bits": 8},
+        {"rows": 1, "columns": 1, "item_bits": 128},
+        {"rows": 2, "columns": 2, "item_bits": 16, "fingerprint": 8},
+        {"rows": 1, "columns": 4, "item_bits": 40, "fingerprint": 32, "pruned": "reply"},
+    ),
+    requests=_requests,
+    oracle=_oracle,
+)
