@@ -256,7 +256,9 @@ control heater_kernel(inout headers_t hdr, inout metadata_t meta) {
                         && hdr.midflight.sequence - latest_value < 0x80000000))
                 ? hdr.midflight.sequence
                 : latest_value);
-        if (!forget && latest_value != 0 && !(0 < hdr.midflight.sequence - latest_value && hdr.midflight.sequence - latest_value < 0x80000000)) {
+        if (!forget
+            && latest_value != 0
+            && !(0 < hdr.midflight.sequence - latest_value && hdr.midflight.sequence - latest_value < 0x80000000)) {
             meta.verdict = DROP;
             return;
         }
