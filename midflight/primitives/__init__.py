@@ -19,6 +19,7 @@ from midflight.primitives.kernel.packet import Packet, Verdict
 from midflight.primitives.kernel.primitive import Outcome, Primitive, Reference, parameter, within
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit, int_
+from midflight.primitives.lock import Lock
 from midflight.primitives.program import Application, Program
 from midflight.primitives.quorum import Quorum
 from midflight.primitives.safetystop import SafetyStop
@@ -45,6 +46,7 @@ __all__ = [
     "Header",
     "HeavyHitter",
     "HyperLogLog",
+    "Lock",
     "Lookup",
     "Map",
     "Message",

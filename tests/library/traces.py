@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from midflight.primitives import REQUEST, Message, Primitive, Program, Reference, Register, Verdict
-from midflight.primitives.wire import Schema
+from midflight.primitives.wire import FOR_HOST, Schema
 from midflight.runtime.engine.packets import Packets
 from midflight.testbed.conformance.model import leaving
 from midflight.testbed.conformance.network import EPOCH, Frame
@@ -91,7 +91,8 @@ class Switch:
         for place, (answer, packets) in enumerate(zip(trace.answers, came, strict=True)):
             request = trace.requests[place]
             fields = request.fields if answer.fields is None else answer.fields
-            expected = leaving(answer.verdict, request.host, self.frame(request, fields, checksum=0))
+            kind = FOR_HOST if answer.verdict == Verdict.FALLBACK else REQUEST
+            expected = leaving(answer.verdict, request.host, self.frame(request, fields, kind, checksum=0))
             assert tuple(sorted(packets)) == expected, f"trace {trace.number}, packet {place}: {request}"
         alerts = [tuple(each.values) for each in self.engine.digests()]
         assert alerts == [values for each in trace.answers for values in each.alerts], f"trace {trace.number}"
@@ -102,7 +103,7 @@ class Switch:
                 value = held.read(index) ^ meant.initial
                 assert value == meant.written.get(index, meant.initial), f"trace {trace.number}: {array}[{index}]"
 
-    def frame(self, request: Request, fields: Mapping[str, Any], **header: int) -> Frame:
+    def frame(self, request: Request, fields: Mapping[str, Any], kind: int = REQUEST, **header: int) -> Frame:
         """Return a request's frame, with these fields."""
-        made = Frame.request(request.host, self.schema.encode(Message(REQUEST, "app", request.sequence, fields)))
+        made = Frame.request(request.host, self.schema.encode(Message(kind, "app", request.sequence, fields)))
         return Frame(**{name: getattr(made, name) for name in Frame.__slots__} | header)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import Acceptor, Barrier, Primitive, Quorum, Sequencer
+from midflight.primitives import Acceptor, Barrier, Lock, Primitive, Quorum, Sequencer
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,11 @@ from midflight.primitives import Acceptor, Barrier, Primitive, Quorum, Sequencer
         (lambda: Acceptor("a", number=64), "number must be 0 to 63, not 64"),
         (lambda: Acceptor("a", number=0, instances=3), "instances must be a power of two, not 3"),
         (lambda: Acceptor("a", number=0, width=513), "width must be 1 to 512, not 513"),
+        (lambda: Lock("l", locks=0), "locks must be 1 to 4096, not 0"),
+        (lambda: Lock("l", clients=1), "clients must be 2 to 4096, not 1"),
+        (lambda: Lock("l", depth=12), "depth must be a power of two, not 12"),
+        (lambda: Lock("l", depth=128), "depth must be 2 to 64, not 128"),
+        (lambda: Lock("l", locks=4096, clients=17), "4096 locks of 17 clients are more than the 65536"),
     ],
 )
 def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:

@@ -1,0 +1,213 @@
+"""Lock: shared and exclusive locks whose queues are in the switch, granted in the order of the requests."""
+
+# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
+
+from __future__ import annotations
+
+from typing import Final
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.arithmetic import bits, concat
+from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.packet import Packet
+from midflight.primitives.kernel.primitive import Primitive, within
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.types import bit
+
+__all__ = ["EXCLUSIVE", "GRANTED", "HANDED", "LOST", "RELEASE", "RELEASED", "SHARED", "WAITING", "Lock"]
+
+SHARED: Final = 1
+"""A wish: to hold the lock together with others who share it."""
+EXCLUSIVE: Final = 2
+"""A wish: to hold the lock alone."""
+RELEASE: Final = 3
+"""A wish: to give the lock back."""
+
+WAITING: Final = 1
+"""The request is in the queue: it has the lock as soon as `granted` has passed its `ticket`."""
+GRANTED: Final = 2
+"""The client has the lock."""
+RELEASED: Final = 3
+"""The lock was given back; in a multicast, to those whose tickets `granted` has passed by that."""
+HANDED: Final = 4
+"""The queue is full: the server deals with the request."""
+LOST: Final = 5
+"""The lock was granted in an earlier life of the switch's state, and is not held any more."""
+
+FIRST: Final = 2**16 - 6
+"""The first ticket."""
+
+
+class Lock(Primitive):
+    """Grant locks in the order of the requests: one exclusive holder, or all that share in a row.
+
+    Parameters:
+        locks: how many there are (1 to 4096)
+        clients: how many may ask for them (2 to 4096), client 0 being the server; locks * clients is at most 65536
+        depth: how many requests a lock's queue has room for, holders included (a power of two, 2 to 64); the last
+            place is the server's
+
+    Follows NetLock (SIGCOMM 2020): a ring of requests for each lock, first come, first served. Different here: a
+    request draws a ticket, and the switch counts up to which ticket the lock is granted. So a release needs no
+    recirculation to grant the lock to a row of clients that share it: one multicast tells all members how far `granted`
+    has come, and each knows by its ticket whether it is meant. Who missed that asks again. There are no leases: a
+    client that dies with a lock keeps it until the controller begins a new epoch.
+
+    A full queue overflows to the server: the request is left to it, as the host that computes it. The server
+    asks for the lock as client 0, for which a place is kept, waits its turn and grants it to those it has waiting; to
+    them it answers itself, and they release to it.
+
+    Contract with the clients: the common header's sequence numbers a client's requests for one lock, from 1 on and
+    compared as RFC 1982 has it; a client has one of them under way and repeats it until it is answered. Repeated and
+    late requests are known by their number, so each counts once. A client releases only what the switch has granted it,
+    with the `epoch` of the grant, and is trusted in that: any release takes the first request out of the queue.
+
+    Tickets wrap, and are compared within a queue; the first ones are just below that, so that it is nothing rare. State
+    for each lock: 48 bits and `depth` bits; for each client of each lock: 49 bits.
+
+    >>> locks = Lock("locks", locks=4, clients=8, depth=4).reference()
+    >>> def ask(client, number, wish):
+    ...     fields = {"lock": 0, "client": client, "wish": wish}
+    ...     fields |= {"status": 0, "epoch": 0, "ticket": 0, "granted": 0}
+    ...     outcome = locks.process(Message(REQUEST, "locks", number, fields))
+    ...     return outcome.verdict.name, outcome.message.fields["status"]
+    >>> from midflight.primitives.lock import EXCLUSIVE, GRANTED, HANDED, RELEASE, RELEASED, SHARED, WAITING
+    >>> ask(1, 1, EXCLUSIVE) == ("REPLY", GRANTED)
+    True
+    >>> ask(2, 1, SHARED) == ask(3, 1, SHARED) == ("REPLY", WAITING)
+    True
+    >>> ask(4, 1, SHARED) == ("FALLBACK", HANDED)
+    True
+    >>> ask(1, 2, RELEASE) == ("MULTICAST", RELEASED)
+    True
+    >>> ask(2, 1, SHARED) == ask(3, 1, SHARED) == ("REPLY", GRANTED)
+    True
+    """
+
+    locks: int = 64
+    clients: int = 64
+    depth: int = 8
+
+    class Wire(Header):
+        """A request, and what became of it."""
+
+        lock = bit[16]
+        client = bit[16]
+        wish = bit[8]
+        status = bit[8]
+        epoch = bit[16]
+        ticket = bit[16]
+        granted = bit[16]
+
+    def validate(self) -> None:
+        """Check the limits."""
+        within(self, "locks", 1, 2**12)
+        within(self, "clients", 2, 2**12)
+        within(self, "depth", 2, 64)
+        if self.depth & (self.depth - 1):
+            raise KernelError(f"{self.title}: depth must be a power of two, not {self.depth}")
+        if self.locks * self.clients > 2**16:
+            raise KernelError(
+                f"{self.title}: {self.locks} locks of {self.clients} clients are more than the 65536 that are known",
+                hint="lower one of the two",
+            )
+
+    def setup(self) -> None:
+        """For each lock its queue; for each client of a lock its latest request and its place in the queue."""
+        owners = self.locks * self.clients
+        self.latest = Register(bit[32], owners)
+        self.queue = Register(bit[32], self.locks, initial=FIRST << 16 | FIRST)  # the next ticket, and the first one in
+        self.inside = Register(bit[1], owners)  # whether the latest request for the lock is in the queue
+        self.ticket = Register(bit[16], owners)
+        self.exclusive = Register(bit[self.depth], self.locks)  # which places of the ring
+        self.granted = Register(bit[16], self.locks, initial=FIRST)  # the first ticket that has to wait
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        """Put a request into the queue or take the first one out, once; tell how far the lock is granted."""
+        if wire.lock >= self.locks or wire.client >= self.clients or packet.sequence == 0:
+            packet.drop()
+            return
+        if wire.wish not in (SHARED, EXCLUSIVE, RELEASE):
+            packet.drop()
+            return
+        releasing = wire.wish == RELEASE
+        if releasing and wire.epoch != packet.epoch:
+            wire.status = LOST
+            wire.epoch = packet.epoch
+            packet.reply()
+            return
+        wire.epoch = packet.epoch
+
+        owner = bit[32](wire.lock) * self.clients + bit[32](wire.client)
+        latest = self.latest.update(
+            owner, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else old
+        )
+        ahead = packet.sequence - latest
+        fresh = latest == 0 or 0 < ahead < 2**31
+        if not fresh and ahead != 0:
+            packet.drop()
+            return
+
+        room = bit[16](self.depth - 1)
+        if wire.client == 0:
+            room = bit[16](self.depth)
+        asks = fresh and not releasing
+        gives = fresh and releasing
+        before = self.queue.update(
+            wire.lock,
+            lambda old: (
+                concat(bits(old, 31, 16) + 1, bits(old, 15, 0))
+                if asks and bits(old, 31, 16) - bits(old, 15, 0) < room
+                else (
+                    concat(bits(old, 31, 16), bits(old, 15, 0) + 1)
+                    if gives and bits(old, 31, 16) != bits(old, 15, 0)
+                    else old
+                )
+            ),
+        )
+        tail = bits(before, 31, 16)
+        head = bits(before, 15, 0)
+        count = tail - head
+        enters = asks and count < room
+        leaves = gives and count != 0
+
+        inside = self.inside.update_fetch(owner, lambda old: (1 if enters else 0) if asks else old)
+        wire.ticket = self.ticket.update_fetch(owner, lambda old: (tail if enters else 0) if asks else old)
+
+        mark = bit[self.depth](1) << ((tail if enters else head) % self.depth)
+        alone = wire.wish == EXCLUSIVE
+        marks = self.exclusive.update(
+            wire.lock, lambda old: (old | mark if alone else old) if enters else (old & ~mark if leaves else old)
+        )
+
+        # Who has the lock next: the second in the queue and, if it shares, those behind it up to one that does not.
+        turn = (head + 1) % self.depth
+        ring = marks >> turn | marks << (self.depth - turn)
+        following = head + 1
+        goes_on = True
+        for place in range(1, self.depth):
+            shares = bits(ring, place - 1, place - 1) == 0
+            has = goes_on and place < count and (place == 1 or shares)
+            if has:
+                following += 1
+            goes_on = has and shares
+
+        at_once = enters and (count == 0 or (not alone and marks == 0))
+        granted = self.granted.update(
+            wire.lock, lambda old: tail + 1 if at_once else (following if leaves and old == head + 1 else old)
+        )
+        passes = leaves and granted == head + 1 and following != granted
+        wire.granted = tail + 1 if at_once else (following if passes else granted)
+
+        if releasing:
+            wire.status = RELEASED
+            if passes:
+                packet.multicast()
+            else:
+                packet.reply()
+        elif inside == 0:
+            wire.status = HANDED
+            packet.fallback()
+        else:
+            wire.status = GRANTED if wire.granted - head > wire.ticket - head else WAITING
+            packet.reply()
