@@ -18,6 +18,7 @@ from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.packet import Packet, Verdict
 from midflight.primitives.kernel.primitive import Outcome, Primitive, Reference, parameter, within
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.rules import PROFILES, Profile
 from midflight.primitives.kernel.types import bit, int_
 from midflight.primitives.lock import Lock
 from midflight.primitives.program import Application, Program
@@ -30,6 +31,7 @@ from midflight.primitives.topn import TopN
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
 
 __all__ = [
+    "PROFILES",
     "REQUEST",
     "RESULT",
     "UDP_PORT",
@@ -53,6 +55,7 @@ __all__ = [
     "Outcome",
     "Packet",
     "Primitive",
+    "Profile",
     "Program",
     "Quorum",
     "Reference",

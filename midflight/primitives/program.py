@@ -12,6 +12,7 @@ from midflight.primitives.emit.program import emit
 from midflight.primitives.emit.tables import found
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.rules import PROFILES, Profile, violations
 from midflight.primitives.state import Exchange, State
 from midflight.primitives.wire import UDP_PORT, VERSION
 
@@ -77,6 +78,17 @@ class Program:
             names = ", ".join(self._applications)
             raise KernelError(f"the program has no application {application!r}", hint=f"it has {names}")
         return State(application, _describe(self._applications[application]), exchange)
+
+    def check(self, profile: Profile | str) -> tuple[KernelError, ...]:
+        """Return every way in which the kernels break the rules of a kind of pipeline; none where they keep them.
+
+        profile: one of one's own, or the name of one of `PROFILES`, such as "asic". KernelError for a name not there.
+        """
+        if isinstance(profile, str):
+            if profile not in PROFILES:
+                raise KernelError(f"there is no profile {profile!r}", hint=f"there is {', '.join(PROFILES)}")
+            profile = PROFILES[profile]
+        return tuple(each for it in self._applications.values() for each in violations(it.primitive, profile))
 
     def schema(self) -> dict[str, Any]:
         """Return the wire schema, a dict that JSON can hold; `Schema` encodes and decodes by it.

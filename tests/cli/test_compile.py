@@ -173,3 +173,60 @@ def test_of_three_files_none_where_one_has_no_place(lab: Path, tmp_path: Path) -
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     result = midflight("compile", tmp_path / "none.py")
     assert (result.exit_code, result.stderr) == (1, f"midflight: {tmp_path / 'none.py'}: No such file or directory\n")
+
+
+def test_a_profile_s_rules_are_told_with_both_lines_and_nothing_is_written(tmp_path: Path) -> None:
+    lab = tmp_path / "circle.py"
+    lab.write_text(CIRCLE)
+    assert midflight("compile", lab, "-o", tmp_path / "out").exit_code == 0
+    result = midflight("compile", lab, "-o", tmp_path / "asic", "--profile", "asic")
+    assert result.exit_code == 1
+    assert "self.b.update(0, lambda old: old + first)" in result.stderr
+    assert "self.a.update(0, lambda old: old + second)" in result.stderr
+    assert not (tmp_path / "asic").exists()
+    lab.write_text(CIRCLE.replace("old + second", "old + 1"))
+    result = midflight("compile", lab, "-o", tmp_path / "asic", "--profile", "asic")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_what_a_program_needs_all_together_is_held_to_a_profile(tmp_path: Path) -> None:
+    lab = tmp_path / "large.py"
+    lab.write_text(
+        "from midflight.primitives import *\n"
+        "program = Program(*(Aggregate(f'a{n}', workers=4, lanes=32, slots=8) for n in range(2)))\n"
+    )
+    result = midflight("compile", lab, "-o", tmp_path, "--profile", "asic")
+    assert result.exit_code == 1
+    assert "the program does not fit asic: needs" in result.stderr
+    assert "stages, has 12" in result.stderr
+
+
+def test_a_profile_that_is_not_there(lab: Path, tmp_path: Path) -> None:
+    result = midflight("compile", lab, "-o", tmp_path / "out", "--profile", "fpga")
+    assert result.exit_code == 1
+    assert "there is no profile 'fpga'" in result.stderr
+
+
+CIRCLE = """\
+from midflight.primitives import *
+
+
+class Circle(Primitive):
+    class Wire(Header):
+        value = bit[32]
+
+    def setup(self) -> None:
+        self.a = Register(bit[32], size=1)
+        self.b = Register(bit[32], size=1)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        if wire.value == 0:
+            first = self.a.read(0)
+            self.b.update(0, lambda old: old + first)
+        else:
+            second = self.b.read(0)
+            self.a.update(0, lambda old: old + second)
+
+
+program = Program(Circle("circle"))
+"""

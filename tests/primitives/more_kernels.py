@@ -40,16 +40,20 @@ class Directory(Primitive):
         self.log2 = Lookup(bit[8], (0, *(number.bit_length() - 1 for number in range(1, 8))), default=99)
         self.seen = Register(bit[32], 16)
 
+    def graded(self, size: int) -> int:
+        return self.grade.get(size, 15)
+
     def ingress(self, packet: Packet, wire: Wire) -> None:
         owner = self.owner.get(wire.key, wire.owner + 1)
         wire.known = 1 if self.owner.hit else 0
         wire.zone = self.zone.get((wire.address, wire.port), 5)
         if wire.size >= 50:
-            grade = self.grade.get(wire.size + 100, 15)
-            wire.grade = grade
+            value = self.graded(wire.size + 100)
+            wire.grade = value
             if not self.grade.hit:
                 packet.reply()
-        wire.owner = owner ^ self.marked.get((wire.flags, wire.grade), 7)
+        found = self.marked.get((wire.flags, wire.grade), 7)
+        wire.owner = owner ^ found
         for lane in range(2):
             wire.logs[lane] = self.log2.read(wire.logs[lane]) + self.log2.read(6)
         self.seen.update(self.log2.read(wire.size & 15), lambda old: old + bit[32](wire.size))

@@ -12,7 +12,10 @@ from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.typed import Expr, FieldRef, Local, Search
 from midflight.primitives.kernel.types import Kind
 
-__all__ = ["SearchWriter", "found", "key_names"]
+__all__ = ["PARAMETER", "SearchWriter", "found", "key_names"]
+
+PARAMETER = "found"
+"""What the control plane calls the value of a map's entry."""
 
 
 def found(table: str) -> str:
@@ -48,8 +51,8 @@ class SearchWriter:
         target, kind = self.names[search.target.name], search.target.kind
         assert kind is not None
         signed = f"({p4_type(kind)})" if kind.signed else ""
-        with out.block(f"action {found(search.table)}(bit<{kind.width}> value)"):
-            out.line(f"{target} = {signed}value;")
+        with out.block(f"action {found(search.table)}(bit<{kind.width}> {PARAMETER})"):
+            out.line(f"{target} = {signed}{PARAMETER};")
         out.line()
         with out.block(f"table {search.table}"):
             with out.block("key ="):

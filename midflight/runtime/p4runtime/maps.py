@@ -7,7 +7,7 @@ from typing import Protocol
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Map, Program
-from midflight.primitives.emit.tables import found, key_names
+from midflight.primitives.emit.tables import PARAMETER, found, key_names
 from midflight.primitives.kernel.map import Entry, Key, Part
 from midflight.runtime.p4runtime.messages import signed
 from midflight.runtime.p4runtime.results import TableEntry
@@ -127,11 +127,11 @@ class MapWriter(MutableMapping[Key, int]):
             self._insert(each)
 
     def _insert(self, entry: Entry) -> None:
-        params = {"value": self._pattern(entry)}
+        params = {PARAMETER: self._pattern(entry)}
         self._maps.session.insert(self._table, _match(entry), self._action, params, priority=self._rank(entry))
 
     def _modify(self, entry: Entry) -> None:
-        params = {"value": self._pattern(entry)}
+        params = {PARAMETER: self._pattern(entry)}
         self._maps.session.modify(self._table, _match(entry), self._action, params, priority=self._rank(entry))
 
     def _delete(self, entry: Entry) -> None:
@@ -152,7 +152,7 @@ class MapWriter(MutableMapping[Key, int]):
                 each.match.get(name, everything)
                 for name, everything in zip(key_names(len(self._map.keys)), self._map.everything, strict=True)
             ]
-            value, kind = each.params.get("value", 0), self._map.kind
+            value, kind = each.params.get(PARAMETER, 0), self._map.kind
             key = self._map.parts(self._map.key(tuple(parts)))
             entries[key] = signed(value, kind.width) if kind.signed else value
         return entries

@@ -210,8 +210,9 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
     bool owner_hit;
     int<8> zone_value;
     bit<4> grade_value;
+    bit<4> value;
     bool grade_hit;
-    bit<16> marked_value;
+    bit<16> found_value;
     bit<8> log2_value;
     bit<8> log2_2_value;
     bit<8> log2_3_value;
@@ -219,8 +220,8 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<16> grade_key;
     bit<16> log2_3_key;
 
-    action owner_is(bit<16> value) {
-        owner_value = value;
+    action owner_is(bit<16> found) {
+        owner_value = found;
     }
 
     table owner {
@@ -235,8 +236,8 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         size = 4;
     }
 
-    action zone_is(bit<8> value) {
-        zone_value = (int<8>)value;
+    action zone_is(bit<8> found) {
+        zone_value = (int<8>)found;
     }
 
     table zone {
@@ -252,8 +253,8 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         size = 8;
     }
 
-    action grade_is(bit<4> value) {
-        grade_value = value;
+    action grade_is(bit<4> found) {
+        grade_value = found;
     }
 
     table grade {
@@ -268,8 +269,8 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         size = 8;
     }
 
-    action marked_is(bit<16> value) {
-        marked_value = value;
+    action marked_is(bit<16> found) {
+        found_value = found;
     }
 
     table marked {
@@ -285,8 +286,8 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         size = 8;
     }
 
-    action log2_is(bit<8> value) {
-        log2_value = value;
+    action log2_is(bit<8> found) {
+        log2_value = found;
     }
 
     table log2 {
@@ -311,8 +312,8 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         size = 8;
     }
 
-    action log2_2_is(bit<8> value) {
-        log2_2_value = value;
+    action log2_2_is(bit<8> found) {
+        log2_2_value = found;
     }
 
     table log2_2 {
@@ -337,8 +338,8 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         size = 8;
     }
 
-    action log2_3_is(bit<8> value) {
-        log2_3_value = value;
+    action log2_3_is(bit<8> found) {
+        log2_3_value = found;
     }
 
     table log2_3 {
@@ -386,19 +387,20 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         zone.apply();
         hdr.directory.zone = zone_value;
         if (hdr.directory.size >= 50) {
-            // grade = self.grade.get(wire.size + 100, 15)
+            // return self.grade.get(size, 15)
             grade_key = hdr.directory.size + 100;
             grade_value = 15;
             grade_hit = grade.apply().hit;
-            hdr.directory.grade = grade_value;
+            value = grade_value;
+            hdr.directory.grade = value;
             if (!grade_hit) {
                 meta.verdict = REPLY;
             }
         }
-        // wire.owner = owner ^ self.marked.get((wire.flags, wire.grade), 7)
-        marked_value = 7;
+        // found = self.marked.get((wire.flags, wire.grade), 7)
+        found_value = 7;
         marked.apply();
-        hdr.directory.owner = owner_value ^ marked_value;
+        hdr.directory.owner = owner_value ^ found_value;
         // lane 0
         // wire.logs[lane] = self.log2.read(wire.logs[lane]) + self.log2.read(6)
         log2_value = 99;

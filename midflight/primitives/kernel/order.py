@@ -1,0 +1,153 @@
+"""Which accesses of a kernel need which others' results, over all paths: what decides the order of a pipeline's stages.
+
+Each register array and table lives in one stage, and a packet passes the stages once. So an access that needs what
+another gave, in its index, its update, its key or the condition it stands under, must come in a later stage, on every
+path alike (Sonchack et al., Lucid: A Language for Control in the Data Plane, SIGCOMM 2021: ordered accesses).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from midflight.primitives.kernel.source import Line
+from midflight.primitives.kernel.typed import (
+    Access,
+    Assign,
+    Checksum,
+    Draw,
+    Expr,
+    FieldRef,
+    If,
+    Kernel,
+    Local,
+    Return,
+    Search,
+    Statement,
+    Unrolled,
+    reads,
+    walk,
+)
+
+__all__ = ["Need", "circles", "longest", "needs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An access in `line` to `array` needs what the access in `on_line` to `on` gave."""
+
+    array: str
+    line: Line
+    on: str
+    on_line: Line
+
+
+def needs(kernel: Kernel) -> tuple[Need, ...]:
+    """Return the first need of each pair of arrays, in the kernel's order. Lanes are arrays of their own."""
+    flow = _Flow()
+    flow.block(kernel.body, frozenset())
+    return tuple(flow.needs.values())
+
+
+def circles(found: tuple[Need, ...]) -> Iterator[tuple[Need, Need]]:
+    """Yield, for each set of arrays that need each other in a circle, the first need and the next, which leads back."""
+    told = set[frozenset[str]]()
+    for each in found:
+        back = _path(found, each.on, each.array)
+        if back is not None:
+            arrays = frozenset((each.array, *(step.array for step in back)))
+            if arrays not in told:
+                told.add(arrays)
+                yield each, back[0]
+
+
+def longest(found: tuple[Need, ...]) -> tuple[Need, ...]:
+    """Return the longest chain of needs, the last access first; without circles."""
+    chains: dict[str, tuple[Need, ...]] = {}
+
+    def chain(array: str) -> tuple[Need, ...]:
+        if array not in chains:
+            options = [(each, *chain(each.on)) for each in found if each.array == array]
+            chains[array] = max(options, key=len, default=())
+        return chains[array]
+
+    return max((chain(each.array) for each in found), key=len, default=())
+
+
+def _path(found: tuple[Need, ...], start: str, end: str) -> tuple[Need, ...] | None:
+    """Return needs that lead from one array to another, the fewest there are."""
+    queue: list[tuple[Need, ...]] = [(each,) for each in found if each.array == start]
+    seen = {start}
+    while queue:
+        path = queue.pop(0)
+        if path[-1].on == end:
+            return path
+        if path[-1].on not in seen:
+            seen.add(path[-1].on)
+            queue += [(*path, each) for each in found if each.array == path[-1].on]
+    return None
+
+
+Uses = frozenset[tuple[str, Line]]
+"""Accesses that a value rests on: arrays and lines."""
+
+
+class _Flow:
+    """What each variable and field rests on as the kernel runs, and so each access."""
+
+    def __init__(self) -> None:
+        self.values: Mapping[Expr, Uses] = {}
+        self.left: Uses = frozenset()
+        """What decided whether the packet is still in the kernel."""
+        self.needs: dict[tuple[str, str], Need] = {}
+
+    def block(self, body: tuple[Statement, ...], context: Uses) -> None:
+        for each in body:
+            self.statement(each, context | self.left)
+
+    def statement(self, statement: Statement, context: Uses) -> None:
+        match statement:
+            case Assign(target=target, value=value):
+                self.set(target, self.uses(value) | context)
+            case Checksum(target=target, values=values):
+                self.set(target, self.uses(*values) | context)
+            case Draw(target=target):
+                self.set(target, context)
+            case Access(index=index, new=new, target=target, line=line):
+                name = statement.register if statement.lane is None else f"{statement.register}[{statement.lane}]"
+                self.access(name, line, self.uses(index, *([] if new is None else [new])) | context)
+                if target is not None:
+                    self.set(target, frozenset({(name, line)}))
+            case Search(table=table, keys=keys, default=default, target=target, hit=hit, line=line):
+                self.access(table, line, self.uses(*keys) | context)
+                self.set(hit, frozenset({(table, line)}))
+                self.set(target, self.uses(default) | {(table, line)})
+            case If(condition=condition, yes=yes, no=no):
+                inner = self.uses(condition) | context
+                before = self.values
+                self.block(yes, inner)
+                after, self.values = self.values, before
+                self.block(no, inner)
+                both = {*after, *self.values}
+                none: Uses = frozenset()
+                self.values = {each: after.get(each, none) | self.values.get(each, none) for each in both}
+                if any(isinstance(each, Return) for each in walk((statement,))):
+                    self.left |= inner
+            case Unrolled(rounds=rounds):
+                for _, inside in rounds:
+                    self.block(inside, context)
+            case _:
+                pass
+
+    def uses(self, *expressions: Expr) -> Uses:
+        return frozenset[tuple[str, Line]]().union(
+            *(self.values.get(each, frozenset()) for expression in expressions for each in reads(expression))
+        )
+
+    def set(self, target: Local | FieldRef, uses: Uses) -> None:
+        self.values = {**self.values, target: uses}
+
+    def access(self, array: str, line: Line, uses: Uses) -> None:
+        for on, on_line in sorted(uses, key=lambda each: each[1]):
+            if on != array:
+                self.needs.setdefault((array, on), Need(array, line, on, on_line))

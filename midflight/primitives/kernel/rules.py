@@ -1,0 +1,191 @@
+"""What a pipeline of stages asks of a kernel beyond the language: its rules, told with the lines that break them."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from midflight.errors import KernelError, Place
+from midflight.primitives.kernel.map import Map
+from midflight.primitives.kernel.order import circles, longest, needs
+from midflight.primitives.kernel.packet import Verdict
+from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.source import Line
+from midflight.primitives.kernel.typed import (
+    Access,
+    Alert,
+    Assign,
+    Binary,
+    Checksum,
+    Const,
+    Decide,
+    Expr,
+    If,
+    Search,
+    Statement,
+    walk,
+)
+
+__all__ = ["PROFILES", "Profile", "violations"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A kind of pipeline. None means that there is no limit.
+
+    A match key has at most `key_bits`, a register's cell `register_width`; a packet passes `stages`, each of which
+    holds `registers_per_stage` arrays and `tables_per_stage` tables. `multiplication` tells whether two numbers that
+    are not constants can be multiplied, `recirculation` whether a packet may pass more than once. That one packet
+    reaches a register array once, and that of two arrays one always comes first, holds for all.
+    """
+
+    name: str
+    key_bits: int | None = None
+    register_width: int | None = None
+    stages: int | None = None
+    registers_per_stage: int | None = None
+    tables_per_stage: int | None = None
+    multiplication: bool = True
+    recirculation: bool = True
+
+
+PROFILES: Mapping[str, Profile] = {
+    each.name: each
+    for each in (
+        Profile(
+            name="asic",
+            key_bits=512,
+            register_width=64,
+            stages=12,
+            registers_per_stage=4,
+            tables_per_stage=16,
+            multiplication=False,
+        ),
+    )
+}
+"""By name. `asic`: a switch ASIC of the order of Tofino 1, with pairs of 32-bit cells, by what is public of it."""
+
+
+def violations(primitive: Primitive, profile: Profile) -> tuple[KernelError, ...]:
+    """Return every way in which a kernel breaks a profile's rules, in the kernel's order, each with its lines."""
+    found = [*_widths(primitive, profile), *_keys(primitive, profile), *_order(primitive, profile)]
+    if not profile.multiplication:
+        found += _products(primitive)
+    if not profile.recirculation:
+        found += _rounds(primitive, profile)
+    return tuple(sorted(found, key=lambda each: each.place.line if each.place else 0))
+
+
+def _order(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
+    found = needs(primitive.kernel)
+    closed = False
+    for one, other in circles(found):
+        closed = True
+        around = "" if other.on == one.array else f", which rests on `{one.array}`"
+        yield _error(
+            primitive,
+            one.line,
+            f"`{one.array}` needs what `{one.on}` gave here, and in line {other.line} `{other.array}` needs what"
+            f" `{other.on}` gave{around}: no order of stages serves both",
+            "access them in one order on every path, the later one always with what the earlier gave",
+            other.line,
+        )
+    chain = () if closed else longest(found)
+    if profile.stages is not None and len(chain) + 1 > profile.stages:
+        names = [chain[-1].on, *(each.array for each in reversed(chain))]
+        shown = " -> ".join((*names[:2], "...", *names[-1:]) if len(names) > 4 else names)
+        yield _error(
+            primitive,
+            chain[0].line,
+            f"each of {len(names)} accesses needs what the one before gave ({shown}): they take as many"
+            f" stages, and there are {profile.stages}",
+            "make the chain shorter, or let the packet come around: `packet.recirculate()`",
+            chain[-1].on_line,
+        )
+
+
+def _widths(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
+    seen = set[str]()
+    for each in walk(primitive.kernel.body):
+        if isinstance(each, Access) and each.register not in seen:
+            seen.add(each.register)
+            kind = primitive.registers[each.register].kind
+            if profile.register_width is not None and kind.width > profile.register_width:
+                yield _error(
+                    primitive,
+                    each.line,
+                    f"register `{each.register}` is {kind}; a cell has at most {profile.register_width} bits",
+                    "split it into several registers",
+                )
+
+
+def _keys(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
+    for each in walk(primitive.kernel.body):
+        if isinstance(each, Search):
+            bits = sum(key.kind.width for key in each.keys if key.kind is not None)
+            if profile.key_bits is not None and bits > profile.key_bits:
+                what = "map" if isinstance(primitive.tables[each.source], Map) else "lookup"
+                yield _error(
+                    primitive,
+                    each.line,
+                    f"{what} `{each.source}` is matched on {bits} bits; a key has at most {profile.key_bits}",
+                    "hash the key: `hash_(wire.key)`",
+                )
+
+
+def _products(primitive: Primitive) -> Iterator[KernelError]:
+    for each in walk(primitive.kernel.body):
+        if any(_multiplies(part) for part in _expressions(each)):
+            yield _error(
+                primitive,
+                each.line,
+                "two numbers are multiplied that are not known when the kernel is compiled",
+                "multiply by a constant, or look the product up in a Lookup",
+            )
+
+
+def _rounds(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
+    for each in walk(primitive.kernel.body):
+        if isinstance(each, Decide) and each.verdict == Verdict.RECIRCULATE:
+            message = f"a packet passes a pipeline of kind {profile.name} only once"
+            yield _error(primitive, each.line, message, "finish in one round, or leave it to the host: `fallback`")
+
+
+def _expressions(statement: Statement) -> list[Expr]:
+    match statement:
+        case Assign(value=value):
+            return [value]
+        case Access(index=index, new=new):
+            return [index] if new is None else [index, new]
+        case Search(keys=keys, default=default):
+            return [*keys, default]
+        case Checksum(values=values) | Alert(values=values):
+            return [*values]
+        case If(condition=condition):
+            return [condition]
+        case _:
+            return []
+
+
+def _multiplies(expression: Expr) -> bool:
+    if isinstance(expression, Binary) and expression.operator == "*":
+        sides = expression.left, expression.right
+        if not any(isinstance(each, Const) for each in sides):
+            return True
+    parts = (getattr(expression, name) for name in expression.__slots__)
+    return any(_multiplies(each) for each in parts if hasattr(each, "kind"))
+
+
+def _error(primitive: Primitive, line: Line, message: str, hint: str, other: Line | None = None) -> KernelError:
+    """Return an error about a line, with a second one quoted where there is one."""
+    if other is not None and other != line:
+        place = _place(other)
+        hint = f"{place}:\n    {place.text}\n    {hint}"
+    return KernelError(f"{primitive.title}: {message}", place=_place(line), hint=hint)
+
+
+def _place(line: Line) -> Place:
+    text = linecache.getline(line.file, line).rstrip("\n")
+    indent = len(text) - len(text.lstrip())
+    return Place(line.file, line, indent + 1, max(1, len(text) - indent), text)
