@@ -28,6 +28,7 @@ from midflight.primitives.sequencer import Sequencer
 from midflight.primitives.skyline import Skyline
 from midflight.primitives.threshold import Threshold
 from midflight.primitives.topn import TopN
+from midflight.primitives.window import Window
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Threshold",
     "TopN",
     "Verdict",
+    "Window",
     "add_overflows",
     "bit",
     "bits",

@@ -1,0 +1,67 @@
+"""The oracle of Window: a series as the list of its items, each with the pane that it fell into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Result", "Series"]
+
+CLOCK = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a window held: where it ended, and its values' count, sum, minimum and maximum."""
+
+    end: int
+    count: int
+    total: int
+    least: int
+    most: int
+
+
+@dataclass(slots=True)
+class Series:
+    """One series; windows are `panes` panes of `length` each."""
+
+    length: int
+    panes: int
+    _values: list[int] = field(default_factory=list)
+    _panes: list[int] = field(default_factory=list)
+    """The pane of each value, counted without end."""
+
+    def counted(self, value: int) -> Result | None:
+        """Take an item, by count; return the result of the window that it is the last of."""
+        self._values.append(value)
+        self._panes.append((len(self._values) - 1) // self.length)
+        full = len(self._values) % self.length == 0
+        return self._result(self._panes[-1]) if full else None
+
+    def timed(self, time: int, value: int) -> Result | None:
+        """Take an item, by its time on a clock that wraps; return the result of the window that is over by it.
+
+        ValueError where the item is late.
+        """
+        around = CLOCK // self.length
+        pane = time // self.length
+        result = None
+        if self._panes:
+            latest = self._panes[-1]
+            ahead = (pane - latest) % around
+            if ahead >= around // 2:
+                raise ValueError("late")
+            pane = latest + ahead
+            if ahead > 0:
+                result = self._result(latest)
+        self._values.append(value)
+        self._panes.append(pane)
+        return result
+
+    def _result(self, last: int) -> Result:
+        panes: npt.NDArray[np.int64] = np.array(self._panes, dtype=np.int64)
+        values = np.array(self._values, dtype=np.int64)[(panes > last - self.panes) & (panes <= last)]
+        end = (last + 1) * self.length % CLOCK
+        return Result(end, len(values), int(values.sum()), int(values.min()), int(values.max()))
