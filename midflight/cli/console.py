@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.following import Follower
 from midflight.errors import MidflightError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from finsy.proto import p4i
 
+    from midflight.runtime.devices.tracing import Tracer
     from midflight.testbed import Net
 
 __all__ = ["Console"]
@@ -34,6 +36,12 @@ class Console(cmd.Cmd):
         super().__init__()
         self.net = net
         self.failed = False
+        self._following: dict[str, tuple[Tracer, Follower]] = {}
+
+    def close(self) -> None:
+        """Have nothing more traced."""
+        for name in list(self._following):
+            self._trace(name, on=False)
 
     def onecmd(self, line: str) -> bool:
         """Run one line; return whether it was the last."""
@@ -86,6 +94,7 @@ class Console(cmd.Cmd):
                 "s1 state [APP]",
                 "its applications' registers, or what those of one hold where it is not what they began with",
             ),
+            ("s1 trace on", "tell what happens to every packet in s1, until `s1 trace off`"),
             ("s1 log", "what its process has printed"),
             ("nodes", "hosts with their addresses, and switches with their kinds"),
             ("links", "links with their ports, and what has passed"),
@@ -164,6 +173,8 @@ class Console(cmd.Cmd):
                         row = value if isinstance(value, int) else value.tolist()
                         if any(each != initial for each in (row if isinstance(row, list) else [row])):
                             click.echo(f"{register_name}[{index}] {row}")
+            case ["trace", "on" | "off" as wanted]:
+                self._trace(name, on=wanted == "on")
             case ["log"]:
                 log = getattr(self.net.devices[name], "log", None)
                 if log is None:
@@ -173,6 +184,16 @@ class Console(cmd.Cmd):
                 raise MidflightError(
                     f"{name} cannot {' '.join(words) or 'do nothing'}", hint="`help` tells what it can"
                 )
+
+    def _trace(self, name: str, *, on: bool) -> None:
+        from midflight.runtime.devices.tracing import open_tracer
+
+        if on and name not in self._following:
+            tracer = open_tracer(self.net.devices[name], self.net.sessions[name])
+            self._following[name] = tracer, Follower(tracer.take, name)
+        elif not on and name in self._following:
+            tracer, follower = self._following.pop(name)
+            follower.close(tracer.close)
 
 
 def _widths(info: p4i.P4Info) -> dict[str, dict[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -37,6 +38,7 @@ star.yaml is `star: {hosts: 3}`, for one, or has links of its own:
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of the links' luck.")
 @click.option("--pcap", metavar="DIR", type=click.Path(path_type=Path), help="Keep every link's packets here.")
 @click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Save a picture of the topology.")
+@click.option("--trace", is_flag=True, help="Have BMv2 log every packet, so that `s1 trace on` can tell of it; slow.")
 @click.option(
     "-c", "commands", metavar="COMMAND", multiple=True, help="Run this instead of the prompt; may be told again."
 )
@@ -48,6 +50,7 @@ def net(
     seed: int,
     pcap: Path | None,
     picture: Path | None,
+    trace: bool,
     commands: tuple[str, ...],
 ) -> int:
     """Bring a topology to life and take commands to its hosts and switches.
@@ -68,8 +71,10 @@ def net(
         program = Program(Aggregate("gradients", workers=max(1, min(64, len(topology.hosts) - 1))))
     if picture is not None:
         write_files({picture: topology.svg()})
-    with Net(topology, program=program, device=device, fabric=fabric, seed=seed, pcap=pcap) as made:
-        console = Console(made)
+    with (
+        Net(topology, program=program, device=device, fabric=fabric, seed=seed, pcap=pcap, traceable=trace) as made,
+        closing(Console(made)) as console,
+    ):
         for each in commands:
             if console.onecmd(each) or console.failed:
                 return int(console.failed)

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["switch"]
 
+TRACES = 1 << 14  # that wait to be printed; before more, the oldest go untold
+
 EPILOG = """\b
 Examples:
   midflight switch prog.p4                                        packets by packet-in and packet-out only
   midflight switch prog.p4 --grpc-server-addr 127.0.0.1:0         on a free port, which it tells
   sudo midflight switch prog.p4 -i 1@veth0 -i 2@veth1 --stats     between interfaces
-  midflight switch prog.p4 -i 1@pcap:in.pcap,out.pcap -i 2@pcap:,out2.pcap
+  midflight switch prog.p4 -i 1@pcap:in.pcap,out.pcap -i 2@pcap:,out2.pcap --trace
 """
 
 
@@ -55,6 +57,7 @@ Examples:
     help="One runs the program, packet after packet, since registers change; the others send.",
 )
 @click.option("--wait", is_flag=True, help="Play captures once a controller has come and gone.")
+@click.option("--trace", is_flag=True, help="Print what happens to every packet. It takes time: some may go untold.")
 @click.option("--stats", is_flag=True, help="Print packets received, sent and dropped at the end, and on SIGUSR1.")
 def switch(
     file: Path,
@@ -65,6 +68,7 @@ def switch(
     captures: Path | None,
     threads: int,
     wait: bool,
+    trace: bool,
     stats: bool,
 ) -> None:
     """Run a P4 program on the embedded switch and serve P4Runtime.
@@ -79,7 +83,9 @@ def switch(
     """
     import signal
     import threading
+    from collections import deque
 
+    from midflight.cli.following import Follower
     from midflight.cli.output import read_text
     from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.runtime.p4runtime.ports import open_ports
@@ -93,6 +99,10 @@ def switch(
         device = Switch(device_id=device_id, cpu_port=cpu_port)
         device.load(read_text(file), str(file))
         ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_complain)
+        traces: deque[str] = deque(maxlen=TRACES)
+
+        def take() -> list[str]:
+            return [traces.popleft() for _ in range(len(traces))]
 
         def tell(*_: object) -> None:
             click.echo(_describe(ports.stats, names))
@@ -101,10 +111,15 @@ def switch(
             if stats:
                 before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, tell)
             with Server(device, address) as server:
+                if trace:
+                    device.trace("printing", lambda each: traces.append(str(each)))
                 ports.start()
                 click.echo(f"{file}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}")
+                follower = Follower(take) if trace else None
                 stop.wait()
                 ports.close()
+                if follower is not None:
+                    follower.close(take)
         finally:
             ports.close()
             if stats:

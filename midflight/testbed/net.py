@@ -43,6 +43,7 @@ class Net:
     host that computes instead. capabilities: by switch, what it is taken for instead of what it says of itself.
 
     pcap: a folder to keep the frames of every link in, h1-s1.pcap and so on; not of simulated ones.
+    traceable: have BMv2 log every packet, so that it can be traced; the embedded switch always can.
 
     What a switch has no room for it does not get: see `placements`. Where it has, the switch and the server are two
     instances of a service, and the better one is used: see `choices`.
@@ -59,6 +60,7 @@ class Net:
         fabric: str = "sim",
         seed: int = 0,
         pcap: Path | None = None,
+        traceable: bool = False,
         offload: bool = True,
         capabilities: Mapping[str, Capabilities] | None = None,
     ) -> None:
@@ -85,7 +87,9 @@ class Net:
         self._pipelines: dict[str, PipelineConfig] = {}
         self._needs = footprint(check(program.p4(), "program.p4"))
         with ExitStack() as stack:
-            self.fabric = stack.enter_context(open_fabric(fabric, topology, device, seed=seed, pcap=pcap))
+            self.fabric = stack.enter_context(
+                open_fabric(fabric, topology, device, seed=seed, pcap=pcap, traceable=traceable)
+            )
             self._graph: Graph = topology.graph()
             for name, switch in self.fabric.devices.items():
                 self.sessions[name] = stack.enter_context(switch.session())

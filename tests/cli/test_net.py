@@ -55,6 +55,7 @@ def test_commands_tell_of_a_network(file: Path, tmp_path: Path) -> None:
         ("s1 dance", "s1 cannot dance"),
         ("s1 table ingress.none", "ingress.none"),
         ("s1 log", "s1 has no process of its own"),
+        ("s1 trace", "s1 cannot trace"),
         ("picture", "a picture needs a file"),
         ("s1 'table", "No closing quotation"),
     ],
@@ -98,3 +99,30 @@ def test_hosts_in_namespaces_run_commands(file: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "captures").iterdir())) == 3
     # Others may run networks of theirs on this machine meanwhile.
     assert [each.id for each in find() if each.owner == os.getpid()] == []
+
+
+@ROOT[0]
+@ROOT[1]
+def test_a_switch_tells_what_happens_to_packets(file: Path) -> None:
+    done = midflight(
+        "net", file, "-c", "s1 trace on", "-c", "s1 trace on", "-c", "h1 ping -c 1 -W 5 h2", "-c", "s1 trace off",
+        "-c", "s1 trace off", "-c", "h1 ping -c 1 -W 5 h2",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    for port, other in ((1, 5), (5, 1)):
+        way = (
+            f"s1 in by port {port}, 98 bytes\n"
+            "s1   parser     start, parse_ethernet, parse_ipv4, accept\n"
+            "s1   table      ingress.route: hit, ingress.to_port\n"
+            f"s1   egress     port {other}\n"
+            f"s1   out        by port {other}, 98 bytes\n"
+        )
+        assert done.output.count(way) == 1, done.output
+
+
+@ROOT[0]
+@ROOT[1]
+def test_what_is_traced_at_the_end_is_told(file: Path) -> None:
+    done = midflight("net", file, "-c", "s1 trace on", "-c", "h1 ping -c 1 -W 5 h2")
+    assert done.exit_code == 0, done.output
+    assert "s1   out        by port 5, 98 bytes\n" in done.output

@@ -95,6 +95,17 @@ def test_captures_are_played_in_the_order_of_their_times_and_it_ends_with_them(t
     ]
 
 
+def test_with_trace_it_tells_what_happens_to_every_packet(tmp_path: Path) -> None:
+    given = capture(tmp_path / "in.pcap", [(0, numbered(station(2))), (1, numbered(9))])
+    ports = ("-i", f"1@pcap:{given}", "-i", f"2@pcap:,{tmp_path}/out.pcap")
+    result = midflight("switch", TAP, *ports, "--trace", "--grpc-server-addr", "127.0.0.1:0")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()[1:]
+    assert lines.count("in by port 1, 60 bytes") == 2
+    assert "  out        by port 2, 60 bytes" in lines
+    assert lines[-1] == "  dropped    in ingress"
+
+
 def test_captures_of_captures(tmp_path: Path) -> None:
     given = capture(tmp_path / "in.pcap", [(time, ethernet(station(2 + time % 2))) for time in range(6)])
     kept = tmp_path / "kept"

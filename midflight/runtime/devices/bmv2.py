@@ -79,6 +79,7 @@ class Bmv2Device(SwitchProcess):
     ) -> None:
         if cpu_port in (interfaces or {}):
             raise DeviceError(f"port {cpu_port} is the controller's and cannot be an interface's")
+        self._log_level = log_level
         program = SIMPLE_SWITCH_GRPC.find()
         pipeline = None if source is None else self.compile(source, file)
         super().__init__("simple_switch_grpc", device_id, prefix="midflight-bmv2-", place=folder)
@@ -130,6 +131,14 @@ class Bmv2Device(SwitchProcess):
         DeviceError while a controller is its primary: then it is that one's to load.
         """
         self._push(self.compile(source, file))
+
+    def packet_log(self) -> Path:
+        """Return the file of its log, which tells every packet's way; DeviceError where the level is not "trace"."""
+        if self._log_level != "trace":
+            raise DeviceError(
+                "this BMv2 does not log its packets", hint='start it with log_level="trace", or midflight net --trace'
+            )
+        return self.folder / "log"
 
     def process(self, packets: Packets, now: int = 0) -> Packets:  # noqa: ARG002
         """Run packets through the pipeline and return what leaves by the ports, when the switch is done with all.

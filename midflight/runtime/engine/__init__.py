@@ -12,6 +12,7 @@ from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.meters import MeterConfig
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.tables import Default
+from midflight.runtime.engine.traces import Trace
 
 __all__ = [
     "CounterValue",
@@ -25,4 +26,5 @@ __all__ = [
     "Reason",
     "Stats",
     "TableError",
+    "Trace",
 ]

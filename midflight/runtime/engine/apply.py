@@ -13,6 +13,7 @@ from midflight.runtime.engine.expressions import value
 from midflight.runtime.engine.externs.counters import count_direct
 from midflight.runtime.engine.externs.meters import execute_direct
 from midflight.runtime.engine.lookup import lookup_function
+from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.statements import bind, lower, run_frame
 
 __all__ = ["Tables"]
@@ -45,6 +46,9 @@ class Tables:
             if table.direct:
                 self._direct(code, table, entry, hit)
         action = code.load(code.at(entry, ACTION), 32)
+        if code.unit.names is not None:
+            how = code.i64(2) if layout.search == "none" else code.resize(hit, 64)
+            note(code, Event.TABLE, table.name, b.or_(b.shl(how, code.i64(32)), code.resize(action, 64)))
         self._run(code, table, layout, entry, action)
         return Applied(hit, action)
 

@@ -29,9 +29,9 @@ def integer(width: int) -> ll.IntType:
 class Module:
     """A module under construction: its functions, and the slots of the context that they are given."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, slots: Slots | None = None) -> None:
         self.module = ll.Module(name)
-        self.slots = Slots()
+        self.slots = slots or Slots()
         self._tables: dict[str, ll.GlobalVariable] = {}
 
     def function(self, name: str, arguments: list[ll.Type], result: ll.Type, *, inline: bool = True) -> ll.Function:

@@ -15,6 +15,7 @@ from midflight.errors import Place as SourcePlace
 from midflight.p4 import ir
 from midflight.p4.types import StackType, Type
 from midflight.runtime.engine.builder import I1, I8, I16, I32, I64, POINTER, Builder, Module, Value, integer
+from midflight.runtime.engine.context import Slots
 from midflight.runtime.engine.layout import Layout, scalar_width, stored_width
 from midflight.runtime.engine.packetstate import PacketState
 
@@ -58,7 +59,8 @@ class Unit(Module):
     """A module under construction, with what all of its functions share.
 
     `call` lowers a call of an extern, `apply` a table: the two things that expressions and statements need from the
-    layers above them. `intents` and `digests` gather what the program's controls were seen to ask for.
+    layers above them. `intents` and `digests` gather what the program's controls were seen to ask for. With slots that
+    the same program has been given before, it is traced, on their context: `names` are those that its notes tell.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class Unit(Module):
         program: ir.Program,
         call: Callable[[Code, ir.Call], Value | None],
         apply: Callable[[Code, ir.Table], Applied],
+        traced: Slots | None = None,
     ) -> None:
-        super().__init__("midflight")
+        super().__init__("midflight", traced)
+        self.names: list[str] | None = None if traced is None else []
         self.program = program
         self.call = call
         self.apply = apply

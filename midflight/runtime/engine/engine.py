@@ -17,11 +17,13 @@ from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.groups import Groups
 from midflight.runtime.engine.jit import Native
 from midflight.runtime.engine.meters import Meter
+from midflight.runtime.engine.noting import SLOTS
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.pipeline import DROPS, lower_program
 from midflight.runtime.engine.queue import QUEUE_LENGTH, Queue
 from midflight.runtime.engine.registers import Register
 from midflight.runtime.engine.tables import Table
+from midflight.runtime.engine.traces import Trace, Traces
 
 __all__ = ["Engine", "Stats"]
 
@@ -52,15 +54,18 @@ class Engine:
 
     def __init__(self, program: ir.Program, *, cpu_port: int = 510, seed: int = 0, gate: Gate | None = None) -> None:
         lowered = lower_program(program)
-        for each in ("now", "received", "digests.used"):
-            lowered.unit.slots.offset(each)
+        slots = self._slots = lowered.unit.slots
+        for each in ("now", "received", "digests.used", *SLOTS):
+            slots.offset(each)
         self.program = program
         self.cpu_port = cpu_port
         self._native = Native(str(lowered.unit.module))
         self._entry = lowered.entry
         self._process = self._native.function(lowered.entry)
         self._lock = gate or Gate()
-        context = self._context = Context(lowered.unit.slots)
+        context = self._context = Context(slots)
+        self._traced: tuple[Native, Traces] | None = None
+        self._running = self._native
         instances = program.instances.values()
         self._dirty: dict[str, Table] = {}
         self.tables: Mapping[str, Table] = {
@@ -108,7 +113,30 @@ class Engine:
     @property
     def native(self) -> tuple[int, Context]:
         """The address of the function that works off a batch, and the context it takes: for native loops."""
-        return self._native.address(self._entry), self._context
+        return self._running.address(self._entry), self._context
+
+    def trace(self, on: bool) -> None:
+        """Note down every packet's way from now on, for `traces`, or no more. `native` is another function then.
+
+        It is the same program on the same memory, compiled once more when this is first asked for.
+        """
+        if on and self._traced is None:
+            size = self._slots.size
+            lowered = lower_program(self.program, self._slots)
+            assert self._slots.size == size, "a traced program asks for what its context does not have"
+            names = lowered.unit.names or []
+            traces = Traces(self.program, names, lowered.unit.digests, self._context)
+            self._traced = Native(str(lowered.unit.module)), traces
+        with self._lock:
+            self._running = self._traced[0] if on and self._traced is not None else self._native
+            self._process = self._running.function(self._entry)
+
+    def traces(self) -> list[Trace]:
+        """Return the ways of the packets since the last call, where they were traced."""
+        if self._traced is None:
+            return []
+        with self._lock:
+            return self._traced[1].take()
 
     def digests(self) -> list[Digest]:
         """Return the digests sent since the last call."""

@@ -15,6 +15,7 @@ from midflight.p4.types import HeaderType, Varbit
 from midflight.runtime.engine.code import Code, Cursor, Frame, Place, Value, unsupported
 from midflight.runtime.engine.expressions import leaves, place, value
 from midflight.runtime.engine.layout import VARBIT_BYTES, fixed_bytes, scalar_width
+from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.statements import bind, lower, lower_all
 from midflight.runtime.engine.wire import read_bits
 
@@ -67,6 +68,7 @@ def _lower_states(code: Code, parser: ir.Parser, accept: ll.Block, steps: Value 
         code.b.position_at_end(blocks[name])
         if name in ("accept", "reject"):
             continue
+        note(code, Event.STATE, name)
         if steps is not None:
             taken = code.b.add(code.load(steps, 32), code.i32(1))
             code.store(taken, steps)

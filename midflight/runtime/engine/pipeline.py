@@ -15,9 +15,11 @@ from llvmlite import ir as ll
 from midflight.p4 import ir
 from midflight.runtime.engine.apply import Tables
 from midflight.runtime.engine.code import I32, POINTER, Code, Place, Unit, Value
+from midflight.runtime.engine.context import Slots
 from midflight.runtime.engine.externs import lower_call
 from midflight.runtime.engine.externs.traffic import DROP_PORT, SESSION_MASK
 from midflight.runtime.engine.layout import scalar_width
+from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.output import build_emit, build_send
 from midflight.runtime.engine.packetstate import preserved_fields
 from midflight.runtime.engine.queue import Queue
@@ -40,10 +42,13 @@ class Lowered:
     entry: str
 
 
-def lower_program(program: ir.Program) -> Lowered:
-    """Lower a checked program; the module's function `process(context)` works off the batch that the context names."""
+def lower_program(program: ir.Program, traced: Slots | None = None) -> Lowered:
+    """Lower a checked program; the module's function `process(context)` works off the batch that the context names.
+
+    With the slots of the same program lowered before, it is one that notes down every packet's way, on that context.
+    """
     tables = Tables()
-    unit = Unit(program, lower_call, tables.apply)
+    unit = Unit(program, lower_call, tables.apply, traced)
     stages = build_stages(unit)
     _Driver(unit, stages).build()
     return Lowered(unit, tables, "process")
@@ -127,6 +132,8 @@ class _Driver:
         code = Code(unit, function)
         b = code.b
         context, state, packet, length, consumed, port, round_ = function.args
+        if unit.names is not None:
+            note(code, Event.EGRESS, port, self._get(code, state, "egress_rid", 64))
         self._set(code, state, "egress_port", port)
         self._set(code, state, "egress_spec", code.i32(0))
         self._set(code, state, "egress_global_timestamp", code.slot_value("now"))
@@ -139,10 +146,12 @@ class _Driver:
         if "clone" in unit.intents:
             session = self._intent(code, state, "clone")
             with code.when(b.icmp_unsigned("!=", session, code.i32(0))):
+                note(code, Event.CLONE, b.and_(session, code.i32(SESSION_MASK)))
                 self._clone_egress(code, arguments, session, round_)
         dropped = b.icmp_unsigned("==", self._get(code, state, "egress_spec", 32), code.i32(DROP_PORT))
         with code.when(dropped):
             code.count("dropped.egress")
+            note(code, Event.DROP, 1)
             b.ret_void()
         if stages.compute:
             b.call(stages.compute, arguments)
@@ -152,8 +161,10 @@ class _Driver:
         if "recirculate" in unit.intents:
             asked = self._intent(code, state, "recirculate")
             with code.when(b.icmp_unsigned("!=", asked, code.i32(0))):
+                note(code, Event.RECIRCULATE)
                 self._recirculate(code, state, total, asked, round_)
                 b.ret_void()
+        note(code, Event.SENT, port, total)
         b.call(self.send, [context, total, port])
         b.ret_void()
         return function
@@ -205,6 +216,10 @@ class _Driver:
         code = Code(unit, function)
         b = code.b
         context, state, packet, length, round_ = function.args
+        if unit.names is not None:
+            instance = b.shl(self._get(code, state, "instance_type", 64), code.i64(32))
+            arrival = b.or_(instance, code.resize(length, 64))
+            note(code, Event.PACKET, self._get(code, state, "ingress_port", 32), arrival)
         self._set(code, state, "packet_length", length)
         self._set(code, state, "ingress_global_timestamp", code.slot_value("now"))
         consumed = b.call(stages.parse, [context, state, packet, length, code.i32(0)])
@@ -218,20 +233,24 @@ class _Driver:
         if "clone" in unit.intents:
             session = self._intent(code, state, "clone")
             with code.when(b.icmp_unsigned("!=", session, code.i32(0))):
+                note(code, Event.CLONE, b.and_(session, code.i32(SESSION_MASK)))
                 self._clone_ingress(code, arguments, session, round_)
         if "resubmit" in unit.intents:
             asked = self._intent(code, state, "resubmit")
             with code.when(b.icmp_unsigned("!=", asked, code.i32(0))):
+                note(code, Event.RESUBMIT)
                 self._again(code, state, packet, length, asked, RESUBMITTED, round_)
                 b.ret_void()
         group = self._get(code, state, "mcast_grp", 16)
         with code.when(b.icmp_unsigned("!=", group, code.constant(16, 0))):
+            note(code, Event.MULTICAST, group)
             self._set(code, state, "instance_type", code.i32(REPLICATED))
             self._replicate(code, "groups", group, arguments, round_)
             b.ret_void()
         spec = self._get(code, state, "egress_spec", 32)
         with code.when(b.icmp_unsigned("==", spec, code.i32(DROP_PORT))):
             code.count("dropped.ingress")
+            note(code, Event.DROP, 0)
             b.ret_void()
         self._set(code, state, "instance_type", code.i32(NORMAL))
         b.call(self.egress_pass, [*arguments, spec, round_])

@@ -14,6 +14,7 @@ from midflight.p4 import ir
 from midflight.p4.types import Type
 from midflight.runtime.engine.code import I32, POINTER, Code, Place, Unit, Value
 from midflight.runtime.engine.deparser import lower_deparser
+from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.parser import lower_parser
 from midflight.runtime.engine.statements import lower, lower_all, run_frame
 
@@ -93,6 +94,7 @@ def _parse(unit: Unit) -> ll.Function:
     code = _start(unit, "parse", unit.program.parser.parameters, I32)
     _, state, packet, length, _ = code.function.args
     consumed, error = lower_parser(code, unit.program.parser, packet, length)
+    note(code, Event.PARSED, error)
     if (target := standard(code, state, "parser_error")) is not None:
         code.write(error, target)
     code.b.ret(consumed)

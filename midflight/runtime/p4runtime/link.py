@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import grpc
 from finsy import P4Client, P4ClientError
 from finsy.proto import p4r, p4r_grpc
-from google.protobuf.wrappers_pb2 import StringValue
+from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.status import Code
@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 # Seconds that a device is given to end the stream when the session closes.
 GOODBYE = 2.0
+# Of traces that nobody takes, the last ones stay.
+MOST_TRACES = 1 << 14
 
 
 class RequestError(DeviceError):
@@ -41,7 +43,7 @@ class RequestError(DeviceError):
 
 
 class Link:
-    """A channel with its stream. Messages from the device wait in `packets`, `digests`, `errors` and `arbitration`.
+    """A channel with its stream: what comes waits in `packets`, `digests`, `traces`, `errors` and `arbitration`.
 
     Every method may be called from any thread but the link's own. DeviceError when the device does not answer.
     """
@@ -54,6 +56,7 @@ class Link:
         self.packets: deque[p4r.PacketIn] = deque()
         self.digests: deque[p4r.DigestList] = deque()
         self.errors: deque[p4r.StreamError] = deque()
+        self.traces: deque[str] = deque(maxlen=MOST_TRACES)
         self._echoes: deque[str] = deque()
         self._synced = 0
         self.failure: DeviceError | None = None
@@ -192,9 +195,11 @@ class Link:
                         case "error":
                             self.errors.append(response.error)
                         case "other":
-                            echo = StringValue()
+                            echo, trace = StringValue(), BytesValue()
                             if response.other.Unpack(echo):
                                 self._echoes.append(echo.value)
+                            elif response.other.Unpack(trace):
+                                self.traces.append(trace.value.decode())
                     self.arrived.notify_all()
             self._fail(DeviceError(f"{self.address} ended the stream"))
         except grpc.RpcError as error:

@@ -88,7 +88,7 @@ class FilePorts:
 
     def use(self, engine: Engine | None) -> None:
         """Take note of an engine: its counts are among ours. `Switch.process` finds it by itself."""
-        if self._engine is not None:
+        if self._engine is not None and engine is not self._engine:
             self._other.update(self._engine.stats.dropped)
         self._engine = engine
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from finsy.proto import p4i, p4r
 from google.protobuf import text_format
+from google.protobuf.wrappers_pb2 import BoolValue
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.connection import Connection
@@ -307,6 +308,24 @@ class Session(Connection):
             acknowledgement = p4r.DigestListAck(digest_id=each.digest_id, list_id=each.list_id)
             self._link.send(p4r.StreamMessageRequest(digest_ack=acknowledgement))
         return messages
+
+    # Traces
+
+    def trace(self, on: bool) -> None:
+        """Have the switch tell every packet's way through its program, for `traces`, or no more.
+
+        What has passed before is told when this returns. DeviceError for a switch that is not Midflight's own.
+        """
+        if not self._echoes:
+            raise DeviceError(f"the P4Runtime server at {self.address} does not trace packets")
+        message = p4r.StreamMessageRequest()
+        message.other.Pack(BoolValue(value=on))
+        self._link.send(message)
+        self.flush()
+
+    def traces(self, timeout: float = 0.0) -> list[str]:
+        """Return the ways of packets, each as lines; waits up to `timeout` seconds for the first."""
+        return self._link.take(self._link.traces, timeout)
 
     def _packet_in(self, message: p4r.PacketIn) -> PacketIn:
         fields = {each.id: each.name for each in self._schema.packet_in}

@@ -8,14 +8,17 @@ from typing import Protocol
 
 import grpc
 from finsy.proto import p4r
-from google.protobuf.wrappers_pb2 import StringValue
+from google.protobuf.wrappers_pb2 import BoolValue, BytesValue, StringValue
 
 from midflight.runtime.p4runtime.status import Code, Refusal
 
 __all__ = ["SERVER_NAME", "Stream", "StreamHandler"]
 
 SERVER_NAME = "midflight"
-"""What a server says in its capabilities' `experimental` when its streams hand back a StringValue sent as `other`."""
+"""What a server says in its capabilities' `experimental` when its streams know two messages more, sent as `other`.
+
+A StringValue is handed back. A BoolValue asks that every packet's way be told, or no more: in BytesValues, as text.
+"""
 
 # Packet-ins and digests are best effort: a controller that does not read loses what is beyond.
 BACKLOG = 1 << 16
@@ -32,6 +35,9 @@ class StreamHandler(Protocol):
 
     def acknowledge(self, stream: Stream, message: p4r.DigestListAck) -> None:
         """Take the acknowledgement of a digest list."""
+
+    def trace_to(self, stream: Stream, on: bool) -> None:
+        """Have packets' ways told on the stream, or no more."""
 
     def leave(self, stream: Stream) -> None:
         """Forget a stream that has ended."""
@@ -52,6 +58,13 @@ class Stream:
     def send(self, response: p4r.StreamMessageResponse) -> None:
         """Queue a message for the controller."""
         if self._outgoing.qsize() < BACKLOG or response.HasField("arbitration"):
+            self._outgoing.put(response)
+
+    def send_trace(self, text: str) -> None:
+        """Queue a packet's way, while there is room for what matters more."""
+        if self._outgoing.qsize() < BACKLOG // 4:
+            response = p4r.StreamMessageResponse()
+            response.other.Pack(BytesValue(value=text.encode()))
             self._outgoing.put(response)
 
     def responses(self) -> Iterator[p4r.StreamMessageResponse]:
@@ -98,6 +111,11 @@ class Stream:
                 case "other" if request.other.Is(StringValue.DESCRIPTOR):
                     # Handed back behind the answers to all that came before: so a controller knows it has them.
                     self.send(p4r.StreamMessageResponse(other=request.other))
+                case "other" if request.other.Is(BoolValue.DESCRIPTOR):
+                    error.other.other.CopyFrom(request.other)
+                    wanted = BoolValue()
+                    request.other.Unpack(wanted)
+                    self._handler.trace_to(self, wanted.value)
                 case other:
                     error.other.other.CopyFrom(request.other)
                     raise Refusal(Code.UNIMPLEMENTED, f"stream messages of kind {other} are not understood")

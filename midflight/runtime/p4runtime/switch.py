@@ -11,7 +11,7 @@ from finsy.proto import p4r, rpc_status
 
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
-from midflight.runtime.engine import Engine, Gate, Packets
+from midflight.runtime.engine import Engine, Gate, Packets, Trace
 from midflight.runtime.p4runtime import read, write
 from midflight.runtime.p4runtime.arbitration import Arbitration
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
@@ -51,7 +51,8 @@ class Switch:
 
     `gate` is the lock of its engines, for a carrier to take turns at. Whoever holds the switch's lock may take it, and
     nobody the other way round. `packets_in` and `packets_out` count what went to controllers and came from them.
-    `watchers` are told how many controllers there are whenever one comes or goes.
+    `watchers` are told how many controllers there are whenever one comes or goes; whoever `trace`s it, every packet's
+    way through its program.
     """
 
     def __init__(self, *, device_id: int = 1, cpu_port: int = 510, seed: int = 0) -> None:
@@ -60,6 +61,7 @@ class Switch:
         self.gate = Gate()
         self.packets_in = self.packets_out = 0
         self.watchers: list[Callable[[int], None]] = []
+        self._tracers: dict[object, Callable[[Trace], None]] = {}
         self._now = 0
         self._seed = seed
         self._lock = threading.RLock()
@@ -97,6 +99,7 @@ class Switch:
             if pipeline is None:
                 return Packets.from_list([])
             output = pipeline.engine.process(packets, now)
+            self._tell_traces(pipeline)
             self._tell_digests(pipeline, now)
             return self._split(pipeline, output)
 
@@ -143,16 +146,53 @@ class Switch:
         with self._lock:
             if self._carrier is None or self._forwarding is None:
                 return
+            self._tell_traces(self._forwarding)
             self._tell_digests(self._forwarding, self._carrier.now)
             for packet in self._carrier.packets_in():
                 self._tell_packet(self._forwarding, packet)
 
     def _commit(self, pipeline: Pipeline) -> None:
         """Put a pipeline in place of the one there is, which first has its say."""
+        if self._tracers:
+            pipeline.engine.trace(True)
         if self._carrier is not None:
             self.collect()
             self._carrier.use(pipeline.engine)
         self._forwarding, self._saved = pipeline, None
+
+    # Traces
+
+    def trace(self, who: object, tell: Callable[[Trace], None] | None) -> None:
+        """Tell somebody every packet's way through the program from now on, or no more.
+
+        While anybody is told, the program runs as one that takes notes, which is slower. What has passed before this
+        has been told when it returns.
+        """
+        with self._lock:
+            self.collect()
+            before = bool(self._tracers)
+            if tell is None:
+                self._tracers.pop(who, None)
+            else:
+                self._tracers[who] = tell
+            if self._forwarding is not None and before != bool(self._tracers):
+                self._forwarding.engine.trace(bool(self._tracers))
+                if self._carrier is not None:
+                    self._carrier.use(self._forwarding.engine)
+
+    def trace_to(self, stream: Stream, on: bool) -> None:
+        """Tell a controller every packet's way, or no more; refused to all but a role's primary."""
+        with self._lock:
+            role = self._arbitration.role_of(stream)
+            if role is None or role.primary is not stream:
+                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary has packets traced")
+            self.trace(stream, (lambda trace: stream.send_trace(str(trace))) if on else None)
+
+    def _tell_traces(self, pipeline: Pipeline) -> None:
+        if self._tracers:
+            for trace in pipeline.engine.traces():
+                for tell in self._tracers.values():
+                    tell(trace)
 
     # What controllers are told
 
@@ -211,6 +251,8 @@ class Switch:
     def leave(self, stream: Stream) -> None:
         """Forget a controller whose stream has ended."""
         with self._lock:
+            if stream in self._tracers:
+                self.trace(stream, None)
             self._arbitration.leave(stream)
             self._streams.discard(stream)
             self._tell_watchers()

@@ -23,10 +23,12 @@ def open_fabric(
     *,
     seed: int = 0,
     pcap: Path | None = None,
+    traceable: bool = False,
 ) -> Fabric:
     """Bring a topology to life. `device` is the kind of all switches, or of each by name.
 
-    `pcap` is a folder to keep every link's frames in. MidflightError where there is no such fabric or device.
+    `pcap` is a folder to keep every link's frames in. With `traceable`, BMv2 logs every packet: see `open_tracer`.
+    MidflightError where there is no such fabric or device.
     """
     if fabric not in FABRICS:
         raise MidflightError(f"there is no fabric {fabric!r}", hint=f"there is {', '.join(FABRICS)}")
@@ -44,16 +46,24 @@ def open_fabric(
             raise MidflightError("a simulated network keeps no captures", hint="take the fabric netns")
         from midflight.testbed.fabric.sim import SimFabric
 
-        return SimFabric(topology, lambda switch: open_device(kinds[switch]), seed=seed)
+        return SimFabric(
+            topology, lambda switch: open_device(kinds[switch], **_options(kinds[switch], traceable)), seed=seed
+        )
     from midflight.testbed.fabric.netns import NetnsFabric
 
-    return NetnsFabric(topology, lambda switch, *place: _with_interfaces(kinds[switch], *place), seed=seed, pcap=pcap)
+    return NetnsFabric(
+        topology, lambda switch, *place: _with_interfaces(kinds[switch], traceable, *place), seed=seed, pcap=pcap
+    )
 
 
-def _with_interfaces(kind: str, netns: str, interfaces: Mapping[int, str], folder: Path) -> Device:
+def _options(kind: str, traceable: bool) -> dict[str, str]:
+    return {"log_level": "trace"} if traceable and kind == "bmv2" else {}
+
+
+def _with_interfaces(kind: str, traceable: bool, netns: str, interfaces: Mapping[int, str], folder: Path) -> Device:
     """Start a device, in a process of its own, whose ports are interfaces in a namespace."""
     if kind == "host":
         from midflight.runtime.devices.hostprocess import HostProcessDevice
 
         return HostProcessDevice(netns=netns, interfaces=interfaces, folder=folder)
-    return open_device(kind, netns=netns, interfaces=interfaces, folder=folder)
+    return open_device(kind, netns=netns, interfaces=interfaces, folder=folder, **_options(kind, traceable))

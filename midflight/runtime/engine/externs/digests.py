@@ -7,6 +7,7 @@ from midflight.p4.types import EnumType, StructType, Type
 from midflight.runtime.engine.code import Code, DigestKind, Unit, unsupported
 from midflight.runtime.engine.expressions import items_of
 from midflight.runtime.engine.layout import is_signed, stored_width
+from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.wire import Scalar
 
 __all__ = ["HEAD", "digest", "record_size"]
@@ -32,6 +33,7 @@ def digest(code: Code, call: ir.Call) -> None:
     signs = [is_signed(each) for each in _leaf_types(data.type)]
     record = DigestKind(name, tuple(each.width for each in scalars), tuple(signs))
     number, size = _number(code.unit, record), record_size(record)
+    note(code, Event.DIGEST, number)
     used = code.slot_value("digests.used")
     end = b.add(used, code.i64(size))
     fits = b.icmp_unsigned("<=", end, code.slot_value("digests.capacity"))

@@ -30,7 +30,7 @@ OUTPUT = {
     "out.ports": Output.PORTS,
     "out.sources": Output.SOURCES,
 }
-BORROWED = (*INPUT, *ROOM, *OUTPUT, "in.data", "out.used", "out.count", "now", "received", "digests.used")
+BORROWED = (*INPUT, *ROOM, *OUTPUT, "in.data", "out.used", "out.count", "now", "received", "digests.used", "trace.used")
 """The engine's slots that a batch sets or reads. `at.<name>` in our context is where the engine has each of them."""
 
 
@@ -106,7 +106,8 @@ def _work(unit: NativeModule, enter: ll.Function, leave: ll.Function) -> ll.Func
         code.set_field(output, Output.COUNT, code.field(_at(code, engine, "out.count"), 0))
         code.call(hand_over, [output])
         digests = code.field(_at(code, engine, "digests.used"), 0)
-        code.store(b.or_(digests, code.slot_value("cpu.used")), told)
+        notes = code.field(_at(code, engine, "trace.used"), 0)
+        code.store(b.or_(b.or_(digests, notes), code.slot_value("cpu.used")), told)
     code.call(leave, [])
     b.ret(code.load(told, 64))
     return code.function

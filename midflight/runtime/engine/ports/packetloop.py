@@ -170,7 +170,8 @@ class PacketLoop:
         """Carry packets through this engine from now on. Its gate is ours."""
         context = self._context
         with self._gate:
-            self._past += self._lost_by_engine()
+            if engine is not self._engine:
+                self._past += self._lost_by_engine()
             self._engine = engine
             if engine is None:
                 context.set("process", 0)

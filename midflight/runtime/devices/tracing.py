@@ -1,0 +1,132 @@
+"""Packets' ways through a switch, as the switch tells them: the embedded one over P4Runtime, BMv2 in its log."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Protocol
+
+from midflight.runtime.devices.base import Device
+from midflight.runtime.p4runtime.session import Session
+
+__all__ = ["LogTracer", "Tracer", "open_tracer"]
+
+# Of packets that are under way in a log, so many are kept; the oldest one is told as it is.
+MOST = 256
+
+
+class Tracer(Protocol):
+    """Has a switch tell what happens to each of its packets, from when it is made until it is closed."""
+
+    def take(self) -> list[str]:
+        """Return, once, the ways of the packets since the last call, each as lines, the first one for the packet."""
+
+    def close(self) -> list[str]:
+        """Have no more told; return what has not been taken."""
+
+
+def open_tracer(device: Device, session: Session) -> Tracer:
+    """Begin to trace a device's packets; `session` is its primary controller's.
+
+    DeviceError for a BMv2 that does not log its packets, and for a switch that cannot tell.
+    """
+    log = getattr(device, "packet_log", None)
+    return _SwitchTracer(session) if log is None else LogTracer(log())
+
+
+class _SwitchTracer:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        session.trace(True)
+
+    def take(self) -> list[str]:
+        return self._session.traces()
+
+    def close(self) -> list[str]:
+        self._session.trace(False)
+        return self._session.traces()
+
+
+# "[15:43:01.123] [bmv2] [D] [thread 7] [3.1] [cxt 0] Table 'ingress.route': miss", where 3.1 is copy 1 of packet 3.
+_LINE = re.compile(r"\[[\d:.]+\] \[bmv2\] \[\w\] \[thread \d+\] \[(\d+)\.\d+\] \[cxt \d+\] (.*)")
+_STEPS = tuple(
+    (re.compile(pattern), what, how)
+    for pattern, what, how in (
+        (r"Parser '.*' entering state '(.*)'", "parser", r"\1"),
+        (r"Exception while parsing: (\w+)", "parser", r"reject (\1)"),
+        (r"Parser '.*': end", "parser", "accept"),
+        (r"Table '(.*)': hit with handle \d+", "table", r"\1: hit"),
+        (r"Table '(.*)': miss", "table", r"\1: miss"),
+        (r"Action entry is (\S*) - ?(.*)", "action", r"\1"),
+        (r".*Primitive digest<(\w+)>.*", "digest", r"\1"),
+        (r"Cloning packet at (\w+)", "clone", r"in \1"),
+        (r"Resubmitting packet", "resubmit", ""),
+        (r"Multicast requested for packet", "multicast", ""),
+        (r"Replicating packet on port (\d+)", "egress", r"port \1"),
+        (r"Egress port is (\d+)", "egress", r"port \1"),
+        (r"Dropping packet at the end of (\w+)", "dropped", r"in \1"),
+        (r"Recirculating packet", "recirculate", ""),
+        (r"Transmitting packet of size (\d+) out of port (\d+)", "out", r"by port \2, \1 bytes"),
+    )
+)
+_ARRIVAL = re.compile(r"Processing packet received on port (\d+)")
+DROP_PORT = "port 511"
+
+
+class LogTracer:
+    """Reads a BMv2's log on from where it ends now. A packet is told when nothing more has come of it for a call."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._at = log.stat().st_size
+        self._rest = b""
+        self._packets: dict[str, list[tuple[str, str]]] = {}
+        self._ports: dict[str, str] = {}
+
+    def take(self) -> list[str]:
+        """Return, once, the packets of which nothing more has come since the last call."""
+        with self._log.open("rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        self._at += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        touched: set[str] = set()
+        for line in lines:
+            if found := _LINE.match(line.decode(errors="replace")):
+                self._take_line(*found.groups())
+                touched.add(found[1])
+        crowd = list(self._packets)[: max(0, len(self._packets) - MOST)]
+        return [self._tell(each) for each in list(self._packets) if each not in touched or each in crowd]
+
+    def close(self) -> list[str]:
+        """Return what is left."""
+        told = self.take()
+        return told + [self._tell(number) for number in list(self._packets)]
+
+    def _take_line(self, number: str, text: str) -> None:
+        if arrival := _ARRIVAL.fullmatch(text):
+            self._ports.setdefault(number, arrival[1])
+            self._packets.setdefault(number, [])
+        if number not in self._packets:
+            return  # of a packet that came before
+        steps = self._packets[number]
+        for pattern, what, how in _STEPS:
+            if found := pattern.fullmatch(text):
+                self._add(steps, what, found.expand(how))
+                return
+
+    @staticmethod
+    def _add(steps: list[tuple[str, str]], what: str, how: str) -> None:
+        last = steps[-1] if steps else ("", "")
+        if what == "parser" and last[0] == "parser":
+            if not (how == "accept" and last[1].endswith(")")):
+                steps[-1] = (what, f"{last[1]}, {how}")
+        elif what == "action":
+            if last[0] == "table":
+                steps[-1] = ("table", f"{last[1]}, {how}")
+        elif (what, how) != ("egress", DROP_PORT):
+            steps.append((what, how))
+
+    def _tell(self, number: str) -> str:
+        lines = [f"in by port {self._ports.pop(number)}"]
+        return "\n".join([*lines, *(f"  {what:<10} {how}" for what, how in self._packets.pop(number))])

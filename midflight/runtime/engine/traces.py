@@ -1,0 +1,111 @@
+"""Packets' ways through a traced program, as the control plane is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.p4 import ir
+from midflight.runtime.engine.code import DigestKind
+from midflight.runtime.engine.context import Context
+from midflight.runtime.engine.entrylayout import actions_of
+from midflight.runtime.engine.noting import RECORD, Event
+
+__all__ = ["CAPACITY", "Trace", "Traces"]
+
+CAPACITY = RECORD << 16
+"""Bytes of the ring: 65536 records, of which a packet takes ten or twenty."""
+
+_KIND = np.dtype([("event", "<u4"), ("first", "<u4"), ("second", "<u8")])
+_AGAIN = {1: "a clone", 2: "a clone", 4: "recirculated", 6: "resubmitted"}
+_KEYLESS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One packet's way: the port it came in by, its length in bytes, and (what, how) for each thing that happened."""
+
+    port: int
+    length: int
+    steps: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        """Return it as lines, the first one for the packet."""
+        lines = [f"in by port {self.port}, {self.length} bytes"]
+        return "\n".join([*lines, *(f"  {what:<10} {how}" for what, how in self.steps)])
+
+
+class Traces:
+    """The ring that a traced program writes to. Taking what is there makes room again."""
+
+    def __init__(
+        self, program: ir.Program, names: Sequence[str], kinds: Sequence[DigestKind], context: Context
+    ) -> None:
+        self._names = names
+        self._errors = program.errors
+        self._digests = [each.name for each in kinds]
+        self._actions = {
+            name: [each.action.name for each in actions_of(table)] for name, table in program.tables.items()
+        }
+        self._context = context
+        self._memory: NDArray[np.uint8] = np.zeros(CAPACITY, np.uint8)
+        context.point("trace", self._memory)
+        context.set("trace.capacity", CAPACITY)
+
+    def take(self) -> list[Trace]:
+        """Return the packets since the last time, oldest first; the last one tells how many steps found no room."""
+        context = self._context
+        used, lost = context.get("trace.used"), context.get("trace.lost")
+        context.set("trace.used", 0)
+        context.set("trace.lost", 0)
+        found: list[tuple[int, int, list[tuple[str, str]]]] = []
+        for event, first, second in self._memory[:used].view(_KIND).tolist():
+            instance = second >> 32 if event == Event.PACKET else 0
+            if event == Event.PACKET and instance not in _AGAIN:
+                found.append((first, second & 0xFFFF_FFFF, []))
+            elif found:
+                self._add(found[-1][2], Event(event), first, second)
+        if lost and found:
+            found[-1][2].append(("...", f"{lost} steps of this and later packets are lost: they came too fast"))
+        return [Trace(port, length, tuple(steps)) for port, length, steps in found]
+
+    def _add(self, steps: list[tuple[str, str]], event: Event, first: int, second: int) -> None:
+        match event:
+            case Event.PACKET:
+                steps.append(("again", f"{_AGAIN[second >> 32]}, {second & 0xFFFF_FFFF} bytes"))
+            case Event.STATE:
+                _go_on(steps, self._names[first])
+            case Event.PARSED:
+                _go_on(steps, "accept" if first == 0 else f"reject ({self._errors[first]})")
+            case Event.TABLE:
+                name, hit = self._names[first], second >> 32
+                action = self._actions[name][second & 0xFFFF_FFFF]
+                told = action if hit == _KEYLESS else f"{'hit' if hit else 'miss'}, {action}"
+                steps.append(("table", f"{name}: {told}"))
+            case Event.DIGEST:
+                steps.append(("digest", self._digests[first]))
+            case Event.CLONE:
+                steps.append(("clone", f"session {first}"))
+            case Event.RESUBMIT:
+                steps.append(("resubmit", ""))
+            case Event.MULTICAST:
+                steps.append(("multicast", f"group {first}"))
+            case Event.EGRESS:
+                steps.append(("egress", f"port {first}{f', instance {second}' if second else ''}"))
+            case Event.DROP:
+                steps.append(("dropped", "in egress" if first else "in ingress"))
+            case Event.RECIRCULATE:
+                steps.append(("recirculate", ""))
+            case Event.SENT:
+                steps.append(("out", f"by port {first}, {second} bytes"))
+
+
+def _go_on(steps: list[tuple[str, str]], state: str) -> None:
+    """Add a parser's state to the step that its states before are."""
+    if steps and steps[-1][0] == "parser":
+        steps[-1] = ("parser", f"{steps[-1][1]}, {state}")
+    else:
+        steps.append(("parser", state))

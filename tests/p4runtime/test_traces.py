@@ -1,0 +1,61 @@
+"""Traces over P4Runtime: by a message of our own on the stream, to primaries that ask."""
+
+from __future__ import annotations
+
+import pytest
+
+from midflight.primitives import Program, Threshold
+from midflight.runtime.devices import HostDevice
+from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.session import RequestError
+from midflight.runtime.p4runtime.status import Code
+
+PROGRAM = Program(Threshold("pressure", above=9, clear=2)).p4()
+FRAME = bytes(64)
+WAY = "in by port 3, 64 bytes\n  parser     start, parse_ethernet, accept\n  dropped    in ingress"
+
+
+def send(device: HostDevice) -> None:
+    device.process(Packets.from_list([(3, FRAME)]))
+
+
+def test_a_controller_is_told_while_it_wants_to_be() -> None:
+    with HostDevice(PROGRAM) as device, device.session() as session:
+        send(device)
+        session.trace(True)
+        send(device)
+        send(device)
+        session.trace(False)
+        send(device)
+        session.flush()
+        assert session.traces() == [WAY, WAY]
+        assert session.traces() == []
+
+
+def test_a_new_program_is_traced_like_the_one_before() -> None:
+    with HostDevice(PROGRAM) as device, device.session() as session:
+        session.trace(True)
+        other = device.compile(Program(Threshold("heat", above=9, clear=2)).p4())
+        session.load(other.p4info, other.config)
+        send(device)
+        session.flush()
+        assert session.traces() == [WAY]
+
+
+def test_a_controller_that_goes_takes_its_traces_with_it() -> None:
+    with HostDevice(PROGRAM) as device:
+        with device.session() as session:
+            session.trace(True)
+        pipeline = device.switch.pipeline
+        assert pipeline is not None
+        send(device)
+        assert pipeline.engine.traces() == []
+
+
+def test_a_backup_is_refused() -> None:
+    with HostDevice(PROGRAM) as device, device.session(election_id=9), device.session(election_id=8) as backup:
+        with pytest.raises(RequestError, match="only a role's primary") as refused:
+            backup.trace(True)
+        assert refused.value.code == Code.PERMISSION_DENIED
+        send(device)
+        assert backup.traces() == []
