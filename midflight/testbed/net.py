@@ -337,7 +337,21 @@ class Net:
         job.receivers = receivers
         for switch, those in receivers.items():
             if switch not in self._off:
-                self.steering[switch].admit(job.application.id, those, epoch=self._epoch)
+                self.steering[switch].admit(
+                    job.application.id, those, epoch=self._epoch, ports=self._entrances(job, switch)
+                )
+
+    def _entrances(self, job: Job, switch: str) -> set[int]:
+        """Return the ports of a switch that a job's packets come by: its workers', other switches', the server's."""
+        found = {each.port for each in job.receivers[switch]}
+        for host in job.hosts if job.server else ():
+            assert job.server is not None
+            path = self._graph.path(host.name, job.server.name)
+            nodes = path.nodes if path else ()
+            if switch in nodes:
+                place = nodes.index(switch)
+                found |= {self._graph.port_towards(switch, nodes[near]) for near in (place - 1, place + 1)}
+        return found
 
     def _withdraw(self, application: Application, switches: Iterable[str]) -> None:
         for switch in switches:

@@ -181,7 +181,8 @@ class SwitchRig(Rig):
             key = ir.EntryKey(_number(address(port), ".", 10), 0xFFFFFFFF)
             route.insert(Entry((key,), "ingress.to_port", (port, _number(mac(port), ":", 16))))
         for each in program.applications.values():
-            admission.insert(Entry((ir.EntryKey(each.id),), "ingress.admit", (each.id, EPOCH)))
+            anywhere = ir.EntryKey(each.id), ir.EntryKey(None)
+            admission.insert(Entry(anywhere, "ingress.admit", (each.id, EPOCH), priority=1))
             self.engine.multicast.set(each.id, [(port, 0) for port in MEMBERS])
             if each.primitive.kernel.mirrors:
                 self.engine.clones.set(each.id, [(MIRROR, 0)])
@@ -222,7 +223,8 @@ class DeviceRig(Rig):
             self.session.insert("ingress.route", where, "ingress.to_port", {"port": port, "mac": mac(port)})
         for each in program.applications.values():
             which = {"hdr.midflight.application": each.id}
-            self.session.insert("ingress.admission", which, "ingress.admit", {"group": each.id, "epoch": EPOCH})
+            about = {"group": each.id, "epoch": EPOCH}
+            self.session.insert("ingress.admission", which, "ingress.admit", about, priority=1)
             self.session.multicast(each.id, MEMBERS)
             if each.primitive.kernel.mirrors:
                 self.session.clone_session(each.id, [MIRROR])

@@ -42,7 +42,7 @@ def test_a_request_is_computed_on_where_its_application_is_admitted(rig: SwitchR
 
 def test_a_request_passes_by_where_its_application_is_not_admitted() -> None:
     rig = SwitchRig(PROGRAM)
-    rig.engine.tables["ingress.admission"].delete((ir.EntryKey(1),))
+    rig.engine.tables["ingress.admission"].delete((ir.EntryKey(1), ir.EntryKey(None)), 1)
     frame = rig.frame(LOW)
     [(port, out)] = send(rig, frame)
     before, after = Ether(frame), Ether(out)

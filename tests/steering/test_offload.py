@@ -19,6 +19,7 @@ class Device:
 
     def __init__(self) -> None:
         self.entries: dict[Entry, tuple[str, dict[str, int]]] = {}
+        self.rates: dict[Entry, int] = {}
         self.groups: dict[int, tuple[int, ...]] = {}
         self.mirrors: dict[int, tuple[int, ...]] = {}
         self.calls: list[str] = []
@@ -37,20 +38,51 @@ class Device:
     def _key(self, table: str, match: Mapping[str, object]) -> Entry:
         return table, tuple(sorted(match.items()))
 
-    def insert(self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, int]) -> None:
+    def insert(
+        self,
+        table: str,
+        match: Mapping[str, object],
+        action: str,
+        params: Mapping[str, int],
+        *,
+        priority: int = 0,
+        rate: int = 0,
+    ) -> None:
         self._call(f"insert {table}")
         self.ports.append(match.get("standard_metadata.egress_port"))
         if self._key(table, match) in self.entries:
             raise DeviceError("ALREADY_EXISTS")
-        self.entries[self._key(table, match)] = action, dict(params)
+        self._put(table, match, action, params, priority, rate)
 
-    def modify(self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, int]) -> None:
+    def modify(
+        self,
+        table: str,
+        match: Mapping[str, object],
+        action: str,
+        params: Mapping[str, int],
+        *,
+        priority: int = 0,
+        rate: int = 0,
+    ) -> None:
         self._call(f"modify {table}")
         if self._key(table, match) not in self.entries:
             raise DeviceError("NOT_FOUND")
-        self.entries[self._key(table, match)] = action, dict(params)
+        self._put(table, match, action, params, priority, rate)
 
-    def delete(self, table: str, match: Mapping[str, object]) -> None:
+    def _put(
+        self,
+        table: str,
+        match: Mapping[str, object],
+        action: str,
+        params: Mapping[str, int],
+        priority: int,
+        rate: int,
+    ) -> None:
+        assert (priority > 0) == (table == "ingress.admission"), "priorities are for ternary and optional keys"
+        self.entries[self._key(table, match)] = action, dict(params)
+        self.rates[self._key(table, match)] = rate
+
+    def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
         self._call(f"delete {table}")
         self.ports.append(match.get("standard_metadata.egress_port"))
         if self.entries.pop(self._key(table, match), None) is None:
@@ -267,3 +299,26 @@ def test_a_mirror_is_set_once_and_ends_with_the_controller() -> None:
     assert device.mirrors == {7: (2, 5)}
     offload.close()
     assert device.mirrors == {7: ()}
+
+
+def test_requests_are_admitted_by_their_port_and_no_faster_than_told() -> None:
+    device = Device()
+    offload = Offload(device)
+    offload.admit(7, [member(1), member(2)], ports=[2, 1, 4], rate=500)
+
+    def admitted() -> dict[object, int]:
+        return {
+            dict(match).get("standard_metadata.ingress_port"): device.rates[table, match]
+            for table, match in device.entries
+            if table == "ingress.admission"
+        }
+
+    assert admitted() == {1: 500, 2: 500, 4: 500}
+    offload.admit(7, [member(1), member(3)], ports=[1, 3], rate=100)
+    assert admitted() == {1: 100, 3: 100}
+    offload.admit(7, [member(1), member(3)])
+    assert admitted() == {None: 0}
+    with pytest.raises(MidflightError, match="a rate of -1 packets a second"):
+        offload.admit(7, [member(1)], rate=-1)
+    offload.withdraw(7)
+    assert device.entries == {}

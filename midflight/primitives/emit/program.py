@@ -159,6 +159,7 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
     out.line()
     with out.block("struct metadata_t"):
         out.line("bool admitted;   // the packet's application computes here")
+        out.line("bit<2> colour;   // of its rate")
         out.line("bit<16> group;   // the multicast group of its members")
         out.line("bit<16> epoch;   // the life that the switch's state is in")
         verdicts.metadata(out)
@@ -258,6 +259,8 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
             out.undo()
             with out.block(f"}} else if ({ADMISSIBLE})"):
                 out.line("admission.apply();")
+                with out.block("if (meta.colour == RED)"):
+                    out.line("meta.admitted = false;")
             out.line()
             out.line("// Compute.")
             with out.block("if (meta.admitted)"):

@@ -20,8 +20,13 @@ __all__ = [
 ]  # fmt: skip
 
 
-def entry_message(schema: Schema, table: str, match: Mapping[str, object], priority: int) -> p4r.TableEntry:
-    """Return an entry's table, match and priority; DeviceError names what does not fit and what would."""
+def entry_message(
+    schema: Schema, table: str, match: Mapping[str, object], priority: int, rate: int = 0
+) -> p4r.TableEntry:
+    """Return an entry's table, match, priority and meter; DeviceError names what does not fit and what would.
+
+    A `rate` that is not 0 is that of both of the meter's buckets, which hold a tenth of a second's worth.
+    """
     info = schema.tables.named(table)
     name = info.preamble.name
     needed = any(each.match_type in NEEDS_PRIORITY for each in info.match_fields)
@@ -29,7 +34,11 @@ def entry_message(schema: Schema, table: str, match: Mapping[str, object], prior
         raise DeviceError(f"table {name}: an entry needs a priority", hint="1 or more; the larger wins")
     if priority and not needed:
         raise DeviceError(f"table {name}: its entries take no priority", hint="it has exact and lpm fields alone")
-    return p4r.TableEntry(table_id=info.preamble.id, match=encode_match(info, match), priority=priority)
+    message = p4r.TableEntry(table_id=info.preamble.id, match=encode_match(info, match), priority=priority)
+    if rate:
+        burst = max(1, rate // 10)
+        message.meter_config.CopyFrom(p4r.MeterConfig(cir=rate, cburst=burst, pir=rate, pburst=burst))
+    return message
 
 
 def action_message(schema: Schema, table: str, action: str, params: Mapping[str, object]) -> p4r.TableAction:

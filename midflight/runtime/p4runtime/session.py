@@ -99,9 +99,14 @@ class Session(Connection):
         *,
         priority: int = 0,
         metadata: bytes = b"",
+        rate: int = 0,
     ) -> None:
-        """Add a table entry. What `match` may hold is told in `matches`; refused where the entry is there already."""
-        entry = entry_message(self._schema, table, match, priority)
+        """Add a table entry. What `match` may hold is told in `matches`; refused where the entry is there already.
+
+        `rate` is that of its direct meter, in the meter's unit a second, with a tenth of a second's worth as burst; 0
+        is no limit.
+        """
+        entry = entry_message(self._schema, table, match, priority, rate)
         entry.metadata = metadata
         entry.action.CopyFrom(action_message(self._schema, table, action, params or {}))
         self._write(p4r.Update.INSERT, p4r.Entity(table_entry=entry), f"insert into {table} {dict(match)}")
@@ -115,9 +120,10 @@ class Session(Connection):
         *,
         priority: int = 0,
         metadata: bytes = b"",
+        rate: int = 0,
     ) -> None:
-        """Change the action of a table entry that is there."""
-        entry = entry_message(self._schema, table, match, priority)
+        """Change the action of a table entry that is there, and the rate of its direct meter."""
+        entry = entry_message(self._schema, table, match, priority, rate)
         entry.metadata = metadata
         entry.action.CopyFrom(action_message(self._schema, table, action, params or {}))
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"modify {table} {dict(match)}")

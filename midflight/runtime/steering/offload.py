@@ -25,13 +25,31 @@ APPLICATION = "hdr.midflight.application"
 class Controls(Protocol):
     """The part of a P4Runtime session that steering uses. Each call raises DeviceError where the device refuses."""
 
-    def insert(self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, int]) -> None:
-        """Add a table entry; refused where one with the same match is there."""
+    def insert(
+        self,
+        table: str,
+        match: Mapping[str, object],
+        action: str,
+        params: Mapping[str, int],
+        *,
+        priority: int = 0,
+        rate: int = 0,
+    ) -> None:
+        """Add a table entry, and the rate of its meter; refused where one with the same match is there."""
 
-    def modify(self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, int]) -> None:
-        """Change the action of a table entry that is there."""
+    def modify(
+        self,
+        table: str,
+        match: Mapping[str, object],
+        action: str,
+        params: Mapping[str, int],
+        *,
+        priority: int = 0,
+        rate: int = 0,
+    ) -> None:
+        """Change the action of a table entry that is there, and the rate of its meter."""
 
-    def delete(self, table: str, match: Mapping[str, object]) -> None:
+    def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
         """Remove a table entry that is there."""
 
     def multicast(self, group: int, ports: Sequence[int]) -> None:
@@ -53,14 +71,18 @@ class Child:
 class Admission:
     """An application that a switch computes on: its id, its multicast group and who receives the results.
 
-    `epoch` (0 to 65535, compared as a serial number) is carried by the results. One that is newer tells hosts that
-    the state behind them was lost and begun anew.
+    `ports` are those that its requests come by: what comes by others is not computed on. None stands for all. `rate` is
+    how many requests a second each of them may bring, while more pass by; 0 is no limit. `epoch` (0 to 65535, compared
+    as a serial number) is carried by the results. One that is newer tells hosts that the state behind them was lost
+    and begun anew.
     """
 
     application: int
     group: int
     members: tuple[Member | Child, ...]
     epoch: int = 1
+    ports: tuple[int, ...] | None = None
+    rate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +93,15 @@ class _Entry:
     match: tuple[tuple[str, object], ...]
     action: str = ""
     params: tuple[tuple[str, int], ...] = ()
+    priority: int = 0
+    rate: int = 0
 
     @property
     def key(self) -> tuple[str, object]:
         return self.table, self.match
 
     def gone(self) -> _Entry:
-        return _Entry(self.table, self.match)
+        return _Entry(self.table, self.match, priority=self.priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,20 +190,36 @@ class Offload:
             del self._redirected[key]
 
     def admit(
-        self, application: int, members: Iterable[Member | Child], *, group: int | None = None, epoch: int = 1
+        self,
+        application: int,
+        members: Iterable[Member | Child],
+        *,
+        group: int | None = None,
+        epoch: int = 1,
+        ports: Iterable[int] | None = None,
+        rate: int = 0,
     ) -> Admission:
         """Have the switch compute on an application and multicast its results to `members`, hosts and switches.
 
         `group` is the multicast group's number, the application's own unless told. Members of an application
-        that is already admitted are changed in place. MidflightError where another application has the group
-        or two members share a port.
+        that is already admitted are changed in place. `ports` and `rate` are told at `Admission`. MidflightError where
+        another application has the group or two members share a port.
         """
-        wanted = Admission(application, application if group is None else group, tuple(members), epoch)
-        ports = [each.port for each in wanted.members]
-        if len(set(ports)) != len(ports):
+        wanted = Admission(
+            application,
+            application if group is None else group,
+            tuple(members),
+            epoch,
+            None if ports is None else tuple(sorted(set(ports))),
+            rate,
+        )
+        outlets = [each.port for each in wanted.members]
+        if len(set(outlets)) != len(outlets):
             raise MidflightError(f"two members of application {application} share a port of the switch")
         if not 0 <= wanted.epoch <= 0xFFFF:
             raise MidflightError(f"epoch {wanted.epoch} is not in 0..65535")
+        if not 0 <= wanted.rate < 2**31:
+            raise MidflightError(f"a rate of {wanted.rate} packets a second is not in 0..{2**31 - 1}")
         if not 1 <= wanted.group <= 0xFFFF:
             raise MidflightError(f"multicast group {wanted.group} is not in 1..65535")
         for other in self._admitted.values():
@@ -187,11 +227,13 @@ class Offload:
                 raise MidflightError(f"multicast group {wanted.group} is that of application {other.application}")
         before = self._admitted.get(application)
         steps: list[_Step] = [_deliver(application, each) for each in wanted.members]
-        steps += [_Group(wanted.group, tuple(sorted(ports))), _admission(wanted)]
+        steps += [_Group(wanted.group, tuple(sorted(outlets))), *_admission(wanted)]
         if before:
+            now = {each.key for each in steps}
+            steps += [each.gone() for each in _admission(before) if each.key not in now]
             if before.group != wanted.group:
                 steps.append(_Group(before.group))
-            steps += [_deliver(application, old).gone() for old in before.members if old.port not in ports]
+            steps += [_deliver(application, old).gone() for old in before.members if old.port not in outlets]
         self._change(steps)
         self._admitted[application] = wanted
         return wanted
@@ -199,7 +241,7 @@ class Offload:
     def withdraw(self, application: int) -> None:
         """Have the switch only forward an application's packets, as before it was admitted."""
         if before := self._admitted.get(application):
-            gone: list[_Step] = [_admission(before).gone(), _Group(before.group)]
+            gone: list[_Step] = [*(each.gone() for each in _admission(before)), _Group(before.group)]
             gone += [_deliver(application, each).gone() for each in before.members]
             self._change(gone)
             del self._admitted[application]
@@ -238,21 +280,26 @@ class Offload:
             self._session.clone_session(step.number, step.ports)
         else:
             match, params = dict(step.match), dict(step.params)
+            options = {"priority": step.priority} if step.priority else {}
             if not step.action:
-                self._session.delete(step.table, match)
-            elif before != step.gone():
-                self._session.modify(step.table, match, step.action, params)
+                self._session.delete(step.table, match, **options)
             else:
-                self._insert(step.table, match, step.action, params)
+                options |= {"rate": step.rate} if step.rate else {}
+                if before != step.gone():
+                    self._session.modify(step.table, match, step.action, params, **options)
+                else:
+                    self._insert(step.table, match, step.action, params, options)
         self._done[step.key] = step
 
-    def _insert(self, table: str, match: dict[str, object], action: str, params: dict[str, int]) -> None:
+    def _insert(
+        self, table: str, match: dict[str, object], action: str, params: dict[str, int], options: dict[str, int]
+    ) -> None:
         try:
-            self._session.insert(table, match, action, params)
+            self._session.insert(table, match, action, params, **options)
         except DeviceError as refusal:
             # An entry that an earlier controller left in the way is taken over; any other refusal stands.
             try:
-                self._session.modify(table, match, action, params)
+                self._session.modify(table, match, action, params, **options)
             except DeviceError:
                 raise refusal from None
 
@@ -262,9 +309,13 @@ def _route(route: Route) -> _Entry:
     return _Entry(ROUTE, match, "ingress.to_port", (("port", route.port), ("mac", route.mac)))
 
 
-def _admission(admission: Admission) -> _Entry:
+def _admission(admission: Admission) -> list[_Entry]:
+    """Return the entries that admit an application, one for each of its ports."""
     params = ("group", admission.group), ("epoch", admission.epoch)
-    return _Entry(ADMISSION, ((APPLICATION, admission.application),), "ingress.admit", params)
+    matches: list[tuple[tuple[str, object], ...]] = [((APPLICATION, admission.application),)]
+    if admission.ports is not None:
+        matches = [(*matches[0], ("standard_metadata.ingress_port", port)) for port in admission.ports]
+    return [_Entry(ADMISSION, each, "ingress.admit", params, priority=1, rate=admission.rate) for each in matches]
 
 
 def _deliver(application: int, member: Member | Child) -> _Entry:
