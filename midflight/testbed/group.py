@@ -30,9 +30,13 @@ class Group:
     new job with all workers set up anew.
     """
 
-    def __init__(self, name: str, hosts: Sequence[Host], crew: Crew, enlist: Enlist, leave: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, hosts: Sequence[Host], crew: Crew, job: int, *, enlist: Enlist, leave: Callable[[], None]
+    ) -> None:
         self.name = name
         self.hosts = tuple(hosts)
+        self.job = job
+        """The job's number, which all its packets carry."""
         self.crew = crew
         """The workers, wherever they run."""
         self.closed = False
@@ -77,7 +81,7 @@ class Group:
         try:
             self._open()
             if self.crew.ended:
-                self.crew.assign(self._enlist(self.hosts))
+                self._begin(self._enlist(self.hosts))
             return self.crew.sum(vectors)
         finally:
             self._summing.release()
@@ -102,7 +106,7 @@ class Group:
         workers = self._enlist(hosts)
         self.hosts = hosts
         self.crew.kill(worker)
-        self.crew.assign(workers)
+        self._begin(workers)
 
     def close(self) -> None:
         """End the workers, and free their application for another group. May be called more than once."""
@@ -110,6 +114,10 @@ class Group:
             self.closed = True
             self.crew.close()
             self._leave()
+
+    def _begin(self, workers: Sequence[Worker]) -> None:
+        self.job = workers[0].job
+        self.crew.assign(workers)
 
     def _open(self, worker: int = 0) -> None:
         if self.closed:

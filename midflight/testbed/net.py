@@ -154,11 +154,13 @@ class Net:
                 return self._groups[application]
             server = self._server(found, hosts, server)
             try:
-                crew = self.fabric.crew(self._enlist(found, server, hosts))
+                workers = self._enlist(found, server, hosts)
+                crew = self.fabric.crew(workers)
             except BaseException:
                 self._leave(found)
                 raise
-            group = Group(application, hosts, crew, partial(self._enlist, found, server), partial(self._leave, found))
+            enlist, leave = partial(self._enlist, found, server), partial(self._leave, found)
+            group = Group(application, hosts, crew, workers[0].job, enlist=enlist, leave=leave)
             self._groups[application] = group
             return group
 

@@ -113,7 +113,7 @@ def test_mistakes_are_told_and_change_nothing(
 def test_a_worker_that_stays_dead_ends_the_sum_and_the_next_one_is_a_new_job(net: Star, group: Group) -> None:
     net.after(10 * US, group.kill, 2)
     with pytest.raises(NoAnswerError):
-        group.sum(vectors(3, 20))
+        group.sum(vectors(3, 400))
     check(arrays := vectors(3, 400), group.sum(arrays))
     assert numbers(group) == [1, 1, 1]
 
@@ -204,7 +204,8 @@ def test_without_a_switch_and_without_a_server_the_workers_finish_by_themselves(
         arrays = vectors(3, 4000)
         net.after(50 * US, net.give_up, "s1")
         check(arrays, group.sum(arrays))
-        assert all(each.stuck for each in group.statistics)
+        assert all(each.stuck > 200 for each in group.statistics)
+        assert net.now < 20_000 * US, "they do not wait for a switch at every chunk"
         assert net.steering["s1"].admitted == {}
 
 

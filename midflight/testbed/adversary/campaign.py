@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
 from midflight.errors import MidflightError
 from midflight.testbed.adversary.game import Game
+from midflight.testbed.adversary.live import Arena, Played, draw_live
 from midflight.testbed.adversary.places import EnginePlace, KernelPlace, Place, Shape, TreePlace
 from midflight.testbed.adversary.schedule import Schedule, draw
 
-__all__ = ["Campaign", "Failure", "campaign"]
+__all__ = ["Campaign", "Failure", "LiveCampaign", "campaign", "live_campaign"]
 
 Sums = Literal["kernel", "engine", "tree"]
 _SWITCHES: Mapping[Sums, Callable[[Shape], Place]] = {"kernel": KernelPlace, "engine": EnginePlace, "tree": TreePlace}
@@ -36,6 +38,18 @@ class Campaign:
     failures: tuple[Failure, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LiveCampaign:
+    """What came of schedules that were played with processes."""
+
+    played: tuple[Played, ...]
+    failures: tuple[Failure, ...]
+
+
+_LOST = (MidflightError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
+"""What a game that is lost ends with."""
+
+
 def campaign(
     seeds: Iterable[int],
     *,
@@ -55,7 +69,7 @@ def campaign(
         game = Game(schedule, *stage.places(schedule))
         try:
             game.play()
-        except (MidflightError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
+        except _LOST as error:
             failures.append(Failure(seed, f"{type(error).__name__}: {error}"))
         schedules += 1
         moves += len(schedule.moves)
@@ -66,6 +80,37 @@ def campaign(
         if len(failures) >= most_failures:
             break
     return Campaign(schedules, moves, faults, sums, tuple(failures))
+
+
+def live_campaign(
+    seeds: Iterable[int],
+    *,
+    device: str = "host",
+    most_failures: int = 10,
+    progress: Callable[[int, int], None] | None = None,
+) -> LiveCampaign:
+    """Play the schedules of these seeds in networks of namespaces, whose processes are killed. Takes root.
+
+    A network is used again until a game in it is lost. The rest is as in `campaign`. DeviceError where no network of
+    this kind can be made.
+    """
+    played: list[Played] = []
+    failures: list[Failure] = []
+    with ExitStack() as stack:
+        arena = stack.enter_context(Arena(device))
+        for seed in seeds:
+            try:
+                played.append(arena.play(draw_live(seed)))
+            except _LOST as error:
+                failures.append(Failure(seed, f"{type(error).__name__}: {error}"))
+                stack.close()
+                if len(failures) < most_failures:
+                    arena = stack.enter_context(Arena(device))
+            if progress:
+                progress(len(played) + len(failures), len(failures))
+            if len(failures) >= most_failures:
+                break
+    return LiveCampaign(tuple(played), tuple(failures))
 
 
 class _Stage:

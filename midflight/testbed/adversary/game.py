@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.testbed.adversary.places import Place
-from midflight.testbed.adversary.referee import Referee, ViolationError
+from midflight.testbed.adversary.referee import Referee, ViolationError, judge
 from midflight.testbed.adversary.schedule import Move, Schedule
 from midflight.testbed.endpoint.allreduce import AllReduce, Sum
 from midflight.testbed.endpoint.reliable import Address, Timing
@@ -84,14 +84,7 @@ class Game:
             if len(results) != len(self._schedule.rounds):
                 raise ViolationError(f"worker {number} has {len(results)} of {len(self._schedule.rounds)} sums")
             for which, result in enumerate(results):
-                exact = sum(vectors[which].astype(np.float64) for vectors in self._vectors)
-                scaled = sum(
-                    np.rint(np.ldexp(vectors[which].astype(np.float64), result.bits)) for vectors in self._vectors
-                )
-                if not np.array_equal(result.integers, np.asarray(scaled)) or not np.allclose(
-                    result.values, exact, rtol=2**-20, atol=self._schedule.workers * 2.0 ** -(result.bits + 1)
-                ):
-                    raise ViolationError(f"worker {number} has a wrong sum of round {which}")
+                judge(number, which, [vectors[which] for vectors in self._vectors], result)
 
     def _move(self, move: Move, choice: int) -> None:
         flying = self._flying

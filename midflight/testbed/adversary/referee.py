@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
 from midflight.testbed.endpoint.aggregation import OVERFLOW
-from midflight.testbed.endpoint.allreduce import AllReduce
+from midflight.testbed.endpoint.allreduce import Sum
 
-__all__ = ["Referee", "ViolationError"]
+__all__ = ["Knowing", "Referee", "ViolationError", "judge"]
 
 # Written down here once more, so that the check rests on nothing that it checks.
 _HEAD = struct.Struct("!BBHIHBBHH")
@@ -21,6 +22,22 @@ _HALF, _CYCLE = 2**31, 2**32
 
 class ViolationError(MidflightError):
     """Something that must always hold did not."""
+
+
+class Knowing(Protocol):
+    """A worker, as far as it has to be known what it knows."""
+
+    def knows(self, index: int) -> bool:
+        """Say whether the result of a chunk has come, flagged or not."""
+
+
+def judge(worker: int, which: int, vectors: Sequence[NDArray[np.float32]], result: Sum) -> None:
+    """Compare the sum of a round that a worker has with NumPy's; ViolationError where they differ."""
+    exact = np.sum([each.astype(np.float64) for each in vectors], axis=0)
+    scaled = np.sum([np.rint(np.ldexp(each.astype(np.float64), result.bits)) for each in vectors], axis=0)
+    close = np.allclose(result.values, exact, rtol=2**-20, atol=len(vectors) * 2.0 ** -(result.bits + 1))
+    if not np.array_equal(result.integers, scaled) or not close:
+        raise ViolationError(f"worker {worker} has a wrong sum of round {which}")
 
 
 class Referee:
@@ -43,7 +60,7 @@ class Referee:
         """Take note that all begin again."""
         self._restarted.clear()
 
-    def sent(self, worker: int, datagram: bytes, workers: Sequence[AllReduce]) -> None:
+    def sent(self, worker: int, datagram: bytes, workers: Sequence[Knowing]) -> None:
         """Check a request: the entry it goes to, and that nobody needs any more what that entry held."""
         _, _, _, sequence, slot, number, _, job, _ = _HEAD.unpack_from(datagram)
         given = self._given.setdefault((job, sequence), {})

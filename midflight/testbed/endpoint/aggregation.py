@@ -17,15 +17,19 @@ from midflight.primitives.kernel.header import Layout
 from midflight.primitives.wire import REQUEST, RESULT, VERSION, record_type
 from midflight.testbed.endpoint.serial import serial
 
-__all__ = ["AGAIN", "ASK", "OVERFLOW", "REQUEST", "RESULT", "SHARE", "Form", "Head"]
+__all__ = ["AGAIN", "ASK", "BEGUN", "OVERFLOW", "REQUEST", "RESULT", "SHARE", "Form", "Head"]
 
 ASK = 4
 """The kind of a message from host to host: what has become of this chunk? With `OVERFLOW`: what was your share in it?
 
-The answer to the former is the chunk's RESULT, to the latter a SHARE. Who cannot answer is silent.
+The answer to the former is the chunk's RESULT, to the latter a SHARE. Who has neither answers with BEGUN where
+everybody had finished that chunk, and else is silent.
 """
 SHARE = 5
 """The kind of a message from host to host that tells the contribution which a worker made to a chunk."""
+
+BEGUN = 6
+"""The kind of a message from host to host: everybody has finished the rounds before the one that begins here."""
 
 OVERFLOW = 1
 """Bit 0 of `flags`: the sum left the range of an int32 on its way."""

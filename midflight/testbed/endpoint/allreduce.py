@@ -12,8 +12,8 @@ sizes, so that chunk i means the same to every worker.
 **What was lost.** Every worker repeats its contribution to a chunk until it has the sum. So either nobody has it, and
 then everybody's contribution is still on offer to whatever sums, a switch that has lost its memory included; or
 somebody has it, and hands it on to who asks for it. A worker that was restarted begins again with the round that
-somebody may still be at (`position`), from the same vector, and is told what it has missed. Nothing counts twice, as a
-sum takes each worker's contribution once and nobody mixes two sums.
+somebody may still be at (`position`), from the same vector, and is told what it has missed: the sums, or that nobody is
+at that round any more. Nothing counts twice, as a sum takes each worker's contribution once and nobody mixes two sums.
 
 **What nobody can sum.** A sum that overflowed is flagged and not used. And a chunk may be lost to the switch for good:
 the only worker who had its sum was restarted, after it had gone on and the switch with it. Or there is no switch any
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
 from midflight.primitives.fixedpoint import dequantise, largest_exponent, quantise, scale_bits
-from midflight.testbed.endpoint.aggregation import AGAIN, ASK, OVERFLOW, RESULT, SHARE, Form, Head
+from midflight.testbed.endpoint.aggregation import AGAIN, ASK, BEGUN, OVERFLOW, RESULT, SHARE, Form, Head
 from midflight.testbed.endpoint.reliable import Address, NoAnswerError, Reliable, ReliableStatistics, Timing
 from midflight.testbed.endpoint.rounds import Memory, Part
 from midflight.testbed.endpoint.shares import Shares
@@ -142,12 +142,14 @@ class AllReduce:
         self._outgoing: list[tuple[Address, bytes]] = []
         self._epoch: int | None = None
         self._behind = False  # the latest sum came from a peer: so will the next
+        self._alone = False  # the latest sum was added up here, as none came: so will the next
         self._position = first
         self._settled = 0
         self._delivered = delivered
         self._closing = False
         self._bits_per_count = workers.bit_length()
         self._counts_per_lane = 31 // self._bits_per_count
+        self._scale_lanes = -(-_EXPONENTS // self._counts_per_lane)
         self.closed = False
         """Whether everybody is known to have everything, after `close`: this worker may go."""
         self.statistics = AllReduceStatistics(reliable=self._reliable.statistics)
@@ -212,7 +214,7 @@ class AllReduce:
         Raises OverflowedError where a result is flagged and no peers are known.
         """
         head = self._form.head(datagram)
-        if head is None or head.kind not in (RESULT, ASK, SHARE):
+        if head is None or head.kind not in (RESULT, ASK, SHARE, BEGUN):
             self.statistics.malformed += 1
         elif head.job != self._job:
             self.statistics.stale += 1
@@ -220,6 +222,9 @@ class AllReduce:
             self._result(source, head, datagram, now)
         elif head.kind == ASK:
             self._answer(source, head)
+        elif head.kind == BEGUN:
+            if source in self._known_peers:
+                self._skip(self._reliable.index_of(head.sequence))
         else:
             self._share(head, datagram, now)
 
@@ -237,9 +242,10 @@ class AllReduce:
             self.closed = True
         asked = self._reliable.overdue()
         if self._peers:
-            self._stick(asked)
+            begun = [(index, 0) for index in range(upcoming, self._reliable.waiting_from)]
+            self._stick(asked, begun)
             if self._behind:
-                asked += [(index, 0) for index in range(upcoming, self._reliable.waiting_from)]
+                asked += begun
             out += [self._question(index, times) for index, times in asked]
             out += self._shares.poll(now)
         if self._outgoing:
@@ -262,6 +268,7 @@ class AllReduce:
         told = source in self._known_peers
         if not told:
             self._notice(head.epoch, now)
+            self._alone = False
         index = self._reliable.acknowledge(head.sequence, now, sample=not (told or head.flags & AGAIN))
         if index is None:
             return
@@ -287,10 +294,11 @@ class AllReduce:
             self.statistics.epochs += 1
             self._reliable.hurry(now)
 
-    def _stick(self, overdue: Sequence[tuple[int, int]]) -> None:
-        """Begin to add up here what nobody has had a sum of for long."""
-        for index, times in overdue:
-            if times >= _PATIENT and len(self._shares) < _MOST_STUCK and index not in self._shares:
+    def _stick(self, overdue: Sequence[tuple[int, int]], begun: Sequence[tuple[int, int]]) -> None:
+        """Begin to add up here what nobody has had a sum of for long, or nobody will have."""
+        least, most = (0, self._slots) if self._alone else (_PATIENT, _MOST_STUCK)
+        for index, times in [*overdue, *begun]:
+            if times >= least and len(self._shares) < most and index not in self._shares:
                 part = self._part()
                 self._shares.want(index, part.given[index - part.first])
 
@@ -305,6 +313,10 @@ class AllReduce:
         """Tell a peer what it asked for, where it is known."""
         index = self._reliable.index_of(head.sequence)
         part = self._memory.of(index)
+        if index < self._position and (part is None or not (head.flags & OVERFLOW or part.known[index - part.first])):
+            begun = self._form.message(BEGUN, self._position, worker=self._worker, job=self._job)
+            self._outgoing.append((source, begun))
+            return
         if part is None:
             return
         row = index - part.first
@@ -326,6 +338,21 @@ class AllReduce:
         )
         self._outgoing.append((source, message))
 
+    def _skip(self, begun: int) -> None:
+        """Leave out rounds that this worker was restarted in, that it had finished, and that nobody needs it for."""
+        while self._round is not None and self._round.vector is not None and self.statistics.rounds < self._delivered:
+            after = self._round.first + self._chunks(self._scale_lanes) + self._chunks(self._round.vector.size)
+            if after > begun:
+                return
+            for index in range(self._round.first, after):
+                self._shares.drop(index)
+            self._reliable.skip(after)
+            self.statistics.rounds += 1
+            self._position, self._settled = after, self.statistics.rounds
+            self._round = None
+            if self._queue:
+                self._begin()
+
     def _share(self, head: Head, datagram: bytes, now: int) -> None:
         index = self._shares.take(self._reliable.index_of(head.sequence), head.worker, self._form.values(datagram), now)
         if index is not None:
@@ -334,7 +361,9 @@ class AllReduce:
     def _add_up(self, index: int) -> None:
         total = self._shares.total(index)
         if total is not None:
-            self.statistics.stuck += self._reliable.settle(index)
+            if self._reliable.settle(index):
+                self.statistics.stuck += 1
+                self._alone = True
             self._learn(index, total)
 
     def _part(self) -> Part:
@@ -378,7 +407,7 @@ class AllReduce:
             self._round = _Round(None, self._send(np.zeros(1, np.int32)), first)
             return
         lane, place = divmod(largest_exponent(vector) - _LOWEST, self._counts_per_lane)
-        histogram = np.zeros(-(-_EXPONENTS // self._counts_per_lane), np.int32)
+        histogram = np.zeros(self._scale_lanes, np.int32)
         histogram[lane] = 1 << (place * self._bits_per_count)
         self._round = _Round(vector, self._send(histogram), first)
 
@@ -389,9 +418,12 @@ class AllReduce:
         place = (int(flat[lane]).bit_length() - 1) // self._bits_per_count
         return _LOWEST + lane * self._counts_per_lane + place
 
+    def _chunks(self, size: int) -> int:
+        """Return how many chunks hold this many numbers."""
+        return -(-size // self._lanes)
+
     def _send(self, values: NDArray[np.int32]) -> Part:
-        chunks = -(-values.size // self._lanes)
-        padded = np.zeros((chunks, self._lanes), np.int32)
+        padded = np.zeros((self._chunks(values.size), self._lanes), np.int32)
         padded.reshape(-1)[: values.size] = values
         part = Part(self._reliable.upcoming, padded, np.zeros(padded.shape, np.int64))
         self._memory.add(part)

@@ -141,6 +141,12 @@ class Reliable:
         """Drop all requests."""
         self._waiting.clear()
         self._outstanding.clear()
+        self._overdue.clear()
+
+    def skip(self, index: int) -> None:
+        """Drop all requests; the next to be submitted has this index."""
+        self.forget()
+        self._next = index
 
     @property
     def idle(self) -> bool:

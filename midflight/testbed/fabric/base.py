@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from midflight.primitives import Program
     from midflight.runtime.devices.base import Device
     from midflight.testbed.sim.link import ChannelStatistics
-    from midflight.testbed.topology import Topology
+    from midflight.testbed.topology import LinkQuality, Topology
 
 __all__ = ["Crew", "Fabric", "Host", "Scheduled", "Switchable", "Worker"]
 
@@ -160,6 +160,9 @@ class Fabric(Protocol):
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has happened on the way from a node to its neighbour."""
+
+    def impair(self, quality: LinkQuality) -> None:
+        """Have all links be of this quality from now on. MidflightError where this network's cannot be."""
 
     def settle(self) -> None:
         """Let what is under way arrive, as far as this network can tell."""

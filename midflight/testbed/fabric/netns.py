@@ -24,7 +24,7 @@ from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.namespaces import command, mac, offloads_off, set_options
 from midflight.testbed.fabric.processcrew import ProcessCrew
 from midflight.testbed.fabric.processes import HostProcess, run_inside
-from midflight.testbed.fabric.relay import AskStatistics, Relayed, StartRelay, Statistics, Tap, packet_socket
+from midflight.testbed.fabric.relay import AskStatistics, Impair, Relayed, StartRelay, Statistics, Tap, packet_socket
 from midflight.testbed.fabric.runs import Run
 from midflight.testbed.host.control import Serve, StartServer, StartWorker
 from midflight.testbed.sim.link import ChannelStatistics
@@ -171,6 +171,15 @@ class NetnsFabric:
             if isinstance(device, SwitchProcess) and device.alive:
                 os.kill(device.pid, signal.SIGKILL)  # without a chance to put anything in order
             device.close()
+
+    def impair(self, quality: LinkQuality) -> None:
+        """Have all links be of this quality from now on, in a network all of whose links are ours from the start."""
+        if self._relay is None or not all(_worse(link.quality) for link in self.topology.links):
+            raise MidflightError(
+                "links between the kernel's own ends stay as they are", hint="begin with links that lose a little"
+            )
+        self._relay.tell(Impair(_lively(quality)))
+        self._relay.answer(_ANSWER)
 
     def settle(self) -> None:
         """Do nothing: what is under way arrives by itself, and who it is for is not ours to tell."""

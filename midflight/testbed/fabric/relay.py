@@ -25,7 +25,7 @@ from midflight.testbed.sim.link import Channel, ChannelStatistics
 from midflight.testbed.sim.simulator import stream
 from midflight.testbed.topology.quality import LinkQuality
 
-__all__ = ["AskStatistics", "Relayed", "StartRelay", "Statistics", "Tap", "packet_socket", "relay"]
+__all__ = ["AskStatistics", "Impair", "Relayed", "StartRelay", "Statistics", "Tap", "packet_socket", "relay"]
 
 _ETH_P_ALL = 3
 _SOL_PACKET = 263
@@ -73,6 +73,13 @@ class StartRelay:
 @dataclass(frozen=True, slots=True)
 class AskStatistics:
     """Tell what has happened on the links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Impair:
+    """Have all links be of this quality from now on."""
+
+    quality: LinkQuality
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +209,10 @@ def relay(control: Connection, task: StartRelay) -> None:
             readable, _, _ = select.select(watched, [], [], clock.run())
             for number in readable:
                 if number == control.fileno():
-                    control.recv()
+                    message = control.recv()
+                    if isinstance(message, Impair):
+                        for channel in channels.values():
+                            channel.impair(message.quality)
                     for capture in captures:
                         capture.take(_EVERYTHING)  # who has the answer finds in the files what came before it
                     control.send(Statistics({name: each.statistics for name, each in channels.items()}))

@@ -17,7 +17,7 @@ from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.simcrew import SimCrew
 from midflight.testbed.sim import ChannelStatistics, Host, Network
 from midflight.testbed.sim.switch import Processor
-from midflight.testbed.topology import Topology
+from midflight.testbed.topology import LinkQuality, Topology
 
 __all__ = ["SimFabric"]
 
@@ -84,6 +84,11 @@ class SimFabric:
         if channel is None:
             raise MidflightError(f"no link leads from {one} to {other}")
         return channel.statistics
+
+    def impair(self, quality: LinkQuality) -> None:
+        """Have all links be of this quality from now on."""
+        for channel in self.network.channels.values():
+            channel.impair(quality)
 
     def settle(self) -> None:
         """Send what controllers have told the switches to, and let time pass until nothing is under way."""

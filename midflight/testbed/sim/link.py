@@ -72,6 +72,11 @@ class Channel:
         self._impaired = quality.impaired
         self._free_at = 0
 
+    def impair(self, quality: LinkQuality) -> None:
+        """Be of another quality from now on. What is under way arrives as it would have."""
+        self.quality = quality
+        self._impaired = quality.impaired
+
     def send(self, frame: bytes) -> None:
         """Queue a frame for transmission now."""
         clock, quality, statistics = self._clock, self.quality, self.statistics

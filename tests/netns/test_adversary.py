@@ -1,0 +1,45 @@
+"""The adversary with processes: games that are won on both kinds of switch, and a lost one, after which it goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from midflight.testbed.adversary import Failure, Move, ViolationError, live_campaign
+from midflight.testbed.adversary.live import Arena, LiveSchedule, Played, draw_live
+from midflight.testbed.fabric.runs import find
+from tests.bmv2 import BMV2, ROOT
+
+pytestmark = ROOT
+
+# Between them they do everything.
+SEEDS = (2, 3, 14)
+
+
+@pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
+def test_every_job_ends_with_the_right_sums_whoever_is_killed(device: str) -> None:
+    done: list[tuple[int, int]] = []
+    found = live_campaign(SEEDS, device=device, progress=lambda *each: done.append(each))
+    assert found.failures == ()
+    assert done == [(1, 0), (2, 0), (3, 0)]
+    assert tuple(each.seed for each in found.played) == SEEDS
+    assert all(each.sums > 2 * sum(draw_live(each.seed).rounds) // 8 for each in found.played)
+    moves = {move for seed in SEEDS for _, _, move, _ in draw_live(seed).moves}
+    assert moves == {Move.RESTART, Move.REPLACE, Move.KILL, Move.REVIVE, Move.RESET, Move.FAIL_OVER}
+
+
+def test_a_lost_game_is_told_by_its_seed_and_the_next_has_a_network_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    arenas: list[Arena] = []
+
+    def lose(arena: Arena, schedule: LiveSchedule) -> Played:
+        arenas.append(arena)
+        if len(arenas) == 1:
+            raise ViolationError("something did not hold")
+        return Played(schedule.seed, schedule.application, (), 0.0, 0)
+
+    monkeypatch.setattr(Arena, "play", lose)
+    before = {each.id for each in find()}
+    found = live_campaign([4, 5, 6])
+    assert found.failures == (Failure(4, "ViolationError: something did not hold"),)
+    assert [each.seed for each in found.played] == [5, 6]
+    assert arenas[0] is not arenas[1] is arenas[2]
+    assert {each.id for each in find()} <= before
