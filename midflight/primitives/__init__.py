@@ -24,6 +24,8 @@ from midflight.primitives.lock import Lock
 from midflight.primitives.program import Application, Program
 from midflight.primitives.quorum import Quorum
 from midflight.primitives.safetystop import SafetyStop
+from midflight.primitives.sample import Sample
+from midflight.primitives.semijoin import SemiJoin
 from midflight.primitives.sequencer import Sequencer
 from midflight.primitives.skyline import Skyline
 from midflight.primitives.threshold import Threshold
@@ -62,7 +64,9 @@ __all__ = [
     "Reference",
     "Register",
     "SafetyStop",
+    "Sample",
     "Schema",
+    "SemiJoin",
     "Sequencer",
     "Skyline",
     "Threshold",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import concat, hash_
-from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import within
 from midflight.primitives.kernel.register import Register
@@ -48,10 +47,9 @@ class Distinct(Pruning):
     item_bits: int = 64
     fingerprint: int = 0
 
-    class Wire(Header):
+    class Wire(Pruning.Wire):
         """A row, as far as it must differ from others."""
 
-        flags = bit[8]
         item = bit["item_bits"]
 
     def validate(self) -> None:
@@ -85,8 +83,5 @@ class Distinct(Pruning):
             moved = before
         if not found:
             packet.forward()
-        elif self.pruned == "drop":
-            packet.drop()
         else:
-            wire.flags |= 2
-            packet.reply()
+            self.prune(packet, wire)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from midflight.errors import KernelError
+from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.types import bit
 
 __all__ = ["Pruning"]
 
@@ -26,7 +29,20 @@ class Pruning(Primitive):
 
     pruned: Literal["drop", "reply"] = "drop"
 
+    class Wire(Header):
+        """What every row begins with."""
+
+        flags = bit[8]
+
     def validate(self) -> None:
         """Check the choice."""
         if self.pruned not in ("drop", "reply"):
             raise KernelError(f"{self.title}: pruned must be drop or reply, not {self.pruned!r}")
+
+    def prune(self, packet: Packet, wire: Wire) -> None:
+        """Drop a row that is not needed, or send it back."""
+        if self.pruned == "drop":
+            packet.drop()
+        else:
+            wire.flags |= 2
+            packet.reply()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from midflight.primitives.kernel.arithmetic import bits, concat
-from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import within
 from midflight.primitives.kernel.register import Register
@@ -47,10 +46,9 @@ class Skyline(Pruning):
     dimensions: int = 2
     width: int = 32
 
-    class Wire(Header):
+    class Wire(Pruning.Wire):
         """A point."""
 
-        flags = bit[8]
         values = bit["width"].array("dimensions")
 
     def validate(self) -> None:
@@ -90,8 +88,5 @@ class Skyline(Pruning):
                 beaten = beaten or worse
         if not beaten:
             packet.forward()
-        elif self.pruned == "drop":
-            packet.drop()
         else:
-            wire.flags |= 2
-            packet.reply()
+            self.prune(packet, wire)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from midflight.errors import KernelError
-from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import within
 from midflight.primitives.kernel.register import Register
@@ -48,10 +47,9 @@ class TopN(Pruning):
     levels: int = 32
     queries: int = 1
 
-    class Wire(Header):
+    class Wire(Pruning.Wire):
         """A row of a query, as far as it must be compared."""
 
-        flags = bit[8]
         query = bit[16]
         value = bit[32]
 
@@ -85,8 +83,5 @@ class TopN(Pruning):
                 needed = False
         if needed:
             packet.forward()
-        elif self.pruned == "drop":
-            packet.drop()
         else:
-            wire.flags |= 2
-            packet.reply()
+            self.prune(packet, wire)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from midflight.primitives import Bloom, CountMin, Distinct, HeavyHitter, HyperLogLog, Program, Skyline, TopN
+from midflight.primitives import (
+    Bloom,
+    CountMin,
+    Distinct,
+    HeavyHitter,
+    HyperLogLog,
+    Program,
+    Sample,
+    SemiJoin,
+    Skyline,
+    TopN,
+)
 
 __all__ = ["SKETCHES"]
 
@@ -16,4 +27,6 @@ SKETCHES: Mapping[str, Callable[[], Program]] = {
     "distinct": lambda: Program(Distinct("users", rows=1000)),
     "topn": lambda: Program(TopN("prices", n=100, lowest=64, levels=3, pruned="reply")),
     "skyline": lambda: Program(Skyline("hotels", points=2)),
+    "semijoin": lambda: Program(SemiJoin("orders", rows=2)),
+    "sample": lambda: Program(Sample("watch", one_in=1000, by="packet")),
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import REQUEST, Distinct, Message, Primitive, Skyline, TopN, Verdict
+from midflight.primitives import REQUEST, Distinct, Message, Primitive, SemiJoin, Skyline, TopN, Verdict
 from midflight.primitives.estimators import completion
 
 
@@ -30,6 +30,10 @@ from midflight.primitives.estimators import completion
         (lambda: Skyline("s", points=65), "points must be 1 to 64, not 65"),
         (lambda: Skyline("s", dimensions=1), "dimensions must be 2 to 8, not 1"),
         (lambda: Skyline("s", width=33), "width must be 4 to 32, not 33"),
+        (lambda: SemiJoin("j", rows=17), "rows must be 1 to 16, not 17"),
+        (lambda: SemiJoin("j", columns=0), "columns must be 1 to 16777216, not 0"),
+        (lambda: SemiJoin("j", item_bits=4), "item_bits must be 8 to 128, not 4"),
+        (lambda: SemiJoin("j", pruned="all"), "pruned must be drop or reply, not 'all'"),  # type: ignore[arg-type]
     ],
 )
 def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:
@@ -91,6 +95,31 @@ def by_definition(points: np.ndarray) -> set[tuple[int, ...]]:
     different = np.unique(points, axis=0)
     beats = (different[:, np.newaxis] >= different).all(axis=2) & (different[:, np.newaxis] != different).any(axis=2)
     return {tuple(each) for each in different[~beats.any(axis=0)].tolist()}
+
+
+def test_what_semijoin_leaves_has_every_row_with_a_partner_and_few_without() -> None:
+    random = np.random.default_rng(7)
+    ours, theirs = random.integers(0, 2**63, 300), random.integers(0, 2**63, 2000)
+    theirs[::10] = random.choice(ours, 200)
+    join = SemiJoin("app", rows=2, columns=2048)
+    rows = [(SemiJoin.BUILD, each) for each in ours.tolist()] + [(SemiJoin.PROBE, each) for each in theirs.tolist()]
+    stay = np.array(left(join, [{"side": side, "epoch": 0, "item": item} for side, item in rows]))
+    assert stay[:300].all()
+    partner = np.isin(theirs, ours)
+    assert stay[300:][partner].all()
+    passing = stay[300:][~partner].sum()
+    expected = join.false_positives(300) * (~partner).sum()
+    assert abs(passing - expected) < 5 * np.sqrt(expected)
+
+
+def test_a_switch_that_has_forgotten_the_keys_prunes_nothing() -> None:
+    join = SemiJoin("app", columns=64)
+    fields = {"flags": 0, "side": SemiJoin.BUILD, "epoch": 0, "item": 5}
+    built = join.reference(epoch=8).process(Message(REQUEST, "app", 0, fields)).message.fields["epoch"]
+    assert built == 8
+    probe = Message(REQUEST, "app", 0, {"flags": 0, "side": SemiJoin.PROBE, "epoch": built, "item": 6})
+    assert join.reference(epoch=8).process(probe).verdict == Verdict.DROP
+    assert join.reference(epoch=9).process(probe).verdict == Verdict.FORWARD
 
 
 def test_a_row_that_is_lost_behind_the_switch_comes_through_when_it_is_sent_again() -> None:

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import REQUEST, Bloom, CountMin, HeavyHitter, HyperLogLog, Message, Primitive
+from midflight.primitives import (
+    REQUEST,
+    Bloom,
+    CountMin,
+    HeavyHitter,
+    HyperLogLog,
+    Message,
+    Primitive,
+    Sample,
+    Verdict,
+    bit,
+    hash_,
+)
 from midflight.primitives.estimators import count_min, hyperloglog
 from midflight.primitives.estimators.bloom import false_positives, shape
 from midflight.primitives.oracles.hyperloglog import ranks
@@ -31,6 +43,10 @@ from midflight.primitives.oracles.hyperloglog import ranks
         (lambda: HeavyHitter("h", above=1, window=9, rows=17), "rows must be 1 to 16, not 17"),
         (lambda: HeavyHitter("h", above=1, window=9, columns=0), "columns must be 1 to 1048576, not 0"),
         (lambda: HeavyHitter("h", above=1, window=9, slots=0), "slots must be 1 to 1048576, not 0"),
+        (lambda: Sample("s", one_in=0), "one_in must be 1 to 2147483648, not 0"),
+        (lambda: Sample("s", one_in=2, by="luck"), "by must be count, packet or flow, not 'luck'"),  # type: ignore[arg-type]
+        (lambda: Sample("s", one_in=2, others="?"), "others must be forward or drop, not '?'"),  # type: ignore[arg-type]
+        (lambda: Sample("s", one_in=2, item_bits=0), "item_bits must be 8 to 128, not 0"),
         (lambda: HyperLogLog("u", precision=3), "precision must be 4 to 16, not 3"),
         (lambda: HyperLogLog("u", precision=17), "precision must be 4 to 16, not 17"),
         (lambda: HyperLogLog("u", item_bits=129), "item_bits must be 8 to 128, not 129"),
@@ -183,3 +199,36 @@ def test_sketches_of_several_switches_are_united() -> None:
     items = drawn(6, 1500)
     united = np.maximum(seen(8, items[:1000]), seen(8, items[500:]))
     assert united.tolist() == seen(8, items).tolist()
+
+
+def sampled(sample: Sample, packets: list[tuple[int, int]]) -> list[bool]:
+    """Tell which packets (item, sequence) are forwarded by a sample that drops the others."""
+    watch = sample.reference()
+    outcomes = [watch.process(Message(REQUEST, "app", sequence, {"item": item})) for item, sequence in packets]
+    return [each.verdict == Verdict.FORWARD for each in outcomes]
+
+
+@pytest.mark.parametrize("one_in", [8, 10])
+def test_samples_stand_for_what_they_are_taken_from(one_in: int) -> None:
+    items = drawn(8, 4000)
+    each = [(item, number) for number, item in enumerate(items)]
+    counted = sampled(Sample("app", one_in=one_in, by="count", others="drop"), each)
+    assert counted == [number % one_in == 0 for number in range(4000)]
+    one_flow = [(items[0], number) for number in range(4000)]
+    by_packet = Sample("app", one_in=one_in, by="packet", others="drop")
+    for samples in (sampled(by_packet, each), sampled(by_packet, one_flow)):
+        assert abs(sum(samples) * one_in - 4000) < 4 * 4000 / np.sqrt(sum(samples))
+    assert sampled(by_packet, one_flow) == sampled(by_packet, one_flow)
+    by_flow = Sample("app", one_in=one_in, by="flow", others="drop")
+    assert len(set(sampled(by_flow, one_flow))) == 1
+    flows = sampled(by_flow, each)
+    assert abs(sum(flows) * one_in - 4000) < 4 * 4000 / np.sqrt(sum(flows))
+
+
+def test_a_sketch_behind_a_sample_of_flows_has_them_in_all_its_columns() -> None:
+    items = drawn(9, 6000)
+    chosen = sampled(Sample("app", one_in=20, by="flow", others="drop"), [(item, 0) for item in items])
+    columns = [int(hash_(bit[64](item), seed=0, range=16)) for item, stays in zip(items, chosen, strict=True) if stays]
+    counts = np.bincount(columns, minlength=16)
+    expected = len(columns) / 16
+    assert ((counts - expected) ** 2 / expected).sum() < 45  # chi-squared with 15 degrees of freedom: p < 1e-4

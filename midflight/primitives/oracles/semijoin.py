@@ -1,0 +1,21 @@
+"""The oracle of SemiJoin: a key has a partner when rows that build have taken all its places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from midflight.primitives.oracles.hashes import positions
+
+__all__ = ["partners"]
+
+
+def partners(items: Sequence[int], building: Sequence[bool], *, rows: int, columns: int, item_bits: int) -> list[bool]:
+    """Tell for each row of a table whether all the places of its key had been taken before it came."""
+    found = np.ones(len(items), dtype=np.bool_)
+    for row in range(rows):
+        places = np.array(positions(items, item_bits, row, columns))
+        earlier = np.tril(np.ones((len(items), len(items)), dtype=np.bool_), -1)
+        found &= ((places[:, np.newaxis] == places) & earlier & np.array(building)).any(axis=1)
+    return [bool(each) for each in found]
