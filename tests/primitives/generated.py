@@ -150,7 +150,13 @@ class _Text:
         if writes:
             field = self.pick(list(FIELDS))
             self.line(1, f"wire.{field} = {self.number(FIELDS[field], known, 2)}")
-        match self.pick("line choice choice loop"):
+        match self.pick("line choice choice loop match"):
+            case "match":
+                self.line(1, "match x0:")
+                self.line(2, f"case {self.constant(KINDS[takes[0]])}:")
+                self.line(3, f"return {self.number(kind, known, 1)}")
+                self.line(2, f"case {self.constant(KINDS[takes[0]])} if {self.condition(known, 1)}:")
+                self.line(3, f"x0 = {self.number(takes[0], known, 1)}")
             case "choice":
                 self.line(1, f"if {self.condition(known, 1)}:")
                 if writes:
@@ -208,8 +214,9 @@ class _Text:
         index = self.atom(self.pick(["u8", "u5", "u16"]), known)
         inside = known | {"old": kind}
         new = self.pick([self.number(kind, inside, 2), f"0 if {self.condition(inside, 1)} else old"])
-        method = self.pick(["update", "update_fetch"])
-        call = f"self.{name}.{method}({index}, lambda old: {new})"
+        method = self.pick(["update", "update_fetch", "update_if"])
+        only = f"{self.condition(known, 1)}, " if method == "update_if" else ""
+        call = f"self.{name}.{method}({index}, {only}lambda old: {new})"
         match self.pick("variable variable expression alone read write"):
             case "variable":
                 target = f"v{next(self.names)}"
@@ -232,7 +239,7 @@ class _Text:
             self.statement(indent, known, depth)
 
     def statement(self, indent: int, known: dict[str, str], depth: int) -> None:
-        choices = "field field field local bool again aug if verdict loop register write"
+        choices = "field field field local bool again aug if verdict loop register write match"
         match self.pick(choices):
             case "if" if depth > 0:
                 self.line(indent, f"if {self.condition(known, 2)}:")
@@ -244,6 +251,23 @@ class _Text:
                     self.body(indent + 1, dict(known), 1, depth - 1)
                     self.line(indent, "else:")
                     self.body(indent + 1, dict(known), 1, depth - 1)
+                return
+            case "match" if depth > 0:
+                kind = self.pick(list(KINDS))
+                pair = self.pick([True, False])
+                subject = self.number(kind, known, self.pick([0, 0, 1]))
+                if pair:
+                    subject = f"({subject}, {self.number(kind, known, self.pick([0, 1]))})"
+                self.line(indent, f"match {subject}:")
+                for _ in range(self.pick([1, 2])):
+                    one, other, third = (self.constant(KINDS[kind]) for _ in range(3))
+                    pattern = self.pick([f"({one}, {other})", f"(_, {one} | {other})"]) if pair else f"{one} | {other}"
+                    guard = self.pick(["", "", f" if {self.condition(known, 1)}"])
+                    self.line(indent + 1, f"case {self.pick([pattern, pattern if pair else third])}{guard}:")
+                    self.body(indent + 2, dict(known), 1, depth - 1)
+                if self.pick([0, 1]):
+                    self.line(indent + 1, "case _:")
+                    self.body(indent + 2, dict(known), 1, depth - 1)
                 return
             case "write":
                 target = f"v{next(self.names)}"

@@ -148,6 +148,51 @@ class Samples(Primitive):
             packet.alert(wire.flow, packet.now)
 
 
+class Calls(Primitive):
+    """Do what the request's code says."""
+
+    READ = 1
+    CLEAR = 2
+    modulus: int = 4
+
+    class Wire(Header):
+        code = bit[8]
+        index = bit[8]
+        value = bit[32]
+
+    def setup(self) -> None:
+        self.values = Register(bit[32], 200, initial=7)
+
+    def cost(self, wire: Wire) -> int:
+        """Return what a request is worth."""
+        match wire.code, wire.index:
+            case (self.READ, _):
+                return bit[32](1)
+            case (self.CLEAR, 0) | (3, 1 | 2):
+                return bit[32](2)
+        return wire.value
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        cost = self.cost(wire)
+        old = self.values.update_if(wire.index, wire.code > self.READ, lambda old: 0 if wire.code == 2 else old + cost)
+        match wire.code:
+            case self.READ | self.CLEAR:
+                wire.value = old
+                packet.reply()
+            case 3 if old > 100:
+                packet.multicast()
+            case 3:
+                wire.value = cost
+                packet.forward()
+            case _:
+                packet.drop()
+        match wire.code % self.modulus:
+            case 0:
+                wire.index = 0
+            case 3:
+                wire.index += 1
+
+
 class Words(Primitive):
     """Take numbers apart and put them together."""
 

@@ -42,6 +42,28 @@ def test_helpers_on_bmv2() -> None:
     agree_on_bmv2(*layered_trace())
 
 
+def calls_trace() -> tuple[Program, list[Sent]]:
+    random = Random(9)
+    trace = [
+        Sent("calls", number, {
+            "code": random.choice((0, 1, 2, 3, 3, 4, 7, 255)), "index": random.choice((0, 1, 2, 199, 200, 255)),
+            "value": random.choice((0, 1, 99, random.getrandbits(32))),
+        })
+        for number in range(300)
+    ]  # fmt: skip
+    return Program(kernels.Calls("calls")), trace
+
+
+def test_matches_and_conditional_updates() -> None:
+    seen, _ = agree(*calls_trace())
+    assert {each.verdict.name for each in seen} == {"FORWARD", "REPLY", "MULTICAST", "DROP"}
+
+
+@pytest.mark.bmv2
+def test_matches_and_conditional_updates_on_bmv2() -> None:
+    agree_on_bmv2(*calls_trace())
+
+
 def test_state_inside_a_primitive_belongs_to_it() -> None:
     outer = kernels.Layered("layered")
     assert list(outer.registers) == ["counts", "watch_armed", "heaviest"]

@@ -216,6 +216,26 @@ except ValueError:
 once = self.seen(wire.key8)
 again = self.seen(wire.key8)""",
     "method_of_the_language": "self.validate()",
+    "match_of_a_name": """\
+match wire.key8:
+    case 3:
+        packet.drop()
+    case other:
+        packet.reply()""",
+    "match_of_a_list": """\
+match wire.key8:
+    case [1, 2]:
+        packet.drop()""",
+    "match_of_a_class": """\
+match wire.key8:
+    case int():
+        packet.drop()""",
+    "match_of_what_does_not_fit": """\
+match wire.key8:
+    case 1 | 300:
+        packet.drop()""",
+    "update_if_without_a_condition": "self.count.update_if(wire.key8, lambda old: old + 1)",
+    "update_if_of_a_number": "self.count.update_if(wire.key8, wire.value, lambda old: old + 1)",
     "multiple_lines": """\
 wire.value = (
     wire.value

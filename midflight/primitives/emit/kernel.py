@@ -25,6 +25,7 @@ from midflight.primitives.kernel.typed import (
     Return,
     Search,
     Statement,
+    Truth,
     Unrolled,
     accesses,
     reads,
@@ -77,8 +78,8 @@ class KernelWriter:
         """Tell whether an access needs a variable for the old value, beside the one that takes its result."""
         if access.target is None:
             return True
-        used = reads(access.index) | (reads(access.new) if access.new is not None else frozenset())
-        return access.target in used
+        parts = (access.index, access.condition, access.new)
+        return any(access.target in reads(each) for each in parts if each is not None)
 
     def write(self) -> None:
         """Write the control."""
@@ -205,7 +206,8 @@ class KernelWriter:
 
             def change() -> None:
                 read()
-                out.long(f"{array}.write({index}, {new()});")
+                only = "" if access.condition == Truth(True) else f"if ({show(access.condition)})"
+                self.guarded(only, lambda: out.long(f"{array}.write({index}, {new()});"))
 
             self.guarded(inside, change)
             if target is not None and target != old:

@@ -9,11 +9,20 @@ from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.state import State
-from midflight.primitives.kernel.typed import Access, Expr, Local, Old, Statement
+from midflight.primitives.kernel.typed import Access, Expr, Local, Old, Statement, Truth
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import Value, solid
 
 __all__ = ["Accesses"]
+
+_ARGUMENTS = {"update": 2, "update_fetch": 2, "update_if": 3, "read": 1, "write": 2}
+_EXAMPLES = {
+    "update": "update(index, lambda old: old + 1)",
+    "update_fetch": "update_fetch(index, lambda old: old + 1)",
+    "update_if": "update_if(index, wire.value > 3, lambda old: old + 1)",
+    "read": "read(index)",
+    "write": "write(index, wire.value)",
+}
 
 
 class Accesses(Body):
@@ -78,15 +87,15 @@ class Accesses(Body):
                 f"a second access to register `{shown}` on one packet; the first is in {self.source.where(first)}",
                 "a switch accesses a register once: do it all in one `update(index, lambda old: ...)`",
             )
-        counts = {"update": 2, "update_fetch": 2, "read": 1, "write": 2}
-        if method not in counts:
+        if method not in _EXAMPLES:
             raise self.source.error(
-                call, f"a register has no `{method}`", "it has update, update_fetch, read and write"
+                call, f"a register has no `{method}`", "it has update, update_fetch, update_if, read and write"
             )
-        if len(call.args) != counts[method] or call.keywords:
+        count = _ARGUMENTS[method]
+        if len(call.args) != count or call.keywords:
             raise self.source.error(
                 call,
-                f"`{method}` takes {counts[method]} arguments, not {len(call.args) + len(call.keywords)}",
+                f"`{method}` takes {count} argument{'s' * (count > 1)}, not {len(call.args) + len(call.keywords)}",
                 "such as `self.count.update(index, lambda old: old + 1)`",
             )
         if method == "write" and target is not None:
@@ -96,10 +105,13 @@ class Accesses(Body):
         if method == "write":
             new = self.expressions.number(call.args[1], register.kind, f"register `{shown}`")
         elif method != "read":
-            new = self.function(call.args[1], register, shown)
+            new = self.function(call.args[-1], register, shown)
+        condition = self.expressions.condition(call.args[1]) if method == "update_if" else Truth(True)
+        if condition == Truth(False):
+            new = None
         self.scope.accessed[(name, lane)] = line
         guarded = not self.scope.below(index, register.size)
-        return Access(name, lane, index, new, target, method == "update_fetch", guarded, line)
+        return Access(name, lane, index, new, target, method == "update_fetch", guarded, line, condition)
 
     def index(self, node: ast.expr, register: Register, shown: str) -> Expr:
         """Compile an index: a constant that the register has, or an unsigned number."""

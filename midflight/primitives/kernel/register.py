@@ -48,6 +48,10 @@ class Register:
         """Replace the element by `function` of it; return the value from after."""
         return self._access(index, function)[1]
 
+    def update_if(self, index: int, condition: bool, function: Callable[[int], int]) -> int:
+        """Where the condition holds, replace the element by `function` of it; return the value from before."""
+        return self._access(index, function if condition else lambda old: old)[0]
+
     def read(self, index: int) -> int:
         """Return the element and leave it as it is."""
         return self._access(index, lambda old: old)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from midflight.primitives.kernel.matches import is_plain, turned
 from midflight.primitives.kernel.source import Source
 
 __all__ = ["leaves", "returns", "straightened"]
@@ -15,19 +16,20 @@ def straightened(body: list[ast.stmt], source: Source) -> list[ast.stmt]:
     Raises KernelError for lines that are never reached, and for a `return` inside a loop.
     """
     done: list[ast.stmt] = []
+    matches = _Matches(source)
+    body = [each for node in body for each in _listed(matches.visit(node))]
     for number, node in enumerate(body):
         rest = body[number + 1 :]
         if isinstance(node, ast.If) and returns([node]):
             if leaves([node]) and rest:
                 raise source.error(rest[0], "this line is never reached", "remove it, or a `return` before it")
             yes, no = (side if leaves(side) else [*side, *rest] for side in (node.body, node.orelse))
-            turned = ast.If(node.test, straightened(yes, source), straightened(no, source))
-            return [*done, ast.copy_location(turned, node)]
-        if isinstance(node, (ast.For, ast.Match)) and (inside := returns([node])):
-            what = "loop" if isinstance(node, ast.For) else "`match`"
+            split = ast.If(node.test, straightened(yes, source), straightened(no, source))
+            return [*done, ast.copy_location(split, node)]
+        if isinstance(node, ast.For) and (inside := returns([node])):
             raise source.error(
                 inside[0],
-                f"a helper cannot return from inside a {what}",
+                "a helper cannot return from inside a loop",
                 "put the value into a variable, return it at the end",
             )
         done.append(node)
@@ -49,3 +51,24 @@ def leaves(body: list[ast.stmt]) -> bool:
         isinstance(each, ast.Return) or (isinstance(each, ast.If) and leaves(each.body) and leaves(each.orelse))
         for each in body
     )
+
+
+class _Matches(ast.NodeTransformer):
+    """Turns each `match` over something plain into ifs."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def visit_Match(self, node: ast.Match) -> ast.stmt | list[ast.stmt]:
+        """Turn what is inside first."""
+        self.generic_visit(node)
+        if is_plain(node.subject):
+            return turned(node, node.subject, self.source)
+        if inside := returns([node]):
+            fixed = "assign it to a variable first, and match that"
+            raise self.source.error(inside[0], "a helper cannot return from a `match` over an expression", fixed)
+        return node
+
+
+def _listed(nodes: ast.stmt | list[ast.stmt]) -> list[ast.stmt]:
+    return nodes if isinstance(nodes, list) else [nodes]

@@ -279,7 +279,8 @@ class Access:
     """The one read-modify-write of a register's element.
 
     `new` is the value to write, in terms of `Old`, or None for a plain read. `target`, if any, takes the value
-    from before or, with `fetch`, from after. `guarded` says that `index` may lie outside the array.
+    from before or, with `fetch`, from after. `guarded` says that `index` may lie outside the array. The element is
+    written where `condition` holds.
     """
 
     register: str
@@ -290,6 +291,7 @@ class Access:
     fetch: bool
     guarded: bool
     line: Line
+    condition: Expr
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,456 @@
+// Calls on one switch: P4_16 for the v1model architecture.
+// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.
+
+#include <core.p4>
+#include <v1model.p4>
+
+const bit<9> CPU_PORT = 510;           // packets from and to the controller
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
+const bit<8> VERSION = 1;
+const bit<8> REQUEST = 1;              // to be computed on
+const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
+
+// The applications' ids in the common header.
+const bit<16> CALLS_ID = 1;
+
+// What a kernel decides about its packet. The ingress control acts on it afterwards.
+const bit<2> FORWARD = 0;
+const bit<2> DROP = 1;
+const bit<2> REPLY = 2;      // back to the sender, as a result
+const bit<2> MULTICAST = 3;  // to all members of the application, as a result
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> ihl;
+    bit<8> tos;
+    bit<16> length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header udp_t {
+    bit<16> source;
+    bit<16> destination;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// Common to all applications. Says which one's header follows.
+header midflight_t {
+    bit<8> version;
+    bit<8> kind;
+    bit<16> application;
+    bit<32> sequence;
+}
+
+// In front of a packet that the switch hands to the controller.
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+}
+
+// In front of a packet that the controller has the switch send.
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
+// What calls sends. Calls: Do what the request's code says.
+header calls_t {
+    bit<8> code;
+    bit<8> index;
+    bit<32> value;
+}
+
+// An element of each register of calls, for the controller.
+header calls_state_t {
+    bit<32> values;
+}
+
+struct headers_t {
+    packet_in_t packet_in;
+    packet_out_t packet_out;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    udp_t udp;
+    midflight_t midflight;
+    state_t state;
+    calls_state_t calls_state;
+    calls_t calls;
+}
+
+struct metadata_t {
+    bool admitted;   // the packet's application computes here
+    bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
+    bit<2> verdict;  // what the kernel decided
+}
+
+parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
+             inout standard_metadata_t standard_metadata) {
+    state start {
+        transition select(standard_metadata.ingress_port) {
+            CPU_PORT: parse_packet_out;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_packet_out {
+        packet.extract(hdr.packet_out);
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, CALLS_ID): parse_calls_state;
+            default: accept;
+        }
+    }
+
+    state parse_calls_state {
+        packet.extract(hdr.calls_state);
+        transition accept;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            default: accept;
+        }
+    }
+
+    // Packets with options and fragments are not computed on: what follows is not, or not surely, a UDP header.
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_udp {
+        packet.extract(hdr.udp);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, REQUEST, CALLS_ID): parse_calls;
+            default: accept;
+        }
+    }
+
+    state parse_calls {
+        packet.extract(hdr.calls);
+        transition accept;
+    }
+}
+
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+// The kernel of calls: Calls.ingress in kernels.py, with modulus=4.
+// Do what the request's code says.
+control calls_kernel(inout headers_t hdr, inout metadata_t meta) {
+    // Holds its values XOR 7, so that a cleared register means 7.
+    register<bit<32>>(200) values;
+    bit<32> cost_1;
+    bit<32> cost;
+    bit<32> old;
+    bit<8> matched;
+
+    apply {
+        if (hdr.calls_state.isValid()) {
+            if (hdr.state.index < 200) {
+                if (hdr.state.written == 0) {
+                    values.read(hdr.calls_state.values, hdr.state.index);
+                    hdr.calls_state.values = hdr.calls_state.values ^ 7;
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    values.write(hdr.state.index, hdr.calls_state.values ^ 7);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
+        if (hdr.calls.code == 1) {
+            cost_1 = 1;
+        } else if ((hdr.calls.code == 2 && hdr.calls.index == 0)
+            || (hdr.calls.code == 3 && (hdr.calls.index == 1 || hdr.calls.index == 2))) {
+            cost_1 = 2;
+        } else {
+            cost_1 = hdr.calls.value;
+        }
+        cost = cost_1;
+        // old = self.values.update_if(wire.index, wire.code > self.READ, lambda old: 0 if wire.code == 2 else old +
+        // cost)
+        old = 7;
+        if (hdr.calls.index < 200) {
+            values.read(old, (bit<32>)hdr.calls.index);
+            old = old ^ 7;
+            if (hdr.calls.code > 1) {
+                values.write((bit<32>)hdr.calls.index, ((hdr.calls.code == 2) ? 32w0 : (old + cost)) ^ 7);
+            }
+        }
+        if (hdr.calls.code == 1 || hdr.calls.code == 2) {
+            hdr.calls.value = old;
+            meta.verdict = REPLY;
+        } else if (hdr.calls.code == 3 && old > 100) {
+            meta.verdict = MULTICAST;
+        } else if (hdr.calls.code == 3) {
+            hdr.calls.value = cost;
+            meta.verdict = FORWARD;
+        } else {
+            meta.verdict = DROP;
+        }
+        matched = hdr.calls.code & 3;
+        if (matched == 0) {
+            hdr.calls.index = 0;
+        } else if (matched == 3) {
+            hdr.calls.index = hdr.calls.index + 1;
+        }
+    }
+}
+
+control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    // Malformed packets are counted and dropped: cut short, of another version, or with a wrong checksum.
+    counter(1, CounterType.packets) malformed;
+    // Packets for which there is no way.
+    counter(1, CounterType.packets) unroutable;
+
+    action drop() {
+        mark_to_drop(standard_metadata);
+    }
+
+    action unreachable() {
+        unroutable.count(0);
+        mark_to_drop(standard_metadata);
+    }
+
+    action to_port(bit<9> port, bit<48> mac) {
+        standard_metadata.egress_spec = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
+    table route {
+        key = {
+            hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    action admit(bit<16> group, bit<16> epoch) {
+        meta.admitted = true;
+        meta.group = group;
+        meta.epoch = epoch;
+    }
+
+    // The applications that compute here, with the multicast group of their members and the epoch: the controller
+    // raises it when the switch has lost its state. Others pass by.
+    table admission {
+        key = {
+            hdr.midflight.application: exact;
+        }
+        actions = {
+            admit;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    // Turn the packet around: what is its destination becomes its source.
+    action reply() {
+        bit<48> mac = hdr.ethernet.source;
+        bit<32> address = hdr.ipv4.source;
+        bit<16> udp_port = hdr.udp.source;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = hdr.udp.destination;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+    }
+
+    // The copies get their destinations in egress. They come from the address that the request was sent to.
+    action multicast() {
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = MIDFLIGHT_PORT;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.mcast_grp = meta.group;
+    }
+
+    calls_kernel() calls;
+
+    apply {
+        meta.verdict = FORWARD;
+        if (hdr.packet_out.isValid()) {
+            // From the controller: sent as it is; but a request for state goes to the application and back.
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            malformed.count(0);
+            drop();
+            return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
+        }
+
+        // Compute.
+        if (meta.admitted) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.calls.isValid() || hdr.calls_state.isValid()) {
+                calls.apply(hdr, meta);
+                hdr.udp.checksum = 0;  // none: the payload may have changed
+            }
+        }
+
+        // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
+        if (meta.verdict == DROP) {
+            drop();
+        } else if (meta.verdict == REPLY) {
+            reply();
+        } else if (meta.verdict == MULTICAST) {
+            multicast();
+        } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
+            route.apply();
+        } else {
+            unreachable();
+        }
+    }
+}
+
+control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.destination = address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
+    }
+
+    // Who listens to an application's results behind which port.
+    table deliver {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.egress_port: exact;
+        }
+        actions = {
+            to_host;
+            to_switch;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    apply {
+        if (meta.verdict == MULTICAST) {
+            deliver.apply();
+        }
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+        }
+    }
+}
+
+control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        update_checksum(hdr.ipv4.isValid(),
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+control deparse(packet_out packet, in headers_t hdr) {
+    apply {
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.calls_state);
+        packet.emit(hdr.calls);
+    }
+}
+
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;
