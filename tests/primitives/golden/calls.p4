@@ -12,6 +12,7 @@ const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<2> RED = 2;                  // a meter's word on what is too much
 const bit<8> STATE = 16;               // from the controller: asks for state
 const bit<8> STATE_DONE = 17;          // the answer
 
@@ -107,6 +108,7 @@ struct headers_t {
 
 struct metadata_t {
     bool admitted;   // the packet's application computes here
+    bit<2> colour;   // of its rate
     bit<16> group;   // the multicast group of its members
     bit<16> epoch;   // the life that the switch's state is in
     bit<2> verdict;  // what the kernel decided
@@ -292,24 +294,34 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         size = 4096;
     }
 
+    // What is computed on, by application and port.
+    direct_counter(CounterType.packets_and_bytes) admitted;
+    // How much of it: what comes faster passes by.
+    direct_meter<bit<2>>(MeterType.packets) admitted_rate;
+
     action admit(bit<16> group, bit<16> epoch) {
         meta.admitted = true;
         meta.group = group;
         meta.epoch = epoch;
+        admitted.count();
+        admitted_rate.read(meta.colour);
     }
 
-    // The applications that compute here, with the multicast group of their members and the epoch: the controller
-    // raises it when the switch has lost its state. Others pass by.
+    // The applications that compute here, and the ports that their requests come by, with the multicast group of their
+    // members and the epoch: the controller raises it when the switch has lost its state. Others pass by.
     table admission {
         key = {
             hdr.midflight.application: exact;
+            standard_metadata.ingress_port: optional;
         }
         actions = {
             admit;
             NoAction;
         }
         default_action = NoAction();
-        size = 1024;
+        counters = admitted;
+        meters = admitted_rate;
+        size = 4096;
     }
 
     // Turn the packet around: what is its destination becomes its source.
@@ -358,6 +370,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             return;
         } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
             admission.apply();
+            if (meta.colour == RED) {
+                meta.admitted = false;
+            }
         }
 
         // Compute.
