@@ -4,6 +4,7 @@ from midflight.primitives.acceptor import Acceptor
 from midflight.primitives.aggregate import Aggregate
 from midflight.primitives.barrier import Barrier
 from midflight.primitives.bloom import Bloom
+from midflight.primitives.cache import Cache
 from midflight.primitives.controller import Controller
 from midflight.primitives.countmin import CountMin
 from midflight.primitives.distinct import Distinct
@@ -43,6 +44,7 @@ __all__ = [
     "Application",
     "Barrier",
     "Bloom",
+    "Cache",
     "Controller",
     "CountMin",
     "Distinct",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import Acceptor, Barrier, Lock, Primitive, Quorum, Sequencer
+from midflight.primitives import Acceptor, Barrier, Cache, Lock, Primitive, Quorum, Sequencer
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,11 @@ from midflight.primitives import Acceptor, Barrier, Lock, Primitive, Quorum, Seq
         (lambda: Lock("l", depth=12), "depth must be a power of two, not 12"),
         (lambda: Lock("l", depth=128), "depth must be 2 to 64, not 128"),
         (lambda: Lock("l", locks=4096, clients=17), "4096 locks of 17 clients are more than the 65536"),
+        (lambda: Cache("c", entries=2**16 + 1), "entries must be 1 to 65536, not 65537"),
+        (lambda: Cache("c", lanes=65), "lanes must be 1 to 64, not 65"),
+        (lambda: Cache("c", hot=0), "hot must be 1 to 4294967295, not 0"),
+        (lambda: Cache("c", entries=1, keys=[1, 2]), "2 keys for 1 entries"),
+        (lambda: Cache("c", item_bits=8, keys=[256]), "the key 256 does not fit"),
     ],
 )
 def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:

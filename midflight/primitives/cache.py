@@ -1,0 +1,177 @@
+"""Cache: the values of hot keys, read from the switch; writes go through to the server."""
+
+# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
+# ruff: noqa: B023
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.arithmetic import hash_, sat_add
+from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.map import Map
+from midflight.primitives.kernel.packet import Packet
+from midflight.primitives.kernel.primitive import Primitive, within
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.types import bit
+
+__all__ = ["Cache"]
+
+
+class Cache(Primitive):
+    """Answer reads of cached keys, pass on all else to the server, and tell which keys are hot and not cached.
+
+    Parameters:
+        entries: how many keys can be cached (1 to 65536)
+        lanes: 32-bit words of a value (1 to 64)
+        item_bits: the width of a key (8 to 128)
+        hot: how many reads that miss make a key hot (1 to 2**32 - 1)
+        rows: how many hashes count misses, each with a row of counters and one of bits of its own (1 to 8)
+        columns: counters in a row (1 to 2**20)
+        keys: those that are cached from the start, in the entries 0, 1, ... (`entries` at most)
+
+    `operation` is `Cache.GET` or `Cache.PUT`, from a client to the server, or `Cache.UPDATE`, from the server to the
+    switch: it may be addressed to the server itself, and comes back. Others are dropped. A GET of a valid entry is
+    replied, with `status` `HIT`. Any other goes on to the server, with `MISS` where the key is not cached, and
+    `INVALID` where its value is not known. A PUT makes the entry invalid and goes on to the server. An UPDATE makes it
+    valid and is replied with what the entry holds: `STORED`, or `OLDER` where that was newer; `MISS` where the key is
+    not cached. `hits` tells how many reads of a cached key were answered here.
+
+    Follows NetCache (SOSP 2017): an exact match on the key that gives an entry, values in arrays side by side, counters
+    of hits, a Count-Min sketch of misses behind which a Bloom filter has each hot key told once. Which keys are cached
+    is the controller's decision: it writes the map `cached`, from keys to entries, and clears `misses` and `told` when
+    a period is over. Different here: the server decides when a write counts. It sends the UPDATE first, and answers the
+    writer, and whoever else has asked for the key, once the switch has stored it. So no read returns an older value
+    than one that ended before it began, whatever is lost, doubled or overtaken. Versions grow with each write to a key,
+    are compared as RFC 1982 has it and never 0; a repeated UPDATE stores the same once more, which makes an entry valid
+    again that a late PUT made invalid.
+
+    A key is given an entry in this order: the controller clears the entry's `valid` and `version`, adds the key to the
+    map, and has the server send an UPDATE. It loses it by removal from the map, and then the server is told. There
+    is no removal of values: write one that means it.
+
+    Counters stop at 2**32 - 1. A key that shares all its counters with others may be told as hot by mistake, and one
+    that shares all its bits with told ones is not told in that period. State: for each entry 65 + 32 * `lanes` bits and
+    a key in the map; 33 * `rows` * `columns` bits for the misses.
+
+    >>> store = Cache("store", entries=2, lanes=1, hot=2, keys=[7]).reference()
+    >>> def send(operation, item, version=0, value=0):
+    ...     fields = {
+    ...         "operation": operation,
+    ...         "status": 0,
+    ...         "hits": 0,
+    ...         "version": version,
+    ...         "item": item,
+    ...         "value": [value],
+    ...     }
+    ...     outcome = store.process(Message(REQUEST, "store", 1, fields))
+    ...     return outcome.verdict.name, outcome.message.fields["status"], outcome.alerts
+    >>> send(Cache.GET, 7) == ("FORWARD", Cache.INVALID, ())
+    True
+    >>> send(Cache.UPDATE, 7, 1, 42) == ("REPLY", Cache.STORED, ()) and send(Cache.GET, 7) == ("REPLY", Cache.HIT, ())
+    True
+    >>> send(Cache.PUT, 7) == send(Cache.GET, 7) == ("FORWARD", Cache.INVALID, ())
+    True
+    >>> [send(Cache.GET, 8)[2] for _ in range(3)]
+    [(), ((8,),), ()]
+    """
+
+    GET = 1
+    PUT = 2
+    UPDATE = 3
+
+    HIT = 1
+    MISS = 2
+    INVALID = 3
+    STORED = 4
+    OLDER = 5
+
+    entries: int = 1024
+    lanes: int = 8
+    item_bits: int = 64
+    hot: int = 128
+    rows: int = 3
+    columns: int = 4096
+    keys: Sequence[int] = ()
+
+    class Wire(Header):
+        """A request and its answer; `item` is the key."""
+
+        operation = bit[8]
+        status = bit[8]
+        hits = bit[32]
+        version = bit[32]
+        item = bit["item_bits"]
+        value = bit[32].array("lanes")
+
+    def validate(self) -> None:
+        """Check the limits."""
+        within(self, "entries", 1, 2**16)
+        within(self, "lanes", 1, 64)
+        within(self, "item_bits", 8, 128)
+        within(self, "hot", 1, 2**32 - 1)
+        within(self, "rows", 1, 8)
+        within(self, "columns", 1, 2**20)
+        if len(self.keys) > self.entries:
+            raise KernelError(f"{self.title}: {len(self.keys)} keys for {self.entries} entries", hint="raise entries")
+
+    def setup(self) -> None:
+        """The map of keys to entries; for each entry its value, version and hits; the misses counted and told."""
+        self.cached = Map(bit[self.item_bits], bit[16], size=self.entries)
+        for entry, item in enumerate(self.keys):
+            self.cached[item] = entry
+        self.version = Register(bit[32], self.entries)
+        self.valid = Register(bit[1], self.entries)
+        self.value = Register(bit[32], self.entries, lanes=self.lanes)
+        self.hits = Register(bit[32], self.entries)
+        self.misses = Register(bit[32], self.columns, lanes=self.rows)
+        self.told = Register(bit[1], self.columns, lanes=self.rows)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        """Answer what can be answered here; count what cannot."""
+        getting = wire.operation == self.GET
+        putting = wire.operation == self.PUT
+        updating = wire.operation == self.UPDATE
+        if not getting and not putting and (not updating or wire.version == 0):
+            packet.drop()
+            return
+        entry = self.cached.get(wire.item, 0)
+        if not self.cached.hit:
+            wire.status = self.MISS
+            if updating:
+                packet.reply()
+            elif getting:
+                hot = True
+                for row in range(self.rows):
+                    column = hash_(wire.item, seed=row, range=self.columns)
+                    count = self.misses[row].update_fetch(column, lambda old: sat_add(old, 1))
+                    hot = hot and count >= self.hot
+                if hot:
+                    known = True
+                    for row in range(self.rows):
+                        place = hash_(wire.item, seed=self.rows + row, range=self.columns)
+                        told = self.told[row].update(place, lambda _: 1)
+                        known = known and told == 1
+                    if not known:
+                        packet.alert(wire.item)
+            return
+
+        version = self.version.update_fetch(
+            entry,
+            lambda old: wire.version if updating and (old == 0 or wire.version - old < 2**31) else old,
+        )
+        stores = updating and version == wire.version
+        valid = self.valid.update_fetch(entry, lambda old: 1 if stores else (0 if putting else old))
+        hit = getting and valid == 1
+        tells = hit or updating
+        for lane in range(self.lanes):
+            value = self.value[lane].update_fetch(entry, lambda old: wire.value[lane] if stores else old)
+            wire.value[lane] = value if tells else wire.value[lane]
+        wire.hits = self.hits.update_fetch(entry, lambda old: sat_add(old, 1) if hit else old)
+        if tells:
+            wire.version = version
+            wire.status = self.HIT if getting else (self.STORED if stores else self.OLDER)
+            packet.reply()
+        else:
+            wire.status = self.INVALID

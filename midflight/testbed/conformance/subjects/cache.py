@@ -1,0 +1,89 @@
+"""Cache as a subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from midflight.primitives import Cache, Verdict, bit
+from midflight.primitives.oracles.cache import Store
+from midflight.testbed.conformance.network import MEMBERS, SERVER
+from midflight.testbed.conformance.subject import Answer, Parameters, Request, Subject, number
+
+__all__ = ["SUBJECT"]
+
+STATUS = {"hit": Cache.HIT, "miss": Cache.MISS, "invalid": Cache.INVALID, "stored": Cache.STORED, "older": Cache.OLDER}
+
+
+def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
+    """Yield reads and writes of few keys, updates in and out of order, and operations that there are not."""
+    largest = 2 ** parameters["item_bits"] - 1
+    items = [*parameters["keys"], 0, 0, 9, largest, random.randint(0, largest)]
+    version = random.choice((1, 2**31 - 1, 2**32 - 3))
+    often = random.choice(items)
+    sent: list[Request] = []
+    for sequence in range(random.randint(10, 40)):
+        if sent and random.random() < 0.15:
+            yield random.choice(sent)
+            continue
+        operation = random.choice((Cache.GET, Cache.GET, Cache.GET, Cache.PUT, Cache.UPDATE, Cache.UPDATE))
+        if random.random() < 0.05:
+            operation = random.choice((0, Cache.UPDATE + 1, 255))
+        version = (version + random.choice((0, 1, 1))) % 2**32
+        which = (
+            version
+            if random.random() < 0.8
+            else version + random.choice((-1, -2, 2**31 - 2, 2**31 - 1, 2**31, -version))
+        )
+        fields = {
+            "operation": operation,
+            "status": random.randint(0, 9),
+            "hits": 99,
+            "version": which % 2**32,
+            "item": random.choice((often, *items)),
+            "value": [number(random, bit[32]) for _ in range(parameters["lanes"])],
+        }
+        sent.append(Request(random.choice((*MEMBERS, SERVER)), sequence, fields))
+        yield sent[-1]
+
+
+def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
+    sizes = {name: parameters[name] for name in ("hot", "rows", "columns")}
+    store = Store(parameters["keys"], bits=parameters["item_bits"], **sizes)
+    return [_answer(store, each) for each in requests]
+
+
+def _answer(store: Store, request: Request) -> Answer:
+    fields = request.fields
+    operation, item, version = fields["operation"], fields["item"], fields["version"]
+    if operation == Cache.GET:
+        told = store.get(item)
+    elif operation == Cache.PUT:
+        told = store.put(item)
+    elif operation == Cache.UPDATE and version != 0:
+        told = store.update(item, version, tuple(fields["value"]))
+    else:
+        return Answer(Verdict.DROP)
+    changed = {**fields, "status": STATUS[told.status]}
+    if told.hits is not None:
+        changed["hits"] = told.hits
+    if told.held is not None:
+        changed |= {"version": told.held[0], "value": list(told.held[1])}
+    replied = told.status == "hit" or operation == Cache.UPDATE
+    return Answer(Verdict.REPLY if replied else Verdict.FORWARD, changed, ((item,),) if told.hot else ())
+
+
+SUBJECT = Subject(
+    primitive=Cache,
+    parameters=(
+        {"entries": 3, "lanes": 2, "item_bits": 64, "hot": 3, "rows": 2, "columns": 5, "keys": [7, 2**63, 0]},
+        {"entries": 2, "lanes": 1, "item_bits": 12, "hot": 2, "rows": 1, "columns": 4, "keys": [9]},
+        {"entries": 1, "lanes": 3, "item_bits": 128, "hot": 1, "rows": 3, "columns": 3, "keys": [2**127]},
+    ),
+    requests=_requests,
+    oracle=_oracle,
+    equivalent={
+        "self.cached.get(wire.item, 0) -> self.cached.get(wire.item, 1)": "the default is nobody's entry, and not used",
+        "self.valid.update_fetch -> self.valid.update": "only reads look at it, and they do not change it",
+    },
+)

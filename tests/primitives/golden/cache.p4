@@ -1,0 +1,643 @@
+// Store on one switch: P4_16 for the v1model architecture.
+// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.
+
+#include <core.p4>
+#include <v1model.p4>
+
+const bit<9> CPU_PORT = 510;           // packets from and to the controller
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
+const bit<8> VERSION = 1;
+const bit<8> REQUEST = 1;              // to be computed on
+const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<2> RED = 2;                  // a meter's word on what is too much
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
+
+// The applications' ids in the common header.
+const bit<16> STORE_ID = 1;
+
+// What a kernel decides about its packet. The ingress control acts on it afterwards.
+const bit<2> FORWARD = 0;
+const bit<2> DROP = 1;
+const bit<2> REPLY = 2;      // back to the sender, as a result
+const bit<2> MULTICAST = 3;  // to all members of the application, as a result
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> ihl;
+    bit<8> tos;
+    bit<16> length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header udp_t {
+    bit<16> source;
+    bit<16> destination;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// Common to all applications. Says which one's header follows.
+header midflight_t {
+    bit<8> version;
+    bit<8> kind;
+    bit<16> application;
+    bit<32> sequence;
+}
+
+// In front of a packet that the switch hands to the controller.
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+}
+
+// In front of a packet that the controller has the switch send.
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
+// What store sends. Cache: Answer reads of cached keys, pass on all else to the server, and tell which keys are hot and
+// not cached.
+header store_t {
+    bit<8> operation;
+    bit<8> status;
+    bit<32> hits;
+    bit<32> version;
+    bit<64> item;
+    bit<32> value_0;
+    bit<32> value_1;
+}
+
+// An element of each register of store, for the controller.
+header store_state_t {
+    bit<32> version;
+    bit<1> valid;
+    bit<32> value_0;
+    bit<32> value_1;
+    bit<32> hits;
+    bit<32> misses_0;
+    bit<32> misses_1;
+    bit<1> told_0;
+    bit<1> told_1;
+    bit<5> reserved;  // up to a whole byte
+}
+
+// What store tells the controller.
+struct store_alert_t {
+    bit<64> item;
+}
+
+struct headers_t {
+    packet_in_t packet_in;
+    packet_out_t packet_out;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    udp_t udp;
+    midflight_t midflight;
+    state_t state;
+    store_state_t store_state;
+    store_t store;
+}
+
+struct metadata_t {
+    bool admitted;   // the packet's application computes here
+    bit<2> colour;   // of its rate
+    bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
+    bit<2> verdict;  // what the kernel decided
+    store_alert_t store_alert;
+}
+
+parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
+             inout standard_metadata_t standard_metadata) {
+    state start {
+        transition select(standard_metadata.ingress_port) {
+            CPU_PORT: parse_packet_out;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_packet_out {
+        packet.extract(hdr.packet_out);
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, STORE_ID): parse_store_state;
+            default: accept;
+        }
+    }
+
+    state parse_store_state {
+        packet.extract(hdr.store_state);
+        transition accept;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            default: accept;
+        }
+    }
+
+    // Packets with options and fragments are not computed on: what follows is not, or not surely, a UDP header.
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_udp {
+        packet.extract(hdr.udp);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, REQUEST, STORE_ID): parse_store;
+            default: accept;
+        }
+    }
+
+    state parse_store {
+        packet.extract(hdr.store);
+        transition accept;
+    }
+}
+
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+// A hash from a CRC-32: MurmurHash3's finaliser. CRCs are linear: with seeds of their own they would still collide for
+// the same values.
+bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
+    bit<32> h = checksum ^ (seed * 0x9E3779B1);
+    h = (h ^ (h >> 16)) * 0x85EBCA6B;
+    h = (h ^ (h >> 13)) * 0xC2B2AE35;
+    return h ^ (h >> 16);
+}
+
+// The kernel of store: Cache.ingress in cache.py, with entries=16, lanes=2, item_bits=64, hot=128, rows=2, columns=64.
+// Answer reads of cached keys, pass on all else to the server, and tell which keys are hot and not cached.
+control store_kernel(inout headers_t hdr, inout metadata_t meta) {
+    register<bit<32>>(16) version;
+    register<bit<1>>(16) valid;
+    register<bit<32>>(16) value_0;
+    register<bit<32>>(16) value_1;
+    register<bit<32>>(16) hits;
+    register<bit<32>>(64) misses_0;
+    register<bit<32>>(64) misses_1;
+    register<bit<1>>(64) told_0;
+    register<bit<1>>(64) told_1;
+    bool getting;
+    bool putting;
+    bool updating;
+    bit<16> entry;
+    bool cached_hit;
+    bool hot;
+    bit<32> checksum;
+    bit<32> column;
+    bit<32> count;
+    bool known;
+    bit<32> place;
+    bit<1> told;
+    bit<32> version_value;
+    bool stores;
+    bit<1> valid_value;
+    bool hit;
+    bool tells;
+    bit<32> value;
+    bit<32> hits_read;
+
+    action cached_is(bit<16> found) {
+        entry = found;
+    }
+
+    table cached {
+        key = {
+            hdr.store.item: exact @name("key");
+        }
+        actions = {
+            cached_is;
+            NoAction;
+        }
+        const default_action = NoAction();
+        size = 16;
+    }
+
+    apply {
+        if (hdr.store_state.isValid()) {
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    version.read(hdr.store_state.version, hdr.state.index);
+                    valid.read(hdr.store_state.valid, hdr.state.index);
+                    value_0.read(hdr.store_state.value_0, hdr.state.index);
+                    value_1.read(hdr.store_state.value_1, hdr.state.index);
+                    hits.read(hdr.store_state.hits, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    version.write(hdr.state.index, hdr.store_state.version);
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    valid.write(hdr.state.index, hdr.store_state.valid);
+                }
+                if (hdr.state.written[2:2] == 1) {
+                    value_0.write(hdr.state.index, hdr.store_state.value_0);
+                    value_1.write(hdr.state.index, hdr.store_state.value_1);
+                }
+                if (hdr.state.written[3:3] == 1) {
+                    hits.write(hdr.state.index, hdr.store_state.hits);
+                }
+            }
+            if (hdr.state.index < 64) {
+                if (hdr.state.written == 0) {
+                    misses_0.read(hdr.store_state.misses_0, hdr.state.index);
+                    misses_1.read(hdr.store_state.misses_1, hdr.state.index);
+                    told_0.read(hdr.store_state.told_0, hdr.state.index);
+                    told_1.read(hdr.store_state.told_1, hdr.state.index);
+                }
+                if (hdr.state.written[4:4] == 1) {
+                    misses_0.write(hdr.state.index, hdr.store_state.misses_0);
+                    misses_1.write(hdr.state.index, hdr.store_state.misses_1);
+                }
+                if (hdr.state.written[5:5] == 1) {
+                    told_0.write(hdr.state.index, hdr.store_state.told_0);
+                    told_1.write(hdr.state.index, hdr.store_state.told_1);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
+        getting = hdr.store.operation == 1;
+        putting = hdr.store.operation == 2;
+        updating = hdr.store.operation == 3;
+        if (!getting && !putting && (!updating || hdr.store.version == 0)) {
+            meta.verdict = DROP;
+            return;
+        }
+        // entry = self.cached.get(wire.item, 0)
+        entry = 0;
+        cached_hit = cached.apply().hit;
+        if (!cached_hit) {
+            hdr.store.status = 2;
+            if (updating) {
+                meta.verdict = REPLY;
+            } else if (getting) {
+                hot = true;
+                // row 0
+                hash(checksum, HashAlgorithm.crc32, 32w0, { hdr.store.item }, 64w0x100000000);
+                column = scramble(checksum, 0) & 63;
+                // count = self.misses[row].update_fetch(column, lambda old: sat_add(old, 1))
+                misses_0.read(count, column);
+                count = count |+| 1;
+                misses_0.write(column, count);
+                hot = hot && count >= 128;
+                // row 1
+                column = scramble(checksum, 1) & 63;
+                misses_1.read(count, column);
+                count = count |+| 1;
+                misses_1.write(column, count);
+                hot = hot && count >= 128;
+                if (hot) {
+                    known = true;
+                    // row 0
+                    place = scramble(checksum, 2) & 63;
+                    // told = self.told[row].update(place, lambda _: 1)
+                    told_0.read(told, place);
+                    told_0.write(place, 1);
+                    known = known && told == 1;
+                    // row 1
+                    place = scramble(checksum, 3) & 63;
+                    told_1.read(told, place);
+                    told_1.write(place, 1);
+                    known = known && told == 1;
+                    if (!known) {
+                        meta.store_alert.item = hdr.store.item;
+                        digest<store_alert_t>(1, meta.store_alert);
+                    }
+                }
+            }
+            return;
+        }
+        // version = self.version.update_fetch(...)
+        version_value = 0;
+        if (entry < 16) {
+            version.read(version_value, (bit<32>)entry);
+        }
+        version_value = (updating && (version_value == 0 || hdr.store.version - version_value < 0x80000000))
+            ? hdr.store.version
+            : version_value;
+        if (entry < 16) {
+            version.write((bit<32>)entry, version_value);
+        }
+        stores = updating && version_value == hdr.store.version;
+        // valid = self.valid.update_fetch(entry, lambda old: 1 if stores else (0 if putting else old))
+        valid_value = 0;
+        if (entry < 16) {
+            valid.read(valid_value, (bit<32>)entry);
+        }
+        valid_value = stores ? 1w1 : (putting ? 1w0 : valid_value);
+        if (entry < 16) {
+            valid.write((bit<32>)entry, valid_value);
+        }
+        hit = getting && valid_value == 1;
+        tells = hit || updating;
+        // lane 0
+        // value = self.value[lane].update_fetch(entry, lambda old: wire.value[lane] if stores else old)
+        value = 0;
+        if (entry < 16) {
+            value_0.read(value, (bit<32>)entry);
+        }
+        value = stores ? hdr.store.value_0 : value;
+        if (entry < 16) {
+            value_0.write((bit<32>)entry, value);
+        }
+        hdr.store.value_0 = tells ? value : hdr.store.value_0;
+        // lane 1
+        value = 0;
+        if (entry < 16) {
+            value_1.read(value, (bit<32>)entry);
+        }
+        value = stores ? hdr.store.value_1 : value;
+        if (entry < 16) {
+            value_1.write((bit<32>)entry, value);
+        }
+        hdr.store.value_1 = tells ? value : hdr.store.value_1;
+        // wire.hits = self.hits.update_fetch(entry, lambda old: sat_add(old, 1) if hit else old)
+        hits_read = 0;
+        if (entry < 16) {
+            hits.read(hits_read, (bit<32>)entry);
+        }
+        hits_read = hit ? (hits_read |+| 1) : hits_read;
+        if (entry < 16) {
+            hits.write((bit<32>)entry, hits_read);
+        }
+        hdr.store.hits = hits_read;
+        if (tells) {
+            hdr.store.version = version_value;
+            hdr.store.status = getting ? 8w1 : (stores ? 8w4 : 8w5);
+            meta.verdict = REPLY;
+        } else {
+            hdr.store.status = 3;
+        }
+    }
+}
+
+control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    // Malformed packets are counted and dropped: cut short, of another version, or with a wrong checksum.
+    counter(1, CounterType.packets) malformed;
+    // Packets for which there is no way.
+    counter(1, CounterType.packets) unroutable;
+
+    action drop() {
+        mark_to_drop(standard_metadata);
+    }
+
+    action unreachable() {
+        unroutable.count(0);
+        mark_to_drop(standard_metadata);
+    }
+
+    action to_port(bit<9> port, bit<48> mac) {
+        standard_metadata.egress_spec = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
+    table route {
+        key = {
+            hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    // What is computed on, by application and port.
+    direct_counter(CounterType.packets_and_bytes) admitted;
+    // How much of it: what comes faster passes by.
+    direct_meter<bit<2>>(MeterType.packets) admitted_rate;
+
+    action admit(bit<16> group, bit<16> epoch) {
+        meta.admitted = true;
+        meta.group = group;
+        meta.epoch = epoch;
+        admitted.count();
+        admitted_rate.read(meta.colour);
+    }
+
+    // The applications that compute here, and the ports that their requests come by, with the multicast group of their
+    // members and the epoch: the controller raises it when the switch has lost its state. Others pass by.
+    table admission {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.ingress_port: optional;
+        }
+        actions = {
+            admit;
+            NoAction;
+        }
+        default_action = NoAction();
+        counters = admitted;
+        meters = admitted_rate;
+        size = 4096;
+    }
+
+    // Turn the packet around: what is its destination becomes its source.
+    action reply() {
+        bit<48> mac = hdr.ethernet.source;
+        bit<32> address = hdr.ipv4.source;
+        bit<16> udp_port = hdr.udp.source;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = hdr.udp.destination;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+    }
+
+    // The copies get their destinations in egress. They come from the address that the request was sent to.
+    action multicast() {
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = MIDFLIGHT_PORT;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.mcast_grp = meta.group;
+    }
+
+    store_kernel() store;
+
+    apply {
+        meta.verdict = FORWARD;
+        if (hdr.packet_out.isValid()) {
+            // From the controller: sent as it is; but a request for state goes to the application and back.
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            malformed.count(0);
+            drop();
+            return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
+            if (meta.colour == RED) {
+                meta.admitted = false;
+            }
+        }
+
+        // Compute.
+        if (meta.admitted) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.store.isValid() || hdr.store_state.isValid()) {
+                store.apply(hdr, meta);
+                hdr.udp.checksum = 0;  // none: the payload may have changed
+            }
+        }
+
+        // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
+        if (meta.verdict == DROP) {
+            drop();
+        } else if (meta.verdict == REPLY) {
+            reply();
+        } else if (meta.verdict == MULTICAST) {
+            multicast();
+        } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
+            route.apply();
+        } else {
+            unreachable();
+        }
+    }
+}
+
+control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.destination = address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
+    }
+
+    // Who listens to an application's results behind which port.
+    table deliver {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.egress_port: exact;
+        }
+        actions = {
+            to_host;
+            to_switch;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    apply {
+        if (meta.verdict == MULTICAST) {
+            deliver.apply();
+        }
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+        }
+    }
+}
+
+control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        update_checksum(hdr.ipv4.isValid(),
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+control deparse(packet_out packet, in headers_t hdr) {
+    apply {
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.store_state);
+        packet.emit(hdr.store);
+    }
+}
+
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;
