@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from midflight.primitives import Header, Primitive, Register, bit, int_
+from midflight.primitives import Header, Lookup, Map, Primitive, Register, bit, int_
 from midflight.primitives.kernel.types import Kind
 
 __all__ = ["FIELDS", "KINDS", "kernels", "requests"]
@@ -30,6 +30,7 @@ FIELDS: dict[str, str] = {
     "n": "u6",
 }  # fmt: skip
 LANES = 2
+MAPS = {"near": (["u8"], "u16"), "far": (["u16", "u5"], "i32"), "way": (["u32"], "u8")}
 STATE = {"r8": ("u8", 0, 200), "r16": ("u16", 77, 7), "r32": ("i32", -5, 64), "r5": ("u5", 31, 32)}
 _numbers = itertools.count()
 
@@ -55,6 +56,12 @@ class Generated(Primitive):
         for name, (kind, initial, size) in STATE.items():
             setattr(self, name, Register(KINDS[kind], size, initial=initial))
         self.rl = Register(int_[32], 50, lanes=LANES, initial=3)
+        self.near = Map(bit[8], bit[16], size=16, entries={number: 257 * number for number in (0, 1, 2, 3, 7, 255)})
+        self.far = Map((bit[16], bit[5]), int_[32], size=8, match=("range", "ternary"))
+        self.far.insert(((0, 9), (0, 0)), -1, priority=1)
+        self.far.insert(((3, 2**16 - 1), (1, 1)), 2**31 - 1, priority=2)
+        self.way = Map(bit[32], bit[8], size=8, match="lpm", entries={(0, 0): 1, (1 << 31, 1): 2, (5, 32): 3})
+        self.log = Lookup(bit[32], (7, 6, 5, 2**32 - 1, 3), default=9)
 
 
 class _Text:
@@ -67,6 +74,7 @@ class _Text:
         self.random = random
         self.lines: list[str] = []
         self.registers = list(STATE)
+        self.maps = list(MAPS)
         self.names = itertools.count()
         self.helpers: list[tuple[str, str, list[str]]] = []
         """Functions that only compute: the name, the kind of what they return, the kinds of what they take."""
@@ -234,12 +242,29 @@ class _Text:
             case "write":
                 self.line(indent, f"self.{name}.write({index}, {self.number_or_constant(kind, known, 2)})")
 
+    def ask(self, indent: int, known: dict[str, str], name: str) -> None:
+        """Write a question to a map: in a variable or in an expression, and perhaps whether it had an answer."""
+        takes, kind = MAPS[name]
+        key = ", ".join(self.number(each, known, 1) for each in takes)
+        call = f"self.{name}.get({f'({key})' if len(takes) > 1 else key}, {self.number_or_constant(kind, known, 1)})"
+        if self.pick([0, 1]):
+            target = f"v{next(self.names)}"
+            self.line(indent, f"{target} = {call}")
+            known[target] = kind
+        else:
+            field = self.pick([f for f, each in FIELDS.items() if each == kind])
+            self.line(indent, f"wire.{field} = wire.{field} ^ {call}")
+        if self.pick([0, 1]):
+            target = f"v{next(self.names)}"
+            self.line(indent, f"{target} = self.{name}.hit and {self.condition(known, 1)}")
+            known[target] = "bool"
+
     def body(self, indent: int, known: dict[str, str], count: int, depth: int) -> None:
         for _ in range(count):
             self.statement(indent, known, depth)
 
     def statement(self, indent: int, known: dict[str, str], depth: int) -> None:
-        choices = "field field field local bool again aug if verdict loop register write match"
+        choices = "field field field local bool again aug if verdict loop register write match map lookup mirror"
         match self.pick(choices):
             case "if" if depth > 0:
                 self.line(indent, f"if {self.condition(known, 2)}:")
@@ -275,7 +300,19 @@ class _Text:
                 known[target] = self.writer[1]
                 return
             case "verdict":
-                self.line(indent, f"packet.{self.pick(['forward', 'reply', 'multicast', 'drop'])}()")
+                self.line(indent, f"packet.{self.pick(['forward', 'reply', 'multicast', 'drop', 'fallback'])}()")
+                return
+            case "mirror":
+                self.line(indent, "packet.mirror()")
+                return
+            case "map" if self.maps:
+                self.ask(indent, known, self.maps.pop())
+                return
+            case "lookup":
+                target = f"v{next(self.names)}"
+                index = self.number(self.pick("u8 u5 u16 u32"), known, 2)
+                self.line(indent, f"{target} = self.log.read({index}) ^ self.log.read({self.pick([0, 3, 99])})")
+                known[target] = "u32"
                 return
             case "local":
                 kind = self.pick(list(KINDS))

@@ -43,6 +43,11 @@ class Directory(Primitive):
     def graded(self, size: int) -> int:
         return self.grade.get(size, 15)
 
+    def weight(self, size: int) -> int:
+        if size > 100:
+            return bit[32](2)
+        return bit[32](1)
+
     def ingress(self, packet: Packet, wire: Wire) -> None:
         owner = self.owner.get(wire.key, wire.owner + 1)
         wire.known = 1 if self.owner.hit else 0
@@ -56,7 +61,7 @@ class Directory(Primitive):
         wire.owner = owner ^ found
         for lane in range(2):
             wire.logs[lane] = self.log2.read(wire.logs[lane]) + self.log2.read(6)
-        self.seen.update(self.log2.read(wire.size & 15), lambda old: old + bit[32](wire.size))
+        wire.flags = bit[8](self.seen.update(self.log2.read(wire.size & 15), lambda old: old + self.weight(wire.size)))
 
 
 class Walk(Primitive):

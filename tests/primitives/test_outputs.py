@@ -8,11 +8,14 @@ import pytest
 
 from midflight.primitives import REQUEST, Message, Program, Verdict
 from midflight.primitives.wire import FOR_HOST
+from midflight.runtime.steering import Offload
+from tests.bmv2 import BMV2
 from tests.primitives.more_kernels import Walk
-from tests.primitives.rig import Sent, SwitchRig
+from tests.primitives.rig import DeviceRig, Sent, SwitchRig
 from tests.primitives.test_agreement import agree, agree_on_bmv2
 
 PROGRAM = Program(Walk("walk"))
+CPU_PORT = 510
 
 
 def walk(value: int, flags: int = 0) -> tuple[Verdict, dict[str, object], int]:
@@ -75,6 +78,22 @@ def test_bmv2_does_so_too() -> None:
 def test_a_program_has_only_what_its_kernels_decide() -> None:
     text = PROGRAM.p4()
     assert "recirculate" in text
-    assert "clone(CloneType.I2E, (bit<32>)WALK_ID);" in text
+    assert "clone_preserving_field_list(CloneType.I2E, (bit<32>)WALK_ID, 1);" in text
     assert "recirculate" not in PROGRAM.p4(only=())
     assert "FALLBACK" not in PROGRAM.p4(only=())
+
+
+@pytest.mark.parametrize("kind", ["host", pytest.param("bmv2", marks=BMV2)])
+def test_the_mirror_may_be_the_controller(kind: str) -> None:
+    with DeviceRig(PROGRAM, kind) as rig:
+        rig.session.clone_session(1, [])
+        offload = Offload(rig.session)
+        offload.mirror(1, [CPU_PORT])
+        sent = Sent("walk", 9, {"value": 2**32 - 1, "steps": 0, "flags": 1})
+        (seen,), _ = rig.run([sent])
+        assert (seen.verdict, seen.mirrored) == (Verdict.FORWARD, ())
+        told = rig.session.packets_in(timeout=5.0)
+        assert [(each.payload, each.metadata) for each in told] == [(rig.frame(sent), {"ingress_port": 1})]
+        offload.close()
+        rig.run([sent])
+        assert rig.session.packets_in(timeout=0.2) == []

@@ -134,7 +134,7 @@ class KernelWriter:
             case Return():
                 out.line("return;")
             case Mirror():
-                out.line(f"clone(CloneType.I2E, (bit<32>){constant(self.name)});")
+                out.line(f"clone_preserving_field_list(CloneType.I2E, (bit<32>){constant(self.name)}, 1);")
             case Alert(values=values):
                 for (name, _), value in zip(self.kernel.alert, values, strict=True):
                     out.long(f"meta.{self.name}_alert.{name} = {show.value(value)};")

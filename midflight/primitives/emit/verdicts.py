@@ -40,6 +40,11 @@ action again() {
 }
 """
 
+_COPIED = """
+// What is mirrored keeps the port that it came by.
+meta.entered = standard_metadata.ingress_port;
+"""
+
 _ENTERED = """
 // A packet that comes around keeps the port that it came by.
 if (meta.round == 0) {
@@ -62,6 +67,7 @@ class Verdicts:
     def __init__(self, kernels: Mapping[str, Kernel]) -> None:
         self._around = [name for name, each in kernels.items() if Verdict.RECIRCULATE in each.verdicts]
         self._rounds = any(each.rounds for each in kernels.values())
+        self._mirrors = any(each.mirrors for each in kernels.values())
         self._fallback = any(Verdict.FALLBACK in each.verdicts for each in kernels.values())
         self._used = [each for each in Verdict if each in _ALWAYS or self._decided(each, kernels.values())]
         self._width = max(self._used).bit_length()
@@ -91,6 +97,7 @@ class Verdicts:
         if self._rounds:
             out.line("@field_list(1)")
             out.line("bit<8> round;  // how often the packet has come around")
+        if self._rounds or self._mirrors:
             out.line("@field_list(1)")
             out.line("bit<9> entered;  // the port that it came by at first")
 
@@ -111,8 +118,8 @@ class Verdicts:
 
     def enter(self, out: Writer) -> None:
         """Write what ingress does before anything else."""
-        if self._rounds:
-            out.lines(_ENTERED)
+        if self._rounds or self._mirrors:
+            out.lines(_ENTERED if self._rounds else _COPIED)
             out.line()
 
     def act(self, out: Writer) -> None:
@@ -135,7 +142,8 @@ class Verdicts:
 
     def egress(self, out: Writer) -> None:
         """Write the egress control."""
-        head, body = EGRESS.split("    apply {\n")
+        text = EGRESS.replace("standard_metadata.ingress_port", "meta.entered") if self._mirrors else EGRESS
+        head, body = text.split("    apply {\n")
         instances = "".join(f"    {name}_again() {name};\n" for name in self._around)
         calls = "".join(_AGAIN.format(name=name) for name in self._around)
         out.lines(f"{head}{instances}{instances and chr(10)}    apply {{\n{calls}{body}")

@@ -45,7 +45,7 @@ class Accesses(Body):
         number = sum(each.register == name for each in self.before if isinstance(each, Access))
         target = Local(f"{name}_read{number or ''}", register.kind)
         self.locals[target.name] = register.kind
-        self.before.append(self.touch(call, register, method, target))
+        self.ahead(self.touch(call, register, method, target))
         self.scope.assign(target, None)
         return target
 

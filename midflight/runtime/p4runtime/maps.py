@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from midflight.errors import DeviceError, MidflightError
@@ -30,6 +31,9 @@ class Entries(Protocol):
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
         """Remove a table entry that is there."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Gather the writes made within and send them together at the end."""
 
     def read_table(self, table: str) -> Sequence[TableEntry]:
         """Return a table's entries."""
@@ -61,8 +65,9 @@ class Maps:
 
     def install(self) -> None:
         """Write every map's entries to the device, whose tables are empty."""
-        for each in self._writers.values():
-            each.install()
+        with self.session.batch():
+            for each in self._writers.values():
+                each.install()
 
 
 class MapWriter(MutableMapping[Key, int]):

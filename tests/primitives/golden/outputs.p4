@@ -250,7 +250,7 @@ control walk_kernel(inout headers_t hdr, inout metadata_t meta) {
         rounds.read(rounds_old, 0);
         rounds.write(0, rounds_old + 1);
         if (((hdr.walk.flags & 1) == 1 && meta.round == 0) || hdr.walk.value == 7) {
-            clone(CloneType.I2E, (bit<32>)WALK_ID);
+            clone_preserving_field_list(CloneType.I2E, (bit<32>)WALK_ID, 1);
         }
         if ((hdr.walk.flags & 2) == 2) {
             meta.verdict = FALLBACK;
@@ -512,7 +512,7 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         }
         if (standard_metadata.egress_port == CPU_PORT) {
             hdr.packet_in.setValid();
-            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+            hdr.packet_in.ingress_port = (bit<16>)meta.entered;
         }
     }
 }

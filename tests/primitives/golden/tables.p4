@@ -217,8 +217,10 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<16> found_value;
     bit<8> log2_value;
     bit<8> log2_2_value;
+    bit<32> seen_read;
     bit<8> log2_3_value;
-    bit<32> seen_old;
+    bit<16> size;
+    bit<32> weight;
     bit<16> grade_key;
     bit<16> log2_3_key;
 
@@ -412,15 +414,23 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         log2_2_value = 99;
         log2_2.apply();
         hdr.directory.logs_1 = log2_2_value + 2;
-        // self.seen.update(self.log2.read(wire.size & 15), lambda old: old + bit[32](wire.size))
+        // wire.flags = bit[8](self.seen.update(self.log2.read(wire.size & 15), lambda old: old +
+        // self.weight(wire.size)))
         log2_3_key = hdr.directory.size & 15;
         log2_3_value = 99;
         log2_3.apply();
-        seen_old = 0;
-        if (log2_3_value < 16) {
-            seen.read(seen_old, (bit<32>)log2_3_value);
-            seen.write((bit<32>)log2_3_value, seen_old + ((bit<32>)hdr.directory.size));
+        size = hdr.directory.size;
+        if (size > 100) {
+            weight = 2;
+        } else {
+            weight = 1;
         }
+        seen_read = 0;
+        if (log2_3_value < 16) {
+            seen.read(seen_read, (bit<32>)log2_3_value);
+            seen.write((bit<32>)log2_3_value, seen_read + weight);
+        }
+        hdr.directory.flags = (bit<8>)seen_read;
     }
 }
 
