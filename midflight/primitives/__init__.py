@@ -10,6 +10,7 @@ from midflight.primitives.countmin import CountMin
 from midflight.primitives.distinct import Distinct
 from midflight.primitives.ewma import Ewma
 from midflight.primitives.filter import Filter
+from midflight.primitives.groupby import GroupBy
 from midflight.primitives.heavyhitter import HeavyHitter
 from midflight.primitives.hyperloglog import HyperLogLog
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
@@ -50,6 +51,7 @@ __all__ = [
     "Distinct",
     "Ewma",
     "Filter",
+    "GroupBy",
     "Header",
     "HeavyHitter",
     "HyperLogLog",

@@ -114,7 +114,11 @@ class Record:
 
 def _encode_array(what: str, part: _Array, value: FieldValue) -> bytes:
     array = np.asarray(value)
-    if array.shape != (part.count,) or array.dtype.kind not in "iu":
+    whole = array.dtype.kind in "iu"
+    if not whole and isinstance(value, Sequence) and all(type(each) is int for each in value):
+        # Some are 2**63 or more and some less: NumPy would make floats of them.
+        array, whole = np.array(value, dtype=object), True
+    if array.shape != (part.count,) or not whole:
         raise WireError(f"{what}: {part.name} takes {part.count} whole numbers, not {array.dtype}{array.shape}")
     if array.dtype.newbyteorder("=") != part.dtype.newbyteorder("="):
         bounds = np.iinfo(part.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from midflight.primitives import Controller, Ewma, Program, SafetyStop, Threshold, Window
+from midflight.primitives import Controller, Ewma, GroupBy, Program, SafetyStop, Threshold, Window
 
 __all__ = ["STREAMS"]
 
@@ -16,5 +16,6 @@ STREAMS: Mapping[str, Callable[[], Program]] = {
     "safetystop": lambda: Program(SafetyStop("press", low=-100, high=100, patience=20, cells=8)),
     "window_count": lambda: Program(Window("load", pane=16, by="count", series=8)),
     "window_time": lambda: Program(Window("load", pane=1024, panes=2, by="time", series=8)),
+    "groupby": lambda: Program(GroupBy("words", workers=4, lanes=2, cells=64, window=8)),
     "threshold_rate": lambda: Program(Threshold("pressure", above=900, clear=850, rate=30, sensors=8)),
 }

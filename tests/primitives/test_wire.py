@@ -11,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.errors import WireError
-from midflight.primitives import Aggregate, Header, Message, Packet, Primitive, Program, Schema, Threshold, bit, int_
+from midflight.primitives import (
+    Aggregate,
+    GroupBy,
+    Header,
+    Message,
+    Packet,
+    Primitive,
+    Program,
+    Schema,
+    Threshold,
+    bit,
+    int_,
+)
 from midflight.primitives.scapy_layer import layers
 
 
@@ -81,6 +93,29 @@ def test_lanes_are_arrays_in_the_machines_order() -> None:
     assert isinstance(decoded, np.ndarray)
     assert decoded.dtype == np.dtype(np.int32)
     assert decoded.flags.writeable
+
+
+def test_lanes_of_64_bits_come_as_lists_of_any_numbers_that_fit() -> None:
+    program = Program(GroupBy("words", workers=1, lanes=3))
+    header: dict[str, Any] = {
+        "command": 0,
+        "worker": 0,
+        "job": 0,
+        "epoch": 0,
+        "present": 7,
+        "cell": 0,
+        "values": [0, 0, 0],
+    }
+    schema = Schema(program.schema())
+    for keys in ([0, 1, 2**64 - 1], [2**63, 2**53 + 1, 0]):
+        message = Message(1, "words", 1, {**header, "keys": keys})
+        assert schema.decode(schema.encode(message)) == message
+    for keys in ([0, 1, 2**64], [2**63, -1, 0]):
+        with pytest.raises(WireError, match=r"keys: .* does not fit bit"):
+            schema.encode(Message(1, "words", 1, {**header, "keys": keys}))
+    fractions: Any = [0.5, 2**63, 0]
+    with pytest.raises(WireError, match="keys takes 3 whole numbers"):
+        schema.encode(Message(1, "words", 1, {**header, "keys": fractions}))
 
 
 @given(data=st.binary(max_size=60))

@@ -1,0 +1,61 @@
+"""The oracle of GroupBy: cells as dicts of all their values, and a record of what every packet took along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from midflight.primitives.oracles.hashes import positions
+
+__all__ = ["Pair", "Switch"]
+
+Pair = tuple[int, int]
+INT32 = range(-(2**31), 2**31)
+
+
+@dataclass(slots=True)
+class Switch:
+    """A switch's side: pairs in cells by lane and place, and by worker and turn the latest packet with its pairs."""
+
+    operation: Literal["sum", "min", "max", "count"]
+    cells: int
+    window: int
+    _held: dict[tuple[int, int], Pair] = field(default_factory=dict)
+    _flights: dict[tuple[int, int], tuple[int, list[Pair | None]]] = field(default_factory=dict)
+
+    def put(self, worker: int, number: int, pairs: Sequence[Pair | None]) -> list[Pair | None] | None:
+        """Take a packet's pairs; return those that leave with it, by lane, or None where it is too old."""
+        return self._once(worker, number, lambda: [self._put(lane, pair) for lane, pair in enumerate(pairs)])
+
+    def flush(self, worker: int, number: int, cell: int, lanes: int) -> list[Pair | None] | None:
+        """Empty a cell of every lane; return what was in it, by lane, or None where the packet is too old."""
+        return self._once(worker, number, lambda: [self._held.pop((lane, cell), None) for lane in range(lanes)])
+
+    def _once(self, worker: int, number: int, act: Callable[[], list[Pair | None]]) -> list[Pair | None] | None:
+        flight = (worker, number % 2**32 % self.window)
+        if flight in self._flights:
+            latest, took = self._flights[flight]
+            if number == latest:
+                return took
+            if (number - latest) % 2**48 >= 2**47:
+                return None
+        took = act()
+        self._flights[flight] = (number, took)
+        return took
+
+    def _put(self, lane: int, pair: Pair | None) -> Pair | None:
+        if pair is None:
+            return None
+        key, value = pair
+        value = 1 if self.operation == "count" else value
+        place = (lane, positions([key], 64, 0, self.cells)[0])
+        old = self._held.get(place)
+        if old is not None and old[0] == key:
+            choose: dict[str, Callable[[Sequence[int]], int]] = {"min": min, "max": max, "sum": sum, "count": sum}
+            joined = choose[self.operation]([old[1], value])
+            if joined in INT32:
+                self._held[place] = (key, joined)
+                return None
+        self._held[place] = (key, value)
+        return old

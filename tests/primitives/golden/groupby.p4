@@ -1,0 +1,641 @@
+// Words on one switch: P4_16 for the v1model architecture.
+// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.
+
+#include <core.p4>
+#include <v1model.p4>
+
+const bit<9> CPU_PORT = 510;           // packets from and to the controller
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
+const bit<8> VERSION = 1;
+const bit<8> REQUEST = 1;              // to be computed on
+const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<2> RED = 2;                  // a meter's word on what is too much
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
+
+// The applications' ids in the common header.
+const bit<16> WORDS_ID = 1;
+
+// What a kernel decides about its packet. The ingress control acts on it afterwards.
+const bit<2> FORWARD = 0;
+const bit<2> DROP = 1;
+const bit<2> REPLY = 2;      // back to the sender, as a result
+const bit<2> MULTICAST = 3;  // to all members of the application, as a result
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> ihl;
+    bit<8> tos;
+    bit<16> length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header udp_t {
+    bit<16> source;
+    bit<16> destination;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// Common to all applications. Says which one's header follows.
+header midflight_t {
+    bit<8> version;
+    bit<8> kind;
+    bit<16> application;
+    bit<32> sequence;
+}
+
+// In front of a packet that the switch hands to the controller.
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+}
+
+// In front of a packet that the controller has the switch send.
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
+// What words sends. GroupBy: Aggregate values by key in the switch; a pair that has to make room goes on to the server
+// inside the packet.
+header words_t {
+    bit<8> command;
+    bit<8> worker;
+    bit<16> job;
+    bit<16> epoch;
+    bit<16> present;
+    bit<32> cell;
+    bit<64> keys_0;
+    bit<64> keys_1;
+    int<32> values_0;
+    int<32> values_1;
+}
+
+// An element of each register of words, for the controller.
+header words_state_t {
+    bit<48> held;
+    bit<65> cell_keys_0;
+    bit<65> cell_keys_1;
+    int<32> cell_values_0;
+    int<32> cell_values_1;
+    bit<65> taken_keys_0;
+    bit<65> taken_keys_1;
+    int<32> taken_values_0;
+    int<32> taken_values_1;
+    bit<4> reserved;  // up to a whole byte
+}
+
+struct headers_t {
+    packet_in_t packet_in;
+    packet_out_t packet_out;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    udp_t udp;
+    midflight_t midflight;
+    state_t state;
+    words_state_t words_state;
+    words_t words;
+}
+
+struct metadata_t {
+    bool admitted;   // the packet's application computes here
+    bit<2> colour;   // of its rate
+    bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
+    bit<2> verdict;  // what the kernel decided
+}
+
+parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
+             inout standard_metadata_t standard_metadata) {
+    state start {
+        transition select(standard_metadata.ingress_port) {
+            CPU_PORT: parse_packet_out;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_packet_out {
+        packet.extract(hdr.packet_out);
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, WORDS_ID): parse_words_state;
+            default: accept;
+        }
+    }
+
+    state parse_words_state {
+        packet.extract(hdr.words_state);
+        transition accept;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            default: accept;
+        }
+    }
+
+    // Packets with options and fragments are not computed on: what follows is not, or not surely, a UDP header.
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_udp {
+        packet.extract(hdr.udp);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, REQUEST, WORDS_ID): parse_words;
+            default: accept;
+        }
+    }
+
+    state parse_words {
+        packet.extract(hdr.words);
+        transition accept;
+    }
+}
+
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+// A hash from a CRC-32: MurmurHash3's finaliser. CRCs are linear: with seeds of their own they would still collide for
+// the same values.
+bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
+    bit<32> h = checksum ^ (seed * 0x9E3779B1);
+    h = (h ^ (h >> 16)) * 0x85EBCA6B;
+    h = (h ^ (h >> 13)) * 0xC2B2AE35;
+    return h ^ (h >> 16);
+}
+
+// The kernel of words: GroupBy.ingress in groupby.py, with workers=4, operation='sum', lanes=2, cells=64, window=8.
+// Aggregate values by key in the switch; a pair that has to make room goes on to the server inside the packet.
+control words_kernel(inout headers_t hdr, inout metadata_t meta) {
+    register<bit<48>>(32) held;
+    register<bit<65>>(64) cell_keys_0;
+    register<bit<65>>(64) cell_keys_1;
+    // Signed: what is read is cast, as BMv2 takes a negative number out as a large one.
+    register<int<32>>(64) cell_values_0;
+    register<int<32>>(64) cell_values_1;
+    register<bit<65>>(32) taken_keys_0;
+    register<bit<65>>(32) taken_keys_1;
+    // Signed: what is read is cast, as BMv2 takes a negative number out as a large one.
+    register<int<32>>(32) taken_values_0;
+    register<int<32>>(32) taken_values_1;
+    bool flush;
+    bool unknown;
+    bit<32> flight;
+    bit<48> number;
+    bit<48> held_value;
+    bool fresh;
+    bit<16> left;
+    bool moves;
+    bit<32> checksum;
+    bit<32> place;
+    bit<65> key_value;
+    int<32> value;
+    bit<65> before;
+    bool joins;
+    int<32> was;
+    bit<65> gone;
+    bit<65> taken;
+    int<32> along;
+    bit<32> checksum_1;
+
+    apply {
+        if (hdr.words_state.isValid()) {
+            if (hdr.state.index < 32) {
+                if (hdr.state.written == 0) {
+                    held.read(hdr.words_state.held, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    held.write(hdr.state.index, hdr.words_state.held);
+                }
+            }
+            if (hdr.state.index < 64) {
+                if (hdr.state.written == 0) {
+                    cell_keys_0.read(hdr.words_state.cell_keys_0, hdr.state.index);
+                    cell_keys_1.read(hdr.words_state.cell_keys_1, hdr.state.index);
+                    cell_values_0.read(hdr.words_state.cell_values_0, hdr.state.index);
+                    hdr.words_state.cell_values_0 = (int<32>)(bit<32>)hdr.words_state.cell_values_0;
+                    cell_values_1.read(hdr.words_state.cell_values_1, hdr.state.index);
+                    hdr.words_state.cell_values_1 = (int<32>)(bit<32>)hdr.words_state.cell_values_1;
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    cell_keys_0.write(hdr.state.index, hdr.words_state.cell_keys_0);
+                    cell_keys_1.write(hdr.state.index, hdr.words_state.cell_keys_1);
+                }
+                if (hdr.state.written[2:2] == 1) {
+                    cell_values_0.write(hdr.state.index, hdr.words_state.cell_values_0);
+                    cell_values_1.write(hdr.state.index, hdr.words_state.cell_values_1);
+                }
+            }
+            if (hdr.state.index < 32) {
+                if (hdr.state.written == 0) {
+                    taken_keys_0.read(hdr.words_state.taken_keys_0, hdr.state.index);
+                    taken_keys_1.read(hdr.words_state.taken_keys_1, hdr.state.index);
+                    taken_values_0.read(hdr.words_state.taken_values_0, hdr.state.index);
+                    hdr.words_state.taken_values_0 = (int<32>)(bit<32>)hdr.words_state.taken_values_0;
+                    taken_values_1.read(hdr.words_state.taken_values_1, hdr.state.index);
+                    hdr.words_state.taken_values_1 = (int<32>)(bit<32>)hdr.words_state.taken_values_1;
+                }
+                if (hdr.state.written[3:3] == 1) {
+                    taken_keys_0.write(hdr.state.index, hdr.words_state.taken_keys_0);
+                    taken_keys_1.write(hdr.state.index, hdr.words_state.taken_keys_1);
+                }
+                if (hdr.state.written[4:4] == 1) {
+                    taken_values_0.write(hdr.state.index, hdr.words_state.taken_values_0);
+                    taken_values_1.write(hdr.state.index, hdr.words_state.taken_values_1);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
+        flush = hdr.words.command == 1;
+        unknown = hdr.words.command > 1 || hdr.words.worker >= 4;
+        if (unknown || hdr.midflight.sequence == 0 || hdr.words.cell >= 64) {
+            meta.verdict = DROP;
+            return;
+        }
+        flight = (((bit<32>)hdr.words.worker) * 8) + (hdr.midflight.sequence & 7);
+        number = hdr.words.job ++ hdr.midflight.sequence;
+        // held = self.held.update(flight, lambda old: number if old == 0 or number - old < 2**47 else old)
+        held_value = 0;
+        if (flight < 32) {
+            held.read(held_value, flight);
+            held.write(flight, (held_value == 0 || number - held_value < 0x800000000000) ? number : held_value);
+        }
+        fresh = held_value == 0 || (0 < number - held_value && number - held_value < 0x800000000000);
+        if (!fresh && number != held_value) {
+            meta.verdict = DROP;
+            return;
+        }
+        left = 0;
+        // lane 0
+        moves = fresh && (flush || hdr.words.present[0:0] == 1);
+        hash(checksum, HashAlgorithm.crc32, 32w0, { hdr.words.keys_0 }, 64w0x100000000);
+        place = flush ? hdr.words.cell : (scramble(checksum, 0) & 63);
+        key_value = flush ? 65w0 : (1w1 ++ hdr.words.keys_0);
+        value = hdr.words.values_0;
+        // before = self.cell_keys[lane].update(place, lambda old: key if moves else old)
+        before = 0;
+        if (place < 64) {
+            cell_keys_0.read(before, place);
+            cell_keys_0.write(place, moves ? key_value : before);
+        }
+        joins = moves && before == key_value;
+        // was = self.cell_values[lane].update(...)
+        was = 0;
+        if (place < 64) {
+            cell_values_0.read(was, place);
+            was = (int<32>)(bit<32>)was;
+            cell_values_0.write(place,
+                moves
+                    ? ((joins && !(((was ^ (was + value)) & (value ^ (was + value))) < 0)) ? (was + value) : value)
+                    : was);
+        }
+        joins = joins && !(((was ^ (was + value)) & (value ^ (was + value))) < 0);
+        gone = (moves && !joins) ? before : 65w0;
+        // taken = self.taken_keys[lane].update_fetch(flight, lambda old: gone if fresh else old)
+        taken = 0;
+        if (flight < 32) {
+            taken_keys_0.read(taken, flight);
+        }
+        taken = fresh ? gone : taken;
+        if (flight < 32) {
+            taken_keys_0.write(flight, taken);
+        }
+        // along = self.taken_values[lane].update_fetch(flight, lambda old: was if fresh else old)
+        along = 0;
+        if (flight < 32) {
+            taken_values_0.read(along, flight);
+            along = (int<32>)(bit<32>)along;
+        }
+        along = fresh ? was : along;
+        if (flight < 32) {
+            taken_values_0.write(flight, along);
+        }
+        hdr.words.keys_0 = (bit<64>)taken;
+        hdr.words.values_0 = (taken == 0) ? 32s0 : along;
+        if (taken != 0) {
+            left = left | 1;
+        }
+        // lane 1
+        moves = fresh && (flush || hdr.words.present[1:1] == 1);
+        hash(checksum_1, HashAlgorithm.crc32, 32w0, { hdr.words.keys_1 }, 64w0x100000000);
+        place = flush ? hdr.words.cell : (scramble(checksum_1, 0) & 63);
+        key_value = flush ? 65w0 : (1w1 ++ hdr.words.keys_1);
+        value = hdr.words.values_1;
+        before = 0;
+        if (place < 64) {
+            cell_keys_1.read(before, place);
+            cell_keys_1.write(place, moves ? key_value : before);
+        }
+        joins = moves && before == key_value;
+        was = 0;
+        if (place < 64) {
+            cell_values_1.read(was, place);
+            was = (int<32>)(bit<32>)was;
+            cell_values_1.write(place,
+                moves
+                    ? ((joins && !(((was ^ (was + value)) & (value ^ (was + value))) < 0)) ? (was + value) : value)
+                    : was);
+        }
+        joins = joins && !(((was ^ (was + value)) & (value ^ (was + value))) < 0);
+        gone = (moves && !joins) ? before : 65w0;
+        taken = 0;
+        if (flight < 32) {
+            taken_keys_1.read(taken, flight);
+        }
+        taken = fresh ? gone : taken;
+        if (flight < 32) {
+            taken_keys_1.write(flight, taken);
+        }
+        along = 0;
+        if (flight < 32) {
+            taken_values_1.read(along, flight);
+            along = (int<32>)(bit<32>)along;
+        }
+        along = fresh ? was : along;
+        if (flight < 32) {
+            taken_values_1.write(flight, along);
+        }
+        hdr.words.keys_1 = (bit<64>)taken;
+        hdr.words.values_1 = (taken == 0) ? 32s0 : along;
+        if (taken != 0) {
+            left = left | 2;
+        }
+        hdr.words.present = left;
+        hdr.words.epoch = meta.epoch;
+        if (flush || left == 0) {
+            meta.verdict = REPLY;
+        } else {
+            meta.verdict = FORWARD;
+        }
+    }
+}
+
+control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    // Malformed packets are counted and dropped: cut short, of another version, or with a wrong checksum.
+    counter(1, CounterType.packets) malformed;
+    // Packets for which there is no way.
+    counter(1, CounterType.packets) unroutable;
+
+    action drop() {
+        mark_to_drop(standard_metadata);
+    }
+
+    action unreachable() {
+        unroutable.count(0);
+        mark_to_drop(standard_metadata);
+    }
+
+    action to_port(bit<9> port, bit<48> mac) {
+        standard_metadata.egress_spec = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
+    table route {
+        key = {
+            hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    // What is computed on, by application and port.
+    direct_counter(CounterType.packets_and_bytes) admitted;
+    // How much of it: what comes faster passes by.
+    direct_meter<bit<2>>(MeterType.packets) admitted_rate;
+
+    action admit(bit<16> group, bit<16> epoch) {
+        meta.admitted = true;
+        meta.group = group;
+        meta.epoch = epoch;
+        admitted.count();
+        admitted_rate.read(meta.colour);
+    }
+
+    // The applications that compute here, and the ports that their requests come by, with the multicast group of their
+    // members and the epoch: the controller raises it when the switch has lost its state. Others pass by.
+    table admission {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.ingress_port: optional;
+        }
+        actions = {
+            admit;
+            NoAction;
+        }
+        default_action = NoAction();
+        counters = admitted;
+        meters = admitted_rate;
+        size = 4096;
+    }
+
+    // Turn the packet around: what is its destination becomes its source.
+    action reply() {
+        bit<48> mac = hdr.ethernet.source;
+        bit<32> address = hdr.ipv4.source;
+        bit<16> udp_port = hdr.udp.source;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = hdr.udp.destination;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+    }
+
+    // The copies get their destinations in egress. They come from the address that the request was sent to.
+    action multicast() {
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = MIDFLIGHT_PORT;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.mcast_grp = meta.group;
+    }
+
+    words_kernel() words;
+
+    apply {
+        meta.verdict = FORWARD;
+        if (hdr.packet_out.isValid()) {
+            // From the controller: sent as it is; but a request for state goes to the application and back.
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            malformed.count(0);
+            drop();
+            return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
+            if (meta.colour == RED) {
+                meta.admitted = false;
+            }
+        }
+
+        // Compute.
+        if (meta.admitted) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.words.isValid() || hdr.words_state.isValid()) {
+                words.apply(hdr, meta);
+                hdr.udp.checksum = 0;  // none: the payload may have changed
+            }
+        }
+
+        // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
+        if (meta.verdict == DROP) {
+            drop();
+        } else if (meta.verdict == REPLY) {
+            reply();
+        } else if (meta.verdict == MULTICAST) {
+            multicast();
+        } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
+            route.apply();
+        } else {
+            unreachable();
+        }
+    }
+}
+
+control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.destination = address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
+    }
+
+    // Who listens to an application's results behind which port.
+    table deliver {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.egress_port: exact;
+        }
+        actions = {
+            to_host;
+            to_switch;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    apply {
+        if (meta.verdict == MULTICAST) {
+            deliver.apply();
+        }
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+        }
+    }
+}
+
+control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        update_checksum(hdr.ipv4.isValid(),
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+control deparse(packet_out packet, in headers_t hdr) {
+    apply {
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.words_state);
+        packet.emit(hdr.words);
+    }
+}
+
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;
