@@ -62,7 +62,10 @@ class Game:
             self._pump(number)
         for move, choice in self._schedule.moves:
             self._move(move, choice)
-        self._revive()
+        if self._schedule.abandoned:
+            self._place = None
+        else:
+            self._revive()
         self._finish()
         self._judge()
 

@@ -29,7 +29,10 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One game. `rounds` are the sizes of the vectors; `overflow` is what the switch does, by which the scale goes."""
+    """One game. `rounds` are the sizes of the vectors; `overflow` is what the switch does, by which the scale goes.
+
+    Where all is `abandoned`, nothing sums any more after the last move, and the workers finish by themselves.
+    """
 
     seed: int
     workers: int
@@ -38,6 +41,7 @@ class Schedule:
     rounds: tuple[int, ...]
     overflow: Literal["saturate", "detect"]
     moves: tuple[tuple[Move, int], ...]
+    abandoned: bool
 
 
 _PACKETS = (Move.DELIVER, Move.DUPLICATE, Move.DROP, Move.HOLD, Move.RELEASE, Move.WAIT)
@@ -59,4 +63,5 @@ def draw(seed: int) -> Schedule:
     # Mostly what was sent first arrives first; sometimes anything does.
     spread = random_.choice((1, 3, 1000))
     moves = tuple((kind, random_.randrange(spread)) for kind in kinds)
-    return Schedule(seed, workers, slots, lanes, rounds, random_.choice(("saturate", "detect")), moves)
+    overflow: Literal["saturate", "detect"] = random_.choice(("saturate", "detect"))
+    return Schedule(seed, workers, slots, lanes, rounds, overflow, moves, random_.random() < 0.1)

@@ -230,16 +230,25 @@ class AllReduce:
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         """Return what is to be sent now. Raises NoAnswerError when the others are silent for too long."""
-        upcoming = self._reliable.waiting_from
         try:
-            out = self._reliable.poll(now)
+            out = self._poll(now)
         except NoAnswerError:
             if not self._closing or self._lacks_rounds():
                 raise
             self._round, out = None, []  # the others have gone, and this worker has everything
             self._queue.clear()
             self._reliable.forget()
+            self._shares.forget()
             self.closed = True
+        if self._outgoing:
+            out += self._outgoing
+            self._outgoing = []
+        return out
+
+    def _poll(self, now: int) -> list[tuple[Address, bytes]]:
+        """Return the requests and the questions to be sent now."""
+        upcoming = self._reliable.waiting_from
+        out = self._reliable.poll(now)
         asked = self._reliable.overdue()
         if self._peers:
             begun = [(index, 0) for index in range(upcoming, self._reliable.waiting_from)]
@@ -248,9 +257,6 @@ class AllReduce:
                 asked += begun
             out += [self._question(index, times) for index, times in asked]
             out += self._shares.poll(now)
-        if self._outgoing:
-            out += self._outgoing
-            self._outgoing = []
         return out
 
     def next_deadline(self) -> int | None:

@@ -43,6 +43,11 @@ class Shares:
                 if (question := self._questions.pop((index, number), None)) is not None:
                     self._reliable.cancel(question)
 
+    def forget(self) -> None:
+        """Stop collecting."""
+        for index in [*self._totals]:
+            self.drop(index)
+
     def want(self, index: int, mine: NDArray[np.int32]) -> None:
         """Begin to collect the contributions to a chunk, to which this worker gave `mine`."""
         self._totals[index] = mine.astype(np.int64)
