@@ -193,6 +193,58 @@ class Calls(Primitive):
                 wire.index += 1
 
 
+class Point(Header):
+    """A place in the plane."""
+
+    x = int_[16]
+    y = int_[16]
+
+
+class Track(Header):
+    """A moving thing."""
+
+    tag = bit[8]
+    place = Point.struct()
+    past = bit[8].array(3)
+
+
+def distance(one: Point, other: Point) -> int:
+    """Return how far two places are from each other, along the axes."""
+    return abs(one.x - other.x) + abs(one.y - other.y)
+
+
+class Nearest(Primitive):
+    """Find the track that is nearest to a place."""
+
+    tracks: int = 3
+
+    class Wire(Header):
+        origin = Point.struct()
+        nearest = bit[8]
+        distance = int_[16]
+        tracks = Track.array("tracks")
+
+    def setup(self) -> None:
+        self.seen = Register(bit[8], 16, lanes=self.tracks)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        least = distance(wire.origin, wire.tracks[0].place)
+        nearest = bit[8](0)
+        for number in range(1, len(wire.tracks)):
+            far = distance(wire.tracks[number].place, wire.origin)
+            if far < least:
+                least = far
+                nearest = bit[8](number)
+        for number in range(self.tracks):
+            track = wire.tracks[number]
+            seen = self.seen[number].update(track.tag, lambda old: old + 1)
+            track.past[1] = seen
+            track.place.y += 1
+        wire.nearest = nearest
+        wire.distance = least
+        packet.reply()
+
+
 class Words(Primitive):
     """Take numbers apart and put them together."""
 

@@ -36,6 +36,7 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "samples": lambda: Program(kernels.Samples("samples")),
     "helpers": lambda: Program(kernels.Layered("layered"), kernels.Counted("counted")),
     "calls": lambda: Program(kernels.Calls("calls")),
+    "nearest": lambda: Program(kernels.Nearest("nearest")),
     "words": lambda: Program(kernels.Words("words")),
     "hashes": lambda: Program(kernels.Rows("rows")),
     "outputs": lambda: Program(more_kernels.Walk("walk"), Filter("telemetry", keep="temperature > 80")),

@@ -13,6 +13,7 @@ import pytest
 
 from midflight.errors import KernelError
 from midflight.primitives import Header, Packet, Primitive, Program, Register, bit
+from midflight.primitives.kernel.types import Kind
 from tests.primitives import kernels
 from tests.primitives.rig import Sent
 from tests.primitives.test_agreement import agree, agree_on_bmv2
@@ -62,6 +63,39 @@ def test_matches_and_conditional_updates() -> None:
 @pytest.mark.bmv2
 def test_matches_and_conditional_updates_on_bmv2() -> None:
     agree_on_bmv2(*calls_trace())
+
+
+def nearest_trace() -> tuple[Program, list[Sent]]:
+    random = Random(2)
+    program = Program(kernels.Nearest("nearest"))
+    layout = program.applications["nearest"].primitive.layout
+
+    def value(kind: Kind) -> int:
+        return random.choice((0, 1, random.randint(-9, 9) if kind.signed else 3, random.randint(kind.low, kind.high)))
+
+    trace = [
+        Sent("nearest", number, {
+            each.name: value(each.kind) if each.count is None else [value(each.kind) for _ in range(each.count)]
+            for each in layout
+        })
+        for number in range(200)
+    ]  # fmt: skip
+    return program, trace
+
+
+def test_headers_inside_headers() -> None:
+    program, trace = nearest_trace()
+    assert [each["name"] for each in program.schema()["applications"]["nearest"]["fields"]][:8] == [
+        "origin_x", "origin_y", "nearest", "distance", "tracks_0_tag", "tracks_0_place_x", "tracks_0_place_y",
+        "tracks_0_past",
+    ]  # fmt: skip
+    seen, _ = agree(program, trace)
+    assert {each.fields["nearest"] for each in seen if each.fields} == {0, 1, 2}
+
+
+@pytest.mark.bmv2
+def test_headers_inside_headers_on_bmv2() -> None:
+    agree_on_bmv2(*nearest_trace())
 
 
 def test_state_inside_a_primitive_belongs_to_it() -> None:

@@ -68,6 +68,10 @@ def every(*values):
 shift = lambda value: value >> 1
 
 
+class Corner(Header):
+    x = bit[8]
+
+
 class Lesson(Primitive):
     lanes: int = 2
     limit: int = 10
@@ -77,6 +81,8 @@ class Lesson(Primitive):
         value = bit[32]
         signed = int_[32]
         values = int_[32].array("lanes")
+        corner = Corner.struct()
+        corners = Corner.array(2)
 
     def setup(self):
         self.count = Register(bit[32], 1024)
@@ -236,6 +242,12 @@ match wire.key8:
         packet.drop()""",
     "update_if_without_a_condition": "self.count.update_if(wire.key8, lambda old: old + 1)",
     "update_if_of_a_number": "self.count.update_if(wire.key8, wire.value, lambda old: old + 1)",
+    "no_field_inside": "wire.corner.y = 3",
+    "header_inside_assigned": "wire.corner = wire.corners[0]",
+    "header_inside_as_number": "wire.key8 = wire.corner",
+    "headers_inside_as_one": "wire.corners.x = 3",
+    "no_such_header_inside": "wire.corners[2].x = 3",
+    "header_inside_by_the_packet": "wire.corners[wire.key8].x = 3",
     "multiple_lines": """\
 wire.value = (
     wire.value
@@ -337,6 +349,18 @@ def test_a_field_that_is_only_annotated() -> None:
 
         class Wire(Header):
             value: int
+
+
+def test_a_header_inside_without_struct() -> None:
+    class Point(Header):
+        x = bit[8]
+
+    with pytest.raises(KernelError, match="is a header") as caught:
+
+        class Wire(Header):
+            origin = Point
+
+    assert "write `origin = Point.struct()`" in str(caught.value)
 
 
 def test_a_field_that_is_called_like_a_word_of_p4() -> None:

@@ -14,6 +14,7 @@ from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.packet import NOW
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.struct import Field, Group
 from midflight.primitives.kernel.typed import (
     EpochRef,
     FieldRef,
@@ -131,16 +132,19 @@ class Expressions(Calls):
     def _attribute(self, node: ast.Attribute) -> Value:
         base = self.value(node.value)
         thing = base.value if isinstance(base, Known) else None
-        if thing is WIRE:
-            field = self.layout.get(node.attr)
+        if thing is WIRE or isinstance(thing, Group):
+            members = thing.members if isinstance(thing, Group) else self.layout.members
+            field = members.get(node.attr)
             if field is None:
-                names = [each.name for each in self.layout]
+                names = list(members)
                 close = difflib.get_close_matches(node.attr, names, 1)
                 raise self.source.error(
                     node,
                     f"the header has no field `{node.attr}`",
                     f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names)}",
                 )
+            if not isinstance(field, Field):
+                return Known(field)
             return FieldRef(field.name, None, field.kind) if field.count is None else Known(LaneField(field))
         if thing is PACKET:
             if node.attr == "sequence":
@@ -166,6 +170,9 @@ class Expressions(Calls):
             )
         if isinstance(thing, Map) and node.attr == "hit":
             return self.around.access(node, thing, "hit")
+        if isinstance(thing, tuple):
+            text = self.source.text(node.value)
+            raise self.source.error(node, f"`{text}` is {len(thing)} headers", f"say which: `{text}[0].{node.attr}`")
         if not isinstance(base, Known) or isinstance(thing, (int, str, Kind, LaneField)):
             raise self.source.error(
                 node, f"`{self.source.text(node.value)}` has no attributes", "fields are `wire.<name>`"

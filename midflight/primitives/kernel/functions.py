@@ -67,6 +67,8 @@ class Functions(Operators):
             value = self.value(argument)
             if isinstance(value, Known) and isinstance(value.value, LaneField) and value.value.field.count:
                 return Known(value.value.field.count)
+            if isinstance(value, Known) and isinstance(value.value, tuple):
+                return Known(len(value.value))
             raise self.source.error(argument, "`len` counts the lanes of a header's array", "write `len(wire.values)`")
         return None
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from midflight.errors import KernelError
-from midflight.primitives.kernel.types import ArrayKind, Kind, Number, coerce
+from midflight.primitives.kernel.struct import Field, Group, Member, StructArrayKind, StructKind
+from midflight.primitives.kernel.types import ArrayKind, Kind, Number, Size, coerce, resolve
 from midflight.primitives.record import FieldValue, lane_dtype
 
 __all__ = ["Field", "Header", "HeaderValue", "Layout"]
+
+
+Declared = Kind | ArrayKind | StructKind[Any] | StructArrayKind[Any]
+"""What the class attributes of a header may be."""
 
 
 class Header:
@@ -23,17 +28,33 @@ class Header:
         values = int_[32].array("lanes")   # as many as the primitive's parameter `lanes` says
     """
 
-    declared: ClassVar[dict[str, Kind | ArrayKind]] = {}
+    declared: ClassVar[dict[str, Declared]] = {}
+
+    @classmethod
+    def struct(cls) -> StructKind[Self]:
+        """Return the type of a field that is such a header: `origin = Point.struct()`."""
+        return StructKind(cls)
+
+    @classmethod
+    def array(cls, size: Size) -> StructArrayKind[Self]:
+        """Return the type of a field that is `size` such headers; `size` may name a parameter."""
+        return StructArrayKind(cls, size)
 
     def __init_subclass__(cls) -> None:
         """Collect the fields: those of the bases first."""
-        inherited: dict[str, Kind | ArrayKind] = {}
+        inherited: dict[str, Declared] = {}
         for base in cls.__bases__:
             inherited |= getattr(base, "declared", {})
-        own: dict[str, Kind | ArrayKind] = {}
+        own: dict[str, Declared] = {}
         for name, value in vars(cls).items():
-            if isinstance(value, (Kind, ArrayKind)):
+            if isinstance(value, (Kind, ArrayKind, StructKind, StructArrayKind)):
                 own[name] = value
+            elif isinstance(value, type) and issubclass(value, Header):
+                if value.__qualname__ != f"{cls.__qualname__}.{name}":
+                    raise KernelError(
+                        f"{cls.__qualname__}.{name} is a header",
+                        hint=f"write `{name} = {value.__name__}.struct()`, so that type checkers see one",
+                    )
             elif not (name.startswith("__") or name == "declared"):
                 raise KernelError(f"{cls.__qualname__}.{name} is not a field: write `{name} = bit[32]`")
         for name in getattr(cls, "__annotations__", {}):
@@ -46,36 +67,23 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """One field: `count` lanes of `kind`, or a single number where count is None."""
-
-    name: str
-    kind: Kind
-    count: int | None = None
-
-    @property
-    def bits(self) -> int:
-        """How many bits the field takes in all its lanes."""
-        return self.kind.width * (1 if self.count is None else self.count)
-
-
-@dataclass(frozen=True, slots=True)
 class Layout:
     """A header's fields in wire order, every width a number."""
 
     fields: tuple[Field, ...]
+    tree: Group | None = None
+    """The fields by their names in the class, where there are headers inside."""
 
     @classmethod
     def of(cls, header: type[Header], parameters: Mapping[str, Any]) -> Layout:
         """Lay a header class out for a primitive's parameters."""
-        fields = []
-        for name, declared in header.declared.items():
-            if isinstance(declared, Kind):
-                fields.append(Field(name, declared.fixed(parameters)))
-            else:
-                kind, count = declared.fixed(parameters)
-                fields.append(Field(name, kind, count))
-        return cls(tuple(fields))
+        tree = _tree(header, parameters, "")
+        return cls(tuple(tree.fields()), tree)
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """What the header consists of, by the names in its class."""
+        return {each.name: each for each in self.fields} if self.tree is None else self.tree.members
 
     @property
     def padding(self) -> int:
@@ -93,6 +101,23 @@ class Layout:
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)
+
+
+def _tree(header: type[Header], parameters: Mapping[str, Any], way: str) -> Group:
+    members: dict[str, Member] = {}
+    for name, declared in header.declared.items():
+        full = way + name
+        match declared:
+            case Kind():
+                members[name] = Field(full, declared.fixed(parameters))
+            case ArrayKind():
+                members[name] = Field(full, *declared.fixed(parameters))
+            case StructKind(header=inner):
+                members[name] = _tree(inner, parameters, f"{full}_")
+            case StructArrayKind(header=inner, size=size):
+                count = resolve(size, parameters, f"the number of {name}")
+                members[name] = tuple(_tree(inner, parameters, f"{full}_{place}_") for place in range(count))
+    return Group(members)
 
 
 def plain(values: Any) -> list[int]:
@@ -123,7 +148,33 @@ class _Lanes:
         return values if dtype is None else np.array(values, dtype=dtype)
 
 
-class HeaderValue:
+class _Part:
+    """A header, or one inside a header, while a kernel runs: one attribute for each field."""
+
+    def __init__(self, members: Mapping[str, Member], values: dict[str, Number | _Lanes]) -> None:
+        object.__setattr__(self, "_members", members)
+        object.__setattr__(self, "_values", values)
+
+    def __getattr__(self, name: str) -> Any:
+        members = object.__getattribute__(self, "_members")
+        if name not in members:
+            raise KernelError(f"the header has no field {name!r}: it has {', '.join(members)}")
+        match members[name]:
+            case Field(name=full):
+                return self._values[full]
+            case Group(members=inner):
+                return _Part(inner, self._values)
+            case groups:
+                return tuple(_Part(each.members, self._values) for each in groups)
+
+    def __setattr__(self, name: str, value: int) -> None:
+        field = self._members.get(name)
+        if not isinstance(field, Field) or field.count is not None:
+            raise KernelError(f"the header has no field {name!r} that could be written as a whole")
+        self._values[field.name] = coerce(field.kind, value, name)
+
+
+class HeaderValue(_Part):
     """A header while a kernel runs: one attribute for each field, every number with its width."""
 
     def __init__(self, layout: Layout, values: Mapping[str, Any]) -> None:
@@ -134,20 +185,7 @@ class HeaderValue:
                 known[field.name] = coerce(field.kind, int(given), field.name)
             else:
                 known[field.name] = _Lanes(field, [coerce(field.kind, each, field.name) for each in plain(given)])
-        object.__setattr__(self, "_layout", layout)
-        object.__setattr__(self, "_values", known)
-
-    def __getattr__(self, name: str) -> Any:
-        values = object.__getattribute__(self, "_values")
-        if name not in values:
-            raise KernelError(f"the header has no field {name!r}: it has {', '.join(values)}")
-        return values[name]
-
-    def __setattr__(self, name: str, value: int) -> None:
-        field = self._layout.get(name)
-        if field is None or field.count is not None:
-            raise KernelError(f"the header has no field {name!r} that could be written as a whole")
-        self._values[name] = coerce(field.kind, value, name)
+        super().__init__(layout.members, known)
 
     def plain(self) -> dict[str, FieldValue]:
         """Return the fields as plain ints and, for lanes, arrays of the type that decoding gives."""

@@ -11,6 +11,7 @@ from midflight.primitives.kernel.matches import is_plain, turned
 from midflight.primitives.kernel.outputs import Outputs
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Line
+from midflight.primitives.kernel.struct import Group
 from midflight.primitives.kernel.typed import (
     Assign,
     EpochRef,
@@ -121,6 +122,9 @@ class Statements(Outputs):
         if isinstance(place, Known) and isinstance(place.value, LaneField):
             name = self.source.text(target)
             raise self.source.error(target, "lanes are written one by one", f"write `{name}[lane] = ...` in a loop")
+        if isinstance(place, Known) and isinstance(place.value, (Group, tuple)):
+            name = self.source.text(target)
+            raise self.source.error(target, f"`{name}` is a header inside", f"write its fields: `{name}.x = ...`")
         if not isinstance(place, FieldRef):
             raise self.source.error(
                 target,

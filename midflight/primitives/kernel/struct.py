@@ -1,0 +1,100 @@
+"""Headers inside headers: how they are declared, and the tree of what a header consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.types import Kind, Size
+
+__all__ = ["Field", "Group", "Member", "StructArrayKind", "StructKind", "Structs"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Structs(Protocol[T_co]):
+    """What an array of headers looks like in a kernel."""
+
+    def __getitem__(self, place: int, /) -> T_co:
+        """Return one of them."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __iter__(self) -> Iterator[T_co]:
+        """Return them one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class StructKind(Generic[T]):
+    """The type of a field that is a header itself."""
+
+    header: type[T]
+
+    @overload
+    def __get__(self, header: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, header: object, owner: type[Any]) -> T: ...
+    def __get__(self, header: object | None, owner: type[Any]) -> Self | T:
+        return self
+
+    def __set__(self, header: object, value: T) -> None:
+        raise KernelError("write the fields of a header inside a header one by one")
+
+
+@dataclass(frozen=True, slots=True)
+class StructArrayKind(Generic[T]):
+    """The type of a field that is several headers of one kind."""
+
+    header: type[T]
+    size: Size
+
+    @overload
+    def __get__(self, header: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, header: object, owner: type[Any]) -> Structs[T]: ...
+    def __get__(self, header: object | None, owner: type[Any]) -> Self | Structs[T]:
+        return self
+
+    def __set__(self, header: object, value: Structs[T]) -> None:
+        raise KernelError("write the fields of a header inside a header one by one")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: `count` lanes of `kind`, or a single number where count is None.
+
+    A field of a header inside is called by its way there: `points_0_x`.
+    """
+
+    name: str
+    kind: Kind
+    count: int | None = None
+
+    @property
+    def bits(self) -> int:
+        """How many bits the field takes in all its lanes."""
+        return self.kind.width * (1 if self.count is None else self.count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """A header inside a header: what it consists of, by the names in its class."""
+
+    members: Mapping[str, Member]
+
+    def fields(self) -> Iterator[Field]:
+        """Yield all fields, in wire order."""
+        for each in self.members.values():
+            if isinstance(each, Field):
+                yield each
+            else:
+                for group in (each,) if isinstance(each, Group) else each:
+                    yield from group.fields()
+
+
+Member = Field | Group | tuple[Group, ...]
+"""A field; a header inside; several of them."""

@@ -1,0 +1,514 @@
+// Nearest on one switch: P4_16 for the v1model architecture.
+// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.
+
+#include <core.p4>
+#include <v1model.p4>
+
+const bit<9> CPU_PORT = 510;           // packets from and to the controller
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
+const bit<8> VERSION = 1;
+const bit<8> REQUEST = 1;              // to be computed on
+const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<2> RED = 2;                  // a meter's word on what is too much
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
+
+// The applications' ids in the common header.
+const bit<16> NEAREST_ID = 1;
+
+// What a kernel decides about its packet. The ingress control acts on it afterwards.
+const bit<2> FORWARD = 0;
+const bit<2> DROP = 1;
+const bit<2> REPLY = 2;      // back to the sender, as a result
+const bit<2> MULTICAST = 3;  // to all members of the application, as a result
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> ihl;
+    bit<8> tos;
+    bit<16> length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header udp_t {
+    bit<16> source;
+    bit<16> destination;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// Common to all applications. Says which one's header follows.
+header midflight_t {
+    bit<8> version;
+    bit<8> kind;
+    bit<16> application;
+    bit<32> sequence;
+}
+
+// In front of a packet that the switch hands to the controller.
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+}
+
+// In front of a packet that the controller has the switch send.
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
+// What nearest sends. Nearest: Find the track that is nearest to a place.
+header nearest_t {
+    int<16> origin_x;
+    int<16> origin_y;
+    bit<8> nearest;
+    int<16> distance;
+    bit<8> tracks_0_tag;
+    int<16> tracks_0_place_x;
+    int<16> tracks_0_place_y;
+    bit<8> tracks_0_past_0;
+    bit<8> tracks_0_past_1;
+    bit<8> tracks_0_past_2;
+    bit<8> tracks_1_tag;
+    int<16> tracks_1_place_x;
+    int<16> tracks_1_place_y;
+    bit<8> tracks_1_past_0;
+    bit<8> tracks_1_past_1;
+    bit<8> tracks_1_past_2;
+    bit<8> tracks_2_tag;
+    int<16> tracks_2_place_x;
+    int<16> tracks_2_place_y;
+    bit<8> tracks_2_past_0;
+    bit<8> tracks_2_past_1;
+    bit<8> tracks_2_past_2;
+}
+
+// An element of each register of nearest, for the controller.
+header nearest_state_t {
+    bit<8> seen_0;
+    bit<8> seen_1;
+    bit<8> seen_2;
+}
+
+struct headers_t {
+    packet_in_t packet_in;
+    packet_out_t packet_out;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    udp_t udp;
+    midflight_t midflight;
+    state_t state;
+    nearest_state_t nearest_state;
+    nearest_t nearest;
+}
+
+struct metadata_t {
+    bool admitted;   // the packet's application computes here
+    bit<2> colour;   // of its rate
+    bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
+    bit<2> verdict;  // what the kernel decided
+}
+
+parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
+             inout standard_metadata_t standard_metadata) {
+    state start {
+        transition select(standard_metadata.ingress_port) {
+            CPU_PORT: parse_packet_out;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_packet_out {
+        packet.extract(hdr.packet_out);
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, NEAREST_ID): parse_nearest_state;
+            default: accept;
+        }
+    }
+
+    state parse_nearest_state {
+        packet.extract(hdr.nearest_state);
+        transition accept;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            default: accept;
+        }
+    }
+
+    // Packets with options and fragments are not computed on: what follows is not, or not surely, a UDP header.
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_udp {
+        packet.extract(hdr.udp);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, REQUEST, NEAREST_ID): parse_nearest;
+            default: accept;
+        }
+    }
+
+    state parse_nearest {
+        packet.extract(hdr.nearest);
+        transition accept;
+    }
+}
+
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+// The kernel of nearest: Nearest.ingress in kernels.py, with tracks=3.
+// Find the track that is nearest to a place.
+control nearest_kernel(inout headers_t hdr, inout metadata_t meta) {
+    register<bit<8>>(16) seen_0;
+    register<bit<8>>(16) seen_1;
+    register<bit<8>>(16) seen_2;
+    int<16> least;
+    bit<8> nearest;
+    int<16> far;
+    bit<8> seen;
+
+    apply {
+        if (hdr.nearest_state.isValid()) {
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    seen_0.read(hdr.nearest_state.seen_0, hdr.state.index);
+                    seen_1.read(hdr.nearest_state.seen_1, hdr.state.index);
+                    seen_2.read(hdr.nearest_state.seen_2, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    seen_0.write(hdr.state.index, hdr.nearest_state.seen_0);
+                    seen_1.write(hdr.state.index, hdr.nearest_state.seen_1);
+                    seen_2.write(hdr.state.index, hdr.nearest_state.seen_2);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
+        least = ((hdr.nearest.origin_x - hdr.nearest.tracks_0_place_x < 0)
+            ? (-(hdr.nearest.origin_x - hdr.nearest.tracks_0_place_x))
+            : (hdr.nearest.origin_x - hdr.nearest.tracks_0_place_x)) + ((hdr.nearest.origin_y - hdr.nearest.tracks_0_place_y < 0)
+            ? (-(hdr.nearest.origin_y - hdr.nearest.tracks_0_place_y))
+            : (hdr.nearest.origin_y - hdr.nearest.tracks_0_place_y));
+        nearest = 0;
+        // number 1
+        far = ((hdr.nearest.tracks_1_place_x - hdr.nearest.origin_x < 0)
+            ? (-(hdr.nearest.tracks_1_place_x - hdr.nearest.origin_x))
+            : (hdr.nearest.tracks_1_place_x - hdr.nearest.origin_x)) + ((hdr.nearest.tracks_1_place_y - hdr.nearest.origin_y < 0)
+            ? (-(hdr.nearest.tracks_1_place_y - hdr.nearest.origin_y))
+            : (hdr.nearest.tracks_1_place_y - hdr.nearest.origin_y));
+        if (far < least) {
+            least = far;
+            nearest = 1;
+        }
+        // number 2
+        far = ((hdr.nearest.tracks_2_place_x - hdr.nearest.origin_x < 0)
+            ? (-(hdr.nearest.tracks_2_place_x - hdr.nearest.origin_x))
+            : (hdr.nearest.tracks_2_place_x - hdr.nearest.origin_x)) + ((hdr.nearest.tracks_2_place_y - hdr.nearest.origin_y < 0)
+            ? (-(hdr.nearest.tracks_2_place_y - hdr.nearest.origin_y))
+            : (hdr.nearest.tracks_2_place_y - hdr.nearest.origin_y));
+        if (far < least) {
+            least = far;
+            nearest = 2;
+        }
+        // number 0
+        // seen = self.seen[number].update(track.tag, lambda old: old + 1)
+        seen = 0;
+        if (hdr.nearest.tracks_0_tag < 16) {
+            seen_0.read(seen, (bit<32>)hdr.nearest.tracks_0_tag);
+            seen_0.write((bit<32>)hdr.nearest.tracks_0_tag, seen + 1);
+        }
+        hdr.nearest.tracks_0_past_1 = seen;
+        hdr.nearest.tracks_0_place_y = hdr.nearest.tracks_0_place_y + 1;
+        // number 1
+        seen = 0;
+        if (hdr.nearest.tracks_1_tag < 16) {
+            seen_1.read(seen, (bit<32>)hdr.nearest.tracks_1_tag);
+            seen_1.write((bit<32>)hdr.nearest.tracks_1_tag, seen + 1);
+        }
+        hdr.nearest.tracks_1_past_1 = seen;
+        hdr.nearest.tracks_1_place_y = hdr.nearest.tracks_1_place_y + 1;
+        // number 2
+        seen = 0;
+        if (hdr.nearest.tracks_2_tag < 16) {
+            seen_2.read(seen, (bit<32>)hdr.nearest.tracks_2_tag);
+            seen_2.write((bit<32>)hdr.nearest.tracks_2_tag, seen + 1);
+        }
+        hdr.nearest.tracks_2_past_1 = seen;
+        hdr.nearest.tracks_2_place_y = hdr.nearest.tracks_2_place_y + 1;
+        hdr.nearest.nearest = nearest;
+        hdr.nearest.distance = least;
+        meta.verdict = REPLY;
+    }
+}
+
+control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    // Malformed packets are counted and dropped: cut short, of another version, or with a wrong checksum.
+    counter(1, CounterType.packets) malformed;
+    // Packets for which there is no way.
+    counter(1, CounterType.packets) unroutable;
+
+    action drop() {
+        mark_to_drop(standard_metadata);
+    }
+
+    action unreachable() {
+        unroutable.count(0);
+        mark_to_drop(standard_metadata);
+    }
+
+    action to_port(bit<9> port, bit<48> mac) {
+        standard_metadata.egress_spec = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
+    table route {
+        key = {
+            hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    // What is computed on, by application and port.
+    direct_counter(CounterType.packets_and_bytes) admitted;
+    // How much of it: what comes faster passes by.
+    direct_meter<bit<2>>(MeterType.packets) admitted_rate;
+
+    action admit(bit<16> group, bit<16> epoch) {
+        meta.admitted = true;
+        meta.group = group;
+        meta.epoch = epoch;
+        admitted.count();
+        admitted_rate.read(meta.colour);
+    }
+
+    // The applications that compute here, and the ports that their requests come by, with the multicast group of their
+    // members and the epoch: the controller raises it when the switch has lost its state. Others pass by.
+    table admission {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.ingress_port: optional;
+        }
+        actions = {
+            admit;
+            NoAction;
+        }
+        default_action = NoAction();
+        counters = admitted;
+        meters = admitted_rate;
+        size = 4096;
+    }
+
+    // Turn the packet around: what is its destination becomes its source.
+    action reply() {
+        bit<48> mac = hdr.ethernet.source;
+        bit<32> address = hdr.ipv4.source;
+        bit<16> udp_port = hdr.udp.source;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = hdr.udp.destination;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+    }
+
+    // The copies get their destinations in egress. They come from the address that the request was sent to.
+    action multicast() {
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = MIDFLIGHT_PORT;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.mcast_grp = meta.group;
+    }
+
+    nearest_kernel() nearest;
+
+    apply {
+        meta.verdict = FORWARD;
+        if (hdr.packet_out.isValid()) {
+            // From the controller: sent as it is; but a request for state goes to the application and back.
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            malformed.count(0);
+            drop();
+            return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
+            if (meta.colour == RED) {
+                meta.admitted = false;
+            }
+        }
+
+        // Compute.
+        if (meta.admitted) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.nearest.isValid() || hdr.nearest_state.isValid()) {
+                nearest.apply(hdr, meta);
+                hdr.udp.checksum = 0;  // none: the payload may have changed
+            }
+        }
+
+        // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
+        if (meta.verdict == DROP) {
+            drop();
+        } else if (meta.verdict == REPLY) {
+            reply();
+        } else if (meta.verdict == MULTICAST) {
+            multicast();
+        } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
+            route.apply();
+        } else {
+            unreachable();
+        }
+    }
+}
+
+control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.destination = address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
+    }
+
+    // Who listens to an application's results behind which port.
+    table deliver {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.egress_port: exact;
+        }
+        actions = {
+            to_host;
+            to_switch;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    apply {
+        if (meta.verdict == MULTICAST) {
+            deliver.apply();
+        }
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+        }
+    }
+}
+
+control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        update_checksum(hdr.ipv4.isValid(),
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+control deparse(packet_out packet, in headers_t hdr) {
+    apply {
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.nearest_state);
+        packet.emit(hdr.nearest);
+    }
+}
+
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;
