@@ -29,9 +29,10 @@ class SemiJoin(Pruning):
     with the probability of `false_positives`, and the server drops them: a filter that is too full prunes less, and
     at last nothing. A row that is repeated can be built in again.
 
-    A row is pruned only by keys that are all there. So hosts probe when all rows that build have been acknowledged;
-    these leave with the `epoch` of the switch's state, which rows that probe must carry: one that names another is
-    forwarded, since the switch may have forgotten keys or started late.
+    A row is pruned only by keys that are all there. So hosts probe when every row that builds has been acknowledged as
+    built in: it leaves with bit 2 of `flags` set, and with the `epoch` of the switch's state. One that the switch did
+    not compute on arrives without, and is sent again. Rows that probe carry that epoch; one that names another is
+    forwarded, since the switch has forgotten keys.
 
     Follows JOIN in Cheetah (SIGMOD 2020), with a Bloom filter in rows of bits. Different here: one table prunes the
     other, in one pass; two programs prune both, in two. Asks for `rows` arrays of `columns` bits.
@@ -83,6 +84,7 @@ class SemiJoin(Pruning):
             partner = partner and known == 1
         packet.forward()
         if building:
+            wire.flags |= 4
             wire.epoch = packet.epoch
         elif wire.side == self.PROBE and not partner and wire.epoch == packet.epoch and wire.flags & 1 == 0:
             self.prune(packet, wire)

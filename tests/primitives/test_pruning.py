@@ -115,9 +115,9 @@ def test_what_semijoin_leaves_has_every_row_with_a_partner_and_few_without() -> 
 def test_a_switch_that_has_forgotten_the_keys_prunes_nothing() -> None:
     join = SemiJoin("app", columns=64)
     fields = {"flags": 0, "side": SemiJoin.BUILD, "epoch": 0, "item": 5}
-    built = join.reference(epoch=8).process(Message(REQUEST, "app", 0, fields)).message.fields["epoch"]
-    assert built == 8
-    probe = Message(REQUEST, "app", 0, {"flags": 0, "side": SemiJoin.PROBE, "epoch": built, "item": 6})
+    built = join.reference(epoch=8).process(Message(REQUEST, "app", 0, fields)).message.fields
+    assert built == {**fields, "flags": 4, "epoch": 8}
+    probe = Message(REQUEST, "app", 0, {**fields, "side": SemiJoin.PROBE, "epoch": built["epoch"], "item": 6})
     assert join.reference(epoch=8).process(probe).verdict == Verdict.DROP
     assert join.reference(epoch=9).process(probe).verdict == Verdict.FORWARD
 

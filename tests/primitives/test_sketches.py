@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from midflight.errors import KernelError
+from midflight.p4.frontend import check
 from midflight.primitives import (
     REQUEST,
     Bloom,
@@ -24,6 +25,8 @@ from midflight.primitives import (
 from midflight.primitives.estimators import count_min, hyperloglog
 from midflight.primitives.estimators.bloom import false_positives, shape
 from midflight.primitives.oracles.hyperloglog import ranks
+from midflight.runtime.placement import footprint
+from tests.primitives.sketches import SKETCHES
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,14 @@ from midflight.primitives.oracles.hyperloglog import ranks
 def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:
     with pytest.raises(KernelError, match=told):
         make()
+
+
+@pytest.mark.parametrize("name", SKETCHES)
+def test_each_goes_through_a_pipeline_in_a_few_stages(name: str) -> None:
+    asked = footprint(check(SKETCHES[name]().p4(), f"{name}.p4")).total
+    assert asked.most_accesses <= 1
+    assert asked.circles == ()
+    assert asked.stages_on() <= 4
 
 
 def drawn(seed: int, count: int) -> list[int]:

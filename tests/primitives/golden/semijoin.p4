@@ -252,6 +252,7 @@ control orders_kernel(inout headers_t hdr, inout metadata_t meta) {
         partner = partner && known == 1;
         meta.verdict = FORWARD;
         if (building) {
+            hdr.orders.flags = hdr.orders.flags | 4;
             hdr.orders.epoch = meta.epoch;
         } else if (hdr.orders.side == 1 && !partner && hdr.orders.epoch == meta.epoch && (hdr.orders.flags & 1) == 0) {
             meta.verdict = DROP;

@@ -18,7 +18,7 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
     items = [0, 1, largest, *(random.randint(0, largest) for _ in range(random.randint(1, 12)))]
     for sequence in range(random.randint(10, 40)):
         fields = {
-            "flags": random.choice((0, 0, 0, 0, 4, 254, 1, 255)),
+            "flags": random.choice((0, 0, 0, 0, 4, 254, 1, 251, 255)),
             "side": random.choice((0, 0, 0, 1, 1, 1, 1, 2, 255)),
             "epoch": random.choice((*[EPOCH] * 5, EPOCH - 1, EPOCH + 1, 0)),
             "item": random.choice(items),
@@ -34,7 +34,7 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
     for each, partner in zip(requests, has_partner, strict=True):
         fields = each.fields
         if fields["side"] == 0:
-            found.append(Answer(Verdict.FORWARD, {**fields, "epoch": EPOCH}))
+            found.append(Answer(Verdict.FORWARD, {**fields, "flags": fields["flags"] | 4, "epoch": EPOCH}))
         elif partner or fields["side"] > 1 or fields["epoch"] != EPOCH or fields["flags"] % 2 == 1:
             found.append(Answer(Verdict.FORWARD, fields))
         elif parameters["pruned"] == "drop":
