@@ -196,3 +196,8 @@ def test_maps_count_as_tables_and_packets_that_come_around_as_the_application_s(
     placed = place(found, {"asic": Capabilities(kind="asic", recirculation=False, clones=False, key_bits=64)})
     assert placed.decisions[0].refusals[0].reasons == ("needs 128 bits in one match key, has 64",)
     assert placed.decisions[1].refusals[0].reasons == ("cannot clone", "cannot recirculate")
+
+
+def test_only_products_of_numbers_that_are_not_known_count() -> None:
+    assert measure("", "hdr.mine.a = meta.x * meta.y;").applications["mine"].products
+    assert not measure("", "hdr.mine.a = meta.x * 3 + meta.y;").total.products

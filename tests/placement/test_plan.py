@@ -27,6 +27,7 @@ DEMAND = Demand(
     match_kinds=frozenset({"exact", "lpm"}),
     header_bits=512,
     externs=frozenset({"register", "digest", "clone", "recirculate"}),
+    products=True,
     multicast=True,
     ingress=chain(4),
 )
@@ -46,6 +47,7 @@ EXACTLY: dict[str, Any] = {
     "multicast": True,
     "clones": True,
     "recirculation": True,
+    "multiplication": True,
     "digests": True,
 }
 
@@ -71,6 +73,7 @@ def test_what_fits_to_the_last_bit_fits() -> None:
         ("multicast", False, "cannot multicast"),
         ("clones", False, "cannot clone"),
         ("recirculation", False, "cannot recirculate"),
+        ("multiplication", False, "cannot multiply two numbers of a packet"),
         ("digests", False, "cannot send digests"),
     ],
 )

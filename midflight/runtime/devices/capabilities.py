@@ -19,10 +19,11 @@ class Capabilities:
     (`register`, `table`) one stage holds. `match_kinds` and `externs` are what it knows by v1model's names.
 
     `architecture` is the one that its programs are written for. `multicast`, `clones` and `digests` tell what a
-    controller can set up, `recirculation` whether a packet may pass the pipeline more than once, and
-    `registers_over_p4runtime` whether the controller reads and writes registers directly; else a program has to carry
-    them in packets. `repeated_digests` tells whether a digest that is like one not yet acknowledged is sent all the
-    same, which P4Runtime leaves open. `packets_per_second` is an order of magnitude, for small packets on one core.
+    controller can set up, `recirculation` whether a packet may pass the pipeline more than once, `multiplication`
+    whether it multiplies numbers none of which is a constant, and `registers_over_p4runtime` whether the controller
+    reads and writes registers directly; else a program has to carry them in packets. `repeated_digests` tells whether a
+    digest that is like one not yet acknowledged is sent all the same, which P4Runtime leaves open.
+    `packets_per_second` is an order of magnitude, for small packets on one core.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Capabilities:
     multicast: bool = True
     clones: bool = True
     recirculation: bool = True
+    multiplication: bool = True
     digests: bool = True
     registers_over_p4runtime: bool = True
     repeated_digests: bool = True

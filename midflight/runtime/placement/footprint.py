@@ -23,8 +23,8 @@ class Demand:
     `registers` gives the bits of each register array and `register_width` those of the widest cell; `tables` the
     declared size of each table and `key_bits` the widest match key; `header_bits` the part's own headers.
     `accesses` gives for each register array how often one packet may reach it: a read with a write after it is
-    one read-modify-write. `multicast` tells whether it copies packets to groups. `ingress` and `egress` are its
-    operations, which `stages_on` lays out.
+    one read-modify-write. `multicast` tells whether it copies packets to groups, `products` whether it multiplies
+    numbers none of which is a constant. `ingress` and `egress` are its operations, which `stages_on` lays out.
     """
 
     registers: Mapping[str, int] = field(default_factory=dict)
@@ -36,6 +36,7 @@ class Demand:
     header_bits: int = 0
     externs: frozenset[str] = frozenset()
     multicast: bool = False
+    products: bool = False
     ingress: tuple[Operation, ...] = ()
     egress: tuple[Operation, ...] = ()
 
@@ -79,6 +80,7 @@ class Demand:
             self.header_bits + other.header_bits,
             self.externs | other.externs,
             self.multicast or other.multicast,
+            self.products or other.products,
             self.ingress + other.ingress,
             self.egress + other.egress,
         )
@@ -123,6 +125,7 @@ def footprint(program: ir.Program) -> Footprint:
         nodes = list(within(body))
         part(name).externs |= {each.name for each in nodes if isinstance(each, ir.Call) and not each.instance}
         part(name).multicast |= any(isinstance(each, ir.Assign) and _sets_group(each) for each in nodes)
+        part(name).products |= any(isinstance(each, ir.Binary) and _multiplies(each) for each in nodes)
     for operation in operations(program.ingress):
         part(operation.name).ingress.append(operation)
     for operation in operations(program.egress):
@@ -143,6 +146,7 @@ class _Part:
         self.header_bits = 0
         self.externs: set[str] = set()
         self.multicast = False
+        self.products = False
         self.ingress: list[Operation] = []
         self.egress: list[Operation] = []
 
@@ -170,6 +174,7 @@ class _Part:
             self.header_bits,
             frozenset(self.externs),
             self.multicast,
+            self.products,
             tuple(self.ingress),
             tuple(self.egress),
         )
@@ -177,6 +182,10 @@ class _Part:
 
 def _sets_group(assign: ir.Assign) -> bool:
     return isinstance(assign.target, ir.Member) and assign.target.name == "mcast_grp"
+
+
+def _multiplies(binary: ir.Binary) -> bool:
+    return binary.operator == "*" and not any(isinstance(each, ir.Literal) for each in (binary.left, binary.right))
 
 
 def _bodies(program: ir.Program) -> Iterator[tuple[str, object]]:

@@ -109,6 +109,7 @@ def reasons_against(demand: Demand, capabilities: Capabilities) -> tuple[str, ..
         (demand.multicast, capabilities.multicast, "multicast"),
         (not CLONES.isdisjoint(demand.externs), capabilities.clones, "clone"),
         (not AROUND.isdisjoint(demand.externs), capabilities.recirculation, "recirculate"),
+        (demand.products, capabilities.multiplication, "multiply two numbers of a packet"),
         ("digest" in demand.externs, capabilities.digests, "send digests"),
     ]
     reasons += [f"cannot {what}" for needed, there, what in features if needed and not there]

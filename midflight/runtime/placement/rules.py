@@ -38,7 +38,8 @@ def sheet(profile: Profile) -> Capabilities:
         key_bits=profile.key_bits,
         stages=profile.stages,
         per_stage={kind: room for kind, room in rooms.items() if room is not None},
-        match_kinds=frozenset({"exact", "lpm", "ternary", "range"}),
+        match_kinds=frozenset({"exact", "lpm", "ternary", "range", "optional"}),
         recirculation=profile.recirculation,
+        multiplication=profile.multiplication,
         registers_over_p4runtime=False,
     )
