@@ -12,6 +12,7 @@ import linecache
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import isfunction
 from typing import Any
 
 from midflight.errors import KernelError, MidflightError
@@ -99,11 +100,11 @@ def mutants(subject: Subject, count: int) -> list[Mutant]:
 
 
 def _candidates(subject: Subject) -> Iterator[Mutant]:
-    _, function = source_of(subject.primitive.ingress)
     taken: Counter[str] = Counter()
-    for what, text in _changed(function):
-        name = _named(what, taken)
-        yield Mutant(name, _with_kernel(subject.primitive, text, name))
+    for function in _functions(subject.primitive):
+        for what, text in _changed(function):
+            name = _named(what, taken)
+            yield Mutant(name, _with_function(subject.primitive, function.name, text, name))
     conditions = {
         (attribute, value.source.lines[0])
         for parameters in subject.parameters
@@ -121,13 +122,29 @@ def _named(what: str, taken: Counter[str]) -> str:
     return what if taken[what] == 1 else f"{what} ({taken[what]})"
 
 
-def _with_kernel(primitive: type[Primitive], text: str, name: str) -> type[Primitive]:
+def _functions(primitive: type[Primitive]) -> Iterator[ast.FunctionDef]:
+    """Yield the kernel, and the methods that it calls."""
+    _, kernel = source_of(primitive.ingress)
+    yield kernel
+    called = {
+        node.func.attr
+        for node in ast.walk(kernel)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func.value) == "self"
+    }
+    for name in sorted(called):
+        if isfunction(method := getattr(primitive, name, None)):
+            yield source_of(method)[1]
+
+
+def _with_function(primitive: type[Primitive], function: str, text: str, name: str) -> type[Primitive]:
     text = f"from __future__ import annotations\n\n{text}\n"
     file = f"<{primitive.__name__}: {name}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    scope = FUNCTIONS | primitive.ingress.__globals__  # a change may call what is not imported
+    scope = FUNCTIONS | getattr(primitive, function).__globals__  # a change may call what is not imported
     exec(compile(text, file, "exec", dont_inherit=True), scope)
-    return type(primitive.__name__, (primitive,), {"ingress": scope["ingress"]})
+    return type(primitive.__name__, (primitive,), {function: scope[function]})
 
 
 def _with_condition(primitive: type[Primitive], attribute: str, text: str, changed: str) -> type[Primitive]:

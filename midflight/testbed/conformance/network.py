@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address
 
 from midflight.primitives.wire import UDP_PORT
@@ -38,6 +39,7 @@ def mac(host: int) -> int:
     return 0x02_00_00_00_00_00 + host
 
 
+@cache
 def address(host: int) -> IPv4Address:
     """Return a host's IPv4 address."""
     return IPv4Address("10.0.0.0") + host
