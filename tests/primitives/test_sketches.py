@@ -116,7 +116,7 @@ def test_a_count_is_never_too_small_and_seldom_too_large(rows: int, columns: int
     truth = np.bincount(ranks, amounts, minlength=500)
     assert total == truth.sum()
     register = sketch.registers["counts"]
-    counts = np.array([[register[row].written.get(each, 0) for each in range(columns)] for row in range(rows)])
+    counts = np.array([[register[row].written.get(each, 0) for row in range(rows)] for each in range(columns)])
     found = count_min.estimates(counts.astype(np.uint32), items, 64)
     assert (found >= truth).all()
     error, probability = count_min.bound(rows, columns, int(truth.sum()))

@@ -16,16 +16,17 @@ __all__ = ["bound", "estimates", "shape"]
 
 
 def estimates(counts: npt.NDArray[np.unsignedinteger], items: Sequence[int], item_bits: int) -> npt.NDArray[np.uint64]:
-    """Return what each item has had at most, from the counters of a switch, in the shape (rows, columns).
+    """Return what each item has had at most, from a switch's counters as `state.counts.read()` gives them.
 
-    The counters of several switches may be added up before, as long as none has reached its limit.
+    That is in the shape (columns, rows). Those of several switches may be added up before, as uint64, as long as no
+    counter has reached its limit.
     """
-    rows, columns = counts.shape
+    columns, rows = counts.shape
     kind = bit[item_bits]
     places = np.array(
-        [[int(hash_(kind(item), seed=row, range=columns)) for item in items] for row in range(rows)], dtype=np.int64
+        [[int(hash_(kind(item), seed=row, range=columns)) for row in range(rows)] for item in items], dtype=np.int64
     )
-    least: npt.NDArray[np.uint64] = np.take_along_axis(counts, places, axis=1).min(axis=0).astype(np.uint64)
+    least: npt.NDArray[np.uint64] = np.take_along_axis(counts, places, axis=0).min(axis=1).astype(np.uint64)
     return least
 
 
