@@ -7,7 +7,7 @@ import linecache
 from midflight.primitives.emit.expressions import Printer, p4_type
 from midflight.primitives.emit.names import KEYWORDS, TAKEN, constant
 from midflight.primitives.emit.state import arrays_of, write_state_access
-from midflight.primitives.emit.tables import PARAMETER, SearchWriter, found
+from midflight.primitives.emit.tables import IN_TABLES, SearchWriter, found
 from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.source import Line
@@ -49,8 +49,8 @@ class KernelWriter:
         self.locals: dict[str, tuple[str, Kind | None]] = {}
         self.quoted: set[tuple[str, int]] = set()
         searches = [each for each in walk(kernel.body) if isinstance(each, Search)]
-        taken = {*self.arrays, *(name for each in searches for name in (each.table, found(each.table), PARAMETER))}
-        taken |= KEYWORDS | TAKEN
+        taken = {*self.arrays, *(name for each in searches for name in (each.table, found(each.table)))}
+        taken |= KEYWORDS | TAKEN | (IN_TABLES if searches else frozenset())
         for local, kind in kernel.locals.items():
             self.declare(local, kind, taken)
         for access in accesses(kernel.body):

@@ -12,10 +12,13 @@ from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.typed import Expr, FieldRef, Local, Search
 from midflight.primitives.kernel.types import Kind
 
-__all__ = ["PARAMETER", "SearchWriter", "found", "key_names"]
+__all__ = ["IN_TABLES", "PARAMETER", "SearchWriter", "found", "key_names"]
 
 PARAMETER = "found"
 """What the control plane calls the value of a map's entry."""
+
+IN_TABLES = frozenset({PARAMETER, "size", "default_action"})
+"""Names that a variable beside a table cannot have without hiding, or being hidden by, what the table is made of."""
 
 
 def found(table: str) -> str:
@@ -76,7 +79,6 @@ class SearchWriter:
         with out.block("const entries ="):
             for index, value in enumerate(source.values[:reach]):
                 out.line(f"{index}: {found(self.search.table)}({value & bits});")
-        out.line(f"size = {reach};")
 
     def write(self, out: Writer, show: Printer, *, hit: str = "") -> None:
         """Write the search itself: the default, then what the table has; `hit` is the variable that tells which."""

@@ -158,8 +158,9 @@ class _Part:
             self.register_width = max(self.register_width, width)
 
     def table(self, table: ir.Table) -> None:
-        # A table without a key is an action that always runs: it holds nothing.
-        self.tables[table.name] = max(table.size, len(table.entries)) if table.keys else 0
+        # A table without a key is an action that always runs: it holds nothing. Constant entries are all there are.
+        size = len(table.entries) if table.entries_const else max(table.size, len(table.entries))
+        self.tables[table.name] = size if table.keys else 0
         self.key_bits = max(self.key_bits, sum(width_of(each.expression.type) for each in table.keys))
         self.match_kinds |= {each.kind for each in table.keys}
 

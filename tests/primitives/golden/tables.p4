@@ -219,7 +219,7 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<8> log2_2_value;
     bit<32> seen_read;
     bit<8> log2_3_value;
-    bit<16> size;
+    bit<16> size_value;
     bit<32> weight;
     bit<16> grade_key;
     bit<16> log2_3_key;
@@ -313,7 +313,6 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
             6: log2_is(2);
             7: log2_is(2);
         }
-        size = 8;
     }
 
     action log2_2_is(bit<8> found) {
@@ -339,7 +338,6 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
             6: log2_2_is(2);
             7: log2_2_is(2);
         }
-        size = 8;
     }
 
     action log2_3_is(bit<8> found) {
@@ -365,7 +363,6 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
             6: log2_3_is(2);
             7: log2_3_is(2);
         }
-        size = 8;
     }
 
     apply {
@@ -419,8 +416,8 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         log2_3_key = hdr.directory.size & 15;
         log2_3_value = 99;
         log2_3.apply();
-        size = hdr.directory.size;
-        if (size > 100) {
+        size_value = hdr.directory.size;
+        if (size_value > 100) {
             weight = 2;
         } else {
             weight = 1;
