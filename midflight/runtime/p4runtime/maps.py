@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, MutableMapping, Seque
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from finsy.proto import p4i
+
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Map, Program
 from midflight.primitives.emit.tables import PARAMETER, found, key_names
@@ -18,6 +20,10 @@ __all__ = ["Entries", "MapWriter", "Maps"]
 
 class Entries(Protocol):
     """The part of a P4Runtime session that maps use."""
+
+    @property
+    def p4info(self) -> p4i.P4Info:
+        """What the device's pipeline has."""
 
     def insert(
         self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, object], *, priority: int = 0
@@ -64,10 +70,15 @@ class Maps:
         return self._writers[names]
 
     def install(self) -> None:
-        """Write every map's entries to the device, whose tables are empty."""
+        """Write every map's entries to the device, whose tables are empty.
+
+        A device's compiler may have left out a map that no packet can reach; it needs no entries.
+        """
+        there = {each.preamble.name for each in self.session.p4info.tables}
         with self.session.batch():
             for each in self._writers.values():
-                each.install()
+                if each.table in there:
+                    each.install()
 
 
 class MapWriter(MutableMapping[Key, int]):
@@ -79,7 +90,7 @@ class MapWriter(MutableMapping[Key, int]):
 
     def __init__(self, maps: Maps, table: str, shape: Map) -> None:
         self._maps = maps
-        self._table = table
+        self.table = table
         self._map = shape.copy()
         self._action = f"{table.rpartition('.')[0]}.{found(table.rpartition('.')[2])}"
 
@@ -133,14 +144,14 @@ class MapWriter(MutableMapping[Key, int]):
 
     def _insert(self, entry: Entry) -> None:
         params = {PARAMETER: self._pattern(entry)}
-        self._maps.session.insert(self._table, _match(entry), self._action, params, priority=self._rank(entry))
+        self._maps.session.insert(self.table, _match(entry), self._action, params, priority=self._rank(entry))
 
     def _modify(self, entry: Entry) -> None:
         params = {PARAMETER: self._pattern(entry)}
-        self._maps.session.modify(self._table, _match(entry), self._action, params, priority=self._rank(entry))
+        self._maps.session.modify(self.table, _match(entry), self._action, params, priority=self._rank(entry))
 
     def _delete(self, entry: Entry) -> None:
-        self._maps.session.delete(self._table, _match(entry), priority=self._rank(entry))
+        self._maps.session.delete(self.table, _match(entry), priority=self._rank(entry))
         del self._map[self._map.key(entry.parts)]
 
     def _rank(self, entry: Entry) -> int:
@@ -152,7 +163,7 @@ class MapWriter(MutableMapping[Key, int]):
 
     def _read(self) -> dict[tuple[Part, ...], int]:
         entries = {}
-        for each in self._maps.session.read_table(self._table):
+        for each in self._maps.session.read_table(self.table):
             parts = [
                 each.match.get(name, everything)
                 for name, everything in zip(key_names(len(self._map.keys)), self._map.everything, strict=True)
