@@ -68,9 +68,19 @@ def test_generated_cases_come_from_their_seed() -> None:
 
 
 def test_a_case_survives_its_file(tmp_path: Path) -> None:
-    case = replace(generate("Threshold", 1, 0), expected_failures={"bmv2": "a reason"})
+    case = replace(generate("Cache", 1, 0), expected_failures={"bmv2": "a reason"})
+    assert any(step.writes for step in case.steps)
     (tmp_path / "case.json").write_text(case.json())
     assert load(tmp_path / "case.json") == case
+
+
+def test_what_the_controller_writes_to_maps_is_part_of_a_case() -> None:
+    made = [generate("Cache", 2, number) for number in range(3)]
+    tests = [case for case in made if any(step.writes for step in case.steps)]
+    assert tests
+    assert all(each.good for each in check("host", tests).results)
+    without = [replace(case, steps=tuple(replace(step, writes=()) for step in case.steps)) for case in tests]
+    assert not all(each.good for each in check("host", without).results)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 from midflight.primitives import REQUEST, Message, Primitive, Program, Reference, Register, Verdict
 from midflight.primitives.wire import FOR_HOST, Schema
 from midflight.runtime.engine.packets import Packets
+from midflight.testbed.conformance.case import Write
 from midflight.testbed.conformance.model import leaving
 from midflight.testbed.conformance.network import EPOCH, Frame
 from midflight.testbed.conformance.subject import Answer, Request, Subject
-from tests.primitives.rig import SwitchRig
+from tests.primitives.rig import SwitchRig, table_entry
 
 __all__ = ["Switch", "Trace", "played", "traces"]
 
@@ -56,6 +58,8 @@ def played(primitive: Primitive, trace: Trace) -> Reference:
     """Run the executed kernel on a trace, from an empty state; AssertionError where it is not what the oracle says."""
     reference = primitive.reference(epoch=EPOCH)
     for place, (request, answer) in enumerate(zip(trace.requests, trace.answers, strict=True)):
+        for each in request.writes:
+            each.apply(reference.map(each.map))
         assert step(reference, request) == answer, f"trace {trace.number}, packet {place}: {request}"
     return reference
 
@@ -78,16 +82,21 @@ class Switch:
         program = Program(primitive)
         self.engine = SwitchRig(program).engine
         self.schema = Schema(program.schema())
+        self.initial = primitive.maps
+        self.maps = {name: each.copy() for name, each in self.initial.items()}
 
     def play(self, trace: Trace, reference: Reference) -> None:
         """Play a trace from an empty state; AssertionError where it answers otherwise, or ends in another state."""
-        for register in self.engine.registers.values():
-            register.clear()
-        frames = [(each.host, self.frame(each, each.fields)) for each in trace.requests]
-        out = self.engine.process(Packets.from_list((port, bytes(frame)) for port, frame in frames))
-        came: list[list[tuple[int, bytes]]] = [[] for _ in frames]
-        for source, packet in zip(out.sources.tolist(), out, strict=True):
-            came[source].append(packet)
+        self.clear()
+        came: list[list[tuple[int, bytes]]] = [[] for _ in trace.requests]
+        starts = [0, *(n for n, each in enumerate(trace.requests) if each.writes and n), len(trace.requests)]
+        for start, end in pairwise(starts):
+            for each in trace.requests[start].writes:
+                self.write(each)
+            frames = [(each.host, bytes(self.frame(each, each.fields))) for each in trace.requests[start:end]]
+            out = self.engine.process(Packets.from_list(frames))
+            for source, packet in zip(out.sources.tolist(), out, strict=True):
+                came[start + source].append(packet)
         for place, (answer, packets) in enumerate(zip(trace.answers, came, strict=True)):
             request = trace.requests[place]
             expected: tuple[tuple[int, bytes], ...] = ()
@@ -105,6 +114,28 @@ class Switch:
             for index in told:
                 value = held.read(index) ^ meant.initial
                 assert value == meant.written.get(index, meant.initial), f"trace {trace.number}: {array}[{index}]"
+
+    def clear(self) -> None:
+        """Give registers and maps back what they began with."""
+        for register in self.engine.registers.values():
+            register.clear()
+        for name, shape in self.maps.items():
+            if shape.entries != self.initial[name].entries:
+                for key in [*shape]:
+                    self.write(Write(name, key))
+                for entry in self.initial[name].entries:
+                    self.write(Write(name, shape.key(entry.parts), entry.value))
+
+    def write(self, write: Write) -> None:
+        """Do what the controller does to a map."""
+        shape, name = self.maps[write.map], f"ingress.app.{write.map}"
+        table = self.engine.tables[name]
+        if (before := shape.find(shape.parts(write.key))) is not None:
+            gone = table_entry(f"{name}_is", shape, before)
+            table.delete(gone.keys, gone.priority)
+        write.apply(shape)
+        if (after := shape.find(shape.parts(write.key))) is not None:
+            table.insert(table_entry(f"{name}_is", shape, after))
 
     def frame(self, request: Request, fields: Mapping[str, Any], kind: int = REQUEST, **header: int) -> Frame:
         """Return a request's frame, with these fields."""

@@ -34,16 +34,27 @@ class _Entry:
 
 
 class Store:
-    """A cache of a fixed set of keys."""
+    """A cache of a fixed set of keys, each with an entry of its own, that it may lose and have again."""
 
     def __init__(self, keys: Sequence[int], *, bits: int, hot: int, rows: int, columns: int) -> None:
         self._entries = {key: _Entry() for key in keys}
+        self._parted: dict[int, _Entry] = {}
         self._bits = bits
         self._hot = hot
         self._columns = columns
         self._seeds = range(rows), range(rows, 2 * rows)
         self._missed: Counter[tuple[int, int]] = Counter()
         self._told: set[tuple[int, int]] = set()
+
+    def part(self, key: int) -> None:
+        """Take a key's entry from it, which stays as it is."""
+        if key in self._entries:
+            self._parted[key] = self._entries.pop(key)
+
+    def rejoin(self, key: int) -> None:
+        """Give a key its entry back."""
+        if key in self._parted:
+            self._entries[key] = self._parted.pop(key)
 
     def get(self, key: int) -> Answer:
         """Read a key."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from midflight import primitives as library
-from midflight.errors import MidflightError
-from midflight.primitives import Primitive, Program
+from midflight.errors import KernelError, MidflightError
+from midflight.primitives import Map, Primitive, Program
+from midflight.primitives.kernel.map import Key
 
-__all__ = ["FORMAT", "PRIMITIVES", "Alert", "Case", "State", "Step", "load"]
+__all__ = ["FORMAT", "PRIMITIVES", "Alert", "Case", "State", "Step", "Write", "load"]
 
 FORMAT = "midflight-case-1"
 PRIMITIVES: Mapping[str, type[Primitive]] = {
@@ -37,10 +39,31 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One packet into `port`, or before it a control operation, and the packets that must come of it.
+class Write:
+    """What the controller does to a map of the kernel: sets the entry of a key, or removes it where `value` is None.
 
-    `control` is "" or "withdraw NAME" or "admit NAME": the application is no longer, or again, computed on.
+    Keys are as in `Map`. To remove an entry that is not there does nothing.
+    """
+
+    map: str
+    key: Key
+    value: int | None = None
+
+    def apply(self, to: MutableMapping[Key, int] | Map) -> None:
+        """Do it to a map."""
+        if self.value is not None:
+            to[self.key] = self.value
+        else:
+            with suppress(KeyError, KernelError):
+                del to[self.key]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One packet into `port`, before it what the controller does, and the packets that must come of it.
+
+    `control` is "" or "withdraw NAME" or "admit NAME": the application is no longer, or again, computed on. `writes`
+    are to the kernel's maps, in order.
     `expect` are (port, bytes), in order of ports.
     """
 
@@ -49,6 +72,7 @@ class Step:
     expect: tuple[tuple[int, bytes], ...] = ()
     control: str = ""
     note: str = ""
+    writes: tuple[Write, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,8 @@ class Case:
             entry: dict[str, Any] = {"control": step.control} if step.control else {}
             entry |= {"port": step.port, "packet": step.packet.hex()}
             entry["expect"] = [{"port": port, "packet": data.hex()} for port, data in step.expect]
+            if step.writes:
+                entry["writes"] = [asdict(each) for each in step.writes]
             if step.note:
                 entry["note"] = step.note
             steps.append(entry)
@@ -128,4 +154,10 @@ def load(path: Path) -> Case:
 
 def _step(entry: Mapping[str, Any]) -> Step:
     expect = tuple((each["port"], bytes.fromhex(each["packet"])) for each in entry["expect"])
-    return Step(entry["port"], bytes.fromhex(entry["packet"]), expect, entry.get("control", ""), entry.get("note", ""))
+    writes = tuple(Write(each["map"], _key(each["key"]), each["value"]) for each in entry.get("writes", ()))
+    told = entry.get("control", ""), entry.get("note", "")
+    return Step(entry["port"], bytes.fromhex(entry["packet"]), expect, *told, writes)
+
+
+def _key(value: Any) -> Any:
+    return tuple(_key(each) for each in value) if isinstance(value, list) else value

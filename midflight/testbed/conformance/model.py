@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 from midflight.errors import WireError
 from midflight.primitives import Message, Program, Verdict
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, VERSION, Schema
-from midflight.testbed.conformance.case import Alert, Case, State, Step
+from midflight.testbed.conformance.case import Alert, Case, State, Step, Write
 from midflight.testbed.conformance.network import (
     EPOCH,
     MEMBERS,
@@ -43,6 +43,11 @@ class Model:
         """Do a step's control operation."""
         if operation:
             self._admitted = operation.split()[0] == "admit"
+
+    def write(self, writes: Iterable[Write]) -> None:
+        """Do what the controller does to maps before a step."""
+        for each in writes:
+            each.apply(self._reference.map(each.map))
 
     def state(self) -> Iterator[State]:
         """Yield what stands in the registers' elements that have been accessed."""
@@ -108,6 +113,7 @@ def answered(case: Case) -> Case:
     steps: list[Step] = []
     for step in case.steps:
         model.control(step.control)
+        model.write(step.writes)
         steps.append(replace(step, expect=model.send(step.port, step.packet)))
     return replace(case, steps=tuple(steps), alerts=tuple(model.alerts), state=tuple(model.state()))
 

@@ -52,7 +52,8 @@ class Player:
         differences: list[str] = []
         unasked = list(getattr(self._device, "reservations", ()))
         self._session.load(self._pipeline.p4info, self._pipeline.config)
-        Maps(self._session, self._program).install()
+        maps = Maps(self._session, self._program)
+        maps.install()
         offload = Offload(self._session)
         offload.install(Route(int(address(host)), host, mac(host)) for host in (*MEMBERS, SERVER))
         members = [Member(host, mac(host), int(address(host)), result_port(host)) for host in MEMBERS]
@@ -69,7 +70,10 @@ class Player:
                     offload.withdraw(application)
                 else:
                     offload.admit(application, members, epoch=EPOCH)
-            upto = next((n for n in range(done + 1, len(case.steps)) if case.steps[n].control), len(case.steps))
+            for each in case.steps[done].writes:
+                each.apply(maps["app", each.map])
+            later = range(done + 1, len(case.steps))
+            upto = next((n for n in later if case.steps[n].control or case.steps[n].writes), len(case.steps))
             differences += self._batch(case.steps[done:upto], done)
             done = upto
         if self._alerting:

@@ -13,7 +13,7 @@ from midflight.errors import MidflightError
 from midflight.primitives import Primitive, Verdict
 from midflight.primitives.kernel.types import Kind
 from midflight.testbed.conformance import subjects
-from midflight.testbed.conformance.case import PRIMITIVES
+from midflight.testbed.conformance.case import PRIMITIVES, Write
 
 __all__ = ["Answer", "Fields", "Parameters", "Request", "Subject", "names", "number", "subject"]
 
@@ -26,11 +26,15 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One packet to be computed on: the host that sends it, the common header's sequence number, the fields."""
+    """One packet to be computed on: the host that sends it, the common header's sequence number, the fields.
+
+    `writes` are what the controller does to the kernel's maps before it; the maps begin as `setup` makes them.
+    """
 
     host: int
     sequence: int
     fields: Fields
+    writes: tuple[Write, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

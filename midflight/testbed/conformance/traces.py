@@ -25,7 +25,7 @@ def generate(primitive: str, seed: int, number: int) -> Case:
     steps: list[Step] = []
     for each in of.requests(random, made.parameters):
         payload = schema.encode(Message(REQUEST, "app", each.sequence, each.fields))
-        steps.append(Step(each.host, bytes(Frame.request(each.host, payload))))
+        steps.append(Step(each.host, bytes(Frame.request(each.host, payload)), writes=each.writes))
         if random.random() < 0.1:
             steps.append(_odd(random, each.host, payload))
     if random.random() < 0.5:

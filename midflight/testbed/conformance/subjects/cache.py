@@ -7,6 +7,7 @@ from random import Random
 
 from midflight.primitives import Cache, Verdict, bit
 from midflight.primitives.oracles.cache import Store
+from midflight.testbed.conformance.case import Write
 from midflight.testbed.conformance.network import MEMBERS, SERVER
 from midflight.testbed.conformance.subject import Answer, Parameters, Request, Subject, number
 
@@ -16,7 +17,10 @@ STATUS = {"hit": Cache.HIT, "miss": Cache.MISS, "invalid": Cache.INVALID, "store
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield reads and writes of few keys, updates in and out of order, and operations that there are not."""
+    """Yield reads and writes of few keys, updates in and out of order, and operations that there are not.
+
+    Now and then the controller takes a key out of the cache, or puts it where it was.
+    """
     largest = 2 ** parameters["item_bits"] - 1
     items = [*parameters["keys"], 0, 0, 9, largest, random.randint(0, largest)]
     version = random.choice((1, 2**31 - 1, 2**32 - 3))
@@ -43,14 +47,24 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
             "item": random.choice((often, *items)),
             "value": [number(random, bit[32]) for _ in range(parameters["lanes"])],
         }
-        sent.append(Request(random.choice((*MEMBERS, SERVER)), sequence, fields))
+        writes = []
+        for entry, key in enumerate(parameters["keys"]):
+            if random.random() < 0.04:
+                writes.append(Write("cached", key, random.choice((None, entry))))
+        sent.append(Request(random.choice((*MEMBERS, SERVER)), sequence, fields, tuple(writes)))
         yield sent[-1]
 
 
 def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
     sizes = {name: parameters[name] for name in ("hot", "rows", "columns")}
     store = Store(parameters["keys"], bits=parameters["item_bits"], **sizes)
-    return [_answer(store, each) for each in requests]
+    answers = []
+    for each in requests:
+        for write in each.writes:
+            assert isinstance(write.key, int)
+            (store.part if write.value is None else store.rejoin)(write.key)
+        answers.append(_answer(store, each))
+    return answers
 
 
 def _answer(store: Store, request: Request) -> Answer:
