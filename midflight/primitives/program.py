@@ -13,6 +13,7 @@ from midflight.primitives.emit.tables import found
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.rules import PROFILES, Profile, violations
+from midflight.primitives.kernel.source import Line
 from midflight.primitives.state import Exchange, State
 from midflight.primitives.wire import UDP_PORT, VERSION
 
@@ -61,13 +62,12 @@ class Program:
 
         only: the applications that a switch is to have, where it has no room for all; without any it forwards.
         """
-        return emit(
-            {
-                name: (each.id, each.primitive)
-                for name, each in self._applications.items()
-                if only is None or name in only
-            }
-        )
+        return str(emit(self._chosen(only)))
+
+    def listing(self) -> tuple[tuple[str, Line | None], ...]:
+        """Return the lines of the P4, each with the line of a kernel that it comes from; None for the common part's."""
+        out = emit(self._chosen(None))
+        return tuple(zip(str(out).splitlines(), out.origins, strict=True))
 
     def state(self, application: str, exchange: Exchange) -> State:
         """Return an application's registers on a switch that runs the program.
@@ -102,6 +102,11 @@ class Program:
             "version": VERSION,
             "udp_port": UDP_PORT,
             "applications": {name: _describe(each) for name, each in self._applications.items()},
+        }
+
+    def _chosen(self, only: Collection[str] | None) -> dict[str, tuple[int, Primitive]]:
+        return {
+            name: (each.id, each.primitive) for name, each in self._applications.items() if only is None or name in only
         }
 
     def _check_names(self, application: Application) -> None:

@@ -14,8 +14,8 @@ from scapy.packet import Raw
 from midflight.p4 import ir
 from midflight.p4.frontend import check
 from midflight.primitives import Map, Program, Verdict
+from midflight.primitives.exports.scapy_layer import layers
 from midflight.primitives.kernel.map import Entry as MapEntry
-from midflight.primitives.scapy_layer import layers
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine.engine import Engine

@@ -24,7 +24,7 @@ from midflight.primitives import (
     bit,
     int_,
 )
-from midflight.primitives.scapy_layer import layers
+from midflight.primitives.exports.scapy_layer import layers
 
 
 class Odd(Primitive):

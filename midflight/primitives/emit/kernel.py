@@ -108,7 +108,8 @@ class KernelWriter:
     def statements(self, body: tuple[Statement, ...]) -> None:
         """Write statements one after the other."""
         for each in body:
-            self.statement(each)
+            with self.writer.origin(each.line):
+                self.statement(each)
 
     def statement(self, statement: Statement) -> None:
         """Write one statement."""

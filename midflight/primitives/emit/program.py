@@ -32,8 +32,8 @@ from midflight.primitives.kernel.primitive import Primitive
 __all__ = ["emit"]
 
 
-def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
-    """Return the P4 of a program: applications by name, each with its id."""
+def emit(applications: Mapping[str, tuple[int, Primitive]]) -> Writer:
+    """Write the P4 of a program: applications by name, each with its id."""
     out = Writer()
     names = list(applications)
     verdicts = Verdicts({name: primitive.kernel for name, (_, primitive) in applications.items()})
@@ -78,7 +78,7 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> str:
     _checksums(out)
     _deparser(out, applications)
     out.line("V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;")
-    return str(out)
+    return out
 
 
 def _stateful(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:

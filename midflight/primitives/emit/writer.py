@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from textwrap import dedent, wrap
 
+from midflight.primitives.kernel.source import Line
+
 __all__ = ["Writer"]
 
 
@@ -14,15 +16,19 @@ WIDTH = 120
 
 
 class Writer:
-    """Collects lines at the current depth, four spaces each."""
+    """Collects lines at the current depth, four spaces each, and where in the user's source each comes from."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._depth = 0
+        self._origin: Line | None = None
+        self.origins: list[Line | None] = []
+        """For each line of the text the kernel's line that it comes from, or None."""
 
     def line(self, text: str = "") -> None:
         """Add one line; an empty one stays empty."""
         self._lines.append("    " * self._depth + text if text else "")
+        self.origins.append(self._origin)
 
     def long(self, text: str) -> None:
         """Add one statement, over several lines where it is long: broken at its outermost operators."""
@@ -51,6 +57,14 @@ class Writer:
     def undo(self) -> None:
         """Take the last line back."""
         self._lines.pop()
+        self.origins.pop()
+
+    @contextmanager
+    def origin(self, line: Line) -> Iterator[None]:
+        """Note of what is written that it comes from a line of the user's."""
+        outer, self._origin = self._origin, line
+        yield
+        self._origin = outer
 
     def __str__(self) -> str:
         return "\n".join(self._lines) + "\n"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from scapy.fields import Field
     from scapy.packet import Packet
 
-__all__ = ["Layers", "layers"]
+__all__ = ["Layers", "class_name", "layers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
             position += field["bits"] * (field["count"] or 1)
         if padding := 8 * each["bytes"] - position:
             fields += _fields({"name": "reserved", "bits": padding, "signed": False, "count": None})
-        layer = type(_class_name(name), (Packet,), {"name": name, "fields_desc": fields})
+        layer = type(class_name(name), (Packet,), {"name": name, "fields_desc": fields})
         applications[name] = by_id[each["id"]] = layer
 
     def guess_payload_class(self: Any, _: bytes) -> type[Packet]:
@@ -72,7 +72,8 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
     return Layers(common, applications)
 
 
-def _class_name(name: str) -> str:
+def class_name(name: str) -> str:
+    """Return the name of an application's layer: `Gradients` for gradients."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 

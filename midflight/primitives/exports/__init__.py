@@ -1,0 +1,1 @@
+"""What is written of a program for other tools and for people: layers, dissectors, pages."""

@@ -1,0 +1,42 @@
+"""A Python file with the scapy layers of a program, for scripts that have nothing but the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pprint import pformat
+from typing import Any
+
+from midflight.primitives.exports.scapy_layer import class_name
+
+__all__ = ["scapy_file"]
+
+_TEXT = '''\
+"""scapy layers of {names}, generated from a wire schema; needs midflight[scapy].
+
+    packet = IP(dst="10.0.0.9") / UDP(sport=5000, dport={port}) / Midflight(application={id}) / {first}()
+"""
+
+from midflight.primitives.exports.scapy_layer import layers
+
+SCHEMA = {schema}
+
+_layers = layers(SCHEMA, bind=True)
+Midflight = _layers.common
+{classes}
+'''
+
+
+def scapy_file(schema: Mapping[str, Any]) -> str:
+    """Return the file's text for the dict of `Program.schema()`. Imported, it has scapy know UDP's port."""
+    plain = json.loads(json.dumps(schema))
+    applications = schema["applications"]
+    first = next(iter(applications))
+    return _TEXT.format(
+        names=", ".join(applications),
+        port=schema["udp_port"],
+        id=applications[first]["id"],
+        first=class_name(first),
+        schema=pformat(plain, width=100, sort_dicts=False),
+        classes="\n".join(f"{class_name(name)} = _layers.applications[{name!r}]" for name in applications),
+    )

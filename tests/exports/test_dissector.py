@@ -1,0 +1,85 @@
+"""The Wireshark dissector: its text, and what Wireshark's own engine makes of packets with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.utils import wrpcap
+
+from midflight.primitives import REQUEST, RESULT, Header, Message, Packet, Primitive, Program, Schema, bit, int_
+from midflight.primitives.exports.dissector import dissector
+from tests.primitives.golden import check_golden
+
+
+class Odd(Primitive):
+    """Fields of every kind: narrow, across bytes, signed, wide, wider than any number, and lanes of them."""
+
+    class Wire(Header):
+        """Nothing is aligned but the first."""
+
+        first = bit[8]
+        flag = bit[1]
+        low = int_[7]
+        across = int_[12]
+        wide = bit[40]
+        deep = int_[61]
+        key = bit[128]
+        lanes = int_[5].array(3)
+        values = int_[32].array(2)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        """Forward."""
+        packet.forward()
+
+
+PROGRAM = Program(Odd("odd"), Odd("other"))
+FIELDS = {
+    "first": 200, "flag": 1, "low": -64, "across": -2048, "wide": 2**40 - 1, "deep": -(2**60) + 5,
+    "key": 2**127 + 3, "lanes": [-16, 15, -1], "values": [-(2**31), 2**31 - 1],
+}  # fmt: skip
+
+
+def test_its_text() -> None:
+    check_golden("dissector.lua", dissector(PROGRAM.schema()))
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not on PATH")
+def test_wireshark_shows_every_field(tmp_path: Path) -> None:
+    script, capture = tmp_path / "odd.lua", tmp_path / "odd.pcap"
+    script.write_text(dissector(PROGRAM.schema()))
+    schema = Schema(PROGRAM.schema())
+    whole = schema.encode(Message(REQUEST, "odd", 7, FIELDS))
+    result = schema.encode(Message(RESULT, "other", 2**32 - 1, FIELDS))
+    stack = Ether() / IP(src="10.0.0.1", dst="10.0.0.2")
+    wrpcap(
+        str(capture),
+        [stack / UDP(sport=sport, dport=dport) / data
+         for sport, dport, data in ((5000, 19782, whole), (19782, 5000, result), (5000, 19782, whole[:30]),
+                                    (5000, 19782, b"\x02" + whole[1:]))],
+    )  # fmt: skip
+    names = ["midflight.kind", "midflight.sequence", *(f"midflight.odd.{name}" for name in FIELDS)]
+    names += ["midflight.other.deep", "midflight.cut_short", "_ws.col.Info"]
+    told = subprocess.run(
+        ["tshark", "-X", f"lua_script:{script}", "-r", str(capture), "-T", "json",
+         *(word for name in names for word in ("-e", name))],
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    one, other, short, alien = (each["_source"]["layers"] for each in json.loads(told))
+    assert one["midflight.kind"] == ["1"]
+    assert one["midflight.sequence"] == ["7"]
+    assert len(one["midflight.odd.key"]) == 1, "too wide for a number: the bytes that it lies in"
+    for name, value in FIELDS.items():
+        if name != "key":
+            numbers = value if isinstance(value, list) else [value]
+            assert one[f"midflight.odd.{name}"] == [str(each) for each in numbers], name
+    assert other["midflight.other.deep"] == [str(FIELDS["deep"])]
+    assert other["_ws.col.Info"] == ["other result 4294967295"]
+    assert "midflight.cut_short" in short
+    assert "midflight.odd.first" not in short
+    assert "midflight.kind" not in alien
