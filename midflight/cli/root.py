@@ -11,6 +11,7 @@ __all__ = ["midflight"]
 
 COMMANDS = (
     "demo",
+    "primitives",
     "compile",
     "check",
     "p4info",

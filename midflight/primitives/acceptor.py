@@ -69,6 +69,9 @@ class Acceptor(Primitive):
     True
     """
 
+    PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
+    OVERFLOW = "ballots do not wrap: after 2**32 - 1 an instance is at its end"
+
     number: int
     instances: int = 1024
     width: int = 64

@@ -61,6 +61,9 @@ class Aggregate(Primitive):
     ('MULTICAST', [11, 22, 2147483647])
     """
 
+    PAPER = "SwitchML: Sapio et al., NSDI 2021"
+    OVERFLOW = "as the parameter says: wrap, saturate, or detect and leave it to the hosts"
+
     workers: int
     lanes: int = 32
     slots: int = 256

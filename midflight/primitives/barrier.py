@@ -41,6 +41,9 @@ class Barrier(Primitive):
     ('DROP', 'REPLY', 'MULTICAST')
     """
 
+    PAPER = "SwitchML: Sapio et al., NSDI 2021"
+    OVERFLOW = "nothing is summed; rounds go round from 2**32 - 1 to 1"
+
     parties: int
     barriers: int = 64
 

@@ -47,6 +47,9 @@ class CountMin(Primitive):
     (120, 125)
     """
 
+    PAPER = "Cormode and Muthukrishnan, Journal of Algorithms 2005"
+    OVERFLOW = "counters saturate at 2**width - 1, and the answer tells so"
+
     QUERY = 0
     UPDATE = 1
 

@@ -42,6 +42,9 @@ class Distinct(Pruning):
     ['FORWARD', 'FORWARD', 'DROP', 'DROP', 'FORWARD']
     """
 
+    PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
+    OVERFLOW = "nothing is summed"
+
     rows: int = 4096
     columns: int = 2
     item_bits: int = 64

@@ -41,6 +41,9 @@ class Ewma(Primitive):
     [(100, ()), (101, ()), (113, ((3, 150, 113),))]
     """
 
+    PAPER = "Jacobson, SIGCOMM 1988; RFC 6298"
+    OVERFLOW = "the average lies between the smallest and the largest value"
+
     weight: int = 1
     shift: int = 3
     fraction: int = 8

@@ -12,6 +12,9 @@ from midflight.primitives.program import Program
 __all__ = ["P4Line", "SourceLine", "explain"]
 
 
+_INSIDE = " " * 8  # what a statement in a control's `apply` is indented by
+
+
 @dataclass(frozen=True, slots=True)
 class P4Line:
     """A line of the P4 program, counted from 1."""
@@ -44,7 +47,9 @@ def explain(program: Program) -> tuple[SourceLine, ...]:
         if text.startswith("control "):
             application = text.removeprefix("control ").partition("_kernel(")[0]
         if origin is not None:
-            became[application].setdefault((origin.file, int(origin)), []).append(P4Line(number, text.strip()))
+            became[application].setdefault((origin.file, int(origin)), []).append(
+                P4Line(number, text.removeprefix(_INSIDE))
+            )
     for name, each in program.applications.items():
         source, node = source_of(type(each.primitive).ingress)
         first, last = source.line(node), source.first + (node.end_lineno or 1) - 1

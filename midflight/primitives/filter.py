@@ -34,6 +34,9 @@ class Filter(Primitive):
     'DROP'
     """
 
+    PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
+    OVERFLOW = "the condition's arithmetic wraps at the width of its fields"
+
     keep: str
     fields: Mapping[str, Kind] | None = None
 

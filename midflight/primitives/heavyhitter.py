@@ -43,6 +43,9 @@ class HeavyHitter(Primitive):
     [(), (), ((7, 1000),), ()]
     """
 
+    PAPER = "Cormode and Muthukrishnan, Journal of Algorithms 2005"
+    OVERFLOW = "counters saturate at 2**32 - 1, which is heavy in any case"
+
     above: int
     window: int
     rows: int = 3

@@ -84,6 +84,9 @@ class Lock(Primitive):
     True
     """
 
+    PAPER = "NetLock: Yu et al., SIGCOMM 2020"
+    OVERFLOW = "a full queue is left to the server; tickets wrap and are compared within a queue"
+
     locks: int = 64
     clients: int = 64
     depth: int = 8

@@ -62,6 +62,9 @@ class Quorum(Primitive):
     (('MULTICAST', 1, 77), ('REPLY', 3, 77))
     """
 
+    PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
+    OVERFLOW = "counts do not exceed the number of voters"
+
     voters: int
     needed: int
     slots: int = 256

@@ -63,6 +63,9 @@ class SafetyStop(Primitive):
     [(0, 2, ((0, 2, 1030, 60),)), (0, 3, ())]
     """
 
+    PAPER = "Cesen et al., NetSoft 2020"
+    OVERFLOW = "nothing is summed"
+
     low: int
     high: int
     patience: int

@@ -42,6 +42,9 @@ class Skyline(Pruning):
     ['FORWARD', 'DROP', 'FORWARD', 'FORWARD', 'DROP']
     """
 
+    PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
+    OVERFLOW = "scores are wide enough for every sum"
+
     points: int = 8
     dimensions: int = 2
     width: int = 32

@@ -38,6 +38,9 @@ class Threshold(Primitive):
     [(), (), ((7, 9),)]
     """
 
+    PAPER = "Cesen et al., NetSoft 2020"
+    OVERFLOW = "of two readings the smaller is taken from the larger"
+
     above: int
     clear: int
     rate: int = 0

@@ -42,6 +42,9 @@ class TopN(Pruning):
     ['FORWARD', 'FORWARD', 'FORWARD', 'DROP', 'FORWARD', 'DROP', 'FORWARD']
     """
 
+    PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
+    OVERFLOW = "counts do not exceed `n`"
+
     n: int
     lowest: int = 1
     levels: int = 32

@@ -1,4 +1,4 @@
-"""`midflight compile`: three files or none, and a user's mistake told with its place."""
+"""`midflight compile`: all files or none, and a user's mistake told with its place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from midflight.p4.frontend import check
 from midflight.primitives import Aggregate, Program, Threshold
 from tests.cli.run import PROGRAM, listing, midflight, process
 
-NAMES = {"lab3.p4", "lab3.p4info.txtpb", "lab3.wire.json"}
+NAMES = {"lab3.p4", "lab3.p4info.txtpb", "lab3.wire.json", "lab3.html", "lab3.lua", "lab3_scapy.py"}
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def lab(tmp_path: Path) -> Path:
     return path
 
 
-def test_three_files(lab: Path, tmp_path: Path) -> None:
+def test_all_files(lab: Path, tmp_path: Path) -> None:
     out = tmp_path / "a" / "b"
     result = midflight("compile", lab, "-o", out)
     assert result.exit_code == 0, result.stderr

@@ -14,6 +14,7 @@ from scapy.utils import wrpcap
 
 from midflight.primitives import REQUEST, RESULT, Header, Message, Packet, Primitive, Program, Schema, bit, int_
 from midflight.primitives.exports.dissector import dissector
+from midflight.primitives.record import FieldValue
 from tests.primitives.golden import check_golden
 
 
@@ -39,7 +40,7 @@ class Odd(Primitive):
 
 
 PROGRAM = Program(Odd("odd"), Odd("other"))
-FIELDS = {
+FIELDS: dict[str, FieldValue] = {
     "first": 200, "flag": 1, "low": -64, "across": -2048, "wide": 2**40 - 1, "deep": -(2**60) + 5,
     "key": 2**127 + 3, "lanes": [-16, 15, -1], "values": [-(2**31), 2**31 - 1],
 }  # fmt: skip

@@ -8,8 +8,8 @@ import pytest
 
 from midflight import primitives as library
 from midflight.errors import KernelError
+from midflight.primitives.catalogue import LIBRARY
 from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
-from midflight.testbed.conformance.case import PRIMITIVES
 from midflight.testbed.conformance.run import check
 from midflight.testbed.conformance.subject import Subject, names, subject
 from midflight.testbed.conformance.traces import generate
@@ -32,7 +32,7 @@ Tested = tuple[Subject, list[Trace]]
 
 
 def test_every_primitive_is_a_subject() -> None:
-    assert set(names()) == set(PRIMITIVES)
+    assert set(names()) == set(LIBRARY)
 
 
 def test_oracle_kernel_and_switch_agree(tested: Tested) -> None:
@@ -78,7 +78,7 @@ def test_bmv2_agrees(name: str) -> None:
 def test_its_example_runs(name: str) -> None:
     """An example knows what `midflight.primitives` exports."""
     scope = {each: getattr(library, each) for each in library.__all__}
-    example = doctest.DocTestParser().get_doctest(str(PRIMITIVES[name].__doc__), scope, name, None, 0)
+    example = doctest.DocTestParser().get_doctest(str(LIBRARY[name].__doc__), scope, name, None, 0)
     assert example.examples, f"the docstring of {name} has no example"
     told: list[str] = []
     doctest.DocTestRunner(verbose=False).run(example, out=told.append)

@@ -221,7 +221,7 @@ action admit(bit<16> group, bit<16> epoch) {
 table admission {
     key = {
         hdr.midflight.application: exact;
-        standard_metadata.ingress_port: optional;
+        standard_metadata.ingress_port: ternary;
     }
     actions = {
         admit;

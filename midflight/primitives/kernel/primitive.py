@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.analysis import analyse
@@ -44,6 +44,11 @@ class Primitive(_Parameters):
     `setup` makes the registers. `ingress` is the kernel: it runs as plain Python, as the reference, and
     compiles to P4. KernelError tells what does not fit the language or the parameters' limits.
     """
+
+    PAPER: ClassVar[str] = ""
+    """Whose work a primitive of the library follows: authors or system, where, and when."""
+    OVERFLOW: ClassVar[str] = ""
+    """What its numbers do at their limits."""
 
     name: str = field(kw_only=False)
 

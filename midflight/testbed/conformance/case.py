@@ -9,20 +9,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from midflight import primitives as library
 from midflight.errors import KernelError, MidflightError
-from midflight.primitives import Map, Primitive, Program
+from midflight.primitives import Map, Program
+from midflight.primitives.catalogue import LIBRARY
 from midflight.primitives.kernel.map import Key
 
-__all__ = ["FORMAT", "PRIMITIVES", "Alert", "Case", "State", "Step", "Write", "load"]
+__all__ = ["FORMAT", "Alert", "Case", "State", "Step", "Write", "load"]
 
 FORMAT = "midflight-case-1"
-PRIMITIVES: Mapping[str, type[Primitive]] = {
-    name: each
-    for name, each in ((name, getattr(library, name)) for name in library.__all__)
-    if isinstance(each, type) and issubclass(each, Primitive) and each is not Primitive
-}
-"""The library: every primitive that `midflight.primitives` exports, by name."""
 
 Alert = tuple[str, tuple[int, ...]]
 """A digest: its name and values."""
@@ -94,7 +88,7 @@ class Case:
 
     def program(self) -> Program:
         """Return the program that the case is for."""
-        return Program(PRIMITIVES[self.primitive]("app", **self.parameters))
+        return Program(LIBRARY[self.primitive]("app", **self.parameters))
 
     def only(self, numbers: list[int]) -> Case:
         """Return the case with some of its steps, which no longer have expectations that mean anything."""
@@ -132,8 +126,8 @@ def load(path: Path) -> Case:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']!r} is not {FORMAT!r}")
-        if document["primitive"] not in PRIMITIVES:
-            raise ValueError(f"no primitive {document['primitive']!r}: there is {', '.join(PRIMITIVES)}")
+        if document["primitive"] not in LIBRARY:
+            raise ValueError(f"no primitive {document['primitive']!r}: there is {', '.join(LIBRARY)}")
         return Case(
             name=document["name"],
             primitive=document["primitive"],

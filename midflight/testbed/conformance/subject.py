@@ -11,9 +11,10 @@ from typing import Any
 
 from midflight.errors import MidflightError
 from midflight.primitives import Primitive, Verdict
+from midflight.primitives.catalogue import LIBRARY
 from midflight.primitives.kernel.types import Kind
 from midflight.testbed.conformance import subjects
-from midflight.testbed.conformance.case import PRIMITIVES, Write
+from midflight.testbed.conformance.case import Write
 
 __all__ = ["Answer", "Fields", "Parameters", "Request", "Subject", "names", "number", "subject"]
 
@@ -79,14 +80,14 @@ class Subject:
 def names() -> tuple[str, ...]:
     """Return the names of the primitives that are subjects, in the library's order; imports none of them."""
     modules = {each.name for each in iter_modules(subjects.__path__)}
-    return tuple(name for name, primitive in PRIMITIVES.items() if _module(primitive) in modules)
+    return tuple(name for name, primitive in LIBRARY.items() if _module(primitive) in modules)
 
 
 def subject(name: str) -> Subject:
     """Return the subject of a primitive's name; MidflightError where there is none."""
     if name not in names():
         raise MidflightError(f"no primitive {name!r} has cases", hint=f"there is {', '.join(names())}")
-    found = import_module(f"{subjects.__name__}.{_module(PRIMITIVES[name])}").SUBJECT
+    found = import_module(f"{subjects.__name__}.{_module(LIBRARY[name])}").SUBJECT
     assert isinstance(found, Subject)
     return found
 

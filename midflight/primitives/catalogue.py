@@ -1,0 +1,134 @@
+"""The library as a catalogue: what primitives there are, what they take, and whose work they follow."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from midflight import primitives as library
+from midflight.errors import MidflightError
+from midflight.primitives.kernel.primitive import Primitive
+
+__all__ = ["LIBRARY", "Entry", "ParameterEntry", "catalogue", "find", "instance", "summary"]
+
+LIBRARY: Mapping[str, type[Primitive]] = {
+    name: each
+    for name, each in ((name, getattr(library, name)) for name in library.__all__)
+    if isinstance(each, type) and issubclass(each, Primitive) and each is not Primitive
+}
+"""Every primitive that `midflight.primitives` exports, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterEntry:
+    """A parameter: its type as written, its default (None with `required` where it has none), and its meaning."""
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A primitive of the library. `overflow` is what its numbers do at their limits, `paper` whose work it follows."""
+
+    name: str
+    summary: str
+    parameters: tuple[ParameterEntry, ...]
+    overflow: str
+    paper: str
+
+
+def catalogue() -> tuple[Entry, ...]:
+    """Return the library's primitives in the order of their names."""
+    return tuple(_entry(name, each) for name, each in sorted(LIBRARY.items()))
+
+
+def find(name: str) -> type[Primitive]:
+    """Return a primitive by its name, in upper or lower case; MidflightError where there is none."""
+    found = {each.lower(): primitive for each, primitive in LIBRARY.items()}.get(name.lower())
+    if found is None:
+        raise MidflightError(f"the library has no primitive {name!r}", hint=f"it has {', '.join(sorted(LIBRARY))}")
+    return found
+
+
+def summary(kind: type[Primitive]) -> str:
+    """Return the first sentence of a primitive's docstring."""
+    return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").strip()
+
+
+def instance(name: str, settings: Mapping[str, str]) -> Primitive:
+    """Make a primitive of the library with parameters given as text, called by its name in lower case.
+
+    MidflightError where one is missing, not known, or no value of its type.
+    """
+    kind = find(name)
+    known = {each.name: each for each in _parameters(kind)}
+    values: dict[str, Any] = {}
+    for key, text in settings.items():
+        if key not in known:
+            raise MidflightError(f"{kind.__name__} has no parameter {key!r}", hint=f"it has {', '.join(known)}")
+        values[key] = _value(kind.__name__, known[key], text)
+    if missing := [each for each in known.values() if each.required and each.name not in values]:
+        first = missing[0]
+        raise MidflightError(
+            f"{kind.__name__} needs {', '.join(each.name for each in missing)}",
+            hint=f"--set {first.name}=...  {first.meaning}".rstrip(),
+        )
+    return kind(kind.__name__.lower(), **values)
+
+
+def _entry(name: str, kind: type[Primitive]) -> Entry:
+    return Entry(name, summary(kind), _parameters(kind), kind.OVERFLOW, kind.PAPER)
+
+
+def _parameters(kind: type[Primitive]) -> tuple[ParameterEntry, ...]:
+    meanings = _meanings(inspect.getdoc(kind) or "")
+    found = []
+    for each in dataclasses.fields(kind):
+        if each.name != "name":
+            missing = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+            default = None if each.default is dataclasses.MISSING else each.default
+            if each.default_factory is not dataclasses.MISSING:
+                default = each.default_factory()
+            text = each.type if isinstance(each.type, str) else getattr(each.type, "__name__", str(each.type))
+            found.append(ParameterEntry(each.name, text, missing, default, meanings.get(each.name, "")))
+    return tuple(found)
+
+
+def _meanings(text: str) -> dict[str, str]:
+    """Return what a docstring's section `Parameters:` says of each."""
+    section = re.search(r"^Parameters[^:\n]*:\n((?:    .*\n|\n)*)", text + "\n", re.MULTILINE)
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in (section[1] if section else "").splitlines():
+        if begun := re.match(r"    (\w+(?:, \w+)*): (.*)", line):
+            names = begun[1].split(", ")
+            found |= dict.fromkeys(names, begun[2])
+        elif line.strip():
+            found |= {each: f"{found[each]} {line.strip()}" for each in names}
+    return found
+
+
+def _value(owner: str, parameter: ParameterEntry, text: str) -> Any:
+    """Return what a text means for a parameter of a type: a word stays one where the type has words."""
+    if parameter.type == "int":
+        try:
+            return int(text, 0)
+        except ValueError:
+            raise MidflightError(f"{owner}: {parameter.name} must be a whole number, not {text!r}") from None
+    if parameter.type == "str" or parameter.type.startswith("Literal"):
+        return text
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise MidflightError(
+            f"{owner}: {parameter.name} must be written as in Python, not {text!r}", hint="such as 1, True or (1, 2)"
+        ) from None
