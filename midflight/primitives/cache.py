@@ -77,6 +77,9 @@ class Cache(Primitive):
     [(), ((8,),), ()]
     """
 
+    PAPER = "NetCache: Jin et al., SOSP 2017"
+    OVERFLOW = "counters saturate at 2**32 - 1"
+
     GET = 1
     PUT = 2
     UPDATE = 3

@@ -43,6 +43,9 @@ class Sample(Primitive):
     [((7, 0),), (), (), ((7, 3),), ()]
     """
 
+    PAPER = "Duffield and Grossglauser, IEEE/ACM Transactions on Networking 2001"
+    OVERFLOW = "the counter starts anew with each sample"
+
     one_in: int
     by: Literal["count", "packet", "flow"] = "count"
     others: Literal["forward", "drop"] = "forward"

@@ -45,6 +45,9 @@ class SemiJoin(Pruning):
     ('FORWARD', 'FORWARD', 'DROP')
     """
 
+    PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
+    OVERFLOW = "nothing is summed"
+
     BUILD = 0
     PROBE = 1
 
