@@ -38,10 +38,8 @@ def parser_graph(parser: ir.Parser) -> str:
 def pipeline(program: Program, checked: ir.Program) -> str:
     """Return the way of a packet as SVG: parser, admission, the kernels with their registers and tables, egress."""
     kernels = {name: list(_belongings(checked, name)) for name in program.applications}
-    rows = max(1, len(kernels))
-    tall = max([2, *(len(each) for each in kernels.values())])
-    box = 34 + 18 * tall
-    height = max(rows * (box + 12) + 36, 150)
+    boxes = [34 + 18 * max(1, len(each)) for each in kernels.values()]
+    height = max(sum(each + 12 for each in boxes) + 24, 150)
     width, middle = 1000, height / 2
     parts = [_open(width, height, "The pipeline")]
     stages = (
@@ -55,12 +53,13 @@ def pipeline(program: Program, checked: ir.Program) -> str:
         if title != "admission":  # whose ways lead to the kernels
             parts.append(_arrow(x + size, middle, after, middle))
     parts += [_tall(x, middle - 40, size, 80, title, lines, "stage") for x, size, title, lines in stages]
-    for row, (name, belongings) in enumerate(kernels.items()):
-        y = 18 + row * (box + 12) + (height - 36 - rows * (box + 12)) / 2
+    y = (height + 12 - sum(each + 12 for each in boxes)) / 2
+    for box, (name, belongings) in zip(boxes, kernels.items(), strict=True):
         kind = type(program.applications[name].primitive).__name__
         parts.append(_tall(320, y, 320, box, f"{name}: {kind}", belongings, "kernel"))
         parts.append(_arrow(260, middle, 320, y + box / 2))
         parts.append(_arrow(640, y + box / 2, 700, middle))
+        y += box + 12
     return "".join(parts) + "</svg>"
 
 

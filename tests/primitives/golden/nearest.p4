@@ -355,7 +355,7 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     table admission {
         key = {
             hdr.midflight.application: exact;
-            standard_metadata.ingress_port: optional;
+            standard_metadata.ingress_port: ternary;
         }
         actions = {
             admit;
