@@ -16,7 +16,8 @@ from midflight.testbed import LinkQuality, Net, Star
 from midflight.testbed.fabric.netns import NetnsFabric
 from midflight.testbed.fabric.processcrew import ProcessCrew
 from midflight.testbed.group import Group
-from midflight.testbed.topology import leaf_spine
+from midflight.testbed.hierarchy import Hierarchy
+from midflight.testbed.topology import Topology, leaf_spine
 from tests.bmv2 import BMV2, ROOT
 from tests.netns.left import left
 from tests.testbed.test_allreduce import check, vectors
@@ -44,7 +45,7 @@ def group(net: Star) -> Iterator[Group]:
 
 def amid(net: Net, group: Group, action: Callable[[], object], size: int = 8_000) -> None:
     """Sum, do something while that is under way, and check the sum."""
-    arrays = vectors(2, size)
+    arrays = vectors(len(group), size)
     failures: list[BaseException] = []
 
     def job() -> None:
@@ -153,6 +154,31 @@ def test_the_others_go_on_without_a_switch_that_is_not_the_only_way() -> None:
         amid(net, group, lambda: net.give_up("spine1"), 40_000)
         assert [name for name, each in net.steering.items() if name != "spine1" and each.admitted] == ["spine2"]
         assert net.link(net.hosts[2]).packets == 0
+
+
+@pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
+def test_a_switch_in_the_middle_of_a_tree_forgets_and_a_worker_with_it(device: str) -> None:
+    pairs = [("h1", "a"), ("h2", "a"), ("h3", "b"), ("a", "top"), ("b", "top"), ("h4", "top")]
+    aggregate = Aggregate("sums", workers=3, lanes=4, slots=4)
+    workers = ["h1", "h2", "h3"]
+    with Hierarchy(
+        Topology.of([(*each, BAD) for each in pairs]),
+        aggregate,
+        workers=workers,
+        server="h4",
+        device=device,
+        fabric="netns",
+    ) as net:
+        group = net.workers()
+
+        def change() -> None:
+            net.kill("a")
+            group.restart(2)
+            net.revive("a")
+
+        amid(net, group, change)
+        assert net.link(net.host("h4")).packets == 0
+        check(arrays := vectors(3, 50, 1), group.sum(arrays))
 
 
 def test_links_have_their_mtu() -> None:

@@ -34,6 +34,7 @@ _PROGRAM = Program(
 _HOSTS = 6  # the last is the server
 _SWITCH = "s1"
 _POLL = 0.003  # seconds between looks at how far a job is
+_STILL = 2.0  # seconds after which a move is made though its worker has sent no more: it may be done, or stuck by it
 _PATIENCE = 90.0  # seconds in which every sum must end
 
 
@@ -208,7 +209,8 @@ class _Game:
         thread.start()
         dead = False
         for _, requests, move, choice in (each for each in self._schedule.moves if each[0] == which):
-            while thread.is_alive():
+            latest = time.monotonic() + _STILL
+            while thread.is_alive() and time.monotonic() < latest:
                 first = self._group.hosts[0]
                 if net.uplink(first).packets - before[first.name] >= requests:
                     break

@@ -142,6 +142,8 @@ class AllReduce:
         self._outgoing: list[tuple[Address, bytes]] = []
         self._epoch: int | None = None
         self._behind = False  # the latest sum came from a peer: so will the next
+        self._promised: dict[int, set[Address]] = {}  # who has asked for a contribution that was not sent yet,
+        self._owed: dict[int, set[Address]] = {}  # and for a sum that had not come
         self._alone = False  # the latest sum was added up here, as none came: so will the next
         self._position = first
         self._settled = 0
@@ -249,7 +251,10 @@ class AllReduce:
         """Return the requests and the questions to be sent now."""
         upcoming = self._reliable.waiting_from
         out = self._reliable.poll(now)
-        asked = self._reliable.overdue()
+        asked = self._reliable.overdue(0 if self._behind else None)
+        for index in range(upcoming, self._reliable.waiting_from) if self._promised else ():
+            for source in self._promised.pop(index, ()):
+                self._outgoing.append((source, self._contribution(index)))
         if self._peers:
             begun = [(index, 0) for index in range(upcoming, self._reliable.waiting_from)]
             self._stick(asked, begun)
@@ -275,7 +280,7 @@ class AllReduce:
         if not told:
             self._notice(head.epoch, now)
             self._alone = False
-        index = self._reliable.acknowledge(head.sequence, now, sample=not (told or head.flags & AGAIN))
+        index = self._reliable.acknowledge(head.sequence, now, sample=self._behind if told else not head.flags & AGAIN)
         if index is None:
             return
         self._shares.drop(index)
@@ -287,7 +292,7 @@ class AllReduce:
             self.statistics.overflowed += 1
             part = self._part()
             self._shares.want(index, part.given[index - part.first])
-            self._add_up(index)
+            self._add_up(index, now)
         else:
             self._learn(index, self._form.values(datagram))
 
@@ -318,31 +323,40 @@ class AllReduce:
     def _answer(self, source: Address, head: Head) -> None:
         """Tell a peer what it asked for, where it is known."""
         index = self._reliable.index_of(head.sequence)
+        ahead = index - self._reliable.waiting_from
+        near = -self._slots <= ahead < self._slots and source in self._known_peers
+        if head.flags & OVERFLOW and ahead >= 0:
+            # What was not sent yet is not told either: who has a sum may count on everybody to have what was before.
+            if near:
+                self._promised.setdefault(index, set()).add(source)
+            return
         part = self._memory.of(index)
         if index < self._position and (part is None or not (head.flags & OVERFLOW or part.known[index - part.first])):
             begun = self._form.message(BEGUN, self._position, worker=self._worker, job=self._job)
             self._outgoing.append((source, begun))
             return
-        if part is None:
-            return
-        row = index - part.first
-        values: NDArray[np.signedinteger] | None = None
-        kind, flags = RESULT, 0
-        if head.flags & OVERFLOW:
-            # What was not sent yet is not told either: who has a sum may count on everybody to have what was before.
-            if index >= self._reliable.waiting_from:
-                return
-            kind, values = SHARE, part.given[row]
-        elif not part.known[row]:
-            return
-        elif np.abs(part.sums[row]).max() < 2**31:
-            values = part.sums[row]
-        else:
-            flags = OVERFLOW  # no lane holds it: let the peer add it up as well
-        message = self._form.message(
-            kind, index, worker=self._worker, job=self._job, flags=flags, epoch=self._epoch or 0, values=values
+        if part is not None and head.flags & OVERFLOW:
+            self._outgoing.append((source, self._contribution(index)))
+        elif part is not None and part.known[index - part.first]:
+            self._outgoing.append((source, self._told(part, index)))
+        elif near:
+            self._owed.setdefault(index, set()).add(source)
+
+    def _told(self, part: Part, index: int) -> bytes:
+        """Return the message that tells a sum."""
+        sums = part.sums[index - part.first]
+        fits = np.abs(sums).max() < 2**31  # else no lane holds it: let the peer add it up as well
+        values, flags = (sums, 0) if fits else (None, OVERFLOW)
+        return self._form.message(
+            RESULT, index, worker=self._worker, job=self._job, flags=flags, epoch=self._epoch or 0, values=values
         )
-        self._outgoing.append((source, message))
+
+    def _contribution(self, index: int) -> bytes:
+        """Return the message that tells what this worker has given to a chunk."""
+        part = self._memory.of(index)
+        assert part is not None
+        values = part.given[index - part.first]
+        return self._form.message(SHARE, index, worker=self._worker, job=self._job, values=values)
 
     def _skip(self, begun: int) -> None:
         """Leave out rounds that this worker was restarted in, that it had finished, and that nobody needs it for."""
@@ -353,6 +367,8 @@ class AllReduce:
             for index in range(self._round.first, after):
                 self._shares.drop(index)
             self._reliable.skip(after)
+            self._promised.clear()
+            self._owed.clear()
             self.statistics.rounds += 1
             self._position, self._settled = after, self.statistics.rounds
             self._round = None
@@ -362,12 +378,12 @@ class AllReduce:
     def _share(self, head: Head, datagram: bytes, now: int) -> None:
         index = self._shares.take(self._reliable.index_of(head.sequence), head.worker, self._form.values(datagram), now)
         if index is not None:
-            self._add_up(index)
+            self._add_up(index, now)
 
-    def _add_up(self, index: int) -> None:
+    def _add_up(self, index: int, now: int) -> None:
         total = self._shares.total(index)
         if total is not None:
-            if self._reliable.settle(index):
+            if self._reliable.settle(index, now):
                 self.statistics.stuck += 1
                 self._alone = True
             self._learn(index, total)
@@ -379,6 +395,8 @@ class AllReduce:
     def _learn(self, index: int, values: NDArray[np.signedinteger]) -> None:
         part = self._part()
         part.learn(index, values)
+        for source in self._owed.pop(index, ()):
+            self._outgoing.append((source, self._told(part, index)))
         if not part.missing:
             self._finish_part()
 

@@ -113,7 +113,7 @@ class Reliable:
         self._waiting: deque[tuple[Address, bytes]] = deque()
         self._outstanding: dict[int, _Outstanding] = {}  # in order of their latest transmission
         self._transmissions = 0
-        self._overdue: list[tuple[int, int]] = []
+        self._repeated: list[tuple[int, int]] = []
         self._cancelled: set[int] = set()  # requests that are not to be sent at all
         self._timers: list[tuple[int, int]] = []  # (deadline, index), some of them stale
         self._timeout = self._timing.initial
@@ -141,7 +141,7 @@ class Reliable:
         """Drop all requests."""
         self._waiting.clear()
         self._outstanding.clear()
-        self._overdue.clear()
+        self._repeated.clear()
 
     def skip(self, index: int) -> None:
         """Drop all requests; the next to be submitted has this index."""
@@ -204,8 +204,7 @@ class Reliable:
         else:
             request.timeouts += 1
             request.timeout = min(2 * request.timeout, self._timing.maximum)
-            if request.timeouts >= self._timing.timeouts_before_asking:
-                self._overdue.append((index, request.timeouts))
+        self._repeated.append((index, request.timeouts))
         if self._again is not None and not request.retransmitted:
             request.datagram = self._again(request.datagram)
         request.retransmitted = True
@@ -218,10 +217,14 @@ class Reliable:
         heapq.heappush(self._timers, (request.deadline, index))
         self.statistics.retransmitted += 1
 
-    def overdue(self) -> list[tuple[int, int]]:
-        """Return, once, the indices of requests whose timers ran out again and again, and how often they did."""
-        overdue, self._overdue = self._overdue, []
-        return overdue
+    def overdue(self, least: int | None = None) -> list[tuple[int, int]]:
+        """Return the indices of requests that were repeated since the last call, and how often their timers ran out.
+
+        That is, of those whose timers ran out `least` times, by default those that somebody else is to be asked about.
+        """
+        least = self._timing.timeouts_before_asking if least is None else least
+        repeated, self._repeated = self._repeated, []
+        return [(index, timeouts) for index, timeouts in repeated if timeouts >= least]
 
     def is_open(self, index: int) -> bool:
         """Say whether a request is waiting for its answer."""
@@ -231,9 +234,12 @@ class Reliable:
         """Return the index with this sequence number that lies nearest to what was sent last."""
         return unwrap(sequence, self._next)
 
-    def settle(self, index: int) -> bool:
+    def settle(self, index: int, now: int) -> bool:
         """Take a request as answered, by other means; say whether it was waiting for its answer."""
-        return self._outstanding.pop(index, None) is not None
+        if self._outstanding.pop(index, None) is None:
+            return False
+        self._progress = now
+        return True
 
     def cancel(self, index: int) -> None:
         """Send a request no more, if it was sent before or not."""
