@@ -35,6 +35,8 @@ Calling target program-options parser
 Match key:
 * hdr.ipv4.destination: LPM       0a000002/32
 [15:43:01.125] [bmv2] [D] [thread 7] [4.0] [cxt 0] Action entry is ingress.to_port - 2,20000000002,
+[15:43:01.125] [bmv2] [D] [thread 7] [4.0] [cxt 0] Table 'tbl_prog9': miss
+[15:43:01.125] [bmv2] [D] [thread 7] [4.0] [cxt 0] Action entry is prog9 - 
 [15:43:01.125] [bmv2] [T] [thread 7] [4.0] [cxt 0] prog.p4(9) Primitive digest<alert_t>(1, meta.alert)
 [15:43:01.125] [bmv2] [D] [thread 7] [4.0] [cxt 0] Multicast requested for packet
 [15:43:01.125] [bmv2] [D] [thread 7] [4.0] [cxt 0] Replicating packet on port 2
@@ -59,7 +61,7 @@ SECOND = "in by port 2\n  parser     start, reject (PacketTooShort)\n  dropped  
 def test_a_log_of_bmv2_is_told_like_a_trace(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("[15:00:00.000] [bmv2] [D] [thread 7] [3.0] [cxt 0] Processing packet received on port 1\n")
-    tracer = LogTracer(log)
+    tracer = LogTracer(log, {"ingress.route", "egress.deliver"})
     with log.open("a") as file:
         file.write(LOG)
     assert tracer.take() == []  # more may come of them
@@ -72,7 +74,7 @@ def test_a_log_of_bmv2_is_told_like_a_trace(tmp_path: Path) -> None:
 def test_packets_that_never_end_are_told_when_they_are_many(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("")
-    tracer = LogTracer(log)
+    tracer = LogTracer(log, {"ingress.route", "egress.deliver"})
     line = "[15:43:01.123] [bmv2] [D] [thread 7] [{}.0] [cxt 0] Processing packet received on port 1\n"
     with log.open("a") as file:
         file.writelines(line.format(number) for number in range(300))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -31,7 +32,9 @@ def open_tracer(device: Device, session: Session) -> Tracer:
     DeviceError for a BMv2 that does not log its packets, and for a switch that cannot tell.
     """
     log = getattr(device, "packet_log", None)
-    return _SwitchTracer(session) if log is None else LogTracer(log())
+    if log is None:
+        return _SwitchTracer(session)
+    return LogTracer(log(), {each.preamble.name for each in session.p4info.tables})
 
 
 class _SwitchTracer:
@@ -74,10 +77,16 @@ DROP_PORT = "port 511"
 
 
 class LogTracer:
-    """Reads a BMv2's log on from where it ends now. A packet is told when nothing more has come of it for a call."""
+    """Reads a BMv2's log on from where it ends now. A packet is told when nothing more has come of it for a call.
 
-    def __init__(self, log: Path) -> None:
+    `tables` are those of the program: p4c makes others, of statements, that nobody wants to hear of.
+    """
+
+    def __init__(self, log: Path, tables: Collection[str]) -> None:
         self._log = log
+        self._tables = tables
+        self._unnamed: set[str] = set()
+        """The packets whose last table is none of the program's: so the action is none either."""
         self._at = log.stat().st_size
         self._rest = b""
         self._packets: dict[str, list[tuple[str, str]]] = {}
@@ -112,7 +121,10 @@ class LogTracer:
         steps = self._packets[number]
         for pattern, what, how in _STEPS:
             if found := pattern.fullmatch(text):
-                self._add(steps, what, found.expand(how))
+                if what == "table":
+                    (self._unnamed.discard if found[1] in self._tables else self._unnamed.add)(number)
+                if what not in ("table", "action") or number not in self._unnamed:
+                    self._add(steps, what, found.expand(how))
                 return
 
     @staticmethod
@@ -128,5 +140,6 @@ class LogTracer:
             steps.append((what, how))
 
     def _tell(self, number: str) -> str:
+        self._unnamed.discard(number)
         lines = [f"in by port {self._ports.pop(number)}"]
         return "\n".join([*lines, *(f"  {what:<10} {how}" for what, how in self._packets.pop(number))])
