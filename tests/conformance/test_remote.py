@@ -177,7 +177,7 @@ class TestBmv2:
         with Bmv2Device(cpu_port=510) as switch:
             report = check(f"grpc:{switch.address}", WRITTEN)
             assert differences(report) == []
-            assert any("no registers" in each for result in report.results for each in result.unasked)
+            assert "registers" not in str([each.unasked for each in report.results])  # they are read in-band
 
     @ROOT[0]
     @ROOT[1]
@@ -191,6 +191,8 @@ class TestBmv2:
         assert P4C.find()
         with Bmv2Device() as switch, RemoteDevice(address=switch.address) as device:
             assert device.compiler == "p4c"
+            assert device.capabilities.registers_over_p4runtime  # it cannot tell yet
+            device.load(WRITTEN[0].program().p4())
             assert not device.capabilities.registers_over_p4runtime
             assert device.capabilities.multicast
             for case in WRITTEN:

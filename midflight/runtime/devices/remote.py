@@ -35,16 +35,11 @@ PATIENCE = 300.0
 class RemoteDevice:
     """A P4Runtime server at `address`, "host:port" or "unix:/path", that is neither started nor ended here.
 
-    What it can do is asked when this is made, as far as P4Runtime has an answer to that; DeviceError where it does not
-    answer. `compiler` tells how it takes programs: "midflight" as their text, "p4c" as BMv2's JSON, or by a command
-    line that compiles {p4} into {p4info} and {config}; by default as text where the server says that it is a Midflight
-    switch, and with p4c else. `source` is a P4_16 program to load.
+    What it can do is asked, as far as P4Runtime has an answer to that; DeviceError where it does not answer. `compiler`
+    tells how it takes programs: "midflight" as their text, "p4c" as BMv2's JSON, or by a command line that compiles
+    {p4} into {p4info} and {config}; by default as text where the server says that it is a Midflight switch, and with
+    p4c else. `source` is a P4_16 program to load.
     """
-
-    capabilities: Capabilities = Capabilities(
-        kind="grpc", multicast=False, clones=False, digests=False, registers_over_p4runtime=False,
-        repeated_digests=False,
-    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,6 +54,7 @@ class RemoteDevice:
         self.address = address
         self.device_id = device_id
         self._timeout = timeout
+        self._early = False
         if compiler not in ("", "midflight", "p4c") and not all(each in compiler for each in PLACES):
             raise DeviceError(
                 f"{compiler!r} is no compiler",
@@ -67,12 +63,23 @@ class RemoteDevice:
         link = Link(address, timeout)
         try:
             self.server, ours = _greet(link)
-            self.capabilities = replace(MIDFLIGHT, kind="grpc") if ours else self._ask(link)
         finally:
             link.close()
+        self._capabilities = replace(MIDFLIGHT, kind="grpc") if ours else None
         self.compiler = compiler or ("midflight" if ours else "p4c")
         if source is not None:
             self.load(source, file)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do, as far as it tells. Before it has a program it may not know better than that it can."""
+        if self._capabilities is not None:
+            return self._capabilities
+        self._early = False
+        found = self._ask()
+        if not self._early:
+            self._capabilities = found
+        return found
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
         """Open a controller's session with it; the caller closes it. DeviceError where it does not answer."""
@@ -103,22 +110,28 @@ class RemoteDevice:
     ) -> None:
         self.close()
 
-    def _ask(self, link: Link) -> Capabilities:
+    def _ask(self) -> Capabilities:
         """Return what a server that is not ours says it can do: a Read of everything of a kind tells."""
         groups = p4r.PacketReplicationEngineEntry(multicast_group_entry=p4r.MulticastGroupEntry())
         clones = p4r.PacketReplicationEngineEntry(clone_session_entry=p4r.CloneSessionEntry())
-        return replace(
-            self.capabilities,
-            multicast=self._reads(link, p4r.Entity(packet_replication_engine_entry=groups)),
-            clones=self._reads(link, p4r.Entity(packet_replication_engine_entry=clones)),
-            digests=self._reads(link, p4r.Entity(digest_entry=p4r.DigestEntry())),
-            registers_over_p4runtime=self._reads(link, p4r.Entity(register_entry=p4r.RegisterEntry())),
-        )
+        link = Link(self.address, self._timeout)
+        try:
+            return Capabilities(
+                kind="grpc",
+                multicast=self._reads(link, p4r.Entity(packet_replication_engine_entry=groups)),
+                clones=self._reads(link, p4r.Entity(packet_replication_engine_entry=clones)),
+                digests=self._reads(link, p4r.Entity(digest_entry=p4r.DigestEntry())),
+                registers_over_p4runtime=self._reads(link, p4r.Entity(register_entry=p4r.RegisterEntry())),
+                repeated_digests=False,
+            )
+        finally:
+            link.close()
 
     def _reads(self, link: Link, entity: p4r.Entity) -> bool:
         try:
             link.read(p4r.ReadRequest(device_id=self.device_id, entities=[entity]))
         except RequestError as error:
+            self._early = self._early or error.code == Code.FAILED_PRECONDITION
             # Anything else, such as that there is no program yet, says nothing against it.
             return Code.UNIMPLEMENTED not in (error.code, *(code for code, _ in error.refused.values()))
         return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 
@@ -108,13 +109,13 @@ class ReachedDevice:
 
     def process(self, packets: Packets, now: int = 0) -> Packets:  # noqa: ARG002
         """Give it packets, one at a time; return what leaves by its ports. It has a clock of its own."""
-        path = self._path()
         left: list[tuple[int, int, bytes]] = []
-        if len(packets):
-            self._past_fences(path, packets[0][0])  # and what was under way before
-        for number, (port, frame) in enumerate(packets):
-            path.send(port, frame)
-            left += [(number, *each) for each in self._past_fences(path, port)]
+        with self._path() as path:
+            if len(packets):
+                self._past_fences(path, packets[0][0])  # and what was under way before
+            for number, (port, frame) in enumerate(packets):
+                path.send(port, frame)
+                left += [(number, *each) for each in self._past_fences(path, port)]
         left.sort(key=lambda each: each[:2])
         result = Packets.from_list([(port, data) for _, port, data in left])
         result.sources[:] = np.array([number for number, _, _ in left], dtype=result.sources.dtype)
@@ -122,7 +123,8 @@ class ReachedDevice:
 
     def transmitted(self) -> Packets:
         """Return, once, what has left and comes from no packet given here."""
-        return Packets.from_list(self._past_fences(self._path(), PORTS[0]))
+        with self._path() as path:
+            return Packets.from_list(self._past_fences(path, PORTS[0]))
 
     def close(self) -> None:
         """Give the interfaces back; the device stays as it is. May be called more than once."""
@@ -138,12 +140,17 @@ class ReachedDevice:
     ) -> None:
         self.close()
 
-    def _path(self) -> _Path:
+    @contextmanager
+    def _path(self) -> Iterator[_Path]:
         if self._wires is not None:
-            return self._wires
+            yield self._wires
+            return
         if self._session is None:
             raise DeviceError("packets go by a controller's session, and none is open")
-        return _Tap(self._session)
+        self._session.clone_session(SESSION, [SESSION])
+        yield _Tap(self._session)
+        # A device may keep its clone sessions when it takes a new pipeline.
+        self._session.clone_session(SESSION, [])
 
     def _past_fences(self, path: _Path, port: int) -> list[tuple[int, bytes]]:
         """Send fences by a port; return what has left before they were back."""
@@ -193,7 +200,6 @@ class _Tap:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        session.clone_session(SESSION, [SESSION])
 
     def send(self, port: int, frame: bytes) -> None:
         self._session.packet_out(frame, egress_port=FROM_PORT | port)
