@@ -102,8 +102,22 @@ class Schema:
             ]
         except (KeyError, TypeError, AttributeError) as error:
             raise WireError(f"this is not a wire schema: {error!r}") from None
+        self._alerts = {
+            each["alert"]["name"]: [(field["bits"], field["signed"]) for field in each["alert"]["fields"]]
+            for each in schema["applications"].values()
+            if each.get("alert")
+        }
         self._by_name = {each.name: each for each in applications}
         self._by_id = {each.id: each for each in applications}
+
+    def alert(self, digest: str, values: Iterable[int]) -> tuple[int, ...]:
+        """Return an alert's numbers as the kernel told them: a digest carries them as bits, signed ones, too."""
+        if digest not in self._alerts:
+            raise WireError(f"no application has a digest {digest!r}: there are {', '.join(self._alerts) or 'none'}")
+        fields = zip(values, self._alerts[digest], strict=True)
+        return tuple(
+            value - (1 << bits) if signed and value >> (bits - 1) == 1 else value for value, (bits, signed) in fields
+        )
 
     def encode(self, message: Message) -> bytes:
         """Return a message as a UDP payload."""

@@ -104,7 +104,7 @@ class Switch:
                 kind = FOR_HOST if answer.verdict == Verdict.FALLBACK else REQUEST
                 expected = leaving(answer.verdict, request.host, self.frame(request, answer.fields, kind, checksum=0))
             assert tuple(sorted(packets)) == expected, f"trace {trace.number}, packet {place}: {request}"
-        alerts = [tuple(each.values) for each in self.engine.digests()]
+        alerts = [self.schema.alert(each.name, each.values) for each in self.engine.digests()]
         assert alerts == [values for each in trace.answers for values in each.alerts], f"trace {trace.number}"
         for array, meant in arrays(reference).items():
             held = self.engine.registers[f"ingress.app.{array}"]

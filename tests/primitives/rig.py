@@ -16,6 +16,7 @@ from midflight.p4.frontend import check
 from midflight.primitives import Map, Program, Verdict
 from midflight.primitives.exports.scapy_layer import layers
 from midflight.primitives.kernel.map import Entry as MapEntry
+from midflight.primitives.wire import Schema
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine.engine import Engine
@@ -70,6 +71,7 @@ class Rig(ABC):
     def __init__(self, program: Program) -> None:
         self.program = program
         self.layers = layers(program.schema())
+        self.schema = Schema(program.schema())
 
     @abstractmethod
     def process(self, packets: Packets) -> Packets:
@@ -204,7 +206,7 @@ class SwitchRig(Rig):
         return self.engine.process(packets)
 
     def alerts(self) -> list[tuple[str, tuple[int, ...]]]:
-        return [(each.name, tuple(each.values)) for each in self.engine.digests()]
+        return [(each.name, self.schema.alert(each.name, each.values)) for each in self.engine.digests()]
 
 
 class DeviceRig(Rig):
@@ -242,7 +244,7 @@ class DeviceRig(Rig):
         """Return the digests that have come; those of a device that is a process of its own come a little later."""
         found = []
         while more := self.session.digests(timeout=1.0):
-            found += [(each.name, tuple(each.values.values())) for each in more]
+            found += [(each.name, self.schema.alert(each.name, each.values.values())) for each in more]
         return found
 
     def __enter__(self) -> DeviceRig:

@@ -137,8 +137,10 @@ class KernelWriter:
             case Mirror():
                 out.line(f"clone_preserving_field_list(CloneType.I2E, (bit<32>){constant(self.name)}, 1);")
             case Alert(values=values):
-                for (name, _), value in zip(self.kernel.alert, values, strict=True):
-                    out.long(f"meta.{self.name}_alert.{name} = {show.value(value)};")
+                for (name, kind), value in zip(self.kernel.alert, values, strict=True):
+                    # As bits: BMv2's P4Runtime server takes no digest with a signed field.
+                    cast = f"(bit<{kind.width}>){show.tight(value)}" if kind.signed else show.value(value)
+                    out.long(f"meta.{self.name}_alert.{name} = {cast};")
                 late = f"meta.{self.name}_alerted = true;"
                 now = f"digest<{self.name}_alert_t>(1, meta.{self.name}_alert);"
                 out.line(late if alerts_late(self.kernel) else now)

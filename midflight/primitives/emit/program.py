@@ -135,7 +135,8 @@ def _header(out: Writer, name: str, primitive: Primitive) -> None:
         out.line(f"// What {name} tells the controller.")
         with out.block(f"struct {name}_alert_t"):
             for field_name, kind in primitive.kernel.alert:
-                out.line(f"{p4_type(kind)} {field_name};")
+                remark = "  // signed" if kind.signed else ""
+                out.line(f"bit<{kind.width}> {field_name};{remark}")
         out.line()
 
 

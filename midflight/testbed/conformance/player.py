@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
+from midflight.primitives.wire import Schema
 from midflight.runtime.devices.base import PacketDevice, PipelineConfig
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.maps import Maps
@@ -44,6 +45,7 @@ class Player:
         self._device = device
         self._program = case.program()
         self._pipeline: PipelineConfig = device.compile(self._program.p4() if p4 is None else p4, f"{case.name}.p4")
+        self._schema = Schema(self._program.schema())
         self._alerting = self._program.applications["app"].primitive.kernel.alert
         self._session: Session = device.session()
 
@@ -118,7 +120,7 @@ class Player:
         """Return the digests that have come, waiting for as many as there must be."""
         heard: list[Alert] = []
         while more := self._session.digests(timeout=ALERT_PATIENCE if len(heard) < number else 0.05):
-            heard += [(each.name, tuple(each.values.values())) for each in more]
+            heard += [(each.name, self._schema.alert(each.name, each.values.values())) for each in more]
         return heard
 
     def close(self) -> None:

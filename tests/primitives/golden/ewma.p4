@@ -100,8 +100,8 @@ header load_state_t {
 // What load tells the controller.
 struct load_alert_t {
     bit<16> series;
-    int<32> value;
-    int<32> average;
+    bit<32> value;  // signed
+    bit<32> average;  // signed
 }
 
 struct headers_t {
@@ -256,8 +256,8 @@ control load_kernel(inout headers_t hdr, inout metadata_t meta) {
         hdr.load.average = (int<32>)((average_value + 128) >> 8);
         if (((value - average_value < 0) ? (-(value - average_value)) : (value - average_value)) > 12800) {
             meta.load_alert.series = hdr.load.series;
-            meta.load_alert.value = hdr.load.value;
-            meta.load_alert.average = hdr.load.average;
+            meta.load_alert.value = (bit<32>)hdr.load.value;
+            meta.load_alert.average = (bit<32>)hdr.load.average;
             digest<load_alert_t>(1, meta.load_alert);
         }
         meta.verdict = FORWARD;

@@ -103,7 +103,7 @@ struct press_alert_t {
     bit<16> cell;
     bit<8> reason;
     bit<32> time;
-    int<32> value;
+    bit<32> value;  // signed
 }
 
 struct headers_t {
@@ -265,7 +265,7 @@ control press_kernel(inout headers_t hdr, inout metadata_t meta) {
                 meta.press_alert.cell = hdr.press.cell;
                 meta.press_alert.reason = hdr.press.reason;
                 meta.press_alert.time = hdr.press.time;
-                meta.press_alert.value = hdr.press.value;
+                meta.press_alert.value = (bit<32>)hdr.press.value;
                 digest<press_alert_t>(1, meta.press_alert);
             }
             if (hdr.press.reason != 0) {
