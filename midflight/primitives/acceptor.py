@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from midflight.errors import KernelError
 from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.packet import Packet
@@ -11,20 +9,7 @@ from midflight.primitives.kernel.primitive import Primitive, within
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit
 
-__all__ = ["ACCEPT", "ACCEPTED", "FORGOTTEN", "PREPARE", "PROMISE", "REFUSED", "Acceptor"]
-
-PREPARE: Final = 1
-"""Phase 1a, from a proposer: promise to take part in no smaller ballot."""
-PROMISE: Final = 2
-"""Phase 1b: promised, and this is what was accepted before; `voted` is 0 where nothing was."""
-ACCEPT: Final = 3
-"""Phase 2a, from a proposer: accept this value."""
-ACCEPTED: Final = 4
-"""Phase 2b, to all learners: accepted."""
-REFUSED: Final = 5
-"""A larger ballot has been promised; `ballot` says which."""
-FORGOTTEN: Final = 6
-"""This acceptor has no say in the instance any more: it has lost its memory, or keeps a newer instance there."""
+__all__ = ["Acceptor"]
 
 
 class Acceptor(Primitive):
@@ -58,19 +43,30 @@ class Acceptor(Primitive):
     ...     outcome = first.process(Message(REQUEST, "first", 1, fields))
     ...     told = outcome.message.fields
     ...     return outcome.verdict.name, told["phase"], told["ballot"], told["voted"], told["value"]
-    >>> from midflight.primitives.acceptor import ACCEPT, ACCEPTED, PREPARE, PROMISE, REFUSED
-    >>> send(PREPARE, 7) == ("REPLY", PROMISE, 7, 0, 0)
+    >>> send(Acceptor.PREPARE, 7) == ("REPLY", Acceptor.PROMISE, 7, 0, 0)
     True
-    >>> send(ACCEPT, 7, 42) == ("MULTICAST", ACCEPTED, 7, 7, 42)
+    >>> send(Acceptor.ACCEPT, 7, 42) == ("MULTICAST", Acceptor.ACCEPTED, 7, 7, 42)
     True
-    >>> send(ACCEPT, 6, 13) == ("REPLY", REFUSED, 7, 0, 13)
+    >>> send(Acceptor.ACCEPT, 6, 13) == ("REPLY", Acceptor.REFUSED, 7, 0, 13)
     True
-    >>> send(PREPARE, 9) == ("REPLY", PROMISE, 9, 7, 42)
+    >>> send(Acceptor.PREPARE, 9) == ("REPLY", Acceptor.PROMISE, 9, 7, 42)
     True
     """
 
     PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
     OVERFLOW = "ballots do not wrap: after 2**32 - 1 an instance is at its end"
+    PREPARE = 1
+    """Phase 1a, from a proposer: promise to take part in no smaller ballot."""
+    PROMISE = 2
+    """Phase 1b: promised, and this is what was accepted before; `voted` is 0 where nothing was."""
+    ACCEPT = 3
+    """Phase 2a, from a proposer: accept this value."""
+    ACCEPTED = 4
+    """Phase 2b, to all learners: accepted."""
+    REFUSED = 5
+    """A larger ballot has been promised; `ballot` says which."""
+    FORGOTTEN = 6
+    """This acceptor has no say in the instance any more: it has lost its memory, or keeps a newer instance there."""
 
     number: int
     instances: int = 1024
@@ -103,12 +99,12 @@ class Acceptor(Primitive):
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
         """Answer phases 1a and 2a."""
-        if wire.phase not in (PREPARE, ACCEPT) or wire.ballot == 0 or packet.sequence == 0:
+        if wire.phase not in (self.PREPARE, self.ACCEPT) or wire.ballot == 0 or packet.sequence == 0:
             packet.drop()
             return
         wire.acceptor = self.number
         if wire.epoch != packet.epoch:
-            wire.phase = FORGOTTEN
+            wire.phase = self.FORGOTTEN
             wire.epoch = packet.epoch
             packet.reply()
             return
@@ -121,23 +117,23 @@ class Acceptor(Primitive):
         ahead = packet.sequence - held
         fresh = held == 0 or 0 < ahead < 2**31
         if not fresh and ahead != 0:
-            wire.phase = FORGOTTEN
+            wire.phase = self.FORGOTTEN
             packet.reply()
             return
 
         promised = self.promised.update_fetch(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
         if wire.ballot < promised:
-            wire.phase = REFUSED
+            wire.phase = self.REFUSED
             wire.ballot = promised
             packet.reply()
             return
 
-        accepting = wire.phase == ACCEPT
+        accepting = wire.phase == self.ACCEPT
         wire.voted = self.voted.update_fetch(entry, lambda old: wire.ballot if accepting else (0 if fresh else old))
         wire.value = self.value.update_fetch(entry, lambda old: wire.value if accepting else (0 if fresh else old))
         if accepting:
-            wire.phase = ACCEPTED
+            wire.phase = self.ACCEPTED
             packet.multicast()
         else:
-            wire.phase = PROMISE
+            wire.phase = self.PROMISE
             packet.reply()

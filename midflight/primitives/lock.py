@@ -14,25 +14,8 @@ from midflight.primitives.kernel.primitive import Primitive, within
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit
 
-__all__ = ["EXCLUSIVE", "GRANTED", "HANDED", "LOST", "RELEASE", "RELEASED", "SHARED", "WAITING", "Lock"]
+__all__ = ["Lock"]
 
-SHARED: Final = 1
-"""A wish: to hold the lock together with others who share it."""
-EXCLUSIVE: Final = 2
-"""A wish: to hold the lock alone."""
-RELEASE: Final = 3
-"""A wish: to give the lock back."""
-
-WAITING: Final = 1
-"""The request is in the queue: it has the lock as soon as `granted` has passed its `ticket`."""
-GRANTED: Final = 2
-"""The client has the lock."""
-RELEASED: Final = 3
-"""The lock was given back; in a multicast, to those whose tickets `granted` has passed by that."""
-HANDED: Final = 4
-"""The queue is full: the server deals with the request."""
-LOST: Final = 5
-"""The lock was granted in an earlier life of the switch's state, and is not held any more."""
 
 FIRST: Final = 2**16 - 6
 """The first ticket."""
@@ -71,21 +54,36 @@ class Lock(Primitive):
     ...     fields |= {"status": 0, "epoch": 0, "ticket": 0, "granted": 0}
     ...     outcome = locks.process(Message(REQUEST, "locks", number, fields))
     ...     return outcome.verdict.name, outcome.message.fields["status"]
-    >>> from midflight.primitives.lock import EXCLUSIVE, GRANTED, HANDED, RELEASE, RELEASED, SHARED, WAITING
-    >>> ask(1, 1, EXCLUSIVE) == ("REPLY", GRANTED)
+    >>> ask(1, 1, Lock.EXCLUSIVE) == ("REPLY", Lock.GRANTED)
     True
-    >>> ask(2, 1, SHARED) == ask(3, 1, SHARED) == ("REPLY", WAITING)
+    >>> ask(2, 1, Lock.SHARED) == ask(3, 1, Lock.SHARED) == ("REPLY", Lock.WAITING)
     True
-    >>> ask(4, 1, SHARED) == ("FALLBACK", HANDED)
+    >>> ask(4, 1, Lock.SHARED) == ("FALLBACK", Lock.HANDED)
     True
-    >>> ask(1, 2, RELEASE) == ("MULTICAST", RELEASED)
+    >>> ask(1, 2, Lock.RELEASE) == ("MULTICAST", Lock.RELEASED)
     True
-    >>> ask(2, 1, SHARED) == ask(3, 1, SHARED) == ("REPLY", GRANTED)
+    >>> ask(2, 1, Lock.SHARED) == ask(3, 1, Lock.SHARED) == ("REPLY", Lock.GRANTED)
     True
     """
 
     PAPER = "NetLock: Yu et al., SIGCOMM 2020"
     OVERFLOW = "a full queue is left to the server; tickets wrap and are compared within a queue"
+    SHARED = 1
+    """A wish: to hold the lock together with others who share it."""
+    EXCLUSIVE = 2
+    """A wish: to hold the lock alone."""
+    RELEASE = 3
+    """A wish: to give the lock back."""
+    WAITING = 1
+    """The request is in the queue: it has the lock as soon as `granted` has passed its `ticket`."""
+    GRANTED = 2
+    """The client has the lock."""
+    RELEASED = 3
+    """The lock was given back; in a multicast, to those whose tickets `granted` has passed by that."""
+    HANDED = 4
+    """The queue is full: the server deals with the request."""
+    LOST = 5
+    """The lock was granted in an earlier life of the switch's state, and is not held any more."""
 
     locks: int = 64
     clients: int = 64
@@ -130,12 +128,12 @@ class Lock(Primitive):
         if wire.lock >= self.locks or wire.client >= self.clients or packet.sequence == 0:
             packet.drop()
             return
-        if wire.wish not in (SHARED, EXCLUSIVE, RELEASE):
+        if wire.wish not in (self.SHARED, self.EXCLUSIVE, self.RELEASE):
             packet.drop()
             return
-        releasing = wire.wish == RELEASE
+        releasing = wire.wish == self.RELEASE
         if releasing and wire.epoch != packet.epoch:
-            wire.status = LOST
+            wire.status = self.LOST
             wire.epoch = packet.epoch
             packet.reply()
             return
@@ -178,7 +176,7 @@ class Lock(Primitive):
         wire.ticket = self.ticket.update_fetch(owner, lambda old: (tail if enters else 0) if asks else old)
 
         mark = bit[self.depth](1) << ((tail if enters else head) % self.depth)
-        alone = wire.wish == EXCLUSIVE
+        alone = wire.wish == self.EXCLUSIVE
         marks = self.exclusive.update(
             wire.lock, lambda old: (old | mark if alone else old) if enters else (old & ~mark if leaves else old)
         )
@@ -203,14 +201,14 @@ class Lock(Primitive):
         wire.granted = tail + 1 if at_once else (following if passes else granted)
 
         if releasing:
-            wire.status = RELEASED
+            wire.status = self.RELEASED
             if passes:
                 packet.multicast()
             else:
                 packet.reply()
         elif inside == 0:
-            wire.status = HANDED
+            wire.status = self.HANDED
             packet.fallback()
         else:
-            wire.status = GRANTED if wire.granted - head > wire.ticket - head else WAITING
+            wire.status = self.GRANTED if wire.granted - head > wire.ticket - head else self.WAITING
             packet.reply()

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.header import Header
@@ -14,16 +14,7 @@ from midflight.primitives.kernel.primitive import Primitive, within
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit
 
-__all__ = ["AGAIN", "CROWDED", "LATE", "REACHED", "Quorum"]
-
-REACHED: Final = 1
-"""The result's status: this vote made the quorum."""
-LATE: Final = 2
-"""The quorum was there before, and this voter had not voted."""
-AGAIN: Final = 3
-"""The quorum was there before, and so was a vote of this voter."""
-CROWDED: Final = 4
-"""This is one more value than can be told apart: the vote is not counted."""
+__all__ = ["Quorum"]
 
 
 class Quorum(Primitive):
@@ -64,6 +55,14 @@ class Quorum(Primitive):
 
     PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
     OVERFLOW = "counts do not exceed the number of voters"
+    REACHED = 1
+    """The result's status: this vote made the quorum."""
+    LATE = 2
+    """The quorum was there before, and this voter had not voted."""
+    AGAIN = 3
+    """The quorum was there before, and so was a vote of this voter."""
+    CROWDED = 4
+    """This is one more value than can be told apart: the vote is not counted."""
 
     voters: int
     needed: int
@@ -138,15 +137,15 @@ class Quorum(Primitive):
         wire.epoch = packet.epoch
         if not fresh and decided != 0:
             wire.value = decided
-            wire.status = AGAIN if again else LATE
+            wire.status = self.AGAIN if again else self.LATE
             if self.result == "multicast":
                 packet.reply()
         elif reached:
-            wire.status = REACHED
+            wire.status = self.REACHED
             if self.result == "multicast":
                 packet.multicast()
         elif not known:
-            wire.status = CROWDED
+            wire.status = self.CROWDED
             packet.reply()
         else:
             packet.drop()

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from midflight.primitives import Acceptor, Verdict, bit
-from midflight.primitives.acceptor import ACCEPT, ACCEPTED, FORGOTTEN, PREPARE, PROMISE, REFUSED
 from midflight.primitives.oracles.acceptor import Accepted, Forgotten, Promise, Refused, Voter
 from midflight.testbed.conformance.network import EPOCH, MEMBERS
 from midflight.testbed.conformance.subject import Answer, Parameters, Request, Subject, number
@@ -31,12 +30,14 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
             ballot = min(ballot + 1, 2**32 - 1)
         which = (instance - random.choice((0, 0, 0, 1))) % 2**32
         phase, epoch, mine = (
-            random.choice((PREPARE, ACCEPT, ACCEPT)),
+            random.choice((Acceptor.PREPARE, Acceptor.ACCEPT, Acceptor.ACCEPT)),
             EPOCH,
             max(1, ballot - random.choice((0, 0, 0, 1, 2))),
         )
         if random.random() < 0.15:
-            phase = random.choice((phase, phase, PREPARE - 1, PROMISE, ACCEPTED, REFUSED))
+            phase = random.choice(
+                (phase, phase, Acceptor.PREPARE - 1, Acceptor.PROMISE, Acceptor.ACCEPTED, Acceptor.REFUSED)
+            )
             epoch = random.choice((EPOCH, EPOCH, EPOCH - 1, EPOCH + 1))
             mine = random.choice((mine, mine, 0))
             far = random.choice((2**31 - entries, 2**31, 2**31 + entries, -entries))
@@ -61,23 +62,23 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
 def _answer(voter: Voter, request: Request, acceptor: int) -> Answer:
     fields = {**request.fields, "acceptor": acceptor}
     phase, ballot = fields["phase"], fields["ballot"]
-    if phase not in (PREPARE, ACCEPT) or ballot == 0 or request.sequence == 0:
+    if phase not in (Acceptor.PREPARE, Acceptor.ACCEPT) or ballot == 0 or request.sequence == 0:
         return Answer(Verdict.DROP)
     if fields["epoch"] != EPOCH:
-        return Answer(Verdict.REPLY, {**fields, "phase": FORGOTTEN, "epoch": EPOCH})
-    if phase == PREPARE:
+        return Answer(Verdict.REPLY, {**fields, "phase": Acceptor.FORGOTTEN, "epoch": EPOCH})
+    if phase == Acceptor.PREPARE:
         told = voter.prepare(request.sequence, ballot)
     else:
         told = voter.accept(request.sequence, ballot, fields["value"])
     match told:
         case Promise(voted=voted, value=value):
-            return Answer(Verdict.REPLY, {**fields, "phase": PROMISE, "voted": voted, "value": value})
+            return Answer(Verdict.REPLY, {**fields, "phase": Acceptor.PROMISE, "voted": voted, "value": value})
         case Accepted():
-            return Answer(Verdict.MULTICAST, {**fields, "phase": ACCEPTED, "voted": ballot})
+            return Answer(Verdict.MULTICAST, {**fields, "phase": Acceptor.ACCEPTED, "voted": ballot})
         case Refused(ballot=larger):
-            return Answer(Verdict.REPLY, {**fields, "phase": REFUSED, "ballot": larger})
+            return Answer(Verdict.REPLY, {**fields, "phase": Acceptor.REFUSED, "ballot": larger})
         case Forgotten():
-            return Answer(Verdict.REPLY, {**fields, "phase": FORGOTTEN})
+            return Answer(Verdict.REPLY, {**fields, "phase": Acceptor.FORGOTTEN})
 
 
 SUBJECT = Subject(

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from midflight.primitives import Lock, Verdict
-from midflight.primitives.lock import EXCLUSIVE, GRANTED, HANDED, LOST, RELEASE, RELEASED, SHARED, WAITING
 from midflight.primitives.oracles.lock import Queue
 from midflight.testbed.conformance.network import EPOCH, MEMBERS
 from midflight.testbed.conformance.subject import Answer, Parameters, Request, Subject
 
 __all__ = ["SUBJECT"]
 
-STATUS = {"waiting": WAITING, "granted": GRANTED, "released": RELEASED, "handed": HANDED}
+STATUS = {"waiting": Lock.WAITING, "granted": Lock.GRANTED, "released": Lock.RELEASED, "handed": Lock.HANDED}
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
@@ -39,10 +38,10 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
         )
         asked ^= {(lock, client)}
         latest[lock, client] = (latest[lock, client] + 1) % 2**32 or 1
-        wish = RELEASE if give else EXCLUSIVE if random.random() < exclusive else SHARED
+        wish = Lock.RELEASE if give else Lock.EXCLUSIVE if random.random() < exclusive else Lock.SHARED
         number, epoch = latest[lock, client], EPOCH
         if what > 0.88:
-            wish = random.choice((wish, RELEASE, SHARED - 1, RELEASE + 1))
+            wish = random.choice((wish, Lock.RELEASE, Lock.SHARED - 1, Lock.RELEASE + 1))
             lock, client = random.choice(((lock, client), (locks, client), (lock, clients), (2**16 - 1, 0)))
             number = (
                 random.choice((0, number, number, number + 2**31 - 2, number + 2**31 - 1, number + 2**31, number - 1))
@@ -69,15 +68,20 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
 
 def _answer(queues: list[Queue], clients: int, request: Request) -> Answer:
     lock, client, wish = (request.fields[name] for name in ("lock", "client", "wish"))
-    if lock >= len(queues) or client >= clients or request.sequence == 0 or wish not in (SHARED, EXCLUSIVE, RELEASE):
+    if (
+        lock >= len(queues)
+        or client >= clients
+        or request.sequence == 0
+        or wish not in (Lock.SHARED, Lock.EXCLUSIVE, Lock.RELEASE)
+    ):
         return Answer(Verdict.DROP)
     fields = {**request.fields, "epoch": EPOCH}
-    if wish == RELEASE and request.fields["epoch"] != EPOCH:
-        return Answer(Verdict.REPLY, {**fields, "status": LOST})
-    if wish == RELEASE:
+    if wish == Lock.RELEASE and request.fields["epoch"] != EPOCH:
+        return Answer(Verdict.REPLY, {**fields, "status": Lock.LOST})
+    if wish == Lock.RELEASE:
         told = queues[lock].release(client, request.sequence)
     else:
-        told = queues[lock].ask(client, request.sequence, wish == EXCLUSIVE)
+        told = queues[lock].ask(client, request.sequence, wish == Lock.EXCLUSIVE)
     if told is None:
         return Answer(Verdict.DROP)
     verdict = Verdict.MULTICAST if told.to_all else Verdict.FALLBACK if told.status == "handed" else Verdict.REPLY

@@ -12,7 +12,7 @@ from midflight.testbed.conformance.subject import Answer, Parameters, Request, S
 
 __all__ = ["SUBJECT"]
 
-STATUS = {"reached": 1, "late": 2, "again": 3, "crowded": 4}
+STATUS = {name: getattr(Quorum, name.upper()) for name in ("reached", "late", "again", "crowded")}
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
