@@ -12,12 +12,12 @@ from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import Primitive, within
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit
+from midflight.primitives.kernel.types import bit, int_
 
 __all__ = ["Lock"]
 
 
-FIRST: Final = 2**16 - 6
+FIRST: Final = 2**32 - 6
 """The first ticket."""
 
 
@@ -38,15 +38,15 @@ class Lock(Primitive):
 
     A full queue overflows to the server: the request is left to it, as the host that computes it. The server
     asks for the lock as client 0, for which a place is kept, waits its turn and grants it to those it has waiting; to
-    them it answers itself, and they release to it.
+    them it answers itself, and they release to it (`midflight.testbed.endpoint.lockserver`).
 
     Contract with the clients: the common header's sequence numbers a client's requests for one lock, from 1 on and
     compared as RFC 1982 has it; a client has one of them under way and repeats it until it is answered. Repeated and
     late requests are known by their number, so each counts once. A client releases only what the switch has granted it,
     with the `epoch` of the grant, and is trusted in that: any release takes the first request out of the queue.
 
-    Tickets wrap, and are compared within a queue; the first ones are just below that, so that it is nothing rare. State
-    for each lock: 48 bits and `depth` bits; for each client of each lock: 49 bits.
+    Tickets wrap, and are compared as RFC 1982 has it; the first ones are just below that, so that it is nothing rare.
+    State for each lock: 96 bits and `depth` bits; for each client of each lock: 65 bits.
 
     >>> locks = Lock("locks", locks=4, clients=8, depth=4).reference()
     >>> def ask(client, number, wish):
@@ -67,7 +67,7 @@ class Lock(Primitive):
     """
 
     PAPER = "NetLock: Yu et al., SIGCOMM 2020"
-    OVERFLOW = "a full queue is left to the server; tickets wrap and are compared within a queue"
+    OVERFLOW = "a full queue is left to the server; tickets wrap and are compared as serial numbers"
     SHARED = 1
     """A wish: to hold the lock together with others who share it."""
     EXCLUSIVE = 2
@@ -84,6 +84,8 @@ class Lock(Primitive):
     """The queue is full: the server deals with the request."""
     LOST = 5
     """The lock was granted in an earlier life of the switch's state, and is not held any more."""
+    SERVED = 6
+    """From the server: the client has the lock, and gives it back to the server."""
 
     locks: int = 64
     clients: int = 64
@@ -97,8 +99,8 @@ class Lock(Primitive):
         wish = bit[8]
         status = bit[8]
         epoch = bit[16]
-        ticket = bit[16]
-        granted = bit[16]
+        ticket = bit[32]
+        granted = bit[32]
 
     def validate(self) -> None:
         """Check the limits."""
@@ -117,11 +119,11 @@ class Lock(Primitive):
         """For each lock its queue; for each client of a lock its latest request and its place in the queue."""
         owners = self.locks * self.clients
         self.latest = Register(bit[32], owners)
-        self.queue = Register(bit[32], self.locks, initial=FIRST << 16 | FIRST)  # the next ticket, and the first one in
+        self.queue = Register(bit[64], self.locks, initial=FIRST << 32 | FIRST)  # the next ticket, and the first one in
         self.inside = Register(bit[1], owners)  # whether the latest request for the lock is in the queue
-        self.ticket = Register(bit[16], owners)
+        self.ticket = Register(bit[32], owners)
         self.exclusive = Register(bit[self.depth], self.locks)  # which places of the ring
-        self.granted = Register(bit[16], self.locks, initial=FIRST)  # the first ticket that has to wait
+        self.granted = Register(bit[32], self.locks, initial=FIRST)  # the first ticket that has to wait
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
         """Put a request into the queue or take the first one out, once; tell how far the lock is granted."""
@@ -149,25 +151,25 @@ class Lock(Primitive):
             packet.drop()
             return
 
-        room = bit[16](self.depth - 1)
+        room = bit[32](self.depth - 1)
         if wire.client == 0:
-            room = bit[16](self.depth)
+            room = bit[32](self.depth)
         asks = fresh and not releasing
         gives = fresh and releasing
         before = self.queue.update(
             wire.lock,
             lambda old: (
-                concat(bits(old, 31, 16) + 1, bits(old, 15, 0))
-                if asks and bits(old, 31, 16) - bits(old, 15, 0) < room
+                concat(bits(old, 63, 32) + 1, bits(old, 31, 0))
+                if asks and bits(old, 63, 32) - bits(old, 31, 0) < room
                 else (
-                    concat(bits(old, 31, 16), bits(old, 15, 0) + 1)
-                    if gives and bits(old, 31, 16) != bits(old, 15, 0)
+                    concat(bits(old, 63, 32), bits(old, 31, 0) + 1)
+                    if gives and bits(old, 63, 32) != bits(old, 31, 0)
                     else old
                 )
             ),
         )
-        tail = bits(before, 31, 16)
-        head = bits(before, 15, 0)
+        tail = bits(before, 63, 32)
+        head = bits(before, 31, 0)
         count = tail - head
         enters = asks and count < room
         leaves = gives and count != 0
@@ -210,5 +212,6 @@ class Lock(Primitive):
             wire.status = self.HANDED
             packet.fallback()
         else:
-            wire.status = self.GRANTED if wire.granted - head > wire.ticket - head else self.WAITING
+            # Its ticket may have left the queue: of those that share, whoever gives the lock back takes the first out.
+            wire.status = self.GRANTED if int_[32](wire.granted - wire.ticket) > 0 else self.WAITING
             packet.reply()

@@ -7,7 +7,8 @@ from typing import Literal
 
 __all__ = ["Answer", "Queue"]
 
-FIRST = 65530
+WRAP = 2**32
+FIRST = WRAP - 6
 
 Status = Literal["granted", "waiting", "handed", "released"]
 
@@ -63,8 +64,8 @@ class Queue:
                 self.drawn += 1
         ticket = self.tickets.get(client)
         if ticket is None:
-            return Answer("handed", 0, self.granted % 2**16)
-        return Answer("granted" if ticket in self.holders else "waiting", ticket % 2**16, self.granted % 2**16)
+            return Answer("handed", 0, self.granted % WRAP)
+        return Answer("granted" if ticket < self.granted else "waiting", ticket % WRAP, self.granted % WRAP)
 
     def release(self, client: int, number: int) -> Answer | None:
         """Take the first request out of the queue; None for a release that is out of date."""
@@ -76,7 +77,7 @@ class Queue:
             self.waiting = self.waiting[1:]
         entitled = any(each not in before for each in self.holders)
         ticket = self.tickets.get(client) or 0
-        return Answer("released", ticket % 2**16, self.granted % 2**16, to_all=entitled)
+        return Answer("released", ticket % WRAP, self.granted % WRAP, to_all=entitled)
 
     def _new(self, client: int, number: int) -> bool | None:
         """Return whether a request is new rather than a repetition, None where it is older than the client's latest."""

@@ -246,6 +246,10 @@ class Reliable:
         if self._outstanding.pop(index, None) is None and self._next <= index < self.upcoming:
             self._cancelled.add(index)
 
+    def alive(self, now: int) -> None:
+        """Learn that whoever answers has the requests and needs longer: patience begins anew."""
+        self._progress = now
+
     def hurry(self, now: int) -> None:
         """Have all requests that wait for an answer sent again by the next `poll`."""
         for index, request in self._outstanding.items():

@@ -91,18 +91,18 @@ header locks_t {
     bit<8> wish;
     bit<8> status;
     bit<16> epoch;
-    bit<16> ticket;
-    bit<16> granted;
+    bit<32> ticket;
+    bit<32> granted;
 }
 
 // An element of each register of locks, for the controller.
 header locks_state_t {
     bit<32> latest;
-    bit<32> queue;
+    bit<64> queue;
     bit<1> inside;
-    bit<16> ticket;
+    bit<32> ticket;
     bit<4> exclusive;
-    bit<16> granted;
+    bit<32> granted;
     bit<3> reserved;  // up to a whole byte
 }
 
@@ -212,40 +212,40 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 // Grant locks in the order of the requests: one exclusive holder, or all that share in a row.
 control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(64) latest;
-    // Holds its values XOR 4294639610, so that a cleared register means 4294639610.
-    register<bit<32>>(4) queue;
+    // Holds its values XOR 18446744052234715130, so that a cleared register means 18446744052234715130.
+    register<bit<64>>(4) queue;
     register<bit<1>>(64) inside;
-    register<bit<16>>(64) ticket;
+    register<bit<32>>(64) ticket;
     register<bit<4>>(4) exclusive;
-    // Holds its values XOR 65530, so that a cleared register means 65530.
-    register<bit<16>>(4) granted;
+    // Holds its values XOR 4294967290, so that a cleared register means 4294967290.
+    register<bit<32>>(4) granted;
     bool releasing;
     bit<32> owner;
     bit<32> latest_value;
     bit<32> ahead;
     bool fresh;
-    bit<16> room;
+    bit<32> room;
     bool asks;
     bool gives;
-    bit<32> before;
-    bit<16> tail;
-    bit<16> head;
-    bit<16> count;
+    bit<64> before;
+    bit<32> tail;
+    bit<32> head;
+    bit<32> count;
     bool enters;
     bool leaves;
     bit<1> inside_value;
-    bit<16> ticket_read;
+    bit<32> ticket_read;
     bit<4> mark;
     bool alone;
     bit<4> marks;
-    bit<16> turn;
+    bit<32> turn;
     bit<4> ring;
-    bit<16> following;
+    bit<32> following;
     bool goes_on;
     bool shares;
     bool has;
     bool at_once;
-    bit<16> granted_value;
+    bit<32> granted_value;
     bool passes;
 
     apply {
@@ -261,10 +261,10 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
             if (hdr.state.index < 4) {
                 if (hdr.state.written == 0) {
                     queue.read(hdr.locks_state.queue, hdr.state.index);
-                    hdr.locks_state.queue = hdr.locks_state.queue ^ 4294639610;
+                    hdr.locks_state.queue = hdr.locks_state.queue ^ 18446744052234715130;
                 }
                 if (hdr.state.written[1:1] == 1) {
-                    queue.write(hdr.state.index, hdr.locks_state.queue ^ 4294639610);
+                    queue.write(hdr.state.index, hdr.locks_state.queue ^ 18446744052234715130);
                 }
             }
             if (hdr.state.index < 64) {
@@ -283,13 +283,13 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
                 if (hdr.state.written == 0) {
                     exclusive.read(hdr.locks_state.exclusive, hdr.state.index);
                     granted.read(hdr.locks_state.granted, hdr.state.index);
-                    hdr.locks_state.granted = hdr.locks_state.granted ^ 65530;
+                    hdr.locks_state.granted = hdr.locks_state.granted ^ 4294967290;
                 }
                 if (hdr.state.written[4:4] == 1) {
                     exclusive.write(hdr.state.index, hdr.locks_state.exclusive);
                 }
                 if (hdr.state.written[5:5] == 1) {
-                    granted.write(hdr.state.index, hdr.locks_state.granted ^ 65530);
+                    granted.write(hdr.state.index, hdr.locks_state.granted ^ 4294967290);
                 }
             }
             hdr.midflight.kind = STATE_DONE;
@@ -336,15 +336,15 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
         gives = fresh && releasing;
         // before = self.queue.update(...)
         queue.read(before, (bit<32>)hdr.locks.lock);
-        before = before ^ 4294639610;
+        before = before ^ 18446744052234715130;
         queue.write((bit<32>)hdr.locks.lock,
-            ((asks && before[31:16] - before[15:0] < room)
-                ? ((before[31:16] + 1) ++ before[15:0])
-                : ((gives && before[31:16] != before[15:0])
-                    ? (before[31:16] ++ (before[15:0] + 1))
-                    : before)) ^ 4294639610);
-        tail = before[31:16];
-        head = before[15:0];
+            ((asks && before[63:32] - before[31:0] < room)
+                ? ((before[63:32] + 1) ++ before[31:0])
+                : ((gives && before[63:32] != before[31:0])
+                    ? (before[63:32] ++ (before[31:0] + 1))
+                    : before)) ^ 18446744052234715130);
+        tail = before[63:32];
+        head = before[31:0];
         count = tail - head;
         enters = asks && count < room;
         leaves = gives && count != 0;
@@ -362,7 +362,7 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
         if (owner < 64) {
             ticket.read(ticket_read, owner);
         }
-        ticket_read = asks ? (enters ? tail : 16w0) : ticket_read;
+        ticket_read = asks ? (enters ? tail : 32w0) : ticket_read;
         if (owner < 64) {
             ticket.write(owner, ticket_read);
         }
@@ -405,9 +405,9 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
         at_once = enters && (count == 0 || (!alone && marks == 0));
         // granted = self.granted.update(...)
         granted.read(granted_value, (bit<32>)hdr.locks.lock);
-        granted_value = granted_value ^ 65530;
+        granted_value = granted_value ^ 4294967290;
         granted.write((bit<32>)hdr.locks.lock,
-            (at_once ? (tail + 1) : ((leaves && granted_value == head + 1) ? following : granted_value)) ^ 65530);
+            (at_once ? (tail + 1) : ((leaves && granted_value == head + 1) ? following : granted_value)) ^ 4294967290);
         passes = leaves && granted_value == head + 1 && following != granted_value;
         hdr.locks.granted = at_once ? (tail + 1) : (passes ? following : granted_value);
         if (releasing) {
@@ -421,7 +421,7 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
             hdr.locks.status = 4;
             meta.verdict = FALLBACK;
         } else {
-            hdr.locks.status = (hdr.locks.granted - head > hdr.locks.ticket - head) ? 8w2 : 8w1;
+            hdr.locks.status = ((int<32>)(hdr.locks.granted - hdr.locks.ticket) > 0) ? 8w2 : 8w1;
             meta.verdict = REPLY;
         }
     }

@@ -98,6 +98,9 @@ SUBJECT = Subject(
     requests=_requests,
     oracle=_oracle,
     equivalent={
+        "int_[32](wire.granted - wire.ticket) -> int_[31](wire.granted - wire.ticket)": (
+            "nobody draws 2**30 tickets in a trace"
+        ),
         "self.exclusive.update -> self.exclusive.update_fetch": (
             "nothing depends on the mark of the request that enters or leaves: who enters waits unless the queue is "
             "empty or all share, and who leaves is not among those that are next"

@@ -1,0 +1,149 @@
+"""The server of `Lock`: queues what the switch has no room for, and asks the switch for the lock on its behalf."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from midflight.errors import WireError
+from midflight.primitives import Lock, Message, Schema
+from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
+from midflight.testbed.endpoint.locks import LockClient
+from midflight.testbed.endpoint.reliable import Address, Timing
+from midflight.testbed.endpoint.serial import is_newer
+
+__all__ = ["LockServer"]
+
+SELF = 0
+"""The server's number among the clients."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    client: int
+    exclusive: bool
+    source: Address
+    message: Message
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What the server knows of one lock."""
+
+    waiting: deque[_Request] = field(default_factory=deque)
+    holders: dict[int, _Request] = field(default_factory=dict)
+    latest: dict[int, int] = field(default_factory=dict)
+    """By client the number of its latest request."""
+    turn: int | None = None
+    """How many of those waiting are still to be served before the lock goes back to the switch."""
+
+
+class LockServer:
+    """The endpoint that the requests of a `Lock` are addressed to (an `Endpoint`).
+
+    It holds a lock in the switch as client 0 and grants it to those it has waiting, in the order of their requests: all
+    that were there when it got the lock, and then it gives it back to those behind it in the switch's queue. Where no
+    switch computes, its own requests come back to it, and it grants them itself: so it deals with all locks alone.
+    A switch may begin to compute only while no lock is held.
+
+    address: its own. timing: of its requests to the switch.
+    """
+
+    def __init__(self, schema: Schema, application: str, address: Address, *, timing: Timing | None = None) -> None:
+        self.malformed = 0
+        self._schema = schema
+        self._application = application
+        self._own = LockClient(schema, application, SELF, address, timing)
+        self._queues: dict[int, _Queue] = {}
+        self._outgoing: list[tuple[Address, bytes]] = []
+
+    def receive(self, source: Address, datagram: bytes, now: int) -> None:
+        """Take a request that a switch has left to the server, or an answer to one of its own."""
+        try:
+            message = self._schema.decode(datagram)
+        except WireError:
+            self.malformed += 1
+            return
+        if message.application != self._application or message.kind not in (REQUEST, RESULT, FOR_HOST):
+            self.malformed += 1
+            return
+        client, lock = _number(message, "client"), _number(message, "lock")
+        if message.kind == RESULT:
+            self._own.receive(source, datagram, now)
+        elif client == SELF:
+            status = Lock.RELEASED if _number(message, "wish") == Lock.RELEASE else Lock.GRANTED
+            self._own.receive(source, self._result(message, status), now)
+        else:
+            self._request(source, message, self._queues.setdefault(lock, _Queue()))
+        for number, queue in self._queues.items():
+            self._go_on(number, queue)
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        """Return what is to be sent now."""
+        out, self._outgoing = self._outgoing, []
+        return out + self._own.poll(now)
+
+    def next_deadline(self) -> int | None:
+        """Return when to poll again though nothing has come in, or None."""
+        return self._own.next_deadline()
+
+    def _request(self, source: Address, message: Message, queue: _Queue) -> None:
+        client, lock = _number(message, "client"), _number(message, "lock")
+        self._own.notice(lock, _number(message, "epoch"))
+        if queue.turn is not None and not self._own.holds(lock):
+            queue.turn = None  # it is lost: whoever was waiting asks again
+            queue.waiting.clear()
+            queue.holders.clear()
+        latest = queue.latest.get(client)
+        new = latest is None or is_newer(message.sequence, latest)
+        if not new and message.sequence != latest:
+            return
+        queue.latest[client] = message.sequence
+        if _number(message, "wish") == Lock.RELEASE:
+            queue.holders.pop(client, None)
+            self._send(source, message, Lock.RELEASED)
+            return
+        if new:
+            queue.holders.pop(client, None)
+            exclusive = _number(message, "wish") == Lock.EXCLUSIVE
+            queue.waiting.append(_Request(client, exclusive, source, message))
+        self._send(source, message, Lock.SERVED if client in queue.holders else Lock.HANDED)
+
+    def _go_on(self, lock: int, queue: _Queue) -> None:
+        """Grant the lock, ask for it or give it back, whatever is to be done next."""
+        if not self._own.holds(lock):
+            queue.turn = None
+            if queue.waiting and self._own.idle(lock):
+                self._own.acquire(lock)
+            return
+        if queue.turn is None:
+            queue.turn = len(queue.waiting)
+        while queue.turn and queue.waiting and self._fits(queue):
+            request = queue.waiting.popleft()
+            queue.turn -= 1
+            queue.holders[request.client] = request
+            self._send(request.source, request.message, Lock.SERVED)
+        if not queue.holders:
+            queue.turn = None
+            self._own.release(lock)
+
+    def _fits(self, queue: _Queue) -> bool:
+        """Tell whether the first one waiting can have the lock beside those who hold it."""
+        sharing = not any(each.exclusive for each in queue.holders.values())
+        return not queue.holders or (sharing and not queue.waiting[0].exclusive)
+
+    def _send(self, to: Address, message: Message, status: int) -> None:
+        self._outgoing.append((to, self._result(message, status)))
+
+    def _result(self, message: Message, status: int) -> bytes:
+        epoch = self._own.epoch(_number(message, "lock"))
+        fields = {**message.fields, "status": status}
+        if epoch is not None:
+            fields["epoch"] = epoch
+        return self._schema.encode(replace(message, kind=RESULT, fields=fields))
+
+
+def _number(message: Message, name: str) -> int:
+    value = message.fields[name]
+    assert isinstance(value, int)
+    return value

@@ -1,0 +1,151 @@
+"""Locks over a network that loses, doubles and reorders: nobody holds what another has, and all turns come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from midflight.errors import MidflightError
+from midflight.primitives import Lock, Program, Schema
+from midflight.primitives.wire import UDP_PORT
+from midflight.testbed import Star
+from midflight.testbed.endpoint import Address
+from midflight.testbed.endpoint.locks import LockClient
+from midflight.testbed.endpoint.lockserver import LockServer
+from tests.testbed.coordination import TIMING, address, admit, listen, run
+
+CLIENTS = 6
+
+
+@dataclass
+class Referee:
+    """Who is in which lock: alone, or with others who share it."""
+
+    inside: dict[int, dict[int, bool]] = field(default_factory=dict)
+    together: int = 0
+
+    def enter(self, lock: int, client: int, exclusive: bool) -> None:
+        others = self.inside.setdefault(lock, {})
+        assert not others or not (exclusive or any(others.values())), f"{client} enters {lock} beside {others}"
+        others[client] = exclusive
+        self.together += len(others) > 1
+
+    def leave(self, lock: int, client: int) -> None:
+        del self.inside[lock][client]
+
+
+class Worker:
+    """Takes a lock, stays in it for a while and gives it back, again and again. An `Endpoint`."""
+
+    def __init__(self, client: LockClient, referee: Referee, random: Random, *, rounds: int, locks: int) -> None:
+        self.client, self.referee, self.random = client, referee, random
+        self.rounds, self.locks = rounds, locks
+        self.lock = self.alarm = 0
+        self.exclusive = self.asked = self.entered = False
+
+    def receive(self, source: Address, datagram: bytes, now: int) -> None:
+        self.client.receive(source, datagram, now)
+        self.go_on(now)
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        self.go_on(now)
+        return self.client.poll(now)
+
+    def next_deadline(self) -> int | None:
+        waits = [] if not self.rounds or (self.asked and not self.entered) else [self.alarm]
+        deadline = self.client.next_deadline()
+        return min([*waits, *([] if deadline is None else [deadline])], default=None)
+
+    def go_on(self, now: int) -> None:
+        if self.asked and not self.entered and self.client.holds(self.lock):
+            self.referee.enter(self.lock, self.client.client, self.exclusive)
+            self.entered, self.alarm = True, now + self.random.randrange(200_000)
+        elif self.entered and now >= self.alarm:
+            self.referee.leave(self.lock, self.client.client)
+            self.client.release(self.lock)
+            self.asked = self.entered = False
+            self.rounds -= 1
+            self.alarm = now + self.random.randrange(50_000)
+        elif not self.asked and self.rounds and now >= self.alarm:
+            lock = self.random.randrange(self.locks)
+            if self.client.idle(lock):
+                self.lock, self.exclusive, self.asked = lock, self.random.random() < 0.5, True
+                self.client.acquire(lock, exclusive=self.exclusive)
+            else:
+                self.alarm = now + 100_000
+
+
+def play(net: Star, *, rounds: int, locks: int, seed: int, at: Sequence[int]) -> tuple[Referee, list[Worker]]:
+    schema, server = Schema(net.program.schema()), address(net, CLIENTS, UDP_PORT)
+    listen(net, CLIENTS, LockServer(schema, "locks", server, timing=TIMING), UDP_PORT)
+    referee = Referee()
+    workers = []
+    for host in at:
+        client = LockClient(schema, "locks", host + 1, server, TIMING)
+        workers.append(Worker(client, referee, Random(f"{seed}/{host}"), rounds=rounds, locks=locks))
+        listen(net, host, workers[-1])
+    run(net)
+    return referee, workers
+
+
+@pytest.mark.parametrize(("offload", "depth"), [(True, 8), (True, 4), (True, 2), (False, 4)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_exclusion_and_progress(offload: bool, depth: int, seed: int) -> None:
+    program = Program(Lock("locks", locks=2, clients=CLIENTS + 1, depth=depth))
+    with Star(CLIENTS + 1, program=program, loss=0.1, duplicate=0.1, reorder=0.1, seed=seed) as net:
+        if offload:
+            admit(net, "locks", range(CLIENTS))
+        referee, workers = play(net, rounds=12, locks=2, seed=seed, at=range(CLIENTS))
+        assert [each.rounds for each in workers] == [0] * CLIENTS
+        assert not any(referee.inside.values())
+        assert referee.together
+        served = sum(each.client.statistics.served for each in workers)
+        granted = sum(each.client.statistics.granted for each in workers)
+        assert granted == 12 * CLIENTS
+        assert (served == 0) if depth == 8 else (served == granted) if not offload else (0 < served < granted)
+
+
+def test_the_server_has_nothing_to_do_while_the_queues_have_room() -> None:
+    program = Program(Lock("locks", locks=2, clients=CLIENTS + 1, depth=8))
+    with Star(CLIENTS + 1, program=program) as net:
+        admit(net, "locks", range(CLIENTS))
+        play(net, rounds=5, locks=2, seed=3, at=range(CLIENTS))
+        assert net.link(net.hosts[CLIENTS]).packets == 0
+
+
+def test_a_lock_of_an_earlier_life_of_the_switch_is_lost() -> None:
+    program = Program(Lock("locks", locks=1, clients=4, depth=4))
+    with Star(3, program=program) as net:
+        admit(net, "locks", range(2))
+        schema, server = Schema(program.schema()), address(net, 2, UDP_PORT)
+        clients = [LockClient(schema, "locks", number, server, TIMING) for number in (1, 2)]
+        sockets = [listen(net, host, client) for host, client in enumerate(clients)]
+        clients[0].acquire(0)
+        sockets[0].pump()
+        run(net)
+        assert clients[0].holds(0)
+        net.kill("s1")
+        net.revive("s1")
+        admit(net, "locks", range(2), epoch=2)
+        clients[1].acquire(0)
+        sockets[1].pump()
+        run(net)
+        assert clients[1].holds(0)
+        clients[0].release(0)
+        sockets[0].pump()
+        run(net)
+        assert (clients[0].idle(0), clients[0].statistics.lost, clients[1].holds(0)) == (True, 1, True)
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    client = LockClient(Schema(Program(Lock("locks")).schema()), "locks", 1, ("10.0.0.9", UDP_PORT))
+    with pytest.raises(MidflightError, match="client 1 does not have lock 3"):
+        client.release(3)
+    client.acquire(3)
+    with pytest.raises(MidflightError, match="client 1 has lock 3, or has asked for it, already"):
+        client.acquire(3)
+    client.receive(("10.0.0.9", 1), b"nonsense", 0)
+    assert client.statistics.malformed == 1
