@@ -72,6 +72,7 @@ Examples:
     help="Cases in files, instead of those that ship.",
 )
 @click.option("--self-test", is_flag=True, help="Play the cases on broken programs too: all must be caught.")
+@click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of case files, and do nothing else.")
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
 @click.option("--json", "json_to", metavar="FILE", help="Write everything as JSON; - is standard output.")
 @click.option(
@@ -85,7 +86,7 @@ Examples:
 def conformance(
     devices: tuple[str, ...], interfaces: tuple[str, ...], device_id: int, compiler: str,
     primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
-    self_test: bool, junit: Path | None, json_to: str | None, keep: Path,
+    self_test: bool, show_schema: bool, junit: Path | None, json_to: str | None, keep: Path,
 ) -> int:  # fmt: skip
     """Hold a device to what the primitives mean.
 
@@ -102,7 +103,11 @@ def conformance(
     from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.testbed.conformance import report as reports
     from midflight.testbed.conformance import run
+    from midflight.testbed.conformance.case import schema
 
+    if show_schema:
+        write_json(schema(), "-")
+        return 0
     ports = parse_ports(list(interfaces))
     opened = {each: run.opening(each, interfaces=ports, device_id=device_id, compiler=compiler) for each in devices}
     console = console_beside(json_to)

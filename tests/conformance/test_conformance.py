@@ -11,14 +11,16 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 
 from midflight.cli.root import midflight
 from midflight.errors import MidflightError
+from midflight.primitives.catalogue import LIBRARY
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
 from midflight.testbed.conformance import report as reports
-from midflight.testbed.conformance.case import Case, load
+from midflight.testbed.conformance.case import Case, load, schema
 from midflight.testbed.conformance.model import answered
 from midflight.testbed.conformance.mutants import mutants
 from midflight.testbed.conformance.player import Player
@@ -74,6 +76,14 @@ def test_a_case_survives_its_file(tmp_path: Path) -> None:
     assert load(tmp_path / "case.json") == case
 
 
+@pytest.mark.parametrize("case", [*WRITTEN, *(generate(name, 5, 0) for name in LIBRARY)], ids=lambda case: case.name)
+def test_cases_keep_to_the_schema_that_is_told(case: Case) -> None:
+    told = json.loads(CliRunner().invoke(midflight, ["conformance", "--schema"], standalone_mode=False).stdout)
+    assert told == schema()
+    Draft202012Validator.check_schema(told)
+    assert list(Draft202012Validator(told).iter_errors(json.loads(case.json()))) == []
+
+
 def test_what_the_controller_writes_to_maps_is_part_of_a_case() -> None:
     made = [generate("Cache", 2, number) for number in range(3)]
     tests = [case for case in made if any(step.writes for step in case.steps)]
@@ -86,10 +96,11 @@ def test_what_the_controller_writes_to_maps_is_part_of_a_case() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "format 'other'"),
+        ({"format": "other"}, "format: 'midflight-case-1' was expected"),
         ({"primitive": "Nothing"}, "no primitive 'Nothing'"),
-        ({"steps": [{"port": 1}]}, "has no 'expect'"),
-        ({"steps": [{"port": 1, "packet": "zz", "expect": []}]}, "not a case"),
+        ({"steps": [{"port": 1, "packet": ""}]}, "steps[0]: 'expect' is a required property"),
+        ({"steps": [{"port": 1, "packet": "zz", "expect": []}]}, "steps[0].packet: 'zz' does not match"),
+        ({"step": []}, "Additional properties are not allowed ('step' was unexpected)"),
     ],
 )
 def test_a_wrong_file_is_told(tmp_path: Path, change: dict[str, object], message: str) -> None:

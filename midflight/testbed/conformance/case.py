@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from midflight.primitives import Map, Program
 from midflight.primitives.catalogue import LIBRARY
 from midflight.primitives.kernel.map import Key
 
-__all__ = ["FORMAT", "Alert", "Case", "State", "Step", "Write", "load"]
+__all__ = ["FORMAT", "Alert", "Case", "State", "Step", "Write", "load", "schema"]
 
 FORMAT = "midflight-case-1"
 
@@ -124,8 +125,7 @@ def load(path: Path) -> Case:
     """Return the case in a file; MidflightError with the file and what is wrong in it."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            raise ValueError(f"format {document['format']!r} is not {FORMAT!r}")
+        _validate(document)
         if document["primitive"] not in LIBRARY:
             raise ValueError(f"no primitive {document['primitive']!r}: there is {', '.join(LIBRARY)}")
         return Case(
@@ -140,10 +140,22 @@ def load(path: Path) -> Case:
         )
     except OSError as error:
         raise MidflightError(f"{path}: {error.strerror}") from None
-    except KeyError as error:
-        raise MidflightError(f"{path}: this case has no {error}") from None
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise MidflightError(f"{path}: this is not a case: {error}") from None
+
+
+def schema() -> Any:
+    """Return the JSON Schema of case files."""
+    return json.loads(files(__package__).joinpath("case.schema.json").read_text(encoding="utf-8"))
+
+
+def _validate(document: Any) -> None:
+    """Raise ValueError with the first place where a document is no case."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    if error := best_match(Draft202012Validator(schema()).iter_errors(document)):
+        raise ValueError(f"{error.json_path.removeprefix('$.').removeprefix('$') or 'the whole'}: {error.message}")
 
 
 def _step(entry: Mapping[str, Any]) -> Step:
