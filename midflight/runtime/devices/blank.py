@@ -14,6 +14,7 @@ __all__ = ["blank_program"]
 def blank_program() -> str:
     """Return the program as BMv2 takes it."""
     widths = {"ingress_port": 9, "egress_spec": 9, "egress_port": 9, "instance_type": 32, "packet_length": 32}
+    widths["_padding"] = -sum(widths.values()) % 8  # a header of other than whole bytes ends BMv2 at the first packet
     metadata = "standard_metadata"
     start = {
         "name": "start",
