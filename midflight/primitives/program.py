@@ -10,6 +10,7 @@ from midflight.errors import KernelError
 from midflight.primitives.emit.names import KEYWORDS, PROGRAM, TAKEN
 from midflight.primitives.emit.program import emit
 from midflight.primitives.emit.tables import found
+from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.rules import PROFILES, Profile, violations
@@ -116,8 +117,11 @@ class Program:
                 f"an application cannot be called {name!r}: P4 or the program's common part uses the name",
                 hint=f"call it {name}_app, say",
             )
-        for other in self._applications:
-            derived = (f"{other}_alert", f"{other}_state", f"{other}_again")
+        for other, application in self._applications.items():
+            items = application.primitive.layout.items
+            places = range(len(items)) if items else ()
+            inside = [f"{other}_{items.name}_{place}" for place in places] if items else []
+            derived = (*inside, f"{other}_alert", f"{other}_state", f"{other}_again")
             if other != name and (name in derived or other.upper() == name.upper()):
                 raise KernelError(
                     f"the names of applications {other!r} and {name!r} clash in the P4", hint="rename one of them"
@@ -153,6 +157,20 @@ class Program:
             state |= {*names}
 
 
+def _items(layout: Layout) -> dict[str, Any] | None:
+    items = layout.items
+    if items is None:
+        return None
+    each = layout.item(0)
+    return {
+        "name": items.name,
+        "count": items.counted.name,
+        "capacity": len(items),
+        "bytes": each.bytes,
+        "fields": len(each.fields),
+    }
+
+
 def _describe(application: Application) -> dict[str, Any]:
     primitive = application.primitive
     alert = [{"name": name, "bits": kind.width, "signed": kind.signed} for name, kind in primitive.kernel.alert]
@@ -180,5 +198,6 @@ def _describe(application: Application) -> dict[str, Any]:
             }
             for each in primitive.state_layout
         ],
+        "items": _items(primitive.layout),
         "alert": {"name": f"{application.name}_alert_t", "fields": alert} if alert else None,
     }

@@ -58,7 +58,7 @@ class Record:
 
     def __init__(self, what: str, fields: Sequence[Mapping[str, Any]]) -> None:
         self._what = what
-        self._names = frozenset(each["name"] for each in fields)
+        self.names = frozenset(each["name"] for each in fields)
         self._parts: list[_Run | _Array] = []
         run: list[tuple[str, int, bool, int | None]] = []
         start = position = 0
@@ -84,11 +84,15 @@ class Record:
         self.bytes = (position + padding) // 8
         """The header's length."""
 
+    def length(self, data: bytes | memoryview) -> int:  # noqa: ARG002
+        """Return the length of the header that `data` begins with."""
+        return self.bytes
+
     def encode(self, values: Mapping[str, FieldValue]) -> bytes:
         """Return the header with these values, one for each field."""
-        if self._names != values.keys():
-            missing = ", ".join(sorted(self._names - values.keys()))
-            unknown = ", ".join(sorted(values.keys() - self._names))
+        if self.names != values.keys():
+            missing = ", ".join(sorted(self.names - values.keys()))
+            unknown = ", ".join(sorted(values.keys() - self.names))
             raise WireError(
                 f"{self._what}: "
                 + "; ".join(f"{what} {names}" for what, names in (("missing", missing), ("unknown", unknown)) if names)

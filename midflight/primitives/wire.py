@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from midflight.errors import WireError
+from midflight.primitives.items import RecordWithItems, record_of
 from midflight.primitives.record import FieldValue, Record
 
 __all__ = ["FOR_HOST", "REQUEST", "RESULT", "UDP_PORT", "VERSION", "Message", "Schema", "record_type"]
@@ -85,7 +86,7 @@ class Message:
 class _Application:
     name: str
     id: int
-    record: Record
+    record: Record | RecordWithItems
 
 
 class Schema:
@@ -97,7 +98,7 @@ class Schema:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         try:
             applications = [
-                _Application(name, int(each["id"]), Record(name, each["fields"]))
+                _Application(name, int(each["id"]), record_of(name, each))
                 for name, each in schema["applications"].items()
             ]
         except (KeyError, TypeError, AttributeError) as error:
@@ -142,7 +143,7 @@ class Schema:
         application = self._by_id.get(number)
         if application is None:
             raise WireError(f"no application has the id {number}")
-        end = COMMON + application.record.bytes
+        end = COMMON + application.record.length(data[COMMON:])
         if len(data) < end:
             raise WireError(f"{application.name}: {len(data)} bytes, {end} needed")
         fields = application.record.decode(data[COMMON:end])

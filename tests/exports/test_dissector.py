@@ -15,6 +15,7 @@ from scapy.utils import wrpcap
 from midflight.primitives import REQUEST, RESULT, Header, Message, Packet, Primitive, Program, Schema, bit, int_
 from midflight.primitives.exports.dissector import dissector
 from midflight.primitives.record import FieldValue
+from tests.primitives import kernels
 from tests.primitives.golden import check_golden
 
 
@@ -84,3 +85,26 @@ def test_wireshark_shows_every_field(tmp_path: Path) -> None:
     assert "midflight.cut_short" in short
     assert "midflight.odd.first" not in short
     assert "midflight.kind" not in alien
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not on PATH")
+def test_wireshark_shows_the_items_that_are_there(tmp_path: Path) -> None:
+    program = Program(kernels.Basket("basket"))
+    script, capture = tmp_path / "basket.lua", tmp_path / "basket.pcap"
+    script.write_text(dissector(program.schema()))
+    fields: dict[str, FieldValue] = {"count": 2, "total": 0, "mark": 1}
+    for place in range(4):
+        there = place < 2
+        fields |= {f"items_{place}_kind": 3 + place if there else 0, f"items_{place}_price": 2**32 - 1 if there else 0}
+    data = Schema(program.schema()).encode(Message(REQUEST, "basket", 7, fields))
+    stack = Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=5000, dport=19782)
+    wrpcap(str(capture), [stack / data, stack / data[:-1]])
+    names = [f"midflight.basket.items_{place}_{field}" for place in range(4) for field in ("kind", "price")]
+    told = subprocess.run(
+        ["tshark", "-X", f"lua_script:{script}", "-r", str(capture), "-T", "json",
+         *(word for name in (*names, "midflight.cut_short") for word in ("-e", name))],
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    whole, short = (each["_source"]["layers"] for each in json.loads(told))
+    assert whole == {names[0]: ["3"], names[1]: ["4294967295"], names[2]: ["4"], names[3]: ["4294967295"]}
+    assert set(short) == {names[0], names[1], "midflight.cut_short"}

@@ -245,6 +245,45 @@ class Nearest(Primitive):
         packet.reply()
 
 
+class Item(Header):
+    """One thing in a basket."""
+
+    kind = bit[4]
+    price = bit[32]
+
+
+class Basket(Primitive):
+    """Sum up what is in a basket, and mark what is dear."""
+
+    capacity: int = 4
+
+    class Wire(Header):
+        count = bit[8]
+        total = bit[32]
+        mark = bit[4]
+        items = Item.array("capacity", count="count")
+
+    def setup(self) -> None:
+        self.sold = Register(bit[32], 16, lanes=self.capacity)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        total = bit[32](0)
+        for place in range(len(wire.items)):
+            total += wire.items[place].price
+            if place < wire.count:
+                item = wire.items[place]
+                self.sold[place].update(item.kind, lambda old: sat_add(old, item.price))  # noqa: B023
+            if wire.items.present(place) and wire.items[place].price > 1000:
+                wire.items[place].kind = wire.mark
+        wire.total = total
+        if wire.count == 0:
+            packet.drop()
+            return
+        wire.items[3].price = wire.items[0].price
+        if wire.items[3].price != 7:
+            packet.reply()
+
+
 class Words(Primitive):
     """Take numbers apart and put them together."""
 

@@ -37,6 +37,7 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "helpers": lambda: Program(kernels.Layered("layered"), kernels.Counted("counted")),
     "calls": lambda: Program(kernels.Calls("calls")),
     "nearest": lambda: Program(kernels.Nearest("nearest")),
+    "basket": lambda: Program(kernels.Basket("basket")),
     "words": lambda: Program(kernels.Words("words")),
     "hashes": lambda: Program(kernels.Rows("rows")),
     "outputs": lambda: Program(more_kernels.Walk("walk"), Filter("telemetry", keep="temperature > 80")),

@@ -65,6 +65,12 @@ def _number(text: str, separator: str, base: int) -> int:
     return int.from_bytes(bytes(int(part, base) for part in text.split(separator)), "big")
 
 
+def _value(layer: Any, name: str) -> Any:
+    """Return a field's value; None stands for one of an item that is not there."""
+    value = getattr(layer, name)
+    return 0 if value is None else value
+
+
 class Rig(ABC):
     """Hosts 1 to 4 on ports 1 to 4; 1 sends requests to the server, 4; 1 to 3 are members of every application."""
 
@@ -120,7 +126,7 @@ class Rig(ABC):
             header = self.layers.common(bytes(frame[UDP].payload))
             got = (frame.src, frame.dst, frame[IP].ttl, frame[IP].src, header.kind, header.sequence)
             assert got == (mac(SENDER), mac(99), 10, address(SENDER), 1, sent.sequence)
-            found.append({name: getattr(header.payload, name) for name in sent.fields})
+            found.append({name: _value(header.payload, name) for name in sent.fields})
         return tuple(found)
 
     def _answer(self, sent: Sent, packets: list[tuple[int, bytes]]) -> Seen:
@@ -134,7 +140,7 @@ class Rig(ABC):
             header = self.layers.common(bytes(udp.payload))
             assert (header.version, header.sequence) == (1, sent.sequence)
             assert not isinstance(header.payload, Raw)
-            contents.append((header.kind, {name: getattr(header.payload, name) for name in sent.fields}))
+            contents.append((header.kind, {name: _value(header.payload, name) for name in sent.fields}))
             expected = {
                 1: (SERVER, mac(SERVER), address(SENDER), address(SERVER), 5000, UDP_PORT, 9),
                 4: (SERVER, mac(SERVER), address(SENDER), address(SERVER), 5000, UDP_PORT, 9),

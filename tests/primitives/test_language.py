@@ -52,6 +52,8 @@ def test_an_example_compiles_and_runs(example: str) -> None:
         fields: dict[str, Any] = {
             each.name: value if each.count is None else [value] * each.count for each in primitive.layout
         }
+        if items := primitive.layout.items:
+            fields[items.counted.name] = value % (len(items) + 1)
         reference.process(Message(REQUEST, "lesson", value, fields), now=10_000 * value)
 
 

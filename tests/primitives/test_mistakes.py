@@ -83,6 +83,8 @@ class Lesson(Primitive):
         values = int_[32].array("lanes")
         corner = Corner.struct()
         corners = Corner.array(2)
+        n = bit[8]
+        items = Corner.array(4, count="n")
 
     def setup(self):
         self.count = Register(bit[32], 1024)
@@ -248,6 +250,11 @@ match wire.key8:
     "headers_inside_as_one": "wire.corners.x = 3",
     "no_such_header_inside": "wire.corners[2].x = 3",
     "header_inside_by_the_packet": "wire.corners[wire.key8].x = 3",
+    "items_counted_anew": "wire.n = 3",
+    "items_as_one": "wire.items.x = 3",
+    "no_such_item": "wire.key8 = wire.items[4].x",
+    "no_such_item_asked": "if wire.items.present(4): packet.drop()",
+    "item_by_the_packet": "wire.key8 = wire.items[wire.n].x",
     "multiple_lines": """\
 wire.value = (
     wire.value

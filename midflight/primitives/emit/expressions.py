@@ -52,7 +52,10 @@ class Printer:
 
     def field(self, field: FieldRef) -> str:
         """Return a header field's path."""
-        return f"{self.header}.{field.name}" + ("" if field.lane is None else f"_{field.lane}")
+        lane = "" if field.lane is None else f"_{field.lane}"
+        if field.part:
+            return f"{self.header}_{field.part}.{field.name.removeprefix(f'{field.part}_')}{lane}"
+        return f"{self.header}.{field.name}{lane}"
 
     def __call__(self, expr: Expr) -> str:
         """Return an expression's text, without parentheses around it."""

@@ -28,6 +28,7 @@ from midflight.primitives.emit.verdicts import Verdicts
 from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.struct import Items
 
 __all__ = ["emit"]
 
@@ -127,7 +128,10 @@ def _about(out: Writer, name: str, primitive: Primitive) -> None:
 def _header(out: Writer, name: str, primitive: Primitive) -> None:
     summary = _summary(primitive)
     out.comment(f"What {name} sends. {type(primitive).__name__}{': ' + summary if summary else ''}")
-    _fields(out, f"{name}_t", primitive.layout)
+    _fields(out, f"{name}_t", primitive.layout.head)
+    if items := primitive.layout.items:
+        out.line(f"// One of the {items.name} of {name}, of which a packet has as many as {items.counted.name} says.")
+        _fields(out, f"{name}_{items.name}_t", primitive.layout.item(0))
     if primitive.state_layout.fields:
         out.line(f"// An element of each register of {name}, for the controller.")
         _fields(out, f"{name}_state_t", primitive.state_layout)
@@ -157,6 +161,9 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
     with out.block("struct headers_t"):
         for name in ("packet_in", "packet_out", *_headers(applications)):
             out.line(f"{name}_t {name};")
+            if items := applications[name][1].layout.items if name in applications else None:
+                for each in _item_headers(name, items):
+                    out.line(f"{name}_{items.name}_t {each};")
     out.line()
     with out.block("struct metadata_t"):
         out.line("bool admitted;   // the packet's application computes here")
@@ -202,8 +209,11 @@ def _parser(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> N
                 for name in applications:
                     out.line(f"(VERSION, REQUEST, {constant(name)}): parse_{name};")
                 out.line("default: accept;")
-        for name in applications:
-            _extract(out, name)
+        for name, (_, primitive) in applications.items():
+            if primitive.layout.items is None:
+                _extract(out, name)
+            else:
+                _extract_items(out, name, primitive.layout.items)
     out.line()
 
 
@@ -212,6 +222,28 @@ def _extract(out: Writer, header: str) -> None:
     with out.block(f"state parse_{header}"):
         out.line(f"packet.extract(hdr.{header});")
         out.line("transition accept;")
+
+
+def _item_headers(name: str, items: Items) -> list[str]:
+    """Return the names of an application's items."""
+    return [f"{name}_{items.name}_{place}" for place in range(len(items))]
+
+
+def _extract_items(out: Writer, name: str, items: Items) -> None:
+    """Write the states that take an application's header and, one after the other, its items."""
+    count = f"hdr.{name}.{items.counted.name}"
+    for place, header in enumerate((name, *_item_headers(name, items))):
+        out.line()
+        with out.block(f"state parse_{header}"):
+            out.line(f"packet.extract(hdr.{header});")
+            if place == 0 and items.counted.kind.high > len(items):
+                out.line(f"verify({count} <= {len(items)}, error.ParserInvalidArgument);")
+            if place == len(items):
+                out.line("transition accept;")
+            else:
+                with out.block(f"transition select({count})"):
+                    out.line(f"{place}: accept;")
+                    out.line(f"default: parse_{name}_{items.name}_{place};")
 
 
 def _verify(out: Writer) -> None:
@@ -296,4 +328,7 @@ def _deparser(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) ->
     with out.block("control deparse(packet_out packet, in headers_t hdr)"), out.block("apply"):
         for name in ("packet_in", *_headers(applications)):
             out.line(f"packet.emit(hdr.{name});")
+            if items := applications[name][1].layout.items if name in applications else None:
+                for each in _item_headers(name, items):
+                    out.line(f"packet.emit(hdr.{each});")
     out.line()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = ["dissector"]
@@ -121,15 +121,35 @@ def _shown(name: str, application: Mapping[str, Any]) -> Iterator[str]:
     yield f"    if buffer:len() < {size} then\n"
     yield "        tree:add_proto_expert_info(cut_short)\n        return\n    end\n"
     yield f'    local branch = tree:add(buffer(0, {size}), "{name}")\n'
-    start = 0
-    for field in application["fields"]:
+    fields, items = application["fields"], application.get("items")
+    own = len(fields) - (items["fields"] * items["capacity"] if items else 0)
+    yield from _added(name, fields[:own], 0, "    ")
+    if items is None:
+        return
+    places = [sum(each["bits"] * (each["count"] or 1) for each in fields[:number]) for number in range(own)]
+    where, bits = next(
+        (place, each["bits"]) for place, each in zip(places, fields, strict=False) if each["name"] == items["count"]
+    )
+    first, last = where // 8, (where + bits - 1) // 8
+    yield f"    local count = buffer({first}, {last - first + 1}):bitfield({where % 8}, {bits})\n"
+    for place in range(items["capacity"]):
+        first, end = own + place * items["fields"], size + (place + 1) * items["bytes"]
+        yield f"    if count > {place} then\n        if buffer:len() < {end} then\n"
+        yield "            tree:add_proto_expert_info(cut_short)\n            return\n        end\n"
+        yield from _added(name, fields[first : first + items["fields"]], 8 * (end - items["bytes"]), " " * 8)
+        yield "    end\n"
+
+
+def _added(name: str, fields: Sequence[Mapping[str, Any]], start: int, indent: str) -> Iterator[str]:
+    """Yield the lines that show fields from bit `start` on."""
+    for field in fields:
         bits, signed = field["bits"], str(field["signed"]).lower()
         local = _local(name, field)
         if field["count"] is None:
-            yield f'    add(branch, {local}, "", buffer, {start}, {bits}, {signed})\n'
+            yield f'{indent}add(branch, {local}, "", buffer, {start}, {bits}, {signed})\n'
         else:
             where = f"{start} + {bits} * lane"
-            yield f"    for lane = 0, {field['count'] - 1} do\n"
-            yield f'        add(branch, {local}, "[" .. lane .. "] ", buffer, {where}, {bits}, {signed})\n'
-            yield "    end\n"
+            yield f"{indent}for lane = 0, {field['count'] - 1} do\n"
+            yield f'{indent}    add(branch, {local}, "[" .. lane .. "] ", buffer, {where}, {bits}, {signed})\n'
+            yield f"{indent}end\n"
         start += bits * (field["count"] or 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +41,16 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
     by_id: dict[int, type[Packet]] = {}
     for name, each in schema["applications"].items():
         fields, position = [], 0
-        for field in each["fields"]:
+        items = each.get("items")
+        own = len(each["fields"]) - (items["fields"] * items["capacity"] if items else 0)
+        for field in each["fields"][:own]:
             fields += _fields(field, aligned=position % 8 == 0)
             position += field["bits"] * (field["count"] or 1)
         if padding := 8 * each["bytes"] - position:
             fields += _fields({"name": "reserved", "bits": padding, "signed": False, "count": None})
+        for place in range(items["capacity"] if items else 0):
+            start = own + place * items["fields"]
+            fields += _item(items, place, each["fields"][start : start + items["fields"]])
         layer = type(class_name(name), (Packet,), {"name": name, "fields_desc": fields})
         applications[name] = by_id[each["id"]] = layer
 
@@ -75,6 +80,26 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
 def class_name(name: str) -> str:
     """Return the name of an application's layer: `Gradients` for gradients."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _item(items: Mapping[str, Any], place: int, described: Sequence[Mapping[str, Any]]) -> list[Field[Any, Any]]:
+    """Return the scapy fields of one item, there where the packet has so many."""
+    from scapy.fields import ConditionalField
+
+    fields: list[Any] = []
+    position = 0
+    for field in described:
+        fields += _fields(field, aligned=position % 8 == 0)
+        position += field["bits"] * (field["count"] or 1)
+    if padding := 8 * items["bytes"] - position:
+        name = f"{items['name']}_{place}_reserved"
+        fields += _fields({"name": name, "bits": padding, "signed": False, "count": None})
+
+    def there(packet: Any) -> bool:
+        return bool(packet.getfieldval(items["count"]) > place)
+
+    made: list[Any] = [ConditionalField(each, there) for each in fields]
+    return made
 
 
 def _fields(field: Mapping[str, Any], *, aligned: bool = True) -> list[Field[Any, Any]]:

@@ -9,7 +9,8 @@ from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.functions import Functions
 from midflight.primitives.kernel.predicate import FUNCTIONS, Predicate
 from midflight.primitives.kernel.state import State
-from midflight.primitives.kernel.typed import Cast, Draw, Expr, FieldRef, Truth
+from midflight.primitives.kernel.struct import Items
+from midflight.primitives.kernel.typed import Cast, Compare, Const, Draw, Expr, FieldRef, Truth
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import PACKET, WIRE, LaneField, Value
 
@@ -38,6 +39,8 @@ class Calls(Functions):
             base = self.value(function.value)
             if isinstance(base, Known) and isinstance(base.value, State):
                 return self.around.access(node, base.value, function.attr)
+            if isinstance(base, Known) and isinstance(base.value, Items) and function.attr == "present":
+                return self._present(node, base.value)
             if isinstance(base, Known) and base.value is PACKET and function.attr == "random":
                 return self._random(node)
             if isinstance(base, Known) and base.value is PACKET:
@@ -52,6 +55,15 @@ class Calls(Functions):
             value = self.value(function)
             callee = value.value if isinstance(value, Known) else None
         return self._apply(node, callee)
+
+    def _present(self, node: ast.Call, items: Items) -> Value:
+        """Compile the question whether an item is on the wire."""
+        place = self.constant(self._arguments(node, 1)[0], "which item")
+        counted = FieldRef(items.counted.name, None, items.counted.kind)
+        if not 0 <= place < len(items):
+            name = self.source.text(node.func).removesuffix(".present")
+            raise self.source.error(node, f"`{name}` has no item {place}", f"its items are 0 to {len(items) - 1}")
+        return Compare(">", counted, Const(place, counted.kind))
 
     def _random(self, node: ast.Call) -> Expr:
         value = self.value(node.args[0]) if len(node.args) == 1 and not node.keywords else None

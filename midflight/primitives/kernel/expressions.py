@@ -14,9 +14,13 @@ from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.packet import NOW
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.struct import Field, Group
+from midflight.primitives.kernel.struct import Field, Group, Items
 from midflight.primitives.kernel.typed import (
+    Choose,
+    Compare,
+    Const,
     EpochRef,
+    Expr,
     FieldRef,
     NowRef,
     RoundRef,
@@ -145,7 +149,7 @@ class Expressions(Calls):
                 )
             if not isinstance(field, Field):
                 return Known(field)
-            return FieldRef(field.name, None, field.kind) if field.count is None else Known(LaneField(field))
+            return self.held(field, None) if field.count is None else Known(LaneField(field))
         if thing is PACKET:
             if node.attr == "sequence":
                 return SequenceRef(SEQUENCE)
@@ -170,7 +174,7 @@ class Expressions(Calls):
             )
         if isinstance(thing, Map) and node.attr == "hit":
             return self.around.access(node, thing, "hit")
-        if isinstance(thing, tuple):
+        if isinstance(thing, (tuple, Items)):
             text = self.source.text(node.value)
             raise self.source.error(node, f"`{text}` is {len(thing)} headers", f"say which: `{text}[0].{node.attr}`")
         if not isinstance(base, Known) or isinstance(thing, (int, str, Kind, LaneField)):
@@ -188,6 +192,19 @@ class Expressions(Calls):
                 f"did you mean `{close[0]}`?" if close else "parameters are declared in the class, registers in setup",
             ) from None
 
+    def held(self, field: Field, lane: int | None) -> Expr:
+        """Return a field's value: that of an item that is not on the wire is 0."""
+        reference = FieldRef(field.name, lane, field.kind, field.part)
+        items = self.layout.items
+        if not field.part or items is None:
+            return reference
+        counted = FieldRef(items.counted.name, None, items.counted.kind)
+        place = int(field.part.removeprefix(f"{items.name}_"))
+        if self.scope.floors.get(counted, 0) > place:
+            return reference
+        present = Compare(">", counted, Const(place, counted.kind))
+        return Choose(present, reference, Const(0, field.kind, solid=True), field.kind)
+
     def _subscript(self, node: ast.Subscript) -> Value:
         base = self.value(node.value)
         thing = base.value if isinstance(base, Known) else None
@@ -203,10 +220,13 @@ class Expressions(Calls):
                 return Known(thing[width])
             except KernelError as error:
                 raise self.source.error(node, error.message) from None
-        if isinstance(thing, (LaneField, Register, tuple)):
+        if isinstance(thing, (LaneField, Register, tuple, Items)):
             lane = self.constant(node.slice, "the lane")
             count = thing.field.count if isinstance(thing, LaneField) else None
-            count = thing.lanes if isinstance(thing, Register) else len(thing) if isinstance(thing, tuple) else count
+            if isinstance(thing, Register):
+                count = thing.lanes
+            elif not isinstance(thing, LaneField):
+                count = len(thing)
             text = self.source.text(node.value)
             if count is None:
                 fixed = f"read it with `{text}.read({lane})`, once a packet, or make it with Register(..., lanes=n)"
@@ -214,8 +234,8 @@ class Expressions(Calls):
             if not 0 <= lane < count:
                 raise self.source.error(node, f"`{text}` has no lane {lane}", f"its lanes are 0 to {count - 1}")
             if isinstance(thing, LaneField):
-                return FieldRef(thing.field.name, lane, thing.field.kind)
-            return Known(thing[lane])
+                return self.held(thing.field, lane)
+            return Known(thing.groups[lane] if isinstance(thing, Items) else thing[lane])
         text = self.source.text(node.value)
         if isinstance(thing, (Map, Lookup)):
             method = "get(key, default)" if isinstance(thing, Map) else "read(index)"

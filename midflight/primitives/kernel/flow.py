@@ -12,6 +12,8 @@ from midflight.primitives.kernel.types import Kind
 
 __all__ = ["Known", "Scope"]
 
+_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -33,6 +35,8 @@ class Scope:
     """Expressions that are known to be less than a number here."""
     checksums: dict[tuple[Expr, ...], Local] = field(default_factory=dict)
     """The variables that hold the checksums of numbers as they are here."""
+    floors: dict[Expr, int] = field(default_factory=dict)
+    """What numbers are known to be at least."""
     ended: bool = False
 
     def copy(self) -> Scope:
@@ -44,6 +48,7 @@ class Scope:
             self.alerted,
             dict(self.bounds),
             dict(self.checksums),
+            dict(self.floors),
             self.ended,
         )
 
@@ -58,7 +63,7 @@ class Scope:
         """Take over what such a function has done: accesses, alerts, what became of fields; not its names."""
         self.names |= {name: value for name, value in inner.names.items() if "." in name}
         self.accessed, self.alerted = inner.accessed, inner.alerted
-        self.bounds, self.checksums = inner.bounds, inner.checksums
+        self.bounds, self.checksums, self.floors = inner.bounds, inner.checksums, inner.floors
 
     def join(self, yes: Scope, no: Scope, line: int) -> None:
         """Become what holds after an `if` whose branches end in these two scopes."""
@@ -80,6 +85,11 @@ class Scope:
             if all(key in each.bounds for each in live)
         }
 
+        self.floors = {
+            key: min(each.floors[key] for each in live)
+            for key in first.floors
+            if all(key in each.floors for each in live)
+        }
         self.checksums = {
             key: local
             for key, local in first.checksums.items()
@@ -92,6 +102,7 @@ class Scope:
             self.names[target.name] = value
             self.unset.pop(target.name, None)
         self.bounds.pop(target, None)
+        self.floors.pop(target, None)
         stale = [key for key in self.checksums if any(target in reads(each) for each in key)]
         for key in stale:
             del self.checksums[key]
@@ -104,10 +115,17 @@ class Scope:
             case Logic(operator=operator, left=left, right=right) if (operator == "&&") == holds:
                 self.assume(left, holds)
                 self.assume(right, holds)
+            case Compare(operator=operator, left=Const() as left, right=right) if operator in _TURNED:
+                self.assume(Compare(_TURNED[operator], right, left), holds)
             case Compare(operator=operator, left=left, right=Const(value=value)):
                 less = {"<": value, "<=": value + 1, "==": value + 1} if holds else {">=": value, ">": value + 1}
                 if operator in less and isinstance(left, (Local, FieldRef)):
                     self.bounds[left] = min(self.bounds.get(left, less[operator]), less[operator])
+                more = {">": value + 1, ">=": value, "==": value} if holds else {"<": value, "<=": value + 1}
+                if (operator == "!=") == holds and operator in ("==", "!=") and value == 0:
+                    more[operator] = 1
+                if operator in more and isinstance(left, (Local, FieldRef)):
+                    self.floors[left] = max(self.floors.get(left, 0), more[operator])
             case _:
                 pass
 

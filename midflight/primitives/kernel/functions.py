@@ -8,6 +8,7 @@ from typing import Any
 from midflight.primitives.kernel.arithmetic import HASH, add_overflows, bits, concat, hash_, sat_add, sat_sub
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.operators import Operators
+from midflight.primitives.kernel.struct import Items
 from midflight.primitives.kernel.typed import (
     Binary,
     Cast,
@@ -67,7 +68,7 @@ class Functions(Operators):
             value = self.value(argument)
             if isinstance(value, Known) and isinstance(value.value, LaneField) and value.value.field.count:
                 return Known(value.value.field.count)
-            if isinstance(value, Known) and isinstance(value.value, tuple):
+            if isinstance(value, Known) and isinstance(value.value, (tuple, Items)):
                 return Known(len(value.value))
             raise self.source.error(argument, "`len` counts the lanes of a header's array", "write `len(wire.values)`")
         return None

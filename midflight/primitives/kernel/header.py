@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from midflight.errors import KernelError
-from midflight.primitives.kernel.struct import Field, Group, Member, StructArrayKind, StructKind
+from midflight.primitives.kernel.struct import Field, Group, Items, Member, StructArrayKind, StructKind
 from midflight.primitives.kernel.types import ArrayKind, Kind, Number, Size, coerce, resolve
 from midflight.primitives.record import FieldValue, lane_dtype
 
@@ -36,9 +36,12 @@ class Header:
         return StructKind(cls)
 
     @classmethod
-    def array(cls, size: Size) -> StructArrayKind[Self]:
-        """Return the type of a field that is `size` such headers; `size` may name a parameter."""
-        return StructArrayKind(cls, size)
+    def array(cls, size: Size, *, count: str | None = None) -> StructArrayKind[Self]:
+        """Return the type of a field that is `size` such headers; `size` may name a parameter.
+
+        With `count`, the name of a field before it, only as many as that says are on the wire, and `size` at most.
+        """
+        return StructArrayKind(cls, size, count)
 
     def __init_subclass__(cls) -> None:
         """Collect the fields: those of the bases first."""
@@ -81,19 +84,36 @@ class Layout:
         return cls(tuple(tree.fields()), tree)
 
     @property
+    def items(self) -> Items | None:
+        """What comes at the end as often as a field says."""
+        return next((each for each in self.members.values() if isinstance(each, Items)), None)
+
+    @property
+    def head(self) -> Layout:
+        """The header without its items."""
+        return Layout(tuple(each for each in self.fields if not each.part))
+
+    def item(self, place: int) -> Layout:
+        """Return one item's header, its fields called as in its class."""
+        items = self.items
+        assert items is not None
+        inner = items.groups[place].fields()
+        return Layout(tuple(Field(each.name.removeprefix(f"{each.part}_"), each.kind, each.count) for each in inner))
+
+    @property
     def members(self) -> Mapping[str, Member]:
         """What the header consists of, by the names in its class."""
         return {each.name: each for each in self.fields} if self.tree is None else self.tree.members
 
     @property
     def padding(self) -> int:
-        """The number of bits of the trailing `reserved` field that fills the last byte."""
-        return -sum(each.bits for each in self.fields) % 8
+        """The number of bits of the trailing `reserved` field that fills the last byte, items apart."""
+        return -sum(each.bits for each in self.fields if not each.part) % 8
 
     @property
     def bytes(self) -> int:
-        """The header's length on the wire."""
-        return (sum(each.bits for each in self.fields) + self.padding) // 8
+        """The header's length on the wire, items apart."""
+        return (sum(each.bits for each in self.fields if not each.part) + self.padding) // 8
 
     def get(self, name: str) -> Field | None:
         """Return the field of that name, or None."""
@@ -103,21 +123,39 @@ class Layout:
         return iter(self.fields)
 
 
-def _tree(header: type[Header], parameters: Mapping[str, Any], way: str) -> Group:
+def _tree(header: type[Header], parameters: Mapping[str, Any], way: str, part: str = "") -> Group:
     members: dict[str, Member] = {}
     for name, declared in header.declared.items():
+        if any(isinstance(each, Items) for each in members.values()):
+            raise KernelError(f"{header.__qualname__}.{name} comes after items whose number varies: put it before them")
         full = way + name
         match declared:
             case Kind():
-                members[name] = Field(full, declared.fixed(parameters))
+                members[name] = Field(full, declared.fixed(parameters), None, part)
             case ArrayKind():
-                members[name] = Field(full, *declared.fixed(parameters))
+                members[name] = Field(full, *declared.fixed(parameters), part)
             case StructKind(header=inner):
-                members[name] = _tree(inner, parameters, f"{full}_")
-            case StructArrayKind(header=inner, size=size):
-                count = resolve(size, parameters, f"the number of {name}")
-                members[name] = tuple(_tree(inner, parameters, f"{full}_{place}_") for place in range(count))
+                members[name] = _tree(inner, parameters, f"{full}_", part)
+            case StructArrayKind(header=inner, size=size, count=counted):
+                places = [f"{full}_{place}" for place in range(resolve(size, parameters, f"the number of {name}"))]
+                if counted is None:
+                    members[name] = tuple(_tree(inner, parameters, f"{each}_", part) for each in places)
+                else:
+                    groups = tuple(_tree(inner, parameters, f"{each}_", each) for each in places)
+                    members[name] = Items(full, _counted(header, name, members.get(counted), counted, way), groups)
     return Group(members)
+
+
+def _counted(header: type[Header], name: str, field: Member | None, counted: str, way: str) -> Field:
+    """Check the field that says how many items there are."""
+    if way:
+        raise KernelError(f"{header.__qualname__}.{name}: only the header itself has items whose number varies")
+    if not isinstance(field, Field) or field.count is not None or field.kind.signed:
+        raise KernelError(
+            f"{header.__qualname__}.{name} has count={counted!r}, which is no unsigned number before it",
+            hint=f"write `{counted} = bit[8]` before it",
+        )
+    return field
 
 
 def plain(values: Any) -> list[int]:
@@ -148,30 +186,59 @@ class _Lanes:
         return values if dtype is None else np.array(values, dtype=dtype)
 
 
+def _zero(field: Field) -> Number | _Lanes:
+    zero = Number(field.kind, 0)
+    return zero if field.count is None else _Lanes(field, [zero] * field.count)
+
+
 class _Part:
     """A header, or one inside a header, while a kernel runs: one attribute for each field."""
 
-    def __init__(self, members: Mapping[str, Member], values: dict[str, Number | _Lanes]) -> None:
+    def __init__(self, members: Mapping[str, Member], values: dict[str, Number | _Lanes], absent: bool = False) -> None:
         object.__setattr__(self, "_members", members)
         object.__setattr__(self, "_values", values)
+        object.__setattr__(self, "_absent", absent)
 
     def __getattr__(self, name: str) -> Any:
         members = object.__getattribute__(self, "_members")
         if name not in members:
             raise KernelError(f"the header has no field {name!r}: it has {', '.join(members)}")
         match members[name]:
-            case Field(name=full):
-                return self._values[full]
+            case Field(name=full) as field:
+                return _zero(field) if self._absent else self._values[full]
             case Group(members=inner):
-                return _Part(inner, self._values)
+                return _Part(inner, self._values, self._absent)
+            case Items() as items:
+                return _Items(items, self._values)
             case groups:
-                return tuple(_Part(each.members, self._values) for each in groups)
+                return tuple(_Part(each.members, self._values, self._absent) for each in groups)
 
     def __setattr__(self, name: str, value: int) -> None:
         field = self._members.get(name)
         if not isinstance(field, Field) or field.count is not None:
             raise KernelError(f"the header has no field {name!r} that could be written as a whole")
-        self._values[field.name] = coerce(field.kind, value, name)
+        number = coerce(field.kind, value, name)
+        if not self._absent:
+            self._values[field.name] = number
+
+
+class _Items:
+    """Items whose number varies: those that are not on the wire read as 0 and take no values."""
+
+    def __init__(self, items: Items, values: dict[str, Number | _Lanes]) -> None:
+        self._items, self._values = items, values
+
+    def present(self, place: int) -> bool:
+        """Tell whether an item is on the wire."""
+        count = self._values[self._items.counted.name]
+        assert isinstance(count, Number)
+        return int(place) < int(count)
+
+    def __getitem__(self, place: int) -> _Part:
+        return _Part(self._items.groups[place].members, self._values, not self.present(place))
+
+    def __len__(self) -> int:
+        return len(self._items)
 
 
 class HeaderValue(_Part):
@@ -186,6 +253,8 @@ class HeaderValue(_Part):
             else:
                 known[field.name] = _Lanes(field, [coerce(field.kind, each, field.name) for each in plain(given)])
         super().__init__(layout.members, known)
+        if layout.items is not None and int(values[layout.items.counted.name]) > len(layout.items):
+            raise KernelError(f"{values[layout.items.counted.name]} {layout.items.name}; {len(layout.items)} at most")
 
     def plain(self) -> dict[str, FieldValue]:
         """Return the fields as plain ints and, for lanes, arrays of the type that decoding gives."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.typed import (
@@ -23,6 +24,8 @@ from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import Untyped, Value, Values, solid
 
 __all__ = ["Operators"]
+
+T = TypeVar("T")
 
 _ARITHMETIC: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Add: ("+", operator.add),
@@ -181,15 +184,25 @@ class Operators(Values):
             raise self.no_width(node.operand, value.kind)
         return value if symbol == "+" else Unary(symbol, value, value.kind)
 
+    def given(self, condition: Expr, holds: bool, compute: Callable[[], T]) -> T:
+        """Compute something that is evaluated only where a condition holds, or only where it does not."""
+        outside = self.scope
+        self.scope = outside.copy()
+        self.scope.assume(condition, holds)
+        self.lazy += 1
+        try:
+            return compute()
+        finally:
+            self.lazy -= 1
+            self.scope = outside
+
     def _logic(self, node: ast.BoolOp) -> Value:
         symbol, short = ("&&", False) if isinstance(node.op, ast.And) else ("||", True)
         result = self.condition(node.values[0])
         for each in node.values[1:]:
             if result == Truth(short):
                 return Known(short)
-            self.lazy += 1
-            right = self.condition(each)
-            self.lazy -= 1
+            right = self.given(result, not short, partial(self.condition, each))
             if isinstance(result, Truth):
                 result = right
             elif right == Truth(short):
@@ -258,9 +271,8 @@ class Operators(Values):
         condition = self.condition(node.test)
         if isinstance(condition, Truth):
             return self.value(node.body if condition.value else node.orelse)
-        self.lazy += 1
-        yes, no = self.value(node.body), self.value(node.orelse)
-        self.lazy -= 1
+        yes = self.given(condition, True, lambda: self.value(node.body))
+        no = self.given(condition, False, lambda: self.value(node.orelse))
         return self.choice(node, condition, (node.body, yes), (node.orelse, no))
 
     def choice(self, node: ast.expr, condition: Expr, yes: tuple[ast.expr, Value], no: tuple[ast.expr, Value]) -> Value:

@@ -11,9 +11,10 @@ from midflight.primitives.kernel.matches import is_plain, turned
 from midflight.primitives.kernel.outputs import Outputs
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Line
-from midflight.primitives.kernel.struct import Group
+from midflight.primitives.kernel.struct import Group, Items
 from midflight.primitives.kernel.typed import (
     Assign,
+    Choose,
     EpochRef,
     FieldRef,
     If,
@@ -117,12 +118,14 @@ class Statements(Outputs):
         if isinstance(target, ast.Tuple):
             raise self.source.error(node, "assign one variable at a time", "write one line for each")
         place = self.expressions.value(as_load(target))
+        if isinstance(place, Choose) and isinstance(place.yes, FieldRef):
+            place = place.yes  # of an item that may not be there, and then takes no value
         if isinstance(place, (SequenceRef, EpochRef, NowRef, RoundRef)):
             raise self.source.error(target, "this is not a kernel's to change", "use a field of your own")
         if isinstance(place, Known) and isinstance(place.value, LaneField):
             name = self.source.text(target)
             raise self.source.error(target, "lanes are written one by one", f"write `{name}[lane] = ...` in a loop")
-        if isinstance(place, Known) and isinstance(place.value, (Group, tuple)):
+        if isinstance(place, Known) and isinstance(place.value, (Group, Items, tuple)):
             name = self.source.text(target)
             raise self.source.error(target, f"`{name}` is a header inside", f"write its fields: `{name}.x = ...`")
         if not isinstance(place, FieldRef):
@@ -130,6 +133,11 @@ class Statements(Outputs):
                 target,
                 f"`{self.source.text(target)}` cannot be assigned in a kernel",
                 "state goes into a register: `self.count.update(index, lambda old: ...)`",
+            )
+        items = self.layout.items
+        if items is not None and place.name == items.counted.name:
+            raise self.source.error(
+                target, f"`{self.source.text(target)}` says how many {items.name} there are", "a packet keeps its items"
             )
         self.whole = value_node
         number = self.expressions.number(value_node, place.kind, f"`{self.source.text(target)}`")

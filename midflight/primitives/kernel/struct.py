@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar, overload
 from midflight.errors import KernelError
 from midflight.primitives.kernel.types import Kind, Size
 
-__all__ = ["Field", "Group", "Member", "StructArrayKind", "StructKind", "Structs"]
+__all__ = ["Field", "Group", "Items", "Member", "StructArrayKind", "StructKind", "Structs"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -24,8 +24,8 @@ class Structs(Protocol[T_co]):
     def __len__(self) -> int:
         """Return how many there are."""
 
-    def __iter__(self) -> Iterator[T_co]:
-        """Return them one after the other."""
+    def present(self, place: int, /) -> bool:
+        """Tell whether one of them is on the wire, where their number varies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class StructArrayKind(Generic[T]):
 
     header: type[T]
     size: Size
+    count: str | None = None
+    """The field that says how many there are in a packet; all of them without it."""
 
     @overload
     def __get__(self, header: None, owner: type[Any]) -> Self: ...
@@ -73,6 +75,8 @@ class Field:
     name: str
     kind: Kind
     count: int | None = None
+    part: str = ""
+    """The item that it is in, such as `items_2`, where their number varies from packet to packet."""
 
     @property
     def bits(self) -> int:
@@ -96,5 +100,20 @@ class Group:
                     yield from group.fields()
 
 
-Member = Field | Group | tuple[Group, ...]
-"""A field; a header inside; several of them."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Items:
+    """Headers at the end of a header, as many in a packet as a field says: what each consists of."""
+
+    name: str
+    counted: Field
+    groups: tuple[Group, ...]
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+
+Member = Field | Group | tuple[Group, ...] | Items
+"""A field; a header inside; several of them; as many as a field says."""

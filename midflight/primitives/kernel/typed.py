@@ -85,6 +85,8 @@ class FieldRef:
     name: str
     lane: int | None
     kind: Kind
+    part: str = ""
+    """The item that it is in, where their number varies."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,78 @@
+"""A header with items at its end, as many as one of its fields says, as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from midflight.errors import WireError
+from midflight.primitives.record import FieldValue, Record
+
+__all__ = ["RecordWithItems", "record_of"]
+
+
+class RecordWithItems:
+    """Encodes and decodes one header and its items. Values have all items' fields; of those absent they are 0.
+
+    `items` has `name`, `count` (the field that says how many there are), `capacity`, and `fields`, the number of
+    each one's fields, which are the last ones of `fields`. WireError as in `Record`, and for more items than fit.
+    """
+
+    def __init__(self, what: str, fields: Sequence[Mapping[str, Any]], items: Mapping[str, Any]) -> None:
+        self._what, self._items = what, items
+        size, capacity = items["fields"], items["capacity"]
+        head = len(fields) - size * capacity
+        self._head = Record(what, fields[:head])
+        self._parts = [
+            Record(what, fields[head + size * place : head + size * (place + 1)]) for place in range(capacity)
+        ]
+        self._names = frozenset(each["name"] for each in fields)
+        self._inside = [{each["name"] for each in fields[head + size * place :]} for place in range(capacity + 1)]
+        self._own = frozenset(each["name"] for each in fields[:head])
+        self.bytes = self._head.bytes
+        """The length without items."""
+
+    def length(self, data: bytes | memoryview) -> int:
+        """Return the length of the header that `data` begins with, and its items; without these for a short one."""
+        if len(data) < self.bytes:
+            return self.bytes
+        return self.bytes + sum(part.bytes for part in self._parts[: self._count(self._head.decode(data))])
+
+    def encode(self, values: Mapping[str, FieldValue]) -> bytes:
+        """Return the header and the items that are there."""
+        count = self._count(values)
+        names = self._names - self._inside[count]
+        for name in self._inside[count] & values.keys():
+            if np.any(values[name]):
+                raise WireError(f"{self._what}: {name} is given, but there are {count} {self._items['name']}")
+        if missing := names - values.keys():
+            raise WireError(f"{self._what}: missing {', '.join(sorted(missing))}")
+        if unknown := values.keys() - self._names:
+            raise WireError(f"{self._what}: unknown {', '.join(sorted(unknown))}")
+        head = self._head.encode({name: values[name] for name in self._own})
+        return head + b"".join(part.encode({name: values[name] for name in part.names}) for part in self._parts[:count])
+
+    def decode(self, data: bytes | memoryview) -> dict[str, FieldValue]:
+        """Return the values in the first bytes of `data`, which must be as many as `length` says."""
+        fields = self._head.decode(data)
+        count, start = self._count(fields), self.bytes
+        for place, part in enumerate(self._parts):
+            inside = data[start : start + part.bytes] if place < count else bytes(part.bytes)
+            fields |= part.decode(inside)
+            start += part.bytes
+        return fields
+
+    def _count(self, values: Mapping[str, FieldValue]) -> int:
+        name = self._items["count"]
+        count = values.get(name, 0)
+        if not isinstance(count, int) or not 0 <= count <= len(self._parts):
+            raise WireError(f"{self._what}: {name} is {count}; at most {len(self._parts)} {self._items['name']} fit")
+        return int(count)
+
+
+def record_of(what: str, description: Mapping[str, Any]) -> Record | RecordWithItems:
+    """Return what encodes and decodes an application's header, by its part of a wire schema."""
+    fields, items = description["fields"], description.get("items")
+    return Record(what, fields) if items is None else RecordWithItems(what, fields, items)

@@ -1,0 +1,539 @@
+// Basket on one switch: P4_16 for the v1model architecture.
+// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.
+
+#include <core.p4>
+#include <v1model.p4>
+
+const bit<9> CPU_PORT = 510;           // packets from and to the controller
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
+const bit<8> VERSION = 1;
+const bit<8> REQUEST = 1;              // to be computed on
+const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<2> RED = 2;                  // a meter's word on what is too much
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
+
+// The applications' ids in the common header.
+const bit<16> BASKET_ID = 1;
+
+// What a kernel decides about its packet. The ingress control acts on it afterwards.
+const bit<2> FORWARD = 0;
+const bit<2> DROP = 1;
+const bit<2> REPLY = 2;      // back to the sender, as a result
+const bit<2> MULTICAST = 3;  // to all members of the application, as a result
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> ihl;
+    bit<8> tos;
+    bit<16> length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header udp_t {
+    bit<16> source;
+    bit<16> destination;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// Common to all applications. Says which one's header follows.
+header midflight_t {
+    bit<8> version;
+    bit<8> kind;
+    bit<16> application;
+    bit<32> sequence;
+}
+
+// In front of a packet that the switch hands to the controller.
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+}
+
+// In front of a packet that the controller has the switch send.
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
+// What basket sends. Basket: Sum up what is in a basket, and mark what is dear.
+header basket_t {
+    bit<8> count;
+    bit<32> total;
+    bit<4> mark;
+    bit<4> reserved;  // up to a whole byte
+}
+
+// One of the items of basket, of which a packet has as many as count says.
+header basket_items_t {
+    bit<4> kind;
+    bit<32> price;
+    bit<4> reserved;  // up to a whole byte
+}
+
+// An element of each register of basket, for the controller.
+header basket_state_t {
+    bit<32> sold_0;
+    bit<32> sold_1;
+    bit<32> sold_2;
+    bit<32> sold_3;
+}
+
+struct headers_t {
+    packet_in_t packet_in;
+    packet_out_t packet_out;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    udp_t udp;
+    midflight_t midflight;
+    state_t state;
+    basket_state_t basket_state;
+    basket_t basket;
+    basket_items_t basket_items_0;
+    basket_items_t basket_items_1;
+    basket_items_t basket_items_2;
+    basket_items_t basket_items_3;
+}
+
+struct metadata_t {
+    bool admitted;   // the packet's application computes here
+    bit<2> colour;   // of its rate
+    bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
+    bit<2> verdict;  // what the kernel decided
+}
+
+parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
+             inout standard_metadata_t standard_metadata) {
+    state start {
+        transition select(standard_metadata.ingress_port) {
+            CPU_PORT: parse_packet_out;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_packet_out {
+        packet.extract(hdr.packet_out);
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, BASKET_ID): parse_basket_state;
+            default: accept;
+        }
+    }
+
+    state parse_basket_state {
+        packet.extract(hdr.basket_state);
+        transition accept;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            default: accept;
+        }
+    }
+
+    // Packets with options and fragments are not computed on: what follows is not, or not surely, a UDP header.
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_udp {
+        packet.extract(hdr.udp);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, REQUEST, BASKET_ID): parse_basket;
+            default: accept;
+        }
+    }
+
+    state parse_basket {
+        packet.extract(hdr.basket);
+        verify(hdr.basket.count <= 4, error.ParserInvalidArgument);
+        transition select(hdr.basket.count) {
+            0: accept;
+            default: parse_basket_items_0;
+        }
+    }
+
+    state parse_basket_items_0 {
+        packet.extract(hdr.basket_items_0);
+        transition select(hdr.basket.count) {
+            1: accept;
+            default: parse_basket_items_1;
+        }
+    }
+
+    state parse_basket_items_1 {
+        packet.extract(hdr.basket_items_1);
+        transition select(hdr.basket.count) {
+            2: accept;
+            default: parse_basket_items_2;
+        }
+    }
+
+    state parse_basket_items_2 {
+        packet.extract(hdr.basket_items_2);
+        transition select(hdr.basket.count) {
+            3: accept;
+            default: parse_basket_items_3;
+        }
+    }
+
+    state parse_basket_items_3 {
+        packet.extract(hdr.basket_items_3);
+        transition accept;
+    }
+}
+
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+// The kernel of basket: Basket.ingress in kernels.py, with capacity=4.
+// Sum up what is in a basket, and mark what is dear.
+control basket_kernel(inout headers_t hdr, inout metadata_t meta) {
+    register<bit<32>>(16) sold_0;
+    register<bit<32>>(16) sold_1;
+    register<bit<32>>(16) sold_2;
+    register<bit<32>>(16) sold_3;
+    bit<32> total;
+    bit<32> sold_old;
+
+    apply {
+        if (hdr.basket_state.isValid()) {
+            if (hdr.state.index < 16) {
+                if (hdr.state.written == 0) {
+                    sold_0.read(hdr.basket_state.sold_0, hdr.state.index);
+                    sold_1.read(hdr.basket_state.sold_1, hdr.state.index);
+                    sold_2.read(hdr.basket_state.sold_2, hdr.state.index);
+                    sold_3.read(hdr.basket_state.sold_3, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    sold_0.write(hdr.state.index, hdr.basket_state.sold_0);
+                    sold_1.write(hdr.state.index, hdr.basket_state.sold_1);
+                    sold_2.write(hdr.state.index, hdr.basket_state.sold_2);
+                    sold_3.write(hdr.state.index, hdr.basket_state.sold_3);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
+        total = 0;
+        // place 0
+        total = total + ((hdr.basket.count > 0) ? hdr.basket_items_0.price : 32w0);
+        if (0 < hdr.basket.count) {
+            // self.sold[place].update(item.kind, lambda old: sat_add(old, item.price))  # noqa: B023
+            sold_0.read(sold_old, (bit<32>)hdr.basket_items_0.kind);
+            sold_0.write((bit<32>)hdr.basket_items_0.kind, sold_old |+| hdr.basket_items_0.price);
+        }
+        if (hdr.basket.count > 0 && hdr.basket_items_0.price > 1000) {
+            hdr.basket_items_0.kind = hdr.basket.mark;
+        }
+        // place 1
+        total = total + ((hdr.basket.count > 1) ? hdr.basket_items_1.price : 32w0);
+        if (1 < hdr.basket.count) {
+            sold_1.read(sold_old, (bit<32>)hdr.basket_items_1.kind);
+            sold_1.write((bit<32>)hdr.basket_items_1.kind, sold_old |+| hdr.basket_items_1.price);
+        }
+        if (hdr.basket.count > 1 && hdr.basket_items_1.price > 1000) {
+            hdr.basket_items_1.kind = hdr.basket.mark;
+        }
+        // place 2
+        total = total + ((hdr.basket.count > 2) ? hdr.basket_items_2.price : 32w0);
+        if (2 < hdr.basket.count) {
+            sold_2.read(sold_old, (bit<32>)hdr.basket_items_2.kind);
+            sold_2.write((bit<32>)hdr.basket_items_2.kind, sold_old |+| hdr.basket_items_2.price);
+        }
+        if (hdr.basket.count > 2 && hdr.basket_items_2.price > 1000) {
+            hdr.basket_items_2.kind = hdr.basket.mark;
+        }
+        // place 3
+        total = total + ((hdr.basket.count > 3) ? hdr.basket_items_3.price : 32w0);
+        if (3 < hdr.basket.count) {
+            sold_3.read(sold_old, (bit<32>)hdr.basket_items_3.kind);
+            sold_3.write((bit<32>)hdr.basket_items_3.kind, sold_old |+| hdr.basket_items_3.price);
+        }
+        if (hdr.basket.count > 3 && hdr.basket_items_3.price > 1000) {
+            hdr.basket_items_3.kind = hdr.basket.mark;
+        }
+        hdr.basket.total = total;
+        if (hdr.basket.count == 0) {
+            meta.verdict = DROP;
+            return;
+        }
+        hdr.basket_items_3.price = hdr.basket_items_0.price;
+        if (((hdr.basket.count > 3) ? hdr.basket_items_3.price : 32w0) != 7) {
+            meta.verdict = REPLY;
+        }
+    }
+}
+
+control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    // Malformed packets are counted and dropped: cut short, of another version, or with a wrong checksum.
+    counter(1, CounterType.packets) malformed;
+    // Packets for which there is no way.
+    counter(1, CounterType.packets) unroutable;
+
+    action drop() {
+        mark_to_drop(standard_metadata);
+    }
+
+    action unreachable() {
+        unroutable.count(0);
+        mark_to_drop(standard_metadata);
+    }
+
+    action to_port(bit<9> port, bit<48> mac) {
+        standard_metadata.egress_spec = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
+    table route {
+        key = {
+            hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    // What is computed on, by application and port.
+    direct_counter(CounterType.packets_and_bytes) admitted;
+    // How much of it: what comes faster passes by.
+    direct_meter<bit<2>>(MeterType.packets) admitted_rate;
+
+    action admit(bit<16> group, bit<16> epoch) {
+        meta.admitted = true;
+        meta.group = group;
+        meta.epoch = epoch;
+        admitted.count();
+        admitted_rate.read(meta.colour);
+    }
+
+    // The applications that compute here, and the ports that their requests come by, with the multicast group of their
+    // members and the epoch: the controller raises it when the switch has lost its state. Others pass by.
+    table admission {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.ingress_port: ternary;
+        }
+        actions = {
+            admit;
+            NoAction;
+        }
+        default_action = NoAction();
+        counters = admitted;
+        meters = admitted_rate;
+        size = 4096;
+    }
+
+    // Turn the packet around: what is its destination becomes its source.
+    action reply() {
+        bit<48> mac = hdr.ethernet.source;
+        bit<32> address = hdr.ipv4.source;
+        bit<16> udp_port = hdr.udp.source;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = hdr.udp.destination;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+    }
+
+    // The copies get their destinations in egress. They come from the address that the request was sent to.
+    action multicast() {
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = MIDFLIGHT_PORT;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.mcast_grp = meta.group;
+    }
+
+    basket_kernel() basket;
+
+    apply {
+        meta.verdict = FORWARD;
+        if (hdr.packet_out.isValid()) {
+            // From the controller: sent as it is; but a request for state goes to the application and back.
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            malformed.count(0);
+            drop();
+            return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
+            if (meta.colour == RED) {
+                meta.admitted = false;
+            }
+        }
+
+        // Compute.
+        if (meta.admitted) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.basket.isValid() || hdr.basket_state.isValid()) {
+                basket.apply(hdr, meta);
+                hdr.udp.checksum = 0;  // none: the payload may have changed
+            }
+        }
+
+        // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
+        if (meta.verdict == DROP) {
+            drop();
+        } else if (meta.verdict == REPLY) {
+            reply();
+        } else if (meta.verdict == MULTICAST) {
+            multicast();
+        } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
+            route.apply();
+        } else {
+            unreachable();
+        }
+    }
+}
+
+control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.destination = address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
+    }
+
+    // Who listens to an application's results behind which port.
+    table deliver {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.egress_port: exact;
+        }
+        actions = {
+            to_host;
+            to_switch;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    apply {
+        if (meta.verdict == MULTICAST) {
+            deliver.apply();
+        }
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+        }
+    }
+}
+
+control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        update_checksum(hdr.ipv4.isValid(),
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+control deparse(packet_out packet, in headers_t hdr) {
+    apply {
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.basket_state);
+        packet.emit(hdr.basket);
+        packet.emit(hdr.basket_items_0);
+        packet.emit(hdr.basket_items_1);
+        packet.emit(hdr.basket_items_2);
+        packet.emit(hdr.basket_items_3);
+    }
+}
+
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;

@@ -1,0 +1,134 @@
+"""Items whose number varies from packet to packet: on the wire, in the reference, and on the switch."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from midflight.errors import KernelError, WireError
+from midflight.primitives import REQUEST, Header, Message, Packet, Primitive, Program, Schema, bit, int_
+from midflight.primitives.exports.scapy_layer import layers
+from midflight.runtime.engine.packets import Packets
+from tests.primitives import kernels
+from tests.primitives.rig import SENDER, Sent, SwitchRig
+from tests.primitives.test_agreement import agree, agree_on_bmv2
+
+
+def basket(count: int, *items: tuple[int, int], **fields: int) -> dict[str, Any]:
+    """Return the fields of a basket of four at most."""
+    made: dict[str, Any] = {"count": count, "total": 0, "mark": 9} | fields
+    for place in range(4):
+        kind, price = items[place] if place < len(items) else (0, 0)
+        made |= {f"items_{place}_kind": kind, f"items_{place}_price": price}
+    return made
+
+
+def basket_trace() -> tuple[Program, list[Sent]]:
+    random = Random(8)
+    trace = []
+    for number in range(200):
+        count = random.randrange(5)
+        items = [(random.randrange(16), random.choice((0, 7, 1000, 1001, 2**32 - 1))) for _ in range(count)]
+        trace.append(Sent("basket", number, basket(count, *items, mark=random.randrange(16))))
+    return Program(kernels.Basket("basket")), trace
+
+
+def test_switch_and_reference_agree_on_what_is_there() -> None:
+    seen, _ = agree(*basket_trace())
+    assert {each.verdict.name for each in seen} == {"FORWARD", "REPLY", "DROP"}
+
+
+@pytest.mark.bmv2
+def test_bmv2_agrees_on_what_is_there() -> None:
+    agree_on_bmv2(*basket_trace())
+
+
+def test_only_what_is_there_is_on_the_wire() -> None:
+    program = Program(kernels.Basket("basket"))
+    schema = Schema(program.schema())
+    for count in range(5):
+        items = [(place + 1, 1000 * place) for place in range(count)]
+        message = Message(REQUEST, "basket", 7, basket(count, *items), b"after")
+        data = schema.encode(message)
+        assert len(data) == 8 + 6 + 5 * count + len(b"after")
+        assert schema.decode(data) == message
+        made = layers(program.schema())
+        layer = made.applications["basket"](**message.fields)
+        assert bytes(layer) == data[8:-5]
+        parsed = made.common(data).payload
+        assert parsed.items_3_price == (3000 if count == 4 else None)
+
+
+def test_what_does_not_fit_on_the_wire() -> None:
+    schema = Schema(Program(kernels.Basket("basket")).schema())
+    with pytest.raises(WireError, match="count is 5; at most 4 items fit"):
+        schema.encode(Message(REQUEST, "basket", 1, basket(5)))
+    with pytest.raises(WireError, match="items_1_price is given, but there are 1 items"):
+        schema.encode(Message(REQUEST, "basket", 1, basket(1, (1, 1), (0, 5))))
+    with pytest.raises(WireError, match="missing items_0_kind"):
+        schema.encode(Message(REQUEST, "basket", 1, {"count": 1, "total": 0, "mark": 0, "items_0_price": 4}))
+    data = schema.encode(Message(REQUEST, "basket", 1, basket(2, (1, 1), (2, 2))))
+    with pytest.raises(WireError, match="23 bytes, 24 needed"):
+        schema.decode(data[:-1])
+    with pytest.raises(WireError, match="count is 9"):
+        schema.decode(data[:8] + b"\x09" + data[9:])
+
+
+def test_more_items_than_fit_and_too_few_bytes_are_malformed() -> None:
+    program = Program(kernels.Basket("basket"))
+    rig = SwitchRig(program)
+    frame = rig.frame(Sent("basket", 1, basket(3, (1, 1), (2, 2), (3, 3))))
+    many = frame[:50] + b"\x05" + frame[51:]
+    few = frame[:50] + b"\x04" + frame[51:]
+    good = rig.engine.process(Packets.from_list([(SENDER, frame)]))
+    assert len(list(good)) == 1
+    assert len(list(rig.engine.process(Packets.from_list([(SENDER, many), (SENDER, few)])))) == 0
+    assert rig.engine.counters["ingress.malformed"].read(0).packets == 2
+
+
+def test_absent_items_read_as_nothing_in_the_reference() -> None:
+    reference = kernels.Basket("basket").reference()
+    outcome = reference.process(Message(REQUEST, "basket", 1, basket(2, (1, 5), (2, 2000))))
+    assert outcome.message.fields["total"] == 2005
+    assert outcome.message.fields["items_1_kind"] == 9
+    assert outcome.message.fields["items_3_price"] == 0
+    with pytest.raises(KernelError, match="5 items; 4 at most"):
+        reference.process(Message(REQUEST, "basket", 1, basket(5)))
+
+
+def refuse(wire: type[Header], told: str) -> None:
+    class Bad(Primitive):
+        Wire = wire
+
+        def ingress(self, packet: Packet, wire: Any) -> None:
+            packet.drop()
+
+    with pytest.raises(KernelError, match=told):
+        Program(Bad("bad"))
+
+
+def test_headers_that_cannot_be() -> None:
+    class Item(Header):
+        x = bit[8]
+
+    class Nothing(Header):
+        items = Item.array(4, count="count")
+
+    class Signed(Header):
+        count = int_[8]
+        items = Item.array(4, count="count")
+
+    class After(Header):
+        count = bit[8]
+        items = Item.array(4, count="count")
+        more = bit[8]
+
+    class Inside(Header):
+        outer = After.struct()
+
+    refuse(Nothing, "no unsigned number before it")
+    refuse(Signed, "no unsigned number before it")
+    refuse(After, "After.more comes after items whose number varies")
+    refuse(Inside, "only the header itself has items")
