@@ -7,10 +7,6 @@ from finsy.proto import p4d, p4t
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midflight.p4.frontend import check
-from midflight.p4.p4info import p4info
-from midflight.primitives import Ewma, Program
-from midflight.runtime.p4runtime.signs import without_signs
 from midflight.runtime.p4runtime.status import Refusal
 from midflight.runtime.p4runtime.values import decode, decode_data, encode, encode_data, flat_names, flat_types
 
@@ -147,15 +143,3 @@ def test_data_of_another_shape_is_an_invalid_argument(data: p4d.P4Data) -> None:
     with pytest.raises(Refusal) as refused:
         decode_data(spec, info, data, "it")
     assert refused.value.code.name == "INVALID_ARGUMENT"
-
-
-def test_a_p4info_without_signs_says_bits_of_the_same_widths() -> None:
-    info = p4info(check(Program(Ewma("load", deviation=5)).p4()))
-    plain = without_signs(info)
-    before, after = (
-        {each.name: each.type_spec.bitstring for each in one.type_info.structs["load_alert_t"].members}
-        for one in (info, plain)
-    )
-    assert before["average"].int.bitwidth == after["average"].bit.bitwidth == 32
-    assert before["series"] == after["series"]
-    assert plain.tables == info.tables

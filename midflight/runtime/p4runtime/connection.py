@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from finsy.proto import U128, p4r, p4t
+from finsy.proto import U128, p4r
 from google.protobuf.wrappers_pb2 import StringValue
 
 from midflight.errors import DeviceError
@@ -39,8 +39,6 @@ class Connection:
         self.election_id = 1 if election_id is None else election_id
         self._arbitration = p4r.MasterArbitrationUpdate()
         self._known: Schema | None = None
-        self._types: p4t.P4TypeInfo | None = None
-        """The types of what travels, where that is known better than by the schema."""
         self._batch: list[tuple[p4r.Update, str]] | None = None
         self._link = Link(address, timeout)
         try:

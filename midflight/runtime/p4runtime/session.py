@@ -31,7 +31,6 @@ from midflight.runtime.p4runtime.messages import (
 from midflight.runtime.p4runtime.packets import to_metadata
 from midflight.runtime.p4runtime.results import Count, Counts, DigestMessage, PacketIn, TableEntry
 from midflight.runtime.p4runtime.schema import Schema
-from midflight.runtime.p4runtime.signs import without_signs
 from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.p4runtime.values import decode_data, flat_names, flat_types
 
@@ -71,14 +70,12 @@ class Session(Connection):
         """
         info = text_format.Parse(p4info, p4i.P4Info()) if isinstance(p4info, str) else p4info
         data = config.encode() if isinstance(config, str) else config
-        taken = info if self._echoes else without_signs(info)
-        message = p4r.ForwardingPipelineConfig(p4info=taken, p4_device_config=data)
+        message = p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=data)
         if cookie is not None:
             message.cookie.cookie = cookie
         self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=_action(action), config=message))
         if action != "VERIFY":
             self._known = Schema(info)
-            self._types = taken.type_info
 
     def commit(self) -> None:
         """Put the pipeline in place that VERIFY_AND_SAVE saved."""
@@ -304,13 +301,12 @@ class Session(Connection):
         """Return, and acknowledge, the digest messages sent here; waits up to `timeout` seconds for the first."""
         self.flush()
         messages = []
-        types = self._schema.types if self._types is None else self._types
         for each in self._link.take(self._link.digests, timeout):
             info = self._schema.digests.of_id(each.digest_id)
             names = flat_names(info.type_spec, self._schema.types)
             kinds = flat_types(info.type_spec, self._schema.types)
             for data in each.data:
-                values = decode_data(info.type_spec, types, data, info.preamble.name)
+                values = decode_data(info.type_spec, self._schema.types, data, info.preamble.name)
                 values = [
                     signed(one, kind.width) if kind.signed else one for one, kind in zip(values, kinds, strict=True)
                 ]
