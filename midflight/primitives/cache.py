@@ -43,9 +43,9 @@ class Cache(Primitive):
     is the controller's decision: it writes the map `cached`, from keys to entries, and clears `misses` and `told` when
     a period is over. Different here: the server decides when a write counts. It sends the UPDATE first, and answers the
     writer, and whoever else has asked for the key, once the switch has stored it. So no read returns an older value
-    than one that ended before it began, whatever is lost, doubled or overtaken. Versions grow with each write to a key,
-    are compared as RFC 1982 has it and never 0; a repeated UPDATE stores the same once more, which makes an entry valid
-    again that a late PUT made invalid.
+    than one that ended before it began, whatever is lost, doubled or overtaken (`midflight.testbed.endpoint.store`).
+    Versions grow with each write to a key, are compared as RFC 1982 has it and never 0; a repeated UPDATE stores the
+    same once more, which makes an entry valid again that a late PUT made invalid.
 
     A key is given an entry in this order: the controller clears the entry's `valid` and `version`, adds the key to the
     map, and has the server send an UPDATE. It loses it by removal from the map, and then the server is told. There
@@ -89,6 +89,7 @@ class Cache(Primitive):
     INVALID = 3
     STORED = 4
     OLDER = 5
+    SERVED = 6  # the server's own answer
 
     entries: int = 1024
     lanes: int = 8
