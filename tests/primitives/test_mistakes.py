@@ -255,6 +255,25 @@ match wire.key8:
     "no_such_item": "wire.key8 = wire.items[4].x",
     "no_such_item_asked": "if wire.items.present(4): packet.drop()",
     "item_by_the_packet": "wire.key8 = wire.items[wire.n].x",
+    "function_inside": """\
+def twice(x): return x + x
+wire.value = twice(wire.value)""",
+    "call_forgotten": "packet.drop",
+    "variable_of_float": "x: float = wire.value",
+    "bool": "if bool(wire.value): packet.drop()",
+    "any": "if any(wire.values): packet.drop()",
+    "sorted": "wire.signed = sorted(wire.values)[0]",
+    "in_a_list": "if wire.key8 in [1, 2]: packet.drop()",
+    "in_a_range": "if wire.key8 in range(3): packet.drop()",
+    "number_in_a_choice_of_conditions": "if wire.value and wire.key8 > 2: packet.drop()",
+    "none": "x = None",
+    "is_none": "if wire.value is None: packet.drop()",
+    "walrus": "if (x := wire.value) > 3: packet.drop()",
+    "two_at_once": "a, b = wire.value, wire.key8",
+    "power": "wire.value = wire.value ** 2",
+    "register_made_in_a_kernel": "self.count = Register(bit[8], 4)",
+    "several_numbers_as_one": "packet.alert(*wire.values)",
+    "least_of_an_array": "wire.signed = min(wire.values)",
     "multiple_lines": """\
 wire.value = (
     wire.value

@@ -26,6 +26,17 @@ _INSTEAD = {
     "time.time": "the time at which the packet came in is `packet.now`, in microseconds",
     "random.random": "draw with `packet.random(bit[16])`",
     "random.randint": "draw with `packet.random(bit[16])`",
+    "bool": "compare: `wire.value != 0`",
+    "any": "combine them in a `for` loop: `found = found or wire.values[lane] == 3`",
+    "all": "combine them in a `for` loop: `found = found and wire.values[lane] == 3`",
+    "sorted": "put two in order with `min` and `max`",
+    "str": "a kernel computes on numbers; hosts make texts of them",
+    "hex": "a kernel computes on numbers; hosts make texts of them",
+    "pow": "multiply: `x * x`",
+    "divmod": "write `x // 8` and `x % 8`, by constant powers of two",
+    "enumerate": "write `for lane in range(self.lanes):` and use `wire.values[lane]`",
+    "zip": "write `for lane in range(self.lanes):` and use `wire.values[lane]`",
+    "isinstance": "kinds are known when the kernel is compiled",
     "hash": "write `hash_(...)`, which every switch computes alike",
 }
 

@@ -259,7 +259,7 @@ class Operators(Values):
 
     def _membership(self, node: ast.Compare, left: Value, choices: ast.expr, wanted: bool) -> Expr:
         if not isinstance(choices, ast.Tuple) or not choices.elts:
-            raise self.source.error(node, "`in` takes a tuple of constants", "write `x in (1, 2, 3)`")
+            raise self.source.error(node, "`in` takes a tuple of constants", "write `x in (1, 2, 3)`, or `1 <= x < 4`")
         result: Expr | None = None
         for each in choices.elts:
             equal = self._compare_two(node, "==", node.left, left, each, Known(self.constant(each, "each choice")))

@@ -37,8 +37,11 @@ _INSTEAD: dict[type[ast.stmt], tuple[str, str]] = {
     ast.Raise: ("`raise`", "tell the controller with `packet.alert(...)` and `packet.drop()`"),
     ast.Assert: ("`assert`", "test with `if` and `packet.drop()`"),
     ast.With: ("`with`", "write the statements one after the other"),
-    ast.FunctionDef: ("a function inside a kernel", "write its body where it is used"),
-    ast.ClassDef: ("a class inside a kernel", "declare headers beside the kernel: `class Wire(Header):`"),
+    ast.FunctionDef: (
+        "functions inside a kernel",
+        "write it at the top of the file, or as a method: a kernel may call it",
+    ),
+    ast.ClassDef: ("classes inside a kernel", "declare headers beside the kernel: `class Wire(Header):`"),
     ast.Import: ("`import`", "import at the top of the file"),
     ast.ImportFrom: ("`import`", "import at the top of the file"),
     ast.Break: ("`break`", "put what is left of the loop under an `if`"),
@@ -66,6 +69,8 @@ class Statements(Outputs):
         match node:
             case ast.Assign(targets=[target]):
                 return self.assign(node, target, node.value)
+            case ast.AnnAssign(annotation=ast.Name(id="float" | "str" | "list" | "dict" as kind)):
+                raise self.source.error(node, f"a kernel has no variables of {kind}", "write `: int`, or leave it out")
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 return self.assign(node, target, value)
             case ast.AugAssign():
@@ -93,6 +98,9 @@ class Statements(Outputs):
                 )
             case ast.Assign():
                 raise self.source.error(node, "assign one variable at a time", "write one line for each")
+            case ast.Expr(value=ast.Attribute() as value):
+                text = self.source.text(value)
+                raise self.source.error(node, "this line does nothing", f"call it, `{text}()`, or remove the line")
             case ast.Expr():
                 raise self.source.error(node, "this line does nothing", "assign the value, or remove the line")
         what, instead = _INSTEAD.get(type(node), (f"`{type(node).__name__.lower()}`", "see the kernel language"))
