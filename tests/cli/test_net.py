@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from midflight.testbed.fabric.runs import find
-from tests.bmv2 import ROOT
+from tests.bmv2 import BMV2, ROOT
 from tests.cli.run import PROGRAM, midflight, process
 
 YAML = "links:\n  - h1 s1\n  - h2 s1:5\n  - {ends: h3 s1, loss: 1%}\n"
@@ -118,6 +118,26 @@ def test_a_switch_tells_what_happens_to_packets(file: Path) -> None:
             f"s1   out        by port {other}, 98 bytes\n"
         )
         assert done.output.count(way) == 1, done.output
+
+
+@ROOT[0]
+@ROOT[1]
+@BMV2[0]
+@BMV2[1]
+def test_a_bmv2_tells_it_where_it_was_started_for_that(file: Path) -> None:
+    ping = ("-c", "s1 trace on", "-c", "h1 ping -c 1 -W 5 h2")
+    done = midflight("net", file, "--device", "bmv2", "--trace", *ping)
+    assert done.exit_code == 0, done.output
+    assert (
+        "s1 in by port 1\n"
+        "s1   parser     start, parse_ethernet, parse_ipv4, accept\n"
+        "s1   table      ingress.route: hit, ingress.to_port\n"
+        "s1   egress     port 5\n"
+        "s1   out        by port 5, 98 bytes\n"
+    ) in done.output
+    done = midflight("net", file, "--device", "bmv2", *ping)
+    assert done.exit_code == 1
+    assert "this BMv2 does not log its packets" in done.output
 
 
 @ROOT[0]
