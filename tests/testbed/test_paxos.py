@@ -1,0 +1,93 @@
+"""Consensus over a network that loses, doubles and reorders: one value for each instance, and everybody learns it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from midflight.errors import MidflightError
+from midflight.primitives import Acceptor, Program, Schema
+from midflight.primitives.wire import UDP_PORT
+from midflight.testbed import Star
+from midflight.testbed.endpoint import NoAnswerError, Timing
+from midflight.testbed.endpoint.paxos import PaxosHost
+from tests.testbed.coordination import TIMING, address, admit, listen, run
+
+HOSTS = 3
+NAMES = ("first", "second", "third")
+PROGRAM = Program(*(Acceptor(name, number=number, instances=16) for number, name in enumerate(NAMES)))
+
+
+def hosts(net: Star, *, seed: int = 0, timing: Timing = TIMING, epoch: int = 1) -> list[PaxosHost]:
+    schema, server = Schema(PROGRAM.schema()), address(net, HOSTS, UDP_PORT)
+    return [
+        PaxosHost(schema, dict.fromkeys(NAMES, epoch), server, each, HOSTS, Random(f"{seed}/{each}"), timing)
+        for each in range(HOSTS)
+    ]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("acceptors", [3, 2])
+def test_all_learn_one_value_that_somebody_proposed(seed: int, acceptors: int) -> None:
+    with Star(HOSTS + 1, program=PROGRAM, loss=0.1, duplicate=0.1, reorder=0.2, seed=seed) as net:
+        for name in NAMES[:acceptors]:  # a minority may be away
+            admit(net, name, range(HOSTS))
+        every = hosts(net, seed=seed)
+        for number, each in enumerate(every):
+            for instance in range(1, 13):
+                each.propose(instance, 100 * instance + number)
+            listen(net, number, each)
+        run(net)
+        assert every[0].chosen == every[1].chosen == every[2].chosen
+        assert sorted(every[0].chosen) == list(range(1, 13))
+        assert all(value // 100 == instance for instance, value in every[0].chosen.items())
+        assert sum(each.statistics.refused for each in every)
+
+
+def test_what_was_chosen_stays_chosen_for_who_comes_later() -> None:
+    with Star(HOSTS + 1, program=PROGRAM) as net:
+        for name in NAMES:
+            admit(net, name, [0])
+        first, second, _ = hosts(net)
+        first.propose(1, 42)
+        listen(net, 0, first)
+        run(net)
+        for name in NAMES:
+            admit(net, name, [0, 1])
+        second.propose(1, 13)
+        listen(net, 1, second)
+        run(net)
+        assert first.chosen == second.chosen == {1: 42}
+
+
+def test_acceptors_that_have_lost_their_memory_have_no_vote() -> None:
+    with Star(HOSTS + 1, program=PROGRAM) as net:
+        for name in NAMES:
+            admit(net, name, range(HOSTS))
+        first, second, _ = hosts(net)
+        first.propose(1, 42)
+        listen(net, 0, first)
+        run(net)
+        net.kill("s1")
+        net.revive("s1")
+        for name in NAMES:
+            admit(net, name, range(HOSTS), epoch=2)
+        second.timing = Timing(initial=500_000, maximum=2_000_000, patience=20_000_000)
+        second.propose(1, 13)
+        listen(net, 1, second)
+        with pytest.raises(NoAnswerError, match="nothing was chosen in instance 1"):
+            run(net)
+        assert second.statistics.forgotten
+        assert second.chosen == {}
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    host = PaxosHost(Schema(PROGRAM.schema()), dict.fromkeys(NAMES, 1), ("10.0.0.9", 1), 0, 1, Random(1))
+    host.propose(1, 5)
+    with pytest.raises(MidflightError, match="has proposed in instance 1"):
+        host.propose(1, 6)
+    host.receive(("10.0.0.9", 1), b"nonsense", 0)
+    assert host.statistics.malformed == 1
+    with pytest.raises(MidflightError, match="no host number 3 of 3"):
+        PaxosHost(host.schema, host.acceptors, host.server, 3, 3, Random(1))
