@@ -1,21 +1,26 @@
-"""Aggregate: the sum of an array over a group of workers, taken while it passes through the switch."""
+"""Aggregate: the sum, or another reduction, of an array over a group of workers, taken while it passes the switch."""
 
 # A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
 # ruff: noqa: B023
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import add_overflows, sat_add
-from midflight.primitives.kernel.header import Header
+from midflight.primitives.kernel.header import Header, Layout
 from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import Primitive, within
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit, int_
 
-__all__ = ["Aggregate"]
+__all__ = ["Aggregate", "Number", "Operation"]
+
+Operation = Literal["sum", "min", "max", "and", "or", "xor", "count", "mean"]
+Number = Literal["int32", "int16"]
+
+WIDTHS: Final = {"int32": 32, "int16": 16}
 
 
 class Aggregate(Primitive):
@@ -23,11 +28,14 @@ class Aggregate(Primitive):
 
     Parameters:
         workers: how many contribute to each sum (1 to 64)
-        lanes: numbers in a packet (1 to 256; 4 bytes each)
+        lanes: numbers in a packet (1 to 256)
         slots: entries that a worker may have in flight (1 to 16384); the pool has twice as many
-        overflow: `wrap` modulo 2**32, `saturate` at the limits of int<32>, or `detect`: the sum wraps, bit 0 of
-            the result's `flags` is set, and the hosts compute that sum themselves. A worker that sets the
-            bit in its own contribution has it set in the sum.
+        operation: what is taken of the numbers: `sum`, `min`, `max`, bitwise `and`, `or` or `xor`; to the switch
+            `count` and `mean` are sums, for which the hosts send ones for what they count, and divide
+        number: what a number is, `int32` or `int16`. Hosts quantise floats to it (`midflight.primitives.fixedpoint`)
+        overflow: of sums: `wrap` modulo 2**32 (2**16), `saturate` at the limits of int<32> (int<16>), or `detect`: the
+            sum wraps, bit 0 of the result's `flags` is set, and the hosts compute that sum themselves. A worker
+            that sets the bit in its own contribution has it set in the sum.
         base: the number of the first worker; the others' follow
         rank: on a switch below another, the number under which its sum counts there as one worker's
             contribution; -1 on the only or the topmost one, which answers
@@ -67,6 +75,8 @@ class Aggregate(Primitive):
     workers: int
     lanes: int = 32
     slots: int = 256
+    operation: Operation = "sum"
+    number: Number = "int32"
     overflow: Literal["wrap", "saturate", "detect"] = "saturate"
     base: int = 0
     rank: int = -1
@@ -79,7 +89,16 @@ class Aggregate(Primitive):
         flags = bit[8]
         job = bit[16]
         epoch = bit[16]
-        values = int_[32].array("lanes")
+        values = int_["width"].array("lanes")
+
+    def header(self) -> Layout:
+        """Return the header's layout, with lanes of the numbers' width."""
+        return self.layout_of(self.lanes, self.number)
+
+    @classmethod
+    def layout_of(cls, lanes: int, number: Number) -> Layout:
+        """Return the layout of the header with so many lanes of these numbers."""
+        return Layout.of(cls.Wire, {"lanes": lanes, "width": WIDTHS[number]})
 
     def validate(self) -> None:
         """Check the limits."""
@@ -88,24 +107,29 @@ class Aggregate(Primitive):
         within(self, "slots", 1, 2**14)
         within(self, "base", 0, 256 - self.workers)
         within(self, "rank", -1, 255)
-        if self.overflow not in ("wrap", "saturate", "detect"):
-            raise KernelError(f"{self.title}: overflow must be wrap, saturate or detect, not {self.overflow!r}")
+        for name, choices in (("overflow", ("wrap", "saturate", "detect")), ("operation", get_args(Operation)),
+                              ("number", get_args(Number))):  # fmt: skip
+            if (given := getattr(self, name)) not in choices:
+                *most, last = choices
+                raise KernelError(f"{self.title}: {name} must be {', '.join(most)} or {last}, not {given!r}")
 
     def setup(self) -> None:
         """For each pool entry: the job and sequence that it holds, the workers seen, the sum so far."""
         entries = 2 * self.slots
+        self.width = WIDTHS[self.number]
+        self.adds = self.operation in ("sum", "count", "mean")
         self.held = Register(bit[48], entries)
         self.seen = Register(bit[self.workers], entries)
-        self.total = Register(int_[32], entries, lanes=self.lanes)
+        self.total = Register(int_[self.width], entries, lanes=self.lanes)
         if self.overflow == "detect":
             self.overflowed = Register(bit[8], entries)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
         """Add a contribution once; answer when the sum is complete."""
-        number = wire.worker
+        worker = wire.worker
         if self.base > 0:
-            number -= self.base  # wraps below the first one's
-        if wire.slot >= 2 * self.slots or number >= self.workers or packet.sequence == 0:
+            worker -= self.base  # wraps below the first one's
+        if wire.slot >= 2 * self.slots or worker >= self.workers or packet.sequence == 0:
             packet.drop()
             return
 
@@ -118,7 +142,7 @@ class Aggregate(Primitive):
             packet.drop()
             return
 
-        mine = bit[self.workers](1) << number
+        mine = bit[self.workers](1) << worker
         before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
         duplicate = not fresh and before & mine != 0
         complete = (mine if fresh else before | mine) == 2**self.workers - 1
@@ -126,12 +150,9 @@ class Aggregate(Primitive):
         if self.overflow == "detect":
             overflow = wire.flags & 1
         for lane in range(self.lanes):
-            value = int_[32](0) if duplicate else wire.values[lane]
-            if self.overflow == "saturate":
-                total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else sat_add(old, value))
-            else:
-                total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else old + value)
-            if self.overflow == "detect":
+            value = int_[self.width](self.neutral) if duplicate else wire.values[lane]
+            total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else self.combined(old, value))
+            if self.overflow == "detect" and self.adds:
                 partial = total - value  # what was there before: 0 in a fresh entry
                 if add_overflows(partial, value):
                     overflow = bit[8](1)
@@ -154,3 +175,25 @@ class Aggregate(Primitive):
             packet.reply()
         else:
             packet.multicast()
+
+    @property
+    def neutral(self) -> int:
+        """The number that changes no other when it is combined with it."""
+        most = (1 << (WIDTHS[self.number] - 1)) - 1
+        return {"min": most, "max": -most - 1, "and": -1}.get(self.operation, 0)
+
+    def combined(self, old: int, value: int) -> int:
+        """Return what two numbers come to."""
+        if self.operation == "min":
+            return min(old, value)
+        if self.operation == "max":
+            return max(old, value)
+        if self.operation == "and":
+            return old & value
+        if self.operation == "or":
+            return old | value
+        if self.operation == "xor":
+            return old ^ value
+        if self.overflow == "saturate":
+            return sat_add(old, value)
+        return old + value

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Answer", "Pool"]
 
-Values = npt.NDArray[np.int32]
+Values = npt.NDArray[np.signedinteger[Any]]
+
+REDUCTIONS: dict[str, np.ufunc] = {
+    "min": np.minimum,
+    "max": np.maximum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+}
+"""What is no sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +42,20 @@ class Pool:
     """The switch's side of the aggregation, by what it means: each entry keeps every contribution it has taken."""
 
     def __init__(
-        self, *, workers: int, slots: int, overflow: Literal["wrap", "saturate", "detect"], top: bool = True
+        self,
+        *,
+        workers: int,
+        slots: int,
+        overflow: Literal["wrap", "saturate", "detect"],
+        operation: str = "sum",
+        dtype: type[np.signedinteger[Any]] = np.int32,
+        top: bool = True,
     ) -> None:
         self._workers = workers
         self._top = top
         self._overflow = overflow
+        self._operation = operation
+        self._dtype = dtype
         self._entries = [_Entry() for _ in range(2 * slots)]
 
     def contribute(self, slot: int, worker: int, sequence: int, flags: int, values: Values, job: int = 0) -> Answer:
@@ -54,7 +72,7 @@ class Pool:
             return Answer("drop")
         known = worker in entry.contributions
         if not known:
-            entry.contributions[worker] = (values.astype(np.int32), flags & 1)
+            entry.contributions[worker] = (values.astype(self._dtype), flags & 1)
         if len(entry.contributions) < self._workers:
             return Answer("drop")
         total, flag = self._total(entry)
@@ -64,21 +82,19 @@ class Pool:
         return Answer("reply" if known else "multicast", total, flag | flags & 2)
 
     def _total(self, entry: _Entry) -> tuple[Values, int]:
-        """Sum an entry's contributions in their order of arrival; that order matters where sums saturate."""
-        rows = np.stack([values for values, _ in entry.contributions.values()]).astype(np.int64)
-        limits = np.iinfo(np.int32)
-        if self._overflow == "saturate":
-            total = np.zeros(rows.shape[1], dtype=np.int64)
-            for row in rows:
-                total = np.clip(total + row, limits.min, limits.max)
-            return total.astype(np.int32), 0
+        """Combine an entry's contributions in their order of arrival; that order matters where sums saturate."""
         flag = 0
         if self._overflow == "detect":
-            # Some partial sum, taken modulo 2**32 as the switch does, left the range of int32.
-            partial = rows[0].astype(np.int32)
             flag = int(any(flags for _, flags in entry.contributions.values()))
-            for row in rows[1:]:
-                exact = partial.astype(np.int64) + row
-                flag |= int(np.any((exact < limits.min) | (exact > limits.max)))
-                partial = exact.astype(np.int32)
-        return rows.sum(axis=0).astype(np.int32), flag
+        rows = np.stack([values for values, _ in entry.contributions.values()])
+        if self._operation in REDUCTIONS:
+            return REDUCTIONS[self._operation].reduce(rows), flag
+        limits = np.iinfo(self._dtype)
+        exact = rows[0].astype(np.int64)
+        for row in rows[1:]:
+            exact = exact + row
+            flag |= int(self._overflow == "detect" and np.any((exact < limits.min) | (exact > limits.max)))
+            if self._overflow == "saturate":
+                exact = np.clip(exact, limits.min, limits.max)
+            exact = exact.astype(self._dtype).astype(np.int64)  # modulo 2 to the width, as the switch has it
+        return exact.astype(self._dtype), flag

@@ -206,8 +206,8 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
     }
 }
 
-// The kernel of gradients: Aggregate.ingress in aggregate.py, with workers=3, lanes=2, slots=4, overflow='detect',
-// base=0, rank=-1.
+// The kernel of gradients: Aggregate.ingress in aggregate.py, with workers=3, lanes=2, slots=4, operation='sum',
+// number='int32', overflow='detect', base=0, rank=-1.
 // Sum `lanes` numbers of every worker, element by element, and multicast the sum when all have sent theirs.
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<48>>(8) held;
@@ -216,7 +216,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<int<32>>(8) total_0;
     register<int<32>>(8) total_1;
     register<bit<8>>(8) overflowed;
-    bit<8> number;
+    bit<8> worker;
     bit<48> chunk;
     bit<48> held_value;
     bit<48> ahead;
@@ -261,8 +261,8 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
 
-        number = hdr.gradients.worker;
-        if (hdr.gradients.slot >= 8 || number >= 3 || hdr.midflight.sequence == 0) {
+        worker = hdr.gradients.worker;
+        if (hdr.gradients.slot >= 8 || worker >= 3 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
             return;
         }
@@ -277,7 +277,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             meta.verdict = DROP;
             return;
         }
-        mine = 3w1 << number;
+        mine = 3w1 << worker;
         // before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
         seen.read(before, (bit<32>)hdr.gradients.slot);
         seen.write((bit<32>)hdr.gradients.slot, fresh ? mine : (before | mine));
@@ -286,7 +286,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         overflow = hdr.gradients.flags & 1;
         // lane 0
         value = duplicate ? 32s0 : hdr.gradients.values_0;
-        // total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else old + value)
+        // total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else self.combined(old, value))
         total_0.read(total, (bit<32>)hdr.gradients.slot);
         total = (int<32>)(bit<32>)total;
         total = fresh ? value : (total + value);

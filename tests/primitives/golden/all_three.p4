@@ -258,8 +258,8 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
     }
 }
 
-// The kernel of gradients: Aggregate.ingress in aggregate.py, with workers=4, lanes=4, slots=256, overflow='saturate',
-// base=0, rank=-1.
+// The kernel of gradients: Aggregate.ingress in aggregate.py, with workers=4, lanes=4, slots=256, operation='sum',
+// number='int32', overflow='saturate', base=0, rank=-1.
 // Sum `lanes` numbers of every worker, element by element, and multicast the sum when all have sent theirs.
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<48>>(512) held;
@@ -269,7 +269,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<int<32>>(512) total_1;
     register<int<32>>(512) total_2;
     register<int<32>>(512) total_3;
-    bit<8> number;
+    bit<8> worker;
     bit<48> chunk;
     bit<48> held_value;
     bit<48> ahead;
@@ -313,8 +313,8 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
 
-        number = hdr.gradients.worker;
-        if (hdr.gradients.slot >= 512 || number >= 4 || hdr.midflight.sequence == 0) {
+        worker = hdr.gradients.worker;
+        if (hdr.gradients.slot >= 512 || worker >= 4 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
             return;
         }
@@ -329,7 +329,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             meta.verdict = DROP;
             return;
         }
-        mine = 4w1 << number;
+        mine = 4w1 << worker;
         // before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
         seen.read(before, (bit<32>)hdr.gradients.slot);
         seen.write((bit<32>)hdr.gradients.slot, fresh ? mine : (before | mine));
@@ -337,7 +337,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         complete = (fresh ? mine : (before | mine)) == 15;
         // lane 0
         value = duplicate ? 32s0 : hdr.gradients.values_0;
-        // total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else sat_add(old, value))
+        // total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else self.combined(old, value))
         total_0.read(total, (bit<32>)hdr.gradients.slot);
         total = (int<32>)(bit<32>)total;
         total = fresh ? value : (total |+| value);

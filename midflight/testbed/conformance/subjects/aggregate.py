@@ -18,6 +18,7 @@ __all__ = ["SUBJECT"]
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
     """Yield contributions as a network brings them: lost, doubled, late, of other jobs, and strays."""
     workers, lanes, entries = parameters["workers"], parameters["lanes"], 2 * parameters["slots"]
+    kind = int_[32] if parameters["number"] == "int32" else int_[16]
     start = random.choice((1, 2**31 - 3, 2**32 - 3))
     job = random.choice((0, 1, 2**15 - 1, 2**16 - 1))
     chunks = random.randint(2, 24 // workers)
@@ -29,7 +30,7 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
             "worker": parameters["base"] + worker,
             "job": (job + (chunk >= renewed)) % 2**16,
             "epoch": 7,
-            "values": [number(random, int_[32]) for _ in range(lanes)],
+            "values": [number(random, kind) for _ in range(lanes)],
         }
         for copy in range(random.choice((0, 1, 1, 1, 1, 1, 2, 3))):
             late = random.choice((random.randint(0, 5), random.randint(0, 5), random.randint(0, workers * chunks)))
@@ -58,7 +59,9 @@ def _stray(random: Random, parameters: Parameters, before: Request) -> Request:
 
 def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
     rank = parameters["rank"]
-    pool = Pool(workers=parameters["workers"], slots=parameters["slots"], overflow=parameters["overflow"], top=rank < 0)
+    dtype = np.int32 if parameters["number"] == "int32" else np.int16
+    same = {name: parameters[name] for name in ("workers", "slots", "overflow", "operation")}
+    pool = Pool(**same, dtype=dtype, top=rank < 0)
     answers = []
     for each in requests:
         fields = each.fields
@@ -67,7 +70,7 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
             (fields["worker"] - parameters["base"]) % 2**8,
             each.sequence,
             fields["flags"],
-            np.array(fields["values"], dtype=np.int32),
+            np.array(fields["values"], dtype=dtype),
             fields["job"],
         )
         if given.values is None:
@@ -84,6 +87,12 @@ SUBJECT = Subject(
     primitive=Aggregate,
     parameters=(
         *({"workers": 3, "lanes": 2, "slots": 2, "overflow": each} for each in ("wrap", "saturate", "detect")),
+        *({"workers": 3, "lanes": 1, "slots": 2, "operation": each} for each in ("min", "max", "and", "or", "xor")),
+        *(
+            {"workers": 3, "lanes": 2, "slots": 2, "number": "int16", "overflow": each}
+            for each in ("saturate", "detect")
+        ),
+        {"workers": 2, "lanes": 1, "slots": 2, "number": "int16", "operation": "min", "overflow": "detect"},
         {"workers": 1, "lanes": 2, "slots": 3, "overflow": "wrap"},
         {"workers": 3, "lanes": 2, "slots": 2, "overflow": "detect", "base": 4, "rank": 2},
         {"workers": 2, "lanes": 1, "slots": 1, "overflow": "saturate", "base": 1, "rank": 0},
@@ -96,6 +105,5 @@ SUBJECT = Subject(
         "if self.base > 0: -> if self.base > -1:": "to subtract 0 changes nothing",
         "if self.base > 0: -> if True:": "to subtract 0 changes nothing",
         "if self.overflow == 'detect': -> if True:": "a variable more, of which only `detect` makes use",
-        "if self.overflow == 'detect': -> if True: (3)": "a variable more, of which only `detect` makes use",
     },
 )
