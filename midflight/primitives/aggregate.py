@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 from midflight.errors import KernelError
@@ -15,12 +16,13 @@ from midflight.primitives.kernel.primitive import Primitive, within
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit, int_
 
-__all__ = ["Aggregate", "Number", "Operation"]
+__all__ = ["WIDTHS", "Aggregate", "Number", "Operation"]
 
 Operation = Literal["sum", "min", "max", "and", "or", "xor", "count", "mean"]
 Number = Literal["int32", "int16"]
 
-WIDTHS: Final = {"int32": 32, "int16": 16}
+WIDTHS: Final[Mapping[Number, int]] = {"int32": 32, "int16": 16}
+"""The bits of a number."""
 
 
 class Aggregate(Primitive):

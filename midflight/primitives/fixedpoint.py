@@ -1,9 +1,12 @@
-"""float32 as int32 fixed point, for switches that add integers only.
+"""float32 as int32 (or int16) fixed point, for switches that compute with integers only.
 
 A value x travels as `rint(x * 2**bits)`. The factor is a power of two, so the multiplication is exact in float64 and
 rounding to the nearest integer is the only error on the way in: at most half a step, 2**-(bits + 1), a value. A sum
 over w workers is therefore within `error_bound(bits, w)` of the true sum, and coming back as float32 rounds it once
-more, to the nearest float32. `scale_bits` picks `bits` such that w values cannot overflow an int32.
+more, to the nearest float32. `scale_bits` picks `bits` such that w values cannot overflow: a block of floats shares
+one exponent, as in block floating point. What is no sum but the least or the greatest of values has the bound of one.
+
+`limit` is the greatest number on the wire, `INT32_MAX` or `INT16_MAX`.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from numpy.typing import NDArray
 
 from midflight.errors import WireError
 
-__all__ = ["INT32_MAX", "dequantise", "error_bound", "largest_exponent", "quantise", "scale_bits"]
+__all__ = ["INT16_MAX", "INT32_MAX", "dequantise", "error_bound", "largest_exponent", "quantise", "scale_bits"]
 
 INT32_MAX = 2**31 - 1
+INT16_MAX = 2**15 - 1
 
 # The exponents that `largest_exponent` answers: float32's normal numbers are below 2**128 and at least 2**-126.
 _LOWEST_EXPONENT = -125
@@ -40,8 +44,8 @@ def largest_exponent(values: NDArray[np.floating]) -> int:
     return max(_LOWEST_EXPONENT, exponent)
 
 
-def scale_bits(largest: float, workers: int) -> int:
-    """Return the most fraction bits with which `workers` values of magnitude `largest` sum up within an int32.
+def scale_bits(largest: float, workers: int, limit: int = INT32_MAX) -> int:
+    """Return the most fraction bits with which `workers` values of magnitude `largest` sum up to `limit` at most.
 
     The result is negative where the values are so large that even whole numbers would not fit. `largest` is finite and
     positive; `workers` is at least 1.
@@ -50,9 +54,9 @@ def scale_bits(largest: float, workers: int) -> int:
         raise WireError(f"the largest magnitude must be positive and finite, not {largest}")
     if workers < 1:
         raise WireError(f"a sum needs at least one worker, not {workers}")
-    share = INT32_MAX // workers  # what each worker's rounded value may reach
+    share = limit // workers  # what each worker's rounded value may reach
     if share < 1:
-        raise WireError(f"{workers} workers leave no room in an int32 sum")
+        raise WireError(f"{workers} workers leave no room in a sum of at most {limit}")
     mantissa, exponent = math.frexp(largest)  # largest == mantissa * 2**exponent, mantissa in [0.5, 1)
     bits = share.bit_length() - exponent
     while _rounded(mantissa, exponent + bits) > share:
@@ -60,10 +64,10 @@ def scale_bits(largest: float, workers: int) -> int:
     return bits
 
 
-def quantise(values: NDArray[np.floating], bits: int) -> NDArray[np.int32]:
+def quantise(values: NDArray[np.floating], bits: int, limit: int = INT32_MAX) -> NDArray[np.int32]:
     """Return the values as int32 with `bits` fraction bits, rounded to the nearest (ties to even).
 
-    Raises WireError where a value is NaN or infinite, or lies outside the int32 range at this scale.
+    Raises WireError where a value is NaN or infinite, or its magnitude exceeds `limit` at this scale.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # both are told below, by name
         scaled = np.rint(np.ldexp(values.astype(np.float64), bits))
@@ -71,9 +75,10 @@ def quantise(values: NDArray[np.floating], bits: int) -> NDArray[np.int32]:
         largest = float(np.abs(scaled).max())
         if not math.isfinite(largest) and not np.isfinite(values).all():
             raise _not_finite(values)
-        if largest > INT32_MAX:
+        if largest > limit:
             raise WireError(
-                f"a value of magnitude {np.abs(values).max():g} does not fit an int32 with {bits} fraction bits",
+                f"a value of magnitude {np.abs(values).max():g} does not fit an int{limit.bit_length() + 1} "
+                f"with {bits} fraction bits",
                 hint="choose the fraction bits with scale_bits(largest magnitude, workers)",
             )
     return scaled.astype(np.int32)

@@ -1,17 +1,20 @@
-"""A group of workers that sum their arrays together."""
+"""A group of workers that sum their arrays together, or otherwise reduce them, or hand one to all."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from midflight.errors import MidflightError, WireError
+from midflight.primitives import Aggregate
+from midflight.primitives.aggregate import WIDTHS
 from midflight.primitives.fixedpoint import largest_exponent
-from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
+from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
 from midflight.testbed.fabric.base import Crew, Host, Worker
 
 __all__ = ["Group"]
@@ -31,9 +34,18 @@ class Group:
     """
 
     def __init__(
-        self, name: str, hosts: Sequence[Host], crew: Crew, job: int, *, enlist: Enlist, leave: Callable[[], None]
+        self,
+        aggregate: Aggregate,
+        hosts: Sequence[Host],
+        crew: Crew,
+        job: int,
+        *,
+        enlist: Enlist,
+        leave: Callable[[], None],
     ) -> None:
-        self.name = name
+        self.name = aggregate.name
+        self.aggregate = aggregate
+        """What combines their arrays."""
         self.hosts = tuple(hosts)
         self.job = job
         """The job's number, which all its packets carry."""
@@ -63,19 +75,49 @@ class Group:
         """What each worker has counted since it was last set up."""
         return self.crew.statistics
 
-    def allreduce(self, arrays: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
-        """Return the sum of the workers' arrays as each worker received it, all equal, as float32.
+    def allreduce(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the sum of the workers' arrays as each worker received it, all equal; or what else the operation is.
 
-        `arrays` holds one array of floats for each worker, all of one shape; they are taken as float32. The sum is
-        within `error_bound(bits, workers)` of the true one (see `midflight.primitives.fixedpoint`), and then rounded
-        to float32. MidflightError where the arrays do not fit the group or hold NaN or infinities, and where the
-        network does not answer.
+        `arrays` holds one array for each worker, all of one shape, of floats or of integers. Floats are taken as
+        float32 and so is the result: a sum is within `error_bound(bits, workers)` of the true one (see
+        `midflight.primitives.fixedpoint`), the least and the greatest within that of one worker, and then rounded to
+        float32. Integers fit the Aggregate's numbers; their result is exact as int32, but that a sum beyond that range
+        is what the Aggregate's `overflow` says, with `detect` the true one as int64. `count` counts the workers whose
+        number is not 0; the `mean` of integers is float64. MidflightError where the arrays do not fit the group or the
+        operation, or hold NaN or infinities, and where the network does not answer.
         """
-        return [each.values.reshape(arrays[0].shape) for each in self.sum(arrays)]
+        return [self._result(each, arrays) for each in self.sum(arrays)]
 
-    def sum(self, arrays: Sequence[NDArray[np.floating]]) -> list[Sum]:
-        """Do as `allreduce` does, and return with each sum, flattened, the integers that it was read from."""
-        vectors = self._vectors(arrays)
+    def reduce(self, arrays: Sequence[NDArray[Any]], root: int = 0) -> NDArray[Any]:
+        """Do as `allreduce` does, and return the result of worker `root` alone.
+
+        The switch tells all workers all the same: that is how they learn that its entries are free again.
+        """
+        self._open(root)
+        return self._result(self.sum(arrays)[root], arrays)
+
+    def broadcast(self, array: NDArray[Any], root: int = 0) -> list[NDArray[Any]]:
+        """Send worker `root`'s array, of any fixed-size type, to all, and return what each received, the same bits.
+
+        The others contribute the operation's neutral number, which tells the switch that they are ready to listen.
+        """
+        self._open(root)
+        lane = np.dtype(f"i{WIDTHS[self.aggregate.number] // 8}")
+        data = np.ascontiguousarray(array).tobytes()
+        lanes = np.frombuffer(data + bytes(-len(data) % lane.itemsize), lane).astype(np.int32)
+        vectors = [np.full(lanes.size, self.aggregate.neutral, np.int32) for _ in self.hosts]
+        vectors[root] = lanes
+        sums = [each.integers.astype(lane).tobytes()[: len(data)] for each in self._run(vectors)]
+        return [np.frombuffer(each, array.dtype).reshape(array.shape).copy() for each in sums]
+
+    def sum(self, arrays: Sequence[NDArray[Any]]) -> list[Sum]:
+        """Do as `allreduce` does, and return with each result, flattened, the integers that it was read from.
+
+        A mean's are those of the sum.
+        """
+        return self._run(self._vectors(arrays))
+
+    def _run(self, vectors: Sequence[Numbers]) -> list[Sum]:
         if not self._summing.acquire(blocking=False):
             raise MidflightError(f"the workers of {self.name} are at a sum already", hint="wait for it")
         try:
@@ -85,6 +127,13 @@ class Group:
             return self.crew.sum(vectors)
         finally:
             self._summing.release()
+
+    def _result(self, found: Sum, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        values = found.values.reshape(arrays[0].shape)
+        if self.aggregate.operation != "mean":
+            return values
+        exact = found.integers.reshape(arrays[0].shape) * 2.0**-found.bits / len(self)
+        return exact.astype(np.float32) if values.dtype.kind == "f" else exact
 
     def kill(self, worker: int) -> None:
         """End a worker at once, with all that it knows; the others wait for its return as long as they are patient."""
@@ -125,28 +174,47 @@ class Group:
         if not 0 <= worker < len(self):
             raise MidflightError(f"{self.name} has no worker {worker}; they are numbered 0 to {len(self) - 1}")
 
-    def _vectors(self, arrays: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
+    def _vectors(self, arrays: Sequence[NDArray[Any]]) -> list[Numbers]:
+        """Return what the workers submit for these arrays; refused here, before any of them has begun."""
         if len(arrays) != len(self):
             raise MidflightError(
                 f"{len(arrays)} arrays for the {len(self)} workers of {self.name}",
                 hint="pass one array for each worker",
             )
         for number, array in enumerate(arrays):
-            if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.floating):
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
                 kind = f"of {array.dtype}" if isinstance(array, np.ndarray) else f"but a {type(array).__name__}"
                 raise MidflightError(
-                    f"worker {number}'s array is not one of floats, {kind}", hint="pass numpy arrays of float32"
+                    f"worker {number}'s array is not one of floats or integers, {kind}",
+                    hint="pass numpy arrays of float32",
                 )
             if array.shape != arrays[0].shape:
                 raise MidflightError(
                     f"worker {number}'s array has shape {array.shape}, worker 0's has {arrays[0].shape}",
                     hint="all arrays of an all-reduce have one shape",
                 )
-        with np.errstate(over="ignore"):  # an infinity from rounding to float32 is refused, by name, further on
-            vectors = [np.array(array, np.float32).reshape(-1) for array in arrays]
-        for number, vector in enumerate(vectors):
+            if (array.dtype.kind == "f") != (arrays[0].dtype.kind == "f"):
+                raise MidflightError("some arrays are of floats and some of integers", hint="convert them")
+        if self.aggregate.operation == "count":
+            return [(array != 0).reshape(-1).astype(np.int32) for array in arrays]
+        vectors = []
+        for number, array in enumerate(arrays):
             try:
-                largest_exponent(vector)  # refused here, before any worker has begun
+                vectors.append(self._vector(array))
             except WireError as error:
                 raise WireError(f"worker {number}: {error.message}", hint=error.hint) from None
         return vectors
+
+    def _vector(self, array: NDArray[Any]) -> Numbers:
+        if array.dtype.kind == "f":
+            if self.aggregate.operation in ("and", "or", "xor"):
+                raise WireError(f"{self.name} does {self.aggregate.operation}, which floats do not have")
+            with np.errstate(over="ignore"):  # an infinity from rounding to float32 is refused, by name
+                vector = np.array(array, np.float32).reshape(-1)
+            largest_exponent(vector)
+            return vector
+        limits = np.iinfo(self.aggregate.number)
+        if array.size and not limits.min <= array.min() <= array.max() <= limits.max:
+            wrong = array.max() if array.max() > limits.max else array.min()
+            raise WireError(f"{wrong} does not fit an {self.aggregate.number}", hint="scale it, or pass floats")
+        return array.astype(np.int32).reshape(-1)

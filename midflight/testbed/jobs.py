@@ -66,6 +66,8 @@ class Job:
                 job=self.number,
                 headroom=primitive.overflow != "detect",
                 mtu=mtu,
+                operation=primitive.operation,
+                number=primitive.number,
             )
             for number, host in enumerate(self.hosts)
         ]

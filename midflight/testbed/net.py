@@ -160,7 +160,7 @@ class Net:
                 self._leave(found)
                 raise
             enlist, leave = partial(self._enlist, found, server), partial(self._leave, found)
-            group = Group(application, hosts, crew, workers[0].job, enlist=enlist, leave=leave)
+            group = Group(found.primitive, hosts, crew, workers[0].job, enlist=enlist, leave=leave)
             self._groups[application] = group
             return group
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from midflight.errors import WireError
 from midflight.primitives.fixedpoint import (
+    INT16_MAX,
     INT32_MAX,
     dequantise,
     error_bound,
@@ -22,18 +23,19 @@ from midflight.primitives.fixedpoint import (
     scale_bits,
 )
 
+LIMITS = st.sampled_from((INT16_MAX, INT32_MAX))
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 # Eight of these do not leave float32's range.
 SUMMABLE = st.floats(-(2.0**124), 2.0**124, width=32)
 MATRICES = arrays.arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(1, 6)), elements=SUMMABLE)
 
 
-@given(MATRICES)
-def test_a_sum_is_within_the_stated_bound_and_never_overflows(matrix: NDArray[np.float32]) -> None:
+@given(MATRICES, LIMITS)
+def test_a_sum_is_within_the_stated_bound_and_never_overflows(matrix: NDArray[np.float32], limit: int) -> None:
     workers = len(matrix)
-    bits = scale_bits(2.0 ** largest_exponent(matrix), workers)
-    integers = np.stack([quantise(each, bits) for each in matrix]).astype(object).sum(axis=0)  # exact, of any size
-    assert all(abs(each) <= INT32_MAX for each in integers)
+    bits = scale_bits(2.0 ** largest_exponent(matrix), workers, limit)
+    integers = np.stack([quantise(each, bits, limit) for each in matrix]).astype(object).sum(axis=0)  # exact
+    assert all(abs(each) <= limit for each in integers)
     for column, total in zip(matrix.T, integers, strict=True):
         true = sum(Fraction(float(each)) for each in column)
         assert abs(Fraction(total) * Fraction(2) ** -bits - true) <= Fraction(error_bound(bits, workers))
@@ -42,11 +44,11 @@ def test_a_sum_is_within_the_stated_bound_and_never_overflows(matrix: NDArray[np
     np.testing.assert_array_equal(values, exact.astype(np.float32))
 
 
-@given(st.floats(min_value=1e-40, max_value=1e38), st.integers(1, 4096))
-def test_the_scale_is_the_finest_that_cannot_overflow(largest: float, workers: int) -> None:
-    bits = scale_bits(largest, workers)
-    assert workers * round(Fraction(largest) * Fraction(2) ** bits) <= INT32_MAX
-    assert workers * round(Fraction(largest) * Fraction(2) ** (bits + 1)) > INT32_MAX
+@given(st.floats(min_value=1e-40, max_value=1e38), st.integers(1, 4096), LIMITS)
+def test_the_scale_is_the_finest_that_cannot_overflow(largest: float, workers: int, limit: int) -> None:
+    bits = scale_bits(largest, workers, limit)
+    assert workers * round(Fraction(largest) * Fraction(2) ** bits) <= limit
+    assert workers * round(Fraction(largest) * Fraction(2) ** (bits + 1)) > limit
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 20), elements=FLOATS))

@@ -349,6 +349,8 @@ def test_a_condition_names_declared_fields_only() -> None:
         (lambda: Aggregate("a", workers=4, lanes=0), "lanes must be 1 to 256, not 0"),
         (lambda: Aggregate("a", workers=4, slots=1 << 15), "slots must be 1 to 16384, not 32768"),
         (lambda: Aggregate("a", workers=4, overflow="ignore"), "overflow must be wrap, saturate or detect"),  # type: ignore[arg-type]
+        (lambda: Aggregate("a", workers=4, operation="add"), "operation must be sum, min, .* or mean, not 'add'"),  # type: ignore[arg-type]
+        (lambda: Aggregate("a", workers=4, number="int8"), "number must be int32 or int16, not 'int8'"),  # type: ignore[arg-type]
         (lambda: Aggregate("a", workers=2.5), "workers must be a whole number, not 2.5"),  # type: ignore[arg-type]
         (lambda: Aggregate("a", workers=True), "workers must be a whole number, not True"),
         (lambda: Aggregate("a b", workers=2), "an application's name is a word"),

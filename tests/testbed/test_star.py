@@ -84,8 +84,8 @@ def test_a_group_is_made_once(net: Star) -> None:
             lambda net: net.group("gradients", net.hosts[:4]).allreduce([np.ones(3, np.float32)] * 3),
             "3 arrays for the 4",
         ),
-        (lambda net: net.group("gradients", net.hosts[:4]).allreduce([np.ones(3, np.int32)] * 4), "floats, of int32"),
-        (lambda net: net.group("gradients", net.hosts[:4]).allreduce([[1.0]] * 4), "floats, but a list"),
+        (lambda net: net.group("gradients", net.hosts[:4]).allreduce([np.ones(3, np.bool_)] * 4), "integers, of bool"),
+        (lambda net: net.group("gradients", net.hosts[:4]).allreduce([[1.0]] * 4), "integers, but a list"),
         (
             lambda net: net.group("gradients", net.hosts[:4]).allreduce([*[np.ones(3)] * 3, np.ones((3, 1))]),
             r"worker 3's array has shape \(3, 1\), worker 0's has \(3,\)",

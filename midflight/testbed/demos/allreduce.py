@@ -207,7 +207,7 @@ class _Job:
         images = np.float32(self._settings.batch * self._settings.workers)
         for model, received in zip(self._models, sums, strict=True):
             self._sums.update(f"{received.bits} ".encode() + received.integers.astype(">i4").tobytes())
-            model.step(received.values / images)
+            model.step((received.values / images).astype(np.float32, copy=False))
 
     def digests(self) -> tuple[str, str]:
         """Return the SHA-256 of all sums so far and of all workers' weights."""

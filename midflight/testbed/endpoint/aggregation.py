@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from midflight.errors import WireError
 from midflight.primitives import Aggregate
-from midflight.primitives.kernel.header import Layout
+from midflight.primitives.aggregate import Number
 from midflight.primitives.wire import REQUEST, RESULT, VERSION, record_type
 from midflight.testbed.endpoint.serial import serial
 
@@ -52,23 +52,28 @@ class Head(NamedTuple):
 
 
 class Form:
-    """The datagrams of one application, an `Aggregate` with this many lanes."""
+    """The datagrams of one application, an `Aggregate` with this many lanes of these numbers."""
 
-    def __init__(self, application: int, lanes: int) -> None:
-        layout = Layout.of(Aggregate.Wire, {"lanes": lanes})
+    def __init__(self, application: int, lanes: int, number: Number = "int32") -> None:
+        layout = Aggregate.layout_of(lanes, number)
         self.record = record_type((each.name, each.kind.width, each.kind.signed, each.count) for each in layout)
         *names, last = self.record.names or ()
         kinds = [self.record[name] for name in names]
-        if (*names, last) != (*Head._fields, "values") or self.record["values"].base != np.dtype(">i4"):
+        if (*names, last) != (*Head._fields, "values") or self.record["values"].base.kind != "i":
             raise WireError("Aggregate's header is not the one that its endpoints know")
         self._head = struct.Struct("!" + "".join({1: "B", 2: "H", 4: "I"}[each.itemsize] for each in kinds))
         self._application = application
         self._lanes = lanes
+        self._number: np.dtype[np.signedinteger] = self.record["values"].base
         self._flags = sum(each.itemsize for each in kinds[: Head._fields.index("flags")])
         self.size: int = self.record.itemsize
         """Bytes of a datagram."""
         self.values_offset: int = self._head.size
         """Bytes before the first lane."""
+        self.number_size: int = self._number.itemsize
+        """Bytes of a lane."""
+        self.most: int = (1 << (8 * self.number_size - 1)) - 1
+        """The greatest number that a lane holds; the least is -most - 1."""
 
     def head(self, datagram: bytes) -> Head | None:
         """Return what stands before the lanes, or None where this is no datagram of the application."""
@@ -79,7 +84,11 @@ class Form:
 
     def values(self, datagram: bytes) -> NDArray[np.signedinteger]:
         """Return the lanes, big-endian."""
-        return np.frombuffer(datagram, ">i4", self._lanes, self.values_offset)
+        return np.frombuffer(datagram, self._number, self._lanes, self.values_offset)
+
+    def holds(self, values: NDArray[np.signedinteger]) -> bool:
+        """Say whether lanes can hold these numbers."""
+        return not values.size or (int(values.max()) <= self.most and int(values.min()) >= -self.most - 1)
 
     def requests(self, values: NDArray[np.int32], *, worker: int, slots: int, first: int, job: int = 1) -> list[bytes]:
         """Return one request for each row of `values` (chunks x lanes); the first of them has the index `first`.
@@ -117,4 +126,6 @@ class Form:
     ) -> bytes:
         """Return a message about the chunk with this index; without values its lanes are 0."""
         head = self._head.pack(VERSION, kind, self._application, serial(index), 0, worker, flags, job, epoch)
-        return head + (bytes(4 * self._lanes) if values is None else values.astype(">i4").tobytes())
+        return head + (
+            bytes(self.number_size * self._lanes) if values is None else values.astype(self._number).tobytes()
+        )

@@ -1,13 +1,12 @@
-"""One worker of an all-reduce: float32 vectors in, the sum over all workers out.
+"""One worker of an all-reduce: vectors in, the sum over all workers out, or whatever else the operation is.
 
-Vectors travel as int32 fixed point. The workers first agree on a scale, with the same switch that sums the vectors:
-each tells the exponent of its largest magnitude by a one in a histogram of exponents, the histograms are summed like
-anything else, and the highest exponent that anybody has is the one that counts. So no worker needs to know another's
-data, and the sum cannot overflow (see `midflight.primitives.fixedpoint`).
+Floats travel as fixed point. The workers first agree on a scale, with the same switch that sums the vectors
+(`midflight.testbed.endpoint.scale`): the highest exponent that anybody has is the one that counts. So no worker needs
+to know another's data, and the sum cannot overflow (see `midflight.primitives.fixedpoint`). Integers travel as such.
 
-A round is thus one or more chunks of histogram, then the vector's chunks, padded with zeros to whole chunks. Rounds may
-be queued back to back. Their chunks are numbered on and on in one order which depends on nothing but the vectors'
-sizes, so that chunk i means the same to every worker.
+A round of floats is thus one or more chunks for the scale, then the vector's chunks, padded with zeros to whole chunks;
+one of integers has the latter alone. Rounds may be queued back to back. Their chunks are numbered on and on in one
+order which depends on nothing but the vectors' sizes and types, so that chunk i means the same to every worker.
 
 **What was lost.** Every worker repeats its contribution to a chunk until it has the sum. So either nobody has it, and
 then everybody's contribution is still on offer to whatever sums, a switch that has lost its memory included; or
@@ -25,24 +24,29 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from midflight.errors import MidflightError
+from midflight.errors import MidflightError, WireError
+from midflight.primitives.aggregate import Number, Operation
 from midflight.primitives.fixedpoint import dequantise, largest_exponent, quantise, scale_bits
 from midflight.testbed.endpoint.aggregation import AGAIN, ASK, BEGUN, OVERFLOW, RESULT, SHARE, Form, Head
 from midflight.testbed.endpoint.reliable import Address, NoAnswerError, Reliable, ReliableStatistics, Timing
 from midflight.testbed.endpoint.rounds import Memory, Part
+from midflight.testbed.endpoint.scale import Scale
 from midflight.testbed.endpoint.shares import Shares
 
-__all__ = ["AllReduce", "AllReduceStatistics", "OverflowedError", "Sum"]
+__all__ = ["AllReduce", "AllReduceStatistics", "Numbers", "OverflowedError", "Sum"]
 
-_LOWEST = -125  # the first bucket of the histogram: what `largest_exponent` answers at least
-_EXPONENTS = 254  # up to 128
 _PATIENT = 6  # timeouts after which a chunk counts as stuck
 _MOST_STUCK = 16  # chunks that are added up by the workers at a time because they got no sum
 _IP_UDP = 28  # bytes of IPv4 and UDP headers in front of a datagram
+
+
+Numbers = NDArray[Any]
+"""What is summed: float32 or int32."""
 
 
 class OverflowedError(MidflightError):
@@ -51,16 +55,19 @@ class OverflowedError(MidflightError):
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A finished round: the sum as float32, the integers it was read from, and their fraction bits."""
+    """A finished round: the sum as float32, the integers it was read from, and their fraction bits.
 
-    values: NDArray[np.float32]
+    The sum of integers is those integers.
+    """
+
+    values: NDArray[Any]
     integers: NDArray[np.signedinteger]
     bits: int
 
 
 @dataclass(slots=True)
 class _Round:
-    vector: NDArray[np.float32] | None  # None for the farewell
+    vector: Numbers | None  # None for the farewell
     part: Part
     first: int  # the index of its first chunk
     bits: int | None = None  # None while the scale is being agreed on
@@ -84,9 +91,10 @@ class AllReduceStatistics:
 class AllReduce:
     """The endpoint of one worker (an `Endpoint`).
 
-    application, lanes and slots are those of the `Aggregate` in the switch. `worker` is this worker's number, from 0 to
-    workers - 1. Requests are addressed to `server`, which computes on them where no switch on the way does. `peers` are
-    the addresses of all workers in order of their numbers, this one's included; without them nobody is asked.
+    application, lanes, slots, operation and number are those of the `Aggregate` in the switch. `worker` is this
+    worker's number, from 0 to workers - 1. Requests are addressed to `server`, which computes on them where no switch
+    on the way does. `peers` are the addresses of all workers in order of their numbers, this one's included; without
+    them nobody is asked.
 
     job: 0 to 65535, one for all workers and newer (RFC 1982) than those of all jobs that the switch has seen; whatever
     belongs to another job is dropped. first: where a worker that was restarted in the middle of a job begins, the
@@ -112,14 +120,16 @@ class AllReduce:
         delivered: int = 0,
         headroom: bool = True,
         mtu: int = 1500,
+        operation: Operation = "sum",
+        number: Number = "int32",
     ) -> None:
         if not 0 <= worker < workers:
             raise MidflightError(f"worker {worker} is not among the {workers} workers, which count from 0")
         if peers and len(peers) != workers:
             raise MidflightError(f"{len(peers)} addresses of peers for {workers} workers")
-        self._form = Form(application, lanes)
+        self._form = Form(application, lanes, number)
         if self._form.size + _IP_UDP > mtu:
-            most = (mtu - _IP_UDP - self._form.values_offset) // 4
+            most = (mtu - _IP_UDP - self._form.values_offset) // self._form.number_size
             raise MidflightError(
                 f"{lanes} lanes make packets of {self._form.size + _IP_UDP} bytes, and the MTU is {mtu}",
                 hint=f"give the Aggregate {most} lanes at most" if most > 0 else "no lane fits it",
@@ -134,8 +144,8 @@ class AllReduce:
         self._job = job
         self._headroom = headroom
         self._reliable = Reliable(window=slots, timing=timing, first=first, again=self._form.again)
-        self._shares = Shares(self._form, worker, job, self._peers, timing)
-        self._queue: deque[NDArray[np.float32] | None] = deque()
+        self._shares = Shares(self._form, worker, job, self._peers, timing, operation)
+        self._queue: deque[Numbers | None] = deque()
         self._round: _Round | None = None
         self._memory = Memory()
         self._finished: deque[Sum] = deque()
@@ -149,19 +159,26 @@ class AllReduce:
         self._settled = 0
         self._delivered = delivered
         self._closing = False
-        self._bits_per_count = workers.bit_length()
-        self._counts_per_lane = 31 // self._bits_per_count
-        self._scale_lanes = -(-_EXPONENTS // self._counts_per_lane)
+        self._scale = Scale(operation, workers, 8 * self._form.number_size)
+        self._terms = (
+            workers if headroom and operation in ("sum", "count", "mean") else 1
+        )  # that a lane must have room for
+        self._bitwise = operation in ("and", "or", "xor")
         self.closed = False
         """Whether everybody is known to have everything, after `close`: this worker may go."""
         self.statistics = AllReduceStatistics(reliable=self._reliable.statistics)
 
-    def submit(self, vector: NDArray[np.float32]) -> None:
-        """Queue a round: the sum of the workers' vectors, all of them one-dimensional and of one size.
+    def submit(self, vector: Numbers) -> None:
+        """Queue a round: the sum of the workers' vectors, all of them one-dimensional, of one size and one type.
 
-        Raises WireError where a value is NaN or infinite.
+        Raises WireError where a value is NaN or infinite, or does not fit a lane.
         """
-        largest_exponent(vector)
+        if vector.dtype.kind == "f":
+            largest_exponent(vector)
+            if self._bitwise:
+                raise WireError("floats have no bitwise operations", hint="pass integers")
+        elif not self._form.holds(vector):
+            raise WireError(f"a number does not fit a lane of {8 * self._form.number_size} bits")
         self._queue.append(vector)
         if self._round is None:
             self._begin()
@@ -345,7 +362,7 @@ class AllReduce:
     def _told(self, part: Part, index: int) -> bytes:
         """Return the message that tells a sum."""
         sums = part.sums[index - part.first]
-        fits = np.abs(sums).max() < 2**31  # else no lane holds it: let the peer add it up as well
+        fits = self._form.holds(sums)  # else no lane holds it: let the peer add it up as well
         values, flags = (sums, 0) if fits else (None, OVERFLOW)
         return self._form.message(
             RESULT, index, worker=self._worker, job=self._job, flags=flags, epoch=self._epoch or 0, values=values
@@ -361,7 +378,8 @@ class AllReduce:
     def _skip(self, begun: int) -> None:
         """Leave out rounds that this worker was restarted in, that it had finished, and that nobody needs it for."""
         while self._round is not None and self._round.vector is not None and self.statistics.rounds < self._delivered:
-            after = self._round.first + self._chunks(self._scale_lanes) + self._chunks(self._round.vector.size)
+            scale = self._scale.lanes if self._round.vector.dtype.kind == "f" else 0
+            after = self._round.first + self._chunks(scale) + self._chunks(self._round.vector.size)
             if after > begun:
                 return
             for index in range(self._round.first, after):
@@ -410,37 +428,30 @@ class AllReduce:
         if state.part.first == state.first:  # all have begun this round, so all have finished the one before
             self._position, self._settled = state.first, self.statistics.rounds
         size = state.vector.size
-        if state.bits is None and size:
-            highest = self._highest(state.part.sums)
-            state.bits = scale_bits(2.0**highest, self._workers if self._headroom else 1)
-            state.part = self._send(quantise(state.vector, state.bits))
+        floats = state.vector.dtype.kind == "f"
+        if state.bits is None and size and floats:
+            highest = self._scale.highest(state.part.sums.reshape(-1))
+            state.bits = scale_bits(2.0**highest, self._terms, self._form.most)
+            state.part = self._send(quantise(state.vector, state.bits, self._form.most))
             return
         flat = state.part.sums.reshape(-1)[:size]
         integers = flat.astype(np.int32) if self._headroom else flat.copy()
         bits = state.bits or 0
-        self._finished.append(Sum(dequantise(integers, bits), integers, bits))
+        self._finished.append(Sum(dequantise(integers, bits) if floats else integers, integers, bits))
         self.statistics.rounds += 1
         self._round = None
         if self._queue:
             self._begin()
 
     def _begin(self) -> None:
-        """Start the next round: tell the others the exponent of this worker's largest magnitude."""
+        """Start the next round: tell the others the exponent of this worker's largest magnitude, or its integers."""
         vector, first = self._queue.popleft(), self._reliable.upcoming
         if vector is None:
             self._round = _Round(None, self._send(np.zeros(1, np.int32)), first)
-            return
-        lane, place = divmod(largest_exponent(vector) - _LOWEST, self._counts_per_lane)
-        histogram = np.zeros(self._scale_lanes, np.int32)
-        histogram[lane] = 1 << (place * self._bits_per_count)
-        self._round = _Round(vector, self._send(histogram), first)
-
-    def _highest(self, sums: NDArray[np.int64]) -> int:
-        """Return the highest exponent in the summed histogram."""
-        flat = sums.reshape(-1)
-        lane = int(np.flatnonzero(flat)[-1])
-        place = (int(flat[lane]).bit_length() - 1) // self._bits_per_count
-        return _LOWEST + lane * self._counts_per_lane + place
+        elif vector.dtype.kind == "f":
+            self._round = _Round(vector, self._send(self._scale.told(largest_exponent(vector))), first)
+        else:
+            self._round = _Round(vector, self._send(vector), first)
 
     def _chunks(self, size: int) -> int:
         """Return how many chunks hold this many numbers."""

@@ -1,4 +1,4 @@
-"""Chunks that no switch can sum: everybody's contributions, asked for and added up here."""
+"""Chunks that no switch can sum: everybody's contributions, asked for and put together here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.primitives.aggregate import Operation
 from midflight.testbed.endpoint.aggregation import ASK, OVERFLOW, Form
 from midflight.testbed.endpoint.reliable import Address, Reliable, Timing
 from midflight.testbed.endpoint.serial import serial
@@ -14,13 +15,32 @@ from midflight.testbed.endpoint.serial import serial
 __all__ = ["Shares"]
 
 _WINDOW = 1024  # questions under way
+_COMBINE: dict[Operation, np.ufunc] = {
+    "sum": np.add,
+    "count": np.add,
+    "mean": np.add,
+    "min": np.minimum,
+    "max": np.maximum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+}
 
 
 class Shares:
     """Asks the peers for their contributions to chunks until all have come, each counted once."""
 
-    def __init__(self, form: Form, worker: int, job: int, peers: Mapping[int, Address], timing: Timing | None) -> None:
+    def __init__(
+        self,
+        form: Form,
+        worker: int,
+        job: int,
+        peers: Mapping[int, Address],
+        timing: Timing | None,
+        operation: Operation = "sum",
+    ) -> None:
         self._form = form
+        self._combine = _COMBINE[operation]
         self._worker = worker
         self._job = job
         self._peers = peers
@@ -63,7 +83,7 @@ class Shares:
         if question is None or self._reliable.acknowledge(serial(question), now) is None:
             return None
         del self._questions[index, worker]
-        self._totals[index] += values
+        self._combine(self._totals[index], values, out=self._totals[index])
         self._missing[index] -= 1
         return index
 

@@ -8,10 +8,8 @@ from ipaddress import IPv4Address
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Sum
+from midflight.primitives.aggregate import Number, Operation
+from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
 from midflight.testbed.endpoint.reliable import Address, Timing
 
 if TYPE_CHECKING:
@@ -63,6 +61,8 @@ class Worker:
     first: int = 1
     headroom: bool = True
     mtu: int = 1500
+    operation: Operation = "sum"
+    number: Number = "int32"
 
     def endpoint(self, timing: Timing) -> AllReduce:
         """Return the endpoint."""
@@ -79,6 +79,8 @@ class Worker:
             first=self.first,
             headroom=self.headroom,
             mtu=self.mtu,
+            operation=self.operation,
+            number=self.number,
         )
 
 
@@ -93,7 +95,7 @@ class Crew(Protocol):
     def ended(self) -> bool:
         """Whether a sum has failed and the workers with it: they have to be assigned anew."""
 
-    def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
+    def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
         """Have each worker sum its vector with the others' and return what each of them received.
 
         MidflightError where the network does not answer, or where a worker is dead and stays so; then all have ended.

@@ -8,11 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
 
-import numpy as np
-from numpy.typing import NDArray
-
 from midflight.errors import DeviceError
-from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
+from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
 from midflight.testbed.endpoint.reliable import Timing
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.processes import HostProcess
@@ -42,7 +39,7 @@ class ProcessCrew:
         self._changed, self._change = Pipe(duplex=False)  # wakes who waits for a sum
         self._workers: list[Worker] = []
         self._statistics: list[AllReduceStatistics] = []
-        self._vectors: Sequence[NDArray[np.float32]] = ()  # of the sum that is under way
+        self._vectors: Sequence[Numbers] = ()  # of the sum that is under way
         self._sums: list[Sum | None] = []
         self._first = self._upcoming = 1  # the first chunk of that and of the next
         self._retired: list[HostProcess] = []  # dead, and perhaps still waited for
@@ -56,7 +53,7 @@ class ProcessCrew:
         """What each worker had counted at the end of the last sum."""
         return tuple(self._statistics)
 
-    def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
+    def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
         """Have each worker sum its vector with the others'."""
         try:
             with self._lock:

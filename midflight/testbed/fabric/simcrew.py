@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from midflight.errors import MidflightError
-from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Sum
+from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
 from midflight.testbed.endpoint.reliable import Timing
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.sim import Host
@@ -31,7 +28,7 @@ class SimCrew:
         self._workers: list[Worker] = []
         self._endpoints: list[AllReduce] = []
         self._sockets: list[Socket | None] = []  # None: a worker that is dead
-        self._vectors: Sequence[NDArray[np.float32]] = ()  # of the sum that is under way
+        self._vectors: Sequence[Numbers] = ()  # of the sum that is under way
         self._first = 1  # the first chunk of that, or of the next
         self.ended = False
         self.assign(workers)
@@ -41,7 +38,7 @@ class SimCrew:
         """What each worker has counted since it was last set up."""
         return tuple(endpoint.statistics for endpoint in self._endpoints)
 
-    def sum(self, vectors: Sequence[NDArray[np.float32]]) -> list[Sum]:
+    def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
         """Run the network until every worker has its sum."""
         self._vectors = vectors
         try:

@@ -8,7 +8,6 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
@@ -42,7 +41,7 @@ class StartServer:
 class Vector:
     """Sum this with the other workers'."""
 
-    values: NDArray[np.float32]
+    values: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
