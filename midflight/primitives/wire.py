@@ -27,6 +27,8 @@ RESULT: Final = 2
 FOR_HOST: Final = 4
 """The kind of a request that a switch has left to the host that it is addressed to; switches forward it."""
 
+# 3 is between switches, 16 and 17 between them and their controller; from 8 to 15 hosts have kinds among themselves.
+
 COMMON_FIELDS: Final = (("version", 8), ("kind", 8), ("application", 16), ("sequence", 32))
 """The common header's fields and their bits."""
 

@@ -16,7 +16,7 @@ __all__ = ["Capture", "Frame", "Witness"]
 
 # The wire and the file, written down once more: the check rests on nothing that it checks.
 _HEAD = struct.Struct("!BBHIHBBHH")
-_REQUEST, _RESULT, _SHARE = 1, 2, 5
+_REQUEST, _RESULT, _SHARE = 1, 2, 9
 _FILE, _RECORD = 24, struct.Struct("=IIII")
 
 

@@ -19,16 +19,16 @@ from midflight.testbed.endpoint.serial import serial
 
 __all__ = ["AGAIN", "ASK", "BEGUN", "OVERFLOW", "REQUEST", "RESULT", "SHARE", "Form", "Head"]
 
-ASK = 4
+ASK = 8
 """The kind of a message from host to host: what has become of this chunk? With `OVERFLOW`: what was your share in it?
 
 The answer to the former is the chunk's RESULT, to the latter a SHARE. Who has neither answers with BEGUN where
 everybody had finished that chunk, and else is silent.
 """
-SHARE = 5
+SHARE = 9
 """The kind of a message from host to host that tells the contribution which a worker made to a chunk."""
 
-BEGUN = 6
+BEGUN = 10
 """The kind of a message from host to host: everybody has finished the rounds before the one that begins here."""
 
 OVERFLOW = 1
