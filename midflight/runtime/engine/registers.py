@@ -66,6 +66,12 @@ class Register:
             return
         if given.shape != (self.size,):
             raise DeviceError(f"{self.name} has {self.size} elements, not {'x'.join(map(str, given.shape))}")
+        if given.dtype == self._memory.dtype and self.size:
+            for extreme in (given.min(), given.max()):
+                self._check_value(int(extreme))
+            with self._lock:
+                self._memory[: self.size, 0] = given
+            return
         numbers = [int(each) for each in given.tolist()]
         for each in (min(numbers, default=0), max(numbers, default=0)):
             self._check_value(each)
