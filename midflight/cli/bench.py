@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
     from midflight.testbed.bench.engine import EngineBench
     from midflight.testbed.bench.ports import PortsBench
+    from midflight.testbed.bench.primitives import LaneCost, PrimitivesBench
 
 __all__ = ["bench"]
 
 EPILOG = """\b
 Examples:
   midflight bench engine
+  midflight bench primitives
   sudo midflight bench ports
 """
 
@@ -25,6 +27,13 @@ ENGINE = """\b
 Examples:
   midflight bench engine
   midflight bench engine --runs 51 --json engine.json
+"""
+
+PRIMITIVES = """\b
+Examples:
+  midflight bench primitives                        every one of the library
+  midflight bench primitives aggregate countmin     two of them, and what a lane of Aggregate costs
+  midflight bench primitives --runs 51 --json primitives.json
 """
 
 PORTS = """\b
@@ -66,6 +75,43 @@ def engine(runs: int, seed: int, json_to: str | None) -> None:
             console.print(f"Figures: {json_to}", soft_wrap=True)
 
 
+@bench.command(epilog=PRIMITIVES)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=15, show_default=True, help="For each of them.")
+@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of the packets.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None) -> None:
+    """Measure the primitives' packets a second.
+
+    Of the embedded switch, in process on one core, each with its default parameters, of all or of those named. Traffic
+    is that of their tests; each batch is timed as a whole, in native code, from an empty state, and what comes out is
+    compared with the executed kernel before. Aggregate is timed with 1 to 128 lanes as well, to see what a lane costs.
+    Figures are medians over the runs.
+    """
+    from midflight.cli.output import write_json
+    from midflight.cli.terminal import bar, console_beside
+    from midflight.primitives.catalogue import LIBRARY, find
+    from midflight.testbed.bench.primitives import bench_primitives
+
+    chosen = sorted({find(each).__name__ for each in names} or LIBRARY)
+    console = console_beside(json_to)
+    with bar(console, "Measuring:") as progress:
+        found = bench_primitives(chosen, runs=runs, seed=seed, progress=progress)
+    console.print(_primitives_table(found, console))
+    if found.lanes:
+        console.print()
+        console.print(_lanes_table(found.lanes, console))
+        console.print(
+            f"The quickest runs lie along {found.lanes.fixed:.0f} ns + {found.lanes.each:.2f} ns a lane, "
+            f"at most {found.lanes.off:.0%} beside it.",
+            soft_wrap=True,
+        )
+    if json_to:
+        write_json(found.json(), json_to)
+        if json_to != "-":
+            console.print(f"Figures: {json_to}", soft_wrap=True)
+
+
 @bench.command(epilog=PORTS)
 @click.option("--runs", metavar="N", type=click.IntRange(1), default=9, show_default=True, help="For each forwarder.")
 @click.option(
@@ -97,6 +143,40 @@ def ports(runs: int, size: int, json_to: str | None) -> None:
         write_json(found.json(), json_to)
         if json_to != "-":
             console.print(f"Figures: {json_to}", soft_wrap=True)
+
+
+def _primitives_table(found: PrimitivesBench, console: Console) -> Table:
+    from midflight.cli.terminal import table
+
+    title = f"The library on one core, medians of {len(found.primitives[0].rate.runs)} runs"
+    outcomes = ("dropped", "forwarded", "answered")
+    columns = ("packets a second", "slowest", "fastest", "a packet", *outcomes)
+    made = table(console, title, ("", *columns))
+    for each in found.primitives:
+        rate = each.rate
+        made.add_row(
+            each.name,
+            *(f"{runs / 1e6:.2f} M" for runs in (rate.packets_per_second, min(rate.runs), max(rate.runs))),
+            f"{rate.nanoseconds:.0f} ns",
+            *(f"{each.outcomes[outcome] / rate.packets:.0%}" for outcome in outcomes),
+        )
+    return made
+
+
+def _lanes_table(found: LaneCost, console: Console) -> Table:
+    from midflight.cli.terminal import table
+
+    title = f"Aggregate by its lanes, {len(found.rates[0].runs)} runs each, in turns"
+    made = table(console, title, ("lanes", "packets a second", "lanes a second", "quickest", "on the line"))
+    for lanes, rate in zip(found.lanes, found.rates, strict=True):
+        made.add_row(
+            f"{lanes}",
+            f"{rate.packets_per_second / 1e6:.2f} M",
+            f"{lanes * rate.packets_per_second / 1e6:.0f} M",
+            f"{1e9 / max(rate.runs):.0f} ns",
+            f"{found.fixed + found.each * lanes:.0f} ns",
+        )
+    return made
 
 
 def _ports_table(found: PortsBench, console: Console) -> Table:

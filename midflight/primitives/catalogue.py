@@ -14,7 +14,7 @@ from midflight import primitives as library
 from midflight.errors import MidflightError
 from midflight.primitives.kernel.primitive import Primitive
 
-__all__ = ["LIBRARY", "Entry", "ParameterEntry", "catalogue", "find", "instance", "summary"]
+__all__ = ["LIBRARY", "Entry", "ParameterEntry", "catalogue", "find", "instance", "parameters_of", "summary"]
 
 LIBRARY: Mapping[str, type[Primitive]] = {
     name: each
@@ -70,7 +70,7 @@ def instance(name: str, settings: Mapping[str, str]) -> Primitive:
     MidflightError where one is missing, not known, or no value of its type.
     """
     kind = find(name)
-    known = {each.name: each for each in _parameters(kind)}
+    known = {each.name: each for each in parameters_of(kind)}
     values: dict[str, Any] = {}
     for key, text in settings.items():
         if key not in known:
@@ -86,10 +86,11 @@ def instance(name: str, settings: Mapping[str, str]) -> Primitive:
 
 
 def _entry(name: str, kind: type[Primitive]) -> Entry:
-    return Entry(name, summary(kind), _parameters(kind), kind.OVERFLOW, kind.PAPER)
+    return Entry(name, summary(kind), parameters_of(kind), kind.OVERFLOW, kind.PAPER)
 
 
-def _parameters(kind: type[Primitive]) -> tuple[ParameterEntry, ...]:
+def parameters_of(kind: type[Primitive]) -> tuple[ParameterEntry, ...]:
+    """Return what a primitive takes, its name left out."""
     meanings = _meanings(inspect.getdoc(kind) or "")
     found = []
     for each in dataclasses.fields(kind):

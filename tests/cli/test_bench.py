@@ -1,4 +1,4 @@
-"""`midflight bench engine`: figures of both programs, and where they go."""
+"""`midflight bench`: figures, and where they go."""
 
 from __future__ import annotations
 
@@ -26,6 +26,30 @@ def test_figures_and_table(tmp_path: Path) -> None:
     assert f"Figures: {figures}" in lines
 
 
+def test_primitives_by_their_names(tmp_path: Path) -> None:
+    figures = tmp_path / "primitives.json"
+    result = midflight("bench", "primitives", "topn", "Aggregate", "--runs", "3", "--json", figures)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(figures.read_text())
+    assert [each["name"] for each in found["primitives"]] == ["Aggregate", "TopN"]
+    lines = result.stdout.splitlines()
+    for each in found["primitives"]:
+        assert len(each["rate"]["runs"]) == 3
+        assert each["rate"]["packets_per_second"] == sorted(each["rate"]["runs"])[1] > 0
+        row = next(line.split() for line in lines if line.startswith(each["name"]))
+        assert row[1] == f"{each['rate']['packets_per_second'] / 1e6:.2f}"
+    assert found["lanes"]["lanes"] == [1, 8, 32, 64, 128]
+    assert all(each["packets_per_second"] > 0 for each in found["lanes"]["rates"])
+    assert any(line.startswith("The quickest runs lie along") for line in lines)
+
+
+def test_a_primitive_that_is_not_there() -> None:
+    result = midflight("bench", "primitives", "agregate")
+    assert result.exit_code == 1
+    assert "the library has no primitive 'agregate'" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["engine", "primitives"])
 @pytest.mark.parametrize("option", [("--runs", "0"), ("--seed", "-1")])
-def test_a_number_out_of_range(option: tuple[str, str]) -> None:
-    assert midflight("bench", "engine", *option).exit_code == 2
+def test_a_number_out_of_range(command: str, option: tuple[str, str]) -> None:
+    assert midflight("bench", command, *option).exit_code == 2

@@ -6,7 +6,6 @@ comes out is checked, so a figure stands for packets that were processed right.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,33 +19,15 @@ from midflight.p4 import ir
 from midflight.p4.frontend import check, check_file
 from midflight.primitives import Aggregate, Program
 from midflight.runtime.engine import Engine, Entry, Packets
+from midflight.testbed.bench.rate import Clock, Progress, Rate, Timed, silent
 from midflight.testbed.endpoint.aggregation import Form
 from midflight.testbed.sim.frames import UdpFlow
 
-__all__ = ["EngineBench", "Progress", "Rate", "bench_engine"]
-
-Progress = Callable[[int, int, str], None]
-"""Told after every run: how many are done, of how many, and in words what is going on."""
+__all__ = ["EngineBench", "aggregation", "bench_engine"]
 
 _HEADERS = 14 + 20 + 8
 _APPLICATION = "gradients"
 _SLOTS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """What one program reached. All but `compile_seconds` are medians over the runs, or the runs themselves.
-
-    packets_per_second: packets in. nanoseconds: for one packet in. compile_seconds: from P4 text to native code.
-    """
-
-    program: str
-    packets_per_second: float
-    nanoseconds: float
-    runs: tuple[float, ...]
-    packets: int
-    packet_bytes: int
-    compile_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +46,6 @@ class EngineBench:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """A program that is ready to be timed: `prepare` puts its state back before each run."""
-
-    name: str
-    engine: Engine
-    batch: Packets
-    prepare: Callable[[], None]
-    compile_seconds: float
-
-
 def bench_engine(
     *,
     routes: int = 1_000,
@@ -85,56 +55,32 @@ def bench_engine(
     runs: int = 15,
     seed: int = 0,
     progress: Progress | None = None,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
 ) -> EngineBench:
     """Measure an IPv4 forwarder with random routes and destinations, and the aggregation of `lanes` lanes.
 
     `packets` go in as one batch, `runs` times for each program; `clock` gives seconds. MidflightError where what comes
     out is wrong.
     """
-    report = progress or _silent
+    report = progress or silent
     rates = []
-    makers: list[Callable[[], _Subject]] = [
+    makers: list[Callable[[], Timed]] = [
         lambda: _forwarder(routes, packets, seed, clock),
-        lambda: _aggregation(lanes, workers, packets, seed, clock),
+        lambda: aggregation(lanes, workers, packets, seed, clock),
     ]
     for number, make in enumerate(makers):
         report(number * runs, 2 * runs, "compiling")
         subject = make()
 
-        def tick(done: int, name: str = subject.name, before: int = number * runs) -> None:
-            report(before + done, 2 * runs, name)
-
-        rates.append(_time(subject, runs, clock, tick))
+        found = []
+        for run in range(runs):
+            found.append(subject.run(clock))
+            report(number * runs + run + 1, 2 * runs, subject.name)
+        rates.append(subject.rate(found))
     return EngineBench(rates[0], rates[1], routes, lanes, workers, seed)
 
 
-def _silent(done: int, total: int, what: str) -> None:
-    pass
-
-
-def _time(subject: _Subject, runs: int, clock: Callable[[], float], report: Callable[[int], None]) -> Rate:
-    count = len(subject.batch)
-    rates = []
-    for number in range(runs):
-        subject.prepare()
-        start = clock()
-        subject.engine.process(subject.batch)
-        rates.append(count / max(clock() - start, 1e-9))
-        report(number + 1)
-    median = statistics.median(rates)
-    return Rate(
-        program=subject.name,
-        packets_per_second=median,
-        nanoseconds=1e9 / median,
-        runs=tuple(rates),
-        packets=count,
-        packet_bytes=subject.batch.bytes // count,
-        compile_seconds=subject.compile_seconds,
-    )
-
-
-def _forwarder(routes: int, packets: int, seed: int, clock: Callable[[], float]) -> _Subject:
+def _forwarder(routes: int, packets: int, seed: int, clock: Clock) -> Timed:
     start = clock()
     engine = Engine(check_file(Path(__file__).with_name("forwarder.p4")))
     seconds = clock() - start
@@ -158,7 +104,7 @@ def _forwarder(routes: int, packets: int, seed: int, clock: Callable[[], float])
         number = max((mask, number) for (prefix, mask), number in prefixes.items() if address & mask == prefix)[1]
         if out[index][0] != number % 500 or out[index][1][:6] != number.to_bytes(6, "big"):
             raise MidflightError(f"the forwarder sent {IPv4Address(address)} the wrong way")
-    return _Subject("IPv4 forwarder", engine, batch, lambda: None, seconds)
+    return Timed("IPv4 forwarder", engine, batch, lambda: None, seconds)
 
 
 _LENGTHS = [0.01, 0.01, 0.06, 0.03, 0.04, 0.06, 0.06, 0.12, 0.09, 0.48, 0.02, 0.02]
@@ -176,7 +122,8 @@ def _frame(destination: IPv4Address, payload: bytes) -> bytes:
     return flow.encode(payload)
 
 
-def _aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Callable[[], float]) -> _Subject:
+def aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Clock) -> Timed:
+    """Return the aggregation of random numbers, with every sum checked; MidflightError where one is wrong."""
     start = clock()
     program = Program(Aggregate(_APPLICATION, workers=workers, lanes=lanes, slots=_SLOTS))
     engine = Engine(check(program.p4()))
@@ -206,4 +153,4 @@ def _aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Calla
     expected = [row.tobytes() for row in values.sum(axis=0, dtype=np.int64).astype(">i4") for _ in range(workers)]
     if results != expected:
         raise MidflightError("the aggregation gave sums other than NumPy's")
-    return _Subject(f"{lanes}-lane aggregation", engine, batch, forget, seconds)
+    return Timed(f"{lanes}-lane aggregation", engine, batch, forget, seconds)

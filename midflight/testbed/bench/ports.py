@@ -17,7 +17,7 @@ import socket
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
@@ -33,13 +33,11 @@ from midflight.runtime.engine.ports import linux
 from midflight.runtime.engine.ports.interface import Interface
 from midflight.runtime.engine.ports.namespace import Namespace
 from midflight.runtime.engine.ports.packetloop import PacketLoop
+from midflight.testbed.bench.rate import Progress
 from midflight.testbed.bench.traffic import BareForwarder, Generator
 from midflight.testbed.sim.frames import UdpFlow
 
-__all__ = ["Figures", "PortsBench", "Progress", "bench_ports"]
-
-Progress = Callable[[int, int, str], None]
-"""Told after every run: how many are done, of how many, and in words what is going on."""
+__all__ = ["Figures", "PortsBench", "bench_ports"]
 
 _PROGRAM = Path(__file__).with_name("forwarder.p4")
 _NEXT_HOP = 0x0200_0000_0002

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
+from midflight.primitives import Program
 from midflight.primitives.wire import Schema
 from midflight.runtime.devices.base import PacketDevice, PipelineConfig
 from midflight.runtime.engine import Packets
@@ -15,7 +16,7 @@ from midflight.runtime.steering import Member, Offload, Route
 from midflight.testbed.conformance.case import Alert, Case, Step
 from midflight.testbed.conformance.network import EPOCH, MEMBERS, MIRROR, SERVER, address, mac, result_port
 
-__all__ = ["Played", "Player"]
+__all__ = ["Played", "Player", "admit", "configure"]
 
 # The controller hears of digests a little later than of packets, where the device is a process of its own.
 ALERT_PATIENCE = 2.0
@@ -54,24 +55,16 @@ class Player:
         differences: list[str] = []
         unasked = list(getattr(self._device, "reservations", ()))
         self._session.load(self._pipeline.p4info, self._pipeline.config)
-        maps = Maps(self._session, self._program)
-        maps.install()
-        offload = Offload(self._session)
-        offload.install(Route(int(address(host)), host, mac(host)) for host in (*MEMBERS, SERVER))
-        members = [Member(host, mac(host), int(address(host)), result_port(host)) for host in MEMBERS]
-        application = self._program.applications["app"].id
-        offload.admit(application, members, epoch=EPOCH)
-        if self._program.applications["app"].primitive.kernel.mirrors:
-            offload.mirror(application, [MIRROR])
+        maps, offload = configure(self._session, self._program)
         if self._alerting:
             self._session.subscribe("app_alert_t")
         done = 0
         while done < len(case.steps):
             if operation := case.steps[done].control:
                 if operation.startswith("withdraw"):
-                    offload.withdraw(application)
+                    offload.withdraw(self._program.applications["app"].id)
                 else:
-                    offload.admit(application, members, epoch=EPOCH)
+                    admit(offload, self._program)
             for each in case.steps[done].writes:
                 each.apply(maps["app", each.map])
             later = range(done + 1, len(case.steps))
@@ -134,6 +127,25 @@ class Player:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def configure(session: Session, program: Program) -> tuple[Maps, Offload]:
+    """Make a device that has just been loaded the switch of the little network, computing on the program's `app`."""
+    maps = Maps(session, program)
+    maps.install()
+    offload = Offload(session)
+    offload.install(Route(int(address(host)), host, mac(host)) for host in (*MEMBERS, SERVER))
+    admit(offload, program)
+    app = program.applications["app"]
+    if app.primitive.kernel.mirrors:
+        offload.mirror(app.id, [MIRROR])
+    return maps, offload
+
+
+def admit(offload: Offload, program: Program) -> None:
+    """Have the switch compute on the program's `app`."""
+    members = [Member(host, mac(host), int(address(host)), result_port(host)) for host in MEMBERS]
+    offload.admit(program.applications["app"].id, members, epoch=EPOCH)
 
 
 def _alerts(expected: Sequence[Alert], heard: Sequence[Alert]) -> list[str]:

@@ -1,0 +1,121 @@
+"""How many packets a second each primitive of the library does on the embedded switch, in process, on one core.
+
+Traffic is that of its tests, see `load`; everything that comes out is compared with the executed kernel before anything
+is timed. Aggregate is timed once more with more and more lanes, each sum compared with NumPy's, to see what a lane
+costs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from midflight.testbed.bench.engine import aggregation
+from midflight.testbed.bench.load import Load
+from midflight.testbed.bench.rate import Clock, Progress, Rate, Timed, silent
+from midflight.testbed.conformance.subject import subject
+
+__all__ = ["LANES", "LaneCost", "PrimitiveRate", "PrimitivesBench", "bench_primitives"]
+
+LANES = (1, 8, 32, 64, 128)
+WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PrimitiveRate:
+    """What one primitive reached, with which parameters, and what became of its packets.
+
+    `outcomes` counts packets dropped, forwarded and answered; an answer to all members is one.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    outcomes: Mapping[str, int]
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class LaneCost:
+    """What a packet costs by its lanes, in nanoseconds: `fixed` + `each` * lanes, the line through the quickest runs.
+
+    On a machine that others use as well, the quickest run is the one that tells most of the program. `off` is how far
+    the run that is furthest from the line is from it, as a share of the line.
+    """
+
+    lanes: tuple[int, ...]
+    rates: tuple[Rate, ...]
+    fixed: float
+    each: float
+    off: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrimitivesBench:
+    """The figures of one benchmark run."""
+
+    primitives: tuple[PrimitiveRate, ...]
+    lanes: LaneCost | None
+    seed: int
+
+    def json(self) -> dict[str, object]:
+        """Return the figures as plain data."""
+        return asdict(self)
+
+
+def bench_primitives(
+    names: Sequence[str],
+    *,
+    runs: int = 15,
+    packets: int = 4096,
+    lanes: Sequence[int] = LANES,
+    seed: int = 0,
+    progress: Progress | None = None,
+    clock: Clock = time.perf_counter,
+) -> PrimitivesBench:
+    """Measure primitives by their names, and the cost of a lane where Aggregate is among them.
+
+    `packets` go in as one batch, `runs` times; `clock` gives seconds. MidflightError where there is no such primitive,
+    or where what comes out is wrong.
+    """
+    report = progress or silent
+    subjects = [subject(each) for each in names]
+    by_lanes = lanes if "Aggregate" in names else ()
+    total = runs * (len(subjects) + len(by_lanes))
+    done = 0
+    found = []
+    for each in subjects:
+        name = each.primitive.__name__
+        report(done, total, f"{name}: compiling and checking")
+        load = Load(each, packets, seed, clock)
+        timed = load.timed()
+        rates = []
+        for _ in range(runs):
+            rates.append(timed.run(clock))
+            done += 1
+            report(done, total, name)
+        found.append(PrimitiveRate(name, load.primitive.parameters, load.outcomes, timed.rate(rates)))
+    made = []
+    for count in by_lanes:
+        report(done, total, f"Aggregate: compiling {count} lanes")
+        made.append(aggregation(count, WORKERS, packets, seed, clock))
+    by_count: list[list[float]] = [[] for _ in made]
+    for _ in range(runs):  # In turns, so that what else the machine does meets all of them.
+        for each_timed, rates in zip(made, by_count, strict=True):
+            rates.append(each_timed.run(clock))
+            done += 1
+            report(done, total, each_timed.name)
+    return PrimitivesBench(tuple(found), _cost(by_lanes, made, by_count) if made else None, seed)
+
+
+def _cost(lanes: Sequence[int], made: Sequence[Timed], runs: Sequence[list[float]]) -> LaneCost:
+    quickest = np.array([1e9 / max(each) for each in runs])
+    counts = np.array(lanes, float)
+    # Weighed by what they are: a tenth of a short time counts as much as a tenth of a long one.
+    each, fixed = np.polyfit(counts, quickest, 1, w=1 / quickest) if len(lanes) > 1 else (0.0, quickest[0])
+    line = fixed + each * counts
+    rates = tuple(timed.rate(found) for timed, found in zip(made, runs, strict=True))
+    return LaneCost(tuple(lanes), rates, float(fixed), float(each), float(np.max(np.abs(quickest - line) / line)))
