@@ -22,6 +22,7 @@ from midflight.primitives.kernel.primitive import Outcome, Primitive, Reference,
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.rules import PROFILES, Profile
 from midflight.primitives.kernel.types import bit, int_
+from midflight.primitives.learner import Learner
 from midflight.primitives.lock import Lock
 from midflight.primitives.program import Application, Program
 from midflight.primitives.quorum import Quorum
@@ -55,6 +56,7 @@ __all__ = [
     "Header",
     "HeavyHitter",
     "HyperLogLog",
+    "Learner",
     "Lock",
     "Lookup",
     "Map",

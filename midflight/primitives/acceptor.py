@@ -23,13 +23,13 @@ class Acceptor(Primitive):
     Follows P4xos (ToN 2020): the acceptor's state is the ballot promised, the ballot accepted and its value. A promise
     or a refusal is replied to the proposer. An acceptance is multicast to the members, which are the learners: a value
     is chosen when a majority of the acceptors has accepted it in one ballot (`midflight.testbed.endpoint.paxos`
-    proposes and learns on a host). Each acceptor is an application of its own, so each may be on another switch.
-    Different here: an acceptor that has forgotten says so and never votes as if it knew. The common header's sequence,
-    which is never 0, is the instance; number n is kept in entry n % instances, where one that is newer (RFC 1982) takes
-    the place, and a message for the older one is answered `FORGOTTEN`. And a request says in which life of the switch's
-    state the proposers rely on this acceptor: to a switch that came back empty and is in a newer epoch they are wrong
-    about its promises, so it takes no part until the hosts have agreed on a membership with that epoch. To that end the
-    controller must never give an epoch twice.
+    proposes and learns on a host; `Learner` learns on a switch from acceptors in software). Each acceptor is an
+    application of its own, so each may be on another switch. Different here: an acceptor that has forgotten says so and
+    never votes as if it knew. The common header's sequence, which is never 0, is the instance; number n is kept in
+    entry n % instances, where one that is newer (RFC 1982) takes the place, and a message for the older one is answered
+    `FORGOTTEN`. And a request says in which life of the switch's state the proposers rely on this acceptor: to a switch
+    that came back empty and is in a newer epoch they are wrong about its promises, so it takes no part until the hosts
+    have agreed on a membership with that epoch. To that end the controller must never give an epoch twice.
 
     Contract with the proposers: a ballot, from 1 on, belongs to one proposer and in each instance to one value; and
     instance n is begun when all learners know what was chosen in n - instances. Safety rests on the former only.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import Acceptor, Barrier, Cache, Lock, Primitive, Quorum, Sequencer
+from midflight.primitives import Acceptor, Barrier, Cache, Learner, Lock, Primitive, Quorum, Sequencer
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,8 @@ from midflight.primitives import Acceptor, Barrier, Cache, Lock, Primitive, Quor
         (lambda: Acceptor("a", number=64), "number must be 0 to 63, not 64"),
         (lambda: Acceptor("a", number=0, instances=3), "instances must be a power of two, not 3"),
         (lambda: Acceptor("a", number=0, width=513), "width must be 1 to 512, not 513"),
+        (lambda: Learner("l", acceptors=64), "acceptors must be 1 to 63, not 64"),
+        (lambda: Learner("l", acceptors=3, instances=12), "instances must be a power of two, not 12"),
         (lambda: Lock("l", locks=0), "locks must be 1 to 4096, not 0"),
         (lambda: Lock("l", clients=1), "clients must be 2 to 4096, not 1"),
         (lambda: Lock("l", depth=12), "depth must be a power of two, not 12"),

@@ -1,0 +1,119 @@
+"""Learner: counts what Paxos' acceptors have accepted, and tells once what a majority has."""
+
+from __future__ import annotations
+
+from midflight.errors import KernelError
+from midflight.primitives.acceptor import Acceptor
+from midflight.primitives.kernel.arithmetic import bits
+from midflight.primitives.kernel.packet import Packet
+from midflight.primitives.kernel.primitive import Primitive, within
+from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.types import bit
+
+__all__ = ["Learner"]
+
+
+class Learner(Primitive):
+    """Count the acceptances of an instance in its latest ballot; multicast the value that a majority has accepted.
+
+    Parameters:
+        acceptors: how many there are, of which more than half decide (1 to 63)
+        instances: how many instances are counted at a time (a power of two, 1 to 65536)
+        width: bits of a value (1 to 512)
+
+    Follows the learner of P4xos (ToN 2020), which spares the hosts all acceptances but one; it is for acceptors in
+    software, which send their acceptances as requests (those on switches multicast theirs to learners on hosts). The
+    header is that of `Acceptor`. An `Acceptor.ACCEPTED` is counted, once for each acceptor and ballot; all other
+    phases are forwarded. The one that makes the majority goes to all members as `Learner.CHOSEN`, and each that comes
+    later is replied to with what was chosen. Different here: an instance's entry is used again. The common header's
+    sequence, which is never 0, is the instance; number n is counted in entry n % instances, where one that is newer
+    (RFC 1982) takes the place, and what comes for the older one is dropped.
+
+    Acceptances in a smaller ballot than the latest seen are not counted: where a majority has accepted both, the value
+    is the same, and acceptors repeat themselves until they hear what is chosen.
+
+    Nothing overflows: ballots do not wrap, and at most `acceptors` are counted. State: for each instance
+    65 + `acceptors` + `width` bits.
+
+    >>> chosen = Learner("chosen", acceptors=3).reference()
+    >>> def accepted(acceptor, ballot, value):
+    ...     fields = {"phase": Acceptor.ACCEPTED, "acceptor": acceptor, "epoch": 0}
+    ...     fields |= {"ballot": ballot, "voted": ballot, "value": value}
+    ...     outcome = chosen.process(Message(REQUEST, "chosen", 1, fields))
+    ...     return outcome.verdict.name, outcome.message.fields["value"]
+    >>> accepted(0, 7, 42), accepted(1, 9, 43), accepted(1, 9, 43), accepted(2, 9, 43), accepted(0, 7, 42)
+    (('DROP', 42), ('DROP', 43), ('DROP', 43), ('MULTICAST', 43), ('REPLY', 43))
+    """
+
+    PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
+    OVERFLOW = "ballots do not wrap; at most all acceptors are counted"
+
+    CHOSEN = 7
+    """To all learners: a majority of the acceptors has accepted the value."""
+
+    acceptors: int
+    instances: int = 1024
+    width: int = 64
+
+    class Wire(Acceptor.Wire):
+        """An acceptance on the way in, what is chosen on the way out."""
+
+    def validate(self) -> None:
+        """Check the limits."""
+        within(self, "acceptors", 1, 63)
+        within(self, "instances", 1, 2**16)
+        within(self, "width", 1, 512)
+        if self.instances & (self.instances - 1):
+            raise KernelError(f"{self.title}: instances must be a power of two, not {self.instances}")
+
+    def setup(self) -> None:
+        """For each entry: its instance, the latest ballot, who has accepted in it, and what was chosen."""
+        self.held = Register(bit[32], self.instances)
+        self.ballot = Register(bit[32], self.instances)
+        self.voted = Register(bit[self.acceptors], self.instances)
+        self.known = Register(bit[1], self.instances)
+        self.value = Register(bit[self.width], self.instances)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        """Count an acceptance once; tell what is chosen."""
+        if wire.phase != Acceptor.ACCEPTED:
+            packet.forward()
+            return
+        if wire.acceptor >= self.acceptors or wire.ballot == 0 or packet.sequence == 0:
+            packet.drop()
+            return
+
+        # 0 is an empty entry. Newer than what is held: the entry starts afresh.
+        entry = packet.sequence % self.instances
+        held = self.held.update(
+            entry, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else old
+        )
+        ahead = packet.sequence - held
+        fresh = held == 0 or 0 < ahead < 2**31
+        if not fresh and ahead != 0:
+            packet.drop()
+            return
+
+        latest = self.ballot.update(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
+        newer = fresh or wire.ballot > latest
+        counts = newer or wire.ballot == latest
+        mine = bit[self.acceptors](1) << wire.acceptor
+        voted = self.voted.update_fetch(entry, lambda old: mine if newer else (old | mine if counts else old))
+        votes = bit[8](0)
+        for acceptor in range(self.acceptors):
+            votes += bit[8](bits(voted, acceptor, acceptor))
+        majority = counts and votes > self.acceptors // 2
+
+        known = self.known.update(entry, lambda old: 1 if majority else (0 if fresh else old))
+        before = not fresh and known == 1
+        value = self.value.update_fetch(entry, lambda old: wire.value if majority and not before else old)
+        if before or majority:
+            wire.phase = self.CHOSEN
+            wire.epoch = packet.epoch
+            wire.value = value
+            if before:
+                packet.reply()
+            else:
+                packet.multicast()
+        else:
+            packet.drop()

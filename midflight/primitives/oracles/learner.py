@@ -1,0 +1,49 @@
+"""The oracle of Learner: every acceptance that came, by instance and ballot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Answer", "Counter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The value that is chosen; told to all by the acceptance that made it so."""
+
+    value: int
+    to_all: bool
+
+
+@dataclass(slots=True)
+class _Instance:
+    number: int
+    ballots: dict[int, set[int]] = field(default_factory=dict)
+    chosen: int | None = None
+
+
+class Counter:
+    """A learner of a number of acceptors."""
+
+    def __init__(self, acceptors: int, instances: int) -> None:
+        self._acceptors = acceptors
+        self._instances: list[_Instance | None] = [None] * instances
+
+    def accepted(self, instance: int, acceptor: int, ballot: int, value: int) -> Answer | None:
+        """Take an acceptance; return what is told, or None."""
+        if instance == 0 or ballot == 0 or acceptor >= self._acceptors:
+            return None
+        place = instance % len(self._instances)
+        one = self._instances[place]
+        behind = 0 if one is None else (one.number - instance) % 2**32
+        if 0 < behind <= 2**31:
+            return None
+        if one is None or behind:
+            one = self._instances[place] = _Instance(instance)
+        before = one.chosen
+        one.ballots.setdefault(ballot, set())
+        if ballot == max(one.ballots):
+            one.ballots[ballot].add(acceptor)
+            if before is None and 2 * len(one.ballots[ballot]) > self._acceptors:
+                one.chosen = value
+        return None if one.chosen is None else Answer(one.chosen, to_all=before is None)

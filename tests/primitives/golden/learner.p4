@@ -1,0 +1,531 @@
+// Chosen on one switch: P4_16 for the v1model architecture.
+// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.
+
+#include <core.p4>
+#include <v1model.p4>
+
+const bit<9> CPU_PORT = 510;           // packets from and to the controller
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
+const bit<8> VERSION = 1;
+const bit<8> REQUEST = 1;              // to be computed on
+const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<2> RED = 2;                  // a meter's word on what is too much
+const bit<8> STATE = 16;               // from the controller: asks for state
+const bit<8> STATE_DONE = 17;          // the answer
+
+// The applications' ids in the common header.
+const bit<16> CHOSEN_ID = 1;
+
+// What a kernel decides about its packet. The ingress control acts on it afterwards.
+const bit<2> FORWARD = 0;
+const bit<2> DROP = 1;
+const bit<2> REPLY = 2;      // back to the sender, as a result
+const bit<2> MULTICAST = 3;  // to all members of the application, as a result
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> ihl;
+    bit<8> tos;
+    bit<16> length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header udp_t {
+    bit<16> source;
+    bit<16> destination;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// Common to all applications. Says which one's header follows.
+header midflight_t {
+    bit<8> version;
+    bit<8> kind;
+    bit<16> application;
+    bit<32> sequence;
+}
+
+// In front of a packet that the switch hands to the controller.
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+}
+
+// In front of a packet that the controller has the switch send.
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+// A controller's request for an application's state, behind the common header. One element of each register follows:
+// to be read, or to be written where `written` has the register's bit, bit 0 for the first.
+header state_t {
+    bit<32> written;
+    bit<32> index;
+}
+
+// What chosen sends. Learner: Count the acceptances of an instance in its latest ballot; multicast the value that a
+// majority has accepted.
+header chosen_t {
+    bit<8> phase;
+    bit<8> acceptor;
+    bit<16> epoch;
+    bit<32> ballot;
+    bit<32> voted;
+    bit<64> value;
+}
+
+// An element of each register of chosen, for the controller.
+header chosen_state_t {
+    bit<32> held;
+    bit<32> ballot;
+    bit<3> voted;
+    bit<1> known;
+    bit<64> value;
+    bit<4> reserved;  // up to a whole byte
+}
+
+struct headers_t {
+    packet_in_t packet_in;
+    packet_out_t packet_out;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    udp_t udp;
+    midflight_t midflight;
+    state_t state;
+    chosen_state_t chosen_state;
+    chosen_t chosen;
+}
+
+struct metadata_t {
+    bool admitted;   // the packet's application computes here
+    bit<2> colour;   // of its rate
+    bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
+    bit<2> verdict;  // what the kernel decided
+}
+
+parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
+             inout standard_metadata_t standard_metadata) {
+    state start {
+        transition select(standard_metadata.ingress_port) {
+            CPU_PORT: parse_packet_out;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_packet_out {
+        packet.extract(hdr.packet_out);
+        transition select(hdr.packet_out.egress_port) {
+            (bit<16>)CPU_PORT: parse_state;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_state {
+        packet.extract(hdr.midflight);
+        packet.extract(hdr.state);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, STATE, CHOSEN_ID): parse_chosen_state;
+            default: accept;
+        }
+    }
+
+    state parse_chosen_state {
+        packet.extract(hdr.chosen_state);
+        transition accept;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            default: accept;
+        }
+    }
+
+    // Packets with options and fragments are not computed on: what follows is not, or not surely, a UDP header.
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_udp {
+        packet.extract(hdr.udp);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, REQUEST, CHOSEN_ID): parse_chosen;
+            default: accept;
+        }
+    }
+
+    state parse_chosen {
+        packet.extract(hdr.chosen);
+        transition accept;
+    }
+}
+
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+// The kernel of chosen: Learner.ingress in learner.py, with acceptors=3, instances=8, width=64.
+// Count the acceptances of an instance in its latest ballot; multicast the value that a majority has accepted.
+control chosen_kernel(inout headers_t hdr, inout metadata_t meta) {
+    register<bit<32>>(8) held;
+    register<bit<32>>(8) ballot;
+    register<bit<3>>(8) voted;
+    register<bit<1>>(8) known;
+    register<bit<64>>(8) value;
+    bit<32> entry;
+    bit<32> held_value;
+    bit<32> ahead;
+    bool fresh;
+    bit<32> latest;
+    bool newer;
+    bool counts;
+    bit<3> mine;
+    bit<3> voted_value;
+    bit<8> votes;
+    bool majority;
+    bit<1> known_value;
+    bool before;
+    bit<64> value_value;
+
+    apply {
+        if (hdr.chosen_state.isValid()) {
+            if (hdr.state.index < 8) {
+                if (hdr.state.written == 0) {
+                    held.read(hdr.chosen_state.held, hdr.state.index);
+                    ballot.read(hdr.chosen_state.ballot, hdr.state.index);
+                    voted.read(hdr.chosen_state.voted, hdr.state.index);
+                    known.read(hdr.chosen_state.known, hdr.state.index);
+                    value.read(hdr.chosen_state.value, hdr.state.index);
+                }
+                if (hdr.state.written[0:0] == 1) {
+                    held.write(hdr.state.index, hdr.chosen_state.held);
+                }
+                if (hdr.state.written[1:1] == 1) {
+                    ballot.write(hdr.state.index, hdr.chosen_state.ballot);
+                }
+                if (hdr.state.written[2:2] == 1) {
+                    voted.write(hdr.state.index, hdr.chosen_state.voted);
+                }
+                if (hdr.state.written[3:3] == 1) {
+                    known.write(hdr.state.index, hdr.chosen_state.known);
+                }
+                if (hdr.state.written[4:4] == 1) {
+                    value.write(hdr.state.index, hdr.chosen_state.value);
+                }
+            }
+            hdr.midflight.kind = STATE_DONE;
+            return;
+        }
+
+        if (hdr.chosen.phase != 4) {
+            meta.verdict = FORWARD;
+            return;
+        }
+        if (hdr.chosen.acceptor >= 3 || hdr.chosen.ballot == 0 || hdr.midflight.sequence == 0) {
+            meta.verdict = DROP;
+            return;
+        }
+        entry = hdr.midflight.sequence & 7;
+        // held = self.held.update(...)
+        held.read(held_value, entry);
+        held.write(entry,
+            (held_value == 0 || hdr.midflight.sequence - held_value < 0x80000000)
+                ? hdr.midflight.sequence
+                : held_value);
+        ahead = hdr.midflight.sequence - held_value;
+        fresh = held_value == 0 || (0 < ahead && ahead < 0x80000000);
+        if (!fresh && ahead != 0) {
+            meta.verdict = DROP;
+            return;
+        }
+        // latest = self.ballot.update(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
+        ballot.read(latest, entry);
+        ballot.write(entry, fresh ? hdr.chosen.ballot : ((hdr.chosen.ballot > latest) ? hdr.chosen.ballot : latest));
+        newer = fresh || hdr.chosen.ballot > latest;
+        counts = newer || hdr.chosen.ballot == latest;
+        mine = 3w1 << hdr.chosen.acceptor;
+        // voted = self.voted.update_fetch(entry, lambda old: mine if newer else (old | mine if counts else old))
+        voted.read(voted_value, entry);
+        voted_value = newer ? mine : (counts ? (voted_value | mine) : voted_value);
+        voted.write(entry, voted_value);
+        votes = 0;
+        // acceptor 0
+        votes = votes + ((bit<8>)voted_value[0:0]);
+        // acceptor 1
+        votes = votes + ((bit<8>)voted_value[1:1]);
+        // acceptor 2
+        votes = votes + ((bit<8>)voted_value[2:2]);
+        majority = counts && votes > 1;
+        // known = self.known.update(entry, lambda old: 1 if majority else (0 if fresh else old))
+        known.read(known_value, entry);
+        known.write(entry, majority ? 1w1 : (fresh ? 1w0 : known_value));
+        before = !fresh && known_value == 1;
+        // value = self.value.update_fetch(entry, lambda old: wire.value if majority and not before else old)
+        value.read(value_value, entry);
+        value_value = (majority && !before) ? hdr.chosen.value : value_value;
+        value.write(entry, value_value);
+        if (before || majority) {
+            hdr.chosen.phase = 7;
+            hdr.chosen.epoch = meta.epoch;
+            hdr.chosen.value = value_value;
+            if (before) {
+                meta.verdict = REPLY;
+            } else {
+                meta.verdict = MULTICAST;
+            }
+        } else {
+            meta.verdict = DROP;
+        }
+    }
+}
+
+control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    // Malformed packets are counted and dropped: cut short, of another version, or with a wrong checksum.
+    counter(1, CounterType.packets) malformed;
+    // Packets for which there is no way.
+    counter(1, CounterType.packets) unroutable;
+
+    action drop() {
+        mark_to_drop(standard_metadata);
+    }
+
+    action unreachable() {
+        unroutable.count(0);
+        mark_to_drop(standard_metadata);
+    }
+
+    action to_port(bit<9> port, bit<48> mac) {
+        standard_metadata.egress_spec = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
+    table route {
+        key = {
+            hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    // What is computed on, by application and port.
+    direct_counter(CounterType.packets_and_bytes) admitted;
+    // How much of it: what comes faster passes by.
+    direct_meter<bit<2>>(MeterType.packets) admitted_rate;
+
+    action admit(bit<16> group, bit<16> epoch) {
+        meta.admitted = true;
+        meta.group = group;
+        meta.epoch = epoch;
+        admitted.count();
+        admitted_rate.read(meta.colour);
+    }
+
+    // The applications that compute here, and the ports that their requests come by, with the multicast group of their
+    // members and the epoch: the controller raises it when the switch has lost its state. Others pass by.
+    table admission {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.ingress_port: ternary;
+        }
+        actions = {
+            admit;
+            NoAction;
+        }
+        default_action = NoAction();
+        counters = admitted;
+        meters = admitted_rate;
+        size = 4096;
+    }
+
+    // Turn the packet around: what is its destination becomes its source.
+    action reply() {
+        bit<48> mac = hdr.ethernet.source;
+        bit<32> address = hdr.ipv4.source;
+        bit<16> udp_port = hdr.udp.source;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = hdr.udp.destination;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+    }
+
+    // The copies get their destinations in egress. They come from the address that the request was sent to.
+    action multicast() {
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = MIDFLIGHT_PORT;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.mcast_grp = meta.group;
+    }
+
+    chosen_kernel() chosen;
+
+    apply {
+        meta.verdict = FORWARD;
+        if (hdr.packet_out.isValid()) {
+            // From the controller: sent as it is; but a request for state goes to the application and back.
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            if (!hdr.state.isValid()) {
+                return;
+            }
+            meta.admitted = true;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            malformed.count(0);
+            drop();
+            return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
+            if (meta.colour == RED) {
+                meta.admitted = false;
+            }
+        }
+
+        // Compute.
+        if (meta.admitted) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.chosen.isValid() || hdr.chosen_state.isValid()) {
+                chosen.apply(hdr, meta);
+                hdr.udp.checksum = 0;  // none: the payload may have changed
+            }
+        }
+
+        // Act on the verdict.
+        if (hdr.state.isValid()) {
+            return;  // on its way back to the controller
+        }
+        if (meta.verdict == DROP) {
+            drop();
+        } else if (meta.verdict == REPLY) {
+            reply();
+        } else if (meta.verdict == MULTICAST) {
+            multicast();
+        } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
+            route.apply();
+        } else {
+            unreachable();
+        }
+    }
+}
+
+control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.destination = address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
+    }
+
+    // Who listens to an application's results behind which port.
+    table deliver {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.egress_port: exact;
+        }
+        actions = {
+            to_host;
+            to_switch;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    apply {
+        if (meta.verdict == MULTICAST) {
+            deliver.apply();
+        }
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+        }
+    }
+}
+
+control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        update_checksum(hdr.ipv4.isValid(),
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+control deparse(packet_out packet, in headers_t hdr) {
+    apply {
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+        packet.emit(hdr.state);
+        packet.emit(hdr.chosen_state);
+        packet.emit(hdr.chosen);
+    }
+}
+
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;
