@@ -413,3 +413,16 @@ def test_a_parameter_that_is_not_there() -> None:
 
     with pytest.raises(KernelError, match="'widht', but there is no parameter of that name"):
         Program(Missing("missing"))
+
+
+def test_a_function_that_is_not_imported() -> None:
+    class Forgetful(Primitive):
+        class Wire(Header):
+            value = bit[8]
+
+        def ingress(self, packet: Packet, wire: Wire) -> None:
+            wire.value = sat_add(wire.value, 1)  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(KernelError, match="`sat_add` is not defined") as caught:
+        Program(Forgetful("forgetful"))
+    assert caught.value.hint == "import it at the top of the file: `from midflight.primitives import sat_add`"

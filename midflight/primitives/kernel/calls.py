@@ -59,7 +59,7 @@ class Calls(Functions):
                     node, f"`packet.{function.attr}(...)` has no value", "write it on a line of its own"
                 )
         if isinstance(function, ast.Name) and function.id not in self.scope.names:
-            callee: Any = self.outer.get(function.id, FUNCTIONS.get(function.id, len if function.id == "len" else None))
+            callee: Any = self.outer.get(function.id)
             if callee is None:
                 self.value(function)
         else:

@@ -13,6 +13,7 @@ from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.packet import NOW
+from midflight.primitives.kernel.predicate import FUNCTIONS
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.struct import Field, Group, Items
 from midflight.primitives.kernel.typed import (
@@ -114,6 +115,9 @@ class Expressions(Calls):
             return self.outside(node, self.outer[node.id])
         known = [*self.scope.names, *(name for name in self.outer if not hasattr(builtins, name))]
         close = difflib.get_close_matches(node.id, known, 1)
+        if node.id in FUNCTIONS:
+            hint = f"import it at the top of the file: `from midflight.primitives import {node.id}`"
+            raise self.source.error(node, f"`{node.id}` is not defined", hint)
         hint = _WORDS.get(node.id, f"did you mean `{close[0]}`?" if close else "assign it first")
         raise self.source.error(node, f"`{node.id}` is not defined", hint)
 
