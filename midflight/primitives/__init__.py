@@ -33,6 +33,7 @@ from midflight.primitives.sequencer import Sequencer
 from midflight.primitives.skyline import Skyline
 from midflight.primitives.threshold import Threshold
 from midflight.primitives.topn import TopN
+from midflight.primitives.tree import Tree
 from midflight.primitives.window import Window
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
 
@@ -77,6 +78,7 @@ __all__ = [
     "Skyline",
     "Threshold",
     "TopN",
+    "Tree",
     "Verdict",
     "Window",
     "add_overflows",

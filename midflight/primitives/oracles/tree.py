@@ -1,0 +1,25 @@
+"""The oracle of Tree: every tree walked from its root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["label"]
+
+
+def label(trees: Sequence[Mapping[str, Sequence[Any]]], values: Sequence[int]) -> tuple[int, int]:
+    """Return the label of these features, the first of those with the most votes, and its votes."""
+    total = np.sum([tree["votes"][_leaf(tree, values)] for tree in trees], axis=0)
+    best = int(np.argmax(total))
+    return best, int(total[best])
+
+
+def _leaf(tree: Mapping[str, Sequence[Any]], values: Sequence[int]) -> int:
+    node = 0
+    while tree["left"][node] >= 0:
+        side = "left" if values[tree["feature"][node]] <= tree["threshold"][node] else "right"
+        node = int(tree[side][node])
+    return node

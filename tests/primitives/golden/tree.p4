@@ -1,0 +1,477 @@
+// Alarm on one switch: P4_16 for the v1model architecture.
+// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.
+
+#include <core.p4>
+#include <v1model.p4>
+
+const bit<9> CPU_PORT = 510;           // packets from and to the controller
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
+const bit<8> VERSION = 1;
+const bit<8> REQUEST = 1;              // to be computed on
+const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<2> RED = 2;                  // a meter's word on what is too much
+
+// The applications' ids in the common header.
+const bit<16> ALARM_ID = 1;
+
+// What a kernel decides about its packet. The ingress control acts on it afterwards.
+const bit<2> FORWARD = 0;
+const bit<2> DROP = 1;
+const bit<2> REPLY = 2;      // back to the sender, as a result
+const bit<2> MULTICAST = 3;  // to all members of the application, as a result
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> ihl;
+    bit<8> tos;
+    bit<16> length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header udp_t {
+    bit<16> source;
+    bit<16> destination;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// Common to all applications. Says which one's header follows.
+header midflight_t {
+    bit<8> version;
+    bit<8> kind;
+    bit<16> application;
+    bit<32> sequence;
+}
+
+// In front of a packet that the switch hands to the controller.
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+}
+
+// In front of a packet that the controller has the switch send.
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+// What alarm sends. Tree: Label each packet with the class that its features have the most votes for.
+header alarm_t {
+    bit<8> label;
+    bit<16> votes;
+    bit<16> values_0;
+    bit<16> values_1;
+    bit<16> values_2;
+}
+
+struct headers_t {
+    packet_in_t packet_in;
+    packet_out_t packet_out;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    udp_t udp;
+    midflight_t midflight;
+    alarm_t alarm;
+}
+
+struct metadata_t {
+    bool admitted;   // the packet's application computes here
+    bit<2> colour;   // of its rate
+    bit<16> group;   // the multicast group of its members
+    bit<16> epoch;   // the life that the switch's state is in
+    bit<2> verdict;  // what the kernel decided
+}
+
+parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
+             inout standard_metadata_t standard_metadata) {
+    state start {
+        transition select(standard_metadata.ingress_port) {
+            CPU_PORT: parse_packet_out;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_packet_out {
+        packet.extract(hdr.packet_out);
+        transition parse_ethernet;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            default: accept;
+        }
+    }
+
+    // Packets with options and fragments are not computed on: what follows is not, or not surely, a UDP header.
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_udp {
+        packet.extract(hdr.udp);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, REQUEST, ALARM_ID): parse_alarm;
+            default: accept;
+        }
+    }
+
+    state parse_alarm {
+        packet.extract(hdr.alarm);
+        transition accept;
+    }
+}
+
+control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+// The kernel of alarm: Tree.ingress in tree.py, with features=3, classes=2, width=16.
+// Label each packet with the class that its features have the most votes for.
+control alarm_kernel(inout headers_t hdr, inout metadata_t meta) {
+    bit<2> code;
+    bit<2> code_0_value;
+    bit<2> code_1_value;
+    bit<32> votes;
+    bit<32> leaf_0_value;
+    bit<32> leaf_1_value;
+    bit<16> mine;
+
+    action code_0_is(bit<2> found) {
+        code_0_value = found;
+    }
+
+    table code_0 {
+        key = {
+            hdr.alarm.values_0: range @name("key");
+        }
+        actions = {
+            code_0_is;
+            NoAction;
+        }
+        const default_action = NoAction();
+        size = 2;
+    }
+
+    action code_1_is(bit<2> found) {
+        code_1_value = found;
+    }
+
+    table code_1 {
+        key = {
+            hdr.alarm.values_1: range @name("key");
+        }
+        actions = {
+            code_1_is;
+            NoAction;
+        }
+        const default_action = NoAction();
+        size = 2;
+    }
+
+    action leaf_0_is(bit<32> found) {
+        leaf_0_value = found;
+    }
+
+    table leaf_0 {
+        key = {
+            code: ternary @name("key");
+        }
+        actions = {
+            leaf_0_is;
+            NoAction;
+        }
+        const default_action = NoAction();
+        size = 3;
+    }
+
+    action leaf_1_is(bit<32> found) {
+        leaf_1_value = found;
+    }
+
+    table leaf_1 {
+        key = {
+            code: ternary @name("key");
+        }
+        actions = {
+            leaf_1_is;
+            NoAction;
+        }
+        const default_action = NoAction();
+        size = 3;
+    }
+
+    apply {
+        code = 0;
+        // feature 0
+        // code |= self.codes[feature].get(wire.values[feature], 0)
+        code_0_value = 0;
+        code_0.apply();
+        code = code | code_0_value;
+        // feature 1
+        code_1_value = 0;
+        code_1.apply();
+        code = code | code_1_value;
+        // feature 2
+        votes = 0;
+        // tree 0
+        // votes += self.leaves[tree].get(code, 0)
+        leaf_0_value = 0;
+        leaf_0.apply();
+        votes = votes + leaf_0_value;
+        // tree 1
+        leaf_1_value = 0;
+        leaf_1.apply();
+        votes = votes + leaf_1_value;
+        hdr.alarm.label = 0;
+        hdr.alarm.votes = votes[15:0];
+        // label 1
+        mine = votes[31:16];
+        if (mine > hdr.alarm.votes) {
+            hdr.alarm.label = 1;
+            hdr.alarm.votes = mine;
+        }
+        meta.verdict = FORWARD;
+    }
+}
+
+control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    // Malformed packets are counted and dropped: cut short, of another version, or with a wrong checksum.
+    counter(1, CounterType.packets) malformed;
+    // Packets for which there is no way.
+    counter(1, CounterType.packets) unroutable;
+
+    action drop() {
+        mark_to_drop(standard_metadata);
+    }
+
+    action unreachable() {
+        unroutable.count(0);
+        mark_to_drop(standard_metadata);
+    }
+
+    action to_port(bit<9> port, bit<48> mac) {
+        standard_metadata.egress_spec = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
+    table route {
+        key = {
+            hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    // What is computed on, by application and port.
+    direct_counter(CounterType.packets_and_bytes) admitted;
+    // How much of it: what comes faster passes by.
+    direct_meter<bit<2>>(MeterType.packets) admitted_rate;
+
+    action admit(bit<16> group, bit<16> epoch) {
+        meta.admitted = true;
+        meta.group = group;
+        meta.epoch = epoch;
+        admitted.count();
+        admitted_rate.read(meta.colour);
+    }
+
+    // The applications that compute here, and the ports that their requests come by, with the multicast group of their
+    // members and the epoch: the controller raises it when the switch has lost its state. Others pass by.
+    table admission {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.ingress_port: ternary;
+        }
+        actions = {
+            admit;
+            NoAction;
+        }
+        default_action = NoAction();
+        counters = admitted;
+        meters = admitted_rate;
+        size = 4096;
+    }
+
+    // Turn the packet around: what is its destination becomes its source.
+    action reply() {
+        bit<48> mac = hdr.ethernet.source;
+        bit<32> address = hdr.ipv4.source;
+        bit<16> udp_port = hdr.udp.source;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = hdr.udp.destination;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+    }
+
+    // The copies get their destinations in egress. They come from the address that the request was sent to.
+    action multicast() {
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+        hdr.udp.source = MIDFLIGHT_PORT;
+        hdr.midflight.kind = RESULT;
+        standard_metadata.mcast_grp = meta.group;
+    }
+
+    alarm_kernel() alarm;
+
+    apply {
+        meta.verdict = FORWARD;
+        if (hdr.packet_out.isValid()) {
+            // From the controller: sent as it is.
+            standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            return;
+        } else if (standard_metadata.parser_error != error.NoError
+                || standard_metadata.checksum_error == 1
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            malformed.count(0);
+            drop();
+            return;
+        } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+            admission.apply();
+            if (meta.colour == RED) {
+                meta.admitted = false;
+            }
+        }
+
+        // Compute.
+        if (meta.admitted) {
+            if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                meta.verdict = MULTICAST;
+            } else if (hdr.alarm.isValid()) {
+                alarm.apply(hdr, meta);
+                hdr.udp.checksum = 0;  // none: the payload may have changed
+            }
+        }
+
+        // Act on the verdict.
+        if (meta.verdict == DROP) {
+            drop();
+        } else if (meta.verdict == REPLY) {
+            reply();
+        } else if (meta.verdict == MULTICAST) {
+            multicast();
+        } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
+            route.apply();
+        } else {
+            unreachable();
+        }
+    }
+}
+
+control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.destination = address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
+    }
+
+    // Who listens to an application's results behind which port.
+    table deliver {
+        key = {
+            hdr.midflight.application: exact;
+            standard_metadata.egress_port: exact;
+        }
+        actions = {
+            to_host;
+            to_switch;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    apply {
+        if (meta.verdict == MULTICAST) {
+            deliver.apply();
+        }
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)standard_metadata.ingress_port;
+        }
+    }
+}
+
+control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        update_checksum(hdr.ipv4.isValid(),
+            {
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            },
+            hdr.ipv4.checksum, HashAlgorithm.csum16);
+    }
+}
+
+control deparse(packet_out packet, in headers_t hdr) {
+    apply {
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+        packet.emit(hdr.alarm);
+    }
+}
+
+V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;
