@@ -18,7 +18,7 @@ from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.packet import Packet, Verdict
-from midflight.primitives.kernel.primitive import Outcome, Primitive, Reference, parameter, within
+from midflight.primitives.kernel.primitive import Chain, Outcome, Primitive, Reference, parameter, within
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.rules import PROFILES, Profile
 from midflight.primitives.kernel.types import bit, int_
@@ -48,6 +48,7 @@ __all__ = [
     "Barrier",
     "Bloom",
     "Cache",
+    "Chain",
     "Controller",
     "CountMin",
     "Distinct",

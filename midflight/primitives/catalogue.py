@@ -12,9 +12,9 @@ from typing import Any
 
 from midflight import primitives as library
 from midflight.errors import MidflightError
-from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.primitive import Chain, Primitive
 
-__all__ = ["LIBRARY", "Entry", "ParameterEntry", "catalogue", "find", "instance", "parameters_of", "summary"]
+__all__ = ["LIBRARY", "Entry", "ParameterEntry", "catalogue", "find", "instance", "made", "parameters_of", "summary"]
 
 LIBRARY: Mapping[str, type[Primitive]] = {
     name: each
@@ -82,7 +82,25 @@ def instance(name: str, settings: Mapping[str, str]) -> Primitive:
             f"{kind.__name__} needs {', '.join(each.name for each in missing)}",
             hint=f"--set {first.name}=...  {first.meaning}".rstrip(),
         )
-    return kind(kind.__name__.lower(), **values)
+    return made(kind, kind.__name__.lower(), values)
+
+
+def made(kind: type[Primitive], name: str, parameters: Mapping[str, Any]) -> Primitive:
+    """Make a primitive with these parameters, in which a chain's primitives may be mappings, as `Chain` has them."""
+    if "stages" in parameters and issubclass(kind, Chain):
+        parameters = {**parameters, "stages": [_stage(each) for each in parameters["stages"]]}
+    return kind(name, **parameters)
+
+
+def _stage(told: Mapping[str, Any] | Primitive) -> Primitive:
+    if isinstance(told, Primitive):
+        return told
+    if not isinstance(told, Mapping) or not {"primitive", "name"} <= told.keys():
+        raise MidflightError(
+            f"{told!r} is no primitive of a chain", hint='write {"primitive": "Filter", "name": "hot", "keep": "a > 3"}'
+        )
+    rest = {name: each for name, each in told.items() if name not in ("primitive", "name")}
+    return made(find(told["primitive"]), told["name"], rest)
 
 
 def _entry(name: str, kind: type[Primitive]) -> Entry:

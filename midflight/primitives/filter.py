@@ -22,7 +22,7 @@ class Filter(Primitive):
         keep: a condition of the kernel language over the header's fields, such as
             `temperature > 80 and status != 0`; arithmetic in it wraps at the fields' width
         fields: the header, name to type, in wire order; by default the names that `keep` mentions,
-            in order of appearance, each `int_[32]`
+            in order of appearance, each `int_[32]`, or in a `Chain` as they are in the other primitives' headers
 
     No state. Follows the filtering of Cheetah (SIGMOD 2020), whose conditions are combined in a table; here
     the condition is straight-line code, so that any expression of the language is allowed.
@@ -56,7 +56,8 @@ class Filter(Primitive):
     def header(self) -> Layout:
         """Return the declared fields, or the condition's own."""
         fields = self.fields if self.fields is not None else dict.fromkeys(self.kept.names, int_[32])
-        return Layout(tuple(Field(name, kind.fixed({})) for name, kind in fields.items()))
+        assumed = self.fields is None
+        return Layout(tuple(Field(name, kind.fixed({}), assumed=assumed) for name, kind in fields.items()))
 
     def ingress(self, packet: Packet, wire: Any) -> None:
         """Ask the condition."""

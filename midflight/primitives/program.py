@@ -171,6 +171,17 @@ def _items(layout: Layout) -> dict[str, Any] | None:
     }
 
 
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those parameters that JSON can hold; a chain's primitives as mappings."""
+    plain: dict[str, Any] = {
+        n: each for n, each in parameters.items() if each is None or isinstance(each, (bool, int, str))
+    }
+    chained = parameters.get("stages")
+    if isinstance(chained, tuple):
+        plain["stages"] = [_plain(each) for each in chained]
+    return plain
+
+
 def _describe(application: Application) -> dict[str, Any]:
     primitive = application.primitive
     alert = [{"name": name, "bits": kind.width, "signed": kind.signed} for name, kind in primitive.kernel.alert]
@@ -178,11 +189,7 @@ def _describe(application: Application) -> dict[str, Any]:
         "id": application.id,
         "primitive": type(primitive).__name__,
         "bytes": primitive.layout.bytes,
-        "parameters": {
-            name: value
-            for name, value in primitive.parameters.items()
-            if value is None or isinstance(value, (bool, int, str))
-        },
+        "parameters": _plain(primitive.parameters),
         "fields": [
             {"name": each.name, "bits": each.kind.width, "signed": each.kind.signed, "count": each.count}
             for each in primitive.layout

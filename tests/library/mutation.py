@@ -17,6 +17,7 @@ from typing import Any
 
 from midflight.errors import KernelError, MidflightError
 from midflight.primitives import Primitive
+from midflight.primitives.catalogue import made
 from midflight.primitives.kernel.predicate import FUNCTIONS, Predicate
 from midflight.primitives.kernel.source import source_of
 from midflight.testbed.conformance.subject import Parameters, Subject
@@ -77,7 +78,7 @@ class Mutant:
     def make(self, parameters: Parameters) -> Primitive | None:
         """Return it with these parameters, called `app`; None where it does not compile."""
         try:
-            primitive = self.primitive("app", **parameters)
+            primitive = made(self.primitive, "app", parameters)
             assert primitive.kernel
         except KernelError:
             return None
@@ -108,7 +109,7 @@ def _candidates(subject: Subject) -> Iterator[Mutant]:
     conditions = {
         (attribute, value.source.lines[0])
         for parameters in subject.parameters
-        for attribute, value in vars(subject.primitive("app", **parameters)).items()
+        for attribute, value in vars(made(subject.primitive, "app", parameters)).items()
         if isinstance(value, Predicate)
     }
     for attribute, condition in sorted(conditions):

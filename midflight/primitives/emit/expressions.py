@@ -14,6 +14,7 @@ from midflight.primitives.kernel.typed import (
     EpochRef,
     Expr,
     FieldRef,
+    ForwardedRef,
     Local,
     Logic,
     Not,
@@ -76,6 +77,8 @@ class Printer:
                 return "standard_metadata.ingress_global_timestamp"
             case RoundRef():
                 return "meta.round"
+            case ForwardedRef():
+                return "meta.verdict == FORWARD"
             case Old():
                 return self.old
             case Unary(operator=operator, operand=operand):
@@ -158,7 +161,7 @@ class Printer:
 
     def _part(self, expr: Expr, operator: str) -> str:
         """Print a side of && or ||."""
-        bare = isinstance(expr, (Compare, Not)) or (isinstance(expr, Logic) and expr.operator == operator)
+        bare = isinstance(expr, (Compare, Not, ForwardedRef)) or (isinstance(expr, Logic) and expr.operator == operator)
         return self(expr) if bare else self.tight(expr)
 
     def _test(self, condition: Expr) -> str:

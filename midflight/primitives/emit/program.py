@@ -27,7 +27,7 @@ from midflight.primitives.emit.names import constant
 from midflight.primitives.emit.verdicts import Verdicts
 from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.header import Layout
-from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.primitive import Chain, Primitive
 from midflight.primitives.kernel.struct import Items
 
 __all__ = ["emit"]
@@ -123,6 +123,8 @@ def _about(out: Writer, name: str, primitive: Primitive) -> None:
     )
     if summary := _summary(primitive):
         out.comment(summary)
+    if isinstance(primitive, Chain):
+        out.comment(f"They are {' >> '.join(each.title for each in primitive.stages)}.")
 
 
 def _header(out: Writer, name: str, primitive: Primitive) -> None:

@@ -14,7 +14,7 @@ from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Line, Source
 from midflight.primitives.kernel.state import State
-from midflight.primitives.kernel.typed import Expr, Local, Statement
+from midflight.primitives.kernel.typed import Expr, ForwardedRef, Local, Statement, Truth
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import Value
 
@@ -65,6 +65,10 @@ class Body:
     def access(self, node: ast.Call | ast.Attribute, state: State, method: str) -> Expr:
         """Take an access to the state inside an expression."""
         raise NotImplementedError
+
+    def forwarded(self) -> Expr:
+        """Return whether the verdict so far is to forward the packet: known where there was no other before."""
+        return ForwardedRef() if self.verdicts - {Verdict.FORWARD} else Truth(True)
 
     def ahead(self, statement: Statement) -> None:
         """Put a statement before the one at hand."""

@@ -162,13 +162,15 @@ class Expressions(Calls):
             if node.attr == "now":
                 self.timed = True
                 return NowRef(NOW)
+            if node.attr == "forwarded":
+                return self.around.forwarded()
             if node.attr == "round":
                 self.rounds = True
                 return RoundRef(ROUND)
             raise self.source.error(
                 node,
                 f"the packet has no `{node.attr}` that could be read",
-                "it has sequence, epoch, now and round; a decision is a statement of its own, such as `packet.drop()`",
+                "it has sequence, epoch, now, round and forwarded; decide on a line of its own, as in `packet.drop()`",
             )
         if isinstance(thing, Register):
             raise self.source.error(

@@ -83,6 +83,34 @@ class Layout:
         tree = _tree(header, parameters, "")
         return cls(tuple(tree.fields()), tree)
 
+    @classmethod
+    def union(cls, layouts: Mapping[str, Layout]) -> Layout:
+        """Return the fields of several headers, by what they are called in messages, each where it comes up first.
+
+        KernelError for a field that two of them have but not alike. One whose kind is only assumed takes another's.
+        """
+        members: dict[str, Member] = {}
+        owners: dict[str, str] = {}
+        for owner, layout in layouts.items():
+            for name, member in layout.members.items():
+                before = members.setdefault(name, member)
+                if _assumed(before) or before is member:
+                    members[name], owners[name] = member, owner
+                elif not _assumed(member) and _shape(before) != _shape(member):
+                    one, other = (
+                        f"{who} has {_shown(each)}" for who, each in ((owners[name], before), (owner, member))
+                    )
+                    raise KernelError(
+                        f"field `{name}` is not the same in both: {one}, {other}", hint="give one of them another name"
+                    )
+        several = [name for name, each in members.items() if isinstance(each, Items)]
+        if len(several) > 1:
+            told = " and ".join(f"`{name}` of {owners[name]}" for name in several)
+            raise KernelError(f"{told}: one field's items come at the end, as many as there are")
+        last = {name: members.pop(name) for name in several}
+        tree = Group(members | last)
+        return cls(tuple(tree.fields()), tree)
+
     @property
     def items(self) -> Items | None:
         """What comes at the end as often as a field says."""
@@ -156,6 +184,29 @@ def _counted(header: type[Header], name: str, field: Member | None, counted: str
             hint=f"write `{counted} = bit[8]` before it",
         )
     return field
+
+
+def _assumed(member: Member) -> bool:
+    return isinstance(member, Field) and member.assumed
+
+
+def _shape(member: Member) -> object:
+    """Return what two members have in common that are alike."""
+    match member:
+        case Field():
+            return member
+        case Group(members=inner):
+            return {name: _shape(each) for name, each in inner.items()}
+        case Items(counted=counted, groups=groups):
+            return counted, [_shape(each) for each in groups]
+        case groups:
+            return [_shape(each) for each in groups]
+
+
+def _shown(member: Member) -> str:
+    if isinstance(member, Field):
+        return str(member.kind) if member.count is None else f"{member.kind}.array({member.count})"
+    return "a header" if isinstance(member, Group) else f"{len(member)} headers"
 
 
 def plain(values: Any) -> list[int]:

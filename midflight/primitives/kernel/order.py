@@ -15,9 +15,11 @@ from midflight.primitives.kernel.typed import (
     Access,
     Assign,
     Checksum,
+    Decide,
     Draw,
     Expr,
     FieldRef,
+    ForwardedRef,
     If,
     Kernel,
     Local,
@@ -113,6 +115,8 @@ class _Flow:
                 self.set(target, self.uses(*values) | context)
             case Draw(target=target):
                 self.set(target, context)
+            case Decide():
+                self.set(ForwardedRef(), context)
             case Access(index=index, new=new, target=target, line=line):
                 name = statement.register if statement.lane is None else f"{statement.register}[{statement.lane}]"
                 self.access(name, line, self.uses(index, *([] if new is None else [new])) | context)
@@ -144,7 +148,7 @@ class _Flow:
             *(self.values.get(each, frozenset()) for expression in expressions for each in reads(expression))
         )
 
-    def set(self, target: Local | FieldRef, uses: Uses) -> None:
+    def set(self, target: Local | FieldRef | ForwardedRef, uses: Uses) -> None:
         self.values = {**self.values, target: uses}
 
     def access(self, array: str, line: Line, uses: Uses) -> None:

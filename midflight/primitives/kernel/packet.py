@@ -91,6 +91,11 @@ class Packet:
         return verdict
 
     @property
+    def forwarded(self) -> bool:
+        """Whether the last verdict is `forward`, or there is none yet."""
+        return self.verdict == Verdict.FORWARD
+
+    @property
     def mirrored(self) -> bool:
         """Whether a copy goes to the application's mirror."""
         mirrored: bool = self.__dict__["_mirrored"]

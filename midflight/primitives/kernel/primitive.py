@@ -6,7 +6,8 @@ import copy
 import dataclasses
 import operator
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, dataclass_transform
@@ -22,7 +23,7 @@ from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Kernel, accesses
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, Message
 
-__all__ = ["Outcome", "Primitive", "Reference", "parameter", "within"]
+__all__ = ["Chain", "Outcome", "Primitive", "Reference", "parameter", "within"]
 
 parameter = field
 """A parameter with more than a default, as `dataclasses.field`."""
@@ -130,6 +131,12 @@ class Primitive(_Parameters):
         """The checked kernel. Raises KernelError where it does not keep to the language."""
         return analyse(type(self).ingress, self, self.layout, self._state())
 
+    def __rshift__(self, then: Primitive) -> Chain:
+        """Return both, one after the other on each packet, as a primitive that is called as the second."""
+        if not isinstance(then, Primitive):
+            raise KernelError(f"{self.title} >> {then!r}: a chain is made of primitives")
+        return Chain(then.name, self, then)
+
     def _state(self) -> dict[str, State]:
         found: dict[str, State] = {}
         for name, value in vars(self).items():
@@ -225,6 +232,97 @@ class Reference:
         return Outcome(verdict, changed, tuple(alerts), tuple(mirrored))
 
 
+class Chain(Primitive):
+    """Run primitives one after the other on each packet, the next where the one before has forwarded it.
+
+    Parameters:
+        stages: the primitives in their order, each with a name of its own; `Chain("name", first, second)` takes them
+
+    `Filter("hot", ...) >> GroupBy("sums", ...)` is a chain, called as its last one. A chain in another is flattened.
+
+    The header is the fields of all, in their order; a field that several have is one, and must be of one type. What a
+    primitive writes to a field the next one reads. Each keeps state of its own, called as there, or, where two have the
+    same name, `<primitive>_<name>`. The first verdict that is not to forward ends the chain and counts. One of the
+    primitives may raise alerts. Only the first may have packets come around, as the others run once.
+
+    Follows the query plans that Cheetah (SIGMOD 2020) puts together from pruning primitives on one switch.
+
+    >>> hot = Filter("hot", keep="value >= 100") >> Threshold("pressure", above=900, clear=850)
+    >>> reference = hot.reference()
+    >>> def read(value):
+    ...     return reference.process(Message(REQUEST, "pressure", 0, {"value": value, "sensor": 7}))
+    >>> read(99).verdict.name, read(900).alerts, read(901).alerts
+    ('DROP', ((7, 900),), ())
+    """
+
+    PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
+    OVERFLOW = "as each of its primitives says"
+
+    stages: tuple[Primitive, ...]
+
+    def __init__(self, name: str, *first: Primitive, stages: Iterable[Primitive] = ()) -> None:
+        flat: list[Primitive] = []
+        for each in (*first, *stages):
+            flat += each.stages if isinstance(each, Chain) else [each]
+        self.name, self.stages = name, tuple(flat)
+        self.__post_init__()
+
+    def validate(self) -> None:
+        """Check that these are primitives that can follow each other."""
+        if len(self.stages) < 2 or not all(isinstance(each, Primitive) for each in self.stages):
+            raise KernelError(
+                f"{self.title}: a chain is of two primitives or more", hint='write Filter("hot", ...) >> Ewma("level")'
+            )
+        names = [each.name for each in self.stages]
+        if len({*names}) != len(names):
+            twice = next(each for each in names if names.count(each) > 1)
+            raise KernelError(f"{self.title}: two of its primitives are called {twice!r}", hint="rename one of them")
+        kernels = [analyse(type(each).ingress, each, self.layout, each._state()) for each in self.stages]
+        for stage, kernel in zip(self.stages[1:], kernels[1:], strict=True):
+            if kernel.rounds:
+                raise KernelError(
+                    f"{self.title}: {stage.title} has packets come around, and what is before it would run again",
+                    hint="put it first",
+                )
+        alerting = [each.title for each, kernel in zip(self.stages, kernels, strict=True) if kernel.alert]
+        if len(alerting) > 1:
+            raise KernelError(
+                f"{self.title}: {' and '.join(alerting)} raise alerts, and a packet raises one",
+                hint="leave one of them out, or make them applications of their own",
+            )
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The primitives, each as a mapping: what it is, its name, and its parameters."""
+        return {
+            "stages": tuple(
+                {"primitive": type(each).__name__, "name": each.name, **each.parameters} for each in self.stages
+            )
+        }
+
+    def header(self) -> Layout:
+        """Return the fields of all."""
+        try:
+            layout = Layout.union({each.title: each.layout for each in self.stages})
+        except KernelError as error:
+            raise KernelError(f"{self.title}: {error.message}", hint=error.hint) from None
+        return layout
+
+    def ingress(self, packet: Packet, wire: Any) -> None:
+        """Run one after the other."""
+        for stage in range(len(self.stages)):
+            if packet.forwarded:
+                self.stages[stage].ingress(packet, wire)
+
+    def _state(self) -> dict[str, State]:
+        inside = [(stage.name, name, each) for stage in self.stages for name, each in stage._state().items()]
+        uses = Counter(name for _, name, _ in inside)
+        found = {name if uses[name] == 1 else f"{stage}_{name}": each for stage, name, each in inside}
+        if len(found) < len(inside):
+            raise KernelError(f"{self.title}: two registers or tables are called the same", hint="rename a primitive")
+        return found
+
+
 def _anew(primitive: Primitive) -> Primitive:
     """Return a copy of a primitive, and of those inside it, in the initial state."""
     made = copy.copy(primitive)
@@ -232,6 +330,8 @@ def _anew(primitive: Primitive) -> Primitive:
     for name, value in [*vars(made).items()]:
         if isinstance(value, Primitive):
             setattr(made, name, _anew(value))
+    if isinstance(made, Chain):
+        made.stages = tuple(_anew(each) for each in made.stages)
     return made
 
 

@@ -17,6 +17,7 @@ from midflight.primitives.kernel.typed import (
     Choose,
     EpochRef,
     FieldRef,
+    ForwardedRef,
     If,
     NowRef,
     Return,
@@ -128,7 +129,7 @@ class Statements(Outputs):
         place = self.expressions.value(as_load(target))
         if isinstance(place, Choose) and isinstance(place.yes, FieldRef):
             place = place.yes  # of an item that may not be there, and then takes no value
-        if isinstance(place, (SequenceRef, EpochRef, NowRef, RoundRef)):
+        if isinstance(place, (SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef)):
             raise self.source.error(target, "this is not a kernel's to change", "use a field of your own")
         if isinstance(place, Known) and isinstance(place.value, LaneField):
             name = self.source.text(target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
 from midflight.errors import KernelError
@@ -69,7 +69,8 @@ class StructArrayKind(Generic[T]):
 class Field:
     """One field: `count` lanes of `kind`, or a single number where count is None.
 
-    A field of a header inside is called by its way there: `points_0_x`.
+    A field of a header inside is called by its way there: `points_0_x`. Where the kind is `assumed`, for want of a
+    word about it, another header's that the field is in as well holds instead.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Field:
     count: int | None = None
     part: str = ""
     """The item that it is in, such as `items_2`, where their number varies from packet to packet."""
+    assumed: bool = field(default=False, compare=False)
 
     @property
     def bits(self) -> int:

@@ -28,6 +28,7 @@ __all__ = [
     "EpochRef",
     "Expr",
     "FieldRef",
+    "ForwardedRef",
     "If",
     "Kernel",
     "Local",
@@ -115,6 +116,13 @@ class RoundRef:
     """`packet.round`."""
 
     kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedRef:
+    """`packet.forwarded`."""
+
+    kind: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +243,7 @@ Expr = (
     | EpochRef
     | NowRef
     | RoundRef
+    | ForwardedRef
     | Old
     | Unary
     | Binary
@@ -386,7 +395,7 @@ class Kernel:
 
 def reads(expr: Expr) -> frozenset[Expr]:
     """Return the variables, fields and register values that an expression reads."""
-    if isinstance(expr, (Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, Old)):
+    if isinstance(expr, (Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef, Old)):
         return frozenset((expr,))
     found: frozenset[Expr] = frozenset()
     for name in expr.__slots__:

@@ -56,6 +56,9 @@ class Surroundings(Protocol):
     def inline(self, call: ast.Call, function: object) -> Value | None:
         """Return what a call of a user's function gives, Known(None) for nothing; None where it is no such function."""
 
+    def forwarded(self) -> Expr:
+        """Return whether the verdict so far is to forward the packet."""
+
     def fresh(self, name: str, kind: Kind | None) -> Local:
         """Return a new variable, called `name` or much like it."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from midflight.errors import KernelError, MidflightError
 from midflight.primitives import Map, Program
-from midflight.primitives.catalogue import LIBRARY
+from midflight.primitives.catalogue import LIBRARY, made
 from midflight.primitives.kernel.map import Key
 
 __all__ = ["FORMAT", "Alert", "Case", "State", "Step", "Write", "load", "schema"]
@@ -89,7 +89,7 @@ class Case:
 
     def program(self) -> Program:
         """Return the program that the case is for."""
-        return Program(LIBRARY[self.primitive]("app", **self.parameters))
+        return Program(made(LIBRARY[self.primitive], "app", self.parameters))
 
     def only(self, numbers: list[int]) -> Case:
         """Return the case with some of its steps, which no longer have expectations that mean anything."""

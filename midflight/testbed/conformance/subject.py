@@ -11,7 +11,7 @@ from typing import Any
 
 from midflight.errors import MidflightError
 from midflight.primitives import Primitive, Verdict
-from midflight.primitives.catalogue import LIBRARY
+from midflight.primitives.catalogue import LIBRARY, made
 from midflight.primitives.kernel.types import Kind
 from midflight.testbed.conformance import subjects
 from midflight.testbed.conformance.case import Write
@@ -74,7 +74,7 @@ class Subject:
 
     def make(self, trace: int) -> Primitive:
         """Return the primitive, called `app`, that trace number `trace` is for."""
-        return self.primitive("app", **self.choice(trace))
+        return made(self.primitive, "app", self.choice(trace))
 
 
 def names() -> tuple[str, ...]:
@@ -100,4 +100,4 @@ def number(random: Random, kind: Kind) -> int:
 
 
 def _module(primitive: type[Primitive]) -> str:
-    return primitive.__module__.rpartition(".")[2]
+    return primitive.__name__.lower()

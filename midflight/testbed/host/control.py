@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
 from midflight.primitives import Application, Primitive, Program
+from midflight.primitives.catalogue import made
 from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
 from midflight.testbed.endpoint.reliable import Address, Timing
 from midflight.testbed.fabric.base import Worker
@@ -73,9 +74,8 @@ class Serve:
         found: Any = import_module(self.kind[0])
         for part in self.kind[1].split("."):
             found = getattr(found, part)
-        primitive = found(self.name, **self.parameters)
-        assert isinstance(primitive, Primitive)
-        return Application(self.id, self.name, primitive)
+        assert issubclass(found, Primitive)
+        return Application(self.id, self.name, made(found, self.name, self.parameters))
 
 
 @dataclass(frozen=True, slots=True)
