@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
 from midflight.primitives import Message, Primitive, Program
-from midflight.primitives.catalogue import parameters_of
+from midflight.primitives.catalogue import made, parameters_of
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, Schema
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.engine import Engine, Packets
@@ -42,7 +42,7 @@ State = Mapping[str, NDArray[Any]]
 def usual(subject: Subject) -> Primitive:
     """Return a subject's primitive, called `app`: what has a default has it, the rest is as in its tests."""
     needed = {each.name for each in parameters_of(subject.primitive) if each.required}
-    return subject.primitive("app", **{name: each for name, each in subject.choice(0).items() if name in needed})
+    return made(subject.primitive, "app", {name: each for name, each in subject.choice(0).items() if name in needed})
 
 
 class Load:
