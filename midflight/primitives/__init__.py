@@ -1,18 +1,5 @@
 """Reusable computations on packets: the kernel language, the library written in it, and its P4."""
 
-from midflight.primitives.acceptor import Acceptor
-from midflight.primitives.aggregate import Aggregate
-from midflight.primitives.barrier import Barrier
-from midflight.primitives.bloom import Bloom
-from midflight.primitives.cache import Cache
-from midflight.primitives.controller import Controller
-from midflight.primitives.countmin import CountMin
-from midflight.primitives.distinct import Distinct
-from midflight.primitives.ewma import Ewma
-from midflight.primitives.filter import Filter
-from midflight.primitives.groupby import GroupBy
-from midflight.primitives.heavyhitter import HeavyHitter
-from midflight.primitives.hyperloglog import HyperLogLog
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
 from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.lookup import Lookup
@@ -22,19 +9,32 @@ from midflight.primitives.kernel.primitive import Chain, Outcome, Primitive, Ref
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.rules import PROFILES, Profile
 from midflight.primitives.kernel.types import bit, int_
-from midflight.primitives.learner import Learner
-from midflight.primitives.lock import Lock
+from midflight.primitives.library.acceptor import Acceptor
+from midflight.primitives.library.aggregate import Aggregate
+from midflight.primitives.library.barrier import Barrier
+from midflight.primitives.library.bloom import Bloom
+from midflight.primitives.library.cache import Cache
+from midflight.primitives.library.controller import Controller
+from midflight.primitives.library.countmin import CountMin
+from midflight.primitives.library.distinct import Distinct
+from midflight.primitives.library.ewma import Ewma
+from midflight.primitives.library.filter import Filter
+from midflight.primitives.library.groupby import GroupBy
+from midflight.primitives.library.heavyhitter import HeavyHitter
+from midflight.primitives.library.hyperloglog import HyperLogLog
+from midflight.primitives.library.learner import Learner
+from midflight.primitives.library.lock import Lock
+from midflight.primitives.library.quorum import Quorum
+from midflight.primitives.library.safetystop import SafetyStop
+from midflight.primitives.library.sample import Sample
+from midflight.primitives.library.semijoin import SemiJoin
+from midflight.primitives.library.sequencer import Sequencer
+from midflight.primitives.library.skyline import Skyline
+from midflight.primitives.library.threshold import Threshold
+from midflight.primitives.library.topn import TopN
+from midflight.primitives.library.tree import Tree
+from midflight.primitives.library.window import Window
 from midflight.primitives.program import Application, Program
-from midflight.primitives.quorum import Quorum
-from midflight.primitives.safetystop import SafetyStop
-from midflight.primitives.sample import Sample
-from midflight.primitives.semijoin import SemiJoin
-from midflight.primitives.sequencer import Sequencer
-from midflight.primitives.skyline import Skyline
-from midflight.primitives.threshold import Threshold
-from midflight.primitives.topn import TopN
-from midflight.primitives.tree import Tree
-from midflight.primitives.window import Window
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
 
 __all__ = [

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError, WireError
 from midflight.primitives import Aggregate
-from midflight.primitives.aggregate import WIDTHS
 from midflight.primitives.fixedpoint import largest_exponent
+from midflight.primitives.library.aggregate import WIDTHS
 from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
 from midflight.testbed.fabric.base import Crew, Host, Worker
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from midflight.primitives import Controller, Ewma, GroupBy, Program, SafetyStop, Threshold, Tree, Window
-from midflight.primitives.tree import Nodes
+from midflight.primitives.library.tree import Nodes
 
 __all__ = ["STREAMS"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Program
-from midflight.primitives.aggregate import Number, Operation
 from midflight.primitives.fixedpoint import INT16_MAX, INT32_MAX, error_bound, scale_bits
+from midflight.primitives.library.aggregate import Number, Operation
 from midflight.testbed import Star
 from midflight.testbed.group import Group
 

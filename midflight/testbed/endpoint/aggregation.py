@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from midflight.errors import WireError
 from midflight.primitives import Aggregate
-from midflight.primitives.aggregate import Number
+from midflight.primitives.library.aggregate import Number
 from midflight.primitives.wire import REQUEST, RESULT, VERSION, record_type
 from midflight.testbed.endpoint.serial import serial
 

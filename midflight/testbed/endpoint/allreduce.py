@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.errors import MidflightError, WireError
-from midflight.primitives.aggregate import Number, Operation
 from midflight.primitives.fixedpoint import dequantise, largest_exponent, quantise, scale_bits
+from midflight.primitives.library.aggregate import Number, Operation
 from midflight.testbed.endpoint.aggregation import AGAIN, ASK, BEGUN, OVERFLOW, RESULT, SHARE, Form, Head
 from midflight.testbed.endpoint.reliable import Address, NoAnswerError, Reliable, ReliableStatistics, Timing
 from midflight.testbed.endpoint.rounds import Memory, Part

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from midflight.primitives.aggregate import Operation
+from midflight.primitives.library.aggregate import Operation
 
 __all__ = ["Scale"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from midflight.primitives.aggregate import Operation
+from midflight.primitives.library.aggregate import Operation
 from midflight.testbed.endpoint.aggregation import ASK, OVERFLOW, Form
 from midflight.testbed.endpoint.reliable import Address, Reliable, Timing
 from midflight.testbed.endpoint.serial import serial

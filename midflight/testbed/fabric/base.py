@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from midflight.primitives.aggregate import Number, Operation
+from midflight.primitives.library.aggregate import Number, Operation
 from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
 from midflight.testbed.endpoint.reliable import Address, Timing
 

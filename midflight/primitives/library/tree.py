@@ -65,6 +65,9 @@ class Tree(Primitive):
     (0, 1)
     """
 
+    PAPER = "IIsy: Xiong and Zilberman, HotNets 2019; Planter: Zheng et al., CCR 2024"
+    OVERFLOW = "sums of votes have 16 bits, which no forest of 16 trees leaves"
+
     trees: Sequence[Nodes]
     features: int
     classes: int

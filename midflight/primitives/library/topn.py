@@ -10,7 +10,7 @@ from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import within
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit
-from midflight.primitives.pruning import Pruning
+from midflight.primitives.library.pruning import Pruning
 
 __all__ = ["TopN"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from midflight.errors import KernelError
-from midflight.primitives.acceptor import Acceptor
 from midflight.primitives.kernel.arithmetic import bits
 from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.primitive import Primitive, within
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.types import bit
+from midflight.primitives.library.acceptor import Acceptor
 
 __all__ = ["Learner"]
 

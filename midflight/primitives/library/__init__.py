@@ -1,0 +1,1 @@
+"""The primitives that come with Midflight, a module each."""
