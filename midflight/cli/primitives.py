@@ -26,7 +26,7 @@ def primitives(name: str | None, as_json: bool) -> None:
     import dataclasses
 
     from midflight.cli.output import write_json
-    from midflight.primitives.catalogue import catalogue, find
+    from midflight.primitives.catalogue import FAMILIES, catalogue, find
 
     entries = catalogue()
     if name is not None:
@@ -46,5 +46,6 @@ def primitives(name: str | None, as_json: bool) -> None:
             click.echo(f"  {parameter.name} ({parameter.type}{default})")
             if parameter.meaning:
                 click.echo(click.wrap_text(parameter.meaning, 100, "      ", "      "))
+        click.echo(f"Family:   {each.family}, {FAMILIES[each.family]}")
         click.echo(f"Overflow: {each.overflow}")
         click.echo(f"Follows:  {each.paper}")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import doctest
 import inspect
+import io
 import re
+import textwrap
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +18,10 @@ from midflight import primitives as library
 from midflight.errors import MidflightError
 from midflight.primitives.kernel.primitive import Chain, Primitive
 
-__all__ = ["LIBRARY", "Entry", "ParameterEntry", "catalogue", "find", "instance", "made", "parameters_of", "summary"]
+__all__ = [
+    "FAMILIES", "LIBRARY", "Entry", "ParameterEntry", "catalogue", "code_lines", "find", "instance", "made",
+    "parameters_of", "summary",
+]  # fmt: skip
 
 LIBRARY: Mapping[str, type[Primitive]] = {
     name: each
@@ -22,6 +29,16 @@ LIBRARY: Mapping[str, type[Primitive]] = {
     if isinstance(each, type) and issubclass(each, Primitive) and each is not Primitive
 }
 """Every primitive that `midflight.primitives` exports, by name."""
+
+FAMILIES: Mapping[str, str] = {
+    "aggregation": "many numbers become one",
+    "reduction": "what the answer does not need goes no further",
+    "detection": "what stands out is told, from little memory",
+    "state": "what many hosts share is kept where all their packets pass",
+    "control": "a loop is closed, or stopped, on the way",
+    "composition": "several in one",
+}
+"""The kinds of work that primitives do, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +54,20 @@ class ParameterEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A primitive of the library. `overflow` is what its numbers do at their limits, `paper` whose work it follows."""
+    """A primitive of the library. `overflow` is what its numbers do at their limits, `paper` whose work it follows.
+
+    `family` is one of `FAMILIES`, `example` an expression that makes one. `lines` counts the code of its module: lines
+    that are neither blank nor only a comment or a docstring.
+    """
 
     name: str
+    family: str
     summary: str
+    example: str
     parameters: tuple[ParameterEntry, ...]
     overflow: str
     paper: str
+    lines: int
 
 
 def catalogue() -> tuple[Entry, ...]:
@@ -104,7 +128,44 @@ def _stage(told: Mapping[str, Any] | Primitive) -> Primitive:
 
 
 def _entry(name: str, kind: type[Primitive]) -> Entry:
-    return Entry(name, summary(kind), parameters_of(kind), kind.OVERFLOW, kind.PAPER)
+    parameters, example = parameters_of(kind), _example(kind)
+    return Entry(
+        name, kind.FAMILY, summary(kind), example, parameters, kind.OVERFLOW, kind.PAPER, code_lines(_source(kind))
+    )
+
+
+def code_lines(source: str) -> int:
+    """Return how many lines of Python are neither blank nor only a comment or a docstring, an attribute's included."""
+    told: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            told.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    lines = (range(each.start[0], each.end[0] + 1) for each in tokens if each.type not in NO_CODE)
+    return len({line for some in lines for line in some} - told)
+
+
+NO_CODE = {
+    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
+}  # fmt: skip
+
+
+def _source(kind: type[Primitive]) -> str:
+    """Return the source of a primitive's module; of one that is part of the language, its own."""
+    own = kind.__module__.rpartition(".")[2] == kind.__name__.lower()
+    return textwrap.dedent(inspect.getsource(inspect.getmodule(kind) or kind if own else kind))
+
+
+def _example(kind: type[Primitive]) -> str:
+    """Return the first expression in a docstring's example that makes a primitive, by itself or in a chain."""
+    for example in doctest.DocTestParser().get_examples(kind.__doc__ or ""):
+        for node in ast.walk(ast.parse(example.source)):
+            chain = isinstance(node, ast.BinOp) and isinstance(node.op, ast.RShift) and kind is Chain
+            if chain or (
+                isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == kind.__name__
+            ):
+                return ast.get_source_segment(example.source, node) or ""
+    return ""
 
 
 def parameters_of(kind: type[Primitive]) -> tuple[ParameterEntry, ...]:

@@ -44,6 +44,38 @@ def test_a_sum_is_within_the_stated_bound_and_never_overflows(matrix: NDArray[np
     np.testing.assert_array_equal(values, exact.astype(np.float32))
 
 
+HARD = {
+    "subnormal": [[2.0**-149, 2.0**-126, -(2.0**-149)], [-3 * 2.0**-149, 2.0**-127, 5 * 2.0**-140]],
+    "2**250 apart": [[2.0**124, 2.0**-126, -(2.0**-126)], [2.0**-126, 2.0**124, 2.0**-1], [1.0, -(2.0**123), 3.0]],
+    "cancelling": [[1e8, 1e20, 1.0], [1.0, -1e20, 1e-8], [-1e8, 1e3, -1.0]],
+    "cancelling to an odd bit": [[16777216.0, 3e38 / 8], [-16777215.0, -3e38 / 8], [0.5, 1e-30]],
+    "all the same, at an edge": [[np.nextafter(np.float32(1), np.float32(2))] * 3] * 7,
+    "all zero": [[0.0, -0.0]] * 2,
+}
+
+
+@pytest.mark.parametrize("rows", HARD.values(), ids=HARD)
+@pytest.mark.parametrize("limit", [INT16_MAX, INT32_MAX])
+def test_hard_sums_come_back_within_the_bound_and_one_rounding(rows: list[list[float]], limit: int) -> None:
+    matrix = np.array(rows, np.float32)
+    workers = len(matrix)
+    bits = scale_bits(2.0 ** largest_exponent(matrix), workers, limit)
+    sums = np.stack([quantise(each, bits, limit) for each in matrix]).sum(axis=0, dtype=np.int64)
+    assert np.abs(sums).max() <= limit
+    back = dequantise(sums.astype(np.int32), bits)
+    for column, value in zip(matrix.T, back, strict=True):
+        true = sum((Fraction(float(each)) for each in column), Fraction(0))
+        rounding = Fraction(float(np.spacing(np.abs(value)))) / 2
+        assert abs(Fraction(float(value)) - true) <= Fraction(error_bound(bits, workers)) + rounding
+
+
+@given(st.floats(min_value=1e-40, max_value=1e38), st.integers(1, INT16_MAX // 2), LIMITS)
+def test_the_bound_is_a_share_of_the_largest_magnitude(largest: float, workers: int, limit: int) -> None:
+    bound = Fraction(workers) / 2 / Fraction(2) ** scale_bits(largest, workers, limit)
+    assert error_bound(scale_bits(largest, workers, limit), workers) == float(bound)
+    assert bound <= Fraction(largest) * workers**2 * Fraction(2, limit + 1)
+
+
 @given(st.floats(min_value=1e-40, max_value=1e38), st.integers(1, 4096), LIMITS)
 def test_the_scale_is_the_finest_that_cannot_overflow(largest: float, workers: int, limit: int) -> None:
     bits = scale_bits(largest, workers, limit)

@@ -46,6 +46,8 @@ class Primitive(_Parameters):
     compiles to P4. KernelError tells what does not fit the language or the parameters' limits.
     """
 
+    FAMILY: ClassVar[str] = ""
+    """What kind of work a primitive of the library does, one of the catalogue's `FAMILIES`."""
     PAPER: ClassVar[str] = ""
     """Whose work a primitive of the library follows: authors or system, where, and when."""
     OVERFLOW: ClassVar[str] = ""
@@ -255,6 +257,7 @@ class Chain(Primitive):
     ('DROP', ((7, 900),), ())
     """
 
+    FAMILY = "composition"
     PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
     OVERFLOW = "as each of its primitives says"
 

@@ -54,6 +54,7 @@ class Acceptor(Primitive):
     True
     """
 
+    FAMILY = "state"
     PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
     OVERFLOW = "ballots do not wrap: after 2**32 - 1 an instance is at its end"
     PREPARE = 1

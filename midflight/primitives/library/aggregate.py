@@ -71,6 +71,7 @@ class Aggregate(Primitive):
     ('MULTICAST', [11, 22, 2147483647])
     """
 
+    FAMILY = "aggregation"
     PAPER = "SwitchML: Sapio et al., NSDI 2021"
     OVERFLOW = "as the parameter says: wrap, saturate, or detect and leave it to the hosts"
 

@@ -41,6 +41,7 @@ class Barrier(Primitive):
     ('DROP', 'REPLY', 'MULTICAST')
     """
 
+    FAMILY = "state"
     PAPER = "SwitchML: Sapio et al., NSDI 2021"
     OVERFLOW = "nothing is summed; rounds go round from 2**32 - 1 to 1"
 

@@ -43,6 +43,7 @@ class Bloom(Primitive):
     (0, 0, 1, 0)
     """
 
+    FAMILY = "detection"
     PAPER = "Bloom, Communications of the ACM 1970"
     OVERFLOW = "the count stops at 2**32 - 1; answers tell when there are more than `capacity`"
 

@@ -77,6 +77,7 @@ class Cache(Primitive):
     [(), ((8,),), ()]
     """
 
+    FAMILY = "state"
     PAPER = "NetCache: Jin et al., SOSP 2017"
     OVERFLOW = "counters saturate at 2**32 - 1"
 

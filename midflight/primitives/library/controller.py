@@ -57,6 +57,7 @@ class Controller(Primitive):
     (150, 80, 45)
     """
 
+    FAMILY = "control"
     PAPER = "Rüth et al., NetCompute 2018"
     OVERFLOW = "every sum is exact; command and integral saturate at `low` and `high`"
 

@@ -47,6 +47,7 @@ class CountMin(Primitive):
     (120, 125)
     """
 
+    FAMILY = "detection"
     PAPER = "Cormode and Muthukrishnan, Journal of Algorithms 2005"
     OVERFLOW = "counters saturate at 2**width - 1, and the answer tells so"
 

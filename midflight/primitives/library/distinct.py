@@ -42,6 +42,7 @@ class Distinct(Pruning):
     ['FORWARD', 'FORWARD', 'DROP', 'DROP', 'FORWARD']
     """
 
+    FAMILY = "reduction"
     PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
     OVERFLOW = "nothing is summed"
 

@@ -41,6 +41,7 @@ class Ewma(Primitive):
     [(100, ()), (101, ()), (113, ((3, 150, 113),))]
     """
 
+    FAMILY = "aggregation"
     PAPER = "Jacobson, SIGCOMM 1988; RFC 6298"
     OVERFLOW = "the average lies between the smallest and the largest value"
 

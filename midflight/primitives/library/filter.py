@@ -34,6 +34,7 @@ class Filter(Primitive):
     'DROP'
     """
 
+    FAMILY = "reduction"
     PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
     OVERFLOW = "the condition's arithmetic wraps at the width of its fields"
 

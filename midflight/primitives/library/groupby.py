@@ -64,6 +64,7 @@ class GroupBy(Primitive):
     (('FORWARD', 1, 7, 15), ('FORWARD', 1, 7, 15))
     """
 
+    FAMILY = "aggregation"
     PAPER = "DAIET: Sapio et al., HotNets 2017"
     OVERFLOW = "a sum that would leave int<32> evicts the old pair and begins anew"
 

@@ -43,6 +43,7 @@ class HeavyHitter(Primitive):
     [(), (), ((7, 1000),), ()]
     """
 
+    FAMILY = "detection"
     PAPER = "Cormode and Muthukrishnan, Journal of Algorithms 2005"
     OVERFLOW = "counters saturate at 2**32 - 1, which is heavy in any case"
 

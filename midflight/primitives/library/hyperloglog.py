@@ -38,6 +38,7 @@ class HyperLogLog(Primitive):
     [((9, 1),), ((10, 3),), (), ((12, 1),)]
     """
 
+    FAMILY = "detection"
     PAPER = "Flajolet et al., AofA 2007; Ertl, 2017"
     OVERFLOW = "a register holds the largest rank there is"
 

@@ -45,6 +45,7 @@ class Learner(Primitive):
     (('DROP', 42), ('DROP', 43), ('DROP', 43), ('MULTICAST', 43), ('REPLY', 43))
     """
 
+    FAMILY = "state"
     PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
     OVERFLOW = "ballots do not wrap; at most all acceptors are counted"
 

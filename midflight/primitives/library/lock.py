@@ -66,6 +66,7 @@ class Lock(Primitive):
     True
     """
 
+    FAMILY = "state"
     PAPER = "NetLock: Yu et al., SIGCOMM 2020"
     OVERFLOW = "a full queue is left to the server; tickets wrap and are compared as serial numbers"
     SHARED = 1

@@ -53,6 +53,7 @@ class Quorum(Primitive):
     (('MULTICAST', 1, 77), ('REPLY', 3, 77))
     """
 
+    FAMILY = "state"
     PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
     OVERFLOW = "counts do not exceed the number of voters"
     REACHED = 1

@@ -63,6 +63,7 @@ class SafetyStop(Primitive):
     [(0, 2, ((0, 2, 1030, 60),)), (0, 3, ())]
     """
 
+    FAMILY = "control"
     PAPER = "Cesen et al., NetSoft 2020"
     OVERFLOW = "nothing is summed"
 

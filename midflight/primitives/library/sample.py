@@ -43,6 +43,7 @@ class Sample(Primitive):
     [((7, 0),), (), (), ((7, 3),), ()]
     """
 
+    FAMILY = "reduction"
     PAPER = "Duffield and Grossglauser, IEEE/ACM Transactions on Networking 2001"
     OVERFLOW = "the counter starts anew with each sample"
 

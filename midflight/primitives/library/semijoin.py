@@ -45,6 +45,7 @@ class SemiJoin(Pruning):
     ('FORWARD', 'FORWARD', 'DROP')
     """
 
+    FAMILY = "reduction"
     PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
     OVERFLOW = "nothing is summed"
 

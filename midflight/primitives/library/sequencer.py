@@ -47,6 +47,7 @@ class Sequencer(Primitive):
     {'group': 1, 'client': 3, 'session': 3, 'stamp': 2}
     """
 
+    FAMILY = "state"
     PAPER = "NOPaxos: Li et al., OSDI 2016; Eris: Li et al., SOSP 2017"
     OVERFLOW = "stamps do not wrap: a group that has used all is closed, with an alert"
 

@@ -42,6 +42,7 @@ class Skyline(Pruning):
     ['FORWARD', 'DROP', 'FORWARD', 'FORWARD', 'DROP']
     """
 
+    FAMILY = "reduction"
     PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
     OVERFLOW = "scores are wide enough for every sum"
 

@@ -38,6 +38,7 @@ class Threshold(Primitive):
     [(), (), ((7, 9),)]
     """
 
+    FAMILY = "detection"
     PAPER = "Cesen et al., NetSoft 2020"
     OVERFLOW = "of two readings the smaller is taken from the larger"
 

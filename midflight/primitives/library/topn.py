@@ -42,6 +42,7 @@ class TopN(Pruning):
     ['FORWARD', 'FORWARD', 'FORWARD', 'DROP', 'FORWARD', 'DROP', 'FORWARD']
     """
 
+    FAMILY = "reduction"
     PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
     OVERFLOW = "counts do not exceed `n`"
 

@@ -65,6 +65,7 @@ class Tree(Primitive):
     (0, 1)
     """
 
+    FAMILY = "detection"
     PAPER = "IIsy: Xiong and Zilberman, HotNets 2019; Planter: Zheng et al., CCR 2024"
     OVERFLOW = "sums of votes have 16 bits, which no forest of 16 trees leaves"
 

@@ -58,6 +58,7 @@ class Window(Primitive):
     [None, (2, 2, 11), None, (4, 4, 1111), None, (6, 4, 111100)]
     """
 
+    FAMILY = "aggregation"
     PAPER = "Li et al., SIGMOD Record 2005; OmniWindow, SIGCOMM 2023"
     OVERFLOW = "`count` saturates at 2**32 - 1; `total` has 64 bits"
 

@@ -1,0 +1,63 @@
+"""docs/library.md tells of every primitive what the catalogue says."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from midflight.primitives.catalogue import FAMILIES, LIBRARY, Entry, catalogue, code_lines
+from tests.library.page import LINES, PAGE, compared, rendered
+
+
+def test_the_page_has_every_primitive_as_the_catalogue_has_it() -> None:
+    now = rendered(PAGE.read_text())
+    if os.environ.get("MIDFLIGHT_GOLDEN") == "write":
+        PAGE.write_text(compared(now))
+    assert rendered(PAGE.read_text()) == PAGE.read_text(), (
+        "docs/library.md is out of date (MIDFLIGHT_GOLDEN=write brings it up to date)"
+    )
+    assert sorted(re.findall(r"^\| \*\*(\w+)\*\* \|", now, re.MULTILINE)) == sorted(LIBRARY)
+
+
+@pytest.mark.parametrize("entry", catalogue(), ids=lambda each: each.name)
+def test_the_catalogue_knows_all_that_the_page_tells(entry: Entry) -> None:
+    assert entry.family in FAMILIES, f"{entry.name}.FAMILY must be one of {', '.join(FAMILIES)}"
+    for each in (entry.summary, entry.paper, entry.overflow, entry.example):
+        assert each, f"{entry.name} has no {each}"
+    assert f"{entry.name}(" in entry.example or ">>" in entry.example
+
+
+def test_lines_are_compared_with_published_programs() -> None:
+    """The page may be a few lines behind, and says no ratio that is not theirs by ours."""
+    ours = {each.name: each.lines for each in catalogue()}
+    rows = list(LINES.finditer(PAGE.read_text()))
+    assert len(rows) >= 7
+    for row in rows:
+        assert int(row["ours"]) == pytest.approx(ours[row["name"]], rel=0.1)
+        assert float(row["ratio"]) == round(int(row["theirs"].replace(",", "")) / int(row["ours"]), 1)
+
+
+def test_lines_of_code_are_neither_blank_nor_words() -> None:
+    source = '''"""A module.
+
+With a docstring.
+"""
+
+import os  # counts
+
+# does not
+
+
+def function(
+    one,
+):
+    """Return it."""
+    "nor this"
+    text = """counts,
+
+    every line"""
+    return one, text
+'''
+    assert code_lines(source) == 1 + 3 + 3 + 1
