@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Program
-from midflight.primitives.fixedpoint import INT16_MAX, INT32_MAX, error_bound, scale_bits
+from midflight.primitives.fixedpoint import INT16_MAX, INT32_MAX, error_bound, largest_exponent, scale_bits
 from midflight.primitives.library.aggregate import Number, Operation
 from midflight.testbed import Star
 from midflight.testbed.group import Group
@@ -60,6 +61,27 @@ def test_floats_are_as_near_as_the_bound_says(operation: Operation, number: Numb
     for result in results:
         assert result.dtype == np.float32
         assert (np.abs(result - truth) <= bound + rounding).all()
+
+
+HARD = {
+    "subnormal": [[2.0**-149, -(2.0**-127)], [2.0**-140, 3 * 2.0**-149], [0, 2.0**-126]],
+    "2**250 apart": [[2.0**124, 2.0**-126], [1, 2.0**124], [-(2.0**-126), 5]],
+    "cancelling": [[1e20, 16777216], [-1e20, -16777215], [1, 0.5]],
+}
+
+
+@pytest.mark.parametrize("number", LIMITS)
+@pytest.mark.parametrize("rows", HARD.values(), ids=HARD)
+def test_hard_floats_are_as_near_as_the_library_page_says(rows: list[list[float]], number: Number) -> None:
+    """Relative to the largest magnitude, for which an all-reduce takes the power of two above it."""
+    arrays = [np.array(row, np.float32) for row in rows]
+    above = Fraction(2) ** largest_exponent(np.stack(arrays))
+    for result in done(lambda group: group.allreduce(arrays), number=number):
+        for column, value in zip(np.stack(arrays).T, result, strict=True):
+            true = sum((Fraction(float(each)) for each in column), Fraction(0))
+            rounding = Fraction(float(np.spacing(np.abs(value)))) / 2
+            bound = above * WORKERS**2 * Fraction(2, LIMITS[number] + 1)
+            assert abs(Fraction(float(value)) - true) <= bound + rounding
 
 
 @pytest.mark.parametrize("operation", EXACT)
