@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ from midflight.primitives.wire import UDP_PORT, VERSION
 __all__ = ["Application", "Program"]
 
 
+_IDS = 2**16
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """A primitive as part of a program: `id` stands for it in the common header."""
@@ -33,21 +36,31 @@ class Application:
 class Program:
     """Several primitives in one program: one parser, one common header, shared forwarding.
 
-    Each is an application with an id, from 1 in the order given. KernelError tells what does not compile.
+    Each is an application with an id, from 1 in the order given, or as `ids` says by name. KernelError tells what does
+    not compile. A program does not change; `extended`, `without` and `replaced` return others, in which applications
+    that stay keep their ids, and ids that have been in use are not given again.
     """
 
-    def __init__(self, *primitives: Primitive) -> None:
+    def __init__(self, *primitives: Primitive, ids: Mapping[str, int] | None = None) -> None:
         if not primitives:
             raise KernelError("a program needs a primitive", hint='write Program(Threshold("pressure", ...))')
         applications: dict[str, Application] = {}
-        for number, primitive in enumerate(primitives, 1):
+        given = dict(ids or {})
+        self._next = 1 + max((len(primitives) if ids is None else 0, *given.values()))
+        free = iter(range(1 if ids is None else self._next, _IDS))
+        for primitive in primitives:
             if not isinstance(primitive, Primitive):
                 raise KernelError(f"a program is made of primitives, not of {primitive!r}")
             if primitive.name in applications:
                 raise KernelError(
                     f"two applications are called {primitive.name!r}", hint="give each primitive a name of its own"
                 )
-            applications[primitive.name] = Application(number, primitive.name, primitive)
+            number = given.pop(primitive.name, None)
+            applications[primitive.name] = Application(
+                next(free) if number is None else number, primitive.name, primitive
+            )
+        self._next = max(self._next, *(each.id + 1 for each in applications.values()))
+        _check_ids(applications.values(), given)
         self._applications = applications
         for each in applications.values():
             self._check_names(each)
@@ -57,6 +70,49 @@ class Program:
     def applications(self) -> Mapping[str, Application]:
         """The applications by name, in order of their ids."""
         return self._applications
+
+    def extended(self, *primitives: Primitive) -> Program:
+        """Return a program with these as well."""
+        return self._changed([*(each.primitive for each in self._applications.values()), *primitives], self._ids)
+
+    def without(self, *names: str) -> Program:
+        """Return a program without these applications. KernelError for one that is not there, or where none is left."""
+        for name in names:
+            self._find(name)
+        left = [each.primitive for name, each in self._applications.items() if name not in names]
+        return self._changed(left, self._ids)
+
+    def replaced(self, primitive: Primitive) -> Program:
+        """Return a program with this primitive in the place of the one that has its name.
+
+        The application keeps its id where its packets are the same, so that both understand what is under way.
+        """
+        before = self._find(primitive.name)
+        ids = dict(self._ids)
+        if (type(before.primitive), before.primitive.layout.fields) != (type(primitive), primitive.layout.fields):
+            del ids[primitive.name]
+        all_ = [primitive if name == primitive.name else it.primitive for name, it in self._applications.items()]
+        return self._changed(all_, ids)
+
+    @property
+    def _ids(self) -> dict[str, int]:
+        return {name: each.id for name, each in self._applications.items()}
+
+    def _changed(self, primitives: Sequence[Primitive], ids: Mapping[str, int]) -> Program:
+        number, known = self._next, dict(ids)
+        for each in primitives:
+            if isinstance(each, Primitive) and each.name not in known:
+                known[each.name] = number
+                number += 1
+        made = Program(*primitives, ids={each.name: known[each.name] for each in primitives})
+        made._next = number
+        return made
+
+    def _find(self, name: str) -> Application:
+        if name not in self._applications:
+            names = ", ".join(self._applications)
+            raise KernelError(f"the program has no application {name!r}", hint=f"it has {names}")
+        return self._applications[name]
 
     def p4(self, only: Collection[str] | None = None) -> str:
         """Return the program as P4_16 source for v1model. The same program gives the same text.
@@ -75,10 +131,7 @@ class Program:
 
         exchange: what takes packets to that switch and brings its answers: a session's `inband`.
         """
-        if application not in self._applications:
-            names = ", ".join(self._applications)
-            raise KernelError(f"the program has no application {application!r}", hint=f"it has {names}")
-        return State(application, _describe(self._applications[application]), exchange)
+        return State(application, _describe(self._find(application)), exchange)
 
     def check(self, profile: Profile | str) -> tuple[KernelError, ...]:
         """Return every way in which the kernels break the rules of a kind of pipeline; none where they keep them.
@@ -169,6 +222,17 @@ def _items(layout: Layout) -> dict[str, Any] | None:
         "bytes": each.bytes,
         "fields": len(each.fields),
     }
+
+
+def _check_ids(applications: Iterable[Application], left: Mapping[str, int]) -> None:
+    if left:
+        raise KernelError(f"there is an id for {min(left)!r}, which is none of the primitives")
+    owners: dict[int, str] = {}
+    for each in applications:
+        if isinstance(each.id, bool) or not isinstance(each.id, int) or not 0 < each.id < _IDS:
+            raise KernelError(f"{each.name} has the id {each.id!r}: ids are 1 to {_IDS - 1}")
+        if owners.setdefault(each.id, each.name) != each.name:
+            raise KernelError(f"{owners[each.id]} and {each.name} have one id, {each.id}", hint="give each its own")
 
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from midflight.errors import MidflightError, WireError
 from midflight.primitives.record import FieldValue, Record, lane_dtype
 from midflight.primitives.wire import VERSION
 
-__all__ = ["STATE", "STATE_DONE", "Exchange", "RegisterState", "State"]
+__all__ = ["STATE", "STATE_DONE", "Exchange", "RegisterState", "State", "Values"]
 
 STATE: Final = 16
 """The kind of a controller's request for state."""
@@ -24,6 +24,7 @@ Exchange = Callable[[Sequence[bytes]], Sequence[bytes]]
 """Sends packets to a switch's own CPU port and returns its answers, in order; fills in their sequence numbers."""
 
 Values = npt.NDArray[Any] | list[Any]
+"""What the elements of a register hold, as `RegisterState.read` gives it."""
 
 _COMMON = 8  # bytes of the common header
 _HEAD = 8  # bytes of what follows it: which registers are written, and the index
@@ -67,6 +68,18 @@ class State:
         size = max((each.size for each in self.registers.values()), default=0)
         rows = self.rows(range(size))
         return {name: each.array([row[name] for row in rows[: each.size]]) for name, each in self.registers.items()}
+
+    def restore(self, values: Mapping[str, Values]) -> None:
+        """Set all registers to what `read` gave, on a switch where they hold their initial values."""
+        size = max((each.size for each in self.registers.values()), default=0)
+        requests = []
+        for index in range(size):
+            there = {name: values[name][index] for name, each in self.registers.items() if index < each.size}
+            if any(np.any(np.asarray(value) != self.registers[name].initial) for name, value in there.items()):
+                mask = sum(1 << number for number, name in enumerate(self.registers) if name in there)
+                row = {name: there.get(name, each.zero) for name, each in self.registers.items()}
+                requests.append(self._request(index, mask, row))
+        self._ask(requests)
 
     def clear(self) -> None:
         """Set every element of every register to its initial value."""

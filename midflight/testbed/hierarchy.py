@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -131,6 +131,10 @@ class Hierarchy(Net):
         """Return the group of the workers."""
         return self.group(self._aggregate.name, [self.host(each) for each in self._names], server=self.host(self._at))
 
+    def change(self, program: Program) -> None:  # noqa: ARG002
+        """Refuse: every switch has a program of its own, made for its place in the tree."""
+        raise MidflightError("the switches of a tree are made for it, and take no other program")
+
     def _program(self, switch: str) -> Program:
         """Return what a switch of the tree does; outside of it, the whole, which it is never asked for."""
         branch = self.branches.get(switch)
@@ -140,11 +144,11 @@ class Hierarchy(Net):
         parameters |= {"workers": len(branch.children), "base": branch.base, "rank": branch.rank}
         return Program(type(self._aggregate)(self._aggregate.name, **parameters))
 
-    def _place(self, switch: str, sheet: Capabilities) -> Placement:
+    def _place(self, switch: str, sheet: Capabilities, program: Program) -> Placement:  # noqa: ARG002
         return place(footprint(check(self._program(switch).p4(), "program.p4")), {switch: sheet})
 
-    def _source(self, switch: str) -> str:
-        return self._program(switch).p4(self.placements[switch].on(switch) if switch in self.branches else ())
+    def _source(self, switch: str, program: Program, placed: Collection[str]) -> str:  # noqa: ARG002
+        return self._program(switch).p4(placed if switch in self.branches else ())
 
     def _enlist(self, application: Application, server: Host | None, hosts: Sequence[Host]) -> list[Worker]:
         self._branches(self.topology.graph(), hosts, server)

@@ -11,9 +11,10 @@ from midflight.runtime.steering import Child, Member
 from midflight.testbed.endpoint import Address
 from midflight.testbed.fabric.base import Host, Worker
 
-__all__ = ["Job"]
+__all__ = ["WORKER_PORT", "Job"]
 
-_WORKER_PORT = 49152  # plus the application's id: each application has a socket of its own on every host
+WORKER_PORT = 49152
+"""Plus the application's id: each application has a socket of its own on every host."""
 _NOWHERE = "10.0.255.254"  # what requests are addressed to where no host is left to be the server
 _NUMBERS = 2**16
 
@@ -36,7 +37,7 @@ class Job:
     @property
     def port(self) -> int:
         """The UDP port of the workers."""
-        return _WORKER_PORT + self.application.id
+        return WORKER_PORT + self.application.id
 
     @property
     def members(self) -> list[Address]:

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from midflight.errors import MidflightError
-from midflight.p4.frontend import check
 from midflight.primitives import Aggregate, Application, Program
-from midflight.primitives.state import State
-from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.p4runtime.maps import Maps, MapWriter
-from midflight.runtime.p4runtime.session import Session
-from midflight.runtime.placement import Placement, footprint, place
-from midflight.runtime.steering import Child, Choice, Graph, Member, Offload, members, routes
-from midflight.testbed.fabric.base import Host, Scheduled, Switchable, Worker
-from midflight.testbed.fabric.registry import open_fabric
+from midflight.runtime.p4runtime.maps import Maps
+from midflight.runtime.steering import Child, Choice, Graph, Member, members, routes
+from midflight.testbed.change import stay
+from midflight.testbed.controlled import Controlled
+from midflight.testbed.fabric.base import Host, Worker
 from midflight.testbed.group import Group
 from midflight.testbed.instances import SERVER, choose
 from midflight.testbed.jobs import Job
-from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Topology
 
 __all__ = ["Net"]
 
 
-class Net:
+class Net(Controlled):
     """A topology brought to life whose switches all run one program; a context manager.
 
         with Net(leaf_spine(2, 2, hosts=4), program=program, fabric="netns", device="bmv2") as net:
@@ -64,72 +56,26 @@ class Net:
         offload: bool = True,
         capabilities: Mapping[str, Capabilities] | None = None,
     ) -> None:
-        self.topology = topology
-        self.program = program
         self._offload = offload
-        self._sheets: dict[str, Capabilities] = {}
         self._groups: dict[str, Group] = {}
-        self._maps: dict[str, Maps] = {}
-        self.sessions: dict[str, Session] = {}
-        """The controller's session with each switch."""
-        self.steering: dict[str, Offload] = {}
-        """What each switch forwards and computes on."""
-        self.placements: dict[str, Placement] = {}
-        """Which applications each switch has room for, and why not for the others."""
         self.choices: dict[str, Choice] = {}
         """Which instance computes for each group, by application, and why. None where there was no choice."""
-        self._lock = threading.RLock()
-        self._epoch = 1  # of what computes, newer each time that something has forgotten what it knew
         self._jobs: dict[str, Job] = {}  # by application
         self._numbers: dict[str, int] = {}  # of the latest job of each application
-        self._off: set[str] = set()
         self._given_up: set[str] = set()
-        self._pipelines: dict[str, PipelineConfig] = {}
-        self._needs = footprint(check(program.p4(), "program.p4"))
-        with ExitStack() as stack:
-            self.fabric = stack.enter_context(
-                open_fabric(fabric, topology, device, seed=seed, pcap=pcap, traceable=traceable)
-            )
-            self._graph: Graph = topology.graph()
-            for name, switch in self.fabric.devices.items():
-                self.sessions[name] = stack.enter_context(switch.session())
-                sheet = self._sheets[name] = (capabilities or {}).get(name, switch.capabilities)
-                self.placements[name] = self._place(name, sheet)
-                self._load(name)
-            self._stack = stack.pop_all()
-
-    def close(self) -> None:
-        """Close the controller's sessions and take the network down. May be called more than once."""
-        self._stack.close()
+        super().__init__(
+            topology,
+            program=program,
+            device=device,
+            fabric=fabric,
+            seed=seed,
+            pcap=pcap,
+            traceable=traceable,
+            capabilities=capabilities,
+        )
 
     def __enter__(self) -> Net:
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def hosts(self) -> tuple[Host, ...]:
-        """The hosts, in the topology's order."""
-        return tuple(self.fabric.hosts.values())
-
-    def host(self, name: str) -> Host:
-        """Return the host of that name; MidflightError where there is none."""
-        if name not in self.fabric.hosts:
-            raise MidflightError(f"there is no host named {name}", hint=f"there is {', '.join(self.fabric.hosts)}")
-        return self.fabric.hosts[name]
-
-    @property
-    def devices(self) -> Mapping[str, Device]:
-        """The switches by name."""
-        return self.fabric.devices
-
-    @property
-    def now(self) -> int:
-        """The time in nanoseconds, of the network's own clock: virtual time in a simulated one."""
-        return self.fabric.now
 
     def group(self, application: str, hosts: Sequence[Host], *, server: Host | None = None) -> Group:
         """Return the group of workers that run an `Aggregate` on these hosts, worker n on the n-th.
@@ -164,30 +110,43 @@ class Net:
             self._groups[application] = group
             return group
 
-    def after(self, delay: int, action: Callable[..., None], *arguments: object) -> None:
-        """Call `action(*arguments)` once `delay` nanoseconds have passed, in a simulated network.
+    def change(self, program: Program) -> None:
+        """Have all switches run another program, made of the present one by `extended`, `without` and `replaced`.
 
-        MidflightError in another: there a thread of your own can do as it likes while a group sums.
+        Applications that stay keep their maps, groups, admissions and counters, and their state where that has the same
+        shape; jobs that are under way go on. A switch drops packets while it is changed, for which hosts retransmit;
+        one whose program stays the same is left alone. MidflightError, and nothing has changed, where the program does
+        not compile, or where a group's application would go or become another.
         """
-        if not isinstance(self.fabric, Scheduled):
-            raise MidflightError("this network has no virtual time", hint="call it from a thread, when you like")
-        self.fabric.after(delay, action, *arguments)
-
-    def map(self, application: str, name: str, switch: str = "") -> MapWriter:
-        """Return a map of an application, to write and read like a dict: `net.map("cache", "owner")[key] = value`.
-
-        `switch` is needed where several have it. MidflightError where none has. A switch that is revived gets the
-        entries again.
-        """
-        return self._maps[self._running(application, switch)][application, name]
-
-    def state(self, application: str, switch: str = "") -> State:
-        """Return an application's registers on a switch: `net.state("gradients").total.read()` is an array.
-
-        Packets carry them, on every device alike. `switch` is needed where several run the application. MidflightError
-        where none does.
-        """
-        return self.program.state(application, self.sessions[self._running(application, switch)].inband)
+        with self._lock:
+            for name in self._groups:
+                if not stay(self.program, program, name):
+                    raise MidflightError(
+                        f"{name} has a group, and cannot go or become another",
+                        hint="close it first, and make programs of `net.program`: extended, without, replaced",
+                    )
+            placements = {each: self._place(each, sheet, program) for each, sheet in self._sheets.items()}
+            wanted = {each: self._compiled(each, program, placements[each]) for each in self.devices}
+            self._dismiss(wanted)
+            for switch, running in wanted.items():
+                if switch not in self._off and running.source != self._loaded[switch].source:
+                    self._change(switch, running)
+                elif switch in self._off:
+                    maps = Maps(self.sessions[switch], program, running.placed)
+                    maps.adopt(self._maps[switch])
+                    self._maps[switch] = maps
+                self._loaded[switch] = running
+            self.program, self.placements = program, placements
+            self.fabric.adopt(program)
+            moved = [
+                each
+                for each in self._jobs.values()
+                if not all(self._computes(each.application, switch) for switch in each.receivers)
+            ]
+            if moved:
+                self._epoch = (self._epoch + 1) % 2**16
+                for job in moved:
+                    self._arrange(job)
 
     def kill(self, switch: str) -> None:
         """Switch a switch off, or kill its process: what reaches it from now on is lost."""
@@ -222,64 +181,6 @@ class Net:
                 self._begin_anew(switch)
             self._rearrange()
 
-    def uplink(self, host: Host) -> ChannelStatistics:
-        """Return the statistics of the way from a host to its switch."""
-        return self.fabric.statistics(host.name, self._neighbour(host))
-
-    def downlink(self, host: Host) -> ChannelStatistics:
-        """Return the statistics of the way from its switch to a host."""
-        return self.fabric.statistics(self._neighbour(host), host.name)
-
-    def link(self, host: Host) -> ChannelStatistics:
-        """Return the statistics of a host's link, both directions together."""
-        return self.uplink(host) + self.downlink(host)
-
-    def totals(self) -> ChannelStatistics:
-        """Return the statistics of all links together."""
-        total = ChannelStatistics()
-        for link in self.topology.links:
-            for near, far in (link.ends, link.ends[::-1]):
-                total += self.fabric.statistics(near.node, far.node)
-        return total
-
-    def settle(self) -> None:
-        """Send what controllers have told the switches to, and let time pass until nothing is under way."""
-        self.fabric.settle()
-
-    def trace_hash(self) -> str:
-        """Return a hash of all that has happened on all links, the same for the same run; empty in real time."""
-        return self.fabric.trace_hash()
-
-    def _place(self, switch: str, sheet: Capabilities) -> Placement:
-        """Return which applications a switch has room for."""
-        return place(self._needs, {switch: sheet})
-
-    def _source(self, switch: str) -> str:
-        """Return what a switch runs: the program, as much of it as there is room for."""
-        return self.program.p4(self.placements[switch].on(switch))
-
-    def _load(self, switch: str) -> None:
-        """Give a switch its program, its registers empty, the entries of its maps, and its routes."""
-        if switch not in self._pipelines:
-            self._pipelines[switch] = self.devices[switch].compile(self._source(switch), "program.p4")
-        pipeline = self._pipelines[switch]
-        self.sessions[switch].load(pipeline.p4info, pipeline.config)
-        if switch not in self._maps:
-            self._maps[switch] = Maps(self.sessions[switch], self.program, self.placements[switch].on(switch))
-        self._maps[switch].session = self.sessions[switch]
-        self._maps[switch].install()
-        self.steering[switch] = Offload(self.sessions[switch])
-        self.steering[switch].install(routes(self._graph).get(switch, ()))  # none for one that is given up
-
-    def _power(self, switch: str, *, on: bool) -> None:
-        """Switch a switch off or on."""
-        if not isinstance(self.fabric, Switchable):
-            raise MidflightError("the switches of this fabric cannot be switched off", hint="take sim or netns")
-        if switch not in self.devices:
-            raise MidflightError(f"there is no switch named {switch}", hint=f"there is {', '.join(self.devices)}")
-        self.fabric.power(switch, on=on)
-        (self._off.discard if on else self._off.add)(switch)
-
     def _begin_anew(self, switch: str) -> None:
         """Switch a switch on, with its program and the routes, and a session with it."""
         before = self.devices[switch]
@@ -303,6 +204,9 @@ class Net:
         self._epoch = (self._epoch + 1) % 2**16
         for job in self._jobs.values():
             self._arrange(job)
+        for guest in self._guests.values():
+            if guest.switch not in self._off:
+                self._welcome(guest)
         for switch, those in routes(self._graph).items():
             if switch not in self._off:
                 self.steering[switch].install(those)
@@ -340,7 +244,11 @@ class Net:
         for switch, those in receivers.items():
             if switch not in self._off:
                 self.steering[switch].admit(
-                    job.application.id, those, epoch=self._epoch, ports=self._entrances(job, switch)
+                    job.application.id,
+                    those,
+                    epoch=self._epoch,
+                    ports=self._entrances(job, switch),
+                    rate=self._rates.get(job.application.name, 0),
                 )
 
     def _entrances(self, job: Job, switch: str) -> set[int]:
@@ -363,32 +271,6 @@ class Net:
     def _computes(self, application: Application, switch: str) -> bool:
         """Say whether a switch has room for an application and can be counted on."""
         return application.name in self.placements[switch].on(switch) and switch not in self._given_up
-
-    def _neighbour(self, host: Host) -> str:
-        for far, _ in self.topology.ports(host.name).values():
-            return far.node
-        raise MidflightError(f"host {host.name} has no link")
-
-    def _running(self, application: str, switch: str) -> str:
-        """Return the switch that runs an application: the one named, or the only one."""
-        self._application(application)
-        having = [each for each, place in self.placements.items() if application in place.on(each)]
-        if switch and switch not in having:
-            raise MidflightError(
-                f"{switch} does not run {application}", hint=f"{', '.join(having) or 'no switch'} does"
-            )
-        if not switch and len(having) > 1:
-            raise MidflightError(f"{len(having)} switches run {application}", hint=f'say which: switch="{having[0]}"')
-        if not having:
-            raise MidflightError(f"no switch runs {application}")
-        return switch or having[0]
-
-    def _application(self, name: str) -> Application:
-        found = self.program.applications.get(name)
-        if found is None:
-            names = ", ".join(self.program.applications)
-            raise MidflightError(f"the program has no application {name!r}", hint=f"it has {names}")
-        return found
 
     def _check(self, primitive: Aggregate, hosts: Sequence[Host], server: Host | None) -> None:
         """Raise MidflightError where these hosts cannot be a group's."""

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.errors import DeviceError, MidflightError
+from midflight.runtime.p4runtime.results import Count
 from midflight.runtime.steering import Member, Offload, Route
 
 Entry = tuple[str, tuple[tuple[str, object], ...]]
@@ -22,6 +23,7 @@ class Device:
         self.rates: dict[Entry, int] = {}
         self.groups: dict[int, tuple[int, ...]] = {}
         self.mirrors: dict[int, tuple[int, ...]] = {}
+        self.counts: dict[Entry, tuple[int, int]] = {}
         self.calls: list[str] = []
         self.refuse_at: int | None = None
         self.dead = False
@@ -87,6 +89,10 @@ class Device:
         self.ports.append(match.get("standard_metadata.egress_port"))
         if self.entries.pop(self._key(table, match), None) is None:
             raise DeviceError("NOT_FOUND")
+
+    def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
+        assert self._key(table, match) in self.entries
+        return Count(*self.counts.get(self._key(table, match), (0, 0)))
 
     def multicast(self, group: int, ports: Sequence[int]) -> None:
         self._call(f"group {group}")
@@ -322,3 +328,40 @@ def test_requests_are_admitted_by_their_port_and_no_faster_than_told() -> None:
         offload.admit(7, [member(1)], rate=-1)
     offload.withdraw(7)
     assert device.entries == {}
+
+
+def test_what_is_held_forwards_and_computes_nothing_and_comes_back_on_another_switch() -> None:
+    device, other = Device(), Device()
+    offload = Offload(device)
+    offload.install([route(1, 1), route(2, 2)])
+    offload.admit(7, [member(1)], ports=[3, 4], rate=50)
+    offload.redirect(route(1, 2))
+    whole, rates = device.state(), dict(device.rates)
+    device.calls.clear()
+    offload.hold()
+    assert device.state() == ({}, {})
+    tables = [each.removeprefix("delete ") for each in device.calls]
+    assert tables == [*["ingress.route"] * 2, *["ingress.admission"] * 2, "egress.deliver", "group 7"]
+    offload.resume(other)
+    assert (other.state(), other.rates) == (whole, rates)
+    offload.restore(0x0A000001)
+    assert len(other.entries) == len(device.entries) + len(whole[0])
+
+
+def test_counts_go_on_where_entries_do() -> None:
+    device, other = Device(), Device()
+    offload = Offload(device)
+    offload.admit(7, [], ports=[3, 4])
+    (three, four) = sorted(device.entries)
+    device.counts = {three: (2, 200), four: (1, 100)}
+    assert offload.counters(7) == {3: Count(2, 200), 4: Count(1, 100)}
+    offload.hold()
+    offload.resume(other)
+    other.counts = {three: (5, 500)}
+    assert offload.counters(7) == {3: Count(7, 700), 4: Count(1, 100)}
+    offload.admit(7, [], ports=[3])
+    offload.admit(7, [], ports=[3, 4])
+    assert offload.counters(7)[4] == Count(0, 0)
+    offload.withdraw(7)
+    with pytest.raises(MidflightError, match="not admitted"):
+        offload.counters(7)

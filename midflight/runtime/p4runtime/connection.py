@@ -39,6 +39,8 @@ class Connection:
         self.election_id = 1 if election_id is None else election_id
         self._arbitration = p4r.MasterArbitrationUpdate()
         self._known: Schema | None = None
+        self.subscriptions: set[str] = set()
+        """The digests of this pipeline that are sent here."""
         self._batch: list[tuple[p4r.Update, str]] | None = None
         self._link = Link(address, timeout)
         try:

@@ -69,6 +69,12 @@ class Maps:
             raise MidflightError(f"the switch has no map {'.'.join(names)}", hint=hint)
         return self._writers[names]
 
+    def adopt(self, before: Maps) -> None:
+        """Hold from now on what another program's maps do that are called and made as these."""
+        for names, each in self._writers.items():
+            if names in before._writers:
+                each.adopt(before._writers[names])
+
     def install(self) -> None:
         """Write every map's entries to the device, whose tables are empty.
 
@@ -136,6 +142,12 @@ class MapWriter(MutableMapping[Key, int]):
 
     def __len__(self) -> int:
         return len(self._read())
+
+    def adopt(self, before: MapWriter) -> None:
+        """Hold what another map does, where it is made as this one."""
+        one, other = self._map, before._map
+        if (one.keys, one.kind, one.match, one.size) == (other.keys, other.kind, other.match, other.size):
+            self._map = other.copy()
 
     def install(self) -> None:
         """Write all entries to the device, whose table is empty."""

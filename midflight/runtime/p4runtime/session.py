@@ -75,6 +75,7 @@ class Session(Connection):
             message.cookie.cookie = cookie
         self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=_action(action), config=message))
         if action != "VERIFY":
+            self.subscriptions.clear()
             self._known = Schema(info)
 
     def commit(self) -> None:
@@ -291,11 +292,13 @@ class Session(Connection):
         config = p4r.DigestEntry.Config(max_list_size=1)
         entry = p4r.DigestEntry(digest_id=self._schema.digests.named(digest).preamble.id, config=config)
         self._write(p4r.Update.INSERT, p4r.Entity(digest_entry=entry), f"subscribe to {digest}")
+        self.subscriptions.add(digest)
 
     def unsubscribe(self, digest: str) -> None:
         """Have no more of a digest's messages sent here."""
         entry = p4r.DigestEntry(digest_id=self._schema.digests.named(digest).preamble.id)
         self._write(p4r.Update.DELETE, p4r.Entity(digest_entry=entry), f"unsubscribe from {digest}")
+        self.subscriptions.discard(digest)
 
     def digests(self, timeout: float = 0.0) -> list[DigestMessage]:
         """Return, and acknowledge, the digest messages sent here; waits up to `timeout` seconds for the first."""

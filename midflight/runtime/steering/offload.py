@@ -14,6 +14,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from midflight.errors import DeviceError, MidflightError
+from midflight.runtime.p4runtime.results import Count
 from midflight.runtime.steering.routes import Member, Route
 
 __all__ = ["Admission", "Child", "Controls", "Offload"]
@@ -51,6 +52,9 @@ class Controls(Protocol):
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
         """Remove a table entry that is there."""
+
+    def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
+        """Return the direct counter of a table entry that is there."""
 
     def multicast(self, group: int, ports: Sequence[int]) -> None:
         """Set the ports that a multicast group copies to; none removes the group."""
@@ -135,6 +139,8 @@ class _Mirror:
 
 
 _Step = _Entry | _Group | _Mirror
+_Place = tuple[int, int | None]
+"""An application, and a port that its requests come by; None for all of them."""
 
 
 class Offload:
@@ -153,6 +159,8 @@ class Offload:
         self._admitted: dict[int, Admission] = {}
         self._routes: dict[tuple[int, int], Route] = {}
         self._redirected: dict[tuple[int, int], Route] = {}
+        self._held: tuple[_Step, ...] = ()
+        self._counted: dict[_Place, Count] = {}  # by entries that were there before
 
     @property
     def admitted(self) -> Mapping[int, Admission]:
@@ -236,6 +244,11 @@ class Offload:
             steps += [_deliver(application, old).gone() for old in before.members if old.port not in outlets]
         self._change(steps)
         self._admitted[application] = wanted
+        self._counted = {
+            (name, port): each
+            for (name, port), each in self._counted.items()
+            if name != application or port in _ports(wanted)
+        }
         return wanted
 
     def withdraw(self, application: int) -> None:
@@ -245,10 +258,42 @@ class Offload:
             gone += [_deliver(application, each).gone() for each in before.members]
             self._change(gone)
             del self._admitted[application]
+            self._counted = {place: each for place, each in self._counted.items() if place[0] != application}
 
     def mirror(self, application: int, ports: Iterable[int] = ()) -> None:
         """Send the copies that an application's kernel mirrors to these ports; to none, where there are none."""
         self._change([_Mirror(application, tuple(sorted(ports)))])
+
+    def counters(self, application: int) -> dict[int | None, Count]:
+        """Return what has been computed on of an admitted application, by port; under None where it has all of them.
+
+        MidflightError for one that is not admitted.
+        """
+        if application not in self._admitted:
+            raise MidflightError(f"application {application} is not admitted here, and nothing of it is counted")
+        admission, found = self._admitted[application], {}
+        for port, entry in zip(_ports(admission), _admission(admission), strict=True):
+            now = self._session.read_entry_counter(entry.table, dict(entry.match), priority=entry.priority)
+            before = self._counted.get((application, port), Count(0, 0))
+            found[port] = Count(before.packets + now.packets, before.bytes + now.bytes)
+        return found
+
+    def hold(self) -> None:
+        """Have the switch drop what it would forward or compute on, and forget the rest, until `resume`.
+
+        Its own program changes nothing of its state any more when this returns: for another program to take over.
+        """
+        counted = {(name, port): each for name in self._admitted for port, each in self.counters(name).items()}
+        there = [each for each in self._done.values() if each != each.gone()]
+        there.sort(key=_rank)
+        self._change([each.gone() for each in there])
+        self._held, self._counted = tuple(reversed(there)), counted
+
+    def resume(self, session: Controls) -> None:
+        """Put everything in place again, on a switch that has nothing, through this session from now on."""
+        self._session, self._done = session, {}
+        self._change(self._held)
+        self._held = ()
 
     def close(self) -> None:
         """Withdraw every application, end mirrors and restore every redirection; the installed routes stay."""
@@ -304,9 +349,19 @@ class Offload:
                 raise refusal from None
 
 
+def _rank(step: _Step) -> int:
+    """Return when a step is taken back: routes first, then admissions, and then what those rest on."""
+    table = step.table if isinstance(step, _Entry) else ""
+    return (ROUTE, ADMISSION, DELIVER, "").index(table)
+
+
 def _route(route: Route) -> _Entry:
     match = (("hdr.ipv4.destination", f"{IPv4Address(route.address)}/{route.prefix}"),)
     return _Entry(ROUTE, match, "ingress.to_port", (("port", route.port), ("mac", route.mac)))
+
+
+def _ports(admission: Admission) -> tuple[int | None, ...]:
+    return (None,) if admission.ports is None else admission.ports
 
 
 def _admission(admission: Admission) -> list[_Entry]:

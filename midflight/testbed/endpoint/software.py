@@ -49,6 +49,13 @@ class SoftwareServer:
         self._served: dict[str, tuple[Reference, tuple[Address, ...]]] = {}
         self._outgoing: list[tuple[Address, bytes]] = []
 
+    def adopt(self, program: Applications) -> None:
+        """Go by another program from now on; applications that are in it under the same id are served as before."""
+        ids = {name: each.id for name, each in self._program.applications.items()}
+        there = {name for name, each in program.applications.items() if ids.get(name) == each.id}
+        self._served = {name: each for name, each in self._served.items() if name in there}
+        self._program, self._schema = program, Schema(program.schema())
+
     def serve(self, application: str, members: Sequence[Address], *, epoch: int = 0) -> None:
         """Compute for an application from now on, from its initial state; `members` receive what is multicast.
 

@@ -160,6 +160,9 @@ class Fabric(Protocol):
         epoch: newer than that of whatever has computed for them before.
         """
 
+    def adopt(self, program: Program) -> None:
+        """Have the hosts that compute in software go by another program, with what they serve that is in it."""
+
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has happened on the way from a node to its neighbour."""
 

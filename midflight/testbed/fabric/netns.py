@@ -26,7 +26,7 @@ from midflight.testbed.fabric.processcrew import ProcessCrew
 from midflight.testbed.fabric.processes import HostProcess, run_inside
 from midflight.testbed.fabric.relay import AskStatistics, Impair, Relayed, StartRelay, Statistics, Tap, packet_socket
 from midflight.testbed.fabric.runs import Run
-from midflight.testbed.host.control import Serve, StartServer, StartWorker
+from midflight.testbed.host.control import Adopt, Serve, StartServer, StartWorker
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Link, LinkQuality, Port, Topology
 
@@ -143,6 +143,12 @@ class NetnsFabric:
             self._servers[host] = process
         self._servers[host].tell(message)
         self._servers[host].ready()
+
+    def adopt(self, program: Program) -> None:
+        """Have the hosts that compute in software go by another program, with what they serve that is in it."""
+        for server in self._servers.values():
+            server.tell(Adopt(program.schema()))
+            server.ready()
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has gone from a node to its neighbour, by the kernel's own counters or those of our own link."""

@@ -78,6 +78,11 @@ class SimFabric:
             self.hosts[host].listen(UDP_PORT, server)
         server.serve(application, members, epoch=epoch)
 
+    def adopt(self, program: Program) -> None:
+        """Have the hosts that compute in software go by another program, with what they serve that is in it."""
+        for server in self._servers.values():
+            server.adopt(program)
+
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has happened on the way from a node to its neighbour."""
         channel = self.network.channels.get(f"{one}->{other}")

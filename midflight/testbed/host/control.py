@@ -17,7 +17,7 @@ from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
 from midflight.testbed.endpoint.reliable import Address, Timing
 from midflight.testbed.fabric.base import Worker
 
-__all__ = ["Done", "Failed", "Ready", "Serve", "StartServer", "StartWorker", "Vector", "pair"]
+__all__ = ["Adopt", "Done", "Failed", "Ready", "Serve", "StartServer", "StartWorker", "Vector", "pair"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,13 @@ class StartServer:
 
     address: str
     port: int
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Go by another program, with this wire schema, from now on."""
+
     schema: dict[str, Any]
 
 

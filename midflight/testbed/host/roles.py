@@ -9,7 +9,7 @@ from typing import Any
 from midflight.primitives import Application
 from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.endpoint.udp import UdpSocket
-from midflight.testbed.host.control import Done, Ready, Serve, StartServer, StartWorker, Vector
+from midflight.testbed.host.control import Adopt, Done, Ready, Serve, StartServer, StartWorker, Vector
 
 __all__ = ["serve", "work"]
 
@@ -61,6 +61,13 @@ def serve(control: Connection, task: StartServer) -> None:
         while True:
             socket.run(lambda: False, wake=control.fileno())
             message = control.recv()
+            if isinstance(message, Adopt):
+                ids = {name: each["id"] for name, each in message.schema["applications"].items()}
+                same = {name: each for name, each in served.applications.items() if ids.get(name) == each.id}
+                served = _Served(message.schema, same)
+                endpoint.adopt(served)
+                control.send(Ready())
+                continue
             assert isinstance(message, Serve)
             served.applications[message.name] = message.application()
             endpoint.serve(message.name, message.members, epoch=message.epoch)

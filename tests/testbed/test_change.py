@@ -1,0 +1,201 @@
+"""Programs that change while they run: applications come, go and become others, and what stays goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from midflight.errors import KernelError, MidflightError
+from midflight.primitives import Aggregate, Cache, Filter, Program, Threshold
+from midflight.primitives.wire import REQUEST, Message, Schema
+from midflight.runtime.devices.host import CAPABILITIES
+from midflight.testbed import LinkQuality, Net, Star
+from midflight.testbed.hierarchy import Hierarchy
+from tests.testbed.test_allreduce import check, vectors
+from tests.testbed.test_hierarchy import WORKERS, uneven
+from tests.testbed.test_sim import Inbox
+
+PROGRAM = Program(
+    Aggregate("gradients", workers=3, lanes=8, slots=8),
+    Threshold("pressure", above=900, clear=850, sensors=8),
+    Cache("cache", entries=8, columns=16),
+)
+OTHERS = Aggregate("others", workers=2, lanes=4, slots=4)
+US = 1_000
+
+
+@pytest.fixture
+def net() -> Iterator[Star]:
+    with Star(6, program=PROGRAM, seed=5) as made:
+        yield made
+
+
+def send(net: Net, application: str, *fields: dict[str, int], host: int = 4) -> None:
+    """Send requests from a host to the last one."""
+    inbox = Inbox()
+    socket = net.fabric.hosts[net.hosts[host].name].listen(40_000, inbox)  # type: ignore[attr-defined]
+    schema = Schema(net.program.schema())
+    for number, each in enumerate(fields):
+        message = schema.encode(Message(REQUEST, application, number, each))
+        inbox.outgoing.append(((str(net.hosts[-1].address), 19782), message))
+    socket.pump()
+    net.settle()
+    net.fabric.hosts[net.hosts[host].name].release(40_000)  # type: ignore[attr-defined]
+
+
+# ------------------------------------------------------------- programs
+
+
+def test_ids_stay_and_are_not_given_twice() -> None:
+    program = PROGRAM.without("pressure").extended(OTHERS)
+    assert {name: each.id for name, each in program.applications.items()} == {"gradients": 1, "cache": 3, "others": 4}
+    again = program.without("others").extended(Filter("hot", keep="a > 3"))
+    assert again.applications["hot"].id == 5
+    milder = PROGRAM.replaced(Threshold("pressure", above=950, clear=850, sensors=8))
+    assert milder.applications["pressure"].id == 2
+    assert PROGRAM.replaced(Filter("pressure", keep="a > 3")).applications["pressure"].id == 4
+    assert [*Program(OTHERS, Filter("hot", keep="a > 3"), ids={"others": 7}).applications.values()][1].id == 8
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda: PROGRAM.without("nobody"), "no application 'nobody'"),
+        (lambda: PROGRAM.without("gradients", "pressure", "cache"), "needs a primitive"),
+        (lambda: PROGRAM.replaced(OTHERS), "no application 'others'"),
+        (lambda: PROGRAM.extended(Filter("cache", keep="a > 3")), "two applications are called"),
+        (lambda: Program(OTHERS, ids={"others": 0}), "ids are 1 to 65535"),
+        (lambda: Program(OTHERS, ids={"nobody": 3}), "none of the primitives"),
+        (lambda: Program(OTHERS, Filter("a", keep="b > 3"), ids={"others": 3, "a": 3}), "one id, 3"),
+    ],
+)
+def test_impossible_programs(wrong: Callable[[], object], words: str) -> None:
+    with pytest.raises(KernelError, match=words):
+        wrong()
+
+
+# --------------------------------------------------------------- networks
+
+
+@pytest.mark.parametrize("quality", [LinkQuality(), LinkQuality(loss=0.03, duplicate=0.03, reorder=0.05)])
+@pytest.mark.parametrize("live", [True, False], ids=["live", "restarted"])
+def test_a_sum_goes_on_while_applications_come_and_go(quality: LinkQuality, live: bool) -> None:
+    sheet = replace(CAPABILITIES, live_pipelines=live)
+    with Star(6, program=PROGRAM, quality=quality, seed=5, capabilities=sheet) as net:
+        group = net.group("gradients", net.hosts[:3])
+        extended = PROGRAM.extended(OTHERS)
+        for number in range(5):
+            net.after((1 + 40 * number) * US, net.change, extended if number % 2 == 0 else PROGRAM)
+        arrays = vectors(3, 4000)
+        check(arrays, group.sum(arrays))
+        assert net.now > 161 * US
+        assert "others" in net.program.applications
+        assert net.link(net.hosts[5]).packets == 0, "the switch has summed, and nobody else"
+        assert {each.epochs for each in group.statistics} == {0}, "nothing was begun anew"
+        both = net.group("others", net.hosts[3:5])
+        check(arrays := vectors(2, 300), both.sum(arrays))
+        check(arrays := vectors(3, 300), group.sum(arrays))
+
+
+def test_what_stays_keeps_state_maps_counters_and_alerts(net: Star) -> None:
+    net.admit("pressure", net.hosts[4:5])
+    net.session.subscribe("pressure_alert_t")
+    send(net, "pressure", {"sensor": 3, "value": 905}, {"sensor": 4, "value": 10})
+    net.map("cache", "cached")[7] = 5
+    net.change(PROGRAM.replaced(Threshold("pressure", above=950, clear=850, sensors=8)).extended(OTHERS))
+    assert list(net.state("pressure").armed.read()) == [1, 1, 1, 0, 1, 1, 1, 1]
+    assert net.map("cache", "cached")[7] == 5
+    send(net, "pressure", {"sensor": 3, "value": 960}, {"sensor": 4, "value": 940}, {"sensor": 5, "value": 950})
+    port = net.topology.graph().port_towards("s1", "h5")
+    assert net.counters("pressure")[port].packets == 5
+    told = [each.values for each in net.session.digests(1.0)]
+    assert told == [{"sensor": 3, "value": 905}, {"sensor": 5, "value": 950}]
+
+
+def test_state_of_another_shape_begins_anew(net: Star) -> None:
+    net.admit("pressure", net.hosts[4:5])
+    send(net, "pressure", {"sensor": 3, "value": 905})
+    net.change(PROGRAM.replaced(Threshold("pressure", above=900, clear=850, sensors=9)))
+    assert list(net.state("pressure").armed.read()) == [1] * 9
+    send(net, "pressure", {"sensor": 3, "value": 905})
+    assert net.state("pressure").armed.read()[3] == 0, "it is admitted as before"
+
+
+def test_what_goes_is_no_longer_computed_on_and_its_packets_pass(net: Star) -> None:
+    net.admit("pressure", net.hosts[4:5])
+    reading = {"sensor": 3, "value": 905}
+    net.change(PROGRAM.without("pressure"))
+    with pytest.raises(MidflightError, match="no application 'pressure'"):
+        net.counters("pressure")
+    net.change(net.program.extended(Threshold("pressure", above=900, clear=850, sensors=8)))
+    before = net.downlink(net.hosts[5]).packets
+    send(net, "pressure", reading)
+    assert net.downlink(net.hosts[5]).packets == before + 1
+    assert list(net.state("pressure").armed.read()) == [1] * 8
+
+
+def test_applications_are_admitted_withdrawn_and_limited_by_tables_alone(net: Star) -> None:
+    loaded: list[object] = []
+    load = net.session.load
+    net.session.load = lambda *given, **more: loaded.append(load(*given, **more))  # type: ignore[method-assign]
+    readings = [{"sensor": number % 8, "value": 905} for number in range(40)]
+    net.admit("pressure")
+    send(net, "pressure", readings[1])
+    assert list(net.state("pressure").armed.read()) == [1, 0, 1, 1, 1, 1, 1, 1]
+    assert net.counters("pressure")[None].packets == 1
+    net.withdraw("pressure")
+    send(net, "pressure", readings[2])
+    with pytest.raises(MidflightError, match="not admitted"):
+        net.counters("pressure")
+    net.limit("pressure", 10)
+    net.admit("pressure", net.hosts[3:4])
+    send(net, "pressure", readings[3])
+    assert net.state("pressure").armed.read()[3] == 1, "it came by another port"
+    send(net, "pressure", *readings, host=3)
+    assert 0 < 8 - np.count_nonzero(net.state("pressure").armed.read()) < 8, "most came too fast"
+    net.limit("pressure", 0)
+    send(net, "pressure", *readings, host=3)
+    assert not net.state("pressure").armed.read().any()  # type: ignore[union-attr]
+    assert not loaded
+
+
+def test_a_switch_that_is_off_has_the_new_program_when_it_comes_back(net: Star) -> None:
+    net.map("cache", "cached")[7] = 5
+    net.admit("pressure")
+    net.kill("s1")
+    net.change(PROGRAM.extended(OTHERS))
+    net.revive("s1")
+    assert net.map("cache", "cached")[7] == 5
+    send(net, "pressure", {"sensor": 1, "value": 905})
+    assert net.counters("pressure")[None].packets == 1
+    check(arrays := vectors(2, 300), net.group("others", net.hosts[3:5]).sum(arrays))
+
+
+def test_what_a_switch_has_no_room_for_any_more_goes_on_at_the_server() -> None:
+    sheet = replace(CAPABILITIES, register_arrays=19)
+    with Star(6, program=Program(Aggregate("gradients", workers=3, lanes=8, slots=8)), capabilities=sheet) as net:
+        group = net.group("gradients", net.hosts[:3])
+        check(arrays := vectors(3, 100), group.sum(arrays))
+        wider = Program(Aggregate("wide", workers=3, lanes=9, slots=8), group.aggregate, ids={"gradients": 1})
+        net.after(30 * US, net.change, wider)
+        check(arrays := vectors(3, 2000), group.sum(arrays))
+        assert net.placement.on("s1") == ("wide",) or "gradients" not in net.placement.on("s1")
+        assert net.link(net.hosts[5]).packets > 0
+
+
+def test_refusals_change_nothing(net: Star) -> None:
+    group = net.group("gradients", net.hosts[:3])
+    for program in (PROGRAM.without("gradients"), Program(OTHERS, group.aggregate)):
+        with pytest.raises(MidflightError, match="gradients has a group"):
+            net.change(program)
+    assert net.program is PROGRAM
+    check(arrays := vectors(3, 100), group.sum(arrays))
+    aggregate = Aggregate("gradients", workers=len(WORKERS), lanes=4)
+    with (
+        Hierarchy(uneven(), aggregate, workers=WORKERS, server="h7") as tree,
+        pytest.raises(MidflightError, match="made for it"),
+    ):
+        tree.change(PROGRAM)
