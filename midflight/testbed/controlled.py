@@ -162,10 +162,10 @@ class Controlled:
             self._rates[application] = rate
 
     def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
-        """Return the packets and bytes of an application that a switch has admitted, by the port that they came by.
+        """Return the packets and bytes that came for an application, by the ports that it is admitted on.
 
-        Under None where all ports may bring them. `switch` is needed where several have the application.
-        MidflightError where it is not admitted.
+        Under None where all ports may bring them; what came too fast for its limit is counted, too. `switch` is needed
+        where several have the application. MidflightError where it is not admitted.
         """
         return self.steering[self._running(application, switch)].counters(self._application(application).id)
 

@@ -265,7 +265,9 @@ class Offload:
         self._change([_Mirror(application, tuple(sorted(ports)))])
 
     def counters(self, application: int) -> dict[int | None, Count]:
-        """Return what has been computed on of an admitted application, by port; under None where it has all of them.
+        """Return what came of an admitted application, by its ports; under None where it has all of them.
+
+        What came too fast for its rate is counted, too.
 
         MidflightError for one that is not admitted.
         """
