@@ -75,7 +75,7 @@ class Group:
         """What each worker has counted since it was last set up."""
         return self.crew.statistics
 
-    def allreduce(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    def allreduce(self, arrays: Sequence[NDArray[Any]], *, block: int | None = None) -> list[NDArray[Any]]:
         """Return the sum of the workers' arrays as each worker received it, all equal; or what else the operation is.
 
         `arrays` holds one array for each worker, all of one shape, of floats or of integers. Floats are taken as
@@ -83,10 +83,24 @@ class Group:
         `midflight.primitives.fixedpoint`), the least and the greatest within that of one worker, and then rounded to
         float32. Integers fit the Aggregate's numbers; their result is exact as int32, but that a sum beyond that range
         is what the Aggregate's `overflow` says, with `detect` the true one as int64. `count` counts the workers whose
-        number is not 0; the `mean` of integers is float64. MidflightError where the arrays do not fit the group or the
-        operation, or hold NaN or infinities, and where the network does not answer.
+        number is not 0; the `mean` of integers is float64.
+
+        The floats of all workers share one exponent, or with `block` each so many of them, in the order of the flattened
+        array, have one of their own: small ones are then not lost beside large ones of other blocks, at the price of a
+        round trip for each block, and the bound holds block by block.
+
+        MidflightError where the arrays do not fit the group or the operation, or hold NaN or infinities, and where the
+        network does not answer.
         """
-        return [self._result(each, arrays) for each in self.sum(arrays)]
+        if block is None:
+            return [self._result(each, arrays) for each in self.sum(arrays)]
+        if block < 1:
+            raise MidflightError(f"a block has at least one number, not {block}")
+        vectors = self._vectors(arrays)
+        cuts = range(block, vectors[0].size, block)
+        parts = [np.split(each, cuts) for each in vectors]
+        results = [[self._result(each, part) for each in self._run(part)] for part in zip(*parts, strict=True)]
+        return [np.concatenate(each).reshape(arrays[0].shape) for each in zip(*results, strict=True)]
 
     def reduce(self, arrays: Sequence[NDArray[Any]], root: int = 0) -> NDArray[Any]:
         """Do as `allreduce` does, and return the result of worker `root` alone.

@@ -158,3 +158,24 @@ def test_operations_follow_each_other_in_one_group() -> None:
 def test_what_does_not_fit_is_refused(work: Work, parameters: dict[str, Any], told: str) -> None:
     with pytest.raises(MidflightError, match=told):
         done(work, loss=0, **parameters)
+
+
+def test_a_block_of_floats_has_an_exponent_of_its_own() -> None:
+    """Beside numbers a million million times larger, small ones keep their digits: they are in another block."""
+    small = [RANDOM.normal(0, 1e-6, 8) for _ in range(WORKERS)]
+    arrays = [
+        np.concatenate((each, RANDOM.normal(0, 1e6, 8), each[:4])).astype(np.float32).reshape(4, 5) for each in small
+    ]
+    results, together = done(lambda group: (group.allreduce(arrays, block=8), group.allreduce(arrays)), number="int16")
+    truth = np.sum([each.astype(np.float64) for each in arrays], axis=0)
+    for block in (slice(0, 8), slice(8, 16), slice(16, 20)):
+        largest = max(float(np.abs(each.reshape(-1)[block]).max()) for each in arrays)
+        bits = scale_bits(2.0 ** np.ceil(np.log2(largest)), WORKERS, INT16_MAX)
+        rounding = np.abs(truth.reshape(-1)[block]) * 2.0**-24
+        for each in results:
+            assert each.shape == (4, 5)
+            error = np.abs(each.astype(np.float64) - truth).reshape(-1)[block]
+            assert (error <= error_bound(bits, WORKERS) + rounding).all()
+    assert not together[0].reshape(-1)[:8].any(), "one exponent for all leaves nothing of the small ones"
+    with pytest.raises(MidflightError, match="a block has at least one number, not 0"):
+        done(lambda group: group.allreduce(arrays, block=0))
