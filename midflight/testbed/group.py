@@ -85,8 +85,8 @@ class Group:
         is what the Aggregate's `overflow` says, with `detect` the true one as int64. `count` counts the workers whose
         number is not 0; the `mean` of integers is float64.
 
-        The floats of all workers share one exponent, or with `block` each so many of them, in the order of the flattened
-        array, have one of their own: small ones are then not lost beside large ones of other blocks, at the price of a
+        The floats of all workers share one exponent, or with `block` each so many of them, in the flattened array's
+        order, have one of their own: small ones are then not lost beside large ones of other blocks, at the price of a
         round trip for each block, and the bound holds block by block.
 
         MidflightError where the arrays do not fit the group or the operation, or hold NaN or infinities, and where the
