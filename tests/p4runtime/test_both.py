@@ -26,7 +26,7 @@ PATIENCE = 10.0
 def device(request: pytest.FixtureRequest) -> Iterator[HostDevice | Bmv2Device]:
     with HostDevice() if request.param == "host" else Bmv2Device() as running:
         pipeline = running.compile(EVERYTHING)
-        # Once: BMv2 dies of a second pipeline when packet-outs have passed through the first.
+        # Once, for all tests: each puts back what it has changed.
         with running.session() as loader:
             loader.load(pipeline.p4info, pipeline.config, cookie=7)
         yield running

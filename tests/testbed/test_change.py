@@ -115,6 +115,17 @@ def test_what_stays_keeps_state_maps_counters_and_alerts(net: Star) -> None:
     assert told == [{"sensor": 3, "value": 905}, {"sensor": 5, "value": 950}]
 
 
+def test_what_an_application_has_told_is_heard_when_it_has_gone(net: Star) -> None:
+    net.admit("pressure", net.hosts[4:5])
+    net.session.subscribe("pressure_alert_t")
+    send(net, "pressure", {"sensor": 3, "value": 905})
+    net.change(PROGRAM.without("pressure"))
+    assert [(each.name, each.values) for each in net.session.digests()] == [
+        ("pressure_alert_t", {"sensor": 3, "value": 905})
+    ]
+    assert net.session.digests() == []
+
+
 def test_state_of_another_shape_begins_anew(net: Star) -> None:
     net.admit("pressure", net.hosts[4:5])
     send(net, "pressure", {"sensor": 3, "value": 905})

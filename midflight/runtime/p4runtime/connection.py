@@ -12,6 +12,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.link import Link, RequestError
+from midflight.runtime.p4runtime.results import DigestMessage
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.p4runtime.stream import SERVER_NAME
@@ -39,6 +40,7 @@ class Connection:
         self.election_id = 1 if election_id is None else election_id
         self._arbitration = p4r.MasterArbitrationUpdate()
         self._known: Schema | None = None
+        self._heard: list[DigestMessage] = []
         self.subscriptions: set[str] = set()
         """The digests of this pipeline that are sent here."""
         self._batch: list[tuple[p4r.Update, str]] | None = None

@@ -71,6 +71,10 @@ class Session(Connection):
         info = text_format.Parse(p4info, p4i.P4Info()) if isinstance(p4info, str) else p4info
         data = config.encode() if isinstance(config, str) else config
         message = p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=data)
+        if self.subscriptions:
+            # What the pipeline before has told no other explains, nor takes an acknowledgement of.
+            self._heard = self.digests()
+            self.flush()
         if cookie is not None:
             message.cookie.cookie = cookie
         self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=_action(action), config=message))
@@ -303,6 +307,10 @@ class Session(Connection):
     def digests(self, timeout: float = 0.0) -> list[DigestMessage]:
         """Return, and acknowledge, the digest messages sent here; waits up to `timeout` seconds for the first."""
         self.flush()
+        heard, self._heard = self._heard, []
+        return heard + self._told(0.0 if heard else timeout)
+
+    def _told(self, timeout: float) -> list[DigestMessage]:
         messages = []
         for each in self._link.take(self._link.digests, timeout):
             info = self._schema.digests.of_id(each.digest_id)
