@@ -18,7 +18,7 @@ from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.shell import environment
 from midflight.testbed.fabric.registry import open_fabric
-from midflight.testbed.topology import star
+from midflight.testbed.topology import Topology
 from tests.bmv2 import BMV2, PROGRAM, ROOT
 from tests.p4runtime.support import ipv4, other
 
@@ -192,8 +192,8 @@ def test_the_prompt(tmp_path: Path) -> None:
 @pytest.mark.root
 @ROOT[1]
 def test_the_switch_of_a_running_network() -> None:
-    with open_fabric("netns", star(2), "host") as fabric:
-        (name,) = fabric.devices
+    name = "shelled"  # which no other network's switch is called
+    with open_fabric("netns", Topology.of([("h1", name), ("h2", name)]), "host") as fabric:
         fabric.devices[name].load(PROGRAM)
         done = run("--device-of", name, text='print(tables["ingress.route"].name)')
     assert done.stdout == "ingress.route\n", done.stderr
