@@ -22,7 +22,8 @@ TRACES_FOR_MUTANTS = 300
 MISSING = P4C.missing or SIMPLE_SWITCH_GRPC.missing
 
 
-@pytest.fixture(scope="module", params=names())
+# What is one primitive's is for one process: its traces take longer to make than to play.
+@pytest.fixture(scope="module", params=[pytest.param(each, marks=pytest.mark.xdist_group(each)) for each in names()])
 def tested(request: pytest.FixtureRequest) -> tuple[Subject, list[Trace]]:
     found = subject(request.param)
     return found, traces(found, TRACES)

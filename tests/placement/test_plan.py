@@ -86,7 +86,14 @@ def test_one_too_many_goes_to_the_hosts_with_the_reason(limit: str, value: Any, 
 
 
 def test_every_limit_has_a_boundary_test() -> None:
-    informative = {"kind", "architecture", "registers_over_p4runtime", "repeated_digests", "packets_per_second"}
+    informative = {
+        "kind",
+        "architecture",
+        "live_pipelines",
+        "registers_over_p4runtime",
+        "repeated_digests",
+        "packets_per_second",
+    }
     assert {each.name for each in fields(Capabilities)} - informative == set(EXACTLY)
 
 
