@@ -6,8 +6,9 @@ import pytest
 
 from midflight.testbed.adversary import Failure, Move, ViolationError, live_campaign
 from midflight.testbed.adversary.live import Arena, LiveSchedule, Played, draw_live
-from midflight.testbed.fabric.runs import find
+from midflight.testbed.fabric.netns import NetnsFabric
 from tests.bmv2 import BMV2, ROOT
+from tests.netns.left import left
 
 pytestmark = ROOT
 
@@ -37,9 +38,10 @@ def test_a_lost_game_is_told_by_its_seed_and_the_next_has_a_network_of_its_own(m
         return Played(schedule.seed, schedule.application, (), 0.0, 0)
 
     monkeypatch.setattr(Arena, "play", lose)
-    before = {each.id for each in find()}
     found = live_campaign([4, 5, 6])
     assert found.failures == (Failure(4, "ViolationError: something did not hold"),)
     assert [each.seed for each in found.played] == [5, 6]
     assert arenas[0] is not arenas[1] is arenas[2]
-    assert {each.id for each in find()} <= before
+    runs = {each.net.fabric.run.id for each in arenas if isinstance(each.net.fabric, NetnsFabric)}
+    assert len(runs) == 2
+    assert [left(each) for each in runs] == [[], []]
