@@ -16,7 +16,7 @@ from typing import Any
 
 from midflight import primitives as library
 from midflight.errors import MidflightError
-from midflight.primitives.kernel.primitive import Chain, Primitive
+from midflight.primitives.kernel.primitive import Chain, Primitive, summary
 
 __all__ = [
     "FAMILIES", "LIBRARY", "Entry", "ParameterEntry", "catalogue", "code_lines", "find", "instance", "made",
@@ -81,11 +81,6 @@ def find(name: str) -> type[Primitive]:
     if found is None:
         raise MidflightError(f"the library has no primitive {name!r}", hint=f"it has {', '.join(sorted(LIBRARY))}")
     return found
-
-
-def summary(kind: type[Primitive]) -> str:
-    """Return the first sentence of a primitive's docstring."""
-    return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").strip()
 
 
 def instance(name: str, settings: Mapping[str, str]) -> Primitive:

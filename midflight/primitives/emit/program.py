@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from midflight.primitives.emit.names import constant
 from midflight.primitives.emit.verdicts import Verdicts
 from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.header import Layout
-from midflight.primitives.kernel.primitive import Chain, Primitive
+from midflight.primitives.kernel.primitive import Chain, Primitive, summary
 from midflight.primitives.kernel.struct import Items
 
 __all__ = ["emit"]
@@ -101,11 +100,6 @@ def _listed(names: list[str]) -> str:
     return text[0].upper() + text[1:]
 
 
-def _summary(primitive: Primitive) -> str:
-    """Return the first sentence of a primitive's docstring."""
-    return (inspect.getdoc(type(primitive)) or "").split("\n\n")[0].replace("\n", " ").strip()
-
-
 def _settings(primitive: Primitive) -> str:
     """Return the parameters as the user would write them."""
     return ", ".join(
@@ -121,15 +115,15 @@ def _about(out: Writer, name: str, primitive: Primitive) -> None:
         f" {settings}".rstrip()
         + "."
     )
-    if summary := _summary(primitive):
-        out.comment(summary)
+    if told := summary(type(primitive)):
+        out.comment(told)
     if isinstance(primitive, Chain):
         out.comment(f"They are {' >> '.join(each.title for each in primitive.stages)}.")
 
 
 def _header(out: Writer, name: str, primitive: Primitive) -> None:
-    summary = _summary(primitive)
-    out.comment(f"What {name} sends. {type(primitive).__name__}{': ' + summary if summary else ''}")
+    told = summary(type(primitive))
+    out.comment(f"What {name} sends. {type(primitive).__name__}{': ' + told if told else ''}")
     _fields(out, f"{name}_t", primitive.layout.head)
     if items := primitive.layout.items:
         out.line(f"// One of the {items.name} of {name}, of which a packet has as many as {items.counted.name} says.")

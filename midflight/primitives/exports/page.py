@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from midflight.p4 import ir
-from midflight.primitives.catalogue import summary
 from midflight.primitives.explain import SourceLine, explain
 from midflight.primitives.exports.drawing import parser_graph, pipeline
+from midflight.primitives.kernel.primitive import summary
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.program import Application, Program
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import operator
 import re
 from collections import Counter
@@ -23,7 +24,7 @@ from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Kernel, accesses
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, Message
 
-__all__ = ["Chain", "Outcome", "Primitive", "Reference", "parameter", "within"]
+__all__ = ["Chain", "Outcome", "Primitive", "Reference", "parameter", "summary", "within"]
 
 parameter = field
 """A parameter with more than a default, as `dataclasses.field`."""
@@ -336,6 +337,11 @@ def _anew(primitive: Primitive) -> Primitive:
     if isinstance(made, Chain):
         made.stages = tuple(_anew(each) for each in made.stages)
     return made
+
+
+def summary(kind: type[Primitive]) -> str:
+    """Return the first paragraph of a primitive's docstring, on one line."""
+    return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").strip()
 
 
 def within(primitive: Primitive, name: str, low: int, high: int) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from midflight.errors import MidflightError, WireError
+from midflight.errors import MidflightError
 from midflight.primitives import GroupBy, Message, Schema
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
+from midflight.testbed.endpoint.messages import decoded, whole
 from midflight.testbed.endpoint.reliable import Address, Reliable, Timing
 from midflight.testbed.endpoint.serial import serial
 
@@ -71,11 +71,11 @@ class GroupByWorker:
 
     def receive(self, _source: Address, datagram: bytes, now: int) -> None:
         """Take an answer, of the switch or of the server."""
-        message = _decoded(self._schema, self._groups.name, datagram)
-        if message is None or message.kind != RESULT or _number(message, "job") != self._job:
+        message = decoded(self._schema, self._groups.name, datagram)
+        if message is None or message.kind != RESULT or whole(message, "job") != self._job:
             self.malformed += 1
-        elif self._requests.acknowledge(message.sequence, now) is not None and _number(message, "epoch"):
-            self.epochs.add(_number(message, "epoch"))
+        elif self._requests.acknowledge(message.sequence, now) is not None and whole(message, "epoch"):
+            self.epochs.add(whole(message, "epoch"))
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
@@ -131,16 +131,16 @@ class GroupByServer:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Take a packet's pairs, and answer it; or the switch's answer to a flush."""
-        message = _decoded(self._schema, self._groups.name, datagram)
-        if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST) or _number(message, "job") != self._job:
+        message = decoded(self._schema, self._groups.name, datagram)
+        if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST) or whole(message, "job") != self._job:
             self.malformed += 1
-        elif message.kind == RESULT or _number(message, "command") == GroupBy.FLUSH:
+        elif message.kind == RESULT or whole(message, "command") == GroupBy.FLUSH:
             # One that has come back unanswered: no switch has held anything.
             index = self._flushes.acknowledge(message.sequence, now)
             if index is not None:
                 self._take(message)
         else:
-            taken = self._taken.setdefault(_number(message, "worker"), set())
+            taken = self._taken.setdefault(whole(message, "worker"), set())
             if message.sequence not in taken:
                 taken.add(message.sequence)
                 self._take(message)
@@ -189,15 +189,3 @@ def _request(
         "values": [value for _, value in padded],
     }
     return schema.encode(Message(REQUEST, groups.name, serial(index), fields))
-
-
-def _decoded(schema: Schema, application: str, datagram: bytes) -> Message | None:
-    try:
-        message = schema.decode(datagram)
-    except WireError:
-        return None
-    return message if message.application == application else None
-
-
-def _number(message: Message, name: str) -> int:
-    return operator.index(message.fields[name])  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from midflight.errors import WireError
 from midflight.primitives import Lock, Message, Schema
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
 from midflight.testbed.endpoint.locks import LockClient
+from midflight.testbed.endpoint.messages import whole
 from midflight.testbed.endpoint.reliable import Address, Timing
 from midflight.testbed.endpoint.serial import is_newer
 
@@ -67,11 +68,11 @@ class LockServer:
         if message.application != self._application or message.kind not in (REQUEST, RESULT, FOR_HOST):
             self.malformed += 1
             return
-        client, lock = _number(message, "client"), _number(message, "lock")
+        client, lock = whole(message, "client"), whole(message, "lock")
         if message.kind == RESULT:
             self._own.receive(source, datagram, now)
         elif client == SELF:
-            status = Lock.RELEASED if _number(message, "wish") == Lock.RELEASE else Lock.GRANTED
+            status = Lock.RELEASED if whole(message, "wish") == Lock.RELEASE else Lock.GRANTED
             self._own.receive(source, self._result(message, status), now)
         else:
             self._request(source, message, self._queues.setdefault(lock, _Queue()))
@@ -88,8 +89,8 @@ class LockServer:
         return self._own.next_deadline()
 
     def _request(self, source: Address, message: Message, queue: _Queue) -> None:
-        client, lock = _number(message, "client"), _number(message, "lock")
-        self._own.notice(lock, _number(message, "epoch"))
+        client, lock = whole(message, "client"), whole(message, "lock")
+        self._own.notice(lock, whole(message, "epoch"))
         if queue.turn is not None and not self._own.holds(lock):
             queue.turn = None  # it is lost: whoever was waiting asks again
             queue.waiting.clear()
@@ -99,13 +100,13 @@ class LockServer:
         if not new and message.sequence != latest:
             return
         queue.latest[client] = message.sequence
-        if _number(message, "wish") == Lock.RELEASE:
+        if whole(message, "wish") == Lock.RELEASE:
             queue.holders.pop(client, None)
             self._send(source, message, Lock.RELEASED)
             return
         if new:
             queue.holders.pop(client, None)
-            exclusive = _number(message, "wish") == Lock.EXCLUSIVE
+            exclusive = whole(message, "wish") == Lock.EXCLUSIVE
             queue.waiting.append(_Request(client, exclusive, source, message))
         self._send(source, message, Lock.SERVED if client in queue.holders else Lock.HANDED)
 
@@ -136,14 +137,8 @@ class LockServer:
         self._outgoing.append((to, self._result(message, status)))
 
     def _result(self, message: Message, status: int) -> bytes:
-        epoch = self._own.epoch(_number(message, "lock"))
+        epoch = self._own.epoch(whole(message, "lock"))
         fields = {**message.fields, "status": status}
         if epoch is not None:
             fields["epoch"] = epoch
         return self._schema.encode(replace(message, kind=RESULT, fields=fields))
-
-
-def _number(message: Message, name: str) -> int:
-    value = message.fields[name]
-    assert isinstance(value, int)
-    return value

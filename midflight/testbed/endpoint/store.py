@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from midflight.errors import MidflightError, WireError
+from midflight.errors import MidflightError
 from midflight.primitives import Cache, Message, Schema
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
+from midflight.testbed.endpoint.messages import decoded, whole
 from midflight.testbed.endpoint.reliable import Address, Reliable, Timing
 from midflight.testbed.endpoint.serial import is_newer, serial
 
@@ -60,12 +60,12 @@ class StoreClient:
 
     def receive(self, _source: Address, datagram: bytes, now: int) -> None:
         """Take an answer, of the switch or of the server."""
-        message = _decoded(self.schema, self.application, datagram)
+        message = decoded(self.schema, self.application, datagram)
         if message is None or message.kind != RESULT:
             self.malformed += 1
         elif self._requests.acknowledge(message.sequence, now) is not None:
-            cached = _number(message, "status") == Cache.HIT
-            self.outcome = Outcome(_number(message, "item"), _number(message, "version"), _value(message), cached)
+            cached = whole(message, "status") == Cache.HIT
+            self.outcome = Outcome(whole(message, "item"), whole(message, "version"), _value(message), cached)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
@@ -139,10 +139,10 @@ class StoreServer:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Take a request that the switch has passed on, or its answer to an update."""
-        message = _decoded(self._schema, self._application, datagram)
+        message = decoded(self._schema, self._application, datagram)
         if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST):
             self.malformed += 1
-        elif _number(message, "operation") == Cache.UPDATE:
+        elif whole(message, "operation") == Cache.UPDATE:
             index = self._updates.acknowledge(message.sequence, now)
             if index is not None:
                 self._stored(index)
@@ -164,13 +164,13 @@ class StoreServer:
     def _request(self, source: Address, message: Message) -> None:
         number, answer = self._latest.get(source, (None, None))
         if number == message.sequence:
-            if _number(message, "operation") == Cache.PUT:
+            if whole(message, "operation") == Cache.PUT:
                 self._outgoing += [(source, answer)] if answer is not None else []
                 return
         elif number is not None and not is_newer(message.sequence, number):
             return
         self._latest[source] = message.sequence, None
-        key = _number(message, "item")
+        key = whole(message, "item")
         entry = self._key(key)
         entry.waiting.append((source, message))
         self._go_on(key, entry)
@@ -179,7 +179,7 @@ class StoreServer:
         """Deal with what waits for a key, up to a write that has to go to the switch."""
         while entry.waiting and entry.write is None:
             source, message = entry.waiting.popleft()
-            if _number(message, "operation") == Cache.PUT:
+            if whole(message, "operation") == Cache.PUT:
                 if entry.cached:
                     entry.write = source, message
                     entry.update = self._update(key, _after(entry.version), _value(message))
@@ -188,7 +188,7 @@ class StoreServer:
                 continue
             self.reads += 1
             self._answer(entry, source, message)
-            if entry.cached and _number(message, "status") == Cache.INVALID and key not in self._updated.values():
+            if entry.cached and whole(message, "status") == Cache.INVALID and key not in self._updated.values():
                 self._update(key, entry.version, entry.value)
 
     def _stored(self, index: int) -> None:
@@ -235,18 +235,6 @@ def _message(application: str, operation: int, sequence: int, key: int, version:
         "value": list(value),
     }
     return Message(REQUEST, application, sequence, fields)
-
-
-def _decoded(schema: Schema, application: str, datagram: bytes) -> Message | None:
-    try:
-        message = schema.decode(datagram)
-    except WireError:
-        return None
-    return message if message.application == application else None
-
-
-def _number(message: Message, name: str) -> int:
-    return operator.index(message.fields[name])  # type: ignore[arg-type]
 
 
 def _value(message: Message) -> tuple[int, ...]:

@@ -1,0 +1,24 @@
+"""Messages of one application out of datagrams, and the whole numbers in them."""
+
+from __future__ import annotations
+
+import operator
+
+from midflight.errors import WireError
+from midflight.primitives import Message, Schema
+
+__all__ = ["decoded", "whole"]
+
+
+def decoded(schema: Schema, application: str, datagram: bytes) -> Message | None:
+    """Return the message in a datagram; None where it is none, or another application's."""
+    try:
+        message = schema.decode(datagram)
+    except WireError:
+        return None
+    return message if message.application == application else None
+
+
+def whole(message: Message, name: str) -> int:
+    """Return a field that is a single number."""
+    return operator.index(message.fields[name])  # type: ignore[arg-type]
