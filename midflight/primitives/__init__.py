@@ -1,14 +1,23 @@
 """Reusable computations on packets: the kernel language, the library written in it, and its P4."""
 
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.lookup import Lookup
-from midflight.primitives.kernel.map import Map
-from midflight.primitives.kernel.packet import Packet, Verdict
-from midflight.primitives.kernel.primitive import Chain, Outcome, Primitive, Reference, parameter, within
-from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.packet import Verdict
+from midflight.primitives.kernel.primitive import Chain, Outcome, Reference
 from midflight.primitives.kernel.rules import PROFILES, Profile
-from midflight.primitives.kernel.types import bit, int_
+from midflight.primitives.language import (
+    Header,
+    Lookup,
+    Map,
+    Packet,
+    Primitive,
+    Register,
+    bit,
+    int_,
+    one_of,
+    parameter,
+    power_of_two,
+    within,
+)
 from midflight.primitives.library.acceptor import Acceptor
 from midflight.primitives.library.aggregate import Aggregate
 from midflight.primitives.library.barrier import Barrier
@@ -88,7 +97,9 @@ __all__ = [
     "concat",
     "hash_",
     "int_",
+    "one_of",
     "parameter",
+    "power_of_two",
     "sat_add",
     "sat_sub",
     "within",

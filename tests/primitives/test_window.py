@@ -19,7 +19,7 @@ EMPTY = {"series": 0, "what": 0, "end": 0, "count": 0, "total": 0, "least": 0, "
     [
         ({"pane": 0}, "pane must be 1 to 16777216, not 0"),
         ({"pane": 100}, "pane must be a power of two, not 100"),
-        ({"panes": 3}, "panes must be 1, 2, 4 or 8, not 3"),
+        ({"panes": 3}, "panes must be a power of two, not 3"),
         ({"by": "size"}, "by must be count or time, not 'size'"),
         ({"series": 0}, "series must be 1 to 65536, not 0"),
     ],

@@ -24,7 +24,7 @@ from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Kernel, accesses
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, Message
 
-__all__ = ["Chain", "Outcome", "Primitive", "Reference", "parameter", "summary", "within"]
+__all__ = ["Chain", "Outcome", "Primitive", "Reference", "parameter", "summary"]
 
 parameter = field
 """A parameter with more than a default, as `dataclasses.field`."""
@@ -87,7 +87,7 @@ class Primitive(_Parameters):
         return {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "name"}
 
     def validate(self) -> None:
-        """Check the parameters; raise KernelError about those that make no sense. See `within`."""
+        """Check the parameters; raise KernelError about those that make no sense. See `limits`."""
 
     def setup(self) -> None:
         """Make the state: `self.count = Register(bit[32], 1024)`, and maps and lookups."""
@@ -342,10 +342,3 @@ def _anew(primitive: Primitive) -> Primitive:
 def summary(kind: type[Primitive]) -> str:
     """Return the first paragraph of a primitive's docstring, on one line."""
     return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").strip()
-
-
-def within(primitive: Primitive, name: str, low: int, high: int) -> None:
-    """Check that a parameter lies between two limits, both included."""
-    value = getattr(primitive, name)
-    if not low <= value <= high:
-        raise KernelError(f"{primitive.title}: {name} must be {low} to {high}, not {value}")

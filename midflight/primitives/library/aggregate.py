@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
-from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import add_overflows, sat_add
-from midflight.primitives.kernel.header import Header, Layout
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit, int_
+from midflight.primitives.kernel.header import Layout
+from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, one_of, within
 
 __all__ = ["WIDTHS", "Aggregate", "Number", "Operation"]
 
@@ -110,11 +106,9 @@ class Aggregate(Primitive):
         within(self, "slots", 1, 2**14)
         within(self, "base", 0, 256 - self.workers)
         within(self, "rank", -1, 255)
-        for name, choices in (("overflow", ("wrap", "saturate", "detect")), ("operation", get_args(Operation)),
-                              ("number", get_args(Number))):  # fmt: skip
-            if (given := getattr(self, name)) not in choices:
-                *most, last = choices
-                raise KernelError(f"{self.title}: {name} must be {', '.join(most)} or {last}, not {given!r}")
+        one_of(self, "overflow", "wrap", "saturate", "detect")
+        one_of(self, "operation", *get_args(Operation))
+        one_of(self, "number", *get_args(Number))
 
     def setup(self) -> None:
         """For each pool entry: the job and sequence that it holds, the workers seen, the sum so far."""

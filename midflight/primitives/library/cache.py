@@ -9,12 +9,7 @@ from collections.abc import Sequence
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import hash_, sat_add
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.map import Map
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit
+from midflight.primitives.language import Header, Map, Packet, Primitive, Register, bit, within
 
 __all__ = ["Cache"]
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from midflight.errors import KernelError
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit, int_
+from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, within
 
 __all__ = ["Controller"]
 

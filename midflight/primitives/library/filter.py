@@ -7,10 +7,9 @@ from typing import Any
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.header import Field, Layout
-from midflight.primitives.kernel.packet import Packet
 from midflight.primitives.kernel.predicate import Predicate
-from midflight.primitives.kernel.primitive import Primitive
-from midflight.primitives.kernel.types import Kind, int_
+from midflight.primitives.kernel.types import Kind
+from midflight.primitives.language import Packet, Primitive, int_
 
 __all__ = ["Filter"]
 

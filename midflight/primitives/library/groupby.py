@@ -7,13 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit, int_
+from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, one_of, power_of_two, within
 
 __all__ = ["GroupBy"]
 
@@ -94,11 +89,8 @@ class GroupBy(Primitive):
         within(self, "workers", 1, 256)
         within(self, "lanes", 1, 16)
         within(self, "cells", 1, 2**20)
-        within(self, "window", 1, 1024)
-        if self.operation not in ("sum", "min", "max", "count"):
-            raise KernelError(f"{self.title}: operation must be sum, min, max or count, not {self.operation!r}")
-        if self.window & (self.window - 1):
-            raise KernelError(f"{self.title}: window must be a power of two, not {self.window}")
+        power_of_two(self, "window", 1, 1024)
+        one_of(self, "operation", "sum", "min", "max", "count")
 
     def setup(self) -> None:
         """Make the cells, and for each packet in flight its number and the pairs that it took along.

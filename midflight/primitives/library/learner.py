@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import bits
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit
+from midflight.primitives.language import Packet, Primitive, Register, bit, power_of_two, within
 from midflight.primitives.library.acceptor import Acceptor
 
 __all__ = ["Learner"]
@@ -62,10 +58,8 @@ class Learner(Primitive):
     def validate(self) -> None:
         """Check the limits."""
         within(self, "acceptors", 1, 63)
-        within(self, "instances", 1, 2**16)
+        power_of_two(self, "instances", 1, 2**16)
         within(self, "width", 1, 512)
-        if self.instances & (self.instances - 1):
-            raise KernelError(f"{self.title}: instances must be a power of two, not {self.instances}")
 
     def setup(self) -> None:
         """For each entry: its instance, the latest ballot, who has accepted in it, and what was chosen."""

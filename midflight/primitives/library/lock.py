@@ -8,11 +8,7 @@ from typing import Final
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import bits, concat
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit, int_
+from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, power_of_two, within
 
 __all__ = ["Lock"]
 
@@ -107,9 +103,7 @@ class Lock(Primitive):
         """Check the limits."""
         within(self, "locks", 1, 2**12)
         within(self, "clients", 2, 2**12)
-        within(self, "depth", 2, 64)
-        if self.depth & (self.depth - 1):
-            raise KernelError(f"{self.title}: depth must be a power of two, not {self.depth}")
+        power_of_two(self, "depth", 2, 64)
         if self.locks * self.clients > 2**16:
             raise KernelError(
                 f"{self.title}: {self.locks} locks of {self.clients} clients are more than the 65536 that are known",

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from midflight.errors import KernelError
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive
-from midflight.primitives.kernel.types import bit
+from midflight.primitives.language import Header, Packet, Primitive, bit, one_of
 
 __all__ = ["Pruning"]
 
@@ -36,8 +32,7 @@ class Pruning(Primitive):
 
     def validate(self) -> None:
         """Check the choice."""
-        if self.pruned not in ("drop", "reply"):
-            raise KernelError(f"{self.title}: pruned must be drop or reply, not {self.pruned!r}")
+        one_of(self, "pruned", "drop", "reply")
 
     def prune(self, packet: Packet, wire: Wire) -> None:
         """Drop a row that is not needed, or send it back."""

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from midflight.errors import KernelError
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit
+from midflight.primitives.language import Header, Packet, Primitive, Register, bit, one_of, power_of_two, within
 
 __all__ = ["Quorum"]
 
@@ -83,12 +78,9 @@ class Quorum(Primitive):
         """Check the limits."""
         within(self, "voters", 1, 64)
         within(self, "needed", 1, self.voters)
-        within(self, "slots", 1, 2**16)
+        power_of_two(self, "slots", 1, 2**16)
         within(self, "choices", 1, 8)
-        if self.slots & (self.slots - 1):
-            raise KernelError(f"{self.title}: slots must be a power of two, not {self.slots}")
-        if self.result not in ("multicast", "forward"):
-            raise KernelError(f"{self.title}: result must be multicast or forward, not {self.result!r}")
+        one_of(self, "result", "multicast", "forward")
 
     def setup(self) -> None:
         """For each slot: the voting that it holds, who has voted, the values and their votes, and what is decided."""

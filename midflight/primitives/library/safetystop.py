@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import concat
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit, int_
+from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, one_of, within
 
 __all__ = ["SafetyStop"]
 
@@ -90,8 +85,7 @@ class SafetyStop(Primitive):
         within(self, "safe", self.low, self.high)
         within(self, "patience", 1, 2**30)
         within(self, "cells", 1, 2**16)
-        if self.blocked not in ("replace", "drop"):
-            raise KernelError(f"{self.title}: blocked must be replace or drop, not {self.blocked!r}")
+        one_of(self, "blocked", "replace", "drop")
 
     def setup(self) -> None:
         """For each cell: whether it is armed, and the time of its latest reading, under a bit that there is one."""

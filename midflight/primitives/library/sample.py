@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import hash_
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit
+from midflight.primitives.language import Header, Packet, Primitive, Register, bit, one_of, within
 
 __all__ = ["Sample"]
 
@@ -61,10 +56,8 @@ class Sample(Primitive):
         """Check the limits."""
         within(self, "one_in", 1, 2**31)
         within(self, "item_bits", 8, 128)
-        if self.by not in ("count", "packet", "flow"):
-            raise KernelError(f"{self.title}: by must be count, packet or flow, not {self.by!r}")
-        if self.others not in ("forward", "drop"):
-            raise KernelError(f"{self.title}: others must be forward or drop, not {self.others!r}")
+        one_of(self, "by", "count", "packet", "flow")
+        one_of(self, "others", "forward", "drop")
 
     def setup(self) -> None:
         """By count: how many packets there have been since the last sample, it included."""

@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 from midflight.primitives.kernel.arithmetic import bits, concat
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit
+from midflight.primitives.language import Packet, Register, bit, within
 from midflight.primitives.library.pruning import Pruning
 
 __all__ = ["Skyline"]

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import concat
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit
+from midflight.primitives.language import Header, Packet, Primitive, Register, bit, within
 
 __all__ = ["Threshold"]
 

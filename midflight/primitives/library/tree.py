@@ -8,11 +8,7 @@ from typing import Any, Final
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import bits
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.map import Map
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.types import bit
+from midflight.primitives.language import Header, Map, Packet, Primitive, bit, within
 
 __all__ = ["Nodes", "Tree"]
 

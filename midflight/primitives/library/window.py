@@ -7,13 +7,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import bits, concat, sat_add
-from midflight.primitives.kernel.header import Header
-from midflight.primitives.kernel.packet import Packet
-from midflight.primitives.kernel.primitive import Primitive, within
-from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.types import bit, int_
+from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, one_of, power_of_two, within
 
 __all__ = ["Window"]
 
@@ -82,14 +77,10 @@ class Window(Primitive):
 
     def validate(self) -> None:
         """Check the limits."""
-        within(self, "pane", 1, 2**24)
+        power_of_two(self, "pane", 1, 2**24)
         within(self, "series", 1, 2**16)
-        if self.pane & (self.pane - 1):
-            raise KernelError(f"{self.title}: pane must be a power of two, not {self.pane}")
-        if self.panes not in (1, 2, 4, 8):
-            raise KernelError(f"{self.title}: panes must be 1, 2, 4 or 8, not {self.panes}")
-        if self.by not in ("count", "time"):
-            raise KernelError(f"{self.title}: by must be count or time, not {self.by!r}")
+        power_of_two(self, "panes", 1, 8)
+        one_of(self, "by", "count", "time")
 
     def setup(self) -> None:
         """For each series: its latest pane or item; for each pane of a window: its number, and what it has so far."""
