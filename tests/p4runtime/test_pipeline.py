@@ -84,6 +84,47 @@ def test_committing_clears_the_state(
     assert ports(empty) == []
 
 
+def test_a_program_loaded_again_is_not_compiled_again_and_has_nothing_left(empty: HostDevice, info: p4i.P4Info) -> None:
+    with empty.session() as session:
+        told = []
+        for _ in range(2):
+            session.load(info, EVERYTHING)
+            assert empty.switch.pipeline is not None
+            engine = empty.switch.pipeline.engine
+            told.append(engine.compiled)
+            assert ports(empty) == []
+            assert session.read_table("route") == []
+            assert session.read_multicast() == {}
+            assert [session.read_register("totals", cell) for cell in (1, 15)] == [0, 0]
+            assert session.read_counter("arrivals", 7).packets == 0
+            assert engine.stats.received == 1
+            session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1})
+            session.multicast(4, [1, 2])
+            session.write_register("totals", list(range(16)))
+            session.write_counter("arrivals", 7, packets=9)
+            session.set_default("route", "to_port", {"port": 2, "mac": 1})
+            assert ports(empty) == [6]
+        assert told[0] is told[1]
+        other = EVERYTHING.replace("size = 64;", "size = 65;")
+        session.load(p4info(check(other)), other)
+        session.load(info, EVERYTHING)
+        assert ports(empty) == []
+        pipeline = empty.switch.pipeline
+        assert pipeline is not None
+        assert pipeline.engine.compiled is not told[0]
+
+
+def test_a_program_loaded_again_leaves_the_running_one_alone(empty: HostDevice, info: p4i.P4Info) -> None:
+    with empty.session() as session:
+        session.load(info, EVERYTHING)
+        session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1})
+        assert empty.switch.pipeline is not None
+        engine = empty.switch.pipeline.engine
+        session.load(info, EVERYTHING)
+        assert [port for port, _ in engine.process(PACKETS)] == [6]
+        assert ports(empty) == []
+
+
 def test_a_saved_config_takes_writes_and_forwards_once_committed(
     empty: HostDevice, primary: Controller, config: p4r.ForwardingPipelineConfig, ids: dict[str, int]
 ) -> None:

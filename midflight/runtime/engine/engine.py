@@ -9,18 +9,17 @@ import numpy as np
 
 from midflight.p4 import ir
 from midflight.runtime.engine.batch import Output
+from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.counters import Counter
 from midflight.runtime.engine.digests import Digest, Ring
 from midflight.runtime.engine.externs.traffic import SESSION_MASK
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.groups import Groups
-from midflight.runtime.engine.jit import Native
 from midflight.runtime.engine.meters import Meter
-from midflight.runtime.engine.noting import SLOTS
 from midflight.runtime.engine.packets import Packets
-from midflight.runtime.engine.pipeline import DROPS, lower_program
-from midflight.runtime.engine.queue import QUEUE_LENGTH, Queue
+from midflight.runtime.engine.pipeline import DROPS
+from midflight.runtime.engine.queue import QUEUE_LENGTH
 from midflight.runtime.engine.registers import Register
 from midflight.runtime.engine.tables import Table
 from midflight.runtime.engine.traces import Trace, Traces
@@ -49,27 +48,32 @@ class Engine:
 
     `tables`, `registers`, `counters` and `meters` go by fully qualified name. Changes take effect between two batches.
     P4Error names a construct that the engine does not support. `cpu_port` is only kept for those around the engine.
-    `gate` is the lock to hold while anything changes, one of its own by default.
+    `gate` is the lock to hold while anything changes, one of its own by default. `compiled` is the program's code where
+    another engine has it already: each has a state of its own.
     """
 
-    def __init__(self, program: ir.Program, *, cpu_port: int = 510, seed: int = 0, gate: Gate | None = None) -> None:
-        lowered = lower_program(program)
-        slots = self._slots = lowered.unit.slots
-        for each in ("now", "received", "digests.used", *SLOTS):
-            slots.offset(each)
+    def __init__(
+        self,
+        program: ir.Program,
+        *,
+        cpu_port: int = 510,
+        seed: int = 0,
+        gate: Gate | None = None,
+        compiled: Compiled | None = None,
+    ) -> None:
+        compiled = self.compiled = compiled or Compiled(program)
+        assert compiled.program is program, "that is another program's code"
         self.program = program
         self.cpu_port = cpu_port
-        self._native = Native(str(lowered.unit.module))
-        self._entry = lowered.entry
-        self._process = self._native.function(lowered.entry)
+        self._running = compiled.native
+        self._process = self._running.function(compiled.entry)
         self._lock = gate or Gate()
-        context = self._context = Context(slots)
-        self._traced: tuple[Native, Traces] | None = None
-        self._running = self._native
+        context = self._context = Context(compiled.slots)
+        self._traces: Traces | None = None
         instances = program.instances.values()
         self._dirty: dict[str, Table] = {}
         self.tables: Mapping[str, Table] = {
-            name: Table(table, lowered.tables.layout(lowered.unit, table), context, self._lock, self._note)
+            name: Table(table, compiled.layouts[name], context, self._lock, self._note)
             for name, table in program.tables.items()
         }
         self.registers: Mapping[str, Register] = {
@@ -83,11 +87,9 @@ class Engine:
         }
         self.multicast = Groups("groups", 1 << 16, context, self._lock)
         self.clones = Groups("clones", SESSION_MASK + 1, context, self._lock)
-        self._ring = Ring(lowered.unit.digests, context)
+        self._ring = Ring(compiled.digests, context)
         self._output = Output(context)
-        context.point(
-            "queue", np.zeros(Queue(lowered.unit).record * QUEUE_LENGTH if context.has("queue") else 0, np.uint8)
-        )
+        context.point("queue", np.zeros(compiled.record * QUEUE_LENGTH if context.has("queue") else 0, np.uint8))
         # Any state but zero will do for the generator; neighbouring seeds must not give neighbouring states.
         context.set("random", (seed * 0x9E37_79B9_7F4A_7C15 + 0xD1B5_4A32_D192_ED03) % (1 << 64) or 1)
 
@@ -113,30 +115,26 @@ class Engine:
     @property
     def native(self) -> tuple[int, Context]:
         """The address of the function that works off a batch, and the context it takes: for native loops."""
-        return self._running.address(self._entry), self._context
+        return self._running.address(self.compiled.entry), self._context
 
     def trace(self, on: bool) -> None:
         """Note down every packet's way from now on, for `traces`, or no more. `native` is another function then.
 
         It is the same program on the same memory, compiled once more when this is first asked for.
         """
-        if on and self._traced is None:
-            size = self._slots.size
-            lowered = lower_program(self.program, self._slots)
-            assert self._slots.size == size, "a traced program asks for what its context does not have"
-            names = lowered.unit.names or []
-            traces = Traces(self.program, names, lowered.unit.digests, self._context)
-            self._traced = Native(str(lowered.unit.module)), traces
+        compiled = self.compiled
+        if on and self._traces is None:
+            self._traces = Traces(self.program, compiled.traced.names, compiled.digests, self._context)
         with self._lock:
-            self._running = self._traced[0] if on and self._traced is not None else self._native
-            self._process = self._running.function(self._entry)
+            self._running = compiled.traced.native if on else compiled.native
+            self._process = self._running.function(compiled.entry)
 
     def traces(self) -> list[Trace]:
         """Return the ways of the packets since the last call, where they were traced."""
-        if self._traced is None:
+        if self._traces is None:
             return []
         with self._lock:
-            return self._traced[1].take()
+            return self._traces.take()
 
     def digests(self) -> list[Digest]:
         """Return the digests sent since the last call."""

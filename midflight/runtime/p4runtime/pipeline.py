@@ -13,6 +13,7 @@ from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.frontend import check
 from midflight.runtime.engine import Engine, Entry, Gate, TableError
+from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.p4runtime.binding import BoundTable, bind
 from midflight.runtime.p4runtime.digests import DigestBook
 from midflight.runtime.p4runtime.schema import Schema
@@ -74,31 +75,41 @@ def assemble(
     cpu_port: int = 510,
     seed: int = 0,
     gate: Gate | None = None,
+    compiled: Compiled | None = None,
 ) -> Pipeline:
-    """Return a fresh pipeline of a checked program; `gate` is the lock of its engine.
+    """Return a fresh pipeline of a checked program; for `gate` and `compiled` see `Engine`.
 
     Refusal where the config's P4Info does not fit the program; P4Error for what the engine does not support.
     """
     schema = Schema(config.p4info)
     tables = bind(schema, program)
-    engine = Engine(program, cpu_port=cpu_port, seed=seed, gate=gate)
+    engine = Engine(program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled)
     return Pipeline(config, program, engine, schema, tables, DigestBook(schema))
 
 
 def build(
-    config: p4r.ForwardingPipelineConfig, *, cpu_port: int = 510, seed: int = 0, gate: Gate | None = None
+    config: p4r.ForwardingPipelineConfig,
+    *,
+    cpu_port: int = 510,
+    seed: int = 0,
+    gate: Gate | None = None,
+    before: Pipeline | None = None,
 ) -> Pipeline:
     """Return a fresh pipeline for a controller's config: checked, fitted and compiled.
 
-    Refused with INVALID_ARGUMENT, and the compiler's own message, where that fails.
+    Where the program is that of the pipeline `before`, to the letter, it is not compiled again. Refused with
+    INVALID_ARGUMENT, and the compiler's own message, where something fails.
     """
     if not config.p4_device_config:
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4_device_config; it is P4_16 source text")
     if not config.HasField("p4info"):
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
     try:
-        source = config.p4_device_config.decode()
-        return assemble(config, check(source, "p4_device_config"), cpu_port=cpu_port, seed=seed, gate=gate)
+        if before is not None and before.config.p4_device_config == config.p4_device_config:
+            program, compiled = before.program, before.engine.compiled
+        else:
+            program, compiled = check(config.p4_device_config.decode(), "p4_device_config"), None
+        return assemble(config, program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled)
     except UnicodeDecodeError as error:
         raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None
     except P4Error as error:

@@ -293,8 +293,10 @@ class Switch:
                     raise Refusal(Code.INVALID_ARGUMENT, f"{Actions.Action.Name(request.action)} needs a config")
             case _:
                 raise Refusal(Code.INVALID_ARGUMENT, "say what to do with the config: its action is not specified")
+        with self._lock:
+            before = self._saved or self._forwarding
         # Packets flow on while the compiler works.
-        fresh = build(request.config, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate)
+        fresh = build(request.config, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate, before=before)
         with self._lock:
             self._demand_pusher(request)
             if request.action == Actions.VERIFY_AND_SAVE:
