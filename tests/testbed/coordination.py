@@ -10,7 +10,7 @@ from midflight.testbed.endpoint import Address, Endpoint, Timing
 from midflight.testbed.fabric.sim import SimFabric
 from midflight.testbed.sim.host import Socket
 
-__all__ = ["PORT", "TIMING", "address", "admit", "listen", "run"]
+__all__ = ["PORT", "TIMING", "address", "admit", "leave", "listen", "run"]
 
 PORT = 5000
 TIMING = Timing(initial=500_000, minimum=100_000, maximum=2_000_000, patience=2_000_000_000)
@@ -34,6 +34,13 @@ def listen(net: Star, host: int, endpoint: Endpoint, port: int = PORT) -> Socket
     socket = net.fabric.network.hosts[net.hosts[host].name].listen(port, endpoint)
     socket.pump()
     return socket
+
+
+def leave(net: Star, *hosts: int, port: int = PORT) -> None:
+    """Take away what listens on hosts."""
+    assert isinstance(net.fabric, SimFabric)
+    for host in hosts:
+        net.fabric.network.hosts[net.hosts[host].name].release(port)
 
 
 def run(net: Star, *, until: int | None = None) -> None:

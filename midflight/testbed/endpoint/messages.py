@@ -7,7 +7,10 @@ import operator
 from midflight.errors import WireError
 from midflight.primitives import Message, Schema
 
-__all__ = ["decoded", "whole"]
+__all__ = ["ASK", "decoded", "whole"]
+
+ASK = 8
+"""The kind of a message that asks another host for what came of a request; switches forward it."""
 
 
 def decoded(schema: Schema, application: str, datagram: bytes) -> Message | None:
