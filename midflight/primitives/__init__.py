@@ -1,6 +1,6 @@
 """Reusable computations on packets: the kernel language, the library written in it, and its P4."""
 
-from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
+from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, popcount, sat_add, sat_sub
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.primitive import Chain, Outcome, Reference
 from midflight.primitives.kernel.rules import PROFILES, Profile
@@ -44,6 +44,7 @@ from midflight.primitives.library.topn import TopN
 from midflight.primitives.library.tree import Tree
 from midflight.primitives.library.window import Window
 from midflight.primitives.program import Application, Program
+from midflight.primitives.serial import advance
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "Verdict",
     "Window",
     "add_overflows",
+    "advance",
     "bit",
     "bits",
     "concat",
@@ -99,6 +101,7 @@ __all__ = [
     "int_",
     "one_of",
     "parameter",
+    "popcount",
     "power_of_two",
     "sat_add",
     "sat_sub",

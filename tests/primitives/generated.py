@@ -32,6 +32,8 @@ FIELDS: dict[str, str] = {
 LANES = 2
 MAPS = {"near": (["u8"], "u16"), "far": (["u16", "u5"], "i32"), "way": (["u32"], "u8")}
 STATE = {"r8": ("u8", 0, 200), "r16": ("u16", 77, 7), "r32": ("i32", -5, 64), "r5": ("u5", 31, 32)}
+DISTANCES = {"u16": "i16", "i32": "i32"}
+"""Of what kind the distance between two numbers of a kind is, where it is one of `KINDS`."""
 _numbers = itertools.count()
 
 
@@ -108,7 +110,7 @@ class _Text:
         if depth <= 0:
             return self.atom(kind, known)
         spelled = KINDS[kind]
-        match self.pick("a a + + * & | ^ << >> sat ? cast cast - ~ // % minmax abs bits call"):
+        match self.pick("a a + + * & | ^ << >> sat ? cast cast - ~ // % minmax abs bits call ones"):
             case "a":
                 return self.atom(kind, known)
             case "+" | "*" | "&" | "|" | "^" as symbol:
@@ -139,6 +141,8 @@ class _Text:
             case "minmax":
                 left, right = self.number(kind, known, depth - 1), self.number(kind, known, depth - 1)
                 return f"{self.pick(['min', 'max'])}({left}, {right})"
+            case "ones" if kind == "u16":
+                return f"popcount({self.number(self.pick(list(KINDS)), known, depth - 1)})"
             case "bits" if not KINDS[kind].signed:
                 return self.bits(kind, known, depth - 1)
             case "call" if known_helpers := [each for each in self.helpers if each[1] == kind]:
@@ -225,7 +229,7 @@ class _Text:
         method = self.pick(["update", "update_fetch", "update_if"])
         only = f"{self.condition(known, 1)}, " if method == "update_if" else ""
         call = f"self.{name}.{method}({index}, {only}lambda old: {new})"
-        match self.pick("variable variable expression alone read write"):
+        match self.pick("variable variable expression alone read write advance"):
             case "variable":
                 target = f"v{next(self.names)}"
                 self.line(indent, f"{target} = {call}")
@@ -239,6 +243,10 @@ class _Text:
                 target = f"v{next(self.names)}"
                 self.line(indent, f"{target} = self.{name}.read({index})")
                 known[target] = kind
+            case "advance":
+                target = f"v{next(self.names)}"
+                self.line(indent, f"{target} = advance(self.{name}, {index}, {self.number(kind, known, 2)})")
+                known |= {target: DISTANCES[kind]} if kind in DISTANCES else {}
             case "write":
                 self.line(indent, f"self.{name}.write({index}, {self.number_or_constant(kind, known, 2)})")
 

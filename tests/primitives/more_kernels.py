@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from midflight.primitives import Header, Lookup, Map, Packet, Primitive, Register, bit, int_
+from midflight.primitives import Header, Lookup, Map, Packet, Primitive, Register, advance, bit, int_, popcount
 
 
 class Directory(Primitive):
@@ -96,3 +96,21 @@ class Walk(Primitive):
             if wire.flags & 4 == 4 and packet.round == 3:
                 wire.flags |= 2
             packet.recirculate()
+
+
+class Latest(Primitive):
+    """Tell how far a number is ahead of the latest one of its flow, and how many of its bits are 1."""
+
+    class Wire(Header):
+        flow = bit[16]
+        number = bit[4]
+        ahead = int_[4]
+        ones = bit[16]
+
+    def setup(self) -> None:
+        self.held = Register(bit[4], 256)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        wire.ahead = advance(self.held, wire.flow, wire.number)
+        wire.ones = popcount(wire.number) + 100 * popcount(~wire.flow) + 10_000 * popcount(bit[1](wire.number))
+        packet.reply()

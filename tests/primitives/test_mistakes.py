@@ -220,6 +220,12 @@ except ValueError:
     "helper_that_is_a_lambda": "wire.value = shift(wire.value)",
     "helper_in_a_condition": "if wire.key8 > 3 and self.seen(wire.key8) > 4: packet.drop()",
     "helper_in_an_update": "self.total[0].update(0, lambda old: old + int_[32](self.seen(wire.key8)))",
+    "advance_by_a_number_of_another_width": "ahead = advance(self.count, wire.key8, wire.key8)",
+    "advance_without_a_register": "ahead = advance(wire.value, wire.key8, packet.sequence)",
+    "advance_in_a_condition": "late = wire.key8 > 3 and advance(self.count, wire.key8, packet.sequence) < 0",
+    "popcount_of_a_constant": "wire.value = bit[32](popcount(self.limit))",
+    "popcount_in_an_update": "self.count.update(wire.key8, lambda old: bit[32](popcount(old)))",
+    "no_such_thing_of_a_type": "wire.value = self.count.kind.bits",
     "helper_that_accesses_twice": """\
 once = self.seen(wire.key8)
 again = self.seen(wire.key8)""",

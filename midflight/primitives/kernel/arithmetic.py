@@ -8,10 +8,12 @@ from typing import Final
 from midflight.errors import KernelError
 from midflight.primitives.kernel.types import MAX_WIDTH, Kind, Number
 
-__all__ = ["HASH", "add_overflows", "bits", "concat", "hash_", "sat_add", "sat_sub", "scramble"]
+__all__ = ["COUNT", "HASH", "add_overflows", "bits", "concat", "hash_", "popcount", "sat_add", "sat_sub", "scramble"]
 
 HASH: Final = Kind(32)
 """What a hash is."""
+COUNT: Final = Kind(16)
+"""What a population count is."""
 
 
 def _pair(left: int, right: int, what: str) -> tuple[Kind, int, int]:
@@ -60,6 +62,13 @@ def concat(*values: int) -> int:
     if len(values) < 2 or width > MAX_WIDTH:
         raise KernelError(f"concat takes two numbers or more, of {MAX_WIDTH} bits in all at most")
     return Number(Kind(width), result)
+
+
+def popcount(value: int) -> int:
+    """Return how many bits of a number are 1, as a bit[16]."""
+    if not isinstance(value, Number):
+        raise KernelError(f"popcount: {value!r} has no width: write bit[n](...) around it")
+    return Number(COUNT, (int(value) & ((1 << value.kind.width) - 1)).bit_count())
 
 
 def hash_(*values: int, seed: int = 0, range: int | None = None) -> int:

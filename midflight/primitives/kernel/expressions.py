@@ -173,17 +173,23 @@ class Expressions(Calls):
                 "it has sequence, epoch, now, round and forwarded; decide on a line of its own, as in `packet.drop()`",
             )
         if isinstance(thing, Register):
+            if node.attr in ("kind", "size"):
+                return Known(getattr(thing, node.attr))
             raise self.source.error(
                 node,
                 f"a register has no `{node.attr}`",
-                "read it with `old = self.count.update(index, lambda old: ...)`",
+                "read it with `old = self.count.update(index, lambda old: ...)`; it has a kind and a size",
             )
+        if isinstance(thing, Kind):
+            if node.attr == "width":
+                return Known(thing.width)
+            raise self.source.error(node, f"a type has no `{node.attr}`", "it has a width")
         if isinstance(thing, Map) and node.attr == "hit":
             return self.around.access(node, thing, "hit")
         if isinstance(thing, (tuple, Items)):
             text = self.source.text(node.value)
             raise self.source.error(node, f"`{text}` is {len(thing)} headers", f"say which: `{text}[0].{node.attr}`")
-        if not isinstance(base, Known) or isinstance(thing, (int, str, Kind, LaneField)):
+        if not isinstance(base, Known) or isinstance(thing, (int, str, LaneField)):
             raise self.source.error(
                 node, f"`{self.source.text(node.value)}` has no attributes", "fields are `wire.<name>`"
             )

@@ -5,11 +5,22 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from midflight.primitives.kernel.arithmetic import HASH, add_overflows, bits, concat, hash_, sat_add, sat_sub
+from midflight.primitives.kernel.arithmetic import (
+    COUNT,
+    HASH,
+    add_overflows,
+    bits,
+    concat,
+    hash_,
+    popcount,
+    sat_add,
+    sat_sub,
+)
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.operators import Operators
 from midflight.primitives.kernel.struct import Items
 from midflight.primitives.kernel.typed import (
+    Assign,
     Binary,
     Cast,
     Checksum,
@@ -18,6 +29,7 @@ from midflight.primitives.kernel.typed import (
     Concat,
     Const,
     Expr,
+    FieldRef,
     Local,
     Old,
     Overflows,
@@ -31,7 +43,7 @@ from midflight.primitives.kernel.values import LaneField, Untyped, Value, solid
 
 __all__ = ["Functions"]
 
-_OWN = (sat_add, sat_sub, add_overflows, min, max, abs, len, bits, concat)
+_OWN = (sat_add, sat_sub, add_overflows, min, max, abs, len, bits, concat, popcount)
 
 
 class Functions(Operators):
@@ -63,6 +75,8 @@ class Functions(Operators):
             return self._bits(node)
         if callee is concat:
             return self._concat(node)
+        if callee is popcount:
+            return self._popcount(node)
         if callee is len:
             argument = self._arguments(node, 1)[0]
             value = self.value(argument)
@@ -109,6 +123,30 @@ class Functions(Operators):
                 raise self.source.error(node, f"this is wider than {MAX_WIDTH} bits", "concatenate fewer numbers")
             result = Concat(result, each, Kind(width))
         return result
+
+    def _popcount(self, node: ast.Call) -> Expr:
+        """Have the ones of neighbours added up first: of bits, then of pairs, of fours and so on."""
+        operand = self._arguments(node, 1)[0]
+        count = self._unsigned(operand)
+        if any(isinstance(read, Old) for read in reads(count)):
+            told = "a register's old value cannot be counted inside its update"
+            raise self.source.error(operand, told, "count the bits of what the update gives")
+        kind, line = count.kind, self.source.line(node)
+        assert kind is not None
+        if kind.width == 1:
+            return Cast(count, COUNT)
+        ones = self.around.fresh("ones", kind)
+        if not isinstance(count, (Local, FieldRef)):
+            self.around.ahead(Assign(ones, count, line))
+            count = ones
+        step = 1
+        while step < kind.width:
+            mask = Const(sum(1 << place for place in range(kind.width) if place & step == 0), kind)
+            odd = Binary("&", Binary(">>", count, Const(step, HASH), kind), mask, kind)
+            self.around.ahead(Assign(ones, Binary("+", Binary("&", count, mask, kind), odd, kind), line))
+            count = ones
+            step *= 2
+        return Cast(count, COUNT)
 
     def _unsigned(self, node: ast.expr) -> Expr:
         """Return a number that brings its width along, as its bits."""

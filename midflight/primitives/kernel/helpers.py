@@ -11,9 +11,11 @@ from dataclasses import replace
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+from midflight.errors import KernelError
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.frame import Frame, Result, frame_of
 from midflight.primitives.kernel.pure import Pure
+from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.returns import leaves, returns, straightened
 from midflight.primitives.kernel.typed import (
     Assign,
@@ -34,7 +36,7 @@ from midflight.primitives.kernel.typed import (
     reads,
     walk,
 )
-from midflight.primitives.kernel.values import Untyped, Value, solid
+from midflight.primitives.kernel.values import WIRE, Untyped, Value, solid
 
 __all__ = ["Helpers"]
 
@@ -62,6 +64,17 @@ class Helpers(Pure):
             raise self.source.error(
                 call, f"`{name}` calls itself", "a packet passes once: write the rounds as a loop over a range"
             )
+        try:
+            return self.written_out(call, function)
+        except KernelError as error:
+            placed = error.place is None or error.place.file == self.source.file
+            if placed or not _shipped(function) or _shipped(self.frame.function):
+                raise
+            raise self.source.error(call, f"`{name}`: {error.message}", error.hint) from None
+
+    def written_out(self, call: ast.Call, function: FunctionType | MethodType) -> Value:
+        """Return what a call gives, and put the function's statements before the one at hand."""
+        name = self.source.text(call.func)
         whole = call is self.whole
         pending = self.flush()
         frame = self.prepared(call, function)
@@ -136,6 +149,8 @@ class Helpers(Pure):
                 value = self.expressions.value(given[name])
             if isinstance(value, Untyped) or (not isinstance(value, Known) and not solid(value)):
                 raise self.expressions.no_width(given[name], None if isinstance(value, Untyped) else value.kind)
+            if parameter.annotation in (Register, "Register") and not isinstance(getattr(value, "value", 0), Register):
+                raise self.source.error(call, f"`{text}` takes a register as `{name}`", "such as `self.count`")
             values[name] = value
         return values
 
@@ -151,10 +166,16 @@ class Helpers(Pure):
         return local
 
     def copies(self, frame: Frame, values: dict[str, Known | Expr]) -> list[Statement]:
-        """Give the parameters their values: what is known stays so, numbers are copied into variables."""
+        """Give the parameters their values: numbers that may change meanwhile are copied into variables."""
         done: list[Statement] = []
         line = frame.source.line(frame.node)
+        steady: tuple[type, ...] = (SequenceRef, EpochRef, NowRef, Local)
+        if all(value != Known(WIRE) for value in values.values()):
+            steady = (*steady, FieldRef)
         for name, value in values.items():
+            if isinstance(value, steady) and name not in frame.assignments:
+                self.scope.names[name] = value
+                continue
             frame.assignments = frame.assignments | {name: frame.assignments.get(name, 0) + 1}
             if isinstance(value, Known):
                 self.scope.names[name] = value
@@ -233,6 +254,11 @@ def _code(function: Callable[..., Any]) -> CodeType:
     code = inspect.unwrap(function).__code__
     assert isinstance(code, CodeType)
     return code
+
+
+def _shipped(function: Callable[..., Any]) -> bool:
+    """Tell whether a function came with Midflight, so that the user's mistake is in the call of it."""
+    return (function.__module__ or "").startswith("midflight.")
 
 
 def _library(function: FunctionType | MethodType) -> bool:

@@ -7,7 +7,7 @@ from types import CodeType
 from typing import Any
 
 from midflight.errors import KernelError, Place
-from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, sat_add, sat_sub
+from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, popcount, sat_add, sat_sub
 from midflight.primitives.kernel.source import Source
 from midflight.primitives.kernel.types import bit, int_
 
@@ -23,6 +23,7 @@ FUNCTIONS: dict[str, Any] = {
     "int_": int_,
     "max": max,
     "min": min,
+    "popcount": popcount,
     "sat_add": sat_add,
     "sat_sub": sat_sub,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from midflight.primitives.language import Header, Packet, Primitive, Register, bit, power_of_two, within
+from midflight.primitives.serial import advance
 
 __all__ = ["Acceptor"]
 
@@ -97,30 +98,24 @@ class Acceptor(Primitive):
         if wire.phase not in (self.PREPARE, self.ACCEPT) or wire.ballot == 0 or packet.sequence == 0:
             packet.drop()
             return
+        packet.reply()
         wire.acceptor = self.number
         if wire.epoch != packet.epoch:
             wire.phase = self.FORGOTTEN
             wire.epoch = packet.epoch
-            packet.reply()
             return
-
-        # 0 is an empty entry. Newer than what is held: the entry starts afresh.
         entry = packet.sequence % self.instances
-        held = self.held.update(
-            entry, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else old
-        )
-        ahead = packet.sequence - held
-        fresh = held == 0 or 0 < ahead < 2**31
-        if not fresh and ahead != 0:
+        ahead = advance(self.held, entry, packet.sequence)
+        if ahead < 0:
             wire.phase = self.FORGOTTEN
-            packet.reply()
             return
 
+        # Newer than what is held: the entry starts afresh.
+        fresh = ahead > 0
         promised = self.promised.update_fetch(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
         if wire.ballot < promised:
             wire.phase = self.REFUSED
             wire.ballot = promised
-            packet.reply()
             return
 
         accepting = wire.phase == self.ACCEPT
@@ -131,4 +126,3 @@ class Acceptor(Primitive):
             packet.multicast()
         else:
             wire.phase = self.PROMISE
-            packet.reply()

@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 from midflight.primitives.kernel.arithmetic import add_overflows, sat_add
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, one_of, within
+from midflight.primitives.serial import advance
 
 __all__ = ["WIDTHS", "Aggregate", "Number", "Operation"]
 
@@ -130,15 +131,14 @@ class Aggregate(Primitive):
             packet.drop()
             return
 
-        # 0 is an empty entry. Newer than what is held: the entry starts afresh.
         chunk = bit[48](wire.job) << 32 | bit[48](packet.sequence)
-        held = self.held.update(wire.slot, lambda old: chunk if old == 0 or 0 < chunk - old < 2**47 else old)
-        ahead = chunk - held
-        fresh = held == 0 or 0 < ahead < 2**47
-        if not fresh and ahead != 0:
+        ahead = advance(self.held, wire.slot, chunk)
+        if ahead < 0:
             packet.drop()
             return
 
+        # Newer than what is held: the entry starts afresh.
+        fresh = ahead > 0
         mine = bit[self.workers](1) << worker
         before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
         duplicate = not fresh and before & mine != 0

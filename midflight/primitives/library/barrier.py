@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from midflight.primitives.language import Header, Packet, Primitive, Register, bit, within
+from midflight.primitives.serial import advance
 
 __all__ = ["Barrier"]
 
@@ -68,16 +69,13 @@ class Barrier(Primitive):
             return
         wire.epoch = packet.epoch
 
-        # 0 is a barrier that nobody has come to yet.
-        held = self.round.update(
-            wire.barrier, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else old
-        )
-        ahead = packet.sequence - held
-        fresh = held == 0 or 0 < ahead < 2**31
-        if not fresh and ahead != 0:
+        ahead = advance(self.round, wire.barrier, packet.sequence)
+        if ahead < 0:
             packet.reply()
             return
 
+        # Newer than what is held: the barrier starts afresh.
+        fresh = ahead > 0
         mine = bit[self.parties](1) << wire.party
         before = self.arrived.update(wire.barrier, lambda old: mine if fresh else old | mine)
         complete = (mine if fresh else before | mine) == 2**self.parties - 1

@@ -9,6 +9,7 @@ from typing import Literal
 
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_
 from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, one_of, power_of_two, within
+from midflight.primitives.serial import advance
 
 __all__ = ["GroupBy"]
 
@@ -112,15 +113,14 @@ class GroupBy(Primitive):
             packet.drop()
             return
 
-        # 0 is no packet. An older one than what is held has been answered long ago.
+        # An older packet than what is held has been answered long ago.
         flight = bit[32](wire.worker) * self.window + packet.sequence % self.window
-        number = concat(wire.job, packet.sequence)
-        held = self.held.update(flight, lambda old: number if old == 0 or number - old < 2**47 else old)
-        fresh = held == 0 or 0 < number - held < 2**47
-        if not fresh and number != held:
+        ahead = advance(self.held, flight, concat(wire.job, packet.sequence))
+        if ahead < 0:
             packet.drop()
             return
 
+        fresh = ahead > 0
         left = bit[16](0)
         for lane in range(self.lanes):
             moves = fresh and (flush or bits(wire.present, lane, lane) == 1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from midflight.primitives.kernel.arithmetic import bits
+from midflight.primitives.kernel.arithmetic import popcount
 from midflight.primitives.language import Packet, Primitive, Register, bit, power_of_two, within
 from midflight.primitives.library.acceptor import Acceptor
+from midflight.primitives.serial import advance
 
 __all__ = ["Learner"]
 
@@ -74,30 +75,22 @@ class Learner(Primitive):
         if wire.phase != Acceptor.ACCEPTED:
             packet.forward()
             return
+        packet.drop()
         if wire.acceptor >= self.acceptors or wire.ballot == 0 or packet.sequence == 0:
-            packet.drop()
             return
-
-        # 0 is an empty entry. Newer than what is held: the entry starts afresh.
         entry = packet.sequence % self.instances
-        held = self.held.update(
-            entry, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else old
-        )
-        ahead = packet.sequence - held
-        fresh = held == 0 or 0 < ahead < 2**31
-        if not fresh and ahead != 0:
-            packet.drop()
+        ahead = advance(self.held, entry, packet.sequence)
+        if ahead < 0:
             return
 
+        # Newer than what is held: the entry starts afresh.
+        fresh = ahead > 0
         latest = self.ballot.update(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
         newer = fresh or wire.ballot > latest
         counts = newer or wire.ballot == latest
         mine = bit[self.acceptors](1) << wire.acceptor
         voted = self.voted.update_fetch(entry, lambda old: mine if newer else (old | mine if counts else old))
-        votes = bit[8](0)
-        for acceptor in range(self.acceptors):
-            votes += bit[8](bits(voted, acceptor, acceptor))
-        majority = counts and votes > self.acceptors // 2
+        majority = counts and popcount(voted) > self.acceptors // 2
 
         known = self.known.update(entry, lambda old: 1 if majority else (0 if fresh else old))
         before = not fresh and known == 1
@@ -110,5 +103,3 @@ class Learner(Primitive):
                 packet.reply()
             else:
                 packet.multicast()
-        else:
-            packet.drop()

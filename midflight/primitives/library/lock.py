@@ -9,6 +9,7 @@ from typing import Final
 from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import bits, concat
 from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, power_of_two, within
+from midflight.primitives.serial import advance
 
 __all__ = ["Lock"]
 
@@ -137,15 +138,12 @@ class Lock(Primitive):
         wire.epoch = packet.epoch
 
         owner = bit[32](wire.lock) * self.clients + bit[32](wire.client)
-        latest = self.latest.update(
-            owner, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else old
-        )
-        ahead = packet.sequence - latest
-        fresh = latest == 0 or 0 < ahead < 2**31
-        if not fresh and ahead != 0:
+        ahead = advance(self.latest, owner, packet.sequence)
+        if ahead < 0:
             packet.drop()
             return
 
+        fresh = ahead > 0
         room = bit[32](self.depth - 1)
         if wire.client == 0:
             room = bit[32](self.depth)

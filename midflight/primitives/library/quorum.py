@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from midflight.primitives.language import Header, Packet, Primitive, Register, bit, one_of, power_of_two, within
+from midflight.primitives.serial import advance
 
 __all__ = ["Quorum"]
 
@@ -96,15 +97,14 @@ class Quorum(Primitive):
             packet.drop()
             return
 
-        # 0 is an empty slot. Newer than what is held: the slot starts afresh.
         slot = packet.sequence % self.slots
-        held = self.held.update(slot, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else old)
-        ahead = packet.sequence - held
-        fresh = held == 0 or 0 < ahead < 2**31
-        if not fresh and ahead != 0:
+        ahead = advance(self.held, slot, packet.sequence)
+        if ahead < 0:
             packet.drop()
             return
 
+        # Newer than what is held: the slot starts afresh.
+        fresh = ahead > 0
         mine = bit[self.voters](1) << wire.voter
         voted = self.voted.update(slot, lambda old: mine if fresh else old | mine)
         again = not fresh and voted & mine != 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import sat_add
 from midflight.primitives.language import Header, Packet, Primitive, Register, bit, within
+from midflight.primitives.serial import advance
 
 __all__ = ["Sequencer"]
 
@@ -82,15 +83,12 @@ class Sequencer(Primitive):
             packet.drop()
             return
         client = bit[32](wire.group) * self.clients + bit[32](wire.client)
-        latest = self.latest.update(
-            client, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else old
-        )
-        ahead = packet.sequence - latest
-        fresh = latest == 0 or 0 < ahead < 2**31
-        if not fresh and ahead != 0:
+        ahead = advance(self.latest, client, packet.sequence)
+        if ahead < 0:
             packet.drop()
             return
 
+        fresh = ahead > 0
         counted = self.counted.update(wire.group, lambda old: sat_add(old, 1) if fresh else old)
         # After the last number comes 0, which is none.
         stamp = self.given.update_fetch(client, lambda old: counted + 1 if fresh else old)

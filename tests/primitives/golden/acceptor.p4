@@ -211,8 +211,8 @@ control first_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(8) voted;
     register<bit<64>>(8) value;
     bit<32> entry;
-    bit<32> held_value;
-    bit<32> ahead;
+    bit<32> there;
+    int<32> ahead;
     bool fresh;
     bit<32> promised_value;
     bool accepting;
@@ -249,27 +249,24 @@ control first_kernel(inout headers_t hdr, inout metadata_t meta) {
             meta.verdict = DROP;
             return;
         }
+        meta.verdict = REPLY;
         hdr.first.acceptor = 1;
         if (hdr.first.epoch != meta.epoch) {
             hdr.first.phase = 6;
             hdr.first.epoch = meta.epoch;
-            meta.verdict = REPLY;
             return;
         }
         entry = hdr.midflight.sequence & 7;
-        // held = self.held.update(...)
-        held.read(held_value, entry);
+        // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
+        held.read(there, entry);
         held.write(entry,
-            (held_value == 0 || hdr.midflight.sequence - held_value < 0x80000000)
-                ? hdr.midflight.sequence
-                : held_value);
-        ahead = hdr.midflight.sequence - held_value;
-        fresh = held_value == 0 || (0 < ahead && ahead < 0x80000000);
-        if (!fresh && ahead != 0) {
+            (there == 0 || (int<32>)(hdr.midflight.sequence - there) > 0) ? hdr.midflight.sequence : there);
+        ahead = (there == 0) ? 32s1 : ((int<32>)(hdr.midflight.sequence - there));
+        if (ahead < 0) {
             hdr.first.phase = 6;
-            meta.verdict = REPLY;
             return;
         }
+        fresh = ahead > 0;
         // promised = self.promised.update_fetch(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
         promised.read(promised_value, entry);
         promised_value = fresh
@@ -279,7 +276,6 @@ control first_kernel(inout headers_t hdr, inout metadata_t meta) {
         if (hdr.first.ballot < promised_value) {
             hdr.first.phase = 5;
             hdr.first.ballot = promised_value;
-            meta.verdict = REPLY;
             return;
         }
         accepting = hdr.first.phase == 3;
@@ -298,7 +294,6 @@ control first_kernel(inout headers_t hdr, inout metadata_t meta) {
             meta.verdict = MULTICAST;
         } else {
             hdr.first.phase = 2;
-            meta.verdict = REPLY;
         }
     }
 }

@@ -216,8 +216,8 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<int<32>>(8) total_1;
     bit<8> worker;
     bit<48> chunk;
-    bit<48> held_value;
-    bit<48> ahead;
+    bit<48> there;
+    int<48> ahead;
     bool fresh;
     bit<3> mine;
     bit<3> before;
@@ -258,16 +258,15 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
         chunk = (((bit<48>)hdr.gradients.job) << 32) | ((bit<48>)hdr.midflight.sequence);
-        // held = self.held.update(wire.slot, lambda old: chunk if old == 0 or 0 < chunk - old < 2**47 else old)
-        held.read(held_value, (bit<32>)hdr.gradients.slot);
-        held.write((bit<32>)hdr.gradients.slot,
-            (held_value == 0 || (0 < chunk - held_value && chunk - held_value < 0x800000000000)) ? chunk : held_value);
-        ahead = chunk - held_value;
-        fresh = held_value == 0 || (0 < ahead && ahead < 0x800000000000);
-        if (!fresh && ahead != 0) {
+        // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
+        held.read(there, (bit<32>)hdr.gradients.slot);
+        held.write((bit<32>)hdr.gradients.slot, (there == 0 || (int<48>)(chunk - there) > 0) ? chunk : there);
+        ahead = (there == 0) ? 48s1 : ((int<48>)(chunk - there));
+        if (ahead < 0) {
             meta.verdict = DROP;
             return;
         }
+        fresh = ahead > 0;
         mine = 3w1 << worker;
         // before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
         seen.read(before, (bit<32>)hdr.gradients.slot);

@@ -203,8 +203,8 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 control steps_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(8) round;
     register<bit<4>>(8) arrived;
-    bit<32> held;
-    bit<32> ahead;
+    bit<32> there;
+    int<32> ahead;
     bool fresh;
     bit<4> mine;
     bit<4> before;
@@ -233,16 +233,16 @@ control steps_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
         hdr.steps.epoch = meta.epoch;
-        // held = self.round.update(...)
-        round.read(held, (bit<32>)hdr.steps.barrier);
+        // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
+        round.read(there, (bit<32>)hdr.steps.barrier);
         round.write((bit<32>)hdr.steps.barrier,
-            (held == 0 || hdr.midflight.sequence - held < 0x80000000) ? hdr.midflight.sequence : held);
-        ahead = hdr.midflight.sequence - held;
-        fresh = held == 0 || (0 < ahead && ahead < 0x80000000);
-        if (!fresh && ahead != 0) {
+            (there == 0 || (int<32>)(hdr.midflight.sequence - there) > 0) ? hdr.midflight.sequence : there);
+        ahead = (there == 0) ? 32s1 : ((int<32>)(hdr.midflight.sequence - there));
+        if (ahead < 0) {
             meta.verdict = REPLY;
             return;
         }
+        fresh = ahead > 0;
         mine = 4w1 << hdr.steps.party;
         // before = self.arrived.update(wire.barrier, lambda old: mine if fresh else old | mine)
         arrived.read(before, (bit<32>)hdr.steps.barrier);

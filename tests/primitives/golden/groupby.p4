@@ -240,7 +240,8 @@ control words_kernel(inout headers_t hdr, inout metadata_t meta) {
     bool unknown;
     bit<32> flight;
     bit<48> number;
-    bit<48> held_value;
+    bit<48> there;
+    int<48> ahead;
     bool fresh;
     bit<16> left;
     bool moves;
@@ -314,17 +315,18 @@ control words_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         flight = (((bit<32>)hdr.words.worker) * 8) + (hdr.midflight.sequence & 7);
         number = hdr.words.job ++ hdr.midflight.sequence;
-        // held = self.held.update(flight, lambda old: number if old == 0 or number - old < 2**47 else old)
-        held_value = 0;
+        // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
+        there = 0;
         if (flight < 32) {
-            held.read(held_value, flight);
-            held.write(flight, (held_value == 0 || number - held_value < 0x800000000000) ? number : held_value);
+            held.read(there, flight);
+            held.write(flight, (there == 0 || (int<48>)(number - there) > 0) ? number : there);
         }
-        fresh = held_value == 0 || (0 < number - held_value && number - held_value < 0x800000000000);
-        if (!fresh && number != held_value) {
+        ahead = (there == 0) ? 48s1 : ((int<48>)(number - there));
+        if (ahead < 0) {
             meta.verdict = DROP;
             return;
         }
+        fresh = ahead > 0;
         left = 0;
         // lane 0
         moves = fresh && (flush || hdr.words.present[0:0] == 1);

@@ -249,17 +249,15 @@ control layered_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> grown;
     bit<32> before_1;
     bit<32> scale_1;
-    bit<8> value;
     bit<8> count_1;
-    bit<8> value_1;
+    bit<8> value;
     bit<8> count_2;
     bit<8> weight;
     bit<8> heaviest_value;
     bool heavy;
     bit<1> was_armed;
-    bit<8> value_2;
+    bit<8> value_1;
     bit<8> count_3;
-    bit<8> value_3;
     bit<8> count_4;
 
     apply {
@@ -323,42 +321,41 @@ control layered_kernel(inout headers_t hdr, inout metadata_t meta) {
             }
             grown = scale_1;
         }
-        value = hdr.layered.weight;
         count_1 = 0;
         // place 0
-        count_1 = count_1 + ((bit<8>)value[0:0]);
+        count_1 = count_1 + ((bit<8>)hdr.layered.weight[0:0]);
         // place 1
-        count_1 = count_1 + ((bit<8>)value[1:1]);
+        count_1 = count_1 + ((bit<8>)hdr.layered.weight[1:1]);
         // place 2
-        count_1 = count_1 + ((bit<8>)value[2:2]);
+        count_1 = count_1 + ((bit<8>)hdr.layered.weight[2:2]);
         // place 3
-        count_1 = count_1 + ((bit<8>)value[3:3]);
+        count_1 = count_1 + ((bit<8>)hdr.layered.weight[3:3]);
         // place 4
-        count_1 = count_1 + ((bit<8>)value[4:4]);
+        count_1 = count_1 + ((bit<8>)hdr.layered.weight[4:4]);
         // place 5
-        count_1 = count_1 + ((bit<8>)value[5:5]);
+        count_1 = count_1 + ((bit<8>)hdr.layered.weight[5:5]);
         // place 6
-        count_1 = count_1 + ((bit<8>)value[6:6]);
+        count_1 = count_1 + ((bit<8>)hdr.layered.weight[6:6]);
         // place 7
-        count_1 = count_1 + ((bit<8>)value[7:7]);
-        value_1 = (bit<8>)hdr.layered.value;
+        count_1 = count_1 + ((bit<8>)hdr.layered.weight[7:7]);
+        value = (bit<8>)hdr.layered.value;
         count_2 = 0;
         // place 0
-        count_2 = count_2 + ((bit<8>)value_1[0:0]);
+        count_2 = count_2 + ((bit<8>)value[0:0]);
         // place 1
-        count_2 = count_2 + ((bit<8>)value_1[1:1]);
+        count_2 = count_2 + ((bit<8>)value[1:1]);
         // place 2
-        count_2 = count_2 + ((bit<8>)value_1[2:2]);
+        count_2 = count_2 + ((bit<8>)value[2:2]);
         // place 3
-        count_2 = count_2 + ((bit<8>)value_1[3:3]);
+        count_2 = count_2 + ((bit<8>)value[3:3]);
         // place 4
-        count_2 = count_2 + ((bit<8>)value_1[4:4]);
+        count_2 = count_2 + ((bit<8>)value[4:4]);
         // place 5
-        count_2 = count_2 + ((bit<8>)value_1[5:5]);
+        count_2 = count_2 + ((bit<8>)value[5:5]);
         // place 6
-        count_2 = count_2 + ((bit<8>)value_1[6:6]);
+        count_2 = count_2 + ((bit<8>)value[6:6]);
         // place 7
-        count_2 = count_2 + ((bit<8>)value_1[7:7]);
+        count_2 = count_2 + ((bit<8>)value[7:7]);
         weight = count_1 + count_2;
         // heaviest = self.heaviest.update(wire.index, lambda old: max(old, weight))
         heaviest.read(heaviest_value, (bit<32>)hdr.layered.index);
@@ -378,45 +375,44 @@ control layered_kernel(inout headers_t hdr, inout metadata_t meta) {
             digest<layered_alert_t>(1, meta.layered_alert);
         }
         meta.verdict = FORWARD;
-        value_2 = (bit<8>)grown;
+        value_1 = (bit<8>)grown;
         count_3 = 0;
         // place 0
-        count_3 = count_3 + ((bit<8>)value_2[0:0]);
+        count_3 = count_3 + ((bit<8>)value_1[0:0]);
         // place 1
-        count_3 = count_3 + ((bit<8>)value_2[1:1]);
+        count_3 = count_3 + ((bit<8>)value_1[1:1]);
         // place 2
-        count_3 = count_3 + ((bit<8>)value_2[2:2]);
+        count_3 = count_3 + ((bit<8>)value_1[2:2]);
         // place 3
-        count_3 = count_3 + ((bit<8>)value_2[3:3]);
+        count_3 = count_3 + ((bit<8>)value_1[3:3]);
         // place 4
-        count_3 = count_3 + ((bit<8>)value_2[4:4]);
+        count_3 = count_3 + ((bit<8>)value_1[4:4]);
         // place 5
-        count_3 = count_3 + ((bit<8>)value_2[5:5]);
+        count_3 = count_3 + ((bit<8>)value_1[5:5]);
         // place 6
-        count_3 = count_3 + ((bit<8>)value_2[6:6]);
+        count_3 = count_3 + ((bit<8>)value_1[6:6]);
         // place 7
-        count_3 = count_3 + ((bit<8>)value_2[7:7]);
+        count_3 = count_3 + ((bit<8>)value_1[7:7]);
         if (heavy && count_3 > 2) {
             meta.verdict = REPLY;
         }
-        value_3 = hdr.layered.weight;
         count_4 = 0;
         // place 0
-        count_4 = count_4 + ((bit<8>)value_3[0:0]);
+        count_4 = count_4 + ((bit<8>)hdr.layered.weight[0:0]);
         // place 1
-        count_4 = count_4 + ((bit<8>)value_3[1:1]);
+        count_4 = count_4 + ((bit<8>)hdr.layered.weight[1:1]);
         // place 2
-        count_4 = count_4 + ((bit<8>)value_3[2:2]);
+        count_4 = count_4 + ((bit<8>)hdr.layered.weight[2:2]);
         // place 3
-        count_4 = count_4 + ((bit<8>)value_3[3:3]);
+        count_4 = count_4 + ((bit<8>)hdr.layered.weight[3:3]);
         // place 4
-        count_4 = count_4 + ((bit<8>)value_3[4:4]);
+        count_4 = count_4 + ((bit<8>)hdr.layered.weight[4:4]);
         // place 5
-        count_4 = count_4 + ((bit<8>)value_3[5:5]);
+        count_4 = count_4 + ((bit<8>)hdr.layered.weight[5:5]);
         // place 6
-        count_4 = count_4 + ((bit<8>)value_3[6:6]);
+        count_4 = count_4 + ((bit<8>)hdr.layered.weight[6:6]);
         // place 7
-        count_4 = count_4 + ((bit<8>)value_3[7:7]);
+        count_4 = count_4 + ((bit<8>)hdr.layered.weight[7:7]);
         hdr.layered.weight = count_4;
     }
 }

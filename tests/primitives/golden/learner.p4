@@ -214,15 +214,15 @@ control chosen_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<1>>(8) known;
     register<bit<64>>(8) value;
     bit<32> entry;
-    bit<32> held_value;
-    bit<32> ahead;
+    bit<32> there;
+    int<32> ahead;
     bool fresh;
     bit<32> latest;
     bool newer;
     bool counts;
     bit<3> mine;
     bit<3> voted_value;
-    bit<8> votes;
+    bit<3> ones;
     bool majority;
     bit<1> known_value;
     bool before;
@@ -262,23 +262,20 @@ control chosen_kernel(inout headers_t hdr, inout metadata_t meta) {
             meta.verdict = FORWARD;
             return;
         }
+        meta.verdict = DROP;
         if (hdr.chosen.acceptor >= 3 || hdr.chosen.ballot == 0 || hdr.midflight.sequence == 0) {
-            meta.verdict = DROP;
             return;
         }
         entry = hdr.midflight.sequence & 7;
-        // held = self.held.update(...)
-        held.read(held_value, entry);
+        // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
+        held.read(there, entry);
         held.write(entry,
-            (held_value == 0 || hdr.midflight.sequence - held_value < 0x80000000)
-                ? hdr.midflight.sequence
-                : held_value);
-        ahead = hdr.midflight.sequence - held_value;
-        fresh = held_value == 0 || (0 < ahead && ahead < 0x80000000);
-        if (!fresh && ahead != 0) {
-            meta.verdict = DROP;
+            (there == 0 || (int<32>)(hdr.midflight.sequence - there) > 0) ? hdr.midflight.sequence : there);
+        ahead = (there == 0) ? 32s1 : ((int<32>)(hdr.midflight.sequence - there));
+        if (ahead < 0) {
             return;
         }
+        fresh = ahead > 0;
         // latest = self.ballot.update(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
         ballot.read(latest, entry);
         ballot.write(entry, fresh ? hdr.chosen.ballot : ((hdr.chosen.ballot > latest) ? hdr.chosen.ballot : latest));
@@ -289,14 +286,9 @@ control chosen_kernel(inout headers_t hdr, inout metadata_t meta) {
         voted.read(voted_value, entry);
         voted_value = newer ? mine : (counts ? (voted_value | mine) : voted_value);
         voted.write(entry, voted_value);
-        votes = 0;
-        // acceptor 0
-        votes = votes + ((bit<8>)voted_value[0:0]);
-        // acceptor 1
-        votes = votes + ((bit<8>)voted_value[1:1]);
-        // acceptor 2
-        votes = votes + ((bit<8>)voted_value[2:2]);
-        majority = counts && votes > 1;
+        ones = (voted_value & 5) + ((voted_value >> 1) & 5);
+        ones = (ones & 3) + ((ones >> 2) & 3);
+        majority = counts && (bit<16>)ones > 1;
         // known = self.known.update(entry, lambda old: 1 if majority else (0 if fresh else old))
         known.read(known_value, entry);
         known.write(entry, majority ? 1w1 : (fresh ? 1w0 : known_value));
@@ -314,8 +306,6 @@ control chosen_kernel(inout headers_t hdr, inout metadata_t meta) {
             } else {
                 meta.verdict = MULTICAST;
             }
-        } else {
-            meta.verdict = DROP;
         }
     }
 }

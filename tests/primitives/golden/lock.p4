@@ -221,8 +221,8 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(4) granted;
     bool releasing;
     bit<32> owner;
-    bit<32> latest_value;
-    bit<32> ahead;
+    bit<32> there;
+    int<32> ahead;
     bool fresh;
     bit<32> room;
     bool asks;
@@ -313,21 +313,19 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.locks.epoch = meta.epoch;
         owner = (((bit<32>)hdr.locks.lock) * 16) + ((bit<32>)hdr.locks.client);
-        // latest = self.latest.update(...)
-        latest_value = 0;
+        // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
+        there = 0;
         if (owner < 64) {
-            latest.read(latest_value, owner);
+            latest.read(there, owner);
             latest.write(owner,
-                (latest_value == 0 || hdr.midflight.sequence - latest_value < 0x80000000)
-                    ? hdr.midflight.sequence
-                    : latest_value);
+                (there == 0 || (int<32>)(hdr.midflight.sequence - there) > 0) ? hdr.midflight.sequence : there);
         }
-        ahead = hdr.midflight.sequence - latest_value;
-        fresh = latest_value == 0 || (0 < ahead && ahead < 0x80000000);
-        if (!fresh && ahead != 0) {
+        ahead = (there == 0) ? 32s1 : ((int<32>)(hdr.midflight.sequence - there));
+        if (ahead < 0) {
             meta.verdict = DROP;
             return;
         }
+        fresh = ahead > 0;
         room = 3;
         if (hdr.locks.client == 0) {
             room = 4;

@@ -216,8 +216,8 @@ control commits_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<8>>(16) votes_1;
     register<bit<64>>(16) decided;
     bit<32> slot;
-    bit<32> held_value;
-    bit<32> ahead;
+    bit<32> there;
+    int<32> ahead;
     bool fresh;
     bit<5> mine;
     bit<5> voted_value;
@@ -270,19 +270,16 @@ control commits_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
         slot = hdr.midflight.sequence & 15;
-        // held = self.held.update(slot, lambda old: packet.sequence if old == 0 or packet.sequence - old < 2**31 else
-        // old)
-        held.read(held_value, slot);
+        // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
+        held.read(there, slot);
         held.write(slot,
-            (held_value == 0 || hdr.midflight.sequence - held_value < 0x80000000)
-                ? hdr.midflight.sequence
-                : held_value);
-        ahead = hdr.midflight.sequence - held_value;
-        fresh = held_value == 0 || (0 < ahead && ahead < 0x80000000);
-        if (!fresh && ahead != 0) {
+            (there == 0 || (int<32>)(hdr.midflight.sequence - there) > 0) ? hdr.midflight.sequence : there);
+        ahead = (there == 0) ? 32s1 : ((int<32>)(hdr.midflight.sequence - there));
+        if (ahead < 0) {
             meta.verdict = DROP;
             return;
         }
+        fresh = ahead > 0;
         mine = 5w1 << hdr.commits.voter;
         // voted = self.voted.update(slot, lambda old: mine if fresh else old | mine)
         voted.read(voted_value, slot);

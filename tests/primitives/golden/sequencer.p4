@@ -213,8 +213,8 @@ control orders_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(32) latest;
     register<bit<32>>(32) given;
     bit<32> client;
-    bit<32> latest_value;
-    bit<32> ahead;
+    bit<32> there;
+    int<32> ahead;
     bool fresh;
     bit<32> counted_value;
     bit<32> stamp;
@@ -250,21 +250,19 @@ control orders_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
         client = (((bit<32>)hdr.orders.group) * 16) + ((bit<32>)hdr.orders.client);
-        // latest = self.latest.update(...)
-        latest_value = 0;
+        // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
+        there = 0;
         if (client < 32) {
-            latest.read(latest_value, client);
+            latest.read(there, client);
             latest.write(client,
-                (latest_value == 0 || hdr.midflight.sequence - latest_value < 0x80000000)
-                    ? hdr.midflight.sequence
-                    : latest_value);
+                (there == 0 || (int<32>)(hdr.midflight.sequence - there) > 0) ? hdr.midflight.sequence : there);
         }
-        ahead = hdr.midflight.sequence - latest_value;
-        fresh = latest_value == 0 || (0 < ahead && ahead < 0x80000000);
-        if (!fresh && ahead != 0) {
+        ahead = (there == 0) ? 32s1 : ((int<32>)(hdr.midflight.sequence - there));
+        if (ahead < 0) {
             meta.verdict = DROP;
             return;
         }
+        fresh = ahead > 0;
         // counted = self.counted.update(wire.group, lambda old: sat_add(old, 1) if fresh else old)
         counted.read(counted_value, (bit<32>)hdr.orders.group);
         counted.write((bit<32>)hdr.orders.group, fresh ? (counted_value |+| 1) : counted_value);

@@ -219,7 +219,6 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<8> log2_2_value;
     bit<32> seen_read;
     bit<8> log2_3_value;
-    bit<16> size_value;
     bit<32> weight;
     bit<16> grade_key;
     bit<16> log2_3_key;
@@ -416,8 +415,7 @@ control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
         log2_3_key = hdr.directory.size & 15;
         log2_3_value = 99;
         log2_3.apply();
-        size_value = hdr.directory.size;
-        if (size_value > 100) {
+        if (hdr.directory.size > 100) {
             weight = 2;
         } else {
             weight = 1;
