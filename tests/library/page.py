@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from midflight.primitives import Map, Primitive
-from midflight.primitives.catalogue import FAMILIES, Entry, catalogue
+from midflight.primitives.catalogue import FAMILIES, LIBRARY, Entry, catalogue, code_lines
 from midflight.testbed.bench.load import usual
 from midflight.testbed.conformance.subject import subject
 
-__all__ = ["LINES", "PAGE", "compared", "rendered"]
+__all__ = ["LINES", "PAGE", "compared", "lines_of_code", "rendered"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "library.md"
 LINES = re.compile(
-    r"^(?P<before>\| \[[^|]+\| (?P<name>\w+) \| (?P<theirs>[\d,]+) \| )(?P<ours>\d+) \| (?P<ratio>[\d.]+) \|$",
+    r"^(?P<before>\| \[[^|]+\| (?P<name>\w+) \| (?P<theirs>[\d,]+) \| )"
+    r"(?P<ours>\d+) \| (?P<ratio>[\d.]+) \| (?P<whole>\d+) \| (?P<whole_ratio>[\d.]+) \|$",
     re.MULTILINE,
 )
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -36,14 +39,31 @@ def rendered(page: str) -> str:
 
 
 def compared(page: str) -> str:
-    """Return a page with our lines and the ratio filled in, in rows `| [program](link) | Primitive | lines | | |`."""
-    ours = {each.name: each.lines for each in catalogue()}
+    """Return a page with our lines and ratios filled in, in rows `| [program](link) | Primitive | lines | ... |`."""
+    ours = lines_of_code()
 
     def row(match: re.Match[str]) -> str:
-        theirs, lines = int(match["theirs"].replace(",", "")), ours[match["name"]]
-        return f"{match['before']}{lines} | {theirs / lines:.1f} |"
+        theirs, (lines, whole) = int(match["theirs"].replace(",", "")), ours[match["name"]]
+        return f"{match['before']}{lines} | {theirs / lines:.1f} | {whole} | {theirs / whole:.1f} |"
 
     return LINES.sub(row, page)
+
+
+def lines_of_code() -> dict[str, tuple[int, int]]:
+    """Return for each primitive the lines of its module, and of that with what it inherits from others."""
+    return {each.name: (each.lines, each.lines + _inherited(LIBRARY[each.name])) for each in catalogue()}
+
+
+def _inherited(kind: type[Primitive]) -> int:
+    """Count the code of the classes in other modules of the library that a primitive, or its header, extends."""
+    bases = [*kind.__mro__, *getattr(kind, "Wire", kind).__mro__]
+    others = {each for each in bases if ".library." in each.__module__ and each.__module__ != kind.__module__}
+    names = {each.__qualname__ for each in others}
+    return sum(
+        code_lines(textwrap.dedent(inspect.getsource(each)))
+        for each in others
+        if each.__qualname__.rpartition(".")[0] not in names
+    )
 
 
 def _row(entry: Entry) -> str:
