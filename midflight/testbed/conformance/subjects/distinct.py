@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from midflight.primitives import Distinct, Verdict
+from midflight.primitives import Distinct
 from midflight.primitives.oracles.distinct import pruned
 from midflight.testbed.conformance.network import MEMBERS, SERVER
 from midflight.testbed.conformance.subject import Answer, Parameters, Request, Subject
+from midflight.testbed.conformance.subjects.pruning import again, pruned_or_forwarded
 
 __all__ = ["SUBJECT"]
 
@@ -23,15 +24,8 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
 
 def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
     shape = {name: parameters[name] for name in ("rows", "columns", "item_bits", "fingerprint")}
-    again = [each.fields["flags"] % 2 == 1 for each in requests]
-    gone = pruned([each.fields["item"] for each in requests], again, **shape)
-    reply = parameters["pruned"] == "reply"
-    return [
-        Answer(Verdict.FORWARD, each.fields) if not known
-        else Answer(Verdict.REPLY, {**each.fields, "flags": each.fields["flags"] | 2}) if reply
-        else Answer(Verdict.DROP)
-        for each, known in zip(requests, gone, strict=True)
-    ]  # fmt: skip
+    gone = pruned([each.fields["item"] for each in requests], again(requests), **shape)
+    return pruned_or_forwarded(parameters, requests, gone)
 
 
 SUBJECT = Subject(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from midflight.primitives import TopN, Verdict
+from midflight.primitives import TopN
 from midflight.primitives.oracles.topn import pruned
 from midflight.testbed.conformance.network import MEMBERS, SERVER
 from midflight.testbed.conformance.subject import Answer, Parameters, Request, Subject
+from midflight.testbed.conformance.subjects.pruning import again, pruned_or_forwarded
 
 __all__ = ["SUBJECT"]
 
@@ -28,15 +29,8 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
 
 def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
     limits = {name: parameters[name] for name in ("n", "lowest", "levels", "queries")}
-    again = [each.fields["flags"] % 2 == 1 for each in requests]
-    gone = pruned([(each.fields["query"], each.fields["value"]) for each in requests], again, **limits)
-    reply = parameters["pruned"] == "reply"
-    return [
-        Answer(Verdict.FORWARD, each.fields) if not useless
-        else Answer(Verdict.REPLY, {**each.fields, "flags": each.fields["flags"] | 2}) if reply
-        else Answer(Verdict.DROP)
-        for each, useless in zip(requests, gone, strict=True)
-    ]  # fmt: skip
+    gone = pruned([(each.fields["query"], each.fields["value"]) for each in requests], again(requests), **limits)
+    return pruned_or_forwarded(parameters, requests, gone)
 
 
 SUBJECT = Subject(
