@@ -10,9 +10,10 @@ import ast
 import hashlib
 import linecache
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import isfunction
+from types import FunctionType
 from typing import Any
 
 from midflight.errors import KernelError, MidflightError
@@ -63,6 +64,7 @@ NAMES = {
 }
 
 
+LIBRARY = "midflight.primitives.library."
 BY_DEFAULT = "packet.forward()"
 LEGIBLE = 16
 """So long must the code in a mutant's name be, or a whole statement, that one can tell where it stands."""
@@ -106,6 +108,10 @@ def _candidates(subject: Subject) -> Iterator[Mutant]:
         for what, text in _changed(function):
             name = _named(what, taken)
             yield Mutant(name, _with_function(subject.primitive, function.name, text, name))
+    for helper in _shared(subject.primitive):
+        for what, text in _changed(source_of(helper)[1]):
+            name = _named(what, taken)
+            yield Mutant(name, _with_helper(subject.primitive, helper, text, name))
     conditions = {
         (attribute, value.source.lines[0])
         for parameters in subject.parameters
@@ -139,13 +145,41 @@ def _functions(primitive: type[Primitive]) -> Iterator[ast.FunctionDef]:
             yield source_of(method)[1]
 
 
+def _shared(primitive: type[Primitive]) -> Iterator[FunctionType]:
+    """Yield the functions of other modules of the library that the kernel calls."""
+    _, kernel = source_of(primitive.ingress)
+    known = primitive.ingress.__globals__
+    names = {
+        node.func.id for node in ast.walk(kernel) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    for name in sorted(names):
+        if isfunction(function := known.get(name)) and function.__module__.startswith(LIBRARY):
+            yield function
+
+
 def _with_function(primitive: type[Primitive], function: str, text: str, name: str) -> type[Primitive]:
+    known = getattr(primitive, function).__globals__
+    return type(primitive.__name__, (primitive,), {function: _function(function, text, known, name)})
+
+
+def _with_helper(primitive: type[Primitive], helper: FunctionType, text: str, name: str) -> type[Primitive]:
+    changed = _function(helper.__name__, text, helper.__globals__, name)
+    kernel = ast.unparse(source_of(primitive.ingress)[1])
+    known = primitive.ingress.__globals__ | {helper.__name__: changed}
+    ingress = _function("ingress", kernel, known, f"the kernel of {name}")
+    return type(primitive.__name__, (primitive,), {"ingress": ingress})
+
+
+def _function(function: str, text: str, known: Mapping[str, Any], name: str) -> FunctionType:
+    """Return the function of this text, which finds `known` outside itself."""
     text = f"from __future__ import annotations\n\n{text}\n"
-    file = f"<{primitive.__name__}: {name}>"
+    file = f"<{function}: {name}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    scope = FUNCTIONS | getattr(primitive, function).__globals__  # a change may call what is not imported
+    scope = FUNCTIONS | dict(known)  # a change may call what is not imported
     exec(compile(text, file, "exec", dont_inherit=True), scope)
-    return type(primitive.__name__, (primitive,), {function: scope[function]})
+    made = scope[function]
+    assert isinstance(made, FunctionType)
+    return made
 
 
 def _with_condition(primitive: type[Primitive], attribute: str, text: str, changed: str) -> type[Primitive]:

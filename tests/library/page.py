@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from midflight.primitives import Map, Primitive
 from midflight.primitives.catalogue import FAMILIES, LIBRARY, Entry, catalogue, code_lines
@@ -50,14 +52,15 @@ def compared(page: str) -> str:
 
 
 def lines_of_code() -> dict[str, tuple[int, int]]:
-    """Return for each primitive the lines of its module, and of that with what it inherits from others."""
-    return {each.name: (each.lines, each.lines + _inherited(LIBRARY[each.name])) for each in catalogue()}
+    """Return for each primitive the lines of its module, and of that with what it shares with others."""
+    return {each.name: (each.lines, each.lines + _shared(LIBRARY[each.name])) for each in catalogue()}
 
 
-def _inherited(kind: type[Primitive]) -> int:
-    """Count the code of the classes in other modules of the library that a primitive, or its header, extends."""
-    bases = [*kind.__mro__, *getattr(kind, "Wire", kind).__mro__]
-    others = {each for each in bases if ".library." in each.__module__ and each.__module__ != kind.__module__}
+def _shared(kind: type[Primitive]) -> int:
+    """Count the code in other modules of the library: classes that a primitive or its header extends, and functions."""
+    known = vars(sys.modules[kind.__module__]).values()
+    found: list[Any] = [*kind.__mro__, *getattr(kind, "Wire", kind).__mro__, *filter(inspect.isfunction, known)]
+    others = {each for each in found if ".library." in each.__module__ and each.__module__ != kind.__module__}
     names = {each.__qualname__ for each in others}
     return sum(
         code_lines(textwrap.dedent(inspect.getsource(each)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from midflight.primitives.estimators.bloom import false_positives
-from midflight.primitives.kernel.arithmetic import hash_, sat_add
+from midflight.primitives.kernel.arithmetic import sat_add
 from midflight.primitives.language import Header, Packet, Primitive, Register, bit, within
+from midflight.primitives.library.membership import remember
 
 __all__ = ["Bloom"]
 
@@ -80,11 +81,7 @@ class Bloom(Primitive):
             packet.drop()
             return
         inserting = wire.operation == self.INSERT
-        member = True
-        for row in range(self.rows):
-            column = hash_(wire.item, seed=row, range=self.columns)
-            known = self.bits[row].update(column, lambda old: 1 if inserting else old)
-            member = member and known == 1
+        member = remember(self.bits, self.rows, wire.item, inserting)
         items = self.items.update_fetch(0, lambda old: sat_add(old, 1) if inserting and not member else old)
         wire.flags = bit[8](member) | bit[8](items > self.capacity) << 1
         packet.reply()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from midflight.errors import KernelError
 from midflight.primitives.kernel.arithmetic import hash_, sat_add
 from midflight.primitives.language import Header, Map, Packet, Primitive, Register, bit, within
+from midflight.primitives.library.membership import remember
 
 __all__ = ["Cache"]
 
@@ -148,12 +149,8 @@ class Cache(Primitive):
                     count = self.misses[row].update_fetch(column, lambda old: sat_add(old, 1))
                     hot = hot and count >= self.hot
                 if hot:
-                    known = True
-                    for row in range(self.rows):
-                        place = hash_(wire.item, seed=self.rows + row, range=self.columns)
-                        told = self.told[row].update(place, lambda _: 1)
-                        known = known and told == 1
-                    if not known:
+                    told = remember(self.told, self.rows, wire.item, new=True, seed=self.rows)
+                    if not told:
                         packet.alert(wire.item)
             return
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from midflight.primitives.estimators.bloom import false_positives
-from midflight.primitives.kernel.arithmetic import hash_
 from midflight.primitives.language import Packet, Register, bit, within
+from midflight.primitives.library.membership import remember
 from midflight.primitives.library.pruning import Pruning
 
 __all__ = ["SemiJoin"]
@@ -78,11 +78,7 @@ class SemiJoin(Pruning):
     def ingress(self, packet: Packet, wire: Wire) -> None:
         """Set the key's bits, or look whether all of them are set."""
         building = wire.side == self.BUILD
-        partner = True
-        for row in range(self.rows):
-            column = hash_(wire.item, seed=row, range=self.columns)
-            known = self.bits[row].update(column, lambda old: 1 if building else old)
-            partner = partner and known == 1
+        partner = remember(self.bits, self.rows, wire.item, building)
         packet.forward()
         if building:
             wire.flags |= 4

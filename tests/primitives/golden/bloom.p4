@@ -216,10 +216,11 @@ control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<1>>(1000) bits_1;
     register<bit<32>>(1) items;
     bool inserting;
-    bool member;
+    bool known;
     bit<32> checksum;
     bit<32> column;
-    bit<1> known;
+    bit<1> before;
+    bool member;
     bit<32> items_value;
 
     apply {
@@ -251,19 +252,20 @@ control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
         inserting = hdr.seen.operation == 1;
-        member = true;
+        known = true;
         // row 0
         hash(checksum, HashAlgorithm.crc32, 32w0, { hdr.seen.item }, 64w0x100000000);
         column = (bit<32>)((((bit<64>)scramble(checksum, 0)) * 1000) >> 32);
-        // known = self.bits[row].update(column, lambda old: 1 if inserting else old)
-        bits_0.read(known, column);
-        bits_0.write(column, inserting ? 1w1 : known);
-        member = member && known == 1;
+        // before = bits[row].update(column, lambda old: 1 if new else old)
+        bits_0.read(before, column);
+        bits_0.write(column, inserting ? 1w1 : before);
+        known = known && before == 1;
         // row 1
         column = (bit<32>)((((bit<64>)scramble(checksum, 1)) * 1000) >> 32);
-        bits_1.read(known, column);
-        bits_1.write(column, inserting ? 1w1 : known);
-        member = member && known == 1;
+        bits_1.read(before, column);
+        bits_1.write(column, inserting ? 1w1 : before);
+        known = known && before == 1;
+        member = known;
         // items = self.items.update_fetch(0, lambda old: sat_add(old, 1) if inserting and not member else old)
         items.read(items_value, 0);
         items_value = (inserting && !member) ? (items_value |+| 1) : items_value;

@@ -247,8 +247,9 @@ control store_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> column;
     bit<32> count;
     bool known;
-    bit<32> place;
-    bit<1> told;
+    bit<32> column_1;
+    bit<1> before;
+    bool told;
     bit<32> version_value;
     bool stores;
     bit<1> valid_value;
@@ -350,17 +351,18 @@ control store_kernel(inout headers_t hdr, inout metadata_t meta) {
                 if (hot) {
                     known = true;
                     // row 0
-                    place = scramble(checksum, 2) & 63;
-                    // told = self.told[row].update(place, lambda _: 1)
-                    told_0.read(told, place);
-                    told_0.write(place, 1);
-                    known = known && told == 1;
+                    column_1 = scramble(checksum, 2) & 63;
+                    // before = bits[row].update(column, lambda old: 1 if new else old)
+                    told_0.read(before, column_1);
+                    told_0.write(column_1, 1);
+                    known = known && before == 1;
                     // row 1
-                    place = scramble(checksum, 3) & 63;
-                    told_1.read(told, place);
-                    told_1.write(place, 1);
-                    known = known && told == 1;
-                    if (!known) {
+                    column_1 = scramble(checksum, 3) & 63;
+                    told_1.read(before, column_1);
+                    told_1.write(column_1, 1);
+                    known = known && before == 1;
+                    told = known;
+                    if (!told) {
                         meta.store_alert.item = hdr.store.item;
                         digest<store_alert_t>(1, meta.store_alert);
                     }

@@ -215,10 +215,11 @@ control orders_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<1>>(65536) bits_0;
     register<bit<1>>(65536) bits_1;
     bool building;
-    bool partner;
+    bool known;
     bit<32> checksum;
     bit<32> column;
-    bit<1> known;
+    bit<1> before;
+    bool partner;
 
     apply {
         if (hdr.orders_state.isValid()) {
@@ -237,19 +238,20 @@ control orders_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
 
         building = hdr.orders.side == 0;
-        partner = true;
+        known = true;
         // row 0
         hash(checksum, HashAlgorithm.crc32, 32w0, { hdr.orders.item }, 64w0x100000000);
         column = scramble(checksum, 0) & 65535;
-        // known = self.bits[row].update(column, lambda old: 1 if building else old)
-        bits_0.read(known, column);
-        bits_0.write(column, building ? 1w1 : known);
-        partner = partner && known == 1;
+        // before = bits[row].update(column, lambda old: 1 if new else old)
+        bits_0.read(before, column);
+        bits_0.write(column, building ? 1w1 : before);
+        known = known && before == 1;
         // row 1
         column = scramble(checksum, 1) & 65535;
-        bits_1.read(known, column);
-        bits_1.write(column, building ? 1w1 : known);
-        partner = partner && known == 1;
+        bits_1.read(before, column);
+        bits_1.write(column, building ? 1w1 : before);
+        known = known && before == 1;
+        partner = known;
         meta.verdict = FORWARD;
         if (building) {
             hdr.orders.flags = hdr.orders.flags | 4;

@@ -53,5 +53,5 @@ SUBJECT = Subject(
     ),
     requests=_requests,
     oracle=_oracle,
-    equivalent={"self.bits[row].update -> self.bits[row].update_fetch": "a row that builds asks for no partner"},
+    equivalent={"bits[row].update -> bits[row].update_fetch": "a row that builds asks for no partner"},
 )
