@@ -19,6 +19,7 @@ Examples:
   midflight conformance
   midflight conformance --device bmv2 --junit bmv2.xml --json bmv2.json
   midflight conformance --device host --device bmv2 --primitive Aggregate --cases 100
+  midflight conformance --device bmv2 --cases 1000 --seed 7 --json bmv2.json      takes an hour
   midflight conformance --self-test        are broken programs caught?
   midflight conformance --device grpc:127.0.0.1:9559
   sudo midflight conformance --device grpc:unix:/run/s1 -i 1@h1 -i 2@h2 -i 3@h3 -i 4@h4
@@ -92,7 +93,8 @@ def conformance(
 
     Plays traces of packets, written ones and generated ones, and compares every packet, alert and register with what
     the executed kernel answers. Exits with 1 where a case fails, where one that was known to fail passes, or where
-    the self-test misses a broken program.
+    the self-test misses a broken program. An interrupt (Ctrl-C) ends it early, with what has been found until then
+    printed and written, and exit status 130.
 
     A switch that you run yourself is told by its P4Runtime server: --device grpc:HOST:PORT, or grpc:unix:PATH. It
     gets packets by the interfaces at the far ends of its ports 1 to 4. Without any, its programs are given a tap, by
@@ -116,10 +118,16 @@ def conformance(
     for device, start in opened.items():
         with bar(console, f"Cases on {device}:") as progress:
             found.append(run.check(device, tests, seed=seed, progress=progress, start=start))
+        if found[-1].left:
+            break
     caught: tuple[Caught, ...] = ()
-    if self_test:
-        with bar(console, "Broken programs:") as progress:
-            caught = run.self_test(devices[0], seed=seed, progress=progress, start=opened[devices[0]])
+    interrupted = found[-1].left > 0
+    if self_test and not interrupted:
+        try:
+            with bar(console, "Broken programs:") as progress:
+                caught = run.self_test(devices[0], seed=seed, progress=progress, start=opened[devices[0]])
+        except KeyboardInterrupt:
+            interrupted = True
     _print(found, caught, console)
     summary = reports.summary(found, caught)
     if junit:
@@ -130,6 +138,8 @@ def conformance(
     if kept:
         write_files(kept)
         console.print(f"Failing cases: {keep}", soft_wrap=True)
+    if interrupted:
+        return 130
     return 0 if summary["good"] else 1
 
 
@@ -154,6 +164,8 @@ def _print(found: list[Report], caught: tuple[Caught, ...], console: Console) ->
                 console.print(f"{report.device}: {result.case.name}: {result.verdict.value}", soft_wrap=True)
                 console.print(f"  {result.differences[0]}", soft_wrap=True, highlight=False)
     for report in found:
+        if report.left:
+            console.print(f"{report.device}: interrupted, {report.left:,} cases were not played", soft_wrap=True)
         for reason in unasked(report.results):
             console.print(f"{report.device}: not asked: {reason}", soft_wrap=True, highlight=False)
     if caught:

@@ -23,13 +23,13 @@ from midflight.testbed.conformance import report as reports
 from midflight.testbed.conformance.case import Case, load, schema
 from midflight.testbed.conformance.model import answered
 from midflight.testbed.conformance.mutants import mutants
-from midflight.testbed.conformance.player import Player
+from midflight.testbed.conformance.player import Played, Player
 from midflight.testbed.conformance.run import Report, Result, Verdict, cases, check, self_test
 from midflight.testbed.conformance.shrink import shrink
 from midflight.testbed.conformance.traces import generate
 
 MISSING = P4C.missing or SIMPLE_SWITCH_GRPC.missing
-WRITTEN = cases(count=0)
+WRITTEN = list(cases(count=0))
 
 
 def named(name: str) -> Case:
@@ -173,6 +173,40 @@ def test_a_good_run_exits_with_0(tmp_path: Path) -> None:
     done = CliRunner().invoke(midflight, ["conformance", "--primitive", "Filter", "--cases", "1", "--json", "-"])
     assert done.exit_code == 0
     assert json.loads(done.stdout)["good"] is True
+
+
+def test_an_interrupted_run_leaves_what_it_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[Case] = []
+
+    def play(self: Player, case: Case) -> Played:
+        if len(played) == 3:
+            raise KeyboardInterrupt
+        played.append(case)
+        return Played(())
+
+    monkeypatch.setattr(Player, "play", play)
+    arguments = ["conformance", "--primitive", "Filter", "--cases", "9", "--self-test", "--device", "host"]
+    arguments += ["--device", "bmv2", "--junit", str(tmp_path / "out.xml"), "--json", str(tmp_path / "out.json")]
+    done = CliRunner().invoke(midflight, arguments)
+    assert done.exit_code == 130
+    total = len(cases(["Filter"], count=9))
+    assert f"host: interrupted, {total - 3} cases were not played" in done.output
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert (document["good"], document["left"]) == (False, {"host": total - 3})
+    assert [(each["case"], each["verdict"]) for each in document["results"]] == [(x.name, "passed") for x in played]
+    assert ElementTree.parse(tmp_path / "out.xml").getroot()[0].get("tests") == "3"
+
+
+def test_a_failure_is_on_record_before_it_is_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> Case:
+        raise KeyboardInterrupt
+
+    case = named("filter-at-the-edges")
+    wrong = replace(case, steps=(replace(case.steps[1], expect=()), *case.steps[2:]), state=())
+    monkeypatch.setattr("midflight.testbed.conformance.stage.shrink", stop)
+    report = check("host", [case, wrong, case])
+    assert [each.verdict for each in report.results] == [Verdict.PASSED, Verdict.FAILED]
+    assert (report.left, report.results[1].case) == (1, wrong)
 
 
 def test_an_unknown_primitive_is_told() -> None:

@@ -30,7 +30,7 @@ from midflight.testbed.conformance.tap import tapped
 from tests.bmv2 import BMV2, ROOT
 from tests.ports.lab import Lab
 
-WRITTEN = cases(count=0)
+WRITTEN = list(cases(count=0))
 NOTHING = r"nothing comes from port \d to port 1"
 PORTS = {port: f"s{port}" for port in range(1, 5)}
 FAR_ENDS = {port: f"h{port}" for port in PORTS}

@@ -93,6 +93,7 @@ def test_every_limit_has_a_boundary_test() -> None:
         "registers_over_p4runtime",
         "repeated_digests",
         "packets_per_second",
+        "prompt_digests",
     }
     assert {each.name for each in fields(Capabilities)} - informative == set(EXACTLY)
 

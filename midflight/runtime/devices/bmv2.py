@@ -36,6 +36,7 @@ CAPABILITIES = Capabilities(
     match_kinds=frozenset({"exact", "lpm", "ternary", "range", "optional"}),
     registers_over_p4runtime=False,
     repeated_digests=False,
+    prompt_digests=False,
     packets_per_second=2e4,
 )
 

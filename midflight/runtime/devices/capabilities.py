@@ -22,8 +22,9 @@ class Capabilities:
     controller can set up, `recirculation` whether a packet may pass the pipeline more than once, `multiplication`
     whether it multiplies numbers none of which is a constant, and `registers_over_p4runtime` whether the controller
     reads and writes registers directly; else a program has to carry them in packets. `repeated_digests` tells whether a
-    digest that is like one not yet acknowledged is sent all the same, which P4Runtime leaves open. `live_pipelines`
-    tells whether it takes another program while it runs; else it has to be switched off and on for it.
+    digest that is like one not yet acknowledged is sent all the same, which P4Runtime leaves open, and
+    `prompt_digests` whether a packet's digests are on their way to the controller by the time it is dealt with.
+    `live_pipelines` tells whether it takes another program while it runs; else it has to be switched off and on for it.
     `packets_per_second` is an order of magnitude, for small packets on one core.
     """
 
@@ -47,5 +48,6 @@ class Capabilities:
     digests: bool = True
     registers_over_p4runtime: bool = True
     repeated_digests: bool = True
+    prompt_digests: bool = True
     live_pipelines: bool = True
     packets_per_second: float | None = None

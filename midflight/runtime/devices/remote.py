@@ -123,6 +123,7 @@ class RemoteDevice:
                 digests=self._reads(link, p4r.Entity(digest_entry=p4r.DigestEntry())),
                 registers_over_p4runtime=self._reads(link, p4r.Entity(register_entry=p4r.RegisterEntry())),
                 repeated_digests=False,
+                prompt_digests=False,
             )
         finally:
             link.close()

@@ -18,8 +18,9 @@ from midflight.testbed.conformance.network import EPOCH, MEMBERS, MIRROR, SERVER
 
 __all__ = ["Played", "Player", "admit", "configure"]
 
-# The controller hears of digests a little later than of packets, where the device is a process of its own.
+# Seconds that an alert is waited for, and one too many, where the device tells of digests later than of packets.
 ALERT_PATIENCE = 2.0
+MORE_PATIENCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,8 @@ class Player:
     def _hear(self, number: int) -> list[Alert]:
         """Return the digests that have come, waiting for as many as there must be."""
         heard: list[Alert] = []
-        while more := self._session.digests(timeout=ALERT_PATIENCE if len(heard) < number else 0.05):
+        late = not self._device.capabilities.prompt_digests
+        while more := self._session.digests(late * (ALERT_PATIENCE if len(heard) < number else MORE_PATIENCE)):
             heard += [(each.name, self._schema.alert(each.name, each.values.values())) for each in more]
         return heard
 

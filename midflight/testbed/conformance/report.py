@@ -57,6 +57,7 @@ def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[st
         "good": all(each.good for each in reports) and all(each.case for each in caught),
         "versions": {report.device: versions(report.device, report.server) for report in reports},
         "seed": reports[0].seed if reports else None,
+        "left": {report.device: report.left for report in reports},
         "matrix": matrix(reports),
         "results": [
             {
@@ -87,7 +88,8 @@ def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
     root = ElementTree.Element("testsuites", name="midflight conformance")
     for report in reports:
         bad = [each for each in report.results if not each.good]
-        suite = _suite(root, report.device, len(report.results), len(bad), versions(report.device, report.server))
+        told = versions(report.device, report.server) | ({"left": f"{report.left} cases"} if report.left else {})
+        suite = _suite(root, report.device, len(report.results), len(bad), told)
         for each in report.results:
             test = ElementTree.SubElement(
                 suite, "testcase", classname=f"{report.device}.{each.case.primitive}", name=each.case.name

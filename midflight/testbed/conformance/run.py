@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 
 from midflight.errors import DeviceError, MidflightError
@@ -20,41 +18,15 @@ from midflight.testbed.conformance.case import Case, load
 from midflight.testbed.conformance.mutants import Mutant, mutants
 from midflight.testbed.conformance.player import Player
 from midflight.testbed.conformance.reached import ReachedDevice
-from midflight.testbed.conformance.shrink import shrink
-from midflight.testbed.conformance.subject import names
+from midflight.testbed.conformance.stage import Opening, Result, Stage, Verdict, alike
+from midflight.testbed.conformance.subject import names, subject
 from midflight.testbed.conformance.traces import generate
 
-__all__ = ["Caught", "Opening", "Report", "Result", "Verdict", "cases", "check", "opening", "self_test", "unasked"]
+__all__ = [
+    "Cases", "Caught", "Opening", "Report", "Result", "Verdict", "cases", "check", "opening", "self_test", "unasked",
+]  # fmt: skip
 
 Progress = Callable[[int, int, str], None]
-Opening = Callable[[], PacketDevice]
-"""Starts a device, or finds one, that can be given packets."""
-
-
-class Verdict(Enum):
-    """What a case came to."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    EXPECTED_FAILURE = "expected failure"
-    UNEXPECTED_PASS = "unexpected pass"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One case's verdict; `case` is the shrunk one where it failed, `log` the end of what the switch logged."""
-
-    case: Case
-    verdict: Verdict
-    differences: tuple[str, ...] = ()
-    unasked: tuple[str, ...] = ()
-    log: str = ""
-
-    @property
-    def good(self) -> bool:
-        """Whether the run may succeed with it: an expected failure that passes may not."""
-        return self.verdict in (Verdict.PASSED, Verdict.EXPECTED_FAILURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +38,13 @@ class Report:
     results: tuple[Result, ...]
     server: str = ""
     """What a device that somebody else runs says about itself."""
+    left: int = 0
+    """Cases that were not played, as the run was interrupted."""
 
     @property
     def good(self) -> bool:
-        """Whether no case failed."""
-        return all(each.good for each in self.results)
+        """Whether every case was played, and none failed."""
+        return not self.left and all(each.good for each in self.results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +56,23 @@ class Caught:
     difference: str = ""
 
 
-def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, folder: Path | None = None) -> list[Case]:
+class Cases(Collection[Case]):
+    """Cases in the order of their kinds. Those that are generated are made each time they come up, and not kept."""
+
+    def __init__(self, makers: Sequence[Callable[[], Case]]) -> None:
+        self._makers = makers
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __iter__(self) -> Iterator[Case]:
+        return (make() for make in self._makers)
+
+    def __contains__(self, case: object) -> bool:
+        return any(each == case for each in self)
+
+
+def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, folder: Path | None = None) -> Cases:
     """Return the shipped cases of these primitives (all where none is named), then `count` generated ones of each.
 
     `folder` has cases in files, instead of the shipped ones. MidflightError for a primitive that is not known.
@@ -95,9 +85,15 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
     written = Path(str(files(__package__) / "cases")) if folder is None else folder
     if not written.is_dir():
         raise MidflightError(f"{written}: no folder of cases")
-    found = [each for each in map(load, sorted(written.glob("*.json"))) if each.primitive in chosen]
-    found += [generate(name, seed, number) for name in chosen for number in range(count)]
-    return sorted(found, key=_kind)
+    found: list[tuple[tuple[str, str], Callable[[], Case]]] = [
+        (alike(each.primitive, each.parameters), partial(_same, each))
+        for each in map(load, sorted(written.glob("*.json")))
+        if each.primitive in chosen
+    ]
+    for name in chosen:
+        of = subject(name)
+        found += [(alike(name, of.choice(number)), partial(generate, name, seed, number)) for number in range(count)]
+    return Cases([make for _, make in sorted(found, key=lambda each: each[0])])
 
 
 def opening(
@@ -119,40 +115,28 @@ def opening(
 
 def check(
     kind: str,
-    tests: Sequence[Case],
+    tests: Collection[Case],
     *,
     seed: int = 0,
     progress: Progress | None = None,
     start: Opening | None = None,
 ) -> Report:
-    """Play cases on a device of a kind. A device that dies fails its case, and another is started for the next."""
-    start = start or opening(kind)
-    server = ""
+    """Play cases on a device of a kind. A device that dies fails its case, and another is started for the next.
+
+    An interrupt ends the run, and the report tells how many cases are `left`.
+    """
     tell = progress or (lambda *_: None)
     results: list[Result] = []
-    with ExitStack() as stack:
-        device: PacketDevice | None = None
-        for _, group in groupby(tests, _kind):
-            of_one_kind = list(group)
-            player: Player | None = None
-            for case in of_one_kind:
-                tell(len(results), len(tests), case.name)
-                try:
-                    if device is None:
-                        device = stack.enter_context(start())
-                        server = getattr(device, "server", "")
-                        player = None
-                    if player is None:
-                        player = stack.enter_context(Player(device, of_one_kind[0]))
-                    results.append(_result(case, kind, device, player))
-                except MidflightError as error:
-                    results.append(Result(case, Verdict.ERROR, (str(error),), log=_log(device)))
-                    stack.close()
-                    device = player = None
-            if player is not None:
-                player.close()
-    tell(len(tests), len(tests), "")
-    return Report(kind, seed, tuple(results), server)
+    bad = 0
+    with Stage(kind, start or opening(kind)) as stage, suppress(KeyboardInterrupt):
+        for case in tests:
+            tell(len(results), len(tests), f"{case.name}, {bad} failed" if bad else case.name)
+            results.append(stage.play(case))
+            if results[-1].verdict is Verdict.FAILED:  # it is on record before anything is tried with it
+                results[-1] = stage.shrunk(results[-1])
+            bad += not results[-1].good
+        tell(len(tests), len(tests), "")
+    return Report(kind, seed, tuple(results), stage.server, len(tests) - len(results))
 
 
 def self_test(
@@ -197,28 +181,6 @@ def _caught(mutant: Mutant, tests: Sequence[Case], device: PacketDevice) -> Caug
     return Caught(mutant, None)
 
 
-def _result(case: Case, kind: str, device: PacketDevice, player: Player) -> Result:
-    played = player.play(case)
-    expected = case.expected_failures.get(kind)
-    if played.passed:
-        if expected is None:
-            return Result(case, Verdict.PASSED, unasked=played.unasked)
-        return Result(case, Verdict.UNEXPECTED_PASS, (f"this was known to fail: {expected}",))
-    if expected is not None:
-        return Result(case, Verdict.EXPECTED_FAILURE, (expected,))
-    small, again = shrink(case, partial(_fails, player)), played
-    if small is not case:
-        small = replace(small, name=f"{case.name}-shrunk")
-        again = player.play(small)
-    if again.passed:  # It fails now and then only: the whole case tells more.
-        small, again = case, played
-    return Result(small, Verdict.FAILED, again.differences, again.unasked, _log(device))
-
-
-def _fails(player: Player, case: Case) -> bool:
-    return not player.play(case).passed
-
-
 def _packet_device(kind: str) -> PacketDevice:
     device = open_device(kind)
     if not isinstance(device, PacketDevice):
@@ -233,13 +195,8 @@ def _reach(name: str, interfaces: Mapping[int, str] | None, device_id: int, comp
     return ReachedDevice(device, interfaces)
 
 
-def _log(device: PacketDevice | None) -> str:
-    log = getattr(device, "log", None)
-    return str(log())[-4000:] if callable(log) else ""
-
-
-def _kind(case: Case) -> tuple[str, str]:
-    return case.primitive, repr(sorted(case.parameters.items()))
+def _same(case: Case) -> Case:
+    return case
 
 
 def unasked(results: Iterable[Result]) -> Iterator[str]:

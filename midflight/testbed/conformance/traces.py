@@ -28,7 +28,7 @@ def generate(primitive: str, seed: int, number: int) -> Case:
         steps.append(Step(each.host, bytes(Frame.request(each.host, payload)), writes=each.writes))
         if random.random() < 0.1:
             steps.append(_odd(random, each.host, payload))
-    if random.random() < 0.5:
+    if random.random() < 0.5 and len(steps) > 1:
         for place, operation in zip(
             sorted(random.sample(range(len(steps)), 2)), ("withdraw app", "admit app"), strict=True
         ):

@@ -1,0 +1,142 @@
+"""Where cases are played one after the other: a device, its controller, and what each case comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from enum import Enum
+from types import TracebackType
+
+from midflight.errors import MidflightError
+from midflight.runtime.devices.base import PacketDevice
+from midflight.testbed.conformance.case import Case
+from midflight.testbed.conformance.player import Player
+from midflight.testbed.conformance.shrink import shrink
+from midflight.testbed.conformance.subject import Parameters
+
+__all__ = ["Opening", "Result", "Stage", "Verdict", "alike"]
+
+Opening = Callable[[], PacketDevice]
+"""Starts a device, or finds one, that can be given packets."""
+
+MOST_SHRUNK = 3
+"""Failures of one kind of cases that are shrunk: that takes many times as long as to find them."""
+
+
+class Verdict(Enum):
+    """What a case came to."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    EXPECTED_FAILURE = "expected failure"
+    UNEXPECTED_PASS = "unexpected pass"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One case's verdict; `log` is the end of what the switch logged.
+
+    `case` is the shrunk one where it failed. Where all is as it should be, it has no packets any more.
+    """
+
+    case: Case
+    verdict: Verdict
+    differences: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
+    log: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether the run may succeed with it: an expected failure that passes may not."""
+        return self.verdict in (Verdict.PASSED, Verdict.EXPECTED_FAILURE)
+
+
+class Stage:
+    """A device, and a player for cases of one kind on it, each made when a case needs it."""
+
+    def __init__(self, kind: str, start: Opening) -> None:
+        self.server = ""
+        self._kind = kind
+        self._start = start
+        self._stack = ExitStack()
+        self._device: PacketDevice | None = None
+        self._player: Player | None = None
+        self._plays: tuple[str, str] | None = None
+        self._to_shrink = 0
+
+    def play(self, case: Case) -> Result:
+        """Return what a case comes to; a device that dies of it is gone."""
+        try:
+            played = self._player_for(case).play(case)
+        except MidflightError as error:
+            log = _log(self._device)
+            self._close()
+            return Result(case, Verdict.ERROR, (str(error),), log=log)
+        expected = case.expected_failures.get(self._kind)
+        if not played.passed and expected is None:
+            return Result(case, Verdict.FAILED, played.differences, played.unasked, _log(self._device))
+        if not played.passed:
+            return Result(case.only([]), Verdict.EXPECTED_FAILURE, (f"{expected}",))
+        if expected is None:
+            return Result(case.only([]), Verdict.PASSED, unasked=played.unasked)
+        return Result(case, Verdict.UNEXPECTED_PASS, (f"this was known to fail: {expected}",))
+
+    def shrunk(self, result: Result) -> Result:
+        """Return a failure with its case shrunk, where it fails every time and not too many before it did."""
+        self._to_shrink -= 1
+        if self._to_shrink < 0:
+            return result
+        try:
+            player = self._player_for(result.case)
+            small = shrink(result.case, lambda each: not player.play(each).passed)
+            again = player.play(small)
+        except MidflightError:
+            self._close()
+            return result
+        if again.passed:  # It fails now and then only: the whole case tells more.
+            return result
+        if small is not result.case:
+            small = replace(small, name=f"{result.case.name}-shrunk")
+        return replace(result, case=small, differences=again.differences, log=_log(self._device))
+
+    def _player_for(self, case: Case) -> Player:
+        plays = alike(case.primitive, case.parameters)
+        if self._plays != plays:
+            self._plays, self._to_shrink = plays, MOST_SHRUNK
+            self._end_session()
+        if self._device is None:
+            self._device = self._stack.enter_context(self._start())
+            self.server = getattr(self._device, "server", "")
+        if self._player is None:
+            self._player = Player(self._device, case)
+        return self._player
+
+    def _end_session(self) -> None:
+        if self._player is not None:
+            self._player.close()
+        self._player = None
+
+    def _close(self) -> None:
+        self._end_session()
+        self._device = None
+        self._stack.close()
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+
+def alike(primitive: str, parameters: Parameters) -> tuple[str, str]:
+    """Return what the cases have in common that are played with the same program, to sort by."""
+    return primitive, repr(sorted(parameters.items()))
+
+
+def _log(device: PacketDevice | None) -> str:
+    log = getattr(device, "log", None)
+    return str(log())[-4000:] if callable(log) else ""
