@@ -93,15 +93,15 @@ def conformance(
 
     Plays traces of packets, written ones and generated ones, and compares every packet, alert and register with what
     the executed kernel answers. Exits with 1 where a case fails, where one that was known to fail passes, or where
-    the self-test misses a broken program. An interrupt (Ctrl-C) ends it early, with what has been found until then
-    printed and written, and exit status 130.
+    the self-test misses a broken program. An interrupt (Ctrl-C) ends it after the case that is
+    being played, with what has been found printed and written, and exit status 130.
 
     A switch that you run yourself is told by its P4Runtime server: --device grpc:HOST:PORT, or grpc:unix:PATH. It
     gets packets by the interfaces at the far ends of its ports 1 to 4. Without any, its programs are given a tap, by
     which packets come and go at the controller's port, which has to be 510. It is left with the last case's program.
     """
     from midflight.cli.output import write_files, write_json
-    from midflight.cli.terminal import bar, console_beside
+    from midflight.cli.terminal import bar, console_beside, interrupts
     from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.testbed.conformance import report as reports
     from midflight.testbed.conformance import run
@@ -115,19 +115,17 @@ def conformance(
     console = console_beside(json_to)
     tests = run.cases(primitives, seed=seed, count=count, folder=folder)
     found: list[Report] = []
-    for device, start in opened.items():
-        with bar(console, f"Cases on {device}:") as progress:
-            found.append(run.check(device, tests, seed=seed, progress=progress, start=start))
-        if found[-1].left:
-            break
     caught: tuple[Caught, ...] = ()
-    interrupted = found[-1].left > 0
-    if self_test and not interrupted:
-        try:
+    with interrupts() as interrupted:
+        for device, start in opened.items():
+            with bar(console, f"Cases on {device}:") as progress:
+                found.append(run.check(device, tests, seed=seed, progress=progress, start=start, stop=interrupted))
+            if interrupted():
+                break
+        if self_test and not interrupted():
             with bar(console, "Broken programs:") as progress:
-                caught = run.self_test(devices[0], seed=seed, progress=progress, start=opened[devices[0]])
-        except KeyboardInterrupt:
-            interrupted = True
+                of, start = next(iter(opened.items()))
+                caught = run.self_test(of, seed=seed, progress=progress, start=start, stop=interrupted)
     _print(found, caught, console)
     summary = reports.summary(found, caught)
     if junit:
@@ -138,7 +136,7 @@ def conformance(
     if kept:
         write_files(kept)
         console.print(f"Failing cases: {keep}", soft_wrap=True)
-    if interrupted:
+    if interrupted():
         return 130
     return 0 if summary["good"] else 1
 

@@ -1,7 +1,9 @@
-"""What people see while a command works: a bar on a terminal, nothing in a file or a pipe."""
+"""What people see and do while a command works: a bar on a terminal, nothing in a file or a pipe; Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["bar", "console_beside", "table"]
+__all__ = ["bar", "console_beside", "interrupts", "table"]
 
 
 def console_beside(json_to: str | None) -> Console:
@@ -33,6 +35,22 @@ def bar(console: Console, what: str) -> Iterator[Callable[[int, int, str], None]
             progress.update(task, completed=done, total=total, description=f"{what} {doing}")
 
         yield tell
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Let an interrupt (Ctrl-C) break nothing off: yields what tells whether there was one. A second one breaks off."""
+    came = threading.Event()
+
+    def note(*_: object) -> None:
+        came.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def table(console: Console, title: str, columns: tuple[str, ...]) -> Table:

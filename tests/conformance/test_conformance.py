@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -179,9 +181,9 @@ def test_an_interrupted_run_leaves_what_it_has_found(tmp_path: Path, monkeypatch
     played: list[Case] = []
 
     def play(self: Player, case: Case) -> Played:
-        if len(played) == 3:
-            raise KeyboardInterrupt
         played.append(case)
+        if len(played) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
         return Played(())
 
     monkeypatch.setattr(Player, "play", play)
@@ -197,16 +199,24 @@ def test_an_interrupted_run_leaves_what_it_has_found(tmp_path: Path, monkeypatch
     assert ElementTree.parse(tmp_path / "out.xml").getroot()[0].get("tests") == "3"
 
 
-def test_a_failure_is_on_record_before_it_is_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> Case:
-        raise KeyboardInterrupt
+def test_a_second_interrupt_does_not_wait_for_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    def play(self: Player, case: Case) -> Played:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("it goes on")
 
+    monkeypatch.setattr(Player, "play", play)
+    done = CliRunner().invoke(midflight, ["conformance", "--primitive", "Filter", "--cases", "1"])
+    assert done.exit_code == 130
+
+
+def test_a_failure_is_not_shrunk_when_the_run_is_to_stop() -> None:
     case = named("filter-at-the-edges")
-    wrong = replace(case, steps=(replace(case.steps[1], expect=()), *case.steps[2:]), state=())
-    monkeypatch.setattr("midflight.testbed.conformance.stage.shrink", stop)
-    report = check("host", [case, wrong, case])
-    assert [each.verdict for each in report.results] == [Verdict.PASSED, Verdict.FAILED]
-    assert (report.left, report.results[1].case) == (1, wrong)
+    wrong = replace(case, steps=tuple(replace(each, expect=()) for each in case.steps), state=())
+    asked = iter([False])
+    report = check("host", [wrong, case], stop=lambda: next(asked, True))
+    (result,) = report.results
+    assert (result.verdict, result.case, report.left) == (Verdict.FAILED, wrong, 1)
 
 
 def test_an_unknown_primitive_is_told() -> None:

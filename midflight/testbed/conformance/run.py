@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -39,7 +38,7 @@ class Report:
     server: str = ""
     """What a device that somebody else runs says about itself."""
     left: int = 0
-    """Cases that were not played, as the run was interrupted."""
+    """Cases that were not played, as the run was stopped."""
 
     @property
     def good(self) -> bool:
@@ -120,37 +119,48 @@ def check(
     seed: int = 0,
     progress: Progress | None = None,
     start: Opening | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Report:
     """Play cases on a device of a kind. A device that dies fails its case, and another is started for the next.
 
-    An interrupt ends the run, and the report tells how many cases are `left`.
+    Before each, `stop` is asked whether to end here, with the rest of the cases `left`.
     """
     tell = progress or (lambda *_: None)
     results: list[Result] = []
     bad = 0
-    with Stage(kind, start or opening(kind)) as stage, suppress(KeyboardInterrupt):
+    with Stage(kind, start or opening(kind)) as stage:
         for case in tests:
+            if stop():
+                break
             tell(len(results), len(tests), f"{case.name}, {bad} failed" if bad else case.name)
             results.append(stage.play(case))
-            if results[-1].verdict is Verdict.FAILED:  # it is on record before anything is tried with it
-                results[-1] = stage.shrunk(results[-1])
+            if results[-1].verdict is Verdict.FAILED:
+                results[-1] = stage.shrunk(results[-1], stop)
             bad += not results[-1].good
-        tell(len(tests), len(tests), "")
+        tell(len(results), len(tests), "")
     return Report(kind, seed, tuple(results), stage.server, len(tests) - len(results))
 
 
 def self_test(
-    kind: str, *, seed: int = 0, count: int = 12, progress: Progress | None = None, start: Opening | None = None
+    kind: str,
+    *,
+    seed: int = 0,
+    count: int = 12,
+    progress: Progress | None = None,
+    start: Opening | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Caught, ...]:
     """Run every broken program that ships against its primitive's cases; return which case caught each.
 
-    A broken program that the device's compiler or the controller cannot take is caught too.
+    `stop` is as in `check`. A broken program that the device's compiler or the controller cannot take is caught too.
     """
     tell = progress or (lambda *_: None)
     found: list[Caught] = []
     broken = mutants()
     with (start or opening(kind))() as device:
         for number, mutant in enumerate(broken):
+            if stop():
+                break
             tell(number, len(broken), mutant.name)
             tests = [
                 each
@@ -158,7 +168,7 @@ def self_test(
                 if dict(each.parameters) == dict(mutant.parameters)
             ]
             found.append(_caught(mutant, tests, device))
-    tell(len(broken), len(broken), "")
+    tell(len(found), len(broken), "")
     return tuple(found)
 
 

@@ -83,14 +83,17 @@ class Stage:
             return Result(case.only([]), Verdict.PASSED, unasked=played.unasked)
         return Result(case, Verdict.UNEXPECTED_PASS, (f"this was known to fail: {expected}",))
 
-    def shrunk(self, result: Result) -> Result:
-        """Return a failure with its case shrunk, where it fails every time and not too many before it did."""
+    def shrunk(self, result: Result, stop: Callable[[], bool]) -> Result:
+        """Return a failure with its case shrunk, where it fails every time and not too many before it did.
+
+        With what has been got until `stop` says to.
+        """
         self._to_shrink -= 1
         if self._to_shrink < 0:
             return result
         try:
             player = self._player_for(result.case)
-            small = shrink(result.case, lambda each: not player.play(each).passed)
+            small = shrink(result.case, lambda each: not stop() and not player.play(each).passed)
             again = player.play(small)
         except MidflightError:
             self._close()
