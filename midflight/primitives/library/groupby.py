@@ -99,6 +99,7 @@ class GroupBy(Primitive):
         A key stands below a bit that there is one.
         """
         flights = self.workers * self.window
+        self.adds = self.operation in ("sum", "count")
         self.held = Register(bit[48], flights)
         self.cell_keys = Register(bit[65], self.cells, lanes=self.lanes)
         self.cell_values = Register(int_[32], self.cells, lanes=self.lanes)
@@ -127,21 +128,12 @@ class GroupBy(Primitive):
             place = wire.cell if flush else hash_(wire.keys[lane], range=self.cells)
             key = bit[65](0) if flush else concat(bit[1](1), wire.keys[lane])
             value = int_[32](1) if self.operation == "count" else wire.values[lane]
-            before = self.cell_keys[lane].update(place, lambda old: key if moves else old)
+            before = self.cell_keys[lane].update_if(place, moves, lambda _: key)
             joins = moves and before == key
-            if self.operation == "min":
-                was = self.cell_values[lane].update(
-                    place, lambda old: (min(old, value) if joins else value) if moves else old
-                )
-            elif self.operation == "max":
-                was = self.cell_values[lane].update(
-                    place, lambda old: (max(old, value) if joins else value) if moves else old
-                )
-            else:
-                was = self.cell_values[lane].update(
-                    place,
-                    lambda old: (old + value if joins and not add_overflows(old, value) else value) if moves else old,
-                )
+            was = self.cell_values[lane].update_if(
+                place, moves, lambda old: self.combined(old, value) if joins else value
+            )
+            if self.adds:
                 joins = joins and not add_overflows(was, value)
 
             gone = before if moves and not joins else bit[65](0)
@@ -158,3 +150,11 @@ class GroupBy(Primitive):
             packet.reply()
         else:
             packet.forward()
+
+    def combined(self, old: int, value: int) -> int:
+        """Return what two values of a key come to; a sum that would overflow begins anew."""
+        if self.operation == "min":
+            return min(old, value)
+        if self.operation == "max":
+            return max(old, value)
+        return value if add_overflows(old, value) else old + value

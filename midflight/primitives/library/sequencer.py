@@ -89,7 +89,7 @@ class Sequencer(Primitive):
             return
 
         fresh = ahead > 0
-        counted = self.counted.update(wire.group, lambda old: sat_add(old, 1) if fresh else old)
+        counted = self.counted.update_if(wire.group, fresh, lambda old: sat_add(old, 1))
         # After the last number comes 0, which is none.
         stamp = self.given.update_fetch(client, lambda old: counted + 1 if fresh else old)
         if stamp == 0:

@@ -128,19 +128,17 @@ class Window(Primitive):
         most = wire.value if mine else int_[32](-(2**31))
         for lane in range(self.panes):
             takes = not late and pane % self.panes == lane
-            number = self.number[lane].update(wire.series, lambda old: pane if takes else old)
+            number = self.number[lane].update_if(wire.series, takes, lambda _: pane)
             more = number == pane
-            lane_count = self.counts[lane].update(
-                wire.series, lambda old: (sat_add(old, 1) if more else 1) if takes else old
+            lane_count = self.counts[lane].update_if(wire.series, takes, lambda old: sat_add(old, 1) if more else 1)
+            lane_total = self.totals[lane].update_if(
+                wire.series, takes, lambda old: int_[64](wire.value) + (old if more else 0)
             )
-            lane_total = self.totals[lane].update(
-                wire.series, lambda old: int_[64](wire.value) + (old if more else 0) if takes else old
+            lane_least = self.leasts[lane].update_if(
+                wire.series, takes, lambda old: min(old, wire.value) if more else wire.value
             )
-            lane_least = self.leasts[lane].update(
-                wire.series, lambda old: (min(old, wire.value) if more else wire.value) if takes else old
-            )
-            lane_most = self.mosts[lane].update(
-                wire.series, lambda old: (max(old, wire.value) if more else wire.value) if takes else old
+            lane_most = self.mosts[lane].update_if(
+                wire.series, takes, lambda old: max(old, wire.value) if more else wire.value
             )
             if number != 0 and bit[self.width](last - number) < self.panes:
                 count = sat_add(count, lane_count)

@@ -334,22 +334,24 @@ control words_kernel(inout headers_t hdr, inout metadata_t meta) {
         place = flush ? hdr.words.cell : (scramble(checksum, 0) & 63);
         key_value = flush ? 65w0 : (1w1 ++ hdr.words.keys_0);
         value = hdr.words.values_0;
-        // before = self.cell_keys[lane].update(place, lambda old: key if moves else old)
+        // before = self.cell_keys[lane].update_if(place, moves, lambda _: key)
         before = 0;
         if (place < 64) {
             cell_keys_0.read(before, place);
-            cell_keys_0.write(place, moves ? key_value : before);
+            if (moves) {
+                cell_keys_0.write(place, key_value);
+            }
         }
         joins = moves && before == key_value;
-        // was = self.cell_values[lane].update(...)
+        // was = self.cell_values[lane].update_if(...)
         was = 0;
         if (place < 64) {
             cell_values_0.read(was, place);
             was = (int<32>)(bit<32>)was;
-            cell_values_0.write(place,
-                moves
-                    ? ((joins && !(((was ^ (was + value)) & (value ^ (was + value))) < 0)) ? (was + value) : value)
-                    : was);
+            if (moves) {
+                cell_values_0.write(place,
+                    joins ? ((((was ^ (was + value)) & (value ^ (was + value))) < 0) ? value : (was + value)) : value);
+            }
         }
         joins = joins && !(((was ^ (was + value)) & (value ^ (was + value))) < 0);
         gone = (moves && !joins) ? before : 65w0;
@@ -386,17 +388,19 @@ control words_kernel(inout headers_t hdr, inout metadata_t meta) {
         before = 0;
         if (place < 64) {
             cell_keys_1.read(before, place);
-            cell_keys_1.write(place, moves ? key_value : before);
+            if (moves) {
+                cell_keys_1.write(place, key_value);
+            }
         }
         joins = moves && before == key_value;
         was = 0;
         if (place < 64) {
             cell_values_1.read(was, place);
             was = (int<32>)(bit<32>)was;
-            cell_values_1.write(place,
-                moves
-                    ? ((joins && !(((was ^ (was + value)) & (value ^ (was + value))) < 0)) ? (was + value) : value)
-                    : was);
+            if (moves) {
+                cell_values_1.write(place,
+                    joins ? ((((was ^ (was + value)) & (value ^ (was + value))) < 0) ? value : (was + value)) : value);
+            }
         }
         joins = joins && !(((was ^ (was + value)) & (value ^ (was + value))) < 0);
         gone = (moves && !joins) ? before : 65w0;

@@ -263,9 +263,11 @@ control orders_kernel(inout headers_t hdr, inout metadata_t meta) {
             return;
         }
         fresh = ahead > 0;
-        // counted = self.counted.update(wire.group, lambda old: sat_add(old, 1) if fresh else old)
+        // counted = self.counted.update_if(wire.group, fresh, lambda old: sat_add(old, 1))
         counted.read(counted_value, (bit<32>)hdr.orders.group);
-        counted.write((bit<32>)hdr.orders.group, fresh ? (counted_value |+| 1) : counted_value);
+        if (fresh) {
+            counted.write((bit<32>)hdr.orders.group, counted_value |+| 1);
+        }
         // stamp = self.given.update_fetch(client, lambda old: counted + 1 if fresh else old)
         stamp = 0;
         if (client < 32) {

@@ -317,30 +317,37 @@ control load_kernel(inout headers_t hdr, inout metadata_t meta) {
         most = ((int<32>)32w0x80000000);
         // lane 0
         takes = !late && (pane & 1) == 0;
-        // number = self.number[lane].update(wire.series, lambda old: pane if takes else old)
+        // number = self.number[lane].update_if(wire.series, takes, lambda _: pane)
         number_0.read(number, (bit<32>)hdr.load.series);
-        number_0.write((bit<32>)hdr.load.series, takes ? pane : number);
+        if (takes) {
+            number_0.write((bit<32>)hdr.load.series, pane);
+        }
         more = number == pane;
-        // lane_count = self.counts[lane].update(...)
+        // lane_count = self.counts[lane].update_if(wire.series, takes, lambda old: sat_add(old, 1) if more else 1)
         counts_0.read(lane_count, (bit<32>)hdr.load.series);
-        counts_0.write((bit<32>)hdr.load.series, takes ? (more ? (lane_count |+| 1) : 32w1) : lane_count);
-        // lane_total = self.totals[lane].update(...)
+        if (takes) {
+            counts_0.write((bit<32>)hdr.load.series, more ? (lane_count |+| 1) : 32w1);
+        }
+        // lane_total = self.totals[lane].update_if(...)
         totals_0.read(lane_total, (bit<32>)hdr.load.series);
         lane_total = (int<64>)(bit<64>)lane_total;
-        totals_0.write((bit<32>)hdr.load.series,
-            takes ? (((int<64>)hdr.load.value) + (more ? lane_total : 64s0)) : lane_total);
-        // lane_least = self.leasts[lane].update(...)
+        if (takes) {
+            totals_0.write((bit<32>)hdr.load.series, ((int<64>)hdr.load.value) + (more ? lane_total : 64s0));
+        }
+        // lane_least = self.leasts[lane].update_if(...)
         leasts_0.read(lane_least, (bit<32>)hdr.load.series);
         lane_least = (int<32>)(bit<32>)lane_least;
-        leasts_0.write((bit<32>)hdr.load.series,
-            takes
-                ? (more ? ((hdr.load.value < lane_least) ? hdr.load.value : lane_least) : hdr.load.value)
-                : lane_least);
-        // lane_most = self.mosts[lane].update(...)
+        if (takes) {
+            leasts_0.write((bit<32>)hdr.load.series,
+                more ? ((hdr.load.value < lane_least) ? hdr.load.value : lane_least) : hdr.load.value);
+        }
+        // lane_most = self.mosts[lane].update_if(...)
         mosts_0.read(lane_most, (bit<32>)hdr.load.series);
         lane_most = (int<32>)(bit<32>)lane_most;
-        mosts_0.write((bit<32>)hdr.load.series,
-            takes ? (more ? ((hdr.load.value > lane_most) ? hdr.load.value : lane_most) : hdr.load.value) : lane_most);
+        if (takes) {
+            mosts_0.write((bit<32>)hdr.load.series,
+                more ? ((hdr.load.value > lane_most) ? hdr.load.value : lane_most) : hdr.load.value);
+        }
         if (number != 0 && (bit<22>)(last - number) < 2) {
             count = count |+| lane_count;
             total = total + lane_total;
@@ -350,24 +357,31 @@ control load_kernel(inout headers_t hdr, inout metadata_t meta) {
         // lane 1
         takes = !late && (pane & 1) == 1;
         number_1.read(number, (bit<32>)hdr.load.series);
-        number_1.write((bit<32>)hdr.load.series, takes ? pane : number);
+        if (takes) {
+            number_1.write((bit<32>)hdr.load.series, pane);
+        }
         more = number == pane;
         counts_1.read(lane_count, (bit<32>)hdr.load.series);
-        counts_1.write((bit<32>)hdr.load.series, takes ? (more ? (lane_count |+| 1) : 32w1) : lane_count);
+        if (takes) {
+            counts_1.write((bit<32>)hdr.load.series, more ? (lane_count |+| 1) : 32w1);
+        }
         totals_1.read(lane_total, (bit<32>)hdr.load.series);
         lane_total = (int<64>)(bit<64>)lane_total;
-        totals_1.write((bit<32>)hdr.load.series,
-            takes ? (((int<64>)hdr.load.value) + (more ? lane_total : 64s0)) : lane_total);
+        if (takes) {
+            totals_1.write((bit<32>)hdr.load.series, ((int<64>)hdr.load.value) + (more ? lane_total : 64s0));
+        }
         leasts_1.read(lane_least, (bit<32>)hdr.load.series);
         lane_least = (int<32>)(bit<32>)lane_least;
-        leasts_1.write((bit<32>)hdr.load.series,
-            takes
-                ? (more ? ((hdr.load.value < lane_least) ? hdr.load.value : lane_least) : hdr.load.value)
-                : lane_least);
+        if (takes) {
+            leasts_1.write((bit<32>)hdr.load.series,
+                more ? ((hdr.load.value < lane_least) ? hdr.load.value : lane_least) : hdr.load.value);
+        }
         mosts_1.read(lane_most, (bit<32>)hdr.load.series);
         lane_most = (int<32>)(bit<32>)lane_most;
-        mosts_1.write((bit<32>)hdr.load.series,
-            takes ? (more ? ((hdr.load.value > lane_most) ? hdr.load.value : lane_most) : hdr.load.value) : lane_most);
+        if (takes) {
+            mosts_1.write((bit<32>)hdr.load.series,
+                more ? ((hdr.load.value > lane_most) ? hdr.load.value : lane_most) : hdr.load.value);
+        }
         if (number != 0 && (bit<22>)(last - number) < 2) {
             count = count |+| lane_count;
             total = total + lane_total;
