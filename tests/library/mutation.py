@@ -229,8 +229,8 @@ def _changes(tree: ast.AST) -> Iterator[Change]:
             case ast.IfExp(body=body, orelse=orelse):
                 yield _set(node, body=orelse, orelse=body)
             case ast.Call(func=ast.Attribute(attr="update_if"), args=[index, condition, function]):
-                for other in (ast.Constant(True), ast.UnaryOp(ast.Not(), condition)):
-                    yield _set(node, args=[index, other, function])
+                for when in (ast.Constant(True), ast.UnaryOp(ast.Not(), condition)):
+                    yield _set(node, args=[index, when, function])
             case ast.Attribute(attr=name) if name in NAMES:
                 yield _set(node, attr=NAMES[name])
             case ast.Name(id=name) if name in NAMES:
