@@ -7,10 +7,16 @@ import operator
 from midflight.errors import WireError
 from midflight.primitives import Message, Schema
 
-__all__ = ["ASK", "decoded", "whole"]
+__all__ = ["ASK", "LACKS", "TOLD", "decoded", "whole"]
 
 ASK = 8
 """The kind of a message that asks another host for what came of a request; switches forward it."""
+
+TOLD = 9
+"""The kind of the answer to such a message that has it, where a result would not tell which it answers."""
+
+LACKS = 10
+"""The kind of the answer that does not have it."""
 
 
 def decoded(schema: Schema, application: str, datagram: bytes) -> Message | None:
