@@ -25,23 +25,25 @@ class Referee:
     """What each version of a key is, and the newest that an operation has ended with."""
 
     newest: dict[int, int] = field(default_factory=dict)
-    values: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
+    values: dict[tuple[int, int], tuple[int, ...] | None] = field(default_factory=dict)
 
-    def end(self, client: StoreClient, least: int, written: tuple[int, ...] | None) -> None:
+    def end(self, client: StoreClient, least: int, operation: str, written: tuple[int, ...] | None) -> None:
         outcome = client.outcome
         assert outcome is not None
         assert outcome.version >= least, f"{outcome} is older than version {least}, which was known before"
         assert self.values.setdefault((outcome.key, outcome.version), outcome.value) == outcome.value
-        assert written is None or (outcome.value == written and outcome.version > least)
+        assert operation == "get" or (outcome.value == written and outcome.version > least)
+        assert outcome.value is not None or not outcome.cached
         self.newest[outcome.key] = max(self.newest.get(outcome.key, 0), outcome.version)
 
 
 class Worker:
-    """Reads and writes, one operation after the other. An `Endpoint`."""
+    """Reads, writes and deletes, one operation after the other. An `Endpoint`."""
 
     def __init__(self, client: StoreClient, referee: Referee, random: Random, rounds: int) -> None:
         self.client, self.referee, self.random, self.rounds = client, referee, random, rounds
         self.least = self.hits = 0
+        self.operation = "get"
         self.written: tuple[int, ...] | None = None
         self.busy = False
 
@@ -50,16 +52,19 @@ class Worker:
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         if self.busy and self.client.idle:
-            self.referee.end(self.client, self.least, self.written)
+            self.referee.end(self.client, self.least, self.operation, self.written)
             assert self.client.outcome is not None
             self.hits += self.client.outcome.cached
             self.busy = False
         if not self.busy and self.rounds:
             self.rounds, self.busy, key = self.rounds - 1, True, self.random.choice(KEYS)
             self.least, self.written = self.referee.newest.get(key, 0), None
-            if self.random.random() < 0.3:
+            self.operation = self.random.choices(("get", "put", "delete"), (6, 3, 1))[0]
+            if self.operation == "put":
                 self.written = self.random.getrandbits(32), self.random.getrandbits(32)
                 self.client.put(key, self.written)
+            elif self.operation == "delete":
+                self.client.delete(key, LANES)
             else:
                 self.client.get(key, LANES)
         return self.client.poll(now)
@@ -118,6 +123,57 @@ def test_reads_of_cached_keys_do_not_reach_the_server() -> None:
             assert client.outcome.cached is (write is None)
         assert client.outcome is not None
         assert (client.outcome.version, client.outcome.value, server.reads) == (3, (8, 9), 0)
+
+
+class Echo:
+    """A server that says an earlier thing once more when it is told to. An `Endpoint`."""
+
+    def __init__(self, server: StoreServer) -> None:
+        self.server = server
+        self.said: list[tuple[Address, bytes]] = []
+        self.again: list[tuple[Address, bytes]] = []
+        self.receive, self.next_deadline = server.receive, server.next_deadline
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        out, self.again = self.again + self.server.poll(now), []
+        self.said += out
+        return out
+
+
+def test_what_is_deleted_stays_so_whatever_comes_late() -> None:
+    with Star(CLIENTS + 1, program=program()) as net:
+        admit(net, "store", range(CLIENTS))
+        schema, where = Schema(net.program.schema()), address(net, CLIENTS, UDP_PORT)
+        echo = Echo(StoreServer(schema, "store", where, lanes=LANES))
+        client = StoreClient(schema, "store", where)
+        sockets = listen(net, CLIENTS, echo, UDP_PORT), listen(net, 0, client)
+        echo.server.fill(7)
+
+        def end() -> tuple[tuple[int, ...] | None, bool]:
+            for socket in sockets:
+                socket.pump()
+            run(net)
+            assert client.outcome is not None
+            return client.outcome.value, client.outcome.cached
+
+        def get() -> tuple[tuple[int, ...] | None, bool]:
+            client.get(7, LANES)
+            return end()
+
+        assert get() == (None, False)  # it was never written
+        client.put(7, (5, 6))
+        assert end() == ((5, 6), False)
+        assert get() == ((5, 6), True)
+        client.delete(7, LANES)
+        assert end() == (None, False)
+        assert get() == (None, False)
+        updates = [each for each in echo.said if schema.decode(each[1]).fields["operation"] == Cache.UPDATE]
+        echo.again = updates
+        assert len(updates) == 1
+        assert get() == get() == (None, False)
+        client.put(7, (8, 9))
+        assert end() == ((8, 9), False)
+        assert get() == ((8, 9), True)
 
 
 def test_one_operation_at_a_time() -> None:

@@ -27,25 +27,27 @@ class Cache(Primitive):
         columns: counters in a row (1 to 2**20)
         keys: those that are cached from the start, in the entries 0, 1, ... (`entries` at most)
 
-    `operation` is `Cache.GET` or `Cache.PUT`, from a client to the server, or `Cache.UPDATE`, from the server to the
-    switch: it may be addressed to the server itself, and comes back. Others are dropped. A GET of a valid entry is
-    replied, with `status` `HIT`. Any other goes on to the server, with `MISS` where the key is not cached, and
-    `INVALID` where its value is not known. A PUT makes the entry invalid and goes on to the server. An UPDATE makes it
-    valid and is replied with what the entry holds: `STORED`, or `OLDER` where that was newer; `MISS` where the key is
-    not cached. `hits` tells how many reads of a cached key were answered here.
+    `operation` is `Cache.GET`, `PUT` or `DELETE`, from a client to the server, or `Cache.UPDATE` or `REMOVE`, from the
+    server to the switch: it may be addressed to the server itself, and comes back. Others are dropped. A GET of a valid
+    entry is replied, with `status` `HIT`. Any other goes on to the server, with `MISS` where the key is not cached, and
+    `INVALID` where its value is not known. A PUT or DELETE makes the entry invalid and goes on to the server. An UPDATE
+    makes it valid, a REMOVE leaves it without a value; both are replied with what the entry holds: `STORED`, or `OLDER`
+    where that was newer; `MISS` where the key is not cached. `hits` tells how many reads of a cached key were answered
+    here.
 
     Follows NetCache (SOSP 2017): an exact match on the key that gives an entry, values in arrays side by side, counters
     of hits, a Count-Min sketch of misses behind which a Bloom filter has each hot key told once. Which keys are cached
     is the controller's decision: it writes the map `cached`, from keys to entries, and clears `misses` and `told` when
-    a period is over. Different here: the server decides when a write counts. It sends the UPDATE first, and answers the
-    writer, and whoever else has asked for the key, once the switch has stored it. So no read returns an older value
-    than one that ended before it began, whatever is lost, doubled or overtaken (`midflight.testbed.endpoint.store`).
-    Versions grow with each write to a key, are compared as RFC 1982 has it and never 0; a repeated UPDATE stores the
-    same once more, which makes an entry valid again that a late PUT made invalid.
+    a period is over. Different here: the server decides when a write or deletion counts. It sends the UPDATE or REMOVE
+    first, and answers the writer, and whoever else has asked for the key, once the switch has stored it. So no read
+    returns an older value than one that ended before it began, whatever is lost, doubled or overtaken
+    (`midflight.testbed.endpoint.store`). Versions grow with each write or deletion of a key, are compared as RFC 1982
+    has it and never 0; a repeated UPDATE stores the same once more, which makes an entry valid again that a late PUT
+    made invalid.
 
     A key is given an entry in this order: the controller clears the entry's `valid` and `version`, adds the key to the
-    map, and has the server send an UPDATE. It loses it by removal from the map, and then the server is told. There
-    is no removal of values: write one that means it.
+    map, and has the server send an UPDATE, or a REMOVE where there is no value. It loses it by removal from the map,
+    and then the server is told. Reads of a cached key without a value are the server's.
 
     Counters stop at 2**32 - 1. A key that shares all its counters with others may be told as hot by mistake, and one
     that shares all its bits with told ones is not told in that period. State: for each entry 65 + 32 * `lanes` bits and
@@ -69,6 +71,10 @@ class Cache(Primitive):
     True
     >>> send(Cache.PUT, 7) == send(Cache.GET, 7) == ("FORWARD", Cache.INVALID, ())
     True
+    >>> send(Cache.REMOVE, 7, 2) == ("REPLY", Cache.STORED, ()) and send(Cache.UPDATE, 7, 1)[1] == Cache.OLDER
+    True
+    >>> send(Cache.GET, 7) == ("FORWARD", Cache.INVALID, ())
+    True
     >>> [send(Cache.GET, 8)[2] for _ in range(3)]
     [(), ((8,),), ()]
     """
@@ -80,6 +86,8 @@ class Cache(Primitive):
     GET = 1
     PUT = 2
     UPDATE = 3
+    DELETE = 4
+    REMOVE = 5
 
     HIT = 1
     MISS = 2
@@ -87,6 +95,7 @@ class Cache(Primitive):
     STORED = 4
     OLDER = 5
     SERVED = 6  # the server's own answer
+    ABSENT = 7  # ... that the key has no value
 
     entries: int = 1024
     lanes: int = 8
@@ -132,8 +141,9 @@ class Cache(Primitive):
     def ingress(self, packet: Packet, wire: Wire) -> None:
         """Answer what can be answered here; count what cannot."""
         getting = wire.operation == self.GET
-        putting = wire.operation == self.PUT
-        updating = wire.operation == self.UPDATE
+        putting = wire.operation == self.PUT or wire.operation == self.DELETE
+        removing = wire.operation == self.REMOVE
+        updating = removing or wire.operation == self.UPDATE
         if not getting and not putting and (not updating or wire.version == 0):
             packet.drop()
             return
@@ -159,7 +169,9 @@ class Cache(Primitive):
             lambda old: wire.version if updating and (old == 0 or wire.version - old < 2**31) else old,
         )
         stores = updating and version == wire.version
-        valid = self.valid.update_fetch(entry, lambda old: 1 if stores else (0 if putting else old))
+        valid = self.valid.update_fetch(
+            entry, lambda old: 0 if putting or (stores and removing) else (1 if stores else old)
+        )
         hit = getting and valid == 1
         tells = hit or updating
         for lane in range(self.lanes):

@@ -29,7 +29,7 @@ class _Entry:
     updates: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
     """Those that were stored, the latest last."""
     written: bool = False
-    """Whether there was a write since then."""
+    """Whether there was a write since then, or the last one was that there is no value."""
     hits: int = 0
 
 
@@ -67,21 +67,21 @@ class Store:
         return Answer("hit", entry.hits, entry.updates[-1])
 
     def put(self, key: int) -> Answer:
-        """Write a key."""
+        """Write or delete a key."""
         if key not in self._entries:
             return Answer("miss")
         self._entries[key].written = True
         return Answer("invalid", self._entries[key].hits)
 
-    def update(self, key: int, version: int, value: tuple[int, ...]) -> Answer:
-        """Learn a value from the server."""
+    def update(self, key: int, version: int, value: tuple[int, ...], *, removed: bool = False) -> Answer:
+        """Learn a value from the server, or that there is none."""
         entry = self._entries.get(key)
         if entry is None:
             return Answer("miss")
         if entry.updates and 0 < (entry.updates[-1][0] - version) % 2**32 <= 2**31:
             return Answer("older", entry.hits, entry.updates[-1])
         entry.updates.append((version, value))
-        entry.written = False
+        entry.written = removed
         return Answer("stored", entry.hits, entry.updates[-1])
 
     def _becomes_hot(self, key: int) -> bool:

@@ -21,11 +21,14 @@ _WINDOW = 64  # updates that may be on their way to the switch
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a read or write: the value and its version, 0 where there is none; whether the switch answered."""
+    """What came of an operation: the value, None where the key has none; its version; whether the switch answered.
+
+    A deletion has a version, as a write has; 0 is that of a key that was never written.
+    """
 
     key: int
     version: int
-    value: tuple[int, ...]
+    value: tuple[int, ...] | None
     cached: bool
 
 
@@ -58,14 +61,19 @@ class StoreClient:
         """Write a key."""
         self._ask(Cache.PUT, key, value)
 
+    def delete(self, key: int, lanes: int) -> None:
+        """Take the value of a key, whose values have so many lanes, away. A key without one stays so."""
+        self._ask(Cache.DELETE, key, (0,) * lanes)
+
     def receive(self, _source: Address, datagram: bytes, now: int) -> None:
         """Take an answer, of the switch or of the server."""
         message = decoded(self.schema, self.application, datagram)
         if message is None or message.kind != RESULT:
             self.malformed += 1
         elif self._requests.acknowledge(message.sequence, now) is not None:
-            cached = whole(message, "status") == Cache.HIT
-            self.outcome = Outcome(whole(message, "item"), whole(message, "version"), _value(message), cached)
+            status = whole(message, "status")
+            value = None if status == Cache.ABSENT else _value(message)
+            self.outcome = Outcome(whole(message, "item"), whole(message, "version"), value, status == Cache.HIT)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
@@ -89,10 +97,10 @@ class _Key:
     """What the server knows of a key."""
 
     version: int = 0
-    value: tuple[int, ...] = ()
+    value: tuple[int, ...] | None = None
     cached: bool = False
     write: tuple[Address, Message] | None = None
-    """The write that the switch has not stored yet."""
+    """The write or deletion that the switch has not stored yet."""
     update: int | None = None
     """The update that carries it."""
     waiting: deque[tuple[Address, Message]] = field(default_factory=deque)
@@ -102,10 +110,11 @@ class _Key:
 class StoreServer:
     """The endpoint that the requests of a `Cache` are addressed to (an `Endpoint`).
 
-    A write of a cached key goes to the switch first; only when that has stored it, or has a newer version or no entry,
-    is it the key's value, and the writer is answered, and all who asked in the meantime. So no read returns what is
-    older than something that was read or written before it began. A write counts once, however often it is sent: of
-    each client the latest request is known by its number. Where no switch computes, updates come back as they went.
+    A write or deletion of a cached key goes to the switch first; only when that has stored it, or has a newer version
+    or no entry, does it count, and the writer is answered, and all who asked in the meantime. So no read returns what
+    is older than something that was read, written or deleted before it began. Each counts once, however often it is
+    sent: of each client the latest request is known by its number. Where no switch computes, updates come back as they
+    went.
 
     `fill` when the controller has given a key an entry, `forget` when it has taken it away. address: the server's own.
     """
@@ -142,11 +151,11 @@ class StoreServer:
         message = decoded(self._schema, self._application, datagram)
         if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST):
             self.malformed += 1
-        elif whole(message, "operation") == Cache.UPDATE:
+        elif whole(message, "operation") in (Cache.UPDATE, Cache.REMOVE):
             index = self._updates.acknowledge(message.sequence, now)
             if index is not None:
                 self._stored(index)
-        elif message.kind != RESULT:
+        elif message.kind != RESULT and whole(message, "operation") in (Cache.GET, Cache.PUT, Cache.DELETE):
             self._request(source, message)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
@@ -159,12 +168,12 @@ class StoreServer:
         return self._updates.next_deadline()
 
     def _key(self, key: int) -> _Key:
-        return self._keys.setdefault(key, _Key(value=self._empty))
+        return self._keys.setdefault(key, _Key())
 
     def _request(self, source: Address, message: Message) -> None:
         number, answer = self._latest.get(source, (None, None))
         if number == message.sequence:
-            if whole(message, "operation") == Cache.PUT:
+            if whole(message, "operation") != Cache.GET:
                 self._outgoing += [(source, answer)] if answer is not None else []
                 return
         elif number is not None and not is_newer(message.sequence, number):
@@ -179,16 +188,17 @@ class StoreServer:
         """Deal with what waits for a key, up to a write that has to go to the switch."""
         while entry.waiting and entry.write is None:
             source, message = entry.waiting.popleft()
-            if whole(message, "operation") == Cache.PUT:
+            if whole(message, "operation") != Cache.GET:
                 if entry.cached:
                     entry.write = source, message
-                    entry.update = self._update(key, _after(entry.version), _value(message))
+                    entry.update = self._update(key, _after(entry.version), _written(message))
                 else:
                     self._commit(entry, source, message)
                 continue
             self.reads += 1
             self._answer(entry, source, message)
-            if entry.cached and whole(message, "status") == Cache.INVALID and key not in self._updated.values():
+            invalid = whole(message, "status") == Cache.INVALID and entry.value is not None
+            if entry.cached and invalid and key not in self._updated.values():
                 self._update(key, entry.version, entry.value)
 
     def _stored(self, index: int) -> None:
@@ -203,19 +213,21 @@ class StoreServer:
 
     def _commit(self, entry: _Key, source: Address, message: Message) -> None:
         entry.version = _after(entry.version)
-        entry.value = _value(message)
+        entry.value = _written(message)
         self._answer(entry, source, message)
 
     def _answer(self, entry: _Key, source: Address, message: Message) -> None:
-        fields = {**message.fields, "status": Cache.SERVED, "version": entry.version, "value": list(entry.value)}
+        status = Cache.ABSENT if entry.value is None else Cache.SERVED
+        value = list(entry.value or self._empty)
+        fields = {**message.fields, "status": status, "version": entry.version, "value": value}
         answer = self._schema.encode(replace(message, kind=RESULT, fields=fields))
         if self._latest[source][0] == message.sequence:
             self._latest[source] = message.sequence, answer
         self._outgoing.append((source, answer))
 
-    def _update(self, key: int, version: int, value: tuple[int, ...]) -> int:
-        index = self._updates.upcoming
-        message = _message(self._application, Cache.UPDATE, serial(index), key, version, value)
+    def _update(self, key: int, version: int, value: tuple[int, ...] | None) -> int:
+        index, operation = self._updates.upcoming, Cache.REMOVE if value is None else Cache.UPDATE
+        message = _message(self._application, operation, serial(index), key, version, value or self._empty)
         self._updates.submit(self._address, [self._schema.encode(message)])
         self._updated[index] = key
         return index
@@ -235,6 +247,11 @@ def _message(application: str, operation: int, sequence: int, key: int, version:
         "value": list(value),
     }
     return Message(REQUEST, application, sequence, fields)
+
+
+def _written(message: Message) -> tuple[int, ...] | None:
+    """Return what a key's value is after a write or deletion."""
+    return None if whole(message, "operation") == Cache.DELETE else _value(message)
 
 
 def _value(message: Message) -> tuple[int, ...]:

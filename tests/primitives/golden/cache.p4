@@ -239,6 +239,7 @@ control store_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<1>>(64) told_1;
     bool getting;
     bool putting;
+    bool removing;
     bool updating;
     bit<16> entry;
     bool cached_hit;
@@ -319,8 +320,9 @@ control store_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
 
         getting = hdr.store.operation == 1;
-        putting = hdr.store.operation == 2;
-        updating = hdr.store.operation == 3;
+        putting = hdr.store.operation == 2 || hdr.store.operation == 4;
+        removing = hdr.store.operation == 5;
+        updating = removing || hdr.store.operation == 3;
         if (!getting && !putting && (!updating || hdr.store.version == 0)) {
             meta.verdict = DROP;
             return;
@@ -382,12 +384,12 @@ control store_kernel(inout headers_t hdr, inout metadata_t meta) {
             version.write((bit<32>)entry, version_value);
         }
         stores = updating && version_value == hdr.store.version;
-        // valid = self.valid.update_fetch(entry, lambda old: 1 if stores else (0 if putting else old))
+        // valid = self.valid.update_fetch(...)
         valid_value = 0;
         if (entry < 16) {
             valid.read(valid_value, (bit<32>)entry);
         }
-        valid_value = stores ? 1w1 : (putting ? 1w0 : valid_value);
+        valid_value = (putting || (stores && removing)) ? 1w0 : (stores ? 1w1 : valid_value);
         if (entry < 16) {
             valid.write((bit<32>)entry, valid_value);
         }

@@ -15,9 +15,11 @@ __all__ = ["SUBJECT"]
 
 STATUS = {"hit": Cache.HIT, "miss": Cache.MISS, "invalid": Cache.INVALID, "stored": Cache.STORED, "older": Cache.OLDER}
 
+OPERATIONS = (*[Cache.GET] * 6, *[Cache.UPDATE] * 4, Cache.REMOVE, Cache.PUT, Cache.PUT, Cache.DELETE)
+
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield reads and writes of few keys, updates in and out of order, and operations that there are not.
+    """Yield reads, writes and deletions of few keys, updates in and out of order, and operations that there are not.
 
     Now and then the controller takes a key out of the cache, or puts it where it was.
     """
@@ -30,9 +32,9 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
         if sent and random.random() < 0.15:
             yield random.choice(sent)
             continue
-        operation = random.choice((Cache.GET, Cache.GET, Cache.GET, Cache.PUT, Cache.UPDATE, Cache.UPDATE))
+        operation = random.choice(OPERATIONS)
         if random.random() < 0.05:
-            operation = random.choice((0, Cache.UPDATE + 1, 255))
+            operation = random.choice((0, Cache.REMOVE + 1, 255))
         version = (version + random.choice((0, 1, 1))) % 2**32
         which = (
             version
@@ -72,10 +74,10 @@ def _answer(store: Store, request: Request) -> Answer:
     operation, item, version = fields["operation"], fields["item"], fields["version"]
     if operation == Cache.GET:
         told = store.get(item)
-    elif operation == Cache.PUT:
+    elif operation in (Cache.PUT, Cache.DELETE):
         told = store.put(item)
-    elif operation == Cache.UPDATE and version != 0:
-        told = store.update(item, version, tuple(fields["value"]))
+    elif operation in (Cache.UPDATE, Cache.REMOVE) and version != 0:
+        told = store.update(item, version, tuple(fields["value"]), removed=operation == Cache.REMOVE)
     else:
         return Answer(Verdict.DROP)
     changed = {**fields, "status": STATUS[told.status]}
@@ -83,7 +85,7 @@ def _answer(store: Store, request: Request) -> Answer:
         changed["hits"] = told.hits
     if told.held is not None:
         changed |= {"version": told.held[0], "value": list(told.held[1])}
-    replied = told.status == "hit" or operation == Cache.UPDATE
+    replied = told.status == "hit" or operation in (Cache.UPDATE, Cache.REMOVE)
     return Answer(Verdict.REPLY if replied else Verdict.FORWARD, changed, ((item,),) if told.hot else ())
 
 
