@@ -9,22 +9,24 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from midflight.primitives import REQUEST, Message, Primitive, Program, Reference, Register, Verdict
 from midflight.primitives.wire import FOR_HOST, Schema
 from midflight.runtime.engine.packets import Packets
 from midflight.testbed.conformance.case import Write
+from midflight.testbed.conformance.faults import WEATHERS, brought
 from midflight.testbed.conformance.model import leaving
 from midflight.testbed.conformance.network import EPOCH, Frame
 from midflight.testbed.conformance.subject import Answer, Request, Subject
 from tests.primitives.rig import SwitchRig, table_entry
 
-__all__ = ["Switch", "Trace", "played", "traces"]
+__all__ = ["Switch", "Trace", "drawn", "played", "traces"]
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Trace number `number` of a subject, and its oracle's answers."""
+    """A trace with the parameters of `Subject.choice(number)`, and what the oracle answers."""
 
     number: int
     requests: Sequence[Request]
@@ -40,6 +42,21 @@ def traces(subject: Subject, count: int) -> list[Trace]:
         requests = list(subject.requests(Random(number), parameters))
         found.append(Trace(number, requests, subject.oracle(parameters, requests)))
     return found
+
+
+@st.composite
+def drawn(draw: st.DrawFn, subject: Subject) -> Trace:
+    """Draw a trace: what a network brings of some requests. It is shrunk to the fewest packets that will do.
+
+    The requests come from a seed, which is all that is drawn of them: examples of hundreds of draws each are slow, and
+    half of them have been there before. What becomes of each is a byte, whose least value means that it is lost.
+    """
+    number = draw(st.integers(0, 2**32 - 1))
+    sent = list(subject.requests(Random(number), subject.make(number).parameters))
+    weather = draw(st.sampled_from(WEATHERS))
+    fates = draw(st.binary(min_size=len(sent), max_size=len(sent)))
+    requests = brought(sent, [weather[each * len(weather) // 256] for each in fates])
+    return Trace(number, requests, subject.oracle(subject.make(number).parameters, requests))
 
 
 def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +133,8 @@ class Switch:
                 assert value == meant.written.get(index, meant.initial), f"trace {trace.number}: {array}[{index}]"
 
     def clear(self) -> None:
-        """Give registers and maps back what they began with."""
+        """Give registers and maps back what they began with, and forget alerts."""
+        self.engine.digests()
         for register in self.engine.registers.values():
             register.clear()
         for name, shape in self.maps.items():

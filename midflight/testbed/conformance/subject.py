@@ -55,9 +55,10 @@ class Subject:
     """What the tests that every primitive must pass need to know of one.
 
     `parameters` are sets of them to try, each as given to the constructor. `requests` yields a trace of 10 to 40
-    requests: ordinary traffic, its edges, and what no host should send; where there is a protocol, with losses,
-    duplicates and packets out of order. `oracle` answers a trace from an empty state, by the module of
-    `midflight.primitives.oracles`. Both are given all the parameters, those left out as well.
+    requests: ordinary traffic, its edges, and what no host should send; where there is a protocol, with repetitions,
+    late ones too. A network may lose, double and reorder them on the way: see `faults`. `oracle` answers a trace from
+    an empty state, by the module of `midflight.primitives.oracles`. Both are given all the parameters, those left out
+    as well.
 
     `equivalent` names mutants of the kernel that change nothing anybody could notice, each with the reason.
     """

@@ -1,4 +1,4 @@
-"""Cases at random for each primitive, from a seed: its requests, and among them packets of other kinds."""
+"""Cases at random for each primitive, from a seed: its requests as a network brings them, and other packets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from random import Random
 from midflight.primitives import Message, Program
 from midflight.primitives.wire import REQUEST, RESULT, Schema
 from midflight.testbed.conformance.case import Case, Step
+from midflight.testbed.conformance.faults import weathered
 from midflight.testbed.conformance.model import answered
 from midflight.testbed.conformance.network import Frame
 from midflight.testbed.conformance.subject import subject
@@ -23,7 +24,7 @@ def generate(primitive: str, seed: int, number: int) -> Case:
     made = of.make(number)
     schema = Schema(Program(made).schema())
     steps: list[Step] = []
-    for each in of.requests(random, made.parameters):
+    for each in weathered(random, list(of.requests(random, made.parameters))):
         payload = schema.encode(Message(REQUEST, "app", each.sequence, each.fields))
         steps.append(Step(each.host, bytes(Frame.request(each.host, payload)), writes=each.writes))
         if random.random() < 0.1:
