@@ -1,27 +1,54 @@
-"""What stays when a switch gets another program: which applications, and what their registers hold."""
+"""What a switch runs, what stays of it in another program, and what it had before, for the way back."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from midflight.primitives import Application, Program
 from midflight.primitives.state import Values
 from midflight.runtime.devices.base import PipelineConfig
+from midflight.runtime.p4runtime.maps import Maps
 from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.placement import Placement
+from midflight.runtime.steering import Standing
 from midflight.testbed.fabric.base import Host
 
-__all__ = ["Guest", "Running", "saved", "stay"]
+__all__ = ["Guest", "Kept", "Registers", "Running", "registers", "stay"]
+
+Registers = Mapping[str, Mapping[str, Values]]
+"""What registers hold, by application and register."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a switch runs: those applications of a program that it has room for, as text and compiled."""
+    """What a switch runs: those applications of a program that are `placed` on it, as text and compiled."""
 
     program: Program
+    placement: Placement
     placed: Collection[str]
     source: str
     pipeline: PipelineConfig
+
+    @property
+    def ids(self) -> set[int]:
+        """The ids of its applications."""
+        return {self.program.applications[name].id for name in self.placed}
+
+    def staying(self, after: Running) -> list[str]:
+        """Return the applications that are here and there, and the same."""
+        return [each for each in self.placed if each in after.placed and stay(self.program, after.program, each)]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a switch had before it was given another program; `values` are None until it has told them."""
+
+    running: Running
+    maps: Maps
+    subscriptions: frozenset[str]
+    standing: Standing
+    values: Registers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +72,6 @@ def stay(before: Program, after: Program, name: str) -> bool:
     return all(one[part] == other[part] for part in ("id", "primitive", "fields", "state"))
 
 
-def saved(session: Session, before: Running, after: Running) -> dict[str, dict[str, Values]]:
-    """Read what the registers of those applications hold that stay on a switch."""
-    staying = [each for each in before.placed if each in after.placed and stay(before.program, after.program, each)]
-    return {name: before.program.state(name, session.inband).read() for name in staying}
+def registers(session: Session, program: Program, names: Collection[str]) -> Registers:
+    """Read what these applications' registers hold on the switch of a session."""
+    return {name: program.state(name, session.inband).read() for name in names}

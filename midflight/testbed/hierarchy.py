@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Unpack
 
 from midflight.errors import MidflightError
-from midflight.p4.frontend import check
 from midflight.primitives import Aggregate, Application, Program
-from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.placement import Placement, footprint, place
+from midflight.runtime.placement import Footprint
 from midflight.runtime.steering import Child, Graph, Member
+from midflight.testbed.controlled import Opening
 from midflight.testbed.fabric.base import Host, Worker
 from midflight.testbed.group import Group
 from midflight.testbed.jobs import Job
@@ -103,52 +103,38 @@ class Hierarchy(Net):
         *,
         workers: Sequence[str],
         server: str,
-        device: str | Mapping[str, str] = "host",
-        fabric: str = "sim",
-        seed: int = 0,
         offload: bool = True,
-        capabilities: Mapping[str, Capabilities] | None = None,
+        **opening: Unpack[Opening],
     ) -> None:
         self.branches = branches(topology.graph(), workers, server)
         """The switches of the tree, by name, the topmost first."""
-        self._aggregate = aggregate
+        self._name = aggregate.name
         self._names = tuple(workers)
         self._at = server
-        super().__init__(
-            topology,
-            program=Program(aggregate),
-            device=device,
-            fabric=fabric,
-            seed=seed,
-            offload=offload,
-            capabilities=capabilities,
-        )
+        super().__init__(topology, program=Program(aggregate), offload=offload, **opening)
 
     def __enter__(self) -> Hierarchy:
         return self
 
     def workers(self) -> Group:
         """Return the group of the workers."""
-        return self.group(self._aggregate.name, [self.host(each) for each in self._names], server=self.host(self._at))
+        return self.group(self._name, [self.host(each) for each in self._names], server=self.host(self._at))
 
-    def change(self, program: Program) -> None:  # noqa: ARG002
-        """Refuse: every switch has a program of its own, made for its place in the tree."""
-        raise MidflightError("the switches of a tree are made for it, and take no other program")
-
-    def _program(self, switch: str) -> Program:
-        """Return what a switch of the tree does; outside of it, the whole, which it is never asked for."""
-        branch = self.branches.get(switch)
-        if branch is None:
-            return self.program
-        parameters = dict(self._aggregate.parameters)
+    def _own(self, switch: str, program: Program) -> Program:
+        """Return a program with what a switch of the tree does in the place of what the whole tree does."""
+        branch, whole = self.branches.get(switch), program.applications.get(self._name)
+        if branch is None or whole is None or not isinstance(whole.primitive, Aggregate):
+            return program
+        parameters = dict(whole.primitive.parameters)
         parameters |= {"workers": len(branch.children), "base": branch.base, "rank": branch.rank}
-        return Program(type(self._aggregate)(self._aggregate.name, **parameters))
+        return program.replaced(type(whole.primitive)(self._name, **parameters))
 
-    def _place(self, switch: str, sheet: Capabilities, program: Program) -> Placement:  # noqa: ARG002
-        return place(footprint(check(self._program(switch).p4(), "program.p4")), {switch: sheet})
-
-    def _source(self, switch: str, program: Program, placed: Collection[str]) -> str:  # noqa: ARG002
-        return self._program(switch).p4(placed if switch in self.branches else ())
+    def _needs(self, switch: str, program: Program) -> Footprint:
+        """Return what a program asks of a switch: for one outside of the tree, without the sums."""
+        needs = super()._needs(switch, program)
+        if switch in self.branches:
+            return needs
+        return replace(needs, applications={name: it for name, it in needs.applications.items() if name != self._name})
 
     def _enlist(self, application: Application, server: Host | None, hosts: Sequence[Host]) -> list[Worker]:
         self._branches(self.topology.graph(), hosts, server)

@@ -105,13 +105,31 @@ def test_a_program_loaded_again_is_not_compiled_again_and_has_nothing_left(empty
             session.set_default("route", "to_port", {"port": 2, "mac": 1})
             assert ports(empty) == [6]
         assert told[0] is told[1]
-        other = EVERYTHING.replace("size = 64;", "size = 65;")
-        session.load(p4info(check(other)), other)
+        others = [EVERYTHING.replace("size = 64;", f"size = {size};") for size in (65, 66)]
+        session.load(p4info(check(others[0])), others[0])
         session.load(info, EVERYTHING)
         assert ports(empty) == []
         pipeline = empty.switch.pipeline
         assert pipeline is not None
+        assert pipeline.engine.compiled is told[0]
+        for other in others:
+            session.load(p4info(check(other)), other)
+        session.load(info, EVERYTHING)
+        pipeline = empty.switch.pipeline
+        assert pipeline is not None
         assert pipeline.engine.compiled is not told[0]
+
+
+def test_a_program_that_was_verified_is_not_compiled_when_it_is_committed(
+    empty: HostDevice, info: p4i.P4Info, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with empty.session() as session:
+        session.load(info, EVERYTHING, action="VERIFY")
+        assert empty.switch.pipeline is None
+        monkeypatch.setattr("midflight.runtime.p4runtime.pipeline.check", None)
+        session.load(info, EVERYTHING)
+        session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1})
+        assert ports(empty) == [6]
 
 
 def test_a_program_loaded_again_leaves_the_running_one_alone(empty: HostDevice, info: p4i.P4Info) -> None:

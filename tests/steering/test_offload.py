@@ -338,11 +338,12 @@ def test_what_is_held_forwards_and_computes_nothing_and_comes_back_on_another_sw
     offload.redirect(route(1, 2))
     whole, rates = device.state(), dict(device.rates)
     device.calls.clear()
+    standing = offload.standing()
     offload.hold()
     assert device.state() == ({}, {})
     tables = [each.removeprefix("delete ") for each in device.calls]
     assert tables == [*["ingress.route"] * 2, *["ingress.admission"] * 2, "egress.deliver", "group 7"]
-    offload.resume(other)
+    offload.resume(other, standing)
     assert (other.state(), other.rates) == (whole, rates)
     offload.restore(0x0A000001)
     assert len(other.entries) == len(device.entries) + len(whole[0])
@@ -355,8 +356,9 @@ def test_counts_go_on_where_entries_do() -> None:
     (three, four) = sorted(device.entries)
     device.counts = {three: (2, 200), four: (1, 100)}
     assert offload.counters(7) == {3: Count(2, 200), 4: Count(1, 100)}
+    standing = offload.standing()
     offload.hold()
-    offload.resume(other)
+    offload.resume(other, standing)
     other.counts = {three: (5, 500)}
     assert offload.counters(7) == {3: Count(7, 700), 4: Count(1, 100)}
     offload.admit(7, [], ports=[3])

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from midflight.errors import KernelError, MidflightError
+from midflight.errors import DeviceError, KernelError, MidflightError
 from midflight.primitives import Aggregate, Cache, Filter, Program, Threshold
 from midflight.primitives.wire import REQUEST, Message, Schema
 from midflight.runtime.devices.host import CAPABILITIES
+from midflight.runtime.p4runtime.session import Session
 from midflight.testbed import LinkQuality, Net, Star
-from midflight.testbed.hierarchy import Hierarchy
+from midflight.testbed.topology import Topology
 from tests.testbed.test_allreduce import check, vectors
-from tests.testbed.test_hierarchy import WORKERS, uneven
 from tests.testbed.test_sim import Inbox
 
 PROGRAM = Program(
@@ -204,9 +205,58 @@ def test_refusals_change_nothing(net: Star) -> None:
             net.change(program)
     assert net.program is PROGRAM
     check(arrays := vectors(3, 100), group.sum(arrays))
-    aggregate = Aggregate("gradients", workers=len(WORKERS), lanes=4)
-    with (
-        Hierarchy(uneven(), aggregate, workers=WORKERS, server="h7") as tree,
-        pytest.raises(MidflightError, match="made for it"),
-    ):
-        tree.change(PROGRAM)
+
+
+def test_nothing_is_pushed_where_one_of_several_switches_cannot_have_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Net(Topology.of([("h1", "a"), ("a", "b"), ("b", "h2")]), program=PROGRAM) as net:
+        pushed: list[str] = []
+        names, load = {each: name for name, each in net.sessions.items()}, Session.load
+
+        def noted(session: Session, *given: Any, action: str = "VERIFY_AND_COMMIT") -> None:
+            pushed.append(f"{names[session]} {action}")
+            if pushed[-1] == "b VERIFY":
+                raise DeviceError("too large")
+            load(session, *given, action=action)
+
+        monkeypatch.setattr(Session, "load", noted)
+        with pytest.raises(DeviceError, match="b does not take the program: too large") as refusal:
+            net.change(PROGRAM.extended(OTHERS))
+        assert refusal.value.hint == "all switches have what they had"
+        assert pushed == ["a VERIFY", "b VERIFY"]
+        assert net.program is PROGRAM
+
+
+def test_nothing_is_changed_where_nobody_could_compute_for_a_group_any_more() -> None:
+    sheet = replace(CAPABILITIES, register_arrays=19)
+    with Star(3, program=Program(Aggregate("gradients", workers=3, lanes=8, slots=8)), capabilities=sheet) as net:
+        group = net.group("gradients", net.hosts)
+        wider = Program(Aggregate("wide", workers=3, lanes=9, slots=8), group.aggregate, ids={"gradients": 1})
+        with pytest.raises(MidflightError, match="no host is left to compute it"):
+            net.change(wider)
+        check(arrays := vectors(3, 100), group.sum(arrays))
+
+
+def test_the_server_that_cannot_take_over_leaves_the_switch_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    sheet = replace(CAPABILITIES, register_arrays=19)
+    with Star(6, program=Program(Aggregate("gradients", workers=3, lanes=8, slots=8)), capabilities=sheet) as net:
+        group = net.group("gradients", net.hosts[:3])
+        check(arrays := vectors(3, 100), group.sum(arrays))
+        wider = Program(Aggregate("wide", workers=3, lanes=9, slots=8), group.aggregate, ids={"gradients": 1})
+        before = net.link(net.hosts[5]).packets
+
+        def serve(*_: object, **__: object) -> None:
+            raise MidflightError("defined where a host's own process cannot import it")
+
+        def change() -> None:
+            with monkeypatch.context() as patch:
+                patch.setattr(net.fabric, "serve", serve)
+                with pytest.raises(MidflightError, match="cannot import it"):
+                    net.change(wider)
+
+        net.after(30 * US, change)
+        check(arrays := vectors(3, 2000), group.sum(arrays))
+        assert [*net.program.applications] == ["gradients"]
+        assert net.placement.on("s1") == ("gradients",)
+        assert net.link(net.hosts[5]).packets == before, "the switch has summed"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from midflight.errors import MidflightError
-from midflight.primitives import Aggregate
+from midflight.primitives import Aggregate, Program, Threshold
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.testbed.fabric.sim import SimFabric
 from midflight.testbed.hierarchy import Hierarchy, branches
@@ -80,6 +80,38 @@ def test_any_switch_may_forget_in_the_middle() -> None:
             check(arrays, group.sum(arrays))
             assert net.fabric.network.switches[victim].lost > 0
             assert all(each.epochs == number for each in group.statistics)
+
+
+def test_applications_come_and_go_while_the_tree_sums() -> None:
+    pairs = [("h1", "a"), ("h2", "a"), ("h3", "b"), ("a", "top"), ("b", "top"), ("h4", "top")]
+    topology = Topology.of([(*each, LinkQuality(loss=0.01)) for each in pairs])
+    aggregate = Aggregate("sums", workers=3, lanes=4, slots=4)
+    with Hierarchy(topology, aggregate, workers=["h1", "h2", "h3"], server="h4", seed=4) as net:
+        group = net.workers()
+        net.after(100_000, net.change, net.program.extended(Threshold("pressure", above=900, clear=850, sensors=8)))
+        check(arrays := vectors(3, 1000), group.sum(arrays))
+        assert list(net.state("pressure", "b").armed.read()) == [1] * 8
+        assert {each.epochs for each in group.statistics} == {0}, "nothing was begun anew"
+        wider = Aggregate("sums", workers=3, lanes=8, slots=4)
+        with pytest.raises(MidflightError, match="sums has a group"):
+            net.change(net.program.replaced(wider))
+        group.close()
+        net.change(net.program.without("pressure").replaced(wider))
+        check(arrays := vectors(3, 100, 2), net.workers().sum(arrays))
+        assert net.link(net.host("h4")).packets == 0, "switches have summed, and nobody else"
+
+
+def test_a_switch_outside_of_the_tree_has_what_else_a_program_has() -> None:
+    program = Program(Aggregate("sums", workers=2, lanes=4, slots=4))
+    topology = Topology.of([("h1", "a"), ("h2", "a"), ("a", "b"), ("b", "h3")])
+    with Hierarchy(topology, Aggregate("sums", workers=2, lanes=4, slots=4), workers=["h1", "h2"], server="h3") as net:
+        assert [*net.branches] == ["a"]
+        with pytest.raises(MidflightError, match="b does not run sums"):
+            net.state("sums", "b")
+        net.change(program.extended(Threshold("pressure", above=900, clear=850, sensors=8)))
+        assert net.placements["b"].on("b") == ("pressure",)
+        assert list(net.state("pressure", "b").armed.read()) == [1] * 8
+        check(arrays := vectors(2, 30), net.workers().sum(arrays))
 
 
 def test_without_a_switch_the_server_sums_for_all() -> None:

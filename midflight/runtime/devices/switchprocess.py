@@ -57,6 +57,10 @@ class SwitchProcess:
         """Whether its process runs."""
         return self._process is not None and self._process.alive
 
+    def ends(self, within: float) -> bool:
+        """Wait up to `within` seconds for its process to end; return whether it has."""
+        return self._process is None or self._process.wait(within)
+
     @property
     def pid(self) -> int:
         """The process id of the switch; DeviceError when it is closed."""

@@ -70,16 +70,20 @@ class Maps:
         return self._writers[names]
 
     def adopt(self, before: Maps) -> None:
-        """Hold from now on what another program's maps do that are called and made as these."""
+        """Share another program's maps that are called and made as these; whoever has those has these then."""
         for names, each in self._writers.items():
-            if names in before._writers:
-                each.adopt(before._writers[names])
+            other = before._writers.get(names)
+            if other is not None and each.same(other):
+                self._writers[names] = other
 
-    def install(self) -> None:
-        """Write every map's entries to the device, whose tables are empty.
+    def install(self, session: Entries | None = None) -> None:
+        """Write every map's entries to the device, whose tables are empty, by another session where one is told.
 
         A device's compiler may have left out a map that no packet can reach; it needs no entries.
         """
+        self.session = session or self.session
+        for each in self._writers.values():
+            each.maps = self
         there = {each.preamble.name for each in self.session.p4info.tables}
         with self.session.batch():
             for each in self._writers.values():
@@ -95,7 +99,7 @@ class MapWriter(MutableMapping[Key, int]):
     """
 
     def __init__(self, maps: Maps, table: str, shape: Map) -> None:
-        self._maps = maps
+        self.maps = maps
         self.table = table
         self._map = shape.copy()
         self._action = f"{table.rpartition('.')[0]}.{found(table.rpartition('.')[2])}"
@@ -143,11 +147,10 @@ class MapWriter(MutableMapping[Key, int]):
     def __len__(self) -> int:
         return len(self._read())
 
-    def adopt(self, before: MapWriter) -> None:
-        """Hold what another map does, where it is made as this one."""
-        one, other = self._map, before._map
-        if (one.keys, one.kind, one.match, one.size) == (other.keys, other.kind, other.match, other.size):
-            self._map = other.copy()
+    def same(self, as_: MapWriter) -> bool:
+        """Say whether another map is made as this one."""
+        one, other = self._map, as_._map
+        return (one.keys, one.kind, one.match, one.size) == (other.keys, other.kind, other.match, other.size)
 
     def install(self) -> None:
         """Write all entries to the device, whose table is empty."""
@@ -156,14 +159,14 @@ class MapWriter(MutableMapping[Key, int]):
 
     def _insert(self, entry: Entry) -> None:
         params = {PARAMETER: self._pattern(entry)}
-        self._maps.session.insert(self.table, _match(entry), self._action, params, priority=self._rank(entry))
+        self.maps.session.insert(self.table, _match(entry), self._action, params, priority=self._rank(entry))
 
     def _modify(self, entry: Entry) -> None:
         params = {PARAMETER: self._pattern(entry)}
-        self._maps.session.modify(self.table, _match(entry), self._action, params, priority=self._rank(entry))
+        self.maps.session.modify(self.table, _match(entry), self._action, params, priority=self._rank(entry))
 
     def _delete(self, entry: Entry) -> None:
-        self._maps.session.delete(self.table, _match(entry), priority=self._rank(entry))
+        self.maps.session.delete(self.table, _match(entry), priority=self._rank(entry))
         del self._map[self._map.key(entry.parts)]
 
     def _rank(self, entry: Entry) -> int:
@@ -175,7 +178,7 @@ class MapWriter(MutableMapping[Key, int]):
 
     def _read(self) -> dict[tuple[Part, ...], int]:
         entries = {}
-        for each in self._maps.session.read_table(self.table):
+        for each in self.maps.session.read_table(self.table):
             parts = [
                 each.match.get(name, everything)
                 for name, everything in zip(key_names(len(self._map.keys)), self._map.everything, strict=True)

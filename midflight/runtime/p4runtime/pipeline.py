@@ -5,6 +5,7 @@ The device config is P4_16 source text in UTF-8 (P4Runtime specification 1.5, se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from finsy.proto import p4r
@@ -93,22 +94,20 @@ def build(
     cpu_port: int = 510,
     seed: int = 0,
     gate: Gate | None = None,
-    before: Pipeline | None = None,
+    known: Mapping[bytes, Compiled] | None = None,
 ) -> Pipeline:
     """Return a fresh pipeline for a controller's config: checked, fitted and compiled.
 
-    Where the program is that of the pipeline `before`, to the letter, it is not compiled again. Refused with
-    INVALID_ARGUMENT, and the compiler's own message, where something fails.
+    Programs that are `known`, by their text, are not compiled again. Refused with INVALID_ARGUMENT, and the compiler's
+    own message, where something fails.
     """
     if not config.p4_device_config:
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4_device_config; it is P4_16 source text")
     if not config.HasField("p4info"):
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
     try:
-        if before is not None and before.config.p4_device_config == config.p4_device_config:
-            program, compiled = before.program, before.engine.compiled
-        else:
-            program, compiled = check(config.p4_device_config.decode(), "p4_device_config"), None
+        compiled = (known or {}).get(config.p4_device_config)
+        program = compiled.program if compiled else check(config.p4_device_config.decode(), "p4_device_config")
         return assemble(config, program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled)
     except UnicodeDecodeError as error:
         raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None

@@ -71,7 +71,7 @@ class Session(Connection):
         info = text_format.Parse(p4info, p4i.P4Info()) if isinstance(p4info, str) else p4info
         data = config.encode() if isinstance(config, str) else config
         message = p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=data)
-        if self.subscriptions:
+        if self.subscriptions and action != "VERIFY":
             # What the pipeline before has told no other explains, nor takes an acknowledgement of.
             self._heard = self.digests()
             self.flush()

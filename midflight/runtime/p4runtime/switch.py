@@ -12,6 +12,7 @@ from finsy.proto import p4r, rpc_status
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
 from midflight.runtime.engine import Engine, Gate, Packets, Trace
+from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.p4runtime import read, write
 from midflight.runtime.p4runtime.arbitration import Arbitration
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
@@ -23,6 +24,8 @@ from midflight.runtime.p4runtime.stream import Stream
 __all__ = ["Carrier", "Switch"]
 
 Actions = p4r.SetForwardingPipelineConfigRequest
+
+_COMPILED = 2  # programs whose code is kept: the one that runs, and the one before or the one that was verified
 
 
 class Carrier(Protocol):
@@ -68,6 +71,7 @@ class Switch:
         self._arbitration = Arbitration(device_id)
         self._forwarding: Pipeline | None = None
         self._saved: Pipeline | None = None
+        self._compiled: dict[bytes, Compiled] = {}  # by text, the latest last
         self._transmitted: list[tuple[int, bytes]] = []
         self._carrier: Carrier | None = None
         self._streams: set[Stream] = set()
@@ -294,10 +298,14 @@ class Switch:
             case _:
                 raise Refusal(Code.INVALID_ARGUMENT, "say what to do with the config: its action is not specified")
         with self._lock:
-            before = self._saved or self._forwarding
+            known = dict(self._compiled)
         # Packets flow on while the compiler works.
-        fresh = build(request.config, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate, before=before)
+        fresh = build(request.config, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate, known=known)
         with self._lock:
+            self._compiled.pop(request.config.p4_device_config, None)
+            self._compiled[request.config.p4_device_config] = fresh.engine.compiled
+            for text in [*self._compiled][:-_COMPILED]:
+                del self._compiled[text]
             self._demand_pusher(request)
             if request.action == Actions.VERIFY_AND_SAVE:
                 self._saved = fresh

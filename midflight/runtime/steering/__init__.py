@@ -13,7 +13,7 @@ from midflight.runtime.steering.metrics import (
     level2,
     path_readings,
 )
-from midflight.runtime.steering.offload import Admission, Child, Controls, Offload
+from midflight.runtime.steering.offload import Admission, Child, Controls, Offload, Standing
 from midflight.runtime.steering.routes import Member, Route, along, members, routes, tree
 from midflight.runtime.steering.select import Candidate, Choice, Policy, Ranked, candidates, select
 
@@ -40,6 +40,7 @@ __all__ = [
     "Ranked",
     "Report",
     "Route",
+    "Standing",
     "Switch",
     "along",
     "candidates",

@@ -7,9 +7,9 @@ away: no host needs to be told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.p4runtime.results import Count
 from midflight.runtime.steering.routes import Member, Route
 
-__all__ = ["Admission", "Child", "Controls", "Offload"]
+__all__ = ["Admission", "Child", "Controls", "Offload", "Standing"]
 
 ROUTE, ADMISSION, DELIVER = "ingress.route", "ingress.admission", "egress.deliver"
 APPLICATION = "hdr.midflight.application"
@@ -143,6 +143,27 @@ _Place = tuple[int, int | None]
 """An application, and a port that its requests come by; None for all of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How applications stand on a switch: what it computes on, where it mirrors to, and what it has counted."""
+
+    admitted: Mapping[int, Admission]
+    mirrors: Mapping[int, tuple[int, ...]]
+    counted: Mapping[_Place, Count]
+
+    def only(self, applications: Collection[int]) -> Standing:
+        """Return how these applications stand, by id, without the others."""
+        return Standing(
+            {name: each for name, each in self.admitted.items() if name in applications},
+            {name: each for name, each in self.mirrors.items() if name in applications},
+            {place: each for place, each in self.counted.items() if place[0] in applications},
+        )
+
+    def recounted(self, later: Standing) -> Standing:
+        """Return the same with what has been counted later, where it has."""
+        return replace(self, counted={**self.counted, **later.counted})
+
+
 class Offload:
     """The steering state of one switch, changed through a session.
 
@@ -159,7 +180,7 @@ class Offload:
         self._admitted: dict[int, Admission] = {}
         self._routes: dict[tuple[int, int], Route] = {}
         self._redirected: dict[tuple[int, int], Route] = {}
-        self._held: tuple[_Step, ...] = ()
+        self._mirrors: dict[int, tuple[int, ...]] = {}
         self._counted: dict[_Place, Count] = {}  # by entries that were there before
 
     @property
@@ -234,8 +255,7 @@ class Offload:
             if other.application != application and other.group == wanted.group:
                 raise MidflightError(f"multicast group {wanted.group} is that of application {other.application}")
         before = self._admitted.get(application)
-        steps: list[_Step] = [_deliver(application, each) for each in wanted.members]
-        steps += [_Group(wanted.group, tuple(sorted(outlets))), *_admission(wanted)]
+        steps = _computing(wanted)
         if before:
             now = {each.key for each in steps}
             steps += [each.gone() for each in _admission(before) if each.key not in now]
@@ -262,7 +282,9 @@ class Offload:
 
     def mirror(self, application: int, ports: Iterable[int] = ()) -> None:
         """Send the copies that an application's kernel mirrors to these ports; to none, where there are none."""
-        self._change([_Mirror(application, tuple(sorted(ports)))])
+        mirror = _Mirror(application, tuple(sorted(set(ports))))
+        self._change([mirror])
+        self._mirrors[application] = mirror.ports
 
     def counters(self, application: int) -> dict[int | None, Count]:
         """Return what came of an admitted application, by its ports; under None where it has all of them.
@@ -280,30 +302,47 @@ class Offload:
             found[port] = Count(before.packets + now.packets, before.bytes + now.bytes)
         return found
 
+    def standing(self) -> Standing:
+        """Return how applications stand here, for `resume`."""
+        counted = {(name, port): each for name in self._admitted for port, each in self.counters(name).items()}
+        return Standing(self.admitted, dict(self._mirrors), counted)
+
     def hold(self) -> None:
         """Have the switch drop what it would forward or compute on, and forget the rest, until `resume`.
 
         Its own program changes nothing of its state any more when this returns: for another program to take over.
         """
-        counted = {(name, port): each for name in self._admitted for port, each in self.counters(name).items()}
-        there = [each for each in self._done.values() if each != each.gone()]
-        there.sort(key=_rank)
-        self._change([each.gone() for each in there])
-        self._held, self._counted = tuple(reversed(there)), counted
+        self._change([each.gone() for each in self._there()])
 
-    def resume(self, session: Controls) -> None:
-        """Put everything in place again, on a switch that has nothing, through this session from now on."""
+    def resume(self, session: Controls, standing: Standing) -> None:
+        """Have everything in place again: applications as they stood, and the routes.
+
+        On a switch that has nothing, or on this one where holding it came to no end, through this session from now on.
+        """
+        for each in self._there():
+            # What is not there any more, though nobody has said so, is refused.
+            with suppress(DeviceError):
+                self._do(each.gone(), each)
         self._session, self._done = session, {}
-        self._change(self._held)
-        self._held = ()
+        steps: list[_Step] = [_Mirror(number, ports) for number, ports in standing.mirrors.items()]
+        for admission in standing.admitted.values():
+            steps += _computing(admission)
+        self._change([*steps, *(_route(each) for each in self.routes)])
+        self._admitted, self._mirrors = dict(standing.admitted), dict(standing.mirrors)
+        self._counted = dict(standing.counted)
 
     def close(self) -> None:
         """Withdraw every application, end mirrors and restore every redirection; the installed routes stay."""
-        self._change([step.gone() for step in self._done.values() if isinstance(step, _Mirror)])
+        for application in tuple(self._mirrors):
+            self.mirror(application)
         for application in tuple(self._admitted):
             self.withdraw(application)
         for address, prefix in tuple(self._redirected):
             self.restore(address, prefix)
+
+    def _there(self) -> list[_Step]:
+        """Return what is in place, in the order in which it is taken back."""
+        return sorted((each for each in self._done.values() if each != each.gone()), key=_rank)
 
     def _change(self, steps: Iterable[_Step]) -> None:
         undo: list[_Step] = []
@@ -364,6 +403,13 @@ def _route(route: Route) -> _Entry:
 
 def _ports(admission: Admission) -> tuple[int | None, ...]:
     return (None,) if admission.ports is None else admission.ports
+
+
+def _computing(admission: Admission) -> list[_Step]:
+    """Return all that it takes to compute on an application, in order: whom results go to, and then its entries."""
+    steps: list[_Step] = [_deliver(admission.application, each) for each in admission.members]
+    outlets = tuple(sorted(each.port for each in admission.members))
+    return [*steps, _Group(admission.group, outlets), *_admission(admission)]
 
 
 def _admission(admission: Admission) -> list[_Entry]:

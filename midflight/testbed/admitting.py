@@ -1,0 +1,85 @@
+"""A network that admits applications to its switches: for whom they compute, how fast, and what that came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from midflight.primitives import Program
+from midflight.runtime.p4runtime.results import Count
+from midflight.runtime.steering import members
+from midflight.testbed.change import Guest
+from midflight.testbed.controlled import Controlled, Opening
+from midflight.testbed.fabric.base import Host
+from midflight.testbed.jobs import WORKER_PORT
+from midflight.testbed.topology import Topology
+
+__all__ = ["Admitting"]
+
+
+class Admitting(Controlled):
+    """A controlled network whose switches compute on what they are told to. See `Net`."""
+
+    def __init__(self, topology: Topology, *, program: Program, **opening: Unpack[Opening]) -> None:
+        self._epoch = 1  # of what computes, newer each time that something has forgotten what it knew
+        self._guests: dict[tuple[str, str], Guest] = {}  # by application and switch
+        self._rates: dict[str, int] = {}  # by application
+        super().__init__(topology, program=program, **opening)
+
+    def admit(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "", port: int | None = None) -> None:
+        """Have a switch compute on an application's requests from these hosts, or from everybody where none are told.
+
+        What the kernel multicasts goes to the hosts' UDP port `port`, 49152 and the application's id unless told. A
+        group admits its application by itself. `switch` is needed where several have the application. MidflightError
+        where none has, or where a host has no way to it.
+        """
+        with self._lock:
+            found, switch = self._application(application), self._running(application, switch)
+            guest = Guest(found, switch, tuple(hosts), WORKER_PORT + found.id if port is None else port)
+            self._welcome(guest)
+            self._guests[application, switch] = guest
+
+    def withdraw(self, application: str, switch: str = "") -> None:
+        """Have a switch only forward an application's requests again. Its state stays, for when it is admitted."""
+        with self._lock:
+            switch = self._running(application, switch)
+            self._guests.pop((application, switch), None)
+            self.switches[switch].steering.withdraw(self._application(application).id)
+
+    def limit(self, application: str, rate: int) -> None:
+        """Have switches compute on at most `rate` requests a second of an application from each port; 0 for no limit.
+
+        What comes faster passes by, towards the host that it is addressed to.
+        """
+        with self._lock:
+            found = self._application(application)
+            for switch in self.switches.values():
+                steering = switch.steering
+                if switch.on and found.id in steering.admitted:
+                    now = steering.admitted[found.id]
+                    steering.admit(found.id, now.members, group=now.group, epoch=now.epoch, ports=now.ports, rate=rate)
+            self._rates[application] = rate
+
+    def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
+        """Return the packets and bytes that came for an application, by the ports that it is admitted on.
+
+        Under None where all ports may bring them; what came too fast for its limit is counted, too. `switch` is needed
+        where several have the application. MidflightError where it is not admitted.
+        """
+        return self.switches[self._running(application, switch)].steering.counters(self._application(application).id)
+
+    def _welcome(self, guest: Guest) -> None:
+        """Admit an application that has no group, where its switch is on."""
+        of, switch = guest.application, self.switches[guest.switch]
+        ports = {self._graph.port_towards(guest.switch, each.name) for each in guest.hosts} or None
+        those = members(self._graph, guest.switch, {each.name: guest.port for each in guest.hosts})
+        if switch.on:
+            switch.steering.admit(of.id, those, epoch=self._epoch, ports=ports, rate=self._rates.get(of.name, 0))
+
+    def _remember(self, program: Program, guests: dict[tuple[str, str], Guest], rates: dict[str, int]) -> None:
+        """Go by this program from now on, with these admissions and limits."""
+        self.program, self._guests, self._rates = program, guests, rates
+
+    def _stays(self, guest: Guest) -> bool:
+        """Say whether the switch that an application was admitted to still has it."""
+        return guest.application.id in self.switches[guest.switch].running.ids

@@ -1,0 +1,206 @@
+"""A change that fails, wherever it does: the network has what it had afterwards, and computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from midflight.errors import DeviceError
+from midflight.primitives import Cache, Filter, Program, Threshold
+from midflight.runtime.p4runtime.link import Link, RequestError
+from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.status import Code
+from midflight.testbed import Net
+from midflight.testbed.topology import Topology
+from tests.testbed.test_change import send
+
+PROGRAM = Program(
+    Threshold("pressure", above=900, clear=850, sensors=8),
+    Filter("warm", keep="value > 3"),
+    Cache("cache", entries=4, columns=16),
+)
+WANTED = PROGRAM.without("warm").extended(Filter("hot", keep="value > 9"))
+SWITCHES = ("a", "b")
+
+
+def line() -> Net:
+    """Two switches between two hosts, on both of which there is something to lose."""
+    net = Net(Topology.of([("h1", "a"), ("a", "b"), ("b", "h2")]), program=PROGRAM)
+    for switch in SWITCHES:
+        net.admit("pressure", net.hosts[:1] if switch == "a" else (), switch=switch)
+        net.admit("warm", switch=switch)
+        net.limit("pressure", 10**6)
+        net.state("pressure", switch).armed.write([1, 0, 1, 0], start=4)
+        net.map("cache", "cached", switch)[7] = 2
+        net.sessions[switch].subscribe("pressure_alert_t")
+    return net
+
+
+class Faults:
+    """The calls to one switch: the n-th fails, before it is made or after it, or all from it on do."""
+
+    def __init__(self, net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+        compiled = {each: net._wanted(each) for each in (PROGRAM, WANTED)}  # once for all
+        monkeypatch.setattr(net, "_wanted", compiled.get)
+        self.switch: object = None
+        self.at, self.calls, self.how = 0, 0, "unsent"
+        for name in ("request", "read", "send_all"):
+            monkeypatch.setattr(Link, name, self._failing(getattr(Link, name)))
+
+    def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def failing(link: Link, *arguments: object) -> object:
+            if link is not self.switch:
+                return call(link, *arguments)
+            self.calls += 1
+            error: DeviceError = DeviceError("nobody answers")
+            if self.how == "refused":
+                error = RequestError("no room", Code.RESOURCE_EXHAUSTED)
+            if self.calls >= self.at if self.how == "dead" else self.calls == self.at and self.how != "unanswered":
+                raise error
+            done = call(link, *arguments)
+            if self.calls == self.at and self.how == "unanswered":
+                raise error
+            return done
+
+        return failing
+
+    @contextmanager
+    def on(self, net: Net, switch: str, how: str, at: int) -> Iterator[None]:
+        self.switch, self.how, self.at, self.calls = net.sessions[switch]._link, how, at, 0
+        try:
+            yield
+        finally:
+            self.switch = None
+
+
+def had(net: Net, switches: Sequence[str] = SWITCHES) -> list[object]:
+    """Return all that must not be lost of what switches have."""
+    found: list[object] = [list(net.program.applications)]
+    for switch in switches:
+        if "warm" in net.program.applications:
+            found.append(net.counters("warm", switch))
+        found += [
+            list(net.state("pressure", switch).armed.read()),
+            dict(net.map("cache", "cached", switch)),
+            net.counters("pressure", switch),
+            net.sessions[switch].subscriptions,
+            [(each.match, each.params) for each in net.sessions[switch].read_table("ingress.route")],
+        ]
+    return found
+
+
+def computes(net: Net, sensor: int) -> None:
+    """Have both switches compute on a packet, and see that they do, that they count it and that it arrives."""
+    before = {switch: sum(each.packets for each in net.counters("pressure", switch).values()) for switch in SWITCHES}
+    arrived = net.downlink(net.hosts[1]).packets
+    for session in net.sessions.values():
+        session.digests()
+    for value in (10, 905):
+        send(net, "pressure", {"sensor": sensor, "value": value}, host=0)
+    assert net.downlink(net.hosts[1]).packets == arrived + 2
+    for switch in SWITCHES:
+        assert sum(each.packets for each in net.counters("pressure", switch).values()) == before[switch] + 2
+        assert net.state("pressure", switch).armed.read()[sensor] == 0
+        assert [each.values for each in net.sessions[switch].digests()] == [{"sensor": sensor, "value": 905}]
+
+
+def refusal(net: Net) -> DeviceError | None:
+    """Change a network, and return what it says where it does not."""
+    try:
+        net.change(WANTED)
+    except DeviceError as error:
+        return error
+    return None
+
+
+def is_new(net: Net, number: int) -> None:
+    """See that a network has become another, and make it what it was."""
+    assert [*net.program.applications] == [*WANTED.applications]
+    computes(net, number % 8)
+    net.change(PROGRAM)
+    for switch in SWITCHES:
+        net.admit("warm", switch=switch)
+
+
+@pytest.mark.parametrize(
+    ("how", "switch"), [("unsent", "b"), ("refused", "b"), ("unanswered", "b"), ("unanswered", "a")]
+)
+def test_whichever_call_of_a_change_fails_all_is_as_it_was(
+    how: str, switch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with line() as net:
+        faults = Faults(net, monkeypatch)
+        failed = 0
+        for at in range(1, 200):
+            computes(net, at % 8)
+            before = had(net)
+            with faults.on(net, switch, how, at):
+                error = refusal(net)
+            if error is None:
+                is_new(net, at)
+            else:
+                failed += 1
+                assert error.message.startswith(f"{switch} does not take the program: ")
+                assert "all switches have what they had" in error.hint
+                assert had(net) == before
+            if faults.calls < at:
+                break
+        assert failed >= 12, "there were fewer calls than a change takes"
+        assert failed == at - 1 or how == "unanswered", "what was not done cannot be had"
+
+
+def test_wherever_a_switch_stops_to_answer_the_others_have_what_they_had_and_it_is_revived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with line() as net:
+        faults = Faults(net, monkeypatch)
+        lost = 0
+        for at in range(1, 200):
+            computes(net, at % 8)
+            before = had(net, ["a"])
+            with faults.on(net, "b", "dead", at):
+                error = refusal(net)
+            if error is None:
+                assert faults.calls < at
+                is_new(net, at)
+                break
+            assert ('b is off until net.revive("b")' in error.hint) == (not net.switches["b"].on)
+            lost += not net.switches["b"].on
+            assert had(net, ["a"]) == before
+            net.revive("b")
+            assert list(net.state("pressure", "b").armed.read()) == [1] * 8
+            assert dict(net.map("cache", "cached", "b")) == {7: 2}
+            net.sessions["b"].subscribe("pressure_alert_t")
+        assert lost >= 12, "there were fewer calls than a change takes"
+
+
+def test_what_a_switch_has_computed_in_a_program_that_it_gives_back_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with line() as net:
+        load = Session.load
+        before, counted = net.state("pressure", "a").armed.read(), net.counters("pressure", "a")
+
+        def late(session: Session, *given: Any, action: str = "VERIFY_AND_COMMIT") -> None:
+            if session is net.sessions["b"] and action != "VERIFY":
+                net.map("cache", "cached", "a")[9] = 3
+                send(net, "pressure", {"sensor": 0, "value": 905}, host=0)
+                monkeypatch.undo()
+                raise DeviceError("too late")
+            load(session, *given, action=action)
+
+        monkeypatch.setattr(Session, "load", late)
+        owner = net.map("cache", "cached", "a")
+        error = refusal(net)
+        assert error is not None
+        assert error.message == "b does not take the program: too late"
+        assert list(net.state("pressure", "a").armed.read()) == [0, *before[1:]]
+        assert [each.packets for each in net.counters("pressure", "a").values()] == [
+            each.packets + 1 for each in counted.values()
+        ]
+        owner[11] = 1
+        net.revive("a")
+        assert dict(net.map("cache", "cached", "a")) == dict(owner) == {7: 2, 9: 3, 11: 1}
