@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from midflight.primitives.oracles.serial import is_older
+
 __all__ = ["Accepted", "Forgotten", "Promise", "Refused", "Voter"]
 
 
@@ -57,8 +59,7 @@ class Voter:
         place = instance % self._instances
         newest = self._newest.get(place)
         if newest is not None and instance != newest:
-            # RFC 1982: older is anything but ahead by less than half of the circle.
-            if (instance - newest) % 2**32 >= 2**31:
+            if is_older(instance, newest):
                 return Forgotten()
             del self._answered[newest]
         self._newest[place] = instance

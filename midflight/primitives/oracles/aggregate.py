@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from midflight.primitives.oracles.serial import is_older
+
 __all__ = ["Answer", "Pool"]
 
 Values = npt.NDArray[np.signedinteger[Any]]
@@ -63,13 +65,11 @@ class Pool:
         if slot >= len(self._entries) or worker >= self._workers or sequence == 0:
             return Answer("drop")
         entry = self._entries[slot]
-        # RFC 1982: newer is ahead by less than half of the circle.
         chunk = job * (1 << 32) + sequence
-        ahead = (chunk - entry.chunk) % (1 << 48)
-        if entry.chunk == 0 or 0 < ahead < 1 << 47:
-            entry.chunk, entry.contributions = chunk, {}
-        elif ahead != 0:
+        if entry.chunk != 0 and is_older(chunk, entry.chunk, bits=48):
             return Answer("drop")
+        if chunk != entry.chunk:
+            entry.chunk, entry.contributions = chunk, {}
         known = worker in entry.contributions
         if not known:
             entry.contributions[worker] = (values.astype(self._dtype), flags & 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from midflight.primitives.oracles.serial import is_older
+
 __all__ = ["Gate"]
 
 
@@ -19,10 +21,9 @@ class Gate:
         """Return whether the party waits, is told that its round is over, or is the last and all are told."""
         if party >= self._parties or number == 0:
             return "wait"
-        behind = (self._round - number) % 2**32 if self._round else 2**32 - 1
-        if 0 < behind <= 2**31:
+        if self._round and is_older(number, self._round):
             return "release"
-        if behind:
+        if number != self._round:
             self._round, self._arrivals = number, []
         known = party in self._arrivals
         self._arrivals += [] if known else [party]

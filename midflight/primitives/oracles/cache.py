@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from midflight.primitives.oracles.hashes import positions
+from midflight.primitives.oracles.serial import is_older
 
 __all__ = ["Answer", "Store"]
 
@@ -78,7 +79,7 @@ class Store:
         entry = self._entries.get(key)
         if entry is None:
             return Answer("miss")
-        if entry.updates and 0 < (entry.updates[-1][0] - version) % 2**32 <= 2**31:
+        if entry.updates and is_older(version, entry.updates[-1][0]):
             return Answer("older", entry.hits, entry.updates[-1])
         entry.updates.append((version, value))
         entry.written = removed

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from midflight.primitives.oracles.serial import is_older
+
 __all__ = ["Loop"]
 
 Gains = Sequence[Fraction]
@@ -32,7 +34,7 @@ class Loop:
             return None
         if self._readings:
             (latest,) = self._readings
-            if (sequence - latest) % 2**32 not in range(1, 2**31):
+            if sequence == latest or is_older(sequence, latest):
                 return None
         previous = next(iter(self._readings.values()), measured)
         self._readings = {sequence: measured}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from midflight.primitives.oracles.hashes import positions
+from midflight.primitives.oracles.serial import is_older
 
 __all__ = ["Pair", "Switch"]
 
@@ -38,7 +39,7 @@ class Switch:
             latest, took = self._flights[flight]
             if number == latest:
                 return took
-            if (number - latest) % 2**48 >= 2**47:
+            if is_older(number, latest, bits=48):
                 return None
         took = act()
         self._flights[flight] = (number, took)

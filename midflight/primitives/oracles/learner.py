@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from midflight.primitives.oracles.serial import is_older
+
 __all__ = ["Answer", "Counter"]
 
 
@@ -35,10 +37,9 @@ class Counter:
             return None
         place = instance % len(self._instances)
         one = self._instances[place]
-        behind = 0 if one is None else (one.number - instance) % 2**32
-        if 0 < behind <= 2**31:
+        if one is not None and is_older(instance, one.number):
             return None
-        if one is None or behind:
+        if one is None or one.number != instance:
             one = self._instances[place] = _Instance(instance)
         before = one.chosen
         one.ballots.setdefault(ballot, set())

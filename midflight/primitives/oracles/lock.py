@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from midflight.primitives.oracles.serial import is_older
+
 __all__ = ["Answer", "Queue"]
 
 WRAP = 2**32
@@ -86,7 +88,7 @@ class Queue:
         latest = self.seen.get(client)
         if latest == number:
             return False
-        if latest is not None and (latest - number) % 2**32 <= 2**31:
+        if latest is not None and is_older(number, latest):
             return None
         self.seen[client] = number
         return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from midflight.primitives.oracles.serial import is_older
+
 __all__ = ["Answer", "Boxes"]
 
 Status = Literal["reached", "late", "again", "crowded"]
@@ -42,10 +44,9 @@ class Boxes:
             return None
         place = number % len(self._boxes)
         box = self._boxes[place]
-        age = 0 if box is None else (box.number - number) % 2**32
-        if 0 < age <= 2**31:
+        if box is not None and is_older(number, box.number):
             return None
-        if box is None or age:
+        if box is None or box.number != number:
             box = self._boxes[place] = _Box(number)
         before = voter in box.voters
         decided = box.decided

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["ExhaustedError", "Group"]
+from midflight.primitives.oracles.serial import is_older
 
-HALF = 1 << 31
+__all__ = ["ExhaustedError", "Group"]
 
 
 class ExhaustedError(Exception):
@@ -30,7 +30,7 @@ class Group:
         known, number = self.last.get(client, (None, None))
         if request == known:
             return number
-        if known is not None and not 1 <= (request - known) % (2 * HALF) < HALF:
+        if known is not None and is_older(request, known):
             return None
         self.last[client] = request, None
         if len(self.order) == self.limit:
