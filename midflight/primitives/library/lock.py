@@ -1,7 +1,5 @@
 """Lock: shared and exclusive locks whose queues are in the switch, granted in the order of the requests."""
 
-# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
-
 from __future__ import annotations
 
 from typing import Final
