@@ -207,3 +207,42 @@ def test_the_random_hash_follows_the_seed() -> None:
 def test_custom_crcs_are_refused_by_name(algorithm: str) -> None:
     with pytest.raises(P4Error, match=algorithm):
         hasher(algorithm, 0, 10)
+
+
+CHOICE = """\
+state start {
+    packet.extract(hdr.h);
+    transition select(hdr.h.which) {
+        0: accept;
+        1: parse_odd;
+        2: parse_even;
+        default: parse_both;
+    }
+}
+state parse_odd { packet.extract(hdr.odd); transition accept; }
+state parse_even { packet.extract(hdr.even); transition accept; }
+state parse_both { packet.extract(hdr.odd); packet.extract(hdr.word); packet.extract(hdr.even); transition accept; }
+"""
+SUMMED = "{ hdr.h.which, hdr.odd, hdr.word.first, hdr.word.second, hdr.even, 16w0x1234 }"
+
+
+@lru_cache
+def chooser() -> Engine:
+    types = "bit<8> a; bit<13> b; bit<3> c;"
+    return engine(
+        types=f"header odd_t {{ {types} }} header even_t {{ bit<4> a; bit<12> b; bit<32> c; }}"
+        " header word_t { bit<12> first; bit<12> second; }",
+        header="bit<8> which; bit<16> sum;",
+        headers="odd_t odd; word_t word; even_t even;",
+        parser=CHOICE,
+        compute=f"update_checksum_with_payload(hdr.h.isValid(), {SUMMED}, hdr.h.sum, HashAlgorithm.csum16);",
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(which=st.integers(0, 3), data=st.binary(min_size=12, max_size=40))
+def test_headers_are_summed_whole_where_they_are_there_and_what_is_behind_moves_up(which: int, data: bytes) -> None:
+    ((_, sent),) = run(chooser(), bytes([which, 0, 0]) + data)
+    size = (0, 3, 6, 12)[which]
+    whole = bytes([which]) + data[:size] + b"\x12\x34" + data[size:]
+    assert int.from_bytes(sent[1:3], "big") == ones_complement(whole)

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from midflight.p4 import ir
 from midflight.p4.types import HeaderType
-from midflight.runtime.engine.code import I1, I32, I64, POINTER, Code, Value, unsupported
+from midflight.runtime.engine.code import I32, I64, POINTER, Code, Value, unsupported
 from midflight.runtime.engine.expressions import is_valid, items_of, place, store, value
 from midflight.runtime.engine.externs.hashes import algorithm_of, digest_of, fold, serialise, sum_bytes
 from midflight.runtime.engine.layout import scalar_width
@@ -59,46 +59,98 @@ def _update(code: Code, call: ir.Call, *, payload: bool) -> None:
 
 def _compute(code: Code, algorithm: str, data: ir.Expression, *, payload: bool) -> Value:
     if algorithm == "csum16":
-        total = _payload_sum(code, items_of(code, data)) if payload else _fields_sum(code, data)
-        return code.b.xor(fold(code, total), code.i64(0xFFFF))
+        return code.b.xor(fold(code, _words_sum(code, data, payload=payload)), code.i64(0xFFFF))
     if payload:
         raise unsupported(f"a checksum by HashAlgorithm.{algorithm} over the payload", data.place, "use csum16")
     return digest_of(code, algorithm, items_of(code, data))
 
 
-def _fields_sum(code: Code, data: ir.Expression) -> Value:
-    """Return a 64-bit number that folds to the one's complement sum of the fields' 16-bit words.
+def _words_sum(code: Code, data: ir.Expression, *, payload: bool) -> Value:
+    """Return a 64-bit number that folds to the one's complement sum of the data's 16-bit words.
 
     Since 2**16 is 1 modulo 2**16 - 1, a field need not be cut into words: shifted to where its lowest bit stands in
-    its word it has the right remainder, whatever words it spans. Only varbits have to go through memory. Fields of an
-    invalid header count as zero.
+    its word it has the right remainder, whatever words it spans. Only varbits have to go through memory. An invalid
+    header and its fields are left out, and what is behind them moves up.
     """
-    elements = data.elements if isinstance(data, ir.StructValue) else (data,)
-    groups = [
-        (header, [item for each in group for item in items_of(code, each)])
-        for header, group in groupby(elements, key=_header_of)
-    ]
-    every = [item for _, items in groups for item in items]
-    if not all(isinstance(each, Scalar) for each in every):
-        buffer, length = serialise(code, every)
-        return _sum(code, buffer, length)
     b = code.b
-    total, end = code.i64(0), 0
-    for header, items in groups:
-        part = code.i64(0)
-        for item in items:
-            assert isinstance(item, Scalar)
-            end += item.width
-            part = b.add(part, _congruent(code, item, end))
+    elements = data.elements if isinstance(data, ir.StructValue) else (data,)
+    total = code.i64(0)
+    position = _Position(code)
+    for header, group in groupby(elements, key=_header_of):
+        items = [item for each in group for item in items_of(code, each)]
+        part, width = _part(code, items)
+        part = position.place(part)
         if header is not None:
-            part = b.select(is_valid(code, place(code, header)), part, code.i64(0))
+            valid = is_valid(code, place(code, header))
+            part = b.select(valid, part, code.i64(0))
+            position.pass_over(width, valid)
+        else:
+            position.pass_over(width)
         total = b.add(total, part)
+    if payload:
+        position.align()
+        pointer, size = payload_of(code)
+        total = b.add(total, position.place(_sum(code, pointer, size)))
     return total
 
 
+class _Position:
+    """How many bits of the last word there are so far: a number, or a value where headers decide it."""
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+        self._bits: int | Value = 0
+
+    def place(self, part: Value) -> Value:
+        """Return a sum whose first bit is a word's first, moved to behind what there is so far."""
+        code = self._code
+        if self._bits == 0:
+            return part
+        back = code.i64(-self._bits % 16) if isinstance(self._bits, int) else self._rest()
+        return code.b.shl(fold(code, part), back)
+
+    def pass_over(self, width: int | Value, valid: Value | None = None) -> None:
+        """Go on by `width` bits, where they are valid."""
+        code, b = self._code, self._code.b
+        if isinstance(width, int) and (valid is None or width % 16 == 0) and isinstance(self._bits, int):
+            self._bits = (self._bits + width) % 16
+        elif not isinstance(width, int) or width % 16:
+            on = code.i64(width) if isinstance(width, int) else width
+            on = on if valid is None else b.select(valid, on, code.i64(0))
+            self._bits = b.add(code.i64(self._bits) if isinstance(self._bits, int) else self._bits, on)
+
+    def align(self) -> None:
+        """Go on to the next whole byte."""
+        code = self._code
+        if isinstance(self._bits, int):
+            self._bits = (self._bits + 7) // 8 * 8 % 16
+        else:
+            self._bits = code.b.and_(code.b.add(self._bits, code.i64(7)), code.i64(~7))
+
+    def _rest(self) -> Value:
+        assert not isinstance(self._bits, int)
+        return self._code.b.and_(self._code.b.neg(self._bits), self._code.i64(15))
+
+
 def _header_of(element: ir.Expression) -> ir.Expression | None:
-    """Return the header that a field is taken from, None for any other value."""
+    """Return the header that an element is or is taken from, None for any other value."""
+    if isinstance(element.type, HeaderType):
+        return element
     return element.base if isinstance(element, ir.Member) and isinstance(element.base.type, HeaderType) else None
+
+
+def _part(code: Code, items: list[Item]) -> tuple[Value, int | Value]:
+    """Return a number congruent to the words of items, which begin with a word, and how many bits they are."""
+    b = code.b
+    if not all(isinstance(each, Scalar) for each in items):
+        buffer, length = serialise(code, items)
+        return _sum(code, buffer, length), b.shl(code.resize(length, 64), code.i64(3))
+    total, end = code.i64(0), 0
+    for item in items:
+        assert isinstance(item, Scalar)
+        end += item.width
+        total = b.add(total, _congruent(code, item, end))
+    return total, end
 
 
 def _congruent(code: Code, item: Scalar, end: int) -> Value:
@@ -111,16 +163,6 @@ def _congruent(code: Code, item: Scalar, end: int) -> Value:
         shift = (low - end) % 16
         total = b.add(total, b.shl(part, code.i64(shift)) if shift else part)
     return total
-
-
-def _payload_sum(code: Code, items: list[Item]) -> Value:
-    """Return the sum of fields and payload; after an odd number of bytes the payload's sum stands eight bits higher."""
-    b = code.b
-    buffer, length = serialise(code, items)
-    pointer, size = payload_of(code)
-    behind = _sum(code, pointer, size)
-    odd = b.trunc(length, I1)
-    return b.add(_sum(code, buffer, length), b.select(odd, b.shl(behind, code.i64(8)), behind))
 
 
 def payload_of(code: Code) -> tuple[Value, Value]:
