@@ -165,7 +165,7 @@ class Hierarchy(Net):
         for each in branch.children:
             way = self._graph.port_towards(branch.switch, each)
             if branch.hosts:
-                yield Member(way, workers[each].mac, int(workers[each].address), job.port)
+                yield Member(way, workers[each].mac, workers[each].address, job.port)
             else:
                 yield Child(way, self.topology.mac(each))
 

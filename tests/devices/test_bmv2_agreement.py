@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
 from itertools import pairwise
 from random import Random
 
@@ -43,14 +44,10 @@ def steer(program: Program, device: PacketDevice, session: Session) -> None:
     session.load(pipeline.p4info, pipeline.config)
     steering = Offload(session)
     ways = {**{port: port for port in PORTS}, CONTROLLER: CPU_PORT}
-    steering.install(
-        Route(number(address(host), ".", 10), port, number(mac(host), ":", 16)) for host, port in ways.items()
-    )
+    steering.install(Route(IPv4Address(address(host)), port, number(mac(host), ":", 16)) for host, port in ways.items())
     for each in program.applications.values():
         if each.name != "passing":  # not admitted: only forwarded
-            members = [
-                Member(port, number(mac(port), ":", 16), number(address(port), ".", 10), 7000) for port in PORTS[:3]
-            ]
+            members = [Member(port, number(mac(port), ":", 16), IPv4Address(address(port)), 7000) for port in PORTS[:3]]
             steering.admit(each.id, members)
         if each.primitive.kernel.alert:
             session.subscribe(f"{each.name}_alert_t")

@@ -115,10 +115,10 @@ class House:
         self.maps = Maps(self.session, program)
         self.maps.install()
         self.steering = Offload(self.session)
-        self.steering.install(Route(int(address(port)), port, mac(port)) for port in ports)
+        self.steering.install(Route(address(port), port, mac(port)) for port in ports)
         for name, each in program.applications.items():
             where, members, rate = (admissions or {}).get(name, (None, MEMBERS, 0))
-            listening = [Member(port, mac(port), int(address(port)), result_port(port)) for port in members]
+            listening = [Member(port, mac(port), address(port), result_port(port)) for port in members]
             self.steering.admit(each.id, listening, epoch=EPOCH, ports=where, rate=rate)
             if each.primitive.kernel.alert:
                 self.session.subscribe(f"{name}_alert_t")

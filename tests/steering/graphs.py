@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from hypothesis import strategies as st
 
 from midflight.runtime.steering import Graph, Host, Link, Switch
 
 
 def host(number: int) -> Host:
-    return Host(f"h{number}", 0x0200_0000_0000 + number, 0x0A00_0000 + number)
+    return Host(f"h{number}", 0x0200_0000_0000 + number, IPv4Address("10.0.0.0") + number)
 
 
 def switch(number: int) -> Switch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -109,12 +110,17 @@ class Device:
         return dict(self.entries), dict(self.groups)
 
 
+def address(number: int) -> IPv4Address | IPv6Address:
+    """Return an IPv4 address, or from 3 on an IPv6 address."""
+    return IPv4Address("10.0.0.0") + number if number < 3 else IPv6Address("2001:db8::") + number
+
+
 def member(port: int) -> Member:
-    return Member(port, 0x02_0000_000000 + port, 0x0A000000 + port, 5000 + port)
+    return Member(port, 0x02_0000_000000 + port, address(port), 5000 + port)
 
 
 def route(number: int, port: int) -> Route:
-    return Route(0x0A000000 + number, port, 0x02_0000_000000 + port)
+    return Route(address(number), port, 0x02_0000_000000 + port)
 
 
 def test_what_an_admitted_application_has_on_the_switch() -> None:
@@ -183,8 +189,8 @@ def test_twice_is_as_good_as_once() -> None:
     assert (device.state(), len(device.calls)) == (before, calls)
     offload.withdraw(1)
     offload.withdraw(1)
-    offload.restore(0x0A000001)
-    offload.restore(0x0A000001)
+    offload.restore(address(1))
+    offload.restore(address(1))
     assert offload.routes == (route(1, 1), route(2, 2))
     assert not device.groups
     assert len(device.entries) == 2
@@ -209,7 +215,7 @@ def test_a_redirection_outlives_new_routes_and_is_taken_back() -> None:
     offload.install([route(1, 1)])
     assert device.entries[key][1]["port"] == 9
     offload.install([route(1, 2)])
-    offload.restore(0x0A000001)
+    offload.restore(address(1))
     assert device.entries[key] == ("ingress.to_port", {"port": 2, "mac": 0x020000000002})
     offload.redirect(route(1, 9))
     offload.install([])
@@ -267,7 +273,7 @@ def act(offload: Offload, what: str, number: int, ports: set[int]) -> None:
         case "redirect":
             offload.redirect(route(number, min(ports)))
         case "restore":
-            offload.restore(0x0A000000 + number)
+            offload.restore(address(number))
         case _:
             offload.install([route(port, port) for port in ports])
 
@@ -345,7 +351,7 @@ def test_what_is_held_forwards_and_computes_nothing_and_comes_back_on_another_sw
     assert tables == [*["ingress.route"] * 2, *["ingress.admission"] * 2, "egress.deliver", "group 7"]
     offload.resume(other, standing)
     assert (other.state(), other.rates) == (whole, rates)
-    offload.restore(0x0A000001)
+    offload.restore(address(1))
     assert len(other.entries) == len(device.entries) + len(whole[0])
 
 

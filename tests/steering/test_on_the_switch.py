@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -52,15 +51,11 @@ def request(worker: int, value: int) -> tuple[int, bytes]:
     body = struct.pack("!BBHI HBBHH i", 1, 1, 1, 1, 0, worker, 0, 1, 0, value)
     packet = (
         Ether(src=mac(sender.mac), dst="06:00:00:00:00:01")
-        / IP(src=address(sender.address), dst=address(SERVER.address))
+        / IP(src=str(sender.address), dst=str(SERVER.address))
         / UDP(sport=5000 + worker, dport=MIDFLIGHT)
         / body
     )
     return worker + 1, bytes(packet)
-
-
-def address(value: int) -> str:
-    return str(IPv4Address(value))
 
 
 def mac(value: int) -> str:

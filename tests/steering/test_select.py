@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import given
@@ -167,8 +168,9 @@ def test_the_order_of_offers_never_matters_and_nobody_better_is_left(
 def test_routes_along_a_chosen_path() -> None:
     path = diamond().paths("h1", "h2", 2)[1]
     assert path.nodes == ("h1", "s1", "s3", "s4", "h2")
-    assert along(diamond(), path, 0x0A0000FF) == {
-        "s1": Route(0x0A0000FF, 3, switch(3).mac),
-        "s3": Route(0x0A0000FF, 2, switch(4).mac),
-        "s4": Route(0x0A0000FF, 3, host(2).mac),
+    service = IPv4Address("10.0.0.255")
+    assert along(diamond(), path, service) == {
+        "s1": Route(service, 3, switch(3).mac),
+        "s3": Route(service, 2, switch(4).mac),
+        "s4": Route(service, 3, host(2).mac),
     }

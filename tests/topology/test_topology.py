@@ -113,7 +113,7 @@ def test_steering_finds_a_way_from_every_switch_to_every_host(leaves: int, spine
         for switch in topology.switches:
             node, steps = switch, 0
             while node != host:
-                route = next(each for each in ways[node] if each.address == int(topology.address(host)))
+                route = next(each for each in ways[node] if each.address == topology.address(host))
                 far = topology.ports(node)[route.port][0].node
                 assert macs[route.mac] == far
                 node, steps = far, steps + 1

@@ -13,6 +13,7 @@ __all__ = [
     "HEADERS",
     "MALFORMED",
     "PARSER",
+    "PSEUDO_HEADER",
     "SCRAMBLE",
     "START",
     "STATE_CONSTANTS",
@@ -22,7 +23,9 @@ __all__ = [
 CONSTANTS = """
 const bit<9> CPU_PORT = 510;           // packets from and to the controller
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<16> ETHERTYPE_IPV6 = 0x86DD;
 const bit<8> PROTOCOL_UDP = 17;
+const bit<96> IPV4_IN_IPV6 = 0x0064_FF9B_0001_0000_0000_0000;  // 64:ff9b:1::/96, of RFC 8215
 const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
 const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
@@ -58,6 +61,17 @@ header ipv4_t {
     bit<16> checksum;
     bit<32> source;
     bit<32> destination;
+}
+
+header ipv6_t {
+    bit<4> version;
+    bit<8> traffic_class;
+    bit<20> flow_label;
+    bit<16> length;  // of what follows
+    bit<8> next_header;
+    bit<8> hop_limit;
+    bit<128> source;
+    bit<128> destination;
 }
 
 header udp_t {
@@ -128,6 +142,7 @@ PARSER = """
         packet.extract(hdr.ethernet);
         transition select(hdr.ethernet.ether_type) {
             ETHERTYPE_IPV4: parse_ipv4;
+            ETHERTYPE_IPV6: parse_ipv6;
             default: accept;
         }
     }
@@ -137,6 +152,16 @@ PARSER = """
         packet.extract(hdr.ipv4);
         transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
             (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    // Nor are those with extension headers.
+    state parse_ipv6 {
+        packet.extract(hdr.ipv6);
+        verify(hdr.ipv6.version == 6, error.ParserInvalidArgument);
+        transition select(hdr.ipv6.next_header) {
+            PROTOCOL_UDP: parse_udp;
             default: accept;
         }
     }
@@ -157,6 +182,8 @@ CHECKSUM_FIELDS = """
     hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
 },
 """
+
+PSEUDO_HEADER = "hdr.ipv6.source, hdr.ipv6.destination, hdr.udp.length, (bit<16>)PROTOCOL_UDP,"
 
 SCRAMBLE = """
 // A hash from a CRC-32: MurmurHash3's finaliser. CRCs are linear: with seeds of their own they would still collide for
@@ -184,16 +211,30 @@ action unreachable() {
     mark_to_drop(standard_metadata);
 }
 
+// Of the two IP headers a packet has one: what is done to the other is done to nothing.
 action to_port(bit<9> port, bit<48> mac) {
     standard_metadata.egress_spec = port;
     hdr.ethernet.source = hdr.ethernet.destination;
     hdr.ethernet.destination = mac;
     hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    hdr.ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
 }
 
 table route {
     key = {
         hdr.ipv4.destination: lpm;
+    }
+    actions = {
+        to_port;
+        unreachable;
+    }
+    default_action = unreachable();
+    size = 4096;
+}
+
+table route_ipv6 {
+    key = {
+        hdr.ipv6.destination: lpm;
     }
     actions = {
         to_port;
@@ -237,12 +278,16 @@ table admission {
 action reply() {
     bit<48> mac = hdr.ethernet.source;
     bit<32> address = hdr.ipv4.source;
+    bit<128> address_ipv6 = hdr.ipv6.source;
     bit<16> udp_port = hdr.udp.source;
     hdr.ethernet.source = hdr.ethernet.destination;
     hdr.ethernet.destination = mac;
     hdr.ipv4.source = hdr.ipv4.destination;
     hdr.ipv4.destination = address;
     hdr.ipv4.ttl = 64;
+    hdr.ipv6.source = hdr.ipv6.destination;
+    hdr.ipv6.destination = address_ipv6;
+    hdr.ipv6.hop_limit = 64;
     hdr.udp.source = hdr.udp.destination;
     hdr.udp.destination = udp_port;
     hdr.midflight.kind = RESULT;
@@ -254,6 +299,8 @@ action multicast() {
     hdr.ethernet.source = hdr.ethernet.destination;
     hdr.ipv4.source = hdr.ipv4.destination;
     hdr.ipv4.ttl = 64;
+    hdr.ipv6.source = hdr.ipv6.destination;
+    hdr.ipv6.hop_limit = 64;
     hdr.udp.source = MIDFLIGHT_PORT;
     hdr.midflight.kind = RESULT;
     standard_metadata.mcast_grp = meta.group;
@@ -270,7 +317,14 @@ EGRESS = """
 control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
         hdr.ethernet.destination = mac;
-        hdr.ipv4.destination = address;
+        meta.address = (bit<128>)address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    action to_host_ipv6(bit<48> mac, bit<128> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        meta.address = address;
         hdr.udp.destination = udp_port;
         hdr.midflight.kind = RESULT;
     }
@@ -289,6 +343,7 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         }
         actions = {
             to_host;
+            to_host_ipv6;
             to_switch;
             NoAction;
         }
@@ -296,9 +351,43 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         size = 1024;
     }
 
+    // Members get copies as they were admitted, by IPv4 or IPv6, whichever of them brought the request. An IPv6 address
+    // stands for the IPv4 address at its end (RFC 6052).
+    action to_ipv4() {
+        hdr.ethernet.ether_type = ETHERTYPE_IPV4;
+        hdr.ipv4 = {
+            version = 4, ihl = 5, tos = hdr.ipv6.traffic_class, length = 20 + hdr.udp.length, identification = 0,
+            reserved = 0, dont_fragment = 1, more_fragments = 0, fragment_offset = 0, ttl = 64, protocol = PROTOCOL_UDP,
+            checksum = 0, source = hdr.ipv6.source[31:0], destination = 0
+        };
+        hdr.ipv6.setInvalid();
+    }
+
+    action to_ipv6() {
+        hdr.ethernet.ether_type = ETHERTYPE_IPV6;
+        hdr.ipv6 = {
+            version = 6, traffic_class = hdr.ipv4.tos, flow_label = 0, length = hdr.udp.length,
+            next_header = PROTOCOL_UDP, hop_limit = 64, source = IPV4_IN_IPV6 ++ hdr.ipv4.source, destination = 0
+        };
+        hdr.ipv4.setInvalid();
+    }
+
     apply {
         if (meta.verdict == MULTICAST) {
-            deliver.apply();
+            switch (deliver.apply().action_run) {
+                to_host: {
+                    if (hdr.ipv6.isValid()) {
+                        to_ipv4();
+                    }
+                    hdr.ipv4.destination = (bit<32>)meta.address;
+                }
+                to_host_ipv6: {
+                    if (hdr.ipv4.isValid()) {
+                        to_ipv6();
+                    }
+                    hdr.ipv6.destination = meta.address;
+                }
+            }
         }
         if (standard_metadata.egress_port == CPU_PORT) {
             hdr.packet_in.setValid();

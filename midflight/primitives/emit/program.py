@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import wrap
 
 from midflight.primitives.emit.common import (
     ADMISSIBLE,
@@ -15,6 +16,7 @@ from midflight.primitives.emit.common import (
     HEADERS,
     MALFORMED,
     PARSER,
+    PSEUDO_HEADER,
     SCRAMBLE,
     START,
     STATE_CONSTANTS,
@@ -24,7 +26,7 @@ from midflight.primitives.emit.expressions import p4_type
 from midflight.primitives.emit.kernel import KernelWriter, alerts_late, hashes
 from midflight.primitives.emit.names import constant
 from midflight.primitives.emit.verdicts import Verdicts
-from midflight.primitives.emit.writer import Writer
+from midflight.primitives.emit.writer import WIDTH, Writer
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.primitive import Chain, Primitive, summary
 from midflight.primitives.kernel.struct import Items
@@ -63,7 +65,7 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> Writer:
         _header(out, name, primitive)
     _structs(out, applications, verdicts)
     _parser(out, applications)
-    _verify(out)
+    _verify(out, applications)
     if any(hashes(primitive.kernel) for _, primitive in applications.values()):
         out.lines(SCRAMBLE)
         out.line()
@@ -75,7 +77,7 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> Writer:
     _ingress(out, applications, verdicts)
     verdicts.egress(out)
     out.line()
-    _checksums(out)
+    _checksums(out, applications)
     _deparser(out, applications)
     out.line("V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;")
     return out
@@ -90,7 +92,7 @@ def _headers(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:
     """Return the names of all headers in the order in which they leave, packet-in's and packet-out's apart."""
     stateful = _stateful(applications)
     state = ["state", *(f"{name}_state" for name in stateful)] if stateful else []
-    return ["ethernet", "ipv4", "udp", "midflight", *state, *applications]
+    return ["ethernet", "ipv4", "ipv6", "udp", "midflight", *state, *applications]
 
 
 def _listed(names: list[str]) -> str:
@@ -166,6 +168,8 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
         out.line("bit<2> colour;   // of its rate")
         out.line("bit<16> group;   // the multicast group of its members")
         out.line("bit<16> epoch;   // the life that the switch's state is in")
+        out.line("bit<128> address;  // of the member that a copy is for")
+        out.line("bit<16> remainder;  // of the UDP checksum of a whole IPv6 packet: none")
         verdicts.metadata(out)
         for name, (_, primitive) in applications.items():
             if primitive.kernel.alert:
@@ -242,9 +246,12 @@ def _extract_items(out: Writer, name: str, items: Items) -> None:
                     out.line(f"default: parse_{name}_{items.name}_{place};")
 
 
-def _verify(out: Writer) -> None:
+def _verify(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
     with out.block("control verify_checksums(inout headers_t hdr, inout metadata_t meta)"), out.block("apply"):
         _checksum(out, "verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,")
+        out.line("// With the checksum among them, the words of a packet add up to all ones.")
+        over = "hdr.ipv6.isValid() && hdr.midflight.isValid()"
+        _udp_checksum(out, f"verify_checksum_with_payload({over},", applications, "meta.remainder")
     out.line()
 
 
@@ -253,6 +260,20 @@ def _checksum(out: Writer, opening: str) -> None:
     for each in CHECKSUM_FIELDS.strip().split("\n"):
         out.line("    " + each)
     out.line("    hdr.ipv4.checksum, HashAlgorithm.csum16);")
+
+
+def _udp_checksum(out: Writer, opening: str, applications: Mapping[str, tuple[int, Primitive]], checksum: str) -> None:
+    """Write a UDP checksum over IPv6: of the pseudo-header, and of all headers that may follow."""
+    headers = ["udp", "midflight"]
+    for name, (_, primitive) in applications.items():
+        headers += [name, *(_item_headers(name, primitive.layout.items) if primitive.layout.items else ())]
+    listed = ", ".join(f"hdr.{each}" for each in headers)
+    out.line(opening)
+    out.line("    {")
+    for each in wrap(f"{PSEUDO_HEADER} {listed}", WIDTH - 24):
+        out.line("        " + each)
+    out.line("    },")
+    out.line(f"    {checksum}, HashAlgorithm.csum16);")
 
 
 def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], verdicts: Verdicts) -> None:
@@ -293,6 +314,7 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
             out.line()
             out.line("// Compute.")
             with out.block("if (meta.admitted)"):
+                out.line("hdr.udp.checksum = 0;  // none, as the payload may change; over IPv6 there is one in the end")
                 with out.block("if (hdr.midflight.kind == RESULT_FOR_ALL)"):
                     out.line("meta.verdict = MULTICAST;")
                 for name, (_, primitive) in applications.items():
@@ -304,7 +326,6 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
                         if alerts_late(primitive.kernel):
                             with out.block(f"if (meta.{name}_alerted)"):
                                 out.line(f"digest<{name}_alert_t>(1, meta.{name}_alert);")
-                        out.line("hdr.udp.checksum = 0;  // none: the payload may have changed")
             out.line()
             out.line("// Act on the verdict.")
             if stateful:
@@ -314,9 +335,14 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
     out.line()
 
 
-def _checksums(out: Writer) -> None:
+def _checksums(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
     with out.block("control compute_checksums(inout headers_t hdr, inout metadata_t meta)"), out.block("apply"):
         _checksum(out, "update_checksum(hdr.ipv4.isValid(),")
+        out.line("// Over IPv6 there must be one: what was computed on gets another. What would be 0 is all ones.")
+        none = "hdr.ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0"
+        _udp_checksum(out, f"update_checksum_with_payload({none},", applications, "hdr.udp.checksum")
+        out.line(f"update_checksum({none},")
+        out.line("    { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);")
     out.line()
 
 

@@ -133,6 +133,7 @@ class Verdicts:
             steps.append(("meta.verdict == RECIRCULATE && meta.round >= LAST_ROUND", "stop()"))
             steps.append(("meta.verdict == RECIRCULATE", "again()"))
         steps.append(("hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1", "route.apply()"))
+        steps.append(("hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1", "route_ipv6.apply()"))
         opening = "if"
         for condition, step in steps:
             out.line(f"{opening} ({condition}) {{")

@@ -5,19 +5,22 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 
 from midflight.errors import MidflightError
 
-__all__ = ["Graph", "Hop", "Host", "Link", "Path", "Switch"]
+__all__ = ["Graph", "Hop", "Host", "IPAddress", "Link", "Path", "Switch"]
+
+IPAddress = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """An end host: `mac` a 48-bit integer, `address` an IPv4 address as a 32-bit integer."""
+    """An end host, with its address; `mac` is a 48-bit integer."""
 
     name: str
     mac: int
-    address: int
+    address: IPAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Graph:
                     f"two nodes are named {each.name}", hint="Give every host and switch its own name."
                 )
             edges[each.name] = []
-        addresses: dict[int, str] = {}
+        addresses: dict[IPAddress, str] = {}
         for host in self.hosts:
             if (other := addresses.setdefault(host.address, host.name)) != host.name:
                 raise MidflightError(f"hosts {other} and {host.name} have the same address")

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 from typing import Protocol
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.p4runtime.results import Count
+from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.routes import Member, Route
 
 __all__ = ["Admission", "Child", "Controls", "Offload", "Standing"]
 
-ROUTE, ADMISSION, DELIVER = "ingress.route", "ingress.admission", "egress.deliver"
+ROUTES = {4: "ingress.route", 6: "ingress.route_ipv6"}
+"""By version of IP."""
+ADMISSION, DELIVER = "ingress.admission", "egress.deliver"
 APPLICATION = "hdr.midflight.application"
 
 
@@ -178,8 +180,8 @@ class Offload:
         self._session = session
         self._done: dict[tuple[str, object], _Step] = {}
         self._admitted: dict[int, Admission] = {}
-        self._routes: dict[tuple[int, int], Route] = {}
-        self._redirected: dict[tuple[int, int], Route] = {}
+        self._routes: dict[tuple[int, int, int], Route] = {}
+        self._redirected: dict[tuple[int, int, int], Route] = {}
         self._mirrors: dict[int, tuple[int, ...]] = {}
         self._counted: dict[_Place, Count] = {}  # by entries that were there before
 
@@ -199,7 +201,7 @@ class Offload:
 
         A redirected address stays redirected until it is restored.
         """
-        wanted = {(each.address, each.prefix): each for each in routes}
+        wanted = {each.key: each for each in routes}
         steps: list[_Step] = [_route(each) for key, each in wanted.items() if key not in self._redirected]
         steps += [_route(old).gone() for key, old in self._routes.items() if key not in {*wanted, *self._redirected}]
         self._change(steps)
@@ -208,11 +210,11 @@ class Offload:
     def redirect(self, route: Route) -> None:
         """Send what is addressed to `route.address` by this way instead, whatever the installed routes say."""
         self._change([_route(route)])
-        self._redirected[route.address, route.prefix] = route
+        self._redirected[route.key] = route
 
-    def restore(self, address: int, prefix: int = 32) -> None:
+    def restore(self, address: IPAddress, prefix: int = -1) -> None:
         """Take a redirection back: the installed route holds again, or none where there was none."""
-        key = address, prefix
+        key = Route(address, 0, 0, prefix).key
         if key in self._redirected:
             installed = self._routes.get(key)
             self._change([_route(installed) if installed else _route(self._redirected[key]).gone()])
@@ -337,8 +339,8 @@ class Offload:
             self.mirror(application)
         for application in tuple(self._admitted):
             self.withdraw(application)
-        for address, prefix in tuple(self._redirected):
-            self.restore(address, prefix)
+        for route in tuple(self._redirected.values()):
+            self.restore(route.address, route.prefix)
 
     def _there(self) -> list[_Step]:
         """Return what is in place, in the order in which it is taken back."""
@@ -393,12 +395,13 @@ class Offload:
 def _rank(step: _Step) -> int:
     """Return when a step is taken back: routes first, then admissions, and then what those rest on."""
     table = step.table if isinstance(step, _Entry) else ""
-    return (ROUTE, ADMISSION, DELIVER, "").index(table)
+    return (*ROUTES.values(), ADMISSION, DELIVER, "").index(table)
 
 
 def _route(route: Route) -> _Entry:
-    match = (("hdr.ipv4.destination", f"{IPv4Address(route.address)}/{route.prefix}"),)
-    return _Entry(ROUTE, match, "ingress.to_port", (("port", route.port), ("mac", route.mac)))
+    version = route.address.version
+    match = ((f"hdr.ipv{version}.destination", f"{route.address}/{route.prefix}"),)
+    return _Entry(ROUTES[version], match, "ingress.to_port", (("port", route.port), ("mac", route.mac)))
 
 
 def _ports(admission: Admission) -> tuple[int | None, ...]:
@@ -428,6 +431,6 @@ def _deliver(application: int, member: Member | Child) -> _Entry:
     return _Entry(
         DELIVER,
         match,
-        "egress.to_host",
-        (("mac", member.mac), ("address", member.address), ("udp_port", member.udp_port)),
+        "egress.to_host" if member.address.version == 4 else "egress.to_host_ipv6",
+        (("mac", member.mac), ("address", int(member.address)), ("udp_port", member.udp_port)),
     )

@@ -4,42 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from itertools import pairwise
 
 from midflight.errors import MidflightError
-from midflight.runtime.steering.graph import Graph, Host, Path
+from midflight.runtime.steering.graph import Graph, Host, IPAddress, Path
 
 __all__ = ["Member", "Route", "along", "members", "routes", "tree"]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One entry of `ingress.route`: packets to `address`/`prefix` leave by `port`, to the neighbour `mac`."""
+    """A way for packets to `address`, IPv4 or IPv6: they leave by `port`, to the neighbour `mac`.
 
-    address: int
+    `prefix` is how many bits of the address count, by default all of them.
+    """
+
+    address: IPAddress
     port: int
     mac: int
-    prefix: int = 32
+    prefix: int = -1
+
+    def __post_init__(self) -> None:
+        if self.prefix < 0:
+            object.__setattr__(self, "prefix", self.address.max_prefixlen)
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """What it is for: the address's version, the address and the prefix."""
+        return self.address.version, int(self.address), self.prefix
 
     def __str__(self) -> str:
-        return f"{IPv4Address(self.address)}/{self.prefix} by port {self.port}"
+        return f"{self.address}/{self.prefix} by port {self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A receiver of an application's multicast results: one copy leaves by `port`, addressed to it."""
+    """A receiver of an application's multicast results: one copy leaves by `port`, over IPv4 or IPv6 like `address`."""
 
     port: int
     mac: int
-    address: int
+    address: IPAddress
     udp_port: int
 
 
 def routes(graph: Graph) -> dict[str, tuple[Route, ...]]:
     """Return every switch's routes to every host it reaches, in the order of the hosts' addresses."""
     found: dict[str, list[Route]] = {switch.name: [] for switch in graph.switches}
-    for host in sorted(graph.hosts, key=lambda each: each.address):
+    for host in sorted(graph.hosts, key=lambda each: (each.address.version, int(each.address))):
         hops = graph.towards(host.name)
         for switch, entries in found.items():
             if hop := hops.get(switch):
@@ -47,7 +58,7 @@ def routes(graph: Graph) -> dict[str, tuple[Route, ...]]:
     return {switch: tuple(entries) for switch, entries in found.items()}
 
 
-def along(graph: Graph, path: Path, address: int) -> dict[str, Route]:
+def along(graph: Graph, path: Path, address: IPAddress) -> dict[str, Route]:
     """Return the route that each switch on a path needs so that packets to `address` follow it to its end.
 
     `address` is the service's (its CS-ID) or any that the path's last node takes for its own.

@@ -74,7 +74,8 @@ class Step:
 class Case:
     """A trace for one primitive, with what must come of it.
 
-    `parameters` make the primitive, which is called "app". `expected_failures` tell, by kind of device, why the case
+    `parameters` make the primitive, which is called "app". Of its members, those of `ipv6` have an IPv6 address.
+    `expected_failures` tell, by kind of device, why the case
     is known to fail there; where it then passes, that is a failure.
     """
 
@@ -85,6 +86,7 @@ class Case:
     alerts: tuple[Alert, ...] = ()
     state: tuple[State, ...] = ()
     seed: int | None = None
+    ipv6: tuple[int, ...] = ()
     expected_failures: Mapping[str, str] = field(default_factory=dict)
 
     def program(self) -> Program:
@@ -113,6 +115,7 @@ class Case:
             "primitive": self.primitive,
             "parameters": dict(self.parameters),
             "seed": self.seed,
+            **({"ipv6": list(self.ipv6)} if self.ipv6 else {}),
             "steps": steps,
             "alerts": [{"name": name, "values": list(values)} for name, values in self.alerts],
             "state": [asdict(each) for each in self.state],
@@ -136,6 +139,7 @@ def load(path: Path) -> Case:
             alerts=tuple((each["name"], tuple(each["values"])) for each in document.get("alerts", ())),
             state=tuple(State(**each) for each in document.get("state", ())),
             seed=document.get("seed"),
+            ipv6=tuple(document.get("ipv6", ())),
             expected_failures=document.get("expected_failures", {}),
         )
     except OSError as error:

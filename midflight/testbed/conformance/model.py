@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from midflight.errors import WireError
 from midflight.primitives import Message, Program, Verdict
@@ -18,6 +18,7 @@ from midflight.testbed.conformance.network import (
     SERVER,
     Frame,
     address,
+    in_family,
     ipv4_header,
     mac,
     result_port,
@@ -25,14 +26,19 @@ from midflight.testbed.conformance.network import (
 
 __all__ = ["Model", "answered", "leaving"]
 
-HOSTS = {address(host): host for host in (*MEMBERS, SERVER)}
+HOSTS = {address(host, ipv6=ipv6): host for host in (*MEMBERS, SERVER) for ipv6 in (False, True)}
 HEADERS = 42  # Ethernet, IPv4 without options, UDP
+HEADERS_IPV6 = 62
 
 
 class Model:
-    """A switch that runs a program of one application, `app`, among the hosts of a case."""
+    """A switch that runs a program of one application, `app`, among the hosts of a case.
 
-    def __init__(self, program: Program) -> None:
+    Of its members, those of `ipv6` get results over IPv6.
+    """
+
+    def __init__(self, program: Program, ipv6: Collection[int] = ()) -> None:
+        self._ipv6 = ipv6
         self._schema = Schema(program.schema())
         self._id = program.applications["app"].id
         self._reference = program.applications["app"].primitive.reference(epoch=EPOCH)
@@ -61,7 +67,7 @@ class Model:
         """Take one packet; return what leaves, in order of ports."""
         frame = _parse(packet)
         if frame is None:
-            return ()
+            return _unread(packet)
         message = self._message(frame)
         if message is None:
             return ()
@@ -72,7 +78,7 @@ class Model:
         self.alerts += [("app_alert_t", values) for values in outcome.alerts]
         changed = replace(frame, payload=self._schema.encode(outcome.message), checksum=0)
         copies = [(MIRROR, self._copied(each, frame, message)) for each in outcome.mirrored]
-        return *leaving(outcome.verdict, port, changed), *copies
+        return *leaving(outcome.verdict, port, changed, self._ipv6), *copies
 
     def _copied(self, copy: Message, frame: Frame, message: Message) -> bytes:
         """Return a mirrored copy: the packet as it came, or as it came around."""
@@ -94,22 +100,25 @@ class Model:
             return None
 
 
-def leaving(verdict: Verdict, port: int, frame: Frame) -> tuple[tuple[int, bytes], ...]:
-    """Return what leaves, in order of ports, where `frame` came by `port` and a kernel has put its answer into it."""
+def leaving(verdict: Verdict, port: int, frame: Frame, ipv6: Collection[int] = ()) -> tuple[tuple[int, bytes], ...]:
+    """Return what leaves, in order of ports, where `frame` came by `port` and a kernel has put its answer into it.
+
+    `ipv6` are the members that get results over IPv6.
+    """
     match verdict:
         case Verdict.FORWARD | Verdict.FALLBACK:
             return _forward(frame)
         case Verdict.REPLY:
             return ((port, bytes(_turned(frame))),)
         case Verdict.MULTICAST:
-            return tuple((member, bytes(_copy(frame, member))) for member in MEMBERS)
+            return tuple((member, bytes(_copy(frame, member, ipv6=member in ipv6))) for member in MEMBERS)
         case _:
             return ()
 
 
 def answered(case: Case) -> Case:
     """Return a case with the answers that the model gives to its steps."""
-    model = Model(case.program())
+    model = Model(case.program(), case.ipv6)
     steps: list[Step] = []
     for step in case.steps:
         model.control(step.control)
@@ -140,14 +149,16 @@ def _turned(frame: Frame) -> Frame:
     )
 
 
-def _copy(frame: Frame, member: int) -> Frame:
+def _copy(frame: Frame, member: int, *, ipv6: bool) -> Frame:
+    source = in_family(frame.destination, ipv6=ipv6)
     return replace(
         frame,
         source_mac=frame.destination_mac,
         destination_mac=mac(member),
-        source=frame.destination,
-        destination=address(member),
+        source=source,
+        destination=address(member, ipv6=ipv6),
         ttl=64,
+        atomic=source != frame.destination,
         source_port=UDP_PORT,
         destination_port=result_port(member),
         payload=_result(frame.payload),
@@ -158,8 +169,22 @@ def _result(payload: bytes) -> bytes:
     return payload[:1] + bytes([RESULT]) + payload[2:]
 
 
+def _unread(packet: bytes) -> tuple[tuple[int, bytes], ...]:
+    """Return what leaves of a packet that is no frame of this network: over IPv6, what is none of our UDP passes by."""
+    if packet[12:14] != b"\x86\xdd" or len(packet) < 54 or packet[14] >> 4 != 6 or packet[21] <= 1:
+        return ()
+    if packet[20] == 17 and (len(packet) < HEADERS_IPV6 or packet[56:58] == UDP_PORT.to_bytes(2, "big")):
+        return ()
+    host = HOSTS.get(IPv6Address(packet[38:54]))
+    if host is None:
+        return ()
+    return ((host, mac(host).to_bytes(6, "big") + packet[:6] + packet[12:21] + bytes([packet[21] - 1]) + packet[22:]),)
+
+
 def _parse(packet: bytes) -> Frame | None:
-    """Return a UDP frame as this network has them; None where the switch can only drop it."""
+    """Return a UDP frame as this network has them, or None."""
+    if packet[12:14] == b"\x86\xdd":
+        return _parse_ipv6(packet)
     if len(packet) < HEADERS or packet[12:14] != b"\x08\x00" or packet[14] != 0x45:
         return None
     source, destination = IPv4Address(packet[26:30]), IPv4Address(packet[30:34])
@@ -176,3 +201,14 @@ def _parse(packet: bytes) -> Frame | None:
         checksum,
     )
     return frame if packet[14:34] == ipv4_header(len(frame.payload), frame.ttl, source, destination) else None
+
+
+def _parse_ipv6(packet: bytes) -> Frame | None:
+    """Return a frame for our UDP port whose headers and checksum are right, or None."""
+    if len(packet) < HEADERS_IPV6:
+        return None
+    macs = int.from_bytes(packet[6:12], "big"), int.from_bytes(packet[0:6], "big")
+    source_port, destination_port = struct.unpack_from("!HH", packet, 54)
+    addresses = IPv6Address(packet[22:38]), IPv6Address(packet[38:54])
+    frame = Frame(*macs, *addresses, packet[21], source_port, destination_port, packet[HEADERS_IPV6:])
+    return frame if bytes(frame) == packet and frame.destination_port == UDP_PORT else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -56,7 +56,7 @@ class Player:
         differences: list[str] = []
         unasked = list(getattr(self._device, "reservations", ()))
         self._session.load(self._pipeline.p4info, self._pipeline.config)
-        maps, offload = configure(self._session, self._program)
+        maps, offload = configure(self._session, self._program, case.ipv6)
         if self._alerting:
             self._session.subscribe("app_alert_t")
         done = 0
@@ -65,7 +65,7 @@ class Player:
                 if operation.startswith("withdraw"):
                     offload.withdraw(self._program.applications["app"].id)
                 else:
-                    admit(offload, self._program)
+                    admit(offload, self._program, case.ipv6)
             for each in case.steps[done].writes:
                 each.apply(maps["app", each.map])
             later = range(done + 1, len(case.steps))
@@ -131,22 +131,26 @@ class Player:
         self.close()
 
 
-def configure(session: Session, program: Program) -> tuple[Maps, Offload]:
-    """Make a device that has just been loaded the switch of the little network, computing on the program's `app`."""
+def configure(session: Session, program: Program, ipv6: Collection[int] = ()) -> tuple[Maps, Offload]:
+    """Make a device that has just been loaded the switch of the little network, computing on the program's `app`.
+
+    `ipv6` are the members with an IPv6 address; any host may send by either family.
+    """
     maps = Maps(session, program)
     maps.install()
     offload = Offload(session)
-    offload.install(Route(int(address(host)), host, mac(host)) for host in (*MEMBERS, SERVER))
-    admit(offload, program)
+    addresses = [(host, address(host, ipv6=each)) for host in (*MEMBERS, SERVER) for each in (False, True)]
+    offload.install(Route(each, host, mac(host)) for host, each in addresses)
+    admit(offload, program, ipv6)
     app = program.applications["app"]
     if app.primitive.kernel.mirrors:
         offload.mirror(app.id, [MIRROR])
     return maps, offload
 
 
-def admit(offload: Offload, program: Program) -> None:
+def admit(offload: Offload, program: Program, ipv6: Collection[int] = ()) -> None:
     """Have the switch compute on the program's `app`."""
-    members = [Member(host, mac(host), int(address(host)), result_port(host)) for host in MEMBERS]
+    members = [Member(host, mac(host), address(host, ipv6=host in ipv6), result_port(host)) for host in MEMBERS]
     offload.admit(program.applications["app"].id, members, epoch=EPOCH)
 
 

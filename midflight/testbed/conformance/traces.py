@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from random import Random
 
 from midflight.primitives import Message, Program
@@ -11,7 +13,7 @@ from midflight.primitives.wire import REQUEST, RESULT, Schema
 from midflight.testbed.conformance.case import Case, Step
 from midflight.testbed.conformance.faults import weathered
 from midflight.testbed.conformance.model import answered
-from midflight.testbed.conformance.network import Frame
+from midflight.testbed.conformance.network import MEMBERS, SERVER, Frame
 from midflight.testbed.conformance.subject import subject
 
 __all__ = ["generate"]
@@ -23,33 +25,54 @@ def generate(primitive: str, seed: int, number: int) -> Case:
     of = subject(primitive)
     made = of.make(number)
     schema = Schema(Program(made).schema())
+    ipv6 = _ipv6(Random(f"{seed}/{primitive}/{number}/ipv6"))
     steps: list[Step] = []
     for each in weathered(random, list(of.requests(random, made.parameters))):
         payload = schema.encode(Message(REQUEST, "app", each.sequence, each.fields))
-        steps.append(Step(each.host, bytes(Frame.request(each.host, payload)), writes=each.writes))
+        frame = Frame.request(each.host, payload, ipv6=each.host in ipv6)
+        steps.append(Step(each.host, bytes(frame), writes=each.writes))
         if random.random() < 0.1:
-            steps.append(_odd(random, each.host, payload))
+            steps.append(_odd(random, each.host, payload, ipv6=each.host in ipv6))
     if random.random() < 0.5 and len(steps) > 1:
         for place, operation in zip(
             sorted(random.sample(range(len(steps)), 2)), ("withdraw app", "admit app"), strict=True
         ):
             steps[place] = replace(steps[place], control=operation)
-    return answered(Case(f"{primitive.lower()}-{seed}-{number}", primitive, of.choice(number), tuple(steps), seed=seed))
+    name = f"{primitive.lower()}-{seed}-{number}"
+    return answered(Case(name, primitive, of.choice(number), tuple(steps), seed=seed, ipv6=ipv6))
 
 
-def _odd(random: Random, host: int, payload: bytes) -> Step:
+def _ipv6(random: Random) -> tuple[int, ...]:
+    """Return the hosts that go by IPv6: in half of the cases none."""
+    hosts = (*MEMBERS, SERVER)
+    return tuple(sorted(random.sample(hosts, random.randint(1, len(hosts))))) if random.random() < 0.5 else ()
+
+
+def _odd(random: Random, host: int, payload: bytes, *, ipv6: bool) -> Step:
     """Return a packet that the kernel must never see, or one that is no concern of it."""
-    good = bytes(Frame.request(host, payload))
+    request = partial(Frame.request, host, ipv6=ipv6)
+    good = bytes(request(payload))
     kinds: dict[str, Callable[[], bytes]] = {
         "cut short": lambda: good[: random.randrange(14, len(good))],
-        "another version": lambda: bytes(Frame.request(host, bytes([2]) + payload[1:])),
-        "wrong IPv4 checksum": lambda: good[:24] + bytes([good[24] ^ 0x55]) + good[25:],
-        "a result": lambda: bytes(Frame.request(host, payload[:1] + bytes([RESULT]) + payload[2:])),
-        "an application that is not here": lambda: bytes(Frame.request(host, payload[:2] + b"\x0f\xff" + payload[4:])),
-        "ttl 1": lambda: bytes(Frame.request(host, payload[:2] + b"\x0f\xff" + payload[4:], ttl=1)),
-        "no way there": lambda: bytes(Frame.request(host, payload[:2] + b"\x0f\xff" + payload[4:], to=77)),
-        "not IPv4": lambda: good[:12] + b"\x86\xdd" + good[14:],
-        "to another member": lambda: bytes(Frame.request(host, payload[:1] + bytes([RESULT]) + payload[2:], to=2)),
+        "another version": lambda: bytes(request(bytes([2]) + payload[1:])),
+        "a result": lambda: bytes(request(payload[:1] + bytes([RESULT]) + payload[2:])),
+        "an application that is not here": lambda: bytes(request(payload[:2] + b"\x0f\xff" + payload[4:])),
+        "ttl 1": lambda: bytes(request(payload[:2] + b"\x0f\xff" + payload[4:], ttl=1)),
+        "no way there": lambda: bytes(request(payload[:2] + b"\x0f\xff" + payload[4:], to=77)),
+        "to another member": lambda: bytes(request(payload[:1] + bytes([RESULT]) + payload[2:], to=2)),
     }
+    if ipv6:
+        kinds |= {
+            "wrong UDP checksum": lambda: good[:60] + bytes([good[60] ^ 0x55]) + good[61:],
+            "wrong length": lambda: good[:58] + struct.pack("!H", len(payload) + 7) + good[60:],
+            "a hop-by-hop header": lambda: good[:20] + b"\0" + good[21:54] + b"\x11\0\1\4\0\0\0\0" + good[54:],
+            "another UDP port": lambda: good[:56] + b"\0\x35" + good[58:],
+            "not IPv6": lambda: good[:12] + b"\x08\x00" + good[14:],
+        }
+    else:
+        kinds |= {
+            "wrong IPv4 checksum": lambda: good[:24] + bytes([good[24] ^ 0x55]) + good[25:],
+            "not IPv4": lambda: good[:12] + b"\x86\xdd" + good[14:],
+        }
     note = random.choice(list(kinds))
     return Step(host, kinds[note](), note=note)

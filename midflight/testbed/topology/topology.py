@@ -141,7 +141,7 @@ class Topology:
     def graph(self) -> Graph:
         """Return the topology as steering sees it, with delays in nanoseconds."""
         return Graph(
-            tuple(GraphHost(name, self.mac(name), int(self.address(name))) for name in self.hosts),
+            tuple(GraphHost(name, self.mac(name), self.address(name)) for name in self.hosts),
             tuple(GraphSwitch(name, self.mac(name)) for name in self.switches),
             tuple(
                 GraphLink(each.one.node, each.one.number, each.other.node, each.other.number, each.quality.delay)

@@ -6,7 +6,9 @@
 
 const bit<9> CPU_PORT = 510;           // packets from and to the controller
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<16> ETHERTYPE_IPV6 = 0x86DD;
 const bit<8> PROTOCOL_UDP = 17;
+const bit<96> IPV4_IN_IPV6 = 0x0064_FF9B_0001_0000_0000_0000;  // 64:ff9b:1::/96, of RFC 8215
 const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
 const bit<8> VERSION = 1;
 const bit<8> REQUEST = 1;              // to be computed on
@@ -46,6 +48,17 @@ header ipv4_t {
     bit<16> checksum;
     bit<32> source;
     bit<32> destination;
+}
+
+header ipv6_t {
+    bit<4> version;
+    bit<8> traffic_class;
+    bit<20> flow_label;
+    bit<16> length;  // of what follows
+    bit<8> next_header;
+    bit<8> hop_limit;
+    bit<128> source;
+    bit<128> destination;
 }
 
 header udp_t {
@@ -109,6 +122,7 @@ struct headers_t {
     packet_out_t packet_out;
     ethernet_t ethernet;
     ipv4_t ipv4;
+    ipv6_t ipv6;
     udp_t udp;
     midflight_t midflight;
     state_t state;
@@ -121,6 +135,8 @@ struct metadata_t {
     bit<2> colour;   // of its rate
     bit<16> group;   // the multicast group of its members
     bit<16> epoch;   // the life that the switch's state is in
+    bit<128> address;  // of the member that a copy is for
+    bit<16> remainder;  // of the UDP checksum of a whole IPv6 packet: none
     bit<2> verdict;  // what the kernel decided
     load_alert_t load_alert;
 }
@@ -160,6 +176,7 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
         packet.extract(hdr.ethernet);
         transition select(hdr.ethernet.ether_type) {
             ETHERTYPE_IPV4: parse_ipv4;
+            ETHERTYPE_IPV6: parse_ipv6;
             default: accept;
         }
     }
@@ -169,6 +186,16 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
         packet.extract(hdr.ipv4);
         transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
             (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    // Nor are those with extension headers.
+    state parse_ipv6 {
+        packet.extract(hdr.ipv6);
+        verify(hdr.ipv6.version == 6, error.ParserInvalidArgument);
+        transition select(hdr.ipv6.next_header) {
+            PROTOCOL_UDP: parse_udp;
             default: accept;
         }
     }
@@ -204,6 +231,13 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
                 hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
             },
             hdr.ipv4.checksum, HashAlgorithm.csum16);
+        // With the checksum among them, the words of a packet add up to all ones.
+        verify_checksum_with_payload(hdr.ipv6.isValid() && hdr.midflight.isValid(),
+            {
+                hdr.ipv6.source, hdr.ipv6.destination, hdr.udp.length, (bit<16>)PROTOCOL_UDP, hdr.udp,
+                hdr.midflight, hdr.load
+            },
+            meta.remainder, HashAlgorithm.csum16);
     }
 }
 
@@ -279,16 +313,30 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         mark_to_drop(standard_metadata);
     }
 
+    // Of the two IP headers a packet has one: what is done to the other is done to nothing.
     action to_port(bit<9> port, bit<48> mac) {
         standard_metadata.egress_spec = port;
         hdr.ethernet.source = hdr.ethernet.destination;
         hdr.ethernet.destination = mac;
         hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+        hdr.ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
     }
 
     table route {
         key = {
             hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    table route_ipv6 {
+        key = {
+            hdr.ipv6.destination: lpm;
         }
         actions = {
             to_port;
@@ -332,12 +380,16 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     action reply() {
         bit<48> mac = hdr.ethernet.source;
         bit<32> address = hdr.ipv4.source;
+        bit<128> address_ipv6 = hdr.ipv6.source;
         bit<16> udp_port = hdr.udp.source;
         hdr.ethernet.source = hdr.ethernet.destination;
         hdr.ethernet.destination = mac;
         hdr.ipv4.source = hdr.ipv4.destination;
         hdr.ipv4.destination = address;
         hdr.ipv4.ttl = 64;
+        hdr.ipv6.source = hdr.ipv6.destination;
+        hdr.ipv6.destination = address_ipv6;
+        hdr.ipv6.hop_limit = 64;
         hdr.udp.source = hdr.udp.destination;
         hdr.udp.destination = udp_port;
         hdr.midflight.kind = RESULT;
@@ -349,6 +401,8 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         hdr.ethernet.source = hdr.ethernet.destination;
         hdr.ipv4.source = hdr.ipv4.destination;
         hdr.ipv4.ttl = 64;
+        hdr.ipv6.source = hdr.ipv6.destination;
+        hdr.ipv6.hop_limit = 64;
         hdr.udp.source = MIDFLIGHT_PORT;
         hdr.midflight.kind = RESULT;
         standard_metadata.mcast_grp = meta.group;
@@ -381,11 +435,11 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
 
         // Compute.
         if (meta.admitted) {
+            hdr.udp.checksum = 0;  // none, as the payload may change; over IPv6 there is one in the end
             if (hdr.midflight.kind == RESULT_FOR_ALL) {
                 meta.verdict = MULTICAST;
             } else if (hdr.load.isValid() || hdr.load_state.isValid()) {
                 load.apply(hdr, meta);
-                hdr.udp.checksum = 0;  // none: the payload may have changed
             }
         }
 
@@ -401,6 +455,8 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             multicast();
         } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
             route.apply();
+        } else if (hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1) {
+            route_ipv6.apply();
         } else {
             unreachable();
         }
@@ -410,7 +466,14 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
 control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
         hdr.ethernet.destination = mac;
-        hdr.ipv4.destination = address;
+        meta.address = (bit<128>)address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    action to_host_ipv6(bit<48> mac, bit<128> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        meta.address = address;
         hdr.udp.destination = udp_port;
         hdr.midflight.kind = RESULT;
     }
@@ -429,6 +492,7 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         }
         actions = {
             to_host;
+            to_host_ipv6;
             to_switch;
             NoAction;
         }
@@ -436,9 +500,43 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         size = 1024;
     }
 
+    // Members get copies as they were admitted, by IPv4 or IPv6, whichever of them brought the request. An IPv6 address
+    // stands for the IPv4 address at its end (RFC 6052).
+    action to_ipv4() {
+        hdr.ethernet.ether_type = ETHERTYPE_IPV4;
+        hdr.ipv4 = {
+            version = 4, ihl = 5, tos = hdr.ipv6.traffic_class, length = 20 + hdr.udp.length, identification = 0,
+            reserved = 0, dont_fragment = 1, more_fragments = 0, fragment_offset = 0, ttl = 64, protocol = PROTOCOL_UDP,
+            checksum = 0, source = hdr.ipv6.source[31:0], destination = 0
+        };
+        hdr.ipv6.setInvalid();
+    }
+
+    action to_ipv6() {
+        hdr.ethernet.ether_type = ETHERTYPE_IPV6;
+        hdr.ipv6 = {
+            version = 6, traffic_class = hdr.ipv4.tos, flow_label = 0, length = hdr.udp.length,
+            next_header = PROTOCOL_UDP, hop_limit = 64, source = IPV4_IN_IPV6 ++ hdr.ipv4.source, destination = 0
+        };
+        hdr.ipv4.setInvalid();
+    }
+
     apply {
         if (meta.verdict == MULTICAST) {
-            deliver.apply();
+            switch (deliver.apply().action_run) {
+                to_host: {
+                    if (hdr.ipv6.isValid()) {
+                        to_ipv4();
+                    }
+                    hdr.ipv4.destination = (bit<32>)meta.address;
+                }
+                to_host_ipv6: {
+                    if (hdr.ipv4.isValid()) {
+                        to_ipv6();
+                    }
+                    hdr.ipv6.destination = meta.address;
+                }
+            }
         }
         if (standard_metadata.egress_port == CPU_PORT) {
             hdr.packet_in.setValid();
@@ -456,6 +554,15 @@ control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
                 hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
             },
             hdr.ipv4.checksum, HashAlgorithm.csum16);
+        // Over IPv6 there must be one: what was computed on gets another. What would be 0 is all ones.
+        update_checksum_with_payload(hdr.ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
+            {
+                hdr.ipv6.source, hdr.ipv6.destination, hdr.udp.length, (bit<16>)PROTOCOL_UDP, hdr.udp,
+                hdr.midflight, hdr.load
+            },
+            hdr.udp.checksum, HashAlgorithm.csum16);
+        update_checksum(hdr.ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
+            { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);
     }
 }
 
@@ -464,6 +571,7 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.packet_in);
         packet.emit(hdr.ethernet);
         packet.emit(hdr.ipv4);
+        packet.emit(hdr.ipv6);
         packet.emit(hdr.udp);
         packet.emit(hdr.midflight);
         packet.emit(hdr.state);
