@@ -24,20 +24,32 @@ class Admitting(Controlled):
         self._epoch = 1  # of what computes, newer each time that something has forgotten what it knew
         self._guests: dict[tuple[str, str], Guest] = {}  # by application and switch
         self._rates: dict[str, int] = {}  # by application
+        self._used: set[tuple[str, str]] = set()  # applications whose state may not be empty, and their switches
         super().__init__(topology, program=program, **opening)
 
-    def admit(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "", port: int | None = None) -> None:
+    def admit(
+        self,
+        application: str,
+        hosts: Sequence[Host] = (),
+        *,
+        senders: Sequence[Host] = (),
+        switch: str = "",
+        port: int | None = None,
+    ) -> None:
         """Have a switch compute on an application's requests from these hosts, or from everybody where none are told.
 
-        What the kernel multicasts goes to the hosts' UDP port `port`, 49152 and the application's id unless told. A
-        group admits its application by itself. `switch` is needed where several have the application. MidflightError
-        where none has, or where a host has no way to it.
+        What the kernel multicasts goes to the hosts' UDP port `port`, 49152 and the application's id unless told; not
+        to the `senders`, whose requests are computed on as well. A group admits its application by itself, and so does
+        `join`. `switch` is needed where several have the application. MidflightError where none has, or where a host
+        has no way to it.
         """
         with self._lock:
             found, switch = self._application(application), self._running(application, switch)
-            guest = Guest(found, switch, tuple(hosts), WORKER_PORT + found.id if port is None else port)
+            behind = WORKER_PORT + found.id if port is None else port
+            guest = Guest(found, switch, tuple(hosts), behind, tuple(senders))
             self._welcome(guest)
             self._guests[application, switch] = guest
+            self._used.add((application, switch))
 
     def withdraw(self, application: str, switch: str = "") -> None:
         """Have a switch only forward an application's requests again. Its state stays, for when it is admitted."""
@@ -71,7 +83,7 @@ class Admitting(Controlled):
     def _welcome(self, guest: Guest) -> None:
         """Admit an application that has no group, where its switch is on."""
         of, switch = guest.application, self.switches[guest.switch]
-        ports = {self._graph.port_towards(guest.switch, each.name) for each in guest.hosts} or None
+        ports = {self._graph.port_towards(guest.switch, each.name) for each in (*guest.hosts, *guest.senders)} or None
         those = members(self._graph, guest.switch, {each.name: guest.port for each in guest.hosts})
         if switch.on:
             switch.steering.admit(of.id, those, epoch=self._epoch, ports=ports, rate=self._rates.get(of.name, 0))

@@ -55,13 +55,14 @@ class Kept:
 class Guest:
     """An application without a group that a switch has admitted, for these hosts, or for all where there are none.
 
-    `port` is the UDP port behind which they listen to results.
+    `port` is the UDP port behind which they listen to results. What `senders` send is computed on as well.
     """
 
     application: Application
     switch: str
     hosts: tuple[Host, ...]
     port: int
+    senders: tuple[Host, ...] = ()
 
 
 def stay(before: Program, after: Program, name: str) -> bool:

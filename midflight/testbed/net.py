@@ -7,14 +7,14 @@ from functools import partial
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate
-from midflight.testbed.changing import Changing
 from midflight.testbed.fabric.base import Host
 from midflight.testbed.group import Group
+from midflight.testbed.joining import Joining
 
 __all__ = ["Net"]
 
 
-class Net(Changing):
+class Net(Joining):
     """A topology brought to life whose switches all run one program; a context manager.
 
         with Net(leaf_spine(2, 2, hosts=4), program=program, fabric="netns", device="bmv2") as net:

@@ -93,7 +93,8 @@ class Replica:
         self._application = application
         self._peers = tuple(peers)
         self._group = group
-        self._execute = execute
+        self.execute = execute
+        """What a delivered request does, and what its client is answered."""
         self._log = Log(session if newest is None else newest)
         self._lack: dict[int, dict[Address, tuple[int, int]]] = {}  # by stamp, peers that refuse it: what `_STATE` says
         self._clients: dict[int, tuple[Ordered, bytes]] = {}  # by client its latest request, and the answer
@@ -193,7 +194,7 @@ class Replica:
         if before is None or is_newer(payload.number, before[0].number):
             ordered = Ordered(self.session, self.upcoming, client, payload.number, payload.body)
             self.delivered.append(ordered)
-            self._clients[client] = ordered, self._execute(ordered)
+            self._clients[client] = ordered, self.execute(ordered)
         self._tell(request)
 
     def _tell(self, request: Message, *, void: bool = False) -> None:

@@ -7,7 +7,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +16,7 @@ from midflight.errors import DeviceError
 from midflight.testbed.endpoint.base import Endpoint
 from midflight.testbed.endpoint.reliable import Address
 
-__all__ = ["UdpSocket", "UdpStatistics"]
+__all__ = ["UdpSocket", "UdpStatistics", "drive"]
 
 _BUFFER = 4 << 20  # bytes that the kernel may hold for us while we are busy: a window of everybody's results
 _BATCH = 64  # datagrams taken in one go, before what they lead to is sent
@@ -72,18 +72,7 @@ class UdpSocket:
 
         What the endpoint raises ends it.
         """
-        poll = select.poll()
-        if wake is not None:
-            poll.register(wake, select.POLLIN)
-        while True:
-            self._send()
-            if until():
-                return True
-            poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._backlog else 0))
-            for number, _ in poll.poll(self._patience()):
-                if number == wake:
-                    return False
-            self._receive()
+        return drive([self], until, wake)
 
     def close(self) -> None:
         """Close the socket. May be called more than once."""
@@ -97,12 +86,17 @@ class UdpSocket:
     ) -> None:
         self.close()
 
-    def _patience(self) -> int | None:
+    def patience(self) -> int | None:
         """Return the milliseconds until the endpoint's deadline, rounded up, or None where it has none."""
         deadline = self.endpoint.next_deadline()
         return None if deadline is None else max(0, -((self._clock() - deadline) // 1_000_000))
 
-    def _receive(self) -> None:
+    def register(self, poll: select.poll) -> None:
+        """Have a poll return when something comes in, or what waits to be sent can be."""
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._backlog else 0))
+
+    def receive(self) -> None:
+        """Hand the endpoint what has come in."""
         for _ in range(_BATCH):
             try:
                 datagram, source = self._socket.recvfrom(_LARGEST)
@@ -115,7 +109,8 @@ class UdpSocket:
             self.statistics.received += 1
             self.endpoint.receive(source, datagram, self._clock())
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Send what the endpoint has to send now, as far as the kernel takes it."""
         backlog = self._backlog
         backlog.extend(self.endpoint.poll(self._clock()))
         while backlog:
@@ -130,3 +125,23 @@ class UdpSocket:
                     raise
                 self.statistics.unsendable += 1
             backlog.popleft()
+
+
+def drive(sockets: Sequence[UdpSocket], until: Callable[[], bool], wake: int | None = None) -> bool:
+    """Drive the endpoints of several sockets as `UdpSocket.run` drives one."""
+    poll = select.poll()
+    if wake is not None:
+        poll.register(wake, select.POLLIN)
+    while True:
+        for each in sockets:
+            each.send()
+        if until():
+            return True
+        for each in sockets:
+            each.register(poll)
+        deadlines = [patience for each in sockets if (patience := each.patience()) is not None]
+        for number, _ in poll.poll(min(deadlines, default=None)):
+            if number == wake:
+                return False
+        for each in sockets:
+            each.receive()

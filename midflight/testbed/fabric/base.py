@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from midflight.primitives.library.aggregate import Number, Operation
+from midflight.testbed.endpoint import Endpoint
 from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
 from midflight.testbed.endpoint.reliable import Address, Timing
 
@@ -162,6 +163,22 @@ class Fabric(Protocol):
 
     def adopt(self, program: Program) -> None:
         """Have the hosts that compute in software go by another program, with what they serve that is in it."""
+
+    @property
+    def timing(self) -> Timing:
+        """The timers that suit this network."""
+
+    def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
+        """Put an endpoint behind a UDP port of a host, in place of one that was put there before."""
+
+    def leave(self, host: str, port: int) -> None:
+        """Take an endpoint away that was put behind a UDP port of a host, if there is one."""
+
+    def drive(self, until: Callable[[], bool]) -> None:
+        """Drive the endpoints that were put on hosts until `until()` holds, asked whenever anything has happened.
+
+        What an endpoint raises ends it. MidflightError where nothing more will happen.
+        """
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has happened on the way from a node to its neighbour."""

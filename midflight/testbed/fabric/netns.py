@@ -19,7 +19,9 @@ from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device
 from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.engine.ports.namespace import within
+from midflight.testbed.endpoint import Endpoint
 from midflight.testbed.endpoint.reliable import Address, Timing
+from midflight.testbed.endpoint.udp import UdpSocket, drive
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.namespaces import command, mac, offloads_off, set_options
 from midflight.testbed.fabric.processcrew import ProcessCrew
@@ -91,7 +93,8 @@ class NetnsFabric:
         timing: Timing = _TIMING,
     ) -> None:
         self.topology = topology
-        self._timing = timing
+        self.timing = timing
+        self._sockets: dict[tuple[str, int], UdpSocket] = {}  # of what `listen` has put on hosts
         self._servers: dict[str, HostProcess] = {}
         with ExitStack() as stack:
             relayed = [link for link in topology.links if _worse(link.quality)]
@@ -122,11 +125,11 @@ class NetnsFabric:
         def start(worker: Worker) -> HostProcess:
             host = self.hosts[worker.host]
             log = self.run.folder / f"{host.name}-worker-{worker.application}.log"
-            task = StartWorker(str(host.address), worker, self._timing)
+            task = StartWorker(str(host.address), worker, self.timing)
             return HostProcess(f"host {host.name}", host.netns, task, log)
 
         addresses = {name: str(host.address) for name, host in self.hosts.items()}
-        crew = ProcessCrew(workers, start, addresses, self._timing)
+        crew = ProcessCrew(workers, start, addresses, self.timing)
         self._stack.callback(crew.close)
         return crew
 
@@ -149,6 +152,29 @@ class NetnsFabric:
         for server in self._servers.values():
             server.tell(Adopt(program.schema()))
             server.ready()
+
+    def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
+        """Put an endpoint behind a UDP port of a host, in place of one that was put there before."""
+        self.leave(host, port)
+        address = str(self.hosts[host].address)
+        socket = within(self._netns[host], lambda: UdpSocket(endpoint, address, port))
+        self._sockets[host, port] = self._stack.enter_context(socket)
+
+    def leave(self, host: str, port: int) -> None:
+        """Take an endpoint away that was put behind a UDP port of a host, if there is one."""
+        if (socket := self._sockets.pop((host, port), None)) is not None:
+            socket.close()
+
+    def drive(self, until: Callable[[], bool]) -> None:
+        """Drive the endpoints, in this process, until `until()` holds."""
+
+        def done() -> bool:
+            holds = until()
+            for each in self._sockets.values():  # what changes endpoints from outside is seen here
+                each.send()
+            return holds
+
+        drive([*self._sockets.values()], done)
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has gone from a node to its neighbour, by the kernel's own counters or those of our own link."""

@@ -11,11 +11,13 @@ from midflight.primitives import Program
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device, PacketDevice
 from midflight.runtime.engine import Packets
+from midflight.testbed.endpoint import Endpoint
 from midflight.testbed.endpoint.reliable import Address, Timing
 from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.simcrew import SimCrew
 from midflight.testbed.sim import ChannelStatistics, Host, Network
+from midflight.testbed.sim.host import Socket
 from midflight.testbed.sim.switch import Processor
 from midflight.testbed.topology import LinkQuality, Topology
 
@@ -33,8 +35,9 @@ class SimFabric:
     ) -> None:
         self.topology = topology
         self.devices: dict[str, Device] = {}
-        self._timing = timing
+        self.timing = timing
         self._servers: dict[str, SoftwareServer] = {}
+        self._sockets: dict[tuple[str, int], Socket] = {}  # of what `listen` has put on hosts
         with ExitStack() as stack:
             processors: dict[str, Processor] = {}
             for name in topology.switches:
@@ -56,7 +59,7 @@ class SimFabric:
 
     def crew(self, workers: Sequence[Worker]) -> SimCrew:
         """Set workers up on their hosts."""
-        return SimCrew(self.network.simulator, self.hosts, workers, self._timing)
+        return SimCrew(self.network.simulator, self.hosts, workers, self.timing)
 
     def after(self, delay: int, action: Callable[..., None], *arguments: object) -> None:
         """Call `action(*arguments)` once `delay` nanoseconds have passed."""
@@ -82,6 +85,31 @@ class SimFabric:
         """Have the hosts that compute in software go by another program, with what they serve that is in it."""
         for server in self._servers.values():
             server.adopt(program)
+
+    def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
+        """Put an endpoint behind a UDP port of a host, in place of one that was put there before."""
+        self.leave(host, port)
+        self._sockets[host, port] = self.hosts[host].listen(port, endpoint)
+
+    def leave(self, host: str, port: int) -> None:
+        """Take an endpoint away that was put behind a UDP port of a host, if there is one."""
+        if self._sockets.pop((host, port), None) is not None:
+            self.hosts[host].release(port)
+
+    def drive(self, until: Callable[[], bool]) -> None:
+        """Let time pass until `until()` holds."""
+
+        def done() -> bool:
+            holds = until()
+            for each in [*self._sockets.values()]:  # what changes endpoints from outside is seen here
+                each.pump()
+            return holds
+
+        if not self.network.simulator.run(done):
+            raise MidflightError(
+                "nothing more happens in the simulated network, and what it was run for has not come",
+                hint="see whether all who have to take part do",
+            )
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has happened on the way from a node to its neighbour."""

@@ -1,0 +1,141 @@
+"""The hosts' side of a program's applications, one endpoint on each host, for those that are not summed by a group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from midflight.errors import MidflightError
+from midflight.primitives import Barrier, Cache, GroupBy, Lock, Primitive, Program, Quorum, Schema, Sequencer
+from midflight.testbed.endpoint import Address, Endpoint, Timing
+from midflight.testbed.endpoint.barrier import BarrierParty
+from midflight.testbed.endpoint.grouping import GroupByServer, GroupByWorker
+from midflight.testbed.endpoint.locks import LockClient
+from midflight.testbed.endpoint.lockserver import LockServer
+from midflight.testbed.endpoint.ordering import OrderedClient
+from midflight.testbed.endpoint.replica import Replica
+from midflight.testbed.endpoint.software import SoftwareServer
+from midflight.testbed.endpoint.store import StoreClient, StoreServer
+from midflight.testbed.endpoint.voting import QuorumServer, Voter
+
+__all__ = ["Joined", "Places", "joined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the endpoints of an application are: its members, in order; those who only ask them; and the server."""
+
+    members: Sequence[Address]
+    clients: Sequence[Address]
+    server: Address
+
+    def others(self, number: int) -> list[Address]:
+        """Return the members but the one with this number."""
+        return [each for place, each in enumerate(self.members) if place != number]
+
+
+class Joined(Sequence[Any]):
+    """The endpoints of an application: the n-th is on the n-th host.
+
+    They are of the primitive's own kind: `BarrierParty`, `Voter`, `LockClient`, `StoreClient`, `GroupByWorker`, or
+    `Replica`, in the modules of `midflight.testbed.endpoint`.
+    """
+
+    def __init__(
+        self, members: Sequence[Endpoint], clients: Sequence[OrderedClient] = (), server: Endpoint | None = None
+    ) -> None:
+        self.members = tuple(members)
+        self.clients = tuple(clients)
+        """Who sends requests to the replicas of a `Sequencer`."""
+        self.server: Any = server
+        """Who computes what a switch leaves to the server: `LockServer`, `StoreServer`, `GroupByServer` and such."""
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Any]: ...
+
+    def __getitem__(self, place: int | slice) -> Any:
+        return self.members[place]
+
+
+def joined(
+    program: Program, application: str, places: Places, *, epoch: int, timing: Timing, software: bool = False
+) -> Joined:
+    """Return new endpoints of an application, for state that is empty and in this epoch.
+
+    software: whether the server is to do what a switch does. MidflightError where the primitive has no such hosts, or
+    not so many.
+    """
+    primitive = program.applications[application].primitive
+    made = _endpoints(primitive, Schema(program.schema()), places, epoch, timing)
+    if software and made.server is None:
+        made.server = SoftwareServer(program)
+        made.server.serve(application, places.members, epoch=epoch)
+    return made
+
+
+def _endpoints(primitive: Primitive, schema: Schema, places: Places, epoch: int, timing: Timing) -> Joined:
+    name, server, numbers = primitive.name, places.server, range(len(places.members))
+    least, most = _count(primitive)
+    if not least <= len(numbers) <= most:
+        limit = f"{most}" if least == most else f"{least} to {most}"
+        raise MidflightError(f"{len(numbers)} hosts for {name}, which takes {limit}")
+    if places.clients and not isinstance(primitive, Sequencer):
+        raise MidflightError(
+            f"the hosts of {name} are their own clients", hint="only a Sequencer's replicas have others"
+        )
+    match primitive:
+        case Barrier():
+            return Joined([BarrierParty(schema, name, each, server, places.others(each), timing) for each in numbers])
+        case Quorum():
+            # A majority decides for good; any fewer do in one life of the state.
+            life = None if 2 * primitive.needed > primitive.voters else epoch
+            voters = [
+                Voter(primitive, schema, server, each, epoch=life, peers=places.others(each), timing=timing)
+                for each in numbers
+            ]
+            return Joined(voters, server=QuorumServer(primitive, schema) if primitive.result == "forward" else None)
+        case Lock():
+            clients = [LockClient(schema, name, each + 1, server, timing) for each in numbers]
+            return Joined(clients, server=LockServer(schema, name, server, timing=timing))
+        case Cache():
+            store = StoreServer(schema, name, server, lanes=primitive.lanes, timing=timing)
+            for key in primitive.keys:
+                store.fill(key)
+            return Joined([StoreClient(schema, name, server, timing) for _ in numbers], server=store)
+        case GroupBy():
+            workers = [GroupByWorker(primitive, schema, server, each, timing=timing) for each in numbers]
+            return Joined(workers, server=GroupByServer(primitive, schema, server, len(numbers), timing=timing))
+        case _:
+            assert isinstance(primitive, Sequencer)
+            replicas = [Replica(schema, name, places.others(each), session=epoch, timing=timing) for each in numbers]
+            asking = [
+                OrderedClient(schema, name, each, place, server, places.members, timing=timing)
+                for each, place in enumerate(places.clients)
+            ]
+            return Joined(replicas, asking)
+
+
+def _count(primitive: Primitive) -> tuple[int, int]:
+    """Return how many hosts a primitive takes, at least and at most."""
+    match primitive:
+        case Barrier():
+            return primitive.parties, primitive.parties
+        case Quorum():
+            return 1, primitive.voters
+        case Lock():
+            return 1, primitive.clients - 1  # client 0 is the server
+        case GroupBy():
+            return 1, primitive.workers - 1  # the last one is the server
+        case Cache() | Sequencer():
+            return 1, 2**16
+    raise MidflightError(
+        f"no host has a part of its own in {primitive.title}",
+        hint="hosts join a Barrier, Cache, GroupBy, Lock, Quorum or Sequencer; a group sums by an Aggregate",
+    )
