@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midflight.p4.frontend import check
-from midflight.runtime.engine import Engine, Gate
+from midflight.runtime.engine import Engine, Gate, Packets
 from midflight.runtime.engine.ports.interface import Interface
 from midflight.runtime.engine.ports.packetloop import PacketLoop
 from midflight.runtime.engine.ports.stats import TrafficStats
@@ -180,6 +180,18 @@ def test_a_checksum_whose_place_lies_outside_is_left_alone(bench: Bench) -> None
     frame = ethernet(station(2), bytes(range(50)))
     packets = [Arrival(frame, checksum=each) for each in ((14, 49), (64, 0), (63, 0), (0xFFFF, 0xFFFF), (14, 0xFFFF))]
     assert bench.carry(packets)[0] == [frame] * 5
+
+
+def test_what_is_processed_by_itself_is_right_after_packets_have_been_carried(bench: Bench) -> None:
+    for number in range(3):
+        alone, carried = numbered(station(2)) + bytes([number]), numbered(station(2)) + bytes([number, number])
+        [(_, before)] = bench.engine.process(Packets.from_list([(1, alone)]))
+        [(_, again)] = bench.engine.process(Packets.from_list([(1, alone)]))
+        assert number_of(again) == number_of(before) + 1
+        [sent], _ = bench.carry([Arrival(carried)])
+        assert number_of(sent) == number_of(before) + 2
+        [(_, last)] = bench.engine.process(Packets.from_list([(1, alone)]))
+        assert (number_of(last), len(last)) == (number_of(before) + 3, len(alone))
 
 
 def test_a_ring_is_gone_through_again_and_again(bench: Bench) -> None:

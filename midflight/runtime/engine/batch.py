@@ -32,9 +32,6 @@ class Output:
         self._outgrown: list[NDArray[np.uint8]] = []
         self._bytes_factor, self._count_factor = 1.25, 1.25
         self._grow = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint64)(self._more)
-        address = ctypes.cast(self._grow, ctypes.c_void_p).value
-        assert address is not None
-        context.set("out.grow", address)
         self._make(4096, 16)
 
     def collect(self, packets: Packets, run: Callable[[], None]) -> Packets:
@@ -45,6 +42,8 @@ class Output:
         fits = size <= self._arrays["data"].size and count <= self._arrays["ports"].size
         if not fits or self._references() != self._unshared:
             self._make(size, count)
+        elif context.get("out.data") != self._place:  # a carrier has had its own batches there meanwhile
+            self._point()
         context.set("out.used", 0)
         context.set("out.count", 0)
         run()
@@ -69,6 +68,10 @@ class Output:
     def _point(self) -> None:
         for name, array in self._arrays.items():
             self._context.point(f"out.{name}", array)
+        address = ctypes.cast(self._grow, ctypes.c_void_p).value
+        assert address is not None
+        self._place = self._context.get("out.data")
+        self._context.set("out.grow", address)
         self._context.set("out.capacity", self._arrays["data"].size)
         self._context.set("out.packets", self._arrays["ports"].size)
         del array
