@@ -199,5 +199,5 @@ class Printer:
 
 
 def _digits(value: int) -> str:
-    """Return a number as people write it: masks and large powers of two in hexadecimal."""
-    return f"{value:#x}" if value > 0xFFFF and (value & (value + 1) == 0 or value & (value - 1) == 0) else f"{value}"
+    """Return a number as people write it: in hexadecimal where that is a pattern, as of masks and powers of two."""
+    return f"{value:#x}" if value > 0xFFFF and len({*f"{value:x}"}) <= 2 else f"{value}"

@@ -295,10 +295,10 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
             if (hdr.state.index < 4) {
                 if (hdr.state.written == 0) {
                     queue.read(hdr.locks_state.queue, hdr.state.index);
-                    hdr.locks_state.queue = hdr.locks_state.queue ^ 18446744052234715130;
+                    hdr.locks_state.queue = hdr.locks_state.queue ^ 0xfffffffafffffffa;
                 }
                 if (hdr.state.written[1:1] == 1) {
-                    queue.write(hdr.state.index, hdr.locks_state.queue ^ 18446744052234715130);
+                    queue.write(hdr.state.index, hdr.locks_state.queue ^ 0xfffffffafffffffa);
                 }
             }
             if (hdr.state.index < 64) {
@@ -317,13 +317,13 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
                 if (hdr.state.written == 0) {
                     exclusive.read(hdr.locks_state.exclusive, hdr.state.index);
                     granted.read(hdr.locks_state.granted, hdr.state.index);
-                    hdr.locks_state.granted = hdr.locks_state.granted ^ 4294967290;
+                    hdr.locks_state.granted = hdr.locks_state.granted ^ 0xfffffffa;
                 }
                 if (hdr.state.written[4:4] == 1) {
                     exclusive.write(hdr.state.index, hdr.locks_state.exclusive);
                 }
                 if (hdr.state.written[5:5] == 1) {
-                    granted.write(hdr.state.index, hdr.locks_state.granted ^ 4294967290);
+                    granted.write(hdr.state.index, hdr.locks_state.granted ^ 0xfffffffa);
                 }
             }
             hdr.midflight.kind = STATE_DONE;
@@ -368,13 +368,13 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
         gives = fresh && releasing;
         // before = self.queue.update(...)
         queue.read(before, (bit<32>)hdr.locks.lock);
-        before = before ^ 18446744052234715130;
+        before = before ^ 0xfffffffafffffffa;
         queue.write((bit<32>)hdr.locks.lock,
             ((asks && before[63:32] - before[31:0] < room)
                 ? ((before[63:32] + 1) ++ before[31:0])
                 : ((gives && before[63:32] != before[31:0])
                     ? (before[63:32] ++ (before[31:0] + 1))
-                    : before)) ^ 18446744052234715130);
+                    : before)) ^ 0xfffffffafffffffa);
         tail = before[63:32];
         head = before[31:0];
         count = tail - head;
@@ -437,9 +437,9 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
         at_once = enters && (count == 0 || (!alone && marks == 0));
         // granted = self.granted.update(...)
         granted.read(granted_value, (bit<32>)hdr.locks.lock);
-        granted_value = granted_value ^ 4294967290;
+        granted_value = granted_value ^ 0xfffffffa;
         granted.write((bit<32>)hdr.locks.lock,
-            (at_once ? (tail + 1) : ((leaves && granted_value == head + 1) ? following : granted_value)) ^ 4294967290);
+            (at_once ? (tail + 1) : ((leaves && granted_value == head + 1) ? following : granted_value)) ^ 0xfffffffa);
         passes = leaves && granted_value == head + 1 && following != granted_value;
         hdr.locks.granted = at_once ? (tail + 1) : (passes ? following : granted_value);
         if (releasing) {
