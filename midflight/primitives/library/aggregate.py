@@ -1,8 +1,5 @@
 """Aggregate: the sum, or another reduction, of an array over a group of workers, taken while it passes the switch."""
 
-# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
-# ruff: noqa: B023
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,8 +1,5 @@
 """Cache: the values of hot keys, read from the switch; writes go through to the server."""
 
-# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
-# ruff: noqa: B023
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,8 +1,5 @@
 """Distinct: rows that have been seen lately are dropped, so that fewer duplicates reach the server."""
 
-# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
-# ruff: noqa: B023
-
 from __future__ import annotations
 
 from midflight.errors import KernelError

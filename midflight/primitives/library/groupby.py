@@ -1,8 +1,5 @@
 """GroupBy: pairs of key and value put together by key on their way to a server, in cells that evict what collides."""
 
-# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
-# ruff: noqa: B023
-
 from __future__ import annotations
 
 from typing import Literal

@@ -1,8 +1,5 @@
 """Quorum: votes counted in the switch; what enough have voted for is told once, and again to who asks again."""
 
-# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
-# ruff: noqa: B023
-
 from __future__ import annotations
 
 from typing import Literal

@@ -1,8 +1,5 @@
 """Skyline: points that another one beats in every dimension are dropped."""
 
-# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
-# ruff: noqa: B023
-
 from __future__ import annotations
 
 from midflight.primitives.kernel.arithmetic import bits, concat

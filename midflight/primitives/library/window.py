@@ -1,8 +1,5 @@
 """Window: count, sum, least and greatest value of each series over tumbling or sliding windows of a stream."""
 
-# A kernel calls the functions that it gives to a register at once, so a loop's variable in them is what it seems.
-# ruff: noqa: B023
-
 from __future__ import annotations
 
 from typing import Final, Literal
