@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
-from midflight.primitives import Program
+from midflight.errors import MidflightError
+from midflight.primitives import Application, Program
 from midflight.runtime.p4runtime.results import Count
 from midflight.runtime.steering import members
 from midflight.testbed.change import Guest
 from midflight.testbed.controlled import Controlled, Opening
 from midflight.testbed.fabric.base import Host
 from midflight.testbed.jobs import WORKER_PORT
+from midflight.testbed.maps import Book
 from midflight.testbed.topology import Topology
 
 __all__ = ["Admitting"]
+
+_Told = tuple[Program, Book, dict[tuple[str, str], Guest], dict[str, int], dict[tuple[str, str], tuple[Host, ...]]]
 
 
 class Admitting(Controlled):
@@ -25,6 +29,7 @@ class Admitting(Controlled):
         self._guests: dict[tuple[str, str], Guest] = {}  # by application and switch
         self._rates: dict[str, int] = {}  # by application
         self._used: set[tuple[str, str]] = set()  # applications whose state may not be empty, and their switches
+        self._mirrors: dict[tuple[str, str], tuple[Host, ...]] = {}  # by application and switch
         super().__init__(topology, program=program, **opening)
 
     def admit(
@@ -72,6 +77,19 @@ class Admitting(Controlled):
                     steering.admit(found.id, now.members, group=now.group, epoch=now.epoch, ports=now.ports, rate=rate)
             self._rates[application] = rate
 
+    def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
+        """Have a switch send the copies that an application's kernel mirrors to these hosts; to nobody without any.
+
+        They are hosts on the switch itself, as a copy is addressed to whom the packet was. `switch` is needed where
+        several have the application. MidflightError where none has, or where its kernel mirrors nothing.
+        """
+        with self._lock:
+            found, switch = self._application(application), self._running(application, switch)
+            if not found.primitive.kernel.mirrors:
+                raise MidflightError(f"{application} mirrors nothing", hint="a kernel does by `packet.mirror()`")
+            self._reflect(found, switch, hosts)
+            self._mirrors[application, switch] = tuple(hosts)
+
     def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
         """Return the packets and bytes that came for an application, by the ports that it is admitted on.
 
@@ -88,10 +106,32 @@ class Admitting(Controlled):
         if switch.on:
             switch.steering.admit(of.id, those, epoch=self._epoch, ports=ports, rate=self._rates.get(of.name, 0))
 
-    def _remember(self, program: Program, guests: dict[tuple[str, str], Guest], rates: dict[str, int]) -> None:
-        """Go by this program from now on, with these admissions and limits."""
-        self.program, self._guests, self._rates = program, guests, rates
+    def _reflect(self, application: Application, switch: str, hosts: Sequence[Host]) -> None:
+        """Set an application's mirror, where its switch is on."""
+        ports = [self._graph.port_towards(switch, each.name) for each in hosts]
+        if self.switches[switch].on:
+            self.switches[switch].steering.mirror(application.id, ports)
 
-    def _stays(self, guest: Guest) -> bool:
-        """Say whether the switch that an application was admitted to still has it."""
-        return guest.application.id in self.switches[guest.switch].running.ids
+    def _told(self) -> _Told:
+        """Return what there is to go by: the program, and what has been said of its applications."""
+        return self.program, self._book, self._guests, self._rates, self._mirrors
+
+    def _remember(self, told: _Told) -> None:
+        """Go by this from now on."""
+        self.program, self._book, self._guests, self._rates, self._mirrors = told
+
+    def _staying(self, program: Program) -> _Told:
+        """Return what there is to go by once all switches have another program."""
+        ids = {name: each.id for name, each in program.applications.items()}
+        same = {name for name, each in self.program.applications.items() if ids.get(name) == each.id}
+
+        def there(application: str, switch: str) -> bool:
+            return application in same and application in self.switches[switch].running.placed
+
+        return (
+            program,
+            Book(program, self._book),
+            {key: each for key, each in self._guests.items() if there(*key)},
+            {name: rate for name, rate in self._rates.items() if name in program.applications},
+            {key: each for key, each in self._mirrors.items() if there(*key)},
+        )

@@ -65,6 +65,8 @@ class Arranging(Admitting):
             self._arrange(job)
         for guest in self._guests.values():
             self._welcome(guest)
+        for (application, switch), hosts in self._mirrors.items():
+            self._reflect(self._application(application), switch, hosts)
         for name, those in routes(self._graph).items():
             if self.switches[name].on:
                 self.switches[name].steering.install(those)
@@ -73,7 +75,8 @@ class Arranging(Admitting):
         """Have a job computed where it is best now, in the present epoch; `anew` where its workers are others."""
         receivers = self._receivers(job) if self._offload else {}
         if job.server is not None and (anew or (job.receivers and not receivers)):
-            self.fabric.serve(job.server.name, self.program, job.application.name, job.members, epoch=self._epoch)
+            name, entries = job.application.name, self._book.of(job.application.name)
+            self.fabric.serve(job.server.name, self.program, name, job.members, epoch=self._epoch, maps=entries)
         self._withdraw(job.application, [each for each in job.receivers if each not in receivers])
         job.receivers = receivers
         for name, those in receivers.items():

@@ -90,10 +90,9 @@ class Changing(Arranging):
         for job in moved:
             if job.server is None:
                 raise self._homeless(job.application, next(iter(wanted.values())).placement)
-        before = self.program, self._guests, self._rates
         if moved:
             undo.callback(self._rearrange)
-        undo.callback(self._remember, *before)
+        undo.callback(self._remember, self._told())
         undo.callback(self.fabric.adopt, self.program)
         for name, running in wanted.items():
             with _told_of(name):
@@ -101,9 +100,7 @@ class Changing(Arranging):
         for name, running in wanted.items():
             with _told_of(name):
                 undo.callback(self.switches[name].change(running))
-        guests = {key: each for key, each in self._guests.items() if self._stays(each)}
-        rates = {name: rate for name, rate in self._rates.items() if name in program.applications}
-        self._remember(program, guests, rates)
+        self._remember(self._staying(program))
         self.fabric.adopt(program)
         if moved:
             self._epoch = (self._epoch + 1) % 2**16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypedDict
@@ -12,10 +13,10 @@ from typing import TypedDict
 from midflight.errors import MidflightError
 from midflight.p4.frontend import check
 from midflight.primitives import Application, Program
+from midflight.primitives.kernel.map import Entry
 from midflight.primitives.state import State
 from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.p4runtime.maps import MapWriter
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.placement import Footprint, Placement, footprint, place
 from midflight.runtime.steering import Graph, Offload, routes
@@ -23,6 +24,7 @@ from midflight.testbed.change import Running
 from midflight.testbed.fabric.base import Host, Scheduled
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.governed import Governed
+from midflight.testbed.maps import Book, NetMap
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Topology
 
@@ -60,6 +62,7 @@ class Controlled:
         self.switches: dict[str, Governed] = {}
         """The switches, each with all that the controller knows of it."""
         self._lock = threading.RLock()
+        self._book = Book(program)
         self._graph: Graph = topology.graph()
         with ExitStack() as stack:
             self.fabric = stack.enter_context(
@@ -127,13 +130,17 @@ class Controlled:
             raise MidflightError("this network has no virtual time", hint="call it from a thread, when you like")
         self.fabric.after(delay, action, *arguments)
 
-    def map(self, application: str, name: str, switch: str = "") -> MapWriter:
+    def map(self, application: str, name: str, switch: str = "") -> NetMap:
         """Return a map of an application, to write and read like a dict: `net.map("cache", "owner")[key] = value`.
 
-        `switch` is needed where several have it. MidflightError where none has. A switch that is revived gets the
-        entries again.
+        `switch` is needed where several have it. A switch that is revived gets the entries again. Hosts that compute
+        in software have what was written last, to whichever switch; where none has room for the application, only they
+        are told. MidflightError where there is no such map.
         """
-        return self.switches[self._running(application, switch)].maps[application, name]
+        found, writer = self._application(application), None
+        if switch or any(application in each.running.placed for each in self.switches.values()):
+            writer = self.switches[self._running(application, switch)].maps[application, name]
+        return NetMap(self._book.map(found, name), partial(self._write, application, name), writer)
 
     def state(self, application: str, switch: str = "") -> State:
         """Return an application's registers on a switch: `net.state("gradients").total.read()` is an array.
@@ -170,6 +177,10 @@ class Controlled:
     def trace_hash(self) -> str:
         """Return a hash of all that has happened on all links, the same for the same run; empty in real time."""
         return self.fabric.trace_hash()
+
+    def _write(self, application: str, name: str, entry: Entry, there: bool) -> None:
+        """Have the hosts that compute in software have this entry in a map of an application, or not."""
+        self.fabric.write(application, name, entry, there)
 
     def _own(self, switch: str, program: Program) -> Program:  # noqa: ARG002
         """Return what a switch has in the place of a program: the same."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 from midflight.errors import MidflightError
 from midflight.primitives import Barrier, Cache, GroupBy, Lock, Primitive, Program, Quorum, Schema, Sequencer
+from midflight.primitives.kernel.map import Entry
 from midflight.testbed.endpoint import Address, Endpoint, Timing
 from midflight.testbed.endpoint.barrier import BarrierParty
 from midflight.testbed.endpoint.grouping import GroupByServer, GroupByWorker
@@ -65,18 +66,24 @@ class Joined(Sequence[Any]):
 
 
 def joined(
-    program: Program, application: str, places: Places, *, epoch: int, timing: Timing, software: bool = False
+    program: Program,
+    application: str,
+    places: Places,
+    *,
+    epoch: int,
+    timing: Timing,
+    software: Mapping[str, Sequence[Entry]] | None = None,
 ) -> Joined:
     """Return new endpoints of an application, for state that is empty and in this epoch.
 
-    software: whether the server is to do what a switch does. MidflightError where the primitive has no such hosts, or
-    not so many.
+    software: where the server is to do what a switch does, the entries of its maps, by name. MidflightError where the
+    primitive has no such hosts, or not so many.
     """
     primitive = program.applications[application].primitive
     made = _endpoints(primitive, Schema(program.schema()), places, epoch, timing)
-    if software and made.server is None:
+    if software is not None and made.server is None:
         made.server = SoftwareServer(program)
-        made.server.serve(application, places.members, epoch=epoch)
+        made.server.serve(application, places.members, epoch=epoch, maps=software)
     return made
 
 

@@ -7,11 +7,13 @@ from typing import Unpack
 
 from midflight.errors import MidflightError
 from midflight.primitives import Program
+from midflight.primitives.kernel.map import Entry
 from midflight.primitives.wire import UDP_PORT
 from midflight.testbed.changing import Changing
 from midflight.testbed.controlled import Opening
 from midflight.testbed.endpoint import Endpoint
 from midflight.testbed.endpoint.shared import Shared
+from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.fabric.base import Host
 from midflight.testbed.jobs import WORKER_PORT
 from midflight.testbed.joined import Joined, Places, joined
@@ -64,7 +66,8 @@ class Joining(Changing):
             port, epoch = WORKER_PORT + found.id, (self._epoch + 1) % 2**16
             members, asking = ([(str(each.address), port) for each in those] for those in (hosts, clients))
             places, timing = Places(members, asking, (str(server.address), UDP_PORT)), self.fabric.timing
-            made = joined(self.program, application, places, epoch=epoch, timing=timing, software=not computes)
+            software = None if computes else self._book.of(application)
+            made = joined(self.program, application, places, epoch=epoch, timing=timing, software=software)
             self.leave(application)
             self._epoch = epoch
             if computes:
@@ -106,3 +109,10 @@ class Joining(Changing):
         it. MidflightError where nothing more happens in a simulated network.
         """
         self.fabric.drive(until)
+
+    def _write(self, application: str, name: str, entry: Entry, there: bool) -> None:
+        super()._write(application, name, entry, there)
+        for shared in self._servers.values():
+            for each in shared.endpoints.values():
+                if isinstance(each, SoftwareServer):
+                    each.write(application, name, entry, there)

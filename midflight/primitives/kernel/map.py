@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -153,6 +153,15 @@ class Map:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def alike(self, other: Map) -> bool:
+        """Say whether another map is made as this one, whatever is in the two."""
+        one, two = ((each.keys, each.kind, each.match, each.size) for each in (self, other))
+        return one == two
+
+    def hold(self, entries: Iterable[Entry]) -> None:
+        """Have these entries and no others."""
+        self._entries = {each.parts: each for each in entries}
 
     def copy(self) -> Map:
         """Return a map of the same kind with the same entries."""

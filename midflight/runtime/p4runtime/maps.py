@@ -73,7 +73,7 @@ class Maps:
         """Share another program's maps that are called and made as these; whoever has those has these then."""
         for names, each in self._writers.items():
             other = before._writers.get(names)
-            if other is not None and each.same(other):
+            if other is not None and each.alike(other):
                 self._writers[names] = other
 
     def install(self, session: Entries | None = None) -> None:
@@ -147,10 +147,9 @@ class MapWriter(MutableMapping[Key, int]):
     def __len__(self) -> int:
         return len(self._read())
 
-    def same(self, as_: MapWriter) -> bool:
+    def alike(self, other: MapWriter) -> bool:
         """Say whether another map is made as this one."""
-        one, other = self._map, as_._map
-        return (one.keys, one.kind, one.match, one.size) == (other.keys, other.kind, other.match, other.size)
+        return self._map.alike(other._map)
 
     def install(self) -> None:
         """Write all entries to the device, whose table is empty."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from midflight.errors import MidflightError, WireError
 from midflight.primitives import Application, Schema, Verdict
+from midflight.primitives.kernel.map import Entry
 from midflight.primitives.kernel.primitive import Reference
 from midflight.primitives.wire import FOR_HOST, REQUEST
 from midflight.testbed.endpoint.reliable import Address
@@ -56,15 +57,33 @@ class SoftwareServer:
         self._served = {name: each for name, each in self._served.items() if name in there}
         self._program, self._schema = program, Schema(program.schema())
 
-    def serve(self, application: str, members: Sequence[Address], *, epoch: int = 0) -> None:
+    def serve(
+        self,
+        application: str,
+        members: Sequence[Address],
+        *,
+        epoch: int = 0,
+        maps: Mapping[str, Sequence[Entry]] | None = None,
+    ) -> None:
         """Compute for an application from now on, from its initial state; `members` receive what is multicast.
 
-        epoch: newer than that of whatever computed for these members before.
+        epoch: newer than that of whatever computed for these members before. maps: the entries of those that are told,
+        by name; the others have what the primitive itself gives them.
         """
         found = self._program.applications.get(application)
         if found is None:
             raise MidflightError(f"the program has no application {application}")
-        self._served[application] = found.primitive.reference(epoch=epoch), tuple(members)
+        reference = found.primitive.reference(epoch=epoch)
+        for name, entries in (maps or {}).items():
+            reference.map(name).hold(entries)
+        self._served[application] = reference, tuple(members)
+
+    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
+        """Have this entry in a map of an application from now on, or no more, where it is computed for here."""
+        if application in self._served:
+            written = self._served[application][0].map(name)
+            others = [each for each in written.entries if each.parts != entry.parts]
+            written.hold([*others, entry] if there else others)
 
     def receive(self, source: Address, datagram: bytes, _now: int) -> None:
         """Compute on a request."""

@@ -15,6 +15,7 @@ from midflight.testbed.endpoint.reliable import Address, Timing
 
 if TYPE_CHECKING:
     from midflight.primitives import Program
+    from midflight.primitives.kernel.map import Entry
     from midflight.runtime.devices.base import Device
     from midflight.testbed.sim.link import ChannelStatistics
     from midflight.testbed.topology import LinkQuality, Topology
@@ -154,12 +155,22 @@ class Fabric(Protocol):
         """Set workers up on their hosts."""
 
     def serve(
-        self, host: str, program: Program, application: str, members: Sequence[Address], *, epoch: int = 0
+        self,
+        host: str,
+        program: Program,
+        application: str,
+        members: Sequence[Address],
+        *,
+        epoch: int = 0,
+        maps: Mapping[str, Sequence[Entry]] | None = None,
     ) -> None:
         """Have a host compute for an application in software, from its initial state, and answer to these members.
 
-        epoch: newer than that of whatever has computed for them before.
+        epoch: newer than that of whatever has computed for them before. maps: the entries of those that are told.
         """
+
+    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
+        """Have the hosts that compute for an application have this entry in a map of it, or not."""
 
     def adopt(self, program: Program) -> None:
         """Have the hosts that compute in software go by another program, with what they serve that is in it."""

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from midflight.errors import MidflightError
 from midflight.primitives import Program
+from midflight.primitives.kernel.map import Entry
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device
 from midflight.runtime.devices.switchprocess import SwitchProcess
@@ -28,7 +29,7 @@ from midflight.testbed.fabric.processcrew import ProcessCrew
 from midflight.testbed.fabric.processes import HostProcess, run_inside
 from midflight.testbed.fabric.relay import AskStatistics, Impair, Relayed, StartRelay, Statistics, Tap, packet_socket
 from midflight.testbed.fabric.runs import Run
-from midflight.testbed.host.control import Adopt, Serve, StartServer, StartWorker
+from midflight.testbed.host.control import Adopt, Serve, StartServer, StartWorker, Write
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Link, LinkQuality, Port, Topology
 
@@ -134,10 +135,17 @@ class NetnsFabric:
         return crew
 
     def serve(
-        self, host: str, program: Program, application: str, members: Sequence[Address], *, epoch: int = 0
+        self,
+        host: str,
+        program: Program,
+        application: str,
+        members: Sequence[Address],
+        *,
+        epoch: int = 0,
+        maps: Mapping[str, Sequence[Entry]] | None = None,
     ) -> None:
         """Have a host compute for an application in software, in a process that is started with the first."""
-        message = Serve.of(program, application, tuple(members), epoch)
+        message = Serve.of(program, application, tuple(members), epoch, maps)
         if host not in self._servers:
             task = StartServer(str(self.hosts[host].address), UDP_PORT, program.schema())
             process = HostProcess(f"host {host}", self._netns[host], task, self.run.folder / f"{host}-server.log")
@@ -146,6 +154,12 @@ class NetnsFabric:
             self._servers[host] = process
         self._servers[host].tell(message)
         self._servers[host].ready()
+
+    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
+        """Have the hosts that compute for an application have this entry in a map of it, or not."""
+        for server in self._servers.values():
+            server.tell(Write(application, name, entry, there))
+            server.ready()
 
     def adopt(self, program: Program) -> None:
         """Have the hosts that compute in software go by another program, with what they serve that is in it."""

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from midflight.errors import MidflightError
 from midflight.primitives import Program
+from midflight.primitives.kernel.map import Entry
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device, PacketDevice
 from midflight.runtime.engine import Packets
@@ -72,14 +73,26 @@ class SimFabric:
         self.network.switches[switch].on = on
 
     def serve(
-        self, host: str, program: Program, application: str, members: Sequence[Address], *, epoch: int = 0
+        self,
+        host: str,
+        program: Program,
+        application: str,
+        members: Sequence[Address],
+        *,
+        epoch: int = 0,
+        maps: Mapping[str, Sequence[Entry]] | None = None,
     ) -> None:
         """Have a host compute for an application in software, and answer to these members."""
         server = self._servers.get(host)
         if server is None:
             server = self._servers[host] = SoftwareServer(program)
             self.hosts[host].listen(UDP_PORT, server)
-        server.serve(application, members, epoch=epoch)
+        server.serve(application, members, epoch=epoch, maps=maps)
+
+    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
+        """Have the hosts that compute for an application have this entry in a map of it, or not."""
+        for server in self._servers.values():
+            server.write(application, name, entry, there)
 
     def adopt(self, program: Program) -> None:
         """Have the hosts that compute in software go by another program, with what they serve that is in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from midflight.errors import MidflightError
 from midflight.primitives import Application, Primitive, Program
 from midflight.primitives.catalogue import made
+from midflight.primitives.kernel.map import Entry
 from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
 from midflight.testbed.endpoint.reliable import Address, Timing
 from midflight.testbed.fabric.base import Worker
 
-__all__ = ["Adopt", "Done", "Failed", "Ready", "Serve", "StartServer", "StartWorker", "Vector", "pair"]
+__all__ = ["Adopt", "Done", "Failed", "Ready", "Serve", "StartServer", "StartWorker", "Vector", "Write", "pair"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Compute for an application from now on; `kind` is the class of its primitive."""
+    """Compute for an application from now on; `kind` is the class of its primitive, `maps` the entries of its maps."""
 
     id: int
     name: str
@@ -62,9 +64,17 @@ class Serve:
     parameters: dict[str, Any]
     members: tuple[Address, ...]
     epoch: int = 0
+    maps: Mapping[str, Sequence[Entry]] | None = None
 
     @classmethod
-    def of(cls, program: Program, application: str, members: tuple[Address, ...], epoch: int = 0) -> Serve:
+    def of(
+        cls,
+        program: Program,
+        application: str,
+        members: tuple[Address, ...],
+        epoch: int = 0,
+        maps: Mapping[str, Sequence[Entry]] | None = None,
+    ) -> Serve:
         """Return the message for an application of a program. MidflightError where no other process can have it."""
         found = program.applications[application]
         kind = type(found.primitive)
@@ -74,7 +84,7 @@ class Serve:
                 hint="move the class to a module, and import it from there",
             )
         place = kind.__module__, kind.__qualname__
-        return cls(found.id, found.name, place, dict(found.primitive.parameters), members, epoch)
+        return cls(found.id, found.name, place, dict(found.primitive.parameters), members, epoch, maps)
 
     def application(self) -> Application:
         """Return the application, its primitive made anew."""
@@ -83,6 +93,16 @@ class Serve:
             found = getattr(found, part)
         assert issubclass(found, Primitive)
         return Application(self.id, self.name, made(found, self.name, self.parameters))
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Have this entry in a map of an application, or no more, where you compute for it."""
+
+    application: str
+    map: str
+    entry: Entry
+    there: bool
 
 
 @dataclass(frozen=True, slots=True)

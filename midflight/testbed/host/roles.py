@@ -9,7 +9,7 @@ from typing import Any
 from midflight.primitives import Application
 from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.endpoint.udp import UdpSocket
-from midflight.testbed.host.control import Adopt, Done, Ready, Serve, StartServer, StartWorker, Vector
+from midflight.testbed.host.control import Adopt, Done, Ready, Serve, StartServer, StartWorker, Vector, Write
 
 __all__ = ["serve", "work"]
 
@@ -68,7 +68,11 @@ def serve(control: Connection, task: StartServer) -> None:
                 endpoint.adopt(served)
                 control.send(Ready())
                 continue
+            if isinstance(message, Write):
+                endpoint.write(message.application, message.map, message.entry, message.there)
+                control.send(Ready())
+                continue
             assert isinstance(message, Serve)
             served.applications[message.name] = message.application()
-            endpoint.serve(message.name, message.members, epoch=message.epoch)
+            endpoint.serve(message.name, message.members, epoch=message.epoch, maps=message.maps)
             control.send(Ready())

@@ -1,0 +1,93 @@
+"""The maps of a network's applications: written on a switch, and with it at the hosts that compute in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+
+from midflight.errors import MidflightError
+from midflight.primitives import Application, Map, Program
+from midflight.primitives.kernel.map import Entry, Key
+from midflight.runtime.p4runtime.maps import MapWriter
+
+__all__ = ["Book", "NetMap"]
+
+
+class NetMap(MutableMapping[Key, int]):
+    """A map of an application, as a dict: `owner[key] = value`, `del owner[key]`, `owner[key]`, `owner.items()`.
+
+    Keys and values are as in `Map`. What is read is what the switch has, or, where no switch has the application, the
+    hosts, which `tell` tells of an entry, and whether it is there from now on. KeyError where there is no such entry;
+    KernelError for a key or value that does not fit the map or finds it full, DeviceError where the switch refuses.
+    """
+
+    def __init__(self, held: Map, tell: Callable[[Entry, bool], None], writer: MapWriter | None) -> None:
+        self._held = held
+        self._tell = tell
+        self._writer = writer
+
+    def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
+        """Set an entry, whether it is there or not; of several that match the largest priority wins."""
+        if self._writer is None:
+            entry = self._held.entry(key, value, priority)
+        else:
+            self._writer.insert(key, value, priority=priority)
+            entry = Entry(self._held.parts(key), self._held.number(value), priority)
+        self._held.keep(entry)
+        self._tell(entry, True)
+
+    def __setitem__(self, key: Key, value: int) -> None:
+        self.insert(key, value)
+
+    def __delitem__(self, key: Key) -> None:
+        entry = self._held.find(self._held.parts(key))
+        if self._writer is not None:
+            del self._writer[key]
+        elif entry is None:
+            raise KeyError(key)
+        if entry is not None:
+            del self._held[key]
+            self._tell(entry, False)
+
+    def __getitem__(self, key: Key) -> int:
+        if self._writer is not None:
+            return self._writer[key]
+        entry = self._held.find(self._held.parts(key))
+        if entry is None:
+            raise KeyError(key)
+        return entry.value
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._held if self._writer is None else self._writer)
+
+    def __len__(self) -> int:
+        return len(self._held if self._writer is None else self._writer)
+
+
+class Book:
+    """What hosts that compute a program's applications in software have in the maps.
+
+    It is what was written last, to whichever switch.
+    """
+
+    def __init__(self, program: Program, before: Book | None = None) -> None:
+        self._maps = {
+            (name, attribute): shape.copy()
+            for name, each in program.applications.items()
+            for attribute, shape in each.primitive.maps.items()
+        }
+        for names, each in (before._maps if before else {}).items():
+            if names in self._maps and self._maps[names].alike(each):
+                self._maps[names] = each
+
+    def map(self, application: Application, name: str) -> Map:
+        """Return a map of an application. MidflightError where it has none of that name."""
+        found = self._maps.get((application.name, name))
+        if found is None:
+            known = ", ".join(application.primitive.maps)
+            hint = f"it has {known}" if known else "maps are made in a primitive's setup: `self.owner = Map(...)`"
+            raise MidflightError(f"{application.name} has no map {name!r}", hint=hint)
+        return found
+
+    def of(self, application: str) -> Mapping[str, tuple[Entry, ...]]:
+        """Return the entries of an application's maps, by map."""
+        return {name: each.entries for (owner, name), each in self._maps.items() if owner == application}
