@@ -114,6 +114,11 @@ class Arranging(Admitting):
             raise MidflightError(
                 f"a group is of different hosts of its network; {', '.join(strangers) or 'one is twice in'}"
             )
+        if other := next((each for each in involved if each.address.version != hosts[0].address.version), None):
+            raise MidflightError(
+                f"{hosts[0].name} is {hosts[0].address} and {other.name} is {other.address}",
+                hint="the hosts of a group are all of IPv4, or all of IPv6",
+            )
         if server in hosts:
             raise MidflightError(f"{server} is a worker of {primitive.name} and cannot be its server")
         if len(hosts) != primitive.workers:
@@ -124,7 +129,8 @@ class Arranging(Admitting):
 
     def _server(self, application: Application, hosts: Sequence[Host], server: Host | None) -> Host | None:
         """Return the host that requests are addressed to, or None where none is left and none is needed."""
-        spare = [each for each in self.hosts if each not in hosts]
+        version = hosts[0].address.version
+        spare = [each for each in self.hosts if each not in hosts and each.address.version == version]
         if server is None and not spare and (not self._offload or len(self.devices) > 1):
             raise MidflightError(
                 f"no host is left to compute {application.name}", hint="give the network one host more"

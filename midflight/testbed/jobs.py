@@ -15,7 +15,7 @@ __all__ = ["WORKER_PORT", "Job"]
 
 WORKER_PORT = 49152
 """Plus the application's id: each application has a socket of its own on every host."""
-_NOWHERE = "10.0.255.254"  # what requests are addressed to where no host is left to be the server
+_NOWHERE = {4: "10.0.255.254", 6: "64:ff9b:1::a00:fffe"}  # where no host is left to be the server
 _NUMBERS = 2**16
 
 
@@ -53,6 +53,7 @@ class Job:
         """Return the workers, whose packets are no larger than `mtu` bytes."""
         primitive = self.application.primitive
         assert isinstance(primitive, Aggregate)
+        server = str(self.server.address) if self.server else _NOWHERE[self.hosts[0].address.version]
         return [
             Worker(
                 host=host.name,
@@ -62,7 +63,7 @@ class Job:
                 workers=primitive.workers,
                 lanes=primitive.lanes,
                 slots=primitive.slots,
-                server=(str(self.server.address) if self.server else _NOWHERE, UDP_PORT),
+                server=(server, UDP_PORT),
                 peers=tuple(self.members),
                 job=self.number,
                 headroom=primitive.overflow != "detect",

@@ -25,6 +25,7 @@ class Star(Net):
             group = net.group("gradients", net.hosts[:4])
             sums = group.allreduce(arrays)
 
+    ipv6: whether the hosts have IPv6 addresses.
     quality: of all links; loss, duplicate and reorder (probabilities) change that of the default. capabilities: what
     the switch is taken for instead of what it says of itself. The rest is as in `Net`.
     """
@@ -43,13 +44,14 @@ class Star(Net):
         quality: LinkQuality | None = None,
         pcap: Path | None = None,
         offload: bool = True,
+        ipv6: bool = False,
         capabilities: Capabilities | None = None,
     ) -> None:
         if quality is not None and (loss or duplicate or reorder):
             raise MidflightError("loss, duplicate and reorder are part of the quality where one is given")
         topology = star(hosts, quality or LinkQuality(loss=loss, duplicate=duplicate, reorder=reorder))
         super().__init__(
-            topology,
+            topology.with_ipv6() if ipv6 else topology,
             program=program,
             device=device,
             fabric=fabric,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
 
@@ -51,14 +52,18 @@ def test_its_text() -> None:
     check_golden("dissector.lua", dissector(PROGRAM.schema()))
 
 
+@pytest.mark.parametrize(
+    "stack",
+    [Ether() / IP(src="10.0.0.1", dst="10.0.0.2"), Ether() / IPv6(src="64:ff9b:1::1", dst="64:ff9b:1::2")],
+    ids=["IPv4", "IPv6"],
+)
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not on PATH")
-def test_wireshark_shows_every_field(tmp_path: Path) -> None:
+def test_wireshark_shows_every_field(tmp_path: Path, stack: Ether) -> None:
     script, capture = tmp_path / "odd.lua", tmp_path / "odd.pcap"
     script.write_text(dissector(PROGRAM.schema()))
     schema = Schema(PROGRAM.schema())
     whole = schema.encode(Message(REQUEST, "odd", 7, FIELDS))
     result = schema.encode(Message(RESULT, "other", 2**32 - 1, FIELDS))
-    stack = Ether() / IP(src="10.0.0.1", dst="10.0.0.2")
     wrpcap(
         str(capture),
         [stack / UDP(sport=sport, dport=dport) / data

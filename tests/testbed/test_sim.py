@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from midflight.errors import MidflightError, WireError
@@ -80,6 +81,50 @@ def test_no_damaged_bit_passes_the_checksums(payload: bytes, position: int, bit:
     frame[position % len(frame) if position % len(frame) >= 12 else 12] ^= 1 << bit
     with pytest.raises(WireError):
         decode(bytes(frame))
+
+
+def ipv6_flow(source: int = 1, destination: int = 2, port: int = 1) -> UdpFlow:
+    return UdpFlow(
+        source_mac=0x020000000001, destination_mac=0x02000000FFFE, source_port=port, destination_port=19782,
+        source=IPv6Address(source), destination=IPv6Address(destination),
+    )  # fmt: skip
+
+
+@given(st.binary(max_size=200), st.integers(0, 2**128 - 1), st.integers(0, 2**128 - 1), st.integers(0, 2**16 - 1))
+def test_frames_of_ipv6_are_what_scapy_would_build(payload: bytes, source: int, destination: int, port: int) -> None:
+    expected = (
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:ff:fe")
+        / IPv6(src=str(IPv6Address(source)), dst=str(IPv6Address(destination)), hlim=64)
+        / UDP(sport=port, dport=19782)
+        / payload
+    )
+    frame = ipv6_flow(source, destination, port).encode(payload)
+    assert frame == bytes(expected)
+    datagram = decode(frame + b"\0" * 7)
+    assert (datagram.version, datagram.source, datagram.destination) == (6, source, destination)
+    assert (datagram.source_port, datagram.destination_port, datagram.payload) == (port, 19782, payload)
+
+
+@given(st.binary(max_size=40), st.integers(0, 200), st.integers(0, 7))
+def test_no_damaged_bit_of_an_ipv6_packet_passes_where_it_has_a_checksum(payload: bytes, place: int, bit: int) -> None:
+    frame = bytearray(ipv6_flow().encode(payload))
+    frame[22 + place % (len(frame) - 22)] ^= 1 << bit
+    with pytest.raises(WireError):
+        decode(bytes(frame))
+
+
+def test_over_ipv6_there_is_always_a_checksum() -> None:
+    udp = [ipv6_flow().encode(low.to_bytes(2, "big"))[60:62] for low in range(1 << 16)]
+    assert udp.count(b"\xff\xff") >= 1
+    assert b"\0\0" not in udp
+    frame = ipv6_flow().encode(b"data")
+    with pytest.raises(WireError, match="checksum"):
+        decode(frame[:60] + b"\0\0" + frame[62:])
+    with pytest.raises(WireError, match="no packet goes from"):
+        UdpFlow(
+            source_mac=1, destination_mac=2, source_port=1, destination_port=2,
+            source=IPv4Address("10.0.0.1"), destination=IPv6Address("::1"),
+        )  # fmt: skip
 
 
 def test_checksums_at_the_edge_where_a_sum_is_all_ones() -> None:

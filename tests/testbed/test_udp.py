@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from midflight.testbed.endpoint.base import Endpoint
 from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.endpoint.udp import UdpSocket
 
+_LOOPBACKS = Path("/proc/net/if_inet6")
+IPV6 = pytest.mark.skipif(not (_LOOPBACKS.exists() and " lo" in _LOOPBACKS.read_text()), reason="loopback has no IPv6")
 TIMING = Timing(initial=200_000_000, minimum=20_000_000, maximum=500_000_000)
 NOBODY = "127.0.0.1", 9  # discard: nobody listens there, and what is sent comes back as an ICMP error
 
@@ -47,10 +50,10 @@ class Echo:
 
 
 @contextmanager
-def running(endpoint: Endpoint) -> Iterator[UdpSocket]:
+def running(endpoint: Endpoint, address: str = "127.0.0.1") -> Iterator[UdpSocket]:
     """Drive an endpoint in a thread of its own until the context ends."""
     ready, go = os.pipe()
-    with UdpSocket(endpoint, "127.0.0.1") as socket:
+    with UdpSocket(endpoint, address) as socket:
         thread = threading.Thread(target=socket.run, args=(lambda: False, ready))
         thread.start()
         try:
@@ -125,15 +128,16 @@ def workers(server: Address, count: int, timing: Timing = TIMING) -> list[AllRed
     ]
 
 
-def test_workers_sum_at_a_server_over_real_sockets() -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=IPV6)])
+def test_workers_sum_at_a_server_over_real_sockets(address: str) -> None:
     program = Program(Aggregate("sums", workers=3, lanes=16, slots=8))
     random = np.random.default_rng(5)
     vectors: list[NDArray[np.float32]] = [random.normal(size=999).astype(np.float32) for _ in range(3)]
     server = SoftwareServer(program)
     with ExitStack() as stack:
-        place = stack.enter_context(running(server))
+        place = stack.enter_context(running(server, address))
         endpoints = workers(place.address, 3)
-        sockets = [stack.enter_context(UdpSocket(each, "127.0.0.1")) for each in endpoints]
+        sockets = [stack.enter_context(UdpSocket(each, address)) for each in endpoints]
         server.serve("sums", [each.address for each in sockets])
         for endpoint, vector in zip(endpoints, vectors, strict=True):
             endpoint.submit(vector)

@@ -48,6 +48,10 @@ links:
         ("leaf_spine: {leaves: 2, spines: 2, hosts: 1}", leaf_spine(2, 2, 1)),
         ("fat_tree: {k: 4}\ndefaults: {loss: 0.5%}", fat_tree(4, LinkQuality(loss=0.005))),
         ("links: []\nswitches: [s1]", Topology((), ("s1",), ())),
+        ("star: {hosts: 2}\nipv6: true", star(2).with_ipv6()),
+        ("star: {hosts: 2}\nipv6: false", star(2)),
+        ("links: [h1 s1, h2 s1]\nipv6: [h2]", star(2).with_ipv6(["h2"])),
+        ("star: {hosts: 2}\nipv6: {h1: '2001:db8::1'}", star(2).with_ipv6({"h1": "2001:db8::1"})),
     ],
 )
 def test_builders_have_their_names(text: str, topology: Topology) -> None:
@@ -84,6 +88,12 @@ MISTAKES = [
     "star: {hosts: !!int x}",
     "fat_tree: {k: 3}",
     "links: !!python/name:os.system ''",
+    "star: {hosts: 2}\nipv6: h1",
+    "star: {hosts: 2}\nipv6: [h3]",
+    "star: {hosts: 2}\nipv6: {h1: 10.0.0.1}",
+    "star: {hosts: 2}\nipv6: {h1: ff02::1}",
+    "star: {hosts: 2}\nipv6: {h1: 'fd00::1', h2: 'fd00::1'}",
+    "star: {hosts: 2}\ndefaults: {mtu: 1000}\nipv6: [h1]",
 ]
 
 

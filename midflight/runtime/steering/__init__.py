@@ -1,6 +1,6 @@
 """Compute-aware forwarding: which instance and path, which routes, and what is computed on the way."""
 
-from midflight.runtime.steering.graph import Graph, Hop, Host, Link, Path, Switch
+from midflight.runtime.steering.graph import Graph, Hop, Host, IPAddress, Link, Path, Switch
 from midflight.runtime.steering.metrics import (
     C_NMA,
     C_SMA,
@@ -31,6 +31,7 @@ __all__ = [
     "Graph",
     "Hop",
     "Host",
+    "IPAddress",
     "Link",
     "Member",
     "Metric",

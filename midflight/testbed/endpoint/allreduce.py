@@ -42,7 +42,7 @@ __all__ = ["AllReduce", "AllReduceStatistics", "Numbers", "OverflowedError", "Su
 
 _PATIENT = 6  # timeouts after which a chunk counts as stuck
 _MOST_STUCK = 16  # chunks that are added up by the workers at a time because they got no sum
-_IP_UDP = 28  # bytes of IPv4 and UDP headers in front of a datagram
+_IP_UDP = {4: 28, 6: 48}  # bytes of IP and UDP headers in front of a datagram, by the version of IP
 
 
 Numbers = NDArray[Any]
@@ -128,10 +128,11 @@ class AllReduce:
         if peers and len(peers) != workers:
             raise MidflightError(f"{len(peers)} addresses of peers for {workers} workers")
         self._form = Form(application, lanes, number)
-        if self._form.size + _IP_UDP > mtu:
-            most = (mtu - _IP_UDP - self._form.values_offset) // self._form.number_size
+        headers = _IP_UDP[6 if ":" in server[0] else 4]
+        if self._form.size + headers > mtu:
+            most = (mtu - headers - self._form.values_offset) // self._form.number_size
             raise MidflightError(
-                f"{lanes} lanes make packets of {self._form.size + _IP_UDP} bytes, and the MTU is {mtu}",
+                f"{lanes} lanes make packets of {self._form.size + headers} bytes, and the MTU is {mtu}",
                 hint=f"give the Aggregate {most} lanes at most" if most > 0 else "no lane fits it",
             )
         self._worker = worker

@@ -38,7 +38,7 @@ from midflight.testbed.endpoint.serial import serial, unwrap
 __all__ = ["Address", "NoAnswerError", "Reliable", "ReliableStatistics", "Timing"]
 
 Address = tuple[str, int]
-"""Where a datagram goes to or comes from: IPv4 address in dotted form and UDP port, as Python's sockets have it."""
+"""Where a datagram goes to or comes from: IP address as text and UDP port, as Python's sockets have them."""
 
 
 class NoAnswerError(MidflightError):

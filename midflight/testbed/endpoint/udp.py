@@ -38,8 +38,8 @@ class UdpStatistics:
 class UdpSocket:
     """Drives an endpoint over a UDP socket: hands it what comes in, sends what it says, wakes it when it asks to be.
 
-    address, port: what to bind; port 0 takes a free one. clock: nanoseconds that never run backwards. DeviceError
-    where the address cannot be bound. A context manager: leaving closes the socket.
+    address, port: what to bind, of IPv4 or IPv6; port 0 takes a free one. clock: nanoseconds that never run backwards.
+    DeviceError where the address cannot be bound. A context manager: leaving closes the socket.
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class UdpSocket:
         self.statistics = UdpStatistics()
         self._clock = clock
         self._backlog: deque[tuple[Address, bytes]] = deque()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
@@ -64,7 +65,7 @@ class UdpSocket:
     @property
     def address(self) -> Address:
         """What the socket is bound to."""
-        host, port = self._socket.getsockname()
+        host, port, *_ = self._socket.getsockname()
         return str(host), int(port)
 
     def run(self, until: Callable[[], bool], wake: int | None = None) -> bool:
@@ -107,7 +108,7 @@ class UdpSocket:
                     raise
                 continue  # what became of a datagram sent before
             self.statistics.received += 1
-            self.endpoint.receive(source, datagram, self._clock())
+            self.endpoint.receive(source[:2], datagram, self._clock())
 
     def send(self) -> None:
         """Send what the endpoint has to send now, as far as the kernel takes it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from midflight.primitives import Program
     from midflight.primitives.kernel.map import Entry
     from midflight.runtime.devices.base import Device
+    from midflight.runtime.steering import IPAddress
     from midflight.testbed.sim.link import ChannelStatistics
     from midflight.testbed.topology import LinkQuality, Topology
 
@@ -35,7 +35,7 @@ class Host(Protocol):
         """The MAC of its network card, 48 bits."""
 
     @property
-    def address(self) -> IPv4Address:
+    def address(self) -> IPAddress:
         """Its address."""
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +19,7 @@ from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device
 from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.engine.ports.namespace import within
+from midflight.runtime.steering import IPAddress
 from midflight.testbed.endpoint import Endpoint
 from midflight.testbed.endpoint.reliable import Address, Timing
 from midflight.testbed.endpoint.udp import UdpSocket, drive
@@ -38,9 +38,16 @@ __all__ = ["NetnsFabric", "NetnsHost"]
 Opener = Callable[[str, str, Mapping[int, str], Path], Device]
 
 _AT_ONCE = 8  # devices that are started at a time
-_GATEWAY = "10.255.255.254"  # no host's: the way out is a MAC, and Linux wants an address in front of it
+_GATEWAY = {4: "10.255.255.254", 6: "fe80::1"}  # no host's: the way out is a MAC, and Linux wants an address before it
 _BETWEEN = "-links"  # the namespace of the ends of links that are ours; no node has such a name
 _ANSWER = 30.0  # seconds that our links are given to tell their statistics
+_IPV6_OPTIONS = {
+    "ipv6/conf/all/disable_ipv6": "0",
+    "ipv6/conf/default/disable_ipv6": "0",
+    "ipv6/conf/eth0/addr_gen_mode": "1",  # no link-local address
+    "ipv6/conf/eth0/accept_ra": "0",
+}
+"""Of hosts that have IPv6, which still do not look for neighbours, as their network cards are said to need none."""
 _OPTIONS = {
     # Nothing but what our programs send: no neighbour discovery.
     "ipv6/conf/all/disable_ipv6": "1",
@@ -63,7 +70,7 @@ class NetnsHost:
 
     name: str
     mac: int
-    address: IPv4Address
+    address: IPAddress
     netns: str
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
@@ -267,17 +274,23 @@ class NetnsFabric:
                 numbers = [number for number, link in enumerate(topology.links) if link in relayed]
                 interfaces = [f"{end}{number}" for number in numbers for end in "ab"]
 
-            def prepare(interfaces: list[str] = interfaces) -> None:
-                set_options(_OPTIONS)
+            address = topology.address(node) if node in topology.hosts and interfaces else None
+            options = _OPTIONS | (_IPV6_OPTIONS if address and address.version == 6 else {})
+
+            def prepare(interfaces: list[str] = interfaces, options: dict[str, str] = options) -> None:
+                set_options(options)
                 offloads_off(interfaces)
 
             within(name, prepare)
             lines = [f"link set {each} up" for each in ("lo", *interfaces)]
-            if node in topology.hosts and interfaces:
+            if address:
+                gateway, all_bits = _GATEWAY[address.version], address.max_prefixlen
+                if address.version == 6:
+                    lines.insert(0, "link set eth0 arp off")
                 lines += [
-                    f"address add {topology.address(node)}/32 dev eth0",
-                    f"neighbour add {_GATEWAY} lladdr {mac(topology.gateway(node))} dev eth0 nud permanent",
-                    f"route add default via {_GATEWAY} dev eth0 onlink",
+                    f"address add {address}/{all_bits} dev eth0",
+                    f"neighbour add {gateway} lladdr {mac(topology.gateway(node))} dev eth0 nud permanent",
+                    f"route add {'::/0' if address.version == 6 else 'default'} via {gateway} dev eth0 onlink",
                 ]
             command(lines, netns=name)
 

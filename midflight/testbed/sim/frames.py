@@ -1,22 +1,28 @@
-"""Ethernet, IPv4 and UDP, as thin as a host that speaks only UDP can have them."""
+"""Ethernet, IPv4 or IPv6, and UDP, as thin as a host that speaks only UDP can have them."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv6Address
 
 from midflight.errors import WireError
+from midflight.runtime.steering import IPAddress
 
 __all__ = ["Datagram", "UdpFlow", "decode"]
 
 _FRAME = struct.Struct("!6s6sH BBHHHBBH II HHHH")
-_ETHERNET, _IPV4, _UDP = 14, 20, 8
+_FRAME_IPV6 = struct.Struct("!6s6sH IHBB 16s16s HHHH")
+_ETHERNET, _IPV4, _IPV6, _UDP = 14, 20, 40, 8
 _HEADERS = _ETHERNET + _IPV4 + _UDP
+_HEADERS_IPV6 = _ETHERNET + _IPV6 + _UDP
 _ETHERTYPE_IPV4 = 0x0800
+_ETHERTYPE_IPV6 = 0x86DD
+_VERSION_6 = 6 << 28  # in front of a traffic class and a flow label that are both 0
 _PROTOCOL_UDP = 17
 _DO_NOT_FRAGMENT = 0x4000
 _LARGEST = 0xFFFF - _IPV4 - _UDP
+_LARGEST_IPV6 = 0xFFFF - _UDP
 
 
 def _checksum(total: int) -> int:
@@ -31,13 +37,14 @@ def _words(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """A received UDP datagram. Addresses are the 32-bit numbers of the IPv4 header."""
+    """A received UDP datagram. Addresses are the numbers of the IP header, of 32 or, of version 6, 128 bits."""
 
     source: int
     source_port: int
     destination: int
     destination_port: int
     payload: bytes
+    version: int = 4
 
 
 class UdpFlow:
@@ -48,24 +55,34 @@ class UdpFlow:
         *,
         source_mac: int,
         destination_mac: int,
-        source: IPv4Address,
-        destination: IPv4Address,
+        source: IPAddress,
+        destination: IPAddress,
         source_port: int,
         destination_port: int,
         ttl: int = 64,
     ) -> None:
+        if source.version != destination.version:
+            raise WireError(f"no packet goes from {source} to {destination}")
+        self._ipv6 = (source.packed, destination.packed) if isinstance(source, IPv6Address) else None
         self._macs = destination_mac.to_bytes(6, "big"), source_mac.to_bytes(6, "big")
         self._addresses = int(source), int(destination)
         self._ports = source_port, destination_port
         self._ttl = ttl
-        self._ip_sum = _words(struct.pack("!BBHHBBHII", 0x45, 0, 0, _DO_NOT_FRAGMENT, ttl, 17, 0, *self._addresses))
-        self._udp_sum = _words(struct.pack("!IIHHH", *self._addresses, _PROTOCOL_UDP, *self._ports))
+        ends = _words(source.packed) + _words(destination.packed)
+        self._ip_sum = ends + _words(struct.pack("!BBHHBBH", 0x45, 0, 0, _DO_NOT_FRAGMENT, ttl, _PROTOCOL_UDP, 0))
+        self._udp_sum = ends + _words(struct.pack("!HHH", _PROTOCOL_UDP, *self._ports))
 
     def encode(self, payload: bytes) -> bytes:
         """Return the frame that carries a payload. Raises WireError where it is longer than UDP can say."""
-        if len(payload) > _LARGEST:
-            raise WireError(f"{len(payload)} bytes do not fit a UDP datagram over IPv4, {_LARGEST} do")
+        largest = _LARGEST_IPV6 if self._ipv6 else _LARGEST
+        if len(payload) > largest:
+            over = "IPv6" if self._ipv6 else "IPv4"
+            raise WireError(f"{len(payload)} bytes do not fit a UDP datagram over {over}, {largest} do")
         length = _UDP + len(payload)
+        checksum = _checksum(self._udp_sum + 2 * length + _words(payload)) or 0xFFFF  # 0 would say that there is none
+        if self._ipv6:
+            fixed = _VERSION_6, length, _PROTOCOL_UDP, self._ttl, *self._ipv6
+            return _FRAME_IPV6.pack(*self._macs, _ETHERTYPE_IPV6, *fixed, *self._ports, length, checksum) + payload
         return (
             _FRAME.pack(
                 *self._macs,
@@ -81,7 +98,7 @@ class UdpFlow:
                 *self._addresses,
                 *self._ports,
                 length,
-                _checksum(self._udp_sum + 2 * length + _words(payload)) or 0xFFFF,  # 0 would say that there is none
+                checksum,
             )
             + payload
         )
@@ -89,6 +106,8 @@ class UdpFlow:
 
 def decode(frame: bytes) -> Datagram:
     """Return the UDP datagram in a frame. Raises WireError, with the reason, where there is none or it is damaged."""
+    if frame[12:14] == b"\x86\xdd":
+        return _decode_ipv6(frame)
     if len(frame) < _HEADERS:
         raise WireError(f"a frame of {len(frame)} bytes is too short for UDP over IPv4")
     (_, _, ethertype, version, _, total, _, fragment, _, protocol, _, source, destination, *udp) = _FRAME.unpack_from(
@@ -109,3 +128,20 @@ def decode(frame: bytes) -> Datagram:
         if (_words(pseudo) + _words(frame[_ETHERNET + _IPV4 : _ETHERNET + _IPV4 + length])) % 0xFFFF:
             raise WireError("the UDP checksum is wrong")
     return Datagram(source, source_port, destination, destination_port, payload)
+
+
+def _decode_ipv6(frame: bytes) -> Datagram:
+    if len(frame) < _HEADERS_IPV6:
+        raise WireError(f"a frame of {len(frame)} bytes is too short for UDP over IPv6")
+    (_, _, _, first, total, following, _, source, destination, *udp) = _FRAME_IPV6.unpack_from(frame)
+    source_port, destination_port, length, checksum = udp
+    if first >> 28 != 6 or following != _PROTOCOL_UDP:
+        raise WireError("the frame holds no IPv6 packet with UDP behind its header")
+    if total > len(frame) - _ETHERNET - _IPV6 or not _UDP <= length <= total:
+        raise WireError("the frame is shorter than its headers say")
+    datagram = frame[_ETHERNET + _IPV6 : _ETHERNET + _IPV6 + length]
+    sums = _words(source) + _words(destination) + _PROTOCOL_UDP + length + _words(datagram)
+    if not checksum or sums % 0xFFFF:
+        raise WireError("the UDP checksum is wrong")
+    ends = int.from_bytes(source, "big"), source_port, int.from_bytes(destination, "big"), destination_port
+    return Datagram(*ends, datagram[_UDP:], 6)

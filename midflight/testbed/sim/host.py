@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from midflight.errors import MidflightError, WireError
+from midflight.runtime.steering import IPAddress
 from midflight.testbed.endpoint.base import Endpoint
 from midflight.testbed.endpoint.reliable import Address
 from midflight.testbed.sim.frames import UdpFlow, decode
@@ -18,12 +19,13 @@ __all__ = ["Host", "Socket"]
 class Host:
     """A host with one network card, on port 0, whose frames all go to its gateway's MAC."""
 
-    def __init__(self, simulator: Simulator, name: str, *, mac: int, address: IPv4Address, gateway: int) -> None:
+    def __init__(self, simulator: Simulator, name: str, *, mac: int, address: IPAddress, gateway: int) -> None:
         self.name = name
         self.mac = mac
         self.address = address
         self.malformed = 0
         self.unclaimed = 0  # datagrams for another address or a port that nobody listens on
+        self._own = address.version, int(address)
         self._simulator = simulator
         self._gateway = gateway
         self._channel: Channel | None = None
@@ -35,6 +37,11 @@ class Host:
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:  # noqa: ARG002
         """Raise MidflightError: there is no machine behind a simulated host."""
         raise MidflightError(f"{self.name} is a simulated host and runs no commands", hint="take the fabric netns")
+
+    @property
+    def family(self) -> type[IPv4Address] | type[IPv6Address]:
+        """The class of the addresses that it speaks with."""
+        return type(self.address)
 
     def attach(self, port: int, channel: Channel) -> None:
         """Connect the card to the link that carries what the host sends."""
@@ -62,7 +69,7 @@ class Host:
             self.malformed += 1
             return
         socket = self._sockets.get(datagram.destination_port)
-        if socket is None or datagram.destination != int(self.address):
+        if socket is None or (datagram.version, datagram.destination) != self._own:
             self.unclaimed += 1
             return
         socket.receive(datagram.source, datagram.source_port, datagram.payload)
@@ -79,7 +86,7 @@ class Host:
             source_mac=self.mac,
             destination_mac=self._gateway,
             source=self.address,
-            destination=IPv4Address(host),
+            destination=ip_address(host),
             source_port=source_port,
             destination_port=port,
         )
@@ -99,10 +106,10 @@ class Socket:
         self._closed = False
 
     def receive(self, address: int, port: int, payload: bytes) -> None:
-        """Hand a datagram to the endpoint."""
+        """Hand a datagram to the endpoint, from an address of the host's own family."""
         peer = self._peers.get((address, port))
         if peer is None:
-            peer = self._peers[address, port] = str(IPv4Address(address)), port
+            peer = self._peers[address, port] = str(self._host.family(address)), port
         self.endpoint.receive(peer, payload, self._simulator.now)
         self.pump()
 

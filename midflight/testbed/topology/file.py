@@ -12,12 +12,13 @@ or, with one of the builders' names and parameters:
 
     leaf_spine: {leaves: 2, spines: 2, hosts: 4}
     defaults: {delay: 5us}
+    ipv6: true                     # for all hosts; or for some, [h1, h2]; or {h1: "2001:db8::1"}, to tell addresses
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +33,7 @@ from midflight.testbed.topology.units import QUALITIES, quantity
 __all__ = ["load_topology", "parse_topology"]
 
 _BUILDERS: dict[str, Callable[..., Topology]] = {name: getattr(builders, name) for name in builders.__all__}
-_KEYS = ("hosts", "switches", "links", "defaults")
+_KEYS = ("hosts", "switches", "links", "defaults", "ipv6")
 
 
 def load_topology(path: str | Path) -> Topology:
@@ -78,17 +79,37 @@ class _Reader:
         built = [name for name in parts if name in _BUILDERS]
         if built:
             for name, (key, _) in parts.items():
-                if name not in ("defaults", built[0]):
-                    self._fail(key, f"{built[0]} is the whole topology, with nothing but defaults beside it")
-            return self._build(built[0], parts[built[0]], quality)
+                if name not in ("defaults", "ipv6", built[0]):
+                    self._fail(key, f"{built[0]} is the whole topology, with nothing but defaults and ipv6 beside it")
+            return self._addressed(self._build(built[0], parts[built[0]], quality), parts)
         if "links" not in parts:
             self._fail(self._root, "a topology needs links", "links: [h1 s1, h2 s1], say, or star: {hosts: 2}")
         nodes = {each: self._names(parts[each][1]) if each in parts else [] for each in ("hosts", "switches")}
         links = [self._link(each, quality) for each in self._sequence(parts["links"][1], "a list of links")]
         try:
-            return Topology.of(links, **nodes)
+            made = Topology.of(links, **nodes)
         except MidflightError as error:
             raise self._placed(parts["links"][1], error) from None
+        return self._addressed(made, parts)
+
+    def _addressed(self, topology: Topology, parts: Mapping[str, tuple[yaml.Node, yaml.Node]]) -> Topology:
+        """Return a topology with the IPv6 addresses that the file tells."""
+        if "ipv6" not in parts:
+            return topology
+        _, node = parts["ipv6"]
+        hosts: list[str] | dict[str, str] | None = None
+        if isinstance(node, yaml.MappingNode):
+            hosts = {name: str(self._scalar(each)) for name, (_, each) in self._mapping(node, "ipv6").items()}
+        elif isinstance(node, yaml.SequenceNode):
+            hosts = self._names(node)
+        elif (told := self._scalar(node)) is not True:
+            if told is not False:
+                self._fail(node, f"ipv6 is not {told!r}", "true, or the hosts that have it, [h1, h2]")
+            return topology
+        try:
+            return topology.with_ipv6(hosts)
+        except MidflightError as error:
+            raise self._placed(node, error) from None
 
     def _build(self, name: str, part: tuple[yaml.Node, yaml.Node], quality: LinkQuality) -> Topology:
         key, value = part

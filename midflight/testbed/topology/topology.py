@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from dataclasses import dataclass, field, replace
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from midflight.errors import MidflightError
-from midflight.runtime.steering import Graph
+from midflight.runtime.steering import Graph, IPAddress
 from midflight.runtime.steering import Host as GraphHost
 from midflight.runtime.steering import Link as GraphLink
 from midflight.runtime.steering import Switch as GraphSwitch
@@ -20,9 +20,12 @@ __all__ = ["FIRST_ADDRESS", "Ends", "Topology", "is_host"]
 
 FIRST_ADDRESS = int(IPv4Address("10.0.0.0"))
 """Host n, from 1, has this address plus n."""
+FIRST_IPV6_ADDRESS = int(IPv6Address("64:ff9b:1::10.0.0.0"))
+"""Or this one: of the prefix for addresses with IPv4 addresses at their ends (RFC 8215), as programs have it."""
 _FIRST_HOST_MAC = 0x02_00_00_00_00_00
 _FIRST_SWITCH_MAC = 0x02_00_00_01_00_00
 _MOST_NODES = 65_000  # of a kind: as many as their part of the addresses holds
+_LEAST_IPV6_MTU = 1280
 _LARGEST_PORT = 509  # BMv2's ports have 9 bits; 510 is the controller's and 511 drops
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
@@ -35,14 +38,18 @@ class Topology:
     """Hosts, switches and the links between them, whole and sound or not made at all.
 
     Names are unique: letters, digits, `-` and `_`, a letter first. A host has one link at most. Addresses
-    follow from the order of the names: host n, from 1, is 10.0.0.0 + n. MidflightError where something does not fit.
+    follow from the order of the names: host n, from 1, is 10.0.0.0 + n. `ipv6` are the hosts that have an IPv6 address
+    instead, which `with_ipv6` gives them. MidflightError where something does not fit.
     """
 
     hosts: tuple[str, ...]
     switches: tuple[str, ...]
     links: tuple[Link, ...]
+    ipv6: tuple[tuple[str, IPv6Address], ...] = ()
     _hosts: Mapping[str, int] = field(init=False, repr=False, compare=False)
     _switches: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    _ipv6: Mapping[str, IPv6Address] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names: set[str] = set()
@@ -72,8 +79,25 @@ class Topology:
         for link in self.links:
             if link.one.node == link.other.node:
                 raise MidflightError(f"a link leads from {link.one.node} to itself")
+        self._check_ipv6()
+        object.__setattr__(self, "_ipv6", dict(self.ipv6))
         object.__setattr__(self, "_hosts", {name: number for number, name in enumerate(self.hosts, 1)})
         object.__setattr__(self, "_switches", {name: number for number, name in enumerate(self.switches, 1)})
+
+    def _check_ipv6(self) -> None:
+        owners: dict[IPv6Address, str] = {}
+        for name, address in self.ipv6:
+            if name not in self.hosts:
+                raise MidflightError(f"there is no host named {name} to have an IPv6 address")
+            if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local:
+                raise MidflightError(f"{address} is no address that a host of a network can have")
+            if owners.setdefault(address, name) != name:
+                raise MidflightError(f"hosts {owners[address]} and {name} have the same address")
+        for link in self.links:
+            if link.quality.mtu < _LEAST_IPV6_MTU and any(end.node in owners.values() for end in link.ends):
+                raise MidflightError(
+                    f"the link {link} carries {link.quality.mtu} bytes, and IPv6 needs {_LEAST_IPV6_MTU}"
+                )
 
     @classmethod
     def of(cls, links: Iterable[Ends], *, hosts: Sequence[str] = (), switches: Sequence[str] = ()) -> Topology:
@@ -104,11 +128,28 @@ class Topology:
             all_hosts, all_switches, tuple(Link(port(*one), port(*other), quality) for one, other, quality in given)
         )
 
-    def address(self, host: str) -> IPv4Address:
+    def with_ipv6(self, hosts: Iterable[str] | Mapping[str, str] | None = None) -> Topology:
+        """Return the topology with IPv6 addresses for all hosts, for those named, or those told, by name.
+
+        Where nothing is told, host n is 64:ff9b:1::10.0.0.0 + n. MidflightError where an address is none.
+        """
+        numbers = self._hosts
+        given: dict[str, IPv6Address] = {}
+        for name in self.hosts if hosts is None else hosts:
+            if isinstance(hosts, Mapping):
+                try:
+                    given[name] = IPv6Address(hosts[name])
+                except AddressValueError as error:
+                    raise MidflightError(f"this is no IPv6 address: {error}") from None
+            else:
+                given[name] = IPv6Address(FIRST_IPV6_ADDRESS + numbers.get(name, 0))
+        return replace(self, ipv6=tuple(given.items()))
+
+    def address(self, host: str) -> IPAddress:
         """Return a host's address."""
         if host not in self._hosts:
             raise MidflightError(f"there is no host named {host}")
-        return IPv4Address(FIRST_ADDRESS + self._hosts[host])
+        return self._ipv6.get(host) or IPv4Address(FIRST_ADDRESS + self._hosts[host])
 
     def mac(self, node: str) -> int:
         """Return the MAC of a host or a switch, a 48-bit number. Frames to a switch's ports all have its one."""
