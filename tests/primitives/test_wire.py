@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import split_layers
 
 from midflight.errors import WireError
 from midflight.primitives import (
@@ -47,6 +51,7 @@ PROGRAM = Program(Aggregate("gradients", workers=4, lanes=5), Threshold("pressur
 DESCRIPTION: dict[str, Any] = json.loads(json.dumps(PROGRAM.schema()))
 SCHEMA = Schema(DESCRIPTION)
 LAYERS = layers(DESCRIPTION)
+BOTH = [Ether() / IP(dst="10.0.0.1"), Ether() / IPv6(dst="64:ff9b:1::a00:1")]
 
 
 @st.composite
@@ -170,3 +175,15 @@ def test_bytes_that_are_no_message(data: bytes, told: str) -> None:
 def test_something_that_is_no_schema() -> None:
     with pytest.raises(WireError, match="not a wire schema"):
         Schema({"applications": {"a": {"id": 1}}})
+
+
+@pytest.mark.parametrize("stack", BOTH, ids=["IPv4", "IPv6"])
+def test_bound_layers_are_found_behind_udp(stack: Ether) -> None:
+    message = Message(1, "pressure", 7, {"sensor": 3, "value": 8})
+    frame = bytes(stack / UDP(sport=5000, dport=19782) / SCHEMA.encode(message))
+    bound = layers(DESCRIPTION, bind=True)
+    try:
+        packet = Ether(frame)
+        assert (packet[bound.common].sequence, packet[bound.applications["pressure"]].value) == (7, 8)
+    finally:
+        split_layers(UDP, bound.common)
