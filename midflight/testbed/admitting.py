@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Unpack
 
 from midflight.errors import MidflightError
@@ -60,21 +61,23 @@ class Admitting(Controlled):
         """Have a switch only forward an application's requests again. Its state stays, for when it is admitted."""
         with self._lock:
             switch = self._running(application, switch)
+            if self.switches[switch].on:
+                self.switches[switch].steering.withdraw(self._application(application).id)
             self._guests.pop((application, switch), None)
-            self.switches[switch].steering.withdraw(self._application(application).id)
 
     def limit(self, application: str, rate: int) -> None:
         """Have switches compute on at most `rate` requests a second of an application from each port; 0 for no limit.
 
-        What comes faster passes by, towards the host that it is addressed to.
+        What comes faster passes by, towards the host that it is addressed to. Where a switch refuses, none is changed.
         """
         with self._lock:
-            found = self._application(application)
-            for switch in self.switches.values():
-                steering = switch.steering
-                if switch.on and found.id in steering.admitted:
-                    now = steering.admitted[found.id]
-                    steering.admit(found.id, now.members, group=now.group, epoch=now.epoch, ports=now.ports, rate=rate)
+            number = self._application(application).id
+            with ExitStack() as undo:
+                for switch in self.switches.values():
+                    if switch.on and number in switch.steering.admitted:
+                        undo.callback(switch.steering.limit, number, switch.steering.admitted[number].rate)
+                        switch.steering.limit(number, rate)
+                undo.pop_all()
             self._rates[application] = rate
 
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:

@@ -95,12 +95,15 @@ class Governed:
         """Switch it off or on. On again, it has forgotten everything."""
         if not isinstance(self._fabric, Switchable):
             raise MidflightError("the switches of this fabric cannot be switched off", hint="take sim or netns")
-        before = self.device
+        before, session = self.device, self.session
+        with suppress(DeviceError):  # where it is off already, or dead
+            session.keep()
         self._loaded, self.on = None, False
         self._fabric.power(self.name, on=on)
         if self.device is not before:
-            self.session.close()
+            session.close()
             self.session = self.device.session()
+            self.session.inherit(session)
         self.on = on
 
     def verify(self, wanted: Running) -> None:

@@ -177,6 +177,16 @@ def test_wherever_a_switch_stops_to_answer_the_others_have_what_they_had_and_it_
         assert lost >= 12, "there were fewer calls than a change takes"
 
 
+def test_a_limit_holds_on_all_switches_or_on_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with line() as net:
+        faults = Faults(net, monkeypatch)
+        with faults.on(net, "b", "refused", 1), pytest.raises(DeviceError, match="no room"):
+            net.limit("pressure", 5)
+        assert [each.admitted[1].rate for each in net.steering.values()] == [10**6] * 2
+        net.limit("pressure", 5)
+        assert [each.admitted[1].rate for each in net.steering.values()] == [5, 5]
+
+
 def test_what_a_switch_has_computed_in_a_program_that_it_gives_back_is_not_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

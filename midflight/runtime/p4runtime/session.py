@@ -71,10 +71,8 @@ class Session(Connection):
         info = text_format.Parse(p4info, p4i.P4Info()) if isinstance(p4info, str) else p4info
         data = config.encode() if isinstance(config, str) else config
         message = p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=data)
-        if self.subscriptions and action != "VERIFY":
-            # What the pipeline before has told no other explains, nor takes an acknowledgement of.
-            self._heard = self.digests()
-            self.flush()
+        if action != "VERIFY":
+            self.keep()
         if cookie is not None:
             message.cookie.cookie = cookie
         self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=_action(action), config=message))
@@ -309,6 +307,17 @@ class Session(Connection):
         self.flush()
         heard, self._heard = self._heard, []
         return heard + self._told(0.0 if heard else timeout)
+
+    def keep(self) -> None:
+        """Have the digests sent here be heard by `digests` when another pipeline has taken the place of this one."""
+        if self.subscriptions:
+            # Only this pipeline explains them, and takes their acknowledgement.
+            self._heard = self.digests()
+            self.flush()
+
+    def inherit(self, before: Session) -> None:
+        """Hear what another session with the device has kept, and nobody has taken."""
+        self._heard, before._heard = before._heard + self._heard, []
 
     def _told(self, timeout: float) -> list[DigestMessage]:
         messages = []

@@ -273,6 +273,11 @@ class Offload:
         }
         return wanted
 
+    def limit(self, application: int, rate: int) -> None:
+        """Have an admitted application be computed on at this rate, told at `Admission`, and all else as it is."""
+        now = self._admitted[application]
+        self.admit(application, now.members, group=now.group, epoch=now.epoch, ports=now.ports, rate=rate)
+
     def withdraw(self, application: int) -> None:
         """Have the switch only forward an application's packets, as before it was admitted."""
         if before := self._admitted.get(application):
