@@ -116,9 +116,9 @@ def leaving(verdict: Verdict, port: int, frame: Frame, ipv6: Collection[int] = (
             return ()
 
 
-def answered(case: Case) -> Case:
-    """Return a case with the answers that the model gives to its steps."""
-    model = Model(case.program(), case.ipv6)
+def answered(case: Case, program: Program) -> Case:
+    """Return a case with the answers that the model gives to its steps; `program` is the case's."""
+    model = Model(program, case.ipv6)
     steps: list[Step] = []
     for step in case.steps:
         model.control(step.control)

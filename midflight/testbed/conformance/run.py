@@ -19,7 +19,7 @@ from midflight.testbed.conformance.player import Player
 from midflight.testbed.conformance.reached import ReachedDevice
 from midflight.testbed.conformance.stage import Opening, Result, Stage, Verdict, alike
 from midflight.testbed.conformance.subject import names, subject
-from midflight.testbed.conformance.traces import generate
+from midflight.testbed.conformance.traces import Generator
 
 __all__ = [
     "Cases", "Caught", "Opening", "Report", "Result", "Verdict", "cases", "check", "opening", "self_test", "unasked",
@@ -90,8 +90,8 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
         if each.primitive in chosen
     ]
     for name in chosen:
-        of = subject(name)
-        found += [(alike(name, of.choice(number)), partial(generate, name, seed, number)) for number in range(count)]
+        of, generator = subject(name), Generator(name)
+        found += [(alike(name, of.choice(number)), partial(generator.case, seed, number)) for number in range(count)]
     return Cases([make for _, make in sorted(found, key=lambda each: each[0])])
 
 

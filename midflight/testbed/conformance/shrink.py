@@ -16,6 +16,7 @@ def shrink(case: Case, fails: Callable[[Case], bool], attempts: int = 200) -> Ca
     Takes away ever smaller runs of packets (delta debugging, Zeller and Hildebrandt 2002), and has the model answer
     what is left.
     """
+    program = case.program()
     kept = list(range(len(case.steps)))
     size = max(1, len(kept) // 2)
     best = case
@@ -25,7 +26,7 @@ def shrink(case: Case, fails: Callable[[Case], bool], attempts: int = 200) -> Ca
         while start < len(kept) and len(kept) > 1 and attempts > 0:
             fewer = kept[:start] + kept[start + size :]
             attempts -= 1
-            candidate = answered(case.only(fewer)) if fewer else None
+            candidate = answered(case.only(fewer), program) if fewer else None
             if candidate is not None and fails(candidate):
                 kept, best, shrunk = fewer, candidate, True
             else:

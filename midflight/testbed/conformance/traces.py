@@ -16,30 +16,50 @@ from midflight.testbed.conformance.model import answered
 from midflight.testbed.conformance.network import MEMBERS, SERVER, Frame
 from midflight.testbed.conformance.subject import subject
 
-__all__ = ["generate"]
+__all__ = ["Generator", "generate"]
+
+
+class Generator:
+    """Generates cases of a primitive. A program takes longer to make than a case, so they are made once and kept."""
+
+    def __init__(self, primitive: str) -> None:
+        self._name = primitive
+        self._of = subject(primitive)
+        self._programs: dict[str, Program] = {}
+
+    def case(self, seed: int, number: int) -> Case:
+        """Return generated case `number`: the same for the same seed."""
+        random = Random(f"{seed}/{self._name}/{number}")
+        chosen = self._of.choice(number)
+        program = self._program(number)
+        schema = Schema(program.schema())
+        ipv6 = _ipv6(Random(f"{seed}/{self._name}/{number}/ipv6"))
+        sent = list(self._of.requests(random, program.applications["app"].primitive.parameters))
+        steps: list[Step] = []
+        for each in weathered(random, sent):
+            payload = schema.encode(Message(REQUEST, "app", each.sequence, each.fields))
+            frame = Frame.request(each.host, payload, ipv6=each.host in ipv6)
+            steps.append(Step(each.host, bytes(frame), writes=each.writes))
+            if random.random() < 0.1:
+                steps.append(_odd(random, each.host, payload, ipv6=each.host in ipv6))
+        if random.random() < 0.5 and len(steps) > 1:
+            for place, operation in zip(
+                sorted(random.sample(range(len(steps)), 2)), ("withdraw app", "admit app"), strict=True
+            ):
+                steps[place] = replace(steps[place], control=operation)
+        name = f"{self._name.lower()}-{seed}-{number}"
+        return answered(Case(name, self._name, chosen, tuple(steps), seed=seed, ipv6=ipv6), program)
+
+    def _program(self, number: int) -> Program:
+        kind = repr(self._of.choice(number))
+        if kind not in self._programs:
+            self._programs[kind] = Program(self._of.make(number))
+        return self._programs[kind]
 
 
 def generate(primitive: str, seed: int, number: int) -> Case:
     """Return generated case `number` of a primitive: the same for the same seed."""
-    random = Random(f"{seed}/{primitive}/{number}")
-    of = subject(primitive)
-    made = of.make(number)
-    schema = Schema(Program(made).schema())
-    ipv6 = _ipv6(Random(f"{seed}/{primitive}/{number}/ipv6"))
-    steps: list[Step] = []
-    for each in weathered(random, list(of.requests(random, made.parameters))):
-        payload = schema.encode(Message(REQUEST, "app", each.sequence, each.fields))
-        frame = Frame.request(each.host, payload, ipv6=each.host in ipv6)
-        steps.append(Step(each.host, bytes(frame), writes=each.writes))
-        if random.random() < 0.1:
-            steps.append(_odd(random, each.host, payload, ipv6=each.host in ipv6))
-    if random.random() < 0.5 and len(steps) > 1:
-        for place, operation in zip(
-            sorted(random.sample(range(len(steps)), 2)), ("withdraw app", "admit app"), strict=True
-        ):
-            steps[place] = replace(steps[place], control=operation)
-    name = f"{primitive.lower()}-{seed}-{number}"
-    return answered(Case(name, primitive, of.choice(number), tuple(steps), seed=seed, ipv6=ipv6))
+    return Generator(primitive).case(seed, number)
 
 
 def _ipv6(random: Random) -> tuple[int, ...]:
