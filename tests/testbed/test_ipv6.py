@@ -13,6 +13,7 @@ from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Program
 from midflight.testbed import Net, Star
 from midflight.testbed.endpoint.allreduce import AllReduce
+from midflight.testbed.fabric.sim import SimFabric
 from midflight.testbed.hierarchy import Hierarchy
 from midflight.testbed.topology import Topology, line, star
 
@@ -37,6 +38,8 @@ def test_sums_are_the_same_over_ipv6_with_losses(expected: NDArray[np.float32], 
     with Star(4, program=PROGRAM, ipv6=True, offload=offload, loss=0.03, duplicate=0.03, reorder=0.03) as net:
         assert net.hosts[0].address == IPv6Address("64:ff9b:1::10.0.0.1")
         assert np.array_equal(total(net), expected)
+        assert isinstance(net.fabric, SimFabric)
+        assert [each.malformed for each in net.fabric.hosts.values()] == [0] * 4, "every checksum was right"
         asked = net.downlink(net.hosts[3]).packets
         assert (asked == 0) == offload, "the server computes where the switch does not"
 

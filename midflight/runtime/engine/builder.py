@@ -201,10 +201,12 @@ class Builder:
         self.b.position_at_end(self.block("dead"))
 
     @contextmanager
-    def when(self, condition: Value) -> Iterator[None]:
-        """Emit what the `with` holds under a condition."""
+    def when(self, condition: Value, *, rarely: bool = False) -> Iterator[None]:
+        """Emit what the `with` holds under a condition; out of the way of the rest where that holds `rarely`."""
         inside, after = self.block("then"), self.block("after")
-        self.b.cbranch(condition, inside, after)
+        branch = self.b.cbranch(condition, inside, after)
+        if rarely:
+            branch.set_weights([1, 1000])
         self.b.position_at_end(inside)
         yield
         self.go(after)

@@ -35,13 +35,16 @@ def update_with_payload(code: Code, call: ir.Call) -> None:
     _update(code, call, payload=True)
 
 
+# What sums up a payload takes long in any case. So it is kept out of the way of packets that have nothing summed.
+
+
 def _verify(code: Code, call: ir.Call, *, payload: bool) -> None:
     condition, data, checksum, algorithm = call.arguments
     b = code.b
     due = value(code, condition)
     if isinstance(checksum, ir.Member) and isinstance(checksum.base.type, HeaderType):
         due = b.and_(due, is_valid(code, place(code, checksum.base)))
-    with code.when(due):
+    with code.when(due, rarely=payload):
         computed = _compute(code, algorithm_of(algorithm), data, payload=payload)
         given = code.resize(value(code, checksum), 64)
         wrong = b.icmp_unsigned("!=", code.resize(computed, 64), given)
@@ -52,7 +55,7 @@ def _verify(code: Code, call: ir.Call, *, payload: bool) -> None:
 
 def _update(code: Code, call: ir.Call, *, payload: bool) -> None:
     condition, data, checksum, algorithm = call.arguments
-    with code.when(value(code, condition)):
+    with code.when(value(code, condition), rarely=payload):
         computed = _compute(code, algorithm_of(algorithm), data, payload=payload)
         store(code, checksum, code.resize(computed, scalar_width(checksum.type)))
 
