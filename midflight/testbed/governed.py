@@ -163,16 +163,26 @@ class Governed:
                 kept = replace(kept, standing=kept.standing.recounted(later), values={**(kept.values or {}), **now})
                 kept.maps.adopt(self.maps)
             self._alive(error)
-            if self._loaded is kept.running:
-                self.steering.resume(self.session, kept.standing)
-            elif kept.values is not None:
-                self._put(kept.running, kept.maps, kept.standing, kept.values, kept.subscriptions)
-            else:
-                raise DeviceError(f"{self.name} had not told its state")
-        except DeviceError:
+            try:
+                self._restore(kept)
+            except DeviceError as refusal:
+                if kept.values is None or not self._alive(refusal):
+                    raise
+                self._restart()  # one may run and keep nothing: see `Bmv2Device`
+                self._restore(kept)
+        except MidflightError:
             with suppress(MidflightError):
                 self.power(on=False)
         self._expected = kept.running, kept.maps
+
+    def _restore(self, kept: Kept) -> None:
+        """Have it run what it had, which may still be on it."""
+        if self._loaded is kept.running:
+            self.steering.resume(self.session, kept.standing)
+        elif kept.values is not None:
+            self._put(kept.running, kept.maps, kept.standing, kept.values, kept.subscriptions)
+        else:
+            raise DeviceError(f"{self.name} had not told its state")
 
     def _put(
         self, running: Running, maps: Maps, standing: Standing, values: Registers, subscriptions: Collection[str]

@@ -38,7 +38,7 @@ def test_a_switch_that_dies_of_a_program(device: str, monkeypatch: pytest.Monkey
     topology = Topology.of([("h1", "a"), ("a", "b"), ("b", "h2")])
     with Net(topology, program=PROGRAM, fabric="netns", device=device) as net:
         deadly: Callable[[str], bool] = lambda _: False  # noqa: E731
-        load, deaths = Session.load, 0
+        load, deaths, garbled = Session.load, 0, True
 
         def killing(session: Session, info: Any, config: bytes, *, action: str = "VERIFY_AND_COMMIT") -> None:
             nonlocal deaths
@@ -47,11 +47,19 @@ def test_a_switch_that_dies_of_a_program(device: str, monkeypatch: pytest.Monkey
             if session.address == it.address and action != "VERIFY" and deadly("heat" if b"heat" in config else ""):
                 deaths += 1
                 os.kill(it.pid, signal.SIGKILL)
-            load(session, info, config, action=action)
+            wrong = session.address == it.address and action != "VERIFY" and b"heat" in config and garbled
+            load(session, info, b"no program" if wrong else config, action=action)
 
         monkeypatch.setattr(Session, "load", killing)
         for switch, state in (("a", A), ("b", B)):
             net.state("pressure", switch).armed.write(state)
+
+        # It runs on and refuses the new program: it has the one before, with what it had, and can change.
+        with pytest.raises(DeviceError, match="b does not take the program") as refusal:
+            net.change(WANTED)
+        assert "all switches have what they had" in refusal.value.hint
+        has(net, PROGRAM, a=A, b=B)
+        garbled = False
 
         # It dies of the new program again and again: back to the one before, with what it had.
         deadly = lambda which: which == "heat"  # noqa: E731

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from midflight.errors import DeviceError
-from midflight.primitives import Cache, Filter, Program, Threshold
+from midflight.primitives import Aggregate, Cache, Filter, Program, Threshold
 from midflight.runtime.p4runtime.link import Link, RequestError
 from midflight.runtime.p4runtime.session import Session
 from midflight.runtime.p4runtime.status import Code
-from midflight.testbed import Net
+from midflight.testbed import LinkQuality, Net, Star
 from midflight.testbed.topology import Topology
+from tests.testbed.test_allreduce import check, vectors
 from tests.testbed.test_change import send
 
 PROGRAM = Program(
@@ -42,8 +43,10 @@ def line() -> Net:
 class Faults:
     """The calls to one switch: the n-th fails, before it is made or after it, or all from it on do."""
 
-    def __init__(self, net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-        compiled = {each: net._wanted(each) for each in (PROGRAM, WANTED)}  # once for all
+    def __init__(
+        self, net: Net, monkeypatch: pytest.MonkeyPatch, programs: tuple[Program, ...] = (PROGRAM, WANTED)
+    ) -> None:
+        compiled = {each: net._wanted(each) for each in programs}  # once for all
         monkeypatch.setattr(net, "_wanted", compiled.get)
         self.switch: object = None
         self.at, self.calls, self.how = 0, 0, "unsent"
@@ -175,6 +178,28 @@ def test_wherever_a_switch_stops_to_answer_the_others_have_what_they_had_and_it_
             assert dict(net.map("cache", "cached", "b")) == {7: 2}
             net.sessions["b"].subscribe("pressure_alert_t")
         assert lost >= 12, "there were fewer calls than a change takes"
+
+
+def test_a_sum_goes_on_through_changes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = Program(Aggregate("gradients", workers=3, lanes=8, slots=8))
+    wanted = program.extended(Filter("hot", keep="value > 9"))
+    with Star(4, program=program, seed=5, quality=LinkQuality(loss=0.03, duplicate=0.03, reorder=0.05)) as net:
+        faults = Faults(net, monkeypatch, (wanted,))
+        group = net.group("gradients", net.hosts[:3])
+        failed: list[int] = []
+
+        def fail(at: int) -> None:
+            with faults.on(net, "s1", "unsent", at), pytest.raises(DeviceError, match="nobody answers"):
+                net.change(wanted)
+            failed.append(at)
+
+        calls = tuple(range(2, 32, 3))
+        for number, at in enumerate(calls):
+            net.after((10 + 50 * number) * 1_000, fail, at)
+        check(arrays := vectors(3, 4000), group.sum(arrays))
+        assert tuple(failed) == calls
+        assert {each.epochs for each in group.statistics} == {0}, "nothing was begun anew"
+        assert net.link(net.hosts[3]).packets == 0, "the switch has summed, and nobody else"
 
 
 def test_a_limit_holds_on_all_switches_or_on_none(monkeypatch: pytest.MonkeyPatch) -> None:

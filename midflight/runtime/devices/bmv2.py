@@ -11,6 +11,8 @@ as of BMv2 1.15.5 and p4c 1.2.5.16:
   others' up to a second later. A digest that is equal to another on its way to the controller is not sent again.
 - A table may be applied in one place of a control only, and a shift amount has at most 8 bits: p4c refuses more.
 - A copy that finds 64 packets waiting for its port is dropped.
+- A pipeline that it refuses it does not run, and yet its P4Runtime server takes that for the one there is: entries can
+  neither be read nor written, nor another pipeline pushed, until the switch is started anew.
 - Its P4Runtime server neither reads nor writes registers.
 """
 
