@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import pytest
@@ -13,9 +14,9 @@ from midflight.primitives import Lock, Program, Schema
 from midflight.primitives.wire import UDP_PORT
 from midflight.testbed import Star
 from midflight.testbed.endpoint import Address
-from midflight.testbed.endpoint.locks import LockClient
+from midflight.testbed.endpoint.locks import LockClient, claims
 from midflight.testbed.endpoint.lockserver import LockServer
-from tests.testbed.coordination import TIMING, address, admit, listen, run
+from tests.testbed.coordination import TIMING, address, admit, leave, listen, run
 
 CLIENTS = 6
 
@@ -78,16 +79,39 @@ class Worker:
                 self.alarm = now + 100_000
 
 
-def play(net: Star, *, rounds: int, locks: int, seed: int, at: Sequence[int]) -> tuple[Referee, list[Worker]]:
+def play(
+    net: Star, *, rounds: int, locks: int, seed: int, at: Sequence[int], dying: Sequence[int] = ()
+) -> tuple[Referee, list[Worker]]:
+    """Have clients work; those that are dying stop, odd ones with a lock, and the server is told so later."""
     schema, server = Schema(net.program.schema()), address(net, CLIENTS, UDP_PORT)
-    listen(net, CLIENTS, LockServer(schema, "locks", server, timing=TIMING), UDP_PORT)
+    burying = LockServer(schema, "locks", server, timing=TIMING)
+    there = listen(net, CLIENTS, burying, UDP_PORT)
     referee = Referee()
+
+    def bury(host: int) -> None:
+        lock = net.program.applications["locks"].primitive
+        assert isinstance(lock, Lock)
+        for inside in referee.inside.values():
+            inside.pop(host + 1, None)
+        burying.bury(host + 1, claims(lock, net.state("locks"), host + 1))
+        there.pump()
+
     workers = []
     for host in at:
         client = LockClient(schema, "locks", host + 1, server, TIMING)
         workers.append(Worker(client, referee, Random(f"{seed}/{host}"), rounds=rounds, locks=locks))
         listen(net, host, workers[-1])
-    run(net)
+
+    def die(host: int, *, holding: bool) -> None:
+        if holding and not workers[host].entered and workers[host].rounds:
+            net.after(10_000, partial(die, host, holding=True))
+        else:
+            leave(net, host)
+            net.after(500_000, bury, host)
+
+    for host in dying:
+        net.after(Random(f"{seed}/{host}").randrange(2_000_000), partial(die, host, holding=host % 2 == 1))
+    run(net, until=net.now + 500_000_000)
     return referee, workers
 
 
@@ -106,6 +130,77 @@ def test_exclusion_and_progress(offload: bool, depth: int, seed: int) -> None:
         granted = sum(each.client.statistics.granted for each in workers)
         assert granted == 12 * CLIENTS
         assert (served == 0) if depth == 8 else (served == granted) if not offload else (0 < served < granted)
+
+
+@pytest.mark.parametrize(("offload", "depth"), [(True, 8), (True, 2), (False, 4)])
+def test_what_the_dead_had_others_get(offload: bool, depth: int) -> None:
+    program = Program(Lock("locks", locks=2, clients=CLIENTS + 1, depth=depth))
+    with Star(CLIENTS + 1, program=program, loss=0.1, duplicate=0.1, reorder=0.1) as net:
+        if offload:
+            admit(net, "locks", range(CLIENTS))
+        holders = 0
+        for seed in range(8):
+            net.state("locks").clear()
+            referee, workers = play(net, rounds=12, locks=2, seed=seed, at=range(CLIENTS), dying=range(3))
+            assert [each.rounds for each in workers[3:]] == [0] * (CLIENTS - 3)
+            assert not any(referee.inside.values())
+            assert not any(net.state("locks").inside.read())
+            holders += sum(each.entered for each in workers[:3])
+            leave(net, *range(CLIENTS))
+            leave(net, CLIENTS, port=UDP_PORT)
+        assert holders  # have died
+
+
+def test_who_was_buried_alive_gives_back_nothing_that_is_anothers() -> None:
+    program = Program(Lock("locks", locks=1, clients=4, depth=4))
+    with Star(3, program=program) as net:
+        admit(net, "locks", range(2))
+        schema, server = Schema(program.schema()), address(net, 2, UDP_PORT)
+        burying = LockServer(schema, "locks", server, timing=TIMING)
+        clients = [LockClient(schema, "locks", number, server, TIMING) for number in (1, 2)]
+        sockets = [listen(net, host, client) for host, client in enumerate(clients)]
+        sockets.append(listen(net, 2, burying, UDP_PORT))
+
+        def go_on() -> tuple[bool, bool]:
+            for socket in sockets:
+                socket.pump()
+            run(net, until=net.now + 1_000_000)
+            return clients[0].holds(0), clients[1].holds(0)
+
+        clients[0].acquire(0)
+        assert go_on() == (True, False)
+        clients[1].acquire(0)
+        assert go_on() == (True, False)
+        lock = program.applications["locks"].primitive
+        assert isinstance(lock, Lock)
+        burying.bury(1, claims(lock, net.state("locks"), 1))
+        assert go_on() == (True, True)  # as the first believes
+        clients[0].release(0)
+        assert go_on() == (False, True)
+        clients[0].acquire(0)
+        assert go_on() == (False, True)
+        clients[1].release(0)
+        assert go_on() == (True, False)
+
+
+def test_a_client_that_begins_again_has_what_it_had() -> None:
+    program = Program(Lock("locks", locks=2, clients=4, depth=4))
+    with Star(3, program=program) as net:
+        lock = program.applications["locks"].primitive
+        assert isinstance(lock, Lock)
+        before = net.join("locks", net.hosts[:2])[0]
+        before.acquire(1)
+        net.run(lambda: bool(before.holds(1)))
+        found = claims(lock, net.state("locks"), 1)
+        assert (found, claims(lock, net.state("locks"), 2)) == ({1: 1}, {})
+        again = LockClient(Schema(program.schema()), "locks", 1, address(net, 2, UDP_PORT), TIMING, first=2)
+        net.listen(net.hosts[0], again, 49152 + program.applications["locks"].id)
+        again.resume(1, found[1])
+        again.acquire(0)
+        net.run(lambda: again.holds(0) and again.holds(1))
+        again.release(1)
+        net.run(lambda: again.idle(1))
+        assert list(claims(lock, net.state("locks"), 1)) == [0]
 
 
 def test_the_server_has_nothing_to_do_while_the_queues_have_room() -> None:

@@ -28,8 +28,9 @@ class Lock(Primitive):
     Follows NetLock (SIGCOMM 2020): a ring of requests for each lock, first come, first served. Different here: a
     request draws a ticket, and the switch counts up to which ticket the lock is granted. So a release needs no
     recirculation to grant the lock to a row of clients that share it: one multicast tells all members how far `granted`
-    has come, and each knows by its ticket whether it is meant. Who missed that asks again. There are no leases: a
-    client that dies with a lock keeps it until the controller begins a new epoch.
+    has come, and each knows by its ticket whether it is meant. Who missed that asks again. There are no leases: who
+    holds a lock and is slow would be as one who is dead. A client that dies keeps its locks, and its places in queues,
+    until the server is told so, with what `inside` and `latest` say of it, and gives them back in its name.
 
     A full queue overflows to the server: the request is left to it, as the host that computes it. The server
     asks for the lock as client 0, for which a place is kept, waits its turn and grants it to those it has waiting; to
@@ -114,7 +115,7 @@ class Lock(Primitive):
         owners = self.locks * self.clients
         self.latest = Register(bit[32], owners)
         self.queue = Register(bit[64], self.locks, initial=FIRST << 32 | FIRST)  # the next ticket, and the first one in
-        self.inside = Register(bit[1], owners)  # whether the latest request for the lock is in the queue
+        self.inside = Register(bit[1], owners)  # whether the latest request is in the queue, and not given back
         self.ticket = Register(bit[32], owners)
         self.exclusive = Register(bit[self.depth], self.locks)  # which places of the ring
         self.granted = Register(bit[32], self.locks, initial=FIRST)  # the first ticket that has to wait
@@ -165,7 +166,7 @@ class Lock(Primitive):
         enters = asks and count < room
         leaves = gives and count != 0
 
-        inside = self.inside.update_fetch(owner, lambda old: (1 if enters else 0) if asks else old)
+        inside = self.inside.update_fetch(owner, lambda old: 1 if enters else (0 if fresh else old))
         wire.ticket = self.ticket.update_fetch(owner, lambda old: (tail if enters else 0) if asks else old)
 
         mark = bit[self.depth](1) << ((tail if enters else head) % self.depth)

@@ -34,6 +34,8 @@ class Queue:
     drawn: int = FIRST
     tickets: dict[int, int | None] = field(default_factory=dict)
     """By client that of its latest request for the lock; None where that was handed on."""
+    given: set[int] = field(default_factory=set)
+    """The clients whose latest request was to give the lock back."""
     seen: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -59,14 +61,15 @@ class Queue:
         if new is None:
             return None
         if new:
+            self.given.discard(client)
             full = len(self.waiting) >= (self.depth if client == 0 else self.depth - 1)
             self.tickets[client] = None if full else self.drawn
             if not full:
                 self.waiting.append((self.drawn, exclusive))
                 self.drawn += 1
         ticket = self.tickets.get(client)
-        if ticket is None:
-            return Answer("handed", 0, self.granted % WRAP)
+        if ticket is None or client in self.given:
+            return Answer("handed", (ticket or 0) % WRAP, self.granted % WRAP)
         return Answer("granted" if ticket < self.granted else "waiting", ticket % WRAP, self.granted % WRAP)
 
     def release(self, client: int, number: int) -> Answer | None:
@@ -76,6 +79,7 @@ class Queue:
             return None
         before = self.holders
         if new:
+            self.given.add(client)
             self.waiting = self.waiting[1:]
         entitled = any(each not in before for each in self.holders)
         ticket = self.tickets.get(client) or 0

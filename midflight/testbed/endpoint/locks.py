@@ -8,11 +8,12 @@ from typing import Literal
 
 from midflight.errors import MidflightError, WireError
 from midflight.primitives import Lock, Message, Schema
+from midflight.primitives.state import State
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
 from midflight.testbed.endpoint.reliable import Address, Reliable, Timing
 from midflight.testbed.endpoint.serial import serial
 
-__all__ = ["LockClient"]
+__all__ = ["LockClient", "claims"]
 
 
 @dataclass(slots=True)
@@ -41,8 +42,9 @@ class LockClient:
     """The endpoint of client number `client` of an application that is a `Lock` (an `Endpoint`).
 
     `acquire` and `release` queue requests, which `poll` sends until they are answered; `holds` tells which are held.
-    server: the address that requests go to. Raises MidflightError where a lock is asked for twice, or given back that
-    is not held.
+    server: the address that requests go to. first: the number of the first request for each lock; who begins again
+    takes one larger than all before, or `resume`s what is under way (`claims`). Raises MidflightError where a lock is
+    asked for twice, or given back that is not held.
     """
 
     schema: Schema
@@ -50,6 +52,7 @@ class LockClient:
     client: int
     server: Address
     timing: Timing | None = None
+    first: int = 1
     statistics: LockStatistics = field(default_factory=LockStatistics)
     _claims: dict[int, _Claim] = field(default_factory=dict)
     _outgoing: list[tuple[Address, bytes]] = field(default_factory=list)
@@ -69,11 +72,16 @@ class LockClient:
 
     def acquire(self, lock: int, *, exclusive: bool = True) -> None:
         """Ask for a lock, alone or to share it with others who do."""
-        claim = self._claims.setdefault(lock, _Claim(Reliable(window=1, timing=self.timing)))
+        claim = self._claims.setdefault(lock, _Claim(Reliable(window=1, timing=self.timing, first=self.first)))
         if claim.state != "free":
             raise MidflightError(f"client {self.client} has lock {lock}, or has asked for it, already")
         claim.state, claim.ticket, claim.served = "asking", None, False
         self._submit(lock, claim, Lock.EXCLUSIVE if exclusive else Lock.SHARED)
+
+    def resume(self, lock: int, number: int) -> None:
+        """Go on from request `number` for a lock, of whoever was this client before: ask for its answer once more."""
+        claim = self._claims[lock] = _Claim(Reliable(window=1, timing=self.timing, first=number), "asking")
+        self._submit(lock, claim, Lock.EXCLUSIVE)
 
     def release(self, lock: int) -> None:
         """Give a lock back."""
@@ -184,3 +192,16 @@ class _Told:
         """Read them from a message."""
         fields = message.fields
         return cls(**{name: operator.index(fields[name]) for name in cls.__slots__})  # type: ignore[arg-type]
+
+
+def claims(locks: Lock, state: State, client: int) -> dict[int, int]:
+    """Return what a client has in the switch: by lock that it waits for or holds, the number of its request.
+
+    `state` is the application's, as `net.state` gives it.
+    """
+    owners = {lock: lock * locks.clients + client for lock in range(locks.locks)}
+    return {
+        lock: int(state.latest.read(owner, owner + 1)[0])
+        for lock, owner in owners.items()
+        if state.inside.read(owner, owner + 1)[0]
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from midflight.errors import WireError
@@ -45,7 +46,8 @@ class LockServer:
     It holds a lock in the switch as client 0 and grants it to those it has waiting, in the order of their requests: all
     that were there when it got the lock, and then it gives it back to those behind it in the switch's queue. Where no
     switch computes, its own requests come back to it, and it grants them itself: so it deals with all locks alone.
-    A switch may begin to compute only while no lock is held.
+    A switch may begin to compute only while no lock is held. What a dead client has it gives back, when it is told
+    (`bury`).
 
     address: its own. timing: of its requests to the switch.
     """
@@ -56,7 +58,28 @@ class LockServer:
         self._application = application
         self._own = LockClient(schema, application, SELF, address, timing)
         self._queues: dict[int, _Queue] = {}
+        self._heirs: dict[int, LockClient] = {}
+        self._address = address
+        self._timing = timing
         self._outgoing: list[tuple[Address, bytes]] = []
+
+    def bury(self, client: int, claims: Mapping[int, int]) -> None:
+        """Give back, in a dead client's name, what it has here and in the switch: see `claims` in `locks`.
+
+        To be called when the client holds nothing any more, whatever it believes, and nothing that it has sent is under
+        way. Locks that it waits for in the switch are given back when its turn comes.
+        """
+        heir = self._heirs[client] = LockClient(self._schema, self._application, client, self._address, self._timing)
+        for lock, number in claims.items():
+            heir.resume(lock, number)
+        for lock, queue in self._queues.items():
+            queue.holders.pop(client, None)
+            served = queue.turn or 0
+            queue.turn = (
+                None if queue.turn is None else sum(each.client != client for each in [*queue.waiting][:served])
+            )
+            queue.waiting = deque(each for each in queue.waiting if each.client != client)
+            self._go_on(lock, queue)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Take a request that a switch has left to the server, or an answer to one of its own."""
@@ -70,7 +93,10 @@ class LockServer:
             return
         client, lock = whole(message, "client"), whole(message, "lock")
         if message.kind == RESULT:
-            self._own.receive(source, datagram, now)
+            heir = self._heirs.get(client, self._own)
+            heir.receive(source, datagram, now)
+            if heir is not self._own and heir.holds(lock):
+                heir.release(lock)
         elif client == SELF:
             status = Lock.RELEASED if whole(message, "wish") == Lock.RELEASE else Lock.GRANTED
             self._own.receive(source, self._result(message, status), now)
@@ -82,11 +108,12 @@ class LockServer:
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         """Return what is to be sent now."""
         out, self._outgoing = self._outgoing, []
-        return out + self._own.poll(now)
+        return out + [each for client in (self._own, *self._heirs.values()) for each in client.poll(now)]
 
     def next_deadline(self) -> int | None:
         """Return when to poll again though nothing has come in, or None."""
-        return self._own.next_deadline()
+        deadlines = [client.next_deadline() for client in (self._own, *self._heirs.values())]
+        return min((each for each in deadlines if each is not None), default=None)
 
     def _request(self, source: Address, message: Message, queue: _Queue) -> None:
         client, lock = whole(message, "client"), whole(message, "lock")

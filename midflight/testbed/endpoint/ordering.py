@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from midflight.errors import MidflightError
 from midflight.primitives import Message, Schema
@@ -16,7 +16,7 @@ from midflight.testbed.endpoint.serial import serial
 
 __all__ = ["OrderedClient", "Payload"]
 
-_HEAD = struct.Struct(">4sHI")
+_HEAD = struct.Struct(">16sHI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,19 @@ class Payload:
 
     def packed(self) -> bytes:
         """Return the bytes."""
-        host, port = self.client
-        return _HEAD.pack(IPv4Address(host).packed, port, self.number) + self.body
+        host, port = ip_address(self.client[0]), self.client[1]
+        if isinstance(host, IPv4Address):
+            host = IPv6Address(f"::ffff:{host}")
+        return _HEAD.pack(host.packed, port, self.number) + self.body
 
     @classmethod
     def unpacked(cls, data: bytes) -> Payload | None:
         """Return what bytes say; None where they are too few."""
         if len(data) < _HEAD.size:
             return None
-        host, port, number = _HEAD.unpack_from(data)
-        return cls((str(IPv4Address(host)), port), number, data[_HEAD.size :])
+        packed, port, number = _HEAD.unpack_from(data)
+        host = IPv6Address(packed)
+        return cls((str(host.ipv4_mapped or host), port), number, data[_HEAD.size :])
 
 
 @dataclass(slots=True)

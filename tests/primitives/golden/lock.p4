@@ -380,12 +380,12 @@ control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
         count = tail - head;
         enters = asks && count < room;
         leaves = gives && count != 0;
-        // inside = self.inside.update_fetch(owner, lambda old: (1 if enters else 0) if asks else old)
+        // inside = self.inside.update_fetch(owner, lambda old: 1 if enters else (0 if fresh else old))
         inside_value = 0;
         if (owner < 64) {
             inside.read(inside_value, owner);
         }
-        inside_value = asks ? (enters ? 1w1 : 1w0) : inside_value;
+        inside_value = enters ? 1w1 : (fresh ? 1w0 : inside_value);
         if (owner < 64) {
             inside.write(owner, inside_value);
         }
