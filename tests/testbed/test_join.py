@@ -37,9 +37,9 @@ def released(parties: Joined) -> bool:
     return not any(party.waiting() for party in parties)
 
 
-@pytest.mark.parametrize("offload", [True, False], ids=["on the switch", "at the server"])
-def test_all_that_hosts_can_join(offload: bool) -> None:
-    with Star(6, program=PROGRAM, loss=0.05, duplicate=0.05, reorder=0.05, offload=offload) as net:
+@pytest.mark.parametrize(("offload", "ipv6"), [(True, True), (False, False)], ids=["on the switch", "at the server"])
+def test_all_that_hosts_can_join(offload: bool, ipv6: bool) -> None:
+    with Star(6, program=PROGRAM, loss=0.05, duplicate=0.05, reorder=0.05, offload=offload, ipv6=ipv6) as net:
         four = net.hosts[:4]
 
         parties = net.join("steps", four)
