@@ -15,6 +15,7 @@ from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.p4runtime.maps import Maps
 from midflight.runtime.p4runtime.session import RequestError
+from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.placement import Placement
 from midflight.runtime.steering import Offload, Route, Standing
 from midflight.testbed.change import Kept, Registers, Running, registers
@@ -109,14 +110,15 @@ class Governed:
     def verify(self, wanted: Running) -> None:
         """Have the device say whether it can run this, where it is on and runs something else. DeviceError if not.
 
-        One that compiles does it here, and not when it is to change.
+        One that compiles does it here, and not when it is to change. One that cannot verify is believed to be able.
         """
         if self.on and wanted.source != self.running.source:
             try:
                 self.session.load(wanted.pipeline.p4info, wanted.pipeline.config, action="VERIFY")
             except DeviceError as error:
                 self._bury(error)
-                raise
+                if not isinstance(error, RequestError) or error.code != Code.UNIMPLEMENTED:
+                    raise
 
     def change(self, wanted: Running) -> Callable[[], None]:
         """Give it another program, and return what takes that back; what stays in the program keeps its state.

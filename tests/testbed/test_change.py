@@ -13,7 +13,8 @@ from midflight.errors import DeviceError, KernelError, MidflightError
 from midflight.primitives import Aggregate, Cache, Filter, Program, Threshold
 from midflight.primitives.wire import REQUEST, Message, Schema
 from midflight.runtime.devices.host import CAPABILITIES
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.session import RequestError, Session
+from midflight.runtime.p4runtime.status import Code
 from midflight.testbed import LinkQuality, Net, Star
 from midflight.testbed.topology import Topology
 from tests.testbed.test_allreduce import check, vectors
@@ -217,15 +218,21 @@ def test_nothing_is_pushed_where_one_of_several_switches_cannot_have_the_program
         def noted(session: Session, *given: Any, action: str = "VERIFY_AND_COMMIT") -> None:
             pushed.append(f"{names[session]} {action}")
             if pushed[-1] == "b VERIFY":
-                raise DeviceError("too large")
+                raise refused
             load(session, *given, action=action)
 
         monkeypatch.setattr(Session, "load", noted)
+        refused = DeviceError("too large")
         with pytest.raises(DeviceError, match="b does not take the program: too large") as refusal:
             net.change(PROGRAM.extended(OTHERS))
         assert refusal.value.hint == "all switches have what they had"
         assert pushed == ["a VERIFY", "b VERIFY"]
         assert net.program is PROGRAM
+        pushed.clear()
+        refused = RequestError("which action is that?", Code.UNIMPLEMENTED)
+        net.change(PROGRAM.without("gradients", "cache"))
+        assert pushed == ["a VERIFY", "b VERIFY", "a VERIFY_AND_COMMIT", "b VERIFY_AND_COMMIT"]
+        assert [*net.program.applications] == ["pressure"]
 
 
 def test_nothing_is_changed_where_nobody_could_compute_for_a_group_any_more() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from midflight.errors import KernelError, MidflightError
-from midflight.primitives import Header, Map, Packet, Primitive, Program, bit
+from midflight.primitives import Barrier, Header, Map, Packet, Primitive, Program, bit
 from midflight.primitives.wire import REQUEST, Message, Schema
 from midflight.runtime.devices.host import CAPABILITIES
 from midflight.testbed import Net, Star
@@ -84,6 +84,17 @@ def test_a_map_that_only_hosts_have_is_a_map_all_the_same() -> None:
             net.map("look", "other")
         with pytest.raises(MidflightError, match="s1 does not run look"):
             net.map("look", "owner", "s1")
+
+
+def test_a_server_that_hosts_have_joined_is_told_too() -> None:
+    program = Program(Barrier("steps", parties=1), Look("look"))
+    with Star(2, program=program, capabilities=replace(CAPABILITIES, register_arrays=0, table_entries=0)) as net:
+        server = net.join("steps", net.hosts[:1]).server
+        server.serve("look", [])
+        net.map("look", "owner")[3] = 30
+        schema = Schema(program.schema())
+        server.receive(("10.0.0.1", 1), schema.encode(Message(REQUEST, "look", 1, {"key": 3, "value": 0})), 0)
+        assert [schema.decode(data).fields["value"] for _, data in server.poll(0)] == [30]
 
 
 def test_what_was_written_stays_at_the_hosts_when_the_program_changes() -> None:
