@@ -1,5 +1,6 @@
 """Compute-aware forwarding: which instance and path, which routes, and what is computed on the way."""
 
+from midflight.runtime.steering.controls import Controls
 from midflight.runtime.steering.graph import Graph, Hop, Host, IPAddress, Link, Path, Switch
 from midflight.runtime.steering.metrics import (
     C_NMA,
@@ -13,9 +14,10 @@ from midflight.runtime.steering.metrics import (
     level2,
     path_readings,
 )
-from midflight.runtime.steering.offload import Admission, Child, Controls, Offload, Standing
+from midflight.runtime.steering.offload import Offload
 from midflight.runtime.steering.routes import Member, Route, along, members, routes, tree
 from midflight.runtime.steering.select import Candidate, Choice, Policy, Ranked, candidates, select
+from midflight.runtime.steering.standing import Admission, Child, Standing
 
 __all__ = [
     "C_NMA",

@@ -7,163 +7,18 @@ away: no host needs to be told.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Iterable, Mapping
 
-from midflight.errors import DeviceError, MidflightError
+from midflight.errors import MidflightError
 from midflight.runtime.p4runtime.results import Count
+from midflight.runtime.steering.controls import Controls
 from midflight.runtime.steering.graph import IPAddress
+from midflight.runtime.steering.ledger import Ledger
 from midflight.runtime.steering.routes import Member, Route
+from midflight.runtime.steering.standing import Admission, Child, Inlet, Standing
+from midflight.runtime.steering.steps import Copies, Step, admitting, computing, delivering, inlets, routing
 
-__all__ = ["Admission", "Child", "Controls", "Offload", "Standing"]
-
-ROUTES = {4: "ingress.route", 6: "ingress.route_ipv6"}
-"""By version of IP."""
-ADMISSION, DELIVER = "ingress.admission", "egress.deliver"
-APPLICATION = "hdr.midflight.application"
-
-
-class Controls(Protocol):
-    """The part of a P4Runtime session that steering uses. Each call raises DeviceError where the device refuses."""
-
-    def insert(
-        self,
-        table: str,
-        match: Mapping[str, object],
-        action: str,
-        params: Mapping[str, int],
-        *,
-        priority: int = 0,
-        rate: int = 0,
-    ) -> None:
-        """Add a table entry, and the rate of its meter; refused where one with the same match is there."""
-
-    def modify(
-        self,
-        table: str,
-        match: Mapping[str, object],
-        action: str,
-        params: Mapping[str, int],
-        *,
-        priority: int = 0,
-        rate: int = 0,
-    ) -> None:
-        """Change the action of a table entry that is there, and the rate of its meter."""
-
-    def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
-        """Remove a table entry that is there."""
-
-    def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
-        """Return the direct counter of a table entry that is there."""
-
-    def multicast(self, group: int, ports: Sequence[int]) -> None:
-        """Set the ports that a multicast group copies to; none removes the group."""
-
-    def clone_session(self, number: int, ports: Sequence[int]) -> None:
-        """Set the ports that a clone session copies to; none removes the session."""
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A switch below, which has members of its own: one copy of a result leaves by `port`, for it to copy further."""
-
-    port: int
-    mac: int
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """An application that a switch computes on: its id, its multicast group and who receives the results.
-
-    `ports` are those that its requests come by: what comes by others is not computed on. None stands for all. `rate` is
-    how many requests a second each of them may bring, while more pass by; 0 is no limit. `epoch` (0 to 65535, compared
-    as a serial number) is carried by the results. One that is newer tells hosts that the state behind them was lost
-    and begun anew.
-    """
-
-    application: int
-    group: int
-    members: tuple[Member | Child, ...]
-    epoch: int = 1
-    ports: tuple[int, ...] | None = None
-    rate: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What shall hold for one match of a table: an action with its parameters, or nothing."""
-
-    table: str
-    match: tuple[tuple[str, object], ...]
-    action: str = ""
-    params: tuple[tuple[str, int], ...] = ()
-    priority: int = 0
-    rate: int = 0
-
-    @property
-    def key(self) -> tuple[str, object]:
-        return self.table, self.match
-
-    def gone(self) -> _Entry:
-        return _Entry(self.table, self.match, priority=self.priority)
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """What shall hold for one multicast group: the ports it copies to, none where it is not to be."""
-
-    number: int
-    ports: tuple[int, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, object]:
-        return "", self.number
-
-    def gone(self) -> _Group:
-        return _Group(self.number)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mirror:
-    """What shall hold for the clone session of one application: the ports it copies to, none where it is not to be."""
-
-    number: int
-    ports: tuple[int, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, object]:
-        return "mirror", self.number
-
-    def gone(self) -> _Mirror:
-        return _Mirror(self.number)
-
-
-_Step = _Entry | _Group | _Mirror
-_Place = tuple[int, int | None]
-"""An application, and a port that its requests come by; None for all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How applications stand on a switch: what it computes on, where it mirrors to, and what it has counted."""
-
-    admitted: Mapping[int, Admission]
-    mirrors: Mapping[int, tuple[int, ...]]
-    counted: Mapping[_Place, Count]
-
-    def only(self, applications: Collection[int]) -> Standing:
-        """Return how these applications stand, by id, without the others."""
-        return Standing(
-            {name: each for name, each in self.admitted.items() if name in applications},
-            {name: each for name, each in self.mirrors.items() if name in applications},
-            {place: each for place, each in self.counted.items() if place[0] in applications},
-        )
-
-    def recounted(self, later: Standing) -> Standing:
-        """Return the same with what has been counted later, where it has."""
-        return replace(self, counted={**self.counted, **later.counted})
+__all__ = ["Offload"]
 
 
 class Offload:
@@ -177,13 +32,12 @@ class Offload:
     """
 
     def __init__(self, session: Controls) -> None:
-        self._session = session
-        self._done: dict[tuple[str, object], _Step] = {}
+        self._ledger = Ledger(session)
         self._admitted: dict[int, Admission] = {}
         self._routes: dict[tuple[int, int, int], Route] = {}
         self._redirected: dict[tuple[int, int, int], Route] = {}
         self._mirrors: dict[int, tuple[int, ...]] = {}
-        self._counted: dict[_Place, Count] = {}  # by entries that were there before
+        self._counted: dict[Inlet, Count] = {}  # by entries that were there before
 
     @property
     def admitted(self) -> Mapping[int, Admission]:
@@ -202,14 +56,14 @@ class Offload:
         A redirected address stays redirected until it is restored.
         """
         wanted = {each.key: each for each in routes}
-        steps: list[_Step] = [_route(each) for key, each in wanted.items() if key not in self._redirected]
-        steps += [_route(old).gone() for key, old in self._routes.items() if key not in {*wanted, *self._redirected}]
-        self._change(steps)
+        steps: list[Step] = [routing(each) for key, each in wanted.items() if key not in self._redirected]
+        steps += [routing(old).gone() for key, old in self._routes.items() if key not in {*wanted, *self._redirected}]
+        self._ledger.change(steps)
         self._routes = wanted
 
     def redirect(self, route: Route) -> None:
         """Send what is addressed to `route.address` by this way instead, whatever the installed routes say."""
-        self._change([_route(route)])
+        self._ledger.change([routing(route)])
         self._redirected[route.key] = route
 
     def restore(self, address: IPAddress, prefix: int = -1) -> None:
@@ -217,7 +71,7 @@ class Offload:
         key = Route(address, 0, 0, prefix).key
         if key in self._redirected:
             installed = self._routes.get(key)
-            self._change([_route(installed) if installed else _route(self._redirected[key]).gone()])
+            self._ledger.change([routing(installed) if installed else routing(self._redirected[key]).gone()])
             del self._redirected[key]
 
     def admit(
@@ -257,19 +111,19 @@ class Offload:
             if other.application != application and other.group == wanted.group:
                 raise MidflightError(f"multicast group {wanted.group} is that of application {other.application}")
         before = self._admitted.get(application)
-        steps = _computing(wanted)
+        steps = computing(wanted)
         if before:
             now = {each.key for each in steps}
-            steps += [each.gone() for each in _admission(before) if each.key not in now]
+            steps += [each.gone() for each in admitting(before) if each.key not in now]
             if before.group != wanted.group:
-                steps.append(_Group(before.group))
-            steps += [_deliver(application, old).gone() for old in before.members if old.port not in outlets]
-        self._change(steps)
+                steps.append(Copies("group", before.group))
+            steps += [delivering(application, old).gone() for old in before.members if old.port not in outlets]
+        self._ledger.change(steps)
         self._admitted[application] = wanted
         self._counted = {
             (name, port): each
             for (name, port), each in self._counted.items()
-            if name != application or port in _ports(wanted)
+            if name != application or port in inlets(wanted)
         }
         return wanted
 
@@ -281,16 +135,16 @@ class Offload:
     def withdraw(self, application: int) -> None:
         """Have the switch only forward an application's packets, as before it was admitted."""
         if before := self._admitted.get(application):
-            gone: list[_Step] = [*(each.gone() for each in _admission(before)), _Group(before.group)]
-            gone += [_deliver(application, each).gone() for each in before.members]
-            self._change(gone)
+            gone: list[Step] = [*(each.gone() for each in admitting(before)), Copies("group", before.group)]
+            gone += [delivering(application, each).gone() for each in before.members]
+            self._ledger.change(gone)
             del self._admitted[application]
             self._counted = {place: each for place, each in self._counted.items() if place[0] != application}
 
     def mirror(self, application: int, ports: Iterable[int] = ()) -> None:
         """Send the copies that an application's kernel mirrors to these ports; to none, where there are none."""
-        mirror = _Mirror(application, tuple(sorted(set(ports))))
-        self._change([mirror])
+        mirror = Copies("mirror", application, tuple(sorted(set(ports))))
+        self._ledger.change([mirror])
         self._mirrors[application] = mirror.ports
 
     def counters(self, application: int) -> dict[int | None, Count]:
@@ -303,8 +157,8 @@ class Offload:
         if application not in self._admitted:
             raise MidflightError(f"application {application} is not admitted here, and nothing of it is counted")
         admission, found = self._admitted[application], {}
-        for port, entry in zip(_ports(admission), _admission(admission), strict=True):
-            now = self._session.read_entry_counter(entry.table, dict(entry.match), priority=entry.priority)
+        for port, entry in zip(inlets(admission), admitting(admission), strict=True):
+            now = self._ledger.session.read_entry_counter(entry.table, dict(entry.match), priority=entry.priority)
             before = self._counted.get((application, port), Count(0, 0))
             found[port] = Count(before.packets + now.packets, before.bytes + now.bytes)
         return found
@@ -319,22 +173,18 @@ class Offload:
 
         Its own program changes nothing of its state any more when this returns: for another program to take over.
         """
-        self._change([each.gone() for each in self._there()])
+        self._ledger.clear()
 
     def resume(self, session: Controls, standing: Standing) -> None:
         """Have everything in place again: applications as they stood, and the routes.
 
         On a switch that has nothing, or on this one where holding it came to no end, through this session from now on.
         """
-        for each in self._there():
-            # What is not there any more, though nobody has said so, is refused.
-            with suppress(DeviceError):
-                self._do(each.gone(), each)
-        self._session, self._done = session, {}
-        steps: list[_Step] = [_Mirror(number, ports) for number, ports in standing.mirrors.items()]
+        self._ledger.restart(session)
+        steps: list[Step] = [Copies("mirror", number, ports) for number, ports in standing.mirrors.items()]
         for admission in standing.admitted.values():
-            steps += _computing(admission)
-        self._change([*steps, *(_route(each) for each in self.routes)])
+            steps += computing(admission)
+        self._ledger.change([*steps, *(routing(each) for each in self.routes)])
         self._admitted, self._mirrors = dict(standing.admitted), dict(standing.mirrors)
         self._counted = dict(standing.counted)
 
@@ -346,96 +196,3 @@ class Offload:
             self.withdraw(application)
         for route in tuple(self._redirected.values()):
             self.restore(route.address, route.prefix)
-
-    def _there(self) -> list[_Step]:
-        """Return what is in place, in the order in which it is taken back."""
-        return sorted((each for each in self._done.values() if each != each.gone()), key=_rank)
-
-    def _change(self, steps: Iterable[_Step]) -> None:
-        undo: list[_Step] = []
-        try:
-            for step in steps:
-                before = self._done.get(step.key, step.gone())
-                if before != step:
-                    self._do(step, before)
-                    undo.append(before)
-        except Exception:
-            for before in reversed(undo):
-                # A device that is gone takes nothing back either; what it was asked first is what to tell.
-                with suppress(DeviceError):
-                    self._do(before, self._done[before.key])
-            raise
-
-    def _do(self, step: _Step, before: _Step) -> None:
-        if isinstance(step, _Group):
-            self._session.multicast(step.number, step.ports)
-        elif isinstance(step, _Mirror):
-            self._session.clone_session(step.number, step.ports)
-        else:
-            match, params = dict(step.match), dict(step.params)
-            options = {"priority": step.priority} if step.priority else {}
-            if not step.action:
-                self._session.delete(step.table, match, **options)
-            else:
-                options |= {"rate": step.rate} if step.rate else {}
-                if before != step.gone():
-                    self._session.modify(step.table, match, step.action, params, **options)
-                else:
-                    self._insert(step.table, match, step.action, params, options)
-        self._done[step.key] = step
-
-    def _insert(
-        self, table: str, match: dict[str, object], action: str, params: dict[str, int], options: dict[str, int]
-    ) -> None:
-        try:
-            self._session.insert(table, match, action, params, **options)
-        except DeviceError as refusal:
-            # An entry that an earlier controller left in the way is taken over; any other refusal stands.
-            try:
-                self._session.modify(table, match, action, params, **options)
-            except DeviceError:
-                raise refusal from None
-
-
-def _rank(step: _Step) -> int:
-    """Return when a step is taken back: routes first, then admissions, and then what those rest on."""
-    table = step.table if isinstance(step, _Entry) else ""
-    return (*ROUTES.values(), ADMISSION, DELIVER, "").index(table)
-
-
-def _route(route: Route) -> _Entry:
-    version = route.address.version
-    match = ((f"hdr.ipv{version}.destination", f"{route.address}/{route.prefix}"),)
-    return _Entry(ROUTES[version], match, "ingress.to_port", (("port", route.port), ("mac", route.mac)))
-
-
-def _ports(admission: Admission) -> tuple[int | None, ...]:
-    return (None,) if admission.ports is None else admission.ports
-
-
-def _computing(admission: Admission) -> list[_Step]:
-    """Return all that it takes to compute on an application, in order: whom results go to, and then its entries."""
-    steps: list[_Step] = [_deliver(admission.application, each) for each in admission.members]
-    outlets = tuple(sorted(each.port for each in admission.members))
-    return [*steps, _Group(admission.group, outlets), *_admission(admission)]
-
-
-def _admission(admission: Admission) -> list[_Entry]:
-    """Return the entries that admit an application, one for each of its ports."""
-    params = ("group", admission.group), ("epoch", admission.epoch)
-    matches: list[tuple[tuple[str, object], ...]] = [((APPLICATION, admission.application),)]
-    if admission.ports is not None:
-        matches = [(*matches[0], ("standard_metadata.ingress_port", port)) for port in admission.ports]
-    return [_Entry(ADMISSION, each, "ingress.admit", params, priority=1, rate=admission.rate) for each in matches]
-
-
-def _deliver(application: int, member: Member | Child) -> _Entry:
-    match = (APPLICATION, application), ("standard_metadata.egress_port", member.port)
-    if isinstance(member, Child):
-        return _Entry(DELIVER, match, "egress.to_switch", (("mac", member.mac),))
-    return _Entry(
-        DELIVER,
-        match,
-        "egress.to_host" if member.address.version == 4 else "egress.to_host_ipv6",
-        (("mac", member.mac), ("address", int(member.address)), ("udp_port", member.udp_port)),
-    )

@@ -1,0 +1,50 @@
+"""What steering asks of a P4Runtime session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from midflight.runtime.p4runtime.results import Count
+
+__all__ = ["Controls"]
+
+
+class Controls(Protocol):
+    """The part of a P4Runtime session that steering uses. Each call raises DeviceError where the device refuses."""
+
+    def insert(
+        self,
+        table: str,
+        match: Mapping[str, object],
+        action: str,
+        params: Mapping[str, int],
+        *,
+        priority: int = 0,
+        rate: int = 0,
+    ) -> None:
+        """Add a table entry, and the rate of its meter; refused where one with the same match is there."""
+
+    def modify(
+        self,
+        table: str,
+        match: Mapping[str, object],
+        action: str,
+        params: Mapping[str, int],
+        *,
+        priority: int = 0,
+        rate: int = 0,
+    ) -> None:
+        """Change the action of a table entry that is there, and the rate of its meter."""
+
+    def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
+        """Remove a table entry that is there."""
+
+    def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
+        """Return the direct counter of a table entry that is there."""
+
+    def multicast(self, group: int, ports: Sequence[int]) -> None:
+        """Set the ports that a multicast group copies to; none removes the group."""
+
+    def clone_session(self, number: int, ports: Sequence[int]) -> None:
+        """Set the ports that a clone session copies to; none removes the session."""

@@ -1,0 +1,105 @@
+"""What shall hold in a switch's tables and groups, each a step of a change: made of routes, admissions and mirrors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from midflight.runtime.steering.routes import Member, Route
+from midflight.runtime.steering.standing import Admission, Child
+
+__all__ = ["Copies", "Entry", "Step", "admitting", "computing", "delivering", "inlets", "rank", "routing"]
+
+ROUTES = {4: "ingress.route", 6: "ingress.route_ipv6"}
+"""By version of IP."""
+ADMISSION, DELIVER = "ingress.admission", "egress.deliver"
+APPLICATION = "hdr.midflight.application"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What shall hold for one match of a table: an action with its parameters, or nothing."""
+
+    table: str
+    match: tuple[tuple[str, object], ...]
+    action: str = ""
+    params: tuple[tuple[str, int], ...] = ()
+    priority: int = 0
+    rate: int = 0
+
+    @property
+    def key(self) -> tuple[str, object]:
+        """What it is about: of two steps with one key the later one holds."""
+        return self.table, self.match
+
+    def gone(self) -> Entry:
+        """Return that there is no such entry."""
+        return Entry(self.table, self.match, priority=self.priority)
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What shall hold for a multicast group or a clone session: the ports it copies to; none where it is not to be."""
+
+    kind: Literal["group", "mirror"]
+    number: int
+    ports: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, object]:
+        """As an entry's."""
+        return self.kind, self.number
+
+    def gone(self) -> Copies:
+        """Return that there is no such group or session."""
+        return Copies(self.kind, self.number)
+
+
+Step = Entry | Copies
+
+
+def rank(step: Step) -> int:
+    """Return when a step is taken back: routes first, then admissions, and then what those rest on."""
+    table = step.table if isinstance(step, Entry) else ""
+    return (*ROUTES.values(), ADMISSION, DELIVER, "").index(table)
+
+
+def routing(route: Route) -> Entry:
+    """Return the entry of a route."""
+    version = route.address.version
+    match = ((f"hdr.ipv{version}.destination", f"{route.address}/{route.prefix}"),)
+    return Entry(ROUTES[version], match, "ingress.to_port", (("port", route.port), ("mac", route.mac)))
+
+
+def computing(admission: Admission) -> list[Step]:
+    """Return all that it takes to compute on an application, in order: whom results go to, and then its entries."""
+    steps: list[Step] = [delivering(admission.application, each) for each in admission.members]
+    outlets = tuple(sorted(each.port for each in admission.members))
+    return [*steps, Copies("group", admission.group, outlets), *admitting(admission)]
+
+
+def inlets(admission: Admission) -> tuple[int | None, ...]:
+    """Return the ports that requests come by, None standing for all, in the order of `admitting`."""
+    return (None,) if admission.ports is None else admission.ports
+
+
+def admitting(admission: Admission) -> list[Entry]:
+    """Return the entries that admit an application, one for each of its ports."""
+    params = ("group", admission.group), ("epoch", admission.epoch)
+    matches: list[tuple[tuple[str, object], ...]] = [((APPLICATION, admission.application),)]
+    if admission.ports is not None:
+        matches = [(*matches[0], ("standard_metadata.ingress_port", port)) for port in admission.ports]
+    return [Entry(ADMISSION, each, "ingress.admit", params, priority=1, rate=admission.rate) for each in matches]
+
+
+def delivering(application: int, member: Member | Child) -> Entry:
+    """Return the entry that addresses the copy of a result for one member."""
+    match = (APPLICATION, application), ("standard_metadata.egress_port", member.port)
+    if isinstance(member, Child):
+        return Entry(DELIVER, match, "egress.to_switch", (("mac", member.mac),))
+    return Entry(
+        DELIVER,
+        match,
+        "egress.to_host" if member.address.version == 4 else "egress.to_host_ipv6",
+        (("mac", member.mac), ("address", int(member.address)), ("udp_port", member.udp_port)),
+    )
