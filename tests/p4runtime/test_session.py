@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 import pytest
-from finsy.proto import p4i
+from finsy.proto import p4i, p4r
 from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.errors import DeviceError
 from midflight.runtime.devices import HostDevice
+from midflight.runtime.p4runtime.link import Link
 from midflight.runtime.p4runtime.matches import decode_match, encode_match, number
 from midflight.runtime.p4runtime.session import RequestError, Session, TableEntry
 from tests.p4runtime.support import EVERYTHING
@@ -221,3 +223,16 @@ def test_a_session_without_a_pipeline() -> None:
 def test_an_unknown_pipeline_action(session: Session, info: p4i.P4Info) -> None:
     with pytest.raises(DeviceError, match=r"(?s)no pipeline action 'INSTALL'.*VERIFY_AND_COMMIT"):
         session.load(info, EVERYTHING, action="INSTALL")
+
+
+def test_a_server_that_does_not_answer_in_time_is_told() -> None:
+    """It is no refusal: nobody knows what became of the request."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        link = Link(address, 0.2)
+        try:
+            with pytest.raises(DeviceError, match=rf"^{address} did not answer within 0\.2 s$") as failed:
+                link.request("GetForwardingPipelineConfig", p4r.GetForwardingPipelineConfigRequest(device_id=1))
+        finally:
+            link.close()
+    assert not isinstance(failed.value, RequestError)

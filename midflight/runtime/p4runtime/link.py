@@ -229,6 +229,8 @@ class Link:
         """Return the error to raise for one of finsy's."""
         if error.code == Code.UNAVAILABLE:
             return DeviceError(f"no P4Runtime server answers at {self.address}", hint=error.message)
+        if error.code == Code.DEADLINE_EXCEEDED:
+            return DeviceError(f"{self.address} did not answer within {self.timeout:g} s")
         refused = {at: (Code(each.canonical_code), each.message) for at, each in sorted(error.details.items())}
         code = next((code for code, _ in refused.values() if code != Code.ABORTED), Code(error.code))
         return RequestError(error.message or f"{rpc} failed", code, refused=refused)
