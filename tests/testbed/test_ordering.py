@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
@@ -14,7 +14,7 @@ from midflight.primitives import Message, Program, Schema, Sequencer
 from midflight.primitives.wire import RESULT, UDP_PORT
 from midflight.testbed import Star
 from midflight.testbed.endpoint import Address
-from midflight.testbed.endpoint.messages import ASK
+from midflight.testbed.endpoint.messages import ASK, LACKS
 from midflight.testbed.endpoint.ordering import OrderedClient, Payload
 from midflight.testbed.endpoint.replica import Ordered, Replica
 from midflight.testbed.endpoint.software import SoftwareServer
@@ -209,6 +209,26 @@ def test_a_session_that_is_over_is_put_together_from_what_each_has_of_it() -> No
     assert one.delivered == other.delivered
     assert [(each.session, each.stamp) for each in one.delivered] == [(4, 1), (4, 3), (4, 4), (6, 1)]
     assert one.void == other.void == [(4, 2)]
+
+
+def test_when_a_session_is_over_all_are_asked_again() -> None:
+    """Who lacked a stamp before may have got it since, from one who has forgotten it."""
+    one = Replica(SCHEMA, "orders", PLACES, session=4, timing=TIMING)
+    for stamp in (1, 3):
+        one.receive(SWITCH, stamped(4, stamp, number=stamp), 0)
+
+    def asked(now: int) -> set[Address]:
+        sent = [(to, SCHEMA.decode(datagram)) for to, datagram in one.poll(now)]
+        asks = [(to, each) for to, each in sent if each.kind == ASK and each.fields["stamp"] == 2]
+        for to, each in asks:
+            if to == PLACES[0]:
+                one.receive(to, SCHEMA.encode(replace(each, kind=LACKS, payload=bytes(10))), now)
+        return {to for to, _ in asks}
+
+    assert asked(0) == {*PLACES}
+    assert asked(1_000_000) == {PLACES[1]}
+    one.receive(SWITCH, stamped(5, 1, number=4), 1_000_000)
+    assert asked(1_000_001) == {*PLACES}
 
 
 def test_a_request_that_two_sessions_have_stamped_counts_once() -> None:
