@@ -39,6 +39,9 @@ class Voter:
     Where `needed` is no majority, or a voter may forget how it has voted, that holds in one life of the switch's state
     only: the voters then rely on one `epoch`, and do not hear what is told in another. With `forward` it holds in any
     case, as it is the server that tells. Raises MidflightError where an epoch is needed and not given.
+
+    A result that only one voter has heard, who then forgets it, is lost to the others once a newer voting has its place
+    in the switch: where voters may forget, there are to be more `slots` than votings meanwhile.
     """
 
     def __init__(
