@@ -49,6 +49,26 @@ def test_fields_of_any_width_and_alignment_survive_the_trip() -> None:
     assert run(switch, pack(values) + b"tail") == [(0, pack(expected) + b"tail")]
 
 
+def test_a_long_row_of_fields_that_do_not_fill_bytes() -> None:
+    widths = (1, *(17, 33, 2, 5, 8, 16, 32, 32, 17, 33, 2, 5, 65, 33, 8, 128) * 3, 3)
+    total = sum(widths)
+    assert total % 8 == 0
+    switch = engine(
+        header=" ".join(f"int<{width}> f{number};" for number, width in enumerate(widths)),
+        ingress="hdr.h.f1 = -(hdr.h.f1 - 2); hdr.h.f17 = -(hdr.h.f17 - 2);",
+    )
+    text = "".join(format(number * 0x9E3779B97F4A7C15F39CC0605CEDC834 % 2**width, f"0{width}b")
+                   for number, width in enumerate(widths))  # fmt: skip
+    expected, position = text, 0
+    for number, width in enumerate(widths):
+        if number in (1, 17):
+            value = (2 - int(text[position : position + width], 2)) % 2**width
+            expected = f"{expected[:position]}{value:0{width}b}{expected[position + width :]}"
+        position += width
+    packet, answer = (int(each, 2).to_bytes(total // 8, "big") for each in (text, expected))
+    assert run(switch, packet) == [(0, answer)]
+
+
 def test_select_by_value_mask_range_and_several_fields() -> None:
     switch = engine(
         header="bit<8> x; bit<8> y; bit<8> r;",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from scapy.layers.inet import IP, UDP
@@ -24,7 +25,7 @@ from midflight.runtime.engine.entries import Entry
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.p4runtime.maps import Maps
 
-__all__ = ["EPOCH", "MEMBERS", "SENDER", "SERVER", "DeviceRig", "Rig", "Seen", "Sent", "SwitchRig"]
+__all__ = ["EPOCH", "MEMBERS", "SENDER", "SERVER", "Chance", "DeviceRig", "Rig", "Seen", "Sent", "SwitchRig"]
 
 SENDER, SERVER, MIRROR = 1, 4, 5
 MEMBERS = (1, 2, 3)
@@ -34,11 +35,15 @@ EPOCH = 5
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One request: what the oracle, the executed kernel and the switch are all given."""
+    """One request: what the oracle, the executed kernel and the switch are all given.
+
+    `now` (us) is when it comes; a switch with a clock of its own goes by that.
+    """
 
     application: str
     sequence: int
     fields: Mapping[str, Any]
+    now: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,22 @@ class Seen:
     mirrored: tuple[Mapping[str, Any], ...] = ()
 
 
+class Chance:
+    """Draws what the embedded switch draws (xorshift64*), so that a reference beside it has the same chances."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._state = (seed * 0x9E37_79B9_7F4A_7C15 + 0xD1B5_4A32_D192_ED03) % 2**64 or 1
+
+    def getrandbits(self, k: int, /) -> int:
+        """Return a number of `k` random bits, 64 at most."""
+        state = self._state
+        state ^= state >> 12
+        state ^= state << 25 & 2**64 - 1
+        state ^= state >> 27
+        self._state = state
+        return state * 0x2545_F491_4F6C_DD1D & (1 << k) - 1
+
+
 def address(port: int) -> str:
     return f"10.0.0.{port}"
 
@@ -65,10 +86,18 @@ def _number(text: str, separator: str, base: int) -> int:
     return int.from_bytes(bytes(int(part, base) for part in text.split(separator)), "big")
 
 
-def _value(layer: Any, name: str) -> Any:
-    """Return a field's value; None stands for one of an item that is not there."""
-    value = getattr(layer, name)
-    return 0 if value is None else value
+def _fields(layer: Any, sent: Sent) -> dict[str, Any]:
+    """Return the values of a request's fields; None stands for one of an item that is not there."""
+
+    def value(name: str, meant: Any) -> Any:
+        if not isinstance(meant, int) and not hasattr(layer, name):  # lanes that do not fill bytes
+            return [value(f"{name}_{lane}", 0) for lane in range(len(meant))]
+        found = getattr(layer, name)
+        if found is None:
+            return 0 if isinstance(meant, int) else [0] * len(meant)
+        return found
+
+    return {name: value(name, meant) for name, meant in sent.fields.items()}
 
 
 class Rig(ABC):
@@ -80,8 +109,8 @@ class Rig(ABC):
         self.schema = Schema(program.schema())
 
     @abstractmethod
-    def process(self, packets: Packets) -> Packets:
-        """Run a batch through the switch."""
+    def process(self, packets: Packets, now: int) -> Packets:
+        """Run a batch that comes at one time (us) through the switch."""
 
     @abstractmethod
     def alerts(self) -> list[tuple[str, tuple[int, ...]]]:
@@ -96,21 +125,30 @@ class Rig(ABC):
         """Return a request's frame. `common` overrides fields of the common header."""
         number = self.program.applications[sent.application].id
         header = {"kind": 1, "application": number, "sequence": sent.sequence} | common
-        plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in sent.fields.items()}
+        layer = self.layers.applications[sent.application]
+        known = {each.name for each in layer.fields_desc}
+        plain: dict[str, Any] = {}
+        for name, value in sent.fields.items():
+            if isinstance(value, int) or name in known:
+                plain[name] = value.tolist() if hasattr(value, "tolist") else value
+            else:  # lanes that do not fill bytes
+                plain |= {f"{name}_{lane}": each for lane, each in enumerate(value)}
         return bytes(
             Ether(src=mac(SENDER), dst=mac(99))
             / IP(src=address(SENDER), dst=address(SERVER), ttl=10)
             / UDP(sport=5000, dport=UDP_PORT)
             / self.layers.common(**header)
-            / self.layers.applications[sent.application](**plain)
+            / layer(**plain)
         )
 
     def run(self, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
         """Send a row of requests; return what came of each, and all alerts in order (digest's name, values)."""
-        out = self.process(self.packets([self.frame(each) for each in trace]))
         arrived: list[list[tuple[int, bytes]]] = [[] for _ in trace]
-        for source, packet in zip(out.sources.tolist(), out, strict=True):
-            arrived[source].append(packet)
+        for now, together in groupby(enumerate(trace), key=lambda each: each[1].now):
+            numbers, sent = zip(*together, strict=True)
+            out = self.process(self.packets([self.frame(each) for each in sent]), now)
+            for source, packet in zip(out.sources.tolist(), out, strict=True):
+                arrived[numbers[source]].append(packet)
         seen = [self._seen(each, packets) for each, packets in zip(trace, arrived, strict=True)]
         return seen, self.alerts()
 
@@ -126,7 +164,7 @@ class Rig(ABC):
             header = self.layers.common(bytes(frame[UDP].payload))
             got = (frame.src, frame.dst, frame[IP].ttl, frame[IP].src, header.kind, header.sequence)
             assert got == (mac(SENDER), mac(99), 10, address(SENDER), 1, sent.sequence)
-            found.append({name: _value(header.payload, name) for name in sent.fields})
+            found.append(_fields(header.payload, sent))
         return tuple(found)
 
     def _answer(self, sent: Sent, packets: list[tuple[int, bytes]]) -> Seen:
@@ -140,7 +178,7 @@ class Rig(ABC):
             header = self.layers.common(bytes(udp.payload))
             assert (header.version, header.sequence) == (1, sent.sequence)
             assert not isinstance(header.payload, Raw)
-            contents.append((header.kind, {name: _value(header.payload, name) for name in sent.fields}))
+            contents.append((header.kind, _fields(header.payload, sent)))
             expected = {
                 1: (SERVER, mac(SERVER), address(SENDER), address(SERVER), 5000, UDP_PORT, 9),
                 4: (SERVER, mac(SERVER), address(SENDER), address(SERVER), 5000, UDP_PORT, 9),
@@ -208,8 +246,8 @@ class SwitchRig(Rig):
         table = self.engine.tables[f"ingress.{application}.{name}"]
         table.insert(table_entry(f"ingress.{application}.{name}_is", shape, entry))
 
-    def process(self, packets: Packets) -> Packets:
-        return self.engine.process(packets)
+    def process(self, packets: Packets, now: int = 0) -> Packets:
+        return self.engine.process(packets, now=now)
 
     def alerts(self) -> list[tuple[str, tuple[int, ...]]]:
         return [(each.name, self.schema.alert(each.name, each.values)) for each in self.engine.digests()]
@@ -243,7 +281,7 @@ class DeviceRig(Rig):
             if each.primitive.kernel.alert:
                 self.session.subscribe(f"{each.name}_alert_t")
 
-    def process(self, packets: Packets) -> Packets:
+    def process(self, packets: Packets, now: int = 0) -> Packets:
         return self.device.process(packets)
 
     def alerts(self) -> list[tuple[str, tuple[int, ...]]]:

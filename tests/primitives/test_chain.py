@@ -12,9 +12,9 @@ from midflight.errors import KernelError
 from midflight.primitives import Chain, Ewma, Filter, Program, Threshold, Verdict, bit
 from midflight.primitives.catalogue import made
 from midflight.testbed import Star
+from tests.primitives.agreement import agree, agree_on_bmv2
 from tests.primitives.more_kernels import Directory, Walk
 from tests.primitives.rig import Sent
-from tests.primitives.test_agreement import agree, agree_on_bmv2
 
 
 def mixed() -> tuple[Program, list[Sent]]:

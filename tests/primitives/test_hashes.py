@@ -11,8 +11,8 @@ import pytest
 from midflight.errors import KernelError
 from midflight.primitives import Program, bit, hash_, int_
 from tests.primitives import kernels
+from tests.primitives.agreement import agree, agree_on_bmv2
 from tests.primitives.rig import Sent
-from tests.primitives.test_agreement import agree, agree_on_bmv2
 
 KEYS = np.arange(1, 40001, dtype=np.uint32)
 

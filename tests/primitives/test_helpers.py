@@ -15,8 +15,8 @@ from midflight.errors import KernelError
 from midflight.primitives import Header, Packet, Primitive, Program, Register, bit
 from midflight.primitives.kernel.types import Kind
 from tests.primitives import kernels
+from tests.primitives.agreement import agree, agree_on_bmv2
 from tests.primitives.rig import Sent
-from tests.primitives.test_agreement import agree, agree_on_bmv2
 
 
 def layered_trace() -> tuple[Program, list[Sent]]:

@@ -12,8 +12,8 @@ from midflight.primitives import REQUEST, Header, Message, Packet, Primitive, Pr
 from midflight.primitives.exports.scapy_layer import layers
 from midflight.runtime.engine.packets import Packets
 from tests.primitives import kernels
+from tests.primitives.agreement import agree, agree_on_bmv2
 from tests.primitives.rig import SENDER, Sent, SwitchRig
-from tests.primitives.test_agreement import agree, agree_on_bmv2
 
 
 def basket(count: int, *items: tuple[int, int], **fields: int) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from midflight.primitives import REQUEST, Lookup, Map, Message, Program, Referen
 from midflight.primitives.kernel.map import Key, Match
 from midflight.testbed import Star
 from tests.bmv2 import BMV2
+from tests.primitives.agreement import agree_on_bmv2
 from tests.primitives.more_kernels import Directory
 from tests.primitives.rig import DeviceRig, Seen, Sent, SwitchRig
-from tests.primitives.test_agreement import agree_on_bmv2
 
 KEYS = (0, 1, 2**64, 2**127, 2**128 - 1)
 

@@ -10,9 +10,9 @@ from midflight.primitives import REQUEST, Message, Program, Verdict
 from midflight.primitives.wire import FOR_HOST
 from midflight.runtime.steering import Offload
 from tests.bmv2 import BMV2
+from tests.primitives.agreement import agree, agree_on_bmv2
 from tests.primitives.more_kernels import Walk
 from tests.primitives.rig import DeviceRig, Sent, SwitchRig
-from tests.primitives.test_agreement import agree, agree_on_bmv2
 
 PROGRAM = Program(Walk("walk"))
 CPU_PORT = 510

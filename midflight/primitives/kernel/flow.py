@@ -115,6 +115,8 @@ class Scope:
             case Logic(operator=operator, left=left, right=right) if (operator == "&&") == holds:
                 self.assume(left, holds)
                 self.assume(right, holds)
+            case Compare(left=Const(), right=Const()):
+                pass
             case Compare(operator=operator, left=Const() as left, right=right) if operator in _TURNED:
                 self.assume(Compare(_TURNED[operator], right, left), holds)
             case Compare(operator=operator, left=left, right=Const(value=value)):

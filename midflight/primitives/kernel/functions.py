@@ -91,7 +91,7 @@ class Functions(Operators):
         value = self.value(argument)
         if isinstance(value, Known):
             return Known(abs(self.constant(argument, "this")))
-        number = self.number(argument)
+        number = self.sized(value, argument)
         assert number.kind is not None
         if not solid(number):
             raise self.no_width(argument, number.kind)
@@ -230,9 +230,11 @@ class Functions(Operators):
         values = [self.value(each) for each in node.args]
         if all(isinstance(each, Known) for each in values):
             return Known(callee(*(self.constant(each, "this") for each in node.args)))
-        result, result_node = values[0], node.args[0]
-        for right_node, right in zip(node.args[1:], values[1:], strict=True):
-            one, other, kind = self.pair(node, result_node, result, right_node, right, callee.__name__)
+        # Constants come last: they take their width from the others.
+        each = sorted(zip(node.args, values, strict=True), key=lambda pair: isinstance(pair[1], (Known, Untyped)))
+        (result_node, result), *rest = each
+        for right_node, right in rest:
+            one, other, kind = self.pair(node, result_node, result, right_node, right, callee.__name__, solids=0)
             # Python's min and max keep the first of two equal values; equal numbers are the same here.
             result = Choose(Compare("<" if callee is min else ">", other, one), other, one, kind)
         return result

@@ -85,9 +85,17 @@ class Operators(Values):
         return Known(result)
 
     def pair(
-        self, node: ast.expr, left_node: ast.expr, left: Value, right_node: ast.expr, right: Value, what: str
+        self,
+        node: ast.expr,
+        left_node: ast.expr,
+        left: Value,
+        right_node: ast.expr,
+        right: Value,
+        what: str,
+        *,
+        solids: int = 1,
     ) -> tuple[Expr, Expr, Kind]:
-        """Return two numbers of one kind; at least one of them must bring its width along."""
+        """Return two numbers of one kind; so many of them must bring their width along when they run as Python."""
         kinds = [each.kind for each in (left, right) if not isinstance(each, (Known, Untyped))]
         if None in kinds:
             bad = left_node if not isinstance(left, (Known, Untyped)) and left.kind is None else right_node
@@ -108,7 +116,7 @@ class Operators(Values):
             )
         one = self.fit(left, kind, left_node, f"the left side of {what}")
         other = self.fit(right, kind, right_node, f"the right side of {what}")
-        if not (solid(one) or solid(other)):
+        if solid(one) + solid(other) < solids:
             raise self.no_width(left_node if not isinstance(left, Known) else right_node)
         return one, other, kind
 
@@ -212,29 +220,33 @@ class Operators(Values):
         return Known(result.value) if isinstance(result, Truth) else result
 
     def _compare(self, node: ast.Compare) -> Value:
-        parts: list[Expr] = []
+        result: Expr = Truth(True)
         left_node, left = node.left, self.value(node.left)
         for op, right_node in zip(node.ops, node.comparators, strict=True):
-            if isinstance(op, (ast.In, ast.NotIn)):
-                part = self._membership(node, left, right_node, isinstance(op, ast.In))
-                parts.append(part)
-                continue
-            if type(op) not in _COMPARISONS:
-                raise self.source.error(node, "`is` compares Python objects", "write `==` or `!=`")
-            symbol, function = _COMPARISONS[type(op)]
-            right = self.value(right_node)
-            if isinstance(left, Known) and isinstance(right, Known):
-                parts.append(Truth(self._fold_compare(node, function, left.value, right.value)))
-            else:
-                parts.append(self._compare_two(node, symbol, left_node, left, right_node, right))
-            left_node, left = right_node, right
-        result: Expr = Truth(True)
-        for part in parts:
+            if isinstance(result, Truth):
+                part, right = self._step(node, op, left_node, left, right_node)
+            else:  # Python goes on only where what came before holds
+                part, right = self.given(result, True, partial(self._step, node, op, left_node, left, right_node))
             if part == Truth(False):
                 return Known(False)
             if part != Truth(True):
                 result = part if isinstance(result, Truth) else Logic("&&", result, part)
+            left_node, left = right_node, right
         return Known(True) if isinstance(result, Truth) else result
+
+    def _step(
+        self, node: ast.Compare, op: ast.cmpop, left_node: ast.expr, left: Value, right_node: ast.expr
+    ) -> tuple[Expr, Value]:
+        """Return one comparison of a chain, and its right side."""
+        if isinstance(op, (ast.In, ast.NotIn)):
+            return self._membership(node, left, right_node, isinstance(op, ast.In)), left
+        if type(op) not in _COMPARISONS:
+            raise self.source.error(node, "`is` compares Python objects", "write `==` or `!=`")
+        symbol, function = _COMPARISONS[type(op)]
+        right = self.value(right_node)
+        if isinstance(left, Known) and isinstance(right, Known):
+            return Truth(self._fold_compare(node, function, left.value, right.value)), right
+        return self._compare_two(node, symbol, left_node, left, right_node, right), right
 
     def _fold_compare(self, node: ast.expr, function: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
         for kind in (int, str):

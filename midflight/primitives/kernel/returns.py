@@ -47,10 +47,16 @@ def returns(body: list[ast.stmt]) -> list[ast.Return]:
 
 def leaves(body: list[ast.stmt]) -> bool:
     """Tell whether every path through some statements ends in a `return`."""
-    return any(
-        isinstance(each, ast.Return) or (isinstance(each, ast.If) and leaves(each.body) and leaves(each.orelse))
-        for each in body
-    )
+    for each in body:
+        match each:
+            case ast.Return():
+                return True
+            case ast.If(body=yes, orelse=no) if leaves(yes) and leaves(no):
+                return True
+            case ast.Match(cases=[*cases, ast.match_case(pattern=ast.MatchAs(pattern=None), guard=None) as last]):
+                if all(leaves(case.body) for case in (*cases, last)):
+                    return True
+    return False
 
 
 class _Matches(ast.NodeTransformer):

@@ -10,6 +10,7 @@ from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.matches import is_plain, turned
 from midflight.primitives.kernel.outputs import Outputs
 from midflight.primitives.kernel.register import Register
+from midflight.primitives.kernel.returns import leaves
 from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.struct import Group, Items
 from midflight.primitives.kernel.typed import (
@@ -59,9 +60,11 @@ class Statements(Outputs):
     def block(self, nodes: list[ast.stmt]) -> tuple[Statement, ...]:
         """Compile statements one after the other."""
         done: list[Statement] = []
-        for node in nodes:
-            if self.scope.ended:
+        for number, node in enumerate(nodes):
+            if self.scope.ended and leaves(nodes[:number]):
                 raise self.source.error(node, "this line is never reached", "remove it, or the `return` before it")
+            if self.scope.ended:
+                break  # a parameter has decided that the kernel ends before
             done += self.statement(node)
         return tuple(done)
 
@@ -251,8 +254,10 @@ class Statements(Outputs):
             raise self.source.error(node.target, f"`{name}` is taken", "choose another name")
         fixed.add(name)
         for value in values:
-            if self.scope.ended:
+            if self.scope.ended and leaves(node.body):
                 raise self.source.error(node, "every round but the first is never reached", "remove the loop")
+            if self.scope.ended:
+                break
             self.scope.names[name] = Known(value)
             yield value
         fixed.remove(name)

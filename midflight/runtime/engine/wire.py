@@ -14,6 +14,10 @@ from midflight.runtime.engine.layout import VARBIT_BYTES
 __all__ = ["Item", "Scalar", "read_bits", "write_items"]
 
 
+RUN = 64
+"""How many bits of fields that do not fill bytes are put together at once: LLVM may fail on integers beyond 256."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scalar:
     """An integer to be written in exactly its own width."""
@@ -63,16 +67,21 @@ def write_items(code: Code, pointer: Value, items: list[Item]) -> Value:
 
 
 def _write_scalars(code: Code, pointer: Value, items: list[Scalar]) -> int:
-    """Store runs of fields that end at a byte boundary, each as one integer."""
+    """Store runs of fields that end at a byte boundary, each as one integer: long ones end inside a field."""
     run: list[Scalar] = []
     bits = offset = 0
     for item in items:
         run.append(item)
         bits += item.width
-        if bits % 8 == 0:
-            code.store(code.swap_bytes(_join(code, run, bits)), code.at(pointer, offset), alignment=1)
-            offset += bits // 8
-            run, bits = [], 0
+        rest = bits % 8
+        if rest and bits <= RUN:
+            continue
+        if rest:
+            below = code.resize(item.value, rest)
+            run[-1] = Scalar(code.resize(code.b.lshr(item.value, code.constant(item.width, rest)), item.width - rest))
+        code.store(code.swap_bytes(_join(code, run, bits - rest)), code.at(pointer, offset), alignment=1)
+        offset += bits // 8
+        run, bits = [Scalar(below)] if rest else [], rest
     if run:
         padding = -bits % 8
         run.append(Scalar(code.constant(padding, 0)))
