@@ -17,6 +17,15 @@ HEAD = """\
 from midflight.primitives import *
 
 
+def weighed(value, other):
+    match value + other:
+        case 7 | 14:
+            return other
+        case 6:
+            return bit[32](3)
+    return value
+
+
 class Lesson(Primitive):
     mode: int = 1
 
@@ -40,6 +49,7 @@ if bit[8](3) < bit[8](4) and wire.value > 3:
     "magnitude_of_an_access": "wire.signed = abs(self.total.update(wire.key8, lambda old: old - wire.signed))",
     "least_of_several_constants": "wire.value = min(7, wire.value, 1000)",
     "least_of_constants_at_first": "wire.signed = max(-3, 5, wire.signed)",
+    "helper_that_returns_from_a_match": "wire.value = weighed(wire.value, wire.other)",
     "decided_return": """\
 if self.mode == 1:
     wire.value = self.count.update(wire.key8, lambda old: old + 1)

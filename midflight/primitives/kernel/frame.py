@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,14 @@ class Frame:
         """The names of the function's parameters."""
         arguments = self.node.args
         return [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+
+    def fresh(self, name: str) -> str:
+        """Return a name for one more variable, which will be assigned once: `name` or much like it."""
+        taken = {*self.assignments, *self.parameters}
+        names = (name if not number else f"{name}_{number}" for number in itertools.count())
+        found = next(each for each in names if each not in taken)
+        self.assignments[found] = 1
+        return found
 
 
 def frame_of(function: Callable[..., Any], instance: object, path: tuple[int, ...] = ()) -> Frame:

@@ -78,7 +78,7 @@ class Helpers(Pure):
         whole = call is self.whole
         pending = self.flush()
         frame = self.prepared(call, function)
-        body = straightened(_without_docstring(frame.node.body), frame.source)
+        body = straightened(_without_docstring(frame.node.body), frame)
         values = self.bind(call, function)
         self.before = [*pending, *self.before]
         given = [each.value is not None for each in returns(body)]

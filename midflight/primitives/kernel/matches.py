@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import ast
 
+from midflight.primitives.kernel.frame import Frame
 from midflight.primitives.kernel.source import Source
 
-__all__ = ["is_plain", "turned"]
+__all__ = ["turned"]
 
 
-def turned(node: ast.Match, subject: ast.expr, source: Source) -> list[ast.stmt]:
-    """Return a `match` as an `if` with its `elif`s; `subject` is what stands for the number that it is about.
+def turned(node: ast.Match, frame: Frame) -> list[ast.stmt]:
+    """Return a `match` as an `if` with its `elif`s; what it is about is computed once, into variables before.
 
     Raises KernelError for patterns other than numbers, `|` between them, and `_`.
     """
+    before: list[ast.stmt] = []
+
+    def once(part: ast.expr) -> ast.expr:
+        if is_plain(part):
+            return part
+        name = frame.fresh("matched")
+        target = ast.copy_location(ast.Name(name, ast.Store()), part)
+        before.append(ast.copy_location(ast.Assign([target], part), part))
+        return ast.copy_location(ast.Name(name, ast.Load()), part)
+
+    subject = node.subject
+    if isinstance(subject, ast.Tuple):
+        subject = ast.copy_location(ast.Tuple([once(each) for each in subject.elts], ast.Load()), subject)
+    else:
+        subject = once(subject)
     done: list[ast.stmt] = []
     for case in reversed(node.cases):
-        test = _test(case.pattern, subject, source)
+        test = _test(case.pattern, subject, frame.source)
         if case.guard is not None:
             both = ast.BoolOp(ast.And(), [case.guard] if test is None else [test, case.guard])
             test = ast.copy_location(both, case.guard)
         done = case.body if test is None else [ast.copy_location(ast.If(test, case.body, done), case.pattern)]
-    return done
+    return [*before, *done]
 
 
 def is_plain(subject: ast.expr) -> bool:

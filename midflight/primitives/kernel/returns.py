@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import ast
 
-from midflight.primitives.kernel.matches import is_plain, turned
-from midflight.primitives.kernel.source import Source
+from midflight.primitives.kernel.frame import Frame
+from midflight.primitives.kernel.matches import turned
 
 __all__ = ["leaves", "returns", "straightened"]
 
 
-def straightened(body: list[ast.stmt], source: Source) -> list[ast.stmt]:
+def straightened(body: list[ast.stmt], frame: Frame) -> list[ast.stmt]:
     """Move what follows an `if` with a `return` into the branches that go on.
 
     Raises KernelError for lines that are never reached, and for a `return` inside a loop.
     """
     done: list[ast.stmt] = []
-    matches = _Matches(source)
+    source, matches = frame.source, _Matches(frame)
     body = [each for node in body for each in _listed(matches.visit(node))]
     for number, node in enumerate(body):
         rest = body[number + 1 :]
@@ -24,7 +24,7 @@ def straightened(body: list[ast.stmt], source: Source) -> list[ast.stmt]:
             if leaves([node]) and rest:
                 raise source.error(rest[0], "this line is never reached", "remove it, or a `return` before it")
             yes, no = (side if leaves(side) else [*side, *rest] for side in (node.body, node.orelse))
-            split = ast.If(node.test, straightened(yes, source), straightened(no, source))
+            split = ast.If(node.test, straightened(yes, frame), straightened(no, frame))
             return [*done, ast.copy_location(split, node)]
         if isinstance(node, ast.For) and (inside := returns([node])):
             raise source.error(
@@ -60,20 +60,15 @@ def leaves(body: list[ast.stmt]) -> bool:
 
 
 class _Matches(ast.NodeTransformer):
-    """Turns each `match` over something plain into ifs."""
+    """Turns each `match` into ifs."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
 
-    def visit_Match(self, node: ast.Match) -> ast.stmt | list[ast.stmt]:
+    def visit_Match(self, node: ast.Match) -> list[ast.stmt]:
         """Turn what is inside first."""
         self.generic_visit(node)
-        if is_plain(node.subject):
-            return turned(node, node.subject, self.source)
-        if inside := returns([node]):
-            fixed = "assign it to a variable first, and match that"
-            raise self.source.error(inside[0], "a helper cannot return from a `match` over an expression", fixed)
-        return node
+        return turned(node, self.frame)
 
 
 def _listed(nodes: ast.stmt | list[ast.stmt]) -> list[ast.stmt]:

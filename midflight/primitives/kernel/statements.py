@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterator
 
 from midflight.primitives.kernel.flow import Known, Scope
-from midflight.primitives.kernel.matches import is_plain, turned
+from midflight.primitives.kernel.matches import turned
 from midflight.primitives.kernel.outputs import Outputs
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.returns import leaves
@@ -90,7 +90,7 @@ class Statements(Outputs):
             case ast.For():
                 return self.loop(node)
             case ast.Match():
-                return self.match(node)
+                return [*self.block(turned(node, self.frame))]
             case ast.Return() if self.frame is not self.kernel:
                 return self.give(node)
             case ast.Return(value=None):
@@ -197,29 +197,6 @@ class Statements(Outputs):
         self.expressions.scope = start
         start.join(ends[0], ends[1], line)
         return [*before, If(condition, sides[0], sides[1], line)]
-
-    def match(self, node: ast.Match) -> list[Statement]:
-        """Compile a `match` as a chain of ifs; what it is about is computed once."""
-        done: list[Statement] = []
-
-        def once(part: ast.expr) -> ast.expr:
-            if is_plain(part):
-                return part
-            number = self.expressions.number(part)
-            if not solid(number):
-                raise self.expressions.no_width(part, number.kind)
-            local = self.fresh("matched", number.kind)
-            done.extend([*self.flush(), Assign(local, number, self.source.line(node))])
-            name = f"match {local.name}"  # which no variable of the user's can be called
-            self.scope.names[name] = local
-            return ast.copy_location(ast.Name(name, ast.Load()), part)
-
-        subject = node.subject
-        if isinstance(subject, ast.Tuple):
-            subject = ast.copy_location(ast.Tuple([once(each) for each in subject.elts], ast.Load()), subject)
-        else:
-            subject = once(subject)
-        return [*done, *self.block(turned(node, subject, self.source))]
 
     def loop(self, node: ast.For) -> list[Statement]:
         """Compile a `for` over a range, round by round."""

@@ -78,6 +78,8 @@ class Ground(Draws):
     base: Ground | None = None
     """What the primitive extends or holds: the header is part of its own."""
     extends: bool = False
+    bytewise: bool = False
+    """Whether prefixes are of keys that fill whole bytes: BMv2 takes hardly any others."""
     lines: list[str] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
     consts: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -177,7 +179,7 @@ class Ground(Draws):
         unsigned = [each for each in self.kinds if not each.signed and each.width <= 64]
         keys = tuple(self.pick(unsigned) for _ in range(self.pick((1, 1, 2, 3))))
         kind = self.pick(self.kinds)
-        first = self.pick("exact lpm ternary range")
+        first = self.pick("exact lpm ternary range" if keys[0].width % 8 == 0 or not self.bytewise else "exact ternary")
         match = tuple(first if number == 0 else self.pick("exact ternary range") for number in range(len(keys)))
         told = ", ".join(map(str, keys)) + "," * (len(keys) == 1)
         self.line(indent, f"{name} = Map(({told}), {kind}, size=8, match={match!r})")

@@ -195,10 +195,10 @@ class Numbers(Draws):
 
     def call(self, helper: Helper, depth: int) -> str:
         """Return a call of a helper."""
+        self.scope.free -= helper.uses
         given = ["packet", "wire", *(self.number(each, depth) for each in helper.takes)]
         if helper.constants and self.chance(2):
             given.append(f"{self.pick(('', 'x9='))}{self.pick(helper.constants)}")
-        self.scope.free -= helper.uses
         return f"{helper.name}({', '.join(given)})"
 
     # ----------------------------------------------------------------- state
