@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from midflight.primitives import Program
+from tests.primitives.agreement import agree, agree_on_bmv2
 from tests.primitives.more_kernels import Latest
 from tests.primitives.rig import Sent
-from tests.primitives.test_agreement import agree, agree_on_bmv2
 
 PAIRS = [(held, number) for held in range(16) for number in range(1, 16)]
 

@@ -108,7 +108,7 @@ class Numbers(Draws):
         if depth <= 0:
             return self.atom(kind)
         depth -= 1
-        match self.pick("a a + + * & | ^ << >> sat ? cast cast - ~ // % least abs bits call access lookup"):
+        match self.pick("a a + + * & | ^ << >> sat ? cast cast - ~ // % least abs bits call access lookup ones"):
             case "a":
                 return self.atom(kind)
             case "+" | "*" | "&" | "|" | "^" as symbol:
@@ -139,6 +139,8 @@ class Numbers(Draws):
             case "least":
                 several = [self.number(kind, depth) for _ in range(self.pick([2, 2, 3]))]
                 return f"{self.pick('min max')}({', '.join(several)})"
+            case "ones" if kind == U16:
+                return f"popcount({self.number(self.pick(self.ground.kinds), depth)})"
             case "bits" if not kind.signed:
                 return self.bits(kind, depth)
             case "call" if known := [each for each in self.helpers if each.kind == kind]:

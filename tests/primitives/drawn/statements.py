@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from midflight.primitives import int_
 from midflight.primitives.kernel.types import Kind
 from tests.primitives.drawn.ground import Place, constant
 from tests.primitives.drawn.numbers import Helper, Numbers
@@ -12,7 +13,7 @@ from tests.primitives.drawn.numbers import Helper, Numbers
 __all__ = ["Statements"]
 
 USUAL = "field field field local bool again aug if if verdict loop access write match map lookup mirror alert constant"
-UNUSUAL = "decided lanes method inner bump round quiet return"
+UNUSUAL = "decided lanes method inner bump advance round quiet return"
 COMPUTE = "local local again aug if loop constant bool"
 """What a helper consists of that may be called anywhere."""
 
@@ -138,6 +139,12 @@ class Statements(Numbers):
                 more = self.pick(["", ", 0", ", by=1"])
                 self.line(indent, f"{name} = bump({array.text}, {self.index(array.size)}{more})")
                 self.scope.known[name] = array.kind
+            case "advance" if arrays := [each for each in self.ground.arrays if each.text in self.scope.free]:
+                array, name = self.pick(arrays), self.fresh()
+                self.scope.free.discard(array.text)
+                number = self.number(array.kind, 2)
+                self.line(indent, f"{name} = advance({array.text}, {self.index(array.size)}, {number})")
+                self.scope.known[name] = int_[array.kind.width]
             case "quiet":
                 self.line(indent, self.pick(['"""A word about this."""', "pass"]))
             case "return" if self.may_return and not self.looping and self.chance(4):
