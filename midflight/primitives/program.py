@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from midflight.errors import KernelError
-from midflight.primitives.emit.names import KEYWORDS, PROGRAM, TAKEN
+from midflight.primitives.emit.names import KEYWORDS, PROGRAM, TAKEN, spelled
 from midflight.primitives.emit.program import emit
 from midflight.primitives.emit.tables import found
 from midflight.primitives.kernel.header import Layout
@@ -181,12 +181,9 @@ class Program:
                 )
         fields: set[str] = set()
         for field in primitive.layout:
-            names = [field.name] if field.count is None else [f"{field.name}_{lane}" for lane in range(field.count)]
-            if field.name in KEYWORDS:
-                raise KernelError(
-                    f"{primitive.title}: a field cannot be called {field.name!r}, a word of P4",
-                    hint=f"call it {field.name}_, say",
-                )
+            names = [spelled(field.name)]
+            if field.count is not None:
+                names = [f"{field.name}_{lane}" for lane in range(field.count)]
             if "reserved" in names and primitive.layout.padding:
                 raise KernelError(f"{primitive.title}: `reserved` is what the padding of the last byte is called")
             if clash := fields & {*names}:

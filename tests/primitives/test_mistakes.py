@@ -274,6 +274,39 @@ wire.value = twice(wire.value)""",
     "number_in_a_choice_of_conditions": "if wire.value and wire.key8 > 2: packet.drop()",
     "none": "x = None",
     "is_none": "if wire.value is None: packet.drop()",
+    "async": "async def wait(): pass",
+    "yield": "yield wire.value",
+    "with": """\
+with wire.value: pass""",
+    "import": "import numpy",
+    "global": "global SCALE",
+    "delete": "del wire.value",
+    "comprehension": "wire.signed = max([wire.values[lane] for lane in range(2)])",
+    "no_value": "count: int",
+    "chained": "wire.value = wire.signed = 3",
+    "packet_assigned": "packet = 3",
+    "register_counted_on": "self.count += 1",
+    "element_counted_on": "self.count[wire.key8] += 1",
+    "attribute_assigned": "self.seen_total = wire.value",
+    "loop_variable_assigned": """\
+for lane in range(2):
+    lane = 3""",
+    "numpy": "wire.value = np.max(wire.values)",
+    "method_of_a_number": "wire.value = wire.value.bit_length()",
+    "no_such_access": "self.count.increment(wire.key8)",
+    "shift_backwards": "wire.value = wire.value << -1",
+    "loop_to_a_field": "for lane in range(wire.n): pass",
+    "too_wide": "wire.value = bit[5000](wire.value)",
+    "kind_without_a_width": "wire.value = bit(wire.value)",
+    "remainder_by_three": "wire.value %= 3",
+    "matrices": "wire.value = wire.value @ wire.value",
+    "sum_of_conditions": "wire.value = (wire.key8 > 3) + (wire.key8 > 5)",
+    "alert_of_a_text": "packet.alert('hot')",
+    "packet_by_bytes": "wire.key8 = packet[0]",
+    "packet_address": "if packet.source == 3: packet.drop()",
+    "slice_of_lanes": "wire.signed = wire.values[0:1]",
+    "arguments_spread": "wire.value = twice(*wire.values)",
+    "default_in_an_update": "self.count.update(wire.key8, lambda old, more=1: old + more)",
     "walrus": "if (x := wire.value) > 3: packet.drop()",
     "two_at_once": "a, b = wire.value, wire.key8",
     "power": "wire.value = wire.value ** 2",
@@ -395,18 +428,6 @@ def test_a_header_inside_without_struct() -> None:
             origin = Point
 
     assert "write `origin = Point.struct()`" in str(caught.value)
-
-
-def test_a_field_that_is_called_like_a_word_of_p4() -> None:
-    class Clash(Primitive):
-        class Wire(Header):
-            table = bit[8]
-
-        def ingress(self, packet: Packet, wire: Wire) -> None:
-            packet.forward()
-
-    with pytest.raises(KernelError, match="a field cannot be called 'table'"):
-        Program(Clash("clash"))
 
 
 def test_a_parameter_that_is_not_there() -> None:

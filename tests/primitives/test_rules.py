@@ -20,7 +20,8 @@ class Lesson(Primitive):
         index = bit[8]
         value = bit[32]
         other = bit[32]
-        long = bit[512]
+        long = bit[1024]
+        address = bit[512]
 
     def setup(self):
         self.a = Register(bit[32], 256)
@@ -28,7 +29,8 @@ class Lesson(Primitive):
         self.c = Register(bit[32], 256)
         self.wide = Register(bit[96], 256)
         self.lanes = Register(bit[32], 256, lanes=16)
-        self.owner = Map((bit[512], bit[8]), bit[32], size=16)
+        self.owner = Map((bit[1024], bit[8]), bit[32], size=16)
+        self.range = Map((bit[512], bit[32]), bit[32], size=16, match=("exact", "range"))
         self.port = Map(bit[32], bit[8], size=16)
 
     def ingress(self, packet, wire):
@@ -77,6 +79,7 @@ for lane in range(16):
     "product_in_update": "self.a.update(wire.index, lambda old: old * wire.value)",
     "wide_cell": "self.wide.update(wire.index, lambda old: old + 1)",
     "wide_key": "wire.value = self.owner.get((wire.long, wire.index), 0)",
+    "wide_key_of_ranges": "wire.value = self.range.get((wire.address, wire.other), 0)",
 }
 
 KEPT = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from midflight.primitives.emit.names import spelled
 from midflight.primitives.kernel.typed import (
     Binary,
     Cast,
@@ -53,10 +54,10 @@ class Printer:
 
     def field(self, field: FieldRef) -> str:
         """Return a header field's path."""
-        lane = "" if field.lane is None else f"_{field.lane}"
+        header, name = self.header, field.name
         if field.part:
-            return f"{self.header}_{field.part}.{field.name.removeprefix(f'{field.part}_')}{lane}"
-        return f"{self.header}.{field.name}{lane}"
+            header, name = f"{self.header}_{field.part}", field.name.removeprefix(f"{field.part}_")
+        return f"{header}.{spelled(name) if field.lane is None else f'{name}_{field.lane}'}"
 
     def __call__(self, expr: Expr) -> str:
         """Return an expression's text, without parentheses around it."""

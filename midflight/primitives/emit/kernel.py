@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 
 from midflight.primitives.emit.expressions import Printer, p4_type
-from midflight.primitives.emit.names import KEYWORDS, TAKEN, constant
+from midflight.primitives.emit.names import KEYWORDS, TAKEN, constant, spelled
 from midflight.primitives.emit.state import arrays_of, write_state_access
 from midflight.primitives.emit.tables import IN_TABLES, SearchWriter, found
 from midflight.primitives.emit.writer import Writer
@@ -140,7 +140,7 @@ class KernelWriter:
                 for (name, kind), value in zip(self.kernel.alert, values, strict=True):
                     # As bits: BMv2's P4Runtime server takes no digest with a signed field.
                     cast = f"(bit<{kind.width}>){show.tight(value)}" if kind.signed else show.value(value)
-                    out.long(f"meta.{self.name}_alert.{name} = {cast};")
+                    out.long(f"meta.{self.name}_alert.{spelled(name)} = {cast};")
                 late = f"meta.{self.name}_alerted = true;"
                 now = f"digest<{self.name}_alert_t>(1, meta.{self.name}_alert);"
                 out.line(late if alerts_late(self.kernel) else now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["KEYWORDS", "PROGRAM", "TAKEN", "constant"]
+__all__ = ["KEYWORDS", "PROGRAM", "TAKEN", "constant", "spelled"]
 
 _KEYWORDS = """
 abstract action actions apply bit bool break const continue control default else entries enum error exit extern
@@ -36,3 +36,8 @@ TAKEN = frozenset(_TAKEN.split())
 def constant(application: str) -> str:
     """Return what an application's id is called."""
     return f"{application.upper()}_ID"
+
+
+def spelled(field: str) -> str:
+    """Return what a header's field is called in the P4: a word of P4 gets a `_`."""
+    return f"{field}_" if field in KEYWORDS else field

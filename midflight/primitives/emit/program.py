@@ -24,7 +24,7 @@ from midflight.primitives.emit.common import (
 )
 from midflight.primitives.emit.expressions import p4_type
 from midflight.primitives.emit.kernel import KernelWriter, alerts_late, hashes
-from midflight.primitives.emit.names import constant
+from midflight.primitives.emit.names import constant, spelled
 from midflight.primitives.emit.verdicts import Verdicts
 from midflight.primitives.emit.writer import WIDTH, Writer
 from midflight.primitives.kernel.header import Layout
@@ -138,7 +138,7 @@ def _header(out: Writer, name: str, primitive: Primitive) -> None:
         with out.block(f"struct {name}_alert_t"):
             for field_name, kind in primitive.kernel.alert:
                 remark = "  // signed" if kind.signed else ""
-                out.line(f"bit<{kind.width}> {field_name};{remark}")
+                out.line(f"bit<{kind.width}> {spelled(field_name)};{remark}")
         out.line()
 
 
@@ -146,7 +146,7 @@ def _fields(out: Writer, name: str, layout: Layout) -> None:
     with out.block(f"header {name}"):
         for field in layout:
             if field.count is None:
-                out.line(f"{p4_type(field.kind)} {field.name};")
+                out.line(f"{p4_type(field.kind)} {spelled(field.name)};")
             else:
                 for lane in range(field.count):
                     out.line(f"{p4_type(field.kind)} {field.name}_{lane};")
@@ -231,7 +231,7 @@ def _item_headers(name: str, items: Items) -> list[str]:
 
 def _extract_items(out: Writer, name: str, items: Items) -> None:
     """Write the states that take an application's header and, one after the other, its items."""
-    count = f"hdr.{name}.{items.counted.name}"
+    count = f"hdr.{name}.{spelled(items.counted.name)}"
     for place, header in enumerate((name, *_item_headers(name, items))):
         out.line()
         with out.block(f"state parse_{header}"):

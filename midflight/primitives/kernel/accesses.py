@@ -85,7 +85,8 @@ class Accesses(Body):
             raise self.source.error(
                 call,
                 f"a second access to register `{shown}` on one packet; the first is in {self.source.where(first)}",
-                "a switch accesses a register once: do it all in one `update(index, lambda old: ...)`",
+                self.also(first, line)
+                + "a switch accesses a register once: do it all in one `update(index, lambda old: ...)`",
             )
         if method not in _EXAMPLES:
             raise self.source.error(

@@ -12,7 +12,7 @@ from midflight.primitives.kernel.frame import Frame
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.source import Line, Source
+from midflight.primitives.kernel.source import Line, Source, quoted
 from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Expr, ForwardedRef, Local, Statement, Truth
 from midflight.primitives.kernel.types import Kind
@@ -96,6 +96,11 @@ class Body:
     def inline(self, call: ast.Call, function: object) -> Value | None:
         """Take the call of a user's function inside an expression."""
         raise NotImplementedError
+
+    @staticmethod
+    def also(first: Line, line: Line) -> str:
+        """Quote the line that one at hand clashes with, for a hint to follow; nothing where both are one."""
+        return quoted(first) if (first, first.file) != (line, line.file) else ""
 
     def flush(self) -> list[Statement]:
         """Return the statements that must come before the one at hand."""

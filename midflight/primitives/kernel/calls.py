@@ -18,6 +18,8 @@ __all__ = ["Calls"]
 
 _INSTEAD = {
     "int": "numbers have a width here: `bit[32](...)`",
+    "bit": "say how wide: `bit[32](...)`",
+    "int_": "say how wide: `int_[32](...)`",
     "float": "a switch computes on whole numbers: scale them",
     "round": "shift: `(x + 8) >> 4`",
     "sum": "add them up in a `for` loop",

@@ -48,6 +48,7 @@ _INSTEAD: dict[type[ast.expr], tuple[str, str]] = {
         "a lambda goes into a register's update: `self.count.update(0, lambda old: old + 1)`",
     ),
     ast.Await: ("await", "a kernel runs once for each packet, from top to bottom"),
+    ast.YieldFrom: ("yield", "a kernel runs once for each packet, from top to bottom"),
     ast.Yield: ("yield", "a kernel runs once for each packet, from top to bottom"),
     ast.NamedExpr: (":=", "assign on a line of its own"),
     ast.Starred: ("*", "write the values out"),
@@ -170,7 +171,8 @@ class Expressions(Calls):
             raise self.source.error(
                 node,
                 f"the packet has no `{node.attr}` that could be read",
-                "it has sequence, epoch, now, round and forwarded; decide on a line of its own, as in `packet.drop()`",
+                "it has sequence, epoch, now, round and forwarded, its fields are `wire.<name>`;"
+                " decide on a line of its own, as in `packet.drop()`",
             )
         if isinstance(thing, Register):
             if node.attr in ("kind", "size"):
@@ -221,11 +223,10 @@ class Expressions(Calls):
         base = self.value(node.value)
         thing = base.value if isinstance(base, Known) else None
         if isinstance(node.slice, ast.Slice):
-            raise self.source.error(
-                node,
-                "slices are not in the kernel language",
-                "name the bits, the highest first: `bits(wire.value, 7, 0)`",
-            )
+            fixed = "name the bits, the highest first: `bits(wire.value, 7, 0)`"
+            if isinstance(thing, (LaneField, tuple, Items)):
+                fixed = f"write a loop: `for lane in range(len({self.source.text(node.value)})):`"
+            raise self.source.error(node, "slices are not in the kernel language", fixed)
         if thing is bit or thing is int_:
             width = self.constant(node.slice, "a width")
             try:
@@ -233,7 +234,6 @@ class Expressions(Calls):
             except KernelError as error:
                 raise self.source.error(node, error.message) from None
         if isinstance(thing, (LaneField, Register, tuple, Items)):
-            lane = self.constant(node.slice, "the lane")
             count = thing.field.count if isinstance(thing, LaneField) else None
             if isinstance(thing, Register):
                 count = thing.lanes
@@ -241,8 +241,13 @@ class Expressions(Calls):
                 count = len(thing)
             text = self.source.text(node.value)
             if count is None:
-                fixed = f"read it with `{text}.read({lane})`, once a packet, or make it with Register(..., lanes=n)"
+                index = self.source.text(node.slice)
+                fixed = (
+                    f"read it with `{text}.read({index})` or change it with `{text}.update({index}, lambda old: ...)`,"
+                    " once a packet, or make it with Register(..., lanes=n)"
+                )
                 raise self.source.error(node, f"`{text}` has no lanes", fixed)
+            lane = self.constant(node.slice, "the lane")
             if not 0 <= lane < count:
                 raise self.source.error(node, f"`{text}` has no lane {lane}", f"its lanes are 0 to {count - 1}")
             if isinstance(thing, LaneField):
@@ -252,4 +257,8 @@ class Expressions(Calls):
         if isinstance(thing, (Map, Lookup)):
             method = "get(key, default)" if isinstance(thing, Map) else "read(index)"
             raise self.source.error(node, f"`{text}` is not read or written like this", f"ask `{text}.{method}`")
+        if thing is PACKET:
+            raise self.source.error(
+                node, "a packet has no bytes here", "a kernel sees the header's fields: `wire.<field>`"
+            )
         raise self.source.error(node, f"`{text}` has no lanes", "a bit of a number is `bits(x, 3, 3)`")

@@ -206,6 +206,9 @@ class Functions(Operators):
 
     def convert(self, kind: Kind, operand: ast.expr) -> Expr:
         """Return `kind(operand)`."""
+        if kind.width > MAX_WIDTH:
+            fixed = f"write a width of 1 to {MAX_WIDTH}"
+            raise self.source.error(operand, f"{kind} is wider than any number of a switch", fixed)
         value = self.value(operand)
         if isinstance(value, Known):
             if not isinstance(value.value, int):
@@ -226,7 +229,8 @@ class Functions(Operators):
 
     def _least(self, node: ast.Call, callee: Any) -> Value:
         if len(node.args) < 2:
-            raise self.source.error(node, "give two or more numbers", "write `min(a, b)`")
+            fixed = f"write `{callee.__name__}(a, b)`; of an array, keep the one so far in a `for` loop"
+            raise self.source.error(node, "give two or more numbers", fixed)
         values = [self.value(each) for each in node.args]
         if all(isinstance(each, Known) for each in values):
             return Known(callee(*(self.constant(each, "this") for each in node.args)))

@@ -56,7 +56,7 @@ class Operators(Values):
 
     def _binary(self, node: ast.BinOp) -> Value:
         if type(node.op) not in _ARITHMETIC:
-            hint = "write `//`, by a power of two" if isinstance(node.op, ast.Div) else ""
+            hint = "write `//`, by a power of two" if isinstance(node.op, ast.Div) else "multiply numbers: `a * b`"
             what = "`/` gives a floating-point number" if isinstance(node.op, ast.Div) else "there is no such operator"
             raise self.source.error(node, what, hint)
         symbol, function = _ARITHMETIC[type(node.op)]
@@ -133,7 +133,8 @@ class Operators(Values):
         if isinstance(right, Known):
             amount = self.constant(node.right, "the amount")
             if amount < 0:
-                raise self.source.error(node.right, f"a shift by {amount}", "shift the other way")
+                other = f"shift the other way: `{'>>' if symbol == '<<' else '<<'} {-amount}`"
+                raise self.source.error(node.right, f"a shift by {amount}", other)
             if amount >= left.kind.width and not (symbol == ">>" and left.kind.signed):
                 return Const(0, left.kind, solid=True)
             return Binary(symbol, left, Const(min(amount, left.kind.width - 1), Kind(32)), left.kind)

@@ -52,7 +52,7 @@ class Outputs(Searches):
             raise self.source.error(
                 call,
                 f"a second alert on one packet; the first is in {self.source.where(self.scope.alerted)}",
-                "a packet raises one alert: put all its numbers there",
+                self.also(self.scope.alerted, line) + "a packet raises one alert: put all its numbers there",
             )
         values: list[Expr] = []
         fields: list[tuple[str, Kind]] = []

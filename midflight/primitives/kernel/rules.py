@@ -1,17 +1,24 @@
-"""What a pipeline of stages asks of a kernel beyond the language: its rules, told with the lines that break them."""
+"""What a pipeline of stages asks of a kernel beyond the language: its rules, told with the lines that break them.
+
+The pipeline is that of Bosshart et al., Forwarding Metamorphosis: Fast Programmable Match-Action Processing in Hardware
+for SDN, SIGCOMM 2013. The numbers of `asic` are Tofino 1's, as its compiler has them, which p4lang/p4c publishes in
+backends/tofino/bf-p4c: 12 stages (specs/device.h), in each of which 4 ALUs work on registers and 16 logical tables are
+(mau/tofino/memories.h); 128 bytes of a packet to match exactly and 66 in any other way (specs/mau_spec.cpp); cells of a
+pair of 32 bits (mau/stateful_alu.cpp).
+"""
 
 from __future__ import annotations
 
-import linecache
+import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from midflight.errors import KernelError, Place
+from midflight.errors import KernelError
 from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.order import circles, longest, needs
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.primitive import Primitive
-from midflight.primitives.kernel.source import Line
+from midflight.primitives.kernel.source import Line, place_of, quoted, source_of
 from midflight.primitives.kernel.typed import (
     Access,
     Alert,
@@ -34,14 +41,16 @@ __all__ = ["PROFILES", "Profile", "violations"]
 class Profile:
     """A kind of pipeline. None means that there is no limit.
 
-    A match key has at most `key_bits`, a register's cell `register_width`; a packet passes `stages`, each of which
-    holds `registers_per_stage` arrays and `tables_per_stage` tables. `multiplication` tells whether two numbers that
-    are not constants can be multiplied, `recirculation` whether a packet may pass more than once. That one packet
-    reaches a register array once, and that of two arrays one always comes first, holds for all.
+    A match key has at most `key_bits`, or `ternary_bits` where any of it is matched lpm, ternary or range, a register's
+    cell `register_width`; a packet passes `stages`, each of which holds `registers_per_stage` arrays and
+    `tables_per_stage` tables. `multiplication` tells whether two numbers that are not constants can be multiplied,
+    `recirculation` whether a packet may pass more than once. That one packet reaches a register array once, and that of
+    two arrays one always comes first, holds for all.
     """
 
     name: str
     key_bits: int | None = None
+    ternary_bits: int | None = None
     register_width: int | None = None
     stages: int | None = None
     registers_per_stage: int | None = None
@@ -55,7 +64,8 @@ PROFILES: Mapping[str, Profile] = {
     for each in (
         Profile(
             name="asic",
-            key_bits=512,
+            key_bits=1024,
+            ternary_bits=528,
             register_width=64,
             stages=12,
             registers_per_stage=4,
@@ -64,7 +74,7 @@ PROFILES: Mapping[str, Profile] = {
         ),
     )
 }
-"""By name. `asic`: a switch ASIC of the order of Tofino 1, with pairs of 32-bit cells, by what is public of it."""
+"""By name. `asic`: a switch ASIC like Tofino 1."""
 
 
 def violations(primitive: Primitive, profile: Profile) -> tuple[KernelError, ...]:
@@ -117,20 +127,26 @@ def _widths(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
                     each.line,
                     f"register `{each.register}` is {kind}; a cell has at most {profile.register_width} bits",
                     "split it into several registers",
+                    _made(primitive, each.register),
                 )
 
 
 def _keys(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
     for each in walk(primitive.kernel.body):
         if isinstance(each, Search):
+            table = primitive.tables[each.source]
             bits = sum(key.kind.width for key in each.keys if key.kind is not None)
-            if profile.key_bits is not None and bits > profile.key_bits:
-                what = "map" if isinstance(primitive.tables[each.source], Map) else "lookup"
+            exact = not isinstance(table, Map) or {*table.match} == {"exact"}
+            most = profile.key_bits if exact else profile.ternary_bits
+            if most is not None and bits > most:
+                what = "map" if isinstance(table, Map) else "lookup"
                 yield _error(
                     primitive,
                     each.line,
-                    f"{what} `{each.source}` is matched on {bits} bits; a key has at most {profile.key_bits}",
-                    "hash the key: `hash_(wire.key)`",
+                    f"{what} `{each.source}` is matched on {bits} bits; {'a' if exact else 'such a'} key has at most"
+                    f" {most}",
+                    "hash the key: `hash_(wire.key)`" if exact else "match fewer fields, or all of them exact",
+                    _made(primitive, each.source),
                 )
 
 
@@ -179,13 +195,14 @@ def _multiplies(expression: Expr) -> bool:
 
 def _error(primitive: Primitive, line: Line, message: str, hint: str, other: Line | None = None) -> KernelError:
     """Return an error about a line, with a second one quoted where there is one."""
-    if other is not None and other != line:
-        place = _place(other)
-        hint = f"{place}:\n    {place.text}\n    {hint}"
-    return KernelError(f"{primitive.title}: {message}", place=_place(line), hint=hint)
+    also = quoted(other) if other is not None and other != line else ""
+    return KernelError(f"{primitive.title}: {message}", place=place_of(line), hint=f"{also}{hint}")
 
 
-def _place(line: Line) -> Place:
-    text = linecache.getline(line.file, line).rstrip("\n")
-    indent = len(text) - len(text.lstrip())
-    return Place(line.file, line, indent + 1, max(1, len(text) - indent), text)
+def _made(primitive: Primitive, name: str) -> Line | None:
+    """Return the line of `setup` that makes a register or map; None where it is made in another way."""
+    source, setup = source_of(type(primitive).setup)
+    for node in ast.walk(setup):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr == name:
+            return source.line(node)
+    return None

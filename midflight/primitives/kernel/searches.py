@@ -67,7 +67,8 @@ class Searches(Accesses):
                 raise self.source.error(
                     call,
                     f"map `{name}` is asked a second time; the first is in {self.source.where(self.searched[name])}",
-                    "a table stands in one place of a switch: ask once, before the `if` or loop, and keep the answer",
+                    self.also(self.searched[name], line)
+                    + "a table stands in one place of a switch: ask once, before the `if` or loop, and keep the answer",
                 )
             self.searched[name] = line
             return name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from midflight.errors import KernelError, Place
 
-__all__ = ["Line", "Source", "source_of"]
+__all__ = ["Line", "Source", "place_of", "quoted", "source_of"]
 
 
 class Line(int):
@@ -61,6 +62,19 @@ class Source:
     def error(self, node: ast.AST, message: str, hint: str = "") -> KernelError:
         """Return the error to raise about a node."""
         return KernelError(message, place=self.place(node), hint=hint)
+
+
+def place_of(line: Line) -> Place:
+    """Return where a line stands, all of it."""
+    text = linecache.getline(line.file, line).rstrip("\n")
+    indent = len(text) - len(text.lstrip())
+    return Place(line.file, line, indent + 1, max(1, len(text) - indent), text)
+
+
+def quoted(line: Line) -> str:
+    """Return a line with its place, to stand before the hint of an error that is about another line as well."""
+    place = place_of(line)
+    return f"{place}:\n{place.caret()}\n    "
 
 
 def source_of(function: Callable[..., Any]) -> tuple[Source, ast.FunctionDef]:

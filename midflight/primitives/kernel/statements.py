@@ -6,6 +6,7 @@ import ast
 import copy
 from collections.abc import Iterator
 
+from midflight.errors import KernelError
 from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.matches import turned
 from midflight.primitives.kernel.outputs import Outputs
@@ -28,7 +29,7 @@ from midflight.primitives.kernel.typed import (
     Truth,
     Unrolled,
 )
-from midflight.primitives.kernel.values import PACKET, LaneField, Untyped, Value, solid
+from midflight.primitives.kernel.values import PACKET, WIRE, LaneField, Untyped, Value, solid
 
 __all__ = ["Statements", "as_load"]
 
@@ -49,6 +50,10 @@ _INSTEAD: dict[type[ast.stmt], tuple[str, str]] = {
     ast.Break: ("`break`", "put what is left of the loop under an `if`"),
     ast.Continue: ("`continue`", "put what is left of the loop under an `if`"),
     ast.Delete: ("`del`", "a variable ends with the packet"),
+    ast.AsyncFunctionDef: ("`async`", "a kernel runs once for each packet, from top to bottom"),
+    ast.AsyncFor: ("`async`", "a kernel runs once for each packet, from top to bottom"),
+    ast.AsyncWith: ("`async`", "a kernel runs once for each packet, from top to bottom"),
+    ast.AnnAssign: ("variables without a value", "give it one: `count: int = wire.value`"),
     ast.Global: ("`global`", "keep state in a Register made in setup"),
     ast.Nonlocal: ("`nonlocal`", "keep state in a Register made in setup"),
 }
@@ -102,6 +107,8 @@ class Statements(Outputs):
                 )
             case ast.Assign():
                 raise self.source.error(node, "assign one variable at a time", "write one line for each")
+            case ast.Expr(value=ast.Yield() | ast.YieldFrom() | ast.Await() | ast.NamedExpr() as value):
+                self.expressions.value(value)
             case ast.Expr(value=ast.Attribute() as value):
                 text = self.source.text(value)
                 raise self.source.error(node, "this line does nothing", f"call it, `{text}()`, or remove the line")
@@ -129,6 +136,8 @@ class Statements(Outputs):
             return [*self.flush(), *self.assign_name(node, target, value, value_node, line)]
         if isinstance(target, ast.Tuple):
             raise self.source.error(node, "assign one variable at a time", "write one line for each")
+        if isinstance(target, ast.Attribute) and self.foreign(self.expressions.value(target.value)):
+            raise self.fixed(target)
         place = self.expressions.value(as_load(target))
         if isinstance(place, Choose) and isinstance(place.yes, FieldRef):
             place = place.yes  # of an item that may not be there, and then takes no value
@@ -141,11 +150,7 @@ class Statements(Outputs):
             name = self.source.text(target)
             raise self.source.error(target, f"`{name}` is a header inside", f"write its fields: `{name}.x = ...`")
         if not isinstance(place, FieldRef):
-            raise self.source.error(
-                target,
-                f"`{self.source.text(target)}` cannot be assigned in a kernel",
-                "state goes into a register: `self.count.update(index, lambda old: ...)`",
-            )
+            raise self.fixed(target)
         items = self.layout.items
         if items is not None and place.name == items.counted.name:
             raise self.source.error(
@@ -156,13 +161,30 @@ class Statements(Outputs):
         self.scope.assign(place, None)
         return [*self.flush(), Assign(place, number, line)]
 
+    def fixed(self, target: ast.expr) -> KernelError:
+        """Say that something is not a kernel's to assign."""
+        return self.source.error(
+            target,
+            f"`{self.source.text(target)}` cannot be assigned in a kernel",
+            "state goes into a register: `self.count.update(index, lambda old: ...)`",
+        )
+
+    @staticmethod
+    def foreign(value: Value) -> bool:
+        """Tell whether a value has attributes, and is not the packet, the header or a part of it."""
+        return isinstance(value, Known) and not (
+            value.value is PACKET or value.value is WIRE or isinstance(value.value, (Group, Items, LaneField, tuple))
+        )
+
     def assign_name(
         self, node: ast.stmt, target: ast.Name, value: Value, value_node: ast.expr, line: Line
     ) -> list[Statement]:
         """Give a variable a value: one that is known stays so where nothing else is ever assigned."""
         name = target.id
+        if name in self.frame.fixed:
+            raise self.source.error(node, f"`{name}` is taken", "choose another name")
         if isinstance(value, Known):
-            if self.frame.assignments[name] == 1 and name not in self.frame.fixed:
+            if self.frame.assignments[name] == 1:
                 self.scope.names[name] = value
                 self.scope.unset.pop(name, None)
                 return []
@@ -217,7 +239,8 @@ class Statements(Outputs):
             raise self.source.error(
                 call, "`range` takes one to three numbers", "write `for lane in range(self.lanes):`"
             )
-        bounds = [self.expressions.constant(each, "a loop's bound") for each in call.args]
+        test = f"loop to the most there can be, and test inside: `if lane < {self.source.text(call.args[-1])}:`"
+        bounds = [self.expressions.constant(each, "a loop's bound", test) for each in call.args]
         if len(bounds) == 3 and bounds[2] == 0:
             raise self.source.error(call, "the step of a range cannot be 0", "leave it out")
         values = range(*bounds)

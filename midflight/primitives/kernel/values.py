@@ -118,6 +118,8 @@ class Values:
 
     def sized(self, value: Value, node: ast.expr) -> Expr:
         """Return `value`, what `node` gave, as a number that has a width of its own."""
+        if isinstance(value, Known) and (isinstance(value.value, bool) or not isinstance(value.value, int)):
+            raise self.not_a_number(node, value.value)
         if isinstance(value, (Known, Untyped)):
             raise self.no_width(node)
         if value.kind is None:
@@ -137,7 +139,9 @@ class Values:
             raise self.source.error(node, f"`{text}` is a number, not a condition", f"write `{text} != 0`")
         return value
 
-    def constant(self, node: ast.expr, what: str) -> int:
+    def constant(
+        self, node: ast.expr, what: str, hint: str = "use a constant, a parameter or a loop's variable"
+    ) -> int:
         """Return a whole number that is known when the kernel is compiled."""
         value = self.value(node)
         if isinstance(value, Known) and isinstance(value.value, int) and not isinstance(value.value, bool):
@@ -145,7 +149,7 @@ class Values:
         raise self.source.error(
             node,
             f"{what} must be known when the kernel is compiled",
-            "use a constant, a parameter or a loop's variable",
+            hint,
         )
 
     def fit(self, value: Value, kind: Kind, node: ast.expr, what: str) -> Expr:

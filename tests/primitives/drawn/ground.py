@@ -12,6 +12,21 @@ from midflight.primitives.kernel.types import Kind
 
 __all__ = ["Array", "Draws", "Ground", "Place", "Question", "constant"]
 
+WORDS = (
+    "key",
+    "action",
+    "table",
+    "apply",
+    "header",
+    "control",
+    "parser",
+    "select",
+    "default",
+    "entries",
+    "exit",
+    "void",
+)
+"""Words of P4, which a field may be called all the same."""
 WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 24, 31, 32, 33, 40, 48, 63, 64, 65, 96, 128)
 ALWAYS = (bit[8], bit[16], bit[32], int_[32])
 
@@ -124,7 +139,8 @@ class Ground(Draws):
         self.line(1, f"{tag}z = {tag.title()}Inner.struct()")
         self.line(0, f"class {tag.title()}Wire({extends}):")
         for number, kind in enumerate(self.kinds * (1 if self.base else 2)):
-            name = f"{tag}f{number}"
+            name = self.random.choice(WORDS) if tag == "m" and self.chance(4) else f"{tag}f{number}"
+            name = f"{tag}f{number}" if any(each.text == f"wire.{name}" for each in self.places) else name
             self.line(1, f"{name} = {kind}")
             self.places.append(Place(f"wire.{name}", kind))
 
