@@ -108,7 +108,7 @@ header users_state_t {
 
 // What users tells the controller.
 struct users_alert_t {
-    bit<32> register;
+    bit<32> register_;
     bit<5> rank;
 }
 
@@ -304,7 +304,7 @@ control users_kernel(inout headers_t hdr, inout metadata_t meta) {
         ranks.read(before, register_value);
         ranks.write(register_value, (rank > before) ? rank : before);
         if (rank > before) {
-            meta.users_alert.register = register_value;
+            meta.users_alert.register_ = register_value;
             meta.users_alert.rank = rank;
             digest<users_alert_t>(1, meta.users_alert);
         }
