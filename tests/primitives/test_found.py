@@ -50,6 +50,11 @@ if bit[8](3) < bit[8](4) and wire.value > 3:
     "least_of_several_constants": "wire.value = min(7, wire.value, 1000)",
     "least_of_constants_at_first": "wire.signed = max(-3, 5, wire.signed)",
     "helper_that_returns_from_a_match": "wire.value = weighed(wire.value, wire.other)",
+    "two_matches_over_an_expression": """\
+wire.value = weighed(wire.value, wire.other)
+match wire.signed + 2:
+    case 1 | 2:
+        wire.other = 9""",
     "decided_return": """\
 if self.mode == 1:
     wire.value = self.count.update(wire.key8, lambda old: old + 1)

@@ -6,7 +6,7 @@ import ast
 import builtins
 import inspect
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +52,9 @@ class Frame:
         arguments = self.node.args
         return [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
 
-    def fresh(self, name: str) -> str:
-        """Return a name for one more variable, which will be assigned once: `name` or much like it."""
-        taken = {*self.assignments, *self.parameters}
+    def fresh(self, name: str, others: Iterable[str] = ()) -> str:
+        """Return a name for one more variable, which will be assigned once: like `name`, none of `others`."""
+        taken = {*self.assignments, *self.parameters, *others}
         names = (name if not number else f"{name}_{number}" for number in itertools.count())
         found = next(each for each in names if each not in taken)
         self.assignments[found] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from midflight.primitives.kernel.frame import Frame
 from midflight.primitives.kernel.source import Source
@@ -10,17 +11,17 @@ from midflight.primitives.kernel.source import Source
 __all__ = ["turned"]
 
 
-def turned(node: ast.Match, frame: Frame) -> list[ast.stmt]:
+def turned(node: ast.Match, frame: Frame, others: Iterable[str] = ()) -> list[ast.stmt]:
     """Return a `match` as an `if` with its `elif`s; what it is about is computed once, into variables before.
 
-    Raises KernelError for patterns other than numbers, `|` between them, and `_`.
+    None of these is called as one of `others`. Raises KernelError for patterns other than numbers, `|` and `_`.
     """
     before: list[ast.stmt] = []
 
     def once(part: ast.expr) -> ast.expr:
         if is_plain(part):
             return part
-        name = frame.fresh("matched")
+        name = frame.fresh("matched", others)
         target = ast.copy_location(ast.Name(name, ast.Store()), part)
         before.append(ast.copy_location(ast.Assign([target], part), part))
         return ast.copy_location(ast.Name(name, ast.Load()), part)

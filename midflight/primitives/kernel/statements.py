@@ -95,7 +95,7 @@ class Statements(Outputs):
             case ast.For():
                 return self.loop(node)
             case ast.Match():
-                return [*self.block(turned(node, self.frame))]
+                return [*self.block(turned(node, self.frame, self.locals))]
             case ast.Return() if self.frame is not self.kernel:
                 return self.give(node)
             case ast.Return(value=None):
