@@ -128,7 +128,7 @@ class Statements(Numbers):
                     call = self.pick(calls)
                     self.scope.free.discard(call)
                     self.line(indent, call)
-                    self.scope.alert = not self.inner_alerts
+                    self.scope.alert = self.scope.alert and not self.inner_alerts
                 else:
                     self.field(indent)
             case "bump" if arrays := [
