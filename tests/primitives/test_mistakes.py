@@ -401,6 +401,7 @@ def test_a_condition_names_declared_fields_only() -> None:
         (lambda: Register(bit[8], 0), "size must be a whole number"),
         (lambda: Register(bit[8], 4, initial=256), "initial value 256 does not fit"),
         (lambda: bit[0], "at least 1"),
+        (lambda: int_[1], "a signed number has 2 bits or more"),
         (lambda: int_[-3], "at least 1"),
         (lambda: Program(), "a program needs a primitive"),
     ],

@@ -91,7 +91,7 @@ class Kind:
         width = resolve(self.size, parameters, f"the width of {self}")
         if width > MAX_WIDTH:
             raise KernelError(f"{self} is {width} bits wide; the widest is {MAX_WIDTH}")
-        return _kind(width, self.signed)
+        return _Family(self.signed)[width]
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Kind) and (self.size, self.signed) == (other.size, other.signed))
@@ -163,6 +163,8 @@ class _Family:
     def __getitem__(self, width: Size) -> FieldKind:
         if not isinstance(width, str) and (type(width) is not int or width < 1):
             resolve(width, {}, f"the width of {'int_' if self.signed else 'bit'}[...]")
+        if self.signed and width == 1:  # BMv2 has none
+            raise KernelError("int_[1] has a sign and no digit: a signed number has 2 bits or more")
         return _kind(width, self.signed)
 
 

@@ -27,7 +27,7 @@ WORDS = (
     "void",
 )
 """Words of P4, which a field may be called all the same."""
-WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 24, 31, 32, 33, 40, 48, 63, 64, 65, 96, 128)
+WIDTHS = (2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 24, 31, 32, 33, 40, 48, 63, 64, 65, 96, 128)
 ALWAYS = (bit[8], bit[16], bit[32], int_[32])
 
 
@@ -93,8 +93,11 @@ class Ground(Draws):
     base: Ground | None = None
     """What the primitive extends or holds: the header is part of its own."""
     extends: bool = False
-    bytewise: bool = False
-    """Whether prefixes are of keys that fill whole bytes: BMv2 takes hardly any others."""
+    for_bmv2: bool = False
+    """Whether BMv2 is to take it: prefixes are of keys that fill whole bytes, and maps are asked where packets come by.
+
+    p4c leaves out tables where none does, and entries for them are refused.
+    """
     lines: list[str] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
     consts: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -111,7 +114,7 @@ class Ground(Draws):
 
     def __post_init__(self) -> None:
         if self.base is None:
-            some = [self.pick((bit, int_))[self.pick(WIDTHS)] for _ in range(4)]
+            some = [self.pick((bit[1], *(each[self.pick(WIDTHS)] for each in (bit, int_)))) for _ in range(4)]
             self.kinds = list(dict.fromkeys((*ALWAYS, *some)))
         else:
             self.kinds, self.places, self.rows = self.base.kinds, list(self.base.places), list(self.base.rows)
@@ -195,7 +198,7 @@ class Ground(Draws):
         unsigned = [each for each in self.kinds if not each.signed and each.width <= 64]
         keys = tuple(self.pick(unsigned) for _ in range(self.pick((1, 1, 2, 3))))
         kind = self.pick(self.kinds)
-        first = self.pick("exact lpm ternary range" if keys[0].width % 8 == 0 or not self.bytewise else "exact ternary")
+        first = self.pick("exact lpm ternary range" if keys[0].width % 8 == 0 or not self.for_bmv2 else "exact ternary")
         match = tuple(first if number == 0 else self.pick("exact ternary range") for number in range(len(keys)))
         told = ", ".join(map(str, keys)) + "," * (len(keys) == 1)
         self.line(indent, f"{name} = Map(({told}), {kind}, size=8, match={match!r})")

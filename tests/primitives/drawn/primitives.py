@@ -26,7 +26,7 @@ def primitive_text(random: Random, *, timed: bool = True, rounds: bool = True) -
     """
     lines = ["from midflight.primitives import *", BUMP]
     how = random.choice(("alone", "alone", "holds", "extends"))
-    ground, setup, inner = Ground(random, "m", bytewise=not timed), list[str](), list[str]()
+    ground, setup, inner = Ground(random, "m", for_bmv2=not timed), list[str](), list[str]()
     alerts = tuple(random.choice(ground.kinds) for _ in range(random.choice((1, 2))))
     allowed: dict[str, Any] = {"alerts": alerts, "timed": timed, "rounds": rounds}
     extends, header = "Primitive", "Header"
@@ -35,7 +35,7 @@ def primitive_text(random: Random, *, timed: bool = True, rounds: bool = True) -
         given = tuple(random.randint(0, 6) for _ in range(2 * (how == "holds")))
         lines += _class(held, "Held", "Primitive", "Header", [], (), allowed, given)
         allowed["inside"] = any("packet.alert(" in each for each in lines)
-        ground, header = Ground(random, "m", held, extends=how == "extends", bytewise=not timed), "HWire"
+        ground, header = Ground(random, "m", held, extends=how == "extends", for_bmv2=not timed), "HWire"
     if how == "holds":
         for name, value in zip(("left", "right"), given[: random.choice((1, 2))], strict=False):
             setup.append(f'self.{name} = Held("{name}", h_one={value})')

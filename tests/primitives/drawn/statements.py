@@ -113,6 +113,8 @@ class Statements(Numbers):
                     self.scope.known[name] = array.kind
             case "lanes" if self.ground.lanes and not self.looping:
                 self.lanes(indent)
+            case "map" | "method" | "inner" if self.ground.for_bmv2 and indent > 2:
+                self.statement(indent, depth, what)
             case "map" if maps := [each for each in self.ground.maps if f"map {each.text}" in self.scope.free]:
                 self.ask(indent, self.pick(maps))
             case "lookup" if self.lookups:
@@ -139,7 +141,9 @@ class Statements(Numbers):
                 more = self.pick(["", ", 0", ", by=1"])
                 self.line(indent, f"{name} = bump({array.text}, {self.index(array.size)}{more})")
                 self.scope.known[name] = array.kind
-            case "advance" if arrays := [each for each in self.ground.arrays if each.text in self.scope.free]:
+            case "advance" if arrays := [
+                each for each in self.ground.arrays if each.text in self.scope.free and each.kind.width > 1
+            ]:
                 array, name = self.pick(arrays), self.fresh()
                 self.scope.free.discard(array.text)
                 number = self.number(array.kind, 2)

@@ -17,16 +17,20 @@ __all__ = ["trial"]
 Compare = Callable[[Program, Sequence[Sent]], object]
 
 
-def trial(seed: int, compare: Compare, *, kernels: int = 6, packets: int = 30, timed: bool = True) -> None:
+def trial(
+    seed: int, compare: Compare, *, kernels: int = 6, packets: int = 30, timed: bool = True, shrink: bool = True
+) -> None:
     """Draw kernels from a seed and compare; AssertionError with the first text that fails.
 
-    timed: whether they may ask for the time and for chance, and come around.
+    timed: whether they may ask for the time and for chance, and come around. shrink: whether what fails is made short.
     """
     random = Random(seed)
     texts = [primitive_text(random, timed=timed, rounds=timed) for _ in range(kernels)]
     try:
         _play(texts, seed, compare, packets)
     except Exception as error:
+        if not shrink:
+            raise AssertionError(f"seed {seed}, all {kernels} together: {error}\n\n" + "\n".join(texts)) from error
         kind = _kind(error)
         alone = next((each for each in texts if _fails([each], seed, compare, packets, kind)), None)
         if alone is None:
