@@ -94,9 +94,9 @@ class Ground(Draws):
     """What the primitive extends or holds: the header is part of its own."""
     extends: bool = False
     for_bmv2: bool = False
-    """Whether BMv2 is to take it: prefixes are of keys that fill whole bytes, and maps are asked where packets come by.
+    """Whether BMv2 is to take it: prefixes are of whole bytes, maps asked and alerts raised where packets come by.
 
-    p4c leaves out tables where none does, and entries for them are refused.
+    p4c leaves out tables and digests where none does, and what the controller says of them is refused.
     """
     lines: list[str] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)

@@ -98,6 +98,8 @@ class Statements(Numbers):
                 self.line(indent + 1, "packet.recirculate()")
             case "mirror":
                 self.line(indent, "packet.mirror()")
+            case "alert" | "map" | "method" | "inner" if self.ground.for_bmv2 and indent > 2:
+                self.statement(indent, depth, what)
             case "alert" if self.scope.alert and not self.looping and self.alerts:
                 self.line(indent, f"packet.alert({', '.join(self.number(each, 1) for each in self.alerts)})")
                 self.scope.alert = False
@@ -113,8 +115,6 @@ class Statements(Numbers):
                     self.scope.known[name] = array.kind
             case "lanes" if self.ground.lanes and not self.looping:
                 self.lanes(indent)
-            case "map" | "method" | "inner" if self.ground.for_bmv2 and indent > 2:
-                self.statement(indent, depth, what)
             case "map" if maps := [each for each in self.ground.maps if f"map {each.text}" in self.scope.free]:
                 self.ask(indent, self.pick(maps))
             case "lookup" if self.lookups:
