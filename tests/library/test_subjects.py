@@ -22,7 +22,7 @@ from tests.library.mutation import Mutant, mutants
 from tests.library.traces import Switch, Trace, drawn, played, traces
 
 TRACES = 1000
-MUTANTS = 40
+MUTANTS = 20
 TRACES_FOR_MUTANTS = 300
 FEW = 6
 MISSING = P4C.missing or SIMPLE_SWITCH_GRPC.missing
