@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from midflight.primitives import REQUEST, Message, Primitive, Program, Reference, Register, Verdict
+from midflight.primitives import REQUEST, Message, Primitive, Program, Reference, Verdict
 from midflight.primitives.wire import FOR_HOST, Schema
 from midflight.runtime.engine.packets import Packets
 from midflight.testbed.conformance.case import Write
@@ -19,6 +19,7 @@ from midflight.testbed.conformance.faults import WEATHERS, brought
 from midflight.testbed.conformance.model import leaving
 from midflight.testbed.conformance.network import EPOCH, Frame
 from midflight.testbed.conformance.subject import Answer, Request, Subject
+from tests.primitives.agreement import arrays
 from tests.primitives.rig import SwitchRig, table_entry
 
 __all__ = ["Switch", "Trace", "drawn", "played", "traces"]
@@ -79,17 +80,6 @@ def played(primitive: Primitive, trace: Trace) -> Reference:
             each.apply(reference.map(each.map))
         assert step(reference, request) == answer, f"trace {trace.number}, packet {place}: {request}"
     return reference
-
-
-def arrays(reference: Reference) -> dict[str, Register]:
-    """Return the registers of a kernel as the switch has them: each lane is an array of its own."""
-    found: dict[str, Register] = {}
-    for name, register in reference.registers.items():
-        if register.lanes is None:
-            found[name] = register
-        else:
-            found |= {f"{name}_{lane}": register[lane] for lane in range(register.lanes)}
-    return found
 
 
 class Switch:
