@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 
 from midflight.p4 import ir
+from midflight.p4.nodes import children, within
 from midflight.p4.types import StructType
 
 __all__ = ["called_actions", "calls", "digests"]
@@ -14,7 +14,7 @@ __all__ = ["called_actions", "calls", "digests"]
 def calls(program: ir.Program) -> Iterator[ir.Call]:
     """Yield every extern call of the program's controls and their actions; those of a shared action once."""
     for action in program.actions.values():
-        yield from (each for each in _within(action.body, set()) if isinstance(each, ir.Call))
+        yield from (each for each in within(action.body) if isinstance(each, ir.Call))
     yield from (each for each in _in_controls(program) if isinstance(each, ir.Call))
 
 
@@ -32,25 +32,20 @@ def digests(program: ir.Program) -> list[StructType]:
     return list(found.values())
 
 
-def _in_controls(program: ir.Program) -> Iterator[ir.Call | ir.ActionCall]:
-    seen: set[int] = set()
-    for control in (program.verify, program.ingress, program.egress, program.compute, program.deparser):
-        yield from _within(control, seen)
-
-
-def _within(part: object, seen: set[int]) -> Iterator[ir.Call | ir.ActionCall]:
-    """Yield the calls below a piece of a program, entering each control once, and actions and tables not at all."""
-    match part:
-        case ir.Control():
-            if id(part) not in seen:
-                seen.add(id(part))
-                yield from _within((part.locals, part.body), seen)
-        case ir.Call() | ir.ActionCall():
-            yield part
-            yield from _within(part.arguments, seen)
-        case tuple():
-            for each in part:
-                yield from _within(each, seen)
-        case ir.Node() | ir.Case():
-            for each in fields(part):
-                yield from _within(getattr(part, each.name), seen)
+def _in_controls(program: ir.Program) -> Iterator[ir.Node | ir.Case]:
+    """Yield every node of the controls, each control entered once where it is first applied, and of no action."""
+    seen: set[ir.Control] = set()
+    waiting: list[ir.Node | ir.Case | ir.Control] = [
+        program.deparser, program.compute, program.egress, program.ingress, program.verify
+    ]  # fmt: skip
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, ir.Control):
+            if part not in seen:
+                seen.add(part)
+                waiting += [part.body, *reversed(part.locals)]
+            continue
+        yield part
+        waiting.extend(reversed(children(part)))
+        if isinstance(part, ir.Apply) and isinstance(part.callee, ir.Control):
+            waiting.append(part.callee)

@@ -80,6 +80,11 @@ def test_what_is_shared_and_what_is_the_application_s() -> None:
         ("r.write(0, 1); r.write(1, 2); r.write(2, 3);", 3),
         ("if (hdr.mine.a == 0) { r.read(meta.y, 0); } else { r.read(meta.y, 1); }", 1),
         ("if (hdr.mine.a == 0) { r.read(meta.y, 0); } r.read(meta.y, 1);", 2),
+        # A packet that leaves reaches nothing of what follows.
+        ("if (hdr.mine.a == 0) { r.read(meta.y, 0); return; } r.read(meta.y, 1);", 1),
+        ("if (hdr.mine.a == 0) { r.read(meta.y, 0); } else { exit; } r.read(meta.y, 1);", 2),
+        ("if (hdr.mine.a == 0) { r.read(meta.y, 0); return; } else { exit; } r.read(meta.y, 1);", 1),
+        ("if (hdr.mine.a == 0) { exit; } if (hdr.mine.b == 0) { r.read(meta.y, 0); exit; } r.read(meta.y, 1);", 1),
         ("", 0),
     ],
 )

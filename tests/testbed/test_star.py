@@ -49,6 +49,12 @@ def test_the_switch_sums_and_the_servers_link_stays_silent(net: Star) -> None:
     assert len(net.session.read_table("ingress.route")) == 6
 
 
+def test_as_many_lanes_as_an_aggregate_may_have() -> None:
+    with Star(3, program=Program(Aggregate("gradients", workers=2, lanes=256, slots=2))) as net:
+        arrays = vectors(2, 1000)
+        check(arrays, net.group("gradients", net.hosts[:2]).sum(arrays))
+
+
 def test_round_after_round_over_all_the_slots(net: Star) -> None:
     group = net.group("gradients", net.hosts[:4])
     for seed, scale in enumerate([1.0, 1e-20, 1e20, 0.0]):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from midflight.p4 import ir
+from midflight.p4.nodes import children
+from midflight.stackless import Walk, run
 
-__all__ = ["accesses", "within"]
+__all__ = ["accesses"]
 
 # By register array and method (`read`, `write`): how many calls.
 Calls = Counter[tuple[str, str]]
@@ -20,71 +22,155 @@ def accesses(*controls: ir.Control) -> dict[str, int]:
     Of alternatives the worst counts. Reads and writes count apart and the larger number holds: a read with a write
     after it is one read-modify-write, as hardware does it.
     """
-    worst = _sequence(_of((each.locals, each.body)) for each in controls)
-    return {name: max(worst[name, "read"], worst[name, "write"]) for name, _ in worst}
+    count = _Count()
+    worst = Calls()
+    for each in controls:
+        worst = _both(worst, run(_callee(each, count)))
+    return {
+        name: most for name in count.met if (most := max(worst.get((name, "read"), 0), worst.get((name, "write"), 0)))
+    }
 
 
-def within(part: object) -> Iterator[ir.Node]:
-    """Yield every statement and expression below a piece of a program; into no action, table or control called."""
-    if isinstance(part, tuple):
-        for each in part:
-            yield from within(each)
-    elif isinstance(part, ir.Node | ir.Case):
-        if isinstance(part, ir.Node):
-            yield part
-        for each in fields(part):
-            yield from within(getattr(part, each.name))
+@dataclass(slots=True)
+class _Count:
+    """What has been counted: each action, table and control once, and the register arrays in the order met."""
+
+    known: dict[ir.Action | ir.Table | ir.Control, Calls] = field(default_factory=dict)
+    met: dict[str, None] = field(default_factory=dict)
 
 
-def _of(part: object) -> Calls:
-    match part:
-        case ir.If(condition=condition, yes=yes, no=no):
-            return _of(condition) + _either([_of(yes), _of(no)])
-        case ir.Switch(subject=subject, cases=cases):
-            return _of(subject) + _either(_of(each.body) for each in cases)
-        case ir.Ternary(condition=condition, yes=yes, no=no):
-            return _of(condition) + _either([_of(yes), _of(no)])
-        case ir.TableApply(table=table) | ir.TableHit(table=table):
-            return _of(table)
-        case ir.Table():
-            keys = _sequence(_of(each.expression) for each in part.keys)
-            return keys + _either(_of(each.action.body) for each in (*part.actions, part.default))
-        case ir.ActionCall(action=action, arguments=arguments):
-            return _of(arguments) + _of(action.body)
-        case ir.Apply(callee=ir.Control() as callee):
-            return _of((callee.locals, callee.body))
-        case ir.Call(name=name, instance=ir.Instance(kind="register", name=register), arguments=arguments):
-            return _of(arguments) + Counter({(register, name): 1})
-        case ir.Node():
-            return _sequence(_of(getattr(part, each.name)) for each in fields(part))
-        case (ir.If(condition=condition, yes=yes, no=no), *rest) if _leaves(yes) or _leaves(no):
-            # What follows is for those packets only that are still there.
-            return _of(condition) + _either(_of(each) if _leaves(each) else _of((each, *rest)) for each in (yes, no))
-        case (first, *rest):
-            return _of(first) + _of(tuple(rest))
-        case _:
-            return Counter()
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way through a program: its calls, and whether it leaves, so that nothing behind it is reached."""
+
+    calls: Calls = field(default_factory=Calls)
+    leaves: bool = False
 
 
-def _leaves(statement: ir.Statement | None) -> bool:
-    """Tell whether nothing that stands behind a statement is reached."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One statement: what it always calls, and the alternatives that follow, of which a packet takes one."""
+
+    calls: Calls
+    ways: tuple[_Way, ...] = (_Way(),)
+
+    @property
+    def leaves(self) -> bool:
+        return all(each.leaves for each in self.ways)
+
+
+def _callee(callee: ir.Action | ir.Table | ir.Control, count: _Count) -> Walk[Calls]:
+    """Count the calls of a body that is called, once however often it is."""
+    if callee not in count.known:
+        match callee:
+            case ir.Control():
+                way: _Way = yield _row((*callee.locals, callee.body), count)
+                calls = way.calls
+            case ir.Action(body=body):
+                way = yield _row((body,), count)
+                calls = way.calls
+            case ir.Table():
+                calls, worst = Calls(), Calls()
+                for key in callee.keys:
+                    calls = _both(calls, (yield _expression(key.expression, count)))
+                for reference in (*callee.actions, callee.default):
+                    worst = _worse(worst, (yield _callee(reference.action, count)))
+                calls = _both(calls, worst)
+        count.known[callee] = calls
+    return count.known[callee].copy()
+
+
+def _row(statements: Iterable[ir.Statement], count: _Count) -> Walk[_Way]:
+    """Count the calls of statements in a row. What stands behind one is for those packets that do not leave there."""
+    steps: list[_Step] = []
+    for each in statements:
+        step: _Step = yield _statement(each, count)
+        steps.append(step)
+    rest = Calls()
+    for step in reversed(steps):
+        leaving = [way.calls for way in step.ways if way.leaves]
+        staying = [way.calls for way in step.ways if not way.leaves]
+        worst = _both(rest, _worst(staying)) if staying else Calls()
+        rest = _both(step.calls, _worse(worst, _worst(leaving)))
+    return _Way(rest, any(step.leaves for step in steps))
+
+
+def _statement(statement: ir.Statement, count: _Count) -> Walk[_Step]:
+    calls: Calls
+    way: _Way
     match statement:
-        case ir.Return() | ir.Exit():
-            return True
         case ir.Block(body=body):
-            return any(_leaves(each) for each in body)
-        case ir.If(yes=yes, no=no):
-            return _leaves(yes) and _leaves(no)
+            way = yield _row(body, count)
+            return _Step(Calls(), (way,))
+        case ir.If(condition=condition, yes=yes, no=no):
+            calls = yield _expression(condition, count)
+            first: _Way = yield _row((yes,), count)
+            second: _Way = (yield _row((no,), count)) if no is not None else _Way()
+            return _Step(calls, (first, second))
+        case ir.Switch(subject=subject, cases=cases):
+            if isinstance(subject, ir.Table):
+                calls = yield _callee(subject, count)
+            else:
+                calls = yield _expression(subject, count)
+            ways = [_Way()]
+            for case in cases:
+                way = yield _row((case.body,), count)
+                ways.append(_Way(way.calls))
+            return _Step(calls, tuple(ways))
+        case ir.TableApply(table=table):
+            calls = yield _callee(table, count)
+            return _Step(calls)
+        case ir.ActionCall(action=called) | ir.Apply(callee=ir.Control() as called):
+            calls = yield _expression(statement, count)
+            return _Step(_both(calls, (yield _callee(called, count))))
+        case ir.Return() | ir.Exit():
+            return _Step(Calls(), (_Way(leaves=True),))
         case _:
-            return False
+            calls = yield _expression(statement, count)
+            return _Step(calls)
 
 
-def _sequence(parts: Iterable[Calls]) -> Calls:
-    return sum(parts, Counter())
+def _expression(part: ir.Node, count: _Count) -> Walk[Calls]:
+    """Count the calls of an expression, or of all expressions of a statement that has no statements in it."""
+    found, waiting = Calls(), [part]
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ir.Literal() | ir.VariableRef():
+                pass
+            case ir.Ternary(condition=condition, yes=yes, no=no):
+                waiting.append(condition)
+                either = _worse((yield _expression(yes, count)), (yield _expression(no, count)))
+                found = _both(found, either)
+            case ir.TableHit(table=table):
+                found = _both(found, (yield _callee(table, count)))
+            case _:
+                if isinstance(node, ir.Call) and node.instance is not None and node.instance.kind == "register":
+                    count.met[node.instance.name] = None
+                    found[node.instance.name, node.name] += 1
+                waiting.extend(each for each in children(node) if isinstance(each, ir.Node))
+    return found
 
 
-def _either(parts: Iterable[Calls]) -> Calls:
-    worst: Calls = Counter()
-    for each in parts:
-        worst |= each
+def _both(one: Calls, other: Calls) -> Calls:
+    """Return what two parts in a row call. The larger one takes in the smaller, and both are used up."""
+    small, large = (one, other) if len(one) < len(other) else (other, one)
+    for key, number in small.items():
+        large[key] += number
+    return large
+
+
+def _worse(one: Calls, other: Calls) -> Calls:
+    """Return the worse of two alternatives, register by register. The larger one takes in the smaller."""
+    small, large = (one, other) if len(one) < len(other) else (other, one)
+    for key, number in small.items():
+        if number > large[key]:
+            large[key] = number
+    return large
+
+
+def _worst(ways: Iterable[Calls]) -> Calls:
+    worst = Calls()
+    for each in ways:
+        worst = _worse(worst, each)
     return worst

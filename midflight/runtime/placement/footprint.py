@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from midflight.p4 import ir
+from midflight.p4.nodes import within
 from midflight.p4.types import width_of
-from midflight.runtime.placement.accesses import accesses, within
+from midflight.runtime.placement.accesses import accesses
 from midflight.runtime.placement.operations import Operation, operations
 from midflight.runtime.placement.stages import circles, stages
 
@@ -122,7 +123,7 @@ def footprint(program: ir.Program) -> Footprint:
     for name, count in accesses(program.ingress, program.egress).items():
         part(name).accesses[name] = count
     for name, body in _bodies(program):
-        nodes = list(within(body))
+        nodes = list(within(*body))
         part(name).externs |= {each.name for each in nodes if isinstance(each, ir.Call) and not each.instance}
         part(name).multicast |= any(isinstance(each, ir.Assign) and _sets_group(each) for each in nodes)
         part(name).products |= any(isinstance(each, ir.Binary) and _multiplies(each) for each in nodes)
@@ -189,10 +190,10 @@ def _multiplies(binary: ir.Binary) -> bool:
     return binary.operator == "*" and not any(isinstance(each, ir.Literal) for each in (binary.left, binary.right))
 
 
-def _bodies(program: ir.Program) -> Iterator[tuple[str, object]]:
+def _bodies(program: ir.Program) -> Iterator[tuple[str, tuple[ir.Statement, ...]]]:
     """Yield everything that can call an extern function, with the name by which it belongs to an application."""
     for name, action in program.actions.items():
-        yield name, action.body
+        yield name, (action.body,)
     queue: list[ir.Control | ir.Parser] = [
         program.verify, program.ingress, program.egress, program.compute, program.deparser
     ]  # fmt: skip
@@ -201,5 +202,5 @@ def _bodies(program: ir.Program) -> Iterator[tuple[str, object]]:
         control = queue.pop()
         if id(control) not in seen and isinstance(control, ir.Control):
             seen.add(id(control))
-            yield control.name, (control.locals, control.body)
+            yield control.name, (*control.locals, control.body)
             queue += [each.callee for each in within(control.body) if isinstance(each, ir.Apply)]

@@ -1,0 +1,64 @@
+"""What hangs below a statement or an expression of a checked program, however deep it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from midflight.p4 import ir
+
+__all__ = ["children", "within"]
+
+# The fields of each kind of node that hold other nodes, in the order of evaluation.
+_FIELDS: dict[type, tuple[str, ...]] = {
+    ir.Member: ("base",),
+    ir.Index: ("base", "index"),
+    ir.Next: ("base",),
+    ir.Last: ("base",),
+    ir.Slice: ("base",),
+    ir.Unary: ("operand",),
+    ir.Binary: ("left", "right"),
+    ir.Concat: ("left", "right"),
+    ir.Cast: ("operand",),
+    ir.Ternary: ("condition", "yes", "no"),
+    ir.StructValue: ("elements",),
+    ir.IsValid: ("header",),
+    ir.Call: ("arguments",),
+    ir.Assign: ("target", "value"),
+    ir.Declare: ("value",),
+    ir.Block: ("body",),
+    ir.If: ("condition", "yes", "no"),
+    ir.Case: ("labels", "body"),
+    ir.Switch: ("subject", "cases"),
+    ir.ActionCall: ("arguments",),
+    ir.Apply: ("arguments",),
+    ir.CallStatement: ("call",),
+    ir.SetValidity: ("header",),
+    ir.Shift: ("stack",),
+    ir.Extract: ("header", "bits"),
+    ir.Advance: ("bits",),
+    ir.Emit: ("value",),
+    ir.Select: ("expressions",),
+    ir.State: ("body", "next"),
+}
+
+
+def children(node: ir.Node | ir.Case) -> list[ir.Node | ir.Case]:
+    """Return the nodes right below a node; the actions, tables, controls and parsers that it names are none."""
+    found: list[ir.Node | ir.Case] = []
+    for name in _FIELDS.get(type(node), ()):
+        below = getattr(node, name)
+        if isinstance(below, tuple):
+            found += [each for each in below if isinstance(each, ir.Node | ir.Case)]
+        elif isinstance(below, ir.Node):
+            found.append(below)
+    return found
+
+
+def within(*parts: ir.Node) -> Iterator[ir.Node]:
+    """Yield the parts and every statement and expression below them, each before what is below it."""
+    waiting: list[ir.Node | ir.Case] = list(reversed(parts))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ir.Node):
+            yield node
+        waiting.extend(reversed(children(node)))
