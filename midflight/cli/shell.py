@@ -59,7 +59,7 @@ def shell(
     import sys
 
     from midflight.cli.output import read_text
-    from midflight.runtime.p4runtime.shell import ShellSession, environment
+    from midflight.runtime.p4runtime.client.shell import ShellSession, environment
 
     if device_of and address:
         raise click.UsageError("--device-of and --grpc-addr both say which switch")

@@ -88,9 +88,9 @@ def switch(
     from midflight.cli.following import Follower
     from midflight.cli.output import read_text
     from midflight.runtime.engine.ports.spec import parse_ports
-    from midflight.runtime.p4runtime.ports import open_ports
-    from midflight.runtime.p4runtime.server import Server
-    from midflight.runtime.p4runtime.switch import Switch
+    from midflight.runtime.p4runtime.ports.opening import open_ports
+    from midflight.runtime.p4runtime.server.server import Server
+    from midflight.runtime.p4runtime.server.switch import Switch
 
     stop = threading.Event()
     before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from midflight.errors import MidflightError
 from midflight.primitives import Application, Program
-from midflight.runtime.p4runtime.results import Count
+from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import members
 from midflight.testbed.change import Guest
 from midflight.testbed.controlled import Controlled, Opening

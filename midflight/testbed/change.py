@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from midflight.primitives import Application, Program
 from midflight.primitives.state import Values
 from midflight.runtime.devices.base import PipelineConfig
-from midflight.runtime.p4runtime.maps import Maps
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.maps import Maps
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.placement import Placement
 from midflight.runtime.steering import Standing
 from midflight.testbed.fabric.base import Host

@@ -17,7 +17,7 @@ from midflight.primitives.kernel.map import Entry
 from midflight.primitives.state import State
 from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.placement import Footprint, Placement, footprint, place
 from midflight.runtime.steering import Graph, Offload, routes
 from midflight.testbed.change import Running

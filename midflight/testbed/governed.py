@@ -13,8 +13,8 @@ from midflight.primitives.state import State
 from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.switchprocess import SwitchProcess
-from midflight.runtime.p4runtime.maps import Maps
-from midflight.runtime.p4runtime.session import RequestError
+from midflight.runtime.p4runtime.client.maps import Maps
+from midflight.runtime.p4runtime.client.session import RequestError
 from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.placement import Placement
 from midflight.runtime.steering import Offload, Route, Standing

@@ -14,7 +14,7 @@ from midflight.errors import MidflightError, WireError
 from midflight.primitives import Aggregate
 from midflight.primitives.fixedpoint import largest_exponent
 from midflight.primitives.library.aggregate import WIDTHS
-from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
+from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
 from midflight.testbed.fabric.base import Crew, Host, Worker
 
 __all__ = ["Group"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from midflight.primitives import Aggregate, Application
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.endpoint import Address
 from midflight.runtime.steering import Child, Member
-from midflight.testbed.endpoint import Address
 from midflight.testbed.fabric.base import Host, Worker
 
 __all__ = ["WORKER_PORT", "Job"]

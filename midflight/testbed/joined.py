@@ -9,16 +9,16 @@ from typing import Any, overload
 from midflight.errors import MidflightError
 from midflight.primitives import Barrier, Cache, GroupBy, Lock, Primitive, Program, Quorum, Schema, Sequencer
 from midflight.primitives.kernel.map import Entry
-from midflight.testbed.endpoint import Address, Endpoint, Timing
-from midflight.testbed.endpoint.barrier import BarrierParty
-from midflight.testbed.endpoint.grouping import GroupByServer, GroupByWorker
-from midflight.testbed.endpoint.locks import LockClient
-from midflight.testbed.endpoint.lockserver import LockServer
-from midflight.testbed.endpoint.ordering import OrderedClient
-from midflight.testbed.endpoint.replica import Replica
-from midflight.testbed.endpoint.software import SoftwareServer
-from midflight.testbed.endpoint.store import StoreClient, StoreServer
-from midflight.testbed.endpoint.voting import QuorumServer, Voter
+from midflight.runtime.endpoint import Address, Endpoint, Timing
+from midflight.runtime.endpoint.barrier import BarrierParty
+from midflight.runtime.endpoint.grouping import GroupByServer, GroupByWorker
+from midflight.runtime.endpoint.locks import LockClient
+from midflight.runtime.endpoint.lockserver import LockServer
+from midflight.runtime.endpoint.ordering import OrderedClient
+from midflight.runtime.endpoint.replica import Replica
+from midflight.runtime.endpoint.software import SoftwareServer
+from midflight.runtime.endpoint.store import StoreClient, StoreServer
+from midflight.runtime.endpoint.voting import QuorumServer, Voter
 
 __all__ = ["Joined", "Places", "joined"]
 
@@ -40,7 +40,7 @@ class Joined(Sequence[Any]):
     """The endpoints of an application: the n-th is on the n-th host.
 
     They are of the primitive's own kind: `BarrierParty`, `Voter`, `LockClient`, `StoreClient`, `GroupByWorker`, or
-    `Replica`, in the modules of `midflight.testbed.endpoint`.
+    `Replica`, in the modules of `midflight.runtime.endpoint`.
     """
 
     def __init__(

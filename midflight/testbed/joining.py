@@ -9,11 +9,11 @@ from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.endpoint import Endpoint
+from midflight.runtime.endpoint.shared import Shared
+from midflight.runtime.endpoint.software import SoftwareServer
 from midflight.testbed.changing import Changing
 from midflight.testbed.controlled import Opening
-from midflight.testbed.endpoint import Endpoint
-from midflight.testbed.endpoint.shared import Shared
-from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.fabric.base import Host
 from midflight.testbed.jobs import WORKER_PORT
 from midflight.testbed.joined import Joined, Places, joined

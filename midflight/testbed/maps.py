@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from midflight.errors import MidflightError
 from midflight.primitives import Application, Map, Program
 from midflight.primitives.kernel.map import Entry, Key
-from midflight.runtime.p4runtime.maps import MapWriter
+from midflight.runtime.p4runtime.client.maps import MapWriter
 
 __all__ = ["Book", "NetMap"]
 

@@ -8,7 +8,7 @@ from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.runtime.devices.base import Device
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.placement import Placement
 from midflight.testbed.net import Net
 from midflight.testbed.topology import LinkQuality, star

@@ -13,7 +13,7 @@ import pytest
 
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from tests.cli.run import FORWARDER, midflight
 
 

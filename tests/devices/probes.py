@@ -12,7 +12,7 @@ from typing import Any
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["Outcome", "compare", "on_both", "packet", "packets", "program"]
 

@@ -24,7 +24,7 @@ from midflight.p4.p4info import p4info
 from midflight.runtime.devices import Bmv2Device, PipelineConfig, capabilities, open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from tests.bmv2 import BMV2, PROGRAM
 from tests.p4runtime.support import ipv4, other
 

@@ -13,7 +13,7 @@ from midflight.primitives import Aggregate, Filter, Program, Threshold
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.steering import Member, Offload, Route
 from tests.bmv2 import BMV2
 from tests.primitives.rig import Sent, SwitchRig, address, mac

@@ -10,7 +10,7 @@ from midflight.primitives import Header, Packet, Primitive, Program, bit
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from tests.bmv2 import BMV2
 from tests.devices.probes import compare, on_both, packet, packets, program
 from tests.primitives.rig import DeviceRig, Sent

@@ -12,7 +12,7 @@ import pytest
 from midflight.errors import DeviceError, P4Error
 from midflight.runtime.devices import Device, HostDevice, capabilities, open_device
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from tests.p4runtime.support import EVERYTHING, ipv4
 
 ROUTE = {"hdr.ipv4.destination": "10.0.0.0/8"}

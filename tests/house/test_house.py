@@ -15,6 +15,8 @@ PACKAGE = ROOT / "midflight"
 FLOORS = [
     "midflight.cli",
     "midflight.testbed",
+    "midflight.runtime.controller",
+    "midflight.runtime.endpoint",
     "midflight.runtime.steering",
     "midflight.runtime.placement",
     "midflight.runtime.devices",

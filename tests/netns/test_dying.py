@@ -12,7 +12,7 @@ import pytest
 from midflight.errors import DeviceError
 from midflight.primitives import Program, Threshold
 from midflight.runtime.devices.switchprocess import SwitchProcess
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.testbed import Net
 from midflight.testbed.topology import Topology
 from tests.bmv2 import BMV2, ROOT

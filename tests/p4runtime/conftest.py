@@ -10,7 +10,7 @@ from finsy.proto import p4i, p4r
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
 from midflight.runtime.devices import HostDevice
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from tests.p4runtime.support import EVERYTHING, Controller, entity, updates
 
 

@@ -12,7 +12,7 @@ from finsy.proto import p4r
 from midflight.errors import DeviceError
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import RequestError, Session
+from midflight.runtime.p4runtime.client.session import RequestError, Session
 from tests.p4runtime.support import Controller, code_of, details_of, entity, ipv4, names
 
 INSERT, MODIFY, DELETE = p4r.Update.INSERT, p4r.Update.MODIFY, p4r.Update.DELETE

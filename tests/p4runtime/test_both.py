@@ -14,7 +14,7 @@ from midflight.p4.p4info import to_text
 from midflight.runtime.devices import Bmv2Device, HostDevice
 from midflight.runtime.devices.toolchain import compile_p4
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Count, DigestMessage, RequestError, Session, TableEntry
+from midflight.runtime.p4runtime.client.session import Count, DigestMessage, RequestError, Session, TableEntry
 from tests.bmv2 import BMV2
 from tests.p4runtime.support import EVERYTHING, Controller, details_of, ipv4, names, other, updates
 

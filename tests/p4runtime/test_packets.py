@@ -8,7 +8,7 @@ from finsy.proto import p4r
 from midflight.errors import DeviceError
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import DigestMessage, RequestError, Session
+from midflight.runtime.p4runtime.client.session import DigestMessage, RequestError, Session
 from tests.p4runtime.support import Controller, ipv4, other, updates
 
 INVALID_ARGUMENT, PERMISSION_DENIED, UNIMPLEMENTED = 3, 7, 12

@@ -12,7 +12,7 @@ from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import RequestError
+from midflight.runtime.p4runtime.client.session import RequestError
 from tests.p4runtime.support import EVERYTHING, Controller, code_of, ipv4
 
 ROUTE = {"hdr.ipv4.destination": "10.0.0.0/8"}
@@ -126,7 +126,7 @@ def test_a_program_that_was_verified_is_not_compiled_when_it_is_committed(
     with empty.session() as session:
         session.load(info, EVERYTHING, action="VERIFY")
         assert empty.switch.pipeline is None
-        monkeypatch.setattr("midflight.runtime.p4runtime.pipeline.check", None)
+        monkeypatch.setattr("midflight.runtime.p4runtime.server.pipeline.check", None)
         session.load(info, EVERYTHING)
         session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1})
         assert ports(empty) == [6]

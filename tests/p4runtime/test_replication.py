@@ -8,7 +8,7 @@ from finsy.proto import p4r
 
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from tests.p4runtime.support import Controller, details_of, entity, ipv4, names, updates
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from midflight.errors import DeviceError
 from midflight.runtime.devices import HostDevice
-from midflight.runtime.p4runtime.link import Link
-from midflight.runtime.p4runtime.matches import decode_match, encode_match, number
-from midflight.runtime.p4runtime.session import RequestError, Session, TableEntry
+from midflight.runtime.p4runtime.client.link import Link
+from midflight.runtime.p4runtime.client.matches import decode_match, encode_match, number
+from midflight.runtime.p4runtime.client.session import RequestError, Session, TableEntry
 from tests.p4runtime.support import EVERYTHING
 
 KINDS = p4i.MatchField

@@ -10,7 +10,7 @@ from finsy.proto import p4r
 from midflight.errors import DeviceError
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Count, RequestError, Session
+from midflight.runtime.p4runtime.client.session import Count, RequestError, Session
 from tests.p4runtime.support import Controller, details_of, entity, ipv4, names, other, updates
 
 

@@ -7,7 +7,7 @@ import pytest
 from midflight.primitives import Program, Threshold
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import RequestError
+from midflight.runtime.p4runtime.client.session import RequestError
 from midflight.runtime.p4runtime.status import Code
 
 PROGRAM = Program(Threshold("pressure", above=9, clear=2)).p4()

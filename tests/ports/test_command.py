@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from midflight.runtime.engine.ports.pcap import PcapReader, PcapWriter
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from tests.bmv2 import ROOT
 from tests.cli.run import midflight
 from tests.ports.lab import TAP, Lab, ethernet, number_of, numbered, station, time_of

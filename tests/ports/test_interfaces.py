@@ -17,9 +17,9 @@ from midflight.p4.p4info import p4info
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.engine.ports.pcap import PcapReader
-from midflight.runtime.p4runtime.ports import open_ports
-from midflight.runtime.p4runtime.results import PacketIn
-from midflight.runtime.p4runtime.switch import Switch
+from midflight.runtime.p4runtime.client.results import PacketIn
+from midflight.runtime.p4runtime.ports.opening import open_ports
+from midflight.runtime.p4runtime.server.switch import Switch
 from midflight.testbed.bench.traffic import Generator
 from tests.bmv2 import ROOT
 from tests.ports.lab import TAP, Lab, ethernet, number_of, numbered, station, time_of

@@ -23,7 +23,7 @@ from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine.engine import Engine
 from midflight.runtime.engine.entries import Entry
 from midflight.runtime.engine.packets import Packets
-from midflight.runtime.p4runtime.maps import Maps
+from midflight.runtime.p4runtime.client.maps import Maps
 
 __all__ = ["EPOCH", "MEMBERS", "SENDER", "SERVER", "Chance", "DeviceRig", "Rig", "Seen", "Sent", "SwitchRig"]
 

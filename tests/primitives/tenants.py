@@ -15,8 +15,8 @@ from midflight.primitives.wire import FOR_HOST
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.maps import Maps
-from midflight.runtime.p4runtime.results import Count
+from midflight.runtime.p4runtime.client.maps import Maps
+from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import Member, Offload, Route
 from midflight.testbed.conformance.model import leaving
 from midflight.testbed.conformance.network import EPOCH, MEMBERS, SERVER, Frame, address, mac, result_port

@@ -21,8 +21,8 @@ from midflight.primitives import (
     int_,
 )
 from midflight.primitives.state import State
-from midflight.runtime.p4runtime.inband import CPU_PORT, InBand
-from midflight.runtime.p4runtime.results import PacketIn
+from midflight.runtime.p4runtime.client.inband import CPU_PORT, InBand
+from midflight.runtime.p4runtime.client.results import PacketIn
 from tests.bmv2 import BMV2
 from tests.primitives.rig import DeviceRig, Sent
 

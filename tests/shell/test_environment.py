@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from midflight.errors import MidflightError
-from midflight.runtime.p4runtime.shell import ShellSession, environment
+from midflight.runtime.p4runtime.client.shell import ShellSession, environment
 from tests.cli.run import midflight, process
 
 NAME = "p4runtime-shell-0.0.6"

@@ -16,7 +16,7 @@ from midflight.errors import MidflightError
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.shell import environment
+from midflight.runtime.p4runtime.client.shell import environment
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.topology import Topology
 from tests.bmv2 import BMV2, PROGRAM, ROOT

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.errors import DeviceError, MidflightError
-from midflight.runtime.p4runtime.results import Count
+from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import Member, Offload, Route
 
 Entry = tuple[str, tuple[tuple[str, object], ...]]

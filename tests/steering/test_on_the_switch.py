@@ -15,7 +15,7 @@ from midflight.p4.p4info import p4info
 from midflight.primitives import Aggregate, Program
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.placement import place
 from midflight.runtime.steering import Offload, Route, members, routes
 from tests.steering.graphs import host, star

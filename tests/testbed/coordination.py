@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from midflight.runtime.endpoint import Address, Endpoint, Timing
 from midflight.runtime.steering import members
 from midflight.testbed import Star
-from midflight.testbed.endpoint import Address, Endpoint, Timing
 from midflight.testbed.fabric.sim import SimFabric
 from midflight.testbed.sim.host import Socket
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from midflight.errors import MidflightError
+from midflight.runtime.endpoint.allreduce import AllReduce
+from midflight.runtime.endpoint.reliable import Reliable
 from midflight.testbed.adversary import Game, Move, campaign, draw
 from midflight.testbed.adversary.campaign import Sums
 from midflight.testbed.adversary.places import KernelPlace, Sent, Shape
-from midflight.testbed.endpoint.allreduce import AllReduce
-from midflight.testbed.endpoint.reliable import Reliable
 
 # Seeds that were lost once: a sum known only to a worker that was restarted, a finished round that others were at, a
 # finished round that nobody was at any more.

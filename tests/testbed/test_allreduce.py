@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError, WireError
 from midflight.primitives import Aggregate, Program
-from midflight.testbed.endpoint import Address, NoAnswerError, Timing
-from midflight.testbed.endpoint.allreduce import AllReduce, OverflowedError, Sum
-from midflight.testbed.endpoint.software import SoftwareServer
+from midflight.runtime.endpoint import Address, NoAnswerError, Timing
+from midflight.runtime.endpoint.allreduce import AllReduce, OverflowedError, Sum
+from midflight.runtime.endpoint.software import SoftwareServer
 from midflight.testbed.sim import Network
 from midflight.testbed.topology import LinkQuality, star
 from tests.testbed.standin import StandIn

@@ -12,10 +12,10 @@ import pytest
 from midflight.errors import MidflightError
 from midflight.primitives import Barrier, Program, Schema
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.endpoint import Address, NoAnswerError, Timing
+from midflight.runtime.endpoint.barrier import BarrierParty
+from midflight.runtime.endpoint.software import SoftwareServer
 from midflight.testbed import LinkQuality, Star
-from midflight.testbed.endpoint import Address, NoAnswerError, Timing
-from midflight.testbed.endpoint.barrier import BarrierParty
-from midflight.testbed.endpoint.software import SoftwareServer
 from tests.testbed.coordination import TIMING, address, admit, leave, listen, run
 
 PARTIES = 4

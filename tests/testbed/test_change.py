@@ -13,7 +13,7 @@ from midflight.errors import DeviceError, KernelError, MidflightError
 from midflight.primitives import Aggregate, Cache, Filter, Program, Threshold
 from midflight.primitives.wire import REQUEST, Message, Schema
 from midflight.runtime.devices.host import CAPABILITIES
-from midflight.runtime.p4runtime.session import RequestError, Session
+from midflight.runtime.p4runtime.client.session import RequestError, Session
 from midflight.runtime.p4runtime.status import Code
 from midflight.testbed import LinkQuality, Net, Star
 from midflight.testbed.topology import Topology

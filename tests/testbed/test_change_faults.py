@@ -10,8 +10,8 @@ import pytest
 
 from midflight.errors import DeviceError
 from midflight.primitives import Aggregate, Cache, Filter, Program, Threshold
-from midflight.runtime.p4runtime.link import Link, RequestError
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.link import Link, RequestError
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.status import Code
 from midflight.testbed import LinkQuality, Net, Star
 from midflight.testbed.topology import Topology

@@ -9,8 +9,8 @@ import pytest
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Program
+from midflight.runtime.endpoint import NoAnswerError
 from midflight.testbed import LinkQuality, Net, Star
-from midflight.testbed.endpoint import NoAnswerError
 from midflight.testbed.group import Group
 from midflight.testbed.hierarchy import Hierarchy
 from midflight.testbed.topology import Topology, leaf_spine, star

@@ -11,8 +11,8 @@ import pytest
 from midflight.errors import MidflightError
 from midflight.primitives import GroupBy, Program, Schema
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.endpoint.grouping import GroupByServer, GroupByWorker
 from midflight.testbed import Star
-from midflight.testbed.endpoint.grouping import GroupByServer, GroupByWorker
 from tests.testbed.coordination import TIMING, address, admit, listen, run
 
 WORKERS, SERVER = 3, 3

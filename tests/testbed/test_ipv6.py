@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Program
+from midflight.runtime.endpoint.allreduce import AllReduce
 from midflight.testbed import Net, Star
-from midflight.testbed.endpoint.allreduce import AllReduce
 from midflight.testbed.fabric.sim import SimFabric
 from midflight.testbed.hierarchy import Hierarchy
 from midflight.testbed.topology import Topology, line, star

@@ -12,10 +12,10 @@ import pytest
 from midflight.errors import MidflightError
 from midflight.primitives import Lock, Program, Schema
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.endpoint import Address
+from midflight.runtime.endpoint.locks import LockClient, claims
+from midflight.runtime.endpoint.lockserver import LockServer
 from midflight.testbed import Star
-from midflight.testbed.endpoint import Address
-from midflight.testbed.endpoint.locks import LockClient, claims
-from midflight.testbed.endpoint.lockserver import LockServer
 from tests.testbed.coordination import TIMING, address, admit, leave, listen, run
 
 CLIENTS = 6

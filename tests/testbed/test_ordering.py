@@ -12,12 +12,12 @@ import pytest
 from midflight.errors import MidflightError
 from midflight.primitives import Message, Program, Schema, Sequencer
 from midflight.primitives.wire import RESULT, UDP_PORT
+from midflight.runtime.endpoint import Address
+from midflight.runtime.endpoint.messages import ASK, LACKS
+from midflight.runtime.endpoint.ordering import OrderedClient, Payload
+from midflight.runtime.endpoint.replica import Ordered, Replica
+from midflight.runtime.endpoint.software import SoftwareServer
 from midflight.testbed import Star
-from midflight.testbed.endpoint import Address
-from midflight.testbed.endpoint.messages import ASK, LACKS
-from midflight.testbed.endpoint.ordering import OrderedClient, Payload
-from midflight.testbed.endpoint.replica import Ordered, Replica
-from midflight.testbed.endpoint.software import SoftwareServer
 from tests.testbed.coordination import PORT, TIMING, address, admit, leave, listen, run
 
 REPLICAS, CLIENTS, SERVER = 3, 3, 6  # hosts 0 to 2, and 3 to 5

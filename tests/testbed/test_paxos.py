@@ -9,9 +9,9 @@ import pytest
 from midflight.errors import MidflightError
 from midflight.primitives import Acceptor, Program, Schema
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.endpoint import NoAnswerError, Timing
+from midflight.runtime.endpoint.paxos import PaxosHost
 from midflight.testbed import Star
-from midflight.testbed.endpoint import NoAnswerError, Timing
-from midflight.testbed.endpoint.paxos import PaxosHost
 from tests.testbed.coordination import TIMING, address, admit, listen, run
 
 HOSTS = 3

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Program
-from midflight.testbed.endpoint import NoAnswerError, Reliable, Timing
-from midflight.testbed.endpoint.allreduce import AllReduce
-from midflight.testbed.endpoint.serial import is_newer, serial, unwrap
-from midflight.testbed.endpoint.software import SoftwareServer
+from midflight.runtime.endpoint import NoAnswerError, Reliable, Timing
+from midflight.runtime.endpoint.allreduce import AllReduce
+from midflight.runtime.endpoint.serial import is_newer, serial, unwrap
+from midflight.runtime.endpoint.software import SoftwareServer
 from tests.testbed.standin import StandIn
 
 SERVER = ("10.0.0.9", 19782)

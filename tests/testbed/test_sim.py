@@ -13,7 +13,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from midflight.errors import MidflightError, WireError
-from midflight.testbed.endpoint import Address
+from midflight.runtime.endpoint import Address
 from midflight.testbed.sim import Network
 from midflight.testbed.sim.frames import UdpFlow, decode
 from midflight.testbed.sim.simulator import Simulator

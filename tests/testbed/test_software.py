@@ -11,7 +11,7 @@ from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Filter, Message, Program, Schema
 from midflight.primitives.record import FieldValue
 from midflight.primitives.wire import FOR_HOST
-from midflight.testbed.endpoint.software import SoftwareServer
+from midflight.runtime.endpoint.software import SoftwareServer
 
 PROGRAM = Program(Aggregate("sums", workers=2, lanes=2, slots=1), Filter("telemetry", keep="temperature > 80"))
 SCHEMA = Schema(PROGRAM.schema())

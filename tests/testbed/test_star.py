@@ -13,10 +13,10 @@ from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Aggregate, Filter, Message, Program, Schema, Threshold
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.host import HostDevice
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.endpoint.aggregation import Form
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.steering import Offload
 from midflight.testbed import LinkQuality, Star
-from midflight.testbed.endpoint.aggregation import Form
 from midflight.testbed.fabric.sim import SimFabric
 from tests.testbed.test_allreduce import check, vectors
 from tests.testbed.test_sim import Inbox

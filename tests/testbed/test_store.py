@@ -10,9 +10,9 @@ import pytest
 from midflight.errors import MidflightError
 from midflight.primitives import Cache, Program, Schema
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.endpoint import Address
+from midflight.runtime.endpoint.store import StoreClient, StoreServer
 from midflight.testbed import Star
-from midflight.testbed.endpoint import Address
-from midflight.testbed.endpoint.store import StoreClient, StoreServer
 from tests.testbed.coordination import TIMING, address, admit, listen, run
 
 CLIENTS = 4

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from midflight.errors import DeviceError
 from midflight.primitives import Aggregate, Program
-from midflight.testbed.endpoint import Address, NoAnswerError, Timing
-from midflight.testbed.endpoint.allreduce import AllReduce
-from midflight.testbed.endpoint.base import Endpoint
-from midflight.testbed.endpoint.software import SoftwareServer
-from midflight.testbed.endpoint.udp import UdpSocket
+from midflight.runtime.endpoint import Address, NoAnswerError, Timing
+from midflight.runtime.endpoint.allreduce import AllReduce
+from midflight.runtime.endpoint.base import Endpoint
+from midflight.runtime.endpoint.software import SoftwareServer
+from midflight.runtime.endpoint.udp import UdpSocket
 
 _LOOPBACKS = Path("/proc/net/if_inet6")
 IPV6 = pytest.mark.skipif(not (_LOOPBACKS.exists() and " lo" in _LOOPBACKS.read_text()), reason="loopback has no IPv6")

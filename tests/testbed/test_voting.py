@@ -12,10 +12,10 @@ import pytest
 from midflight.errors import MidflightError
 from midflight.primitives import Program, Quorum, Schema
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.endpoint import Address, NoAnswerError, Timing
+from midflight.runtime.endpoint.software import SoftwareServer
+from midflight.runtime.endpoint.voting import QuorumServer, Voter
 from midflight.testbed import Star
-from midflight.testbed.endpoint import Address, NoAnswerError, Timing
-from midflight.testbed.endpoint.software import SoftwareServer
-from midflight.testbed.endpoint.voting import QuorumServer, Voter
 from tests.testbed.coordination import TIMING, address, admit, leave, listen, run
 
 VOTERS, NEEDED, VOTINGS = 5, 3, 12

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from midflight.runtime.endpoint.aggregation import OVERFLOW, RESULT, SHARE, Form
 from midflight.testbed.adversary import Move, ViolationError
 from midflight.testbed.adversary.live import draw_live
 from midflight.testbed.adversary.witness import Capture, Frame, Witness
-from midflight.testbed.endpoint.aggregation import OVERFLOW, RESULT, SHARE, Form
 from midflight.testbed.sim.frames import UdpFlow
 
 SERVER = IPv4Address("10.0.0.9")

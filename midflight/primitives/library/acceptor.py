@@ -18,7 +18,7 @@ class Acceptor(Primitive):
 
     Follows P4xos (ToN 2020): the acceptor's state is the ballot promised, the ballot accepted and its value. A promise
     or a refusal is replied to the proposer. An acceptance is multicast to the members, which are the learners: a value
-    is chosen when a majority of the acceptors has accepted it in one ballot (`midflight.testbed.endpoint.paxos`
+    is chosen when a majority of the acceptors has accepted it in one ballot (`midflight.runtime.endpoint.paxos`
     proposes and learns on a host; `Learner` learns on a switch from acceptors in software). Each acceptor is an
     application of its own, so each may be on another switch. Different here: an acceptor that has forgotten says so and
     never votes as if it knew. The common header's sequence, which is never 0, is the instance; number n is kept in

@@ -38,7 +38,7 @@ class Cache(Primitive):
     a period is over. Different here: the server decides when a write or deletion counts. It sends the UPDATE or REMOVE
     first, and answers the writer, and whoever else has asked for the key, once the switch has stored it. So no read
     returns an older value than one that ended before it began, whatever is lost, doubled or overtaken
-    (`midflight.testbed.endpoint.store`). Versions grow with each write or deletion of a key, are compared as RFC 1982
+    (`midflight.runtime.endpoint.store`). Versions grow with each write or deletion of a key, are compared as RFC 1982
     has it and never 0; a repeated UPDATE stores the same once more, which makes an entry valid again that a late PUT
     made invalid.
 

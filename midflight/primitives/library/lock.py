@@ -34,7 +34,7 @@ class Lock(Primitive):
 
     A full queue overflows to the server: the request is left to it, as the host that computes it. The server
     asks for the lock as client 0, for which a place is kept, waits its turn and grants it to those it has waiting; to
-    them it answers itself, and they release to it (`midflight.testbed.endpoint.lockserver`).
+    them it answers itself, and they release to it (`midflight.runtime.endpoint.lockserver`).
 
     Contract with the clients: the common header's sequence numbers a client's requests for one lock, from 1 on and
     compared as RFC 1982 has it; a client has one of them under way and repeats it until it is answered. Repeated and

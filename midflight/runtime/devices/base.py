@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from finsy.proto import p4i
 
     from midflight.runtime.engine import Packets
-    from midflight.runtime.p4runtime.session import Session
+    from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["Device", "PacketDevice", "PipelineConfig"]
 

@@ -12,10 +12,10 @@ from midflight.p4.p4info import p4info
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.ports import Ports, open_ports
-from midflight.runtime.p4runtime.server import Server
-from midflight.runtime.p4runtime.session import Session
-from midflight.runtime.p4runtime.switch import Switch
+from midflight.runtime.p4runtime.client.session import Session
+from midflight.runtime.p4runtime.ports.opening import Ports, open_ports
+from midflight.runtime.p4runtime.server.server import Server
+from midflight.runtime.p4runtime.server.switch import Switch
 
 __all__ = ["CAPABILITIES", "HostDevice"]
 

@@ -21,10 +21,10 @@ from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.host import CAPABILITIES as MIDFLIGHT
 from midflight.runtime.devices.toolchain import compile_p4
-from midflight.runtime.p4runtime.link import Link, RequestError
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.link import Link, RequestError
+from midflight.runtime.p4runtime.client.session import Session
+from midflight.runtime.p4runtime.server.stream import SERVER_NAME
 from midflight.runtime.p4runtime.status import Code
-from midflight.runtime.p4runtime.stream import SERVER_NAME
 
 __all__ = ["RemoteDevice"]
 

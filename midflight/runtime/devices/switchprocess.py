@@ -15,7 +15,7 @@ import grpc
 
 from midflight.errors import DeviceError
 from midflight.runtime.devices.process import Process
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["SwitchProcess"]
 

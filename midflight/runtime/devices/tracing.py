@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from midflight.runtime.devices.base import Device
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["LogTracer", "Tracer", "open_tracer"]
 

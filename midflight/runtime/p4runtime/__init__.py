@@ -1,1 +1,1 @@
-"""P4Runtime: the server in front of an engine, and the session that a controller holds."""
+"""P4Runtime: `client`, what a controller needs; `server`, what a switch serves; `ports`, what carries its packets."""

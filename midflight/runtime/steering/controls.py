@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from midflight.runtime.p4runtime.results import Count
+from midflight.runtime.p4runtime.client.results import Count
 
 __all__ = ["Controls"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from midflight.errors import MidflightError
-from midflight.runtime.p4runtime.results import Count
+from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering.controls import Controls
 from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.ledger import Ledger

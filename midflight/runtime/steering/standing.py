@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from midflight.runtime.p4runtime.results import Count
+from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering.routes import Member
 
 __all__ = ["Admission", "Child", "Inlet", "Standing"]

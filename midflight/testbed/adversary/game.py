@@ -7,11 +7,11 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.runtime.endpoint.allreduce import AllReduce, Sum
+from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.testbed.adversary.places import Place
 from midflight.testbed.adversary.referee import Referee, ViolationError, judge
 from midflight.testbed.adversary.schedule import Move, Schedule
-from midflight.testbed.endpoint.allreduce import AllReduce, Sum
-from midflight.testbed.endpoint.reliable import Address, Timing
 
 __all__ = ["Game", "ViolationError", "address_of"]
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.primitives import Aggregate, Program
+from midflight.runtime.endpoint.allreduce import Sum
 from midflight.testbed.adversary.referee import ViolationError, judge
 from midflight.testbed.adversary.schedule import Move
 from midflight.testbed.adversary.witness import Capture, Frame, Witness
-from midflight.testbed.endpoint.allreduce import Sum
 from midflight.testbed.group import Group
 from midflight.testbed.star import Star
 from midflight.testbed.topology import LinkQuality

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
-from midflight.testbed.endpoint.aggregation import OVERFLOW
-from midflight.testbed.endpoint.allreduce import Sum
+from midflight.runtime.endpoint.aggregation import OVERFLOW
+from midflight.runtime.endpoint.allreduce import Sum
 
 __all__ = ["Knowing", "Referee", "ViolationError", "judge"]
 

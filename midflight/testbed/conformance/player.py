@@ -10,8 +10,8 @@ from midflight.primitives import Program
 from midflight.primitives.wire import Schema
 from midflight.runtime.devices.base import PacketDevice, PipelineConfig
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.maps import Maps
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.maps import Maps
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.steering import Member, Offload, Route
 from midflight.testbed.conformance.case import Alert, Case, Step
 from midflight.testbed.conformance.network import EPOCH, MEMBERS, MIRROR, SERVER, address, mac, result_port

@@ -23,7 +23,7 @@ from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.remote import RemoteDevice
 from midflight.runtime.devices.wires import Wires
 from midflight.runtime.engine import Packets
-from midflight.runtime.p4runtime.session import Session
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.testbed.conformance.model import leaving
 from midflight.testbed.conformance.network import MEMBERS, ROUTER_MAC, SERVER, Frame, address, mac
 from midflight.testbed.conformance.tap import FROM_PORT, SESSION, tapped

@@ -12,7 +12,7 @@ from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.devices.remote import RemoteDevice
-from midflight.runtime.p4runtime.session import RequestError
+from midflight.runtime.p4runtime.client.session import RequestError
 from midflight.testbed.conformance.case import Case, load
 from midflight.testbed.conformance.mutants import Mutant, mutants
 from midflight.testbed.conformance.player import Player

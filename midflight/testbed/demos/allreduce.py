@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from midflight.primitives import Aggregate, Program
 from midflight.primitives.fixedpoint import dequantise, largest_exponent, quantise, scale_bits
+from midflight.runtime.endpoint.allreduce import Sum
 from midflight.testbed.demos.digits import Digits, Model, load
-from midflight.testbed.endpoint.allreduce import Sum
 from midflight.testbed.star import Star
 from midflight.testbed.topology import LinkQuality
 

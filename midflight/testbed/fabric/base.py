@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from midflight.primitives.library.aggregate import Number, Operation
-from midflight.testbed.endpoint import Endpoint
-from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
-from midflight.testbed.endpoint.reliable import Address, Timing
+from midflight.runtime.endpoint import Endpoint
+from midflight.runtime.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
+from midflight.runtime.endpoint.reliable import Address, Timing
 
 if TYPE_CHECKING:
     from midflight.primitives import Program

@@ -18,11 +18,11 @@ from midflight.primitives.kernel.map import Entry
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device
 from midflight.runtime.devices.switchprocess import SwitchProcess
+from midflight.runtime.endpoint import Endpoint
+from midflight.runtime.endpoint.reliable import Address, Timing
+from midflight.runtime.endpoint.udp import UdpSocket, drive
 from midflight.runtime.engine.ports.namespace import within
 from midflight.runtime.steering import IPAddress
-from midflight.testbed.endpoint import Endpoint
-from midflight.testbed.endpoint.reliable import Address, Timing
-from midflight.testbed.endpoint.udp import UdpSocket, drive
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.namespaces import command, mac, offloads_off, set_options
 from midflight.testbed.fabric.processcrew import ProcessCrew

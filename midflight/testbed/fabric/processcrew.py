@@ -9,8 +9,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
 
 from midflight.errors import DeviceError
-from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
-from midflight.testbed.endpoint.reliable import Timing
+from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
+from midflight.runtime.endpoint.reliable import Timing
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.processes import HostProcess
 from midflight.testbed.host.control import Done, StartWorker, Vector

@@ -11,10 +11,10 @@ from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device, PacketDevice
+from midflight.runtime.endpoint import Endpoint
+from midflight.runtime.endpoint.reliable import Address, Timing
+from midflight.runtime.endpoint.software import SoftwareServer
 from midflight.runtime.engine import Packets
-from midflight.testbed.endpoint import Endpoint
-from midflight.testbed.endpoint.reliable import Address, Timing
-from midflight.testbed.endpoint.software import SoftwareServer
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.simcrew import SimCrew
 from midflight.testbed.sim import ChannelStatistics, Host, Network

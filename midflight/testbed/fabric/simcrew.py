@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from midflight.errors import MidflightError
-from midflight.testbed.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
-from midflight.testbed.endpoint.reliable import Timing
+from midflight.runtime.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
+from midflight.runtime.endpoint.reliable import Timing
 from midflight.testbed.fabric.base import Worker
 from midflight.testbed.sim import Host
 from midflight.testbed.sim.host import Socket

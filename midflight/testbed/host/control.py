@@ -15,8 +15,8 @@ from midflight.errors import MidflightError
 from midflight.primitives import Application, Primitive, Program
 from midflight.primitives.catalogue import made
 from midflight.primitives.kernel.map import Entry
-from midflight.testbed.endpoint.allreduce import AllReduceStatistics, Sum
-from midflight.testbed.endpoint.reliable import Address, Timing
+from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Sum
+from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.testbed.fabric.base import Worker
 
 __all__ = ["Adopt", "Done", "Failed", "Ready", "Serve", "StartServer", "StartWorker", "Vector", "Write", "pair"]

@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from midflight.primitives import Application
-from midflight.testbed.endpoint.software import SoftwareServer
-from midflight.testbed.endpoint.udp import UdpSocket
+from midflight.runtime.endpoint.software import SoftwareServer
+from midflight.runtime.endpoint.udp import UdpSocket
 from midflight.testbed.host.control import Adopt, Done, Ready, Serve, StartServer, StartWorker, Vector, Write
 
 __all__ = ["serve", "work"]

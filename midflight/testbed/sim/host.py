@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from midflight.errors import MidflightError, WireError
+from midflight.runtime.endpoint.base import Endpoint
+from midflight.runtime.endpoint.reliable import Address
 from midflight.runtime.steering import IPAddress
-from midflight.testbed.endpoint.base import Endpoint
-from midflight.testbed.endpoint.reliable import Address
 from midflight.testbed.sim.frames import UdpFlow, decode
 from midflight.testbed.sim.link import Channel
 from midflight.testbed.sim.simulator import Simulator

@@ -1,0 +1,191 @@
+"""The hosts of `GroupBy`: workers that send pairs, each counted once, and the server that ends with the totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from midflight.errors import MidflightError
+from midflight.primitives import GroupBy, Message, Schema
+from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
+from midflight.runtime.endpoint.messages import decoded, whole
+from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
+from midflight.runtime.endpoint.serial import serial
+
+__all__ = ["GroupByServer", "GroupByWorker"]
+
+Pair = tuple[int, int]
+_LIMIT = 2**31
+
+
+class GroupByWorker:
+    """The endpoint of a worker (an `Endpoint`): it sends pairs of key and value until each has been taken.
+
+    `server` is where they are addressed to, `worker` this one's number, `job` that of the run: larger than those
+    before (RFC 1982).
+    """
+
+    def __init__(
+        self,
+        groups: GroupBy,
+        schema: Schema,
+        server: Address,
+        worker: int,
+        *,
+        job: int = 1,
+        timing: Timing | None = None,
+    ) -> None:
+        if not 0 <= worker < groups.workers:
+            raise MidflightError(f"{groups.name} has workers 0 to {groups.workers - 1}, and no worker {worker}")
+        self.malformed = 0
+        self.epochs: set[int] = set()
+        """In which lives of a switch's state pairs were taken. Two mean that some are lost: begin a newer job."""
+        self._groups = groups
+        self._schema = schema
+        self._server = server
+        self._worker = worker
+        self._job = job
+        self._requests = Reliable(window=groups.window, timing=timing)
+
+    @property
+    def idle(self) -> bool:
+        """Whether all pairs have been taken."""
+        return self._requests.idle
+
+    def put(self, pairs: Iterable[Pair]) -> None:
+        """Queue pairs: keys of bit[64], values of int_[32]. MidflightError for one that does not fit; none is sent."""
+        counting = self._groups.operation == "count"
+        taken = [(key, 1 if counting else value) for key, value in pairs]
+        for key, value in taken:
+            if not (0 <= key < 2**64 and -_LIMIT <= value < _LIMIT):
+                raise MidflightError(f"the pair {key}, {value} does not fit", hint="keys are bit[64], values int_[32]")
+        lanes = self._groups.lanes
+        rows = [taken[start : start + lanes] for start in range(0, len(taken), lanes)]
+        first = self._requests.upcoming
+        datagrams = [
+            _request(self._groups, self._schema, self._worker, self._job, first + number, row)
+            for number, row in enumerate(rows)
+        ]
+        self._requests.submit(self._server, datagrams)
+
+    def receive(self, _source: Address, datagram: bytes, now: int) -> None:
+        """Take an answer, of the switch or of the server."""
+        message = decoded(self._schema, self._groups.name, datagram)
+        if message is None or message.kind != RESULT or whole(message, "job") != self._job:
+            self.malformed += 1
+        elif self._requests.acknowledge(message.sequence, now) is not None and whole(message, "epoch"):
+            self.epochs.add(whole(message, "epoch"))
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
+        return self._requests.poll(now)
+
+    def next_deadline(self) -> int | None:
+        """Return when to poll again though nothing has come in, or None."""
+        return self._requests.next_deadline()
+
+
+class GroupByServer:
+    """The endpoint that pairs are addressed to (an `Endpoint`): `totals` are what they come to, by key.
+
+    It takes what was evicted, and all pairs where no switch is on the way, each packet once. When the workers are done,
+    `flush` fetches what the switch still holds; when it is `idle` again, the totals are those of all pairs. `worker` is
+    the number under which it flushes, `address` its own.
+    """
+
+    def __init__(
+        self,
+        groups: GroupBy,
+        schema: Schema,
+        address: Address,
+        worker: int,
+        *,
+        job: int = 1,
+        timing: Timing | None = None,
+    ) -> None:
+        self.totals: dict[int, int] = {}
+        self.malformed = 0
+        self._groups = groups
+        self._schema = schema
+        self._address = address
+        self._worker = worker
+        self._job = job
+        self._flushes = Reliable(window=groups.window, timing=timing)
+        self._taken: dict[int, set[int]] = {}  # by worker: the packets, as far as they may come again
+        self._outgoing: list[tuple[Address, bytes]] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be fetched from the switch any more."""
+        return self._flushes.idle
+
+    def flush(self) -> None:
+        """Fetch all that the switch holds. To be called when every worker is idle."""
+        first = self._flushes.upcoming
+        datagrams = [
+            _request(self._groups, self._schema, self._worker, self._job, first + cell, (), cell)
+            for cell in range(self._groups.cells)
+        ]
+        self._flushes.submit(self._address, datagrams)
+
+    def receive(self, source: Address, datagram: bytes, now: int) -> None:
+        """Take a packet's pairs, and answer it; or the switch's answer to a flush."""
+        message = decoded(self._schema, self._groups.name, datagram)
+        if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST) or whole(message, "job") != self._job:
+            self.malformed += 1
+        elif message.kind == RESULT or whole(message, "command") == GroupBy.FLUSH:
+            # One that has come back unanswered: no switch has held anything.
+            index = self._flushes.acknowledge(message.sequence, now)
+            if index is not None:
+                self._take(message)
+        else:
+            taken = self._taken.setdefault(whole(message, "worker"), set())
+            if message.sequence not in taken:
+                taken.add(message.sequence)
+                self._take(message)
+            answer = replace(message, kind=RESULT, fields={**message.fields, "present": 0})
+            self._outgoing.append((source, self._schema.encode(answer)))
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
+        out, self._outgoing = self._outgoing, []
+        return out + self._flushes.poll(now)
+
+    def next_deadline(self) -> int | None:
+        """Return when to poll again though nothing has come in, or None."""
+        return self._flushes.next_deadline()
+
+    def _take(self, message: Message) -> None:
+        fields: Any = message.fields
+        for lane in range(self._groups.lanes):
+            if fields["present"] >> lane & 1:
+                key, value = int(fields["keys"][lane]), int(fields["values"][lane])
+                self.totals[key] = self._joined(self.totals[key], value) if key in self.totals else value
+
+    def _joined(self, total: int, value: int) -> int:
+        match self._groups.operation:
+            case "min":
+                return min(total, value)
+            case "max":
+                return max(total, value)
+            case _:
+                return total + value
+
+
+def _request(
+    groups: GroupBy, schema: Schema, worker: int, job: int, index: int, pairs: Sequence[Pair], cell: int | None = None
+) -> bytes:
+    """Return the packet with this index: pairs to be put, or the cell to be flushed."""
+    padded = [*pairs, *[(0, 0)] * (groups.lanes - len(pairs))]
+    fields: dict[str, Any] = {
+        "command": GroupBy.PUT if cell is None else GroupBy.FLUSH,
+        "worker": worker,
+        "job": job,
+        "epoch": 0,
+        "present": (1 << len(pairs)) - 1,
+        "cell": cell or 0,
+        "keys": [key for key, _ in padded],
+        "values": [value for _, value in padded],
+    }
+    return schema.encode(Message(REQUEST, groups.name, serial(index), fields))

@@ -1,0 +1,165 @@
+"""Paxos on a host: proposes values to `Acceptor`s on switches, and learns what a majority of them has accepted."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from midflight.errors import MidflightError, WireError
+from midflight.primitives import Acceptor, Message, Schema
+from midflight.primitives.wire import REQUEST, RESULT
+from midflight.runtime.endpoint.reliable import Address, NoAnswerError, Timing
+
+__all__ = ["PaxosHost"]
+
+
+@dataclass(slots=True)
+class PaxosStatistics:
+    """What a host has seen so far."""
+
+    ballots: int = 0  # begun by this host
+    refused: int = 0  # answers that a larger ballot was promised
+    forgotten: int = 0  # answers of acceptors that have lost the instance, or their memory
+    malformed: int = 0  # datagrams that are no results of an acceptor
+
+
+@dataclass(slots=True)
+class _Proposal:
+    """An instance in which this host proposes."""
+
+    value: int
+    since: int | None = None
+    ballot: int = 0
+    accepting: bool = False
+    """Whether the ballot is in phase 2."""
+    promises: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By acceptor, the ballot and value that it had accepted before."""
+    largest: int = 0
+    """The largest ballot that anybody is known to have begun."""
+    deadline: int = 0
+    timeout: int = 0
+    repeats: int = 0
+
+
+@dataclass(slots=True)
+class PaxosHost:
+    """The endpoint of a proposer and learner, number `number` of `hosts` (an `Endpoint`).
+
+    acceptors: the applications that are an `Acceptor`, each with the epoch in which the hosts rely on it: the epoch is
+    part of the membership, and an acceptor that is in another one has no vote. random: for the pause after a refusal,
+    so that rivals do not refuse each other for ever. `chosen` has what is learnt, by instance (1 to 2**32 - 1).
+
+    A value is chosen once a majority of the acceptors has accepted it in one ballot. Messages are repeated until then.
+    """
+
+    schema: Schema
+    acceptors: Mapping[str, int]
+    server: Address
+    number: int
+    hosts: int
+    random: Random
+    timing: Timing = field(default_factory=Timing)
+    chosen: dict[int, int] = field(default_factory=dict)
+    statistics: PaxosStatistics = field(default_factory=PaxosStatistics)
+    _proposals: dict[int, _Proposal] = field(default_factory=dict)
+    _votes: dict[tuple[int, int], set[str]] = field(default_factory=dict)
+    """By instance and ballot, the acceptors that have accepted."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.number < self.hosts:
+            raise MidflightError(f"there is no host number {self.number} of {self.hosts}")
+
+    def propose(self, instance: int, value: int) -> None:
+        """Propose a value for an instance; what is chosen there may be another one."""
+        if instance in self._proposals or instance in self.chosen:
+            raise MidflightError(f"this host has proposed in instance {instance}, or knows what was chosen there")
+        self._proposals[instance] = _Proposal(value)
+
+    def receive(self, _source: Address, datagram: bytes, now: int) -> None:
+        """Take the answer of an acceptor, to this host or to all."""
+        try:
+            message = self.schema.decode(datagram)
+        except WireError:
+            self.statistics.malformed += 1
+            return
+        epoch = self.acceptors.get(message.application)
+        if epoch is None or message.kind != RESULT:
+            self.statistics.malformed += 1
+            return
+        told = {name: operator.index(value) for name, value in message.fields.items()}  # type: ignore[arg-type]
+        if told["phase"] == Acceptor.FORGOTTEN:
+            self.statistics.forgotten += 1
+        elif told["epoch"] != epoch:
+            return
+        elif told["phase"] == Acceptor.ACCEPTED:
+            self._accepted(message.application, message.sequence, told["ballot"], told["value"])
+        elif message.sequence in self._proposals:
+            self._answer(message.application, self._proposals[message.sequence], told, now)
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        """Return what is to be sent now. Raises NoAnswerError where nothing is chosen for the whole patience."""
+        out: list[tuple[Address, bytes]] = []
+        for instance, proposal in self._proposals.items():
+            if proposal.since is None:
+                proposal.since = proposal.deadline = now
+            elif now - proposal.since >= self.timing.patience:
+                raise NoAnswerError(
+                    f"nothing was chosen in instance {instance} for {self.timing.patience / 1e9:g} s",
+                    hint="see whether a majority of the acceptors is there, in the epochs of the membership",
+                )
+            if now >= proposal.deadline:
+                out += self._send(instance, proposal, now)
+        return out
+
+    def next_deadline(self) -> int | None:
+        """Return when to poll again though nothing has come in, or None."""
+        return min((each.deadline for each in self._proposals.values()), default=None)
+
+    @property
+    def _majority(self) -> int:
+        return len(self.acceptors) // 2 + 1
+
+    def _send(self, instance: int, proposal: _Proposal, now: int) -> list[tuple[Address, bytes]]:
+        """Begin a ballot, or repeat its messages; one that has been repeated in vain gives way to the next."""
+        if proposal.ballot <= proposal.largest or proposal.repeats > self.timing.timeouts_before_asking:
+            above = max(proposal.ballot, proposal.largest)
+            proposal.ballot = (above // self.hosts + 1) * self.hosts + self.number
+            proposal.accepting, proposal.promises, proposal.repeats = False, {}, 0
+            proposal.timeout = proposal.timeout or self.timing.initial
+            self.statistics.ballots += 1
+        elif proposal.repeats:
+            proposal.timeout = min(2 * proposal.timeout, self.timing.maximum)
+        proposal.repeats += 1
+        proposal.deadline = now + proposal.timeout
+        phase, value = (Acceptor.ACCEPT, self._value(proposal)) if proposal.accepting else (Acceptor.PREPARE, 0)
+        fields: dict[str, Any] = {"phase": phase, "acceptor": 0, "ballot": proposal.ballot, "voted": 0, "value": value}
+        return [
+            (self.server, self.schema.encode(Message(REQUEST, name, instance, {**fields, "epoch": epoch})))
+            for name, epoch in self.acceptors.items()
+            if proposal.accepting or name not in proposal.promises
+        ]
+
+    def _value(self, proposal: _Proposal) -> int:
+        """Return what must be proposed: the value accepted in the largest ballot, if there is any."""
+        voted, value = max(proposal.promises.values())
+        return value if voted else proposal.value
+
+    def _answer(self, acceptor: str, proposal: _Proposal, told: Mapping[str, int], now: int) -> None:
+        if told["phase"] == Acceptor.REFUSED and told["ballot"] > max(proposal.ballot, proposal.largest):
+            self.statistics.refused += 1
+            proposal.largest = told["ballot"]
+            proposal.deadline = now + self.random.randrange(1, 2 * self.timing.initial)
+        elif told["phase"] == Acceptor.PROMISE and told["ballot"] == proposal.ballot and not proposal.accepting:
+            proposal.promises[acceptor] = told["voted"], told["value"]
+            if len(proposal.promises) >= self._majority and proposal.ballot > proposal.largest:
+                proposal.accepting, proposal.repeats, proposal.deadline = True, 0, now
+
+    def _accepted(self, acceptor: str, instance: int, ballot: int, value: int) -> None:
+        votes = self._votes.setdefault((instance, ballot), set())
+        votes.add(acceptor)
+        if len(votes) >= self._majority and instance not in self.chosen:
+            self.chosen[instance] = value
+            self._proposals.pop(instance, None)

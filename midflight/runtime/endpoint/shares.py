@@ -1,0 +1,103 @@
+"""Chunks that no switch can sum: everybody's contributions, asked for and put together here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.primitives.library.aggregate import Operation
+from midflight.runtime.endpoint.aggregation import ASK, OVERFLOW, Form
+from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
+from midflight.runtime.endpoint.serial import serial
+
+__all__ = ["Shares"]
+
+_WINDOW = 1024  # questions under way
+_COMBINE: dict[Operation, np.ufunc] = {
+    "sum": np.add,
+    "count": np.add,
+    "mean": np.add,
+    "min": np.minimum,
+    "max": np.maximum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+}
+
+
+class Shares:
+    """Asks the peers for their contributions to chunks until all have come, each counted once."""
+
+    def __init__(
+        self,
+        form: Form,
+        worker: int,
+        job: int,
+        peers: Mapping[int, Address],
+        timing: Timing | None,
+        operation: Operation = "sum",
+    ) -> None:
+        self._form = form
+        self._combine = _COMBINE[operation]
+        self._worker = worker
+        self._job = job
+        self._peers = peers
+        self._reliable = Reliable(window=_WINDOW, timing=timing)
+        self._questions: dict[tuple[int, int], int] = {}  # by chunk and worker: the question's own index
+        self._totals: dict[int, NDArray[np.int64]] = {}
+        self._missing: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._totals)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._totals
+
+    def drop(self, index: int) -> None:
+        """Stop collecting for a chunk; its sum has come another way."""
+        if self._totals.pop(index, None) is not None:
+            del self._missing[index]
+            for number in self._peers:
+                if (question := self._questions.pop((index, number), None)) is not None:
+                    self._reliable.cancel(question)
+
+    def forget(self) -> None:
+        """Stop collecting."""
+        for index in [*self._totals]:
+            self.drop(index)
+
+    def want(self, index: int, mine: NDArray[np.int32]) -> None:
+        """Begin to collect the contributions to a chunk, to which this worker gave `mine`."""
+        self._totals[index] = mine.astype(np.int64)
+        self._missing[index] = len(self._peers)
+        question = self._form.message(ASK, index, worker=self._worker, job=self._job, flags=OVERFLOW)
+        for number, address in self._peers.items():
+            self._questions[index, number] = self._reliable.upcoming
+            self._reliable.submit(address, [question])
+
+    def take(self, index: int, worker: int, values: NDArray[np.signedinteger], now: int) -> int | None:
+        """Take a contribution; return the chunk's index, or None where it was not asked for or had come before."""
+        question = self._questions.get((index, worker))
+        if question is None or self._reliable.acknowledge(serial(question), now) is None:
+            return None
+        del self._questions[index, worker]
+        self._combine(self._totals[index], values, out=self._totals[index])
+        self._missing[index] -= 1
+        return index
+
+    def total(self, index: int) -> NDArray[np.int64] | None:
+        """Return, once, the sum of a chunk to which all contributions have come; else None."""
+        if self._missing[index]:
+            return None
+        del self._missing[index]
+        return self._totals.pop(index)
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        """Return the questions to be sent now. Raises NoAnswerError when the peers are silent for too long."""
+        return self._reliable.poll(now)
+
+    def next_deadline(self) -> int | None:
+        """Return when a question is due for repetition, or None."""
+        return self._reliable.next_deadline()

@@ -1,0 +1,258 @@
+"""The hosts of `Cache`: a key-value server whose writes count once the switch has them, and its clients."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from midflight.errors import MidflightError
+from midflight.primitives import Cache, Message, Schema
+from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
+from midflight.runtime.endpoint.messages import decoded, whole
+from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
+from midflight.runtime.endpoint.serial import is_newer, serial
+
+__all__ = ["Outcome", "StoreClient", "StoreServer"]
+
+_WINDOW = 64  # updates that may be on their way to the switch
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an operation: the value, None where the key has none; its version; whether the switch answered.
+
+    A deletion has a version, as a write has; 0 is that of a key that was never written.
+    """
+
+    key: int
+    version: int
+    value: tuple[int, ...] | None
+    cached: bool
+
+
+@dataclass(slots=True)
+class StoreClient:
+    """The endpoint of a client, with one operation at a time (an `Endpoint`). server: where requests go to."""
+
+    schema: Schema
+    application: str
+    server: Address
+    timing: Timing | None = None
+    outcome: Outcome | None = None
+    """Of the latest operation, once it is done."""
+    malformed: int = 0
+    _requests: Reliable = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._requests = Reliable(window=1, timing=self.timing)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self._requests.idle
+
+    def get(self, key: int, lanes: int) -> None:
+        """Read a key, whose values have so many lanes."""
+        self._ask(Cache.GET, key, (0,) * lanes)
+
+    def put(self, key: int, value: Sequence[int]) -> None:
+        """Write a key."""
+        self._ask(Cache.PUT, key, value)
+
+    def delete(self, key: int, lanes: int) -> None:
+        """Take the value of a key, whose values have so many lanes, away. A key without one stays so."""
+        self._ask(Cache.DELETE, key, (0,) * lanes)
+
+    def receive(self, _source: Address, datagram: bytes, now: int) -> None:
+        """Take an answer, of the switch or of the server."""
+        message = decoded(self.schema, self.application, datagram)
+        if message is None or message.kind != RESULT:
+            self.malformed += 1
+        elif self._requests.acknowledge(message.sequence, now) is not None:
+            status = whole(message, "status")
+            value = None if status == Cache.ABSENT else _value(message)
+            self.outcome = Outcome(whole(message, "item"), whole(message, "version"), value, status == Cache.HIT)
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
+        return self._requests.poll(now)
+
+    def next_deadline(self) -> int | None:
+        """Return when to poll again though nothing has come in, or None."""
+        return self._requests.next_deadline()
+
+    def _ask(self, operation: int, key: int, value: Sequence[int]) -> None:
+        if not self.idle:
+            raise MidflightError("this client has an operation under way", hint="wait for its outcome")
+        self.outcome = None
+        sequence = serial(self._requests.upcoming)
+        message = _message(self.application, operation, sequence, key, 0, value)
+        self._requests.submit(self.server, [self.schema.encode(message)])
+
+
+@dataclass(slots=True)
+class _Key:
+    """What the server knows of a key."""
+
+    version: int = 0
+    value: tuple[int, ...] | None = None
+    cached: bool = False
+    write: tuple[Address, Message] | None = None
+    """The write or deletion that the switch has not stored yet."""
+    update: int | None = None
+    """The update that carries it."""
+    waiting: deque[tuple[Address, Message]] = field(default_factory=deque)
+    """What has come since then, in order."""
+
+
+class StoreServer:
+    """The endpoint that the requests of a `Cache` are addressed to (an `Endpoint`).
+
+    A write or deletion of a cached key goes to the switch first; only when that has stored it, or has a newer version
+    or no entry, does it count, and the writer is answered, and all who asked in the meantime. So no read returns what
+    is older than something that was read, written or deleted before it began. Each counts once, however often it is
+    sent: of each client the latest request is known by its number. Where no switch computes, updates come back as they
+    went.
+
+    `fill` when the controller has given a key an entry, `forget` when it has taken it away. address: the server's own.
+    """
+
+    def __init__(
+        self, schema: Schema, application: str, address: Address, *, lanes: int, timing: Timing | None = None
+    ) -> None:
+        self.malformed = 0
+        self.reads = 0
+        self._schema = schema
+        self._application = application
+        self._address = address
+        self._empty = (0,) * lanes
+        self._keys: dict[int, _Key] = {}
+        self._updates = Reliable(window=_WINDOW, timing=timing)
+        self._updated: dict[int, int] = {}  # the key of each update under way
+        self._latest: dict[Address, tuple[int, bytes | None]] = {}  # of each client, its request and the answer
+        self._outgoing: list[tuple[Address, bytes]] = []
+
+    def fill(self, key: int) -> None:
+        """Take a key as cached, and send the switch its value."""
+        entry = self._key(key)
+        entry.cached = True
+        if entry.write is None:
+            entry.version = entry.version or 1
+            self._update(key, entry.version, entry.value)
+
+    def forget(self, key: int) -> None:
+        """Take a key as not cached any more."""
+        self._key(key).cached = False
+
+    def receive(self, source: Address, datagram: bytes, now: int) -> None:
+        """Take a request that the switch has passed on, or its answer to an update."""
+        message = decoded(self._schema, self._application, datagram)
+        if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST):
+            self.malformed += 1
+        elif whole(message, "operation") in (Cache.UPDATE, Cache.REMOVE):
+            index = self._updates.acknowledge(message.sequence, now)
+            if index is not None:
+                self._stored(index)
+        elif message.kind != RESULT and whole(message, "operation") in (Cache.GET, Cache.PUT, Cache.DELETE):
+            self._request(source, message)
+
+    def poll(self, now: int) -> list[tuple[Address, bytes]]:
+        """Return what is to be sent now."""
+        out, self._outgoing = self._outgoing, []
+        return out + self._updates.poll(now)
+
+    def next_deadline(self) -> int | None:
+        """Return when to poll again though nothing has come in, or None."""
+        return self._updates.next_deadline()
+
+    def _key(self, key: int) -> _Key:
+        return self._keys.setdefault(key, _Key())
+
+    def _request(self, source: Address, message: Message) -> None:
+        number, answer = self._latest.get(source, (None, None))
+        if number == message.sequence:
+            if whole(message, "operation") != Cache.GET:
+                self._outgoing += [(source, answer)] if answer is not None else []
+                return
+        elif number is not None and not is_newer(message.sequence, number):
+            return
+        self._latest[source] = message.sequence, None
+        key = whole(message, "item")
+        entry = self._key(key)
+        entry.waiting.append((source, message))
+        self._go_on(key, entry)
+
+    def _go_on(self, key: int, entry: _Key) -> None:
+        """Deal with what waits for a key, up to a write that has to go to the switch."""
+        while entry.waiting and entry.write is None:
+            source, message = entry.waiting.popleft()
+            if whole(message, "operation") != Cache.GET:
+                if entry.cached:
+                    entry.write = source, message
+                    entry.update = self._update(key, _after(entry.version), _written(message))
+                else:
+                    self._commit(entry, source, message)
+                continue
+            self.reads += 1
+            self._answer(entry, source, message)
+            invalid = whole(message, "status") == Cache.INVALID and entry.value is not None
+            if entry.cached and invalid and key not in self._updated.values():
+                self._update(key, entry.version, entry.value)
+
+    def _stored(self, index: int) -> None:
+        """Learn that the switch has an update, or will never need it."""
+        key = self._updated.pop(index)
+        entry = self._key(key)
+        if entry.write is not None and entry.update == index:
+            source, message = entry.write
+            entry.write = entry.update = None
+            self._commit(entry, source, message)
+            self._go_on(key, entry)
+
+    def _commit(self, entry: _Key, source: Address, message: Message) -> None:
+        entry.version = _after(entry.version)
+        entry.value = _written(message)
+        self._answer(entry, source, message)
+
+    def _answer(self, entry: _Key, source: Address, message: Message) -> None:
+        status = Cache.ABSENT if entry.value is None else Cache.SERVED
+        value = list(entry.value or self._empty)
+        fields = {**message.fields, "status": status, "version": entry.version, "value": value}
+        answer = self._schema.encode(replace(message, kind=RESULT, fields=fields))
+        if self._latest[source][0] == message.sequence:
+            self._latest[source] = message.sequence, answer
+        self._outgoing.append((source, answer))
+
+    def _update(self, key: int, version: int, value: tuple[int, ...] | None) -> int:
+        index, operation = self._updates.upcoming, Cache.REMOVE if value is None else Cache.UPDATE
+        message = _message(self._application, operation, serial(index), key, version, value or self._empty)
+        self._updates.submit(self._address, [self._schema.encode(message)])
+        self._updated[index] = key
+        return index
+
+
+def _after(version: int) -> int:
+    return serial(version + 1)
+
+
+def _message(application: str, operation: int, sequence: int, key: int, version: int, value: Sequence[int]) -> Message:
+    fields: dict[str, Any] = {
+        "operation": operation,
+        "status": 0,
+        "hits": 0,
+        "version": version,
+        "item": key,
+        "value": list(value),
+    }
+    return Message(REQUEST, application, sequence, fields)
+
+
+def _written(message: Message) -> tuple[int, ...] | None:
+    """Return what a key's value is after a write or deletion."""
+    return None if whole(message, "operation") == Cache.DELETE else _value(message)
+
+
+def _value(message: Message) -> tuple[int, ...]:
+    return tuple(int(each) for each in message.fields["value"])  # type: ignore[union-attr]

@@ -1,0 +1,148 @@
+"""Endpoints over real UDP sockets, in real time."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+
+from midflight.errors import DeviceError
+from midflight.runtime.endpoint.base import Endpoint
+from midflight.runtime.endpoint.reliable import Address
+
+__all__ = ["UdpSocket", "UdpStatistics", "drive"]
+
+_BUFFER = 4 << 20  # bytes that the kernel may hold for us while we are busy: a window of everybody's results
+_BATCH = 64  # datagrams taken in one go, before what they lead to is sent
+_LARGEST = 65_535
+# What is no network's fault. Any other error says that a datagram found no way, for now or for ever, or was addressed
+# to what cannot be one: to an endpoint that is a packet lost, and no peer's doing ends us.
+_OURS = frozenset({errno.EMSGSIZE, errno.EBADF})
+
+
+@dataclass(slots=True)
+class UdpStatistics:
+    """What a socket has seen so far."""
+
+    received: int = 0
+    sent: int = 0
+    unsendable: int = 0  # datagrams that the kernel refused: no route, no link, no such address
+
+
+class UdpSocket:
+    """Drives an endpoint over a UDP socket: hands it what comes in, sends what it says, wakes it when it asks to be.
+
+    address, port: what to bind, of IPv4 or IPv6; port 0 takes a free one. clock: nanoseconds that never run backwards.
+    DeviceError where the address cannot be bound. A context manager: leaving closes the socket.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, address: str, port: int = 0, *, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self.endpoint = endpoint
+        self.statistics = UdpStatistics()
+        self._clock = clock
+        self._backlog: deque[tuple[Address, bytes]] = deque()
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+            with suppress(OSError):  # beyond the system's limit, with the rights to
+                self._socket.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), _BUFFER)
+            self._socket.bind((address, port))
+        except OSError as error:
+            self._socket.close()
+            raise DeviceError(f"cannot listen on UDP {address}:{port}: {error.strerror}") from None
+
+    @property
+    def address(self) -> Address:
+        """What the socket is bound to."""
+        host, port, *_ = self._socket.getsockname()
+        return str(host), int(port)
+
+    def run(self, until: Callable[[], bool], wake: int | None = None) -> bool:
+        """Drive the endpoint until `until()` holds, and return True; or False once the file `wake` can be read.
+
+        What the endpoint raises ends it.
+        """
+        return drive([self], until, wake)
+
+    def close(self) -> None:
+        """Close the socket. May be called more than once."""
+        self._socket.close()
+
+    def __enter__(self) -> UdpSocket:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def patience(self) -> int | None:
+        """Return the milliseconds until the endpoint's deadline, rounded up, or None where it has none."""
+        deadline = self.endpoint.next_deadline()
+        return None if deadline is None else max(0, -((self._clock() - deadline) // 1_000_000))
+
+    def register(self, poll: select.poll) -> None:
+        """Have a poll return when something comes in, or what waits to be sent can be."""
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._backlog else 0))
+
+    def receive(self) -> None:
+        """Hand the endpoint what has come in."""
+        for _ in range(_BATCH):
+            try:
+                datagram, source = self._socket.recvfrom(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OURS:
+                    raise
+                continue  # what became of a datagram sent before
+            self.statistics.received += 1
+            self.endpoint.receive(source[:2], datagram, self._clock())
+
+    def send(self) -> None:
+        """Send what the endpoint has to send now, as far as the kernel takes it."""
+        backlog = self._backlog
+        backlog.extend(self.endpoint.poll(self._clock()))
+        while backlog:
+            destination, datagram = backlog[0]
+            try:
+                self._socket.sendto(datagram, destination)
+                self.statistics.sent += 1
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OURS:
+                    raise
+                self.statistics.unsendable += 1
+            backlog.popleft()
+
+
+def drive(sockets: Sequence[UdpSocket], until: Callable[[], bool], wake: int | None = None) -> bool:
+    """Drive the endpoints of several sockets as `UdpSocket.run` drives one."""
+    poll = select.poll()
+    if wake is not None:
+        poll.register(wake, select.POLLIN)
+    while True:
+        for each in sockets:
+            each.send()
+        if until():
+            return True
+        for each in sockets:
+            each.register(poll)
+        deadlines = [patience for each in sockets if (patience := each.patience()) is not None]
+        for number, _ in poll.poll(min(deadlines, default=None)):
+            if number == wake:
+                return False
+        for each in sockets:
+            each.receive()

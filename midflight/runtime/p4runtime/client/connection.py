@@ -1,0 +1,204 @@
+"""A controller's connection with one device: its bid, the order of what it sends, and requests in whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from finsy.proto import U128, p4r
+from google.protobuf.wrappers_pb2 import StringValue
+
+from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.client.link import Link, RequestError
+from midflight.runtime.p4runtime.client.results import DigestMessage
+from midflight.runtime.p4runtime.schema import Schema
+from midflight.runtime.p4runtime.server.stream import SERVER_NAME
+from midflight.runtime.p4runtime.status import Code
+
+__all__ = ["Connection"]
+
+# The answer to a batch carries a status for each of its updates, in metadata of 64 KB.
+BATCH_LIMIT = 1000
+
+
+class Connection:
+    """What a session rests on; see there for what it is opened with."""
+
+    def __init__(
+        self,
+        address: str,
+        device_id: int = 1,
+        *,
+        role: str = "",
+        election_id: int | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self.device_id = device_id
+        self.role = role
+        self.election_id = 1 if election_id is None else election_id
+        self._arbitration = p4r.MasterArbitrationUpdate()
+        self._known: Schema | None = None
+        self._heard: list[DigestMessage] = []
+        self.subscriptions: set[str] = set()
+        """The digests of this pipeline that are sent here."""
+        self._batch: list[tuple[p4r.Update, str]] | None = None
+        self._link = Link(address, timeout)
+        try:
+            self._echoes = self._learn_server()
+            self._arbitrate()
+            if election_id is None and self._arbitration.status.code == Code.NOT_FOUND:
+                self.election_id = U128.decode(self._arbitration.election_id)
+                self._arbitrate()
+        except BaseException:
+            self._link.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        """The device's "host:port"."""
+        return self._link.address
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this controller may write, by the device's last word on it."""
+        self.flush()
+        while self._link.arbitration:
+            self._arbitration = self._link.arbitration.popleft()
+        return self._arbitration.status.code == Code.OK
+
+    def close(self) -> None:
+        """End the session. May be called more than once."""
+        self._link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def batch(self, *, atomic: bool = False) -> Iterator[None]:
+        """Gather the writes made within and send them as one request at the end.
+
+        With `atomic` the device takes all or none of them. Otherwise it takes what it can, and the RequestError says
+        in `refused` which were turned down.
+        """
+        if self._batch is not None:
+            raise DeviceError("a batch is open already")
+        self._batch = []
+        try:
+            yield
+            gathered = self._batch
+        finally:
+            self._batch = None
+        if gathered:
+            self._send(gathered, atomic=atomic)
+
+    def flush(self) -> None:
+        """Return when the device has dealt with everything sent on the stream, and its answers are here.
+
+        DeviceError for a message that it turned down. Does nothing for a backup at a server that does not echo.
+        """
+        if self._echoes:
+            self._link.sync()
+        else:
+            self._bid_again()
+        if self._link.errors:
+            error = self._link.errors.popleft()
+            raise RequestError(error.message, Code(error.canonical_code))
+
+    @property
+    def _schema(self) -> Schema:
+        if self._known is None:
+            kind = p4r.GetForwardingPipelineConfigRequest.P4INFO_AND_COOKIE
+            response = self._get_pipeline(kind)
+            if not response.HasField("config"):
+                raise DeviceError(f"{self.address} has no pipeline yet", hint="load one first")
+            self._known = Schema(response.config.p4info)
+        return self._known
+
+    def _learn_server(self) -> bool:
+        try:
+            capabilities = self._link.request("Capabilities", p4r.CapabilitiesRequest())
+        except RequestError as error:
+            if error.code == Code.UNIMPLEMENTED:
+                return False
+            raise
+        name = StringValue()
+        return bool(capabilities.experimental.Unpack(name) and name.value == SERVER_NAME)
+
+    def _arbitrate(self) -> None:
+        """Send this controller's bid and take the device's word on it."""
+        update = p4r.MasterArbitrationUpdate(device_id=self.device_id, election_id=U128.encode(self.election_id))
+        if self.role:
+            update.role.name = self.role
+        self._link.send(p4r.StreamMessageRequest(arbitration=update))
+        self._arbitration = self._link.wait(self._link.arbitration)
+
+    def _bid_again(self) -> None:
+        """Have a server answer that does not echo: it does so for a bid that differs from the last (section 5.3).
+
+        A primary may bid one more, which nobody else can have bid, and then its own again, and is primary all the time.
+        """
+        while self._link.arbitration:
+            self._arbitration = self._link.arbitration.popleft()
+        if self._arbitration.status.code == Code.OK:
+            own = self.election_id
+            try:
+                for self.election_id in (own + 1, own):
+                    self._arbitrate()
+            finally:
+                self.election_id = own
+
+    def _get_pipeline(
+        self, kind: p4r.GetForwardingPipelineConfigRequest.ResponseType.ValueType
+    ) -> p4r.GetForwardingPipelineConfigResponse:
+        request = p4r.GetForwardingPipelineConfigRequest(device_id=self.device_id, response_type=kind)
+        response: p4r.GetForwardingPipelineConfigResponse = self._link.request("GetForwardingPipelineConfig", request)
+        return response
+
+    def _set_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
+        request.device_id, request.role = self.device_id, self.role
+        request.election_id.CopyFrom(U128.encode(self.election_id))
+        self._link.request("SetForwardingPipelineConfig", request)
+
+    def _read(self, entity: p4r.Entity) -> list[p4r.Entity]:
+        return self._link.read(p4r.ReadRequest(device_id=self.device_id, role=self.role, entities=[entity]))
+
+    def _write(self, kind: p4r.Update.Type.ValueType, entity: p4r.Entity, what: str) -> None:
+        self._gather([(p4r.Update(type=kind, entity=entity), what)])
+
+    def _gather(self, updates: list[tuple[p4r.Update, str]]) -> None:
+        if self._batch is not None:
+            self._batch.extend(updates)
+        else:
+            self._send(updates)
+
+    def _send(self, updates: Sequence[tuple[p4r.Update, str]], *, atomic: bool = False) -> None:
+        """Write updates, in as many requests as it takes; RequestError tells which of all were refused."""
+        limit = len(updates) if atomic else BATCH_LIMIT
+        refused: dict[int, tuple[Code, str]] = {}
+        for start in range(0, len(updates), limit):
+            try:
+                self._write_request([update for update, _ in updates[start : start + limit]], atomic=atomic)
+            except RequestError as error:
+                if not error.refused:
+                    raise RequestError(f"{updates[start][1]}: {error.message}", error.code) from None
+                refused.update({start + at: each for at, each in error.refused.items()})
+        # An update that was undone because of another's refusal is not what the user wants to hear of.
+        told = [(at, *each) for at, each in refused.items() if each[0] != Code.ABORTED]
+        if told:
+            at, code, message = told[0]
+            more = f"; and {len(told) - 1} more of the batch's {len(updates)}" if len(told) > 1 else ""
+            raise RequestError(f"{updates[at][1]}: {message or code.name}{more}", code, refused=refused)
+
+    def _write_request(self, updates: list[p4r.Update], *, atomic: bool) -> None:
+        request = p4r.WriteRequest(device_id=self.device_id, role=self.role, updates=updates)
+        request.election_id.CopyFrom(U128.encode(self.election_id))
+        if atomic:
+            request.atomicity = p4r.WriteRequest.DATAPLANE_ATOMIC
+        self._link.request("Write", request)

@@ -1,0 +1,192 @@
+"""Kernels' maps over P4Runtime: a controller writes and reads their entries as plain Python numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from finsy.proto import p4i
+
+from midflight.errors import DeviceError, MidflightError
+from midflight.primitives import Map, Program
+from midflight.primitives.emit.tables import PARAMETER, found, key_names
+from midflight.primitives.kernel.map import Entry, Key, Part
+from midflight.runtime.p4runtime.client.messages import signed
+from midflight.runtime.p4runtime.client.results import TableEntry
+
+__all__ = ["Entries", "MapWriter", "Maps"]
+
+
+class Entries(Protocol):
+    """The part of a P4Runtime session that maps use."""
+
+    @property
+    def p4info(self) -> p4i.P4Info:
+        """What the device's pipeline has."""
+
+    def insert(
+        self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, object], *, priority: int = 0
+    ) -> None:
+        """Add a table entry; refused where one with the same match is there."""
+
+    def modify(
+        self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, object], *, priority: int = 0
+    ) -> None:
+        """Change the action of a table entry that is there."""
+
+    def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
+        """Remove a table entry that is there."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Gather the writes made within and send them together at the end."""
+
+    def read_table(self, table: str) -> Sequence[TableEntry]:
+        """Return a table's entries."""
+
+
+class Maps:
+    """All maps of a program on one device: `maps["cache", "owner"]`.
+
+    `install` writes to a device that has just been loaded what the maps hold: at first the entries that `setup` gave
+    them, later also what was written since. only: the applications that the device has. MidflightError where there is
+    no such map.
+    """
+
+    def __init__(self, session: Entries, program: Program, only: Collection[str] | None = None) -> None:
+        self.session = session
+        self._writers = {
+            (name, attribute): MapWriter(self, f"ingress.{name}.{attribute}", shape)
+            for name, each in program.applications.items()
+            if only is None or name in only
+            for attribute, shape in each.primitive.maps.items()
+        }
+
+    def __getitem__(self, names: tuple[str, str]) -> MapWriter:
+        if names not in self._writers:
+            known = ", ".join(f"{application}.{attribute}" for application, attribute in self._writers)
+            hint = f"it has {known}" if known else "maps are made in a primitive's setup: `self.owner = Map(...)`"
+            raise MidflightError(f"the switch has no map {'.'.join(names)}", hint=hint)
+        return self._writers[names]
+
+    def adopt(self, before: Maps) -> None:
+        """Share another program's maps that are called and made as these; whoever has those has these then."""
+        for names, each in self._writers.items():
+            other = before._writers.get(names)
+            if other is not None and each.alike(other):
+                self._writers[names] = other
+
+    def install(self, session: Entries | None = None) -> None:
+        """Write every map's entries to the device, whose tables are empty, by another session where one is told.
+
+        A device's compiler may have left out a map that no packet can reach; it needs no entries.
+        """
+        self.session = session or self.session
+        for each in self._writers.values():
+            each.maps = self
+        there = {each.preamble.name for each in self.session.p4info.tables}
+        with self.session.batch():
+            for each in self._writers.values():
+                if each.table in there:
+                    each.install()
+
+
+class MapWriter(MutableMapping[Key, int]):
+    """One map on one device, as a dict: `owner[key] = value`, `del owner[key]`, `owner[key]`, `owner.items()`.
+
+    Keys and values are as in `Map`. What is read is what the device has, KeyError where there is no such entry.
+    KernelError for a key or value that does not fit the map or finds it full, DeviceError where the device refuses.
+    """
+
+    def __init__(self, maps: Maps, table: str, shape: Map) -> None:
+        self.maps = maps
+        self.table = table
+        self._map = shape.copy()
+        self._action = f"{table.rpartition('.')[0]}.{found(table.rpartition('.')[2])}"
+
+    def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
+        """Set an entry, whether it is there or not; of several that match the largest priority wins."""
+        entry = self._map.entry(key, value, priority)
+        before = self._map.find(entry.parts)
+        if before is not None and before.priority != priority:
+            # To P4Runtime an entry of another priority is another entry.
+            self._delete(before)
+            before = None
+        if before is None:
+            try:
+                self._insert(entry)
+            except DeviceError as refusal:
+                # An entry that another controller left is taken over; any other refusal stands.
+                try:
+                    self._modify(entry)
+                except DeviceError:
+                    raise refusal from None
+        else:
+            self._modify(entry)
+        self._map.keep(entry)
+
+    def __setitem__(self, key: Key, value: int) -> None:
+        self.insert(key, value)
+
+    def __delitem__(self, key: Key) -> None:
+        entry = self._map.find(self._map.parts(key))
+        if entry is None:
+            raise KeyError(key)
+        self._delete(entry)
+
+    def __getitem__(self, key: Key) -> int:
+        parts = self._map.parts(key)
+        read = self._read()
+        if parts not in read:
+            raise KeyError(key)
+        return read[parts]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter([self._map.key(parts) for parts in self._read()])
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def alike(self, other: MapWriter) -> bool:
+        """Say whether another map is made as this one."""
+        return self._map.alike(other._map)
+
+    def install(self) -> None:
+        """Write all entries to the device, whose table is empty."""
+        for each in self._map.entries:
+            self._insert(each)
+
+    def _insert(self, entry: Entry) -> None:
+        params = {PARAMETER: self._pattern(entry)}
+        self.maps.session.insert(self.table, _match(entry), self._action, params, priority=self._rank(entry))
+
+    def _modify(self, entry: Entry) -> None:
+        params = {PARAMETER: self._pattern(entry)}
+        self.maps.session.modify(self.table, _match(entry), self._action, params, priority=self._rank(entry))
+
+    def _delete(self, entry: Entry) -> None:
+        self.maps.session.delete(self.table, _match(entry), priority=self._rank(entry))
+        del self._map[self._map.key(entry.parts)]
+
+    def _rank(self, entry: Entry) -> int:
+        """Return a priority as P4Runtime has it: none where no two entries can match."""
+        return entry.priority if self._map.ranked else 0
+
+    def _pattern(self, entry: Entry) -> int:
+        return entry.value & ((1 << self._map.kind.width) - 1)
+
+    def _read(self) -> dict[tuple[Part, ...], int]:
+        entries = {}
+        for each in self.maps.session.read_table(self.table):
+            parts = [
+                each.match.get(name, everything)
+                for name, everything in zip(key_names(len(self._map.keys)), self._map.everything, strict=True)
+            ]
+            value, kind = each.params.get(PARAMETER, 0), self._map.kind
+            key = self._map.parts(self._map.key(tuple(parts)))
+            entries[key] = signed(value, kind.width) if kind.signed else value
+        return entries
+
+
+def _match(entry: Entry) -> dict[str, object]:
+    return dict(zip(key_names(len(entry.parts)), entry.parts, strict=True))

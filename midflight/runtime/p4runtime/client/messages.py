@@ -1,0 +1,130 @@
+"""A controller's words as P4Runtime messages, and P4Runtime messages as what a session hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from finsy.proto import p4i, p4r
+
+from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.client.matches import decode_match, encode_match, number
+from midflight.runtime.p4runtime.client.results import TableEntry
+from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema
+from midflight.runtime.p4runtime.values import ValueType, encode, encode_data, flat_types
+
+__all__ = [
+    "action_message", "bytes_for", "cell_type", "entry_message", "read_entry", "read_replica", "register_messages",
+    "replica_messages", "signed",
+]  # fmt: skip
+
+
+def entry_message(
+    schema: Schema, table: str, match: Mapping[str, object], priority: int, rate: int = 0
+) -> p4r.TableEntry:
+    """Return an entry's table, match, priority and meter; DeviceError names what does not fit and what would.
+
+    A `rate` that is not 0 is that of both of the meter's buckets, which hold a tenth of a second's worth.
+    """
+    info = schema.tables.named(table)
+    name = info.preamble.name
+    needed = any(each.match_type in NEEDS_PRIORITY for each in info.match_fields)
+    if needed and priority <= 0:
+        raise DeviceError(f"table {name}: an entry needs a priority", hint="1 or more; the larger wins")
+    if priority and not needed:
+        raise DeviceError(f"table {name}: its entries take no priority", hint="it has exact and lpm fields alone")
+    message = p4r.TableEntry(table_id=info.preamble.id, match=encode_match(info, match), priority=priority)
+    if rate:
+        burst = max(1, rate // 10)
+        message.meter_config.CopyFrom(p4r.MeterConfig(cir=rate, cburst=burst, pir=rate, pburst=burst))
+    return message
+
+
+def action_message(schema: Schema, table: str, action: str, params: Mapping[str, object]) -> p4r.TableAction:
+    """Return an action of a table with its parameters by name; DeviceError names what does not fit and what would."""
+    info = schema.tables.named(table)
+    known = schema.actions
+    allowed = [known.of_id(each.id) for each in info.action_refs]
+    chosen = next((each for each in allowed if action in (each.preamble.name, each.preamble.alias)), None)
+    if chosen is None:
+        listed = ", ".join(each.preamble.name for each in allowed)
+        raise DeviceError(f"table {info.preamble.name} has no action {action!r}", hint=f"it has {listed}")
+    name = chosen.preamble.name
+    names = [each.name for each in chosen.params]
+    if set(params) != set(names):
+        takes = ", ".join(f"{each.name} (bit<{each.bitwidth}>)" for each in chosen.params) or "nothing"
+        raise DeviceError(f"action {name} takes {takes}, not {', '.join(params) or 'nothing'}")
+    message = p4r.TableAction()
+    message.action.action_id = chosen.preamble.id
+    for each in chosen.params:
+        value = number(params[each.name], each.bitwidth, f"action {name}, {each.name}")
+        message.action.params.add(param_id=each.id, value=encode(value))
+    return message
+
+
+def read_entry(schema: Schema, entry: p4r.TableEntry) -> TableEntry:
+    """Return an entry by names."""
+    info = schema.tables.of_id(entry.table_id)
+    action = schema.actions.of_id(entry.action.action.action_id)
+    names = {each.id: each.name for each in action.params}
+    return TableEntry(
+        info.preamble.name,
+        decode_match(info, list(entry.match)),
+        action.preamble.name,
+        {names[each.param_id]: int.from_bytes(each.value, "big") for each in entry.action.action.params},
+        entry.priority,
+        entry.metadata,
+        entry.is_const,
+    )
+
+
+def replica_messages(ports: Iterable[int | tuple[int, int]]) -> list[p4r.Replica]:
+    """Return replicas for ports, or (port, instance) pairs."""
+    pairs = [(each, 0) if isinstance(each, int) else each for each in ports]
+    return [p4r.Replica(port=encode(port), instance=instance) for port, instance in pairs]
+
+
+def read_replica(replica: p4r.Replica) -> tuple[int, int]:
+    """Return a replica's port and instance."""
+    old = replica.WhichOneof("port_kind") == "egress_port"
+    return (replica.egress_port if old else int.from_bytes(replica.port, "big")), replica.instance
+
+
+def cell_type(schema: Schema, info: p4i.Register) -> ValueType:
+    """Return the type of a register's cells; DeviceError for cells of several members."""
+    kinds = flat_types(info.type_spec, schema.types)
+    if len(kinds) != 1:
+        raise DeviceError(f"register {info.preamble.name} has cells of {len(kinds)} members: read them by P4Runtime")
+    return kinds[0]
+
+
+def signed(value: int, width: int) -> int:
+    """Return the number whose two's complement pattern of `width` bits this is."""
+    return value - (1 << width) if value >> (width - 1) else value
+
+
+def bytes_for(width: int) -> int:
+    """Return the size of the smallest machine integer with at least `width` bits, up to 64."""
+    return next(size for size in (1, 2, 4, 8) if width <= 8 * size)
+
+
+def register_messages(
+    schema: Schema, name: str, values: int | Sequence[int] | npt.NDArray[np.integer], index: int | None
+) -> list[p4r.RegisterEntry]:
+    """Return entries that set one cell, all cells (one number, no index), or a run of cells from an index on."""
+    info = schema.registers.named(name)
+    kind = cell_type(schema, info)
+    single = isinstance(values, (int, np.integer))
+    listed = [int(values)] if isinstance(values, (int, np.integer)) else [int(each) for each in values]
+    low, high = (-(1 << kind.width - 1), 1 << kind.width - 1) if kind.signed else (0, 1 << kind.width)
+    entries = []
+    for cell, value in enumerate(listed, index or 0):
+        if not low <= value < high:
+            raise DeviceError(f"register {name}: {value} does not fit", hint=f"its cells hold {low} to {high - 1}")
+        entry = p4r.RegisterEntry(register_id=info.preamble.id)
+        entry.data.CopyFrom(encode_data(info.type_spec, schema.types, [value]))
+        if not single or index is not None:
+            entry.index.index = cell
+        entries.append(entry)
+    return entries

@@ -1,0 +1,101 @@
+"""Registers and counters, which a controller reads and writes by cell (specification 1.5, sections 9.3 and 9.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from finsy.proto import p4d, p4i, p4r
+
+from midflight.runtime.engine import CounterValue
+from midflight.runtime.engine.registers import Register
+from midflight.runtime.p4runtime.server.pipeline import Pipeline
+from midflight.runtime.p4runtime.status import Code, Refusal
+from midflight.runtime.p4runtime.values import decode_data, encode_data
+
+__all__ = ["cells_of", "count_of", "counter_data", "read_counter", "read_register", "write_counter", "write_register"]
+
+
+def write_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Callable[[], None]:
+    """Set one cell, or every cell where the index is left out; returns what undoes it."""
+    info = pipeline.schema.registers.of_id(entry.register_id)
+    cells = cells_of(entry, info.preamble.name, info.size)
+    (value,) = decode_data(info.type_spec, pipeline.schema.types, entry.data, f"register {info.preamble.name}")
+    register = pipeline.engine.registers[info.preamble.name]
+    if register.signed and value >> (register.width - 1):
+        value -= 1 << register.width
+    before = [register.read(cell) for cell in cells]
+    _fill(register, cells, [value] * len(cells))
+    return lambda: _fill(register, cells, before)
+
+
+def read_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Iterator[p4r.RegisterEntry]:
+    """Yield the cell asked for; all of a register where the index is left out; all registers for id 0."""
+    registers = pipeline.schema.registers
+    for info in [registers.of_id(entry.register_id)] if entry.register_id else registers:
+        register = pipeline.engine.registers[info.preamble.name]
+        for cell in cells_of(entry, info.preamble.name, info.size):
+            data: p4d.P4Data = encode_data(info.type_spec, pipeline.schema.types, [register.read(cell)])
+            yield p4r.RegisterEntry(register_id=info.preamble.id, index=p4r.Index(index=cell), data=data)
+
+
+def write_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Callable[[], None]:
+    """Set one cell, or every cell where the index is left out; nothing where `data` is left out."""
+    info = pipeline.schema.counters.of_id(entry.counter_id)
+    cells = cells_of(entry, info.preamble.name, info.size)
+    counter = pipeline.engine.counters[info.preamble.name]
+    before = [counter.read(cell) for cell in cells]
+    if entry.HasField("data"):
+        value = CounterValue(*count_of(entry.data))
+        for cell in cells:
+            counter.write(cell, value)
+
+    def undo() -> None:
+        for cell, old in zip(cells, before, strict=True):
+            counter.write(cell, old)
+
+    return undo
+
+
+def read_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Iterator[p4r.CounterEntry]:
+    """Yield the cell asked for; all of a counter where the index is left out; all counters for id 0."""
+    counters = pipeline.schema.counters
+    for info in [counters.of_id(entry.counter_id)] if entry.counter_id else counters:
+        counter = pipeline.engine.counters[info.preamble.name]
+        packets, octets = counter.packets, counter.bytes
+        for cell in cells_of(entry, info.preamble.name, info.size):
+            data = counter_data(info.spec.unit, int(packets[cell]), int(octets[cell]))
+            yield p4r.CounterEntry(counter_id=info.preamble.id, index=p4r.Index(index=cell), data=data)
+
+
+def count_of(data: p4r.CounterData) -> tuple[int, int]:
+    """Return packets and bytes to set a counter to; refused with INVALID_ARGUMENT when negative."""
+    if data.packet_count < 0 or data.byte_count < 0:
+        raise Refusal(Code.INVALID_ARGUMENT, f"a counter cannot be set to {data.packet_count}, {data.byte_count}")
+    return data.packet_count, data.byte_count
+
+
+def counter_data(unit: p4i.CounterSpec.Unit.ValueType, packets: int, octets: int) -> p4r.CounterData:
+    """Return a counter's value, in the units that it counts."""
+    data = p4r.CounterData()
+    if unit != p4i.CounterSpec.BYTES:
+        data.packet_count = packets
+    if unit != p4i.CounterSpec.PACKETS:
+        data.byte_count = octets
+    return data
+
+
+def cells_of(entry: p4r.RegisterEntry | p4r.CounterEntry | p4r.MeterEntry, name: str, size: int) -> range:
+    """Return the cells that an entry is about; refused with INVALID_ARGUMENT below 0, OUT_OF_RANGE from `size`."""
+    if not entry.HasField("index"):
+        return range(size)
+    cell = entry.index.index
+    if cell < 0:
+        raise Refusal(Code.INVALID_ARGUMENT, f"{name}: index {cell} is negative")
+    if cell >= size:
+        raise Refusal(Code.OUT_OF_RANGE, f"{name}: index {cell} of {size} cells")
+    return range(cell, cell + 1)
+
+
+def _fill(register: Register, cells: range, values: list[int]) -> None:
+    for cell, value in zip(cells, values, strict=True):
+        register.write(cell, value)

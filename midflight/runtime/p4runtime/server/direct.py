@@ -1,0 +1,171 @@
+"""Direct counters and meters, which live and die with their table entry (specification 1.5, section 9.1.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from finsy.proto import p4r
+
+from midflight.errors import DeviceError
+from midflight.runtime.engine import CounterValue, Entry, MeterConfig
+from midflight.runtime.engine.counters import DirectCounter
+from midflight.runtime.engine.meters import DirectMeter
+from midflight.runtime.p4runtime.server.arrays import count_of, counter_data
+from midflight.runtime.p4runtime.server.binding import BoundTable
+from midflight.runtime.p4runtime.server.meters import config_message, meter_config
+from midflight.runtime.p4runtime.server.pipeline import Pipeline
+from midflight.runtime.p4runtime.server.tables import decode_keys, decode_priority, encode_entry
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["check", "fill", "read_counters", "read_meters", "snapshot", "store", "write_counter", "write_meter"]
+
+Undo = Callable[[], None]
+
+
+def check(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry) -> None:
+    """Refuse an entry whose counter or meter data its table has no place for, with INVALID_ARGUMENT."""
+    if message.HasField("counter_data"):
+        _counter(pipeline, bound)
+        count_of(message.counter_data)
+    if message.HasField("meter_counter_data"):
+        raise Refusal(Code.UNIMPLEMENTED, "meters do not count by colour")
+    if message.HasField("meter_config"):
+        _meter(pipeline, bound)
+        info = pipeline.schema.meter_of(bound.info)
+        assert info is not None
+        meter_config(message.meter_config, info.spec)
+
+
+def store(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, entry: Entry) -> None:
+    """Set what an inserted or modified entry says of its counter and meter: an unset meter config resets the meter."""
+    number = _number(pipeline, bound, entry)
+    if message.HasField("counter_data"):
+        _counter(pipeline, bound).write(number, CounterValue(*count_of(message.counter_data)))
+    if (info := pipeline.schema.meter_of(bound.info)) is not None:
+        given = message.HasField("meter_config")
+        _set_meter(_meter(pipeline, bound), number, meter_config(message.meter_config, info.spec) if given else None)
+
+
+def fill(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry, message: p4r.TableEntry, entry: Entry) -> None:
+    """Put the counter and meter that a read asked for into its answer."""
+    number = _number(pipeline, bound, entry)
+    if wanted.HasField("counter_data") and (counter := pipeline.schema.counter_of(bound.info)) is not None:
+        value = _counter(pipeline, bound).read(number)
+        message.counter_data.CopyFrom(counter_data(counter.spec.unit, value.packets, value.bytes))
+    if wanted.HasField("meter_config") and pipeline.schema.meter_of(bound.info) is not None:
+        config = _meter(pipeline, bound).read(number)
+        if config is not None:
+            message.meter_config.CopyFrom(config_message(config))
+
+
+def snapshot(pipeline: Pipeline, bound: BoundTable, entry: Entry) -> Undo:
+    """Return what gives an entry, when it is there, the counter and meter that it has now."""
+    table, number = pipeline.engine.tables[bound.name], _number(pipeline, bound, entry)
+    counts = [(each, each.read(number)) for each in table.direct_counters.values()]
+    configs = [(each, each.read(number)) for each in table.direct_meters.values()]
+
+    def restore() -> None:
+        place = _number(pipeline, bound, entry)
+        for counter, value in counts:
+            counter.write(place, value)
+        for meter, config in configs:
+            meter.write(place, config)
+
+    return restore
+
+
+def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Undo:
+    """Set an entry's counter; nothing where `data` is left out."""
+    bound, entry = _place(pipeline, message.table_entry, one=True)
+    counter = _counter(pipeline, bound)
+    assert entry is not None
+    undo = snapshot(pipeline, bound, entry)
+    if message.HasField("data"):
+        counter.write(_number(pipeline, bound, entry), CounterValue(*count_of(message.data)))
+    return undo
+
+
+def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Undo:
+    """Configure an entry's meter; without `config` it passes everything as green."""
+    bound, entry = _place(pipeline, message.table_entry, one=True)
+    meter, info = _meter(pipeline, bound), pipeline.schema.meter_of(bound.info)
+    assert entry is not None
+    assert info is not None
+    if message.HasField("counter_data"):
+        raise Refusal(Code.UNIMPLEMENTED, "meters do not count by colour")
+    config = meter_config(message.config, info.spec) if message.HasField("config") else None
+    undo = snapshot(pipeline, bound, entry)
+    _set_meter(meter, _number(pipeline, bound, entry), config)
+    return undo
+
+
+def read_counters(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Iterator[p4r.DirectCounterEntry]:
+    """Yield one entry's counter, those of a table's entries, or those of all tables'."""
+    if not message.table_entry.table_id:
+        tables = [pipeline.table(each.direct_table_id) for each in pipeline.schema.direct_counters]
+        places: list[tuple[BoundTable, Entry | None]] = [(bound, None) for bound in tables]
+    else:
+        places = [_place(pipeline, message.table_entry)]
+    for bound, only in places:
+        counter, info = _counter(pipeline, bound), pipeline.schema.counter_of(bound.info)
+        assert info is not None
+        for entry in [only] if only else pipeline.engine.tables[bound.name].entries():
+            value = counter.read(_number(pipeline, bound, entry))
+            data = counter_data(info.spec.unit, value.packets, value.bytes)
+            yield p4r.DirectCounterEntry(table_entry=_key_of(bound, entry), data=data)
+
+
+def read_meters(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Iterator[p4r.DirectMeterEntry]:
+    """Yield one entry's meter, those of a table's entries, or those of all tables'."""
+    if not message.table_entry.table_id:
+        tables = [pipeline.table(each.direct_table_id) for each in pipeline.schema.direct_meters]
+        places: list[tuple[BoundTable, Entry | None]] = [(bound, None) for bound in tables]
+    else:
+        places = [_place(pipeline, message.table_entry)]
+    for bound, only in places:
+        meter = _meter(pipeline, bound)
+        for entry in [only] if only else pipeline.engine.tables[bound.name].entries():
+            answer = p4r.DirectMeterEntry(table_entry=_key_of(bound, entry))
+            if (config := meter.read(_number(pipeline, bound, entry))) is not None:
+                answer.config.CopyFrom(config_message(config))
+            yield answer
+
+
+def _place(pipeline: Pipeline, message: p4r.TableEntry, *, one: bool = False) -> tuple[BoundTable, Entry | None]:
+    """Return the table and the entry that a request is about; no entry where the match is left out."""
+    bound = pipeline.table(message.table_id)
+    if not message.match and not message.priority and not one:
+        return bound, None
+    keys = decode_keys(bound, list(message.match))
+    return bound, pipeline.find(bound, keys, decode_priority(bound, message.priority))
+
+
+def _key_of(bound: BoundTable, entry: Entry) -> p4r.TableEntry:
+    message = encode_entry(bound, entry)
+    message.ClearField("action")
+    return message
+
+
+def _number(pipeline: Pipeline, bound: BoundTable, entry: Entry) -> int:
+    return pipeline.engine.tables[bound.name].number(entry.keys, entry.priority)
+
+
+def _counter(pipeline: Pipeline, bound: BoundTable) -> DirectCounter:
+    counters = pipeline.engine.tables[bound.name].direct_counters
+    if not counters:
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no direct counter")
+    return next(iter(counters.values()))
+
+
+def _meter(pipeline: Pipeline, bound: BoundTable) -> DirectMeter:
+    meters = pipeline.engine.tables[bound.name].direct_meters
+    if not meters:
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no direct meter")
+    return next(iter(meters.values()))
+
+
+def _set_meter(meter: DirectMeter, number: int, config: MeterConfig | None) -> None:
+    try:
+        meter.write(number, config)
+    except DeviceError as error:
+        raise Refusal(Code.INVALID_ARGUMENT, error.message) from None

@@ -1,0 +1,196 @@
+"""Writing and reading table entries and default actions (P4Runtime specification 1.5, section 9.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from finsy.proto import p4r
+
+from midflight.p4 import ir
+from midflight.runtime.engine import Entry, Reason, TableError
+from midflight.runtime.engine.tables import Table
+from midflight.runtime.p4runtime.server import direct
+from midflight.runtime.p4runtime.server.binding import BoundTable
+from midflight.runtime.p4runtime.server.pipeline import Note, Pipeline
+from midflight.runtime.p4runtime.server.tables import (
+    decode_action,
+    decode_keys,
+    decode_priority,
+    encode_action,
+    encode_entry,
+)
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["read_entries", "write_entry"]
+
+Undo = Callable[[], None]
+
+CODES = {
+    Reason.EXISTS: Code.ALREADY_EXISTS,
+    Reason.NOT_FOUND: Code.NOT_FOUND,
+    Reason.FULL: Code.RESOURCE_EXHAUSTED,
+    Reason.INVALID: Code.INVALID_ARGUMENT,
+    Reason.CONSTANT: Code.PERMISSION_DENIED,
+}
+
+
+def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry) -> Undo:
+    """Insert, modify or delete an entry, or set a default action; returns what undoes it."""
+    bound = pipeline.table(message.table_id)
+    if message.is_const:
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name}: is_const is for the switch to say")
+    if message.idle_timeout_ns:
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no idle timeout")
+    direct.check(pipeline, bound, message)
+    if message.is_default_action:
+        return _write_default(pipeline, bound, kind, message)
+    if not bound.fields:
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no key: it has a default action alone")
+    keys = decode_keys(bound, list(message.match))
+    priority = decode_priority(bound, message.priority)
+    table = pipeline.engine.tables[bound.name]
+    return _write_keyed(pipeline, bound, table, kind, message, Entry(keys, "", (), priority))
+
+
+def read_entries(pipeline: Pipeline, message: p4r.TableEntry) -> Iterator[p4r.TableEntry]:
+    """Yield the entries that a request selects (section 9.1.6)."""
+    if message.table_id:
+        yield from _read_table(pipeline, pipeline.table(message.table_id), message)
+        return
+    everything = p4r.TableEntry()
+    if message.HasField("counter_data"):
+        everything.counter_data.SetInParent()
+    if message.HasField("meter_config"):
+        everything.meter_config.SetInParent()
+    for bound in pipeline.tables.values():
+        yield from _read_table(pipeline, bound, everything)
+
+
+def _write_default(
+    pipeline: Pipeline, bound: BoundTable, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry
+) -> Undo:
+    name, table = bound.name, pipeline.engine.tables[bound.name]
+    if kind != p4r.Update.MODIFY:
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {name}: the default action is modified, not inserted or deleted")
+    if message.match or message.priority:
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {name}: the default action has neither match nor priority")
+    if bound.table.default_const:
+        raise Refusal(Code.PERMISSION_DENIED, f"table {name}: the default action is const")
+    before, note = table.default, pipeline.notes.get((name, None, 0))
+    if message.HasField("action"):
+        chosen, values = decode_action(bound, message.action, default=True)
+        table.set_default(chosen.name, values)
+        _note(pipeline, (name, None, 0), message)
+    else:
+        table.reset_default()
+        pipeline.notes.pop((name, None, 0), None)
+
+    def undo() -> None:
+        table.set_default(before.action, before.arguments)
+        _restore(pipeline, (name, None, 0), note)
+
+    return undo
+
+
+def _write_keyed(
+    pipeline: Pipeline,
+    bound: BoundTable,
+    table: Table,
+    kind: p4r.Update.Type.ValueType,
+    message: p4r.TableEntry,
+    place: Entry,
+) -> Undo:
+    """Write one keyed entry at `place`, which has the keys and the priority."""
+    key = bound.name, place.keys, place.priority
+    note = pipeline.notes.get(key)
+    fixed = bound.table.entries_const or (place.keys, place.priority) in pipeline.const[bound.name]
+    if fixed and (kind != p4r.Update.MODIFY or message.HasField("action")):
+        raise Refusal(Code.PERMISSION_DENIED, f"table {bound.name}: const entries cannot be changed")
+    try:
+        if kind == p4r.Update.INSERT:
+            if not message.HasField("action"):
+                raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name}: a new entry needs an action")
+            action, arguments = decode_action(bound, message.action, default=False)
+            fresh = Entry(place.keys, action.name, arguments, place.priority)
+            table.insert(fresh)
+            direct.store(pipeline, bound, message, fresh)
+            _note(pipeline, key, message)
+
+            def undo() -> None:
+                table.delete(place.keys, place.priority)
+                _restore(pipeline, key, note)
+
+            return undo
+
+        before = pipeline.find(bound, place.keys, place.priority)
+        restore = direct.snapshot(pipeline, bound, before)
+        if kind == p4r.Update.DELETE:
+            table.delete(place.keys, place.priority)
+            pipeline.notes.pop(key, None)
+        else:
+            if message.HasField("action"):
+                action, arguments = decode_action(bound, message.action, default=False)
+                table.modify(Entry(place.keys, action.name, arguments, place.priority))
+                _note(pipeline, key, message)
+            direct.store(pipeline, bound, message, before)
+    except TableError as error:
+        raise Refusal(CODES[error.reason], error.message) from None
+
+    def put_back() -> None:
+        if kind == p4r.Update.DELETE:
+            table.insert(before)
+        elif not fixed:
+            table.modify(before)
+        restore()
+        _restore(pipeline, key, note)
+
+    return put_back
+
+
+def _note(pipeline: Pipeline, key: tuple[str, ir.Keyset | None, int], message: p4r.TableEntry) -> None:
+    _restore(pipeline, key, Note(message.metadata, message.controller_metadata))
+
+
+def _restore(pipeline: Pipeline, key: tuple[str, ir.Keyset | None, int], note: Note | None) -> None:
+    if note is None or note == Note():
+        pipeline.notes.pop(key, None)
+    else:
+        pipeline.notes[key] = note
+
+
+def _read_table(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry) -> Iterator[p4r.TableEntry]:
+    table = pipeline.engine.tables[bound.name]
+    if wanted.is_default_action:
+        message = p4r.TableEntry(table_id=bound.info.preamble.id, is_default_action=True)
+        message.action.CopyFrom(encode_action(bound, table.default.action, table.default.arguments))
+        message.is_const = bound.table.default_const
+        _annotate(message, pipeline.notes.get((bound.name, None, 0)))
+        yield message
+        return
+    if wanted.match:
+        keys = decode_keys(bound, list(wanted.match))
+        entries = [pipeline.find(bound, keys, decode_priority(bound, wanted.priority))]
+    else:
+        entries = table.entries()
+    for entry in entries:
+        message = encode_entry(bound, entry)
+        _annotate(message, pipeline.notes.get((bound.name, entry.keys, entry.priority)))
+        if _passes(message, wanted):
+            message.is_const = (entry.keys, entry.priority) in pipeline.const[bound.name]
+            direct.fill(pipeline, bound, wanted, message, entry)
+            yield message
+
+
+def _passes(message: p4r.TableEntry, wanted: p4r.TableEntry) -> bool:
+    """Return whether an entry passes the filters of a wildcard read: every field given is a filter."""
+    return (
+        wanted.priority in (0, message.priority)
+        and wanted.metadata in (b"", message.metadata)
+        and wanted.controller_metadata in (0, message.controller_metadata)
+        and (not wanted.HasField("action") or wanted.action.action.action_id == message.action.action.action_id)
+    )
+
+
+def _annotate(message: p4r.TableEntry, note: Note | None) -> None:
+    if note is not None:
+        message.metadata, message.controller_metadata = note.metadata, note.controller_metadata

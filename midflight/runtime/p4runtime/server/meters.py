@@ -1,0 +1,68 @@
+"""Meter configurations (P4Runtime specification 1.5, section 9.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from finsy.proto import p4i, p4r
+
+from midflight.errors import DeviceError
+from midflight.runtime.engine import MeterConfig
+from midflight.runtime.p4runtime.server.arrays import cells_of
+from midflight.runtime.p4runtime.server.pipeline import Pipeline
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["config_message", "meter_config", "read_meter", "write_meter"]
+
+
+def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Callable[[], None]:
+    """Configure one cell, or every cell where the index is left out; without `config` they pass everything as green."""
+    info = pipeline.schema.meters.of_id(entry.meter_id)
+    if entry.HasField("counter_data"):
+        raise Refusal(Code.UNIMPLEMENTED, "meters do not count by colour")
+    cells = cells_of(entry, info.preamble.name, info.size)
+    config = meter_config(entry.config, info.spec) if entry.HasField("config") else None
+    meter = pipeline.engine.meters[info.preamble.name]
+    before = [meter.read(cell) for cell in cells]
+    try:
+        for cell in cells:
+            meter.write(cell, config)
+    except DeviceError as error:
+        raise Refusal(Code.INVALID_ARGUMENT, error.message) from None
+
+    def undo() -> None:
+        for cell, old in zip(cells, before, strict=True):
+            meter.write(cell, old)
+
+    return undo
+
+
+def read_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Iterator[p4r.MeterEntry]:
+    """Yield the cell asked for; all of a meter where the index is left out; all meters for id 0."""
+    meters = pipeline.schema.meters
+    for info in [meters.of_id(entry.meter_id)] if entry.meter_id else meters:
+        meter = pipeline.engine.meters[info.preamble.name]
+        for cell in cells_of(entry, info.preamble.name, info.size):
+            message = p4r.MeterEntry(meter_id=info.preamble.id, index=p4r.Index(index=cell))
+            if (config := meter.read(cell)) is not None:
+                message.config.CopyFrom(config_message(config))
+            yield message
+
+
+def meter_config(message: p4r.MeterConfig, spec: p4i.MeterSpec) -> MeterConfig:
+    """Return a configuration; refused with INVALID_ARGUMENT where it does not go with the meter's type."""
+    if message.eburst and spec.type != p4i.MeterSpec.SINGLE_RATE_THREE_COLOR:
+        raise Refusal(Code.INVALID_ARGUMENT, "eburst is for single-rate three-colour meters")
+    if message.eburst:
+        raise Refusal(Code.UNIMPLEMENTED, "an excess burst is not supported")
+    single = spec.type != p4i.MeterSpec.TWO_RATE_THREE_COLOR
+    if single and (message.cir, message.cburst) != (message.pir, message.pburst):
+        raise Refusal(Code.INVALID_ARGUMENT, "a single-rate meter has one rate: pir and pburst are cir and cburst")
+    if min(message.cir, message.cburst, message.pir, message.pburst) < 0 or message.cir > message.pir:
+        raise Refusal(Code.INVALID_ARGUMENT, "a meter's rates and bursts are 0 or more, and cir at most pir")
+    return MeterConfig(message.cir, message.cburst, message.pir, message.pburst)
+
+
+def config_message(config: MeterConfig) -> p4r.MeterConfig:
+    """Return a configuration as P4Runtime's message."""
+    return p4r.MeterConfig(cir=config.cir, cburst=config.cburst, pir=config.pir, pburst=config.pburst)

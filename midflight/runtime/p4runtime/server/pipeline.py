@@ -1,0 +1,130 @@
+"""A forwarding pipeline: a program, the engine that runs it, and the P4Info that controllers know it by.
+
+The device config is P4_16 source text in UTF-8 (P4Runtime specification 1.5, sections 7 and 14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from finsy.proto import p4r
+
+from midflight.errors import P4Error
+from midflight.p4 import ir
+from midflight.p4.frontend import check
+from midflight.runtime.engine import Engine, Entry, Gate, TableError
+from midflight.runtime.engine.compiled import Compiled
+from midflight.runtime.p4runtime.schema import Schema
+from midflight.runtime.p4runtime.server.binding import BoundTable, bind
+from midflight.runtime.p4runtime.server.digests import DigestBook
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["Note", "Pipeline", "assemble", "build", "describe"]
+
+EntryId = tuple[str, ir.Keyset | None, int]
+"""A table's name, an entry's keys (None: the default entry) and its priority."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a controller keeps with an entry and the device only hands back."""
+
+    metadata: bytes = b""
+    controller_metadata: int = 0
+
+
+@dataclass(eq=False)
+class Pipeline:
+    """A pipeline with its state. Only what the engine does not hold is kept here."""
+
+    config: p4r.ForwardingPipelineConfig
+    program: ir.Program
+    engine: Engine
+    schema: Schema
+    tables: dict[int, BoundTable]
+    digests: DigestBook
+    const: dict[str, set[tuple[ir.Keyset, int]]] = field(default_factory=dict)
+    notes: dict[EntryId, Note] = field(default_factory=dict)
+    groups: dict[int, p4r.MulticastGroupEntry] = field(default_factory=dict)
+    sessions: dict[int, p4r.CloneSessionEntry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # In a fresh engine the entries stand as the program has them, in canonical form.
+        for name, table in self.program.tables.items():
+            entries = zip(self.engine.tables[name].entries(), table.entries, strict=True)
+            fixed = {(held.keys, held.priority) for held, each in entries if each.const or table.entries_const}
+            self.const[name] = fixed
+
+    def table(self, number: int) -> BoundTable:
+        """Return the table of an id; refused with INVALID_ARGUMENT."""
+        self.schema.tables.of_id(number)
+        return self.tables[number]
+
+    def find(self, bound: BoundTable, keys: ir.Keyset, priority: int) -> Entry:
+        """Return the entry in place; refused with NOT_FOUND."""
+        try:
+            return self.engine.tables[bound.name].get(keys, priority)
+        except TableError as error:
+            raise Refusal(Code.NOT_FOUND, error.message) from None
+
+
+def assemble(
+    config: p4r.ForwardingPipelineConfig,
+    program: ir.Program,
+    *,
+    cpu_port: int = 510,
+    seed: int = 0,
+    gate: Gate | None = None,
+    compiled: Compiled | None = None,
+) -> Pipeline:
+    """Return a fresh pipeline of a checked program; for `gate` and `compiled` see `Engine`.
+
+    Refusal where the config's P4Info does not fit the program; P4Error for what the engine does not support.
+    """
+    schema = Schema(config.p4info)
+    tables = bind(schema, program)
+    engine = Engine(program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled)
+    return Pipeline(config, program, engine, schema, tables, DigestBook(schema))
+
+
+def build(
+    config: p4r.ForwardingPipelineConfig,
+    *,
+    cpu_port: int = 510,
+    seed: int = 0,
+    gate: Gate | None = None,
+    known: Mapping[bytes, Compiled] | None = None,
+) -> Pipeline:
+    """Return a fresh pipeline for a controller's config: checked, fitted and compiled.
+
+    Programs that are `known`, by their text, are not compiled again. Refused with INVALID_ARGUMENT, and the compiler's
+    own message, where something fails.
+    """
+    if not config.p4_device_config:
+        raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4_device_config; it is P4_16 source text")
+    if not config.HasField("p4info"):
+        raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
+    try:
+        compiled = (known or {}).get(config.p4_device_config)
+        program = compiled.program if compiled else check(config.p4_device_config.decode(), "p4_device_config")
+        return assemble(config, program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled)
+    except UnicodeDecodeError as error:
+        raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None
+    except P4Error as error:
+        raise Refusal(Code.INVALID_ARGUMENT, str(error)) from None
+
+
+def describe(
+    config: p4r.ForwardingPipelineConfig, response_type: p4r.GetForwardingPipelineConfigRequest.ResponseType.ValueType
+) -> p4r.ForwardingPipelineConfig:
+    """Return the parts of a config that a response type asks for."""
+    kinds = p4r.GetForwardingPipelineConfigRequest
+    part = p4r.ForwardingPipelineConfig()
+    if config.HasField("cookie"):
+        part.cookie.CopyFrom(config.cookie)
+    if response_type in (kinds.ALL, kinds.P4INFO_AND_COOKIE):
+        part.p4info.CopyFrom(config.p4info)
+    if response_type in (kinds.ALL, kinds.DEVICE_CONFIG_AND_COOKIE):
+        part.p4_device_config = config.p4_device_config
+    return part

@@ -1,0 +1,62 @@
+"""RECONCILE_AND_COMMIT: the forwarding state of one pipeline brought into another (specification 1.5, section 14)."""
+
+from __future__ import annotations
+
+from midflight.runtime.engine import TableError
+from midflight.runtime.engine.tables import Table
+from midflight.runtime.p4runtime.server.pipeline import Pipeline
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["carry_over"]
+
+
+def carry_over(old: Pipeline, new: Pipeline) -> None:
+    """Bring entries, default actions, registers, counters, groups, sessions and digests into a fresh pipeline.
+
+    What is matched by name: the new P4Info may have other ids. Direct counters and meters begin anew. Refused with
+    INVALID_ARGUMENT when an entry or a group of the old pipeline has no place in the new one.
+    """
+    for name, table in old.engine.tables.items():
+        kept = [each for each in table.entries() if (each.keys, each.priority) not in old.const[name]]
+        if name in new.engine.tables:
+            _refill(old, new, name, new.engine.tables[name])
+        elif kept:
+            raise Refusal(Code.INVALID_ARGUMENT, f"table {name} holds {len(kept)} entries and is gone")
+    for name, cells in old.engine.registers.items():
+        other = new.engine.registers.get(name)
+        if other is not None and (other.size, other.width, other.signed) == (cells.size, cells.width, cells.signed):
+            other.write_all(cells.read_all())
+    for name, counter in old.engine.counters.items():
+        if name in new.engine.counters and new.engine.counters[name].size == counter.size:
+            for cell in range(counter.size):
+                new.engine.counters[name].write(cell, counter.read(cell))
+    for number, group in old.groups.items():
+        new.groups[number] = group
+        new.engine.multicast.set(number, old.engine.multicast.groups[number])
+    for number, session in old.sessions.items():
+        new.sessions[number] = session
+        new.engine.clones.set(number, old.engine.clones.groups[number])
+    names = {each.preamble.name: each.preamble.id for each in new.schema.digests}
+    for number, config in old.digests.configs.items():
+        name = old.schema.digests.of_id(number).preamble.name
+        if name in names:
+            new.digests.configs[names[name]] = config
+    new.notes.update(old.notes)
+
+
+def _refill(old: Pipeline, new: Pipeline, name: str, table: Table) -> None:
+    """Give a new table the entries that can be written, and the default action, of the old one."""
+    source = old.engine.tables[name]
+    try:
+        for entry in table.entries():
+            if (entry.keys, entry.priority) not in new.const[name]:
+                table.delete(entry.keys, entry.priority)
+        for entry in source.entries():
+            if (entry.keys, entry.priority) not in old.const[name]:
+                table.insert(entry)
+        given = old.program.tables[name]
+        default = source.default
+        if (default.action, default.arguments) != (given.default.action.name, given.default_arguments):
+            table.set_default(default.action, default.arguments)
+    except TableError as error:
+        raise Refusal(Code.INVALID_ARGUMENT, f"the state of table {name} cannot be kept: {error.message}") from None

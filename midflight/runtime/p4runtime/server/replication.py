@@ -1,0 +1,138 @@
+"""Multicast groups and clone sessions (P4Runtime specification 1.5, section 9.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from finsy.proto import p4r
+
+from midflight.runtime.p4runtime.server.pipeline import Pipeline
+from midflight.runtime.p4runtime.status import Code, Refusal
+from midflight.runtime.p4runtime.values import decode, encode
+
+__all__ = ["read", "write"]
+
+T = TypeVar("T", p4r.MulticastGroupEntry, p4r.CloneSessionEntry)
+
+PORT_WIDTH = 9
+INSTANCE_WIDTH = 16
+GROUP_WIDTH = 16
+# BMv2 knows clone sessions by 15 bits.
+SESSION_WIDTH = 15
+
+
+class Groups(Protocol):
+    """The engine's copy lists, by group or session number."""
+
+    def set(self, group: int, replicas: Sequence[tuple[int, int]], /) -> None:
+        """Set the (port, instance) pairs that a number copies to."""
+
+    def delete(self, group: int, /) -> None:
+        """Remove a number's list."""
+
+
+def write(
+    pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.PacketReplicationEngineEntry
+) -> Callable[[], None]:
+    """Insert, modify or delete a multicast group or a clone session; returns what undoes it."""
+    match entry.WhichOneof("type"):
+        case "multicast_group_entry":
+            group = entry.multicast_group_entry
+            number, replicas = group.multicast_group_id, _replicas(group.replicas)
+            if not 0 < number < 1 << GROUP_WIDTH:
+                raise Refusal(Code.INVALID_ARGUMENT, f"a multicast group's id is 1 to {(1 << GROUP_WIDTH) - 1}")
+            stored = p4r.MulticastGroupEntry(multicast_group_id=number, metadata=group.metadata)
+            stored.replicas.extend(_canonical(replicas))
+            return _change(
+                kind, "multicast group", number, stored, pipeline.groups, replicas, pipeline.engine.multicast
+            )
+        case "clone_session_entry":
+            session = entry.clone_session_entry
+            number, replicas = session.session_id, _replicas(session.replicas)
+            if not 0 < number < 1 << SESSION_WIDTH:
+                raise Refusal(Code.INVALID_ARGUMENT, f"a clone session's id is 1 to {(1 << SESSION_WIDTH) - 1}")
+            if session.packet_length_bytes or session.class_of_service:
+                raise Refusal(Code.UNIMPLEMENTED, "clones are neither truncated nor given a class of service here")
+            kept = p4r.CloneSessionEntry(session_id=number, replicas=_canonical(replicas))
+            return _change(kind, "clone session", number, kept, pipeline.sessions, replicas, pipeline.engine.clones)
+        case _:
+            raise Refusal(Code.INVALID_ARGUMENT, "a packet replication entry is a multicast group or a clone session")
+
+
+def read(pipeline: Pipeline, entry: p4r.PacketReplicationEngineEntry) -> Iterator[p4r.PacketReplicationEngineEntry]:
+    """Yield the group or session asked for, or all of them for id 0; refused with NOT_FOUND."""
+    match entry.WhichOneof("type"):
+        case "multicast_group_entry":
+            for group in _chosen("multicast group", entry.multicast_group_entry.multicast_group_id, pipeline.groups):
+                yield p4r.PacketReplicationEngineEntry(multicast_group_entry=group)
+        case "clone_session_entry":
+            for session in _chosen("clone session", entry.clone_session_entry.session_id, pipeline.sessions):
+                yield p4r.PacketReplicationEngineEntry(clone_session_entry=session)
+        case _:
+            raise Refusal(Code.INVALID_ARGUMENT, "say whether to read multicast groups or clone sessions")
+
+
+def _chosen(what: str, number: int, known: dict[int, T]) -> list[T]:
+    if not number:
+        return [known[each] for each in sorted(known)]
+    if number not in known:
+        raise Refusal(Code.NOT_FOUND, f"there is no {what} {number}")
+    return [known[number]]
+
+
+def _replicas(replicas: Sequence[p4r.Replica]) -> list[tuple[int, int]]:
+    """Return (port, instance) pairs; refused where a pair is there twice or does not fit v1model's fields."""
+    pairs = []
+    for each in replicas:
+        if each.backup_replicas:
+            raise Refusal(Code.UNIMPLEMENTED, "backup replicas are not supported")
+        old = each.WhichOneof("port_kind") == "egress_port"
+        try:
+            port = each.egress_port if old else decode(each.port, PORT_WIDTH, "replica port")
+        except Refusal as refusal:
+            raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
+        if port >> PORT_WIDTH or each.instance >> INSTANCE_WIDTH:
+            raise Refusal(
+                Code.INVALID_ARGUMENT, f"replica ({port}, {each.instance}): 9 bits of port, 16 bits of instance"
+            )
+        pairs.append((port, each.instance))
+    if len(set(pairs)) != len(pairs):
+        raise Refusal(Code.INVALID_ARGUMENT, f"replicas are told apart by port and instance: {pairs} has one twice")
+    return pairs
+
+
+def _canonical(replicas: list[tuple[int, int]]) -> list[p4r.Replica]:
+    return [p4r.Replica(port=encode(port), instance=instance) for port, instance in replicas]
+
+
+def _change(
+    kind: p4r.Update.Type.ValueType,
+    what: str,
+    number: int,
+    stored: T,
+    known: dict[int, T],
+    replicas: list[tuple[int, int]],
+    engine: Groups,
+) -> Callable[[], None]:
+    before = known.get(number)
+    if kind == p4r.Update.INSERT and before is not None:
+        raise Refusal(Code.ALREADY_EXISTS, f"{what} {number} exists already")
+    if kind != p4r.Update.INSERT and before is None:
+        raise Refusal(Code.NOT_FOUND, f"there is no {what} {number}")
+    if kind == p4r.Update.DELETE:
+        del known[number]
+        engine.delete(number)
+    else:
+        known[number] = stored
+        engine.set(number, replicas)
+
+    def undo() -> None:
+        if before is None:
+            del known[number]
+            engine.delete(number)
+        else:
+            known[number] = before
+            engine.set(number, _replicas(before.replicas))
+
+    return undo

@@ -1,0 +1,164 @@
+"""Table entries between P4Runtime's messages and the engine (specification 1.5, section 9.1)."""
+
+from __future__ import annotations
+
+from finsy.proto import p4i, p4r
+
+from midflight.p4.ir import EntryKey
+from midflight.runtime.engine import Entry
+from midflight.runtime.p4runtime.server.binding import BoundAction, BoundTable
+from midflight.runtime.p4runtime.status import Code, Refusal
+from midflight.runtime.p4runtime.values import decode, encode
+
+__all__ = ["decode_action", "decode_keys", "decode_priority", "encode_entry"]
+
+
+def decode_keys(table: BoundTable, match: list[p4r.FieldMatch]) -> tuple[EntryKey, ...]:
+    """Return the keys of an entry in the program's order; a field left out is "don't care".
+
+    Refused with INVALID_ARGUMENT as section 9.1.1 says for each match type.
+    """
+    given: dict[int, p4r.FieldMatch] = {}
+    known = {field.id for field in table.fields}
+    for each in match:
+        if each.field_id not in known:
+            raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name} has no match field of id {each.field_id}")
+        if each.field_id in given:
+            raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name}: match field id {each.field_id} is given twice")
+        given[each.field_id] = each
+    return tuple(_decode_key(table, field, given.get(field.id)) for field in table.fields)
+
+
+def decode_priority(table: BoundTable, priority: int) -> int:
+    """Return an entry's priority; refused where it is missing, negative, or given to a table without need of one."""
+    if table.needs_priority and priority <= 0:
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name}: an entry needs a priority above 0, not {priority}")
+    if not table.needs_priority and priority:
+        raise Refusal(
+            Code.INVALID_ARGUMENT, f"table {table.name} has neither ternary, range nor optional fields: no priority"
+        )
+    return priority
+
+
+def decode_action(table: BoundTable, action: p4r.TableAction, *, default: bool) -> tuple[BoundAction, tuple[int, ...]]:
+    """Return the action of an entry with its arguments in the program's order.
+
+    Refused with INVALID_ARGUMENT for another table's action or parameters that do not fit, PERMISSION_DENIED for
+    an action that must not stand there.
+    """
+    if action.WhichOneof("type") != "action":
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name} has no action profile: its entries name an action")
+    bound = table.by_id.get(action.action.action_id)
+    if bound is None:
+        named = ", ".join(table.by_name)
+        raise Refusal(
+            Code.INVALID_ARGUMENT,
+            f"table {table.name} has no action of id {action.action.action_id:#010x}; it has {named}",
+        )
+    if bound.scope == (p4i.ActionRef.TABLE_ONLY if default else p4i.ActionRef.DEFAULT_ONLY):
+        where = "in an entry" if default else "by default"
+        raise Refusal(Code.PERMISSION_DENIED, f"table {table.name}: action {bound.name} is only run {where}")
+    given = {each.param_id: each.value for each in action.action.params}
+    known = {each.id for each in bound.params}
+    if len(given) != len(action.action.params) or given.keys() != known:
+        names = ", ".join(f"{each.name} ({each.id})" for each in bound.params) or "none"
+        raise Refusal(Code.INVALID_ARGUMENT, f"action {bound.name} takes the parameters {names}, each once")
+    try:
+        arguments = tuple(decode(given[each.id], each.bitwidth, f"{bound.name} {each.name}") for each in bound.params)
+    except Refusal as refusal:
+        raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
+    return bound, arguments
+
+
+def encode_entry(table: BoundTable, entry: Entry) -> p4r.TableEntry:
+    """Return an entry as P4Runtime's message."""
+    message = p4r.TableEntry(table_id=table.info.preamble.id)
+    for field, key in zip(table.fields, entry.keys, strict=True):
+        if (match := _encode_key(field, key)) is not None:
+            message.match.append(match)
+    if table.needs_priority:
+        message.priority = entry.priority
+    message.action.CopyFrom(encode_action(table, entry.action, entry.arguments))
+    return message
+
+
+def encode_action(table: BoundTable, name: str, arguments: tuple[int, ...]) -> p4r.TableAction:
+    """Return an action with its arguments as P4Runtime's message; empty for one that the P4Info does not name."""
+    message = p4r.TableAction()
+    if name in table.by_name:
+        bound = table.by_name[name]
+        message.action.action_id = bound.info.preamble.id
+        for param, value in zip(bound.params, arguments, strict=True):
+            message.action.params.add(param_id=param.id, value=encode(value))
+    return message
+
+
+def _decode_key(table: BoundTable, field: p4i.MatchField, match: p4r.FieldMatch | None) -> EntryKey:
+    what = f"table {table.name}, {field.name}"
+    kind = p4i.MatchField.MatchType.Name(field.match_type).lower()
+    if match is None:
+        if kind == "exact":
+            raise Refusal(Code.INVALID_ARGUMENT, f"{what}: an exact field cannot be left out")
+        return EntryKey(None)
+    if (given := match.WhichOneof("field_match_type")) != kind:
+        raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the field is {kind}, the request says {given}")
+    width, full = field.bitwidth, (1 << field.bitwidth) - 1
+    try:
+        match kind:
+            case "exact":
+                return EntryKey(decode(match.exact.value, width, what))
+            case "optional":
+                return EntryKey(decode(match.optional.value, width, what))
+            case "lpm":
+                length = match.lpm.prefix_len
+                if not 0 < length <= width:
+                    raise Refusal(
+                        Code.INVALID_ARGUMENT, f"{what}: a prefix length is 1 to {width}, or the field left out"
+                    )
+                value, mask = decode(match.lpm.value, width, what), full ^ full >> length
+            case "ternary":
+                value, mask = decode(match.ternary.value, width, what), decode(match.ternary.mask, width, what)
+                if not mask:
+                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: a mask of 0 is said by leaving the field out")
+            case _:
+                low, high = decode(match.range.low, width, what), decode(match.range.high, width, what)
+                if low > high:
+                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the range {low} to {high} is empty")
+                if (low, high) == (0, full):
+                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the whole range is said by leaving the field out")
+                return EntryKey(low, high=high)
+    except Refusal as refusal:
+        raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
+    if value & ~mask:
+        raise Refusal(Code.INVALID_ARGUMENT, f"{what}: {value:#x} has bits outside of its mask {mask:#x}")
+    return EntryKey(value, mask)
+
+
+def _encode_key(field: p4i.MatchField, key: EntryKey) -> p4r.FieldMatch | None:
+    full = (1 << field.bitwidth) - 1
+    if key.value is None:
+        return None
+    match = p4r.FieldMatch(field_id=field.id)
+    match field.match_type:
+        case p4i.MatchField.EXACT:
+            match.exact.value = encode(key.value)
+        case p4i.MatchField.OPTIONAL:
+            match.optional.value = encode(key.value)
+        case p4i.MatchField.LPM:
+            mask = full if key.mask is None else key.mask
+            if not mask:
+                return None
+            match.lpm.value = encode(key.value)
+            match.lpm.prefix_len = mask.bit_count()
+        case p4i.MatchField.TERNARY:
+            mask = full if key.mask is None else key.mask
+            if not mask:
+                return None
+            match.ternary.value = encode(key.value & mask)
+            match.ternary.mask = encode(mask)
+        case _:
+            high = key.value if key.high is None else key.high
+            if (key.value, high) == (0, full):
+                return None
+            match.range.low, match.range.high = encode(key.value), encode(high)
+    return match

@@ -1,0 +1,116 @@
+"""The Write RPC: a batch of updates, with the atomicity that was asked for (specification 1.5, section 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from finsy.proto import p4r, rpc_status
+
+from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, replication
+from midflight.runtime.p4runtime.server.arbitration import Role
+from midflight.runtime.p4runtime.server.pipeline import Pipeline
+from midflight.runtime.p4runtime.status import Code, Refusal, batch_status
+
+__all__ = ["write"]
+
+Undo = Callable[[], None]
+
+
+def write(pipeline: Pipeline, request: p4r.WriteRequest, role: Role) -> rpc_status.Status | None:
+    """Apply a batch in order; returns None when all of it was taken, else one detail an update.
+
+    With ROLLBACK_ON_ERROR and DATAPLANE_ATOMIC the first refusal ends the batch and undoes what came before. The
+    switch's lock is held throughout, so that no packet sees half of a batch whatever was asked for.
+    """
+    atomic = request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR
+    outcomes: list[Refusal | None] = []
+    undos: list[Undo] = []
+    for update in request.updates:
+        try:
+            undos.append(_apply(pipeline, update, role))
+            outcomes.append(None)
+        except Refusal as refusal:
+            outcomes.append(refusal)
+            if atomic:
+                break
+    if all(outcome is None for outcome in outcomes):
+        return None
+    if atomic:
+        for undo in reversed(undos):
+            undo()
+        aborted = Refusal(Code.ABORTED, "undone: another update of the batch was refused")
+        cause = outcomes[-1]
+        status = batch_status([aborted] * len(undos) + [cause] + [aborted] * (len(request.updates) - len(outcomes)), "")
+        status.message = f"the batch was undone: {cause}"
+        return status
+    return batch_status(outcomes, "updates")
+
+
+def _apply(pipeline: Pipeline, update: p4r.Update, role: Role) -> Undo:
+    kind, entity = update.type, update.entity
+    if kind not in (p4r.Update.INSERT, p4r.Update.MODIFY, p4r.Update.DELETE):
+        raise Refusal(Code.INVALID_ARGUMENT, "an update is an INSERT, a MODIFY or a DELETE")
+    which = entity.WhichOneof("entity")
+    match which:
+        case "table_entry":
+            _permit(role, entity.table_entry.table_id)
+            return entries.write_entry(pipeline, kind, entity.table_entry)
+        case "register_entry":
+            _permit(role, entity.register_entry.register_id)
+            _demand_modify(kind, which)
+            return arrays.write_register(pipeline, entity.register_entry)
+        case "counter_entry":
+            _permit(role, entity.counter_entry.counter_id)
+            _demand_modify(kind, which)
+            return arrays.write_counter(pipeline, entity.counter_entry)
+        case "direct_counter_entry":
+            _permit(role, entity.direct_counter_entry.table_entry.table_id)
+            _demand_modify(kind, which)
+            return direct.write_counter(pipeline, entity.direct_counter_entry)
+        case "meter_entry":
+            _permit(role, entity.meter_entry.meter_id)
+            _demand_modify(kind, which)
+            return meters.write_meter(pipeline, entity.meter_entry)
+        case "direct_meter_entry":
+            _permit(role, entity.direct_meter_entry.table_entry.table_id)
+            _demand_modify(kind, which)
+            return direct.write_meter(pipeline, entity.direct_meter_entry)
+        case "packet_replication_engine_entry":
+            return replication.write(pipeline, kind, entity.packet_replication_engine_entry)
+        case "digest_entry":
+            _permit(role, entity.digest_entry.digest_id)
+            return _write_digest(pipeline, kind, entity.digest_entry)
+        case None:
+            raise Refusal(Code.INVALID_ARGUMENT, "an update without an entity")
+        case _:
+            raise Refusal(Code.UNIMPLEMENTED, f"{which} is not supported")
+
+
+def _permit(role: Role, number: int) -> None:
+    if not role.may_write(number):
+        raise Refusal(Code.PERMISSION_DENIED, f"role {role.name!r} may not write to {number:#010x}")
+
+
+def _demand_modify(kind: p4r.Update.Type.ValueType, which: str) -> None:
+    if kind != p4r.Update.MODIFY:
+        raise Refusal(Code.INVALID_ARGUMENT, f"{which} can only be modified")
+
+
+def _write_digest(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.DigestEntry) -> Undo:
+    number, book = entry.digest_id, pipeline.digests
+    before = book.configs.get(number)
+    match kind:
+        case p4r.Update.INSERT:
+            book.insert(number, entry.config)
+        case p4r.Update.MODIFY:
+            book.modify(number, entry.config)
+        case _:
+            book.delete(number)
+
+    def undo() -> None:
+        if before is None:
+            book.configs.pop(number, None)
+        else:
+            book.configs[number] = before
+
+    return undo
