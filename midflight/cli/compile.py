@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from midflight.primitives import Program
+    from midflight.runtime.checked import CheckedProgram
 
 __all__ = ["compile"]
 
@@ -52,12 +53,12 @@ def compile(
     --profile every broken rule is told, with the lines that break it, and the exit status is 1.
     """
     from midflight.cli.output import write_files, write_json
-    from midflight.p4.frontend import check
+    from midflight.runtime.checked import CheckedProgram
     from midflight.runtime.placement.rules import broken_rules
 
     program, stem = _program(source, name, settings)
-    text = program.p4()
-    checked = check(text, str(output / f"{stem}.p4"))
+    checked = CheckedProgram(program.p4(), str(output / f"{stem}.p4"))
+    _ = checked.p4info  # nothing is written where anything is wrong
     if profile is not None and (broken := broken_rules(program, checked, profile)):
         for each in broken:
             click.echo(f"midflight: {each}", err=True)
@@ -65,7 +66,7 @@ def compile(
     if explain:
         _explain(program)
         return 0
-    files = _files(program, text, checked, output, stem)
+    files = _files(program, checked, output, stem)
     write_files(dict(files.values()))
     if as_json:
         written = {what: str(path) for what, (path, _) in files.items()}
@@ -99,22 +100,20 @@ def _program(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[
     return Program(primitive), primitive.name
 
 
-def _files(program: Program, text: str, checked: object, output: Path, stem: str) -> dict[str, tuple[Path, str]]:
+def _files(program: Program, checked: CheckedProgram, output: Path, stem: str) -> dict[str, tuple[Path, str]]:
     import json
 
-    from midflight.p4 import ir
-    from midflight.p4.p4info import p4info, to_text
+    from midflight.p4.p4info import to_text
     from midflight.primitives.exports.dissector import dissector
     from midflight.primitives.exports.page import page
     from midflight.primitives.exports.scapyfile import scapy_file
 
-    assert isinstance(checked, ir.Program)
     schema = program.schema()
     return {
-        "p4": (output / f"{stem}.p4", text),
-        "p4info": (output / f"{stem}.p4info.txtpb", to_text(p4info(checked))),
+        "p4": (output / f"{stem}.p4", checked.text),
+        "p4info": (output / f"{stem}.p4info.txtpb", to_text(checked.p4info)),
         "schema": (output / f"{stem}.wire.json", json.dumps(schema, indent=2) + "\n"),
-        "page": (output / f"{stem}.html", page(program, checked, stem)),
+        "page": (output / f"{stem}.html", page(program, checked.program, stem)),
         "dissector": (output / f"{stem}.lua", dissector(schema)),
         "scapy": (output / f"{stem}_scapy.py", scapy_file(schema)),
     }

@@ -62,6 +62,7 @@ class Program:
         self._next = max(self._next, *(each.id + 1 for each in applications.values()))
         _check_ids(applications.values(), given)
         self._applications = applications
+        self._texts: dict[tuple[str, ...], str] = {}  # the P4 of some of them, by their names
         for each in applications.values():
             self._check_names(each)
             assert each.primitive.kernel
@@ -119,7 +120,10 @@ class Program:
 
         only: the applications that a switch is to have, where it has no room for all; without any it forwards.
         """
-        return str(emit(self._chosen(only)))
+        chosen = self._chosen(only)
+        if (names := tuple(chosen)) not in self._texts:
+            self._texts[names] = str(emit(chosen))
+        return self._texts[names]
 
     def listing(self) -> tuple[tuple[str, Line | None], ...]:
         """Return the lines of the P4, each with the line of a kernel that it comes from; None for the common part's."""

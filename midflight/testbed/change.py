@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from midflight.primitives import Application, Program
 from midflight.primitives.state import Values
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.p4runtime.client.maps import Maps
 from midflight.runtime.p4runtime.client.session import Session
@@ -22,13 +23,18 @@ Registers = Mapping[str, Mapping[str, Values]]
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a switch runs: those applications of a program that are `placed` on it, as text and compiled."""
+    """What a switch runs: those applications of a program that are `placed` on it, checked and compiled for it."""
 
     program: Program
     placement: Placement
     placed: Collection[str]
-    source: str
+    checked: CheckedProgram
     pipeline: PipelineConfig
+
+    @property
+    def source(self) -> str:
+        """The text of its P4."""
+        return self.checked.text
 
     @property
     def ids(self) -> set[int]:

@@ -11,14 +11,15 @@ from types import TracebackType
 from typing import TypedDict
 
 from midflight.errors import MidflightError
-from midflight.p4.frontend import check
 from midflight.primitives import Application, Program
 from midflight.primitives.kernel.map import Entry
 from midflight.primitives.state import State
+from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.footprint import Footprint
 from midflight.runtime.p4runtime.client.session import Session
-from midflight.runtime.placement import Footprint, Placement, footprint, place
+from midflight.runtime.placement import Placement, place
 from midflight.runtime.steering import Graph, Offload, routes
 from midflight.testbed.change import Running
 from midflight.testbed.fabric.base import Host, Scheduled
@@ -63,10 +64,19 @@ class Controlled:
         """The switches, each with all that the controller knows of it."""
         self._lock = threading.RLock()
         self._book = Book(program)
+        self._programs = Programs()
         self._graph: Graph = topology.graph()
         with ExitStack() as stack:
             self.fabric = stack.enter_context(
-                open_fabric(fabric, topology, device, seed=seed, pcap=pcap, traceable=traceable)
+                open_fabric(
+                    fabric,
+                    topology,
+                    device,
+                    seed=seed,
+                    pcap=pcap,
+                    traceable=traceable,
+                    programs=self._programs,
+                )
             )
             for name in self.fabric.devices:
                 self.switches[name] = Governed(name, self.fabric, (capabilities or {}).get(name))
@@ -186,20 +196,20 @@ class Controlled:
         """Return what a switch has in the place of a program: the same."""
         return program
 
-    def _needs(self, switch: str, program: Program) -> Footprint:  # noqa: ARG002
+    def _needs(self, switch: str, program: CheckedProgram) -> Footprint:  # noqa: ARG002
         """Return what a program asks of a switch."""
-        return footprint(check(program.p4(), "program.p4"))
+        return program.footprint
 
     def _wanted(self, program: Program) -> dict[str, Running]:
         """Return what every switch would run of a program, compiled: as much as it has room for."""
-        needs: dict[Program, Footprint] = {}
-        made: dict[tuple[str, str], PipelineConfig] = {}
+        made: dict[tuple[str, CheckedProgram], PipelineConfig] = {}
         wanted = {}
         for name, switch in self.switches.items():
             own = self._own(name, program)
-            if own not in needs:
-                needs[own] = self._needs(name, own)
-            wanted[name] = switch.compile(own, place(needs[own], {name: switch.sheet}), made)
+            whole = self._programs.get(own.p4(), "program.p4")
+            placement = place(self._needs(name, whole), {name: switch.sheet})
+            checked = self._programs.get(own.p4(placement.on(name)), "program.p4")
+            wanted[name] = switch.compile(own, placement, checked, made)
         return wanted
 
     def _begin(self, switch: str) -> None:

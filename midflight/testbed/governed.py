@@ -10,6 +10,7 @@ from functools import partial
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Program
 from midflight.primitives.state import State
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.switchprocess import SwitchProcess
@@ -63,19 +64,24 @@ class Governed:
         """Close the session. May be called more than once."""
         self.session.close()
 
-    def compile(self, program: Program, placement: Placement, made: dict[tuple[str, str], PipelineConfig]) -> Running:
+    def compile(
+        self,
+        program: Program,
+        placement: Placement,
+        checked: CheckedProgram,
+        made: dict[tuple[str, CheckedProgram], PipelineConfig],
+    ) -> Running:
         """Return what it would run of a program. P4Error where its compiler does not take the text.
 
-        `made` is what has been compiled already, by the kind of device and the text.
+        `checked` is that as P4. `made` is what has been compiled already, by the kind of device and the text.
         """
         placed = placement.on(self.name)
-        source = program.p4(placed)
-        if self._expected is not None and self.running.source == source:
-            return Running(program, placement, placed, source, self.running.pipeline)
-        key = self.device.capabilities.kind, source
+        if self._expected is not None and self.running.source == checked.text:
+            return Running(program, placement, placed, self.running.checked, self.running.pipeline)
+        key = self.device.capabilities.kind, checked
         if key not in made:
-            made[key] = self.device.compile(source, "program.p4")
-        return Running(program, placement, placed, source, made[key])
+            made[key] = self.device.compile(checked)
+        return Running(program, placement, placed, checked, made[key])
 
     def state(self, application: str) -> State:
         """Return an application's registers on it."""

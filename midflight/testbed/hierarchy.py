@@ -9,7 +9,8 @@ from typing import Unpack
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Application, Program
-from midflight.runtime.placement import Footprint
+from midflight.runtime.checked import CheckedProgram
+from midflight.runtime.footprint import Footprint
 from midflight.runtime.steering import Child, Graph, Member
 from midflight.testbed.controlled import Opening
 from midflight.testbed.fabric.base import Host, Worker
@@ -129,7 +130,7 @@ class Hierarchy(Net):
         parameters |= {"workers": len(branch.children), "base": branch.base, "rank": branch.rank}
         return program.replaced(type(whole.primitive)(self._name, **parameters))
 
-    def _needs(self, switch: str, program: Program) -> Footprint:
+    def _needs(self, switch: str, program: CheckedProgram) -> Footprint:
         """Return what a program asks of a switch: for one outside of the tree, without the sums."""
         needs = super()._needs(switch, program)
         if switch in self.branches:

@@ -15,6 +15,7 @@ from midflight.cli.root import midflight
 from midflight.errors import DeviceError, MidflightError, P4Error
 from midflight.p4.frontend import check as checked
 from midflight.primitives import Program, Threshold
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.bmv2 import Bmv2Device
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.devices.hostprocess import HostProcessDevice
@@ -113,7 +114,7 @@ def test_a_compiler_of_ones_own(switch: HostDevice, tmp_path: Path) -> None:
     assert "ingress.app.held" in {each.preamble.name for each in switch.switch.pipeline.config.p4info.registers}
     broken = f"{sys.executable} -c 1/0 {{p4}} {{p4info}} {{config}}"
     with pytest.raises(P4Error, match=r"refuses lab\.p4") as refused:
-        RemoteDevice(address=switch.address, compiler=broken).compile("", "lab.p4")
+        RemoteDevice(address=switch.address, compiler=broken).compile(CheckedProgram("", "lab.p4"))
     assert "ZeroDivisionError" in refused.value.hint
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
@@ -116,7 +117,7 @@ def on_both(
     for kind in ("host", "bmv2"):
         with open_device(kind) as device, device.session() as session:
             assert isinstance(device, PacketDevice)
-            pipeline = device.compile(source)
+            pipeline = device.compile(CheckedProgram(source))
             session.load(pipeline.p4info, pipeline.config)
             prepare(session)
             out = device.process(Packets.from_list(list(arrivals)))

@@ -21,6 +21,7 @@ from scapy.layers.l2 import Ether
 from midflight.errors import DeviceError, P4Error
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import Bmv2Device, PipelineConfig, capabilities, open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
@@ -35,7 +36,7 @@ PATIENCE = 20.0
 @pytest.fixture(scope="module")
 def everything() -> PipelineConfig:
     with Bmv2Device() as device:
-        return device.compile(PROGRAM)
+        return device.compile(CheckedProgram(PROGRAM))
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def test_a_session_that_is_gone_makes_room_for_the_next(running: Bmv2Device, eve
 def test_both_kinds_of_device_compile_to_the_same_p4info(everything: PipelineConfig) -> None:
     assert everything.p4info == p4info(check(PROGRAM))
     with open_device("host") as host:
-        assert host.compile(PROGRAM).p4info == everything.p4info
+        assert host.compile(CheckedProgram(PROGRAM)).p4info == everything.p4info
 
 
 def test_it_drops_everything_until_a_program_is_loaded(everything: PipelineConfig) -> None:

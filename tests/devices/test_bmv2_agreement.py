@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from midflight.primitives import Aggregate, Filter, Program, Threshold
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
@@ -40,7 +41,7 @@ def program() -> Program:
 
 def steer(program: Program, device: PacketDevice, session: Session) -> None:
     """What any controller would do: it does not ask what it controls."""
-    pipeline = device.compile(program.p4())
+    pipeline = device.compile(CheckedProgram(program.p4()))
     session.load(pipeline.p4info, pipeline.config)
     steering = Offload(session)
     ways = {**{port: port for port in PORTS}, CONTROLLER: CPU_PORT}

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from midflight.primitives import Header, Packet, Primitive, Program, bit
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
@@ -358,7 +359,7 @@ def test_bmv2_tells_one_digest_of_a_packet() -> None:
     for kind in ("host", "bmv2"):
         with open_device(kind) as device, device.session() as session:
             assert isinstance(device, PacketDevice)
-            pipeline = device.compile(source)
+            pipeline = device.compile(CheckedProgram(source))
             session.load(pipeline.p4info, pipeline.config)
             session.subscribe("told_t")
             session.subscribe("also_t")

@@ -21,6 +21,7 @@ FLOORS = [
     "midflight.runtime.placement",
     "midflight.runtime.devices",
     "midflight.runtime.p4runtime",
+    "midflight.runtime.checked",
     "midflight.runtime.engine",
     "midflight.runtime",
     "midflight.primitives",

@@ -11,6 +11,7 @@ from google.protobuf import text_format
 
 from midflight.errors import DeviceError
 from midflight.p4.p4info import to_text
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import Bmv2Device, HostDevice
 from midflight.runtime.devices.toolchain import compile_p4
 from midflight.runtime.engine import Packets
@@ -25,7 +26,7 @@ PATIENCE = 10.0
 @pytest.fixture(scope="module", params=["host", pytest.param("bmv2", marks=BMV2)])
 def device(request: pytest.FixtureRequest) -> Iterator[HostDevice | Bmv2Device]:
     with HostDevice() if request.param == "host" else Bmv2Device() as running:
-        pipeline = running.compile(EVERYTHING)
+        pipeline = running.compile(CheckedProgram(EVERYTHING))
         # Once, for all tests: each puts back what it has changed.
         with running.session() as loader:
             loader.load(pipeline.p4info, pipeline.config, cookie=7)
@@ -178,7 +179,9 @@ def test_what_p4c_says_of_a_program_serves_for_ours() -> None:
     """p4c's P4Info and ours hold the same, ids and all, and either may be pushed."""
     theirs = compile_p4(EVERYTHING).p4info
     with HostDevice() as host, host.session() as opened:
-        assert sorted(to_text(theirs).splitlines()) == sorted(to_text(host.compile(EVERYTHING).p4info).splitlines())
+        assert sorted(to_text(theirs).splitlines()) == sorted(
+            to_text(host.compile(CheckedProgram(EVERYTHING)).p4info).splitlines()
+        )
         opened.load(theirs, EVERYTHING)
         opened.insert("route", ROUTE, "to_port", {"port": 3, "mac": 1})
         assert [port for port, _ in host.process(Packets.from_list([(1, ipv4("10.0.0.1"))]))] == [3]

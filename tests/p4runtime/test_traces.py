@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from midflight.primitives import Program, Threshold
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.session import RequestError
@@ -35,7 +36,7 @@ def test_a_controller_is_told_while_it_wants_to_be() -> None:
 def test_a_new_program_is_traced_like_the_one_before() -> None:
     with HostDevice(PROGRAM) as device, device.session() as session:
         session.trace(True)
-        other = device.compile(Program(Threshold("heat", above=9, clear=2)).p4())
+        other = device.compile(CheckedProgram(Program(Threshold("heat", above=9, clear=2)).p4()))
         session.load(other.p4info, other.config)
         send(device)
         session.flush()

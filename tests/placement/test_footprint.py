@@ -7,7 +7,8 @@ import pytest
 from midflight.p4.frontend import check
 from midflight.primitives import Aggregate, Program, Threshold
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.placement import Footprint, footprint, place
+from midflight.runtime.footprint import Footprint, footprint
+from midflight.runtime.placement import place
 from tests.primitives.more_kernels import Directory, Walk
 
 SKELETON = """

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.placement import Demand, Footprint, Operation, place, reasons_against
+from midflight.runtime.footprint import Demand, Footprint, Operation
+from midflight.runtime.placement import place, reasons_against
 
 
 def chain(length: int, kind: str = "register") -> tuple[Operation, ...]:

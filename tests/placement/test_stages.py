@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midflight.runtime.placement.operations import Operation
-from midflight.runtime.placement.stages import circles, stages
+from midflight.runtime.footprint.operations import Operation
+from midflight.runtime.footprint.stages import circles, stages
 
 
 def operation(name: str, *needs: str, follows: tuple[str, ...] = (), kind: str = "register") -> Operation:

@@ -25,7 +25,7 @@ from midflight.primitives import (
 from midflight.primitives.estimators import count_min, hyperloglog
 from midflight.primitives.estimators.bloom import false_positives, shape
 from midflight.primitives.oracles.hyperloglog import ranks
-from midflight.runtime.placement import footprint
+from midflight.runtime.footprint import footprint
 from tests.primitives.sketches import SKETCHES
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from midflight.errors import MidflightError
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
@@ -81,7 +82,7 @@ def run(*arguments: object, text: str = "") -> subprocess.CompletedProcess[str]:
 
 def files(device: PacketDevice, folder: Path) -> str:
     """Write a program's files the way its device's own tools do."""
-    pipeline = device.compile(PROGRAM)
+    pipeline = device.compile(CheckedProgram(PROGRAM))
     (folder / "p4info.txtpb").write_text(str(pipeline.p4info))
     (folder / "config").write_bytes(pipeline.config)
     return f"{folder}/p4info.txtpb,{folder}/config"

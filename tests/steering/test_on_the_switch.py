@@ -10,9 +10,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from midflight.p4.frontend import check
-from midflight.p4.p4info import p4info
 from midflight.primitives import Aggregate, Program
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.session import Session
@@ -34,12 +33,11 @@ class Net:
 @pytest.fixture
 def net() -> Iterator[Net]:
     program = Program(Aggregate("sums", workers=2, lanes=1, slots=4))
-    source = program.p4()
-    checked = check(source)
+    checked = CheckedProgram(program.p4())
     placement = place(checked, {"s1": HostDevice.capabilities})
     assert placement.on("s1") == ("sums",)
     with HostDevice() as device, device.session() as session:
-        session.load(p4info(checked), source)
+        session.load(checked.p4info, checked.text)
         offload = Offload(session)
         offload.install(routes(star(5))["s1"])
         yield Net(device, session, offload)

@@ -11,6 +11,7 @@ from midflight.runtime.devices.capabilities import Capabilities
 if TYPE_CHECKING:
     from finsy.proto import p4i
 
+    from midflight.runtime.checked import CheckedProgram
     from midflight.runtime.engine import Packets
     from midflight.runtime.p4runtime.client.session import Session
 
@@ -44,8 +45,8 @@ class Device(Protocol):
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
         """Open a controller's session with it; the caller closes it. DeviceError where it does not answer."""
 
-    def compile(self, source: str, file: str = "<string>") -> PipelineConfig:
-        """Compile a P4_16 program the way this device needs, for a session to load. P4Error where it is wrong."""
+    def compile(self, program: CheckedProgram) -> PipelineConfig:
+        """Compile a program the way this device needs, for a session to load. P4Error where it is wrong."""
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Compile a P4_16 program the way this device needs and run it, without a controller's session."""

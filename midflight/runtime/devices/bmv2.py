@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from midflight.errors import DeviceError
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.blank import blank_program
 from midflight.runtime.devices.capabilities import Capabilities
@@ -84,7 +85,7 @@ class Bmv2Device(SwitchProcess):
             raise DeviceError(f"port {cpu_port} is the controller's and cannot be an interface's")
         self._log_level = log_level
         program = SIMPLE_SWITCH_GRPC.find()
-        pipeline = None if source is None else self.compile(source, file)
+        pipeline = None if source is None else self.compile(CheckedProgram(source, file))
         super().__init__("simple_switch_grpc", device_id, prefix="midflight-bmv2-", place=folder)
         self._dataplane: Dataplane | None = None
         self._reserved: socket.socket | None = None
@@ -124,16 +125,16 @@ class Bmv2Device(SwitchProcess):
             self.close()
             raise
 
-    def compile(self, source: str, file: str = "<string>") -> PipelineConfig:
-        """Compile a program with p4c; P4Error with its words where it refuses."""
-        return compile_p4(source, file)
+    def compile(self, program: CheckedProgram) -> PipelineConfig:
+        """Compile a program's text with p4c; P4Error with its words where it refuses."""
+        return compile_p4(program.text, program.file)
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Put a program in place; P4Error where it does not compile, and the device keeps what it had.
 
         DeviceError while a controller is its primary: then it is that one's to load.
         """
-        self._push(self.compile(source, file))
+        self._push(self.compile(CheckedProgram(source, file)))
 
     def packet_log(self) -> Path:
         """Return the file of its log, which tells every packet's way; DeviceError where the level is not "trace"."""

@@ -7,8 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from midflight.errors import DeviceError
-from midflight.p4.frontend import check
-from midflight.p4.p4info import p4info
+from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.engine import Packets
@@ -34,7 +33,7 @@ class HostDevice:
     are, by port number, Linux interfaces, which takes root, or captures to play and to write, as `pcap:IN,OUT`.
     `netns` is the network namespace of the interfaces, by name or file; P4Runtime is served where this process is.
     `pcap` is a folder to keep each port's packets in. Of `threads` one runs the program and the others send. What the
-    ports have seen is in `ports.stats`.
+    ports have seen is in `ports.stats`. Switches that share `programs` compile each text once.
     """
 
     capabilities = CAPABILITIES
@@ -52,8 +51,9 @@ class HostDevice:
         netns: str = "",
         pcap: Path | None = None,
         threads: int = 1,
+        programs: Programs | None = None,
     ) -> None:
-        self.switch = Switch(device_id=device_id, cpu_port=cpu_port, seed=seed)
+        self.switch = Switch(device_id=device_id, cpu_port=cpu_port, seed=seed, programs=programs)
         if source is not None:
             self.switch.load(source, file)
         self.ports: Ports | None = None
@@ -78,9 +78,9 @@ class HostDevice:
         """Its P4Runtime device id."""
         return self.switch.device_id
 
-    def compile(self, source: str, file: str = "<string>") -> PipelineConfig:
+    def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Check a program; its text is the config. P4Error where it is wrong."""
-        return PipelineConfig(p4info(check(source, file)), source.encode())
+        return PipelineConfig(program.p4info, program.text.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Put a program in place; P4Error where it does not compile, and the device keeps what it had."""

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from midflight.p4.frontend import check
-from midflight.p4.p4info import p4info
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.host import CAPABILITIES
 from midflight.runtime.devices.switchprocess import SwitchProcess
@@ -79,7 +78,7 @@ class HostProcessDevice(SwitchProcess):
         patience: float = 60.0,
     ) -> None:
         if source is not None:
-            check(source, file)  # what is wrong with it is told here, not in a log
+            _ = CheckedProgram(source, file).program  # what is wrong with it is told here, not in a log
         super().__init__("midflight switch", device_id, prefix="midflight-switch-", place=folder)
         try:
             program = self.folder / "program.p4"
@@ -93,12 +92,12 @@ class HostProcessDevice(SwitchProcess):
             self.close()
             raise
 
-    def compile(self, source: str, file: str = "<string>") -> PipelineConfig:
+    def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Check a program; its text is the config. P4Error where it is wrong."""
-        return PipelineConfig(p4info(check(source, file)), source.encode())
+        return PipelineConfig(program.p4info, program.text.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Put a program in place; P4Error where it does not compile, and the device keeps what it had."""
-        pipeline = self.compile(source, file)
+        pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)

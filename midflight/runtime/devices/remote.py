@@ -15,8 +15,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import StringValue
 
 from midflight.errors import DeviceError, MidflightError, P4Error
-from midflight.p4.frontend import check
-from midflight.p4.p4info import p4info
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.host import CAPABILITIES as MIDFLIGHT
@@ -85,17 +84,17 @@ class RemoteDevice:
         """Open a controller's session with it; the caller closes it. DeviceError where it does not answer."""
         return Session(self.address, self.device_id, role=role, election_id=election_id, timeout=self._timeout)
 
-    def compile(self, source: str, file: str = "<string>") -> PipelineConfig:
-        """Compile a P4_16 program with the device's compiler; P4Error where it is wrong, or refused."""
+    def compile(self, program: CheckedProgram) -> PipelineConfig:
+        """Compile a program with the device's compiler; P4Error where it is wrong, or refused."""
         if self.compiler == "midflight":
-            return PipelineConfig(p4info(check(source, file)), source.encode())
+            return PipelineConfig(program.p4info, program.text.encode())
         if self.compiler == "p4c":
-            return compile_p4(source, file)
-        return _run(self.compiler, source, file)
+            return compile_p4(program.text, program.file)
+        return _run(self.compiler, program.text, program.file)
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Put a program in place; DeviceError while another controller is its primary."""
-        pipeline = self.compile(source, file)
+        pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)
 

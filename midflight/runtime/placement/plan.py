@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from midflight.p4 import ir
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.placement.footprint import Demand, Footprint, footprint
+from midflight.runtime.footprint import Demand, Footprint
 
 __all__ = ["Decision", "Placement", "Refusal", "place", "reasons_against"]
 
@@ -55,14 +55,14 @@ class Placement:
         return "\n".join(lines)
 
 
-def place(program: ir.Program | Footprint, candidates: Mapping[str, Capabilities]) -> Placement:
+def place(program: CheckedProgram | Footprint, candidates: Mapping[str, Capabilities]) -> Placement:
     """Give each application the first candidate that has room for it, in the program's order.
 
     Candidates come in order of preference. A device holds what the applications share and all that were given to
     it before, so one that has no room left is passed over. What no device takes goes to the hosts: a program never
     fails to be placed.
     """
-    needs = footprint(program) if isinstance(program, ir.Program) else program
+    needs = program.footprint if isinstance(program, CheckedProgram) else program
     loads = dict.fromkeys(candidates, needs.shared)
     decisions = []
     for application, demand in needs.applications.items():

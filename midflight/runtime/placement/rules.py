@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from midflight.errors import MidflightError
-from midflight.p4 import ir
 from midflight.primitives import PROFILES, Profile, Program
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.placement.footprint import footprint
 from midflight.runtime.placement.plan import reasons_against
 
 __all__ = ["broken_rules", "sheet"]
 
 
-def broken_rules(program: Program, checked: ir.Program, profile: str) -> tuple[MidflightError, ...]:
+def broken_rules(program: Program, checked: CheckedProgram, profile: str) -> tuple[MidflightError, ...]:
     """Return every rule of a profile that a program breaks, `checked` being its P4; MidflightError for an unknown one.
 
     What its kernels break is told by their lines. Where they keep the rules, what the program needs all together and
@@ -21,7 +20,7 @@ def broken_rules(program: Program, checked: ir.Program, profile: str) -> tuple[M
     broken = program.check(profile)
     if broken:
         return broken
-    reasons = reasons_against(footprint(checked).total, sheet(PROFILES[profile]))
+    reasons = reasons_against(checked.footprint.total, sheet(PROFILES[profile]))
     if not reasons:
         return ()
     hint = "make it smaller, or put some of its applications on another switch"

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from midflight.primitives import Program
 from midflight.primitives.wire import Schema
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PacketDevice, PipelineConfig
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.maps import Maps
@@ -46,7 +47,8 @@ class Player:
     def __init__(self, device: PacketDevice, case: Case, p4: str | None = None) -> None:
         self._device = device
         self._program = case.program()
-        self._pipeline: PipelineConfig = device.compile(self._program.p4() if p4 is None else p4, f"{case.name}.p4")
+        text = self._program.p4() if p4 is None else p4
+        self._pipeline: PipelineConfig = device.compile(CheckedProgram(text, f"{case.name}.p4"))
         self._schema = Schema(self._program.schema())
         self._alerting = self._program.applications["app"].primitive.kernel.alert
         self._session: Session = device.session()

@@ -18,6 +18,7 @@ import numpy as np
 
 from midflight.errors import DeviceError
 from midflight.primitives import Verdict
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.remote import RemoteDevice
@@ -97,13 +98,15 @@ class ReachedDevice:
         self._session = self._device.session(role=role, election_id=election_id)
         return self._session
 
-    def compile(self, source: str, file: str = "<string>") -> PipelineConfig:
+    def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Compile a program as the device needs it, with a tap where there are no interfaces."""
-        return self._device.compile(source if self._wires is not None else tapped(source), file)
+        if self._wires is None:
+            program = CheckedProgram(tapped(program.text), program.file)
+        return self._device.compile(program)
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Put a program in place."""
-        pipeline = self.compile(source, file)
+        pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)
 

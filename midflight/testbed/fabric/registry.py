@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from midflight.errors import MidflightError
+from midflight.runtime.checked import Programs
 from midflight.runtime.devices import Device, open_device
 from midflight.runtime.devices.registry import KINDS
 from midflight.testbed.fabric.base import Fabric
@@ -24,10 +26,12 @@ def open_fabric(
     seed: int = 0,
     pcap: Path | None = None,
     traceable: bool = False,
+    programs: Programs | None = None,
 ) -> Fabric:
     """Bring a topology to life. `device` is the kind of all switches, or of each by name.
 
-    `pcap` is a folder to keep every link's frames in. With `traceable`, BMv2 logs every packet: see `open_tracer`.
+    `pcap` is a folder to keep every link's frames in. With `traceable`, BMv2 logs every packet: see `open_tracer`. The
+    embedded switches share `programs`, so that each text is compiled once.
     MidflightError where there is no such fabric or device.
     """
     if fabric not in FABRICS:
@@ -46,8 +50,9 @@ def open_fabric(
             raise MidflightError("a simulated network keeps no captures", hint="take the fabric netns")
         from midflight.testbed.fabric.sim import SimFabric
 
+        shared = programs or Programs()
         return SimFabric(
-            topology, lambda switch: open_device(kinds[switch], **_options(kinds[switch], traceable)), seed=seed
+            topology, lambda switch: open_device(kinds[switch], **_options(kinds[switch], traceable, shared)), seed=seed
         )
     from midflight.testbed.fabric.netns import NetnsFabric
 
@@ -56,7 +61,9 @@ def open_fabric(
     )
 
 
-def _options(kind: str, traceable: bool) -> dict[str, str]:
+def _options(kind: str, traceable: bool, programs: Programs | None = None) -> dict[str, Any]:
+    if kind == "host":
+        return {"programs": programs}
     return {"log_level": "trace"} if traceable and kind == "bmv2" else {}
 
 

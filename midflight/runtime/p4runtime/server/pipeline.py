@@ -5,16 +5,14 @@ The device config is P4_16 source text in UTF-8 (P4Runtime specification 1.5, se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from finsy.proto import p4r
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
-from midflight.p4.frontend import check
+from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Entry, Gate, TableError
-from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.server.binding import BoundTable, bind
 from midflight.runtime.p4runtime.server.digests import DigestBook
@@ -39,7 +37,7 @@ class Pipeline:
     """A pipeline with its state. Only what the engine does not hold is kept here."""
 
     config: p4r.ForwardingPipelineConfig
-    program: ir.Program
+    checked: CheckedProgram
     engine: Engine
     schema: Schema
     tables: dict[int, BoundTable]
@@ -51,7 +49,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         # In a fresh engine the entries stand as the program has them, in canonical form.
-        for name, table in self.program.tables.items():
+        for name, table in self.checked.program.tables.items():
             entries = zip(self.engine.tables[name].entries(), table.entries, strict=True)
             fixed = {(held.keys, held.priority) for held, each in entries if each.const or table.entries_const}
             self.const[name] = fixed
@@ -71,21 +69,20 @@ class Pipeline:
 
 def assemble(
     config: p4r.ForwardingPipelineConfig,
-    program: ir.Program,
+    checked: CheckedProgram,
     *,
     cpu_port: int = 510,
     seed: int = 0,
     gate: Gate | None = None,
-    compiled: Compiled | None = None,
 ) -> Pipeline:
-    """Return a fresh pipeline of a checked program; for `gate` and `compiled` see `Engine`.
+    """Return a fresh pipeline of a checked program; for `gate` see `Engine`.
 
     Refusal where the config's P4Info does not fit the program; P4Error for what the engine does not support.
     """
     schema = Schema(config.p4info)
-    tables = bind(schema, program)
-    engine = Engine(program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled)
-    return Pipeline(config, program, engine, schema, tables, DigestBook(schema))
+    tables = bind(schema, checked.program)
+    engine = Engine(checked.program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=checked.compiled)
+    return Pipeline(config, checked, engine, schema, tables, DigestBook(schema))
 
 
 def build(
@@ -94,21 +91,20 @@ def build(
     cpu_port: int = 510,
     seed: int = 0,
     gate: Gate | None = None,
-    known: Mapping[bytes, Compiled] | None = None,
+    programs: Programs | None = None,
 ) -> Pipeline:
     """Return a fresh pipeline for a controller's config: checked, fitted and compiled.
 
-    Programs that are `known`, by their text, are not compiled again. Refused with INVALID_ARGUMENT, and the compiler's
-    own message, where something fails.
+    Those of `programs` are not compiled again. Refused with INVALID_ARGUMENT, and the compiler's own message, where
+    something fails.
     """
     if not config.p4_device_config:
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4_device_config; it is P4_16 source text")
     if not config.HasField("p4info"):
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
     try:
-        compiled = (known or {}).get(config.p4_device_config)
-        program = compiled.program if compiled else check(config.p4_device_config.decode(), "p4_device_config")
-        return assemble(config, program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled)
+        checked = (programs or Programs()).get(config.p4_device_config.decode(), "p4_device_config")
+        return assemble(config, checked, cpu_port=cpu_port, seed=seed, gate=gate)
     except UnicodeDecodeError as error:
         raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None
     except P4Error as error:

@@ -54,7 +54,7 @@ def _refill(old: Pipeline, new: Pipeline, name: str, table: Table) -> None:
         for entry in source.entries():
             if (entry.keys, entry.priority) not in old.const[name]:
                 table.insert(entry)
-        given = old.program.tables[name]
+        given = old.checked.program.tables[name]
         default = source.default
         if (default.action, default.arguments) != (given.default.action.name, given.default_arguments):
             table.set_default(default.action, default.arguments)

@@ -9,10 +9,8 @@ from typing import Protocol
 import numpy as np
 from finsy.proto import p4r, rpc_status
 
-from midflight.p4.frontend import check
-from midflight.p4.p4info import p4info
+from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Gate, Packets, Trace
-from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
 from midflight.runtime.p4runtime.server import read, write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration
@@ -25,7 +23,7 @@ __all__ = ["Carrier", "Switch"]
 
 Actions = p4r.SetForwardingPipelineConfigRequest
 
-_COMPILED = 2  # programs whose code is kept: the one that runs, and the one before or the one that was verified
+_KEPT = 2  # programs that are kept compiled: the one that runs, and the one before or the one that was verified
 
 
 class Carrier(Protocol):
@@ -55,10 +53,12 @@ class Switch:
     `gate` is the lock of its engines, for a carrier to take turns at. Whoever holds the switch's lock may take it, and
     nobody the other way round. `packets_in` and `packets_out` count what went to controllers and came from them.
     `watchers` are told how many controllers there are whenever one comes or goes; whoever `trace`s it, every packet's
-    way through its program.
+    way through its program. Switches that share `programs` compile each text once.
     """
 
-    def __init__(self, *, device_id: int = 1, cpu_port: int = 510, seed: int = 0) -> None:
+    def __init__(
+        self, *, device_id: int = 1, cpu_port: int = 510, seed: int = 0, programs: Programs | None = None
+    ) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
         self.gate = Gate()
@@ -71,7 +71,8 @@ class Switch:
         self._arbitration = Arbitration(device_id)
         self._forwarding: Pipeline | None = None
         self._saved: Pipeline | None = None
-        self._compiled: dict[bytes, Compiled] = {}  # by text, the latest last
+        self._programs = programs or Programs()
+        self._kept: list[CheckedProgram] = []  # the latest last
         self._transmitted: list[tuple[int, bytes]] = []
         self._carrier: Carrier | None = None
         self._streams: set[Stream] = set()
@@ -83,9 +84,9 @@ class Switch:
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Put a program in place without a controller, as when a switch starts with one. P4Error where it is wrong."""
-        program = check(source, file)
-        config = p4r.ForwardingPipelineConfig(p4info=p4info(program), p4_device_config=source.encode())
-        pipeline = assemble(config, program, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate)
+        checked = self._programs.get(source, file)
+        config = p4r.ForwardingPipelineConfig(p4info=checked.p4info, p4_device_config=source.encode())
+        pipeline = assemble(config, checked, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate)
         with self._lock:
             self._commit(pipeline)
 
@@ -297,15 +298,11 @@ class Switch:
                     raise Refusal(Code.INVALID_ARGUMENT, f"{Actions.Action.Name(request.action)} needs a config")
             case _:
                 raise Refusal(Code.INVALID_ARGUMENT, "say what to do with the config: its action is not specified")
-        with self._lock:
-            known = dict(self._compiled)
         # Packets flow on while the compiler works.
-        fresh = build(request.config, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate, known=known)
+        fresh = build(request.config, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate, programs=self._programs)
         with self._lock:
-            self._compiled.pop(request.config.p4_device_config, None)
-            self._compiled[request.config.p4_device_config] = fresh.engine.compiled
-            for text in [*self._compiled][:-_COMPILED]:
-                del self._compiled[text]
+            others = [each for each in self._kept if each is not fresh.checked]
+            self._kept = [*others, fresh.checked][-_KEPT:]
             self._demand_pusher(request)
             if request.action == Actions.VERIFY_AND_SAVE:
                 self._saved = fresh

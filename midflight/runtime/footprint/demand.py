@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from midflight.p4 import ir
 from midflight.p4.nodes import within
 from midflight.p4.types import width_of
-from midflight.runtime.placement.accesses import accesses
-from midflight.runtime.placement.operations import Operation, operations
-from midflight.runtime.placement.stages import circles, stages
+from midflight.runtime.footprint.accesses import accesses
+from midflight.runtime.footprint.operations import Operation, operations
+from midflight.runtime.footprint.stages import circles, stages
 
 __all__ = ["Demand", "Footprint", "footprint"]
 

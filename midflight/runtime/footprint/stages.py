@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from midflight.runtime.placement.operations import Operation
+from midflight.runtime.footprint.operations import Operation
 
 __all__ = ["circles", "stages"]
 

@@ -1,0 +1,91 @@
+"""A P4_16 program with everything that is derived from its text, each part made once and passed along."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from finsy.proto import p4i
+
+from midflight.p4 import ir
+from midflight.p4.frontend import check
+from midflight.p4.p4info import p4info
+from midflight.runtime.engine.compiled import Compiled
+from midflight.runtime.footprint import Footprint, footprint
+
+__all__ = ["CheckedProgram", "Programs"]
+
+T = TypeVar("T")
+
+# An include that is looked for beside the program: what it brings is not in the text.
+_INCLUDE_BESIDE = re.compile(r"^[ \t]*#[ \t]*include\b(?!\s*<)", re.MULTILINE)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedProgram:
+    """A program for v1model: its text, and what the front end, placement and the embedded switch make of that.
+
+    Each part is made when it is first used, and once, in whichever thread. A device that compiles with p4c uses the
+    text alone, so a program that only p4c accepts has no other part. `file` names the program in messages; includes
+    in quotes are looked for beside it.
+
+    Two are equal only if they are the same object. Nobody may change a part.
+    """
+
+    text: str
+    file: str = "<string>"
+    _parts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
+
+    @property
+    def program(self) -> ir.Program:
+        """The typed program. P4Error, with its place, where the text is wrong."""
+        return self._part("program", lambda: check(self.text, self.file))
+
+    @property
+    def p4info(self) -> p4i.P4Info:
+        """What a controller may name. P4Error for what P4Info cannot say."""
+        return self._part("p4info", lambda: p4info(self.program))
+
+    @property
+    def footprint(self) -> Footprint:
+        """What it asks of a device, for placement. P4Error where the text is wrong."""
+        return self._part("footprint", lambda: footprint(self.program))
+
+    @property
+    def compiled(self) -> Compiled:
+        """Its native code for the embedded switch. P4Error names a construct that the engine does not support."""
+        return self._part("compiled", lambda: Compiled(self.program))
+
+    def _part(self, name: str, make: Callable[[], T]) -> T:
+        with self._lock:
+            if name not in self._parts:
+                self._parts[name] = make()
+            part: T = self._parts[name]
+            return part
+
+
+class Programs:
+    """Checked programs by text. Those who share one check and compile each text once.
+
+    A program is kept for as long as somebody holds it. One that includes files from beside it is never shared, since
+    the same text may bring something else the next time.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[str, CheckedProgram] = WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def get(self, text: str, file: str = "<string>") -> CheckedProgram:
+        """Return the program of a text: the one that there is, or else a new one, called `file` in messages."""
+        if _INCLUDE_BESIDE.search(text):
+            return CheckedProgram(text, file)
+        with self._lock:
+            found = self._known.get(text)
+            if found is None:
+                found = self._known[text] = CheckedProgram(text, file)
+            return found

@@ -1,0 +1,94 @@
+"""A checked program: each part of it is made once, in whatever thread, and shared by those that share its text."""
+
+from __future__ import annotations
+
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from midflight.errors import P4Error
+from midflight.p4 import frontend, ir
+from midflight.primitives import Program, Threshold
+from midflight.runtime.checked import CheckedProgram, Programs
+from midflight.runtime.devices import HostDevice
+from midflight.testbed import Net
+from midflight.testbed.topology import line
+from tests.p4runtime.support import EVERYTHING
+
+BESIDE = '#include "mine.p4"\n'
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that the front end has checked."""
+    texts: list[str] = []
+    check = frontend.check
+
+    def counted(text: str, file: str) -> ir.Program:
+        texts.append(text)
+        return check(text, file)
+
+    monkeypatch.setattr("midflight.runtime.checked.check", counted)
+    return texts
+
+
+def test_each_part_is_made_once_in_whatever_thread(checks: list[str]) -> None:
+    program = CheckedProgram(EVERYTHING)
+    assert checks == []
+    with ThreadPoolExecutor(4) as pool:
+        made = {id(each) for each in pool.map(lambda _: program.compiled, range(4))}
+    assert len(made) == 1
+    assert program.compiled.program is program.program
+    assert program.footprint.total.table_entries > 0
+    assert program.p4info.tables
+    assert checks == [EVERYTHING]
+
+
+def test_a_wrong_text_is_told_by_each_part_that_needs_it() -> None:
+    program = CheckedProgram(EVERYTHING.replace("mark_to_drop", "mark_to_dorp"), "mine.p4")
+    for _ in range(2):
+        with pytest.raises(P4Error) as wrong:
+            _ = program.footprint
+        assert wrong.value.place is not None
+        assert wrong.value.place.file == "mine.p4"
+
+
+def test_programs_are_shared_by_text_while_somebody_holds_them(checks: list[str]) -> None:
+    programs = Programs()
+    held = programs.get(EVERYTHING)
+    assert programs.get(EVERYTHING, "another name") is held
+    _ = held.program
+    del held
+    gc.collect()
+    _ = programs.get(EVERYTHING).program
+    assert len(checks) == 2
+
+
+def test_a_program_that_includes_files_from_beside_it_is_not_shared(tmp_path: Path) -> None:
+    programs, mine = Programs(), tmp_path / "mine.p4"
+    mine.write_text(EVERYTHING)
+    before = programs.get(BESIDE, str(tmp_path / "all.p4"))
+    assert "route" in {each.split(".")[-1] for each in before.program.tables}
+    mine.write_text(EVERYTHING.replace("route", "roads"))
+    after = programs.get(BESIDE, str(tmp_path / "all.p4"))
+    assert "roads" in {each.split(".")[-1] for each in after.program.tables}
+
+
+def test_devices_that_share_programs_share_code_and_nothing_else(checks: list[str]) -> None:
+    programs = Programs()
+    with HostDevice(EVERYTHING, programs=programs) as one, HostDevice(EVERYTHING, programs=programs) as other:
+        pipelines = [each.switch.pipeline for each in (one, other)]
+        assert pipelines[0] is not None
+        assert pipelines[1] is not None
+        assert pipelines[0].engine.compiled is pipelines[1].engine.compiled
+        pipelines[0].engine.registers["ingress.totals"].write(3, 7)
+        assert pipelines[1].engine.registers["ingress.totals"].read(3) == 0
+    assert checks == [EVERYTHING]
+
+
+def test_a_network_checks_one_text_once(checks: list[str]) -> None:
+    with Net(line(3), program=Program(Threshold("pressure", above=900, clear=850))) as net:
+        assert len(net.devices) == 3
+    assert len(checks) == 1
