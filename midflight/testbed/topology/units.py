@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from midflight.errors import MidflightError
 from midflight.testbed.topology.quality import LinkQuality
+from midflight.units import RATES, SIZES, TIMES, measured
 
 __all__ = ["QUALITIES", "quality_of", "quantity"]
 
 QUALITIES = tuple(each.name for each in fields(LinkQuality))
 """The names of what a link's quality is made of."""
 
-_TIMES = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
-_RATES = {"bit": 1, "kbit": 10**3, "Mbit": 10**6, "Gbit": 10**9, "Tbit": 10**12}
-_SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "KiB": 2**10, "MiB": 2**20}
-_UNITS = {"delay": _TIMES, "jitter": _TIMES, "rate": _RATES, "queue": _SIZES, "mtu": _SIZES}
-_NUMBER = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-zµ%]*?)(?:/s)?\s*")
+_UNITS = {"delay": TIMES, "jitter": TIMES, "rate": RATES, "queue": SIZES, "mtu": SIZES}
 
 
 def quality_of(values: Mapping[str, object], base: LinkQuality | None = None) -> LinkQuality:
@@ -39,9 +35,8 @@ def quantity(name: str, value: object) -> int | float | None:
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value) if name not in _UNITS else round(value)
-    found = _NUMBER.fullmatch(value) if isinstance(value, str) else None
-    if found:
-        number, unit = float(found["number"]), found["unit"]
+    if found := measured(value):
+        number, unit = found
         if name not in _UNITS and unit in ("", "%"):
             return number / 100 if unit else number
         if unit in _UNITS.get(name, {}):

@@ -1,0 +1,97 @@
+"""YAML files whose values know their places, so that a mistake is reported where it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from midflight.errors import MidflightError, Place
+
+__all__ = ["Pairs", "YamlFile", "read_yaml"]
+
+Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
+"""A mapping: each key with its own node and its value's node."""
+
+
+def read_yaml(path: str | Path) -> str:
+    """Return a YAML file's text; MidflightError if it is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise MidflightError(f"{path} is not text in UTF-8") from None
+
+
+class YamlFile:
+    """A YAML text as a tree of nodes; `file` is its name in errors.
+
+    Every method raises MidflightError, with the place of the node, if the node is not of the expected kind.
+    """
+
+    def __init__(self, text: str, file: str) -> None:
+        self._lines = text.splitlines()
+        self._file = file
+        try:
+            self.root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            problem = str(error.problem)
+            if problem.startswith("but"):
+                problem = f"{error.context}, {problem}"
+            place = self._place(mark.line, mark.column) if mark else None
+            raise MidflightError(f"not YAML: {problem}", place=place) from None
+        except RecursionError:
+            raise MidflightError("nested too deeply", place=Place(file, 1, 1)) from None
+        except yaml.YAMLError as error:
+            raise MidflightError(f"not YAML: {error}", place=self._place(0, 0)) from None
+
+    def mapping(self, node: yaml.Node | None, what: str, example: str = "") -> Pairs:
+        """Return the pairs of a mapping, in order; a key that occurs twice is an error."""
+        if not isinstance(node, yaml.MappingNode):
+            self.fail(node, f"{what} is a mapping, of names to values", example)
+        found: Pairs = {}
+        for key, value in node.value:
+            name = str(self.scalar(key))
+            if name in found:
+                self.fail(key, f"{name} is there twice")
+            found[name] = key, value
+        return found
+
+    def sequence(self, node: yaml.Node, what: str) -> list[yaml.Node]:
+        """Return the items of a list."""
+        if not isinstance(node, yaml.SequenceNode):
+            self.fail(node, f"{what} is expected here", "[one, another], or lines that begin with -")
+        items: list[yaml.Node] = node.value
+        return items
+
+    def names(self, node: yaml.Node) -> list[str]:
+        """Return the items of a list of names."""
+        return [str(self.scalar(each)) for each in self.sequence(node, "a list of names")]
+
+    def scalar(self, node: yaml.Node) -> Any:
+        """Return a single value: a str, int, float, bool, None or whatever else its tag says."""
+        if not isinstance(node, yaml.ScalarNode):
+            self.fail(node, "one value is expected here")
+        try:
+            return yaml.SafeLoader("").construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            self.fail(node, f"{node.value!r} is not what its tag says")
+
+    def placed(self, node: yaml.Node | None, error: MidflightError) -> MidflightError:
+        """Return an error with the place of a node; None stands for the whole text."""
+        if node is None:
+            return MidflightError(error.message, place=self._place(0, 0), hint=error.hint)
+        start, end = node.start_mark, node.end_mark
+        text = self._lines[start.line] if start.line < len(self._lines) else ""
+        last = end.column if end.line == start.line else len(text)
+        place = self._place(start.line, start.column, last - start.column)
+        return MidflightError(error.message, place=place, hint=error.hint)
+
+    def fail(self, node: yaml.Node | None, message: str, hint: str = "") -> NoReturn:
+        """Raise MidflightError with the place of a node."""
+        raise self.placed(node, MidflightError(message, hint=hint)) from None
+
+    def _place(self, line: int, column: int, length: int = 1) -> Place:
+        text = self._lines[line] if line < len(self._lines) else ""
+        return Place(self._file, line + 1, column + 1, max(1, length), text)
