@@ -78,6 +78,12 @@ class YamlFile:
         except (yaml.YAMLError, ValueError):
             self.fail(node, f"{node.value!r} is not what its tag says")
 
+    def text(self, node: yaml.Node) -> str:
+        """Return a single value as it is written, such as a MAC address, which YAML may take for a number."""
+        if not isinstance(node, yaml.ScalarNode):
+            self.fail(node, "one value is expected here")
+        return str(node.value)
+
     def placed(self, node: yaml.Node | None, error: MidflightError) -> MidflightError:
         """Return an error with the place of a node; None stands for the whole text."""
         if node is None:

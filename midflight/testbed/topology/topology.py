@@ -12,6 +12,7 @@ from midflight.runtime.steering import Graph, IPAddress
 from midflight.runtime.steering import Host as GraphHost
 from midflight.runtime.steering import Link as GraphLink
 from midflight.runtime.steering import Switch as GraphSwitch
+from midflight.runtime.steering.cabling import parse_end, plugged
 from midflight.testbed.topology.parts import Link, Port
 from midflight.testbed.topology.picture import draw
 from midflight.testbed.topology.quality import LinkQuality
@@ -108,24 +109,17 @@ class Topology:
         Nodes that are not named beforehand are taken from the links, in order: those called h and a number are hosts,
         the others switches. A switch's ports count from 1; a number that is told is left out.
         """
-        given = [(_end(each[0]), _end(each[1]), each[2] if len(each) == 3 else LinkQuality()) for each in links]
+        given, qualities = [], []
+        for each in links:
+            given.append((each[0], each[1]))
+            qualities.append(each[2] if len(each) == 3 else LinkQuality())
         known = {*hosts, *switches}
-        found = dict.fromkeys(name for one, other, _ in given for name, _ in (one, other) if name not in known)
+        found = dict.fromkeys(name for ends in given for name, _ in map(parse_end, ends) if name not in known)
         all_hosts = (*hosts, *filter(is_host, found))
         all_switches = (*switches, *(name for name in found if not is_host(name)))
-        told = {(name, number) for one, other, _ in given for name, number in (one, other) if number is not None}
-        next_port = dict.fromkeys(all_switches, 1)
-
-        def port(name: str, number: int | None) -> Port:
-            if number is None and name in next_port:
-                number = next_port[name]
-                while (name, number) in told:
-                    number += 1
-                next_port[name] = number + 1
-            return Port(name, number or 0)
-
+        cables = zip(plugged(given, all_switches), qualities, strict=True)
         return cls(
-            all_hosts, all_switches, tuple(Link(port(*one), port(*other), quality) for one, other, quality in given)
+            all_hosts, all_switches, tuple(Link(Port(*one), Port(*other), quality) for (one, other), quality in cables)
         )
 
     def with_ipv6(self, hosts: Iterable[str] | Mapping[str, str] | None = None) -> Topology:
@@ -199,10 +193,3 @@ class Topology:
 def is_host(name: str) -> bool:
     """Say whether a node of this name is a host where nobody tells: h and a number."""
     return re.fullmatch(r"h\d+", name) is not None
-
-
-def _end(text: str) -> tuple[str, int | None]:
-    name, colon, number = text.partition(":")
-    if colon and not number.isdecimal():
-        raise MidflightError(f"{text!r} is no end of a link", hint='it is a node, "s1", or a node and its port, "s1:3"')
-    return name, int(number) if colon else None
