@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -14,13 +14,12 @@ from midflight.errors import MidflightError, WireError
 from midflight.primitives import Aggregate
 from midflight.primitives.fixedpoint import largest_exponent
 from midflight.primitives.library.aggregate import WIDTHS
+from midflight.runtime.controller.scheduler import JobScheduler
 from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
-from midflight.testbed.fabric.base import Crew, Host, Worker
+from midflight.runtime.endpoint.worker import Worker
+from midflight.testbed.fabric.base import Crew, Host
 
 __all__ = ["Group"]
-
-Enlist = Callable[[Sequence[Host]], Sequence[Worker]]
-"""Makes a network ready for a new job on these hosts and returns its workers; MidflightError where they do not fit."""
 
 
 class Group:
@@ -37,11 +36,10 @@ class Group:
         self,
         aggregate: Aggregate,
         hosts: Sequence[Host],
+        server: Host | None,
         crew: Crew,
+        jobs: JobScheduler,
         job: int,
-        *,
-        enlist: Enlist,
-        leave: Callable[[], None],
     ) -> None:
         self.name = aggregate.name
         self.aggregate = aggregate
@@ -52,8 +50,8 @@ class Group:
         self.crew = crew
         """The workers, wherever they run."""
         self.closed = False
-        self._enlist = enlist
-        self._leave = leave
+        self._server = server
+        self._jobs = jobs
         self._summing = threading.Lock()
 
     def __len__(self) -> int:
@@ -176,7 +174,11 @@ class Group:
         if not self.closed:
             self.closed = True
             self.crew.close()
-            self._leave()
+            self._jobs.leave(self.name)
+
+    def _enlist(self, hosts: Sequence[Host]) -> Sequence[Worker]:
+        """Start a new job on these hosts."""
+        return self._jobs.enlist(self.name, hosts, self._server)
 
     def _begin(self, workers: Sequence[Worker]) -> None:
         self.job = workers[0].job

@@ -2,71 +2,355 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TypedDict
 
 from midflight.errors import MidflightError
-from midflight.primitives import Aggregate
-from midflight.testbed.fabric.base import Host
+from midflight.primitives import Program
+from midflight.primitives.state import State
+from midflight.runtime.checked import Programs
+from midflight.runtime.controller import Controller
+from midflight.runtime.controller.maps import ControlledMap
+from midflight.runtime.controller.strategy import Strategy
+from midflight.runtime.controller.switch import ManagedSwitch
+from midflight.runtime.devices.base import Device
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.endpoint import Endpoint
+from midflight.runtime.endpoint.membership import Joined
+from midflight.runtime.p4runtime.client.results import Count
+from midflight.runtime.p4runtime.client.session import Session
+from midflight.runtime.placement import Placement
+from midflight.runtime.steering import Choice, Offload
+from midflight.testbed.fabric.base import Fabric, Host, Scheduled
+from midflight.testbed.fabric.endpoints import FabricEndpoint
+from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.group import Group
-from midflight.testbed.joining import Joining
+from midflight.testbed.membership import Memberships
+from midflight.testbed.sim.link import ChannelStatistics
+from midflight.testbed.software import ServerHosts
+from midflight.testbed.topology import Topology
 
-__all__ = ["Net"]
+__all__ = ["Net", "Opening"]
 
 
-class Net(Joining):
-    """A topology brought to life whose switches all run one program; a context manager.
+class Opening(TypedDict, total=False):
+    """The keyword parameters of `Net` besides the program, for networks of a certain shape to pass on."""
+
+    device: str | Mapping[str, str]
+    fabric: str
+    seed: int
+    pcap: Path | None
+    traceable: bool
+    offload: bool
+    capabilities: Mapping[str, Capabilities] | None
+
+
+class Net:
+    """A topology brought to life whose switches run a program; a context manager.
 
         with Net(leaf_spine(2, 2, hosts=4), program=program, fabric="netns", device="bmv2") as net:
             group = net.group("gradients", net.hosts[:4])
             sums = group.allreduce(arrays)
 
-    fabric: `sim`, in virtual time, or `netns`, of network namespaces, processes and sockets (takes root). device: the
+    fabric: `sim`, in virtual time, or `netns`: network namespaces, processes and sockets (needs root). device: the
     kind of switch, `host` for the embedded one, `bmv2` for p4lang's; a mapping gives each switch its own. seed: of
-    everything random. offload: whether switches may compute on the applications' packets or only forward them, to the
-    host that computes instead. capabilities: by switch, what it is taken for instead of what it says of itself.
+    all randomness. offload: whether switches may compute on the applications' packets, or only forward them to the
+    host that computes instead. capabilities: by switch, overrides of what its device reports. strategy: how the work
+    of a group is spread over switches; by default one switch computes for a whole group.
 
-    pcap: a folder to keep the frames of every link in, h1-s1.pcap and so on; not of simulated ones.
-    traceable: have BMv2 log every packet, so that it can be traced; the embedded switch always can.
+    pcap: a folder for captures of every link, h1-s1.pcap and so on; not in simulation. traceable: let BMv2 log every
+    packet, so that it can be traced; the embedded switch can always be traced.
 
-    What a switch has no room for it does not get: see `placements`. Where it has, the switch and the server are two
-    instances of a service, and the better one is used: see `choices`.
+    A switch runs the applications that it has room for: see `placements`. The switch and the server are two instances
+    of a service, and the better one is used: see `choices`.
 
-    Raises MidflightError where the program or a parameter is wrong; whatever was opened is closed again.
+    Raises MidflightError if the program or a parameter is wrong; everything that was opened is closed again.
     """
+
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        program: Program,
+        device: str | Mapping[str, str] = "host",
+        fabric: str = "sim",
+        seed: int = 0,
+        pcap: Path | None = None,
+        traceable: bool = False,
+        offload: bool = True,
+        capabilities: Mapping[str, Capabilities] | None = None,
+        strategy: Strategy | None = None,
+    ) -> None:
+        self.topology = topology
+        programs = Programs()
+        with ExitStack() as stack:
+            self.fabric: Fabric = stack.enter_context(
+                open_fabric(fabric, topology, device, seed=seed, pcap=pcap, traceable=traceable, programs=programs)
+            )
+            servers = ServerHosts(self.fabric)
+            self.controller = stack.enter_context(
+                Controller(
+                    program,
+                    [FabricEndpoint(self.fabric, name) for name in self.fabric.devices],
+                    topology.graph(),
+                    strategy=strategy,
+                    software=servers,
+                    offload=offload,
+                    capabilities=capabilities,
+                    now=lambda: self.fabric.now,
+                    mtu=topology.mtu,
+                    programs=programs,
+                )
+            )
+            """The controller of all switches."""
+            self._groups: dict[str, Group] = {}  # by application
+            self._memberships = Memberships(self.fabric, self.controller, servers)
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Close the controller's sessions and take the network down. May be called more than once."""
+        self._stack.close()
 
     def __enter__(self) -> Net:
         return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What there is
+
+    @property
+    def program(self) -> Program:
+        """The program that the switches run."""
+        return self.controller.program
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The hosts, in the topology's order."""
+        return tuple(self.fabric.hosts.values())
+
+    def host(self, name: str) -> Host:
+        """Return a host by name. MidflightError if there is none."""
+        if name not in self.fabric.hosts:
+            raise MidflightError(f"there is no host named {name}", hint=f"there is {', '.join(self.fabric.hosts)}")
+        return self.fabric.hosts[name]
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        """The switches' devices by name."""
+        return self.fabric.devices
+
+    @property
+    def switches(self) -> Mapping[str, ManagedSwitch]:
+        """The switches by name, each with the controller's view of it."""
+        return self.controller.switches
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """The controller's session with each switch."""
+        return self.controller.sessions
+
+    @property
+    def steering(self) -> Mapping[str, Offload]:
+        """What each switch forwards and computes on."""
+        return self.controller.steering
+
+    @property
+    def placements(self) -> Mapping[str, Placement]:
+        """By switch, the applications that it has room for, and why it does not run the others."""
+        return self.controller.placements
+
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        """By application, the instance that computes for its group, and why. Missing if there was no choice."""
+        return self.controller.choices
+
+    # Groups of workers, and hosts that join
+
     def group(self, application: str, hosts: Sequence[Host], *, server: Host | None = None) -> Group:
         """Return the group of workers that run an `Aggregate` on these hosts, worker n on the n-th.
 
-        `server` is the host that the requests are addressed to, by default the last that is not in the group. The
-        switch that computes is the one nearest to the workers that all their requests pass and that has a port for
-        each of them. An application has one group at a time, which lasts until it is closed: asked for again with the
-        same hosts, it is the same. MidflightError where the program has no such application or the hosts do not fit it.
+        `server` is the host that requests are addressed to, by default the last one outside of the group. The switch
+        that computes is the one nearest to the workers that all their requests pass and that has a port for each of
+        them. An application has one group at a time, until the group is closed; called again with the same hosts, this
+        returns the same group. MidflightError if the program has no such application or the hosts do not fit it.
         """
-        with self._lock:
-            found, hosts = self._application(application), tuple(hosts)
-            if not isinstance(found.primitive, Aggregate):
-                raise MidflightError(
-                    f"{application} is a {type(found.primitive).__name__}, and only an Aggregate has workers"
-                )
-            self._check(found.primitive, hosts, server)
-            if application in self._groups:
-                if self._groups[application].hosts != hosts:
+        with self.controller.fleet.lock:
+            jobs, hosts, open_group = self.controller.jobs, tuple(hosts), self._groups.get(application)
+            primitive = jobs.check(application, hosts, server)
+            involved = hosts if server is None else (*hosts, server)
+            if strangers := [repr(each) for each in involved if self.fabric.hosts.get(each.name) is not each]:
+                raise MidflightError(f"a group is of different hosts of its network; {', '.join(strangers)}")
+            if open_group is not None and not open_group.closed:
+                if open_group.hosts != hosts:
                     raise MidflightError(
                         f"{application} has a group already, of other hosts", hint="close that, or add an application"
                     )
-                return self._groups[application]
-            server = self._server(found, hosts, server)
+                return open_group
+            server = server or self._spare(application, hosts)
+            workers = jobs.enlist(application, hosts, server)
             try:
-                workers = self._enlist(found, server, hosts)
                 crew = self.fabric.crew(workers)
             except BaseException:
-                self._leave(found)
+                jobs.leave(application)
                 raise
-            enlist, leave = partial(self._enlist, found, server), partial(self._leave, found)
-            group = Group(found.primitive, hosts, crew, workers[0].job, enlist=enlist, leave=leave)
-            self._groups[application] = group
-            return group
+            self._groups[application] = made = Group(primitive, hosts, server, crew, jobs, workers[0].job)
+            return made
+
+    def join(
+        self,
+        application: str,
+        hosts: Sequence[Host],
+        *,
+        clients: Sequence[Host] = (),
+        server: Host | None = None,
+        switch: str = "",
+    ) -> Joined:
+        """Put the endpoints of a Barrier, Cache, GroupBy, Lock, Quorum or Sequencer on hosts, and return them.
+
+            parties = net.join("steps", net.hosts[:4])
+            for party in parties:
+                party.arrive()
+            net.run(lambda: not any(party.waiting() for party in parties))
+
+        The n-th endpoint is on the n-th host. Those of a Sequencer are replicas, which `clients` send requests to.
+        Requests are addressed to `server`, by default the last host that is left. The server computes what a switch
+        leaves to it, or everything if no switch computes. Its own requests to the switch have to pass that switch, so
+        choose one of the switch's hosts.
+
+        Joining again starts over: the state is cleared and the endpoints before are gone. MidflightError if the hosts
+        do not fit.
+        """
+        return self._memberships.join(application, hosts, clients=clients, server=server, switch=switch)
+
+    def leave(self, application: str) -> None:
+        """Remove the endpoints of an application that hosts have joined; switches only forward its requests again."""
+        self._memberships.leave(application)
+
+    def listen(self, host: Host, endpoint: Endpoint, port: int) -> None:
+        """Put an endpoint of your own behind a UDP port of a host, in place of one that was there."""
+        self.fabric.listen(host.name, port, endpoint)
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Drive the endpoints that were put on hosts, by `join` or `listen`, until `until()` returns True.
+
+        `until` is called whenever anything has happened, and may give endpoints new work. Exceptions of endpoints are
+        raised here. MidflightError if nothing more happens in a simulated network.
+        """
+        self.fabric.drive(until)
+
+    # What switches compute
+
+    def admit(
+        self,
+        application: str,
+        hosts: Sequence[Host] = (),
+        *,
+        senders: Sequence[Host] = (),
+        switch: str = "",
+        port: int | None = None,
+    ) -> None:
+        """Start computing on an application's requests: see `Controller.admit`. `group` and `join` do so, too."""
+        self.controller.admit(application, hosts, senders=senders, switch=switch, port=port)
+
+    def withdraw(self, application: str, switch: str = "") -> None:
+        """Stop computing on an application's requests, which are forwarded from now on. Its state stays."""
+        self.controller.withdraw(application, switch)
+
+    def limit(self, application: str, rate: int) -> None:
+        """Limit the requests a second that are computed on: see `Controller.limit`."""
+        self.controller.limit(application, rate)
+
+    def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
+        """Send the packets that a kernel mirrors to these hosts: see `Controller.mirror`."""
+        self.controller.mirror(application, hosts, switch=switch)
+
+    def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
+        """Return the packets and bytes that arrived for an application: see `Controller.counters`."""
+        return self.controller.counters(application, switch)
+
+    def map(self, application: str, name: str, switch: str = "") -> ControlledMap:
+        """Return a map of an application, to be used like a dict: see `Controller.map`."""
+        return self.controller.map(application, name, switch)
+
+    def state(self, application: str, switch: str = "") -> State:
+        """Return an application's registers on a switch: see `Controller.state`."""
+        return self.controller.state(application, switch)
+
+    # Change, failure and recovery
+
+    def change(self, program: Program) -> None:
+        """Change the program of all switches, in one transaction: see `Controller.change`.
+
+        Make programs from the present one with `extended`, `without` and `replaced`.
+        """
+        self.controller.change(program)
+
+    def kill(self, switch: str) -> None:
+        """Turn a switch off, or kill its process. Packets that reach it are lost."""
+        self.controller.power_off(switch)
+
+    def revive(self, switch: str) -> None:
+        """Turn a switch on again, with its program and tables and empty state: see `Controller.revive`."""
+        self.controller.revive(switch)
+
+    def give_up(self, switch: str) -> None:
+        """Do without a switch until it is revived: see `Controller.give_up`."""
+        self.controller.give_up(switch)
+
+    # Time and traffic
+
+    @property
+    def now(self) -> int:
+        """The time in nanoseconds, of the network's own clock: virtual time in simulation."""
+        return self.fabric.now
+
+    def after(self, delay: int, action: Callable[..., None], *arguments: object) -> None:
+        """Call `action(*arguments)` after `delay` nanoseconds of virtual time.
+
+        MidflightError if the network is not simulated: use a thread of your own there.
+        """
+        if not isinstance(self.fabric, Scheduled):
+            raise MidflightError("this network has no virtual time", hint="call it from a thread, when you like")
+        self.fabric.after(delay, action, *arguments)
+
+    def uplink(self, host: Host) -> ChannelStatistics:
+        """Return the statistics of the link from a host to its switch."""
+        return self.fabric.statistics(host.name, self.controller.fleet.neighbour(host))
+
+    def downlink(self, host: Host) -> ChannelStatistics:
+        """Return the statistics of the link from its switch to a host."""
+        return self.fabric.statistics(self.controller.fleet.neighbour(host), host.name)
+
+    def link(self, host: Host) -> ChannelStatistics:
+        """Return the statistics of a host's link, both directions together."""
+        return self.uplink(host) + self.downlink(host)
+
+    def totals(self) -> ChannelStatistics:
+        """Return the statistics of all links together."""
+        total = ChannelStatistics()
+        for link in self.topology.links:
+            for near, far in (link.ends, link.ends[::-1]):
+                total += self.fabric.statistics(near.node, far.node)
+        return total
+
+    def settle(self) -> None:
+        """Send the packet-outs that wait at the switches, and let time pass until no packet is under way."""
+        self.fabric.settle()
+
+    def trace_hash(self) -> str:
+        """Return a hash of all traffic on all links, equal for equal runs; empty in real time."""
+        return self.fabric.trace_hash()
+
+    def _spare(self, application: str, hosts: Sequence[Host]) -> Host | None:
+        """Return the host that requests are addressed to by default; None if none is left and none is needed."""
+        version = hosts[0].address.version if hosts else 4
+        spare = [each for each in self.hosts if each not in hosts and each.address.version == version]
+        if not spare and (not self.controller.fleet.offload or len(self.devices) > 1):
+            raise MidflightError(f"no host is left to compute {application}", hint="give the network one host more")
+        return spare[-1] if spare else None

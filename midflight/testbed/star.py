@@ -27,7 +27,7 @@ class Star(Net):
 
     ipv6: whether the hosts have IPv6 addresses.
     quality: of all links; loss, duplicate and reorder (probabilities) change that of the default. capabilities: what
-    the switch is taken for instead of what it says of itself. The rest is as in `Net`.
+    overrides what the switch reports. The rest is as in `Net`.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ PATIENCE = 60_000  # milliseconds
 # A network with two workers in processes of their own; its switch is nobody.
 SCRIPT = """
 import contextlib, os, sys
-from midflight.testbed.fabric.base import Worker
+from midflight.runtime.endpoint.worker import Worker
 from midflight.testbed.fabric.netns import NetnsFabric
 from midflight.testbed.topology import star
 

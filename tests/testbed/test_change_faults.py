@@ -10,6 +10,7 @@ import pytest
 
 from midflight.errors import DeviceError
 from midflight.primitives import Aggregate, Cache, Filter, Program, Threshold
+from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.p4runtime.client.link import Link, RequestError
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.status import Code
@@ -46,8 +47,8 @@ class Faults:
     def __init__(
         self, net: Net, monkeypatch: pytest.MonkeyPatch, programs: tuple[Program, ...] = (PROGRAM, WANTED)
     ) -> None:
-        compiled = {each: net._wanted(each) for each in programs}  # once for all
-        monkeypatch.setattr(net, "_wanted", compiled.get)
+        compiled = {each: net.controller.fleet.configurations(each) for each in programs}  # once for all
+        monkeypatch.setattr(Fleet, "configurations", lambda _, program: compiled[program])
         self.switch: object = None
         self.at, self.calls, self.how = 0, 0, "unsent"
         for name in ("request", "read", "send_all"):

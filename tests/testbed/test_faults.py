@@ -90,7 +90,7 @@ def test_another_host_takes_a_workers_place_in_the_middle_of_a_sum(net: Star, gr
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda net, group: group.replace(1, net.hosts[0]), "one is twice in"),
+        (lambda net, group: group.replace(1, net.hosts[0]), "one is named twice"),
         (lambda net, group: group.replace(1, net.hosts[5]), "is a worker of gradients and cannot be its server"),
         (lambda net, group: group.replace(1, star(2)), "different hosts of its network; Topology"),
         (lambda net, group: group.replace(3, net.hosts[4]), "gradients has no worker 3; they are numbered 0 to 2"),
@@ -163,11 +163,11 @@ def test_two_jobs_are_at_the_switch_at_the_same_time_and_it_forgets_both() -> No
 
 def test_job_numbers_go_round(net: Star) -> None:
     hosts = net.hosts[:3]
-    net._numbers["gradients"] = 2**16 - 2
+    net.controller.jobs.numbers["gradients"] = 2**16 - 2
     for turn in range(3):
         with net.group("gradients", hosts) as group:
             check(arrays := vectors(3, 300, turn), group.sum(arrays))
-    assert net._numbers["gradients"] == 1
+    assert net.controller.jobs.numbers["gradients"] == 1
 
 
 def test_switch_and_worker_die_together_and_the_switch_comes_back_without_its_memory(net: Star, group: Group) -> None:

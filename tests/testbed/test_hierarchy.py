@@ -7,9 +7,10 @@ import pytest
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Program, Threshold
+from midflight.runtime.controller.hierarchy import branches
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.testbed.fabric.sim import SimFabric
-from midflight.testbed.hierarchy import Hierarchy, branches
+from midflight.testbed.hierarchy import Hierarchy
 from midflight.testbed.topology import LinkQuality, Topology, tree
 from tests.testbed.test_allreduce import check, vectors
 

@@ -9,8 +9,8 @@ import pytest
 
 from midflight.errors import MidflightError
 from midflight.primitives import Barrier, Cache, GroupBy, Lock, Program, Quorum, Sequencer, Threshold
+from midflight.runtime.endpoint.membership import Joined
 from midflight.testbed import Star
-from midflight.testbed.joined import Joined
 
 PROGRAM = Program(
     Barrier("steps", parties=4),

@@ -53,7 +53,7 @@ def test_hosts_that_compute_have_what_is_written(fabric: str, room: bool) -> Non
         owner = net.map("look", "owner")
         owner[3] = 30
         del owner[1]
-        net.fabric.serve("h2", net.program, "look", [], maps=net._book.of("look"))
+        net.fabric.serve("h2", net.program, "look", [], maps=net.controller.fleet.desired.maps.of("look"))
         assert answers(net, range(5)) == [0, 0, 20, 30, 0]
         owner[4], owner[3] = 40, 31
         del owner[2]
@@ -100,7 +100,7 @@ def test_a_server_that_hosts_have_joined_is_told_too() -> None:
 def test_what_was_written_stays_at_the_hosts_when_the_program_changes() -> None:
     with Star(2, program=PROGRAM, capabilities=replace(CAPABILITIES, table_entries=0)) as net:
         net.map("look", "owner")[3] = 30
-        net.fabric.serve("h2", net.program, "look", [], maps=net._book.of("look"))
+        net.fabric.serve("h2", net.program, "look", [], maps=net.controller.fleet.desired.maps.of("look"))
         net.change(net.program.extended(Look("other")))
         net.map("look", "owner")[4] = 40
         assert answers(net, range(5)) == [0, 10, 20, 30, 40]

@@ -119,7 +119,7 @@ def test_a_group_takes_different_hosts_of_this_network(net: Star) -> None:
     with Star(2, program=Program(Aggregate("sums", workers=2, lanes=1, slots=1))) as other:
         with pytest.raises(MidflightError, match=r"different hosts of its network; Host\('h1'"):
             other.group("sums", net.hosts[:2])
-        with pytest.raises(MidflightError, match="one is twice in"):
+        with pytest.raises(MidflightError, match="one is named twice"):
             other.group("sums", [other.hosts[0]] * 2)
         with pytest.raises(MidflightError, match=r"h2', 10\.0\.0\.2\) is a worker of sums"):
             other.group("sums", other.hosts, server=other.hosts[1])
@@ -169,8 +169,8 @@ def test_everything_is_closed_on_exit_and_on_error(monkeypatch: pytest.MonkeyPat
     opened: list[HostDevice] = []
 
     class Recorded(HostDevice):
-        def __init__(self, source: str | None = None) -> None:
-            super().__init__(source)
+        def __init__(self, source: str | None = None, **options: Any) -> None:
+            super().__init__(source, **options)
             opened.append(self)
 
     def refuse(self: Offload, routes: object) -> None:

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from midflight.primitives.library.aggregate import Number, Operation
+from midflight.runtime.controller import endpoints as controller
 from midflight.runtime.endpoint import Endpoint
-from midflight.runtime.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
+from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
 from midflight.runtime.endpoint.reliable import Address, Timing
+from midflight.runtime.endpoint.worker import Worker
 
 if TYPE_CHECKING:
     from midflight.primitives import Program
     from midflight.primitives.kernel.map import Entry
     from midflight.runtime.devices.base import Device
-    from midflight.runtime.steering import IPAddress
     from midflight.testbed.sim.link import ChannelStatistics
     from midflight.testbed.topology import LinkQuality, Topology
 
-__all__ = ["Crew", "Fabric", "Host", "Scheduled", "Switchable", "Worker"]
+__all__ = ["Crew", "Fabric", "Host", "Scheduled", "Switchable"]
 
 
-class Host(Protocol):
-    """A host of a network."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the topology."""
-
-    @property
-    def mac(self) -> int:
-        """The MAC of its network card, 48 bits."""
-
-    @property
-    def address(self) -> IPAddress:
-        """Its address."""
+class Host(controller.Host, Protocol):
+    """A host of a network, on which commands may run."""
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
         """Run a command on the host and return what it prints, errors included.
@@ -44,46 +31,6 @@ class Host(Protocol):
         DeviceError where it does not run, is not done within `timeout` seconds, or, unless told not to `check`, ends
         with another status than 0. MidflightError on a simulated host, which runs no commands.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A worker of an all-reduce, to be set up on a host behind a UDP port: what its `AllReduce` has to know."""
-
-    host: str
-    port: int
-    application: int
-    worker: int
-    workers: int
-    lanes: int
-    slots: int
-    server: Address
-    peers: tuple[Address, ...] = ()
-    job: int = 1
-    first: int = 1
-    headroom: bool = True
-    mtu: int = 1500
-    operation: Operation = "sum"
-    number: Number = "int32"
-
-    def endpoint(self, timing: Timing) -> AllReduce:
-        """Return the endpoint."""
-        return AllReduce(
-            application=self.application,
-            worker=self.worker,
-            workers=self.workers,
-            lanes=self.lanes,
-            slots=self.slots,
-            server=self.server,
-            timing=timing,
-            peers=self.peers,
-            job=self.job,
-            first=self.first,
-            headroom=self.headroom,
-            mtu=self.mtu,
-            operation=self.operation,
-            number=self.number,
-        )
 
 
 class Crew(Protocol):

@@ -21,9 +21,9 @@ from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.endpoint import Endpoint
 from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.runtime.endpoint.udp import UdpSocket, drive
+from midflight.runtime.endpoint.worker import Worker
 from midflight.runtime.engine.ports.namespace import within
 from midflight.runtime.steering import IPAddress
-from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.namespaces import command, mac, offloads_off, set_options
 from midflight.testbed.fabric.processcrew import ProcessCrew
 from midflight.testbed.fabric.processes import HostProcess, run_inside

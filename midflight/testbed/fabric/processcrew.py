@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from midflight.errors import DeviceError
 from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
 from midflight.runtime.endpoint.reliable import Timing
-from midflight.testbed.fabric.base import Worker
+from midflight.runtime.endpoint.worker import Worker
 from midflight.testbed.fabric.processes import HostProcess
 from midflight.testbed.host.control import Done, StartWorker, Vector
 

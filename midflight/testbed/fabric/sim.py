@@ -14,8 +14,8 @@ from midflight.runtime.devices.base import Device, PacketDevice
 from midflight.runtime.endpoint import Endpoint
 from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.runtime.endpoint.software import SoftwareServer
+from midflight.runtime.endpoint.worker import Worker
 from midflight.runtime.engine import Packets
-from midflight.testbed.fabric.base import Worker
 from midflight.testbed.fabric.simcrew import SimCrew
 from midflight.testbed.sim import ChannelStatistics, Host, Network
 from midflight.testbed.sim.host import Socket

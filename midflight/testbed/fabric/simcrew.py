@@ -8,7 +8,7 @@ from dataclasses import replace
 from midflight.errors import MidflightError
 from midflight.runtime.endpoint.allreduce import AllReduce, AllReduceStatistics, Numbers, Sum
 from midflight.runtime.endpoint.reliable import Timing
-from midflight.testbed.fabric.base import Worker
+from midflight.runtime.endpoint.worker import Worker
 from midflight.testbed.sim import Host
 from midflight.testbed.sim.host import Socket
 from midflight.testbed.sim.simulator import Simulator

@@ -17,7 +17,7 @@ from midflight.primitives.catalogue import made
 from midflight.primitives.kernel.map import Entry
 from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Sum
 from midflight.runtime.endpoint.reliable import Address, Timing
-from midflight.testbed.fabric.base import Worker
+from midflight.runtime.endpoint.worker import Worker
 
 __all__ = ["Adopt", "Done", "Failed", "Ready", "Serve", "StartServer", "StartWorker", "Vector", "Write", "pair"]
 

@@ -1,4 +1,4 @@
-"""The maps of a network's applications: written on a switch, and with it at the hosts that compute in its place."""
+"""The maps of applications: written on a switch and, with it, on the hosts that compute in its place."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from midflight.primitives import Application, Map, Program
 from midflight.primitives.kernel.map import Entry, Key
 from midflight.runtime.p4runtime.client.maps import MapWriter
 
-__all__ = ["Book", "NetMap"]
+__all__ = ["ControlledMap", "MapBook"]
 
 
-class NetMap(MutableMapping[Key, int]):
+class ControlledMap(MutableMapping[Key, int]):
     """A map of an application, as a dict: `owner[key] = value`, `del owner[key]`, `owner[key]`, `owner.items()`.
 
-    Keys and values are as in `Map`. What is read is what the switch has, or, where no switch has the application, the
-    hosts, which `tell` tells of an entry, and whether it is there from now on. KeyError where there is no such entry;
-    KernelError for a key or value that does not fit the map or finds it full, DeviceError where the switch refuses.
+    Keys and values are as in `Map`. Reading returns what the switch holds or, if no switch runs the application, what
+    the hosts hold. `written` is called with each entry that is added (True) or removed (False). Raises KeyError if
+    there is no such entry, KernelError if a key or value does not fit the map or the map is full, and DeviceError if
+    the switch refuses.
     """
 
-    def __init__(self, held: Map, tell: Callable[[Entry, bool], None], writer: MapWriter | None) -> None:
+    def __init__(self, held: Map, written: Callable[[Entry, bool], None], writer: MapWriter | None) -> None:
         self._held = held
-        self._tell = tell
+        self._written = written
         self._writer = writer
 
     def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
-        """Set an entry, whether it is there or not; of several that match the largest priority wins."""
+        """Add or replace an entry. If several entries match a packet, the one with the largest priority wins."""
         if self._writer is None:
             entry = self._held.entry(key, value, priority)
         else:
             self._writer.insert(key, value, priority=priority)
             entry = Entry(self._held.parts(key), self._held.number(value), priority)
         self._held.keep(entry)
-        self._tell(entry, True)
+        self._written(entry, True)
 
     def __setitem__(self, key: Key, value: int) -> None:
         self.insert(key, value)
@@ -46,7 +47,7 @@ class NetMap(MutableMapping[Key, int]):
             raise KeyError(key)
         if entry is not None:
             del self._held[key]
-            self._tell(entry, False)
+            self._written(entry, False)
 
     def __getitem__(self, key: Key) -> int:
         if self._writer is not None:
@@ -63,13 +64,13 @@ class NetMap(MutableMapping[Key, int]):
         return len(self._held if self._writer is None else self._writer)
 
 
-class Book:
-    """What hosts that compute a program's applications in software have in the maps.
+class MapBook:
+    """The entries of a program's maps as they were last written, to whichever switch.
 
-    It is what was written last, to whichever switch.
+    `before` is the book of the previous program: maps of the same shape keep their entries.
     """
 
-    def __init__(self, program: Program, before: Book | None = None) -> None:
+    def __init__(self, program: Program, before: MapBook | None = None) -> None:
         self._maps = {
             (name, attribute): shape.copy()
             for name, each in program.applications.items()
@@ -80,7 +81,7 @@ class Book:
                 self._maps[names] = each
 
     def map(self, application: Application, name: str) -> Map:
-        """Return a map of an application. MidflightError where it has none of that name."""
+        """Return a map of an application. MidflightError if the application has no map of that name."""
         found = self._maps.get((application.name, name))
         if found is None:
             known = ", ".join(application.primitive.maps)

@@ -1,4 +1,4 @@
-"""Jobs: what runs an application on a network at a time, and what its workers have to know."""
+"""Jobs: the group of workers that runs an application at a time, and the parameters of each worker."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from dataclasses import dataclass, field
 
 from midflight.primitives import Aggregate, Application
 from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.controller.endpoints import Host
 from midflight.runtime.endpoint import Address
+from midflight.runtime.endpoint.worker import Worker
 from midflight.runtime.steering import Child, Member
-from midflight.testbed.fabric.base import Host, Worker
 
 __all__ = ["WORKER_PORT", "Job"]
 
 WORKER_PORT = 49152
 """Plus the application's id: each application has a socket of its own on every host."""
-_NOWHERE = {4: "10.0.255.254", 6: "64:ff9b:1::a00:fffe"}  # where no host is left to be the server
+# The address that requests go to if no host is left to be the server. No packet ever arrives there.
+_NOWHERE = {4: "10.0.255.254", 6: "64:ff9b:1::a00:fffe"}
 _NUMBERS = 2**16
 
 
 @dataclass(slots=True)
 class Job:
-    """The workers of an application: the n-th is on the n-th of `hosts`.
+    """The workers of an application: worker n runs on the n-th of `hosts`.
 
-    `number` tells a job from those of the same application before it: what belongs to another is dropped by all.
-    `receivers` are, by the switches that compute for it, those who get the results from each; where there are none,
-    the server computes, if there is one.
+    `number` tells a job from earlier jobs of the same application; packets of other jobs are dropped everywhere.
+    `receivers` holds, for each switch that computes for the job, those that it sends results to. If it is empty, the
+    server computes, if there is one.
     """
 
     application: Application
@@ -41,16 +43,16 @@ class Job:
 
     @property
     def members(self) -> list[Address]:
-        """Where the workers are."""
+        """The addresses of the workers."""
         return [(str(each.address), self.port) for each in self.hosts]
 
     @staticmethod
     def after(number: int) -> int:
-        """Return the number that is newer than this one and all before it."""
+        """Return the next job number (a serial number of 16 bits)."""
         return (number + 1) % _NUMBERS
 
     def workers(self, mtu: int) -> list[Worker]:
-        """Return the workers, whose packets are no larger than `mtu` bytes."""
+        """Return the workers. Their IP packets have at most `mtu` bytes."""
         primitive = self.application.primitive
         assert isinstance(primitive, Aggregate)
         server = str(self.server.address) if self.server else _NOWHERE[self.hosts[0].address.version]

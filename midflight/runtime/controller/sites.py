@@ -1,7 +1,7 @@
-"""Where an application is computed: on which switch it fits, and whether that switch or the server is to do it.
+"""The choice between a switch and the server as the place that computes an application.
 
-A switch that can hold the application and the host that computes it in software are two instances of one service. Of
-those that are there, the one is chosen whose compute and network together score best, as CATS has it.
+A switch with room for an application, and the host that computes it in software, are two instances of one service.
+The instance whose compute and network metrics together score best is chosen, as in CATS (RFC 10053).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from midflight.runtime.steering import (
 __all__ = ["SERVER", "choose"]
 
 SERVER = Capabilities(kind="server", packets_per_second=2e4)
-"""What a host is taken for that runs kernels as plain Python."""
+"""The capabilities of a host that runs kernels as plain Python."""
 
-# How fast an instance takes packets: one that manages hundreds a second is no use, tens of thousands are plenty.
+# The rate at which an instance takes packets: hundreds a second are useless, tens of thousands are plenty.
 _COMPUTE = Agent(C_SMA, [Gauge("packets_per_second", Category.COMPUTING, worst=0, best=2e4)])
-# What it costs to get there: nothing where the packets pass anyway; 1 ms, or ten links, are too much.
+# The cost of the way there: nothing if the packets pass it anyway; 1 ms, or ten links, is too much.
 _NETWORK = Agent(
     C_NMA,
     [
@@ -37,15 +37,15 @@ _NETWORK = Agent(
         Gauge("length", Category.COMMUNICATION, worst=10, best=0),
     ],
 )
-_PLENTY = 2e4  # of a device that does not tell
+_PLENTY = 2e4  # assumed of a device whose sheet gives no rate
 
 
 def choose(
     graph: Graph, ingress: str, sites: Mapping[str, Capabilities], policy: Policy | None = None, now: int = 0
 ) -> Choice:
-    """Return the instance to use: `sites` are the nodes where one is, with what each can do.
+    """Return the instance to use. `sites` maps the nodes that have an instance to their capabilities.
 
-    `ingress` is the switch that the workers' packets come to first. MidflightError where no instance is left.
+    `ingress` is the switch that the workers' packets reach first. MidflightError if no instance is reachable.
     """
     reports = {}
     for name, sheet in sites.items():

@@ -1,0 +1,104 @@
+"""What switches compute besides the jobs of groups: admissions, rate limits, mirrors, and their counters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from midflight.errors import MidflightError
+from midflight.primitives import Application
+from midflight.runtime.controller.desired import AdmissionRequest
+from midflight.runtime.controller.endpoints import Host
+from midflight.runtime.controller.fleet import Fleet
+from midflight.runtime.controller.jobs import WORKER_PORT
+from midflight.runtime.p4runtime.client.results import Count
+from midflight.runtime.steering import members
+
+__all__ = ["Admissions"]
+
+
+class Admissions:
+    """The admissions, limits and mirrors of a controller's applications."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self.used: dict[tuple[str, str], None] = {}
+        """The applications and switches that have computed, so that their registers may not be in the initial state."""
+
+    def admit(
+        self,
+        application: str,
+        hosts: Sequence[Host] = (),
+        *,
+        senders: Sequence[Host] = (),
+        switch: str = "",
+        port: int | None = None,
+    ) -> None:
+        """Start computing on an application's requests: see `Controller.admit`."""
+        fleet = self._fleet
+        with fleet.lock:
+            found, switch = fleet.application(application), fleet.running(application, switch)
+            behind = WORKER_PORT + found.id if port is None else port
+            request = AdmissionRequest(found, switch, tuple(hosts), behind, tuple(senders))
+            self._apply(request)
+            self.used[application, switch] = None
+            fleet.request(fleet.desired.admitting(request))
+
+    def withdraw(self, application: str, switch: str = "") -> None:
+        """Stop computing on an application's requests: see `Controller.withdraw`."""
+        fleet = self._fleet
+        with fleet.lock:
+            switch = fleet.running(application, switch)
+            if fleet.switches[switch].on:
+                fleet.switches[switch].steering.withdraw(fleet.application(application).id)
+            fleet.request(fleet.desired.withdrawing(application, switch))
+
+    def limit(self, application: str, rate: int) -> None:
+        """Limit the requests a second of an application: see `Controller.limit`."""
+        fleet = self._fleet
+        with fleet.lock:
+            number = fleet.application(application).id
+            with ExitStack() as undo:
+                for switch in fleet.switches.values():
+                    if switch.on and number in switch.steering.admitted:
+                        undo.callback(switch.steering.limit, number, switch.steering.admitted[number].rate)
+                        switch.steering.limit(number, rate)
+                undo.pop_all()
+            fleet.request(fleet.desired.limiting(application, rate))
+
+    def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
+        """Send an application's mirrored packets to hosts: see `Controller.mirror`."""
+        fleet = self._fleet
+        with fleet.lock:
+            found, switch = fleet.application(application), fleet.running(application, switch)
+            if not found.primitive.kernel.mirrors:
+                raise MidflightError(f"{application} mirrors nothing", hint="a kernel does by `packet.mirror()`")
+            self._apply_mirror(found, switch, hosts)
+            fleet.request(fleet.desired.mirroring(application, switch, tuple(hosts)))
+
+    def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
+        """Return the packets and bytes that arrived for an application: see `Controller.counters`."""
+        fleet = self._fleet
+        with fleet.lock:
+            running = fleet.switches[fleet.running(application, switch)]
+            return running.steering.counters(fleet.application(application).id)
+
+    def apply_all(self) -> None:
+        """Write all admissions and mirrors, in the current epoch, to the switches that are on."""
+        for request in self._fleet.desired.admissions.values():
+            self._apply(request)
+        for (application, switch), hosts in self._fleet.desired.mirrors.items():
+            self._apply_mirror(self._fleet.application(application), switch, hosts)
+
+    def _apply(self, request: AdmissionRequest) -> None:
+        fleet, of, switch = self._fleet, request.application, self._fleet.switches[request.switch]
+        ports = {fleet.graph.port_towards(request.switch, each.name) for each in (*request.hosts, *request.senders)}
+        receivers = members(fleet.graph, request.switch, {each.name: request.port for each in request.hosts})
+        if switch.on:
+            rate = fleet.desired.rates.get(of.name, 0)
+            switch.steering.admit(of.id, receivers, epoch=fleet.epoch, ports=ports or None, rate=rate)
+
+    def _apply_mirror(self, application: Application, switch: str, hosts: Sequence[Host]) -> None:
+        ports = [self._fleet.graph.port_towards(switch, each.name) for each in hosts]
+        if self._fleet.switches[switch].on:
+            self._fleet.switches[switch].steering.mirror(application.id, ports)

@@ -1,0 +1,125 @@
+"""The state that the parts of a controller share: switches, graph, and what is desired of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from midflight.errors import MidflightError
+from midflight.primitives import Application, Program
+from midflight.runtime.checked import CheckedProgram, Programs
+from midflight.runtime.controller.configuration import Configuration
+from midflight.runtime.controller.desired import DesiredState
+from midflight.runtime.controller.endpoints import Host, HostSoftware
+from midflight.runtime.controller.strategy import Strategy
+from midflight.runtime.controller.switch import ManagedSwitch
+from midflight.runtime.devices.base import PipelineConfig
+from midflight.runtime.placement import place
+from midflight.runtime.steering import Graph
+
+__all__ = ["Fleet"]
+
+EPOCHS = 2**16
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The switches of one controller. Whoever changes anything here holds `lock`.
+
+    `whole` is the network's graph, and `graph` the part of it that routes use, without the switches in `given_up`
+    that are off. `epoch` is the one of whatever computes now; it is newer each time that state was lost. `now`
+    returns the time in nanoseconds, and `mtu` is the largest IP packet in bytes. `changed` is called after each change
+    of the desired state.
+    """
+
+    switches: Mapping[str, ManagedSwitch]
+    whole: Graph
+    strategy: Strategy
+    software: HostSoftware
+    desired: DesiredState
+    programs: Programs
+    now: Callable[[], int]
+    offload: bool = True
+    mtu: int = 1500
+    epoch: int = 1
+    given_up: dict[str, None] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    changed: Callable[[], None] = lambda: None
+    graph: Graph = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.graph = self.whole
+
+    @property
+    def program(self) -> Program:
+        """The program that all switches are to run."""
+        return self.desired.program
+
+    def request(self, desired: DesiredState) -> None:
+        """Replace the desired state."""
+        self.desired = desired
+        self.changed()
+
+    def next_epoch(self) -> int:
+        """Begin a new epoch and return it."""
+        self.epoch = (self.epoch + 1) % EPOCHS
+        return self.epoch
+
+    def switch(self, name: str) -> ManagedSwitch:
+        """Return a switch by name. MidflightError if there is none."""
+        if name not in self.switches:
+            raise MidflightError(f"there is no switch named {name}", hint=f"there is {', '.join(self.switches)}")
+        return self.switches[name]
+
+    def application(self, name: str) -> Application:
+        """Return an application by name. MidflightError if the program has none of that name."""
+        found = self.program.applications.get(name)
+        if found is None:
+            names = ", ".join(self.program.applications)
+            raise MidflightError(f"the program has no application {name!r}", hint=f"it has {names}")
+        return found
+
+    def running(self, application: str, switch: str = "") -> str:
+        """Return the switch that runs an application: `switch`, or the only one.
+
+        MidflightError if that switch does not run it, or if no switch is named and not exactly one runs it.
+        """
+        self.application(application)
+        having = [name for name, each in self.switches.items() if application in each.running.placed]
+        if switch and switch not in having:
+            raise MidflightError(
+                f"{switch} does not run {application}", hint=f"{', '.join(having) or 'no switch'} does"
+            )
+        if not switch and len(having) > 1:
+            raise MidflightError(f"{len(having)} switches run {application}", hint=f'say which: switch="{having[0]}"')
+        if not having:
+            raise MidflightError(f"no switch runs {application}")
+        return switch or having[0]
+
+    def computes(self, application: Application, switch: str) -> bool:
+        """Return whether a switch has room for an application and has not been given up."""
+        return application.name in self.switches[switch].running.placed and switch not in self.given_up
+
+    def neighbour(self, host: Host) -> str:
+        """Return the node at the other end of a host's link."""
+        for link in self.whole.links:
+            for near, far in ((link.left, link.right), (link.right, link.left)):
+                if near == host.name:
+                    return far
+        raise MidflightError(f"host {host.name} has no link")
+
+    def configurations(self, program: Program) -> dict[str, Configuration]:
+        """Return what each switch would run of a program: as much as it has room for, compiled.
+
+        P4Error if a device's compiler rejects the text. Nothing is sent to a switch.
+        """
+        made: dict[tuple[str, CheckedProgram], PipelineConfig] = {}
+        wanted = {}
+        for name, switch in self.switches.items():
+            own = self.strategy.program_for(name, program)
+            needs = self.strategy.footprint_for(name, self.programs.get(own.p4(), "program.p4").footprint)
+            placement = place(needs, {name: switch.sheet})
+            checked = self.programs.get(own.p4(placement.on(name)), "program.p4")
+            wanted[name] = switch.compile(own, placement, checked, made)
+        return wanted

@@ -1,0 +1,84 @@
+"""A change of program over all switches, as one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from midflight.errors import DeviceError, MidflightError
+from midflight.primitives import Program
+from midflight.runtime.controller.configuration import Configuration, survives
+from midflight.runtime.controller.fleet import Fleet
+from midflight.runtime.controller.recovery import Recovery
+from midflight.runtime.controller.scheduler import JobScheduler
+
+__all__ = ["change_program"]
+
+
+def change_program(fleet: Fleet, jobs: JobScheduler, recovery: Recovery, program: Program) -> None:
+    """Change the program of all switches, or of none: see `Controller.change`."""
+    with fleet.lock:
+        for name in jobs.jobs:
+            if not survives(fleet.program, program, name):
+                raise MidflightError(
+                    f"{name} has a group, and cannot go or become another",
+                    hint="close it first, and make programs of `net.program`: extended, without, replaced",
+                )
+        wanted = fleet.configurations(program)
+        on = [name for name, each in fleet.switches.items() if each.on]
+        try:
+            with ExitStack() as undo:
+                _change(fleet, jobs, recovery, program, wanted, undo)
+                undo.pop_all()
+        except DeviceError as error:
+            lost = [name for name in on if not fleet.switches[name].on]
+            outcome = ", ".join(f'{each} is off until net.revive("{each}")' for each in lost)
+            outcome += f"{', and all others have' if lost else 'all switches have'} what they had"
+            hint = f"{error.hint}\n    {outcome}" if error.hint else outcome
+            raise DeviceError(error.message, hint=hint) from error
+        fleet.changed()
+
+
+def _change(
+    fleet: Fleet,
+    jobs: JobScheduler,
+    recovery: Recovery,
+    program: Program,
+    wanted: Mapping[str, Configuration],
+    undo: ExitStack,
+) -> None:
+    """Verify everywhere, then change everywhere. `undo` collects the rollback, step by step."""
+    moved = [
+        job
+        for job in jobs.jobs.values()
+        if any(job.application.name not in wanted[each].placed for each in job.receivers)
+    ]
+    for job in moved:
+        if job.server is None:
+            raise jobs.no_room(job.application, next(iter(wanted.values())).placement)
+    if moved:
+        undo.callback(recovery.rearrange)
+    undo.callback(setattr, fleet, "desired", fleet.desired)
+    undo.callback(fleet.software.adopt, fleet.program)
+    for name, configuration in wanted.items():
+        with _naming(name):
+            fleet.switches[name].verify(configuration)
+    for name, configuration in wanted.items():
+        with _naming(name):
+            undo.callback(fleet.switches[name].change(configuration))
+    placed = {name: each.running.placed for name, each in fleet.switches.items()}
+    fleet.desired = fleet.desired.with_program(program, placed)
+    fleet.software.adopt(program)
+    if moved:
+        fleet.next_epoch()
+        for job in moved:
+            jobs.arrange(job)
+
+
+@contextmanager
+def _naming(switch: str) -> Iterator[None]:
+    """Name the switch in errors of its device."""
+    try:
+        yield
+    except DeviceError as error:
+        raise DeviceError(f"{switch} does not take the program: {error.message}", hint=error.hint) from error

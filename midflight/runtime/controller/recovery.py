@@ -1,0 +1,90 @@
+"""Failure and recovery of switches: power off, revive, give up, and routing around what is gone."""
+
+from __future__ import annotations
+
+from midflight.runtime.controller.admissions import Admissions
+from midflight.runtime.controller.fleet import Fleet
+from midflight.runtime.controller.scheduler import JobScheduler
+from midflight.runtime.steering import Graph, routes
+
+__all__ = ["Recovery"]
+
+
+class Recovery:
+    """What a controller does when switches fail and come back."""
+
+    def __init__(self, fleet: Fleet, jobs: JobScheduler, admissions: Admissions) -> None:
+        self._fleet = fleet
+        self._jobs = jobs
+        self._admissions = admissions
+
+    def begin(self, switch: str) -> None:
+        """Load a switch's program into it, with empty registers, the entries of its maps, and its routes."""
+        fleet = self._fleet
+        # A switch that has been given up has no routes.
+        fleet.switches[switch].begin(routes(fleet.graph).get(switch, ()))
+
+    def power_off(self, switch: str) -> None:
+        """Turn a switch off: see `Controller.power_off`."""
+        with self._fleet.lock:
+            self._fleet.switch(switch).power(on=False)
+
+    def revive(self, switch: str) -> None:
+        """Turn a switch on again and restore it: see `Controller.revive`."""
+        fleet = self._fleet
+        with fleet.lock:
+            self._restart(switch)
+            fleet.given_up.pop(switch, None)
+            self._route_around()
+            self.rearrange()
+
+    def give_up(self, switch: str) -> None:
+        """Do without a switch until it is revived: see `Controller.give_up`."""
+        fleet = self._fleet
+        with fleet.lock:
+            fleet.switch(switch).power(on=False)
+            fleet.given_up[switch] = None
+            if not self._route_around():
+                self._restart(switch)
+            self.rearrange()
+
+    def rearrange(self) -> None:
+        """Compute every job where it is best now, in a new epoch, and then update the routes.
+
+        In this order no packet passes a switch that is about to compute on it.
+        """
+        fleet = self._fleet
+        fleet.next_epoch()
+        self._jobs.arrange_all()
+        self._admissions.apply_all()
+        for name, those in routes(fleet.graph).items():
+            if fleet.switches[name].on:
+                fleet.switches[name].steering.install(those)
+        fleet.changed()
+
+    def _restart(self, switch: str) -> None:
+        """Turn a switch off, if it is on, and on again, with its program and routes."""
+        it = self._fleet.switch(switch)
+        if it.on:
+            it.power(on=False)
+        try:
+            it.power(on=True)
+            self.begin(switch)
+        except BaseException:
+            it.power(on=False)
+            raise
+
+    def _route_around(self) -> bool:
+        """Route around the switches that are given up and off, if that costs no host its connections."""
+        fleet = self._fleet
+        whole = fleet.whole
+        without = whole.without([each for each in fleet.given_up if not fleet.switches[each].on])
+        if any(_reached(whole, each.name) != _reached(without, each.name) for each in whole.hosts):
+            return False
+        fleet.graph = without
+        return True
+
+
+def _reached(graph: Graph, host: str) -> frozenset[str]:
+    """Return the hosts that have a way to this one."""
+    return frozenset(each.name for each in graph.hosts) & graph.towards(host).keys()

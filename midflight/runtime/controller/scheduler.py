@@ -1,0 +1,157 @@
+"""Where each group of workers is computed: on which switches, or by which server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from midflight.errors import MidflightError
+from midflight.primitives import Aggregate, Application
+from midflight.runtime.controller.endpoints import Host
+from midflight.runtime.controller.fleet import Fleet
+from midflight.runtime.controller.jobs import Job
+from midflight.runtime.controller.sites import SERVER, choose
+from midflight.runtime.endpoint.worker import Worker
+from midflight.runtime.placement import Placement
+from midflight.runtime.steering import Child, Choice, Member
+
+__all__ = ["JobScheduler"]
+
+
+class JobScheduler:
+    """The jobs of a controller: one for each Aggregate that has a group of workers."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self.jobs: dict[str, Job] = {}
+        """The current job of each application that has one."""
+        self.numbers: dict[str, int] = {}
+        """The number of the latest job of each application."""
+        self.choices: dict[str, Choice] = {}
+        """By application, the instance that was chosen to compute and why. Missing if there was no choice."""
+
+    def check(self, application: str, hosts: Sequence[Host], server: Host | None = None) -> Aggregate:
+        """Return the Aggregate of that name. MidflightError if there is none, or if the hosts do not fit it."""
+        primitive = self._fleet.application(application).primitive
+        if not isinstance(primitive, Aggregate):
+            raise MidflightError(f"{application} is a {type(primitive).__name__}, and only an Aggregate has workers")
+        involved = hosts if server is None else (*hosts, server)
+        known = {each.name: each.address for each in self._fleet.whole.hosts}
+        strangers = [
+            repr(each)
+            for each in involved
+            if (name := getattr(each, "name", None)) not in known or known[name] != each.address
+        ]
+        if strangers or len({each.name for each in hosts}) != len(hosts):
+            raise MidflightError(
+                f"a group is of different hosts of its network; {', '.join(strangers) or 'one is named twice'}"
+            )
+        for other in involved if hosts else ():
+            if other.address.version != hosts[0].address.version:
+                raise MidflightError(
+                    f"{hosts[0].name} is {hosts[0].address} and {other.name} is {other.address}",
+                    hint="the hosts of a group are all of IPv4, or all of IPv6",
+                )
+        if server is not None and server.name in {each.name for each in hosts}:
+            raise MidflightError(f"{server} is a worker of {primitive.name} and cannot be its server")
+        if len(hosts) != primitive.workers:
+            raise MidflightError(
+                f"{len(hosts)} hosts for {primitive.name}, which sums over {primitive.workers} workers",
+                hint=f"pass {primitive.workers} hosts, or make it Aggregate({primitive.name!r}, workers={len(hosts)})",
+            )
+        return primitive
+
+    def enlist(self, application: str, hosts: Sequence[Host], server: Host | None = None) -> list[Worker]:
+        """Start a new job of an application in place of its last one, and return its workers.
+
+        Worker n runs on the n-th host. Requests are addressed to `server`, and the server computes if no switch does.
+        MidflightError if the application is no Aggregate or the hosts do not fit it; then the last job goes on.
+        """
+        fleet = self._fleet
+        with fleet.lock:
+            hosts = tuple(hosts)
+            self.check(application, hosts, server)
+            number = Job.after(self.numbers.get(application, 0))
+            job = Job(fleet.application(application), hosts, server, number)
+            fleet.strategy.check(fleet.whole, job)
+            if (before := self.jobs.get(application)) is not None:
+                job.receivers = before.receivers
+            self.arrange(job, restart=True)
+            self.jobs[application] = job
+            self.numbers[application] = number
+            fleet.changed()
+            return job.workers(fleet.mtu)
+
+    def leave(self, application: str) -> None:
+        """End the job of an application: no switch computes it any more. Idempotent."""
+        with self._fleet.lock:
+            job = self.jobs.pop(application, None)
+            if job is not None:
+                self._withdraw(job.application, job.receivers)
+                self._fleet.changed()
+
+    def arrange(self, job: Job, *, restart: bool = False) -> None:
+        """Compute a job where it is best now, in the current epoch. With `restart` the workers start from nothing."""
+        fleet, application = self._fleet, job.application
+        receivers = self._receivers(job) if fleet.offload else {}
+        if job.server is not None and (restart or (job.receivers and not receivers)):
+            entries = fleet.desired.maps.of(application.name)
+            fleet.software.serve(
+                job.server.name, fleet.program, application.name, job.members, epoch=fleet.epoch, maps=entries
+            )
+        self._withdraw(application, [each for each in job.receivers if each not in receivers])
+        job.receivers = receivers
+        rate = fleet.desired.rates.get(application.name, 0)
+        for name, those in receivers.items():
+            switch = fleet.switches[name]
+            if switch.on:
+                ports = self._entrances(job, name)
+                switch.steering.admit(application.id, those, epoch=fleet.epoch, ports=ports, rate=rate)
+
+    def arrange_all(self) -> None:
+        """Compute every job where it is best now."""
+        for job in self.jobs.values():
+            self.arrange(job)
+
+    def no_room(self, application: Application, placement: Placement) -> MidflightError:
+        """Return the error for an application that nobody can compute."""
+        return MidflightError(
+            f"no switch has room for {application.name}, and no host is left to compute it",
+            hint=f"{placement.explain()}; give the network one host more",
+        )
+
+    def _receivers(self, job: Job) -> dict[str, tuple[Member | Child, ...]]:
+        """Return the switches that are to compute, with those that each sends results to; none if the server is to."""
+        fleet, application = self._fleet, job.application
+        switches = fleet.strategy.switches(fleet.graph if job.server else fleet.whole, job)
+        able = bool(switches) and all(fleet.computes(application, each) for each in switches)
+        sites = {job.server.name: SERVER} if job.server else {}
+        if able:
+            sites = {switches[0]: fleet.switches[switches[0]].sheet, **sites}
+        elif not sites and any(each in fleet.given_up for each in switches):
+            return {}
+        if not sites:
+            nearest = switches[0] if switches else next(iter(fleet.switches))
+            raise self.no_room(application, fleet.switches[nearest].running.placement)
+        ingress = fleet.neighbour(job.hosts[0])
+        choice = self.choices[application.name] = choose(fleet.graph, ingress, sites, now=fleet.now())
+        if not able or choice.candidate.csci_id != switches[0]:
+            return {}
+        return {each: fleet.strategy.receivers(fleet.graph, job, each) for each in switches}
+
+    def _entrances(self, job: Job, switch: str) -> set[int]:
+        """Return the ports by which a job's packets reach a switch: from workers, other switches and the server."""
+        graph = self._fleet.graph
+        found = {each.port for each in job.receivers[switch]}
+        for host in job.hosts if job.server else ():
+            assert job.server is not None
+            path = graph.path(host.name, job.server.name)
+            nodes = path.nodes if path else ()
+            if switch in nodes:
+                place = nodes.index(switch)
+                found |= {graph.port_towards(switch, nodes[near]) for near in (place - 1, place + 1)}
+        return found
+
+    def _withdraw(self, application: Application, switches: Iterable[str]) -> None:
+        for name in switches:
+            if self._fleet.switches[name].on:
+                self._fleet.switches[name].steering.withdraw(application.id)

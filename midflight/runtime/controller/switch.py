@@ -1,0 +1,260 @@
+"""One switch under a controller: its session, what it runs, and a change to another program with rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from midflight.errors import DeviceError, MidflightError
+from midflight.primitives import Program
+from midflight.primitives.state import State
+from midflight.runtime.checked import CheckedProgram
+from midflight.runtime.controller.configuration import Configuration, Registers, Snapshot, read_registers
+from midflight.runtime.controller.endpoints import SwitchEndpoint
+from midflight.runtime.devices.base import Device, PipelineConfig
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.devices.switchprocess import SwitchProcess
+from midflight.runtime.p4runtime.client.maps import Maps
+from midflight.runtime.p4runtime.client.session import RequestError
+from midflight.runtime.p4runtime.status import Code
+from midflight.runtime.placement import Placement
+from midflight.runtime.steering import Offload, Route, Standing
+
+__all__ = ["ManagedSwitch"]
+
+_DEATH = 1.0  # seconds for a process that does not answer to end, before it counts as alive but stuck
+
+
+class ManagedSwitch:
+    """A switch, the controller's session with it, and what it is to run.
+
+    `capabilities` overrides what the device reports. The switch has no program until `expect` and `begin`.
+    """
+
+    def __init__(self, endpoint: SwitchEndpoint, capabilities: Capabilities | None = None) -> None:
+        self._endpoint = endpoint
+        self.name = endpoint.name
+        self.sheet = capabilities or self.device.capabilities
+        """The capabilities that programs are placed by."""
+        self.session = self.device.session()
+        self.steering = Offload(self.session)
+        self.on = True
+        """Whether the switch is on, as far as the controller knows."""
+        self._expected: tuple[Configuration, Maps] | None = None
+        self._loaded: Configuration | None = None  # known to be on the device
+
+    @property
+    def device(self) -> Device:
+        """The device. It is another object each time that its process is restarted."""
+        return self._endpoint.device
+
+    @property
+    def running(self) -> Configuration:
+        """What the switch runs, or will run once it is on again."""
+        assert self._expected is not None
+        return self._expected[0]
+
+    @property
+    def maps(self) -> Maps:
+        """The maps of `running`."""
+        assert self._expected is not None
+        return self._expected[1]
+
+    def close(self) -> None:
+        """Close the session. May be called more than once."""
+        self.session.close()
+
+    def compile(
+        self,
+        program: Program,
+        placement: Placement,
+        checked: CheckedProgram,
+        made: dict[tuple[str, CheckedProgram], PipelineConfig],
+    ) -> Configuration:
+        """Return the configuration of the placed part of a program. P4Error if the device's compiler rejects it.
+
+        `checked` is that part as P4. `made` caches what has been compiled, by kind of device and program.
+        """
+        placed = placement.on(self.name)
+        if self._expected is not None and self.running.source == checked.text:
+            return Configuration(program, placement, placed, self.running.checked, self.running.pipeline)
+        key = self.device.capabilities.kind, checked
+        if key not in made:
+            made[key] = self.device.compile(checked)
+        return Configuration(program, placement, placed, checked, made[key])
+
+    def state(self, application: str) -> State:
+        """Return an application's registers on this switch."""
+        return self.running.program.state(application, self.session.inband)
+
+    def expect(self, configuration: Configuration) -> None:
+        """Set what the switch runs from the next `begin` on. Maps of the same shape keep their entries."""
+        self._expected = configuration, self._maps(configuration)
+
+    def begin(self, routes: Iterable[Route]) -> None:
+        """Load the expected program, with empty registers, and write its maps' entries and the routes."""
+        self._push(self.running)
+        self.maps.install(self.session)
+        self.steering = Offload(self.session)
+        self.steering.install(routes)
+
+    def power(self, *, on: bool) -> None:
+        """Turn the switch off or on. All its state is lost. MidflightError if the controller cannot do that."""
+        before, session = self.device, self.session
+        with suppress(DeviceError):  # it may be off already, or dead
+            session.keep()
+        self._endpoint.power(on=on)
+        self._loaded, self.on = None, on
+        if self.device is not before:
+            session.close()
+            self.session = self.device.session()
+            self.session.inherit(session)
+
+    def verify(self, wanted: Configuration) -> None:
+        """Ask the device whether it can run a configuration, if it is on and runs another. DeviceError if not.
+
+        A device that compiles does so here rather than during the change. One that cannot verify passes.
+        """
+        if self.on and wanted.source != self.running.source:
+            try:
+                self.session.load(wanted.pipeline.p4info, wanted.pipeline.config, action="VERIFY")
+            except DeviceError as error:
+                self._note_death(error)
+                if not isinstance(error, RequestError) or error.code != Code.UNIMPLEMENTED:
+                    raise
+
+    def change(self, wanted: Configuration) -> Callable[[], None]:
+        """Change to another program, and return the function that rolls the change back.
+
+        Applications that survive keep their state. The switch drops packets during the change. A switch that is off
+        changes when it begins again, and one whose P4 text stays the same is left alone. DeviceError if the device
+        rejects the program; then the change has been rolled back, or the switch is off because that failed, too. The
+        rollback function handles failures in the same way and raises nothing.
+        """
+        if self.on and wanted.source != self.running.source:
+            return partial(self._roll_back, self._exchange(wanted))
+        before = self._expected
+        if self.on:
+            self._expected = wanted, self.maps
+        else:
+            self.expect(wanted)
+        return partial(setattr, self, "_expected", before)
+
+    def _exchange(self, wanted: Configuration) -> Snapshot:
+        """Change to another program, and return a snapshot of the state before."""
+        running, session = self.running, self.session
+        try:
+            kept = Snapshot(running, self.maps, frozenset(session.subscriptions), self.steering.standing())
+        except DeviceError as error:
+            self._note_death(error)
+            raise
+        try:
+            self.steering.hold()
+            kept = replace(kept, values=read_registers(session, running.program, running.placed))
+            values = {name: kept.values[name] for name in running.surviving(wanted)} if kept.values else {}
+            self._put(wanted, self._maps(wanted), kept.standing.only(wanted.ids), values, kept.subscriptions)
+        except BaseException as error:
+            self._roll_back(kept, error)
+            raise
+        return kept
+
+    def _roll_back(self, kept: Snapshot, error: BaseException | None = None) -> None:
+        """Restore the state before a change that completed, or that failed with this error."""
+        try:
+            if self.running is not kept.configuration:  # it completed, and the switch has computed since
+                later, session = self.steering.standing(), self.session
+                self.steering.hold()
+                surviving = kept.configuration.surviving(self.running)
+                now = read_registers(session, self.running.program, surviving)
+                kept = replace(kept, standing=kept.standing.recounted(later), values={**(kept.values or {}), **now})
+                kept.maps.adopt(self.maps)
+            self._alive(error)
+            try:
+                self._restore(kept)
+            except DeviceError as refusal:
+                if kept.values is None or not self._alive(refusal):
+                    raise
+                self._restart()  # a device may be alive and have lost its program: see `Bmv2Device`
+                self._restore(kept)
+        except MidflightError:
+            self._power_off()
+        self._expected = kept.configuration, kept.maps
+
+    def _restore(self, kept: Snapshot) -> None:
+        """Put a snapshot in place. Its program may still be on the device."""
+        if self._loaded is kept.configuration:
+            self.steering.resume(self.session, kept.standing)
+        elif kept.values is not None:
+            self._put(kept.configuration, kept.maps, kept.standing, kept.values, kept.subscriptions)
+        else:
+            raise DeviceError(f"the state of {self.name} had not been read")
+
+    def _put(
+        self,
+        configuration: Configuration,
+        maps: Maps,
+        standing: Standing,
+        values: Registers,
+        subscriptions: Collection[str],
+    ) -> None:
+        """Load a program and its state. A device that cannot take a program while it runs is restarted first."""
+        if not self.sheet.live_pipelines or not self._alive():
+            self._restart()
+        try:
+            self._push(configuration)
+        except DeviceError as error:
+            if self._alive(error):
+                raise
+            self._restart()
+            self._push(configuration)
+        session = self.session
+        digests = {each.preamble.name for each in session.p4info.digests}
+        for digest in sorted(each for each in subscriptions if each in digests):
+            session.subscribe(digest)
+        maps.install(session)
+        for name, each in values.items():
+            configuration.program.state(name, session.inband).restore(each)
+        self.steering.resume(session, standing)
+        self._expected = configuration, maps
+
+    def _push(self, configuration: Configuration) -> None:
+        before, self._loaded = self._loaded, None
+        try:
+            self.session.load(configuration.pipeline.p4info, configuration.pipeline.config)
+        except RequestError:  # the device refused and keeps its program
+            self._loaded = before
+            raise
+        self._loaded = configuration
+
+    def _restart(self) -> None:
+        self.power(on=False)
+        self.power(on=True)
+
+    def _maps(self, configuration: Configuration) -> Maps:
+        maps = Maps(self.session, configuration.program, configuration.placed)
+        if self._expected is not None:
+            maps.adopt(self.maps)
+        return maps
+
+    def _note_death(self, error: DeviceError) -> None:
+        """Turn the switch off if this error shows that its process has died."""
+        if not self._alive(error):
+            self._power_off()
+
+    def _power_off(self) -> None:
+        with suppress(MidflightError):
+            self.power(on=False)
+        self.on = False
+
+    def _alive(self, error: BaseException | None = None) -> bool:
+        """Return whether the device runs. `error` is what a request failed with, if one did."""
+        device = self.device
+        if not isinstance(device, SwitchProcess):
+            return True
+        unanswered = isinstance(error, DeviceError) and not isinstance(error, RequestError)
+        alive = not device.ends(_DEATH) if unanswered else device.alive
+        if not alive:
+            self._loaded = None
+        return alive

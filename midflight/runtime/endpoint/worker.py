@@ -1,0 +1,56 @@
+"""A worker as plain data: what a controller hands out, and a host turns into an endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from midflight.primitives.library.aggregate import Number, Operation
+from midflight.runtime.endpoint.allreduce import AllReduce
+from midflight.runtime.endpoint.reliable import Address, Timing
+
+__all__ = ["Worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker of an all-reduce: the host and UDP port that it runs on, and the parameters of its `AllReduce`.
+
+    `worker` is its number, 0 to `workers` - 1, and `peers` are the addresses of all workers in that order. `job`
+    tells this run of the application from those before it. `headroom` leaves room in each number so that the sum of
+    all workers cannot overflow. Packets have at most `mtu` bytes.
+    """
+
+    host: str
+    port: int
+    application: int
+    worker: int
+    workers: int
+    lanes: int
+    slots: int
+    server: Address
+    peers: tuple[Address, ...] = ()
+    job: int = 1
+    first: int = 1
+    headroom: bool = True
+    mtu: int = 1500
+    operation: Operation = "sum"
+    number: Number = "int32"
+
+    def endpoint(self, timing: Timing) -> AllReduce:
+        """Return the worker's endpoint, at the start of its job."""
+        return AllReduce(
+            application=self.application,
+            worker=self.worker,
+            workers=self.workers,
+            lanes=self.lanes,
+            slots=self.slots,
+            server=self.server,
+            timing=timing,
+            peers=self.peers,
+            job=self.job,
+            first=self.first,
+            headroom=self.headroom,
+            mtu=self.mtu,
+            operation=self.operation,
+            number=self.number,
+        )

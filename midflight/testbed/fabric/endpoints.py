@@ -1,0 +1,28 @@
+"""The switches of a fabric as a controller sees them."""
+
+from __future__ import annotations
+
+from midflight.errors import MidflightError
+from midflight.runtime.devices.base import Device
+from midflight.testbed.fabric.base import Fabric, Switchable
+
+__all__ = ["FabricEndpoint"]
+
+
+class FabricEndpoint:
+    """A switch of a fabric (a `SwitchEndpoint`)."""
+
+    def __init__(self, fabric: Fabric, name: str) -> None:
+        self.name = name
+        self._fabric = fabric
+
+    @property
+    def device(self) -> Device:
+        """The device: another object after its process was restarted."""
+        return self._fabric.devices[self.name]
+
+    def power(self, *, on: bool) -> None:
+        """Turn the switch off or on. MidflightError if this fabric's switches cannot be turned off."""
+        if not isinstance(self._fabric, Switchable):
+            raise MidflightError("the switches of this fabric cannot be switched off", hint="take sim or netns")
+        self._fabric.power(self.name, on=on)

@@ -1,0 +1,78 @@
+"""The hosts that have joined applications: their endpoints, and the servers behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from midflight.errors import MidflightError
+from midflight.primitives.wire import UDP_PORT
+from midflight.runtime.controller import Controller
+from midflight.runtime.controller.jobs import WORKER_PORT
+from midflight.runtime.endpoint.membership import Joined, Places, joined
+from midflight.testbed.fabric.base import Fabric, Host
+from midflight.testbed.software import ServerHosts
+
+__all__ = ["Memberships"]
+
+
+class Memberships:
+    """Who has joined which application of a network. See `Net.join`."""
+
+    def __init__(self, fabric: Fabric, controller: Controller, servers: ServerHosts) -> None:
+        self._fabric = fabric
+        self._controller = controller
+        self._servers = servers
+        self._joined: dict[str, list[tuple[str, int]]] = {}  # by application, hosts and ports of its endpoints
+
+    def join(
+        self,
+        application: str,
+        hosts: Sequence[Host],
+        *,
+        clients: Sequence[Host] = (),
+        server: Host | None = None,
+        switch: str = "",
+    ) -> Joined:
+        """Put the endpoints of an application on hosts and return them: see `Net.join`."""
+        controller, fleet = self._controller, self._controller.fleet
+        with fleet.lock:
+            found, hosts = fleet.application(application), tuple(hosts)
+            others = [*self._fabric.hosts.values()]
+            server = server or next((each for each in others[::-1] if each not in (*hosts, *clients)), None)
+            involved = (*hosts, *clients, *([] if server is None else [server]))
+            if server is None or len({each.name for each in involved}) != len(involved):
+                raise MidflightError(
+                    f"{application} needs different hosts, and one more as its server", hint="give the network one more"
+                )
+            computes = fleet.offload and any(application in each.running.placed for each in fleet.switches.values())
+            switch = fleet.running(application, switch) if computes else ""
+            port, epoch = WORKER_PORT + found.id, (fleet.epoch + 1) % 2**16
+            members, asking = ([(str(each.address), port) for each in those] for those in (hosts, clients))
+            places, timing = Places(members, asking, (str(server.address), UDP_PORT)), self._fabric.timing
+            software = None if computes else fleet.desired.maps.of(application)
+            made = joined(fleet.program, application, places, epoch=epoch, timing=timing, software=software)
+            self.leave(application)
+            fleet.next_epoch()
+            if computes:
+                if (application, switch) in controller.admissions.used:  # clearing takes a packet for each element
+                    controller.state(application, switch).clear()
+                controller.admit(application, hosts, senders=(*clients, server), switch=switch)
+            self._joined[application] = []
+            if made.server is not None:
+                self._servers.put(server, found.id, made.server)
+            for host, endpoint in zip((*hosts, *clients), (*made, *made.clients), strict=True):
+                self._fabric.listen(host.name, port, endpoint)
+                self._joined[application].append((host.name, port))
+            return made
+
+    def leave(self, application: str) -> None:
+        """Remove the endpoints of an application: see `Net.leave`."""
+        fleet = self._controller.fleet
+        with fleet.lock:
+            number = fleet.application(application).id
+            for name, switch in [*fleet.desired.admissions]:
+                if name == application and application in self._joined:
+                    self._controller.withdraw(application, switch)
+            for place in self._joined.pop(application, ()):
+                self._fabric.leave(*place)
+            self._servers.remove(number)
