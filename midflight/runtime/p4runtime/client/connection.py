@@ -11,13 +11,16 @@ from finsy.proto import U128, p4r
 from google.protobuf.wrappers_pb2 import StringValue
 
 from midflight.errors import DeviceError
-from midflight.runtime.p4runtime.client.link import Link, RequestError
+from midflight.runtime.p4runtime.client.journal import Journal, entity_key, made_key, undone
+from midflight.runtime.p4runtime.client.link import Link, Observer, RequestError
 from midflight.runtime.p4runtime.client.results import DigestMessage
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.server.stream import SERVER_NAME
 from midflight.runtime.p4runtime.status import Code
 
 __all__ = ["Connection"]
+
+Actions = p4r.SetForwardingPipelineConfigRequest
 
 # The answer to a batch carries a status for each of its updates, in metadata of 64 KB.
 BATCH_LIMIT = 1000
@@ -34,8 +37,11 @@ class Connection:
         role: str = "",
         election_id: int | None = None,
         timeout: float = 30.0,
+        journal: Journal | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.device_id = device_id
+        self._journal = journal
         self.role = role
         self.election_id = 1 if election_id is None else election_id
         self._arbitration = p4r.MasterArbitrationUpdate()
@@ -44,7 +50,8 @@ class Connection:
         self.subscriptions: set[str] = set()
         """The digests of this pipeline that are sent here."""
         self._batch: list[tuple[p4r.Update, str]] | None = None
-        self._link = Link(address, timeout)
+        self._planned: list[p4r.Entity] | None = None
+        self._link = Link(address, timeout, observer)
         try:
             self._echoes = self._learn_server()
             self._arbitrate()
@@ -68,6 +75,26 @@ class Connection:
             self._arbitration = self._link.arbitration.popleft()
         return self._arbitration.status.code == Code.OK
 
+    @property
+    def highest(self) -> int:
+        """The highest election id that the device has seen in this role, by its last word on it."""
+        return U128.decode(self._arbitration.election_id) if self._arbitration.HasField("election_id") else 0
+
+    @property
+    def has_rival(self) -> bool:
+        """Whether another controller is the primary, by the device's last word on it."""
+        return bool(self._arbitration.status.code == Code.ALREADY_EXISTS)
+
+    @property
+    def failure(self) -> DeviceError | None:
+        """Why the stream has ended, None while it is open."""
+        return self._link.failure
+
+    def bid(self, election_id: int) -> None:
+        """Bid another election id, which should exceed the last one."""
+        self.election_id = election_id
+        self._arbitrate()
+
     def close(self) -> None:
         """End the session. May be called more than once."""
         self._link.close()
@@ -87,6 +114,9 @@ class Connection:
         With `atomic` the device takes all or none of them. Otherwise it takes what it can, and the RequestError says
         in `refused` which were turned down.
         """
+        if self._planned is not None:
+            yield
+            return
         if self._batch is not None:
             raise DeviceError("a batch is open already")
         self._batch = []
@@ -97,6 +127,17 @@ class Connection:
             self._batch = None
         if gathered:
             self._send(gathered, atomic=atomic)
+
+    @contextmanager
+    def planning(self) -> Iterator[list[p4r.Entity]]:
+        """Send none of the writes made within, but gather what the device shall hold after them, in order."""
+        if self._batch is not None or self._planned is not None:
+            raise DeviceError("a batch is open already")
+        self._planned = []
+        try:
+            yield self._planned
+        finally:
+            self._planned = None
 
     def flush(self) -> None:
         """Return when the device has dealt with everything sent on the stream, and its answers are here.
@@ -165,6 +206,8 @@ class Connection:
         request.device_id, request.role = self.device_id, self.role
         request.election_id.CopyFrom(U128.encode(self.election_id))
         self._link.request("SetForwardingPipelineConfig", request)
+        if self._journal is not None and request.action in (Actions.VERIFY_AND_COMMIT, Actions.COMMIT):
+            self._journal.drop()  # another pipeline begins with empty tables
 
     def _read(self, entity: p4r.Entity) -> list[p4r.Entity]:
         return self._link.read(p4r.ReadRequest(device_id=self.device_id, role=self.role, entities=[entity]))
@@ -173,7 +216,11 @@ class Connection:
         self._gather([(p4r.Update(type=kind, entity=entity), what)])
 
     def _gather(self, updates: list[tuple[p4r.Update, str]]) -> None:
-        if self._batch is not None:
+        if self._planned is not None:
+            gone = {entity_key(each.entity) for each, _ in updates if each.type == p4r.Update.DELETE}
+            self._planned[:] = [each for each in self._planned if entity_key(each) not in gone]
+            self._planned += [each.entity for each, _ in updates if each.type != p4r.Update.DELETE]
+        elif self._batch is not None:
             self._batch.extend(updates)
         else:
             self._send(updates)
@@ -201,4 +248,14 @@ class Connection:
         request.election_id.CopyFrom(U128.encode(self.election_id))
         if atomic:
             request.atomicity = p4r.WriteRequest.DATAPLANE_ATOMIC
-        self._link.request("Write", request)
+        if self._journal is None:
+            self._link.request("Write", request)
+            return
+        fresh = self._journal.note([key for each in updates if (key := made_key(each))])
+        try:
+            self._link.request("Write", request)
+        except RequestError as error:
+            refused = error.refused or range(len(updates))
+            self._journal.drop(undone(updates, refused, fresh))
+            raise
+        self._journal.drop(undone(updates, (), fresh))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -18,9 +19,12 @@ from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.status import Code
 
-__all__ = ["Link", "RequestError"]
+__all__ = ["Link", "Observer", "RequestError"]
 
 T = TypeVar("T")
+
+Observer = Callable[[str, float, bool], None]
+"""Called after each unary request: its name in the service, the seconds that it took, and whether it succeeded."""
 
 # Seconds that a device is given to end the stream when the session closes.
 GOODBYE = 2.0
@@ -48,8 +52,9 @@ class Link:
     Every method may be called from any thread but the link's own. DeviceError when the device does not answer.
     """
 
-    def __init__(self, address: str, timeout: float) -> None:
+    def __init__(self, address: str, timeout: float, observer: Observer | None = None) -> None:
         self.address = address
+        self._observer = observer
         self.timeout = timeout
         self.arrived = threading.Condition()
         self.arbitration: deque[p4r.MasterArbitrationUpdate] = deque()
@@ -71,7 +76,14 @@ class Link:
 
     def request(self, rpc: str, message: Any) -> Any:
         """Make a unary request; `rpc` is its name in the service."""
-        return self._run(self._request(rpc, message))
+        begun, succeeded = time.perf_counter(), False
+        try:
+            answer = self._run(self._request(rpc, message))
+            succeeded = True
+            return answer
+        finally:
+            if self._observer is not None:
+                self._observer(rpc, time.perf_counter() - begun, succeeded)
 
     def read(self, message: p4r.ReadRequest) -> list[p4r.Entity]:
         """Make a Read request and gather everything that it streams back."""

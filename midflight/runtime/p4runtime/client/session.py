@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import overload
 
 import numpy as np
@@ -14,7 +15,9 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.client.connection import Connection
+from midflight.runtime.p4runtime.client.entities import Difference
 from midflight.runtime.p4runtime.client.inband import InBand
+from midflight.runtime.p4runtime.client.journal import entity_key
 from midflight.runtime.p4runtime.client.link import RequestError
 from midflight.runtime.p4runtime.client.matches import number
 from midflight.runtime.p4runtime.client.messages import (
@@ -135,6 +138,37 @@ class Session(Connection):
         """Remove a table entry that is there."""
         entity = p4r.Entity(table_entry=entry_message(self._schema, table, match, priority))
         self._write(p4r.Update.DELETE, entity, f"delete from {table} {dict(match)}")
+
+    def holding(self) -> dict[str, p4r.Entity]:
+        """Return all that controllers have made on the device, by key: entries, groups, clone sessions, digests.
+
+        Entries that the program itself brings are not among them.
+        """
+        group, clone = p4r.MulticastGroupEntry(), p4r.CloneSessionEntry()
+        wanted = [
+            p4r.Entity(table_entry=p4r.TableEntry(table_id=each.preamble.id, meter_config=p4r.MeterConfig()))
+            for each in self.p4info.tables
+            if not each.is_const_table
+        ]
+        wanted += [
+            p4r.Entity(packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(multicast_group_entry=group)),
+            p4r.Entity(packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(clone_session_entry=clone)),
+        ]
+        wanted += [p4r.Entity(digest_entry=p4r.DigestEntry(digest_id=each.preamble.id)) for each in self.p4info.digests]
+        found = [each for entity in wanted for each in self._find(entity)]
+        return {key: each for each in found if (key := entity_key(each)) and not each.table_entry.is_const}
+
+    def amend(self, difference: Difference) -> None:
+        """Have the device hold what it shall: first what is missing or changed, then without what is stale.
+
+        A device may take the updates of one request in any order. What depends on something else, such as an entry on
+        a multicast group, is of another kind, and goes in a later request.
+        """
+        updates = [(p4r.Update.INSERT, each) for each in difference.missing]
+        updates += [(p4r.Update.MODIFY, each) for each in difference.changed]
+        updates += [(p4r.Update.DELETE, each) for each in difference.stale]
+        for _, run in groupby(updates, lambda each: (each[0], *entity_key(each[1]).split()[:2])):
+            self._gather([(p4r.Update(type=kind, entity=each), entity_key(each)) for kind, each in run])
 
     def set_default(self, table: str, action: str, params: Mapping[str, object] | None = None) -> None:
         """Set a table's default action."""

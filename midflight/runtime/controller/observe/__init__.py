@@ -1,0 +1,1 @@
+"""What a controller reports of itself: events, a structured log and metrics."""

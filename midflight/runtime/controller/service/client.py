@@ -1,0 +1,76 @@
+"""The client of a running controller's commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from midflight.errors import MidflightError
+from midflight.runtime.controller.service.wire import SERVICE, Json, decoded, encoded, error_from, target
+
+__all__ = ["CommandClient"]
+
+
+class CommandClient:
+    """Calls the controller that works on a state folder; a context manager.
+
+    Every method raises MidflightError, with what the controller said, or because no controller runs there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._channel = grpc.insecure_channel(target(folder / "control"))
+
+    def call(self, name: str, *, timeout: float = 60.0, **arguments: Any) -> Json:
+        """Make a call and return its result; `timeout` is in seconds."""
+        method = self._channel.unary_unary(f"/{SERVICE}/{name}", encoded, decoded)
+        try:
+            result: Json = method(arguments, timeout=timeout)
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+        return result
+
+    def follow(self, name: str, **arguments: Any) -> Iterator[Json]:
+        """Yield what a stream yields, until the controller ends it."""
+        method = self._channel.unary_stream(f"/{SERVICE}/{name}", encoded, decoded)
+        stream = method(arguments)
+        try:
+            yield from stream
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+        finally:
+            stream.cancel()
+
+    def close(self) -> None:
+        """Close the connection. May be called more than once."""
+        self._channel.close()
+
+    def __enter__(self) -> CommandClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _error(self, error: Any) -> MidflightError:
+        told = error_from(error.details() or "")
+        if told is not None:
+            return told
+        match error.code():
+            case grpc.StatusCode.UNAVAILABLE:
+                return MidflightError(
+                    f"no controller answers in {self._folder}",
+                    hint="start one with `midflight deploy`, or name its folder with --state",
+                )
+            case grpc.StatusCode.PERMISSION_DENIED:
+                return MidflightError(f"{self._folder} belongs to another user's controller")
+            case grpc.StatusCode.DEADLINE_EXCEEDED:
+                return MidflightError("the controller did not answer in time", hint="it may wait for a switch")
+            case grpc.StatusCode.UNIMPLEMENTED:
+                return MidflightError("the controller is of another version of Midflight, and has no such command")
+        return MidflightError(f"the controller failed: {error.details()}", hint="its log may tell more")

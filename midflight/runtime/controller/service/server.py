@@ -1,0 +1,80 @@
+"""The server of a running controller's commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from midflight.errors import MidflightError
+from midflight.runtime.controller.service.wire import SERVICE, Json, decoded, encoded, error_text, target
+
+__all__ = ["Call", "CommandServer", "Stream"]
+
+Call = Callable[[Json], Json]
+"""Takes the arguments and returns the result; MidflightError is told to the client."""
+
+Stream = Callable[[Json, Callable[[], bool]], Iterator[Json]]
+"""Takes the arguments and whether the client still listens, which it asks at least each second; yields results."""
+
+_THREADS = 32  # streams that are followed at a time have a thread each
+_GOODBYE = 1.0  # seconds that calls under way get to end
+
+
+class CommandServer:
+    """Serves calls and streams, by name, on a Unix socket; a context manager.
+
+    The socket's folder has to be the owner's alone. MidflightError if the socket cannot be bound.
+    """
+
+    def __init__(self, socket: Path, calls: Mapping[str, Call], streams: Mapping[str, Stream]) -> None:
+        handlers = {name: _unary(each) for name, each in calls.items()}
+        handlers |= {name: _streaming(each) for name, each in streams.items()}
+        self._socket = socket
+        self._server = grpc.server(ThreadPoolExecutor(_THREADS, "command"))
+        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
+        socket.unlink(missing_ok=True)
+        try:
+            self._server.add_insecure_port(target(socket))
+        except RuntimeError as error:
+            raise MidflightError(f"cannot listen on {socket}: {error}") from None
+        socket.chmod(0o600)
+        self._server.start()
+
+    def close(self) -> None:
+        """Stop listening, once calls under way have ended. May be called more than once."""
+        self._server.stop(_GOODBYE).wait()
+        self._socket.unlink(missing_ok=True)
+
+    def __enter__(self) -> CommandServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _unary(call: Call) -> Any:
+    def handle(arguments: Json, context: Any) -> Json:
+        try:
+            return call(arguments)
+        except MidflightError as error:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, error_text(error))
+            raise AssertionError("abort raises") from None
+
+    return grpc.unary_unary_rpc_method_handler(handle, decoded, encoded)
+
+
+def _streaming(stream: Stream) -> Any:
+    def handle(arguments: Json, context: Any) -> Iterator[Json]:
+        try:
+            yield from stream(arguments, context.is_active)
+        except MidflightError as error:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, error_text(error))
+
+    return grpc.unary_stream_rpc_method_handler(handle, decoded, encoded)

@@ -1,0 +1,238 @@
+"""What a controller keeps on disk: what it wants, what it has written where, its election ids, and what happened.
+
+One SQLite file in the state folder; each change is one transaction, so that a controller that is killed leaves what
+held before the change or after it. Only one controller at a time holds the folder: see `StateFolder.hold`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from midflight.errors import MidflightError
+from midflight.runtime.controller.observe.events import Event
+
+__all__ = ["SCHEMA", "StateFolder", "Store"]
+
+SCHEMA = 1
+"""The version of the tables."""
+EVENTS = 10_000
+"""How many events are kept, the latest."""
+_TABLES = """
+CREATE TABLE desired (only INTEGER PRIMARY KEY CHECK (only = 1), document TEXT NOT NULL) STRICT;
+CREATE TABLE written (switch TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (switch, key)) STRICT, WITHOUT ROWID;
+CREATE TABLE elections (switch TEXT PRIMARY KEY, bid TEXT NOT NULL) STRICT;
+CREATE TABLE events (number INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL,
+                     switch TEXT NOT NULL, application TEXT NOT NULL, details TEXT NOT NULL) STRICT;
+"""
+
+
+class StateFolder:
+    """A controller's state folder, which nobody but its owner may enter; a context manager.
+
+    MidflightError if it cannot be made, or if others may enter it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = path.stat()
+            if found.st_uid != os.geteuid():
+                raise MidflightError(f"{path} belongs to somebody else", hint="choose another folder with --state")
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                raise MidflightError(f"others may enter {path}", hint=f"chmod 700 {path}")
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise MidflightError(f"{path}: {error.strerror}") from None
+
+    @property
+    def socket(self) -> Path:
+        """Where the controller that holds the folder listens to its owner's commands."""
+        return self.path / "control"
+
+    def hold(self) -> bool:
+        """Try to become the one controller that works on this folder, and say whether that succeeded.
+
+        The kernel releases the folder when its holder ends, however that happens.
+        """
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        return True
+
+    @property
+    def holder(self) -> str:
+        """The process id of who has held the folder last, empty if nobody has."""
+        return os.pread(self._lock, 32, 0).decode().strip()
+
+    def close(self) -> None:
+        """Release the folder. May be called more than once."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> StateFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Store:
+    """The file of a state folder; a context manager. Call it from any thread.
+
+    MidflightError if the file is none of ours, or was made by a later version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "state.sqlite"
+        self._lock = threading.RLock()
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._file = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise MidflightError(f"{self.path} cannot be opened: {error}") from None
+        try:
+            self._prepare()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _prepare(self) -> None:
+        try:
+            self._file.execute("PRAGMA journal_mode = WAL")
+            self._file.execute("PRAGMA synchronous = NORMAL")  # a kill loses nothing; a power cut, notes and events
+            with self._transaction():
+                (version,) = self._file.execute("PRAGMA user_version").fetchone()
+                if version == 0:
+                    for each in _TABLES.split(";\n"):
+                        self._file.execute(each)
+                    self._file.execute(f"PRAGMA user_version = {SCHEMA}")
+        except sqlite3.DatabaseError as error:
+            raise MidflightError(f"{self.path} is no state of a controller: {error}") from None
+        if version > SCHEMA:
+            raise MidflightError(
+                f"{self.path} has version {version}, and this Midflight reads up to {SCHEMA}",
+                hint="use the Midflight that made it, or a new state folder",
+            )
+
+    def close(self) -> None:
+        """Close the file. May be called more than once."""
+        self._file.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What is wanted
+
+    @property
+    def desired(self) -> dict[str, Any] | None:
+        """The desired state that was saved last; None if there is none."""
+        with self._lock:
+            found = self._file.execute("SELECT document FROM desired").fetchone()
+        return None if found is None else dict(json.loads(found[0]))
+
+    def save(self, document: Mapping[str, Any]) -> None:
+        """Replace the desired state by this, which JSON can hold."""
+        text = json.dumps(document)
+        with self._lock:
+            self._file.execute("PRAGMA synchronous = FULL")
+            try:
+                with self._transaction():
+                    self._file.execute("INSERT OR REPLACE INTO desired VALUES (1, ?)", [text])
+            finally:
+                self._file.execute("PRAGMA synchronous = NORMAL")
+
+    def forget(self) -> None:
+        """Forget what is wanted and what was written: nothing is deployed any more. Events and election ids stay."""
+        with self._transaction():
+            self._file.execute("DELETE FROM desired")
+            self._file.execute("DELETE FROM written")
+
+    # What was written
+
+    def written(self, switch: str) -> frozenset[str]:
+        """Return the keys of what was written to a switch, or was about to be, and not removed since."""
+        with self._lock:
+            rows = self._file.execute("SELECT key FROM written WHERE switch = ?", [switch]).fetchall()
+        return frozenset(key for (key,) in rows)
+
+    def note(self, switch: str, keys: Iterable[str]) -> list[str]:
+        """Note, before it happens, that these are written to a switch; return those that were not noted before."""
+        statement = "INSERT OR IGNORE INTO written VALUES (?, ?)"
+        with self._transaction():
+            return [key for key in keys if self._file.execute(statement, [switch, key]).rowcount]
+
+    def drop(self, switch: str, keys: Collection[str] | None = None) -> None:
+        """Note that these are not on a switch any more, or that nothing is."""
+        with self._transaction():
+            if keys is None:
+                self._file.execute("DELETE FROM written WHERE switch = ?", [switch])
+            else:
+                rows = [(switch, key) for key in keys]
+                self._file.executemany("DELETE FROM written WHERE switch = ? AND key = ?", rows)
+
+    # Elections
+
+    def bid(self, switch: str, least: int = 1) -> int:
+        """Return an election id for a switch, of `least` or more, that exceeds all that were returned before.
+
+        It exceeds them by two: a session may bid one more than its own for a moment, to have a switch answer.
+        """
+        with self._transaction():
+            found = self._file.execute("SELECT bid FROM elections WHERE switch = ?", [switch]).fetchone()
+            number = max(least, 1 if found is None else int(found[0]) + 2)
+            self._file.execute("INSERT OR REPLACE INTO elections VALUES (?, ?)", [switch, str(number)])
+        return number
+
+    # Events
+
+    def report(self, event: Event) -> None:
+        """Keep an event; the oldest go."""
+        row = [event.time, event.kind, event.message, event.switch, event.application, json.dumps(dict(event.details))]
+        with self._transaction():
+            number = self._file.execute("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)", row).lastrowid
+            self._file.execute("DELETE FROM events WHERE number <= ?", [(number or 0) - EVENTS])
+
+    def events(self, count: int) -> list[Event]:
+        """Return the last events, the oldest first."""
+        with self._lock:
+            rows = self._file.execute("SELECT * FROM events ORDER BY number DESC LIMIT ?", [count]).fetchall()
+        return [
+            Event(kind, message, switch, application, json.loads(details), time)
+            for _, time, kind, message, switch, application, details in reversed(rows)
+        ]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                self._file.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                except BaseException:
+                    self._file.execute("ROLLBACK")
+                    raise
+                self._file.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                raise MidflightError(f"{self.path}: {error}") from None

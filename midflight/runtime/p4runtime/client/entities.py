@@ -1,0 +1,65 @@
+"""What a device holds, entity by entity, and how that differs from what it shall hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from finsy.proto import p4r
+
+from midflight.runtime.p4runtime.client.journal import entity_key
+from midflight.runtime.p4runtime.client.messages import read_replica
+
+__all__ = ["Difference", "difference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The updates that lead from what a device holds to what it shall hold, in the order of the latter.
+
+    `foreign` counts what is there and is neither wanted nor ours.
+    """
+
+    missing: tuple[p4r.Entity, ...]
+    changed: tuple[p4r.Entity, ...]
+    stale: tuple[p4r.Entity, ...]
+    foreign: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.changed or self.stale)
+
+    def __str__(self) -> str:
+        counts = {"missing": self.missing, "changed": self.changed, "stale": self.stale}
+        told = [f"{len(each)} {name}" for name, each in counts.items() if each]
+        return ", ".join([*told, *([f"{self.foreign} of others"] if self.foreign else [])]) or "no difference"
+
+
+def difference(wanted: Collection[p4r.Entity], held: Mapping[str, p4r.Entity], ours: Collection[str]) -> Difference:
+    """Compare entities that a device shall hold with those that it holds, by key.
+
+    What it holds beside is stale if its key is in `ours`, and otherwise somebody else's. Of several wanted with one
+    key the last counts.
+    """
+    last = {entity_key(each): each for each in wanted}
+    beside = {key: each for key, each in held.items() if key not in last}
+    return Difference(
+        tuple(each for key, each in last.items() if key not in held),
+        tuple(each for key, each in last.items() if key in held and _content(each) != _content(held[key])),
+        tuple(each for key, each in beside.items() if key in ours),
+        sum(key not in ours for key in beside),
+    )
+
+
+def _content(entity: p4r.Entity) -> object:
+    """Return what an entity says beside its key, in a form that does not depend on how its numbers are padded."""
+    match entity.WhichOneof("entity"):
+        case "table_entry":
+            entry = entity.table_entry
+            action = entry.action.action
+            params = sorted((each.param_id, int.from_bytes(each.value, "big")) for each in action.params)
+            return action.action_id, params, entry.meter_config.cir
+        case "packet_replication_engine_entry":
+            copies = entity.packet_replication_engine_entry
+            which = copies.multicast_group_entry if copies.HasField("multicast_group_entry") else None
+            return sorted(map(read_replica, (which or copies.clone_session_entry).replicas))
+    return None  # a digest is sent or not; how it is batched is the subscriber's business

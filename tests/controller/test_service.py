@@ -1,0 +1,77 @@
+"""A controller's commands over its socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midflight.errors import DeviceError, KernelError, MidflightError, Place
+from midflight.runtime.controller.service.client import CommandClient
+from midflight.runtime.controller.service.server import CommandServer
+from midflight.runtime.p4runtime.client.link import RequestError
+from midflight.runtime.p4runtime.status import Code
+
+PLACE = Place("app.py", 3, 5, 2, "    if x:")
+
+
+def refuse(arguments: dict[str, Any]) -> dict[str, Any]:
+    errors: dict[str, Exception] = {
+        "kernel": KernelError("no such name", place=PLACE, hint="spell it"),
+        "device": RequestError("s1 refuses", Code.PERMISSION_DENIED),
+        "bug": ZeroDivisionError("oops"),
+    }
+    raise errors[arguments["how"]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    def count(arguments: dict[str, Any], listening: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+        number = 0
+        while listening() and number != arguments.get("refuse"):
+            yield {"number": number}
+            number += 1
+        if listening():
+            raise MidflightError("enough")
+
+    tmp_path.chmod(0o700)
+    calls = {"double": lambda arguments: {"value": 2 * arguments["value"]}, "refuse": refuse}
+    with CommandServer(tmp_path / "control", calls, {"count": count}):
+        yield tmp_path
+
+
+def test_a_call_returns_its_result(folder: Path) -> None:
+    with CommandClient(folder) as client:
+        assert client.call("double", value=21) == {"value": 42}
+    assert (folder / "control").stat().st_mode & 0o777 == 0o600
+
+
+def test_errors_arrive_as_they_were_raised(folder: Path) -> None:
+    with CommandClient(folder) as client:
+        with pytest.raises(KernelError) as caught:
+            client.call("refuse", how="kernel")
+        assert (caught.value.message, caught.value.hint, caught.value.place) == ("no such name", "spell it", PLACE)
+        with pytest.raises(DeviceError, match="s1 refuses"):
+            client.call("refuse", how="device")
+        with pytest.raises(MidflightError, match=r"the controller failed: .*oops"):
+            client.call("refuse", how="bug")
+        with pytest.raises(MidflightError, match="has no such command"):
+            client.call("fly")
+
+
+def test_a_stream_goes_on_until_the_client_has_enough(folder: Path) -> None:
+    with CommandClient(folder) as client:
+        stream = client.follow("count")
+        assert [next(stream)["number"] for _ in range(3)] == [0, 1, 2]
+        stream.close()  # type: ignore[attr-defined]
+        with pytest.raises(MidflightError, match="enough"):
+            list(client.follow("count", refuse=2))
+
+
+def test_without_a_controller_the_error_says_how_to_start_one(tmp_path: Path) -> None:
+    with CommandClient(tmp_path) as client, pytest.raises(MidflightError, match="midflight deploy"):
+        client.call("double", value=1)
+    with pytest.raises(MidflightError, match="too long for a socket"):
+        CommandClient(tmp_path / ("long" * 30))

@@ -1,0 +1,111 @@
+"""What a controller keeps on disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from midflight.errors import MidflightError
+from midflight.runtime.controller.observe.events import Event
+from midflight.runtime.controller.store import EVENTS, SCHEMA, StateFolder, Store
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from midflight.runtime.controller.store import StateFolder, Store
+folder = StateFolder(Path(sys.argv[1]))
+assert folder.hold()
+with Store(folder.path) as store:
+    store.save({"epoch": 7})
+    store.note("s1", ["a", "b"])
+    store.drop("s1", ["b"])
+    print("held", flush=True)
+    signal.pause()
+"""
+
+
+def test_what_is_saved_is_there_after_a_kill_and_the_folder_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout, StateFolder(path) as folder:
+        assert process.stdout.readline() == "held\n"
+        assert not folder.hold()
+        assert folder.holder == str(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert folder.hold()
+        with Store(path) as store:
+            assert store.desired == {"epoch": 7}
+            assert store.written("s1") == {"a"}
+            assert store.written("s2") == frozenset()
+            store.forget()
+            assert store.desired is None
+            assert store.written("s1") == frozenset()
+
+
+def test_an_election_id_exceeds_all_before_and_what_is_there_already(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        assert [store.bid("s1"), store.bid("s1"), store.bid("s2")] == [1, 3, 1]
+        assert store.bid("s1", 2**127) == 2**127
+    with Store(tmp_path) as store:
+        assert store.bid("s1") == 2**127 + 2
+
+
+def test_the_last_events_are_kept(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        lost = Event("switch-lost", "no answer", switch="s1", details={"attempt": 3})
+        store.report(lost)
+        store.report(Event("admitted", "h1, h2", application="sums"))
+        assert store.events(1)[0].application == "sums"
+        assert store.events(10)[0] == lost
+        with store._transaction():
+            store._file.execute("UPDATE events SET number = number + ?", [EVENTS])
+            store._file.execute("UPDATE events SET number = 1 WHERE kind = 'switch-lost'")
+        store.report(Event("stopped", "withdrawn"))
+        assert [each.kind for each in store.events(10)] == ["admitted", "stopped"]
+
+
+def test_a_change_is_whole_or_not_there(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.note("s1", ["kept"])
+
+        def keys() -> list[str]:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            store.note("s1", (each for each in ["a", keys()]))  # type: ignore[misc]
+        assert store.written("s1") == {"kept"}
+
+
+def test_files_of_others_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "state.sqlite"
+    file.write_text("not SQLite at all, though long enough to have a header")
+    with pytest.raises(MidflightError, match="is no state of a controller"):
+        Store(tmp_path)
+    file.unlink()
+    with sqlite3.connect(file) as made:
+        made.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    made.close()
+    with pytest.raises(MidflightError, match="use the Midflight that made it"):
+        Store(tmp_path)
+
+
+def test_only_the_owner_enters_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "state"
+    with StateFolder(path), Store(path) as store:
+        assert path.stat().st_mode & 0o777 == 0o700
+        assert store.path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o750)
+    with pytest.raises(MidflightError, match="others may enter"):
+        StateFolder(path)
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(MidflightError, match="file"):
+        StateFolder(file)
