@@ -35,8 +35,9 @@ class Hierarchy(Net):
         server: str,
         **opening: Unpack[Opening],
     ) -> None:
-        self._tree = SummationTree(topology.graph(), aggregate.name, workers, server)
-        super().__init__(topology, program=Program(aggregate), strategy=self._tree, **opening)
+        tree = SummationTree(topology.graph(), aggregate.name, workers, server)
+        super().__init__(topology, program=Program(aggregate), strategy=tree, **opening)
+        self._tree = tree
 
     def __enter__(self) -> Hierarchy:
         return self

@@ -118,8 +118,8 @@ class Fleet:
         wanted = {}
         for name, switch in self.switches.items():
             own = self.strategy.program_for(name, program)
-            needs = self.strategy.footprint_for(name, self.programs.get(own.p4(), "program.p4").footprint)
-            placement = place(needs, {name: switch.sheet})
+            whole = self.programs.get(own.p4(), "program.p4")  # held here: the same text is often placed unchanged
+            placement = place(self.strategy.footprint_for(name, whole.footprint), {name: switch.sheet})
             checked = self.programs.get(own.p4(placement.on(name)), "program.p4")
             wanted[name] = switch.compile(own, placement, checked, made)
         return wanted
