@@ -15,10 +15,10 @@ Python's own stack grows by two frames, whatever the depth of the tree.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Walk", "run"]
+__all__ = ["Walk", "in_turn", "run"]
 
 T = TypeVar("T")
 
@@ -47,3 +47,11 @@ def run(walk: Walk[T]) -> T:
         raise error
     result: T = value
     return result
+
+
+def in_turn(walks: Iterable[Walk[T]]) -> Walk[list[T]]:
+    """Return what the walks return, one after another."""
+    results: list[T] = []
+    for each in walks:
+        results.append((yield each))
+    return results

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from midflight.errors import P4Error, Place
 from midflight.p4 import ir
+from midflight.p4.check.context import State
 from midflight.p4.check.fold import wrap
 from midflight.p4.check.scope import closest
-from midflight.p4.check.typing import State
 from midflight.p4.types import (
     BOOL,
     INTEGER,

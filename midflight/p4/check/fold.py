@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
+from midflight.p4 import ir
 from midflight.p4.types import BOOL, Bits, Integer, Type
 
-__all__ = ["binary", "unary", "wrap"]
+__all__ = ["binary", "is_known", "is_literal", "number_in", "unary", "wrap"]
 
 COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">="})
+
+
+def is_literal(value: ir.Expression) -> TypeGuard[ir.Literal]:
+    """Whether a value is an integer, bool, enum or error constant."""
+    return isinstance(value, ir.Literal) and isinstance(value.value, int)
+
+
+def number_in(value: ir.Expression) -> int | None:
+    """Return the number that a constant is, or None for anything else."""
+    return value.value if isinstance(value, ir.Literal) and isinstance(value.value, int) else None
+
+
+def is_known(value: ir.Expression) -> bool:
+    """Whether a value is known at compile time."""
+    return isinstance(value, ir.Literal) or (isinstance(value, ir.StructValue) and all(map(is_known, value.elements)))
 
 
 def wrap(value: int, kind: Type) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -108,44 +109,52 @@ def describe(entity: Entity) -> str:
 
 
 class Scope:
-    """Names of one scope, over those of the scopes around it."""
+    """The names of a body, block within block, over those of the scope outside; a name is found in constant time."""
 
-    def __init__(self, parent: Scope | None = None) -> None:
-        self.parent = parent
-        self.names: dict[str, Entity] = {}
-        self.places: dict[str, Place] = {}
+    def __init__(self, outer: Scope | None = None) -> None:
+        self.outer = outer
+        self._blocks: list[dict[str, tuple[Entity, Place]]] = [{}]
+        self._known: dict[str, list[Entity]] = {}
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Open a block: what is declared in it is forgotten when it ends."""
+        self._blocks.append({})
+        try:
+            yield
+        finally:
+            for name in self._blocks.pop():
+                self._known[name].pop()
 
     def declare(self, name: str, entity: Entity, place: Place) -> None:
-        """Add a name; P4Error where this scope has it already."""
-        if name in self.names:
-            known = self.places[name]
+        """Add a name to the innermost block; P4Error where that has it already."""
+        if name in self._blocks[-1]:
+            known = self._blocks[-1][name][1]
             raise P4Error(f"{name} is declared twice", place=place, hint=f"It was declared at {known} first.")
-        self.names[name] = entity
-        self.places[name] = place
+        self._blocks[-1][name] = entity, place
+        self._known.setdefault(name, []).append(entity)
 
     def find(self, name: str) -> Entity | None:
         """Return what a name means here, or None."""
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.names:
-                return scope.names[name]
-            scope = scope.parent
-        return None
+        if known := self._known.get(name):
+            return known[-1]
+        return None if self.outer is None else self.outer.find(name)
+
+    def declared(self, name: str) -> tuple[Entity, Place] | None:
+        """Return what the innermost block declares by a name, and where, or None."""
+        return self._blocks[-1].get(name)
 
     @property
     def top(self) -> Scope:
         """The outermost scope: the program's own."""
-        scope = self
-        while scope.parent is not None:
-            scope = scope.parent
-        return scope
+        return self if self.outer is None else self.outer.top
 
     def visible(self) -> Iterator[tuple[str, Entity]]:
         """Yield all names that can be seen from here, inner ones first."""
-        scope: Scope | None = self
-        while scope is not None:
-            yield from scope.names.items()
-            scope = scope.parent
+        for block in reversed(self._blocks):
+            yield from ((name, entity) for name, (entity, _) in block.items())
+        if self.outer is not None:
+            yield from self.outer.visible()
 
 
 def closest(name: str, candidates: Iterator[str] | list[str] | tuple[str, ...]) -> str:

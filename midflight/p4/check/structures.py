@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from midflight.errors import P4Error
 from midflight.p4 import declarations as d
+from midflight.p4 import ir
 from midflight.p4.check.coerce import coerce
-from midflight.p4.check.expressions import ExpressionChecker
-from midflight.p4.check.operators import is_literal
-from midflight.p4.check.typing import annotations_of, refuse
+from midflight.p4.check.context import Context, annotations_of, refuse
+from midflight.p4.check.expressions import expression
+from midflight.p4.check.fold import is_literal
+from midflight.p4.check.typing import bounded, type_of
 from midflight.p4.types import (
     VOID,
     Bits,
@@ -22,24 +24,29 @@ from midflight.p4.types import (
     Type,
     Varbit,
 )
+from midflight.stackless import Walk
 
 __all__ = ["enumeration", "structure"]
 
 
-def structure(checker: ExpressionChecker, node: d.Structure) -> StructType | HeaderType:
+def structure(ctx: Context, node: d.Structure) -> Walk[StructType | HeaderType]:
     """Return the type that a struct or header declares; headers are also kept in the checker's state."""
     if node.kind == "header_union":
         raise refuse("header unions", node.place)
     fields: list[Field] = []
+    names: set[str] = set()
     for each in node.fields:
-        if any(each.name == known.name for known in fields):
+        if each.name in names:
             raise P4Error(f"{node.name} has two fields named {each.name}", place=each.place)
-        kind = checker.type(each.type)
+        names.add(each.name)
+        kind: Type = yield type_of(ctx, each.type)
         if isinstance(kind, ExternType | StringType | Integer) or kind == VOID:
             raise P4Error(f"a field cannot be of type {kind}", place=each.place)
         fields.append(Field(each.name, kind, annotations_of(each.annotations)))
     if node.kind == "struct":
-        return StructType(node.name, tuple(fields))
+        struct = StructType(node.name, tuple(fields))
+        bounded(ctx, struct, node.place)
+        return struct
     for each, made in zip(node.fields, fields, strict=True):
         if not _in_header(made.type):
             raise P4Error(f"a header cannot hold {_article(made.type)}", place=each.place)
@@ -48,7 +55,8 @@ def structure(checker: ExpressionChecker, node: d.Structure) -> StructType | Hea
         raise refuse("headers with more than one varbit field", varying[1].place)
     controller = annotations_of(node.annotations).get("controller_header", "").strip().strip('"')
     header = HeaderType(node.name, tuple(fields), controller)
-    checker.state.headers.append(header)
+    bounded(ctx, header, node.place)
+    ctx.state.headers.append(header)
     return header
 
 
@@ -72,13 +80,13 @@ def _article(kind: Type) -> str:
     return f"{kind}"
 
 
-def enumeration(checker: ExpressionChecker, node: d.Enumeration) -> EnumType:
+def enumeration(ctx: Context, node: d.Enumeration) -> Walk[EnumType]:
     """Return the type that an enum declares; it is also kept in the checker's state."""
-    names: list[str] = []
+    names: dict[str, None] = {}
     for each in node.members:
         if each.name in names:
             raise P4Error(f"{node.name} has {each.name} twice", place=each.place)
-        names.append(each.name)
+        names[each.name] = None
     if node.underlying is None:
         for each in node.members:
             if each.value is not None:
@@ -86,14 +94,14 @@ def enumeration(checker: ExpressionChecker, node: d.Enumeration) -> EnumType:
                 raise P4Error("only an enum with a width gives its members values", place=each.place, hint=hint)
         made = EnumType(node.name, tuple(names))
     else:
-        underlying = checker.type(node.underlying)
+        underlying: Type = yield type_of(ctx, node.underlying)
         if not isinstance(underlying, Bits):
             raise P4Error(f"an enum holds bit<W> or int<W>, not {underlying}", place=node.underlying.place)
         values: list[int] = []
         for each in node.members:
             if each.value is None:
                 raise P4Error(f"{each.name} needs a value", place=each.place, hint=f"Write {each.name} = 1, say.")
-            given = checker.expression(each.value)
+            given: ir.Expression = yield expression(ctx, each.value)
             value = coerce(given, underlying, f"the value of {each.name}")
             if not is_literal(value):
                 raise P4Error(f"the value of {each.name} must be known at compile time", place=each.value.place)
@@ -101,5 +109,5 @@ def enumeration(checker: ExpressionChecker, node: d.Enumeration) -> EnumType:
             if is_literal(given) and given.value != value.value:
                 raise P4Error(f"{each.name} = {given.value} does not fit {underlying}", place=each.value.place)
         made = EnumType(node.name, tuple(names), underlying, tuple(values))
-    checker.state.enums.append(made)
+    ctx.state.enums.append(made)
     return made

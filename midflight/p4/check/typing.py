@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
 
-from midflight.errors import P4Error, P4Warning, Place
+from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
-from midflight.p4.check.scope import Entity, Named, Scope, closest, describe
+from midflight.p4.check.context import Context, find, refuse
+from midflight.p4.check.fold import is_literal
+from midflight.p4.check.scope import Named, describe
 from midflight.p4.types import (
     BOOL,
     ERROR,
@@ -21,164 +21,137 @@ from midflight.p4.types import (
     EnumType,
     ExternType,
     HeaderType,
+    Integer,
     StackType,
+    StructType,
     TupleType,
     Type,
     Varbit,
 )
+from midflight.stackless import Walk, in_turn
 
-__all__ = ["State", "TypeChecker", "annotations_of", "refuse"]
-
-Owned = TypeVar("Owned", ir.Table, ir.Instance, ir.Action)
+__all__ = ["bounded", "constant_int", "type_arguments", "type_of"]
 
 WIDEST = 2048
 """The widest bit string we take, in bits; BMv2's own bound."""
 
-
-@dataclass(slots=True)
-class State:
-    """What a whole check gathers; of tables and actions, those `applied` and `reached` matter."""
-
-    errors: list[str] = field(default_factory=list)
-    match_kinds: list[str] = field(default_factory=list)
-    enums: list[EnumType] = field(default_factory=list)
-    headers: list[HeaderType] = field(default_factory=list)
-    tables: dict[str, ir.Table] = field(default_factory=dict)
-    actions: dict[str, ir.Action] = field(default_factory=dict)
-    reached: set[str] = field(default_factory=set)
-    applied: set[str] = field(default_factory=set)
-    instances: dict[str, ir.Instance] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
-    making: list[str] = field(default_factory=list)
-    defaults: dict[ir.Variable, ir.Literal | ir.StructValue] = field(default_factory=dict)
-    warnings: dict[P4Warning, None] = field(default_factory=dict)
-
-    def warn(self, message: str, place: Place | None, hint: str = "") -> None:
-        """Note what is allowed and yet doubtful; once, however often that place is checked."""
-        if place is not None:
-            self.warnings[P4Warning(message, place, hint)] = None
-
-    def make(self, name: str, place: Place) -> None:
-        """Note that an instance of a control or parser is being made; P4Error where that is within itself."""
-        if name in self.making:
-            raise P4Error(f"{name} makes an instance of itself", place=place)
-        self.making.append(name)
-
-    def reach(self, action: ir.Action) -> None:
-        """Note that a table lists an action, or that something calls it."""
-        self.reached.add(action.name)
-
-    def add(self, known: dict[str, Owned], name: str, made: Owned, place: Place) -> None:
-        """Keep a table, an action or an instance under its control-plane name, which must be its own."""
-        if name in known:
-            hint = "Give one of them another name, or another @name."
-            raise P4Error(f"the control-plane name {name} is taken already", place=place, hint=hint)
-        known[name] = made
+DEEPEST = 64
+"""How deep types may nest: structs within structs, tuples within tuples."""
 
 
-def refuse(what: str, place: Place, hint: str = "", plural: bool = True) -> P4Error:
-    """Return the error for a feature of the language that we do not take yet."""
-    return P4Error(f"{what} {'are' if plural else 'is'} not supported yet", place=place, hint=hint)
+def constant_int(ctx: Context, node: s.Expression, what: str) -> Walk[int]:
+    """Return the value of an expression that must be an integer known at compile time."""
+    value: ir.Expression = yield ctx.state.above.expression(ctx, node)
+    if not is_literal(value) or not isinstance(value.type, Bits | Integer | EnumType):
+        raise P4Error(f"{what} must be an integer known at compile time", place=node.place)
+    return int(value.value)
 
 
-def annotations_of(annotations: s.Annotations) -> dict[str, str]:
-    """Return annotations by name; what stands in the brackets is kept as written."""
-    return {each.name: each.body for each in annotations}
+def bounded(ctx: Context, kind: Type, place: Place) -> Type:
+    """Return a type that was just put together; P4Error where it nests too deep. Its parts were bounded before."""
+    if (depth := _nesting(ctx, kind)) > DEEPEST:
+        raise P4Error(f"types nest {depth} deep here, and {DEEPEST} is the most", place=place)
+    if isinstance(kind, StructType | HeaderType) and kind.name:
+        ctx.state.nesting[kind.name] = depth
+    return kind
 
 
-class TypeChecker:
-    """Resolves types in a scope. The further parts of a body's checker build on it."""
+def _nesting(ctx: Context, kind: Type) -> int:
+    match kind:
+        case StructType(name=name) | HeaderType(name=name) if name in ctx.state.nesting:
+            return ctx.state.nesting[name]
+        case StructType(fields=fields) | HeaderType(fields=fields):
+            return 1 + max((_nesting(ctx, each.type) for each in fields), default=0)
+        case TupleType(elements=elements) | ExternType(arguments=elements):
+            return 1 + max((_nesting(ctx, each) for each in elements), default=0)
+        case StackType(element=element):
+            return 1 + _nesting(ctx, element)
+    return 0
 
-    def __init__(self, state: State, scope: Scope) -> None:
-        self.state = state
-        self.scope = scope
 
-    def constant_int(self, node: s.Expression, what: str) -> int:
-        """Return the value of an expression that must be an integer known at compile time."""
-        raise NotImplementedError
+def type_of(ctx: Context, node: s.Type) -> Walk[Type]:
+    """Return the type that is written."""
+    match node:
+        case s.BaseType():
+            kind: Type = yield _base(ctx, node)
+            return kind
+        case s.TypeName():
+            return _named(ctx, node)
+        case s.StackType():
+            element: Type = yield type_of(ctx, node.element)
+            if not isinstance(element, HeaderType):
+                raise P4Error(f"only headers stack; {element} is not a header", place=node.place)
+            size: int = yield constant_int(ctx, node.size, "the size of a header stack")
+            if size < 1:
+                raise P4Error("a header stack needs at least one element", place=node.size.place)
+            return StackType(element, size)
+        case s.TupleType(is_list=True):
+            raise refuse("list types", node.place)
+        case s.TupleType():
+            elements: list[Type] = yield in_turn(type_of(ctx, each) for each in node.elements)
+            return bounded(ctx, TupleType(tuple(elements)), node.place)
+        case s.SpecialisedType():
+            kind = yield _specialised(ctx, node)
+            return kind
 
-    def find(self, name: str, top: bool, place: Place) -> Entity:
-        """Return what a name means; P4Error with the nearest known name where it means nothing."""
-        entity = (self.scope.top if top else self.scope).find(name)
-        if entity is None:
-            hint = closest(name, [each for each, _ in self.scope.visible()])
-            raise P4Error(f"{name} is not declared", place=place, hint=hint)
-        return entity
 
-    def type(self, node: s.Type) -> Type:
-        """Return the type that is written."""
-        match node:
-            case s.BaseType():
-                return self._base(node)
-            case s.TypeName():
-                return self._named(node)
-            case s.StackType():
-                element = self.type(node.element)
-                if not isinstance(element, HeaderType):
-                    raise P4Error(f"only headers stack; {element} is not a header", place=node.place)
-                size = self.constant_int(node.size, "the size of a header stack")
-                if size < 1:
-                    raise P4Error("a header stack needs at least one element", place=node.size.place)
-                return StackType(element, size)
-            case s.TupleType(is_list=True):
-                raise refuse("list types", node.place)
-            case s.TupleType():
-                return TupleType(tuple(self.type(each) for each in node.elements))
-            case s.SpecialisedType():
-                return self._specialised(node)
+def _base(ctx: Context, node: s.BaseType) -> Walk[Type]:
+    match node.name:
+        case "bool":
+            return BOOL
+        case "error":
+            return ERROR
+        case "string":
+            return STRING
+        case "void":
+            return VOID
+        case "int" if node.width is None:
+            return INTEGER
+        case "bit" if node.width is None:
+            return Bits(1)
+        case "bit" | "int" | "varbit":
+            assert node.width is not None
+            width: int = yield constant_int(ctx, node.width, "a width")
+            least = 0 if node.name == "bit" else 1
+            if not least <= width <= WIDEST and not (node.name == "varbit" and width <= 1 << 16):
+                raise P4Error(f"a width of {width} bits is out of range", place=node.width.place)
+            return Varbit(width) if node.name == "varbit" else Bits(width, node.name == "int")
+    raise P4Error(f"{node.name} is not a type here", place=node.place)
 
-    def _base(self, node: s.BaseType) -> Type:
-        match node.name:
-            case "bool":
-                return BOOL
-            case "error":
-                return ERROR
-            case "string":
-                return STRING
-            case "void":
-                return VOID
-            case "int" if node.width is None:
-                return INTEGER
-            case "bit" if node.width is None:
-                return Bits(1)
-            case "bit" | "int" | "varbit":
-                assert node.width is not None
-                width = self.constant_int(node.width, "a width")
-                least = 0 if node.name == "bit" else 1
-                if not least <= width <= WIDEST and not (node.name == "varbit" and width <= 1 << 16):
-                    raise P4Error(f"a width of {width} bits is out of range", place=node.width.place)
-                return Varbit(width) if node.name == "varbit" else Bits(width, node.name == "int")
-        raise P4Error(f"{node.name} is not a type here", place=node.place)
 
-    def _named(self, node: s.TypeName) -> Type:
-        entity = self.find(node.name, node.top, node.place)
-        match entity:
-            case Named(type=kind):
-                return kind
-            case d.Extern(type_parameters=()):
-                return ExternType(node.name)
-            case d.Extern(type_parameters=parameters):
-                raise P4Error(
-                    f"{node.name} needs type arguments", place=node.place, hint=f"{node.name}<{', '.join(parameters)}>"
-                )
-            case d.Structure():
-                raise refuse("generic structs and headers", node.place)
-        raise P4Error(f"{node.name} is {describe(entity)}, not a type of values", place=node.place)
-
-    def _specialised(self, node: s.SpecialisedType) -> Type:
-        entity = self.find(node.base.name, node.base.top, node.place)
-        if isinstance(entity, d.Extern):
-            return ExternType(node.base.name, self.type_arguments(entity, node.arguments, node.place))
-        if isinstance(entity, d.Structure):
+def _named(ctx: Context, node: s.TypeName) -> Type:
+    entity = find(ctx, node.name, node.top, node.place)
+    match entity:
+        case Named(type=kind):
+            return kind
+        case d.Extern(type_parameters=()):
+            return ExternType(node.name)
+        case d.Extern(type_parameters=parameters):
+            raise P4Error(
+                f"{node.name} needs type arguments", place=node.place, hint=f"{node.name}<{', '.join(parameters)}>"
+            )
+        case d.Structure():
             raise refuse("generic structs and headers", node.place)
-        raise P4Error(f"{node.base.name} takes no type arguments", place=node.place)
+    raise P4Error(f"{node.name} is {describe(entity)}, not a type of values", place=node.place)
 
-    def type_arguments(self, extern: d.Extern, nodes: Sequence[s.Type], place: Place) -> tuple[Type, ...]:
-        """Return the type arguments given to an extern object."""
-        wanted = len(extern.type_parameters)
-        if len(nodes) != wanted:
-            raise P4Error(f"{extern.name} takes {_counted(wanted, 'type argument')}, not {len(nodes)}", place=place)
-        return tuple(self.type(each) for each in nodes)
+
+def _specialised(ctx: Context, node: s.SpecialisedType) -> Walk[Type]:
+    entity = find(ctx, node.base.name, node.base.top, node.place)
+    if isinstance(entity, d.Extern):
+        arguments: tuple[Type, ...] = yield type_arguments(ctx, entity, node.arguments, node.place)
+        return bounded(ctx, ExternType(node.base.name, arguments), node.place)
+    if isinstance(entity, d.Structure):
+        raise refuse("generic structs and headers", node.place)
+    raise P4Error(f"{node.base.name} takes no type arguments", place=node.place)
+
+
+def type_arguments(ctx: Context, extern: d.Extern, nodes: Sequence[s.Type], place: Place) -> Walk[tuple[Type, ...]]:
+    """Return the type arguments given to an extern object."""
+    wanted = len(extern.type_parameters)
+    if len(nodes) != wanted:
+        raise P4Error(f"{extern.name} takes {_counted(wanted, 'type argument')}, not {len(nodes)}", place=place)
+    kinds: list[Type] = yield in_turn(type_of(ctx, each) for each in nodes)
+    return tuple(kinds)
 
 
 def _counted(number: int, what: str) -> str:

@@ -1,0 +1,200 @@
+"""Arguments: put in the order of the parameters, type parameters bound, checked, and places that are written to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from midflight.errors import P4Error, Place
+from midflight.p4 import declarations as d
+from midflight.p4 import ir
+from midflight.p4 import syntax as s
+from midflight.p4.check.coerce import coerce, has_integer, settle, settled
+from midflight.p4.check.context import Context, find, fresh
+from midflight.p4.check.expressions import expression, probe, value, written
+from midflight.p4.check.order import in_order
+from midflight.p4.check.scope import Local, closest, describe
+from midflight.p4.check.typing import type_of
+from midflight.p4.types import Direction, StackType, Type
+from midflight.stackless import Walk, in_turn
+
+__all__ = [
+    "Given",
+    "accepts",
+    "argument",
+    "arguments_in_order",
+    "bind",
+    "fits",
+    "lvalue",
+    "ordered",
+    "passed",
+    "signature",
+]
+
+Given = s.Argument | s.Expression | ir.Literal | ir.StructValue | None
+
+
+def bind(
+    ctx: Context, prototype: d.Prototype, node: s.Call, given: Sequence[s.Argument | s.Expression | None]
+) -> Walk[dict[str, Type]]:
+    """Return the types that a generic call's parameters stand for: written, or inferred from the arguments."""
+    names = prototype.type_parameters
+    if node.types:
+        if len(node.types) != len(names):
+            raise P4Error(
+                f"{prototype.name} takes {len(names)} type arguments, not {len(node.types)}", place=node.place
+            )
+        anyway = [isinstance(each, s.BaseType) and each.name == "_" for each in node.types]
+        given_types = [(n, t) for n, t, a in zip(names, node.types, anyway, strict=True) if not a]
+        kinds: list[Type] = yield in_turn(type_of(ctx, each) for _, each in given_types)
+        bound = dict(zip((name for name, _ in given_types), kinds, strict=True))
+    else:
+        bound = {}
+    if len(bound) == len(names):
+        return bound
+    loose: dict[str, ir.Expression] = {}
+    for parameter, argument in zip(prototype.parameters, given, strict=True):
+        kind = parameter.type
+        if isinstance(kind, s.TypeName) and kind.name in names and kind.name not in bound:
+            given_value = argument.value if isinstance(argument, s.Argument) else argument
+            if given_value is None:
+                continue
+            checked: ir.Expression = yield probe(ctx, given_value)
+            if has_integer(checked.type):
+                loose.setdefault(kind.name, checked)
+            else:
+                bound[kind.name] = checked.type
+    for name, checked in loose.items():
+        bound.setdefault(name, settled(checked.type, checked))
+    for name in names:
+        if name not in bound:
+            hint = f"Write {prototype.name}<...>(...)."
+            raise P4Error(f"the type {name} of {prototype.name} cannot be inferred", place=node.place, hint=hint)
+    return bound
+
+
+def arguments_in_order(
+    ctx: Context,
+    given: Sequence[Given],
+    kinds: Sequence[Type],
+    directions: Sequence[Direction],
+    whats: Sequence[str],
+) -> Walk[tuple[ir.Expression, ...]]:
+    """Check the arguments of a call, evaluated left to right; an error calls each as `whats` says."""
+    places = {i for i, each in enumerate(directions) if each in (Direction.OUT, Direction.INOUT)}
+    wanted = zip(given, kinds, directions, whats, strict=True)
+    made: list[ir.Expression] = yield in_order(ctx, (argument(ctx, *each) for each in wanted), places)
+    return tuple(made)
+
+
+def accepts(ctx: Context, parameters: Sequence[ir.Parameter], given: Sequence[s.Argument]) -> bool:
+    """Whether there is an argument for each parameter, save for some of those that have a default value."""
+    least = sum(each.variable not in ctx.state.defaults for each in parameters)
+    return least <= len(given) <= len(parameters)
+
+
+def passed(
+    ctx: Context, parameters: Iterable[ir.Parameter], given: Iterable[s.Argument]
+) -> Walk[tuple[ir.Expression, ...]]:
+    """Check arguments for parameters whose types are known."""
+    listed, wanted = list(given), list(parameters)
+    defaults = [ctx.state.defaults.get(each.variable) for each in wanted]
+    filled: list[Given] = [*listed, *defaults[len(listed) :]]
+    if any(each.name for each in listed):
+        by_name = {each.name: each for each in listed}
+        filled = [by_name.get(p.variable.name, default) for p, default in zip(wanted, defaults, strict=True)]
+    for parameter, argument in zip(wanted, filled, strict=True):
+        if argument is None:
+            place = listed[0].place if listed else None
+            raise P4Error(f"no argument for {parameter.variable.name}", place=place)
+    kinds = [each.variable.type for each in wanted]
+    whats = [f"argument {each.variable.name}" for each in wanted]
+    made: tuple[ir.Expression, ...] = yield arguments_in_order(
+        ctx, filled, kinds, [each.direction for each in wanted], whats
+    )
+    return made
+
+
+def argument(ctx: Context, given: Given, kind: Type, direction: Direction, what: str) -> Walk[ir.Expression]:
+    """Check one argument of a call; a parameter's default has been checked already."""
+    if isinstance(given, ir.Literal | ir.StructValue):
+        return given
+    node = given.value if isinstance(given, s.Argument) else given
+    if node is None:
+        assert isinstance(given, s.Argument)
+        if direction is not Direction.OUT:
+            raise P4Error("'_' can only stand for an out argument", place=given.place)
+        return ir.VariableRef(fresh(ctx, "unused", kind, given.place), kind, place=given.place)
+    if direction in (Direction.OUT, Direction.INOUT):
+        target: ir.Expression = yield lvalue(ctx, node)
+        if target.type != kind:
+            raise P4Error(f"{what} must be {kind}, not {target.type}", place=node.place)
+        return target
+    if probed := ctx.probed.pop(id(node), None):  # each call within calls is checked once and not twice
+        ctx.before += probed.before
+        return settle(coerce(probed.value, kind, what, ctx.state))
+    made: ir.Expression = yield value(ctx, node, kind, what)
+    return settle(made)
+
+
+def lvalue(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
+    """Check an expression that is written to."""
+    reason: str = yield _why_fixed(ctx, node)
+    if reason:
+        raise P4Error(reason, place=node.place)
+    made: ir.Expression = yield written(ctx, node)
+    return made
+
+
+def _why_fixed(ctx: Context, node: s.Expression) -> Walk[str]:
+    """Return why an expression cannot be written to, or nothing where it can."""
+    inner = node
+    while True:
+        match inner:
+            case s.Name(name=name):
+                entity = find(ctx, name, inner.top, inner.place)
+                return (
+                    entity.fixed if isinstance(entity, Local) else f"{name} is {describe(entity)} and cannot be written"
+                )
+            case s.Member(base=base, member="last" | "lastIndex" | "size" as member):
+                stack: ir.Expression = yield expression(ctx, base)
+                if isinstance(stack.type, StackType) and member != "last":
+                    return "this cannot be written"
+                inner = base
+            case s.Member(base=base) | s.Index(base=base) | s.Slice(base=base):
+                inner = base
+            case _:
+                return "this cannot be written: it is not a variable, a field or a slice of one"
+
+
+def ordered(
+    parameters: Sequence[d.Parameter], arguments: Sequence[s.Argument], place: Place
+) -> list[s.Argument | s.Expression | None]:
+    """Return the arguments in the order of their parameters, defaults filled in."""
+    if any(each.name for each in arguments):
+        by_name: Mapping[str, s.Argument] = {each.name: each for each in arguments}
+        for each in arguments:
+            if not each.name:
+                raise P4Error("either all arguments are named or none", place=each.place)
+            if each.name not in {parameter.name for parameter in parameters}:
+                hint = closest(each.name, [parameter.name for parameter in parameters])
+                raise P4Error(f"there is no parameter {each.name}", place=each.place, hint=hint)
+        result: list[s.Argument | s.Expression | None] = [by_name.get(p.name, p.default) for p in parameters]
+    else:
+        result = [a for a, _ in zip([*arguments, *[None] * len(parameters)], parameters, strict=False)]
+        result = [p.default if a is None else a for a, p in zip(result, parameters, strict=True)]
+    for parameter, argument in zip(parameters, result, strict=True):
+        if argument is None:
+            raise P4Error(f"no argument for {parameter.name}", place=place)
+    return result
+
+
+def fits(parameters: Sequence[d.Parameter], arguments: Sequence[s.Argument]) -> bool:
+    """Whether there is an argument for each parameter, save for some of those that have a default value."""
+    least = sum(each.default is None for each in parameters)
+    return least <= len(arguments) <= len(parameters)
+
+
+def signature(prototype: d.Prototype) -> str:
+    """Return a hint that shows what a function is called with."""
+    parts = [f"{each.direction} {each.name}".strip() for each in prototype.parameters]
+    return f"It is {prototype.name}({', '.join(parts)})."

@@ -1,0 +1,26 @@
+"""A table as its properties are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from midflight.p4 import declarations as d
+from midflight.p4 import ir
+
+__all__ = ["Draft"]
+
+
+@dataclass(slots=True)
+class Draft:
+    """What the properties read so far say of a table."""
+
+    keys: tuple[ir.Key, ...] = ()
+    actions: list[ir.ActionRef] = field(default_factory=list)
+    default: ir.ActionRef | None = None
+    default_arguments: tuple[int, ...] = ()
+    default_const: bool = False
+    entries: d.TableEntries | None = None
+    size: int = 1024
+    direct: list[ir.Instance] = field(default_factory=list)
+    largest_wins: bool = True
+    priority_delta: int = 1

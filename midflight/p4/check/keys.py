@@ -1,0 +1,75 @@
+"""Match fields of tables, and their control-plane names."""
+
+from __future__ import annotations
+
+from midflight.errors import P4Error
+from midflight.p4 import declarations as d
+from midflight.p4 import ir
+from midflight.p4 import syntax as s
+from midflight.p4.check.context import Context, annotations_of, refuse
+from midflight.p4.check.expressions import expression, probe
+from midflight.p4.check.scope import closest
+from midflight.p4.check.typing import constant_int
+from midflight.p4.types import Bits, Bool, EnumType, ErrorType, HeaderType, StructType, Varbit
+from midflight.stackless import Walk, in_turn
+
+__all__ = ["key"]
+
+
+def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
+    """Check one match field of a table."""
+    matched: ir.Expression = yield expression(ctx, node.expression)
+    kind = matched.type
+    if isinstance(kind, ErrorType):
+        raise refuse("keys of type error", node.place)
+    if isinstance(kind, Varbit) or not isinstance(kind, Bits | Bool | EnumType):
+        raise P4Error(f"a key must be a number, a bool or an enum, not {kind}", place=node.place)
+    if node.kind not in ctx.state.match_kinds:
+        hint = closest(node.kind, ctx.state.match_kinds)
+        raise P4Error(f"there is no match kind {node.kind}", place=node.kind_place, hint=hint)
+    if node.kind == "selector":
+        raise refuse("action profiles and selectors", node.kind_place)
+    if node.kind not in ("exact", "lpm", "ternary", "range", "optional"):
+        raise refuse(f"the match kind {node.kind}", node.kind_place, plural=False)
+    given = annotations_of(node.annotations).get("name")
+    name: str = (yield _name(ctx, node.expression)) if given is None else given.strip().strip('"')
+    if not name:
+        raise P4Error("this key needs a name", place=node.place, hint='Add @name("...") behind the match kind.')
+    return ir.Key(matched, node.kind, name, annotations_of(node.annotations))
+
+
+def _name(ctx: Context, node: s.Expression) -> Walk[str]:
+    """Return the control-plane name of a key as its expression gives it, or nothing where it gives none."""
+    parts: list[str] = []
+    inner = node
+    while True:
+        match inner:
+            case s.Name(name=name, top=top):
+                return "".join(["." * top, name, *reversed(parts)])
+            case s.Member(base=base, member=member):
+                field: str = yield _field_name(ctx, base, member)
+                parts.append(f".{field}")
+            case s.Index(base=base, index=index):
+                number: int = yield constant_int(ctx, index, "a key")
+                parts.append(f"[{number}]")
+            case s.Slice(base=base, high=high, low=low):
+                ends: list[int] = yield in_turn(constant_int(ctx, each, "a slice's bit") for each in (high, low))
+                parts.append(f"[{ends[0]}:{ends[1]}]")
+            case s.Call(callee=s.Member(base=base, member="isValid"), arguments=()):
+                parts.append(".$valid$")
+            case s.Cast(operand=base):
+                pass
+            case s.Binary(operator="&", left=base, right=s.Number(value=value)):
+                parts.append(f" & {value:#x}")
+            case _:
+                return ""
+        inner = base
+
+
+def _field_name(ctx: Context, base: s.Expression, member: str) -> Walk[str]:
+    """Return a field's name, or what its `@name` puts in its place."""
+    whole: ir.Expression = yield probe(ctx, base)
+    kind = whole.type
+    each = kind.field(member) if isinstance(kind, StructType | HeaderType) else None
+    given = each.annotations.get("name") if each is not None else None
+    return member if given is None else given.strip().strip('"')

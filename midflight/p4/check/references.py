@@ -1,0 +1,83 @@
+"""Actions as tables name them: listed, as the default, in entries."""
+
+from __future__ import annotations
+
+from midflight.errors import P4Error
+from midflight.p4 import declarations as d
+from midflight.p4 import ir
+from midflight.p4 import syntax as s
+from midflight.p4.check.arguments import accepts, passed
+from midflight.p4.check.coerce import has_integer
+from midflight.p4.check.context import Context, annotations_of, find
+from midflight.p4.check.drafts import Draft
+from midflight.p4.check.fold import is_literal
+from midflight.p4.check.scope import closest
+from midflight.p4.types import Direction
+from midflight.stackless import Walk
+
+__all__ = ["as_reference", "listed", "with_data"]
+
+
+def _action_of(ctx: Context, node: d.ActionReference) -> ir.Action:
+    """Return the action that a table names."""
+    entity = find(ctx, node.name, node.top, node.place)
+    if not isinstance(entity, ir.Action):
+        actions = [name for name, each in ctx.scope.visible() if isinstance(each, ir.Action)]
+        raise P4Error(f"{node.name} is not an action", place=node.place, hint=closest(node.name, actions))
+    return entity
+
+
+def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
+    """Check an action as a table lists it."""
+    action = _action_of(ctx, node)
+    directed = [each for each in action.parameters if each.direction is not Direction.NONE]
+    given = node.arguments or ()
+    if not accepts(ctx, directed, given):
+        raise P4Error(
+            f"{node.name} takes {len(directed)} argument{'s' * (len(directed) != 1)} here, not {len(given)}",
+            place=node.place,
+            hint="The list gives the parameters that have a direction; the control plane gives the others.",
+        )
+    annotations = annotations_of(node.annotations)
+    bound: tuple[ir.Expression, ...] = yield passed(ctx, directed, given)
+    return ir.ActionRef(action, bound, "tableonly" in annotations, "defaultonly" in annotations)
+
+
+def with_data(
+    ctx: Context, node: d.ActionReference, draft: Draft, table: d.Table
+) -> Walk[tuple[ir.ActionRef, tuple[int, ...]]]:
+    """Check an action with its data, as a default action or an entry gives it."""
+    action = _action_of(ctx, node)
+    reference = next((each for each in draft.actions if each.action is action), None)
+    if reference is None:
+        hint = closest(node.name, [each.action.name.rpartition(".")[2] for each in draft.actions])
+        raise P4Error(
+            f"{node.name} is not among the actions of {table.name}",
+            place=node.place,
+            hint=hint or "Add it to them.",
+        )
+    data = action.data
+    given = list(node.arguments or ())
+    if len(given) == len(action.parameters) and len(given) != len(data):
+        given = given[len(given) - len(data) :] if data else []
+    if not accepts(ctx, data, given):
+        raise P4Error(
+            f"{node.name} takes {len(data)} argument{'s' * (len(data) != 1)}, not {len(given)}", place=node.place
+        )
+    values: list[int] = []
+    checked: tuple[ir.Expression, ...] = yield passed(ctx, data, given)
+    for parameter, value in zip(data, checked, strict=True):
+        if not is_literal(value) or has_integer(value.type):
+            raise P4Error(f"{parameter.variable.name} must be known at compile time", place=value.place)
+        values.append(int(value.value))
+    return reference, tuple(values)
+
+
+def as_reference(node: s.Expression) -> d.ActionReference:
+    """Return the action that an expression names, as a table's default."""
+    match node:
+        case s.Name():
+            return d.ActionReference(node.place, node.name, node.top, None)
+        case s.Call(callee=s.Name() as name, arguments=arguments):
+            return d.ActionReference(name.place, name.name, name.top, arguments)
+    raise P4Error("default_action must be an action", place=node.place, hint="Such as drop().")
