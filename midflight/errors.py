@@ -7,6 +7,10 @@ from dataclasses import dataclass
 __all__ = ["DeviceError", "KernelError", "MidflightError", "P4Error", "P4Warning", "Place", "WireError"]
 
 
+# Characters of a source line that a message shows, and how many of them before the place.
+_SHOWN, _BEFORE = 400, 80
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A stretch of one line in a user's file. Lines and columns count from 1; `text` is the whole line."""
@@ -21,12 +25,18 @@ class Place:
         return f"{self.file}:{self.line}:{self.column}"
 
     def caret(self) -> str:
-        """Return the source line with a caret line under it, or nothing where the text is not known."""
+        """Return the source line with a caret line under it, or nothing where the text is not known.
+
+        Of a very long line only the part around the place is shown.
+        """
         if not self.text.strip():
             return ""
-        line = self.text.rstrip("\n").expandtabs(1)
-        width = max(1, min(self.length, len(line) - self.column + 1))
-        return f"    {line}\n    {' ' * (self.column - 1)}{'^' * width}"
+        line, at = self.text.rstrip("\n").expandtabs(1), self.column - 1
+        if len(line) > _SHOWN:
+            start = max(0, min(at - _BEFORE, len(line) - _SHOWN))
+            line, at = line[start : start + _SHOWN], at - start
+        width = max(1, min(self.length, len(line) - at))
+        return f"    {line}\n    {' ' * at}{'^' * width}"
 
 
 class MidflightError(Exception):

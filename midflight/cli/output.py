@@ -17,13 +17,19 @@ __all__ = ["read_text", "write_files", "write_json"]
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text; MidflightError where it is not there, not a file or not UTF-8."""
+    """Return a file's text; MidflightError where it is not there, not a file, not UTF-8 or too long for a program."""
+    from midflight.p4.bounded import LARGEST
+
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
     except UnicodeDecodeError as error:
         raise MidflightError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise MidflightError(f"{path}: {error.strerror}") from None
+    if len(text) > LARGEST:
+        raise MidflightError(f"{path}: longer than {LARGEST} characters")
+    return text
 
 
 def write_json(value: Mapping[str, object], to: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
+from midflight.p4.bounded import LARGEST
 from midflight.p4.check.program import check_program
 from midflight.p4.parse import parse
 from midflight.p4.preprocess import preprocess
@@ -19,14 +20,17 @@ def check(
     file: str = "<string>",
     include_dirs: Sequence[str | Path] = (),
     defines: Mapping[str, str] | None = None,
+    *,
+    confined: bool = False,
 ) -> ir.Program:
     """Check a v1model program and return it ready for an engine.
 
-    `file` names the source in messages, and includes in quotes are looked for beside it. P4Error, with its place,
-    for the first thing that is wrong or not supported yet.
+    `file` names the source in messages, and includes in quotes are looked for beside it. With `confined`, for a source
+    that is not trusted, nothing can be included but the architecture's own files. P4Error, with its place, for the
+    first thing that is wrong or not supported yet.
     """
     try:
-        return check_program(parse(preprocess(source, file, include_dirs, defines), file), source)
+        return check_program(parse(preprocess(source, file, include_dirs, defines, confined=confined), file), source)
     except RecursionError:
         hint = "Split its longest expression with variables."
         raise P4Error(f"{file}: an expression nests too deeply", hint=hint) from None
@@ -37,7 +41,8 @@ def check_file(
 ) -> ir.Program:
     """Check the program in a file; P4Error also where the file cannot be read."""
     try:
-        source = Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as opened:
+            source = opened.read(LARGEST + 1)  # no more than shows that it is too long
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
         raise P4Error(f"cannot read {path}: {reason}") from None

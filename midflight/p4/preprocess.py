@@ -5,22 +5,14 @@ from __future__ import annotations
 import io
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pcpp
 
 from midflight.errors import P4Error, Place
+from midflight.p4.bounded import INCLUDE, Preprocessor, PreprocessorError
 
-__all__ = ["INCLUDE", "Source", "preprocess"]
-
-INCLUDE = Path(__file__).parents[1] / "p4src" / "include"
-"""The folder with our core.p4 and v1model.p4, always searched last."""
-
-DEEPEST = 50
-"""How deep includes may nest."""
+__all__ = ["Source", "preprocess"]
 
 _LINE_MARKER = re.compile(r'#line\s+(\d+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*$')
 
@@ -79,91 +71,33 @@ def _unexpanded(line: _Line, begin: int, finish: int) -> tuple[int, int]:
     return before, use.end() if use else before + 1
 
 
-class _Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
-    """pcpp with our rules: keep comments for the columns' sake, and raise instead of print."""
-
-    def __init__(self, folders: Sequence[Path], defines: Mapping[str, str]) -> None:
-        super().__init__()
-        self.included: dict[str, str] = {}
-        self.directive: Any = None
-        self.rewrite_paths: list[Any] = []
-        for folder in folders:
-            self.add_path(str(folder))
-        for name, value in defines.items():
-            self.define(f"{name} {value}")
-
-    def on_comment(self, _tok: Any) -> bool:
-        """Keep comments: the tokeniser skips them."""
-        return True
-
-    def include(self, tokens: Any, original_line: Any) -> Iterator[Any]:
-        """Remember where an include stands, for what may go wrong with it."""
-        self.directive = tokens[0] if tokens else None
-        if len(self.temp_path) > DEEPEST:
-            self._fail("includes go too deep: does a file include itself?", "")
-        yield from super().include(tokens, original_line)
-
-    def on_file_open(self, is_system_include: bool, includepath: str) -> Any:
-        """Open an include and remember its text for the carets."""
-        del is_system_include
-        text = Path(includepath).read_text(encoding="utf-8")
-        self.included[includepath] = text
-        return io.StringIO(text)
-
-    def on_include_not_found(self, is_malformed: bool, is_system_include: bool, curdir: str, includepath: str) -> None:
-        """Refuse an include that is not there, naming it."""
-        del curdir
-        mark = f"<{includepath}>" if is_system_include else f'"{includepath}"'
-        message = f"malformed #include {includepath}" if is_malformed else f"there is no file {mark} to include"
-        self._fail(message, includepath)
-
-    def on_directive_handle(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> Any:
-        """Raise for #error what pcpp would print, and let #warning pass."""
-        if directive.value == "error":
-            text = "".join(each.value for each in toks).strip()
-            raise _PreprocessorError(text or "#error", directive.source, directive.lineno, "")
-        return (
-            None
-            if directive.value == "warning"
-            else super().on_directive_handle(directive, toks, ifpassthru, precedingtoks)
-        )
-
-    def on_error(self, file: str, line: int, msg: str) -> None:
-        """Raise what pcpp would print."""
-        raise _PreprocessorError(msg[:1].lower() + msg[1:], file, line, "")
-
-    def _fail(self, message: str, needle: str) -> None:
-        where = self.directive
-        raise _PreprocessorError(message, where.source if where else "", where.lineno if where else 1, needle)
-
-
-class _PreprocessorError(Exception):
-    """What went wrong, in which file and line, and what to point at there."""
-
-    def __init__(self, message: str, file: str, line: int, needle: str) -> None:
-        super().__init__(message)
-        self.file, self.line, self.needle = file, line, needle
-
-
 def preprocess(
     source: str,
     file: str = "<string>",
     include_dirs: Sequence[str | Path] = (),
     defines: Mapping[str, str] | None = None,
+    *,
+    confined: bool = False,
 ) -> Source:
     """Expand includes and macros.
 
     Includes in quotes are looked for beside the including file, then like those in angle brackets in
-    `include_dirs` and last among our own. Raises P4Error with its place for a missing include or a bad directive.
+    `include_dirs` and last among our own. With `confined`, for a source that is not trusted, there are our own alone.
+    P4Error, with its place, for a missing include, a bad directive, and what goes beyond the bounds of `bounded`.
     """
-    folders = [Path(each) for each in include_dirs]
-    processor = _Preprocessor([*folders, INCLUDE], defines or {})
+    folders = [] if confined else [Path(each) for each in include_dirs]
+    processor = Preprocessor([*folders, INCLUDE], defines or {}, confined=confined)
     output = io.StringIO()
     texts = processor.included
     try:
-        processor.parse(source, file)
-        processor.write(output)
-    except _PreprocessorError as error:
+        try:
+            processor.parse(processor.take(source, file), file)
+            processor.write(output)
+        except (IndexError, AttributeError) as error:  # from pcpp, on a directive that lacks what it needs
+            found = processor.directive
+            at = (found.source, found.lineno) if found else (file, 1)
+            raise PreprocessorError("this directive is incomplete", at[0], at[1], "") from error
+    except PreprocessorError as error:
         where = error.file or file
         where = file if where == str(Path(file).absolute()) else where
         text = source if where == file else texts.get(where, "")
@@ -172,7 +106,8 @@ def preprocess(
         column = max(0, line.find(error.needle)) if error.needle else len(line) - len(line.lstrip())
         length = len(error.needle) or max(1, len(line.strip()))
         place = Place(where, max(1, error.line), column + 1, length, line)
-        hint = "Put it beside this file, or name its folder with -I." if error.needle else ""
+        missing = error.needle and str(error).startswith("there is no file")
+        hint = "Put it beside this file, or name its folder with -I." if missing else ""
         raise P4Error(str(error), place=place, hint=hint) from None
     return _with_lines(output.getvalue(), file, source, texts)
 

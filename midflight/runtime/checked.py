@@ -14,6 +14,7 @@ from finsy.proto import p4i
 from midflight.p4 import ir
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
+from midflight.p4.preprocess import preprocess
 from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.footprint import Footprint, footprint
 
@@ -21,8 +22,9 @@ __all__ = ["CheckedProgram", "Programs"]
 
 T = TypeVar("T")
 
-# An include that is looked for beside the program: what it brings is not in the text.
-_INCLUDE_BESIDE = re.compile(r"^[ \t]*#[ \t]*include\b(?!\s*<)", re.MULTILINE)
+# An include of the architecture's own, which brings the same for everybody.
+_OWN_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<(core|v1model)\.p4>", re.MULTILINE)
+_INCLUDE = re.compile(r"#[^\n]*include")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +33,28 @@ class CheckedProgram:
 
     Each part is made when it is first used, and once, in whichever thread. A device that compiles with p4c uses the
     text alone, so a program that only p4c accepts has no other part. `file` names the program in messages; includes
-    in quotes are looked for beside it.
+    in quotes are looked for beside it. A `confined` program includes nothing but the architecture's own files.
 
     Two are equal only if they are the same object. Nobody may change a part.
     """
 
     text: str
     file: str = "<string>"
+    confined: bool = False
     _parts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
 
     @property
     def program(self) -> ir.Program:
         """The typed program. P4Error, with its place, where the text is wrong."""
-        return self._part("program", lambda: check(self.text, self.file))
+        return self._part("program", lambda: check(self.text, self.file, confined=self.confined))
+
+    @property
+    def standalone(self) -> str:
+        """The text for another process to compile: files that are included from beside it are in their places."""
+        if self.confined or not _includes_others(self.text):
+            return self.text
+        return self._part("standalone", lambda: preprocess(self.text, self.file).text)
 
     @property
     def p4info(self) -> p4i.P4Info:
@@ -69,23 +79,31 @@ class CheckedProgram:
             return part
 
 
+def _includes_others(text: str) -> bool:
+    """Return whether a text includes files that are not the architecture's."""
+    return _INCLUDE.search(_OWN_INCLUDE.sub("", text.replace("\\\n", ""))) is not None
+
+
 class Programs:
     """Checked programs by text. Those who share one check and compile each text once.
 
-    A program is kept for as long as somebody holds it. One that includes files from beside it is never shared, since
-    the same text may bring something else the next time.
+    A program is kept for as long as somebody holds it. Only confined programs are shared: the same text with other
+    files' includes may bring something else the next time, and something else to another.
     """
 
     def __init__(self) -> None:
         self._known: WeakValueDictionary[str, CheckedProgram] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def get(self, text: str, file: str = "<string>") -> CheckedProgram:
-        """Return the program of a text: the one that there is, or else a new one, called `file` in messages."""
-        if _INCLUDE_BESIDE.search(text):
+    def get(self, text: str, file: str = "<string>", *, confined: bool = False) -> CheckedProgram:
+        """Return the program of a text: the one that there is, or else a new one, called `file` in messages.
+
+        `confined` is for a text that is not trusted: see `CheckedProgram`.
+        """
+        if not confined and _includes_others(text):
             return CheckedProgram(text, file)
         with self._lock:
             found = self._known.get(text)
             if found is None:
-                found = self._known[text] = CheckedProgram(text, file)
+                found = self._known[text] = CheckedProgram(text, file, confined=True)
             return found

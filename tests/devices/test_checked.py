@@ -26,9 +26,9 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
     check = frontend.check
 
-    def counted(text: str, file: str) -> ir.Program:
+    def counted(text: str, file: str, *, confined: bool) -> ir.Program:
         texts.append(text)
-        return check(text, file)
+        return check(text, file, confined=confined)
 
     monkeypatch.setattr("midflight.runtime.checked.check", counted)
     return texts
@@ -92,3 +92,24 @@ def test_a_network_checks_one_text_once(checks: list[str]) -> None:
     with Net(line(3), program=Program(Threshold("pressure", above=900, clear=850))) as net:
         assert len(net.devices) == 3
     assert len(checks) == 1
+
+
+@pytest.mark.parametrize("beside", ['#include "mine.p4"\n', "#include <mine.p4>\n"])
+def test_a_program_that_is_not_trusted_is_never_the_one_with_files_from_beside_it(beside: str, tmp_path: Path) -> None:
+    programs, file = Programs(), str(tmp_path / "all.p4")
+    (tmp_path / "mine.p4").write_text(EVERYTHING)
+    trusted = programs.get(beside, file)
+    with pytest.raises(P4Error, match="cannot be included"):
+        _ = programs.get(beside, file, confined=True).program
+    assert not trusted.confined
+
+
+def test_a_program_goes_to_a_device_with_what_it_includes(tmp_path: Path) -> None:
+    (tmp_path / "mine.p4").write_text(EVERYTHING)
+    program = CheckedProgram(BESIDE, str(tmp_path / "all.p4"))
+    with HostDevice() as device:
+        pipeline = device.compile(program)
+        with device.session() as session:
+            session.load(pipeline.p4info, pipeline.config)
+            assert session.read_table("route") == []
+    assert CheckedProgram(EVERYTHING).standalone == EVERYTHING

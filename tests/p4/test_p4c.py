@@ -10,9 +10,9 @@ import pytest
 from finsy.proto import p4i
 from google.protobuf import text_format
 
+from midflight.p4.bounded import INCLUDE
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
-from midflight.p4.preprocess import INCLUDE
 from tests.p4.skeleton import skeleton
 
 pytestmark = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -344,3 +345,21 @@ def test_capabilities(empty: HostDevice) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             controller.stub.Capabilities(p4r.CapabilitiesRequest(device_id=4))
         assert code_of(refused.value) == "NOT_FOUND"
+
+
+def test_a_pushed_program_reads_no_file_of_the_host(
+    loaded: tuple[HostDevice, Controller], config: p4r.ForwardingPipelineConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.p4").write_text("SECRET_ONE alpha beta\n")
+    _, primary = loaded
+    for path in (tmp_path / "secret.p4", tmp_path / "nothing.p4", Path("/dev/zero")):
+        for line in (f'#include "{path}"', f"#include <{path}>", f'#define WHERE "{path}"\n#include WHERE'):
+            text = EVERYTHING.replace("#include <core.p4>", line, 1).encode()
+            with pytest.raises(grpc.RpcError) as refused:
+                primary.push(
+                    "VERIFY_AND_COMMIT", p4r.ForwardingPipelineConfig(p4info=config.p4info, p4_device_config=text)
+                )
+            assert code_of(refused.value) == "INVALID_ARGUMENT"
+            assert "cannot be included" in str(refused.value.details())
+            assert "SECRET" not in str(refused.value.details())
+    assert primary.pull().config == config

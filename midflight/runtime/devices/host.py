@@ -80,7 +80,7 @@ class HostDevice:
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Check a program; its text is the config. P4Error where it is wrong."""
-        return PipelineConfig(program.p4info, program.text.encode())
+        return PipelineConfig(program.p4info, program.standalone.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Put a program in place; P4Error where it does not compile, and the device keeps what it had."""

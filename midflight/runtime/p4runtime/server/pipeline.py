@@ -103,7 +103,8 @@ def build(
     if not config.HasField("p4info"):
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
     try:
-        checked = (programs or Programs()).get(config.p4_device_config.decode(), "p4_device_config")
+        text = config.p4_device_config.decode()
+        checked = (programs or Programs()).get(text, "p4_device_config", confined=True)
         return assemble(config, checked, cpu_port=cpu_port, seed=seed, gate=gate)
     except UnicodeDecodeError as error:
         raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None
