@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["DeviceError", "KernelError", "MidflightError", "P4Error", "P4Warning", "Place", "WireError"]
+__all__ = ["DeviceError", "KernelError", "KernelErrors", "MidflightError", "P4Error", "P4Warning", "Place", "WireError"]
 
 
 # Characters of a source line that a message shows, and how many of them before the place.
@@ -75,6 +76,18 @@ class P4Warning:
 
 class KernelError(MidflightError):
     """A kernel function, a primitive's parameter or a program that the kernel language does not allow."""
+
+
+class KernelErrors(KernelError):  # noqa: N818 - a group, as Python's ExceptionGroup
+    """Several mistakes in one kernel: `errors` has each of them. Message, place and hint are those of the first."""
+
+    def __init__(self, errors: Iterable[KernelError]) -> None:
+        self.errors = tuple(errors)
+        first = self.errors[0]
+        super().__init__(first.message, place=first.place, hint=first.hint)
+
+    def __str__(self) -> str:
+        return "\n".join(str(each) for each in self.errors)
 
 
 class WireError(MidflightError):

@@ -6,7 +6,7 @@ import importlib.util
 import linecache
 import sys
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING
 
 from midflight.cli.output import read_text
@@ -52,8 +52,7 @@ def _run(path: Path) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent.resolve()))
     try:
-        code = compile(text, str(path), "exec", dont_inherit=True)
-        exec(code, module.__dict__)
+        exec(_compiled(text, path), module.__dict__)
     except SyntaxError as error:
         raise _syntax(error) from error
     except MidflightError as error:
@@ -67,6 +66,19 @@ def _run(path: Path) -> ModuleType:
     finally:
         sys.path.remove(str(path.parent.resolve()))
     return module
+
+
+def _compiled(text: str, path: Path) -> CodeType:
+    try:
+        return compile(text, str(path), "exec", dont_inherit=True)
+    except (RecursionError, MemoryError):
+        lines = text.splitlines() or [""]
+        longest = max(range(len(lines)), key=lambda number: len(lines[number]))
+        raise MidflightError(
+            "Python cannot compile this file: an expression or a chain of branches in it is too long",
+            place=Place(str(path), longest + 1, 1, 1, lines[longest][:100]),
+            hint="this is its longest line; put parts of what is long into variables or helpers",
+        ) from None
 
 
 def _syntax(error: SyntaxError) -> MidflightError:

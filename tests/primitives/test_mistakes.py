@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from midflight.errors import KernelError
+from midflight.errors import KernelError, KernelErrors
 from midflight.primitives import Aggregate, Filter, Header, Packet, Primitive, Program, Register, Threshold, bit, int_
 from tests.primitives.golden import check_golden
 
@@ -343,6 +343,90 @@ def test_every_mistake_is_explained() -> None:
         assert caught.value.place is not None, name
         assert caught.value.hint, name
     check_golden("mistakes.txt", "\n".join(told))
+
+
+SEVERAL = {
+    "independent": (
+        """\
+wire.valeu = 3
+wire.key8 = 300
+while wire.value > 0:
+    pass
+packet.send()""",
+        [
+            "the header has no field `valeu`",
+            "300 does not fit bit[8], which holds 0 to 255",
+            "the kernel language has no `while`",
+            "a packet cannot `send`",
+        ],
+    ),
+    "what rests on a mistake is not told": (
+        """\
+x = wire.valeu + 1
+y = x + 1
+for lane in range(x):
+    wire.values[lane] = y
+    wire.valeu = 3
+if y > x:
+    packet.send()
+x = wire.value
+wire.key8 = x""",
+        [
+            "the header has no field `valeu`",
+            "the header has no field `valeu`",
+            "a packet cannot `send`",
+            "`wire.key8` is bit[8], but `x` is bit[32]",
+        ],
+    ),
+    "both sides of an operator, and an if with both its branches": (
+        """\
+wire.value = wire.left + wire.right
+if wire.value:
+    wire.key8 = 256
+else:
+    wire.key8 = 257""",
+        [
+            "the header has no field `left`",
+            "the header has no field `right`",
+            "`wire.value` is a number, not a condition",
+            "256 does not fit bit[8], which holds 0 to 255",
+            "257 does not fit bit[8], which holds 0 to 255",
+        ],
+    ),
+    "a helper's once, and the kernel's": (
+        """\
+a = some(wire.value)
+b = some(wire.value)
+for lane in range(2):
+    wire.values[lane] = wire.value""",
+        [
+            "`some` comes to its end without a value on some paths",
+            "`wire.values[lane]` is int_[32], but `wire.value` is bit[32]",
+        ],
+    ),
+    "lines that are never reached": (
+        """\
+return 3
+packet.send()""",
+        ["a kernel returns nothing", "this line is never reached"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_all_mistakes_of_a_kernel_are_told_at_once(name: str) -> None:
+    body, told = SEVERAL[name]
+    with pytest.raises(KernelErrors) as caught:
+        Program(lesson(f"several_{name.split()[0]}", body)("lesson"))
+    assert [each.message for each in caught.value.errors] == told
+    assert all(each.place is not None for each in caught.value.errors)
+    assert str(caught.value) == "\n".join(map(str, caught.value.errors))
+
+
+def test_a_single_mistake_is_no_group() -> None:
+    with pytest.raises(KernelError) as caught:
+        Program(lesson("single", "wire.valeu = 3")("lesson"))
+    assert not isinstance(caught.value, KernelErrors)
 
 
 def test_a_refused_kernel_does_not_run_as_reference_either() -> None:

@@ -30,6 +30,7 @@ from midflight.primitives.kernel.typed import (
     Unary,
 )
 from midflight.primitives.kernel.types import Kind
+from midflight.stackless import Walk, run
 
 __all__ = ["Printer", "p4_type"]
 
@@ -61,6 +62,13 @@ class Printer:
 
     def __call__(self, expr: Expr) -> str:
         """Return an expression's text, without parentheses around it."""
+        return run(self._text(expr))
+
+    def tight(self, expr: Expr) -> str:
+        """Return an expression's text such that it can stand beside any operator."""
+        return run(self._tight(expr))
+
+    def _text(self, expr: Expr) -> Walk[str]:
         match expr:
             case Const(value=value, kind=kind):
                 return self.sized(value, kind)
@@ -83,39 +91,38 @@ class Printer:
             case Old():
                 return self.old
             case Unary(operator=operator, operand=operand):
-                return f"{operator}{self.tight(operand)}"
+                return f"{operator}{yield self._tight(operand)}"
             case Binary(operator=operator) if operator in ("<<", ">>"):
-                return self._shift(expr)
+                return (yield from self._shift(expr))
             case Binary(operator=operator, left=left, right=right):
                 # Of two constants one must tell the width.
-                one = self(left) if isinstance(left, Const) and isinstance(right, Const) else self._side(left, operator)
-                return f"{one} {operator} {self._side(right, operator)}"
+                both = isinstance(left, Const) and isinstance(right, Const)
+                one: str = yield self._text(left) if both else self._side(left, operator)
+                return f"{one} {operator} {yield self._side(right, operator)}"
             case Compare(operator=operator, left=left, right=right):
-                return f"{self._operand(left)} {operator} {self._operand(right)}"
+                return f"{yield self._operand(left)} {operator} {yield self._operand(right)}"
             case Logic(operator=operator, left=left, right=right):
-                return f"{self._part(left, operator)} {operator} {self._part(right, operator)}"
+                return f"{yield self._part(left, operator)} {operator} {yield self._part(right, operator)}"
             case Not(operand=operand):
-                return f"!{self.tight(operand)}"
+                return f"!{yield self._tight(operand)}"
             case Choose(condition=condition, yes=yes, no=no):
-                return f"{self._test(condition)} ? {self.tight(yes)} : {self.tight(no)}"
+                test: str = yield self._tight(condition)
+                return f"{test} ? {yield self._tight(yes)} : {yield self._tight(no)}"
             case Cast(operand=operand, kind=kind):
-                return self._cast(operand, kind)
+                return (yield from self._cast(operand, kind))
             case Overflows(left=left, right=right):
-                return self._overflows(left, right)
+                return (yield from self._overflows(left, right))
             case Slice(operand=operand, high=high, low=low):
-                return f"{self.tight(operand)}[{high}:{low}]"
+                return f"{yield self._tight(operand)}[{high}:{low}]"
             case Concat(left=left, right=right):
-                return f"{self(left) if isinstance(left, Concat) else self.tight(left)} ++ {self.tight(right)}"
+                above: str = yield self._text(left) if isinstance(left, Concat) else self._tight(left)
+                return f"{above} ++ {yield self._tight(right)}"
             case Scramble(checksum=checksum, seed=seed):
-                return f"scramble({self(checksum)}, {seed})"
+                return f"scramble({yield self._text(checksum)}, {seed})"
 
-    def tight(self, expr: Expr) -> str:
-        """Return an expression's text such that it can stand beside any operator."""
-        text = self(expr)
-        plain = isinstance(
-            expr, (Truth, Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, Old, Const, Scramble, Slice)
-        )
-        simple = plain and not text.startswith("-")
+    def _tight(self, expr: Expr) -> Walk[str]:
+        text: str = yield self._text(expr)
+        simple = isinstance(expr, _ATOMS) and not text.startswith("-")
         return text if simple else f"({text})"
 
     def sized(self, value: int, kind: Kind) -> str:
@@ -146,52 +153,54 @@ class Printer:
         assert expr.kind is not None
         return self(expr) if expr.kind.width == 32 else f"(bit<32>){self.tight(expr)}"
 
-    def _operand(self, expr: Expr) -> str:
+    def _operand(self, expr: Expr) -> Walk[str]:
         """Print a side of a comparison: arithmetic may stand there bare."""
         if isinstance(expr, Const):
             return self.plain(expr.value, expr.kind)
         arithmetic = isinstance(expr, Binary) and expr.operator in ("+", "-", "*")
-        return self(expr) if arithmetic or isinstance(expr, Cast) else self.tight(expr)
+        text: str = yield self._text(expr) if arithmetic or isinstance(expr, Cast) else self._tight(expr)
+        return text
 
-    def _side(self, expr: Expr, operator: str) -> str:
+    def _side(self, expr: Expr, operator: str) -> Walk[str]:
         """Print a side of an arithmetic operator: a row of the same one needs no parentheses."""
         if isinstance(expr, Const):
             return self.operand(expr.value, expr.kind)
         row = isinstance(expr, Binary) and expr.operator == operator and operator in ("+", "*", "&", "|", "^")
-        return self(expr) if row else self.tight(expr)
+        text: str = yield self._text(expr) if row else self._tight(expr)
+        return text
 
-    def _part(self, expr: Expr, operator: str) -> str:
+    def _part(self, expr: Expr, operator: str) -> Walk[str]:
         """Print a side of && or ||."""
         bare = isinstance(expr, (Compare, Not, ForwardedRef)) or (isinstance(expr, Logic) and expr.operator == operator)
-        return self(expr) if bare else self.tight(expr)
+        text: str = yield self._text(expr) if bare else self._tight(expr)
+        return text
 
-    def _test(self, condition: Expr) -> str:
-        return self.tight(condition)
-
-    def _shift(self, expr: Binary) -> str:
-        left, amount = self.tight(expr.left), expr.right
+    def _shift(self, expr: Binary) -> Walk[str]:
+        left: str = yield self._tight(expr.left)
+        amount = expr.right
         if isinstance(amount, Const):
             return f"{left} {expr.operator} {amount.value}"
         assert amount.kind is not None
+        text: str = yield self._tight(amount)
         if amount.kind.width <= _SHIFT.width:
-            return f"{left} {expr.operator} {self.tight(amount)}"
-        text = self.tight(amount)
+            return f"{left} {expr.operator} {text}"
         # BMv2 shifts by 8 bits' worth at most; any larger amount does what 255 does.
         return f"{left} {expr.operator} ({text} > 255 ? 8w255 : (bit<8>){text})"
 
-    def _cast(self, operand: Expr, kind: Kind) -> str:
+    def _cast(self, operand: Expr, kind: Kind) -> Walk[str]:
         source = operand.kind
         assert source is not None
-        text = self.tight(operand)
+        text: str = yield self._tight(operand)
         if source.width != kind.width and source.signed != kind.signed:
             # P4 changes width or sign in one cast, not both: first the width, in the sign that it has.
             return f"({p4_type(kind)})({p4_type(Kind(kind.width, source.signed))}){text}"
         return f"({p4_type(kind)}){text}"
 
-    def _overflows(self, left: Expr, right: Expr) -> str:
+    def _overflows(self, left: Expr, right: Expr) -> Walk[str]:
         kind = left.kind
         assert kind is not None
-        one, other = self.tight(left) if isinstance(left, Const) else self._side(left, "+"), self._side(right, "+")
+        one: str = yield self._tight(left) if isinstance(left, Const) else self._side(left, "+")
+        other: str = yield self._side(right, "+")
         total = f"({one} + {other})"
         if not kind.signed:
             return f"{total} < {one}"

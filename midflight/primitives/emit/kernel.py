@@ -32,6 +32,7 @@ from midflight.primitives.kernel.typed import (
     walk,
 )
 from midflight.primitives.kernel.types import Kind
+from midflight.stackless import Walk, run
 
 __all__ = ["KernelWriter", "alerts_late", "hashes"]
 
@@ -103,22 +104,28 @@ class KernelWriter:
             with out.block("apply"):
                 if self.registers:
                     write_state_access(out, self.name, self.registers)
-                self.statements(self.kernel.body)
+                run(self.statements(self.kernel.body))
 
-    def statements(self, body: tuple[Statement, ...]) -> None:
+    def statements(self, body: tuple[Statement, ...]) -> Walk[None]:
         """Write statements one after the other."""
         for each in body:
             with self.writer.origin(each.line):
-                self.statement(each)
+                match each:
+                    case If():
+                        yield from self.branch(each)
+                    case Unrolled(variable=variable, rounds=rounds):
+                        for number, inner in rounds:
+                            self.writer.line(f"// {variable} {number}")
+                            yield self.statements(inner)
+                    case _:
+                        self.statement(each)
 
     def statement(self, statement: Statement) -> None:
-        """Write one statement."""
+        """Write a statement that has no others inside."""
         out, show = self.writer, self.printer
         match statement:
             case Assign(target=target, value=value):
                 out.long(f"{show(target)} = {show.value(value)};")
-            case If():
-                self.branch(statement)
             case Checksum(target=target, values=values):
                 fields = ", ".join(show(each) for each in values)
                 out.long(f"hash({show(target)}, HashAlgorithm.crc32, 32w0, {{ {fields} }}, 64w0x100000000);")
@@ -126,10 +133,6 @@ class KernelWriter:
                 assert target.kind is not None
                 low, high = (show.sized(each, target.kind) for each in (0, target.kind.high))
                 out.line(f"random({show(target)}, {low}, {high});")
-            case Unrolled(variable=variable, rounds=rounds):
-                for number, body in rounds:
-                    out.line(f"// {variable} {number}")
-                    self.statements(body)
             case Decide(verdict=verdict):
                 out.line(f"meta.verdict = {verdict.name};")
             case Return():
@@ -150,19 +153,19 @@ class KernelWriter:
                 self.quote(statement.line)
                 self.searches[table].write(out, show, hit=self.locals[hit.name][0] if hit.name in self.locals else "")
 
-    def branch(self, statement: If) -> None:
+    def branch(self, statement: If) -> Walk[None]:
         """Write an if with its chain of else-ifs."""
         out = self.writer
         opening = f"if ({self.printer(statement.condition)})"
         if not statement.yes:
             with out.block(f"if (!{self.printer.tight(statement.condition)})"):
-                self.statements(statement.no)
+                yield self.statements(statement.no)
             return
         while True:
             rest = statement.no
             chained = len(rest) == 1 and isinstance(rest[0], If) and bool(rest[0].yes)
             with out.block(opening, "}" if not rest else ""):
-                self.statements(statement.yes)
+                yield self.statements(statement.yes)
             if not rest:
                 return
             out.undo()
@@ -171,7 +174,7 @@ class KernelWriter:
                 opening = f"}} else if ({self.printer(statement.condition)})"
                 continue
             with out.block("} else"):
-                self.statements(rest)
+                yield self.statements(rest)
             return
 
     def access(self, access: Access) -> None:

@@ -13,6 +13,8 @@ __all__ = ["Writer"]
 
 
 WIDTH = 120
+NARROW = 40
+"""Below so much room a statement is not broken any further: it is too deep for that to help."""
 
 
 class Writer:
@@ -72,7 +74,7 @@ class Writer:
 
 def _broken(text: str, width: int) -> list[str]:
     """Break a statement where the fewest parentheses are around: behind commas, or else before operators."""
-    if len(text) <= width:
+    if len(text) <= width or width < NARROW:
         return [text]
     depth, places = 0, list[tuple[int, bool, int]]()
     for index, character in enumerate(text):

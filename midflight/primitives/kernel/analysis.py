@@ -1,21 +1,21 @@
-"""The analysis of a kernel: from the source of `ingress` to the typed form, every rule of the language checked.
-
-The rules are in a chain of classes: `Body`, `Accesses`, `Searches`, `Outputs`, `Statements`, `Pure`, `Helpers`; those
-of expressions in `Values`, `Operators`, `Functions`, `Calls`, `Expressions`.
-"""
+"""The analysis of a kernel: from the source of `ingress` to the typed form, every rule of the language checked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from midflight.errors import KernelErrors
+from midflight.primitives.kernel.context import Context, Rules
+from midflight.primitives.kernel.expressions import value
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.frame import frame_of
 from midflight.primitives.kernel.header import Layout
-from midflight.primitives.kernel.helpers import Helpers
 from midflight.primitives.kernel.state import State
+from midflight.primitives.kernel.statements import block
 from midflight.primitives.kernel.typed import Kernel
 from midflight.primitives.kernel.values import PACKET, WIRE
+from midflight.stackless import run
 
 __all__ = ["analyse"]
 
@@ -23,7 +23,7 @@ __all__ = ["analyse"]
 def analyse(function: Callable[..., Any], instance: object, layout: Layout, state: Mapping[str, State]) -> Kernel:
     """Check a kernel function, bound to an instance of its primitive, and return its typed form.
 
-    Raises KernelError with the place and what to write instead.
+    Raises KernelError with the place and what to write instead, or KernelErrors where there are several mistakes.
     """
     frame = frame_of(function, instance)
     source, node = frame.source, frame.node
@@ -31,19 +31,23 @@ def analyse(function: Callable[..., Any], instance: object, layout: Layout, stat
     if len(names) != 3 or frame.parameters != names or node.args.vararg or node.args.kwarg:
         raise source.error(node, "a kernel takes self, packet and wire", "write `def ingress(self, packet, wire):`")
     frame.fixed.update(names)
-    body = Helpers(frame, layout, state)
-    for name, value in zip(names, (instance, PACKET, WIRE), strict=True):
-        body.scope.names[name] = Known(value)
-    statements = body.block(node.body)
+    code = Context(frame, layout, state, Rules(value, block))
+    for name, thing in zip(names, (instance, PACKET, WIRE), strict=True):
+        code.scope.names[name] = Known(thing)
+    statements = run(code.block(node.body))
+    if len(code.errors) > 1:
+        raise KernelErrors(code.errors)
+    if code.errors:
+        raise code.errors[0]
     return Kernel(
         source.file,
         source.line(node),
         statements,
-        body.locals,
-        body.alert,
-        timed=body.expressions.timed,
-        tables=tuple(body.searched),
-        verdicts=frozenset(body.verdicts),
-        rounds=body.expressions.rounds,
-        mirrors=body.mirrors,
+        code.variables.kinds,
+        code.facts.alert,
+        timed=code.facts.timed,
+        tables=tuple(code.names.searched),
+        verdicts=frozenset(code.facts.verdicts),
+        rounds=code.facts.rounds,
+        mirrors=code.facts.mirrors,
     )

@@ -5,16 +5,23 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from midflight.primitives.kernel.flow import Known
-from midflight.primitives.kernel.functions import Functions
+from midflight.primitives.kernel import accesses, searches
+from midflight.primitives.kernel.context import Context
+from midflight.primitives.kernel.demands import condition, constant
+from midflight.primitives.kernel.flow import Known, Scope
+from midflight.primitives.kernel.functions import arguments, function
+from midflight.primitives.kernel.helpers import inline
+from midflight.primitives.kernel.lookup import Lookup
+from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.predicate import FUNCTIONS, Predicate
-from midflight.primitives.kernel.state import State
+from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.struct import Items
 from midflight.primitives.kernel.typed import Cast, Compare, Const, Draw, Expr, FieldRef, Truth
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import PACKET, WIRE, LaneField, Value
+from midflight.stackless import Walk
 
-__all__ = ["Calls"]
+__all__ = ["call"]
 
 _INSTEAD = {
     "int": "numbers have a width here: `bit[32](...)`",
@@ -43,81 +50,87 @@ _INSTEAD = {
 }
 
 
-class Calls(Functions):
-    """Expressions that are calls."""
+def call(code: Context, node: ast.Call) -> Walk[Value]:
+    """Compile a call."""
+    callee: Any
+    if isinstance(node.func, ast.Attribute):
+        method = node.func.attr
+        match (yield code.value(node.func.value)):
+            case Known(value=Register() as register):
+                return (yield from accesses.access(code, node, register, method))
+            case Known(value=Map() | Lookup() as state):
+                return (yield from searches.search(code, node, state, method))
+            case Known(value=Items() as items) if method == "present":
+                return (yield from _present(code, node, items))
+            case Known(value=thing) if thing is PACKET and method == "random":
+                return (yield from _random(code, node))
+            case Known(value=thing) if thing is PACKET:
+                raise code.error(node, f"`packet.{method}(...)` has no value", "write it on a line of its own")
+    if isinstance(node.func, ast.Name) and node.func.id not in code.scope.names:
+        callee = code.outer.get(node.func.id)
+        if callee is None:
+            yield code.value(node.func)
+    else:
+        value: Value = yield code.value(node.func)
+        callee = value.value if isinstance(value, Known) else None
+    return (yield from _apply(code, node, callee))
 
-    def _call(self, node: ast.Call) -> Value:
-        function = node.func
-        if isinstance(function, ast.Attribute):
-            base = self.value(function.value)
-            if isinstance(base, Known) and isinstance(base.value, State):
-                return self.around.access(node, base.value, function.attr)
-            if isinstance(base, Known) and isinstance(base.value, Items) and function.attr == "present":
-                return self._present(node, base.value)
-            if isinstance(base, Known) and base.value is PACKET and function.attr == "random":
-                return self._random(node)
-            if isinstance(base, Known) and base.value is PACKET:
-                raise self.source.error(
-                    node, f"`packet.{function.attr}(...)` has no value", "write it on a line of its own"
-                )
-        if isinstance(function, ast.Name) and function.id not in self.scope.names:
-            callee: Any = self.outer.get(function.id)
-            if callee is None:
-                self.value(function)
-        else:
-            value = self.value(function)
-            callee = value.value if isinstance(value, Known) else None
-        return self._apply(node, callee)
 
-    def _present(self, node: ast.Call, items: Items) -> Value:
-        """Compile the question whether an item is on the wire."""
-        place = self.constant(self._arguments(node, 1)[0], "which item")
-        counted = FieldRef(items.counted.name, None, items.counted.kind)
-        if not 0 <= place < len(items):
-            name = self.source.text(node.func).removesuffix(".present")
-            raise self.source.error(node, f"`{name}` has no item {place}", f"its items are 0 to {len(items) - 1}")
-        return Compare(">", counted, Const(place, counted.kind))
+def _present(code: Context, node: ast.Call, items: Items) -> Walk[Value]:
+    """Compile the question whether an item is on the wire."""
+    place = yield from constant(code, arguments(code, node, 1)[0], "which item")
+    counted = FieldRef(items.counted.name, None, items.counted.kind)
+    if not 0 <= place < len(items):
+        name = code.text(node.func).removesuffix(".present")
+        raise code.error(node, f"`{name}` has no item {place}", f"its items are 0 to {len(items) - 1}")
+    return Compare(">", counted, Const(place, counted.kind))
 
-    def _random(self, node: ast.Call) -> Expr:
-        value = self.value(node.args[0]) if len(node.args) == 1 and not node.keywords else None
-        kind = value.value if isinstance(value, Known) else None
-        if not isinstance(kind, Kind):
-            raise self.source.error(node, "say which kind of number to draw", "write `packet.random(bit[16])`")
-        if kind.width > 64:
-            raise self.source.error(
-                node, f"{kind} is too wide: a switch draws at most 64 bits at once", "put two together with `concat`"
-            )
-        drawn = self.around.fresh("drawn", Kind(kind.width))
-        self.around.ahead(Draw(drawn, self.source.line(node)))
-        return Cast(drawn, kind) if kind.signed else drawn
 
-    def _apply(self, node: ast.Call, callee: Any) -> Value:
-        if callee is super and not node.args and not node.keywords and "__class__" in self.outer:
-            return Known(super(self.outer["__class__"], self.outer["__self__"]))
-        if isinstance(callee, Predicate):
-            argument = self._arguments(node, 1)[0]
-            value = self.value(argument)
-            if not isinstance(value, Known) or value.value is not WIRE:
-                raise self.source.error(argument, "a predicate is asked about the header", "write `(wire)`")
-            return self._inline(callee)
-        result = self.function(node, callee)
-        if result is None:
-            result = self.around.inline(node, callee)
-        if result is not None:
-            return result
-        name = self.source.text(node.func)
-        raise self.source.error(
-            node,
-            f"`{name}` cannot be called in a kernel",
-            _INSTEAD.get(name, f"there are {', '.join(sorted(each for each in FUNCTIONS))} and a register's methods"),
+def _random(code: Context, node: ast.Call) -> Walk[Expr]:
+    value: Value | None = None
+    if len(node.args) == 1 and not node.keywords:
+        value = yield code.value(node.args[0])
+    kind = value.value if isinstance(value, Known) else None
+    if not isinstance(kind, Kind):
+        raise code.error(node, "say which kind of number to draw", "write `packet.random(bit[16])`")
+    if kind.width > 64:
+        raise code.error(
+            node, f"{kind} is too wide: a switch draws at most 64 bits at once", "put two together with `concat`"
         )
+    drawn = code.variables.fresh("drawn", Kind(kind.width))
+    code.ahead(Draw(drawn, code.source.line(node)))
+    return Cast(drawn, kind) if kind.signed else drawn
 
-    def _inline(self, predicate: Predicate) -> Value:
-        """Compile a predicate's text where it is called, its names being the header's fields."""
-        inner = type(self)(predicate.source, self.layout, FUNCTIONS, self.around)
-        for field in self.layout:
-            inner.scope.names[field.name] = (
-                Known(LaneField(field)) if field.count is not None else FieldRef(field.name, None, field.kind)
-            )
-        value = inner.condition(predicate.tree)
-        return Known(value.value) if isinstance(value, Truth) else value
+
+def _apply(code: Context, node: ast.Call, callee: Any) -> Walk[Value]:
+    if callee is super and not node.args and not node.keywords and "__class__" in code.outer:
+        return Known(super(code.outer["__class__"], code.outer["__self__"]))
+    if isinstance(callee, Predicate):
+        argument = arguments(code, node, 1)[0]
+        value: Value = yield code.value(argument)
+        if not isinstance(value, Known) or value.value is not WIRE:
+            raise code.error(argument, "a predicate is asked about the header", "write `(wire)`")
+        return (yield from _predicate(code, callee))
+    result = yield from function(code, node, callee)
+    if result is None:
+        result = yield from inline(code, node, callee)
+    if result is not None:
+        return result
+    name = code.text(node.func)
+    raise code.error(
+        node,
+        f"`{name}` cannot be called in a kernel",
+        _INSTEAD.get(name, f"there are {', '.join(sorted(each for each in FUNCTIONS))} and a register's methods"),
+    )
+
+
+def _predicate(code: Context, predicate: Predicate) -> Walk[Value]:
+    """Compile a predicate's text where it is called, its names being the header's fields."""
+    inside = Scope()
+    for field in code.layout:
+        inside.names[field.name] = (
+            Known(LaneField(field)) if field.count is not None else FieldRef(field.name, None, field.kind)
+        )
+    with code.reading(predicate.source, FUNCTIONS, inside):
+        value = yield from condition(code, predicate.tree)
+    return Known(value.value) if isinstance(value, Truth) else value

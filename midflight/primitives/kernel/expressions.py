@@ -5,19 +5,25 @@ from __future__ import annotations
 import ast
 import builtins
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from midflight.errors import KernelError
-from midflight.primitives.kernel.calls import Calls
+from midflight.primitives.kernel.calls import call
+from midflight.primitives.kernel.context import Context, ToldError
+from midflight.primitives.kernel.demands import constant
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
+from midflight.primitives.kernel.operators import binary, choose, compare, logic, unary
+from midflight.primitives.kernel.outputs import forwarded
+from midflight.primitives.kernel.outside import found_outside, lookup_hint
 from midflight.primitives.kernel.packet import NOW
 from midflight.primitives.kernel.predicate import FUNCTIONS
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.struct import Field, Group, Items
+from midflight.primitives.kernel.searches import hit
+from midflight.primitives.kernel.struct import Field, Group, Items, Member
 from midflight.primitives.kernel.typed import (
-    Choose,
     Compare,
     Const,
     EpochRef,
@@ -28,9 +34,10 @@ from midflight.primitives.kernel.typed import (
     SequenceRef,
 )
 from midflight.primitives.kernel.types import Kind, bit, int_
-from midflight.primitives.kernel.values import PACKET, WIRE, LaneField, Value
+from midflight.primitives.kernel.values import PACKET, SPOILT, WIRE, LaneField, Value, chosen
+from midflight.stackless import Walk
 
-__all__ = ["Expressions"]
+__all__ = ["value"]
 
 SEQUENCE, EPOCH, ROUND = Kind(32), Kind(16), Kind(8)
 _INSTEAD: dict[type[ast.expr], tuple[str, str]] = {
@@ -63,202 +70,218 @@ _WORDS = {
 }
 
 
-class Expressions(Calls):
-    """Turns expressions into their typed form, in a scope that the statements around them keep up to date."""
+def value(code: Context, node: ast.expr) -> Walk[Value]:
+    """Return any expression's value."""
+    match node:
+        case ast.Constant():
+            return _literal(code, node)
+        case ast.Name():
+            return _name(code, node)
+        case ast.Attribute():
+            return (yield from _attribute(code, node))
+        case ast.Subscript():
+            return (yield from _subscript(code, node))
+        case ast.BinOp():
+            return (yield from binary(code, node))
+        case ast.UnaryOp():
+            return (yield from unary(code, node))
+        case ast.BoolOp():
+            return (yield from logic(code, node))
+        case ast.Compare():
+            return (yield from compare(code, node))
+        case ast.IfExp():
+            return (yield from choose(code, node))
+        case ast.Call():
+            return (yield from call(code, node))
+    what, instead = _INSTEAD.get(type(node), (type(node).__name__, "see the kernel language's list of constructs"))
+    raise code.error(node, f"the kernel language has no place for {what}", instead)
 
-    def value(self, node: ast.expr) -> Value:
-        """Return any expression's value."""
-        match node:
-            case ast.Constant():
-                return self._literal(node)
-            case ast.Name():
-                return self._name(node)
-            case ast.Attribute():
-                return self._attribute(node)
-            case ast.Subscript():
-                return self._subscript(node)
-            case ast.BinOp():
-                return self._binary(node)
-            case ast.UnaryOp():
-                return self._unary(node)
-            case ast.BoolOp():
-                return self._logic(node)
-            case ast.Compare():
-                return self._compare(node)
-            case ast.IfExp():
-                return self._choose(node)
-            case ast.Call():
-                return self._call(node)
-        what, instead = _INSTEAD.get(type(node), (type(node).__name__, "see the kernel language's list of constructs"))
-        raise self.source.error(node, f"the kernel language has no place for {what}", instead)
 
-    def _literal(self, node: ast.Constant) -> Value:
-        if isinstance(node.value, float):
-            raise self.source.error(
-                node,
-                f"{node.value} is a floating-point number: a switch computes on whole numbers",
-                "scale it: carry hundredths, say, as whole numbers",
-            )
-        if not isinstance(node.value, (int, str)):
-            raise self.source.error(node, f"the kernel language has no place for {node.value!r}", "use whole numbers")
-        return Known(node.value)
+def _literal(code: Context, node: ast.Constant) -> Value:
+    if isinstance(node.value, float):
+        raise code.error(
+            node,
+            f"{node.value} is a floating-point number: a switch computes on whole numbers",
+            "scale it: carry hundredths, say, as whole numbers",
+        )
+    if not isinstance(node.value, (int, str)):
+        raise code.error(node, f"the kernel language has no place for {node.value!r}", "use whole numbers")
+    return Known(node.value)
 
-    def _name(self, node: ast.Name) -> Value:
-        if node.id in self.scope.names:
-            return self.scope.names[node.id]
-        if node.id in self.scope.unset:
-            raise self.source.error(
-                node,
-                f"`{node.id}` may have no value here: only some paths give it one (line {self.scope.unset[node.id]})",
-                "give it a value before the `if`",
-            )
-        if node.id in self.outer:
-            return self.outside(node, self.outer[node.id])
-        known = [*self.scope.names, *(name for name in self.outer if not hasattr(builtins, name))]
-        close = difflib.get_close_matches(node.id, known, 1)
-        if node.id in FUNCTIONS:
-            hint = f"import it at the top of the file: `from midflight.primitives import {node.id}`"
-            raise self.source.error(node, f"`{node.id}` is not defined", hint)
-        hint = _WORDS.get(node.id, f"did you mean `{close[0]}`?" if close else "assign it first")
-        raise self.source.error(node, f"`{node.id}` is not defined", hint)
 
-    def outside(self, node: ast.expr, value: Any) -> Value:
-        """Take a value that the kernel finds outside itself: a parameter, a module's constant."""
-        if isinstance(value, float):
-            raise self.source.error(
-                node,
-                f"`{self.source.text(node)}` is the floating-point number {value}",
-                "a switch computes on whole numbers: scale it",
-            )
-        if isinstance(value, (dict, set, list)):
-            raise self.source.error(
-                node,
-                f"`{self.source.text(node)}` is a Python {type(value).__name__}, which a switch does not have",
-                "keep state in a Register made in setup: `self.count = Register(bit[32], 1024)`",
-            )
-        return Known(value)
+def _name(code: Context, node: ast.Name) -> Value:
+    scope = code.scope
+    if node.id in scope.names:
+        if scope.names[node.id] == SPOILT:
+            raise ToldError(node.id)
+        return scope.names[node.id]
+    if node.id in scope.unset:
+        raise code.error(
+            node,
+            f"`{node.id}` may have no value here: only some paths give it one (line {scope.unset[node.id]})",
+            "give it a value before the `if`",
+        )
+    if node.id in code.outer:
+        return found_outside(code, node, code.outer[node.id])
+    known = [*scope.names, *(name for name in code.outer if not hasattr(builtins, name))]
+    close = difflib.get_close_matches(node.id, known, 1)
+    if node.id in FUNCTIONS:
+        hint = f"import it at the top of the file: `from midflight.primitives import {node.id}`"
+        raise code.error(node, f"`{node.id}` is not defined", hint)
+    hint = _WORDS.get(node.id, f"did you mean `{close[0]}`?" if close else "assign it first")
+    raise code.error(node, f"`{node.id}` is not defined", hint)
 
-    def _attribute(self, node: ast.Attribute) -> Value:
-        base = self.value(node.value)
-        thing = base.value if isinstance(base, Known) else None
-        if thing is WIRE or isinstance(thing, Group):
-            members = thing.members if isinstance(thing, Group) else self.layout.members
-            field = members.get(node.attr)
-            if field is None:
-                names = list(members)
-                close = difflib.get_close_matches(node.attr, names, 1)
-                raise self.source.error(
-                    node,
-                    f"the header has no field `{node.attr}`",
-                    f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names)}",
-                )
-            if not isinstance(field, Field):
-                return Known(field)
-            return self.held(field, None) if field.count is None else Known(LaneField(field))
-        if thing is PACKET:
-            if node.attr == "sequence":
-                return SequenceRef(SEQUENCE)
-            if node.attr == "epoch":
-                return EpochRef(EPOCH)
-            if node.attr == "now":
-                self.timed = True
-                return NowRef(NOW)
-            if node.attr == "forwarded":
-                return self.around.forwarded()
-            if node.attr == "round":
-                self.rounds = True
-                return RoundRef(ROUND)
-            raise self.source.error(
-                node,
-                f"the packet has no `{node.attr}` that could be read",
-                "it has sequence, epoch, now, round and forwarded, its fields are `wire.<name>`;"
-                " decide on a line of its own, as in `packet.drop()`",
-            )
-        if isinstance(thing, Register):
-            if node.attr in ("kind", "size"):
-                return Known(getattr(thing, node.attr))
-            raise self.source.error(
-                node,
-                f"a register has no `{node.attr}`",
-                "read it with `old = self.count.update(index, lambda old: ...)`; it has a kind and a size",
-            )
-        if isinstance(thing, Kind):
-            if node.attr == "width":
-                return Known(thing.width)
-            raise self.source.error(node, f"a type has no `{node.attr}`", "it has a width")
-        if isinstance(thing, Map) and node.attr == "hit":
-            return self.around.access(node, thing, "hit")
-        if isinstance(thing, (tuple, Items)):
-            text = self.source.text(node.value)
-            raise self.source.error(node, f"`{text}` is {len(thing)} headers", f"say which: `{text}[0].{node.attr}`")
-        if not isinstance(base, Known) or isinstance(thing, (int, str, LaneField)):
-            raise self.source.error(
-                node, f"`{self.source.text(node.value)}` has no attributes", "fields are `wire.<name>`"
-            )
+
+def _attribute(code: Context, node: ast.Attribute) -> Walk[Value]:
+    base: Value = yield code.value(node.value)
+    thing = base.value if isinstance(base, Known) else None
+    if thing is WIRE or isinstance(thing, Group):
+        return _member(code, node, thing.members if isinstance(thing, Group) else code.layout.members)
+    if thing is PACKET:
+        return _of_packet(code, node)
+    if isinstance(thing, Register):
+        if node.attr in ("kind", "size"):
+            return Known(getattr(thing, node.attr))
+        raise code.error(
+            node,
+            f"a register has no `{node.attr}`",
+            "read it with `old = self.count.update(index, lambda old: ...)`; it has a kind and a size",
+        )
+    if isinstance(thing, Kind):
+        if node.attr == "width":
+            return Known(thing.width)
+        raise code.error(node, f"a type has no `{node.attr}`", "it has a width")
+    if isinstance(thing, Map) and node.attr == "hit":
+        return hit(code, node, thing)
+    if isinstance(thing, (tuple, Items)):
+        text = code.text(node.value)
+        raise code.error(node, f"`{text}` is {len(thing)} headers", f"say which: `{text}[0].{node.attr}`")
+    if not isinstance(base, Known) or isinstance(thing, (int, str, LaneField)):
+        raise code.error(node, f"`{code.text(node.value)}` has no attributes", "fields are `wire.<name>`")
+    try:
+        return found_outside(code, node, getattr(thing, node.attr))
+    except AttributeError:
+        names = [name for name in dir(thing) if not name.startswith("_")]
+        close = difflib.get_close_matches(node.attr, names, 1)
+        raise code.error(
+            node,
+            f"`{code.text(node.value)}` has no `{node.attr}`",
+            f"did you mean `{close[0]}`?" if close else "parameters are declared in the class, registers in setup",
+        ) from None
+
+
+def _member(code: Context, node: ast.Attribute, members: Mapping[str, Member]) -> Value:
+    """Return what a header, or a header inside, calls by a name."""
+    field = members.get(node.attr)
+    if field is None:
+        names = list(members)
+        close = difflib.get_close_matches(node.attr, names, 1)
+        raise code.error(
+            node,
+            f"the header has no field `{node.attr}`",
+            f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names)}",
+        )
+    if not isinstance(field, Field):
+        return Known(field)
+    return _held(code, field, None) if field.count is None else Known(LaneField(field))
+
+
+def _of_packet(code: Context, node: ast.Attribute) -> Expr:
+    """Return what can be read of the packet."""
+    match node.attr:
+        case "sequence":
+            return SequenceRef(SEQUENCE)
+        case "epoch":
+            return EpochRef(EPOCH)
+        case "now":
+            code.facts.timed = True
+            return NowRef(NOW)
+        case "forwarded":
+            return forwarded(code)
+        case "round":
+            code.facts.rounds = True
+            return RoundRef(ROUND)
+    raise code.error(
+        node,
+        f"the packet has no `{node.attr}` that could be read",
+        "it has sequence, epoch, now, round and forwarded, its fields are `wire.<name>`;"
+        " decide on a line of its own, as in `packet.drop()`",
+    )
+
+
+def _held(code: Context, field: Field, lane: int | None) -> Expr:
+    """Return a field's value: that of an item that is not on the wire is 0."""
+    reference = FieldRef(field.name, lane, field.kind, field.part)
+    items = code.layout.items
+    if not field.part or items is None:
+        return reference
+    counted = FieldRef(items.counted.name, None, items.counted.kind)
+    place = int(field.part.removeprefix(f"{items.name}_"))
+    if code.scope.floors.get(counted, 0) > place:
+        return reference
+    present = Compare(">", counted, Const(place, counted.kind))
+    return chosen(present, reference, Const(0, field.kind, solid=True), field.kind)
+
+
+def _subscript(code: Context, node: ast.Subscript) -> Walk[Value]:
+    if isinstance(node.value, (ast.List, ast.Tuple)):
+        yield from _literal_choice(code, node, node.value)
+    base: Value = yield code.value(node.value)
+    thing = base.value if isinstance(base, Known) else None
+    if isinstance(node.slice, ast.Slice):
+        fixed = "name the bits, the highest first: `bits(wire.value, 7, 0)`"
+        if isinstance(thing, (LaneField, tuple, Items)):
+            fixed = f"write a loop: `for lane in range(len({code.text(node.value)})):`"
+        raise code.error(node, "slices are not in the kernel language", fixed)
+    if thing is bit or thing is int_:
+        width = yield from constant(code, node.slice, "a width")
         try:
-            return self.outside(node, getattr(thing, node.attr))
-        except AttributeError:
-            names = [name for name in dir(thing) if not name.startswith("_")]
-            close = difflib.get_close_matches(node.attr, names, 1)
-            raise self.source.error(
-                node,
-                f"`{self.source.text(node.value)}` has no `{node.attr}`",
-                f"did you mean `{close[0]}`?" if close else "parameters are declared in the class, registers in setup",
-            ) from None
+            return Known(thing[width])
+        except KernelError as error:
+            raise code.error(node, error.message) from None
+    if isinstance(thing, (LaneField, Register, tuple, Items)):
+        return (yield from _lane(code, node, thing))
+    text = code.text(node.value)
+    if isinstance(thing, (Map, Lookup)):
+        method = "get(key, default)" if isinstance(thing, Map) else "read(index)"
+        raise code.error(node, f"`{text}` is not read or written like this", f"ask `{text}.{method}`")
+    if thing is PACKET:
+        raise code.error(node, "a packet has no bytes here", "a kernel sees the header's fields: `wire.<field>`")
+    raise code.error(node, f"`{text}` has no lanes", "a bit of a number is `bits(x, 3, 3)`")
 
-    def held(self, field: Field, lane: int | None) -> Expr:
-        """Return a field's value: that of an item that is not on the wire is 0."""
-        reference = FieldRef(field.name, lane, field.kind, field.part)
-        items = self.layout.items
-        if not field.part or items is None:
-            return reference
-        counted = FieldRef(items.counted.name, None, items.counted.kind)
-        place = int(field.part.removeprefix(f"{items.name}_"))
-        if self.scope.floors.get(counted, 0) > place:
-            return reference
-        present = Compare(">", counted, Const(place, counted.kind))
-        return Choose(present, reference, Const(0, field.kind, solid=True), field.kind)
 
-    def _subscript(self, node: ast.Subscript) -> Value:
-        base = self.value(node.value)
-        thing = base.value if isinstance(base, Known) else None
-        if isinstance(node.slice, ast.Slice):
-            fixed = "name the bits, the highest first: `bits(wire.value, 7, 0)`"
-            if isinstance(thing, (LaneField, tuple, Items)):
-                fixed = f"write a loop: `for lane in range(len({self.source.text(node.value)})):`"
-            raise self.source.error(node, "slices are not in the kernel language", fixed)
-        if thing is bit or thing is int_:
-            width = self.constant(node.slice, "a width")
-            try:
-                return Known(thing[width])
-            except KernelError as error:
-                raise self.source.error(node, error.message) from None
-        if isinstance(thing, (LaneField, Register, tuple, Items)):
-            count = thing.field.count if isinstance(thing, LaneField) else None
-            if isinstance(thing, Register):
-                count = thing.lanes
-            elif not isinstance(thing, LaneField):
-                count = len(thing)
-            text = self.source.text(node.value)
-            if count is None:
-                index = self.source.text(node.slice)
-                fixed = (
-                    f"read it with `{text}.read({index})` or change it with `{text}.update({index}, lambda old: ...)`,"
-                    " once a packet, or make it with Register(..., lanes=n)"
-                )
-                raise self.source.error(node, f"`{text}` has no lanes", fixed)
-            lane = self.constant(node.slice, "the lane")
-            if not 0 <= lane < count:
-                raise self.source.error(node, f"`{text}` has no lane {lane}", f"its lanes are 0 to {count - 1}")
-            if isinstance(thing, LaneField):
-                return self.held(thing.field, lane)
-            return Known(thing.groups[lane] if isinstance(thing, Items) else thing[lane])
-        text = self.source.text(node.value)
-        if isinstance(thing, (Map, Lookup)):
-            method = "get(key, default)" if isinstance(thing, Map) else "read(index)"
-            raise self.source.error(node, f"`{text}` is not read or written like this", f"ask `{text}.{method}`")
-        if thing is PACKET:
-            raise self.source.error(
-                node, "a packet has no bytes here", "a kernel sees the header's fields: `wire.<field>`"
-            )
-        raise self.source.error(node, f"`{text}` has no lanes", "a bit of a number is `bits(x, 3, 3)`")
+def _literal_choice(code: Context, node: ast.Subscript, choices: ast.List | ast.Tuple) -> Walk[None]:
+    """Refuse a list or tuple that is written where it is indexed."""
+    constants = [each.value if isinstance(each, ast.Constant) else None for each in choices.elts]
+    hint = lookup_hint(code.text(choices), constants)
+    if hint:
+        raise code.error(node, f"a kernel has no {'list' if isinstance(choices, ast.List) else 'tuple'}", hint)
+    return
+    yield
+
+
+def _lane(code: Context, node: ast.Subscript, thing: Any) -> Walk[Value]:
+    """Return one of several lanes, headers or constants."""
+    count = thing.field.count if isinstance(thing, LaneField) else None
+    if isinstance(thing, Register):
+        count = thing.lanes
+    elif not isinstance(thing, LaneField):
+        count = len(thing)
+    text = code.text(node.value)
+    if count is None:
+        index = code.text(node.slice)
+        fixed = (
+            f"read it with `{text}.read({index})` or change it with `{text}.update({index}, lambda old: ...)`,"
+            " once a packet, or make it with Register(..., lanes=n)"
+        )
+        raise code.error(node, f"`{text}` has no lanes", fixed)
+    hint = lookup_hint(text, thing) if isinstance(thing, tuple) else ""
+    if hint:
+        lane = yield from constant(code, node.slice, "which of the constants", hint)
+    else:
+        lane = yield from constant(code, node.slice, "the lane")
+    if not 0 <= lane < count:
+        raise code.error(node, f"`{text}` has no lane {lane}", f"its lanes are 0 to {count - 1}")
+    if isinstance(thing, LaneField):
+        return _held(code, thing.field, lane)
+    return Known(thing.groups[lane] if isinstance(thing, Items) else thing[lane])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from midflight.primitives.kernel.source import Line
@@ -65,35 +65,37 @@ class Scope:
         self.accessed, self.alerted = inner.accessed, inner.alerted
         self.bounds, self.checksums, self.floors = inner.bounds, inner.checksums, inner.floors
 
-    def join(self, yes: Scope, no: Scope, line: int) -> None:
-        """Become what holds after an `if` whose branches end in these two scopes."""
-        live = [each for each in (yes, no) if not each.ended]
+    def join(self, ends: Iterable[Scope], line: int) -> None:
+        """Become what holds where paths meet that end in these scopes."""
+        live = [each for each in ends if not each.ended]
+        self.ended = not live
         if not live:
-            self.ended = True
             return
-        first = live[0]
-        self.names = {
-            name: value for name, value in first.names.items() if all(each.names.get(name) == value for each in live)
-        }
-        self.unset = {name: where for each in live for name, where in each.unset.items() if name not in self.names}
-        self.unset |= {name: line for each in live for name in each.names if name not in self.names}
+        first, *others = live
+        names: dict[str, Known | Expr] = {}
+        for name, value in first.names.items():
+            found = [each.names.get(name) for each in others]
+            if all(each == value for each in found):
+                names[name] = _widest([value, *(each for each in found if each is not None)])
+        self.names = names
+        self.unset = {name: where for each in live for name, where in each.unset.items() if name not in names}
+        self.unset |= {name: line for each in live for name in each.names if name not in names}
         self.accessed = {key: where for each in live for key, where in each.accessed.items()}
         self.alerted = next((each.alerted for each in live if each.alerted), None)
         self.bounds = {
             key: max(each.bounds[key] for each in live)
             for key in first.bounds
-            if all(key in each.bounds for each in live)
+            if all(key in each.bounds for each in others)
         }
-
         self.floors = {
             key: min(each.floors[key] for each in live)
             for key in first.floors
-            if all(key in each.floors for each in live)
+            if all(key in each.floors for each in others)
         }
         self.checksums = {
             key: local
             for key, local in first.checksums.items()
-            if all(each.checksums.get(key) == local for each in live)
+            if all(each.checksums.get(key) == local for each in others)
         }
 
     def assign(self, target: Local | FieldRef, value: Known | Local | None) -> None:
@@ -108,28 +110,34 @@ class Scope:
             del self.checksums[key]
 
     def assume(self, condition: Expr, holds: bool) -> None:
-        """Learn upper bounds of unsigned numbers from a condition that is known to hold, or not to."""
-        match condition:
-            case Not(operand=operand):
-                self.assume(operand, not holds)
-            case Logic(operator=operator, left=left, right=right) if (operator == "&&") == holds:
-                self.assume(left, holds)
-                self.assume(right, holds)
-            case Compare(left=Const(), right=Const()):
-                pass
-            case Compare(operator=operator, left=Const() as left, right=right) if operator in _TURNED:
-                self.assume(Compare(_TURNED[operator], right, left), holds)
-            case Compare(operator=operator, left=left, right=Const(value=value)):
-                less = {"<": value, "<=": value + 1, "==": value + 1} if holds else {">=": value, ">": value + 1}
-                if operator in less and isinstance(left, (Local, FieldRef)):
-                    self.bounds[left] = min(self.bounds.get(left, less[operator]), less[operator])
-                more = {">": value + 1, ">=": value, "==": value} if holds else {"<": value, "<=": value + 1}
-                if (operator == "!=") == holds and operator in ("==", "!=") and value == 0:
-                    more[operator] = 1
-                if operator in more and isinstance(left, (Local, FieldRef)):
-                    self.floors[left] = max(self.floors.get(left, 0), more[operator])
-            case _:
-                pass
+        """Learn bounds of unsigned numbers from a condition that is known to hold, or not to."""
+        waiting = [(condition, holds)]
+        while waiting:
+            each, true = waiting.pop()
+            match each:
+                case Not(operand=operand):
+                    waiting.append((operand, not true))
+                case Logic(operator=operator, left=left, right=right) if (operator == "&&") == true:
+                    waiting += ((right, true), (left, true))
+                case Compare(left=Const(), right=Const()):
+                    pass
+                case Compare(operator=operator, left=Const() as left, right=right) if operator in _TURNED:
+                    waiting.append((Compare(_TURNED[operator], right, left), true))
+                case Compare(operator=operator, left=Local() | FieldRef() as left, right=Const(value=value)):
+                    self._compared(operator, left, value, true)
+                case _:
+                    pass
+
+    def _compared(self, operator: str, left: Local | FieldRef, value: int, holds: bool) -> None:
+        """Learn from a comparison with a constant."""
+        less = {"<": value, "<=": value + 1, "==": value + 1} if holds else {">=": value, ">": value + 1}
+        if operator in less:
+            self.bounds[left] = min(self.bounds.get(left, less[operator]), less[operator])
+        more = {">": value + 1, ">=": value, "==": value} if holds else {"<": value, "<=": value + 1}
+        if (operator == "!=") == holds and operator in ("==", "!=") and value == 0:
+            more[operator] = 1
+        if operator in more:
+            self.floors[left] = max(self.floors.get(left, 0), more[operator])
 
     def below(self, index: Expr, size: int) -> bool:
         """Tell whether an unsigned index is surely less than `size`."""
@@ -138,21 +146,54 @@ class Scope:
 
     def limit(self, number: Expr) -> int | None:
         """Return what an unsigned number is surely less than; None for other values."""
-        kind = number.kind
-        if not isinstance(kind, Kind) or kind.signed:
+        # Down to what the number is made of, then up again with what is known of that.
+        way: list[Expr] = []
+        while isinstance(number, (Cast, Binary)):
+            if isinstance(number, Binary) and not (number.operator in ("&", ">>", "*") and _constant(number.right)):
+                break
+            if not _unsigned(number):
+                break
+            way.append(number)
+            number = number.operand if isinstance(number, Cast) else number.left
+        limit = self._limit_of(number)
+        for each in reversed(way):
+            assert each.kind is not None
+            whole = 1 << each.kind.width
+            match each:
+                case Binary(operator="&", left=left, right=Const(value=value)):
+                    limit = min(limit or 1 << _width(left), value + 1)
+                case Binary(operator=">>", left=left, right=Const(value=value)):
+                    limit = ((limit or 1 << _width(left)) - 1 >> value) + 1
+                case Binary(operator="*", left=left, right=Const(value=value)):
+                    limit = ((limit or 1 << _width(left)) - 1) * value + 1
+            limit = limit if limit is not None and limit < whole else whole
+        return limit
+
+    def _limit_of(self, number: Expr) -> int | None:
+        if not _unsigned(number):
             return None
-        whole = 1 << kind.width
-        match number:
-            case Const(value=value):
-                return value + 1
-            case Cast(operand=operand):
-                least = self.limit(operand)
-            case Binary(operator="&", left=left, right=Const(value=value)):
-                least = min(self.limit(left) or whole, value + 1)
-            case Binary(operator=">>", left=left, right=Const(value=value)):
-                least = ((self.limit(left) or whole) - 1 >> value) + 1
-            case Binary(operator="*", left=left, right=Const(value=value)):
-                least = ((self.limit(left) or whole) - 1) * value + 1
-            case _:
-                least = self.bounds.get(number)
-        return least if least is not None and least < whole else whole
+        if isinstance(number, Const):
+            return number.value + 1
+        whole = 1 << _width(number)
+        return min(self.bounds.get(number, whole), whole)
+
+
+def _constant(expr: Expr) -> bool:
+    return isinstance(expr, Const)
+
+
+def _unsigned(expr: Expr) -> bool:
+    return isinstance(expr.kind, Kind) and not expr.kind.signed
+
+
+def _width(expr: Expr) -> int:
+    return expr.kind.width if expr.kind is not None else 0
+
+
+def _widest(values: list[Known | Expr]) -> Known | Expr:
+    """Return a value that paths agree on; of a variable, with all the plain ints that it may hold."""
+    first = values[0]
+    ranges = [each.bare for each in values if isinstance(each, Local) and each.bare is not None]
+    if not isinstance(first, Local) or not ranges:
+        return first
+    return replace(first, bare=(min(low for low, _ in ranges), max(high for _, high in ranges)))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from midflight.primitives.kernel.flow import Scope
 from midflight.primitives.kernel.source import Source, source_of
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import Value
@@ -45,6 +46,8 @@ class Frame:
     """Where each variable got its first value."""
     results: list[Result] = field(default_factory=list)
     """What a helper's `return`s give, in order of the text."""
+    ends: list[Scope] = field(default_factory=list)
+    """What holds at a helper's `return`s."""
 
     @property
     def parameters(self) -> list[str]:

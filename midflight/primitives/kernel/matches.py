@@ -7,8 +7,31 @@ from collections.abc import Iterable
 
 from midflight.primitives.kernel.frame import Frame
 from midflight.primitives.kernel.source import Source
+from midflight.stackless import Walk, run
 
-__all__ = ["turned"]
+__all__ = ["turned", "without_matches"]
+
+
+def without_matches(body: list[ast.stmt], frame: Frame) -> list[ast.stmt]:
+    """Turn each `match` of some statements, and of those inside them, which are changed. Inner ones come first."""
+    return run(_without(body, frame))
+
+
+def _without(body: list[ast.stmt], frame: Frame) -> Walk[list[ast.stmt]]:
+    done: list[ast.stmt] = []
+    for node in body:
+        match node:
+            case ast.If() | ast.For():
+                node.body = yield _without(node.body, frame)
+                node.orelse = yield _without(node.orelse, frame)
+                done.append(node)
+            case ast.Match(cases=cases):
+                for case in cases:
+                    case.body = yield _without(case.body, frame)
+                done += turned(node, frame)
+            case _:
+                done.append(node)
+    return done
 
 
 def turned(node: ast.Match, frame: Frame, others: Iterable[str] = ()) -> list[ast.stmt]:
@@ -51,7 +74,7 @@ def is_plain(subject: ast.expr) -> bool:
 
 
 def _test(pattern: ast.pattern, subject: ast.expr, source: Source) -> ast.expr | None:
-    """Return the condition under which a pattern matches; None for always."""
+    """Return the condition under which a pattern matches; None for always. Python bounds how deep patterns are."""
     match pattern:
         case ast.MatchValue(value=value):
             made: ast.expr = ast.Compare(subject, [ast.Eq()], [value])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
+from midflight.errors import KernelError
+from midflight.primitives.kernel.context import Context, ToldError
+from midflight.primitives.kernel.demands import condition, constant, fit, no_width, not_a_number
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.typed import (
     Binary,
-    Choose,
     Compare,
     Const,
     Expr,
@@ -21,11 +22,10 @@ from midflight.primitives.kernel.typed import (
     Unary,
 )
 from midflight.primitives.kernel.types import Kind
-from midflight.primitives.kernel.values import Untyped, Value, Values, solid
+from midflight.primitives.kernel.values import Range, Untyped, Value, bare, chosen, solid
+from midflight.stackless import Walk
 
-__all__ = ["Operators"]
-
-T = TypeVar("T")
+__all__ = ["binary", "choice", "choose", "compare", "logic", "pair", "unary", "values_of"]
 
 _ARITHMETIC: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Add: ("+", operator.add),
@@ -50,267 +50,346 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.GtE: (">=", operator.ge),
 }
 
+_SIGNS: dict[type[ast.unaryop], tuple[str, Callable[[Any], Any]]] = {
+    ast.USub: ("-", operator.neg),
+    ast.Invert: ("~", operator.invert),
+    ast.UAdd: ("+", operator.pos),
+}
 
-class Operators(Values):
-    """Expressions that are made with operators."""
 
-    def _binary(self, node: ast.BinOp) -> Value:
-        if type(node.op) not in _ARITHMETIC:
-            hint = "write `//`, by a power of two" if isinstance(node.op, ast.Div) else "multiply numbers: `a * b`"
-            what = "`/` gives a floating-point number" if isinstance(node.op, ast.Div) else "there is no such operator"
-            raise self.source.error(node, what, hint)
-        symbol, function = _ARITHMETIC[type(node.op)]
-        left, right = self.value(node.left), self.value(node.right)
-        if isinstance(left, Known) and isinstance(right, Known):
-            return self._fold(node, function, left.value, right.value)
-        if symbol in ("<<", ">>"):
-            return self._shift(node, symbol, left, right)
-        if symbol in ("//", "%"):
-            return self._divide(node, symbol, left, right)
-        if symbol == "**":
-            raise self.source.error(node, "`**` works on constants only", "multiply: `x * x`")
-        one, other, kind = self.pair(node, node.left, left, node.right, right, f"`{symbol}`")
-        return Binary(symbol, one, other, kind)
-
-    def _fold(self, node: ast.expr, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Known:
-        numbers = all(isinstance(each, int) and not isinstance(each, bool) for each in (left, right))
-        if not numbers and not (isinstance(left, str) and isinstance(right, str) and function is operator.add):
-            raise self.source.error(node, f"`{self.source.text(node)}` does not compute on whole numbers")
+def values_of(code: Context, *nodes: ast.expr) -> Walk[list[Value]]:
+    """Return the values of several expressions; where any has a mistake, all of them are told."""
+    found: list[Value] = []
+    failed: list[KernelError] = []
+    for node in nodes:
         try:
-            result = function(left, right)
-        except (ArithmeticError, ValueError) as error:
-            raise self.source.error(node, f"`{self.source.text(node)}`: {error}") from None
-        if isinstance(result, float):
-            raise self.source.error(node, f"`{self.source.text(node)}` is {result}, not a whole number")
-        return Known(result)
+            found.append((yield code.value(node)))
+        except KernelError as error:
+            failed.append(error)
+    told = [each for each in failed if not isinstance(each, ToldError)]
+    if len(told) == 1:
+        raise told[0]
+    if failed:
+        for each in told:
+            code.tell(each)
+        raise ToldError(failed[0].message)
+    return found
 
-    def pair(
-        self,
-        node: ast.expr,
-        left_node: ast.expr,
-        left: Value,
-        right_node: ast.expr,
-        right: Value,
-        what: str,
-        *,
-        solids: int = 1,
-    ) -> tuple[Expr, Expr, Kind]:
-        """Return two numbers of one kind; so many of them must bring their width along when they run as Python."""
-        kinds = [each.kind for each in (left, right) if not isinstance(each, (Known, Untyped))]
-        if None in kinds:
-            bad = left_node if not isinstance(left, (Known, Untyped)) and left.kind is None else right_node
-            raise self.not_a_number(bad)
-        if not kinds:
-            raise self.no_width(left_node)
-        kind = kinds[0]
-        assert kind is not None
-        if len(kinds) == 2 and kinds[1] != kind:
-            ours, theirs = self.source.text(left_node), self.source.text(right_node)
-            other_kind = kinds[1]
-            assert other_kind is not None
-            narrow, wide = (ours, other_kind) if kind.width <= other_kind.width else (theirs, kind)
-            raise self.source.error(
-                node,
-                f"{what} mixes widths: `{ours}` is {kind}, `{theirs}` is {other_kind}",
-                f"convert one: `{wide}({narrow})`",
+
+def binary(code: Context, node: ast.BinOp) -> Walk[Value]:
+    """Compile arithmetic on two numbers."""
+    if type(node.op) not in _ARITHMETIC:
+        hint = "write `//`, by a power of two" if isinstance(node.op, ast.Div) else "multiply numbers: `a * b`"
+        what = "`/` gives a floating-point number" if isinstance(node.op, ast.Div) else "there is no such operator"
+        raise code.error(node, what, hint)
+    symbol, function = _ARITHMETIC[type(node.op)]
+    left, right = yield from values_of(code, node.left, node.right)
+    if isinstance(left, Known) and isinstance(right, Known):
+        return _fold(code, node, function, left.value, right.value)
+    if symbol in ("<<", ">>"):
+        return _shift(code, node, symbol, left, right)
+    if symbol in ("//", "%"):
+        return _divide(code, node, symbol, left, right)
+    if symbol == "**":
+        raise code.error(node, "`**` works on constants only", "multiply: `x * x`")
+    one, other, kind = pair(code, node, node.left, left, node.right, right, f"`{symbol}`", solids=0)
+    plain = _computed(function, bare(one), bare(other))
+    if plain is not None and not _holds(kind, plain):
+        raise no_width(code, node.left if not isinstance(left, Known) else node.right, kind)
+    return Binary(symbol, one, other, kind, plain)
+
+
+def _computed(function: Callable[[Any, Any], Any], one: Range | None, other: Range | None) -> Range | None:
+    """Return which plain ints an operator gives, where both its sides may be such."""
+    if one is None or other is None:
+        return None
+    corners = [function(left, right) for left in one for right in other]
+    if function in (operator.and_, operator.or_, operator.xor) and (one[0] != one[1] or other[0] != other[1]):
+        bits = max(abs(each) for each in (*one, *other)).bit_length()
+        corners = [0 if min(*one, *other) >= 0 else -(1 << bits), (1 << bits) - 1]
+    return min(corners), max(corners)
+
+
+def _holds(kind: Kind, numbers: Range) -> bool:
+    return kind.holds(numbers[0]) and kind.holds(numbers[1])
+
+
+def _fold(code: Context, node: ast.expr, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Known:
+    numbers = all(isinstance(each, int) and not isinstance(each, bool) for each in (left, right))
+    if not numbers and not (isinstance(left, str) and isinstance(right, str) and function is operator.add):
+        raise code.error(node, f"`{code.text(node)}` does not compute on whole numbers")
+    try:
+        result = function(left, right)
+    except (ArithmeticError, ValueError) as error:
+        raise code.error(node, f"`{code.text(node)}`: {error}") from None
+    if isinstance(result, float):
+        raise code.error(node, f"`{code.text(node)}` is {result}, not a whole number")
+    return Known(result)
+
+
+def pair(
+    code: Context,
+    node: ast.expr,
+    left_node: ast.expr,
+    left: Value,
+    right_node: ast.expr,
+    right: Value,
+    what: str,
+    *,
+    solids: int = 1,
+) -> tuple[Expr, Expr, Kind]:
+    """Return two numbers of one kind; so many of them must bring their width along when they run as Python."""
+    kinds = [each.kind for each in (left, right) if not isinstance(each, (Known, Untyped))]
+    if None in kinds:
+        bad = left_node if not isinstance(left, (Known, Untyped)) and left.kind is None else right_node
+        raise not_a_number(code, bad)
+    if not kinds:
+        raise no_width(code, left_node)
+    kind = kinds[0]
+    assert kind is not None
+    if len(kinds) == 2 and kinds[1] != kind:
+        ours, theirs = code.text(left_node), code.text(right_node)
+        other_kind = kinds[1]
+        assert other_kind is not None
+        narrow, wide = (ours, other_kind) if kind.width <= other_kind.width else (theirs, kind)
+        raise code.error(
+            node,
+            f"{what} mixes widths: `{ours}` is {kind}, `{theirs}` is {other_kind}",
+            f"convert one: `{wide}({narrow})`",
+        )
+    one = fit(code, left, kind, left_node, f"the left side of {what}")
+    other = fit(code, right, kind, right_node, f"the right side of {what}")
+    if solid(one) + solid(other) < solids:
+        raise no_width(code, left_node if not isinstance(left, Known) else right_node)
+    return one, other, kind
+
+
+def _shift(code: Context, node: ast.BinOp, symbol: str, left: Value, right: Value) -> Value:
+    if isinstance(left, (Known, Untyped)):
+        text = code.text(node.left)
+        raise code.error(node.left, f"`{text}` has no width to be shifted in", f"give it one: `bit[32]({text})`")
+    if left.kind is None:
+        raise not_a_number(code, node.left)
+    plain = bare(left)
+    if isinstance(right, Known):
+        amount = right.value
+        if isinstance(amount, bool) or not isinstance(amount, int):
+            raise code.error(
+                node.right,
+                "the amount must be known when the kernel is compiled",
+                "use a constant, a parameter or a loop's variable",
             )
-        one = self.fit(left, kind, left_node, f"the left side of {what}")
-        other = self.fit(right, kind, right_node, f"the right side of {what}")
-        if solid(one) + solid(other) < solids:
-            raise self.no_width(left_node if not isinstance(left, Known) else right_node)
-        return one, other, kind
+        if amount < 0:
+            other = f"shift the other way: `{'>>' if symbol == '<<' else '<<'} {-amount}`"
+            raise code.error(node.right, f"a shift by {amount}", other)
+        if plain is not None:
+            if amount >= left.kind.width and symbol == "<<":
+                raise no_width(code, node.left)
+            shifted = operator.lshift if symbol == "<<" else operator.rshift
+            plain = shifted(plain[0], amount), shifted(plain[1], amount)
+            if not _holds(left.kind, plain):
+                raise no_width(code, node.left)
+        if amount >= left.kind.width and not (symbol == ">>" and left.kind.signed):
+            return Const(0, left.kind, solid=plain is None)
+        return Binary(symbol, left, Const(min(amount, left.kind.width - 1), Kind(32)), left.kind, plain)
+    if plain is not None:
+        raise no_width(code, node.left)
+    if isinstance(right, Untyped):
+        raise no_width(code, node.right)
+    if right.kind is None:
+        raise not_a_number(code, node.right)
+    if right.kind.signed:
+        text = code.text(node.right)
+        raise code.error(
+            node.right, f"`{text}` is {right.kind}: a shift's amount must be unsigned", f"write `bit[8]({text})`"
+        )
+    return Binary(symbol, left, right, left.kind)
 
-    def _shift(self, node: ast.BinOp, symbol: str, left: Value, right: Value) -> Value:
-        if isinstance(left, (Known, Untyped)):
-            text = self.source.text(node.left)
-            raise self.source.error(
-                node.left, f"`{text}` has no width to be shifted in", f"give it one: `bit[32]({text})`"
-            )
-        if left.kind is None:
-            raise self.not_a_number(node.left)
-        if not solid(left):
-            raise self.no_width(node.left)
-        if isinstance(right, Known):
-            amount = self.constant(node.right, "the amount")
-            if amount < 0:
-                other = f"shift the other way: `{'>>' if symbol == '<<' else '<<'} {-amount}`"
-                raise self.source.error(node.right, f"a shift by {amount}", other)
-            if amount >= left.kind.width and not (symbol == ">>" and left.kind.signed):
-                return Const(0, left.kind, solid=True)
-            return Binary(symbol, left, Const(min(amount, left.kind.width - 1), Kind(32)), left.kind)
-        if isinstance(right, Untyped):
-            raise self.no_width(node.right)
-        if right.kind is None:
-            raise self.not_a_number(node.right)
-        if right.kind.signed:
-            text = self.source.text(node.right)
-            raise self.source.error(
-                node.right, f"`{text}` is {right.kind}: a shift's amount must be unsigned", f"write `bit[8]({text})`"
-            )
-        return Binary(symbol, left, right, left.kind)
 
-    def _divide(self, node: ast.BinOp, symbol: str, left: Value, right: Value) -> Value:
-        what = "division" if symbol == "//" else "remainder"
-        divisor = right.value if isinstance(right, Known) else None
-        if not isinstance(divisor, int) or divisor < 1 or divisor & (divisor - 1):
-            raise self.source.error(
-                node,
-                f"{what} by `{self.source.text(node.right)}`: a switch divides by constant powers of two only",
-                "divide by 2, 4, 8, ..., or multiply by a scaled reciprocal and shift",
-            )
-        if isinstance(left, (Known, Untyped)):
-            raise self.no_width(node.left)
-        if left.kind is None:
-            raise self.not_a_number(node.left)
-        if not solid(left):
-            raise self.no_width(node.left, left.kind)
-        if symbol == "//":
-            shift = divisor.bit_length() - 1
-            if shift >= left.kind.width and not left.kind.signed:
-                return Const(0, left.kind, solid=True)
-            return Binary(">>", left, Const(min(shift, left.kind.width - 1), Kind(32)), left.kind)
-        mask = divisor - 1
-        if not left.kind.holds(mask):
-            if not left.kind.signed:
-                return left
-            raise self.source.error(node, f"the remainder by {divisor} does not fit {left.kind}", "convert it first")
-        return Binary("&", left, Const(mask, left.kind), left.kind)
+def _divide(code: Context, node: ast.BinOp, symbol: str, left: Value, right: Value) -> Value:
+    what = "division" if symbol == "//" else "remainder"
+    divisor = right.value if isinstance(right, Known) else None
+    if not isinstance(divisor, int) or divisor < 1 or divisor & (divisor - 1):
+        raise code.error(
+            node,
+            f"{what} by `{code.text(node.right)}`: a switch divides by constant powers of two only",
+            "divide by 2, 4, 8, ..., or multiply by a scaled reciprocal and shift",
+        )
+    if isinstance(left, (Known, Untyped)):
+        raise no_width(code, node.left)
+    if left.kind is None:
+        raise not_a_number(code, node.left)
+    plain = bare(left)
+    if symbol == "//":
+        shift = divisor.bit_length() - 1
+        if shift >= left.kind.width and not left.kind.signed:
+            return Const(0, left.kind, solid=plain is None)
+        plain = plain and (plain[0] >> shift, plain[1] >> shift)
+        return Binary(">>", left, Const(min(shift, left.kind.width - 1), Kind(32)), left.kind, plain)
+    mask = divisor - 1
+    if not left.kind.holds(mask):
+        if not left.kind.signed:
+            return left
+        raise code.error(node, f"the remainder by {divisor} does not fit {left.kind}", "convert it first")
+    return Binary("&", left, Const(mask, left.kind), left.kind, plain and (0, mask))
 
-    def _unary(self, node: ast.UnaryOp) -> Value:
-        if isinstance(node.op, ast.Not):
-            operand = self.condition(node.operand)
-            return Known(not operand.value) if isinstance(operand, Truth) else Not(operand)
-        value = self.value(node.operand)
-        symbol = {ast.USub: "-", ast.Invert: "~", ast.UAdd: "+"}[type(node.op)]
-        if isinstance(value, Known):
-            number = self.constant(node.operand, "this")
-            return Known({"-": -number, "~": ~number, "+": number}[symbol])
-        if isinstance(value, Untyped):
-            raise self.no_width(node.operand)
-        if value.kind is None:
-            raise self.not_a_number(node.operand)
-        if not solid(value):
-            raise self.no_width(node.operand, value.kind)
-        return value if symbol == "+" else Unary(symbol, value, value.kind)
 
-    def given(self, condition: Expr, holds: bool, compute: Callable[[], T]) -> T:
-        """Compute something that is evaluated only where a condition holds, or only where it does not."""
-        outside = self.scope
-        self.scope = outside.copy()
-        self.scope.assume(condition, holds)
-        self.lazy += 1
-        try:
-            return compute()
-        finally:
-            self.lazy -= 1
-            self.scope = outside
+def unary(code: Context, node: ast.UnaryOp) -> Walk[Value]:
+    """Compile `not`, `-`, `~` or `+`."""
+    if isinstance(node.op, ast.Not):
+        operand = yield from condition(code, node.operand)
+        return Known(not operand.value) if isinstance(operand, Truth) else Not(operand)
+    value: Value = yield code.value(node.operand)
+    symbol, function = _SIGNS[type(node.op)]
+    if isinstance(value, Known):
+        if isinstance(value.value, bool) or not isinstance(value.value, int):
+            yield from constant(code, node.operand, "this")
+        return Known(function(value.value))
+    if isinstance(value, Untyped):
+        raise no_width(code, node.operand)
+    if value.kind is None:
+        raise not_a_number(code, node.operand)
+    if symbol == "+":
+        return value
+    plain = bare(value)
+    if plain is not None:
+        plain = function(plain[1]), function(plain[0])
+        if not _holds(value.kind, plain):
+            raise no_width(code, node.operand, value.kind)
+    return Unary(symbol, value, value.kind, plain)
 
-    def _logic(self, node: ast.BoolOp) -> Value:
-        symbol, short = ("&&", False) if isinstance(node.op, ast.And) else ("||", True)
-        result = self.condition(node.values[0])
-        for each in node.values[1:]:
-            if result == Truth(short):
-                return Known(short)
-            right = self.given(result, not short, partial(self.condition, each))
-            if isinstance(result, Truth):
-                result = right
-            elif right == Truth(short):
-                return Known(short)
-            elif not isinstance(right, Truth):
-                result = Logic(symbol, result, right)
-        return Known(result.value) if isinstance(result, Truth) else result
 
-    def _compare(self, node: ast.Compare) -> Value:
-        result: Expr = Truth(True)
-        left_node, left = node.left, self.value(node.left)
-        for op, right_node in zip(node.ops, node.comparators, strict=True):
-            if isinstance(result, Truth):
-                part, right = self._step(node, op, left_node, left, right_node)
-            else:  # Python goes on only where what came before holds
-                part, right = self.given(result, True, partial(self._step, node, op, left_node, left, right_node))
-            if part == Truth(False):
-                return Known(False)
-            if part != Truth(True):
-                result = part if isinstance(result, Truth) else Logic("&&", result, part)
-            left_node, left = right_node, right
-        return Known(True) if isinstance(result, Truth) else result
+def logic(code: Context, node: ast.BoolOp) -> Walk[Value]:
+    """Compile `and` or `or`: Python evaluates each condition only where those before have not decided."""
+    symbol, short = ("&&", False) if isinstance(node.op, ast.And) else ("||", True)
+    result = yield from condition(code, node.values[0])
+    known = code.scope.copy()
+    known.assume(result, not short)
+    for each in node.values[1:]:
+        if result == Truth(short):
+            return Known(short)
+        with code.sometimes(known.copy()):
+            right = yield from condition(code, each)
+        known.assume(right, not short)
+        if isinstance(result, Truth):
+            result = right
+        elif right == Truth(short):
+            return Known(short)
+        elif not isinstance(right, Truth):
+            result = Logic(symbol, result, right)
+    return Known(result.value) if isinstance(result, Truth) else result
 
-    def _step(
-        self, node: ast.Compare, op: ast.cmpop, left_node: ast.expr, left: Value, right_node: ast.expr
-    ) -> tuple[Expr, Value]:
-        """Return one comparison of a chain, and its right side."""
-        if isinstance(op, (ast.In, ast.NotIn)):
-            return self._membership(node, left, right_node, isinstance(op, ast.In)), left
-        if type(op) not in _COMPARISONS:
-            raise self.source.error(node, "`is` compares Python objects", "write `==` or `!=`")
-        symbol, function = _COMPARISONS[type(op)]
-        right = self.value(right_node)
-        if isinstance(left, Known) and isinstance(right, Known):
-            return Truth(self._fold_compare(node, function, left.value, right.value)), right
-        return self._compare_two(node, symbol, left_node, left, right_node, right), right
 
-    def _fold_compare(self, node: ast.expr, function: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
-        for kind in (int, str):
-            if isinstance(left, kind) and isinstance(right, kind):
-                return function(left, right)
-        raise self.source.error(node, f"`{self.source.text(node)}` compares things of different types")
+def compare(code: Context, node: ast.Compare) -> Walk[Value]:
+    """Compile comparisons, which may be chained."""
+    result: Expr = Truth(True)
+    known = code.scope.copy()
+    left_node: ast.expr = node.left
+    left: Value = yield code.value(left_node)
+    for op, right_node in zip(node.ops, node.comparators, strict=True):
+        if isinstance(result, Truth):
+            part, right = yield from _step(code, node, op, left_node, left, right_node)
+        else:  # Python goes on only where what came before holds
+            with code.sometimes(known.copy()):
+                part, right = yield from _step(code, node, op, left_node, left, right_node)
+        known.assume(part, True)
+        if part == Truth(False):
+            return Known(False)
+        if part != Truth(True):
+            result = part if isinstance(result, Truth) else Logic("&&", result, part)
+        left_node, left = right_node, right
+    return Known(True) if isinstance(result, Truth) else result
 
-    def _compare_two(
-        self, node: ast.expr, symbol: str, left_node: ast.expr, left: Value, right_node: ast.expr, right: Value
-    ) -> Expr:
-        sides = [Truth(each.value) if isinstance(each, Known) and isinstance(each.value, bool) else each
-                 for each in (left, right)]  # fmt: skip
-        if symbol in ("==", "!=") and all(
-            not isinstance(each, (Known, Untyped)) and each.kind is None for each in sides
-        ):
-            one, other = sides
-            assert not isinstance(one, (Known, Untyped))
-            assert not isinstance(other, (Known, Untyped))
-            return Compare(symbol, one, other)
-        first, second, _ = self.pair(node, left_node, left, right_node, right, f"`{symbol}`")
-        return Compare(symbol, first, second)
 
-    def _membership(self, node: ast.Compare, left: Value, choices: ast.expr, wanted: bool) -> Expr:
-        if not isinstance(choices, ast.Tuple) or not choices.elts:
-            raise self.source.error(node, "`in` takes a tuple of constants", "write `x in (1, 2, 3)`, or `1 <= x < 4`")
-        result: Expr | None = None
-        for each in choices.elts:
-            equal = self._compare_two(node, "==", node.left, left, each, Known(self.constant(each, "each choice")))
-            result = equal if result is None else Logic("||", result, equal)
-        assert result is not None
-        return result if wanted else Not(result)
+def _step(
+    code: Context, node: ast.Compare, op: ast.cmpop, left_node: ast.expr, left: Value, right_node: ast.expr
+) -> Walk[tuple[Expr, Value]]:
+    """Return one comparison of a chain, and its right side."""
+    if isinstance(op, (ast.In, ast.NotIn)):
+        member = yield from _membership(code, node, left, right_node, isinstance(op, ast.In))
+        return member, left
+    if type(op) not in _COMPARISONS:
+        raise code.error(node, "`is` compares Python objects", "write `==` or `!=`")
+    symbol, function = _COMPARISONS[type(op)]
+    right: Value = yield code.value(right_node)
+    if isinstance(left, Known) and isinstance(right, Known):
+        return Truth(_fold_compare(code, node, function, left.value, right.value)), right
+    return _compare_two(code, node, symbol, left_node, left, right_node, right), right
 
-    def _choose(self, node: ast.IfExp) -> Value:
-        condition = self.condition(node.test)
-        if isinstance(condition, Truth):
-            return self.value(node.body if condition.value else node.orelse)
-        yes = self.given(condition, True, lambda: self.value(node.body))
-        no = self.given(condition, False, lambda: self.value(node.orelse))
-        return self.choice(node, condition, (node.body, yes), (node.orelse, no))
 
-    def choice(self, node: ast.expr, condition: Expr, yes: tuple[ast.expr, Value], no: tuple[ast.expr, Value]) -> Value:
-        """Return `yes` where the condition holds, else `no`; they must be of one kind."""
-        sides = [Truth(each.value) if isinstance(each, Known) and isinstance(each.value, bool) else each
-                 for each in (yes[1], no[1])]  # fmt: skip
-        one, other = sides
-        if isinstance(one, (Known, Untyped)) and isinstance(other, (Known, Untyped)):
-            return Untyped(condition, one, other)
-        kinds = [each.kind for each in sides if not isinstance(each, (Known, Untyped))]
-        if None in kinds:
-            if len(kinds) == 2 and kinds[0] is kinds[1] is None:
-                assert not isinstance(one, (Known, Untyped))
-                assert not isinstance(other, (Known, Untyped))
-                return Choose(condition, one, other, None)
-            raise self.source.error(
-                node, "one side is a condition, the other a number", "write `1 if ... else 0` around the condition"
-            )
-        kind = kinds[0]
-        assert kind is not None
-        if len(kinds) == 2 and kinds[1] != kind:
-            ours, theirs = self.source.text(yes[0]), self.source.text(no[0])
-            raise self.source.error(
-                node,
-                f"the two sides differ: `{ours}` is {kind}, `{theirs}` is {kinds[1]}",
-                f"convert one: `{kind}({theirs})`",
-            )
-        return Choose(condition, self.fit(one, kind, yes[0], "this"), self.fit(other, kind, no[0], "this"), kind)
+def _fold_compare(code: Context, node: ast.expr, function: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
+    for kind in (int, str):
+        if isinstance(left, kind) and isinstance(right, kind):
+            return function(left, right)
+    raise code.error(node, f"`{code.text(node)}` compares things of different types")
+
+
+def _compare_two(
+    code: Context, node: ast.expr, symbol: str, left_node: ast.expr, left: Value, right_node: ast.expr, right: Value
+) -> Expr:
+    one, other = _truth(left), _truth(right)
+    if (
+        symbol in ("==", "!=")
+        and not isinstance(one, (Known, Untyped))
+        and not isinstance(other, (Known, Untyped))
+        and one.kind is other.kind is None
+    ):
+        return Compare(symbol, one, other)
+    first, second, _ = pair(code, node, left_node, left, right_node, right, f"`{symbol}`", solids=0)
+    return Compare(symbol, first, second)
+
+
+def _truth(value: Value) -> Value:
+    """Return a condition that is known as an expression."""
+    return Truth(value.value) if isinstance(value, Known) and isinstance(value.value, bool) else value
+
+
+def _membership(code: Context, node: ast.Compare, left: Value, choices: ast.expr, wanted: bool) -> Walk[Expr]:
+    if not isinstance(choices, ast.Tuple) or not choices.elts:
+        raise code.error(node, "`in` takes a tuple of constants", "write `x in (1, 2, 3)`, or `1 <= x < 4`")
+    result: Expr | None = None
+    for each in choices.elts:
+        choice = yield from constant(code, each, "each choice")
+        equal = _compare_two(code, node, "==", node.left, left, each, Known(choice))
+        result = equal if result is None else Logic("||", result, equal)
+    assert result is not None
+    return result if wanted else Not(result)
+
+
+def choose(code: Context, node: ast.IfExp) -> Walk[Value]:
+    """Compile `yes if condition else no`."""
+    test = yield from condition(code, node.test)
+    if isinstance(test, Truth):
+        side: Value = yield code.value(node.body if test.value else node.orelse)
+        return side
+    found: list[tuple[ast.expr, Value]] = []
+    for part, holds in ((node.body, True), (node.orelse, False)):
+        inside = code.scope.copy()
+        inside.assume(test, holds)
+        with code.sometimes(inside):
+            found.append((part, (yield code.value(part))))
+    return choice(code, node, test, found[0], found[1])
+
+
+def choice(code: Context, node: ast.expr, test: Expr, yes: tuple[ast.expr, Value], no: tuple[ast.expr, Value]) -> Value:
+    """Return `yes` where the condition holds, else `no`; they must be of one kind."""
+    one, other = _truth(yes[1]), _truth(no[1])
+    if isinstance(one, (Known, Untyped)) and isinstance(other, (Known, Untyped)):
+        return Untyped(test, one, other)
+    kinds = [each.kind for each in (one, other) if not isinstance(each, (Known, Untyped))]
+    if None in kinds:
+        if not isinstance(one, (Known, Untyped)) and not isinstance(other, (Known, Untyped)) and kinds == [None, None]:
+            return chosen(test, one, other, None)
+        raise code.error(
+            node, "one side is a condition, the other a number", "write `1 if ... else 0` around the condition"
+        )
+    kind = kinds[0]
+    assert kind is not None
+    if len(kinds) == 2 and kinds[1] != kind:
+        ours, theirs = code.text(yes[0]), code.text(no[0])
+        raise code.error(
+            node,
+            f"the two sides differ: `{ours}` is {kind}, `{theirs}` is {kinds[1]}",
+            f"convert one: `{kind}({theirs})`",
+        )
+    return chosen(test, fit(code, one, kind, yes[0], "this"), fit(code, other, kind, no[0], "this"), kind)

@@ -7,8 +7,10 @@ path alike (Sonchack et al., Lucid: A Language for Control in the Data Plane, SI
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.typed import (
@@ -28,8 +30,8 @@ from midflight.primitives.kernel.typed import (
     Statement,
     Unrolled,
     reads,
-    walk,
 )
+from midflight.stackless import Walk, run
 
 __all__ = ["Need", "circles", "longest", "needs"]
 
@@ -47,15 +49,22 @@ class Need:
 def needs(kernel: Kernel) -> tuple[Need, ...]:
     """Return the first need of each pair of arrays, in the kernel's order. Lanes are arrays of their own."""
     flow = _Flow()
-    flow.block(kernel.body, frozenset())
+    run(flow.block(kernel.body, frozenset()))
     return tuple(flow.needs.values())
 
 
 def circles(found: tuple[Need, ...]) -> Iterator[tuple[Need, Need]]:
     """Yield, for each set of arrays that need each other in a circle, the first need and the next, which leads back."""
+    by_array = _by_array(found)
+    try:
+        TopologicalSorter({array: [each.on for each in its] for array, its in by_array.items()}).prepare()
+    except CycleError:
+        pass
+    else:
+        return
     told = set[frozenset[str]]()
     for each in found:
-        back = _path(found, each.on, each.array)
+        back = _path(by_array, each.on, each.array)
         if back is not None:
             arrays = frozenset((each.array, *(step.array for step in back)))
             if arrays not in told:
@@ -65,33 +74,45 @@ def circles(found: tuple[Need, ...]) -> Iterator[tuple[Need, Need]]:
 
 def longest(found: tuple[Need, ...]) -> tuple[Need, ...]:
     """Return the longest chain of needs, the last access first; without circles."""
+    by_array = _by_array(found)
     chains: dict[str, tuple[Need, ...]] = {}
 
-    def chain(array: str) -> tuple[Need, ...]:
+    def chain(array: str) -> Walk[tuple[Need, ...]]:
         if array not in chains:
-            options = [(each, *chain(each.on)) for each in found if each.array == array]
+            options: list[tuple[Need, ...]] = []
+            for each in by_array.get(array, ()):
+                options.append((each, *(yield chain(each.on))))
             chains[array] = max(options, key=len, default=())
         return chains[array]
 
-    return max((chain(each.array) for each in found), key=len, default=())
+    return max((run(chain(each.array)) for each in found), key=len, default=())
 
 
-def _path(found: tuple[Need, ...], start: str, end: str) -> tuple[Need, ...] | None:
+def _by_array(found: tuple[Need, ...]) -> dict[str, list[Need]]:
+    by_array: dict[str, list[Need]] = {}
+    for each in found:
+        by_array.setdefault(each.array, []).append(each)
+    return by_array
+
+
+def _path(by_array: Mapping[str, list[Need]], start: str, end: str) -> tuple[Need, ...] | None:
     """Return needs that lead from one array to another, the fewest there are."""
-    queue: list[tuple[Need, ...]] = [(each,) for each in found if each.array == start]
+    queue = deque[tuple[Need, ...]]((each,) for each in by_array.get(start, ()))
     seen = {start}
     while queue:
-        path = queue.pop(0)
+        path = queue.popleft()
         if path[-1].on == end:
             return path
         if path[-1].on not in seen:
             seen.add(path[-1].on)
-            queue += [(*path, each) for each in found if each.array == path[-1].on]
+            queue += ((*path, each) for each in by_array.get(path[-1].on, ()))
     return None
 
 
 Uses = frozenset[tuple[str, Line]]
 """Accesses that a value rests on: arrays and lines."""
+
+_NONE: Uses = frozenset()
 
 
 class _Flow:
@@ -100,12 +121,42 @@ class _Flow:
     def __init__(self) -> None:
         self.values: Mapping[Expr, Uses] = {}
         self.left: Uses = frozenset()
-        """What decided whether the packet is still in the kernel."""
+        """What decided that the packet is still in the kernel."""
+        self.ended = False
+        """Whether no packet comes here."""
         self.needs: dict[tuple[str, str], Need] = {}
 
-    def block(self, body: tuple[Statement, ...], context: Uses) -> None:
+    def block(self, body: tuple[Statement, ...], context: Uses) -> Walk[None]:
         for each in body:
-            self.statement(each, context | self.left)
+            if self.ended:
+                return
+            match each:
+                case If(condition=condition, yes=yes, no=no):
+                    yield self.branch(yes, no, self.uses(condition) | context | self.left)
+                case Unrolled(rounds=rounds):
+                    for _, inside in rounds:
+                        yield self.block(inside, context)
+                case Return():
+                    self.ended = True
+                case _:
+                    self.statement(each, context | self.left)
+
+    def branch(self, yes: tuple[Statement, ...], no: tuple[Statement, ...], inner: Uses) -> Walk[None]:
+        """Follow both sides of an `if`. What comes after sees only what the sides that go on have left behind."""
+        values, left = self.values, self.left
+        ends: list[tuple[Mapping[Expr, Uses], Uses]] = []
+        returned = False
+        for side in (yes, no):
+            self.values, self.left, self.ended = values, left, False
+            yield self.block(side, inner)
+            returned |= self.ended or self.left != left
+            if not self.ended:
+                ends.append((self.values, self.left))
+        self.ended = not ends
+        self.values = {each: _NONE.union(*(end.get(each, _NONE) for end, _ in ends)) for end, _ in ends for each in end}
+        self.left = left.union(*(each for _, each in ends))
+        if returned:
+            self.left |= inner
 
     def statement(self, statement: Statement, context: Uses) -> None:
         match statement:
@@ -117,29 +168,15 @@ class _Flow:
                 self.set(target, context)
             case Decide():
                 self.set(ForwardedRef(), context)
-            case Access(index=index, new=new, target=target, line=line):
+            case Access(index=index, new=new, target=target, line=line, condition=condition):
                 name = statement.register if statement.lane is None else f"{statement.register}[{statement.lane}]"
-                self.access(name, line, self.uses(index, *([] if new is None else [new])) | context)
+                self.access(name, line, self.uses(index, condition, *([] if new is None else [new])) | context)
                 if target is not None:
                     self.set(target, frozenset({(name, line)}))
             case Search(table=table, keys=keys, default=default, target=target, hit=hit, line=line):
                 self.access(table, line, self.uses(*keys) | context)
                 self.set(hit, frozenset({(table, line)}))
                 self.set(target, self.uses(default) | {(table, line)})
-            case If(condition=condition, yes=yes, no=no):
-                inner = self.uses(condition) | context
-                before = self.values
-                self.block(yes, inner)
-                after, self.values = self.values, before
-                self.block(no, inner)
-                both = {*after, *self.values}
-                none: Uses = frozenset()
-                self.values = {each: after.get(each, none) | self.values.get(each, none) for each in both}
-                if any(isinstance(each, Return) for each in walk((statement,))):
-                    self.left |= inner
-            case Unrolled(rounds=rounds):
-                for _, inside in rounds:
-                    self.block(inside, context)
             case _:
                 pass
 

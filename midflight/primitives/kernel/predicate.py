@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from types import CodeType
 from typing import Any
 
 from midflight.errors import KernelError, Place
@@ -40,16 +39,23 @@ class Predicate:
         text = " ".join(text.splitlines())
         self.source = Source(where, 1, (text,))
         try:
-            self.tree = ast.parse(text.strip() and text, where, "eval").body
+            parsed = ast.parse(text.strip() and text, where, "eval")
+            self._code = compile(parsed, where, "eval")
+            self.tree = parsed.body
         except SyntaxError as error:
             raise KernelError(
                 error.msg if text.strip() else "the condition is empty",
                 place=Place(where, 1, min(error.offset or len(text), len(text)) + (not error.offset), 1, text),
                 hint='write a condition over fields, such as "temperature > 80 and status != 0"',
             ) from None
-        except (ValueError, RecursionError, MemoryError):
+        except ValueError:
             raise KernelError(f"{where}: this cannot be parsed") from None
-        self._code: CodeType | None = None
+        except (RecursionError, MemoryError):
+            raise KernelError(
+                "Python cannot parse this condition: it is too long",
+                place=Place(where, 1, 1, len(text), text[:200]),
+                hint="put parts of it into a kernel of your own, on lines of their own",
+            ) from None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,7 +66,5 @@ class Predicate:
 
     def __call__(self, wire: Any) -> bool:
         """Evaluate over a header's fields. The compiler has checked the tree before it comes to this."""
-        if self._code is None:
-            self._code = compile(ast.Expression(self.tree), self.source.file, "eval")
         values = {name: getattr(wire, name) for name in self.names}
         return bool(eval(self._code, {"__builtins__": {}} | FUNCTIONS, values))

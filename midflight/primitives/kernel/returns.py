@@ -1,43 +1,41 @@
-"""Returns put last: a function's text such that each `return` is the last statement of its branch."""
+"""The `return`s of a function: where they are, and a text in which each is the last statement of its branch."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 
-from midflight.primitives.kernel.frame import Frame
-from midflight.primitives.kernel.matches import turned
+from midflight.primitives.kernel.source import Source
+from midflight.stackless import Walk, run
 
-__all__ = ["leaves", "returns", "straightened"]
+__all__ = ["leaves", "no_return_in_a_loop", "returns", "straightened"]
 
 
-def straightened(body: list[ast.stmt], frame: Frame) -> list[ast.stmt]:
-    """Move what follows an `if` with a `return` into the branches that go on.
+def straightened(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Move what follows an `if` with a `return` into the branches that go on, into both where both do."""
+    return run(_straightened(body, _Exits(body)))
 
-    Raises KernelError for lines that are never reached, and for a `return` inside a loop.
-    """
-    done: list[ast.stmt] = []
-    source, matches = frame.source, _Matches(frame)
-    body = [each for node in body for each in _listed(matches.visit(node))]
+
+def _straightened(body: list[ast.stmt], exits: _Exits) -> Walk[list[ast.stmt]]:
     for number, node in enumerate(body):
-        rest = body[number + 1 :]
-        if isinstance(node, ast.If) and returns([node]):
-            if leaves([node]) and rest:
-                raise source.error(rest[0], "this line is never reached", "remove it, or a `return` before it")
-            yes, no = (side if leaves(side) else [*side, *rest] for side in (node.body, node.orelse))
-            split = ast.If(node.test, straightened(yes, frame), straightened(no, frame))
-            return [*done, ast.copy_location(split, node)]
-        if isinstance(node, ast.For) and (inside := returns([node])):
-            raise source.error(
-                inside[0],
-                "a helper cannot return from inside a loop",
-                "put the value into a variable, return it at the end",
-            )
-        done.append(node)
-        if isinstance(node, ast.Return):
-            if rest:
-                raise source.error(rest[0], "this line is never reached", "remove it, or the `return` before it")
-            break
-    return done
+        if isinstance(node, ast.If) and exits.some(node):
+            rest, sides = body[number + 1 :], []
+            for side in (node.body, node.orelse):
+                sides.append((yield _straightened(side if exits.every(side) else [*side, *rest], exits)))
+            return [*body[:number], ast.copy_location(ast.If(node.test, *sides), node)]
+    return body
+
+
+def no_return_in_a_loop(body: list[ast.stmt], source: Source) -> None:
+    """Raise KernelError where a helper returns from inside a loop."""
+    for each in body:
+        for node in ast.walk(each):
+            if isinstance(node, ast.For) and (inside := returns([node])):
+                raise source.error(
+                    inside[0],
+                    "a helper cannot return from inside a loop",
+                    "put the value into a variable, return it at the end",
+                )
 
 
 def returns(body: list[ast.stmt]) -> list[ast.Return]:
@@ -47,29 +45,45 @@ def returns(body: list[ast.stmt]) -> list[ast.Return]:
 
 def leaves(body: list[ast.stmt]) -> bool:
     """Tell whether every path through some statements ends in a `return`."""
-    for each in body:
-        match each:
-            case ast.Return():
-                return True
-            case ast.If(body=yes, orelse=no) if leaves(yes) and leaves(no):
-                return True
-            case ast.Match(cases=[*cases, ast.match_case(pattern=ast.MatchAs(pattern=None), guard=None) as last]):
-                if all(leaves(case.body) for case in (*cases, last)):
-                    return True
-    return False
+    return _Exits(body).every(body)
 
 
-class _Matches(ast.NodeTransformer):
-    """Turns each `match` into ifs."""
+class _Exits:
+    """Which statements have a `return` in them, and which end in one on every path: found once for a whole body."""
 
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
+    def __init__(self, body: list[ast.stmt]) -> None:
+        self._some: set[int] = set()
+        self._every: set[int] = set()
+        run(self._look(body))
 
-    def visit_Match(self, node: ast.Match) -> list[ast.stmt]:
-        """Turn what is inside first."""
-        self.generic_visit(node)
-        return turned(node, self.frame)
+    def some(self, node: ast.stmt) -> bool:
+        """Tell whether there is a `return` on some path through a statement."""
+        return id(node) in self._some
 
+    def every(self, body: list[ast.stmt]) -> bool:
+        """Tell whether every path through some statements ends in a `return`."""
+        return any(id(each) in self._every for each in body)
 
-def _listed(nodes: ast.stmt | list[ast.stmt]) -> list[ast.stmt]:
-    return nodes if isinstance(nodes, list) else [nodes]
+    def _look(self, body: list[ast.stmt]) -> Walk[None]:
+        for each in body:
+            sides: Sequence[list[ast.stmt]] = ()
+            complete = False
+            match each:
+                case ast.Return():
+                    self._some.add(id(each))
+                    self._every.add(id(each))
+                case ast.If(body=yes, orelse=no):
+                    sides, complete = (yes, no), True
+                case ast.For(body=inside):
+                    sides = (inside,)
+                case ast.Match(cases=cases):
+                    sides = [case.body for case in cases]
+                    last = cases[-1]
+                    complete = isinstance(last.pattern, ast.MatchAs) and last.pattern.pattern is None
+                    complete = complete and last.guard is None
+            for side in sides:
+                yield self._look(side)
+                if any(id(inner) in self._some for inner in side):
+                    self._some.add(id(each))
+            if complete and all(self.every(side) for side in sides):
+                self._every.add(id(each))

@@ -21,17 +21,14 @@ from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.source import Line, place_of, quoted, source_of
 from midflight.primitives.kernel.typed import (
     Access,
-    Alert,
-    Assign,
     Binary,
-    Checksum,
     Const,
     Decide,
     Expr,
-    If,
     Search,
-    Statement,
+    expressions,
     walk,
+    within,
 )
 
 __all__ = ["PROFILES", "Profile", "violations"]
@@ -152,7 +149,7 @@ def _keys(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
 
 def _products(primitive: Primitive) -> Iterator[KernelError]:
     for each in walk(primitive.kernel.body):
-        if any(_multiplies(part) for part in _expressions(each)):
+        if any(_multiplies(part) for part in expressions(each)):
             yield _error(
                 primitive,
                 each.line,
@@ -168,29 +165,14 @@ def _rounds(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
             yield _error(primitive, each.line, message, "finish in one round, or leave it to the host: `fallback`")
 
 
-def _expressions(statement: Statement) -> list[Expr]:
-    match statement:
-        case Assign(value=value):
-            return [value]
-        case Access(index=index, new=new):
-            return [index] if new is None else [index, new]
-        case Search(keys=keys, default=default):
-            return [*keys, default]
-        case Checksum(values=values) | Alert(values=values):
-            return [*values]
-        case If(condition=condition):
-            return [condition]
-        case _:
-            return []
-
-
 def _multiplies(expression: Expr) -> bool:
-    if isinstance(expression, Binary) and expression.operator == "*":
-        sides = expression.left, expression.right
-        if not any(isinstance(each, Const) for each in sides):
-            return True
-    parts = (getattr(expression, name) for name in expression.__slots__)
-    return any(_multiplies(each) for each in parts if hasattr(each, "kind"))
+    return any(
+        isinstance(each, Binary)
+        and each.operator == "*"
+        and not isinstance(each.left, Const)
+        and not isinstance(each.right, Const)
+        for each in within(expression)
+    )
 
 
 def _error(primitive: Primitive, line: Line, message: str, hint: str, other: Line | None = None) -> KernelError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import linecache
 from collections.abc import Callable
@@ -12,7 +13,10 @@ from typing import Any
 
 from midflight.errors import KernelError, Place
 
-__all__ = ["Line", "Source", "place_of", "quoted", "source_of"]
+__all__ = ["Line", "Source", "as_load", "place_of", "quoted", "source_of"]
+
+MAX_NESTING = 40
+"""How deep an expression may be for a message to quote it whole."""
 
 
 class Line(int):
@@ -44,7 +48,10 @@ class Source:
         return f"line {line}" if line.file == self.file else f"line {line} of {Path(line.file).name}"
 
     def text(self, node: ast.AST) -> str:
-        """Return the node as the user wrote it, on one line."""
+        """Return the node as the user wrote it, on one line; the first line of one that is too deep for a message."""
+        if _deeper(node, MAX_NESTING):
+            place = self.place(node)
+            return place.text[place.column - 1 : place.column + 40].strip() + "..."
         return ast.unparse(node)
 
     def place(self, node: ast.AST) -> Place:
@@ -62,6 +69,13 @@ class Source:
     def error(self, node: ast.AST, message: str, hint: str = "") -> KernelError:
         """Return the error to raise about a node."""
         return KernelError(message, place=self.place(node), hint=hint)
+
+
+def as_load(target: ast.expr) -> ast.expr:
+    """Return an assignment's target as an expression that reads it."""
+    read = copy.copy(target)
+    read.ctx = ast.Load()  # type: ignore[attr-defined]
+    return read
 
 
 def place_of(line: Line) -> Place:
@@ -87,6 +101,12 @@ def source_of(function: Callable[..., Any]) -> tuple[Source, ast.FunctionDef]:
         raise KernelError(f"the source of {name} cannot be read", hint="put the primitive into a file") from None
     try:
         source, node = _parsed(file, lines, first)
+    except (RecursionError, MemoryError):
+        raise Source(file, first, tuple(lines)).error(
+            ast.Pass(lineno=1, col_offset=0),
+            "Python cannot parse this function: an expression or a chain of branches in it is too long",
+            "put parts of it into variables or helpers",
+        ) from None
     except SyntaxError:  # a lambda in the midst of a statement
         source, node = Source(file, first, tuple(lines)), ast.Pass(lineno=1, col_offset=0)
     if not isinstance(node, ast.FunctionDef):
@@ -97,6 +117,16 @@ def source_of(function: Callable[..., Any]) -> tuple[Source, ast.FunctionDef]:
             f"write `def {name if name.isidentifier() else 'helper'}(...):`",
         )
     return source, node
+
+
+def _deeper(node: ast.AST, limit: int) -> bool:
+    """Tell whether a node has more than so many others inside each other."""
+    level = [node]
+    for _ in range(limit):
+        level = [child for each in level for child in ast.iter_child_nodes(each)]
+        if not level:
+            return False
+    return True
 
 
 def _parsed(file: str, lines: list[str], first: int) -> tuple[Source, ast.stmt]:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import ast
-import copy
-from collections.abc import Iterator
+from dataclasses import replace
 
 from midflight.errors import KernelError
+from midflight.primitives.kernel import accesses, searches
+from midflight.primitives.kernel.context import Context, ToldError
+from midflight.primitives.kernel.demands import condition, fit, no_width, number
 from midflight.primitives.kernel.flow import Known, Scope
+from midflight.primitives.kernel.helpers import give
+from midflight.primitives.kernel.loops import rounds, values_of_loop
 from midflight.primitives.kernel.matches import turned
-from midflight.primitives.kernel.outputs import Outputs
+from midflight.primitives.kernel.outputs import decide
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.returns import leaves
-from midflight.primitives.kernel.source import Line
+from midflight.primitives.kernel.source import as_load
+from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.struct import Group, Items
 from midflight.primitives.kernel.typed import (
     Assign,
     Choose,
     EpochRef,
+    Expr,
     FieldRef,
     ForwardedRef,
     If,
@@ -28,12 +34,17 @@ from midflight.primitives.kernel.typed import (
     Statement,
     Truth,
     Unrolled,
+    expressions,
 )
-from midflight.primitives.kernel.values import PACKET, WIRE, LaneField, Untyped, Value, solid
+from midflight.primitives.kernel.types import Kind, bit, int_
+from midflight.primitives.kernel.values import PACKET, SPOILT, WIRE, LaneField, Untyped, Value, bare
+from midflight.stackless import Walk
 
-__all__ = ["Statements", "as_load"]
+__all__ = ["block"]
 
-MAX_ROUNDS = 1024
+MAX_SIZE = 1 << 16
+"""How many terms an expression may have, as P4 has to write out what Python has computed once."""
+
 _INSTEAD: dict[type[ast.stmt], tuple[str, str]] = {
     ast.While: ("`while`", "a packet passes once: write `for lane in range(4):`, or let the next packet go on"),
     ast.Try: ("`try`", "test the condition with `if`; nothing in a kernel raises"),
@@ -59,228 +70,263 @@ _INSTEAD: dict[type[ast.stmt], tuple[str, str]] = {
 }
 
 
-class Statements(Outputs):
-    """The rules of statements."""
+def block(code: Context, nodes: list[ast.stmt]) -> Walk[tuple[Statement, ...]]:
+    """Compile statements one after the other. A mistake in one is noted, and the next ones are checked all the same."""
+    done: list[Statement] = []
+    for place, node in enumerate(nodes):
+        if code.scope.ended:
+            if leaves(nodes[:place]):
+                code.tell(code.error(node, "this line is never reached", "remove it, or the `return` before it"))
+            break  # or a parameter has decided that the kernel ends before
+        try:
+            compiled: list[Statement] = yield _statement(code, node)
+            for each in compiled:
+                if any(part.size > MAX_SIZE for part in expressions(each)):
+                    told = f"written out as P4, this is an expression of more than {MAX_SIZE} terms"
+                    raise code.error(node, told, "put parts of it into variables, on lines of their own")
+            done += compiled
+        except KernelError as error:
+            code.tell(error)
+            _spoil(code, node)
+    return tuple(done)
 
-    def block(self, nodes: list[ast.stmt]) -> tuple[Statement, ...]:
-        """Compile statements one after the other."""
-        done: list[Statement] = []
-        for number, node in enumerate(nodes):
-            if self.scope.ended and leaves(nodes[:number]):
-                raise self.source.error(node, "this line is never reached", "remove it, or the `return` before it")
-            if self.scope.ended:
-                break  # a parameter has decided that the kernel ends before
-            done += self.statement(node)
-        return tuple(done)
 
-    def statement(self, node: ast.stmt) -> list[Statement]:
-        """Compile one statement."""
-        match node:
-            case ast.Assign(targets=[target]):
-                return self.assign(node, target, node.value)
-            case ast.AnnAssign(annotation=ast.Name(id="float" | "str" | "list" | "dict" as kind)):
-                raise self.source.error(node, f"a kernel has no variables of {kind}", "write `: int`, or leave it out")
-            case ast.AnnAssign(target=target, value=ast.expr() as value):
-                return self.assign(node, target, value)
-            case ast.AugAssign():
-                load = ast.copy_location(as_load(node.target), node.target)
-                value = ast.copy_location(ast.BinOp(load, node.op, node.value), node)
-                return self.assign(node, node.target, value)
-            case ast.Expr(value=ast.Constant(value=str())) | ast.Pass():
-                return []
-            case ast.Expr(value=ast.Call() as call):
-                return self.call(node, call)
-            case ast.If():
-                return self.branch(node)
-            case ast.For():
-                return self.loop(node)
-            case ast.Match():
-                return [*self.block(turned(node, self.frame, self.locals))]
-            case ast.Return() if self.frame is not self.kernel:
-                return self.give(node)
-            case ast.Return(value=None):
-                self.scope.ended = True
-                return [Return(self.source.line(node))]
-            case ast.Return():
-                raise self.source.error(
-                    node, "a kernel returns nothing", "say what becomes of the packet: `packet.forward()`"
-                )
-            case ast.Assign():
-                raise self.source.error(node, "assign one variable at a time", "write one line for each")
-            case ast.Expr(value=ast.Yield() | ast.YieldFrom() | ast.Await() | ast.NamedExpr() as value):
-                self.expressions.value(value)
-            case ast.Expr(value=ast.Attribute() as value):
-                text = self.source.text(value)
-                raise self.source.error(node, "this line does nothing", f"call it, `{text}()`, or remove the line")
-            case ast.Expr():
-                raise self.source.error(node, "this line does nothing", "assign the value, or remove the line")
-        what, instead = _INSTEAD.get(type(node), (f"`{type(node).__name__.lower()}`", "see the kernel language"))
-        raise self.source.error(node, f"the kernel language has no {what}", instead)
+def _spoil(code: Context, node: ast.stmt) -> None:
+    """Have nothing told of what rests on a statement with a mistake."""
+    code.flush()
+    for each in ast.walk(node):
+        match each:
+            case ast.Name(id=name, ctx=ast.Store()):
+                code.scope.names[name] = SPOILT
+                code.scope.unset.pop(name, None)
+            case ast.Attribute(attr="get"):
+                searches.spoil(code)
+    code.scope.ended = isinstance(node, ast.Return)
 
-    def give(self, node: ast.Return) -> list[Statement]:
-        """Compile a helper's `return`."""
-        raise NotImplementedError
 
-    def assign(self, node: ast.stmt, target: ast.expr, value_node: ast.expr) -> list[Statement]:
-        """Compile an assignment to a variable, a field or a lane."""
-        line = self.source.line(node)
-        if isinstance(target, ast.Name):
-            if (register := self.accessed_by(value_node)) is not None:
-                assert isinstance(value_node, ast.Call)
-                return self.assign_access(target, value_node, register, line)
-            self.whole = value_node
-            value = self.expressions.value(value_node)
-            if value == Known(None):
-                text = self.source.text(value_node)
-                raise self.source.error(value_node, f"`{text}` gives no value", "end the helper with a `return`")
-            return [*self.flush(), *self.assign_name(node, target, value, value_node, line)]
-        if isinstance(target, ast.Tuple):
-            raise self.source.error(node, "assign one variable at a time", "write one line for each")
-        if isinstance(target, ast.Attribute) and self.foreign(self.expressions.value(target.value)):
-            raise self.fixed(target)
-        place = self.expressions.value(as_load(target))
-        if isinstance(place, Choose) and isinstance(place.yes, FieldRef):
-            place = place.yes  # of an item that may not be there, and then takes no value
-        if isinstance(place, (SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef)):
-            raise self.source.error(target, "this is not a kernel's to change", "use a field of your own")
-        if isinstance(place, Known) and isinstance(place.value, LaneField):
-            name = self.source.text(target)
-            raise self.source.error(target, "lanes are written one by one", f"write `{name}[lane] = ...` in a loop")
-        if isinstance(place, Known) and isinstance(place.value, (Group, Items, tuple)):
-            name = self.source.text(target)
-            raise self.source.error(target, f"`{name}` is a header inside", f"write its fields: `{name}.x = ...`")
-        if not isinstance(place, FieldRef):
-            raise self.fixed(target)
-        items = self.layout.items
-        if items is not None and place.name == items.counted.name:
-            raise self.source.error(
-                target, f"`{self.source.text(target)}` says how many {items.name} there are", "a packet keeps its items"
-            )
-        self.whole = value_node
-        number = self.expressions.number(value_node, place.kind, f"`{self.source.text(target)}`")
-        self.scope.assign(place, None)
-        return [*self.flush(), Assign(place, number, line)]
+def _statement(code: Context, node: ast.stmt) -> Walk[list[Statement]]:
+    """Compile one statement."""
+    match node:
+        case ast.Assign(targets=[target]):
+            return (yield from _assign(code, node, target, node.value))
+        case ast.AnnAssign(annotation=ast.Name(id="float" | "str" | "list" | "dict" as kind)):
+            raise code.error(node, f"a kernel has no variables of {kind}", "write `: int`, or leave it out")
+        case ast.AnnAssign(target=target, annotation=annotation, value=ast.expr() as value):
+            declared = yield from _annotated(code, annotation)
+            return (yield from _assign(code, node, target, value, declared))
+        case ast.AugAssign():
+            load = ast.copy_location(as_load(node.target), node.target)
+            value = ast.copy_location(ast.BinOp(load, node.op, node.value), node)
+            return (yield from _assign(code, node, node.target, value))
+        case ast.Expr(value=ast.Constant(value=str())) | ast.Pass():
+            return []
+        case ast.Expr(value=ast.Call() as call):
+            return (yield from _call(code, node, call))
+        case ast.If():
+            return (yield from _branch(code, node))
+        case ast.For():
+            return (yield from _loop(code, node))
+        case ast.Match():
+            cases: tuple[Statement, ...] = yield code.block(turned(node, code.frame, code.variables.kinds))
+            return [*cases]
+        case ast.Return() if code.in_helper:
+            return (yield from give(code, node))
+        case ast.Return(value=None):
+            code.scope.ended = True
+            return [Return(code.source.line(node))]
+        case ast.Return():
+            raise code.error(node, "a kernel returns nothing", "say what becomes of the packet: `packet.forward()`")
+        case ast.Assign():
+            raise code.error(node, "assign one variable at a time", "write one line for each")
+        case ast.Expr(value=ast.Yield() | ast.YieldFrom() | ast.Await() | ast.NamedExpr() as value):
+            yield code.value(value)
+        case ast.Expr(value=ast.Attribute() as value):
+            text = code.text(value)
+            raise code.error(node, "this line does nothing", f"call it, `{text}()`, or remove the line")
+        case ast.Expr():
+            raise code.error(node, "this line does nothing", "assign the value, or remove the line")
+    what, instead = _INSTEAD.get(type(node), (f"`{type(node).__name__.lower()}`", "see the kernel language"))
+    raise code.error(node, f"the kernel language has no {what}", instead)
 
-    def fixed(self, target: ast.expr) -> KernelError:
-        """Say that something is not a kernel's to assign."""
-        return self.source.error(
-            target,
-            f"`{self.source.text(target)}` cannot be assigned in a kernel",
-            "state goes into a register: `self.count.update(index, lambda old: ...)`",
+
+def _annotated(code: Context, annotation: ast.expr) -> Walk[Kind | None]:
+    """Return the kind that an annotation gives to a variable; None for `int` and whatever else says no width."""
+    match annotation:
+        case ast.Subscript(value=ast.Name(id=name)) if code.outer.get(name) in (bit, int_):
+            found: Value = yield code.value(annotation)
+        case ast.Name(id=name) if isinstance(code.outer.get(name), Kind):
+            found = Known(code.outer[name])
+        case _:
+            return None
+    return found.value if isinstance(found, Known) and isinstance(found.value, Kind) else None
+
+
+def _assign(
+    code: Context, node: ast.stmt, target: ast.expr, value_node: ast.expr, declared: Kind | None = None
+) -> Walk[list[Statement]]:
+    """Compile an assignment to a variable, a field or a lane. `declared` is what the variable is annotated with."""
+    line = code.source.line(node)
+    if isinstance(target, ast.Name):
+        return (yield from _assign_name(code, node, target, value_node, declared))
+    if isinstance(target, ast.Tuple):
+        raise code.error(node, "assign one variable at a time", "write one line for each")
+    if isinstance(target, ast.Attribute):
+        holder: Value = yield code.value(target.value)
+        if _foreign(holder):
+            raise _fixed(code, target)
+    place: Value = yield code.value(as_load(target))
+    if isinstance(place, Choose) and isinstance(place.yes, FieldRef):
+        place = place.yes  # of an item that may not be there, and then takes no value
+    if isinstance(place, (SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef)):
+        raise code.error(target, "this is not a kernel's to change", "use a field of your own")
+    if isinstance(place, Known) and isinstance(place.value, LaneField):
+        name = code.text(target)
+        raise code.error(target, "lanes are written one by one", f"write `{name}[lane] = ...` in a loop")
+    if isinstance(place, Known) and isinstance(place.value, (Group, Items, tuple)):
+        name = code.text(target)
+        raise code.error(target, f"`{name}` is a header inside", f"write its fields: `{name}.x = ...`")
+    if not isinstance(place, FieldRef):
+        raise _fixed(code, target)
+    items = code.layout.items
+    if items is not None and place.name == items.counted.name:
+        raise code.error(
+            target, f"`{code.text(target)}` says how many {items.name} there are", "a packet keeps its items"
         )
-
-    @staticmethod
-    def foreign(value: Value) -> bool:
-        """Tell whether a value has attributes, and is not the packet, the header or a part of it."""
-        return isinstance(value, Known) and not (
-            value.value is PACKET or value.value is WIRE or isinstance(value.value, (Group, Items, LaneField, tuple))
-        )
-
-    def assign_name(
-        self, node: ast.stmt, target: ast.Name, value: Value, value_node: ast.expr, line: Line
-    ) -> list[Statement]:
-        """Give a variable a value: one that is known stays so where nothing else is ever assigned."""
-        name = target.id
-        if name in self.frame.fixed:
-            raise self.source.error(node, f"`{name}` is taken", "choose another name")
-        if isinstance(value, Known):
-            if self.frame.assignments[name] == 1:
-                self.scope.names[name] = value
-                self.scope.unset.pop(name, None)
-                return []
-            if not isinstance(value.value, bool):
-                raise self.expressions.no_width(value_node, self.frame.kinds.get(name))
-            value = Truth(value.value)
-        if isinstance(value, Untyped) or not solid(value):
-            raise self.expressions.no_width(value_node, None if isinstance(value, Untyped) else value.kind)
-        local = self.local(name, value.kind)
-        limit = self.scope.limit(value)
-        self.declare(node, name, local, line)
-        if limit is not None:
-            self.scope.bounds[local] = limit
-        return [Assign(local, value, line)]
-
-    def branch(self, node: ast.If) -> list[Statement]:
-        """Compile an `if` and join what holds after its sides."""
-        line = self.source.line(node)
-        condition = self.expressions.condition(node.test)
-        before = self.flush()
-        if isinstance(condition, Truth):
-            # Decided by a parameter: only the side that is taken becomes part of the program.
-            return [*before, *self.block(node.body if condition.value else node.orelse)]
-        start = self.scope
-        sides: list[tuple[Statement, ...]] = []
-        ends: list[Scope] = []
-        for body, holds in ((node.body, True), (node.orelse, False)):
-            self.expressions.scope = start.copy()
-            self.scope.assume(condition, holds)
-            sides.append(self.block(body))
-            ends.append(self.scope)
-        self.expressions.scope = start
-        start.join(ends[0], ends[1], line)
-        return [*before, If(condition, sides[0], sides[1], line)]
-
-    def loop(self, node: ast.For) -> list[Statement]:
-        """Compile a `for` over a range, round by round."""
-        rounds = [(value, self.block(node.body)) for value in self.rounds(node)]
-        assert isinstance(node.target, ast.Name)
-        return [Unrolled(node.target.id, tuple(rounds), self.source.line(node))] if rounds else []
-
-    def rounds(self, node: ast.For) -> Iterator[int]:
-        """Check a loop and give its variable one value after the other."""
-        if node.orelse:
-            raise self.source.error(node, "the kernel language has no `else` of a loop", "write it after the loop")
-        call = node.iter
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range"):
-            raise self.source.error(call, "a loop runs over a range", "write `for lane in range(self.lanes):`")
-        if not isinstance(node.target, ast.Name):
-            raise self.source.error(node.target, "a loop has one variable", "write `for lane in range(...):`")
-        if not 1 <= len(call.args) <= 3 or call.keywords:
-            raise self.source.error(
-                call, "`range` takes one to three numbers", "write `for lane in range(self.lanes):`"
-            )
-        test = f"loop to the most there can be, and test inside: `if lane < {self.source.text(call.args[-1])}:`"
-        bounds = [self.expressions.constant(each, "a loop's bound", test) for each in call.args]
-        if len(bounds) == 3 and bounds[2] == 0:
-            raise self.source.error(call, "the step of a range cannot be 0", "leave it out")
-        values = range(*bounds)
-        if len(values) > MAX_ROUNDS:
-            raise self.source.error(
-                call, f"{len(values)} rounds; at most {MAX_ROUNDS} fit into a program", "make the range shorter"
-            )
-        name = node.target.id
-        fixed = self.frame.fixed
-        if name in self.frame.kinds or name in fixed:
-            raise self.source.error(node.target, f"`{name}` is taken", "choose another name")
-        fixed.add(name)
-        for value in values:
-            if self.scope.ended and leaves(node.body):
-                raise self.source.error(node, "every round but the first is never reached", "remove the loop")
-            if self.scope.ended:
-                break
-            self.scope.names[name] = Known(value)
-            yield value
-        fixed.remove(name)
-
-    def call(self, node: ast.stmt, call: ast.Call) -> list[Statement]:
-        """Compile a call that stands on a line of its own."""
-        line = self.source.line(node)
-        function = call.func
-        if isinstance(function, ast.Attribute):
-            base = self.expressions.value(function.value)
-            if isinstance(base, Known) and base.value is PACKET:
-                return self.decide(call, function.attr, line)
-            if isinstance(base, Known) and isinstance(base.value, Register):
-                access = self.touch(call, base.value, function.attr, None)
-                return [*self.flush(), access]
-        self.whole = call
-        if self.expressions.value(call) == Known(None):
-            return self.flush()
-        raise self.source.error(node, "the value of this line is not used", "assign it, or remove the line")
+    code.whole = value_node
+    found = yield from number(code, value_node, place.kind, f"`{code.text(target)}`")
+    code.scope.assign(place, None)
+    return [*code.flush(), Assign(place, found, line)]
 
 
-def as_load(target: ast.expr) -> ast.expr:
-    """Return an assignment's target as an expression that reads it."""
-    read = copy.copy(target)
-    read.ctx = ast.Load()  # type: ignore[attr-defined]
-    return read
+def _fixed(code: Context, target: ast.expr) -> KernelError:
+    """Say that something is not a kernel's to assign."""
+    return code.error(
+        target,
+        f"`{code.text(target)}` cannot be assigned in a kernel",
+        "state goes into a register: `self.count.update(index, lambda old: ...)`",
+    )
+
+
+def _foreign(value: Value) -> bool:
+    """Tell whether a value has attributes, and is not the packet, the header or a part of it."""
+    return isinstance(value, Known) and not (
+        value.value is PACKET or value.value is WIRE or isinstance(value.value, (Group, Items, LaneField, tuple))
+    )
+
+
+def _assign_name(
+    code: Context, node: ast.stmt, target: ast.Name, value_node: ast.expr, declared: Kind | None
+) -> Walk[list[Statement]]:
+    """Give a variable a value. What is accessed or searched goes right into it."""
+    line = code.source.line(node)
+    state = yield from _accessed(code, value_node)
+    if state is not None and declared in (None, state.kind):
+        assert isinstance(value_node, ast.Call)
+        if isinstance(state, Register):
+            return (yield from accesses.assigned(code, target, value_node, state, line))
+        return (yield from searches.assigned(code, target, value_node, state, line))
+    code.whole = value_node
+    value: Value = yield code.value(value_node)
+    if value == Known(None):
+        text = code.text(value_node)
+        raise code.error(value_node, f"`{text}` gives no value", "end the helper with a `return`")
+    return [*code.flush(), *_keep(code, node, target, value, value_node, declared)]
+
+
+def _accessed(code: Context, node: ast.expr) -> Walk[State | None]:
+    """Return the state that an expression accesses, when it is nothing but such an access."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return None
+    base: Value = yield code.value(node.func.value)
+    return base.value if isinstance(base, Known) and isinstance(base.value, State) else None
+
+
+def _keep(
+    code: Context, node: ast.stmt, target: ast.Name, value: Value, value_node: ast.expr, declared: Kind | None
+) -> list[Statement]:
+    """Give a variable a value: one that is known stays so where nothing else is ever assigned."""
+    name, frame, scope = target.id, code.frame, code.scope
+    if name in frame.fixed:
+        raise code.error(node, f"`{name}` is taken", "choose another name")
+    # A constant takes its width from the annotation, or from what the variable has held before.
+    kind = declared or (frame.kinds.get(name) if isinstance(value, (Known, Untyped)) else None)
+    if isinstance(value, Known) and isinstance(value.value, bool) and declared is None:
+        if frame.assignments[name] == 1:
+            return _known(scope, name, value)
+        value = Truth(value.value)
+    elif isinstance(value, Known) and frame.assignments[name] == 1:
+        return _known(scope, name, value if kind is None else fit(code, value, kind, value_node, f"`{name}`"))
+    elif kind is not None:
+        value = fit(code, value, kind, value_node, f"`{name}`")
+    if isinstance(value, (Known, Untyped)):
+        if scope.names.get(name) == SPOILT:
+            raise ToldError(name)
+        raise no_width(code, value_node)
+    local = replace(code.local(name, value.kind), bare=bare(value))
+    limit = scope.limit(value)
+    code.declare(node, name, local, code.source.line(node))
+    if limit is not None:
+        scope.bounds[local] = limit
+    return [Assign(local, value, code.source.line(node))]
+
+
+def _known(scope: Scope, name: str, value: Known | Expr) -> list[Statement]:
+    """Let a name stand for a constant."""
+    scope.names[name] = value
+    scope.unset.pop(name, None)
+    return []
+
+
+def _branch(code: Context, node: ast.If) -> Walk[list[Statement]]:
+    """Compile an `if` and join what holds after its sides."""
+    line = code.source.line(node)
+    test: Expr
+    try:
+        test = yield from condition(code, node.test)
+    except KernelError as error:
+        code.tell(error)
+        test = ForwardedRef()  # any condition that is not known, so that both sides are checked
+    before = code.flush()
+    if isinstance(test, Truth):
+        # Decided by a parameter: only the side that is taken becomes part of the program.
+        taken: tuple[Statement, ...] = yield code.block(node.body if test.value else node.orelse)
+        return [*before, *taken]
+    start = code.scope
+    sides: list[tuple[Statement, ...]] = []
+    ends: list[Scope] = []
+    for body, holds in ((node.body, True), (node.orelse, False)):
+        code.scope = start.copy()
+        code.scope.assume(test, holds)
+        sides.append((yield code.block(body)))
+        ends.append(code.scope)
+    code.scope = start
+    start.join(ends, line)
+    return [*before, If(test, sides[0], sides[1], line)]
+
+
+def _loop(code: Context, node: ast.For) -> Walk[list[Statement]]:
+    """Compile a `for` over a range, round by round."""
+    values = yield from values_of_loop(code, node)
+    done: list[tuple[int, tuple[Statement, ...]]] = []
+    for value in rounds(code, node, values):
+        done.append((value, (yield code.block(node.body))))
+    if values is None:
+        raise ToldError("a loop's header")
+    assert isinstance(node.target, ast.Name)
+    return [Unrolled(node.target.id, tuple(done), code.source.line(node))] if done else []
+
+
+def _call(code: Context, node: ast.stmt, call: ast.Call) -> Walk[list[Statement]]:
+    """Compile a call that stands on a line of its own."""
+    line = code.source.line(node)
+    if isinstance(call.func, ast.Attribute):
+        base: Value = yield code.value(call.func.value)
+        if isinstance(base, Known) and base.value is PACKET:
+            return (yield from decide(code, call, call.func.attr, line))
+        if isinstance(base, Known) and isinstance(base.value, Register):
+            access = yield from accesses.touch(code, call, base.value, call.func.attr, None)
+            return [*code.flush(), access]
+    code.whole = call
+    if (yield code.value(call)) == Known(None):
+        return code.flush()
+    raise code.error(node, "the value of this line is not used", "assign it, or remove the line")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from midflight.primitives.kernel.node import Node, contents
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.types import Kind
@@ -49,13 +50,16 @@ __all__ = [
     "Unary",
     "Unrolled",
     "accesses",
+    "expressions",
+    "parts",
     "reads",
     "walk",
+    "within",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Const:
+@dataclass(frozen=True, slots=True, eq=False)
+class Const(Node):
     """A number. `solid` tells that it has its width while it runs as Python, too."""
 
     value: int
@@ -63,24 +67,25 @@ class Const:
     solid: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth(Node):
     """True or False."""
 
     value: bool
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Local:
+@dataclass(frozen=True, slots=True, eq=False)
+class Local(Node):
     """A local variable."""
 
     name: str
     kind: Kind | None
+    bare: tuple[int, int] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class FieldRef:
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldRef(Node):
     """A field of the application's header, or one lane of it."""
 
     name: str
@@ -90,69 +95,71 @@ class FieldRef:
     """The item that it is in, where their number varies."""
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceRef:
+@dataclass(frozen=True, slots=True, eq=False)
+class SequenceRef(Node):
     """`packet.sequence`."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class EpochRef:
+@dataclass(frozen=True, slots=True, eq=False)
+class EpochRef(Node):
     """`packet.epoch`."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class NowRef:
+@dataclass(frozen=True, slots=True, eq=False)
+class NowRef(Node):
     """`packet.now`."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class RoundRef:
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundRef(Node):
     """`packet.round`."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardedRef:
+@dataclass(frozen=True, slots=True, eq=False)
+class ForwardedRef(Node):
     """`packet.forwarded`."""
 
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Old:
+@dataclass(frozen=True, slots=True, eq=False)
+class Old(Node):
     """The element's old value inside a register's update."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+@dataclass(frozen=True, slots=True, eq=False)
+class Unary(Node):
     """`-` or `~`."""
 
     operator: str
     operand: Expr
     kind: Kind
+    bare: tuple[int, int] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+@dataclass(frozen=True, slots=True, eq=False)
+class Binary(Node):
     """`operator` as P4 spells it: + - * & | ^ << >> |+| |-|. Both sides have one kind, save for shifts."""
 
     operator: str
     left: Expr
     right: Expr
     kind: Kind
+    bare: tuple[int, int] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+@dataclass(frozen=True, slots=True, eq=False)
+class Compare(Node):
     """== != < <= > >= of two numbers of one kind, or == and != of two conditions."""
 
     operator: str
@@ -161,8 +168,8 @@ class Compare:
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Logic:
+@dataclass(frozen=True, slots=True, eq=False)
+class Logic(Node):
     """`&&` or `||`, the right side evaluated only where it matters."""
 
     operator: str
@@ -171,34 +178,35 @@ class Logic:
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+@dataclass(frozen=True, slots=True, eq=False)
+class Not(Node):
     """The opposite of a condition."""
 
     operand: Expr
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choose:
+@dataclass(frozen=True, slots=True, eq=False)
+class Choose(Node):
     """`yes if condition else no`."""
 
     condition: Expr
     yes: Expr
     no: Expr
     kind: Kind | None
+    bare: tuple[int, int] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
+@dataclass(frozen=True, slots=True, eq=False)
+class Cast(Node):
     """A conversion from another kind of number."""
 
     operand: Expr
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Overflows:
+@dataclass(frozen=True, slots=True, eq=False)
+class Overflows(Node):
     """`add_overflows(left, right)`: true where the sum leaves the range of their kind."""
 
     left: Expr
@@ -206,8 +214,8 @@ class Overflows:
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice(Node):
     """The bits `high` to `low` of an unsigned number."""
 
     operand: Expr
@@ -216,8 +224,8 @@ class Slice:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Concat:
+@dataclass(frozen=True, slots=True, eq=False)
+class Concat(Node):
     """The bits of `left` above those of `right`, both unsigned."""
 
     left: Expr
@@ -225,8 +233,8 @@ class Concat:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Scramble:
+@dataclass(frozen=True, slots=True, eq=False)
+class Scramble(Node):
     """A hash: a checksum, spread over all bits in the way of a seed."""
 
     checksum: Local
@@ -393,16 +401,44 @@ class Kernel:
     mirrors: bool
 
 
+def parts(expr: Expr) -> list[Expr]:
+    """Return the expressions that one is made of, without what is inside these."""
+    return [each for each in contents(expr) if isinstance(each, Node)]  # type: ignore[misc]
+
+
+def within(expr: Expr) -> Iterator[Expr]:
+    """Yield an expression and all that is inside it, each once."""
+    seen, waiting = {id(expr)}, [expr]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        for part in parts(each):
+            if id(part) not in seen:
+                seen.add(id(part))
+                waiting.append(part)
+
+
+def expressions(statement: Statement) -> list[Expr]:
+    """Return the expressions that a statement computes; without those of statements inside."""
+    match statement:
+        case Assign(value=value):
+            return [value]
+        case Access(index=index, new=new, condition=condition):
+            return [index, condition] if new is None else [index, condition, new]
+        case Search(keys=keys, default=default):
+            return [*keys, default]
+        case Checksum(values=values) | Alert(values=values):
+            return [*values]
+        case If(condition=condition):
+            return [condition]
+        case _:
+            return []
+
+
 def reads(expr: Expr) -> frozenset[Expr]:
     """Return the variables, fields and register values that an expression reads."""
-    if isinstance(expr, (Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef, Old)):
-        return frozenset((expr,))
-    found: frozenset[Expr] = frozenset()
-    for name in expr.__slots__:
-        part = getattr(expr, name)
-        if hasattr(part, "kind"):
-            found |= reads(part)
-    return found
+    atoms = (Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef, Old)
+    return frozenset(each for each in within(expr) if isinstance(each, atoms))
 
 
 def accesses(body: tuple[Statement, ...]) -> list[Access]:
@@ -412,12 +448,15 @@ def accesses(body: tuple[Statement, ...]) -> list[Access]:
 
 def walk(body: Iterable[Statement]) -> Iterator[Statement]:
     """Yield all statements of a kernel, in order."""
-    for each in body:
+    waiting = [iter(body)]
+    while waiting:
+        each = next(waiting[-1], None)
+        if each is None:
+            waiting.pop()
+            continue
         yield each
         match each:
             case If(yes=yes, no=no):
-                yield from walk(yes)
-                yield from walk(no)
+                waiting += (iter(no), iter(yes))
             case Unrolled(rounds=rounds):
-                for _, inner in rounds:
-                    yield from walk(inner)
+                waiting += (iter(inner) for _, inner in reversed(rounds))

@@ -1,0 +1,125 @@
+"""What an expression can be asked for: a number of some kind, a condition, a constant; and the errors about those."""
+
+from __future__ import annotations
+
+import ast
+
+from midflight.errors import KernelError
+from midflight.primitives.kernel.context import Context
+from midflight.primitives.kernel.flow import Known
+from midflight.primitives.kernel.typed import Const, Expr, Truth
+from midflight.primitives.kernel.types import Kind
+from midflight.primitives.kernel.values import Untyped, Value, chosen
+from midflight.stackless import Walk
+
+__all__ = ["condition", "condition_of", "constant", "fit", "no_width", "not_a_number", "number", "sized"]
+
+
+def number(code: Context, node: ast.expr, kind: Kind | None = None, what: str = "this value") -> Walk[Expr]:
+    """Return a number; with `kind` given it is of that kind or a constant that fits it."""
+    value: Value = yield code.value(node)
+    return sized(code, value, node) if kind is None else fit(code, value, kind, node, what)
+
+
+def sized(code: Context, value: Value, node: ast.expr) -> Expr:
+    """Return `value`, what `node` gave, as a number that has a width of its own."""
+    if isinstance(value, Known) and (isinstance(value.value, bool) or not isinstance(value.value, int)):
+        raise not_a_number(code, node, value.value)
+    if isinstance(value, (Known, Untyped)):
+        raise no_width(code, node)
+    if value.kind is None:
+        raise not_a_number(code, node)
+    return value
+
+
+def condition(code: Context, node: ast.expr) -> Walk[Expr]:
+    """Return a condition."""
+    value: Value = yield code.value(node)
+    return condition_of(code, value, node)
+
+
+def condition_of(code: Context, value: Value, node: ast.expr) -> Expr:
+    """Return `value` as a condition, or raise because it is a number."""
+    if isinstance(value, Known) and isinstance(value.value, bool):
+        return Truth(value.value)
+    if isinstance(value, (Known, Untyped)) or value.kind is not None:
+        text = code.text(node)
+        raise code.error(node, f"`{text}` is a number, not a condition", f"write `{text} != 0`")
+    return value
+
+
+def constant(
+    code: Context, node: ast.expr, what: str, hint: str = "use a constant, a parameter or a loop's variable"
+) -> Walk[int]:
+    """Return a whole number that is known when the kernel is compiled."""
+    match (yield code.value(node)):
+        case Known(value=int(found)) if not isinstance(found, bool):
+            return found
+        case Const(value=found, solid=False):  # a variable with an annotation, assigned once
+            return found
+        case _:
+            raise code.error(node, f"{what} must be known when the kernel is compiled", hint)
+
+
+def fit(code: Context, value: Value, kind: Kind, node: ast.expr, what: str) -> Expr:
+    """Return `value` as a number of `kind`, or raise because it is something else."""
+    if isinstance(value, Untyped):
+        return _choice_of(code, value, kind, node)
+    if isinstance(value, Known):
+        return _constant_of(code, value, kind, node)
+    if value.kind is None:
+        raise not_a_number(code, node)
+    if value.kind != kind:
+        text = code.text(node)
+        raise code.error(node, f"{what} is {kind}, but `{text}` is {value.kind}", f"convert it: `{kind}({text})`")
+    return value
+
+
+def _constant_of(code: Context, value: Known, kind: Kind, node: ast.expr) -> Const:
+    number = value.value
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise not_a_number(code, node, number)
+    if not kind.holds(number):
+        raise code.error(
+            node,
+            f"{number} does not fit {kind}, which holds {kind.low} to {kind.high}",
+            f"use a wider type, or write `{kind}({number})` to keep the low {kind.width} bits",
+        )
+    return Const(number, kind)
+
+
+def _choice_of(code: Context, value: Untyped, kind: Kind, node: ast.expr) -> Expr:
+    """Give every constant of a choice its width, from the innermost choices out."""
+    done: dict[int, Expr] = {}
+    waiting: list[Known | Untyped] = [value]
+    while waiting:
+        each = waiting[-1]
+        if isinstance(each, Known):
+            done[id(each)] = _constant_of(code, each, kind, node)
+        elif missing := [side for side in (each.no, each.yes) if id(side) not in done]:
+            waiting += missing
+            continue
+        else:
+            done[id(each)] = chosen(each.condition, done[id(each.yes)], done[id(each.no)], kind)
+        waiting.pop()
+    return done[id(value)]
+
+
+def no_width(code: Context, node: ast.expr, kind: Kind | None = None) -> KernelError:
+    """Say that a constant needs a width here; `kind` is the one it would take."""
+    text, kind = code.text(node), kind or Kind(32)
+    fixed = f"{kind}({text})"
+    if isinstance(node, ast.IfExp):
+        yes, test, no = (code.text(each) for each in (node.body, node.test, node.orelse))
+        fixed = f"{kind}({yes}) if {test} else {kind}({no})"
+    return code.error(node, f"`{text}` has no width here", f"give it one: `{fixed}`")
+
+
+def not_a_number(code: Context, node: ast.expr, value: object = None) -> KernelError:
+    """Say that a number is needed."""
+    text = code.text(node)
+    if value is None or isinstance(value, bool):
+        return code.error(
+            node, f"`{text}` is a condition, not a number", f"write `1 if {text} else 0`, or `bit[1]({text})`"
+        )
+    return code.error(node, f"`{text}` is not a number", "a kernel computes on whole numbers")

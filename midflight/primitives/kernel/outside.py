@@ -1,0 +1,46 @@
+"""What a kernel finds outside itself: a parameter, a constant of its module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from midflight.primitives.kernel.context import Context
+from midflight.primitives.kernel.flow import Known
+from midflight.primitives.kernel.types import bit
+
+__all__ = ["found_outside", "lookup_hint"]
+
+
+def found_outside(code: Context, node: ast.expr, value: Any) -> Known:
+    """Take such a value, or raise because a switch has nothing like it."""
+    if isinstance(value, float):
+        raise code.error(
+            node,
+            f"`{code.text(node)}` is the floating-point number {value}",
+            "a switch computes on whole numbers: scale it",
+        )
+    if isinstance(value, (dict, set, list)):
+        hint = "keep state in a Register made in setup: `self.count = Register(bit[32], 1024)`"
+        if isinstance(value, list):
+            hint = lookup_hint(code.text(node), value) or hint
+        raise code.error(
+            node, f"`{code.text(node)}` is a Python {type(value).__name__}, which a switch does not have", hint
+        )
+    return Known(value)
+
+
+def lookup_hint(text: str, values: Sequence[object]) -> str:
+    """Return what to do about constants that a packet chooses from; nothing where these are no whole numbers."""
+    numbers = [each for each in values if isinstance(each, int) and not isinstance(each, bool)]
+    if not numbers or len(numbers) < len(values):
+        return ""
+    least, most = min(numbers), max(numbers)
+    width = max(1, most.bit_length(), (-least - 1).bit_length() if least < 0 else 0)
+    kind = f"int_[{width + 1}]" if least < 0 else str(bit[width])
+    name = text.rpartition(".")[2].lower() if text.replace(".", "").isidentifier() else "table"
+    return (
+        f"constants that a packet chooses from are a Lookup: `self.{name} = Lookup({kind}, {text})` in setup,"
+        f" `self.{name}.read(index)` here"
+    )

@@ -1,0 +1,100 @@
+"""Kernels that are deeper than Python's stack: long sums, chains of branches, helpers with many returns."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from midflight.errors import KernelError
+from midflight.primitives import Program
+from midflight.primitives.wire import REQUEST, Message
+from tests.primitives.test_mistakes import lesson
+
+HEAD = """\
+from midflight.primitives import *
+
+
+class Lesson(Primitive):
+    class Wire(Header):
+        key = bit[16]
+        value = bit[32]
+
+    def setup(self):
+        self.count = Register(bit[32], 1024)
+
+    def ingress(self, packet, wire):
+"""
+MANY = 1000
+
+BODIES = {
+    "elif": "if wire.key == 0:\n    wire.value = 7\n"
+    + "".join(f"elif wire.key == {each}:\n    wire.value = {each}\n" for each in range(1, MANY)),
+    "match": "match wire.key:\n" + "".join(f"    case {each}:\n        wire.value = {each}\n" for each in range(MANY)),
+    "sum": "wire.value = " + " + ".join(["wire.value"] * MANY),
+    "and": "if " + " and ".join(f"wire.key != {each}" for each in range(MANY)) + ":\n    packet.drop()",
+    "choice": "wire.value = " + "".join(f"{each} if wire.key == {each} else " for each in range(700)) + "wire.value",
+    "hash": "wire.value = hash_(" + " + ".join(["wire.value"] * MANY) + ")",
+    "lines": "".join(f"x{each} = wire.value + {each}\n" for each in range(MANY)),
+    "update": "self.count.update(0, lambda old: " + " + ".join(["old"] * MANY) + ")",
+}
+RETURNS = (
+    "".join(f"    if key == {each}:\n        return value + {each}\n" for each in range(MANY)) + "    return value\n"
+)
+
+
+def program(name: str, body: str, before: str = "") -> Program:
+    return Program(lesson(f"deep_{name}", body, HEAD.replace("class Lesson", f"{before}\n\nclass Lesson"))("lesson"))
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_thousand_of_one_thing_compile(name: str) -> None:
+    made = program(name, BODIES[name])
+    assert "lesson" in made.p4()
+    assert made.check("asic") == ()
+
+
+def test_a_thousand_terms_and_branches_are_all_there() -> None:
+    assert program("sum", BODIES["sum"]).p4().count("hdr.lesson.value + ") == MANY - 1
+    assert len(re.findall(r"else if \(hdr.lesson.key == ", program("elif", BODIES["elif"]).p4())) == MANY - 1
+
+
+@pytest.mark.parametrize(
+    "call", ["wire.value = many(wire.key, wire.value)", "self.count.update(0, lambda old: many(wire.key, old))"]
+)
+def test_a_helper_may_return_in_a_thousand_places(call: str) -> None:
+    made = program("returns", call, f"def many(key, value):\n{RETURNS}")
+    reference = made.applications["lesson"].primitive.reference()
+    reference.process(Message(REQUEST, "lesson", 0, {"key": 998, "value": 1}))
+    assert made.p4().count("+ 998") == 1
+
+
+def test_the_least_of_many_numbers_is_no_larger_than_the_numbers() -> None:
+    text = program("least", "wire.value = min(" + ", ".join(f"wire.value + {each}" for each in range(200)) + ")").p4()
+    assert text.count("+ 57;") + text.count("+ 57)") <= 2
+
+
+def test_what_grows_without_end_when_it_is_written_out_is_refused() -> None:
+    doubled = "def doubled(value):\n" + "    value = value + value\n" * 40 + "    return value\n"
+    with pytest.raises(KernelError, match="an expression of more than 65536 terms") as caught:
+        program("doubled", "self.count.update(0, lambda old: doubled(old))", doubled)
+    assert caught.value.place is not None
+
+
+def test_a_mistake_in_a_deep_expression_is_quoted_in_part() -> None:
+    with pytest.raises(KernelError, match=r"`wire.value \+ .*\.\.\.` is bit\[32\], `wire.key` is bit\[16\]") as caught:
+        program("mixed", BODIES["sum"] + " + wire.key")
+    assert len(caught.value.message) < 200
+
+
+def test_what_python_cannot_parse_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = lesson("unparsed", "wire.value = 3", HEAD)
+
+    def parse(*_: object, **__: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("ast.parse", parse)
+    with pytest.raises(KernelError, match="Python cannot parse this function") as caught:
+        Program(made("lesson"))
+    assert caught.value.place is not None
+    assert caught.value.place.file == "lesson_unparsed.py"
