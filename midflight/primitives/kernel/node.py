@@ -33,9 +33,9 @@ class Node:
     """How many expressions it is, written out: one that is in it twice counts twice."""
 
     def __post_init__(self) -> None:
-        contents = contents(self)
-        object.__setattr__(self, "_hash", hash((type(self), contents)))
-        object.__setattr__(self, "size", 1 + sum(each.size for each in contents if isinstance(each, Node)))
+        parts = contents(self)
+        object.__setattr__(self, "_hash", hash((type(self), parts)))
+        object.__setattr__(self, "size", 1 + sum(each.size for each in parts if isinstance(each, Node)))
 
     def __hash__(self) -> int:
         return self._hash
