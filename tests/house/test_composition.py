@@ -1,0 +1,32 @@
+"""Parts hold parts: a class has at most one ancestor of ours, apart from the primitives that users and the library write."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ["testbed", "runtime", "p4", "cli"]
+# Scripts that run elsewhere, under another interpreter or inside of Mininet.
+ELSEWHERE = ("mininet.py", "shell_runner.py", "__main__.py", "launch.py")
+
+
+def modules(room: str) -> list[str]:
+    paths = sorted((ROOT / "midflight" / room).rglob("*.py"))
+    return [".".join(each.relative_to(ROOT).with_suffix("").parts) for each in paths if each.name not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_class_has_at_most_one_ancestor_of_ours(room: str) -> None:
+    chains = []
+    for name in modules(room):
+        for made in vars(importlib.import_module(name.removesuffix(".__init__"))).values():
+            if inspect.isclass(made) and made.__module__ == name.removesuffix(".__init__"):
+                ours = [each for each in made.__mro__[1:] if each.__module__.startswith("midflight.")]
+                ours = [each.__name__ for each in ours if each.__module__ != "midflight.errors"]
+                if len(ours) > 1:
+                    chains.append(f"{name}.{made.__name__}: {' > '.join(ours)}")
+    assert not chains
