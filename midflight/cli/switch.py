@@ -143,6 +143,8 @@ def _describe(stats: TrafficStats, names: Mapping[int, str]) -> str:
     if stats.dropped:
         lines.append("dropped: " + _counts(stats.dropped))
     lines.append(_counts({"packet-ins": stats.packets_in, "packet-outs": stats.packets_out}))
+    if any(stats.lost.values()):
+        lines.append("lost: " + _counts(stats.lost))
     return "\n".join(lines)
 
 

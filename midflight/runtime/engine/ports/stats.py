@@ -30,13 +30,15 @@ class TrafficStats:
 
     `dropped` counts by reason: those of the ports; those of the engine (`ingress` and `egress` for the program's own
     doing); `no port` for packets to a port that there is not, `no program` for packets that came before there was one,
-    `packet-in` for packets to the CPU port that the control plane did not take in time.
+    `packet-in` for packets to the CPU port that the control plane did not take in time. `lost` counts by reason the
+    packet-ins and digests that no controller was told of, as `Switch.lost` does.
     """
 
     ports: Mapping[int, PortStats]
     other: Mapping[str, int]
     packets_in: int = 0
     packets_out: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def received(self) -> int:

@@ -17,7 +17,6 @@ from midflight.runtime.engine.ports.spec import FilePort, InterfacePort, parse_p
 from midflight.runtime.engine.ports.stats import TrafficStats
 from midflight.runtime.p4runtime.ports.playback import FilePorts
 from midflight.runtime.p4runtime.server.switch import Switch
-from midflight.runtime.p4runtime.status import Refusal
 
 __all__ = ["InterfacePorts", "Ports", "open_ports"]
 
@@ -109,7 +108,8 @@ class InterfacePorts:
     def stats(self) -> TrafficStats:
         """What has been seen so far."""
         found = self._last or self._loop.stats
-        return TrafficStats(found.ports, found.other, self._switch.packets_in, self._switch.packets_out)
+        switch = self._switch
+        return TrafficStats(found.ports, found.other, switch.packets_in, switch.packets_out, switch.lost)
 
     def start(self) -> None:
         """Let packets flow."""
@@ -143,12 +143,11 @@ class InterfacePorts:
         going = True
         while going:
             going = self._loop.wait()  # and once more for what came last
-            try:
+            with self._switch.faults.survived("carrying packet-ins"):
                 self._switch.collect()
-            except Refusal as refusal:
-                self._say(refusal.message)
-            for words in self._loop.news():
-                self._say(words)
+            with self._switch.faults.survived("telling of interfaces"):
+                for words in self._loop.news():
+                    self._say(words)
 
     def _say(self, words: str) -> None:
         if self._news is not None:

@@ -118,7 +118,7 @@ class FilePorts:
             each: PortStats(self._received[each], self._sent[each], {"truncated": self._truncated[each]})
             for each in self._numbers
         }
-        return TrafficStats(ports, other, self._switch.packets_in, self._switch.packets_out)
+        return TrafficStats(ports, other, self._switch.packets_in, self._switch.packets_out, self._switch.lost)
 
     def start(self) -> None:
         """Begin to play."""
@@ -172,6 +172,9 @@ class FilePorts:
                     self._lock.wait()
         except MidflightError as error:
             self._error = error
+        except Exception as error:
+            fault = self._switch.faults.report("playing captures", error)
+            self._error = DeviceError(f"the captures were not played to their end: internal error {fault}, see the log")
         if self._sources or self._error is not None:
             self.finished.set()
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from finsy.proto import U128, p4r, stratum
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError
 
 from midflight.runtime.p4runtime.status import Code, Refusal
 
@@ -14,32 +15,32 @@ __all__ = ["Arbitration", "Client", "Role"]
 
 STREAM_LIMIT = 64
 
+# A role outlives its controllers, for its highest election id. Beyond so many the oldest without any is forgotten.
+ROLES = 1024
+# Bytes of a role's name and of its config, which every advisory repeats.
+ROLE_NAME, ROLE_CONFIG = 1024, 1 << 16
+
 
 class Client(Protocol):
     """One controller's stream."""
 
-    def send(self, response: p4r.StreamMessageResponse) -> None:
-        """Queue a message for the controller."""
+    def send(self, response: p4r.StreamMessageResponse) -> bool:
+        """Queue a message for the controller; return False where there was no room."""
 
 
 @dataclass(eq=False)
 class Role:
-    """The controllers of one role. `highest` is the highest election id ever seen, None before there was a primary."""
+    """The controllers of one role. `highest` is the highest election id ever seen, None before there was a primary.
+
+    `config` is what the primary said the role is limited to, and `limits` the same decoded; None is full access.
+    """
 
     name: str
     highest: int | None = None
     primary: Client | None = None
     config: AnyMessage | None = None
+    limits: stratum.P4RoleConfig | None = None
     clients: dict[Client, int | None] = field(default_factory=dict)
-
-    @property
-    def limits(self) -> stratum.P4RoleConfig | None:
-        """What the primary said the role is limited to; None is full access."""
-        if self.config is None:
-            return None
-        limits = stratum.P4RoleConfig()
-        self.config.Unpack(limits)
-        return limits
 
     @property
     def may_push(self) -> bool:
@@ -80,6 +81,8 @@ class Arbitration:
     def update(self, client: Client, message: p4r.MasterArbitrationUpdate) -> None:
         """Take an arbitration update; a refusal ends the stream (section 5.3)."""
         name = message.role.name
+        if len(name.encode()) > ROLE_NAME:
+            raise Refusal(Code.INVALID_ARGUMENT, f"a role's name has at most {ROLE_NAME} bytes")
         current = self.role_of(client)
         if message.device_id != self.device_id:
             code = Code.NOT_FOUND if current is None else Code.FAILED_PRECONDITION
@@ -89,8 +92,7 @@ class Arbitration:
                 Code.FAILED_PRECONDITION, f"this stream's role is {current.name!r}; open another for {name!r}"
             )
         config = message.role.config if message.role.HasField("config") else None
-        if config is not None and not config.Is(stratum.P4RoleConfig.DESCRIPTOR):
-            raise Refusal(Code.INVALID_ARGUMENT, f"role config of type {config.type_url!r} is not understood")
+        limits = None if config is None else _decode_limits(config)
         role = self.roles.get(name) or Role(name)
         election = U128.decode(message.election_id) if message.HasField("election_id") else None
         if election is not None and any(
@@ -101,7 +103,9 @@ class Arbitration:
             raise Refusal(Code.RESOURCE_EXHAUSTED, f"there are {STREAM_LIMIT} open streams already")
         self.roles[name] = role
         role.clients[client] = election
-        self._elect(role, client, election, config)
+        self._elect(role, client, election, config, limits)
+        if len(self.roles) > ROLES:
+            del self.roles[next(each.name for each in self.roles.values() if not each.clients)]
 
     def leave(self, client: Client) -> None:
         """Forget a controller whose stream has ended."""
@@ -125,11 +129,18 @@ class Arbitration:
             raise Refusal(Code.PERMISSION_DENIED, f"election id {election} is not the primary's")
         return known
 
-    def _elect(self, role: Role, client: Client, election: int | None, config: AnyMessage | None) -> None:
+    def _elect(
+        self,
+        role: Role,
+        client: Client,
+        election: int | None,
+        config: AnyMessage | None,
+        limits: stratum.P4RoleConfig | None,
+    ) -> None:
         was_primary = role.primary is client
         if election is not None and (role.highest is None or election >= role.highest):
             changed = not was_primary or election != role.highest or config != role.config
-            role.primary, role.highest, role.config = client, election, config
+            role.primary, role.highest, role.config, role.limits = client, election, config, limits
             if changed:
                 self._notify(role, [each for each in role.clients if each is not client])
             self._notify(role, [client])
@@ -160,3 +171,17 @@ class Arbitration:
                 advisory.status.code = int(Code.NOT_FOUND)
                 advisory.status.message = "backup; nobody is primary"
             client.send(response)
+
+
+def _decode_limits(config: AnyMessage) -> stratum.P4RoleConfig:
+    """Return what a role config says; refused with INVALID_ARGUMENT where that cannot be understood."""
+    if not config.Is(stratum.P4RoleConfig.DESCRIPTOR):
+        raise Refusal(Code.INVALID_ARGUMENT, f"role config of type {config.type_url[:100]!r} is not understood")
+    if len(config.value) > ROLE_CONFIG:
+        raise Refusal(Code.INVALID_ARGUMENT, f"a role config has at most {ROLE_CONFIG} bytes")
+    try:
+        limits = stratum.P4RoleConfig()
+        limits.ParseFromString(config.value)
+    except DecodeError:
+        raise Refusal(Code.INVALID_ARGUMENT, "the role config is no P4RoleConfig") from None
+    return limits

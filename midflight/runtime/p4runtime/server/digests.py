@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from finsy.proto import p4r
@@ -15,9 +16,48 @@ __all__ = ["DigestBook"]
 
 Message = tuple[int, ...]
 
+UNACKNOWLEDGED = 1 << 14
+"""Messages of one digest that may wait for their acknowledgement; more are dropped, and counted."""
+
+LONGEST = 4096
+"""Messages in one list, whatever `max_list_size` says."""
+
+
+class _Sent:
+    """The messages of one digest that were sent and neither acknowledged nor given up. Constant work for each."""
+
+    def __init__(self) -> None:
+        self._messages: dict[Message, int] = {}  # the list that each is in
+        self._lists: OrderedDict[int, tuple[int, list[Message]]] = OrderedDict()  # with its time, the oldest first
+
+    def __contains__(self, message: Message) -> bool:
+        return message in self._messages
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def add(self, number: int, listed: list[Message], now: int) -> None:
+        """Wait for the acknowledgement of a list."""
+        self._lists[number] = now, listed
+        self._messages.update((each, number) for each in listed)
+
+    def drop(self, number: int) -> None:
+        """Wait for a list no longer."""
+        for each in self._lists.pop(number, (0, []))[1]:
+            if self._messages.get(each) == number:
+                del self._messages[each]
+
+    def expire(self, before: int) -> None:
+        """Give up the lists that were sent at `before` or earlier."""
+        while self._lists:
+            number = next(iter(self._lists))
+            if self._lists[number][0] > before:
+                return
+            self.drop(number)
+
 
 class DigestBook:
-    """Which digests are enabled, and which messages await their acknowledgement.
+    """Which digests are enabled, and which messages await their acknowledgement. `dropped` counts those beyond bounds.
 
     What a list still has room for at the end of a batch of packets goes out then, so nothing waits longer than
     `max_timeout_ns` and what is sent depends on the packets alone.
@@ -25,32 +65,40 @@ class DigestBook:
 
     def __init__(self, schema: Schema) -> None:
         self.configs: dict[int, p4r.DigestEntry.Config] = {}
+        self.dropped = 0
         self._schema = schema
-        self._sent: dict[tuple[int, int], tuple[int, list[Message]]] = {}
+        self._sent: dict[int, _Sent] = {}
         self._last = 0
 
     def lists(self, messages: Iterable[Digest], now: int) -> list[p4r.DigestList]:
         """Return the lists to send for the messages of a batch that ended at `now` (microseconds)."""
         by_name = {each.preamble.name: each.preamble.id for each in self._schema.digests}
-        waiting: dict[int, list[Message]] = {}
+        waiting: dict[int, dict[Message, None]] = {}
         lists = []
+        for number, each in self.configs.items():
+            self._sent.setdefault(number, _Sent()).expire(now * 1000 - each.ack_timeout_ns)
         for message in messages:
             number = by_name.get(message.name, 0)
             config = self.configs.get(number)
             if config is None:
                 continue
-            listed = waiting.setdefault(number, [])
-            if message.values in listed or message.values in self._unacknowledged(number, now * 1000):
+            listed, sent = waiting.setdefault(number, {}), self._sent[number]
+            if message.values in listed or message.values in sent:
                 continue
-            listed.append(message.values)
-            if len(listed) == (config.max_list_size if config.max_timeout_ns else 1):
-                lists.append(self._list(number, waiting.pop(number), now * 1000))
-        return lists + [self._list(number, listed, now * 1000) for number, listed in waiting.items() if listed]
+            if len(sent) + len(listed) >= UNACKNOWLEDGED:
+                self.dropped += 1
+                continue
+            listed[message.values] = None
+            wanted = config.max_list_size if config.max_timeout_ns else 1
+            if len(listed) == min(wanted or LONGEST, LONGEST):
+                lists.append(self._list(number, list(waiting.pop(number)), now * 1000))
+        return lists + [self._list(number, list(listed), now * 1000) for number, listed in waiting.items() if listed]
 
     def acknowledge(self, digest_id: int, list_id: int) -> None:
         """Let the messages of a list be sent again; refused with INVALID_ARGUMENT for an unknown digest."""
         self._schema.digests.of_id(digest_id)
-        self._sent.pop((digest_id, list_id), None)
+        if digest_id in self._sent:
+            self._sent[digest_id].drop(list_id)
 
     def insert(self, digest_id: int, config: p4r.DigestEntry.Config) -> None:
         """Enable a digest."""
@@ -67,7 +115,7 @@ class DigestBook:
         """Disable a digest and forget what it sent."""
         self.read(digest_id)
         del self.configs[digest_id]
-        self._sent = {key: value for key, value in self._sent.items() if key[0] != digest_id}
+        self._sent.pop(digest_id, None)
 
     def read(self, digest_id: int) -> p4r.DigestEntry.Config:
         """Return an enabled digest's configuration; refused with NOT_FOUND."""
@@ -79,19 +127,11 @@ class DigestBook:
     def _name(self, digest_id: int) -> str:
         return f"digest {self._schema.digests.of_id(digest_id).preamble.name}"
 
-    def _unacknowledged(self, number: int, now: int) -> set[Message]:
-        """Return the messages of the lists that were neither acknowledged nor given up at `now` (nanoseconds)."""
-        timeout = self.configs[number].ack_timeout_ns
-        for key, (sent, _) in list(self._sent.items()):
-            if key[0] == number and now - sent >= timeout:
-                del self._sent[key]
-        return {each for key, (_, listed) in self._sent.items() if key[0] == number for each in listed}
-
     def _list(self, number: int, listed: list[Message], now: int) -> p4r.DigestList:
         digest = self._schema.digests.of_id(number)
         self._last += 1
         if self.configs[number].ack_timeout_ns:
-            self._sent[number, self._last] = now, listed
+            self._sent[number].add(self._last, listed, now)
         message = p4r.DigestList(digest_id=number, list_id=self._last, timestamp=now)
         for values in listed:
             message.data.append(encode_data(digest.type_spec, self._schema.types, list(values)))

@@ -8,8 +8,10 @@ from typing import Protocol
 
 import grpc
 from finsy.proto import p4r
+from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import BoolValue, BytesValue, StringValue
 
+from midflight.runtime.p4runtime.server.faults import Faults, internal
 from midflight.runtime.p4runtime.status import Code, Refusal
 
 __all__ = ["SERVER_NAME", "Stream", "StreamHandler"]
@@ -26,6 +28,8 @@ BACKLOG = 1 << 16
 
 class StreamHandler(Protocol):
     """What a stream hands its messages to."""
+
+    faults: Faults
 
     def arbitrate(self, stream: Stream, message: p4r.MasterArbitrationUpdate) -> None:
         """Take an arbitration update; a refusal ends the stream."""
@@ -55,10 +59,12 @@ class Stream:
         self._handler = handler
         self._outgoing: SimpleQueue[p4r.StreamMessageResponse | None] = SimpleQueue()
 
-    def send(self, response: p4r.StreamMessageResponse) -> None:
-        """Queue a message for the controller."""
-        if self._outgoing.qsize() < BACKLOG or response.HasField("arbitration"):
-            self._outgoing.put(response)
+    def send(self, response: p4r.StreamMessageResponse) -> bool:
+        """Queue a message for the controller; return False where there was no room."""
+        if self._outgoing.qsize() >= BACKLOG and not response.HasField("arbitration"):
+            return False
+        self._outgoing.put(response)
+        return True
 
     def send_trace(self, text: str) -> None:
         """Queue a packet's way, while there is room for what matters more."""
@@ -82,8 +88,7 @@ class Stream:
         except grpc.RpcError:
             pass  # the controller has gone
         except Exception as error:
-            self.refusal = Refusal(Code.INTERNAL, f"{type(error).__name__}: {error}")
-            raise
+            self.refusal = internal(self._handler.faults.report("a stream", error))
         finally:
             self.close()
 
@@ -113,8 +118,10 @@ class Stream:
                     self.send(p4r.StreamMessageResponse(other=request.other))
                 case "other" if request.other.Is(BoolValue.DESCRIPTOR):
                     error.other.other.CopyFrom(request.other)
-                    wanted = BoolValue()
-                    request.other.Unpack(wanted)
+                    try:
+                        wanted = BoolValue.FromString(request.other.value)
+                    except DecodeError:
+                        raise Refusal(Code.INVALID_ARGUMENT, "the BoolValue cannot be decoded") from None
                     self._handler.trace_to(self, wanted.value)
                 case other:
                     error.other.other.CopyFrom(request.other)
@@ -122,6 +129,14 @@ class Stream:
         except Refusal as refusal:
             if request.HasField("arbitration"):
                 raise
-            error.canonical_code = int(refusal.code)
-            error.message = refusal.message
-            self.send(p4r.StreamMessageResponse(error=error))
+            self._tell(error, refusal)
+        except Exception as unexpected:
+            broken = internal(self._handler.faults.report("a stream's message", unexpected))
+            if request.HasField("arbitration"):
+                raise broken from None
+            self._tell(error, broken)
+
+    def _tell(self, error: p4r.StreamError, refusal: Refusal) -> None:
+        error.canonical_code = int(refusal.code)
+        error.message = refusal.message
+        self.send(p4r.StreamMessageResponse(error=error))

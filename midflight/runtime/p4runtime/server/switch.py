@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from midflight.runtime.engine import Engine, Gate, Packets, Trace
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
 from midflight.runtime.p4runtime.server import read, write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration
+from midflight.runtime.p4runtime.server.faults import Faults
 from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble, build, describe
 from midflight.runtime.p4runtime.server.reconcile import carry_over
 from midflight.runtime.p4runtime.server.stream import Stream
@@ -51,7 +53,8 @@ class Switch:
     COMMIT puts it in place; the packets go through the old one meanwhile (specification 1.5, section 14).
 
     `gate` is the lock of its engines, for a carrier to take turns at. Whoever holds the switch's lock may take it, and
-    nobody the other way round. `packets_in` and `packets_out` count what went to controllers and came from them.
+    nobody the other way round. `packets_in` and `packets_out` count what went to controllers and came from them, `lost`
+    by reason what could not be told to any, and `faults` the exceptions that nobody expected.
     `watchers` are told how many controllers there are whenever one comes or goes; whoever `trace`s it, every packet's
     way through its program. Switches that share `programs` compile each text once.
     """
@@ -63,6 +66,8 @@ class Switch:
         self.cpu_port = cpu_port
         self.gate = Gate()
         self.packets_in = self.packets_out = 0
+        self._lost: Counter[str] = Counter()
+        self.faults = Faults()
         self.watchers: list[Callable[[int], None]] = []
         self._tracers: dict[object, Callable[[Trace], None]] = {}
         self._now = 0
@@ -163,6 +168,8 @@ class Switch:
         if self._carrier is not None:
             self.collect()
             self._carrier.use(pipeline.engine)
+        if self._forwarding is not None:
+            self._lost += _lost_by(self._forwarding)
         self._forwarding, self._saved = pipeline, None
 
     # Traces
@@ -197,7 +204,8 @@ class Switch:
         if self._tracers:
             for trace in pipeline.engine.traces():
                 for tell in self._tracers.values():
-                    tell(trace)
+                    with self.faults.survived("telling a trace"):
+                        tell(trace)
 
     # What controllers are told
 
@@ -205,13 +213,17 @@ class Switch:
         messages = pipeline.engine.digests()
         if messages:
             for digest in pipeline.digests.lists(messages, now):
-                self._tell(p4r.StreamMessageResponse(digest=digest))
+                self._tell(p4r.StreamMessageResponse(digest=digest), "digest")
 
     def _tell_packet(self, pipeline: Pipeline, packet: bytes) -> None:
+        try:
+            values, payload = header_fields(pipeline.schema.packet_in, packet)
+        except Refusal:
+            self._lost["packet-in too short"] += 1
+            return
         self.packets_in += 1
-        values, payload = header_fields(pipeline.schema.packet_in, packet)
         message = p4r.PacketIn(payload=payload, metadata=to_metadata(pipeline.schema.packet_in, values))
-        self._tell(p4r.StreamMessageResponse(packet=message))
+        self._tell(p4r.StreamMessageResponse(packet=message), "packet-in")
 
     def _split(self, pipeline: Pipeline, output: Packets) -> Packets:
         """Send the CPU port's packets to the controllers and return the others."""
@@ -230,11 +242,26 @@ class Switch:
             sources=output.sources[keep],
         )
 
-    def _tell(self, response: p4r.StreamMessageResponse) -> None:
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Packet-ins and digests that no controller, or not every one that takes them, was told of, by reason.
+
+        `packet-in too short`: the program sent to the CPU port what has no room for its own header. `packet-in backlog`
+        and `digest backlog`: a controller does not read. `digest memory`: the program sent more than could be taken.
+        `digest unacknowledged`: controllers owe acknowledgements for too many. Reasons without any are left out.
+        """
+        with self._lock:
+            lost = Counter(self._lost)
+            if self._forwarding is not None:
+                lost += _lost_by(self._forwarding)
+            return {reason: count for reason, count in lost.items() if count}
+
+    def _tell(self, response: p4r.StreamMessageResponse, what: str) -> None:
         """Send a packet-in or a digest to the primary of every role that takes them."""
         for role in self._arbitration.roles.values():
-            if role.primary is not None and role.takes(response):
-                role.primary.send(response)
+            with self.faults.survived("telling a controller"):
+                if role.primary is not None and role.takes(response) and not role.primary.send(response):
+                    self._lost[f"{what} backlog"] += 1
 
     # Streams
 
@@ -264,7 +291,8 @@ class Switch:
 
     def _tell_watchers(self) -> None:
         for each in self.watchers:
-            each(len(self._streams))
+            with self.faults.survived("telling a watcher"):
+                each(len(self._streams))
 
     # Requests
 
@@ -339,6 +367,12 @@ class Switch:
         if pipeline is None:
             raise Refusal(Code.FAILED_PRECONDITION, "no forwarding pipeline config has been set")
         return pipeline
+
+
+def _lost_by(pipeline: Pipeline) -> Counter[str]:
+    """Return what a pipeline's digests lost, by reason."""
+    unacknowledged, memory = pipeline.digests.dropped, pipeline.engine.stats.digests_lost
+    return Counter({"digest unacknowledged": unacknowledged, "digest memory": memory})
 
 
 def _election(request: p4r.WriteRequest | p4r.SetForwardingPipelineConfigRequest) -> int:
