@@ -333,7 +333,7 @@ class _Classifier:
         previous = self.text_at(index - 1)
         if previous in _TAKES_ANGLES or before == "TYPE_NAME":
             return True
-        if before not in ("NAME", *(self.names[each] for each in _SOFT)):
+        if before not in {"NAME"} | {self.names[each] for each in _SOFT}:
             return False
         end, typed = index + 1, False
         depth = 1

@@ -54,7 +54,7 @@ def explain(program: Program) -> tuple[SourceLine, ...]:
         source, node = source_of(type(each.primitive).ingress)
         first, last = source.line(node), source.first + (node.end_lineno or 1) - 1
         places = {(source.file, number) for number in range(first, last + 1)} | became[name].keys()
-        ordered = sorted(places, key=lambda place: (place[0] != source.file, place))
+        ordered = sorted(sorted(places), key=lambda place: place[0] != source.file)
         for file, lines in groupby(ordered, lambda place: place[0]):
             for _, number in lines:
                 text = linecache.getline(file, number).rstrip()

@@ -30,7 +30,7 @@ class RecordWithItems:
         ]
         self._names = frozenset(each["name"] for each in fields)
         self._inside = [{each["name"] for each in fields[head + size * place :]} for place in range(capacity + 1)]
-        self._own = frozenset(each["name"] for each in fields[:head])
+        self._own = [each["name"] for each in fields[:head]]
         self.bytes = self._head.bytes
         """The length without items."""
 
@@ -44,8 +44,8 @@ class RecordWithItems:
         """Return the header and the items that are there."""
         count = self._count(values)
         names = self._names - self._inside[count]
-        for name in self._inside[count] & values.keys():
-            if np.any(values[name]):
+        for name in values:
+            if name in self._inside[count] and np.any(values[name]):
                 raise WireError(f"{self._what}: {name} is given, but there are {count} {self._items['name']}")
         if missing := names - values.keys():
             raise WireError(f"{self._what}: missing {', '.join(sorted(missing))}")

@@ -58,7 +58,7 @@ class Record:
 
     def __init__(self, what: str, fields: Sequence[Mapping[str, Any]]) -> None:
         self._what = what
-        self.names = frozenset(each["name"] for each in fields)
+        self.names = dict.fromkeys(each["name"] for each in fields).keys()  # a set in the fields' order
         self._parts: list[_Run | _Array] = []
         run: list[tuple[str, int, bool, int | None]] = []
         start = position = 0

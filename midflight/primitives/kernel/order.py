@@ -189,6 +189,6 @@ class _Flow:
         self.values = {**self.values, target: uses}
 
     def access(self, array: str, line: Line, uses: Uses) -> None:
-        for on, on_line in sorted(uses, key=lambda each: each[1]):
+        for on, on_line in sorted(sorted(uses), key=lambda each: each[1]):
             if on != array:
                 self.needs.setdefault((array, on), Need(array, line, on, on_line))

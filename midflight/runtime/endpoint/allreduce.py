@@ -153,8 +153,8 @@ class AllReduce:
         self._outgoing: list[tuple[Address, bytes]] = []
         self._epoch: int | None = None
         self._behind = False  # the latest sum came from a peer: so will the next
-        self._promised: dict[int, set[Address]] = {}  # who has asked for a contribution that was not sent yet,
-        self._owed: dict[int, set[Address]] = {}  # and for a sum that had not come
+        self._promised: dict[int, dict[Address, None]] = {}  # who has asked for a contribution that was not sent yet,
+        self._owed: dict[int, dict[Address, None]] = {}  # and for a sum that had not come
         self._alone = False  # the latest sum was added up here, as none came: so will the next
         self._position = first
         self._settled = 0
@@ -346,7 +346,7 @@ class AllReduce:
         if head.flags & OVERFLOW and ahead >= 0:
             # What was not sent yet is not told either: who has a sum may count on everybody to have what was before.
             if near:
-                self._promised.setdefault(index, set()).add(source)
+                self._promised.setdefault(index, {})[source] = None
             return
         part = self._memory.of(index)
         if index < self._position and (part is None or not (head.flags & OVERFLOW or part.known[index - part.first])):
@@ -358,7 +358,7 @@ class AllReduce:
         elif part is not None and part.known[index - part.first]:
             self._outgoing.append((source, self._told(part, index)))
         elif near:
-            self._owed.setdefault(index, set()).add(source)
+            self._owed.setdefault(index, {})[source] = None
 
     def _told(self, part: Part, index: int) -> bytes:
         """Return the message that tells a sum."""

@@ -121,8 +121,8 @@ class Replica:
         """Return what is to be sent now."""
         out, self._outgoing = self._outgoing, []
         out += self._asks.poll(now)
-        late = {self._asked[index][0] for index, _ in self._asks.overdue(_PATIENT) if index in self._asked}
-        for stamp in late:
+        overdue = [index for index, _ in self._asks.overdue(_PATIENT)]
+        for stamp in dict.fromkeys(self._asked[index][0] for index in overdue if index in self._asked):
             if not self._log.refuses(self.session, stamp):
                 self._log.refuse(self.session, stamp)
                 self._cancel(stamp)

@@ -160,7 +160,7 @@ class Table:
         """Bring native memory up to date; called with the lock held, before a batch."""
         assert self._index is not None
         links = self._index.flush(self._context)
-        for number in self._links.keys() | links.keys():
+        for number in {**self._links, **links}:
             at = number * self._layout.stride + NEXT
             self._memory[at : at + 4] = np.frombuffer(links.get(number, 0).to_bytes(4, "little"), np.uint8)
         self._links = links

@@ -36,7 +36,7 @@ def stages(operations: Sequence[Operation], per_stage: Mapping[str, int] | None 
             follows = frozenset[str]().union(*(other.follows for other in mates)) & names - inner
             if needs | follows <= placed.keys():
                 break
-        stage = max([placed[name] + 1 for name in needs] + [placed[name] for name in follows], default=1)
+        stage = max({placed[name] + 1 for name in needs} | {placed[name] for name in follows}, default=1)
         for mate in mates:
             at = stage
             while mate.kind in limits and room[mate.kind, at] >= limits[mate.kind]:
@@ -55,9 +55,9 @@ def circles(operations: Iterable[Operation]) -> tuple[tuple[str, ...], ...]:
         seen: set[str] = set()
         queue = [start]
         while queue:
-            for name in follow[queue.pop()] & follow.keys() - seen:
-                seen.add(name)
-                queue.append(name)
+            fresh = follow[queue.pop()] & follow.keys() - seen
+            seen |= fresh
+            queue += sorted(fresh)
         return seen
 
     reached = {name: reach(name) for name in follow}

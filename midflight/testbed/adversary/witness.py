@@ -125,7 +125,7 @@ class Witness:
         if job not in self._referees:
             referee = self._referees[job] = Referee(self._workers, self._slots, self._lanes)
             self._seen[job] = [_Seen(self._workers - 1) for _ in range(self._workers)]
-            for worker in self._restarted.get(job, ()):
+            for worker in sorted(self._restarted.get(job, ())):
                 referee.restarted(worker)
         return self._referees[job], self._seen[job]
 

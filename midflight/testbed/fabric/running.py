@@ -83,4 +83,4 @@ def _processes(proc: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _mininet(command: list[str]) -> tuple[str, str] | None:
     names = {name["name"] for each in command if (name := _MININET.fullmatch(each))}
-    return (names.pop(), "Mininet") if len(names) == 1 else None
+    return (min(names), "Mininet") if len(names) == 1 else None

@@ -122,7 +122,7 @@ class _Servicer:
 
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
-        self._streams: set[Stream] = set()
+        self._streams: dict[Stream, None] = {}
 
     def end_streams(self) -> None:
         """Tell every controller that the switch is going, and end its stream."""
@@ -181,12 +181,12 @@ class _Servicer:
         stream = Stream(self._switch)
         if not context.add_callback(stream.close):
             return
-        self._streams.add(stream)
+        self._streams[stream] = None
         threading.Thread(target=stream.read, args=(request_iterator,), daemon=True).start()
         try:
             yield from stream.responses()
         finally:
-            self._streams.discard(stream)
+            self._streams.pop(stream, None)
         if stream.refusal is not None:
             _refuse(context, stream.refusal)
 
