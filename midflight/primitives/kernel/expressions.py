@@ -225,7 +225,7 @@ def _held(code: Context, field: Field, lane: int | None) -> Expr:
 
 def _subscript(code: Context, node: ast.Subscript) -> Walk[Value]:
     if isinstance(node.value, (ast.List, ast.Tuple)):
-        yield from _literal_choice(code, node, node.value)
+        _refuse_literal(code, node, node.value)
     base: Value = yield code.value(node.value)
     thing = base.value if isinstance(base, Known) else None
     if isinstance(node.slice, ast.Slice):
@@ -250,14 +250,14 @@ def _subscript(code: Context, node: ast.Subscript) -> Walk[Value]:
     raise code.error(node, f"`{text}` has no lanes", "a bit of a number is `bits(x, 3, 3)`")
 
 
-def _literal_choice(code: Context, node: ast.Subscript, choices: ast.List | ast.Tuple) -> Walk[None]:
-    """Refuse a list or tuple that is written where it is indexed."""
-    constants = [each.value if isinstance(each, ast.Constant) else None for each in choices.elts]
-    hint = lookup_hint(code.text(choices), constants)
-    if hint:
+def _refuse_literal(code: Context, node: ast.Subscript, choices: ast.List | ast.Tuple) -> None:
+    """Refuse constants that are written where they are indexed."""
+    try:
+        constants = [ast.literal_eval(each) for each in choices.elts]
+    except ValueError:
+        return
+    if hint := lookup_hint(code.text(choices), constants):
         raise code.error(node, f"a kernel has no {'list' if isinstance(choices, ast.List) else 'tuple'}", hint)
-    return
-    yield
 
 
 def _lane(code: Context, node: ast.Subscript, thing: Any) -> Walk[Value]:

@@ -335,8 +335,22 @@ def _compare_two(
         and one.kind is other.kind is None
     ):
         return Compare(symbol, one, other)
+    if symbol in ("<", ">=") and _ends_at(one, other):
+        return Truth(symbol == "<")
+    if symbol in (">", "<=") and _ends_at(other, one):
+        return Truth(symbol == ">")
     first, second, _ = pair(code, node, left_node, left, right_node, right, f"`{symbol}`", solids=0)
     return Compare(symbol, first, second)
+
+
+def _ends_at(value: Value, bound: Value) -> bool:
+    """Tell whether a bound is known to be one more than the largest number of the kind that a value has."""
+    return (
+        isinstance(bound, Known)
+        and not isinstance(value, (Known, Untyped))
+        and value.kind is not None
+        and value.kind.ends_at(bound.value)
+    )
 
 
 def _truth(value: Value) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import difflib
 import inspect
 import operator
 import re
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, dataclass_transform
 
-from midflight.errors import KernelError
+from midflight.errors import KernelError, Place
 from midflight.primitives.kernel.analysis import analyse
 from midflight.primitives.kernel.header import Field, Header, HeaderValue, Layout
 from midflight.primitives.kernel.lookup import Lookup
@@ -132,7 +133,19 @@ class Primitive(_Parameters):
     @cached_property
     def kernel(self) -> Kernel:
         """The checked kernel. Raises KernelError where it does not keep to the language."""
+        if type(self).ingress is Primitive.ingress:
+            raise self._without_kernel()
         return analyse(type(self).ingress, self, self.layout, self._state())
+
+    def _without_kernel(self) -> KernelError:
+        """Say that the class has no `ingress`, and which method may have been meant."""
+        kind = type(self)
+        methods = [
+            name for name, each in vars(kind).items() if inspect.isfunction(each) and name not in vars(Primitive)
+        ]
+        close = difflib.get_close_matches("ingress", methods, 1)
+        hint = f"did you mean `{close[0]}`? call it `ingress`" if close else "write `def ingress(self, packet, wire):`"
+        return KernelError(f"{self.title} has no kernel: `ingress` is missing", place=_class_place(kind), hint=hint)
 
     def __rshift__(self, then: Primitive) -> Chain:
         """Return both, one after the other on each packet, as a primitive that is called as the second."""
@@ -281,6 +294,9 @@ class Chain(Primitive):
         if len({*names}) != len(names):
             twice = next(each for each in names if names.count(each) > 1)
             raise KernelError(f"{self.title}: two of its primitives are called {twice!r}", hint="rename one of them")
+        for each in self.stages:
+            if type(each).ingress is Primitive.ingress:
+                raise each._without_kernel()
         kernels = [analyse(type(each).ingress, each, self.layout, each._state()) for each in self.stages]
         for stage, kernel in zip(self.stages[1:], kernels[1:], strict=True):
             if kernel.rounds:
@@ -337,6 +353,19 @@ def _anew(primitive: Primitive) -> Primitive:
     if isinstance(made, Chain):
         made.stages = tuple(_anew(each) for each in made.stages)
     return made
+
+
+def _class_place(kind: type[Any]) -> Place | None:
+    """Return where a class is declared, as far as Python knows."""
+    try:
+        lines, first = inspect.getsourcelines(kind)
+        file = inspect.getsourcefile(kind) or ""
+    except (OSError, TypeError):
+        return None
+    number = next((at for at, line in enumerate(lines) if line.lstrip().startswith("class ")), 0)
+    text = lines[number].rstrip("\n")
+    indent = len(text) - len(text.lstrip())
+    return Place(file, first + number, indent + 1, len(text) - indent, text)
 
 
 def summary(kind: type[Primitive]) -> str:

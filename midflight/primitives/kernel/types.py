@@ -86,6 +86,13 @@ class Kind:
         """Tell whether `value` fits without wrapping."""
         return self.low <= value <= self.high
 
+    def ends_at(self, value: object) -> bool:
+        """Tell whether `value` is one more than the largest: a plain number that every number of this type is below.
+
+        `index < size` may ask so about an array with an element for each index.
+        """
+        return isinstance(value, int) and not isinstance(value, (bool, Number)) and int(value) == self.high + 1
+
     def fixed(self, parameters: Mapping[str, Any]) -> Kind:
         """Return the type with its width as a number."""
         width = resolve(self.size, parameters, f"the width of {self}")
@@ -262,6 +269,8 @@ def _arithmetic(symbol: str, function: Callable[[int, int], int]) -> tuple[Any, 
 
 def _comparison(symbol: str, function: Callable[[int, int], bool]) -> Any:
     def compare(self: Number, other: int, /) -> bool:
+        if symbol in ("<", ">=") and self.kind.ends_at(other):
+            return symbol == "<"
         return function(int(self), self.other(other, symbol))
 
     return compare

@@ -52,7 +52,7 @@ class Threshold(Primitive):
     def validate(self) -> None:
         """Check the limits."""
         within(self, "above", 1, 2**32 - 1)
-        within(self, "clear", 0, 2**32 - 1)
+        within(self, "clear", 0, 2**32 - 2)
         within(self, "rate", 0, 2**32 - 1)
         within(self, "sensors", 1, 2**16)
         if self.clear >= self.above:

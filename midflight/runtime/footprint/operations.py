@@ -74,12 +74,19 @@ class _Walk:
         self.values: dict[Key, Names] = {}
         self.written: list[Key] = []
         self.left = _Control()
+        """What decided that a packet is still in the body at hand."""
+        self.ended = False
+        """Whether no packet comes here."""
+        self.ends: list[dict[Key, Names]] = []
+        """The values at the returns from the body at hand."""
 
     def statements(self, body: Iterable[ir.Statement], control: _Control) -> None:
         for each in body:
             self.statement(each, control)
 
     def statement(self, statement: ir.Statement, control: _Control) -> None:
+        if self.ended:
+            return
         control = control | self.left
         match statement:
             case ir.Block(body=body):
@@ -109,22 +116,41 @@ class _Walk:
                 self.call(call, control)
             case ir.SetValidity(header=header):
                 self.assign(ir.Member(header, VALID, BOOL), NONE, control)
-            case ir.Return() | ir.Exit():
-                # Whether anything after this runs is decided by what decided this.
-                self.left |= control
+            case ir.Return():
+                self.ends.append(self.values)
+                self.ended = True
+            case ir.Exit():
+                self.ended = True
             case _:
                 pass
 
     def branches(self, bodies: Iterable[ir.Statement], control: _Control, *, complete: bool) -> None:
         """Walk each body from the same beginning; afterwards a place rests on all that any of them put there."""
-        before, ends = self.values, []
+        before, left, ends = self.values, self.left, list[tuple[dict[Key, Names], _Control]]()
+        returned = False
         for body in bodies:
-            self.values = dict(before)
+            self.values, self.left, self.ended = dict(before), left, False
             self.statement(body, control)
-            ends.append(self.values)
+            returned = returned or self.ended or self.left != left
+            if not self.ended:
+                ends.append((self.values, self.left))
         if not complete:
-            ends.append(before)
-        self.values = {key: NONE.union(*(_upward(end, key) for end in ends)) for end in ends for key in end}
+            ends.append((before, left))
+        self.ended = not ends
+        self.values = _joined([values for values, _ in ends])
+        # Whether anything after this runs is decided by what decided the returns.
+        self.left = left
+        for _, each in ends:
+            self.left |= each
+        if returned:
+            self.left |= control
+
+    def body(self, statements: Iterable[ir.Statement], control: _Control) -> None:
+        """Walk a body that a return ends; afterwards a place rests on what any of its ends put there."""
+        outside, self.ends = self.ends, []
+        self.statements(statements, control)
+        live = self.ends if self.ended else [*self.ends, self.values]
+        self.values, self.ended, self.ends = _joined(live), not live, outside
 
     def decided_by(self, condition: ir.Expression, control: _Control) -> _Control:
         negated = isinstance(condition, ir.Unary) and condition.operator == "!"
@@ -200,20 +226,21 @@ class _Walk:
                 node.needs |= _at(before, key) | self.values.get(key, NONE)
                 self.values[key] = self.values.get(key, NONE) | result
             ends.append(self.values)
-        self.values = {key: NONE.union(*(_upward(end, key) for end in ends)) for end in ends for key in end}
+            self.ended = False
+        self.values = _joined(ends)
 
     def action(self, action: ir.Action, arguments: list[Names], control: _Control) -> None:
         for parameter, names in zip(action.parameters, arguments, strict=True):
             self.values[(parameter.variable,)] = names
         outside, self.left = self.left, _Control()
-        self.statement(action.body, control)
+        self.body((action.body,), control)
         self.left = outside
 
     def sub_control(self, callee: ir.Control, arguments: tuple[ir.Expression, ...], control: _Control) -> None:
         for parameter, argument in zip(callee.parameters, arguments, strict=True):
             self.copy((parameter.variable,), _key(argument)[0])
         outside = self.left
-        self.statements((*callee.locals, callee.body), control)
+        self.body((*callee.locals, callee.body), control)
         self.left = outside
         for parameter, argument in zip(callee.parameters, arguments, strict=True):
             if parameter.direction in (ir.Direction.OUT, ir.Direction.INOUT):
@@ -233,6 +260,11 @@ class _Walk:
         for key in [each for each in self.values if each[: len(to)] == to]:
             del self.values[key]
         self.values |= found
+
+
+def _joined(ends: list[dict[Key, Names]]) -> dict[Key, Names]:
+    """Return what each place rests on where paths meet that end with these values."""
+    return {key: NONE.union(*(_upward(end, key) for end in ends)) for end in ends for key in end}
 
 
 def _upward(values: Mapping[Key, Names], key: Key) -> Names:
