@@ -40,6 +40,9 @@ class Notes:
         self.keys |= dict.fromkeys(keys)
         return fresh
 
+    def kept(self) -> Collection[str]:
+        return self.keys
+
     def drop(self, keys: Collection[str] | None = None) -> None:
         self.keys = {each: None for each in self.keys if keys is not None and each not in keys}
 
@@ -101,16 +104,20 @@ def test_only_the_difference_is_written(session: Session, notes: Notes) -> None:
     assert [port for port, _ in sorted(session.read_multicast()[1])] == [1, 2]
 
 
-def test_what_others_wrote_stays(session: Session, notes: Notes, running: tuple[Device, PipelineConfig]) -> None:
-    place(session)
-    foreign = {"hdr.ipv4.destination": "192.168.0.0/16"}
-    with running[0].session(role="others") as other:
+def test_what_others_wrote_in_our_absence_stays(notes: Notes, running: tuple[Device, PipelineConfig]) -> None:
+    device, pipeline = running
+    with Session(device.address, device.device_id, journal=notes) as session:
+        session.load(pipeline.p4info, pipeline.config)
+        place(session)
+    with device.session() as other:
+        foreign = {"hdr.ipv4.destination": "192.168.0.0/16"}
         other.insert("ingress.route", foreign, "ingress.to_port", {"port": 1, "mac": 1})
-    found = difference(planned(session), session.holding(), notes.keys)
-    assert not found
-    assert str(found) == "1 of others"
-    session.amend(found)
-    assert len(session.read_table("ingress.route")) == 3
+    with Session(device.address, device.device_id, journal=notes) as session:
+        found = difference(planned(session), session.holding(), notes.keys)
+        assert not found
+        assert str(found) == "1 of others"
+        session.amend(found)
+        assert len(session.read_table("ingress.route")) == 3
 
 
 def test_refused_writes_are_not_ours(session: Session, notes: Notes) -> None:

@@ -71,9 +71,18 @@ class Connection:
     def is_primary(self) -> bool:
         """Whether this controller may write, by the device's last word on it."""
         self.flush()
+        self.hear()
+        return self.was_primary
+
+    def hear(self) -> None:
+        """Take the device's words on who is the primary that have come since."""
         while self._link.arbitration:
             self._arbitration = self._link.arbitration.popleft()
-        return self._arbitration.status.code == Code.OK
+
+    @property
+    def was_primary(self) -> bool:
+        """Whether this controller may write, by the last word that was taken."""
+        return bool(self._arbitration.status.code == Code.OK)
 
     @property
     def highest(self) -> int:
@@ -185,9 +194,8 @@ class Connection:
 
         A primary may bid one more, which nobody else can have bid, and then its own again, and is primary all the time.
         """
-        while self._link.arbitration:
-            self._arbitration = self._link.arbitration.popleft()
-        if self._arbitration.status.code == Code.OK:
+        self.hear()
+        if self.was_primary:
             own = self.election_id
             try:
                 for self.election_id in (own + 1, own):
@@ -196,10 +204,12 @@ class Connection:
                 self.election_id = own
 
     def _get_pipeline(
-        self, kind: p4r.GetForwardingPipelineConfigRequest.ResponseType.ValueType
+        self, kind: p4r.GetForwardingPipelineConfigRequest.ResponseType.ValueType, timeout: float | None = None
     ) -> p4r.GetForwardingPipelineConfigResponse:
         request = p4r.GetForwardingPipelineConfigRequest(device_id=self.device_id, response_type=kind)
-        response: p4r.GetForwardingPipelineConfigResponse = self._link.request("GetForwardingPipelineConfig", request)
+        response: p4r.GetForwardingPipelineConfigResponse = self._link.request(
+            "GetForwardingPipelineConfig", request, timeout
+        )
         return response
 
     def _set_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:

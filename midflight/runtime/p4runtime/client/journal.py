@@ -16,6 +16,9 @@ class Journal(Protocol):
     def note(self, keys: Sequence[str]) -> Collection[str]:
         """Keep these before they are written, and return those that were not kept before."""
 
+    def kept(self) -> Collection[str]:
+        """Return all that are kept."""
+
     def drop(self, keys: Collection[str] | None = None) -> None:
         """Forget these, which are not on the device any more; without any, all."""
 

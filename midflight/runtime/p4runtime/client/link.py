@@ -74,11 +74,11 @@ class Link:
         self._run(self._client.open())
         self._stub: Any = p4r_grpc.P4RuntimeStub(self._client.channel)  # typed by channel, which finsy leaves open
 
-    def request(self, rpc: str, message: Any) -> Any:
-        """Make a unary request; `rpc` is its name in the service."""
+    def request(self, rpc: str, message: Any, timeout: float | None = None) -> Any:
+        """Make a unary request; `rpc` is its name in the service. `timeout` (in s) is by default that of the link."""
         begun, succeeded = time.perf_counter(), False
         try:
-            answer = self._run(self._request(rpc, message))
+            answer = self._run(self._request(rpc, message, timeout or self.timeout))
             succeeded = True
             return answer
         finally:
@@ -166,9 +166,9 @@ class Link:
             future.cancel()
             raise DeviceError(f"{self.address} did not answer within {self.timeout:g} s") from None
 
-    async def _request(self, rpc: str, message: Any) -> Any:
+    async def _request(self, rpc: str, message: Any, timeout: float) -> Any:
         try:
-            return await getattr(self._stub, rpc)(message, timeout=self.timeout)
+            return await getattr(self._stub, rpc)(message, timeout=timeout)
         except grpc.RpcError as error:
             raise self._failed(P4ClientError(error, rpc, msg=message), rpc) from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -53,14 +53,21 @@ class Maps:
     no such map.
     """
 
-    def __init__(self, session: Entries, program: Program, only: Collection[str] | None = None) -> None:
-        self.session = session
+    def __init__(self, session: Entries | None, program: Program, only: Collection[str] | None = None) -> None:
+        self._session = session
         self._writers = {
             (name, attribute): MapWriter(self, f"ingress.{name}.{attribute}", shape)
             for name, each in program.applications.items()
             if only is None or name in only
             for attribute, shape in each.primitive.maps.items()
         }
+
+    @property
+    def session(self) -> Entries:
+        """The session that entries are written by. DeviceError if there has been none yet."""
+        if self._session is None:
+            raise DeviceError("the maps' switch has not answered yet")
+        return self._session
 
     def __getitem__(self, names: tuple[str, str]) -> MapWriter:
         if names not in self._writers:
@@ -76,12 +83,22 @@ class Maps:
             if other is not None and each.alike(other):
                 self._writers[names] = other
 
+    def entries(self) -> dict[tuple[str, str], tuple[Entry, ...]]:
+        """Return what the maps hold, by application and map."""
+        return {names: each.entries for names, each in self._writers.items()}
+
+    def fill(self, entries: Mapping[tuple[str, str], Iterable[Entry]]) -> None:
+        """Have the maps hold these in place of what they held; nothing is written before `install`."""
+        for names, those in entries.items():
+            if names in self._writers:
+                self._writers[names].fill(those)
+
     def install(self, session: Entries | None = None) -> None:
         """Write every map's entries to the device, whose tables are empty, by another session where one is told.
 
         A device's compiler may have left out a map that no packet can reach; it needs no entries.
         """
-        self.session = session or self.session
+        self._session = session or self._session
         for each in self._writers.values():
             each.maps = self
         there = {each.preamble.name for each in self.session.p4info.tables}
@@ -150,6 +167,18 @@ class MapWriter(MutableMapping[Key, int]):
     def alike(self, other: MapWriter) -> bool:
         """Say whether another map is made as this one."""
         return self._map.alike(other._map)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What the map holds."""
+        return self._map.entries
+
+    def fill(self, entries: Iterable[Entry]) -> None:
+        """Have the map hold these in place of what it held."""
+        for each in self._map.entries:
+            del self._map[self._map.key(each.parts)]
+        for each in entries:
+            self._map.insert(self._map.key(each.parts), each.value, priority=each.priority)
 
     def install(self) -> None:
         """Write all entries to the device, whose table is empty."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import overload
@@ -90,9 +90,22 @@ class Session(Connection):
     @property
     def cookie(self) -> int | None:
         """The cookie that the device's pipeline was pushed with, or None."""
-        kind = p4r.GetForwardingPipelineConfigRequest.COOKIE_ONLY
-        config = self._get_pipeline(kind).config
+        return self.read_cookie()
+
+    def read_cookie(self, timeout: float | None = None) -> int | None:
+        """Return the cookie of the device's pipeline; None if it has none, or no pipeline at all."""
+        try:
+            config = self._get_pipeline(p4r.GetForwardingPipelineConfigRequest.COOKIE_ONLY, timeout).config
+        except RequestError as error:
+            if error.code in (Code.FAILED_PRECONDITION, Code.NOT_FOUND):
+                return None
+            raise
         return config.cookie.cookie if config.HasField("cookie") else None
+
+    @property
+    def ours(self) -> Collection[str]:
+        """The keys of what this controller wrote to the device, as its journal has them; none without a journal."""
+        return self._journal.kept() if self._journal is not None else ()
 
     # Tables
 
