@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["load_program"]
 
 
-def load_program(path: Path, name: str | None = None) -> Program:
+def load_program(path: Path, name: str | None = None, folder: Path | None = None) -> Program:
     """Run a Python file as a module and return its `Program`.
 
-    That is the module's attribute `name`, or where no name is given `program`, or the only one it has.
+    That is the module's attribute `name`, or where no name is given `program`, or the only one it has. The file imports
+    modules from `folder`, by default its own.
     MidflightError where the file fails, with the place of the failure, or has no such program.
     """
     from midflight.primitives import Program
 
-    module = _run(path)
+    module = _run(path, folder or path.parent)
     programs = {key: value for key, value in vars(module).items() if isinstance(value, Program)}
     if name is not None and name in programs:
         return programs[name]
@@ -41,7 +42,7 @@ def load_program(path: Path, name: str | None = None) -> Program:
     raise MidflightError(f"{path} has no program named {name}", hint=f"It has: {there}.")
 
 
-def _run(path: Path) -> ModuleType:
+def _run(path: Path, folder: Path) -> ModuleType:
     text = read_text(path)
     # A name of its own, which shadows nothing, and under which inspect finds the source of kernels.
     name = f"midflight_user_file_{path.stem}"
@@ -50,7 +51,7 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     module.__file__ = str(path)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
+    sys.path.insert(0, str(folder.resolve()))
     try:
         exec(_compiled(text, path), module.__dict__)
     except SyntaxError as error:
@@ -64,7 +65,7 @@ def _run(path: Path) -> ModuleType:
         message = f"{type(error).__name__}: {what}" if what else type(error).__name__
         raise MidflightError(message, place=_place(error.__traceback__, path)) from error
     finally:
-        sys.path.remove(str(path.parent.resolve()))
+        sys.path.remove(str(folder.resolve()))
     return module
 
 

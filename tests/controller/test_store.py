@@ -50,12 +50,15 @@ def test_what_is_saved_is_there_after_a_kill_and_the_folder_is_free(tmp_path: Pa
             assert store.written("s1") == frozenset()
 
 
-def test_an_election_id_exceeds_all_before_and_what_is_there_already(tmp_path: Path) -> None:
+def test_election_ids_of_any_size_are_kept_by_switch(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        assert [store.bid("s1"), store.bid("s1"), store.bid("s2")] == [1, 3, 1]
-        assert store.bid("s1", 2**127) == 2**127
+        assert store.election("s1") == 0
+        store.elected("s1", 3)
+        store.elected("s1", 2**127)
     with Store(tmp_path) as store:
-        assert store.bid("s1") == 2**127 + 2
+        assert (store.election("s1"), store.election("s2")) == (2**127, 0)
+        store.forget()
+        assert store.election("s1") == 2**127
 
 
 def test_the_last_events_are_kept(tmp_path: Path) -> None:

@@ -215,11 +215,11 @@ def test_nothing_is_pushed_where_one_of_several_switches_cannot_have_the_program
         pushed: list[str] = []
         names, load = {each: name for name, each in net.sessions.items()}, Session.load
 
-        def noted(session: Session, *given: Any, action: str = "VERIFY_AND_COMMIT") -> None:
+        def noted(session: Session, *given: Any, action: str = "VERIFY_AND_COMMIT", **more: Any) -> None:
             pushed.append(f"{names[session]} {action}")
             if pushed[-1] == "b VERIFY":
                 raise refused
-            load(session, *given, action=action)
+            load(session, *given, action=action, **more)
 
         monkeypatch.setattr(Session, "load", noted)
         refused = DeviceError("too large")

@@ -218,13 +218,13 @@ def test_what_a_switch_has_computed_in_a_program_that_it_gives_back_is_not_lost(
         load = Session.load
         before, counted = net.state("pressure", "a").armed.read(), net.counters("pressure", "a")
 
-        def late(session: Session, *given: Any, action: str = "VERIFY_AND_COMMIT") -> None:
+        def late(session: Session, *given: Any, action: str = "VERIFY_AND_COMMIT", **more: Any) -> None:
             if session is net.sessions["b"] and action != "VERIFY":
                 net.map("cache", "cached", "a")[9] = 3
                 send(net, "pressure", {"sensor": 0, "value": 905}, host=0)
                 monkeypatch.undo()
                 raise DeviceError("too late")
-            load(session, *given, action=action)
+            load(session, *given, action=action, **more)
 
         monkeypatch.setattr(Session, "load", late)
         owner = net.map("cache", "cached", "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from midflight.primitives import Program
 from midflight.primitives.state import Values
@@ -34,6 +35,11 @@ class Configuration:
     def source(self) -> str:
         """The P4 text."""
         return self.checked.text
+
+    @property
+    def cookie(self) -> int:
+        """The cookie that goes with the program to the switch: 63 bits that tell its text from any other."""
+        return 1 + int.from_bytes(sha256(self.source.encode()).digest()[:8], "big") // 2
 
     @property
     def ids(self) -> frozenset[int]:

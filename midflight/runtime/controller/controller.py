@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 
+from midflight.errors import DeviceError
 from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
 from midflight.primitives.state import State
@@ -18,10 +19,12 @@ from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.maps import ControlledMap
 from midflight.runtime.controller.program_change import change_program
 from midflight.runtime.controller.recovery import Recovery
+from midflight.runtime.controller.saved import SavedState
 from midflight.runtime.controller.scheduler import JobScheduler
 from midflight.runtime.controller.strategy import Flat, Strategy
 from midflight.runtime.controller.switch import ManagedSwitch
 from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.p4runtime.client.entities import Difference
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.placement import Placement
@@ -45,7 +48,9 @@ class Controller:
     software: the hosts that compute where no switch does. offload: whether switches may compute, or only forward to
     those hosts. capabilities: by switch, overrides of what its device reports. now: the time in nanoseconds, for
     metrics. mtu: the largest IP packet, in bytes. programs: shared with devices that compile in this process, so that
-    each text is compiled once. changed: called after each change of the desired state.
+    each text is compiled once. changed: called with this controller after each change of the desired state. saved: what
+    a controller before this one wanted; switches that still hold it are not disturbed, and those that do not answer are
+    off for now.
 
     A switch runs the applications that it has room for: see `placements`. MidflightError if the program or a parameter
     is wrong, and DeviceError if a switch does not answer or rejects the program; then all sessions are closed again.
@@ -64,13 +69,20 @@ class Controller:
         now: Callable[[], int] = lambda: 0,
         mtu: int = 1500,
         programs: Programs | None = None,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[Controller], None] = lambda _: None,
+        saved: SavedState | None = None,
     ) -> None:
         switches: dict[str, ManagedSwitch] = {}
         with ExitStack() as stack:
             for each in endpoints:
                 switches[each.name] = ManagedSwitch(each, (capabilities or {}).get(each.name))
                 stack.callback(switches[each.name].close)
+                try:
+                    switches[each.name].connect()
+                except DeviceError as error:
+                    if saved is None:
+                        raise
+                    switches[each.name].lose(error.message)
             self.fleet = Fleet(
                 switches=switches,
                 whole=graph,
@@ -81,7 +93,7 @@ class Controller:
                 now=now,
                 offload=offload,
                 mtu=mtu,
-                changed=changed,
+                changed=partial(changed, self),
             )
             self.jobs = JobScheduler(self.fleet)
             """The jobs of groups of workers."""
@@ -91,7 +103,14 @@ class Controller:
             """What is done when switches fail."""
             for name, configuration in self.fleet.configurations(program).items():
                 switches[name].expect(configuration)
-                self.recovery.begin(name)
+            self.resumed: Mapping[str, Difference] = {}
+            """What those switches lacked that held what a controller before this one had wanted, by name."""
+            if saved is None:
+                for name in switches:
+                    self.recovery.begin(name)
+            else:
+                saved.restore(self.fleet, self.jobs)
+                self.resumed = self.recovery.resume()
             self._stack = stack.pop_all()
 
     def close(self) -> None:

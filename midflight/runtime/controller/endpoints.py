@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from midflight.primitives import Program
     from midflight.primitives.kernel.map import Entry
     from midflight.runtime.endpoint import Address
+    from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["FixedEndpoint", "Host", "HostSoftware", "NoSoftware", "SwitchEndpoint"]
 
@@ -44,6 +45,9 @@ class SwitchEndpoint(Protocol):
     def device(self) -> Device:
         """The device. It may be another object after `power`."""
 
+    def session(self) -> Session:
+        """Open the controller's session with the switch. DeviceError if that does not answer, or is another's."""
+
     def power(self, *, on: bool) -> None:
         """Turn the switch off or on; its state is lost. MidflightError if the controller cannot do that here."""
 
@@ -54,6 +58,10 @@ class FixedEndpoint:
     def __init__(self, name: str, device: Device) -> None:
         self.name = name
         self.device = device
+
+    def session(self) -> Session:
+        """Open a session with the switch."""
+        return self.device.session()
 
     def power(self, *, on: bool) -> None:  # noqa: ARG002
         """Raise MidflightError: only the switch's owner can do that."""

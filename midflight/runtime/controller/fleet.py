@@ -62,8 +62,12 @@ class Fleet:
         self.changed()
 
     def next_epoch(self) -> int:
-        """Begin a new epoch and return it."""
+        """Begin a new epoch and return it.
+
+        The change is reported before any switch learns of it, so that no controller after this one has an older epoch.
+        """
         self.epoch = (self.epoch + 1) % EPOCHS
+        self.changed()
         return self.epoch
 
     def switch(self, name: str) -> ManagedSwitch:

@@ -36,7 +36,8 @@ def change_program(fleet: Fleet, jobs: JobScheduler, recovery: Recovery, program
             outcome += f"{', and all others have' if lost else 'all switches have'} what they had"
             hint = f"{error.hint}\n    {outcome}" if error.hint else outcome
             raise DeviceError(error.message, hint=hint) from error
-        fleet.changed()
+        finally:
+            fleet.changed()
 
 
 def _change(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
+
 from midflight.runtime.controller.admissions import Admissions
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.scheduler import JobScheduler
+from midflight.runtime.p4runtime.client.entities import Difference, difference
 from midflight.runtime.steering import Graph, routes
 
 __all__ = ["Recovery"]
@@ -48,19 +52,72 @@ class Recovery:
                 self._restart(switch)
             self.rearrange()
 
+    def resume(self) -> dict[str, Difference]:
+        """Take over switches that may hold what is expected of them, and return what they lacked.
+
+        Those that hold it are not disturbed. Others get their program, and a new epoch tells that state was lost.
+        """
+        fleet = self._fleet
+        with fleet.lock:
+            on = [name for name, each in fleet.switches.items() if each.on]
+            intact = [name for name in on if fleet.switches[name].holds_expected()]
+            for name in on:
+                if name not in intact:
+                    self.begin(name)
+            if len(intact) < len(on):
+                fleet.next_epoch()
+            found = self._adopt(intact)
+            fleet.changed()
+            return found
+
+    def reconnect(self, switch: str) -> Difference | None:
+        """Open a session with a switch again, and have it hold what it shall.
+
+        Returns what it lacked, or None if it had lost its program: then it begins with empty registers, in a new epoch.
+        DeviceError if it does not answer or refuses; then it is off as before.
+        """
+        fleet = self._fleet
+        with fleet.lock:
+            it = fleet.switch(switch)
+            it.connect()
+            try:
+                if it.holds_expected():
+                    return self._adopt([switch])[switch]
+                self.begin(switch)
+                self.rearrange()
+            except BaseException as error:
+                it.lose(str(error))
+                raise
+            return None
+
     def rearrange(self) -> None:
         """Compute every job where it is best now, in a new epoch, and then update the routes.
 
         In this order no packet passes a switch that is about to compute on it.
         """
+        self._fleet.next_epoch()
+        self._apply()
+        self._fleet.changed()
+
+    def _apply(self) -> None:
         fleet = self._fleet
-        fleet.next_epoch()
         self._jobs.arrange_all()
         self._admissions.apply_all()
         for name, those in routes(fleet.graph).items():
             if fleet.switches[name].on:
                 fleet.switches[name].steering.install(those)
-        fleet.changed()
+
+    def _adopt(self, switches: Sequence[str]) -> dict[str, Difference]:
+        """Have switches that run their program already hold what else they shall: only what differs is written."""
+        them = [self._fleet.switches[name] for name in switches]
+        with ExitStack() as stack:
+            wanted = [stack.enter_context(each.planning()) for each in them]
+            self._apply()
+        found = {}
+        for each, entities in zip(them, wanted, strict=True):
+            found[each.name] = difference(entities, each.session.holding(), each.session.ours)
+            each.session.amend(found[each.name])
+        return found
 
     def _restart(self, switch: str) -> None:
         """Turn a switch off, if it is on, and on again, with its program and routes."""

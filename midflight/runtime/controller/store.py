@@ -194,16 +194,16 @@ class Store:
 
     # Elections
 
-    def bid(self, switch: str, least: int = 1) -> int:
-        """Return an election id for a switch, of `least` or more, that exceeds all that were returned before.
-
-        It exceeds them by two: a session may bid one more than its own for a moment, to have a switch answer.
-        """
-        with self._transaction():
+    def election(self, switch: str) -> int:
+        """Return the last election id that a controller of this folder was a switch's primary by; 0 if none was."""
+        with self._lock:
             found = self._file.execute("SELECT bid FROM elections WHERE switch = ?", [switch]).fetchone()
-            number = max(least, 1 if found is None else int(found[0]) + 2)
-            self._file.execute("INSERT OR REPLACE INTO elections VALUES (?, ?)", [switch, str(number)])
-        return number
+        return 0 if found is None else int(found[0])
+
+    def elected(self, switch: str, bid: int) -> None:
+        """Keep that a controller of this folder is a switch's primary by this election id."""
+        with self._transaction():
+            self._file.execute("INSERT OR REPLACE INTO elections VALUES (?, ?)", [switch, str(bid)])
 
     # Events
 

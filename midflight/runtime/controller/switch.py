@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+
+from finsy.proto import p4r
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Program
@@ -17,7 +19,7 @@ from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.p4runtime.client.maps import Maps
-from midflight.runtime.p4runtime.client.session import RequestError
+from midflight.runtime.p4runtime.client.session import RequestError, Session
 from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.placement import Placement
 from midflight.runtime.steering import Offload, Route, Standing
@@ -30,7 +32,8 @@ _DEATH = 1.0  # seconds for a process that does not answer to end, before it cou
 class ManagedSwitch:
     """A switch, the controller's session with it, and what it is to run.
 
-    `capabilities` overrides what the device reports. The switch has no program until `expect` and `begin`.
+    `capabilities` overrides what the device reports. There is no session until `connect`, and the switch has no program
+    until `expect` and `begin`.
     """
 
     def __init__(self, endpoint: SwitchEndpoint, capabilities: Capabilities | None = None) -> None:
@@ -38,10 +41,12 @@ class ManagedSwitch:
         self.name = endpoint.name
         self.sheet = capabilities or self.device.capabilities
         """The capabilities that programs are placed by."""
-        self.session = self.device.session()
-        self.steering = Offload(self.session)
-        self.on = True
-        """Whether the switch is on, as far as the controller knows."""
+        self.on = False
+        """Whether the switch is on and under this controller, as far as that knows."""
+        self.reason = ""
+        """Why it is off; empty if it is on."""
+        self._session: Session | None = None
+        self._steering: Offload | None = None
         self._expected: tuple[Configuration, Maps] | None = None
         self._loaded: Configuration | None = None  # known to be on the device
 
@@ -49,6 +54,20 @@ class ManagedSwitch:
     def device(self) -> Device:
         """The device. It is another object each time that its process is restarted."""
         return self._endpoint.device
+
+    @property
+    def session(self) -> Session:
+        """The session, or the last one if the switch is off. DeviceError if there has never been one."""
+        if self._session is None:
+            raise DeviceError(f"there is no session with {self.name}", hint="it has not answered yet")
+        return self._session
+
+    @property
+    def steering(self) -> Offload:
+        """What the switch forwards and computes on. DeviceError if there has never been a session."""
+        if self._steering is None:
+            raise DeviceError(f"there is no session with {self.name}", hint="it has not answered yet")
+        return self._steering
 
     @property
     def running(self) -> Configuration:
@@ -62,9 +81,25 @@ class ManagedSwitch:
         assert self._expected is not None
         return self._expected[1]
 
+    def connect(self) -> None:
+        """Open a session in place of the last one, if there was one. DeviceError if the switch does not answer."""
+        before, self._loaded = self._session, None
+        if before is not None:
+            before.close()
+        session = self._endpoint.session()
+        if before is not None:
+            session.inherit(before)
+        self._session, self._steering = session, Offload(session)
+        self.on, self.reason = True, ""
+
+    def lose(self, reason: str) -> None:
+        """Do without the switch until `connect`, as its session is of no use any more, or there is none."""
+        self.on, self.reason, self._loaded = False, reason, None
+
     def close(self) -> None:
         """Close the session. May be called more than once."""
-        self.session.close()
+        if self._session is not None:
+            self._session.close()
 
     def compile(
         self,
@@ -97,20 +132,35 @@ class ManagedSwitch:
         """Load the expected program, with empty registers, and write its maps' entries and the routes."""
         self._push(self.running)
         self.maps.install(self.session)
-        self.steering = Offload(self.session)
-        self.steering.install(routes)
+        self._steering = Offload(self.session)
+        self._steering.install(routes)
+
+    def holds_expected(self) -> bool:
+        """Return whether the device runs the expected program, pushed by a controller of this deployment."""
+        return self.session.read_cookie() == self.running.cookie
+
+    @contextmanager
+    def planning(self) -> Iterator[list[p4r.Entity]]:
+        """Write nothing within, but gather all that the switch shall hold: its maps' entries, and what is asked for.
+
+        The switch runs the expected program. Whoever is told what it shall hold sees to it that it does.
+        """
+        self._loaded, self._steering = self.running, Offload(self.session)
+        with self.session.planning() as wanted:
+            self.maps.install(self.session)
+            yield wanted
 
     def power(self, *, on: bool) -> None:
         """Turn the switch off or on. All its state is lost. MidflightError if the controller cannot do that."""
-        before, session = self.device, self.session
+        before = self.device
         with suppress(DeviceError):  # it may be off already, or dead
-            session.keep()
+            self.session.keep()
         self._endpoint.power(on=on)
         self._loaded, self.on = None, on
         if self.device is not before:
-            session.close()
-            self.session = self.device.session()
-            self.session.inherit(session)
+            steering = self._steering
+            self.connect()
+            self._steering, self.on = steering, on  # what was admitted is of use until the switch begins
 
     def verify(self, wanted: Configuration) -> None:
         """Ask the device whether it can run a configuration, if it is on and runs another. DeviceError if not.
@@ -222,7 +272,8 @@ class ManagedSwitch:
     def _push(self, configuration: Configuration) -> None:
         before, self._loaded = self._loaded, None
         try:
-            self.session.load(configuration.pipeline.p4info, configuration.pipeline.config)
+            pipeline = configuration.pipeline
+            self.session.load(pipeline.p4info, pipeline.config, cookie=configuration.cookie)
         except RequestError:  # the device refused and keeps its program
             self._loaded = before
             raise
@@ -233,7 +284,7 @@ class ManagedSwitch:
         self.power(on=True)
 
     def _maps(self, configuration: Configuration) -> Maps:
-        maps = Maps(self.session, configuration.program, configuration.placed)
+        maps = Maps(self._session, configuration.program, configuration.placed)
         if self._expected is not None:
             maps.adopt(self.maps)
         return maps

@@ -37,7 +37,8 @@ class RemoteDevice:
     What it can do is asked, as far as P4Runtime has an answer to that; DeviceError where it does not answer. `compiler`
     tells how it takes programs: "midflight" as their text, "p4c" as BMv2's JSON, or by a command line that compiles
     {p4} into {p4info} and {config}; by default as text where the server says that it is a Midflight switch, and with
-    p4c else. `source` is a P4_16 program to load.
+    p4c else. `sheet` is what it can do, if that is known; with a compiler it need not answer before it is used.
+    `source` is a P4_16 program to load.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class RemoteDevice:
         file: str = "<string>",
         device_id: int = 1,
         compiler: str = "",
+        sheet: Capabilities | None = None,
         timeout: float = 30.0,
     ) -> None:
         self.address = address
@@ -59,13 +61,15 @@ class RemoteDevice:
                 f"{compiler!r} is no compiler",
                 hint=f"midflight, p4c, or a command line with {', '.join(PLACES)} in it",
             )
-        link = Link(address, timeout)
-        try:
-            self.server, ours = _greet(link)
-        finally:
-            link.close()
-        self._capabilities = replace(MIDFLIGHT, kind="grpc") if ours else None
-        self.compiler = compiler or ("midflight" if ours else "p4c")
+        self.server, self.compiler, self._capabilities = "", compiler, sheet
+        if sheet is None or not compiler:
+            link = Link(address, timeout)
+            try:
+                self.server, ours = _greet(link)
+            finally:
+                link.close()
+            self._capabilities = sheet or (replace(MIDFLIGHT, kind="grpc") if ours else None)
+            self.compiler = compiler or ("midflight" if ours else "p4c")
         if source is not None:
             self.load(source, file)
 

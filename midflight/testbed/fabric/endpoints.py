@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from midflight.errors import MidflightError
 from midflight.runtime.devices.base import Device
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.testbed.fabric.base import Fabric, Switchable
 
 __all__ = ["FabricEndpoint"]
@@ -20,6 +21,10 @@ class FabricEndpoint:
     def device(self) -> Device:
         """The device: another object after its process was restarted."""
         return self._fabric.devices[self.name]
+
+    def session(self) -> Session:
+        """Open a session with the switch."""
+        return self.device.session()
 
     def power(self, *, on: bool) -> None:
         """Turn the switch off or on. MidflightError if this fabric's switches cannot be turned off."""

@@ -25,7 +25,7 @@ class CommandClient:
         self._folder = folder
         self._channel = grpc.insecure_channel(target(folder / "control"))
 
-    def call(self, name: str, *, timeout: float = 60.0, **arguments: Any) -> Json:
+    def call(self, name: str, /, *, timeout: float = 60.0, **arguments: Any) -> Json:
         """Make a call and return its result; `timeout` is in seconds."""
         method = self._channel.unary_unary(f"/{SERVICE}/{name}", encoded, decoded)
         try:
@@ -34,7 +34,7 @@ class CommandClient:
             raise self._error(error) from None
         return result
 
-    def follow(self, name: str, **arguments: Any) -> Iterator[Json]:
+    def follow(self, name: str, /, **arguments: Any) -> Iterator[Json]:
         """Yield what a stream yields, until the controller ends it."""
         method = self._channel.unary_stream(f"/{SERVICE}/{name}", encoded, decoded)
         stream = method(arguments)

@@ -1,0 +1,239 @@
+"""A deployment: a controller that people run, with its memory, its watch over the switches, and its reports."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Any
+
+from midflight.errors import DeviceError, MidflightError
+from midflight.primitives import Program
+from midflight.runtime.controller.controller import Controller
+from midflight.runtime.controller.deployed import DeployedSwitch
+from midflight.runtime.controller.monitor import Monitor, restored
+from midflight.runtime.controller.network import Network
+from midflight.runtime.controller.observe.events import Event, OnEvent
+from midflight.runtime.controller.observe.metrics import Metrics, Reading, SwitchReading
+from midflight.runtime.controller.saved import SavedState
+from midflight.runtime.controller.sources import Loader, ProgramSource, succeeding
+from midflight.runtime.controller.store import Store
+
+__all__ = ["Deployment"]
+
+_REMEMBERED = 200
+"""Events that are kept in memory, for those who follow them."""
+
+
+class Deployment:
+    """A controller with its memory; a context manager.
+
+        with StateFolder(path) as folder, Store(folder.path) as store:
+            with Deployment(network, store, load, source) as deployment:
+                deployment.controller.admit("pressure")
+
+    Where the store has a state already, that holds: it is read back from the switches, which get what they lack.
+    `source` is then only compared with what was deployed, and may be None. `sinks` are called with each event.
+
+    Leaving keeps everything as it is, on the switches and in the store, for the next controller. `withdraw_all` ends
+    the deployment. MidflightError if the program is wrong, differs from what was deployed, or does not fit the network.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        store: Store,
+        loader: Loader,
+        source: ProgramSource | None = None,
+        *,
+        sinks: Iterable[OnEvent] = (),
+        metrics: Metrics | None = None,
+    ) -> None:
+        if network.tls is not None:
+            raise MidflightError(
+                "connections over TLS are not supported yet", hint="remove `tls` from the network's file"
+            )
+        self.network = network
+        self.store = store
+        self.metrics = metrics or Metrics()
+        self.began = time.time()
+        self.ended = threading.Event()
+        """Set once the deployment has been withdrawn."""
+        self._loader = loader
+        self._sinks: list[OnEvent] = [*sinks, self.metrics]
+        self._upcoming: tuple[Program, ProgramSource] | None = None  # while the program is changed
+        self._events: deque[tuple[int, Event]] = deque(maxlen=_REMEMBERED)
+        self._happened = threading.Condition()
+        self._count = 0
+        saved = store.desired
+        self._source, self._deployed = _chosen(saved, source)
+        with ExitStack() as stack:
+            self.controller = stack.enter_context(self._open(saved))
+            self._saved(self.controller)
+            self._report_start(resumed=saved is not None)
+            self.metrics.read = self._read
+            self.monitor = stack.enter_context(Monitor(self.controller, self.emit))
+            self._stack = stack.pop_all()
+
+    def _open(self, saved: dict[str, Any] | None) -> Controller:
+        network = self.network
+        if saved is None:
+            program = self._source.load(self._loader)
+        else:
+            program = self._source.load_kept(self._loader, self.store.path.parent, saved["ids"])
+        switches = [
+            DeployedSwitch(each, self.store, self.metrics.observer(each.name)) for each in network.switches.values()
+        ]
+        return Controller(
+            program,
+            switches,
+            network.graph,
+            now=time.monotonic_ns,
+            mtu=network.mtu,
+            changed=self._saved,
+            saved=None if saved is None else SavedState(saved["state"]),
+        )
+
+    def close(self) -> None:
+        """Close the sessions; switches and store keep what they have. May be called more than once."""
+        self._stack.close()
+
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def source(self) -> ProgramSource:
+        """Where the program comes from that the switches run."""
+        return self._source
+
+    def change(self, source: ProgramSource) -> None:
+        """Have all switches run another program, as `Controller.change` does; applications go by their names."""
+        with self.controller.fleet.lock:
+            program = succeeding(self.controller.program, source.load(self._loader))
+            self._upcoming = program, source
+            try:
+                self.controller.change(program)
+                self._source = source
+            finally:
+                self._upcoming = None
+        self.emit(Event("changed", f"the program is that of {source.file}: {', '.join(program.applications)}"))
+
+    def withdraw_all(self) -> list[str]:
+        """End the deployment: applications are withdrawn, and nothing is wanted any more.
+
+        Switches keep program and routes, and so forward. Returns those that do not answer and keep what they have.
+        """
+        absent: list[str] = []
+        self.monitor.close()  # before the lock is held, which its threads may wait for
+        with self.controller.fleet.lock:
+            if self.ended.is_set():
+                return absent
+            for name, each in self.controller.switches.items():
+                try:
+                    if not each.on:
+                        raise DeviceError(f"{name} is off")
+                    each.steering.close()
+                except DeviceError:
+                    absent.append(name)
+            self.store.forget()
+            self.ended.set()
+        left = f"; {', '.join(absent)} did not answer" if absent else ""
+        self.emit(Event("withdrawn", f"applications are withdrawn, switches only forward{left}"))
+        return absent
+
+    # Events
+
+    def emit(self, event: Event) -> None:
+        """Log an event, keep it, and tell it to those who follow."""
+        with suppress(MidflightError):  # a full disk must not stop the controller
+            self.store.report(event)
+        for each in self._sinks:
+            each(event)
+        with self._happened:
+            self._count += 1
+            self._events.append((self._count, event))
+            self._happened.notify_all()
+
+    def follow(self, listening: Callable[[], bool], patience: float = 0.5) -> Iterator[Event | None]:
+        """Yield events as they happen from now on, and None each time that none has for `patience` seconds."""
+        with self._happened:
+            seen = self._count
+        while listening():
+            with self._happened:
+                self._happened.wait_for(lambda: self._count > seen, patience)  # noqa: B023 - called at once
+                fresh = [event for number, event in self._events if number > seen]
+                seen = self._count
+            if fresh:
+                yield from fresh
+            else:
+                yield None
+
+    def _report_start(self, *, resumed: bool) -> None:
+        controller, file = self.controller, self._source.file
+        what = "taken up again" if resumed else "deployed"
+        names = ", ".join(controller.program.applications)
+        self.emit(Event("resumed" if resumed else "deployed", f"{file} is {what}: {names}"))
+        for name, each in controller.switches.items():
+            if not each.on:
+                self.emit(Event("switch-absent", each.reason, switch=name))
+            elif resumed:
+                self.emit(restored(name, controller.resumed.get(name), 0.0, controller.fleet.epoch))
+
+    # What is kept, and what is measured
+
+    def _saved(self, controller: Controller) -> None:
+        """Keep what is wanted now."""
+        if self.ended.is_set():
+            return
+        source = self._source
+        if self._upcoming is not None and controller.program is self._upcoming[0]:
+            source = self._upcoming[1]
+        ids = {name: each.id for name, each in controller.program.applications.items()}
+        state = SavedState.of(controller.fleet, controller.jobs).document
+        self.store.save({"program": source.document(), "ids": ids, "deployed": self._deployed, "state": dict(state)})
+
+    def _read(self) -> Reading:
+        with self.controller.fleet.lock:
+            return Reading(
+                self.controller.fleet.epoch, {name: self._read_switch(name) for name in self.controller.switches}
+            )
+
+    def _read_switch(self, name: str) -> SwitchReading:
+        switch = self.controller.switches[name]
+        if not switch.on:
+            return SwitchReading(session=False)
+        admitted, packets, octets = switch.steering.admitted, {}, {}
+        names = {each.id: each.name for each in self.controller.program.applications.values()}
+        try:
+            for number in admitted:
+                for port, count in switch.steering.counters(number).items():
+                    key = names.get(number, str(number)), "any" if port is None else str(port)
+                    packets[key], octets[key] = count.packets, count.bytes
+            drops = {
+                each: switch.session.read_counter(f"ingress.{each}", 0).packets for each in ("malformed", "unroutable")
+            }
+        except DeviceError:
+            return SwitchReading(session=True, admissions=len(admitted))
+        return SwitchReading(True, len(admitted), packets, octets, drops)
+
+
+def _chosen(saved: dict[str, Any] | None, source: ProgramSource | None) -> tuple[ProgramSource, str]:
+    """Return the program to run, and the digest of what was deployed first."""
+    if saved is None:
+        if source is None:
+            raise MidflightError("nothing is deployed yet", hint="name a Python file with a program")
+        return source, source.digest
+    if source is not None and source.digest != saved["deployed"]:
+        raise MidflightError(
+            f"{source.file} is not what was deployed",
+            hint="go on without it and then `midflight change` to it, or `midflight undeploy` first",
+        )
+    return ProgramSource.of(saved["program"]), str(saved["deployed"])

@@ -1,0 +1,123 @@
+"""Metrics of a controller for Prometheus, in a registry of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from midflight.errors import MidflightError
+from midflight.runtime.controller.observe.events import Event
+from midflight.runtime.p4runtime.client.link import Observer
+
+__all__ = ["Metrics", "Reading", "SwitchReading"]
+
+_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchReading:
+    """What a switch has at a time: whether there is a session with it, and its applications' and its own counters.
+
+    `packets` and `octets` are by application and port, whose name is "any" if all ports may bring requests. `drops` are
+    by reason. They are None for a switch that does not answer.
+    """
+
+    session: bool
+    admissions: int = 0
+    packets: dict[tuple[str, str], int] | None = None
+    octets: dict[tuple[str, str], int] | None = None
+    drops: dict[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a controller and its switches have at a time."""
+
+    epoch: int
+    switches: dict[str, SwitchReading]
+
+
+class Metrics:
+    """The metrics of one controller. `read` is called at each scrape, once it is set."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.read: Callable[[], Reading] | None = None
+        self._writes = Counter(
+            "midflight_writes", "Write requests to switches", ["switch", "outcome"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "midflight_request_seconds",
+            "Time that P4Runtime requests took",
+            ["switch", "request"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._events = Counter("midflight_events", "Events, as in the log", ["event"], registry=self.registry)
+        self.registry.register(self)
+        self.counts: dict[str, dict[str, int]] = {}
+        """Write requests by switch and outcome, "taken" or "refused"."""
+
+    def observer(self, switch: str) -> Observer:
+        """Return what is to be called after each request to a switch."""
+        counts = self.counts.setdefault(switch, {"taken": 0, "refused": 0})
+
+        def observe(request: str, seconds: float, succeeded: bool) -> None:
+            self._seconds.labels(switch, request).observe(seconds)
+            if request == "Write":
+                outcome = "taken" if succeeded else "refused"
+                counts[outcome] += 1
+                self._writes.labels(switch, outcome).inc()
+
+        return observe
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        self._events.labels(event.kind).inc()
+
+    def serve(self, port: int, address: str = "127.0.0.1") -> tuple[int, Callable[[], None]]:
+        """Serve the metrics over HTTP, and return the port, a free one for 0, and what ends that.
+
+        MidflightError if the port cannot be had.
+        """
+        try:
+            server, thread = start_http_server(port, addr=address, registry=self.registry)
+        except OSError as error:
+            raise MidflightError(f"cannot serve metrics on {address}:{port}: {error.strerror}") from None
+
+        def close() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return server.server_port, close
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: what `collect` yields is not known before it is scraped."""
+        return ()
+
+    def collect(self) -> Iterator[Any]:
+        """Yield what the controller and its switches have now."""
+        if self.read is None:
+            return
+        reading = self.read()
+        yield GaugeMetricFamily("midflight_epoch", "Epoch of what computes now", value=reading.epoch)
+        sessions = GaugeMetricFamily("midflight_session", "Whether there is a session with a switch", labels=["switch"])
+        admissions = GaugeMetricFamily("midflight_admissions", "Applications that a switch computes", labels=["switch"])
+        labels = ["switch", "application", "port"]
+        packets = CounterMetricFamily("midflight_packets", "Requests that came for an application", labels=labels)
+        octets = CounterMetricFamily("midflight_bytes", "Bytes of those requests", labels=labels)
+        drops = CounterMetricFamily("midflight_drops", "Packets that a switch dropped", labels=["switch", "reason"])
+        for switch, each in reading.switches.items():
+            sessions.add_metric([switch], int(each.session))
+            admissions.add_metric([switch], each.admissions)
+            for family, values in ((packets, each.packets), (octets, each.octets)):
+                for (application, port), value in (values or {}).items():
+                    family.add_metric([switch, application, port], value)
+            for reason, value in (each.drops or {}).items():
+                drops.add_metric([switch, reason], value)
+        yield from (sessions, admissions, packets, octets, drops)

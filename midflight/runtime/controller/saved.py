@@ -1,0 +1,145 @@
+"""The desired state of a controller as JSON has it, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from midflight.errors import MidflightError
+from midflight.primitives.kernel.map import Entry, Part
+from midflight.runtime.controller.desired import AdmissionRequest
+from midflight.runtime.controller.endpoints import Host
+from midflight.runtime.controller.fleet import Fleet
+from midflight.runtime.controller.jobs import Job
+from midflight.runtime.controller.scheduler import JobScheduler
+
+__all__ = ["SavedState"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """What a controller wanted, without its program: epoch, admissions, rates, mirrors, jobs, and entries of maps.
+
+    `document` is what JSON has of it; hosts and applications are by name.
+    """
+
+    document: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, fleet: Fleet, jobs: JobScheduler) -> SavedState:
+        """Return what a controller wants now."""
+        desired = fleet.desired
+        return cls(
+            {
+                "epoch": fleet.epoch,
+                "admissions": [_admission(each) for each in desired.admissions.values()],
+                "rates": dict(desired.rates),
+                "mirrors": [
+                    {"application": application, "switch": switch, "hosts": [each.name for each in hosts]}
+                    for (application, switch), hosts in desired.mirrors.items()
+                ],
+                "jobs": [_job(each) for each in jobs.jobs.values()],
+                "numbers": dict(jobs.numbers),
+                "maps": {
+                    application: {name: _entries(those) for name, those in held.items()}
+                    for application in fleet.program.applications
+                    if (held := desired.maps.of(application))
+                },
+                "switches": {
+                    name: [[*names, _entries(those)] for names, those in each.maps.entries().items()]
+                    for name, each in fleet.switches.items()
+                },
+            }
+        )
+
+    def restore(self, fleet: Fleet, jobs: JobScheduler) -> None:
+        """Have a controller want this, whose switches expect their part of the program. Nothing is written.
+
+        MidflightError if a host or a switch is not in the network any more, or an application not in the program.
+        """
+        try:
+            self._restore(fleet, jobs)
+        except (KeyError, TypeError, ValueError) as error:
+            raise MidflightError(f"the saved state is damaged: {error!r}") from None
+
+    def _restore(self, fleet: Fleet, jobs: JobScheduler) -> None:
+        saved, known = self.document, {each.name: each for each in fleet.whole.hosts}
+
+        def hosts(names: Iterable[str]) -> tuple[Host, ...]:
+            for name in names:
+                if name not in known:
+                    raise MidflightError(f"the saved state names host {name}, which the network lacks")
+            return tuple(known[name] for name in names)
+
+        def switch(name: str) -> str:
+            if name not in fleet.switches:
+                raise MidflightError(f"the saved state names switch {name}, which the network lacks")
+            return name
+
+        fleet.epoch = int(saved["epoch"])
+        desired = replace(fleet.desired, rates={name: int(each) for name, each in saved["rates"].items()})
+        for each in saved["admissions"]:
+            request = AdmissionRequest(
+                fleet.application(each["application"]),
+                switch(each["switch"]),
+                hosts(each["hosts"]),
+                int(each["port"]),
+                hosts(each["senders"]),
+            )
+            desired = desired.admitting(request)
+        for each in saved["mirrors"]:
+            desired = desired.mirroring(each["application"], switch(each["switch"]), hosts(each["hosts"]))
+        for application, maps in saved["maps"].items():
+            for name, those in maps.items():
+                held = desired.maps.map(fleet.application(application), name)
+                for entry in held.entries:
+                    del held[held.key(entry.parts)]
+                for entry in _parsed(those):
+                    held.keep(entry)
+        fleet.desired = desired
+        for name, entries in saved["switches"].items():
+            there = {(application, attribute): _parsed(those) for application, attribute, those in entries}
+            if name in fleet.switches:
+                fleet.switches[name].maps.fill(there)
+        jobs.numbers.update({name: int(number) for name, number in saved["numbers"].items()})
+        for each in saved["jobs"]:
+            (server,) = hosts([each["server"]]) if each["server"] else (None,)
+            application = fleet.application(each["application"])
+            jobs.jobs[application.name] = Job(application, hosts(each["hosts"]), server, int(each["number"]))
+
+
+def _admission(request: AdmissionRequest) -> Json:
+    return {
+        "application": request.application.name,
+        "switch": request.switch,
+        "hosts": [each.name for each in request.hosts],
+        "port": request.port,
+        "senders": [each.name for each in request.senders],
+    }
+
+
+def _job(job: Job) -> Json:
+    return {
+        "application": job.application.name,
+        "hosts": [each.name for each in job.hosts],
+        "server": job.server.name if job.server else "",
+        "number": job.number,
+    }
+
+
+def _entries(entries: Iterable[Entry]) -> list[Any]:
+    return [[list(each.parts), each.value, each.priority] for each in entries]
+
+
+def _parsed(entries: Sequence[Any]) -> list[Entry]:
+    return [Entry(tuple(map(_part, parts)), int(value), int(priority)) for parts, value, priority in entries]
+
+
+def _part(value: Any) -> Part:
+    if isinstance(value, list):
+        low, high = value
+        return int(low), int(high)
+    return int(value)

@@ -1,0 +1,220 @@
+"""What a running controller does at its owner's command: calls and streams by name, as `CommandServer` takes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from midflight import __version__
+from midflight.errors import MidflightError
+from midflight.primitives import Aggregate
+from midflight.runtime.controller.deployment import Deployment
+from midflight.runtime.controller.endpoints import Host
+from midflight.runtime.controller.observe.events import Event
+from midflight.runtime.controller.service.server import Call, Stream
+from midflight.runtime.controller.service.wire import Json
+from midflight.runtime.controller.sources import ProgramSource
+
+__all__ = ["Commands"]
+
+_EVENTS = 10
+"""The latest events, which a status tells."""
+
+
+class Commands:
+    """The commands of one deployment. Arguments and results are JSON; MidflightError is for the client."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    @property
+    def calls(self) -> Mapping[str, Call]:
+        """The calls by name."""
+        each = (self.status, self.state, self.admit, self.withdraw, self.change, self.counters, self.undeploy)
+        return {call.__name__: call for call in each}
+
+    @property
+    def streams(self) -> Mapping[str, Stream]:
+        """The streams by name."""
+        return {"watch": self.watch}
+
+    def status(self, _: Json) -> Json:
+        """Return what there is to know: switches, applications, placements with reasons, jobs, and the last events."""
+        it = self._deployment
+        controller = it.controller
+        with controller.fleet.lock:
+            return {
+                "controller": {
+                    "version": __version__,
+                    "pid": os.getpid(),
+                    "since": Event("", "", time=it.began).clock,
+                    "folder": str(it.store.path.parent),
+                    "program": str(it.source.file),
+                    "epoch": controller.fleet.epoch,
+                },
+                "switches": [self._switch(name) for name in controller.switches],
+                "applications": [self._application(name) for name in controller.program.applications],
+                "events": [each.document() for each in it.store.events(_EVENTS)],
+            }
+
+    def state(self, arguments: Json) -> Json:
+        """Return what the registers of an application hold on a switch."""
+        application = str(arguments["application"])
+        controller = self._deployment.controller
+        with controller.fleet.lock:
+            switch = controller.fleet.running(application, str(arguments.get("switch", "")))
+            values = controller.state(application, switch).read()
+        registers = {name: np.asarray(each).tolist() for name, each in values.items()}
+        return {"application": application, "switch": switch, "registers": registers}
+
+    def admit(self, arguments: Json) -> Json:
+        """Have an application be computed: for a job of workers, whose tickets are returned, or for any hosts."""
+        application, it = str(arguments["application"]), self._deployment
+        controller = it.controller
+        hosts, senders = ([self._host(name) for name in arguments.get(part, ())] for part in ("hosts", "senders"))
+        rate = arguments.get("rate")
+        with controller.fleet.lock:
+            found = controller.fleet.application(application)
+            if not isinstance(found.primitive, Aggregate):
+                if arguments.get("server"):
+                    raise MidflightError(f"{application} has no server", hint="only the workers of an Aggregate have")
+                switch = controller.fleet.running(application, str(arguments.get("switch", "")))
+                controller.admit(application, hosts, senders=senders, switch=switch, port=arguments.get("port"))
+                result: Json = {"application": application, "switches": [switch], "tickets": []}
+            else:
+                result = self._enlist(application, hosts, arguments)
+            if rate is not None:
+                controller.limit(application, int(rate))
+        result["epoch"] = controller.fleet.epoch
+        who = ", ".join(each.name for each in hosts) or "everybody"
+        where = ", ".join(result["switches"]) or "no switch"
+        it.emit(Event("admitted", f"for {who}, on {where}", application=application))
+        return result
+
+    def withdraw(self, arguments: Json) -> Json:
+        """Have an application not be computed any more; its packets are forwarded."""
+        application, controller = str(arguments["application"]), self._deployment.controller
+        switch = str(arguments.get("switch", ""))
+        with controller.fleet.lock:
+            controller.fleet.application(application)
+            wanted = [where for name, where in controller.fleet.desired.admissions if name == application]
+            if switch:
+                wanted = [controller.fleet.running(application, switch)]
+            job = controller.jobs.jobs.get(application)
+            if job is None and not wanted:
+                raise MidflightError(f"{application} is not admitted")
+            if job is not None:
+                controller.jobs.leave(application)
+            for each in wanted:
+                controller.withdraw(application, each)
+        self._deployment.emit(Event("withdrawn", "it is only forwarded", application=application))
+        return {"application": application}
+
+    def change(self, arguments: Json) -> Json:
+        """Have all switches run the program of another file."""
+        source = ProgramSource.read(Path(arguments["file"]), arguments.get("name"))
+        self._deployment.change(source)
+        return {"file": str(source.file), "applications": [*self._deployment.controller.program.applications]}
+
+    def counters(self, arguments: Json) -> Json:
+        """Return the packets and bytes of an application, or of all, by switch and port, and what switches dropped."""
+        only = str(arguments.get("application", ""))
+        if only:
+            self._deployment.controller.fleet.application(only)
+        assert self._deployment.metrics.read is not None
+        reading = self._deployment.metrics.read()
+        rows: list[Json] = []
+        for switch, each in reading.switches.items():
+            for (application, port), packets in (each.packets or {}).items():
+                if only in ("", application):
+                    octets = (each.octets or {})[application, port]
+                    row = {"switch": switch, "application": application, "port": port}
+                    rows.append({**row, "packets": packets, "bytes": octets})
+        drops = {name: each.drops for name, each in reading.switches.items() if each.drops is not None}
+        return {"counters": rows, "drops": drops}
+
+    def undeploy(self, _: Json) -> Json:
+        """End the deployment; the controller ends soon after."""
+        return {"absent": self._deployment.withdraw_all()}
+
+    def watch(self, _: Json, listening: Callable[[], bool]) -> Iterator[Json]:
+        """Yield the status now, and again with each event and every second or so."""
+        yield self.status({})
+        for _event in self._deployment.follow(self._listening(listening)):
+            yield self.status({})
+
+    def _listening(self, listening: Callable[[], bool]) -> Callable[[], bool]:
+        return lambda: listening() and not self._deployment.ended.is_set()
+
+    def _host(self, name: str) -> Host:
+        return self._deployment.network.host(name)
+
+    def _enlist(self, application: str, hosts: list[Host], arguments: Json) -> Json:
+        controller = self._deployment.controller
+        for option in ("senders", "switch", "port"):
+            if arguments.get(option):
+                raise MidflightError(f"the workers of {application} need no {option}")
+        server = self._host(arguments["server"]) if arguments.get("server") else None
+        workers = controller.jobs.enlist(application, hosts, server)
+        addresses = {each.name: str(each.address) for each in hosts}
+        return {
+            "application": application,
+            "switches": [*controller.jobs.jobs[application].receivers],
+            "tickets": [{**asdict(each), "address": addresses[each.host]} for each in workers],
+        }
+
+    def _switch(self, name: str) -> Json:
+        it = self._deployment
+        switch = it.controller.switches[name]
+        counts = it.metrics.counts.get(name, {})
+        ids = {each.id: each.name for each in it.controller.program.applications.values()}
+        return {
+            "name": name,
+            "address": it.network.switches[name].address,
+            "device_id": it.network.switches[name].device_id,
+            "kind": switch.sheet.kind,
+            "state": "on" if switch.on else "off",
+            "reason": switch.reason,
+            "election_id": switch.session.election_id if switch.on else None,
+            "runs": [*switch.running.placed],
+            "computes": [ids[each] for each in switch.steering.admitted if each in ids] if switch.on else [],
+            "writes": counts,
+        }
+
+    def _application(self, name: str) -> Json:
+        controller = self._deployment.controller
+        found = controller.program.applications[name]
+        placements: dict[str, Any] = {}
+        for switch, placement in controller.placements.items():
+            for each in placement.decisions:
+                if each.application == name:
+                    reasons = [reason for refusal in each.refusals for reason in refusal.reasons]
+                    placements[switch] = "has room" if each.device else "; ".join(reasons)
+        described: Json = {
+            "name": name,
+            "id": found.id,
+            "primitive": type(found.primitive).__name__,
+            "placements": placements,
+            "admissions": [
+                {"switch": switch, "hosts": [each.name for each in request.hosts], "port": request.port}
+                for (application, switch), request in controller.fleet.desired.admissions.items()
+                if application == name
+            ],
+            "rate": controller.fleet.desired.rates.get(name, 0),
+            "job": None,
+        }
+        if (job := controller.jobs.jobs.get(name)) is not None:
+            choice = controller.choices.get(name)
+            described["job"] = {
+                "number": job.number,
+                "hosts": [each.name for each in job.hosts],
+                "server": job.server.name if job.server else None,
+                "switches": [*job.receivers],
+                "reason": choice.explain() if choice else "",
+            }
+        return described
