@@ -21,6 +21,14 @@ COMMANDS = (
     "conformance",
     "adversary",
     "net",
+    "deploy",
+    "status",
+    "admit",
+    "withdraw",
+    "change",
+    "state",
+    "counters",
+    "undeploy",
     "clean",
 )
 MODULES = {name: f"midflight.cli.{name}" for name in COMMANDS}

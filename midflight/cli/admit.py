@@ -1,0 +1,75 @@
+"""`midflight admit`: a running controller has an application computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from midflight.cli.controlled import call, json_option, names, show, state_option
+
+__all__ = ["admit"]
+
+EPILOG = """\b
+Examples:
+  midflight admit pressure                                  on requests of everybody
+  midflight admit pressure --hosts h1,h2 --switch s1 --rate 1000
+  midflight admit gradients --hosts h1,h2 --server h5 --tickets .
+                                                            an Aggregate: ticket-h1.json and ticket-h2.json
+
+\b
+A worker on h1, in Python:
+  from midflight.runtime.endpoint.ticket import TicketWorker
+  with TicketWorker.read("ticket-h1.json") as worker:
+      total = worker.sum(array)
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("name")
+@click.option("--hosts", metavar="H1,H2", default="", help="Who takes part: an Aggregate's workers, in their order.")
+@click.option("--senders", metavar="H1,H2", default="", help="Who sends requests, too, but gets no multicasts.")
+@click.option("--server", default="", help="The host that an Aggregate's workers address their requests to.")
+@click.option("--switch", default="", help="The switch, if several run the application.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The UDP port of multicasts.  [default: 49152 + id]")
+@click.option(
+    "--rate", metavar="N", type=click.IntRange(0), help="Compute on at most N requests a second of each port."
+)
+@click.option(
+    "--tickets",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the workers' tickets there, a file each.",
+)
+@state_option
+@json_option
+def admit(
+    name: str,
+    hosts: str,
+    senders: str,
+    server: str,
+    switch: str,
+    port: int | None,
+    rate: int | None,
+    tickets: Path | None,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Have switches compute application NAME for these hosts, or for everybody.
+
+    An Aggregate begins a job: each of its workers gets a ticket, which says all that it has to know.
+    """
+    from midflight.cli.output import write_files
+
+    arguments = {"hosts": names(hosts), "senders": names(senders), "server": server, "switch": switch}
+    found = call(state, "admit", application=name, **arguments, port=port, rate=rate)
+    if tickets is not None:
+        write_files(
+            {tickets / f"ticket-{each['host']}.json": json.dumps(each, indent=2) + "\n" for each in found["tickets"]}
+        )
+    where = ", ".join(found["switches"]) or "no switch; the workers or their server compute"
+    text = f"{name} is computed on {where}"
+    if found["tickets"] and tickets is None:
+        text += "\ntickets of the workers: use --tickets DIR or --json"
+    show(found, as_json, text)

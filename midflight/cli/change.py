@@ -1,0 +1,30 @@
+"""`midflight change`: another program for the switches of a running controller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from midflight.cli.controlled import call, json_option, show, state_option
+
+__all__ = ["change"]
+
+EPILOG = """\b
+Examples:
+  midflight change app2.py
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("app", metavar="APP.py", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--program", "name", metavar="NAME", help="The program, if the file has several.")
+@state_option
+@json_option
+def change(app: Path, name: str | None, state: Path | None, as_json: bool) -> None:
+    """Change all switches to the program in APP.py, or none if one of them refuses.
+
+    Applications of the same name that stay the same keep their state, admissions and jobs.
+    """
+    found = call(state, "change", file=str(app.absolute()), name=name)
+    show(found, as_json, f"the switches run {', '.join(found['applications'])}")

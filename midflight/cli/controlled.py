@@ -1,0 +1,69 @@
+"""What the commands share that talk to a running controller."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from midflight.runtime.controller.service.client import CommandClient
+
+__all__ = ["call", "client", "folder_of", "json_option", "names", "show", "state_option"]
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def state_option(command: Command) -> Command:
+    """Add the option that says which controller is meant: `state`."""
+    return click.option(
+        "--state",
+        metavar="DIR",
+        envvar="MIDFLIGHT_STATE",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The controller's state folder.  [default: ~/.local/state/midflight; MIDFLIGHT_STATE]",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add the option for programs: `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def folder_of(state: Path | None) -> Path:
+    """Return the state folder that is meant."""
+    if state is not None:
+        return state
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "midflight"
+
+
+def client(state: Path | None) -> CommandClient:
+    """Return a client of the controller that works on a state folder."""
+    from midflight.runtime.controller.service.client import CommandClient
+
+    return CommandClient(folder_of(state))
+
+
+def call(state: Path | None, name: str, /, **arguments: Any) -> dict[str, Any]:
+    """Make a call and return its result."""
+    with client(state) as made:
+        return made.call(name, **arguments)
+
+
+def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """Print a result: as JSON, or this text if there is any."""
+    if as_json:
+        from midflight.cli.output import write_json
+
+        write_json(result, "-")
+    elif text:
+        click.echo(text)
+
+
+def names(text: str) -> list[str]:
+    """Take a list of names apart, "h1,h2"."""
+    return [each.strip() for each in text.split(",") if each.strip()]

@@ -1,0 +1,40 @@
+"""`midflight counters`: what came for the applications of a running controller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from midflight.cli.controlled import call, json_option, show, state_option
+
+__all__ = ["counters"]
+
+EPILOG = """\b
+Examples:
+  midflight counters
+  midflight counters pressure --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("name", required=False, default="")
+@state_option
+@json_option
+def counters(name: str, state: Path | None, as_json: bool) -> None:
+    """Count the requests that came for applications, by switch and port, and the packets that switches dropped."""
+    from rich.console import Console
+
+    from midflight.cli.terminal import table
+
+    found = call(state, "counters", application=name)
+    show(found, as_json, "")
+    if as_json:
+        return
+    console = Console(highlight=False)
+    rows = table(console, "requests", ("application", "switch", "port", "packets", "bytes"))
+    for each in found["counters"]:
+        rows.add_row(*(str(each[part]) for part in ("application", "switch", "port", "packets", "bytes")))
+    console.print(rows)
+    for switch, drops in found["drops"].items():
+        console.print(f"{switch} dropped " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))

@@ -1,0 +1,154 @@
+"""`midflight deploy`: a controller for switches that run already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from midflight.cli.controlled import folder_of, state_option
+
+if TYPE_CHECKING:
+    import threading
+
+    from midflight.runtime.controller.observe.events import OnEvent
+    from midflight.runtime.controller.store import StateFolder
+
+__all__ = ["deploy"]
+
+EPILOG = """\b
+Examples:
+  midflight deploy app.py --switches network.yaml               until Ctrl-C, which withdraws everything
+  midflight deploy app.py --switches network.yaml --keep        Ctrl-C leaves the switches as they are
+  midflight deploy --switches network.yaml                      goes on with what was deployed
+  midflight deploy --switches network.yaml --standby            takes over when the first controller dies
+  midflight deploy app.py --switches network.yaml --log json --metrics 9464 2> log.jsonl
+
+\b
+network.yaml, for two switches that serve P4Runtime:
+  switches:
+    s1: {address: "127.0.0.1:9559", kind: host}
+    s2: {address: "127.0.0.1:9560", kind: bmv2}
+  hosts:
+    h1: {address: 10.0.0.1, mac: "02:00:00:00:00:01"}
+    h2: {address: 10.0.0.2, mac: "02:00:00:00:00:02"}
+  links: [h1 s1, s1 s2, h2 s2]
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("app", metavar="[APP.py]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--switches",
+    "network_file",
+    metavar="NETWORK.yaml",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Addresses of switches and hosts, and the links between them.",
+)
+@click.option("--program", "name", metavar="NAME", help="The program, if the file has several.")
+@state_option
+@click.option("--keep", is_flag=True, help="At the end, leave the switches as they are, for the next controller.")
+@click.option("--standby", is_flag=True, help="Wait until the controller that works on the state folder ends.")
+@click.option("--log", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--metrics",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Serve Prometheus on 127.0.0.1; 0 takes a free port.",
+)
+def deploy(
+    app: Path | None,
+    network_file: Path,
+    name: str | None,
+    state: Path | None,
+    keep: bool,
+    standby: bool,
+    form: Literal["text", "json"],
+    metrics: int | None,
+) -> None:
+    """Compile a program, put it on switches that run already, and keep it there.
+
+    The controller stays: it restores switches that restart, and takes the commands admit, withdraw, change, state,
+    counters, status and undeploy. What it wants is kept in the state folder. A controller that was
+    killed and is started again goes on from there: it writes to switches only what differs, and disturbs no traffic.
+
+    The log goes to standard error. Ctrl-C or SIGTERM withdraws all applications, after which switches only forward,
+    or with --keep leaves everything in place.
+    """
+    import sys
+
+    from midflight.cli.userfile import load_program
+    from midflight.runtime.controller.deployment import Deployment
+    from midflight.runtime.controller.network import load_network
+    from midflight.runtime.controller.observe.events import Event
+    from midflight.runtime.controller.observe.log import Log
+    from midflight.runtime.controller.observe.metrics import Metrics
+    from midflight.runtime.controller.service.commands import Commands
+    from midflight.runtime.controller.service.server import CommandServer
+    from midflight.runtime.controller.sources import ProgramSource
+    from midflight.runtime.controller.store import StateFolder, Store
+
+    log, measured = Log(sys.stderr, form), Metrics()
+    network, source = load_network(network_file), ProgramSource.read(app, name) if app else None
+    with ExitStack() as stack:
+        stop = stack.enter_context(_stopping())
+        folder = stack.enter_context(StateFolder(folder_of(state)))
+        if not _held(folder, standby, stop, log):
+            return
+        store = stack.enter_context(Store(folder.path))
+        deployment = stack.enter_context(
+            Deployment(network, store, load_program, source, sinks=[log], metrics=measured)
+        )
+        if metrics is not None:
+            port, close = measured.serve(metrics)
+            stack.callback(close)
+            deployment.emit(Event("metrics", f"http://127.0.0.1:{port}/metrics", details={"port": port}))
+        commands = Commands(deployment)
+        stack.enter_context(CommandServer(folder.socket, commands.calls, commands.streams))
+        deployment.emit(Event("ready", f"commands are taken in {folder.path}"))
+        while not stop.wait(0.1) and not deployment.ended.is_set():
+            pass
+        if keep and not deployment.ended.is_set():
+            deployment.emit(Event("stopped", "the switches keep what they have"))
+        else:
+            deployment.withdraw_all()
+
+
+def _held(folder: StateFolder, standby: bool, stop: threading.Event, log: OnEvent) -> bool:
+    """Become the one controller of a state folder; False if a standby is stopped before that."""
+    from midflight.errors import MidflightError
+    from midflight.runtime.controller.observe.events import Event
+
+    if folder.hold():
+        return True
+    holder = folder.holder
+    if not standby:
+        raise MidflightError(
+            f"process {holder} is the controller of {folder.path} already",
+            hint="choose another folder with --state, or wait for its end with --standby",
+        )
+    log(Event("standby", f"process {holder} is the controller", details={"holder": holder}))
+    while not stop.wait(0.05):
+        if folder.hold():
+            log(Event("took-over", f"process {holder} has ended", details={"holder": holder}))
+            return True
+    return False
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Yield what is set at SIGINT or SIGTERM."""
+    import signal
+    import threading
+
+    stop = threading.Event()
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,96 @@
+"""`midflight status`: what a running controller does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from midflight.cli.controlled import client, json_option, show, state_option
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+__all__ = ["status"]
+
+EPILOG = """\b
+Examples:
+  midflight status
+  midflight status --watch              live, until Ctrl-C
+  midflight status --json
+  midflight status --watch --json       a line of JSON for each change
+"""
+
+
+@click.command(epilog=EPILOG)
+@state_option
+@click.option("--watch", is_flag=True, help="Stay, and show what changes.")
+@json_option
+def status(state: Path | None, watch: bool, as_json: bool) -> None:
+    """Show a controller's switches, applications, placements with reasons, sessions, rates and last events."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(highlight=False)
+    with client(state) as made:
+        if not watch:
+            found = made.call("status")
+            show(found, as_json, "")
+            if not as_json:
+                console.print(_picture(found))
+        elif as_json:
+            for found in made.follow("watch"):
+                click.echo(json.dumps(found))
+        else:
+            with Live(console=console, auto_refresh=False) as live:
+                for found in made.follow("watch"):
+                    live.update(_picture(found), refresh=True)
+
+
+def _picture(found: dict[str, Any]) -> Group:
+    from rich.console import Group
+
+    about = found["controller"]
+    head = f"{about['program']}, epoch {about['epoch']}, process {about['pid']} since {about['since']}"
+    return Group(head, "", _switches(found["switches"]), _applications(found["applications"]), _events(found["events"]))
+
+
+def _switches(switches: list[dict[str, Any]]) -> Any:
+    table = _table("switch", "state", "kind", "address", "computes", "writes")
+    for each in switches:
+        state = each["state"] if each["state"] == "on" else f"off: {each['reason']}"
+        writes = ", ".join(f"{count} {outcome}" for outcome, count in each["writes"].items() if count)
+        table.add_row(each["name"], state, each["kind"], each["address"], ", ".join(each["computes"]), writes or "none")
+    return table
+
+
+def _applications(applications: list[dict[str, Any]]) -> Any:
+    table = _table("application", "primitive", "placed", "for", "rate")
+    for each in applications:
+        placed = [f"{name}: {reason}" for name, reason in each["placements"].items()]
+        users = [f"{it['switch']}: {', '.join(it['hosts']) or 'everybody'}" for it in each["admissions"]]
+        if job := each["job"]:
+            where = ", ".join(job["switches"]) or job["server"] or "the workers"
+            users.append(f"job {job['number']} of {', '.join(job['hosts'])}, computed by {where}")
+        rate = f"{each['rate']}/s" if each["rate"] else "any"
+        table.add_row(each["name"], each["primitive"], "\n".join(placed), "\n".join(users) or "nobody", rate)
+    return table
+
+
+def _events(events: list[dict[str, Any]]) -> Any:
+    table = _table("time", "event", "of", "")
+    for each in events:
+        about = " ".join(each[part] for part in ("switch", "application") if part in each)
+        table.add_row(each["time"], each["event"], about, each["message"])
+    return table
+
+
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for each in columns:
+        table.add_column(each, overflow="fold")
+    return table

@@ -1,0 +1,28 @@
+"""`midflight undeploy`: a running controller ends, and nothing is computed any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from midflight.cli.controlled import call, json_option, show, state_option
+
+__all__ = ["undeploy"]
+
+EPILOG = """\b
+Examples:
+  midflight undeploy
+"""
+
+
+@click.command(epilog=EPILOG)
+@state_option
+@json_option
+def undeploy(state: Path | None, as_json: bool) -> None:
+    """Withdraw all applications and end the controller. Switches keep program and routes, and only forward."""
+    found = call(state, "undeploy")
+    text = "all applications are withdrawn"
+    if found["absent"]:
+        text += f"; {', '.join(found['absent'])} did not answer and keeps what it has"
+    show(found, as_json, text)

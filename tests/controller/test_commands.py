@@ -1,0 +1,289 @@
+"""The commands of a running controller, from the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from midflight.primitives import Message, Schema
+from midflight.primitives.wire import REQUEST, UDP_PORT
+from midflight.runtime.controller.deployment import Deployment
+from midflight.runtime.controller.service.client import CommandClient
+from midflight.runtime.controller.service.commands import Commands
+from midflight.runtime.controller.service.server import CommandServer
+from midflight.runtime.endpoint.ticket import worker_from_ticket
+from midflight.runtime.engine import Packets
+from midflight.testbed.sim.frames import UdpFlow
+from tests.cli.run import midflight
+from tests.controller.lab import APP2, NETWORK, Events, Lab
+
+
+class Running:
+    """A deployment with its commands, and the command line for it."""
+
+    def __init__(self, lab: Lab, deployment: Deployment, events: Events) -> None:
+        self.lab, self.deployment, self.events = lab, deployment, events
+
+    def run(self, *words: str) -> Result:
+        return midflight(*words, "--state", self.lab.folder)
+
+    def json(self, *words: str) -> dict[str, Any]:
+        result = self.run(*words, "--json")
+        assert result.exit_code == 0, result.output
+        return dict(json.loads(result.stdout))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    tmp_path.chmod(0o700)
+    with closing(Lab(tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture
+def running(lab: Lab) -> Iterator[Running]:
+    with lab.deployed() as (deployment, events):
+        commands = Commands(deployment)
+        with CommandServer(lab.folder / "control", commands.calls, commands.streams):
+            yield Running(lab, deployment, events)
+
+
+def test_a_job_s_tickets_say_all_that_a_worker_has_to_know(running: Running, tmp_path: Path) -> None:
+    found = running.json("admit", "sums", "--hosts", "h1,h2", "--server", "h3", "--tickets", str(tmp_path / "t"))
+    assert found["switches"] == ["s1"]
+    first, second = found["tickets"]
+    assert (first["host"], first["address"], second["worker"]) == ("h1", "10.0.0.1", 1)
+    assert first["peers"] == [["10.0.0.1", 49153], ["10.0.0.2", 49153]]
+    assert worker_from_ticket(first).job == 1
+    assert json.loads((tmp_path / "t" / "ticket-h2.json").read_text()) == second
+    assert "tickets of the workers" in running.run("admit", "sums", "--hosts", "h2,h1", "--server", "h3").output
+    job = running.json("status")["applications"][0]["job"]
+    assert (job["number"], job["hosts"], job["server"], job["switches"]) == (2, ["h2", "h1"], "h3", ["s1"])
+    assert "s1" in job["reason"]
+    assert running.run("withdraw", "sums").output == "sums is only forwarded\n"
+    assert running.json("status")["applications"][0]["job"] is None
+
+
+def test_admissions_are_shown_and_withdrawn(running: Running) -> None:
+    words = ("--hosts", "h3", "--switch", "s2", "--rate", "100")
+    assert running.run("admit", "hot", *words).output == "hot is computed on s2\n"
+    status = running.json("status")
+    assert [each["computes"] for each in status["switches"]] == [[], ["hot"]]
+    hot = status["applications"][2]
+    assert hot["admissions"] == [{"switch": "s2", "hosts": ["h3"], "port": 49155}]
+    assert (hot["rate"], hot["placements"]) == (100, {"s1": "has room", "s2": "has room"})
+    assert [each["event"] for each in status["events"]] == ["deployed", "admitted"]
+    text = running.run("status").output
+    for words_ in ("s1", "hot", "s2: h3", "100/s", "admitted", "epoch 1"):
+        assert words_ in text
+    running.run("withdraw", "hot")
+    assert running.json("status")["switches"][1]["computes"] == []
+    refused = running.run("withdraw", "hot")
+    assert (refused.exit_code, refused.output) == (1, "midflight: hot is not admitted\n")
+
+
+def test_state_and_counters_are_those_of_the_switch(running: Running) -> None:
+    running.run("admit", "hot", "--switch", "s1")
+    host = running.lab.network.host
+    flow = UdpFlow(
+        source_mac=host("h1").mac,
+        destination_mac=running.lab.network.graph.node("s1").mac,
+        source=host("h1").address,
+        destination=host("h3").address,
+        source_port=5000,
+        destination_port=UDP_PORT,
+    )
+    schema = Schema(running.deployment.controller.program.schema())
+    frame = flow.encode(schema.encode(Message(REQUEST, "hot", 1, {"sensor": 3, "value": 50})))
+    running.lab.devices["s1"].process(Packets.from_list([(1, frame), (1, frame[:20])]))
+    found = running.json("counters", "hot")
+    assert found["counters"] == [
+        {"switch": "s1", "application": "hot", "port": "any", "packets": 1, "bytes": len(frame)}
+    ]
+    assert found["drops"]["s1"] == {"malformed": 1, "unroutable": 0}
+    armed = running.json("state", "hot", "--switch", "s1")["registers"]["armed"]
+    assert armed == [0 if sensor == 3 else 1 for sensor in range(16)]
+    assert "armed" in running.run("state", "hot", "--switch", "s1").output
+    several = running.run("state", "hot")
+    assert several.exit_code == 1
+    assert "2 switches run hot" in several.output
+    assert "s1 dropped 1 malformed, 0 unroutable" in running.run("counters").output
+    assert running.run("counters", "cold").exit_code == 1
+    metrics = scrape(running.deployment)
+    for line in (
+        'midflight_session{switch="s1"} 1.0',
+        'midflight_admissions{switch="s1"} 1.0',
+        'midflight_packets_total{application="hot",port="any",switch="s1"} 1.0',
+        f'midflight_bytes_total{{application="hot",port="any",switch="s1"}} {float(len(frame))}',
+        'midflight_drops_total{reason="malformed",switch="s1"} 1.0',
+        'midflight_events_total{event="admitted"} 1.0',
+        "midflight_epoch 1.0",
+    ):
+        assert line in metrics
+    assert re.search(r'midflight_writes_total{outcome="taken",switch="s1"} [1-9]', metrics)
+    assert re.search(r'midflight_request_seconds_count{request="Write",switch="s1"} [1-9]', metrics)
+
+
+def scrape(deployment: Deployment) -> str:
+    """Return the metrics as Prometheus gets them."""
+    port, close = deployment.metrics.serve(0)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            return str(answer.read().decode())
+    finally:
+        close()
+
+
+def test_metrics_without_an_answer_tell_so(running: Running) -> None:
+    running.lab.devices["s2"].close()
+    running.events.wait("switch-lost", "s2")
+    assert 'midflight_session{switch="s2"} 0.0' in scrape(running.deployment)
+    state = running.json("status")["switches"][1]
+    assert (state["state"], state["computes"]) == ("off", [])
+    assert state["reason"]
+
+
+def test_another_program_for_all_switches(running: Running) -> None:
+    running.run("admit", "sums", "--hosts", "h1,h2", "--server", "h3")
+    app2 = running.lab.folder / "app2.py"
+    app2.write_text("program = 3")
+    refused = running.run("change", str(app2))
+    assert refused.exit_code == 1
+    assert "there is no Program in" in refused.output
+    app2.write_text(APP2)
+    assert running.run("change", str(app2)).output == "the switches run sums, store, hot\n"
+    status = running.json("status")
+    assert status["controller"]["program"] == str(app2)
+    assert status["applications"][0]["job"]["switches"] == ["s1"]
+    app2.write_text(APP2.replace("workers=2", "workers=3"))
+    refused = running.run("change", str(app2))
+    assert refused.exit_code == 1
+    assert "sums has a group" in refused.output
+
+
+def test_a_status_is_watched_until_the_end(running: Running) -> None:
+    with CommandClient(running.lab.folder) as client:
+        watched = client.follow("watch")
+        assert next(watched)["controller"]["epoch"] == 1
+        running.run("admit", "hot", "--switch", "s1")
+        assert any(each["switches"][0]["computes"] == ["hot"] for each in watched)
+        assert running.json("undeploy") == {"absent": []}
+        assert all(watched)  # it ends
+    lines = running.run("status", "--watch", "--json").output.splitlines()
+    assert len(lines) == 1
+
+
+def test_mistakes_are_told_and_change_nothing(running: Running) -> None:
+    before = running.json("status")["switches"]
+    for words, message in (
+        (("admit", "cold"), "the program has no application 'cold'"),
+        (("admit", "sums", "--hosts", "h1,h9"), "there is no host named h9"),
+        (("admit", "sums", "--hosts", "h1"), "1 hosts for sums"),
+        (("admit", "sums", "--hosts", "h1,h2", "--switch", "s1"), "need no switch"),
+        (("admit", "hot", "--switch", "s1", "--server", "h3"), "hot has no server"),
+        (("admit", "hot"), "2 switches run hot"),
+        (("change", "nowhere.py"), "does not exist"),
+    ):
+        result = running.run(*words)
+        assert result.exit_code in (1, 2)
+        assert message in result.output
+    assert running.json("status")["switches"] == before
+
+
+class Process:
+    """`midflight deploy` as a process, with its log."""
+
+    def __init__(self, lab: Lab, *options: str) -> None:
+        command = [sys.executable, "-m", "midflight", "deploy", "--switches", str(lab.folder / "network.yaml")]
+        command += ["--state", str(lab.folder / "state"), *options]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def until(self, word: str) -> str:
+        """Return the first line of the log that has a word in it."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if word in line:
+                return line
+        raise AssertionError(f"it ended with {self.process.wait()} without {word!r}")
+
+    def end(self, number: int) -> str:
+        """Send a signal, and return the rest of the log once it has ended well."""
+        self.process.send_signal(number)
+        _, rest = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, rest
+        return rest
+
+
+@pytest.fixture
+def deploy(lab: Lab) -> Iterator[Any]:
+    (lab.folder / "network.yaml").write_text(NETWORK.replace("FOLDER", str(lab.folder)))
+    started: list[Process] = []
+
+    def start(*options: str) -> Process:
+        started.append(Process(lab, *options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()
+        each.process.communicate()
+
+
+def test_a_controller_ends_as_it_was_told_to(lab: Lab, deploy: Any) -> None:
+    state = ("--state", str(lab.folder / "state"))
+    first = deploy(str(lab.file), "--keep", "--metrics", "0")
+    assert "http://127.0.0.1:" in first.until("metrics")
+    first.until("ready")
+    assert midflight("admit", "hot", "--switch", "s1", *state).exit_code == 0
+    second = midflight("deploy", str(lab.file), "--switches", lab.folder / "network.yaml", *state)
+    assert second.exit_code == 1
+    assert f"process {first.process.pid} is the controller of" in second.output
+    assert "the switches keep what they have" in first.end(signal.SIGTERM)
+    with lab.devices["s1"].session() as session:
+        assert len(session.read_table("ingress.admission")) == 1
+    third = deploy("--log", "json")
+    assert json.loads(third.until("ready"))["event"] == "ready"
+    assert '"withdrawn"' in third.end(signal.SIGINT)
+    with lab.devices["s1"].session() as session:
+        assert session.read_table("ingress.admission") == []
+    again = midflight("deploy", "--switches", lab.folder / "network.yaml", *state)
+    assert again.exit_code == 1
+    assert "nothing is deployed yet" in again.output
+    assert midflight("status", *state).exit_code == 1
+
+
+def test_a_standby_waits_and_can_be_stopped(lab: Lab, deploy: Any) -> None:
+    first = deploy(str(lab.file))
+    first.until("ready")
+    standby = deploy("--standby")
+    assert f"process {first.process.pid} is the controller" in standby.until("standby")
+    assert standby.end(signal.SIGTERM) == ""
+    standby = deploy("--standby")
+    standby.until("standby")
+    first.process.kill()
+    standby.until("took-over")
+    standby.until("ready")
+    standby.end(signal.SIGINT)
+
+
+def test_tls_is_refused_rather_than_ignored(lab: Lab) -> None:
+    for name in ("a.pem", "a.key", "ca.pem"):
+        (lab.folder / name).touch()
+    file = lab.folder / "network.yaml"
+    file.write_text(
+        NETWORK.replace("FOLDER", str(lab.folder)) + "tls: {certificate: a.pem, key: a.key, authority: ca.pem}\n"
+    )
+    result = midflight("deploy", lab.file, "--switches", file, "--state", lab.folder / "state")
+    assert result.exit_code == 1
+    assert "TLS" in result.output
