@@ -1,4 +1,4 @@
-"""Every error that Midflight raises on purpose, and warnings, able to say where in the user's source they lie."""
+"""The exceptions that Midflight raises deliberately, and warnings, with their place in the user's source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _SHOWN, _BEFORE = 400, 80
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A stretch of one line in a user's file. Lines and columns count from 1; `text` is the whole line."""
+    """A part of one line in a user's file.
+
+    Lines and columns count from 1; `text` is the whole line, empty if unknown.
+    """
 
     file: str
     line: int
@@ -26,7 +29,7 @@ class Place:
         return f"{self.file}:{self.line}:{self.column}"
 
     def caret(self) -> str:
-        """Return the source line with a caret line under it, or nothing where the text is not known.
+        """Return the source line with a line of carets below it, or an empty string if the text is unknown.
 
         Of a very long line only the part around the place is shown.
         """
@@ -41,7 +44,7 @@ class Place:
 
 
 class MidflightError(Exception):
-    """A mistake that the user can mend: one message, its place where there is one, and what to do instead."""
+    """An error that the user can correct: a message, its place if there is one, and a hint what to do."""
 
     def __init__(self, message: str, *, place: Place | None = None, hint: str = "") -> None:
         super().__init__(message)
@@ -59,12 +62,12 @@ class MidflightError(Exception):
 
 
 class P4Error(MidflightError):
-    """P4 source that does not parse, does not check, or uses what is not supported yet."""
+    """P4 source that has a syntax or type error, or uses an unsupported feature."""
 
 
 @dataclass(frozen=True, slots=True)
 class P4Warning:
-    """P4 source that is allowed and yet doubtful."""
+    """P4 source that is valid but probably not intended."""
 
     message: str
     place: Place
@@ -75,7 +78,7 @@ class P4Warning:
 
 
 class KernelError(MidflightError):
-    """A kernel function, a primitive's parameter or a program that the kernel language does not allow."""
+    """A kernel, a primitive's parameter or a program that the kernel language does not allow."""
 
 
 class KernelErrors(KernelError):  # noqa: N818 - a group, as Python's ExceptionGroup
@@ -95,4 +98,4 @@ class WireError(MidflightError):
 
 
 class DeviceError(MidflightError):
-    """A device that refused, died, or lacks what was asked of it."""
+    """A device refused a request, died, or lacks what was requested."""

@@ -100,7 +100,7 @@ def test_a_path_is_as_full_as_its_fullest_link_and_as_lossy_as_all_together() ->
         (lambda: Gauge("g", Category.SERVICE, 3, 3), "worst and best are both 3"),
         (lambda: Gauge("g", Category.SERVICE, 0, 3, weight=0), "weight 0"),
         (lambda: Agent(C_NMA, [IDLE]), "gauge idle is of category computing_comb"),
-        (lambda: Agent(C_SMA, [IDLE]).report("10.0.0.5", {"up": 1}, 0), "10.0.0.5 gives no reading of idle"),
+        (lambda: Agent(C_SMA, [IDLE]).report("10.0.0.5", {"up": 1}, 0), "10.0.0.5 has no reading of idle"),
         (lambda: combine([], {}), "no metric"),
     ],
 )

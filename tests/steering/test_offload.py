@@ -238,7 +238,7 @@ def test_two_applications_share_neither_group_nor_fate() -> None:
     offload = Offload(device)
     offload.admit(1, [member(1)])
     alone = device.state()
-    with pytest.raises(MidflightError, match="group 1 is that of application 1"):
+    with pytest.raises(MidflightError, match="group 1 is used by application 1"):
         offload.admit(2, [member(1)], group=1)
     offload.admit(2, [member(1), member(2)])
     offload.withdraw(2)

@@ -101,7 +101,7 @@ def test_what_scores_low_anywhere_is_the_last_resort() -> None:
     assert select([lopsided, plain]).candidate is plain
     alone = select([lopsided])
     assert alone.candidate is lopsided
-    assert alone.reason == "highest score, though not recommended"
+    assert alone.reason == "highest score, although not recommended"
     assert select([lopsided, plain], Policy(recommended=3)).candidate is lopsided
 
 
@@ -110,7 +110,7 @@ def test_traffic_stays_unless_another_is_well_ahead() -> None:
     current = ("a", here.path.nodes)
     kept = select([here, there], Policy(stickiness=1), current=current)
     assert kept.candidate is here
-    assert kept.reason == "kept, as the best is ahead by 1.00 only"
+    assert kept.reason == "kept, because the best is ahead by only 1.00"
     assert select([here, there], Policy(stickiness=0), current=current).candidate is there
     assert select([here, candidate("b", 9, 6)], Policy(stickiness=1), current=current).candidate.csci_id == "b"
     assert select([there], Policy(stickiness=9), current=current).candidate is there
@@ -127,7 +127,7 @@ def test_old_metrics_and_long_ways_are_ruled_out_with_the_reason() -> None:
     offered = [candidate("a", 9, 9, at=0), candidate("b", 9, 9, at=5, delay=101)]
     with pytest.raises(MidflightError) as caught:
         select(offered, Policy(max_delay=100, max_age=9), now=10)
-    assert caught.value.hint == "a: its metrics are 10 old, 9 allowed; b: delay 101, 100 allowed"
+    assert caught.value.hint == "a: its metrics are 10 old, at most 9 allowed; b: its delay is 101, at most 100 allowed"
     assert select(offered, Policy(max_delay=101, max_age=9), now=10).candidate.csci_id == "b"
     assert select(offered, Policy(max_delay=100, max_age=10), now=10).candidate.csci_id == "a"
 

@@ -138,7 +138,7 @@ def test_steering_finds_a_way_from_every_switch_to_every_host(leaves: int, spine
         (lambda: Topology(("h1",), ("s1",), (Link(Port("h1"), Port("s1", 510)),)), "no port 510"),
         (lambda: Topology.of([("h1", "s1"), ("h1", "s2")]), "two links end in host h1"),
         (lambda: Topology.of([("h1", "s1:1"), ("h2", "s1:1")]), "two links end in port 1 of s1"),
-        (lambda: Topology.of([("h1", "s1:one")]), "'s1:one' is no end of a link"),
+        (lambda: Topology.of([("h1", "s1:one")]), "'s1:one' is not an end of a link"),
         (lambda: star(2).address("s1"), "no host named s1"),
         (lambda: star(2).mac("s2"), "no host or switch named s2"),
         (lambda: Topology(("h1",), (), ()).gateway("h1"), "host h1 has no link"),

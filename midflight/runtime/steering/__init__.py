@@ -1,4 +1,4 @@
-"""Compute-aware forwarding: which instance and path, which routes, and what is computed on the way."""
+"""Compute-aware forwarding: metrics, the choice of instance and path, routes, and offload to a switch."""
 
 from midflight.runtime.steering.controls import Controls
 from midflight.runtime.steering.graph import Graph, Hop, Host, IPAddress, Link, Path, Switch

@@ -1,4 +1,4 @@
-"""What steering asks of a P4Runtime session."""
+"""The part of a P4Runtime session that steering uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Controls"]
 
 
 class Controls(Protocol):
-    """The part of a P4Runtime session that steering uses. Each call raises DeviceError where the device refuses."""
+    """The part of a P4Runtime session that steering uses. Each call raises DeviceError if the device refuses."""
 
     def insert(
         self,
@@ -23,7 +23,7 @@ class Controls(Protocol):
         priority: int = 0,
         rate: int = 0,
     ) -> None:
-        """Add a table entry, and the rate of its meter; refused where one with the same match is there."""
+        """Add a table entry and set the rate of its meter. DeviceError if there is an entry with the same match."""
 
     def modify(
         self,
@@ -35,16 +35,16 @@ class Controls(Protocol):
         priority: int = 0,
         rate: int = 0,
     ) -> None:
-        """Change the action of a table entry that is there, and the rate of its meter."""
+        """Change the action of an existing table entry and the rate of its meter."""
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
-        """Remove a table entry that is there."""
+        """Remove an existing table entry."""
 
     def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
-        """Return the direct counter of a table entry that is there."""
+        """Return the direct counter of an existing table entry."""
 
     def multicast(self, group: int, ports: Sequence[int]) -> None:
-        """Set the ports that a multicast group copies to; none removes the group."""
+        """Set the ports that a multicast group copies to. Without ports the group is removed."""
 
     def clone_session(self, number: int, ports: Sequence[int]) -> None:
-        """Set the ports that a clone session copies to; none removes the session."""
+        """Set the ports that a clone session copies to. Without ports the session is removed."""

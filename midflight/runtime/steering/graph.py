@@ -1,4 +1,4 @@
-"""A network as plain data, and the shortest paths over it."""
+"""A network as plain data, and shortest paths in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IPAddress = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """An end host, with its address; `mac` is a 48-bit integer."""
+    """A host with its address. `mac` is a 48-bit integer."""
 
     name: str
     mac: int
@@ -25,7 +25,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A switch: `mac` is what its neighbours send to, a 48-bit integer."""
+    """A switch. `mac` is the destination that its neighbours send to, a 48-bit integer."""
 
     name: str
     mac: int
@@ -33,7 +33,10 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A cable between two ports, the same in both directions; `delay` is at least 0, its unit the caller's."""
+    """A link between two ports, the same in both directions.
+
+    `delay` is at least 0, in a unit that the caller chooses.
+    """
 
     left: str
     left_port: int
@@ -44,9 +47,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """The first step from a node towards a destination, with what is left of the way from that node.
+    """The first step from a node towards a destination, and the length of the whole path from that node.
 
-    `port` is the node's own, `delay` and `length` (in links) are those of the whole way.
+    `port` is the node's own, and `node` is the next node. `delay` and `length` (in links) are those of the whole path.
     """
 
     port: int
@@ -57,7 +60,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The nodes from a source to a destination, both included, and the delay between the two."""
+    """The nodes from a source to a destination, including both, and the delay between them."""
 
     nodes: tuple[str, ...]
     delay: int
@@ -68,10 +71,10 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Hosts, switches and links. Only switches carry traffic that is not their own.
+    """Hosts, switches and links. Only switches forward traffic of others.
 
-    Raises MidflightError where two nodes share a name, two hosts an address, two cables a port, or where a
-    link ends at a node that is not there.
+    MidflightError if two nodes have the same name, two hosts the same address or two links the same port, if a link
+    ends at an unknown node, or if its delay is negative.
     """
 
     hosts: tuple[Host, ...]
@@ -84,7 +87,7 @@ class Graph:
         for each in self.nodes:
             if each.name in edges:
                 raise MidflightError(
-                    f"two nodes are named {each.name}", hint="Give every host and switch its own name."
+                    f"two nodes are named {each.name}", hint="give every host and switch a name of its own"
                 )
             edges[each.name] = []
         addresses: dict[IPAddress, str] = {}
@@ -107,28 +110,28 @@ class Graph:
 
     @property
     def nodes(self) -> tuple[Host | Switch, ...]:
-        """Hosts, then switches."""
+        """All hosts, then all switches."""
         return self.hosts + self.switches
 
     def node(self, name: str) -> Host | Switch:
-        """Return the host or switch of that name; MidflightError where there is none."""
+        """Return the host or switch with this name. MidflightError if there is none."""
         for each in self.nodes:
             if each.name == name:
                 return each
         raise MidflightError(f"there is no host or switch named {name}")
 
     def without(self, names: Collection[str]) -> Graph:
-        """Return what is left when these switches are taken out, with their cables."""
+        """Return the graph without these switches and their links."""
         switches = tuple(each for each in self.switches if each.name not in names)
         links = tuple(each for each in self.links if each.left not in names and each.right not in names)
         return Graph(self.hosts, switches, links)
 
     def towards(self, destination: str) -> dict[str, Hop]:
-        """Return the first hop of the shortest way to `destination` from every other node that reaches it.
+        """Return, for every other node that can reach `destination`, the first hop of its shortest path there.
 
-        Shortest is least delay, then fewest links; between equals the way through the neighbour whose name
-        comes first, then the lower port, so that the same graph always gives the same ways. Following the
-        hops never goes in a circle, even over links without delay: each has fewer links left than the one before.
+        The shortest path has the least delay, then the fewest links. Ties are broken by the name of the next node, then
+        by the lower port, so the same graph always gives the same paths. Following the hops never leads in a circle,
+        even over links without delay, because each hop has fewer links left than the one before.
         """
         self.node(destination)
         switches = {each.name for each in self.switches}
@@ -160,7 +163,7 @@ class Graph:
         return hops
 
     def opposite(self, node: str, port: int) -> tuple[str, int]:
-        """Return the node and port at the other end of a port's cable; MidflightError where none is plugged in."""
+        """Return the node and port at the other end of a port's link. MidflightError if the port has no link."""
         for link in self.links:
             if (link.left, link.left_port) == (node, port):
                 return link.right, link.right_port
@@ -169,14 +172,17 @@ class Graph:
         raise MidflightError(f"no link ends at port {port} of {node}")
 
     def port_towards(self, node: str, neighbour: str) -> int:
-        """Return the port of a node whose cable leads to a neighbour: the fastest, then the lowest numbered."""
+        """Return the port of a node that leads to a neighbour. MidflightError if no link does.
+
+        Of several links the one with the least delay is taken, then the one with the lowest port.
+        """
         ports = [(delay, port) for port, far, delay in self._edges.get(node, ()) if far == neighbour]
         if not ports:
             raise MidflightError(f"no link leads from {node} to {neighbour}")
         return min(ports)[1]
 
     def path(self, source: str, destination: str) -> Path | None:
-        """Return the shortest path between two nodes, or None where there is none."""
+        """Return the shortest path between two nodes, or None if there is none."""
         self.node(source)
         hops = self.towards(destination)
         nodes = [source]
@@ -187,14 +193,14 @@ class Graph:
         return Path(tuple(nodes), hops[source].delay if source in hops else 0)
 
     def paths(self, source: str, destination: str, most: int) -> tuple[Path, ...]:
-        """Return up to `most` shortest paths that pass no node twice, the best first, ordered as `towards` does.
+        """Return up to `most` shortest paths that visit no node twice, the best first, in the order of `towards`.
 
-        Cables side by side between the same two nodes are one way, by the faster of them.
+        Parallel links between two nodes count as one, the faster of them.
         """
         self.node(source)
         left = self.towards(destination)
         found: list[Path] = []
-        # Each partial path is taken up by the least that it can come to, so whole paths come out in order.
+        # Partial paths are ordered by a lower bound of their total, so complete paths are found in order (A*).
         queue: list[tuple[int, int, tuple[str, ...], int]] = [(0, 0, (source,), 0)]
         while queue and len(found) < most:
             _, _, nodes, delay = heapq.heappop(queue)

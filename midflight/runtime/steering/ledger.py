@@ -1,4 +1,4 @@
-"""What a switch has been told by a session, and changes of it that are made whole or not at all."""
+"""The entries and groups that a session has written to a switch, and transactional changes of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """The steps that hold on a switch.
+    """The steps that are in force on a switch.
 
-    Where the device refuses a step of a change, those before it are taken back and the refusal is raised. Only what a
-    device that has died did not take back stays, and the next change mends that.
+    A change is a transaction: if the device refuses a step, the steps before it are rolled back and the refusal is
+    raised. If the device dies, steps that could not be rolled back remain in the ledger, and the next change corrects
+    them.
     """
 
     def __init__(self, session: Controls) -> None:
@@ -24,43 +25,46 @@ class Ledger:
         self._done: dict[tuple[str, object], Step] = {}
 
     def change(self, steps: Iterable[Step]) -> None:
-        """Have these hold, in order; what holds already is not told again."""
+        """Put these steps in force, in order. Steps that are already in force are not written again."""
         undo: list[Step] = []
         try:
             for step in steps:
-                before = self._done.get(step.key, step.gone())
+                before = self._done.get(step.key, step.deletion())
                 if before != step:
-                    self._do(step, before)
+                    self._apply(step, before)
                     undo.append(before)
         except Exception:
             for before in reversed(undo):
-                # A device that is gone takes nothing back either; what it was asked first is what to tell.
+                # The rollback may fail, too, if the device has died. The first error is the one to raise.
                 with suppress(DeviceError):
-                    self._do(before, self._done[before.key])
+                    self._apply(before, self._done[before.key])
             raise
 
     def clear(self) -> None:
-        """Take everything back: routes first, then admissions, and then what those rest on."""
-        self.change([each.gone() for each in self._there()])
+        """Delete everything: routes first, then admissions, then what those depend on."""
+        self.change([each.deletion() for each in self._in_force()])
 
-    def restart(self, session: Controls) -> None:
-        """Begin with nothing, through this session from now on; what is there after all is taken back before."""
-        for each in self._there():
-            # What is not there any more, though nobody has said so, is refused.
+    def reset(self, session: Controls) -> None:
+        """Start with an empty ledger and another session.
+
+        Entries that may still exist are deleted on a best-effort basis.
+        """
+        for each in self._in_force():
+            # The device refuses to delete an entry that is already gone.
             with suppress(DeviceError):
-                self._do(each.gone(), each)
+                self._apply(each.deletion(), each)
         self.session, self._done = session, {}
 
-    def _there(self) -> list[Step]:
-        return sorted((each for each in self._done.values() if each != each.gone()), key=rank)
+    def _in_force(self) -> list[Step]:
+        return sorted((each for each in self._done.values() if each != each.deletion()), key=rank)
 
-    def _do(self, step: Step, before: Step) -> None:
+    def _apply(self, step: Step, before: Step) -> None:
         if isinstance(step, Copies):
             copy = self.session.multicast if step.kind == "group" else self.session.clone_session
             copy(step.number, step.ports)
         elif not step.action:
             self.session.delete(step.table, dict(step.match), **_options(step))
-        elif before != step.gone():
+        elif before != step.deletion():
             self._modify(step)
         else:
             self._insert(step)
@@ -73,7 +77,7 @@ class Ledger:
         try:
             self.session.insert(step.table, dict(step.match), step.action, dict(step.params), **_options(step))
         except DeviceError as refusal:
-            # An entry that an earlier controller left in the way is taken over; any other refusal stands.
+            # An entry left by an earlier controller is taken over. Any other refusal is raised.
             try:
                 self._modify(step)
             except DeviceError:
@@ -81,6 +85,6 @@ class Ledger:
 
 
 def _options(step: Entry) -> dict[str, int]:
-    """Return what an entry is told with beside match and action: nothing that is at its default."""
+    """Return the optional arguments of an entry: those that are not at their defaults."""
     options = {"priority": step.priority, "rate": step.rate if step.action else 0}
     return {name: value for name, value in options.items() if value}

@@ -1,9 +1,9 @@
-"""Metrics of compute and network, from raw readings to one score, as CATS defines them.
+"""Metrics of compute and network, from raw readings to one score, as defined by CATS.
 
-Level 0 is a raw reading in its own unit. Level 1 is one score a category, made by an agent: computing and service
-by the C-SMA beside an instance, communication by the C-NMA for a path. Level 2 is one score of everything. Scores
-are whole numbers from 0, the poorest, to 10, the best; 0 to 3 means not recommended for steering, 8 to 10 means
-preferred (draft-ietf-cats-metric-definition, sections 3 and 4; requirements in RFC 10054).
+Level 0 is a raw reading in its own unit. Level 1 is one score for each category, computed by an agent: the C-SMA next
+to an instance scores computing and service, and the C-NMA scores the communication on a path. Level 2 is one score of
+everything. Scores are integers from 0 (worst) to 10 (best); 0 to 3 means not recommended for steering, and 8 to 10
+means preferred (draft-ietf-cats-metric-definition, sections 3 and 4; requirements in RFC 10054).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BEST = 10
 
 
 class Category(StrEnum):
-    """The categories of level 1, by the metric type that each has on the wire."""
+    """The categories of level 1. The values are their metric types on the wire."""
 
     COMPUTING = "computing_comb"
     COMMUNICATION = "communication_comb"
@@ -31,18 +31,19 @@ class Category(StrEnum):
 
 
 C_SMA = frozenset({Category.COMPUTING, Category.SERVICE})
-"""What a service metric agent reports."""
+"""The categories that a service metric agent reports."""
 
 C_NMA = frozenset({Category.COMMUNICATION})
-"""What a network metric agent reports."""
+"""The categories that a network metric agent reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """How a raw reading becomes a score: `worst` scores 0, `best` scores 10, straight between and no further.
+    """Converts a raw reading to a score: `worst` scores 0, `best` scores 10, linear in between and limited to 0..10.
 
-    `worst` may lie above `best`, as a delay's does. `weight` is the gauge's share in its category. A `vital` gauge
-    that scores 0 takes its whole category to 0: an instance that is down has no computing power, however idle.
+    `worst` may be larger than `best`, as for a delay. `weight` is the gauge's share in its category. A `vital` gauge
+    that scores 0 sets its whole category to 0: an instance that is down has no computing power, however idle it is.
+    MidflightError if `worst` equals `best`, or if the weight is below 1.
     """
 
     name: str
@@ -54,26 +55,26 @@ class Gauge:
 
     def __post_init__(self) -> None:
         if self.worst == self.best:
-            raise MidflightError(f"gauge {self.name}: worst and best are both {self.worst}, so nothing lies between")
+            raise MidflightError(f"gauge {self.name}: worst and best are both {self.worst}")
         if self.weight < 1:
-            raise MidflightError(f"gauge {self.name}: weight {self.weight} is not a positive whole number")
+            raise MidflightError(f"gauge {self.name}: weight {self.weight} is not a positive integer")
 
     def score(self, reading: float) -> Fraction:
-        """Return a reading's score by min-max scaling, from 0 to 10, not rounded."""
+        """Return the score of a reading by min-max scaling, 0 to 10, not rounded."""
         worst, best = Fraction(self.worst), Fraction(self.best)
         return BEST * min(Fraction(1), max(Fraction(0), (Fraction(reading) - worst) / (best - worst)))
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A score of level 1 or 2 under its metric type: a category's, or `norm_fi` for level 2."""
+    """A score of level 1 or 2 with its metric type: that of a category, or `norm_fi` for level 2."""
 
     kind: str
     level: int
     value: int
 
     def fields(self) -> dict[str, str | int]:
-        """Return the metric's representation (section 4.4): one octet, unsigned, without unit, normalised."""
+        """Return the representation of the metric (section 4.4): one octet, unsigned, without a unit, normalised."""
         return {
             "Metric_Type": self.kind,
             "Level": self.level,
@@ -86,7 +87,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an agent tells of a service contact instance or of a path at time `at`: one metric a category."""
+    """The metrics that an agent reports of a service contact instance or a path at time `at`, one for each category."""
 
     subject: str
     metrics: Mapping[Category, Metric]
@@ -94,48 +95,54 @@ class Report:
 
 
 class Agent:
-    """A metric agent: turns raw readings into level 1. Its gauges' categories are those of its role."""
+    """A metric agent: it converts raw readings to level 1 metrics.
+
+    MidflightError if a gauge belongs to a category outside of the agent's role.
+    """
 
     def __init__(self, role: frozenset[Category], gauges: Iterable[Gauge]) -> None:
         self._gauges = tuple(gauges)
         for each in self._gauges:
             if each.category not in role:
                 raise MidflightError(
-                    f"gauge {each.name} is of category {each.category}, which this agent has no part in"
+                    f"gauge {each.name} is of category {each.category}, which this agent does not report"
                 )
 
     def report(self, subject: str, readings: Mapping[str, float], at: int) -> Report:
-        """Return the level 1 metrics of a subject; MidflightError where a gauge has no reading.
+        """Return the level 1 metrics of a subject. MidflightError if a gauge has no reading.
 
-        `at` is the time of the readings in the caller's unit; readings without a gauge are left alone.
+        `at` is the time of the readings, in the caller's unit. Readings without a gauge are ignored.
         """
         scores: dict[Category, list[tuple[Gauge, Fraction]]] = {}
         for gauge in self._gauges:
             if gauge.name not in readings:
-                raise MidflightError(f"{subject} gives no reading of {gauge.name}")
+                raise MidflightError(f"{subject} has no reading of {gauge.name}")
             scores.setdefault(gauge.category, []).append((gauge, gauge.score(readings[gauge.name])))
         return Report(subject, {category: _level1(category, each) for category, each in scores.items()}, at)
 
 
 def combine(metrics: Iterable[Metric], weights: Mapping[Category, int]) -> Fraction:
-    """Return the weighted mean of level 1 scores, not rounded; a category without weight counts once."""
+    """Return the weighted mean of level 1 scores, not rounded. A category without a weight has weight 1.
+
+    MidflightError if there are no metrics, or if their total weight is not positive.
+    """
     weighed = [(weights.get(Category(each.kind), 1), each.value) for each in metrics]
     total = sum(weight for weight, _ in weighed)
     if total <= 0:
-        raise MidflightError("there is no metric to combine, or its weight is not positive")
+        raise MidflightError("there are no metrics to combine, or their total weight is not positive")
     return Fraction(sum(weight * value for weight, value in weighed), total)
 
 
 def level2(metrics: Iterable[Metric], weights: Mapping[Category, int]) -> Metric:
-    """Return the single normalised metric of level 1 scores."""
+    """Return the single normalised metric for level 1 scores."""
     return Metric("norm_fi", 2, _rounded(combine(metrics, weights)))
 
 
 def path_readings(path: Path, links: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[str, float]:
-    """Return a path's raw readings, made from those of its links, each given by its two nodes in the path's order.
+    """Return the raw readings of a path, given those of its links by node pair in the direction of the path.
 
-    `delay` is the path's and `length` its number of links; `utilisation` is that of the fullest link and `loss` the
-    probability (0 to 1) that some link loses a packet. A link without a reading counts as empty and lossless.
+    `delay` is that of the path and `length` its number of links; `utilisation` is that of the busiest link, and `loss`
+    the probability (0 to 1) that any link loses a packet. A link without readings counts as idle and lossless.
     """
     steps = [links.get(each, {}) for each in pairwise(path.nodes)]
     kept = 1.0

@@ -1,8 +1,8 @@
-"""Offload: what makes a switch compute on an application's packets in passing, and what takes it back.
+"""Offload: makes a switch compute on an application's packets in passing, and stops it again.
 
-Workers always address the server. An admitted application is computed on by the switch on the way; one that is
-not reaches the server, which computes the same. So to offload is to add entries, and to withdraw is to take them
-away: no host needs to be told.
+Hosts always address the server. If an application is admitted, a switch on the way computes on its requests; if not,
+they reach the server, which computes the same. So offloading only adds table entries, withdrawing only removes them,
+and hosts need no change.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ __all__ = ["Offload"]
 
 
 class Offload:
-    """The steering state of one switch, changed through a session.
+    """The steering state of one switch, written through a session.
 
-    Every method says what shall hold, not what to do: calling it twice changes nothing more. A change is made
-    whole or not at all: where the device refuses a step, those before it are taken back and the refusal is
-    raised. Only what a device that has died did not take back stays, and the next call mends that. The order of
-    steps lets no packet meet half a change: receivers are known before an application is admitted, and it is no
-    longer admitted before they go.
+    Methods are declarative and idempotent: they state what should be in force. Each change is a transaction: if the
+    device refuses a step, the steps before it are rolled back and the refusal is raised. If the device dies during the
+    rollback, the next call corrects what remains. The order of steps ensures that no packet meets half a change:
+    receivers are configured before an application is admitted and removed after it is withdrawn.
     """
 
     def __init__(self, session: Controls) -> None:
@@ -37,41 +36,43 @@ class Offload:
         self._routes: dict[tuple[int, int, int], Route] = {}
         self._redirected: dict[tuple[int, int, int], Route] = {}
         self._mirrors: dict[int, tuple[int, ...]] = {}
-        self._counted: dict[Inlet, Count] = {}  # by entries that were there before
+        self._counted: dict[Inlet, Count] = {}  # by entries that have been replaced since
 
     @property
     def admitted(self) -> Mapping[int, Admission]:
-        """What the switch computes on now, by application id."""
+        """The admissions now in force, by application id."""
         return dict(self._admitted)
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """The routes in force, redirections included, by address."""
+        """The routes in force, including redirections, sorted by address."""
         both = {**self._routes, **self._redirected}
         return tuple(both[key] for key in sorted(both))
 
     def install(self, routes: Iterable[Route]) -> None:
-        """Make these the switch's routes: add what is missing, change what differs, remove what is gone.
+        """Replace the switch's routes: add missing ones, change those that differ, remove the others.
 
-        A redirected address stays redirected until it is restored.
+        A redirected address stays redirected until `restore`.
         """
         wanted = {each.key: each for each in routes}
         steps: list[Step] = [routing(each) for key, each in wanted.items() if key not in self._redirected]
-        steps += [routing(old).gone() for key, old in self._routes.items() if key not in {*wanted, *self._redirected}]
+        steps += [
+            routing(old).deletion() for key, old in self._routes.items() if key not in {*wanted, *self._redirected}
+        ]
         self._ledger.change(steps)
         self._routes = wanted
 
     def redirect(self, route: Route) -> None:
-        """Send what is addressed to `route.address` by this way instead, whatever the installed routes say."""
+        """Override the installed route for `route.address` with this one."""
         self._ledger.change([routing(route)])
         self._redirected[route.key] = route
 
     def restore(self, address: IPAddress, prefix: int = -1) -> None:
-        """Take a redirection back: the installed route holds again, or none where there was none."""
+        """End a redirection: the installed route is in force again, or none if there was none. Idempotent."""
         key = Route(address, 0, 0, prefix).key
         if key in self._redirected:
             installed = self._routes.get(key)
-            self._ledger.change([routing(installed) if installed else routing(self._redirected[key]).gone()])
+            self._ledger.change([routing(installed) if installed else routing(self._redirected[key]).deletion()])
             del self._redirected[key]
 
     def admit(
@@ -84,11 +85,11 @@ class Offload:
         ports: Iterable[int] | None = None,
         rate: int = 0,
     ) -> Admission:
-        """Have the switch compute on an application and multicast its results to `members`, hosts and switches.
+        """Make the switch compute on an application and multicast its results to `members`, hosts and switches.
 
-        `group` is the multicast group's number, the application's own unless told. Members of an application
-        that is already admitted are changed in place. `ports` and `rate` are told at `Admission`. MidflightError where
-        another application has the group or two members share a port.
+        `group` is the number of the multicast group, by default the application's id. If the application is admitted
+        already, its members are changed in place. See `Admission` for `ports` and `rate`. MidflightError if another
+        application uses the group, if two members share a port, or if a number is out of range.
         """
         wanted = Admission(
             application,
@@ -109,15 +110,15 @@ class Offload:
             raise MidflightError(f"multicast group {wanted.group} is not in 1..65535")
         for other in self._admitted.values():
             if other.application != application and other.group == wanted.group:
-                raise MidflightError(f"multicast group {wanted.group} is that of application {other.application}")
+                raise MidflightError(f"multicast group {wanted.group} is used by application {other.application}")
         before = self._admitted.get(application)
         steps = computing(wanted)
         if before:
             now = {each.key for each in steps}
-            steps += [each.gone() for each in admitting(before) if each.key not in now]
+            steps += [each.deletion() for each in admitting(before) if each.key not in now]
             if before.group != wanted.group:
                 steps.append(Copies("group", before.group))
-            steps += [delivering(application, old).gone() for old in before.members if old.port not in outlets]
+            steps += [delivering(application, old).deletion() for old in before.members if old.port not in outlets]
         self._ledger.change(steps)
         self._admitted[application] = wanted
         self._counted = {
@@ -128,34 +129,37 @@ class Offload:
         return wanted
 
     def limit(self, application: int, rate: int) -> None:
-        """Have an admitted application be computed on at this rate, told at `Admission`, and all else as it is."""
+        """Change the rate of an admitted application (see `Admission`) and nothing else.
+
+        KeyError if it is not admitted.
+        """
         now = self._admitted[application]
         self.admit(application, now.members, group=now.group, epoch=now.epoch, ports=now.ports, rate=rate)
 
     def withdraw(self, application: int) -> None:
-        """Have the switch only forward an application's packets, as before it was admitted."""
+        """Make the switch only forward an application's packets. Idempotent."""
         if before := self._admitted.get(application):
-            gone: list[Step] = [*(each.gone() for each in admitting(before)), Copies("group", before.group)]
-            gone += [delivering(application, each).gone() for each in before.members]
-            self._ledger.change(gone)
+            steps: list[Step] = [*(each.deletion() for each in admitting(before)), Copies("group", before.group)]
+            steps += [delivering(application, each).deletion() for each in before.members]
+            self._ledger.change(steps)
             del self._admitted[application]
             self._counted = {place: each for place, each in self._counted.items() if place[0] != application}
 
     def mirror(self, application: int, ports: Iterable[int] = ()) -> None:
-        """Send the copies that an application's kernel mirrors to these ports; to none, where there are none."""
+        """Send the copies that an application's kernel mirrors to these ports, or to none."""
         mirror = Copies("mirror", application, tuple(sorted(set(ports))))
         self._ledger.change([mirror])
         self._mirrors[application] = mirror.ports
 
     def counters(self, application: int) -> dict[int | None, Count]:
-        """Return what came of an admitted application, by its ports; under None where it has all of them.
+        """Return the packets and bytes that arrived for an admitted application, by port.
 
-        What came too fast for its rate is counted, too.
+        The key None stands for all ports.
 
-        MidflightError for one that is not admitted.
+        Requests beyond the rate are counted, too. MidflightError if the application is not admitted.
         """
         if application not in self._admitted:
-            raise MidflightError(f"application {application} is not admitted here, and nothing of it is counted")
+            raise MidflightError(f"application {application} is not admitted here, so it has no counters")
         admission, found = self._admitted[application], {}
         for port, entry in zip(inlets(admission), admitting(admission), strict=True):
             now = self._ledger.session.read_entry_counter(entry.table, dict(entry.match), priority=entry.priority)
@@ -164,23 +168,25 @@ class Offload:
         return found
 
     def standing(self) -> Standing:
-        """Return how applications stand here, for `resume`."""
+        """Return a snapshot of the admissions, mirrors and counters, for `resume`."""
         counted = {(name, port): each for name in self._admitted for port, each in self.counters(name).items()}
         return Standing(self.admitted, dict(self._mirrors), counted)
 
     def hold(self) -> None:
-        """Have the switch drop what it would forward or compute on, and forget the rest, until `resume`.
+        """Stop forwarding and computing until `resume`: the switch drops all packets and its registers no longer
+        change.
 
-        Its own program changes nothing of its state any more when this returns: for another program to take over.
+        All entries, groups and clone sessions are deleted; this object keeps its record of them. DeviceError if the
+        switch refuses.
         """
         self._ledger.clear()
 
     def resume(self, session: Controls, standing: Standing) -> None:
-        """Have everything in place again: applications as they stood, and the routes.
+        """Put the applications of a snapshot and the routes in force again.
 
-        On a switch that has nothing, or on this one where holding it came to no end, through this session from now on.
+        Call it on an empty switch, or on this one after a failed `hold`. Later changes use `session`.
         """
-        self._ledger.restart(session)
+        self._ledger.reset(session)
         steps: list[Step] = [Copies("mirror", number, ports) for number, ports in standing.mirrors.items()]
         for admission in standing.admitted.values():
             steps += computing(admission)
@@ -189,7 +195,7 @@ class Offload:
         self._counted = dict(standing.counted)
 
     def close(self) -> None:
-        """Withdraw every application, end mirrors and restore every redirection; the installed routes stay."""
+        """Withdraw every application, end mirrors and restore redirections. The installed routes stay."""
         for application in tuple(self._mirrors):
             self.mirror(application)
         for application in tuple(self._admitted):

@@ -1,4 +1,4 @@
-"""From a graph to what each switch is told: route entries, and the members of its multicast groups."""
+"""Routes and multicast members of each switch, derived from a graph."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Member", "Route", "along", "members", "routes", "tree"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A way for packets to `address`, IPv4 or IPv6: they leave by `port`, to the neighbour `mac`.
+    """A route for packets to `address`, IPv4 or IPv6: they leave by `port`, addressed to the neighbour `mac`.
 
-    `prefix` is how many bits of the address count, by default all of them.
+    `prefix` is the length of the prefix in bits, by default the whole address.
     """
 
     address: IPAddress
@@ -30,7 +30,7 @@ class Route:
 
     @property
     def key(self) -> tuple[int, int, int]:
-        """What it is for: the address's version, the address and the prefix."""
+        """What the route is for: IP version, address and prefix length."""
         return self.address.version, int(self.address), self.prefix
 
     def __str__(self) -> str:
@@ -39,7 +39,9 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A receiver of an application's multicast results: one copy leaves by `port`, over IPv4 or IPv6 like `address`."""
+    """A host that receives an application's multicast results: one copy leaves by `port`, over the address's IP
+    version.
+    """
 
     port: int
     mac: int
@@ -48,7 +50,7 @@ class Member:
 
 
 def routes(graph: Graph) -> dict[str, tuple[Route, ...]]:
-    """Return every switch's routes to every host it reaches, in the order of the hosts' addresses."""
+    """Return each switch's routes to every host that it can reach, in the order of the hosts' addresses."""
     found: dict[str, list[Route]] = {switch.name: [] for switch in graph.switches}
     for host in sorted(graph.hosts, key=lambda each: (each.address.version, int(each.address))):
         hops = graph.towards(host.name)
@@ -61,7 +63,7 @@ def routes(graph: Graph) -> dict[str, tuple[Route, ...]]:
 def along(graph: Graph, path: Path, address: IPAddress) -> dict[str, Route]:
     """Return the route that each switch on a path needs so that packets to `address` follow it to its end.
 
-    `address` is the service's (its CS-ID) or any that the path's last node takes for its own.
+    `address` is that of the service (its CS-ID), or any address that the last node of the path accepts.
     """
     switches = {each.name for each in graph.switches}
     return {
@@ -72,10 +74,10 @@ def along(graph: Graph, path: Path, address: IPAddress) -> dict[str, Route]:
 
 
 def members(graph: Graph, switch: str, udp_ports: Mapping[str, int]) -> tuple[Member, ...]:
-    """Return the members that a group on `switch` has for these hosts (name to UDP port), by port number.
+    """Return the members of a multicast group on `switch` for these hosts (name to UDP port), ordered by port.
 
-    A switch tells the copies of a packet apart by the port they leave by, so at most one member may lie behind
-    each; MidflightError where two do, or where a host is out of reach.
+    A switch distinguishes the copies of a packet by the port they leave by, so each port may have one member.
+    MidflightError if two hosts are behind the same port, or if a host is unreachable.
     """
     found: dict[int, tuple[str, Member]] = {}
     for name, udp_port in udp_ports.items():
@@ -84,20 +86,20 @@ def members(graph: Graph, switch: str, udp_ports: Mapping[str, int]) -> tuple[Me
             raise MidflightError(f"{name} is a switch, and only hosts are members of a group")
         hop = graph.towards(name).get(switch)
         if hop is None:
-            raise MidflightError(f"{switch} has no way to {name}")
+            raise MidflightError(f"{switch} has no path to {name}")
         if hop.port in found:
             raise MidflightError(
                 f"{found[hop.port][0]} and {name} both lie behind port {hop.port} of {switch}",
-                hint="Compute on a switch nearer to them, where each has a port of its own.",
+                hint="compute on a switch nearer to them, where each has a port of its own",
             )
         found[hop.port] = name, Member(hop.port, graph.node(hop.node).mac, host.address, udp_port)
     return tuple(found[port][1] for port in sorted(found))
 
 
 def tree(graph: Graph, root: str, leaves: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Return the ports by which each switch copies a packet on its way from `root` to all of the leaves.
+    """Return, for each switch, the ports by which it copies a packet on the way from `root` to all leaves.
 
-    Every leaf is reached once, over its shortest way from the root; MidflightError where one is out of reach.
+    Every leaf is reached once, over its shortest path from the root. MidflightError if a leaf is unreachable.
     """
     graph.node(root)
     switches = {each.name for each in graph.switches}
@@ -107,7 +109,7 @@ def tree(graph: Graph, root: str, leaves: Iterable[str]) -> dict[str, tuple[int,
         node = leaf
         while node != root:
             if node not in parents:
-                raise MidflightError(f"there is no way from {root} to {leaf}")
+                raise MidflightError(f"there is no path from {root} to {leaf}")
             parent, port = graph.opposite(node, parents[node].port)
             if parent in switches:
                 ports.setdefault(parent, set()).add(port)

@@ -1,4 +1,4 @@
-"""Choose a service contact instance and the path to it together: the work of a C-PS (RFC 10053)."""
+"""Choose a service contact instance and the path to it together: the task of a C-PS (RFC 10053)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Candidate", "Choice", "Policy", "Ranked", "candidates", "select"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An instance, by its CSCI-ID, with one path to it, and what the two agents report of them."""
+    """An instance, identified by its CSCI-ID, one path to it, and the reports of both agents."""
 
     csci_id: str
     path: Path
@@ -30,12 +30,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an operator wants: all times in the unit of the reports and of the paths' delays.
+    """An operator's policy. Times are in the unit of the reports and of the paths' delays.
 
-    `weights` is each category's share, 1 unless told. `max_delay` and `max_age` rule candidates out. One that has a
-    category below `recommended` is taken only where there is no better. Traffic stays with the instance and path it
-    has until another is ahead by more than `stickiness` points, so that a small change moves nobody (RFC 10054
-    asks for instance affinity and against oscillation).
+    `weights` is the share of each category, 1 by default. Candidates beyond `max_delay` or `max_age` are excluded. A
+    candidate with a category below `recommended` is chosen only if there is no better one. Traffic stays with its
+    current instance and path until another one is ahead by more than `stickiness` points, so that small changes move no
+    traffic (RFC 10054 asks for instance affinity and against oscillation).
     """
 
     weights: Mapping[Category, int] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A candidate with its combined score (0 to 10, not rounded), or with why it is ruled out."""
+    """A candidate with its combined score (0 to 10, not rounded), or with the reason why it is excluded."""
 
     candidate: Candidate
     score: Fraction
@@ -63,7 +63,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The candidate that traffic goes to, its level 2 metric, why, and how every candidate ranked."""
+    """The chosen candidate, its level 2 metric, the reason, and the ranking of all candidates."""
 
     candidate: Candidate
     metric: Metric
@@ -71,7 +71,7 @@ class Choice:
     ranking: tuple[Ranked, ...]
 
     def explain(self) -> str:
-        """Return the choice and the ranking as text for people."""
+        """Return the choice and the ranking as text, one candidate a line."""
         first = f"{self.candidate.csci_id} by {self.candidate.path}: {self.reason}"
         return "\n".join([first, *(f"    {each}" for each in self.ranking)])
 
@@ -87,10 +87,10 @@ def candidates(
     paths: int = 2,
     now: int = 0,
 ) -> tuple[Candidate, ...]:
-    """Return every instance with each of its up to `paths` shortest paths from the switch where traffic comes in.
+    """Return every instance with each of its up to `paths` shortest paths from the switch at which traffic enters.
 
-    `sites` says by CSCI-ID at which node an instance is, `reports` what its C-SMA told last; an instance that told
-    nothing is no candidate. The C-NMA `agent` measures each path from the readings of its links.
+    `sites` is the node of each instance, by CSCI-ID, and `reports` the latest report of its C-SMA. An instance without
+    a report is no candidate. The C-NMA `agent` measures each path from the readings of its links.
     """
     return tuple(
         Candidate(csci_id, path, reports[csci_id], agent.report(str(path), path_readings(path, links or {}), now))
@@ -107,38 +107,40 @@ def select(
     current: tuple[str, tuple[str, ...]] | None = None,
     now: int = 0,
 ) -> Choice:
-    """Return the best candidate: the highest combined score of compute and network.
+    """Return the best candidate: the one with the highest combined score of compute and network.
 
-    Ties go to the smaller delay, then to fewer links, then to the CSCI-ID and the nodes that come first, so the
-    order of `offered` never matters. `current` is the CSCI-ID and the path's nodes that the traffic has now.
-    MidflightError, with every reason, where no candidate is left.
+    Ties go to the smaller delay, then to fewer links, then to the smaller CSCI-ID and node names, so the order of
+    `offered` does not matter. `current` is the CSCI-ID and the nodes of the path that the traffic uses now.
+    MidflightError, with all reasons, if no candidate remains.
     """
     policy = policy or Policy()
     ranking = tuple(sorted((_rank(each, policy, now) for each in offered), key=_order))
     left = [each for each in ranking if not each.refusal]
     if not left:
         reasons = "; ".join(f"{each.candidate.csci_id}: {each.refusal}" for each in ranking)
-        raise MidflightError("no service contact instance can be chosen", hint=reasons or "None was offered.")
+        raise MidflightError("no service contact instance can be chosen", hint=reasons or "there are no candidates")
     best, reason = left[0], "highest score"
     if len(left) > 1 and left[1].score == best.score and left[1].recommended == best.recommended:
-        reason = "highest score, the smaller delay, length or name breaking a tie"
+        reason = "highest score; the tie is broken by the smaller delay, length or name"
     for each in left:
         if (each.candidate.csci_id, each.candidate.path.nodes) == current and each is not best:
             lead = best.score - each.score
             if each.recommended == best.recommended and lead <= policy.stickiness:
-                best, reason = each, f"kept, as the best is ahead by {float(lead):.2f} only"
+                best, reason = each, f"kept, because the best is ahead by only {float(lead):.2f}"
             break
     metric = level2(best.candidate.metrics, policy.weights)
-    return Choice(best.candidate, metric, reason if best.recommended else f"{reason}, though not recommended", ranking)
+    return Choice(
+        best.candidate, metric, reason if best.recommended else f"{reason}, although not recommended", ranking
+    )
 
 
 def _rank(candidate: Candidate, policy: Policy, now: int) -> Ranked:
     refusal = ""
     age = now - min(candidate.service.at, candidate.network.at)
     if policy.max_age is not None and age > policy.max_age:
-        refusal = f"its metrics are {age} old, {policy.max_age} allowed"
+        refusal = f"its metrics are {age} old, at most {policy.max_age} allowed"
     elif policy.max_delay is not None and candidate.path.delay > policy.max_delay:
-        refusal = f"delay {candidate.path.delay}, {policy.max_delay} allowed"
+        refusal = f"its delay is {candidate.path.delay}, at most {policy.max_delay} allowed"
     recommended = all(each.value >= policy.recommended for each in candidate.metrics)
     return Ranked(candidate, combine(candidate.metrics, policy.weights), recommended, refusal)
 

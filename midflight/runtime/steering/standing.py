@@ -1,4 +1,4 @@
-"""How applications stand on a switch: what it computes on, for whom, and what it has counted of them."""
+"""A snapshot of how applications stand on a switch: admissions, mirrors and counters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from midflight.runtime.steering.routes import Member
 __all__ = ["Admission", "Child", "Inlet", "Standing"]
 
 Inlet = tuple[int, int | None]
-"""An application, and a port that its requests come by; None for all of them."""
+"""An application id and a port by which its requests arrive. None stands for all ports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A switch below, which has members of its own: one copy of a result leaves by `port`, for it to copy further."""
+    """A switch below, with members of its own: one copy of a result leaves by `port` for the child to copy further."""
 
     port: int
     mac: int
@@ -24,12 +24,11 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """An application that a switch computes on: its id, its multicast group and who receives the results.
+    """An application that a switch computes on: its id, its multicast group and the members that receive results.
 
-    `ports` are those that its requests come by: what comes by others is not computed on. None stands for all. `rate` is
-    how many requests a second each of them may bring, while more pass by; 0 is no limit. `epoch` (0 to 65535, compared
-    as a serial number) is carried by the results. One that is newer tells hosts that the state behind them was lost
-    and begun anew.
+    The switch computes only on requests that arrive by `ports`; None stands for all ports. `rate` is the number of
+    requests a second that each port may bring; further ones are forwarded. 0 is no limit. Results carry `epoch` (0 to
+    65535, compared as a serial number). A newer epoch shows hosts that the state before it has been lost.
     """
 
     application: int
@@ -42,14 +41,14 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How applications stand on a switch: what it computes on, where it mirrors to, and what it has counted."""
+    """How applications stand on a switch: its admissions, its mirrors, and the counters by inlet."""
 
     admitted: Mapping[int, Admission]
     mirrors: Mapping[int, tuple[int, ...]]
     counted: Mapping[Inlet, Count]
 
     def only(self, applications: Collection[int]) -> Standing:
-        """Return how these applications stand, by id, without the others."""
+        """Return the part that belongs to these applications, given by id."""
         return Standing(
             {name: each for name, each in self.admitted.items() if name in applications},
             {name: each for name, each in self.mirrors.items() if name in applications},
@@ -57,5 +56,5 @@ class Standing:
         )
 
     def recounted(self, later: Standing) -> Standing:
-        """Return the same with what has been counted later, where it has."""
+        """Return the same standing with the counters of a later one, where that has any."""
         return replace(self, counted={**self.counted, **later.counted})

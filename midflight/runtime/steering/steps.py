@@ -1,4 +1,4 @@
-"""What shall hold in a switch's tables and groups, each a step of a change: made of routes, admissions and mirrors."""
+"""The steps of a change: desired table entries, multicast groups and clone sessions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from midflight.runtime.steering.standing import Admission, Child
 __all__ = ["Copies", "Entry", "Step", "admitting", "computing", "delivering", "inlets", "rank", "routing"]
 
 ROUTES = {4: "ingress.route", 6: "ingress.route_ipv6"}
-"""By version of IP."""
+"""The table of routes, by IP version."""
 ADMISSION, DELIVER = "ingress.admission", "egress.deliver"
 APPLICATION = "hdr.midflight.application"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What shall hold for one match of a table: an action with its parameters, or nothing."""
+    """The desired state of one match of a table: an action with its parameters. Without an action, no entry."""
 
     table: str
     match: tuple[tuple[str, object], ...]
@@ -29,17 +29,17 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, object]:
-        """What it is about: of two steps with one key the later one holds."""
+        """What the step is about. Of two steps with the same key, the later one is in force."""
         return self.table, self.match
 
-    def gone(self) -> Entry:
-        """Return that there is no such entry."""
+    def deletion(self) -> Entry:
+        """Return the step that deletes this entry."""
         return Entry(self.table, self.match, priority=self.priority)
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """What shall hold for a multicast group or a clone session: the ports it copies to; none where it is not to be."""
+    """The desired ports of a multicast group or clone session. Without ports, it does not exist."""
 
     kind: Literal["group", "mirror"]
     number: int
@@ -47,11 +47,11 @@ class Copies:
 
     @property
     def key(self) -> tuple[str, object]:
-        """As an entry's."""
+        """What the step is about, as for `Entry`."""
         return self.kind, self.number
 
-    def gone(self) -> Copies:
-        """Return that there is no such group or session."""
+    def deletion(self) -> Copies:
+        """Return the step that deletes this group or session."""
         return Copies(self.kind, self.number)
 
 
@@ -59,27 +59,27 @@ Step = Entry | Copies
 
 
 def rank(step: Step) -> int:
-    """Return when a step is taken back: routes first, then admissions, and then what those rest on."""
+    """Return the order in which steps are deleted: routes first, then admissions, then what those depend on."""
     table = step.table if isinstance(step, Entry) else ""
     return (*ROUTES.values(), ADMISSION, DELIVER, "").index(table)
 
 
 def routing(route: Route) -> Entry:
-    """Return the entry of a route."""
+    """Return the entry for a route."""
     version = route.address.version
     match = ((f"hdr.ipv{version}.destination", f"{route.address}/{route.prefix}"),)
     return Entry(ROUTES[version], match, "ingress.to_port", (("port", route.port), ("mac", route.mac)))
 
 
 def computing(admission: Admission) -> list[Step]:
-    """Return all that it takes to compute on an application, in order: whom results go to, and then its entries."""
+    """Return all steps that make a switch compute on an application, in order: receivers first, then the admission."""
     steps: list[Step] = [delivering(admission.application, each) for each in admission.members]
     outlets = tuple(sorted(each.port for each in admission.members))
     return [*steps, Copies("group", admission.group, outlets), *admitting(admission)]
 
 
 def inlets(admission: Admission) -> tuple[int | None, ...]:
-    """Return the ports that requests come by, None standing for all, in the order of `admitting`."""
+    """Return the ports by which requests arrive, in the order of `admitting`. None stands for all ports."""
     return (None,) if admission.ports is None else admission.ports
 
 
