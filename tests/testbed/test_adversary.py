@@ -99,7 +99,7 @@ def test_a_job_that_does_not_end_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
         pass
 
     monkeypatch.setattr(AllReduce, "_answer", silent)
-    assert "nothing has answered" in first_reason(KernelPlace)
+    assert "no answer for" in first_reason(KernelPlace)
 
 
 def test_an_entry_used_again_too_early_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,10 +249,10 @@ def test_packets_that_are_larger_than_a_link_takes_are_refused_before_anything_i
     program = Program(Aggregate("gradients", workers=2, lanes=32, slots=4))
     with (
         Star(3, program=program, quality=LinkQuality(mtu=128)) as net,
-        pytest.raises(MidflightError, match="32 lanes make packets of 172 bytes, and the MTU is 128") as refusal,
+        pytest.raises(MidflightError, match="packets with 32 lanes have 172 bytes, but the MTU is 128") as refusal,
     ):
         net.group("gradients", net.hosts[:2])
-    assert refusal.value.hint == "give the Aggregate 21 lanes at most"
+    assert refusal.value.hint == "give the Aggregate at most 21 lanes"
     assert net.steering["s1"].admitted == {}
     program = Program(Aggregate("gradients", workers=2, lanes=21, slots=4))
     with Star(3, program=program, quality=LinkQuality(mtu=128)) as net:

@@ -70,7 +70,7 @@ def test_the_totals_are_true(operation: Literal["sum", "min", "max", "count"], s
 def test_what_does_not_fit_is_refused_and_what_makes_no_sense_is_counted() -> None:
     groups = GroupBy("words", workers=2)
     schema = Schema(Program(groups).schema())
-    with pytest.raises(MidflightError, match="workers 0 to 1, and no worker 2"):
+    with pytest.raises(MidflightError, match="no worker 2, only 0 to 1"):
         GroupByWorker(groups, schema, ("10.0.0.9", 1), 2)
     worker = GroupByWorker(groups, schema, ("10.0.0.9", 1), 1)
     for wrong in ((-1, 0), (2**64, 0), (0, 2**31)):

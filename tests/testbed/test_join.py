@@ -126,15 +126,15 @@ def test_a_switch_that_comes_back_has_its_joined_applications() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with Star(6, program=STEPS) as net:
         for application, hosts, refusal in (
-            ("steps", net.hosts[:3], "3 hosts for steps, which takes 4"),
-            ("pressure", net.hosts[:1], r"no host has a part of its own in Threshold\(\"pressure\"\)"),
+            ("steps", net.hosts[:3], "steps takes 4 hosts, not 3"),
+            ("pressure", net.hosts[:1], r"hosts cannot join a Threshold\(\"pressure\"\)"),
             ("steps", net.hosts, "steps needs different hosts, and one more as its server"),
             ("steps", [net.hosts[0]] * 2, "steps needs different hosts"),
             ("nothing", net.hosts[:1], "the program has no application 'nothing'"),
         ):
             with pytest.raises(MidflightError, match=refusal):
                 net.join(application, hosts)
-        with pytest.raises(MidflightError, match="the hosts of steps are their own clients"):
+        with pytest.raises(MidflightError, match="steps has no separate clients"):
             net.join("steps", net.hosts[:4], clients=net.hosts[4:5])
         parties = net.join("steps", net.hosts[:4])
         with pytest.raises(MidflightError, match="nothing more happens in the simulated network"):

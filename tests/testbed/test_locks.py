@@ -84,16 +84,16 @@ def play(
 ) -> tuple[Referee, list[Worker]]:
     """Have clients work; those that are dying stop, odd ones with a lock, and the server is told so later."""
     schema, server = Schema(net.program.schema()), address(net, CLIENTS, UDP_PORT)
-    burying = LockServer(schema, "locks", server, timing=TIMING)
-    there = listen(net, CLIENTS, burying, UDP_PORT)
+    server_end = LockServer(schema, "locks", server, timing=TIMING)
+    there = listen(net, CLIENTS, server_end, UDP_PORT)
     referee = Referee()
 
-    def bury(host: int) -> None:
+    def release(host: int) -> None:
         lock = net.program.applications["locks"].primitive
         assert isinstance(lock, Lock)
         for inside in referee.inside.values():
             inside.pop(host + 1, None)
-        burying.bury(host + 1, claims(lock, net.state("locks"), host + 1))
+        server_end.release_for(host + 1, claims(lock, net.state("locks"), host + 1))
         there.pump()
 
     workers = []
@@ -107,7 +107,7 @@ def play(
             net.after(10_000, partial(die, host, holding=True))
         else:
             leave(net, host)
-            net.after(500_000, bury, host)
+            net.after(500_000, release, host)
 
     for host in dying:
         net.after(Random(f"{seed}/{host}").randrange(2_000_000), partial(die, host, holding=host % 2 == 1))
@@ -156,10 +156,10 @@ def test_who_was_buried_alive_gives_back_nothing_that_is_anothers() -> None:
     with Star(3, program=program) as net:
         admit(net, "locks", range(2))
         schema, server = Schema(program.schema()), address(net, 2, UDP_PORT)
-        burying = LockServer(schema, "locks", server, timing=TIMING)
+        server_end = LockServer(schema, "locks", server, timing=TIMING)
         clients = [LockClient(schema, "locks", number, server, TIMING) for number in (1, 2)]
         sockets = [listen(net, host, client) for host, client in enumerate(clients)]
-        sockets.append(listen(net, 2, burying, UDP_PORT))
+        sockets.append(listen(net, 2, server_end, UDP_PORT))
 
         def go_on() -> tuple[bool, bool]:
             for socket in sockets:
@@ -173,7 +173,7 @@ def test_who_was_buried_alive_gives_back_nothing_that_is_anothers() -> None:
         assert go_on() == (True, False)
         lock = program.applications["locks"].primitive
         assert isinstance(lock, Lock)
-        burying.bury(1, claims(lock, net.state("locks"), 1))
+        server_end.release_for(1, claims(lock, net.state("locks"), 1))
         assert go_on() == (True, True)  # as the first believes
         clients[0].release(0)
         assert go_on() == (False, True)
@@ -237,10 +237,10 @@ def test_a_lock_of_an_earlier_life_of_the_switch_is_lost() -> None:
 
 def test_what_makes_no_sense_is_refused() -> None:
     client = LockClient(Schema(Program(Lock("locks")).schema()), "locks", 1, ("10.0.0.9", UDP_PORT))
-    with pytest.raises(MidflightError, match="client 1 does not have lock 3"):
+    with pytest.raises(MidflightError, match="client 1 does not hold lock 3"):
         client.release(3)
     client.acquire(3)
-    with pytest.raises(MidflightError, match="client 1 has lock 3, or has asked for it, already"):
+    with pytest.raises(MidflightError, match="client 1 already holds lock 3 or has requested it"):
         client.acquire(3)
     client.receive(("10.0.0.9", 1), b"nonsense", 0)
     assert client.statistics.malformed == 1

@@ -13,7 +13,7 @@ from midflight.errors import MidflightError
 from midflight.primitives import Message, Program, Schema, Sequencer
 from midflight.primitives.wire import RESULT, UDP_PORT
 from midflight.runtime.endpoint import Address
-from midflight.runtime.endpoint.messages import ASK, LACKS
+from midflight.runtime.endpoint.messages import ASK, MISSING
 from midflight.runtime.endpoint.ordering import OrderedClient, Payload
 from midflight.runtime.endpoint.replica import Ordered, Replica
 from midflight.runtime.endpoint.software import SoftwareServer
@@ -149,7 +149,7 @@ def test_all_replicas_deliver_one_sequence(faults: str, needed: int) -> None:
             assert bodies == [[b"%d.%d" % (client, each + 1) for each in range(REQUESTS)] for client in range(CLIENTS)]
             if needed == REPLICAS:
                 assert all(each.delivered == referee.order for each in machines)
-            told += sum(each.statistics.told for each in machines)
+            told += sum(each.statistics.from_peers for each in machines)
             leave(net, *range(SERVER))
             leave(net, SERVER, port=UDP_PORT)
         assert told
@@ -222,7 +222,7 @@ def test_when_a_session_is_over_all_are_asked_again() -> None:
         asks = [(to, each) for to, each in sent if each.kind == ASK and each.fields["stamp"] == 2]
         for to, each in asks:
             if to == PLACES[0]:
-                one.receive(to, SCHEMA.encode(replace(each, kind=LACKS, payload=bytes(10))), now)
+                one.receive(to, SCHEMA.encode(replace(each, kind=MISSING, payload=bytes(10))), now)
         return {to for to, _ in asks}
 
     assert asked(0) == {*PLACES}
@@ -251,7 +251,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     assert (one.statistics.malformed, one.delivered) == (4, [])
     client = OrderedClient(SCHEMA, "orders", 1, ("10.0.0.7", PORT), SWITCH, PLACES, timing=TIMING)
     client.request(b"")
-    with pytest.raises(MidflightError, match="client 1 has a request under way"):
+    with pytest.raises(MidflightError, match="client 1 has an open request"):
         client.request(b"")
     client.receive(SWITCH, stamped(4, 1, client=1), 0)  # no replica's
     assert (client.idle, client.malformed) == (False, 1)

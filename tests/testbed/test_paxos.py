@@ -76,7 +76,7 @@ def test_acceptors_that_have_lost_their_memory_have_no_vote() -> None:
         second.timing = Timing(initial=500_000, maximum=2_000_000, patience=20_000_000)
         second.propose(1, 13)
         listen(net, 1, second)
-        with pytest.raises(NoAnswerError, match="nothing was chosen in instance 1"):
+        with pytest.raises(NoAnswerError, match="no value was chosen in instance 1"):
             run(net)
         assert second.statistics.forgotten
         assert second.chosen == {}
@@ -85,7 +85,7 @@ def test_acceptors_that_have_lost_their_memory_have_no_vote() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     host = PaxosHost(Schema(PROGRAM.schema()), dict.fromkeys(NAMES, 1), ("10.0.0.9", 1), 0, 1, Random(1))
     host.propose(1, 5)
-    with pytest.raises(MidflightError, match="has proposed in instance 1"):
+    with pytest.raises(MidflightError, match="has already proposed in instance 1"):
         host.propose(1, 6)
     host.receive(("10.0.0.9", 1), b"nonsense", 0)
     assert host.statistics.malformed == 1

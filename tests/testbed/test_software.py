@@ -62,7 +62,7 @@ def test_a_forwarded_request_has_come_to_its_end() -> None:
 
 
 def test_only_the_programs_applications_are_served() -> None:
-    with pytest.raises(MidflightError, match="no application average"):
+    with pytest.raises(MidflightError, match="no application 'average'"):
         SoftwareServer(PROGRAM).serve("average", MEMBERS)
 
 

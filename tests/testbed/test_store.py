@@ -179,7 +179,7 @@ def test_what_is_deleted_stays_so_whatever_comes_late() -> None:
 def test_one_operation_at_a_time() -> None:
     client = StoreClient(Schema(program().schema()), "store", ("10.0.0.9", UDP_PORT))
     client.get(7, LANES)
-    with pytest.raises(MidflightError, match="has an operation under way"):
+    with pytest.raises(MidflightError, match="has an open operation"):
         client.put(7, (1, 2))
     client.receive(("10.0.0.9", 1), b"nonsense", 0)
     assert client.malformed == 1

@@ -1,7 +1,8 @@
 """The hosts' side of the protocols, without sockets and without a clock.
 
-An endpoint is told what came in and what time it is, and says what to send and when to ask again. The simulated hosts
-run it in virtual time; the same objects run over UDP sockets in real time.
+An endpoint is a state machine. The caller passes in datagrams and the time; the endpoint returns datagrams to send and
+the time of its next deadline. Simulated hosts run endpoints in virtual time, and `udp.py` runs the same objects over
+UDP sockets in real time.
 """
 
 from midflight.runtime.endpoint.base import Endpoint

@@ -1,6 +1,7 @@
-"""The wire form of `Aggregate`, many messages at a time as NumPy records, and what hosts say among themselves in it.
+"""The datagrams of `Aggregate`, and the kinds of messages that workers send to each other.
 
-The layout is the primitive's own: it is read from there, not written down again.
+Datagrams are encoded many at a time as NumPy records. The layout is read from the primitive, so it is defined in one
+place only.
 """
 
 from __future__ import annotations
@@ -20,25 +21,29 @@ from midflight.runtime.endpoint.serial import serial
 __all__ = ["AGAIN", "ASK", "BEGUN", "OVERFLOW", "REQUEST", "RESULT", "SHARE", "Form", "Head"]
 
 ASK = 8
-"""The kind of a message from host to host: what has become of this chunk? With `OVERFLOW`: what was your share in it?
+"""Kind of a message between workers.
 
-The answer to the former is the chunk's RESULT, to the latter a SHARE. Who has neither answers with BEGUN where
-everybody had finished that chunk, and else is silent.
+Without `OVERFLOW` it asks for the sum of a chunk; with it, for the receiver's contribution.
+
+
+The replies are a RESULT and a SHARE. A worker that has neither replies BEGUN if all workers have finished that chunk,
+and does not reply otherwise.
 """
 SHARE = 9
-"""The kind of a message from host to host that tells the contribution which a worker made to a chunk."""
+"""Kind of a message between workers: the sender's contribution to a chunk."""
 
 BEGUN = 10
-"""The kind of a message from host to host: everybody has finished the rounds before the one that begins here."""
+"""Kind of a message between workers: all workers have finished every round before the one that begins with this chunk.
+"""
 
 OVERFLOW = 1
-"""Bit 0 of `flags`: the sum left the range of an int32 on its way."""
+"""Bit 0 of `flags`: the sum left the range of a lane on the way."""
 AGAIN = 2
-"""Bit 1 of `flags`: the contribution was sent before, so that the answer says nothing about the round trip."""
+"""Bit 1 of `flags`: the contribution is a retransmission, so the result says nothing about the round-trip time."""
 
 
 class Head(NamedTuple):
-    """What stands before the lanes."""
+    """The header fields before the lanes."""
 
     version: int
     kind: int
@@ -52,7 +57,10 @@ class Head(NamedTuple):
 
 
 class Form:
-    """The datagrams of one application, an `Aggregate` with this many lanes of these numbers."""
+    """Encodes and decodes the datagrams of one application, an `Aggregate` with the given number and type of lanes.
+
+    WireError if the header of `Aggregate` has other fields than the endpoints use.
+    """
 
     def __init__(self, application: int, lanes: int, number: Number = "int32") -> None:
         layout = Aggregate.layout_of(lanes, number)
@@ -67,33 +75,37 @@ class Form:
         self._number: np.dtype[np.signedinteger] = self.record["values"].base
         self._flags = sum(each.itemsize for each in kinds[: Head._fields.index("flags")])
         self.size: int = self.record.itemsize
-        """Bytes of a datagram."""
+        """The size of a datagram in bytes."""
         self.values_offset: int = self._head.size
-        """Bytes before the first lane."""
+        """The number of bytes before the first lane."""
         self.number_size: int = self._number.itemsize
-        """Bytes of a lane."""
+        """The size of a lane in bytes."""
         self.most: int = (1 << (8 * self.number_size - 1)) - 1
-        """The greatest number that a lane holds; the least is -most - 1."""
+        """The largest number that a lane can hold. The smallest is -most - 1."""
 
     def head(self, datagram: bytes) -> Head | None:
-        """Return what stands before the lanes, or None where this is no datagram of the application."""
+        """Return the header of a datagram, or None if it is not a datagram of the application."""
         if len(datagram) < self.size:
             return None
         head = Head._make(self._head.unpack_from(datagram))
         return head if head.version == VERSION and head.application == self._application else None
 
     def values(self, datagram: bytes) -> NDArray[np.signedinteger]:
-        """Return the lanes, big-endian."""
+        """Return the lanes of a datagram: shape (lanes,), big-endian, a read-only view."""
         return np.frombuffer(datagram, self._number, self._lanes, self.values_offset)
 
     def holds(self, values: NDArray[np.signedinteger]) -> bool:
-        """Say whether lanes can hold these numbers."""
+        """Return whether all of these numbers fit a lane."""
         return not values.size or (int(values.max()) <= self.most and int(values.min()) >= -self.most - 1)
 
     def requests(self, values: NDArray[np.int32], *, worker: int, slots: int, first: int, job: int = 1) -> list[bytes]:
-        """Return one request for each row of `values` (chunks x lanes); the first of them has the index `first`.
+        """Return one request for each row of `values`, which has the shape (chunks, lanes).
 
-        Index i (from 1) is summed in entry (i - 1) % (2 * slots): the slots and their shadow copies.
+        `first` is the index of the first chunk.
+
+
+        Chunk i (counted from 1) is summed in entry (i - 1) % (2 * slots) of the switch's pool: the slots and their
+        shadow copies.
         """
         records = np.zeros(len(values), self.record)
         indices = range(first, first + len(values))
@@ -109,7 +121,7 @@ class Form:
         return [block[at : at + size] for at in range(0, len(block), size)]
 
     def again(self, request: bytes) -> bytes:
-        """Return a request as it is sent for the second time and later."""
+        """Return a request marked as a retransmission."""
         at = self._flags
         return request[:at] + bytes((request[at] | AGAIN,)) + request[at + 1 :]
 
@@ -124,7 +136,7 @@ class Form:
         epoch: int = 0,
         values: NDArray[np.signedinteger] | None = None,
     ) -> bytes:
-        """Return a message about the chunk with this index; without values its lanes are 0."""
+        """Return a message about the chunk with this index. Its lanes are 0 if no values are given."""
         head = self._head.pack(VERSION, kind, self._application, serial(index), 0, worker, flags, job, epoch)
         return head + (
             bytes(self.number_size * self._lanes) if values is None else values.astype(self._number).tobytes()

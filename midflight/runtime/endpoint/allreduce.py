@@ -1,22 +1,24 @@
-"""One worker of an all-reduce: vectors in, the sum over all workers out, or whatever else the operation is.
+"""One worker of an all-reduce: it submits vectors and gets the sum (or another reduction) over all workers.
 
-Floats travel as fixed point. The workers first agree on a scale, with the same switch that sums the vectors
-(`midflight.runtime.endpoint.scale`): the highest exponent that anybody has is the one that counts. So no worker needs
-to know another's data, and the sum cannot overflow (see `midflight.primitives.fixedpoint`). Integers travel as such.
+Floats are sent as fixed point. The workers first agree on a scale, through the same switch that sums the vectors
+(`midflight.runtime.endpoint.scale`): the largest exponent of any worker decides. No worker needs to know the data of
+another, and the sum cannot overflow (see `midflight.primitives.fixedpoint`). Integers are sent as they are.
 
-A round of floats is thus one or more chunks for the scale, then the vector's chunks, padded with zeros to whole chunks;
-one of integers has the latter alone. Rounds may be queued back to back. Their chunks are numbered on and on in one
-order which depends on nothing but the vectors' sizes and types, so that chunk i means the same to every worker.
+A round of floats consists of one or more chunks for the scale, followed by the chunks of the vector, padded with zeros
+to whole chunks. A round of integers has the latter only. Several rounds may be queued. Their chunks are numbered
+consecutively in an order that depends only on the sizes and types of the vectors, so chunk i means the same to every
+worker.
 
-**What was lost.** Every worker repeats its contribution to a chunk until it has the sum. So either nobody has it, and
-then everybody's contribution is still on offer to whatever sums, a switch that has lost its memory included; or
-somebody has it, and hands it on to who asks for it. A worker that was restarted begins again with the round that
-somebody may still be at (`position`), from the same vector, and is told what it has missed: the sums, or that nobody is
-at that round any more. Nothing counts twice, as a sum takes each worker's contribution once and nobody mixes two sums.
+**Recovery from loss.** Every worker retransmits its contribution to a chunk until it has the sum. So there are two
+cases. If no worker has the sum, all contributions are still being retransmitted, also to a switch that has lost its
+state. If some worker has it, that worker sends it to any peer that asks. A worker that restarts begins again at
+`position`, the first round that another worker may still be in, with the same vector. Its peers send it the sums that
+it missed, or reply that nobody is in that round any more. No contribution counts twice: a sum takes each worker's
+contribution once, and sums are never mixed.
 
-**What nobody can sum.** A sum that overflowed is flagged and not used. And a chunk may be lost to the switch for good:
-the only worker who had its sum was restarted, after it had gone on and the switch with it. Or there is no switch any
-more. Then the workers ask each other for their contributions to that chunk and add them up by themselves, in 64 bits.
+**Chunks that no switch can sum.** A sum that overflowed is flagged and not used. A chunk can also be lost for good: the
+only worker that had its sum restarted after it and the switch had moved on. Or no switch is left. In these cases the
+workers ask each other for their contributions to the chunk and add them up themselves, in 64 bits.
 """
 
 from __future__ import annotations
@@ -40,24 +42,24 @@ from midflight.runtime.endpoint.shares import Shares
 
 __all__ = ["AllReduce", "AllReduceStatistics", "Numbers", "OverflowedError", "Sum"]
 
-_PATIENT = 6  # timeouts after which a chunk counts as stuck
-_MOST_STUCK = 16  # chunks that are added up by the workers at a time because they got no sum
-_IP_UDP = {4: 28, 6: 48}  # bytes of IP and UDP headers in front of a datagram, by the version of IP
+_STUCK_TIMEOUTS = 6  # after so many timeouts a chunk counts as stuck
+_MOST_STUCK = 16  # stuck chunks that the workers add up at a time
+_IP_UDP = {4: 28, 6: 48}  # bytes of IP and UDP headers before a datagram, by IP version
 
 
 Numbers = NDArray[Any]
-"""What is summed: float32 or int32."""
+"""A vector to be summed: float32 or int32."""
 
 
 class OverflowedError(MidflightError):
-    """A result came back flagged, and there are no peers to add the numbers up with."""
+    """A result is flagged as overflowed, and there are no peers to add the numbers up with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A finished round: the sum as float32, the integers it was read from, and their fraction bits.
+    """A finished round: the sum as float32, the integers that it was converted from, and their fraction bits.
 
-    The sum of integers is those integers.
+    For integer vectors `values` is `integers`, and `bits` is 0.
     """
 
     values: NDArray[Any]
@@ -67,7 +69,7 @@ class Sum:
 
 @dataclass(slots=True)
 class _Round:
-    vector: Numbers | None  # None for the farewell
+    vector: Numbers | None  # None for the closing round
     part: Part
     first: int  # the index of its first chunk
     bits: int | None = None  # None while the scale is being agreed on
@@ -75,33 +77,36 @@ class _Round:
 
 @dataclass(slots=True)
 class AllReduceStatistics:
-    """What a worker has seen so far, besides what its reliable layer counts."""
+    """Counters of a worker, in addition to those of its reliability layer."""
 
     rounds: int = 0
-    malformed: int = 0  # datagrams that are no message of this application
+    malformed: int = 0  # datagrams that are not messages of this application
     stale: int = 0  # messages of another job
-    epochs: int = 0  # how often those that sum had begun anew
-    asked: int = 0  # messages to peers about sums that did not come
-    told: int = 0  # sums that peers sent
-    overflowed: int = 0  # sums that were flagged, so that the workers added up the chunk themselves
-    stuck: int = 0  # chunks that they added up because no sum came
+    epochs: int = 0  # new epochs seen: the switch or server had lost its state
+    asked: int = 0  # questions to peers about missing sums
+    from_peers: int = 0  # sums that came from peers
+    overflowed: int = 0  # sums flagged as overflowed, which the workers added up themselves
+    stuck: int = 0  # chunks that the workers added up because no sum arrived
     reliable: ReliableStatistics = field(default_factory=ReliableStatistics)
 
 
 class AllReduce:
     """The endpoint of one worker (an `Endpoint`).
 
-    application, lanes, slots, operation and number are those of the `Aggregate` in the switch. `worker` is this
-    worker's number, from 0 to workers - 1. Requests are addressed to `server`, which computes on them where no switch
-    on the way does. `peers` are the addresses of all workers in order of their numbers, this one's included; without
-    them nobody is asked.
+    `application`, `lanes`, `slots`, `operation` and `number` are those of the `Aggregate` in the switch. `worker` is
+    this worker's number, 0 to workers - 1. Requests are addressed to `server`, which computes if no switch on the way
+    does. `peers` are the addresses of all workers in the order of their numbers, including this one. Without peers, a
+    worker cannot recover sums from others.
 
-    job: 0 to 65535, one for all workers and newer (RFC 1982) than those of all jobs that the switch has seen; whatever
-    belongs to another job is dropped. first: where a worker that was restarted in the middle of a job begins, the
-    `position` that its predecessor had last; of the rounds submitted from there on, `delivered` had been finished
-    before, and are gone through again only because others may still be at them. headroom: whether the scale leaves
-    room for every worker to have the largest value; without, sums are more exact and may overflow, so that the switch
-    has to `detect` it. mtu: the largest IP packet, in bytes; MidflightError where the lanes do not fit it.
+    job: 0 to 65535, the same for all workers and newer (RFC 1982) than every job that the switch has seen. Messages of
+    other jobs are dropped. first: the chunk at which a worker that restarts in the middle of a job begins, which is the
+    last `position` of its predecessor. The first `delivered` of the rounds submitted from there on had been finished
+    before the restart; they are repeated only because other workers may still be in them. headroom: whether the scale
+    leaves room for every worker to have the largest value. Without headroom sums are more exact but may overflow, so
+    the switch has to `detect` that. mtu: the largest IP packet in bytes.
+
+    MidflightError if the worker's number is out of range, if there is not one peer address for each worker, or if the
+    lanes do not fit the MTU.
     """
 
     def __init__(
@@ -124,16 +129,16 @@ class AllReduce:
         number: Number = "int32",
     ) -> None:
         if not 0 <= worker < workers:
-            raise MidflightError(f"worker {worker} is not among the {workers} workers, which count from 0")
+            raise MidflightError(f"there is no worker {worker}: {workers} workers are numbered from 0")
         if peers and len(peers) != workers:
-            raise MidflightError(f"{len(peers)} addresses of peers for {workers} workers")
+            raise MidflightError(f"{workers} workers need as many peer addresses, not {len(peers)}")
         self._form = Form(application, lanes, number)
         headers = _IP_UDP[6 if ":" in server[0] else 4]
         if self._form.size + headers > mtu:
             most = (mtu - headers - self._form.values_offset) // self._form.number_size
             raise MidflightError(
-                f"{lanes} lanes make packets of {self._form.size + headers} bytes, and the MTU is {mtu}",
-                hint=f"give the Aggregate {most} lanes at most" if most > 0 else "no lane fits it",
+                f"packets with {lanes} lanes have {self._form.size + headers} bytes, but the MTU is {mtu}",
+                hint=f"give the Aggregate at most {most} lanes" if most > 0 else "not even one lane fits",
             )
         self._worker = worker
         self._workers = workers
@@ -152,10 +157,10 @@ class AllReduce:
         self._finished: deque[Sum] = deque()
         self._outgoing: list[tuple[Address, bytes]] = []
         self._epoch: int | None = None
-        self._behind = False  # the latest sum came from a peer: so will the next
-        self._promised: dict[int, dict[Address, None]] = {}  # who has asked for a contribution that was not sent yet,
-        self._owed: dict[int, dict[Address, None]] = {}  # and for a sum that had not come
-        self._alone = False  # the latest sum was added up here, as none came: so will the next
+        self._peers_ahead = False  # the latest sum came from a peer, so the next one probably will, too
+        self._early_askers: dict[int, dict[Address, None]] = {}  # peers that asked for a contribution not sent yet
+        self._sum_askers: dict[int, dict[Address, None]] = {}  # peers that asked for a sum not yet known
+        self._summing_here = False  # the latest sum was added up here, so the next one is, too, without waiting
         self._position = first
         self._settled = 0
         self._delivered = delivered
@@ -163,29 +168,33 @@ class AllReduce:
         self._scale = Scale(operation, workers, 8 * self._form.number_size)
         self._terms = (
             workers if headroom and operation in ("sum", "count", "mean") else 1
-        )  # that a lane must have room for
+        )  # contributions that a lane must have room for
         self._bitwise = operation in ("and", "or", "xor")
         self.closed = False
-        """Whether everybody is known to have everything, after `close`: this worker may go."""
+        """Whether, after `close`, every worker is known to have every sum: this worker may stop."""
         self.statistics = AllReduceStatistics(reliable=self._reliable.statistics)
 
     def submit(self, vector: Numbers) -> None:
-        """Queue a round: the sum of the workers' vectors, all of them one-dimensional, of one size and one type.
+        """Queue a round, which sums this one-dimensional vector with those of the other workers.
 
-        Raises WireError where a value is NaN or infinite, or does not fit a lane.
+        All vectors of a round have the same size and type. WireError if a value is NaN or infinite or does not fit a
+        lane, or if floats are to be combined bitwise.
         """
         if vector.dtype.kind == "f":
             largest_exponent(vector)
             if self._bitwise:
-                raise WireError("floats have no bitwise operations", hint="pass integers")
+                raise WireError("bitwise operations do not apply to floats", hint="pass integers")
         elif not self._form.holds(vector):
-            raise WireError(f"a number does not fit a lane of {8 * self._form.number_size} bits")
+            raise WireError(f"a value does not fit a lane of {8 * self._form.number_size} bits")
         self._queue.append(vector)
         if self._round is None:
             self._begin()
 
     def close(self) -> None:
-        """Say that no more rounds will come. Until `closed`, others may need this worker, so it goes on answering."""
+        """Announce that no more rounds follow.
+
+        Go on polling until `closed`, because other workers may still need this one.
+        """
         self._closing = True
         self._queue.append(None)
         if self._round is None:
@@ -198,30 +207,30 @@ class AllReduce:
 
     @property
     def position(self) -> int:
-        """Where this worker has to begin again if it is restarted: the first chunk of a round.
+        """The first chunk of the round at which this worker has to begin if it is restarted.
 
-        That is the round under way once its scale is agreed on, and the round before as long as it is not: somebody may
-        still be at that one, and need this worker for it. `settled` rounds have come before.
+        That is the current round once its first part is summed, and the round before until then: other workers may
+        still be in that one and need this worker. `settled` rounds come before it.
         """
         return self._position
 
     @property
     def settled(self) -> int:
-        """How many of the submitted rounds all workers are known to have finished."""
+        """The number of submitted rounds that all workers are known to have finished."""
         return self._settled
 
     @property
     def upcoming(self) -> int:
-        """The index of the next chunk that this worker has nothing for yet."""
+        """The index of the first chunk that has not been submitted yet."""
         return self._reliable.upcoming
 
     @property
     def open(self) -> int:
-        """How many requests are waiting for their answers."""
+        """The number of requests that have not been answered."""
         return self._reliable.open
 
     def knows(self, index: int) -> bool:
-        """Say whether the result of a chunk has come, flagged or not."""
+        """Return whether the result of a chunk has arrived, flagged or not."""
         return index < self._reliable.waiting_from and not self._reliable.is_open(index)
 
     def take(self) -> Sum | None:
@@ -229,9 +238,9 @@ class AllReduce:
         return self._finished.popleft() if self._finished else None
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Take a result, or a peer's question or answer.
+        """Process a result, or a question or reply of a peer. Anything else is counted and dropped.
 
-        Raises OverflowedError where a result is flagged and no peers are known.
+        OverflowedError if a result is flagged as overflowed and there are no peers.
         """
         head = self._form.head(datagram)
         if head is None or head.kind not in (RESULT, ASK, SHARE, BEGUN):
@@ -249,13 +258,16 @@ class AllReduce:
             self._share(head, datagram, now)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now. Raises NoAnswerError when the others are silent for too long."""
+        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience.
+
+        After `close`, a worker that has every sum does not raise it: it becomes `closed`.
+        """
         try:
             out = self._poll(now)
         except NoAnswerError:
             if not self._closing or self._lacks_rounds():
                 raise
-            self._round, out = None, []  # the others have gone, and this worker has everything
+            self._round, out = None, []  # the others have stopped, and this worker has every sum
             self._queue.clear()
             self._reliable.forget()
             self._shares.forget()
@@ -266,56 +278,58 @@ class AllReduce:
         return out
 
     def _poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the requests and the questions to be sent now."""
+        """Return the requests and questions to send now."""
         upcoming = self._reliable.waiting_from
         out = self._reliable.poll(now)
-        asked = self._reliable.overdue(0 if self._behind else None)
-        for index in range(upcoming, self._reliable.waiting_from) if self._promised else ():
-            for source in self._promised.pop(index, ()):
+        overdue = self._reliable.overdue(0 if self._peers_ahead else None)
+        for index in range(upcoming, self._reliable.waiting_from) if self._early_askers else ():
+            for source in self._early_askers.pop(index, ()):
                 self._outgoing.append((source, self._contribution(index)))
         if self._peers:
             begun = [(index, 0) for index in range(upcoming, self._reliable.waiting_from)]
-            self._stick(asked, begun)
-            if self._behind:
-                asked += begun
-            out += [self._question(index, times) for index, times in asked]
+            self._collect_stuck(overdue, begun)
+            if self._peers_ahead:
+                overdue += begun
+            out += [self._question(index, times) for index, times in overdue]
             out += self._shares.poll(now)
         return out
 
     def next_deadline(self) -> int | None:
-        """Return when the next request is due for retransmission, or None."""
+        """Return the time of the next retransmission, or None if nothing is waiting."""
         mine, shares = self._reliable.next_deadline(), self._shares.next_deadline()
         return shares if mine is None else mine if shares is None else min(mine, shares)
 
     def _lacks_rounds(self) -> bool:
-        """Say whether a round has not been finished, by this worker or by the one that it was restarted for."""
+        """Return whether a queued round was finished neither by this worker nor by the one that it replaces."""
         rounds = [self._round.vector if self._round else None, *self._queue]
         left = sum(vector is not None for vector in rounds)
         return left > 0 and self.statistics.rounds + left > self._delivered
 
     def _result(self, source: Address, head: Head, datagram: bytes, now: int) -> None:
-        told = source in self._known_peers
-        if not told:
-            self._notice(head.epoch, now)
-            self._alone = False
-        index = self._reliable.acknowledge(head.sequence, now, sample=self._behind if told else not head.flags & AGAIN)
+        from_peer = source in self._known_peers
+        if not from_peer:
+            self._note_epoch(head.epoch, now)
+            self._summing_here = False
+        index = self._reliable.acknowledge(
+            head.sequence, now, sample=self._peers_ahead if from_peer else not head.flags & AGAIN
+        )
         if index is None:
             return
         self._shares.drop(index)
-        self._behind = told
-        self.statistics.told += told
+        self._peers_ahead = from_peer
+        self.statistics.from_peers += from_peer
         if head.flags & OVERFLOW:
             if not self._peers and self._workers > 1:
                 raise OverflowedError(f"the sum of chunk {index} overflowed (slot {head.slot})")
             self.statistics.overflowed += 1
             part = self._part()
-            self._shares.want(index, part.given[index - part.first])
+            self._shares.collect(index, part.given[index - part.first])
             self._add_up(index, now)
         else:
             self._learn(index, self._form.values(datagram))
 
-    def _notice(self, epoch: int, now: int) -> None:
-        """Where results come from a new life of what sums, it has forgotten all that it was sent before."""
+    def _note_epoch(self, epoch: int, now: int) -> None:
+        """Retransmit everything if a result has a newer epoch: the switch or server has lost its state."""
         if self._epoch is None:
             self._epoch = epoch
         elif 0 < (epoch - self._epoch) % 2**16 < 2**15:
@@ -323,30 +337,31 @@ class AllReduce:
             self.statistics.epochs += 1
             self._reliable.hurry(now)
 
-    def _stick(self, overdue: Sequence[tuple[int, int]], begun: Sequence[tuple[int, int]]) -> None:
-        """Begin to add up here what nobody has had a sum of for long, or nobody will have."""
-        least, most = (0, self._slots) if self._alone else (_PATIENT, _MOST_STUCK)
+    def _collect_stuck(self, overdue: Sequence[tuple[int, int]], begun: Sequence[tuple[int, int]]) -> None:
+        """Start adding up the chunks that have waited too long for a sum, or that no switch will sum."""
+        least, most = (0, self._slots) if self._summing_here else (_STUCK_TIMEOUTS, _MOST_STUCK)
         for index, times in [*overdue, *begun]:
             if times >= least and len(self._shares) < most and index not in self._shares:
                 part = self._part()
-                self._shares.want(index, part.given[index - part.first])
+                self._shares.collect(index, part.given[index - part.first])
 
     def _question(self, index: int, times: int) -> tuple[Address, bytes]:
-        """Ask a peer, another one each time, for a sum."""
+        """Return a question for a sum, to a different peer each time."""
         self.statistics.asked += 1
         others = [*self._peers]
         other = others[(self._worker + index + times) % len(others)]
         return self._peers[other], self._form.message(ASK, index, worker=self._worker, job=self._job)
 
     def _answer(self, source: Address, head: Head) -> None:
-        """Tell a peer what it asked for, where it is known."""
+        """Answer a peer's question if the answer is known, or will be soon."""
         index = self._reliable.index_of(head.sequence)
         ahead = index - self._reliable.waiting_from
         near = -self._slots <= ahead < self._slots and source in self._known_peers
         if head.flags & OVERFLOW and ahead >= 0:
-            # What was not sent yet is not told either: who has a sum may count on everybody to have what was before.
+            # The window also holds for contributions to peers: whoever has a sum relies on all workers having the
+            # sums that came before it.
             if near:
-                self._promised.setdefault(index, {})[source] = None
+                self._early_askers.setdefault(index, {})[source] = None
             return
         part = self._memory.of(index)
         if index < self._position and (part is None or not (head.flags & OVERFLOW or part.known[index - part.first])):
@@ -356,28 +371,31 @@ class AllReduce:
         if part is not None and head.flags & OVERFLOW:
             self._outgoing.append((source, self._contribution(index)))
         elif part is not None and part.known[index - part.first]:
-            self._outgoing.append((source, self._told(part, index)))
+            self._outgoing.append((source, self._known_sum(part, index)))
         elif near:
-            self._owed.setdefault(index, {})[source] = None
+            self._sum_askers.setdefault(index, {})[source] = None
 
-    def _told(self, part: Part, index: int) -> bytes:
-        """Return the message that tells a sum."""
+    def _known_sum(self, part: Part, index: int) -> bytes:
+        """Return a message with the sum of a chunk."""
         sums = part.sums[index - part.first]
-        fits = self._form.holds(sums)  # else no lane holds it: let the peer add it up as well
+        fits = self._form.holds(sums)  # if not, the peer has to add up the contributions, too
         values, flags = (sums, 0) if fits else (None, OVERFLOW)
         return self._form.message(
             RESULT, index, worker=self._worker, job=self._job, flags=flags, epoch=self._epoch or 0, values=values
         )
 
     def _contribution(self, index: int) -> bytes:
-        """Return the message that tells what this worker has given to a chunk."""
+        """Return a message with this worker's contribution to a chunk."""
         part = self._memory.of(index)
         assert part is not None
         values = part.given[index - part.first]
         return self._form.message(SHARE, index, worker=self._worker, job=self._job, values=values)
 
     def _skip(self, begun: int) -> None:
-        """Leave out rounds that this worker was restarted in, that it had finished, and that nobody needs it for."""
+        """Skip the rounds before chunk `begun` that this worker's predecessor had finished.
+
+        Every worker has finished the rounds before that chunk.
+        """
         while self._round is not None and self._round.vector is not None and self.statistics.rounds < self._delivered:
             scale = self._scale.lanes if self._round.vector.dtype.kind == "f" else 0
             after = self._round.first + self._chunks(scale) + self._chunks(self._round.vector.size)
@@ -386,8 +404,8 @@ class AllReduce:
             for index in range(self._round.first, after):
                 self._shares.drop(index)
             self._reliable.skip(after)
-            self._promised.clear()
-            self._owed.clear()
+            self._early_askers.clear()
+            self._sum_askers.clear()
             self.statistics.rounds += 1
             self._position, self._settled = after, self.statistics.rounds
             self._round = None
@@ -404,18 +422,18 @@ class AllReduce:
         if total is not None:
             if self._reliable.settle(index, now):
                 self.statistics.stuck += 1
-                self._alone = True
+                self._summing_here = True
             self._learn(index, total)
 
     def _part(self) -> Part:
-        assert self._round is not None, "an answered request belongs to the round under way"
+        assert self._round is not None, "an answered request belongs to the current round"
         return self._round.part
 
     def _learn(self, index: int, values: NDArray[np.signedinteger]) -> None:
         part = self._part()
         part.learn(index, values)
-        for source in self._owed.pop(index, ()):
-            self._outgoing.append((source, self._told(part, index)))
+        for source in self._sum_askers.pop(index, ()):
+            self._outgoing.append((source, self._known_sum(part, index)))
         if not part.missing:
             self._finish_part()
 
@@ -426,7 +444,7 @@ class AllReduce:
             self._round = None
             self.closed = True
             return
-        if state.part.first == state.first:  # all have begun this round, so all have finished the one before
+        if state.part.first == state.first:  # all workers are in this round, so all have finished the one before
             self._position, self._settled = state.first, self.statistics.rounds
         size = state.vector.size
         floats = state.vector.dtype.kind == "f"
@@ -445,17 +463,17 @@ class AllReduce:
             self._begin()
 
     def _begin(self) -> None:
-        """Start the next round: tell the others the exponent of this worker's largest magnitude, or its integers."""
+        """Start the next round by sending the exponent of the vector's largest magnitude, or its integers."""
         vector, first = self._queue.popleft(), self._reliable.upcoming
         if vector is None:
             self._round = _Round(None, self._send(np.zeros(1, np.int32)), first)
         elif vector.dtype.kind == "f":
-            self._round = _Round(vector, self._send(self._scale.told(largest_exponent(vector))), first)
+            self._round = _Round(vector, self._send(self._scale.encode(largest_exponent(vector))), first)
         else:
             self._round = _Round(vector, self._send(vector), first)
 
     def _chunks(self, size: int) -> int:
-        """Return how many chunks hold this many numbers."""
+        """Return the number of chunks that hold this many numbers."""
         return -(-size // self._lanes)
 
     def _send(self, values: NDArray[np.int32]) -> Part:

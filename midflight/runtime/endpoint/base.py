@@ -1,4 +1,4 @@
-"""What every endpoint has in common."""
+"""The interface of every endpoint."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ __all__ = ["Endpoint"]
 
 
 class Endpoint(Protocol):
-    """A protocol machine behind one UDP port. Times are nanoseconds from any origin and never run backwards."""
+    """A protocol state machine behind one UDP port.
+
+    Times are integer nanoseconds of a clock that never runs backwards.
+    """
 
     def receive(self, source: Address, datagram: bytes, now: int, /) -> None:
-        """Take one datagram. What is not understood is counted and dropped, never an error."""
+        """Process one datagram.
+
+        Datagrams that the endpoint does not understand are counted and dropped; they raise nothing.
+        """
         ...
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to be sent now, with their destinations."""
+        """Return the datagrams to send now, with their destinations."""
         ...
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         ...

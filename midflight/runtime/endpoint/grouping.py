@@ -1,4 +1,4 @@
-"""The hosts of `GroupBy`: workers that send pairs, each counted once, and the server that ends with the totals."""
+"""The hosts of `GroupBy`: workers send pairs, each of which counts once, and the server collects the totals."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LIMIT = 2**31
 
 
 class GroupByWorker:
-    """The endpoint of a worker (an `Endpoint`): it sends pairs of key and value until each has been taken.
+    """The endpoint of a worker (an `Endpoint`): it sends pairs of key and value until each has been accepted.
 
-    `server` is where they are addressed to, `worker` this one's number, `job` that of the run: larger than those
-    before (RFC 1982).
+    server: the address that pairs are sent to. worker: this worker's number. job: the number of the run, newer than all
+    before (RFC 1982). MidflightError if there is no such worker.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class GroupByWorker:
         timing: Timing | None = None,
     ) -> None:
         if not 0 <= worker < groups.workers:
-            raise MidflightError(f"{groups.name} has workers 0 to {groups.workers - 1}, and no worker {worker}")
+            raise MidflightError(f"{groups.name} has no worker {worker}, only 0 to {groups.workers - 1}")
         self.malformed = 0
         self.epochs: set[int] = set()
-        """In which lives of a switch's state pairs were taken. Two mean that some are lost: begin a newer job."""
+        """The epochs in which pairs were accepted. If there are two, pairs have been lost: start a newer job."""
         self._groups = groups
         self._schema = schema
         self._server = server
@@ -50,11 +50,14 @@ class GroupByWorker:
 
     @property
     def idle(self) -> bool:
-        """Whether all pairs have been taken."""
+        """Whether all pairs have been accepted."""
         return self._requests.idle
 
     def put(self, pairs: Iterable[Pair]) -> None:
-        """Queue pairs: keys of bit[64], values of int_[32]. MidflightError for one that does not fit; none is sent."""
+        """Queue pairs of a key, bit[64], and a value, int_[32].
+
+        MidflightError if one does not fit; then none is queued.
+        """
         counting = self._groups.operation == "count"
         taken = [(key, 1 if counting else value) for key, value in pairs]
         for key, value in taken:
@@ -70,7 +73,7 @@ class GroupByWorker:
         self._requests.submit(self._server, datagrams)
 
     def receive(self, _source: Address, datagram: bytes, now: int) -> None:
-        """Take an answer, of the switch or of the server."""
+        """Process an answer from the switch or the server."""
         message = decoded(self._schema, self._groups.name, datagram)
         if message is None or message.kind != RESULT or whole(message, "job") != self._job:
             self.malformed += 1
@@ -78,20 +81,20 @@ class GroupByWorker:
             self.epochs.add(whole(message, "epoch"))
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
+        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience."""
         return self._requests.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         return self._requests.next_deadline()
 
 
 class GroupByServer:
-    """The endpoint that pairs are addressed to (an `Endpoint`): `totals` are what they come to, by key.
+    """The endpoint that pairs are addressed to (an `Endpoint`). `totals` holds the results, by key.
 
-    It takes what was evicted, and all pairs where no switch is on the way, each packet once. When the workers are done,
-    `flush` fetches what the switch still holds; when it is `idle` again, the totals are those of all pairs. `worker` is
-    the number under which it flushes, `address` its own.
+    It accepts pairs that the switch has evicted, and all pairs if no switch is on the way, each packet once. When all
+    workers are idle, `flush` fetches what the switch still holds. When the server is `idle` again, the totals are
+    complete. `worker` is the worker number that the server uses for flushes, and `address` is its own.
     """
 
     def __init__(
@@ -112,16 +115,16 @@ class GroupByServer:
         self._worker = worker
         self._job = job
         self._flushes = Reliable(window=groups.window, timing=timing)
-        self._taken: dict[int, set[int]] = {}  # by worker: the packets, as far as they may come again
+        self._taken: dict[int, set[int]] = {}  # by worker: the sequence numbers of its packets
         self._outgoing: list[tuple[Address, bytes]] = []
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is to be fetched from the switch any more."""
+        """Whether nothing remains to be fetched from the switch."""
         return self._flushes.idle
 
     def flush(self) -> None:
-        """Fetch all that the switch holds. To be called when every worker is idle."""
+        """Fetch everything that the switch holds. Call it when every worker is idle."""
         first = self._flushes.upcoming
         datagrams = [
             _request(self._groups, self._schema, self._worker, self._job, first + cell, (), cell)
@@ -130,12 +133,12 @@ class GroupByServer:
         self._flushes.submit(self._address, datagrams)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Take a packet's pairs, and answer it; or the switch's answer to a flush."""
+        """Process a packet with pairs and answer it, or process the switch's answer to a flush."""
         message = decoded(self._schema, self._groups.name, datagram)
         if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST) or whole(message, "job") != self._job:
             self.malformed += 1
         elif message.kind == RESULT or whole(message, "command") == GroupBy.FLUSH:
-            # One that has come back unanswered: no switch has held anything.
+            # A flush that returns as a request has met no switch, so there is nothing to fetch.
             index = self._flushes.acknowledge(message.sequence, now)
             if index is not None:
                 self._take(message)
@@ -148,12 +151,12 @@ class GroupByServer:
             self._outgoing.append((source, self._schema.encode(answer)))
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
+        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience."""
         out, self._outgoing = self._outgoing, []
         return out + self._flushes.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         return self._flushes.next_deadline()
 
     def _take(self, message: Message) -> None:
@@ -161,9 +164,9 @@ class GroupByServer:
         for lane in range(self._groups.lanes):
             if fields["present"] >> lane & 1:
                 key, value = int(fields["keys"][lane]), int(fields["values"][lane])
-                self.totals[key] = self._joined(self.totals[key], value) if key in self.totals else value
+                self.totals[key] = self._combined(self.totals[key], value) if key in self.totals else value
 
-    def _joined(self, total: int, value: int) -> int:
+    def _combined(self, total: int, value: int) -> int:
         match self._groups.operation:
             case "min":
                 return min(total, value)
@@ -176,7 +179,7 @@ class GroupByServer:
 def _request(
     groups: GroupBy, schema: Schema, worker: int, job: int, index: int, pairs: Sequence[Pair], cell: int | None = None
 ) -> bytes:
-    """Return the packet with this index: pairs to be put, or the cell to be flushed."""
+    """Return the packet with this index: with pairs to put, or with the cell to flush."""
     padded = [*pairs, *[(0, 0)] * (groups.lanes - len(pairs))]
     fields: dict[str, Any] = {
         "command": GroupBy.PUT if cell is None else GroupBy.FLUSH,

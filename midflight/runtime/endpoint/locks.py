@@ -1,4 +1,4 @@
-"""The client of `Lock`: asks for locks, knows which it holds, and gives them back."""
+"""The client of `Lock`: it acquires and releases locks, and knows which ones it holds."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["LockClient", "claims"]
 
 @dataclass(slots=True)
 class LockStatistics:
-    """What a client has seen so far."""
+    """Counters of a client."""
 
     granted: int = 0
-    served: int = 0  # those of them that the server granted, as the switch's queue was full
-    lost: int = 0  # locks that were held when the switch's state was lost
-    malformed: int = 0  # datagrams that are no results of the application
+    served: int = 0  # locks among them that the server granted, because the switch's queue was full
+    lost: int = 0  # locks that were held when the switch lost its state
+    malformed: int = 0  # datagrams that are not results of the application
 
 
 @dataclass(slots=True)
 class _Claim:
-    """A client's business with one lock."""
+    """A client's relation to one lock: none, requested, held, or about to be released."""
 
     requests: Reliable
-    state: Literal["free", "asking", "held", "giving"] = "free"
+    state: Literal["free", "acquiring", "held", "releasing"] = "free"
     epoch: int | None = None
     ticket: int | None = None
     served: bool = False
@@ -39,12 +39,12 @@ class _Claim:
 
 @dataclass(slots=True)
 class LockClient:
-    """The endpoint of client number `client` of an application that is a `Lock` (an `Endpoint`).
+    """The endpoint of client number `client` of a `Lock` application (an `Endpoint`).
 
-    `acquire` and `release` queue requests, which `poll` sends until they are answered; `holds` tells which are held.
-    server: the address that requests go to. first: the number of the first request for each lock; who begins again
-    takes one larger than all before, or `resume`s what is under way (`claims`). Raises MidflightError where a lock is
-    asked for twice, or given back that is not held.
+    `acquire` and `release` queue requests, which `poll` sends until they are answered. `holds` tells which locks are
+    held. server: the address that requests are sent to. first: the number of the first request for each lock. A client
+    that restarts uses a number larger than all before, or calls `resume` for each of its requests in the switch
+    (`claims`).
     """
 
     schema: Schema
@@ -58,41 +58,47 @@ class LockClient:
     _outgoing: list[tuple[Address, bytes]] = field(default_factory=list)
 
     def holds(self, lock: int) -> bool:
-        """Tell whether the client has a lock."""
+        """Return whether the client holds a lock."""
         return self._state(lock) == "held"
 
     def idle(self, lock: int) -> bool:
-        """Tell whether the client has nothing to do with a lock."""
+        """Return whether the client neither holds a lock nor has a request for it."""
         return self._state(lock) == "free"
 
     def epoch(self, lock: int) -> int | None:
-        """Return the life of the switch's state that the last answer about a lock came from."""
+        """Return the epoch of the latest answer about a lock, or None if there was no answer."""
         claim = self._claims.get(lock)
         return None if claim is None else claim.epoch
 
     def acquire(self, lock: int, *, exclusive: bool = True) -> None:
-        """Ask for a lock, alone or to share it with others who do."""
+        """Request a lock, exclusively or shared with other clients.
+
+        MidflightError if the client holds it or has requested it already.
+        """
         claim = self._claims.setdefault(lock, _Claim(Reliable(window=1, timing=self.timing, first=self.first)))
         if claim.state != "free":
-            raise MidflightError(f"client {self.client} has lock {lock}, or has asked for it, already")
-        claim.state, claim.ticket, claim.served = "asking", None, False
+            raise MidflightError(f"client {self.client} already holds lock {lock} or has requested it")
+        claim.state, claim.ticket, claim.served = "acquiring", None, False
         self._submit(lock, claim, Lock.EXCLUSIVE if exclusive else Lock.SHARED)
 
     def resume(self, lock: int, number: int) -> None:
-        """Go on from request `number` for a lock, of whoever was this client before: ask for its answer once more."""
-        claim = self._claims[lock] = _Claim(Reliable(window=1, timing=self.timing, first=number), "asking")
+        """Continue with request `number` for a lock, which an earlier client of this number sent.
+
+        The request is repeated to get its answer again.
+        """
+        claim = self._claims[lock] = _Claim(Reliable(window=1, timing=self.timing, first=number), "acquiring")
         self._submit(lock, claim, Lock.EXCLUSIVE)
 
     def release(self, lock: int) -> None:
-        """Give a lock back."""
+        """Release a lock. MidflightError if it is not held."""
         claim = self._claims.get(lock)
         if claim is None or claim.state != "held":
-            raise MidflightError(f"client {self.client} does not have lock {lock}")
-        claim.state = "giving"
+            raise MidflightError(f"client {self.client} does not hold lock {lock}")
+        claim.state = "releasing"
         self._submit(lock, claim, Lock.RELEASE)
 
-    def notice(self, lock: int, epoch: int) -> None:
-        """Learn that the switch's state is in this epoch: a lock that was granted in an earlier one is lost."""
+    def note_epoch(self, lock: int, epoch: int) -> None:
+        """Note that the switch is in this epoch: a lock that was granted in an earlier one is lost."""
         claim = self._claims.get(lock)
         if claim is None or claim.epoch is None or not 0 < (epoch - claim.epoch) % 2**16 < 2**15:
             return
@@ -102,7 +108,7 @@ class LockClient:
             self.statistics.lost += 1
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Take a result: an answer to this client, or the news that a lock was passed on."""
+        """Process an answer to this client, or a multicast that a lock was passed on."""
         try:
             message = self.schema.decode(datagram)
         except WireError:
@@ -111,27 +117,27 @@ class LockClient:
         if message.kind != RESULT or message.application != self.application:
             self.statistics.malformed += 1
             return
-        told = _Told.of(message)
-        claim = self._claims.get(told.lock)
+        result = _Result.of(message)
+        claim = self._claims.get(result.lock)
         if claim is None:
             return
-        self.notice(told.lock, told.epoch)
-        if told.client == self.client:
-            self._answer(source, message, claim, told, now)
-        if told.status == Lock.RELEASED and claim.state == "asking" and claim.ticket is not None:
-            passed = (told.granted - claim.ticket) % 2**32
-            if told.epoch == claim.epoch and 0 < passed < 2**31:
-                self._have(claim, told, now)
+        self.note_epoch(result.lock, result.epoch)
+        if result.client == self.client:
+            self._answer(source, message, claim, result, now)
+        if result.status == Lock.RELEASED and claim.state == "acquiring" and claim.ticket is not None:
+            passed = (result.granted - claim.ticket) % 2**32
+            if result.epoch == claim.epoch and 0 < passed < 2**31:
+                self._hold(claim, result, now)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
+        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience."""
         out, self._outgoing = self._outgoing, []
         for claim in self._claims.values():
             out += claim.requests.poll(now)
         return out
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         deadlines = [each.requests.next_deadline() for each in self._claims.values()]
         return min((each for each in deadlines if each is not None), default=None)
 
@@ -139,28 +145,28 @@ class LockClient:
         claim = self._claims.get(lock)
         return "free" if claim is None else claim.state
 
-    def _answer(self, source: Address, message: Message, claim: _Claim, told: _Told, now: int) -> None:
+    def _answer(self, source: Address, message: Message, claim: _Claim, result: _Result, now: int) -> None:
         requests = claim.requests
         open_ = requests.is_open(requests.index_of(message.sequence))
-        if open_ and claim.state == "giving" and told.status in (Lock.RELEASED, Lock.LOST):
+        if open_ and claim.state == "releasing" and result.status in (Lock.RELEASED, Lock.LOST):
             requests.acknowledge(message.sequence, now)
             claim.state = "free"
-            self.statistics.lost += told.status == Lock.LOST
-        elif open_ and claim.state == "asking":
-            if told.status in (Lock.GRANTED, Lock.SERVED):
-                claim.served = told.status == Lock.SERVED
-                self._have(claim, told, now)
-            elif told.status in (Lock.WAITING, Lock.HANDED):
-                claim.epoch = told.epoch
-                claim.ticket = told.ticket if told.status == Lock.WAITING else None
+            self.statistics.lost += result.status == Lock.LOST
+        elif open_ and claim.state == "acquiring":
+            if result.status in (Lock.GRANTED, Lock.SERVED):
+                claim.served = result.status == Lock.SERVED
+                self._hold(claim, result, now)
+            elif result.status in (Lock.WAITING, Lock.HANDED):
+                claim.epoch = result.epoch
+                claim.ticket = result.ticket if result.status == Lock.WAITING else None
                 requests.alive(now)
-        elif told.status == Lock.SERVED and not (claim.state in ("held", "giving") and claim.served):
-            # The server has granted what is not wanted any more: it was granted in a new epoch, or given back.
-            back = self._message(told.lock, claim, Lock.RELEASE, message.sequence, FOR_HOST)
-            self._outgoing.append((source, back))
+        elif result.status == Lock.SERVED and not (claim.state in ("held", "releasing") and claim.served):
+            # The server has granted a lock that is no longer wanted: released, or granted in a newer epoch.
+            release = self._message(result.lock, claim, Lock.RELEASE, message.sequence, FOR_HOST)
+            self._outgoing.append((source, release))
 
-    def _have(self, claim: _Claim, told: _Told, now: int) -> None:
-        claim.state, claim.epoch = "held", told.epoch
+    def _hold(self, claim: _Claim, result: _Result, now: int) -> None:
+        claim.state, claim.epoch = "held", result.epoch
         claim.requests.acknowledge(serial(claim.requests.upcoming - 1), now, sample=False)
         self.statistics.granted += 1
         self.statistics.served += claim.served
@@ -177,7 +183,7 @@ class LockClient:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Result:
     """The fields of a result."""
 
     lock: int
@@ -188,16 +194,17 @@ class _Told:
     granted: int
 
     @classmethod
-    def of(cls, message: Message) -> _Told:
-        """Read them from a message."""
+    def of(cls, message: Message) -> _Result:
+        """Return the fields of a message."""
         fields = message.fields
         return cls(**{name: operator.index(fields[name]) for name in cls.__slots__})  # type: ignore[arg-type]
 
 
 def claims(locks: Lock, state: State, client: int) -> dict[int, int]:
-    """Return what a client has in the switch: by lock that it waits for or holds, the number of its request.
+    """Return the requests that a client has in the switch, by lock that it holds or waits for.
 
-    `state` is the application's, as `net.state` gives it.
+    `state` is the application's state, as returned by `net.state`. The values are the numbers of the requests, for
+    `LockClient.resume` and `LockServer.release_for`.
     """
     owners = {lock: lock * locks.clients + client for lock in range(locks.locks)}
     return {

@@ -1,4 +1,4 @@
-"""The server of `Lock`: queues what the switch has no room for, and asks the switch for the lock on its behalf."""
+"""The server of `Lock`: it queues requests that do not fit the switch, and acquires locks from the switch for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from midflight.runtime.endpoint.serial import is_newer
 __all__ = ["LockServer"]
 
 SELF = 0
-"""The server's number among the clients."""
+"""The server's own client number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +30,26 @@ class _Request:
 
 @dataclass(slots=True)
 class _Queue:
-    """What the server knows of one lock."""
+    """The server's state for one lock."""
 
     waiting: deque[_Request] = field(default_factory=deque)
     holders: dict[int, _Request] = field(default_factory=dict)
     latest: dict[int, int] = field(default_factory=dict)
-    """By client the number of its latest request."""
+    """By client, the number of its latest request."""
     turn: int | None = None
-    """How many of those waiting are still to be served before the lock goes back to the switch."""
+    """How many waiting requests are still to be served before the lock goes back to the switch. None without the lock.
+    """
 
 
 class LockServer:
     """The endpoint that the requests of a `Lock` are addressed to (an `Endpoint`).
 
-    It holds a lock in the switch as client 0 and grants it to those it has waiting, in the order of their requests: all
-    that were there when it got the lock, and then it gives it back to those behind it in the switch's queue. Where no
-    switch computes, its own requests come back to it, and it grants them itself: so it deals with all locks alone.
-    A switch may begin to compute only while no lock is held. What a dead client has it gives back, when it is told
-    (`bury`).
+    The server holds a lock in the switch as client 0, and grants it to its waiting clients in the order of their
+    requests. It serves all that were waiting when it got the lock, and then releases it to the next in the switch's
+    queue. If no switch computes, its own requests come back to it and it grants them itself, so it manages all locks
+    alone. A switch may start computing only while no lock is held. `release_for` releases the locks of a dead client.
 
-    address: its own. timing: of its requests to the switch.
+    address: the server's own. timing: for its requests to the switch.
     """
 
     def __init__(self, schema: Schema, application: str, address: Address, *, timing: Timing | None = None) -> None:
@@ -58,20 +58,21 @@ class LockServer:
         self._application = application
         self._own = LockClient(schema, application, SELF, address, timing)
         self._queues: dict[int, _Queue] = {}
-        self._heirs: dict[int, LockClient] = {}
+        self._proxies: dict[int, LockClient] = {}  # by dead client: what releases its locks in the switch
         self._address = address
         self._timing = timing
         self._outgoing: list[tuple[Address, bytes]] = []
 
-    def bury(self, client: int, claims: Mapping[int, int]) -> None:
-        """Give back, in a dead client's name, what it has here and in the switch: see `claims` in `locks`.
+    def release_for(self, client: int, claims: Mapping[int, int]) -> None:
+        """Release, on behalf of a dead client, everything that it holds or waits for here and in the switch.
 
-        To be called when the client holds nothing any more, whatever it believes, and nothing that it has sent is under
-        way. Locks that it waits for in the switch are given back when its turn comes.
+        `claims` are its requests in the switch (`midflight.runtime.endpoint.locks.claims`). Call this only when the
+        client no longer acts on its locks and none of its packets are in flight. Requests that wait in the switch are
+        released when their turn comes.
         """
-        heir = self._heirs[client] = LockClient(self._schema, self._application, client, self._address, self._timing)
+        proxy = self._proxies[client] = LockClient(self._schema, self._application, client, self._address, self._timing)
         for lock, number in claims.items():
-            heir.resume(lock, number)
+            proxy.resume(lock, number)
         for lock, queue in self._queues.items():
             queue.holders.pop(client, None)
             served = queue.turn or 0
@@ -79,10 +80,10 @@ class LockServer:
                 None if queue.turn is None else sum(each.client != client for each in [*queue.waiting][:served])
             )
             queue.waiting = deque(each for each in queue.waiting if each.client != client)
-            self._go_on(lock, queue)
+            self._advance(lock, queue)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Take a request that a switch has left to the server, or an answer to one of its own."""
+        """Process a request that a switch has left to the server, or an answer to a request of its own."""
         try:
             message = self._schema.decode(datagram)
         except WireError:
@@ -93,33 +94,36 @@ class LockServer:
             return
         client, lock = whole(message, "client"), whole(message, "lock")
         if message.kind == RESULT:
-            heir = self._heirs.get(client, self._own)
-            heir.receive(source, datagram, now)
-            if heir is not self._own and heir.holds(lock):
-                heir.release(lock)
+            proxy = self._proxies.get(client, self._own)
+            proxy.receive(source, datagram, now)
+            if proxy is not self._own and proxy.holds(lock):
+                proxy.release(lock)
         elif client == SELF:
             status = Lock.RELEASED if whole(message, "wish") == Lock.RELEASE else Lock.GRANTED
             self._own.receive(source, self._result(message, status), now)
         else:
             self._request(source, message, self._queues.setdefault(lock, _Queue()))
         for number, queue in self._queues.items():
-            self._go_on(number, queue)
+            self._advance(number, queue)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now."""
+        """Return the datagrams to send now.
+
+        NoAnswerError if a request of its own stays unanswered for the configured patience.
+        """
         out, self._outgoing = self._outgoing, []
-        return out + [each for client in (self._own, *self._heirs.values()) for each in client.poll(now)]
+        return out + [each for client in (self._own, *self._proxies.values()) for each in client.poll(now)]
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
-        deadlines = [client.next_deadline() for client in (self._own, *self._heirs.values())]
+        """Return when to call `poll` next if no datagram arrives, or None."""
+        deadlines = [client.next_deadline() for client in (self._own, *self._proxies.values())]
         return min((each for each in deadlines if each is not None), default=None)
 
     def _request(self, source: Address, message: Message, queue: _Queue) -> None:
         client, lock = whole(message, "client"), whole(message, "lock")
-        self._own.notice(lock, whole(message, "epoch"))
+        self._own.note_epoch(lock, whole(message, "epoch"))
         if queue.turn is not None and not self._own.holds(lock):
-            queue.turn = None  # it is lost: whoever was waiting asks again
+            queue.turn = None  # the lock is lost, and waiting clients repeat their requests
             queue.waiting.clear()
             queue.holders.clear()
         latest = queue.latest.get(client)
@@ -137,8 +141,8 @@ class LockServer:
             queue.waiting.append(_Request(client, exclusive, source, message))
         self._send(source, message, Lock.SERVED if client in queue.holders else Lock.HANDED)
 
-    def _go_on(self, lock: int, queue: _Queue) -> None:
-        """Grant the lock, ask for it or give it back, whatever is to be done next."""
+    def _advance(self, lock: int, queue: _Queue) -> None:
+        """Take the next step for a lock: acquire it, grant it, or release it."""
         if not self._own.holds(lock):
             queue.turn = None
             if queue.waiting and self._own.idle(lock):
@@ -156,7 +160,7 @@ class LockServer:
             self._own.release(lock)
 
     def _fits(self, queue: _Queue) -> bool:
-        """Tell whether the first one waiting can have the lock beside those who hold it."""
+        """Return whether the first waiting client can hold the lock together with the present holders."""
         sharing = not any(each.exclusive for each in queue.holders.values())
         return not queue.holders or (sharing and not queue.waiting[0].exclusive)
 

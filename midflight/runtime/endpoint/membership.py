@@ -1,4 +1,4 @@
-"""The hosts' side of a program's applications, one endpoint on each host, for those that are not summed by a group."""
+"""The endpoints of all hosts that take part in an application, for every primitive but `Aggregate`."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ __all__ = ["Joined", "Places", "joined"]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the endpoints of an application are: its members, in order; those who only ask them; and the server."""
+    """The addresses of an application's hosts: the members in order, the clients of a `Sequencer`, and the server."""
 
     members: Sequence[Address]
     clients: Sequence[Address]
     server: Address
 
     def others(self, number: int) -> list[Address]:
-        """Return the members but the one with this number."""
+        """Return the addresses of all members except the one with this number."""
         return [each for place, each in enumerate(self.members) if place != number]
 
 
 class Joined(Sequence[Any]):
-    """The endpoints of an application: the n-th is on the n-th host.
+    """The endpoints of an application's hosts: the n-th runs on the n-th host.
 
-    They are of the primitive's own kind: `BarrierParty`, `Voter`, `LockClient`, `StoreClient`, `GroupByWorker`, or
+    Their type depends on the primitive: `BarrierParty`, `Voter`, `LockClient`, `StoreClient`, `GroupByWorker` or
     `Replica`, in the modules of `midflight.runtime.endpoint`.
     """
 
@@ -48,9 +48,9 @@ class Joined(Sequence[Any]):
     ) -> None:
         self.members = tuple(members)
         self.clients = tuple(clients)
-        """Who sends requests to the replicas of a `Sequencer`."""
+        """The clients that send requests to the replicas of a `Sequencer`."""
         self.server: Any = server
-        """Who computes what a switch leaves to the server: `LockServer`, `StoreServer`, `GroupByServer` and such."""
+        """The server's endpoint, such as `LockServer`, `StoreServer` or `GroupByServer`. None if there is none."""
 
     def __len__(self) -> int:
         return len(self.members)
@@ -74,10 +74,10 @@ def joined(
     timing: Timing,
     software: Mapping[str, Sequence[Entry]] | None = None,
 ) -> Joined:
-    """Return new endpoints of an application, for state that is empty and in this epoch.
+    """Return new endpoints for an application whose state is empty and in this epoch.
 
-    software: where the server is to do what a switch does, the entries of its maps, by name. MidflightError where the
-    primitive has no such hosts, or not so many.
+    software: if the server has to do the work of a switch, the entries of its maps, by name. MidflightError if hosts
+    take no part in the primitive, or if their number is wrong.
     """
     primitive = program.applications[application].primitive
     made = _endpoints(primitive, Schema(program.schema()), places, epoch, timing)
@@ -92,16 +92,14 @@ def _endpoints(primitive: Primitive, schema: Schema, places: Places, epoch: int,
     least, most = _count(primitive)
     if not least <= len(numbers) <= most:
         limit = f"{most}" if least == most else f"{least} to {most}"
-        raise MidflightError(f"{len(numbers)} hosts for {name}, which takes {limit}")
+        raise MidflightError(f"{name} takes {limit} hosts, not {len(numbers)}")
     if places.clients and not isinstance(primitive, Sequencer):
-        raise MidflightError(
-            f"the hosts of {name} are their own clients", hint="only a Sequencer's replicas have others"
-        )
+        raise MidflightError(f"{name} has no separate clients", hint="only a Sequencer has clients")
     match primitive:
         case Barrier():
             return Joined([BarrierParty(schema, name, each, server, places.others(each), timing) for each in numbers])
         case Quorum():
-            # A majority decides for good; any fewer do in one life of the state.
+            # The decision of a majority is final. That of fewer voters is only valid within one epoch.
             life = None if 2 * primitive.needed > primitive.voters else epoch
             voters = [
                 Voter(primitive, schema, server, each, epoch=life, peers=places.others(each), timing=timing)
@@ -130,7 +128,7 @@ def _endpoints(primitive: Primitive, schema: Schema, places: Places, epoch: int,
 
 
 def _count(primitive: Primitive) -> tuple[int, int]:
-    """Return how many hosts a primitive takes, at least and at most."""
+    """Return the smallest and the largest number of hosts that a primitive takes."""
     match primitive:
         case Barrier():
             return primitive.parties, primitive.parties
@@ -143,6 +141,6 @@ def _count(primitive: Primitive) -> tuple[int, int]:
         case Cache() | Sequencer():
             return 1, 2**16
     raise MidflightError(
-        f"no host has a part of its own in {primitive.title}",
-        hint="hosts join a Barrier, Cache, GroupBy, Lock, Quorum or Sequencer; a group sums by an Aggregate",
+        f"hosts cannot join a {primitive.title}",
+        hint="they can join a Barrier, Cache, GroupBy, Lock, Quorum or Sequencer; an Aggregate needs a group",
     )

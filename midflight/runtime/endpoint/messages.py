@@ -1,4 +1,4 @@
-"""Messages of one application out of datagrams, and the whole numbers in them."""
+"""Helpers for the messages of one application: decoding, integer fields, and the kinds used between hosts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import operator
 from midflight.errors import WireError
 from midflight.primitives import Message, Schema
 
-__all__ = ["ASK", "LACKS", "TOLD", "decoded", "whole"]
+__all__ = ["ASK", "FOUND", "MISSING", "decoded", "whole"]
 
 ASK = 8
-"""The kind of a message that asks another host for what came of a request; switches forward it."""
+"""Kind of a message that asks another host for the outcome of a request. Switches forward it."""
 
-TOLD = 9
-"""The kind of the answer to such a message that has it, where a result would not tell which it answers."""
+FOUND = 9
+"""Kind of a positive reply to such a question, where a result would not identify the question."""
 
-LACKS = 10
-"""The kind of the answer that does not have it."""
+MISSING = 10
+"""Kind of a negative reply: the host does not have it."""
 
 
 def decoded(schema: Schema, application: str, datagram: bytes) -> Message | None:
-    """Return the message in a datagram; None where it is none, or another application's."""
+    """Return the message in a datagram, or None if there is none or it belongs to another application."""
     try:
         message = schema.decode(datagram)
     except WireError:
@@ -29,5 +29,5 @@ def decoded(schema: Schema, application: str, datagram: bytes) -> Message | None
 
 
 def whole(message: Message, name: str) -> int:
-    """Return a field that is a single number."""
+    """Return a field that is a single integer."""
     return operator.index(message.fields[name])  # type: ignore[arg-type]

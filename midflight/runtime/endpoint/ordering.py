@@ -1,4 +1,4 @@
-"""The clients of `Sequencer`: one request at a time, sent until enough replicas have answered it."""
+"""The clients of `Sequencer`: one request at a time, retransmitted until enough replicas have answered."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _HEAD = struct.Struct(">16sHI")
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What stands behind the header of a request: where its client is, which of its requests it is, what it asks for.
+    """The payload of a request: the client's address, the number of the request, and its body.
 
-    The number stays the same where the request has to be sent as another one to the switch.
+    The number stays the same if the request is sent to the switch again as a new one.
     """
 
     client: Address
@@ -31,7 +31,7 @@ class Payload:
     body: bytes
 
     def packed(self) -> bytes:
-        """Return the bytes."""
+        """Return the payload as bytes."""
         host, port = ip_address(self.client[0]), self.client[1]
         if isinstance(host, IPv4Address):
             host = IPv6Address(f"::ffff:{host}")
@@ -39,7 +39,7 @@ class Payload:
 
     @classmethod
     def unpacked(cls, data: bytes) -> Payload | None:
-        """Return what bytes say; None where they are too few."""
+        """Return the payload in these bytes, or None if they are too short."""
         if len(data) < _HEAD.size:
             return None
         packed, port, number = _HEAD.unpack_from(data)
@@ -49,14 +49,16 @@ class Payload:
 
 @dataclass(slots=True)
 class OrderedClient:
-    """The endpoint of client number `client` of a group of an application that is a `Sequencer` (an `Endpoint`).
+    """The endpoint of client number `client` of a group of a `Sequencer` application (an `Endpoint`).
 
-    `request` queues bytes, which the switch stamps and tells all replicas, and which `poll` sends until `needed` of
-    them, all unless told otherwise, have executed it in one and the same place: `answers` has what each of those has
-    answered, by address. Where the replicas have agreed that its stamp is void, the request is sent as a new one.
+    `request` queues bytes. The switch stamps them and multicasts them to all replicas, and `poll` retransmits them
+    until `needed` replicas (by default all) have executed them in the same place. `answers` then holds the answer of
+    each of these replicas, by address. If the replicas have agreed that the stamp is void, the request is sent as a new
+    one.
 
-    address: the client's own. server: where requests go to. first: the number of its first request; who begins again
-    takes one larger than all before (`upcoming`), for the switch and the replicas take each once.
+    address: the client's own. server: the address that requests are sent to. first: the number of the first request. A
+    client that restarts uses a number larger than all before (`upcoming`), because the switch and the replicas accept
+    each number once.
     """
 
     schema: Schema
@@ -70,21 +72,21 @@ class OrderedClient:
     first: int = 1
     timing: Timing | None = None
     answers: dict[Address, bytes] = field(default_factory=dict)
-    """To the latest request."""
+    """The answers to the latest request."""
     void: int = 0
-    """How often a request was sent as a new one."""
+    """How often a request was sent again as a new one."""
     malformed: int = 0
     _requests: Reliable = field(init=False)
-    _under_way: Payload = field(init=False)
-    _told: dict[Address, tuple[tuple[int, int], bytes]] = field(default_factory=dict)
-    """By replica, the place of the request, and the answer."""
+    _current: Payload = field(init=False)
+    _replies: dict[Address, tuple[tuple[int, int], bytes]] = field(default_factory=dict)
+    """By replica, the place (session and stamp) of the current request, and the answer."""
 
     def __post_init__(self) -> None:
         self._requests = Reliable(window=1, timing=self.timing, first=self.first)
 
     @property
     def idle(self) -> bool:
-        """Whether no request is under way."""
+        """Whether no request is open."""
         return self._requests.idle
 
     @property
@@ -93,24 +95,24 @@ class OrderedClient:
         return self._requests.upcoming
 
     def request(self, body: bytes) -> int:
-        """Have the replicas execute a request, and return its number. MidflightError where one is under way."""
+        """Queue a request for the replicas to execute, and return its number. MidflightError if another one is open."""
         if not self.idle:
-            raise MidflightError(f"client {self.client} has a request under way", hint="wait until it is idle")
+            raise MidflightError(f"client {self.client} has an open request", hint="wait until it is idle")
         number, self.answers = self.upcoming, {}
-        self._under_way = Payload(self.address, serial(number), body)
+        self._current = Payload(self.address, serial(number), body)
         self._submit()
         return number
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Take the answer of a replica."""
+        """Process the answer of a replica."""
         message = decoded(self.schema, self.application, datagram)
         if message is None or message.kind != RESULT or source not in self.replicas:
             self.malformed += 1
         elif self._requests.is_open(self._requests.index_of(message.sequence)):
-            # Where a replica has begun again, it may have another place for it now; what it said before is void.
+            # A replica that has restarted may have a new place for the request, which replaces its earlier answer.
             place = whole(message, "session"), whole(message, "stamp")
-            self._told[source] = place, message.payload
-            answers = {each: answer for each, (found, answer) in self._told.items() if found == place}
+            self._replies[source] = place, message.payload
+            answers = {each: answer for each, (found, answer) in self._replies.items() if found == place}
             if len(answers) >= (len(self.replicas) if self.needed is None else self.needed):
                 self._requests.acknowledge(message.sequence, now)
                 if place[1]:
@@ -120,16 +122,19 @@ class OrderedClient:
                     self._submit()
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now. Raises NoAnswerError where too few have answered for the whole patience."""
+        """Return the datagrams to send now.
+
+        NoAnswerError if too few replicas have answered for the configured patience.
+        """
         return self._requests.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         return self._requests.next_deadline()
 
     def _submit(self) -> None:
-        self._told.clear()
+        self._replies.clear()
         fields = {"group": self.group, "client": self.client, "session": 0, "stamp": 0}
         sequence = serial(self._requests.upcoming)
-        message = Message(REQUEST, self.application, sequence, fields, self._under_way.packed())
+        message = Message(REQUEST, self.application, sequence, fields, self._current.packed())
         self._requests.submit(self.server, [self.schema.encode(message)])

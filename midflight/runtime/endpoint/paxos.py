@@ -1,4 +1,4 @@
-"""Paxos on a host: proposes values to `Acceptor`s on switches, and learns what a majority of them has accepted."""
+"""Paxos on a host: it proposes values to `Acceptor`s on switches and learns what a majority of them has accepted."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["PaxosHost"]
 
 @dataclass(slots=True)
 class PaxosStatistics:
-    """What a host has seen so far."""
+    """Counters of a host."""
 
-    ballots: int = 0  # begun by this host
-    refused: int = 0  # answers that a larger ballot was promised
-    forgotten: int = 0  # answers of acceptors that have lost the instance, or their memory
-    malformed: int = 0  # datagrams that are no results of an acceptor
+    ballots: int = 0  # ballots started by this host
+    refused: int = 0  # answers that refuse a ballot because a larger one was promised
+    forgotten: int = 0  # answers of acceptors that have overwritten the instance or lost their state
+    malformed: int = 0  # datagrams that are not results of an acceptor
 
 
 @dataclass(slots=True)
 class _Proposal:
-    """An instance in which this host proposes."""
+    """An instance in which this host proposes a value."""
 
     value: int
     since: int | None = None
@@ -38,7 +38,7 @@ class _Proposal:
     promises: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By acceptor, the ballot and value that it had accepted before."""
     largest: int = 0
-    """The largest ballot that anybody is known to have begun."""
+    """The largest ballot that any host is known to have started."""
     deadline: int = 0
     timeout: int = 0
     repeats: int = 0
@@ -48,11 +48,12 @@ class _Proposal:
 class PaxosHost:
     """The endpoint of a proposer and learner, number `number` of `hosts` (an `Endpoint`).
 
-    acceptors: the applications that are an `Acceptor`, each with the epoch in which the hosts rely on it: the epoch is
-    part of the membership, and an acceptor that is in another one has no vote. random: for the pause after a refusal,
-    so that rivals do not refuse each other for ever. `chosen` has what is learnt, by instance (1 to 2**32 - 1).
+    acceptors: the applications that are an `Acceptor`, each with the epoch that the hosts rely on. The epoch is part of
+    the membership: an acceptor in another epoch has no vote. random: for the pause after a refusal, so that competing
+    hosts do not refuse each other for ever. `chosen` holds the learned values, by instance (1 to 2**32 - 1).
 
-    A value is chosen once a majority of the acceptors has accepted it in one ballot. Messages are repeated until then.
+    A value is chosen when a majority of the acceptors has accepted it in one ballot. Messages are retransmitted until
+    then.
     """
 
     schema: Schema
@@ -73,13 +74,16 @@ class PaxosHost:
             raise MidflightError(f"there is no host number {self.number} of {self.hosts}")
 
     def propose(self, instance: int, value: int) -> None:
-        """Propose a value for an instance; what is chosen there may be another one."""
+        """Propose a value for an instance. The value that is chosen there may be another host's.
+
+        MidflightError if this host has already proposed in the instance or knows the chosen value.
+        """
         if instance in self._proposals or instance in self.chosen:
-            raise MidflightError(f"this host has proposed in instance {instance}, or knows what was chosen there")
+            raise MidflightError(f"this host has already proposed in instance {instance} or knows its chosen value")
         self._proposals[instance] = _Proposal(value)
 
     def receive(self, _source: Address, datagram: bytes, now: int) -> None:
-        """Take the answer of an acceptor, to this host or to all."""
+        """Process the answer of an acceptor, to this host or to all."""
         try:
             message = self.schema.decode(datagram)
         except WireError:
@@ -89,33 +93,33 @@ class PaxosHost:
         if epoch is None or message.kind != RESULT:
             self.statistics.malformed += 1
             return
-        told = {name: operator.index(value) for name, value in message.fields.items()}  # type: ignore[arg-type]
-        if told["phase"] == Acceptor.FORGOTTEN:
+        answer = {name: operator.index(value) for name, value in message.fields.items()}  # type: ignore[arg-type]
+        if answer["phase"] == Acceptor.FORGOTTEN:
             self.statistics.forgotten += 1
-        elif told["epoch"] != epoch:
+        elif answer["epoch"] != epoch:
             return
-        elif told["phase"] == Acceptor.ACCEPTED:
-            self._accepted(message.application, message.sequence, told["ballot"], told["value"])
+        elif answer["phase"] == Acceptor.ACCEPTED:
+            self._accepted(message.application, message.sequence, answer["ballot"], answer["value"])
         elif message.sequence in self._proposals:
-            self._answer(message.application, self._proposals[message.sequence], told, now)
+            self._answer(message.application, self._proposals[message.sequence], answer, now)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now. Raises NoAnswerError where nothing is chosen for the whole patience."""
+        """Return the datagrams to send now. NoAnswerError if no value is chosen within the configured patience."""
         out: list[tuple[Address, bytes]] = []
         for instance, proposal in self._proposals.items():
             if proposal.since is None:
                 proposal.since = proposal.deadline = now
             elif now - proposal.since >= self.timing.patience:
                 raise NoAnswerError(
-                    f"nothing was chosen in instance {instance} for {self.timing.patience / 1e9:g} s",
-                    hint="see whether a majority of the acceptors is there, in the epochs of the membership",
+                    f"no value was chosen in instance {instance} within {self.timing.patience / 1e9:g} s",
+                    hint="check that a majority of the acceptors is reachable and in the epochs of the membership",
                 )
             if now >= proposal.deadline:
                 out += self._send(instance, proposal, now)
         return out
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         return min((each.deadline for each in self._proposals.values()), default=None)
 
     @property
@@ -123,7 +127,10 @@ class PaxosHost:
         return len(self.acceptors) // 2 + 1
 
     def _send(self, instance: int, proposal: _Proposal, now: int) -> list[tuple[Address, bytes]]:
-        """Begin a ballot, or repeat its messages; one that has been repeated in vain gives way to the next."""
+        """Start a ballot, or retransmit its messages.
+
+        After several retransmissions without success the next ballot starts.
+        """
         if proposal.ballot <= proposal.largest or proposal.repeats > self.timing.timeouts_before_asking:
             above = max(proposal.ballot, proposal.largest)
             proposal.ballot = (above // self.hosts + 1) * self.hosts + self.number
@@ -143,17 +150,17 @@ class PaxosHost:
         ]
 
     def _value(self, proposal: _Proposal) -> int:
-        """Return what must be proposed: the value accepted in the largest ballot, if there is any."""
+        """Return the value to propose: the one accepted in the largest ballot, if there is any, or this host's own."""
         voted, value = max(proposal.promises.values())
         return value if voted else proposal.value
 
-    def _answer(self, acceptor: str, proposal: _Proposal, told: Mapping[str, int], now: int) -> None:
-        if told["phase"] == Acceptor.REFUSED and told["ballot"] > max(proposal.ballot, proposal.largest):
+    def _answer(self, acceptor: str, proposal: _Proposal, answer: Mapping[str, int], now: int) -> None:
+        if answer["phase"] == Acceptor.REFUSED and answer["ballot"] > max(proposal.ballot, proposal.largest):
             self.statistics.refused += 1
-            proposal.largest = told["ballot"]
+            proposal.largest = answer["ballot"]
             proposal.deadline = now + self.random.randrange(1, 2 * self.timing.initial)
-        elif told["phase"] == Acceptor.PROMISE and told["ballot"] == proposal.ballot and not proposal.accepting:
-            proposal.promises[acceptor] = told["voted"], told["value"]
+        elif answer["phase"] == Acceptor.PROMISE and answer["ballot"] == proposal.ballot and not proposal.accepting:
+            proposal.promises[acceptor] = answer["voted"], answer["value"]
             if len(proposal.promises) >= self._majority and proposal.ballot > proposal.largest:
                 proposal.accepting, proposal.repeats, proposal.deadline = True, 0, now
 

@@ -1,28 +1,28 @@
-"""The reliability layer under every endpoint: requests that are sent until they are answered.
+"""The reliability layer of every endpoint: requests that are retransmitted until they are answered.
 
-It speaks of numbered requests and their answers and knows nothing of what is in them. It holds no socket and no clock:
-the caller hands in the time (integer nanoseconds, any origin, never running backwards) and carries the datagrams.
+It works on numbered requests and answers and does not look at their contents. It has no socket and no clock: the caller
+passes in the time (integer nanoseconds from any origin, never running backwards) and transports the datagrams.
 
     sender.submit(destination, datagrams)     # queue requests, in order
     for destination, datagram in sender.poll(now): ...
-    sender.acknowledge(sequence, now)         # an answer came in
-    sender.next_deadline()                    # when to poll again though nothing came in
+    sender.acknowledge(sequence, now)         # an answer arrived
+    sender.next_deadline()                    # when to poll again if nothing arrives
 
-**Window.** Request i goes out only once request i - window has been answered. With a window of `slots` this is the rule
-under which a switch may keep the sums of 2 * slots requests and reuse an entry without asking anybody: whoever sends
-request i has the answer to i - slots, so everybody has sent i - slots, so everybody has the answer to i - 2 * slots.
+**Window.** Request i is sent only after request i - window has been answered. With a window of `slots`, a switch can
+keep the sums of 2 * slots requests and reuse an entry without coordination: a worker that sends request i has the
+answer to i - slots, so every worker has sent i - slots, so every worker has the answer to i - 2 * slots.
 
-**Timer.** The retransmission timeout follows RFC 6298, kept for each request on its own, doubling each time that
-request's timer runs out. Karn's algorithm: an answer to a request that was sent twice is no sample, and its backed-off
-timeout stays until a sample comes. Nor is an answer that its carrier knows to have waited for somebody else's
-retransmission (`sample=False`): else the workers of a group would drive each other's timeouts up.
+**Timer.** The retransmission timeout follows RFC 6298. Each request has its own, which doubles each time it expires. By
+Karn's algorithm, the answer to a retransmitted request is not a sample, and the backed-off timeout stays in force until
+there is a sample. An answer that is known to have waited for somebody else's retransmission is not a sample either
+(`sample=False`): otherwise the workers of a group would drive up each other's timeouts.
 
-**Early repetition.** Answers come about in the order of the requests. So a request is sent again, before its timer runs
-out, once `reorder` requests that were sent after it have been answered (as TCP's SACK and RACK have it, RFC 8985). When
-whoever answers has lost its memory, `hurry` has everything sent again at once.
+**Early retransmission.** Answers arrive roughly in the order of the requests. So a request is retransmitted before its
+timer expires once `reorder` requests that were sent after it have been answered, like TCP's SACK and RACK (RFC 8985).
+After the answering side has lost its state, `hurry` retransmits everything at once.
 
-**Others.** A request whose timer has run out `timeouts_before_asking` times is `overdue`: its answer may have come and
-gone, and somebody else may know it.
+**Asking others.** A request whose timer has expired `timeouts_before_asking` times is `overdue`: its answer may have
+been sent and lost, and another host may have it.
 """
 
 from __future__ import annotations
@@ -38,39 +38,39 @@ from midflight.runtime.endpoint.serial import serial, unwrap
 __all__ = ["Address", "NoAnswerError", "Reliable", "ReliableStatistics", "Timing"]
 
 Address = tuple[str, int]
-"""Where a datagram goes to or comes from: IP address as text and UDP port, as Python's sockets have them."""
+"""The source or destination of a datagram: an IP address as text and a UDP port, as in Python's sockets."""
 
 
 class NoAnswerError(MidflightError):
-    """Nothing has answered for as long as the endpoint was told to be patient."""
+    """Nothing has answered for the configured patience."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The timer's parameters, in nanoseconds.
+    """Parameters of the retransmission timer. Times are in nanoseconds.
 
-    RFC 6298 starts at 1 s and suggests no timeout below 1 s; that is for the open Internet. Inside a rack, where a
-    round trip takes microseconds, `minimum` is what bounds the time that a lost packet costs.
+    RFC 6298 starts with a timeout of 1 s and recommends none below 1 s, for the open Internet. Inside a rack a round
+    trip takes microseconds, and `minimum` bounds the time that a lost packet costs.
     """
 
     initial: int = 1_000_000_000
     minimum: int = 1_000_000
     maximum: int = 1_000_000_000
     granularity: int = 1_000
-    patience: int = 30_000_000_000  # how long without any new answer until the peer counts as gone
-    reorder: int = 3  # later requests answered before one is sent again without waiting for its timer
-    timeouts_before_asking: int = 2  # after which a request is overdue
+    patience: int = 30_000_000_000  # time without a new answer after which the peer counts as unreachable
+    reorder: int = 3  # later requests answered before one is retransmitted early
+    timeouts_before_asking: int = 2  # expirations of its timer after which a request is overdue
 
 
 @dataclass(slots=True)
 class ReliableStatistics:
-    """What a sender has seen so far."""
+    """Counters of a sender."""
 
-    sent: int = 0  # requests, first transmissions only
+    sent: int = 0  # requests, not counting retransmissions
     retransmitted: int = 0
-    early: int = 0  # those of them that were not due to a timer
+    early: int = 0  # retransmissions that were not due to a timer
     answered: int = 0
-    duplicates: int = 0  # answers to requests that had been answered
+    duplicates: int = 0  # answers to requests that had been answered before
     unexpected: int = 0  # answers to requests that were never sent
 
 
@@ -81,18 +81,18 @@ class _Outstanding:
     sent: int
     deadline: int
     timeout: int
-    order: int  # of its latest transmission among all
+    order: int  # number of its latest transmission, counted over all requests
     retransmitted: bool = False
-    passed: int = 0  # requests sent after that and answered
+    passed: int = 0  # requests sent after that and answered already
     timeouts: int = 0
-    early: bool = False  # to be sent again though its timer has not run out
+    early: bool = False  # to be retransmitted although its timer has not expired
 
 
 class Reliable:
-    """Sends numbered requests within a window until each is answered. Times are nanoseconds.
+    """Sends numbered requests within a window and retransmits each until it is answered. Times are in nanoseconds.
 
-    Indices grow without end, from `first`; `serial` gives a request's sequence number on the wire. `again` makes of
-    a request what is sent the second time and later.
+    Indices start at `first` and grow without bound; `serial` gives the sequence number of a request on the wire.
+    `again` converts a request to the form in which it is retransmitted. MidflightError if the window is not positive.
     """
 
     def __init__(
@@ -104,37 +104,37 @@ class Reliable:
         again: Callable[[bytes], bytes] | None = None,
     ) -> None:
         if window < 1:
-            raise MidflightError(f"a window of {window} requests lets nothing through")
+            raise MidflightError(f"a window of {window} requests cannot send anything")
         self.statistics = ReliableStatistics()
         self._window = window
         self._timing = timing or Timing()
         self._again = again
-        self._next = first  # index of the next request to be sent for the first time
+        self._next = first  # index of the next request that has not been sent
         self._waiting: deque[tuple[Address, bytes]] = deque()
-        self._outstanding: dict[int, _Outstanding] = {}  # in order of their latest transmission
+        self._outstanding: dict[int, _Outstanding] = {}  # ordered by latest transmission
         self._transmissions = 0
         self._repeated: list[tuple[int, int]] = []
-        self._cancelled: set[int] = set()  # requests that are not to be sent at all
-        self._timers: list[tuple[int, int]] = []  # (deadline, index), some of them stale
+        self._cancelled: set[int] = set()  # requests that must not be sent at all
+        self._timers: list[tuple[int, int]] = []  # (deadline, index), including stale ones
         self._timeout = self._timing.initial
         self._smoothed = 0
         self._variation = 0
         self._sampled = False
-        self._progress = 0  # time of the latest new answer, or of the first request after idleness
+        self._progress = 0  # time of the latest new answer, or of the first request after being idle
 
     @property
     def upcoming(self) -> int:
-        """The index of the next request to be submitted."""
+        """The index that the next submitted request gets."""
         return self._next + len(self._waiting)
 
     @property
     def waiting_from(self) -> int:
-        """The index of the next request to be sent for the first time."""
+        """The index of the next request that has not been sent."""
         return self._next
 
     @property
     def open(self) -> int:
-        """How many requests are waiting for their answers."""
+        """The number of requests that have been sent and not answered."""
         return len(self._outstanding)
 
     def forget(self) -> None:
@@ -144,7 +144,7 @@ class Reliable:
         self._repeated.clear()
 
     def skip(self, index: int) -> None:
-        """Drop all requests; the next to be submitted has this index."""
+        """Drop all requests. The next submitted request gets this index."""
         self.forget()
         self._next = index
 
@@ -155,17 +155,17 @@ class Reliable:
 
     @property
     def timeout(self) -> int:
-        """The retransmission timeout that the next request gets, in nanoseconds."""
+        """The retransmission timeout of the next request, in nanoseconds."""
         return self._timeout
 
     def submit(self, destination: Address, datagrams: Iterable[bytes]) -> None:
-        """Queue requests; the first of them has the index `upcoming`."""
+        """Queue requests. The first of them gets the index `upcoming`."""
         self._waiting.extend((destination, datagram) for datagram in datagrams)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now: requests whose timer ran out, then new ones as far as the window allows.
+        """Return the requests to send now: those whose timer has expired, then new ones as far as the window allows.
 
-        Raises NoAnswerError when requests have waited for the whole patience without one new answer.
+        NoAnswerError if requests have waited for the configured patience without any new answer.
         """
         out: list[tuple[Address, bytes]] = []
         outstanding, timers = self._outstanding, self._timers
@@ -198,7 +198,7 @@ class Reliable:
         return out
 
     def _repeat(self, index: int, request: _Outstanding, now: int) -> None:
-        """Make a request ready to be sent again, and set its timer."""
+        """Prepare a request for retransmission and restart its timer."""
         if request.early:
             self.statistics.early += 1
         else:
@@ -218,40 +218,40 @@ class Reliable:
         self.statistics.retransmitted += 1
 
     def overdue(self, least: int | None = None) -> list[tuple[int, int]]:
-        """Return the indices of requests that were repeated since the last call, and how often their timers ran out.
+        """Return the requests that were retransmitted since the last call, as pairs of index and number of timeouts.
 
-        That is, of those whose timers ran out `least` times, by default those that somebody else is to be asked about.
+        Only requests with at least `least` timeouts are returned, by default `timeouts_before_asking`.
         """
         least = self._timing.timeouts_before_asking if least is None else least
         repeated, self._repeated = self._repeated, []
         return [(index, timeouts) for index, timeouts in repeated if timeouts >= least]
 
     def is_open(self, index: int) -> bool:
-        """Say whether a request is waiting for its answer."""
+        """Return whether a request has been sent and not answered."""
         return index in self._outstanding
 
     def index_of(self, sequence: int) -> int:
-        """Return the index with this sequence number that lies nearest to what was sent last."""
+        """Return the index that has this sequence number and is nearest to the latest request."""
         return unwrap(sequence, self._next)
 
     def settle(self, index: int, now: int) -> bool:
-        """Take a request as answered, by other means; say whether it was waiting for its answer."""
+        """Count a request as answered by other means. Return whether it was open."""
         if self._outstanding.pop(index, None) is None:
             return False
         self._progress = now
         return True
 
     def cancel(self, index: int) -> None:
-        """Send a request no more, if it was sent before or not."""
+        """Stop sending a request, or do not send it at all if it is still queued."""
         if self._outstanding.pop(index, None) is None and self._next <= index < self.upcoming:
             self._cancelled.add(index)
 
     def alive(self, now: int) -> None:
-        """Learn that whoever answers has the requests and needs longer: patience begins anew."""
+        """Restart the patience: the other side has the requests and needs more time."""
         self._progress = now
 
     def hurry(self, now: int) -> None:
-        """Have all requests that wait for an answer sent again by the next `poll`."""
+        """Make the next `poll` retransmit all open requests."""
         for index, request in self._outstanding.items():
             self._now(index, request, now)
 
@@ -261,12 +261,12 @@ class Reliable:
         heapq.heappush(self._timers, (now, index))
 
     def acknowledge(self, sequence: int, now: int, *, sample: bool = True) -> int | None:
-        """Take the answer with this sequence number; return its request's index, or None where it is nothing new.
+        """Process the answer with this sequence number. Return the index of its request, or None if it was not open.
 
-        sample: whether the time that the answer took says something about the round trip.
+        sample: whether the time that the answer took is a sample of the round-trip time.
         """
         index = unwrap(sequence, self._next)
-        request = self._outstanding.pop(index, None) if sequence else None  # 0 is nobody's sequence number
+        request = self._outstanding.pop(index, None) if sequence else None  # 0 is never a sequence number
         if request is None:
             if index < self._next:
                 self.statistics.duplicates += 1
@@ -289,7 +289,7 @@ class Reliable:
         return index
 
     def next_deadline(self) -> int | None:
-        """Return when `poll` has something to do even if nothing comes in; None where nothing is open."""
+        """Return when to call `poll` next if no answer arrives, or None if no request is open."""
         timers, outstanding = self._timers, self._outstanding
         while timers:
             deadline, index = timers[0]
@@ -300,7 +300,7 @@ class Reliable:
         return None
 
     def _sample(self, round_trip: int) -> None:
-        """RFC 6298, sections 2.2 and 2.3, with alpha 1/8 and beta 1/4 in integers."""
+        """Update the timeout as in RFC 6298, sections 2.2 and 2.3, with alpha 1/8 and beta 1/4, in integers."""
         if self._sampled:
             self._variation += (abs(self._smoothed - round_trip) - self._variation) // 4
             self._smoothed += (round_trip - self._smoothed) // 8
@@ -315,7 +315,7 @@ class Reliable:
         index, request = next(iter(self._outstanding.items()))
         host, port = request.destination
         return NoAnswerError(
-            f"nothing has answered for {self._timing.patience / 1e9:g} s; "
+            f"no answer for {self._timing.patience / 1e9:g} s; "
             f"the oldest of {len(self._outstanding)} open requests, number {serial(index)}, went to {host}:{port}",
-            hint="see whether every member of the group takes part and the route to the server is in place",
+            hint="check that every member of the group takes part and that there is a route to the server",
         )

@@ -1,4 +1,4 @@
-"""The replicas behind a `Sequencer`: all deliver the same requests in the same order, whatever each of them misses."""
+"""The replicas behind a `Sequencer`: all deliver the same requests in the same order, even if they miss some."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass, replace
 from midflight.primitives import Message, Schema
 from midflight.primitives.wire import RESULT
 from midflight.runtime.endpoint.log import Log, is_later
-from midflight.runtime.endpoint.messages import ASK, LACKS, TOLD, decoded, whole
+from midflight.runtime.endpoint.messages import ASK, FOUND, MISSING, decoded, whole
 from midflight.runtime.endpoint.ordering import Payload
 from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
 from midflight.runtime.endpoint.serial import is_newer, serial
 
 __all__ = ["Ordered", "Replica"]
 
-_STATE = struct.Struct(">QH")
-"""Behind the header of an answer that a stamp is refused: the largest of its session that is there, what follows it."""
-_ASKS = struct.Struct(">HB")
-"""Behind the header of a question: the newest session that the asker knows of, whether it refuses the stamp."""
-_AT_ONCE = 64  # stamps that the others are asked for at a time
-_PATIENT = 4  # timeouts after which a stamp is refused
+_REFUSAL = struct.Struct(">QH")
+"""Payload of a refusal: the largest stored stamp of the session, and the first later session with stored requests."""
+_QUESTION = struct.Struct(">HB")
+"""Payload of a question: the newest session that the asking replica knows, and whether it refuses the stamp."""
+_AT_ONCE = 64  # missing stamps that the peers are asked for at a time
+_PATIENT = 4  # timeouts of a question after which its stamp is refused
 _FOREVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """A request in its place: the session and the stamp that the switch gave it, its client, its number, its bytes."""
+    """A request in its place: session and stamp given by the switch, and the client, number and body of the request."""
 
     session: int
     stamp: int
@@ -38,35 +38,36 @@ class Ordered:
 
 @dataclass(slots=True)
 class ReplicaStatistics:
-    """What a replica has seen so far."""
+    """Counters of a replica."""
 
-    asked: int = 0  # stamps that the others were asked for
-    told: int = 0  # those that one of them had
-    repeated: int = 0  # requests that came once more
-    malformed: int = 0  # datagrams that are nothing of the application's
+    asked: int = 0  # stamps that the peers were asked for
+    from_peers: int = 0  # requests received from peers
+    repeated: int = 0  # requests received again
+    malformed: int = 0  # datagrams that are not messages of the application
 
 
 class Replica:
-    """The endpoint of a replica of a group of an application that is a `Sequencer` (an `Endpoint`).
+    """The endpoint of a replica of a group of a `Sequencer` application (an `Endpoint`).
 
-    It takes stamped requests, delivers each once and in order to `execute`, and sends what that returns to the client.
-    `delivered` has all of them. peers: the other replicas. session: the first of the group, which is the epoch that the
-    application was admitted in.
+    It receives stamped requests, passes each once and in order to `execute`, and sends the result to the client.
+    `delivered` holds all of them. peers: the addresses of the other replicas. session: the first session of the group,
+    which is the epoch in which the application was admitted.
 
-    A stamp that is missing before one that has come is asked from the peers, until one of them has it or the client
-    sends it again. Who has asked in vain for long refuses it: it takes it from a peer only, and so does whoever it asks
-    and who lacks it, too. When all refuse it nobody can have it, and it is `void`: its client is told so when it sends
-    it again.
+    **Missing stamps.** If a stamp is missing before one that has arrived, the replica asks its peers until one of them
+    has the request or the client retransmits it. After several timeouts it refuses the stamp: from then on it accepts
+    the request only from a peer. A peer that is asked and does not have it refuses it, too. Once all replicas refuse a
+    stamp, none can ever have it. It is `void`, and its client is informed when it retransmits the request.
 
-    A stamp of a newer session shows that the switch has lost its state. Then the replicas refuse all that is left of
-    the old session, and tell each other what they have of it: what one of them has all deliver, the rest is void, and
-    the new session begins. A request that was stamped in both counts once. Both takes all replicas: until then those
-    that are there do not go on.
+    **New sessions.** A stamp of a newer session shows that the switch has lost its state. The replicas then refuse
+    everything missing of the old session and exchange what they have of it. A request that any of them has is delivered
+    by all, the other stamps are void, and then the new session starts. A request that was stamped in both sessions is
+    executed once. Both cases need all replicas: until every one has answered, the others do not go on.
 
-    What was delivered is kept, for those who lack it: one that begins again from nothing gets the whole sequence. It
-    has forgotten what it has refused, so the controller begins a session for it, the `newest`, with cleared state: what
-    is of those before it takes from its peers only. Another may forget when this one has come to that session. A
-    request is safe once more replicas have answered it than forget.
+    **Restarts.** Delivered requests are kept for replicas that miss them, so a replica that restarts with no state
+    receives the whole sequence. It has lost the record of what it refused. Therefore the controller starts a new
+    session for it, `newest`, with cleared registers, and it accepts requests of earlier sessions only from peers.
+    Another replica may restart once this one has reached that session. A request is durable once more replicas have
+    answered it than restart without state.
     """
 
     def __init__(
@@ -83,30 +84,32 @@ class Replica:
     ) -> None:
         self.delivered: list[Ordered] = []
         self.session = session
-        """The session that is delivered from."""
+        """The session that requests are delivered from."""
         self.upcoming = 1
         """The stamp that is delivered next."""
         self.void: list[tuple[int, int]] = []
-        """By session and stamp, those that all have agreed to do without."""
+        """The session and stamp of each request that all replicas have agreed to go on without."""
         self.statistics = ReplicaStatistics()
         self._schema = schema
         self._application = application
         self._peers = tuple(peers)
         self._group = group
         self.execute = execute
-        """What a delivered request does, and what its client is answered."""
+        """Executes a delivered request and returns the answer to its client."""
         self._log = Log(session if newest is None else newest)
-        self._lack: dict[int, dict[Address, tuple[int, int]]] = {}  # by stamp, peers that refuse it: what `_STATE` says
-        self._clients: dict[int, tuple[Ordered, bytes]] = {}  # by client its latest request, and the answer
-        # Whom nobody answers is patient: the others may get what they lack.
+        self._refusals: dict[
+            int, dict[Address, tuple[int, int]]
+        ] = {}  # by stamp, the peers that refuse it, with the contents of `_REFUSAL`
+        self._clients: dict[int, tuple[Ordered, bytes]] = {}  # by client, its latest request and the answer
+        # A replica waits for ever, because its peers may still receive what they miss.
         self._asks = Reliable(window=_FOREVER, timing=replace(timing or Timing(), patience=_FOREVER))
-        self._asked: dict[int, tuple[int, Address]] = {}  # by index of the question, the stamp and whom
+        self._asked: dict[int, tuple[int, Address]] = {}  # by index of the question, the stamp and the peer
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Take a stamped request, a peer's question for one, or its answer."""
+        """Process a stamped request, a peer's question, or a peer's reply."""
         message = decoded(self._schema, self._application, datagram)
-        if message is None or message.kind not in (RESULT, ASK, TOLD, LACKS):
+        if message is None or message.kind not in (RESULT, ASK, FOUND, MISSING):
             self.statistics.malformed += 1
         elif whole(message, "group") == self._group:
             if message.kind == RESULT:
@@ -115,10 +118,10 @@ class Replica:
                 self._answer(source, message)
             else:
                 self._learn(source, message, now)
-            self._go_on()
+            self._advance()
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now."""
+        """Return the datagrams to send now."""
         out, self._outgoing = self._outgoing, []
         out += self._asks.poll(now)
         overdue = [index for index, _ in self._asks.overdue(_PATIENT)]
@@ -126,41 +129,41 @@ class Replica:
             if not self._log.refuses(self.session, stamp):
                 self._log.refuse(self.session, stamp)
                 self._cancel(stamp)
-        self._go_on()
+        self._advance()
         return out + self._asks.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         return self._asks.next_deadline()
 
     def _take(self, message: Message) -> None:
-        """Keep a stamped request that is lacking, unless it is refused."""
+        """Store a stamped request that was missing, unless it is refused."""
         session, stamp = whole(message, "session"), whole(message, "stamp")
         passed = is_later(self.session, session) or (session == self.session and stamp < self.upcoming)
         if passed or self._log.get(session, stamp) is not None:
             self.statistics.repeated += 1
-            self._tell(message, void=(session, stamp) in self.void)
+            self._reply(message, void=(session, stamp) in self.void)
         elif not self._log.refuses(session, stamp):
             self._log.put(session, stamp, message)
-            self._notice(session)
+            self._note_session(session)
             if session == self.session:
                 self._cancel(stamp)
 
-    def _notice(self, session: int) -> None:
-        """Learn that there is a session: those before it are over."""
+    def _note_session(self, session: int) -> None:
+        """Note that a session exists: all sessions before it are over."""
         if self._log.newest != session and not self._log.over(session):
             self._log.newest = session
-            # Everybody is asked again, and told of it: what was said before may have been true of its life then only.
-            self._lack.clear()
+            # All peers are asked again, which also announces the session: their earlier replies may be out of date.
+            self._refusals.clear()
             for stamp, _ in [*self._asked.values()]:
                 self._cancel(stamp)
 
-    def _go_on(self) -> None:
-        """Deliver what is next, for as long as it is there; then ask for what is not."""
+    def _advance(self) -> None:
+        """Deliver requests for as long as the next one is there, then ask the peers for those that are missing."""
         log = self._log
         while True:
             request = log.get(self.session, self.upcoming)
-            refused = self._lack.get(self.upcoming, {})
+            refused = self._refusals.get(self.upcoming, {})
             if request is not None:
                 self._deliver(request)
             elif not log.refuses(self.session, self.upcoming) or len(refused) < len(self._peers):
@@ -171,21 +174,21 @@ class Replica:
                 following = [log.following(self.session), *(session for _, session in refused.values())]
                 self.session = min(following, key=lambda each: (each - self.session) % 2**16)
                 self.upcoming = 0
-                self._lack.clear()
+                self._refusals.clear()
                 for stamp, _ in [*self._asked.values()]:
                     self._cancel(stamp)
             self._cancel(self.upcoming)
-            self._lack.pop(self.upcoming, None)
+            self._refusals.pop(self.upcoming, None)
             self.upcoming += 1
         last = log.last(self.session)
-        # What comes after the last one can only be known of a session that is over.
+        # Only in a session that is over can it be decided that no stamp follows the last one.
         tail = [self.upcoming] if log.over(self.session) and last < self.upcoming else []
         for stamp in [*range(self.upcoming, min(last, self.upcoming + _AT_ONCE)), *tail]:
             if log.get(self.session, stamp) is None:
                 self._ask(stamp)
 
     def _deliver(self, request: Message) -> None:
-        """Have a request executed, unless it was in an earlier place."""
+        """Execute a request, unless it has been executed in an earlier place, and answer it."""
         client, payload = whole(request, "client"), Payload.unpacked(request.payload)
         if payload is None:
             self.statistics.malformed += 1
@@ -195,10 +198,10 @@ class Replica:
             ordered = Ordered(self.session, self.upcoming, client, payload.number, payload.body)
             self.delivered.append(ordered)
             self._clients[client] = ordered, self.execute(ordered)
-        self._tell(request)
+        self._reply(request)
 
-    def _tell(self, request: Message, *, void: bool = False) -> None:
-        """Answer a client's request, where it is the latest; or tell it that the stamp is void."""
+    def _reply(self, request: Message, *, void: bool = False) -> None:
+        """Answer a client's request if it is the latest, or inform the client that the stamp is void."""
         client, payload = whole(request, "client"), Payload.unpacked(request.payload)
         if payload is None:
             return
@@ -212,10 +215,10 @@ class Replica:
         self._outgoing.append((payload.client, self._message(RESULT, request.sequence, *place, client, answer)))
 
     def _ask(self, stamp: int) -> None:
-        """Ask all peers for a stamp, but those that are asked or have answered that they refuse it."""
-        asked = {peer for each, peer in self._asked.values() if each == stamp} | self._lack.get(stamp, {}).keys()
+        """Ask the peers for a stamp, except those that have been asked or have refused it."""
+        asked = {peer for each, peer in self._asked.values() if each == stamp} | self._refusals.get(stamp, {}).keys()
         self.statistics.asked += not asked
-        state = _ASKS.pack(self._log.newest, self._log.refuses(self.session, stamp))
+        state = _QUESTION.pack(self._log.newest, self._log.refuses(self.session, stamp))
         for peer in self._peers:
             if peer not in asked:
                 number = self._asks.upcoming
@@ -224,44 +227,44 @@ class Replica:
                 self._asks.submit(peer, [question])
 
     def _cancel(self, stamp: int) -> None:
-        """Take back the questions for a stamp."""
+        """Cancel the questions for a stamp."""
         for index in [index for index, each in self._asked.items() if each[0] == stamp]:
             self._asks.cancel(index)
             del self._asked[index]
 
     def _answer(self, source: Address, question: Message) -> None:
-        """Tell a peer the request that has a stamp; or that it is refused here, too."""
+        """Answer a peer's question with the request that has the stamp, or with a refusal, if there is either."""
         session, stamp = whole(question, "session"), whole(question, "stamp")
-        if source not in self._peers or len(question.payload) != _ASKS.size:
+        if source not in self._peers or len(question.payload) != _QUESTION.size:
             self.statistics.malformed += 1
             return
-        newest, refused = _ASKS.unpack(question.payload)
-        self._notice(newest)
+        newest, refused = _QUESTION.unpack(question.payload)
+        self._note_session(newest)
         if refused:
             self._log.refuse(session, stamp)
         request = self._log.get(session, stamp)
         if request is not None:
-            told = replace(question, kind=TOLD, payload=self._schema.encode(request))
-            self._outgoing.append((source, self._schema.encode(told)))
+            answer = replace(question, kind=FOUND, payload=self._schema.encode(request))
+            self._outgoing.append((source, self._schema.encode(answer)))
         elif self._log.refuses(session, stamp):
-            state = _STATE.pack(self._log.last(session), self._log.following(session))
-            self._outgoing.append((source, self._schema.encode(replace(question, kind=LACKS, payload=state))))
+            state = _REFUSAL.pack(self._log.last(session), self._log.following(session))
+            self._outgoing.append((source, self._schema.encode(replace(question, kind=MISSING, payload=state))))
 
     def _learn(self, source: Address, answer: Message, now: int) -> None:
-        """Take a peer's answer to a question that is open: the request, or that it is refused there, too."""
+        """Process a peer's reply to an open question: the request, or a refusal."""
         index, stamp = self._asks.index_of(answer.sequence), whole(answer, "stamp")
         if self._asked.get(index) != (stamp, source):
             return
         request = decoded(self._schema, self._application, answer.payload)
-        if answer.kind == TOLD and request is not None:
+        if answer.kind == FOUND and request is not None:
             self._cancel(stamp)
             self._log.put(self.session, stamp, request)
-            self.statistics.told += 1
-        elif answer.kind == LACKS and len(answer.payload) == _STATE.size:
+            self.statistics.from_peers += 1
+        elif answer.kind == MISSING and len(answer.payload) == _REFUSAL.size:
             self._asks.settle(index, now)
             del self._asked[index]
-            last, following = _STATE.unpack(answer.payload)
-            self._lack.setdefault(stamp, {})[source] = last, following
+            last, following = _REFUSAL.unpack(answer.payload)
+            self._refusals.setdefault(stamp, {})[source] = last, following
 
     def _message(
         self, kind: int, sequence: int, session: int, stamp: int, client: int = 0, payload: bytes = b""

@@ -1,4 +1,4 @@
-"""What a worker has taken part in: its contributions and the sums, to work with and to tell others who lack them."""
+"""A worker's contributions and sums, kept for its own use and for peers that ask."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 __all__ = ["Memory", "Part"]
 
-_KEPT = 4
+_KEPT = 4  # parts before the latest one
 
 
 @dataclass(slots=True)
 class Part:
-    """Chunks with the indices `first` and on that are summed together: what this worker gave, and the sums."""
+    """Chunks that are submitted together, with indices from `first` on: this worker's contributions and the sums."""
 
     first: int
     given: NDArray[np.int32]  # chunks x lanes
@@ -28,7 +28,7 @@ class Part:
         self.known = np.zeros(self.missing, np.bool_)
 
     def learn(self, index: int, values: NDArray[np.signedinteger]) -> None:
-        """Take the sum of a chunk that was not known."""
+        """Store the sum of a chunk, which must not be known yet."""
         row = index - self.first
         self.sums[row] = values
         self.known[row] = True
@@ -36,22 +36,22 @@ class Part:
 
 
 class Memory:
-    """The parts of a job that somebody may still ask about, the latest last.
+    """The parts of a job that peers may still ask about, the latest last.
 
-    Who has finished a part has everybody's contributions to it, and those are made by who has finished the part before.
-    So nobody is more than a part behind, but for a worker that begins again after a restart: that one may need a whole
-    round, of two parts, and the next one's scale. The four parts before the latest are enough for both.
+    A worker that has finished a part has every worker's contribution to it, and those come from workers that had
+    finished the part before. So no worker is more than one part behind, except one that restarts: it may need a whole
+    round of two parts, and the scale of the next round. The four parts before the latest one cover both.
     """
 
     def __init__(self) -> None:
         self._parts: deque[Part] = deque(maxlen=_KEPT + 1)
 
     def add(self, part: Part) -> None:
-        """Remember a part, and forget one from long ago."""
+        """Add a part, and drop the oldest one beyond those that are kept."""
         self._parts.append(part)
 
     def of(self, index: int) -> Part | None:
-        """Return the part that a chunk belongs to, or None where it is forgotten or has not begun."""
+        """Return the part that contains a chunk, or None if it has been dropped or has not begun."""
         for part in self._parts:
             if part.first <= index < part.first + len(part.given):
                 return part

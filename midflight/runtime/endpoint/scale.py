@@ -1,9 +1,9 @@
-"""How workers agree on a scale for their floats, with the same switch that combines the numbers.
+"""Agreement of workers on a scale for their floats, through the switch that combines the numbers.
 
-Each tells the exponent of its largest magnitude, in the numbers that the switch takes, and the highest of them can be
-read from what comes back. Where the switch sums, an exponent is a one in a histogram of all that there are,
-from `LOWEST` to `LOWEST + EXPONENTS - 1`, each counted in as many bits as all workers together need. Where it
-takes the greatest or the least, an exponent is itself or its opposite.
+Each worker sends the exponent of its largest magnitude as integers, and reads the highest exponent of all workers from
+the result. A switch that sums gets a histogram: the exponents from `LOWEST` to `LOWEST + EXPONENTS - 1` each have a
+counter, as many bits wide as the number of workers needs, and a worker sends a one in its own. A switch that takes the
+maximum or minimum gets the exponent itself or its negation.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from midflight.primitives.library.aggregate import Operation
 
 __all__ = ["Scale"]
 
-LOWEST = -125  # what `largest_exponent` answers at least
-EXPONENTS = 254  # up to 128
+LOWEST = -125  # the smallest result of `largest_exponent`
+EXPONENTS = 254  # the largest one is 128
 
 
 class Scale:
-    """The agreement among so many workers, by this operation in numbers of so many bits, signs included."""
+    """The agreement among `workers` workers by an operation on numbers of `width` bits, including the sign."""
 
     def __init__(self, operation: Operation, workers: int, width: int) -> None:
         self._ordered = {"max": 1, "min": -1}.get(operation, 0)
         self._bits_per_count = workers.bit_length()
         self._counts_per_lane = (width - 1) // self._bits_per_count
         self.lanes: int = 1 if self._ordered else -(-EXPONENTS // self._counts_per_lane)
-        """How many numbers it takes."""
+        """How many numbers a worker sends."""
 
-    def told(self, exponent: int) -> NDArray[np.int32]:
-        """Return what a worker tells of its exponent."""
+    def encode(self, exponent: int) -> NDArray[np.int32]:
+        """Return the numbers that a worker sends for its exponent: shape (lanes,)."""
         if self._ordered:
             return np.array([self._ordered * exponent], np.int32)
         lane, place = divmod(exponent - LOWEST, self._counts_per_lane)
@@ -39,7 +39,7 @@ class Scale:
         return histogram
 
     def highest(self, combined: NDArray[np.int64]) -> int:
-        """Return the highest exponent, from what all have told."""
+        """Return the highest exponent of all workers, given the combined numbers."""
         if self._ordered:
             return self._ordered * int(combined[0])
         lane = int(np.flatnonzero(combined[: self.lanes])[-1])

@@ -1,4 +1,4 @@
-"""One UDP port for the servers of several applications: each message goes to its application's."""
+"""One UDP port for the servers of several applications. Messages are dispatched by application id."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ __all__ = ["Shared"]
 
 @dataclass(slots=True)
 class Shared:
-    """Endpoints by the id of their application (an `Endpoint`). What is for none of them is counted and dropped."""
+    """Endpoints by the id of their application (an `Endpoint`).
+
+    Messages for other applications are counted and dropped.
+    """
 
     endpoints: dict[int, Endpoint] = field(default_factory=dict)
     malformed: int = 0
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Hand a message to its application's endpoint."""
+        """Pass a message to the endpoint of its application."""
         endpoint = self.endpoints.get(int.from_bytes(datagram[2:4], "big")) if len(datagram) >= COMMON else None
         if endpoint is None:
             self.malformed += 1
@@ -27,10 +30,10 @@ class Shared:
             endpoint.receive(source, datagram, now)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what any of them has to send now."""
+        """Return the datagrams that any of the endpoints has to send now."""
         return [each for endpoint in self.endpoints.values() for each in endpoint.poll(now)]
 
     def next_deadline(self) -> int | None:
-        """Return when one of them is to be polled though nothing has come in, or None."""
+        """Return the earliest deadline of all endpoints, or None."""
         deadlines = [each.next_deadline() for each in self.endpoints.values()]
         return min((each for each in deadlines if each is not None), default=None)

@@ -1,4 +1,4 @@
-"""Chunks that no switch can sum: everybody's contributions, asked for and put together here."""
+"""Chunks that no switch can sum: a worker asks all peers for their contributions and combines them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from midflight.runtime.endpoint.serial import serial
 
 __all__ = ["Shares"]
 
-_WINDOW = 1024  # questions under way
+_WINDOW = 1024  # open questions
 _COMBINE: dict[Operation, np.ufunc] = {
     "sum": np.add,
     "count": np.add,
@@ -28,7 +28,10 @@ _COMBINE: dict[Operation, np.ufunc] = {
 
 
 class Shares:
-    """Asks the peers for their contributions to chunks until all have come, each counted once."""
+    """Asks the peers for their contributions to chunks until all have arrived. Each contribution counts once.
+
+    `len()` is the number of chunks that are being collected, and `in` tells whether a chunk is among them.
+    """
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class Shares:
         self._job = job
         self._peers = peers
         self._reliable = Reliable(window=_WINDOW, timing=timing)
-        self._questions: dict[tuple[int, int], int] = {}  # by chunk and worker: the question's own index
+        self._questions: dict[tuple[int, int], int] = {}  # by chunk and worker: the index of the question
         self._totals: dict[int, NDArray[np.int64]] = {}
         self._missing: dict[int, int] = {}
 
@@ -56,7 +59,7 @@ class Shares:
         return index in self._totals
 
     def drop(self, index: int) -> None:
-        """Stop collecting for a chunk; its sum has come another way."""
+        """Stop collecting for a chunk, because its sum has arrived. Idempotent."""
         if self._totals.pop(index, None) is not None:
             del self._missing[index]
             for number in self._peers:
@@ -64,12 +67,12 @@ class Shares:
                     self._reliable.cancel(question)
 
     def forget(self) -> None:
-        """Stop collecting."""
+        """Stop collecting for all chunks."""
         for index in [*self._totals]:
             self.drop(index)
 
-    def want(self, index: int, mine: NDArray[np.int32]) -> None:
-        """Begin to collect the contributions to a chunk, to which this worker gave `mine`."""
+    def collect(self, index: int, mine: NDArray[np.int32]) -> None:
+        """Start collecting the contributions to a chunk. `mine` is this worker's own, with the shape (lanes,)."""
         self._totals[index] = mine.astype(np.int64)
         self._missing[index] = len(self._peers)
         question = self._form.message(ASK, index, worker=self._worker, job=self._job, flags=OVERFLOW)
@@ -78,7 +81,10 @@ class Shares:
             self._reliable.submit(address, [question])
 
     def take(self, index: int, worker: int, values: NDArray[np.signedinteger], now: int) -> int | None:
-        """Take a contribution; return the chunk's index, or None where it was not asked for or had come before."""
+        """Add a contribution.
+
+        Return the chunk's index, or None if the contribution was not asked for or arrived before.
+        """
         question = self._questions.get((index, worker))
         if question is None or self._reliable.acknowledge(serial(question), now) is None:
             return None
@@ -88,16 +94,16 @@ class Shares:
         return index
 
     def total(self, index: int) -> NDArray[np.int64] | None:
-        """Return, once, the sum of a chunk to which all contributions have come; else None."""
+        """Return the combined numbers of a chunk, once, if all contributions have arrived. Otherwise return None."""
         if self._missing[index]:
             return None
         del self._missing[index]
         return self._totals.pop(index)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the questions to be sent now. Raises NoAnswerError when the peers are silent for too long."""
+        """Return the questions to send now. NoAnswerError if no peer has answered for the configured patience."""
         return self._reliable.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when a question is due for repetition, or None."""
+        """Return the time of the next retransmission of a question, or None."""
         return self._reliable.next_deadline()

@@ -1,7 +1,7 @@
-"""The parameter server: a host that computes, in software, what a switch on the way would have computed.
+"""The parameter server: a host that computes in software what a switch on the way would compute.
 
-It runs a primitive's own kernel, so that its answers are by definition those of a switch. What a switch multicasts it
-sends to every member, one after another.
+It executes the primitive's own kernel, so its results are those of a switch by definition. What a switch multicasts,
+the server sends to each member.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Applications", "SoftwareServer"]
 
 
 class Applications(Protocol):
-    """What a server needs of a program: a `Program` is one."""
+    """What a server needs from a program. `Program` satisfies it."""
 
     @property
     def applications(self) -> Mapping[str, Application]:
@@ -33,15 +33,18 @@ class Applications(Protocol):
 
 @dataclass(slots=True)
 class SoftwareStatistics:
-    """What a server has seen so far."""
+    """Counters of a server."""
 
     requests: int = 0
-    left: int = 0  # those among them that a switch on the way has left to this host
-    malformed: int = 0  # datagrams that are no request of an application served here
+    left: int = 0  # requests among them that a switch had left to this host
+    malformed: int = 0  # datagrams that are not requests of an application served here
 
 
 class SoftwareServer:
-    """The endpoint of a server for any of a program's applications (an `Endpoint`)."""
+    """The endpoint of a server for any of a program's applications (an `Endpoint`).
+
+    It serves no application until `serve` is called.
+    """
 
     def __init__(self, program: Applications) -> None:
         self.statistics = SoftwareStatistics()
@@ -51,7 +54,10 @@ class SoftwareServer:
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def adopt(self, program: Applications) -> None:
-        """Go by another program from now on; applications that are in it under the same id are served as before."""
+        """Switch to another program.
+
+        Applications that have the same name and id in it keep their state; others are dropped.
+        """
         ids = {name: each.id for name, each in self._program.applications.items()}
         there = {name for name, each in program.applications.items() if ids.get(name) == each.id}
         self._served = {name: each for name, each in self._served.items() if name in there}
@@ -65,28 +71,32 @@ class SoftwareServer:
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
     ) -> None:
-        """Compute for an application from now on, from its initial state; `members` receive what is multicast.
+        """Start computing for an application, with its initial state. `members` receive its multicasts.
 
-        epoch: newer than that of whatever computed for these members before. maps: the entries of those that are told,
-        by name; the others have what the primitive itself gives them.
+        epoch: must be newer than that of whatever computed for these members before. maps: by name, the entries of
+        maps; the other maps start with the entries that the primitive defines. MidflightError if the program has no
+        such application.
         """
         found = self._program.applications.get(application)
         if found is None:
-            raise MidflightError(f"the program has no application {application}")
+            raise MidflightError(f"the program has no application {application!r}")
         reference = found.primitive.reference(epoch=epoch)
         for name, entries in (maps or {}).items():
             reference.map(name).hold(entries)
         self._served[application] = reference, tuple(members)
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Have this entry in a map of an application from now on, or no more, where it is computed for here."""
+        """Add an entry to a map of an application, or remove it if `there` is False.
+
+        No effect if it is not served here.
+        """
         if application in self._served:
             written = self._served[application][0].map(name)
             others = [each for each in written.entries if each.parts != entry.parts]
             written.hold([*others, entry] if there else others)
 
     def receive(self, source: Address, datagram: bytes, _now: int) -> None:
-        """Compute on a request."""
+        """Compute on a request. Anything else is counted and dropped."""
         try:
             request = self._schema.decode(datagram)
         except WireError:
@@ -106,10 +116,10 @@ class SoftwareServer:
             self._outgoing += [(receiver, result) for receiver in receivers]
 
     def poll(self, _now: int) -> list[tuple[Address, bytes]]:
-        """Return the results that are ready. A request that is forwarded has come to its end here."""
+        """Return the results that are ready. Requests that the kernel forwards or drops have no result."""
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
     def next_deadline(self) -> int | None:
-        """Return None: a server only ever answers."""
+        """Return None: a server only answers."""
         return None

@@ -1,4 +1,4 @@
-"""The hosts of `Cache`: a key-value server whose writes count once the switch has them, and its clients."""
+"""The hosts of `Cache`: a key-value server, whose writes take effect once the switch has stored them, and clients."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from midflight.runtime.endpoint.serial import is_newer, serial
 
 __all__ = ["Outcome", "StoreClient", "StoreServer"]
 
-_WINDOW = 64  # updates that may be on their way to the switch
+_WINDOW = 64  # updates of the switch that may be in flight
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an operation: the value, None where the key has none; its version; whether the switch answered.
+    """The outcome of an operation. `value` is None if the key has none; `cached` tells whether the switch answered.
 
-    A deletion has a version, as a write has; 0 is that of a key that was never written.
+    Writes and deletions have a version. A key that was never written has version 0.
     """
 
     key: int
@@ -34,14 +34,17 @@ class Outcome:
 
 @dataclass(slots=True)
 class StoreClient:
-    """The endpoint of a client, with one operation at a time (an `Endpoint`). server: where requests go to."""
+    """The endpoint of a client, which performs one operation at a time (an `Endpoint`).
+
+    server: the address that requests are sent to.
+    """
 
     schema: Schema
     application: str
     server: Address
     timing: Timing | None = None
     outcome: Outcome | None = None
-    """Of the latest operation, once it is done."""
+    """The outcome of the latest operation, or None until it is complete."""
     malformed: int = 0
     _requests: Reliable = field(init=False)
 
@@ -50,23 +53,23 @@ class StoreClient:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way."""
+        """Whether no operation is open."""
         return self._requests.idle
 
     def get(self, key: int, lanes: int) -> None:
-        """Read a key, whose values have so many lanes."""
+        """Read a key whose values have `lanes` numbers. MidflightError if an operation is open."""
         self._ask(Cache.GET, key, (0,) * lanes)
 
     def put(self, key: int, value: Sequence[int]) -> None:
-        """Write a key."""
+        """Write a key. MidflightError if an operation is open."""
         self._ask(Cache.PUT, key, value)
 
     def delete(self, key: int, lanes: int) -> None:
-        """Take the value of a key, whose values have so many lanes, away. A key without one stays so."""
+        """Delete a key whose values have `lanes` numbers, if it has a value. MidflightError if an operation is open."""
         self._ask(Cache.DELETE, key, (0,) * lanes)
 
     def receive(self, _source: Address, datagram: bytes, now: int) -> None:
-        """Take an answer, of the switch or of the server."""
+        """Process an answer from the switch or the server."""
         message = decoded(self.schema, self.application, datagram)
         if message is None or message.kind != RESULT:
             self.malformed += 1
@@ -76,16 +79,16 @@ class StoreClient:
             self.outcome = Outcome(whole(message, "item"), whole(message, "version"), value, status == Cache.HIT)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now. Raises NoAnswerError where nobody has answered for the whole patience."""
+        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience."""
         return self._requests.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         return self._requests.next_deadline()
 
     def _ask(self, operation: int, key: int, value: Sequence[int]) -> None:
         if not self.idle:
-            raise MidflightError("this client has an operation under way", hint="wait for its outcome")
+            raise MidflightError("this client has an open operation", hint="wait for its outcome")
         self.outcome = None
         sequence = serial(self._requests.upcoming)
         message = _message(self.application, operation, sequence, key, 0, value)
@@ -94,7 +97,7 @@ class StoreClient:
 
 @dataclass(slots=True)
 class _Key:
-    """What the server knows of a key."""
+    """The server's state for one key."""
 
     version: int = 0
     value: tuple[int, ...] | None = None
@@ -102,21 +105,22 @@ class _Key:
     write: tuple[Address, Message] | None = None
     """The write or deletion that the switch has not stored yet."""
     update: int | None = None
-    """The update that carries it."""
+    """The index of the update that carries it to the switch."""
     waiting: deque[tuple[Address, Message]] = field(default_factory=deque)
-    """What has come since then, in order."""
+    """The requests that have arrived since then, in order."""
 
 
 class StoreServer:
     """The endpoint that the requests of a `Cache` are addressed to (an `Endpoint`).
 
-    A write or deletion of a cached key goes to the switch first; only when that has stored it, or has a newer version
-    or no entry, does it count, and the writer is answered, and all who asked in the meantime. So no read returns what
-    is older than something that was read, written or deleted before it began. Each counts once, however often it is
-    sent: of each client the latest request is known by its number. Where no switch computes, updates come back as they
-    went.
+    A write or deletion of a cached key is first sent to the switch. It takes effect when the switch has stored it, has
+    a newer version, or has no entry for the key. Only then does the server answer the writer and the requests that have
+    arrived in the meantime. So no read returns a value older than one that was read, written or deleted before the read
+    began. Each operation takes effect once, however often it is retransmitted: the server keeps the number of the
+    latest request of each client. If no switch computes, updates come back to the server unchanged.
 
-    `fill` when the controller has given a key an entry, `forget` when it has taken it away. address: the server's own.
+    Call `fill` after the controller has added an entry for a key, and `forget` after it has removed it. address: the
+    server's own.
     """
 
     def __init__(
@@ -130,12 +134,12 @@ class StoreServer:
         self._empty = (0,) * lanes
         self._keys: dict[int, _Key] = {}
         self._updates = Reliable(window=_WINDOW, timing=timing)
-        self._updated: dict[int, int] = {}  # the key of each update under way
-        self._latest: dict[Address, tuple[int, bytes | None]] = {}  # of each client, its request and the answer
+        self._updated: dict[int, int] = {}  # the key of each open update
+        self._latest: dict[Address, tuple[int, bytes | None]] = {}  # by client, its latest request and the answer
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def fill(self, key: int) -> None:
-        """Take a key as cached, and send the switch its value."""
+        """Mark a key as cached and send its value to the switch."""
         entry = self._key(key)
         entry.cached = True
         if entry.write is None:
@@ -143,11 +147,11 @@ class StoreServer:
             self._update(key, entry.version, entry.value)
 
     def forget(self, key: int) -> None:
-        """Take a key as not cached any more."""
+        """Mark a key as not cached."""
         self._key(key).cached = False
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Take a request that the switch has passed on, or its answer to an update."""
+        """Process a request that the switch has passed on, or its answer to an update."""
         message = decoded(self._schema, self._application, datagram)
         if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST):
             self.malformed += 1
@@ -159,12 +163,12 @@ class StoreServer:
             self._request(source, message)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now."""
+        """Return the datagrams to send now. NoAnswerError if an update stays unanswered for the configured patience."""
         out, self._outgoing = self._outgoing, []
         return out + self._updates.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         return self._updates.next_deadline()
 
     def _key(self, key: int) -> _Key:
@@ -182,10 +186,10 @@ class StoreServer:
         key = whole(message, "item")
         entry = self._key(key)
         entry.waiting.append((source, message))
-        self._go_on(key, entry)
+        self._advance(key, entry)
 
-    def _go_on(self, key: int, entry: _Key) -> None:
-        """Deal with what waits for a key, up to a write that has to go to the switch."""
+    def _advance(self, key: int, entry: _Key) -> None:
+        """Process the waiting requests of a key, up to a write that has to be sent to the switch."""
         while entry.waiting and entry.write is None:
             source, message = entry.waiting.popleft()
             if whole(message, "operation") != Cache.GET:
@@ -202,14 +206,14 @@ class StoreServer:
                 self._update(key, entry.version, entry.value)
 
     def _stored(self, index: int) -> None:
-        """Learn that the switch has an update, or will never need it."""
+        """Complete the write that an update carried: the switch has stored it or will never need it."""
         key = self._updated.pop(index)
         entry = self._key(key)
         if entry.write is not None and entry.update == index:
             source, message = entry.write
             entry.write = entry.update = None
             self._commit(entry, source, message)
-            self._go_on(key, entry)
+            self._advance(key, entry)
 
     def _commit(self, entry: _Key, source: Address, message: Message) -> None:
         entry.version = _after(entry.version)
@@ -250,7 +254,7 @@ def _message(application: str, operation: int, sequence: int, key: int, version:
 
 
 def _written(message: Message) -> tuple[int, ...] | None:
-    """Return what a key's value is after a write or deletion."""
+    """Return the value of a key after a write or deletion."""
     return None if whole(message, "operation") == Cache.DELETE else _value(message)
 
 

@@ -1,4 +1,4 @@
-"""Endpoints over real UDP sockets, in real time."""
+"""Endpoints over UDP sockets, in real time."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from midflight.runtime.endpoint.reliable import Address
 
 __all__ = ["UdpSocket", "UdpStatistics", "drive"]
 
-_BUFFER = 4 << 20  # bytes that the kernel may hold for us while we are busy: a window of everybody's results
-_BATCH = 64  # datagrams taken in one go, before what they lead to is sent
+_BUFFER = 4 << 20  # bytes of the kernel's buffers: room for a window of all workers' results
+_BATCH = 64  # datagrams received at a time before replies are sent
 _LARGEST = 65_535
-# What is no network's fault. Any other error says that a datagram found no way, for now or for ever, or was addressed
-# to what cannot be one: to an endpoint that is a packet lost, and no peer's doing ends us.
+# Errors of this program. Any other error means that a datagram could not be delivered, which to an endpoint is a lost
+# packet. So nothing that a peer does can end the endpoint.
 _OURS = frozenset({errno.EMSGSIZE, errno.EBADF})
 
 
 @dataclass(slots=True)
 class UdpStatistics:
-    """What a socket has seen so far."""
+    """Counters of a socket."""
 
     received: int = 0
     sent: int = 0
-    unsendable: int = 0  # datagrams that the kernel refused: no route, no link, no such address
+    unsendable: int = 0  # datagrams that the kernel rejected: no route, no link, invalid address
 
 
 class UdpSocket:
-    """Drives an endpoint over a UDP socket: hands it what comes in, sends what it says, wakes it when it asks to be.
+    """Drives an endpoint over a UDP socket: passes in datagrams, sends what it returns, and polls it at its deadlines.
 
-    address, port: what to bind, of IPv4 or IPv6; port 0 takes a free one. clock: nanoseconds that never run backwards.
-    DeviceError where the address cannot be bound. A context manager: leaving closes the socket.
+    address, port: the IPv4 or IPv6 address and the port to bind; port 0 selects a free one. clock: returns nanoseconds
+    and never runs backwards. DeviceError if the address cannot be bound. A context manager; leaving it closes the
+    socket.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class UdpSocket:
             self._socket.setblocking(False)
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
                 self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-            with suppress(OSError):  # beyond the system's limit, with the rights to
+            with suppress(OSError):  # to exceed the system's limit takes privileges
                 self._socket.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), _BUFFER)
             self._socket.bind((address, port))
         except OSError as error:
@@ -64,14 +65,17 @@ class UdpSocket:
 
     @property
     def address(self) -> Address:
-        """What the socket is bound to."""
+        """The address and port that the socket is bound to."""
         host, port, *_ = self._socket.getsockname()
         return str(host), int(port)
 
     def run(self, until: Callable[[], bool], wake: int | None = None) -> bool:
-        """Drive the endpoint until `until()` holds, and return True; or False once the file `wake` can be read.
+        """Drive the endpoint until `until()` is true, and return True.
 
-        What the endpoint raises ends it.
+        Return False if the file descriptor `wake` is readable.
+
+
+        Errors that the endpoint raises propagate.
         """
         return drive([self], until, wake)
 
@@ -88,16 +92,16 @@ class UdpSocket:
         self.close()
 
     def patience(self) -> int | None:
-        """Return the milliseconds until the endpoint's deadline, rounded up, or None where it has none."""
+        """Return the milliseconds until the endpoint's deadline, rounded up, or None if it has no deadline."""
         deadline = self.endpoint.next_deadline()
         return None if deadline is None else max(0, -((self._clock() - deadline) // 1_000_000))
 
     def register(self, poll: select.poll) -> None:
-        """Have a poll return when something comes in, or what waits to be sent can be."""
+        """Register the socket with `poll` for datagrams to receive and, if a backlog is waiting, for room to send."""
         poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._backlog else 0))
 
     def receive(self) -> None:
-        """Hand the endpoint what has come in."""
+        """Pass the datagrams that have arrived to the endpoint, at most 64 of them."""
         for _ in range(_BATCH):
             try:
                 datagram, source = self._socket.recvfrom(_LARGEST)
@@ -106,12 +110,12 @@ class UdpSocket:
             except OSError as error:
                 if error.errno in _OURS:
                     raise
-                continue  # what became of a datagram sent before
+                continue  # the failure of a datagram sent earlier
             self.statistics.received += 1
             self.endpoint.receive(source[:2], datagram, self._clock())
 
     def send(self) -> None:
-        """Send what the endpoint has to send now, as far as the kernel takes it."""
+        """Send what the endpoint has to send now, until the kernel's buffer is full. The rest stays in the backlog."""
         backlog = self._backlog
         backlog.extend(self.endpoint.poll(self._clock()))
         while backlog:
@@ -129,7 +133,7 @@ class UdpSocket:
 
 
 def drive(sockets: Sequence[UdpSocket], until: Callable[[], bool], wake: int | None = None) -> bool:
-    """Drive the endpoints of several sockets as `UdpSocket.run` drives one."""
+    """Drive the endpoints of several sockets at once, like `UdpSocket.run`."""
     poll = select.poll()
     if wake is not None:
         poll.register(wake, select.POLLIN)

@@ -1,4 +1,4 @@
-"""The hosts of `Quorum`: voters that repeat their votes until they know the result, and the server of `forward`."""
+"""The hosts of `Quorum`: voters that retransmit votes until they know the result, and the server for `forward`."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ _DECIDED = (Quorum.REACHED, Quorum.LATE, Quorum.AGAIN)
 
 @dataclass(slots=True)
 class VoterStatistics:
-    """What a voter has seen so far."""
+    """Counters of a voter."""
 
-    told: int = 0  # results that a peer, or the server when asked, has told
-    crowded: int = 0  # answers that a vote was not counted
-    forgotten: int = 0  # results of a life of the switch's state that the voters do not rely on
-    malformed: int = 0  # datagrams that are no results of the application
+    from_others: int = 0  # results that came from a peer, or from the server
+    crowded: int = 0  # answers that a vote was not counted because its slot was in use
+    forgotten: int = 0  # results of another epoch than the one that the voters rely on
+    malformed: int = 0  # datagrams that are not results of the application
 
 
 class Voter:
     """The endpoint of voter number `voter` of a `Quorum` (an `Endpoint`).
 
-    `vote` casts the vote in the next voting, numbered from `first` on without end, and `poll` repeats it until the
-    result is known; `decided` has all results that are, by number. A voting is only voted in when that `slots` before
-    it is decided. server: the address that votes go to. peers: the other voters', who are asked for a result that the
-    switch has lost, or whose place it has given to a newer voting; with `forward` the server is asked.
+    `vote` casts a vote in the next voting; votings are numbered from `first` without bound. `poll` retransmits the vote
+    until the result is known, and `decided` holds all results by number. A vote is sent only after the voting `slots`
+    before it is decided. server: the address that votes are sent to. peers: the addresses of the other voters, which
+    are asked for a result that the switch has lost or whose entry it has reused. With `forward` the server is asked
+    instead.
 
-    A number has one result as long as two quorums have a voter in common and no voter votes otherwise the second time.
-    Where `needed` is no majority, or a voter may forget how it has voted, that holds in one life of the switch's state
-    only: the voters then rely on one `epoch`, and do not hear what is told in another. With `forward` it holds in any
-    case, as it is the server that tells. Raises MidflightError where an epoch is needed and not given.
+    A voting has one result as long as any two quorums share a voter and no voter changes its vote. If `needed` is not a
+    majority, or if voters may forget their votes, this holds only within one epoch of the switch's state. The voters
+    then rely on one `epoch` and ignore results of others. With `forward` it always holds, because the server announces
+    the results. MidflightError if there is no such voter, or if an epoch is needed and not given.
 
-    A result that only one voter has heard, who then forgets it, is lost to the others once a newer voting has its place
-    in the switch: where voters may forget, there are to be more `slots` than votings meanwhile.
+    If only one voter has received a result and then forgets it, the others cannot get it any more once a newer voting
+    has reused its entry in the switch. So if voters may forget, `slots` has to exceed the number of votings in the
+    meantime.
     """
 
     def __init__(
@@ -57,11 +59,11 @@ class Voter:
         timing: Timing | None = None,
     ) -> None:
         if not 0 <= voter < quorum.voters:
-            raise MidflightError(f"{quorum.name} has voters 0 to {quorum.voters - 1}, and no voter {voter}")
+            raise MidflightError(f"{quorum.name} has no voter {voter}, only 0 to {quorum.voters - 1}")
         if quorum.result == "multicast" and epoch is None and 2 * quorum.needed <= quorum.voters:
             raise MidflightError(
-                f"{quorum.needed} of {quorum.voters} voters are no majority, and could decide twice",
-                hint="tell the epoch of the switch's state that the voters rely on",
+                f"{quorum.needed} of {quorum.voters} voters are not a majority and could decide twice",
+                hint="pass the epoch of the switch's state that the voters rely on",
             )
         self.decided: dict[int, int] = {}
         self.statistics = VoterStatistics()
@@ -80,9 +82,12 @@ class Voter:
         return self._votes.idle
 
     def vote(self, value: int) -> int:
-        """Vote for a value, bit[64] and not 0, in the next voting; return its number."""
+        """Vote for a value, bit[64] and not 0, in the next voting.
+
+        Return its number. MidflightError if the value is invalid.
+        """
         if not 0 < value < 2**64:
-            raise MidflightError(f"nobody can vote for {value}", hint="values are bit[64], and not 0")
+            raise MidflightError(f"{value} is not a valid vote", hint="values are bit[64], and not 0")
         number = self._votes.upcoming
         self._votes.submit(self._server, [self._message(REQUEST, number, value)])
         if number in self.decided:
@@ -90,7 +95,7 @@ class Voter:
         return number
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Take a result, or a peer's question for one."""
+        """Process a result, or a peer's question for one."""
         message = decoded(self._schema, self._quorum.name, datagram)
         if message is None or message.kind not in (RESULT, ASK) or message.sequence == 0:
             self.statistics.malformed += 1
@@ -105,12 +110,12 @@ class Voter:
             self.statistics.forgotten += 1
         elif number not in self.decided:
             self.decided[number] = whole(message, "value")
-            self.statistics.told += source in self._others
+            self.statistics.from_others += source in self._others
             if self._votes.acknowledge(message.sequence, now) is None:
                 self._votes.cancel(number)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now. Raises NoAnswerError where nothing is decided for the whole patience."""
+        """Return the datagrams to send now. NoAnswerError if nothing is decided for the configured patience."""
         out, self._outgoing = self._outgoing, []
         out += self._votes.poll(now)
         for number, times in self._votes.overdue() if self._others else ():
@@ -119,7 +124,7 @@ class Voter:
         return out
 
     def next_deadline(self) -> int | None:
-        """Return when to poll again though nothing has come in, or None."""
+        """Return when to call `poll` next if no datagram arrives, or None."""
         return self._votes.next_deadline()
 
     def _message(self, kind: int, number: int, value: int, status: int = 0) -> bytes:
@@ -130,15 +135,15 @@ class Voter:
 class QuorumServer:
     """The endpoint that the votes of a `Quorum` with `forward` are addressed to (an `Endpoint`).
 
-    It learns what is decided, answers every later vote, and keeps what it has told: `decided`, by number. Where no
-    switch is on the way it counts the votes itself, by the primitive's own kernel.
+    It learns the results, keeps them in `decided` by number, and answers every later vote. If no switch is on the way,
+    it counts the votes itself with the primitive's own kernel. MidflightError if the `Quorum` does not use `forward`.
     """
 
     def __init__(self, quorum: Quorum, schema: Schema) -> None:
         if quorum.result != "forward":
             raise MidflightError(
-                f"{quorum.name} tells its results to all by multicast, and has no server of its own",
-                hint='make it result="forward", or take a SoftwareServer where no switch computes',
+                f"{quorum.name} multicasts its results and has no server of its own",
+                hint='pass result="forward" to it, or use a SoftwareServer if no switch computes',
             )
         self.decided: dict[int, int] = {}
         self.malformed = 0
@@ -149,31 +154,31 @@ class QuorumServer:
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def receive(self, source: Address, datagram: bytes, _now: int) -> None:
-        """Take a vote that a switch has passed on, or nobody has seen yet; or a question for a result."""
+        """Process a vote that a switch has counted or that no switch has seen, or a question for a result."""
         message = decoded(self._schema, self._quorum.name, datagram)
         if message is None or message.kind not in (REQUEST, ASK) or message.sequence == 0:
             self.malformed += 1
             return
         number = unwrap(message.sequence, self._latest)
-        told = message
+        result = message
         if message.kind == REQUEST and number not in self.decided and whole(message, "status") == 0:
             outcome = self._counting.process(message)
             if outcome.verdict == Verdict.REPLY:
                 self._outgoing.append((source, self._schema.encode(replace(outcome.message, kind=RESULT))))
-            told = outcome.message
-        if message.kind == REQUEST and whole(told, "status") in _DECIDED:
-            self.decided.setdefault(number, whole(told, "value"))
+            result = outcome.message
+        if message.kind == REQUEST and whole(result, "status") in _DECIDED:
+            self.decided.setdefault(number, whole(result, "value"))
             self._latest = max(self._latest, number)
         if number in self.decided:
-            status = Quorum.AGAIN if message.kind == ASK else whole(told, "status") or Quorum.AGAIN
-            fields = {**told.fields, "status": status, "value": self.decided[number]}
-            self._outgoing.append((source, self._schema.encode(replace(told, kind=RESULT, fields=fields))))
+            status = Quorum.AGAIN if message.kind == ASK else whole(result, "status") or Quorum.AGAIN
+            fields = {**result.fields, "status": status, "value": self.decided[number]}
+            self._outgoing.append((source, self._schema.encode(replace(result, kind=RESULT, fields=fields))))
 
     def poll(self, _now: int) -> list[tuple[Address, bytes]]:
-        """Return what is to be sent now."""
+        """Return the datagrams to send now."""
         out, self._outgoing = self._outgoing, []
         return out
 
     def next_deadline(self) -> int | None:
-        """Return None: a server only ever answers."""
+        """Return None: a server only answers."""
         return None

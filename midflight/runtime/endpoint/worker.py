@@ -1,4 +1,4 @@
-"""A worker as plain data: what a controller hands out, and a host turns into an endpoint."""
+"""A worker as plain data: created by a controller, and turned into an endpoint by a host."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Worker"]
 class Worker:
     """A worker of an all-reduce: the host and UDP port that it runs on, and the parameters of its `AllReduce`.
 
-    `worker` is its number, 0 to `workers` - 1, and `peers` are the addresses of all workers in that order. `job`
-    tells this run of the application from those before it. `headroom` leaves room in each number so that the sum of
-    all workers cannot overflow. Packets have at most `mtu` bytes.
+    `worker` is its number, 0 to `workers` - 1, and `peers` are the addresses of all workers in the order of their
+    numbers. `job` distinguishes this run of the application from earlier ones. `headroom` leaves enough room in each
+    number that the sum over all workers cannot overflow. `mtu` is the largest IP packet in bytes.
     """
 
     host: str
@@ -37,7 +37,7 @@ class Worker:
     number: Number = "int32"
 
     def endpoint(self, timing: Timing) -> AllReduce:
-        """Return the worker's endpoint, at the start of its job."""
+        """Return a new endpoint for the worker, at the start of its job. MidflightError as for `AllReduce`."""
         return AllReduce(
             application=self.application,
             worker=self.worker,
