@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.units import SIZES, measured
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -56,6 +58,14 @@ Examples:
     show_default=True,
     help="One runs the program, packet after packet, since registers change; the others send.",
 )
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    default="1GiB",
+    show_default=True,
+    callback=lambda _context, _option, text: _size(text),
+    help="What a program's registers, counters, meters and table entries may take.",
+)
 @click.option("--wait", is_flag=True, help="Play captures once a controller has come and gone.")
 @click.option("--trace", is_flag=True, help="Print what happens to every packet. It takes time: some may go untold.")
 @click.option("--stats", is_flag=True, help="Print packets received, sent and dropped at the end, and on SIGUSR1.")
@@ -67,6 +77,7 @@ def switch(
     cpu_port: int,
     captures: Path | None,
     threads: int,
+    memory: int,
     wait: bool,
     trace: bool,
     stats: bool,
@@ -96,7 +107,7 @@ def switch(
     before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         names = parse_ports(list(interfaces))
-        device = Switch(device_id=device_id, cpu_port=cpu_port)
+        device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory)
         device.load(read_text(file), str(file))
         ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_complain)
         traces: deque[str] = deque(maxlen=TRACES)
@@ -127,6 +138,14 @@ def switch(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _size(text: str) -> int:
+    """Return the bytes of a text such as "512MiB"."""
+    found = measured(text)
+    if found is None or found[1] not in SIZES or found[0] * SIZES[found[1]] < 1:
+        raise click.BadParameter(f"{text!r} is no size: a number and one of {', '.join(SIZES)}")
+    return int(found[0] * SIZES[found[1]])
 
 
 def _complain(words: str) -> None:

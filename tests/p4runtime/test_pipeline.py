@@ -14,7 +14,9 @@ from midflight.p4.p4info import p4info
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.session import RequestError
-from tests.p4runtime.support import EVERYTHING, Controller, code_of, ipv4
+from midflight.runtime.p4runtime.server.server import Server
+from midflight.runtime.p4runtime.server.switch import Switch
+from tests.p4runtime.support import EVERYTHING, Controller, code_of, details_of, entity, ipv4, names, updates
 
 ROUTE = {"hdr.ipv4.destination": "10.0.0.0/8"}
 PACKETS = Packets.from_list([(1, ipv4("10.1.2.3"))])
@@ -363,3 +365,76 @@ def test_a_pushed_program_reads_no_file_of_the_host(
             assert "cannot be included" in str(refused.value.details())
             assert "SECRET" not in str(refused.value.details())
     assert primary.pull().config == config
+
+
+@pytest.fixture
+def modest() -> Iterator[Controller]:
+    """The controller of a switch with little memory."""
+    switch = Switch(memory=48 << 20)
+    with Server(switch, "127.0.0.1:0") as server, Controller(server.address) as controller:
+        controller.arbitrate(1)
+        yield controller
+
+
+def config_of(text: str) -> p4r.ForwardingPipelineConfig:
+    return p4r.ForwardingPipelineConfig(p4info=p4info(check(text)), p4_device_config=text.encode())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "register<bit<32>>(0x7fffffff) big;",
+        "register<bit<2048>>(300000) big;",
+        "meter(0x7fffffff, MeterType.bytes) big;",
+        "counter(0x7fffffff, CounterType.bytes) big;",
+        "register<bit<64>>(4000000) big; register<bit<64>>(4000000) big2;",
+    ],
+)
+def test_a_program_beyond_the_memory_is_refused_and_the_switch_keeps_what_it_had(
+    modest: Controller, config: p4r.ForwardingPipelineConfig, line: str
+) -> None:
+    modest.push("VERIFY_AND_COMMIT", config)
+    text = EVERYTHING.replace("register<int<16>>(4) levels;", f"register<int<16>>(4) levels; {line}")
+    for action in ("VERIFY", "VERIFY_AND_SAVE", "VERIFY_AND_COMMIT", "RECONCILE_AND_COMMIT"):
+        with pytest.raises(grpc.RpcError) as refused:
+            modest.push(action, config_of(text))
+        assert code_of(refused.value) == "RESOURCE_EXHAUSTED"
+        assert "48 MiB" in str(refused.value.details())
+    assert modest.pull().config == config
+
+
+@pytest.mark.parametrize("size", [600_000, 100_000, 5_000])
+def test_a_program_with_too_much_packet_state_is_refused(modest: Controller, size: int) -> None:
+    text = EVERYTHING.replace("struct headers_t {", f"struct headers_t {{ ethernet_t[{size}] deep;", 1)
+    assert text != EVERYTHING
+    with pytest.raises(grpc.RpcError) as refused:
+        modest.push("VERIFY_AND_COMMIT", config_of(text))
+    assert code_of(refused.value) == "INVALID_ARGUMENT"
+    assert "for each packet" in str(refused.value.details())
+
+
+def test_multicast_groups_and_metadata_take_memory_too(
+    modest: Controller, config: p4r.ForwardingPipelineConfig, ids: dict[str, int]
+) -> None:
+    modest.push("VERIFY_AND_COMMIT", config)
+    replicas = [p4r.Replica(port=b"\1", instance=each) for each in range(20_000)]
+
+    def group(number: int, kind: str) -> p4r.Update:
+        entry = p4r.PacketReplicationEngineEntry(
+            multicast_group_entry=p4r.MulticastGroupEntry(multicast_group_id=number, replicas=replicas)
+        )
+        return next(updates(kind, p4r.Entity(packet_replication_engine_entry=entry)))
+
+    for _ in range(2):
+        with pytest.raises(grpc.RpcError) as refused:
+            modest.write(*(group(number, "INSERT") for number in range(1, 12)))
+        assert code_of(refused.value) == "UNKNOWN"
+        assert names(details_of(refused.value))[-1] == "RESOURCE_EXHAUSTED"
+        found = modest.read(entity(packet_replication_engine_entry={"multicast_group_entry": {}}))
+        assert 3 < len(found) < 11
+        modest.write(*updates("DELETE", *found))
+    update = route(ids)
+    update.entity.table_entry.metadata = bytes(5000)
+    with pytest.raises(grpc.RpcError) as refused:
+        modest.write(update)
+    assert names(details_of(refused.value)) == ["RESOURCE_EXHAUSTED"]

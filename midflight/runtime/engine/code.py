@@ -25,6 +25,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+STACK = 1 << 19
+"""Bytes of packet state and variables that all of a program's code may have on the native stack."""
+
+
 def unsupported(what: str, place: SourcePlace | None = None, hint: str = "") -> P4Error:
     """Return the error that says that the engine does not do this."""
     return P4Error(f"the engine does not support {what}", place=place, hint=hint)
@@ -79,6 +83,7 @@ class Unit(Module):
         self.state = PacketState(program, self.layout)
         self.intents: set[str] = set()
         self.digests: list[DigestKind] = []
+        self.stack = 0
         self._helpers: dict[str, ll.Function] = {}
 
     def helper(self, name: str, arguments: list[ll.Type], result: ll.Type, body: Callable[[Code], None]) -> ll.Function:
@@ -140,6 +145,16 @@ class Code(Builder):
         self.frames: list[Frame] = []
         self.exit: ll.Block | None = None
         self.cursor: Cursor | None = None
+
+    def allocate(self, size: int, alignment: int = 8) -> Value:
+        """Reserve bytes on the stack; P4Error where the program has too many already, all functions together."""
+        self.unit.stack += size
+        if self.unit.stack > STACK:
+            raise P4Error(
+                f"variables and parameters take more than the {STACK} bytes that the engine has for all of them",
+                hint="Have fewer variables of large structs, or pass less of them to controls and actions.",
+            )
+        return super().allocate(size, alignment)
 
     def read(self, place: Place) -> Value:
         """Load a scalar, at the width that its type has."""

@@ -16,6 +16,7 @@ from midflight.runtime.engine.digests import Digest, Ring
 from midflight.runtime.engine.externs.traffic import SESSION_MASK
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.groups import Groups
+from midflight.runtime.engine.memory import DEFAULT, Budget, demand
 from midflight.runtime.engine.meters import Meter
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.pipeline import DROPS
@@ -49,7 +50,8 @@ class Engine:
     `tables`, `registers`, `counters` and `meters` go by fully qualified name. Changes take effect between two batches.
     P4Error names a construct that the engine does not support. `cpu_port` is only kept for those around the engine.
     `gate` is the lock to hold while anything changes, one of its own by default. `compiled` is the program's code where
-    another engine has it already: each has a state of its own.
+    another engine has it already: each has a state of its own. `memory` is how many bytes registers, counters, meters,
+    table entries and the like may take; BudgetError where the program needs more from the start.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class Engine:
         seed: int = 0,
         gate: Gate | None = None,
         compiled: Compiled | None = None,
+        memory: int = DEFAULT,
     ) -> None:
+        self.memory = Budget(memory, demand(program, memory))
         compiled = self.compiled = compiled or Compiled(program)
         assert compiled.program is program, "that is another program's code"
         self.program = program
@@ -73,7 +77,7 @@ class Engine:
         instances = program.instances.values()
         self._dirty: dict[str, Table] = {}
         self.tables: Mapping[str, Table] = {
-            name: Table(table, compiled.layouts[name], context, self._lock, self._note)
+            name: Table(table, compiled.layouts[name], context, self._lock, self._note, self.memory)
             for name, table in program.tables.items()
         }
         self.registers: Mapping[str, Register] = {

@@ -10,7 +10,10 @@ from midflight.p4 import ir
 from midflight.p4.types import StructType, Type
 from midflight.runtime.engine.layout import Layout, align
 
-__all__ = ["INTENTS", "PacketState", "preserved_fields"]
+__all__ = ["INTENTS", "STATE", "PacketState", "preserved_fields"]
+
+STATE = 1 << 15
+"""Bytes of one packet's headers and metadata, as they are laid out here; code has a few of these on its stack."""
 
 INTENTS = ("clone", "clone_list", "resubmit", "recirculate", "truncate")
 """What a control asks of the traffic manager, each 32 bits and 0 when not asked.
@@ -23,6 +26,7 @@ INTENTS = ("clone", "clone_list", "resubmit", "recirculate", "truncate")
 class PacketState:
     """Offsets in the block of memory that parser, controls and deparser share for one packet.
 
+    P4Error where they come to more than `STATE`.
     `length` (32 bits) is what the packet came in with, plus headers that a control added, less those it removed.
     """
 
@@ -33,6 +37,11 @@ class PacketState:
         self.intents = align(self.standard + layout.size(program.standard_metadata), 8)
         self.length = self.intents + 4 * len(INTENTS)
         self.size = align(self.length + 4, 8)
+        if self.size > STATE:
+            raise P4Error(
+                f"headers and metadata take {self.size} bytes for each packet, and the engine has room for {STATE}",
+                hint="Make header stacks smaller, or have fewer or narrower fields.",
+            )
 
     def intent(self, name: str) -> int:
         """Return the offset of an intent."""

@@ -16,6 +16,7 @@ from midflight.runtime.engine.entrylayout import ACTION, KEY, NEXT, NUMBER, PRIO
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.indexes import Match, index_for
 from midflight.runtime.engine.layout import scalar_width, stored_width
+from midflight.runtime.engine.memory import Budget, BudgetError, entry_bytes
 from midflight.runtime.engine.meters import DirectMeter
 
 __all__ = ["Default", "Table"]
@@ -46,7 +47,7 @@ class Table:
     """One table of a running program. Every change takes effect between two batches, as a whole.
 
     Refusals raise TableError: EXISTS, NOT_FOUND, FULL, CONSTANT for what the program fixed, or INVALID for keys,
-    actions, arguments or priorities that do not fit.
+    actions, arguments or priorities that do not fit. An entry takes its share of `memory`; FULL where none is left.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Table:
         context: Context,
         lock: Gate,
         changed: Callable[[Table], None],
+        memory: Budget,
     ) -> None:
         self.name = table.name
         self.size = table.size
@@ -66,6 +68,7 @@ class Table:
         self._context = context
         self._lock = lock
         self._changed = changed
+        self._budget, self._cost = memory, entry_bytes(layout)
         self._references = actions_of(table)
         self._numbers = {each.action.name: number for number, each in enumerate(self._references)}
         self._held: dict[Identity, _Held] = {}
@@ -121,6 +124,7 @@ class Table:
             self._index.remove(held.number)
             del self._held[held.entry.keys, held.entry.priority]
             self._free.append(held.number)
+            self._budget.give(self._cost)
             self._touch()
 
     def get(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> Entry:
@@ -212,6 +216,10 @@ class Table:
             raise TableError(Reason.EXISTS, f"{self.name} has this entry already")
         if len(self._held) >= self.size and not const:
             raise TableError(Reason.FULL, f"{self.name} is full: its size is {self.size}")
+        try:
+            self._budget.take(self._cost, f"an entry of {self.name}")
+        except BudgetError as error:
+            raise TableError(Reason.FULL, error.message) from None
         held = _Held(Entry(keys, entry.action, arguments, priority), self._slot(), self._match(keys, priority), const)
         self._held[keys, priority] = held
         self._write(held, action)

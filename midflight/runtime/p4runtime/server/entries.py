@@ -25,6 +25,9 @@ __all__ = ["read_entries", "write_entry"]
 
 Undo = Callable[[], None]
 
+METADATA = 1 << 12
+"""Bytes of metadata that a controller may leave with an entry."""
+
 CODES = {
     Reason.EXISTS: Code.ALREADY_EXISTS,
     Reason.NOT_FOUND: Code.NOT_FOUND,
@@ -37,6 +40,8 @@ CODES = {
 def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry) -> Undo:
     """Insert, modify or delete an entry, or set a default action; returns what undoes it."""
     bound = pipeline.table(message.table_id)
+    if len(message.metadata) > METADATA:
+        raise Refusal(Code.RESOURCE_EXHAUSTED, f"table {bound.name}: an entry's metadata has at most {METADATA} bytes")
     if message.is_const:
         raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name}: is_const is for the switch to say")
     if message.idle_timeout_ns:
@@ -152,10 +157,16 @@ def _note(pipeline: Pipeline, key: tuple[str, ir.Keyset | None, int], message: p
 
 
 def _restore(pipeline: Pipeline, key: tuple[str, ir.Keyset | None, int], note: Note | None) -> None:
+    before = pipeline.notes.get(key)
     if note is None or note == Note():
         pipeline.notes.pop(key, None)
     else:
         pipeline.notes[key] = note
+    pipeline.engine.memory.give(_size(before) - _size(note))
+
+
+def _size(note: Note | None) -> int:
+    return 0 if note is None else len(note.metadata)
 
 
 def _read_table(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry) -> Iterator[p4r.TableEntry]:

@@ -13,6 +13,7 @@ from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Entry, Gate, TableError
+from midflight.runtime.engine.memory import DEFAULT, BudgetError, demand
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.server.binding import BoundTable, bind
 from midflight.runtime.p4runtime.server.digests import DigestBook
@@ -74,14 +75,21 @@ def assemble(
     cpu_port: int = 510,
     seed: int = 0,
     gate: Gate | None = None,
+    memory: int = DEFAULT,
 ) -> Pipeline:
-    """Return a fresh pipeline of a checked program; for `gate` see `Engine`.
+    """Return a fresh pipeline of a checked program; for `gate` and `memory` see `Engine`.
 
-    Refusal where the config's P4Info does not fit the program; P4Error for what the engine does not support.
+    Refusal where the config's P4Info does not fit the program, RESOURCE_EXHAUSTED where its state does not fit into
+    memory; P4Error for what the engine does not support.
     """
     schema = Schema(config.p4info)
     tables = bind(schema, checked.program)
-    engine = Engine(checked.program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=checked.compiled)
+    try:
+        demand(checked.program, memory)  # before any code is made
+        compiled = checked.compiled
+        engine = Engine(checked.program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled, memory=memory)
+    except (BudgetError, TableError) as error:
+        raise Refusal(Code.RESOURCE_EXHAUSTED, error.message) from None
     return Pipeline(config, checked, engine, schema, tables, DigestBook(schema))
 
 
@@ -92,6 +100,7 @@ def build(
     seed: int = 0,
     gate: Gate | None = None,
     programs: Programs | None = None,
+    memory: int = DEFAULT,
 ) -> Pipeline:
     """Return a fresh pipeline for a controller's config: checked, fitted and compiled.
 
@@ -105,7 +114,7 @@ def build(
     try:
         text = config.p4_device_config.decode()
         checked = (programs or Programs()).get(text, "p4_device_config", confined=True)
-        return assemble(config, checked, cpu_port=cpu_port, seed=seed, gate=gate)
+        return assemble(config, checked, cpu_port=cpu_port, seed=seed, gate=gate, memory=memory)
     except UnicodeDecodeError as error:
         raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None
     except P4Error as error:

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from finsy.proto import p4r
 
+from midflight.runtime.engine.memory import BudgetError
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.values import decode, encode
@@ -20,6 +21,8 @@ INSTANCE_WIDTH = 16
 GROUP_WIDTH = 16
 # BMv2 knows clone sessions by 15 bits.
 SESSION_WIDTH = 15
+# Bytes that a replica takes, in the engine and as a message.
+_REPLICA = 256
 
 
 class Groups(Protocol):
@@ -45,7 +48,7 @@ def write(
             stored = p4r.MulticastGroupEntry(multicast_group_id=number, metadata=group.metadata)
             stored.replicas.extend(_canonical(replicas))
             return _change(
-                kind, "multicast group", number, stored, pipeline.groups, replicas, pipeline.engine.multicast
+                pipeline, kind, "multicast group", number, stored, pipeline.groups, replicas, pipeline.engine.multicast
             )
         case "clone_session_entry":
             session = entry.clone_session_entry
@@ -55,7 +58,9 @@ def write(
             if session.packet_length_bytes or session.class_of_service:
                 raise Refusal(Code.UNIMPLEMENTED, "clones are neither truncated nor given a class of service here")
             kept = p4r.CloneSessionEntry(session_id=number, replicas=_canonical(replicas))
-            return _change(kind, "clone session", number, kept, pipeline.sessions, replicas, pipeline.engine.clones)
+            return _change(
+                pipeline, kind, "clone session", number, kept, pipeline.sessions, replicas, pipeline.engine.clones
+            )
         case _:
             raise Refusal(Code.INVALID_ARGUMENT, "a packet replication entry is a multicast group or a clone session")
 
@@ -107,6 +112,7 @@ def _canonical(replicas: list[tuple[int, int]]) -> list[p4r.Replica]:
 
 
 def _change(
+    pipeline: Pipeline,
     kind: p4r.Update.Type.ValueType,
     what: str,
     number: int,
@@ -120,6 +126,16 @@ def _change(
         raise Refusal(Code.ALREADY_EXISTS, f"{what} {number} exists already")
     if kind != p4r.Update.INSERT and before is None:
         raise Refusal(Code.NOT_FOUND, f"there is no {what} {number}")
+    cost = _REPLICA * (len(replicas) - (0 if before is None else len(before.replicas)))
+    memory = pipeline.engine.memory
+    if kind != p4r.Update.DELETE:
+        try:
+            memory.take(cost, f"{what} {number}")
+        except BudgetError as error:
+            raise Refusal(Code.RESOURCE_EXHAUSTED, error.message) from None
+    elif before is not None:
+        cost = -_REPLICA * len(before.replicas)
+        memory.give(-cost)
     if kind == p4r.Update.DELETE:
         del known[number]
         engine.delete(number)
@@ -128,6 +144,7 @@ def _change(
         engine.set(number, replicas)
 
     def undo() -> None:
+        memory.give(cost)
         if before is None:
             del known[number]
             engine.delete(number)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 from finsy.proto import p4r, rpc_status
 
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Gate, Packets, Trace
+from midflight.runtime.engine.memory import DEFAULT
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
 from midflight.runtime.p4runtime.server import read, write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration
@@ -26,6 +27,15 @@ __all__ = ["Carrier", "Switch"]
 Actions = p4r.SetForwardingPipelineConfigRequest
 
 _KEPT = 2  # programs that are kept compiled: the one that runs, and the one before or the one that was verified
+
+
+class _Options(TypedDict):
+    """What every pipeline of a switch is made with."""
+
+    cpu_port: int
+    seed: int
+    gate: Gate
+    memory: int
 
 
 class Carrier(Protocol):
@@ -56,11 +66,18 @@ class Switch:
     nobody the other way round. `packets_in` and `packets_out` count what went to controllers and came from them, `lost`
     by reason what could not be told to any, and `faults` the exceptions that nobody expected.
     `watchers` are told how many controllers there are whenever one comes or goes; whoever `trace`s it, every packet's
-    way through its program. Switches that share `programs` compile each text once.
+    way through its program. Switches that share `programs` compile each text once. `memory` is how many bytes the state
+    of a pipeline may take; while one takes the place of another there are two.
     """
 
     def __init__(
-        self, *, device_id: int = 1, cpu_port: int = 510, seed: int = 0, programs: Programs | None = None
+        self,
+        *,
+        device_id: int = 1,
+        cpu_port: int = 510,
+        seed: int = 0,
+        programs: Programs | None = None,
+        memory: int = DEFAULT,
     ) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
@@ -72,6 +89,7 @@ class Switch:
         self._tracers: dict[object, Callable[[Trace], None]] = {}
         self._now = 0
         self._seed = seed
+        self._memory = memory
         self._lock = threading.RLock()
         self._arbitration = Arbitration(device_id)
         self._forwarding: Pipeline | None = None
@@ -91,9 +109,13 @@ class Switch:
         """Put a program in place without a controller, as when a switch starts with one. P4Error where it is wrong."""
         checked = self._programs.get(source, file)
         config = p4r.ForwardingPipelineConfig(p4info=checked.p4info, p4_device_config=source.encode())
-        pipeline = assemble(config, checked, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate)
+        pipeline = assemble(config, checked, **self._options)
         with self._lock:
             self._commit(pipeline)
+
+    @property
+    def _options(self) -> _Options:
+        return {"cpu_port": self.cpu_port, "seed": self._seed, "gate": self.gate, "memory": self._memory}
 
     # Packets
 
@@ -327,7 +349,7 @@ class Switch:
             case _:
                 raise Refusal(Code.INVALID_ARGUMENT, "say what to do with the config: its action is not specified")
         # Packets flow on while the compiler works.
-        fresh = build(request.config, cpu_port=self.cpu_port, seed=self._seed, gate=self.gate, programs=self._programs)
+        fresh = build(request.config, programs=self._programs, **self._options)
         with self._lock:
             others = [each for each in self._kept if each is not fresh.checked]
             self._kept = [*others, fresh.checked][-_KEPT:]
