@@ -230,3 +230,31 @@ class Circle(Primitive):
 
 program = Program(Circle("circle"))
 """
+
+
+def test_all_mistakes_of_a_kernel_are_printed(tmp_path: Path) -> None:
+    lab = tmp_path / "lab.py"
+    lab.write_text(
+        "from midflight.primitives import *\n\n\n"
+        "class Lab(Primitive):\n"
+        "    class Wire(Header):\n"
+        "        value = bit[8]\n\n"
+        "    def ingress(self, packet, wire):\n"
+        "        wire.valeu = 1\n"
+        "        wire.value = 256\n\n\n"
+        'program = Program(Lab("lab"))\n'
+    )
+    result = midflight("compile", lab, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"{lab}:9:9: the header has no field `valeu`" in result.stderr
+    assert f"{lab}:10:22: 256 does not fit bit[8]" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_python_cannot_compile_is_told_with_a_place(tmp_path: Path) -> None:
+    lab = tmp_path / "lab.py"
+    lab.write_text("one = 1\nmany = " + " + ".join(["one"] * 100_000) + "\n")
+    result = midflight("compile", lab, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"{lab}:2:1: Python cannot compile this file" in result.stderr
+    assert len(result.stderr) < 1000
