@@ -159,7 +159,8 @@ def _print(found: list[Report], caught: tuple[Caught, ...], console: Console) ->
     for report in found:
         for result in report.results:
             if not result.good:
-                console.print(f"{report.device}: {result.case.name}: {result.verdict.value}", soft_wrap=True)
+                flaky = ", and passed when it was played again: flaky" if result.flaky else ""
+                console.print(f"{report.device}: {result.case.name}: {result.verdict.value}{flaky}", soft_wrap=True)
                 console.print(f"  {result.differences[0]}", soft_wrap=True, highlight=False)
     for report in found:
         if report.left:

@@ -20,7 +20,9 @@ from midflight.errors import MidflightError
 from midflight.primitives.catalogue import LIBRARY
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
+from midflight.runtime.engine import Packets
 from midflight.testbed.conformance import report as reports
 from midflight.testbed.conformance.case import Case, load, schema
 from midflight.testbed.conformance.model import answered
@@ -123,6 +125,33 @@ def test_a_failing_case_is_shrunk_to_what_it_takes() -> None:
     # Three contributions make a sum, and a fourth asks for it again.
     assert len(small.steps) == 4
     assert len(small.steps[-1].expect) == 1
+
+
+class Forgetful(HostDevice):
+    """A switch that loses the first packets that it is given."""
+
+    lost = False
+
+    def process(self, packets: Packets, now: int = 0) -> Packets:
+        if not self.lost and len(packets):
+            self.lost = True
+            return Packets.from_list([])
+        return super().process(packets, now)
+
+
+def test_a_case_that_passes_when_it_is_played_again_is_said_to_be_flaky() -> None:
+    case = named("filter-at-the-edges")
+    report = check("host", [case, case], start=Forgetful)
+    failed, passed = report.results
+    assert (failed.verdict, failed.flaky, failed.case) == (Verdict.FAILED, True, case)
+    assert failed.differences[-1] == "flaky: it passed when it was played again"
+    assert (passed.verdict, passed.flaky) == (Verdict.PASSED, False)
+    assert not report.good
+    assert 'message="flaky: packet ' in reports.junit([report])
+    document = json.loads(json.dumps(reports.summary([report])))
+    assert [each["flaky"] for each in document["results"]] == [True, False]
+    (reason,) = document["matrix"]["Filter"]["host"]["reasons"]
+    assert reason.endswith("(flaky)")
 
 
 def test_what_is_known_to_fail_and_passes_fails_the_run() -> None:

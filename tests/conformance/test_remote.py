@@ -22,6 +22,7 @@ from midflight.runtime.devices.hostprocess import HostProcessDevice
 from midflight.runtime.devices.registry import open_device
 from midflight.runtime.devices.remote import RemoteDevice
 from midflight.runtime.devices.toolchain import P4C
+from midflight.runtime.p4runtime.client.session import DigestMessage, Session
 from midflight.testbed.conformance.case import Case
 from midflight.testbed.conformance.mutants import mutants
 from midflight.testbed.conformance.player import Player
@@ -60,6 +61,20 @@ def test_every_case_holds_on_a_switch_that_runs_already(switch: HostDevice) -> N
     assert {each for result in report.results for each in result.unasked} == {
         "packets at its ports: no interfaces are given, so a tap in the programs takes them to the controller"
     }
+
+
+def test_alerts_that_come_later_than_packets_are_waited_for(
+    switch: HostDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there_at_once = Session.digests
+
+    def late(session: Session, timeout: float = 0.0) -> list[DigestMessage]:
+        return there_at_once(session, timeout) if timeout > 1 else []
+
+    monkeypatch.setattr(Session, "digests", late)
+    alerting = next(each for each in WRITTEN if len(each.alerts) > 1)
+    with ReachedDevice(RemoteDevice(address=switch.address)) as device, Player(device, alerting) as player:
+        assert player.play(alerting).differences == ()
 
 
 @pytest.mark.parametrize("name", ["copies-undelivered", "duplicate-multicast", "epoch-forgotten"])
@@ -197,7 +212,7 @@ class TestBmv2:
             assert not device.capabilities.registers_over_p4runtime
             assert device.capabilities.multicast
             for case in WRITTEN:
-                assert device.compile(tapped(case.program().p4())).config
+                assert device.compile(CheckedProgram(tapped(case.program().p4()))).config
 
 
 def test_opened_by_name(switch: HostDevice) -> None:

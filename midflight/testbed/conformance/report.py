@@ -41,7 +41,11 @@ def matrix(reports: Sequence[Report]) -> dict[str, dict[str, dict[str, object]]]
     for report in reports:
         for primitive in dict.fromkeys(each.case.primitive for each in report.results):
             of_it = [each for each in report.results if each.case.primitive == primitive]
-            reasons = [f"{each.case.name}: {each.differences[0]}" for each in of_it if each.differences]
+            reasons = [
+                f"{each.case.name}: {each.differences[0]}{' (flaky)' if each.flaky else ''}"
+                for each in of_it
+                if each.differences
+            ]
             table.setdefault(primitive, {})[report.device] = {
                 "works": all(each.good for each in of_it),
                 "cases": len(of_it),
@@ -65,6 +69,7 @@ def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[st
                 "case": each.case.name,
                 "primitive": each.case.primitive,
                 "verdict": each.verdict.value,
+                "flaky": each.flaky,
                 "differences": list(each.differences),
                 "unasked": list(each.unasked),
             }
@@ -96,7 +101,8 @@ def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
             )
             if not each.good:
                 tag = "error" if each.verdict is Verdict.ERROR else "failure"
-                found = ElementTree.SubElement(test, tag, message=each.differences[0][:200], type=each.verdict.value)
+                message = f"{'flaky: ' if each.flaky else ''}{each.differences[0]}"[:200]
+                found = ElementTree.SubElement(test, tag, message=message, type=each.verdict.value)
                 found.text = "\n".join(each.differences)
             elif each.verdict is Verdict.EXPECTED_FAILURE:
                 ElementTree.SubElement(test, "skipped", message=each.differences[0])

@@ -38,7 +38,8 @@ class Verdict(Enum):
 class Result:
     """One case's verdict; `log` is the end of what the switch logged.
 
-    `case` is the shrunk one where it failed. Where all is as it should be, it has no packets any more.
+    `case` is the shrunk one where it failed. Where all is as it should be, it has no packets any more. A `flaky` case
+    failed, and passed when it was played again.
     """
 
     case: Case
@@ -46,6 +47,7 @@ class Result:
     differences: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
     log: str = ""
+    flaky: bool = False
 
     @property
     def good(self) -> bool:
@@ -98,8 +100,12 @@ class Stage:
         except MidflightError:
             self._close()
             return result
-        if again.passed:  # It fails now and then only: the whole case tells more.
-            return result
+        if again.passed:  # the whole case tells more
+            packets = f"{len(small.steps)} of its {len(result.case.steps)} packets"
+            told = f"flaky: with {packets} it failed, and passed when it was played again"
+            if small is result.case:
+                told = "flaky: it passed when it was played again"
+            return replace(result, differences=(*result.differences, told), flaky=True)
         if small is not result.case:
             small = replace(small, name=f"{result.case.name}-shrunk")
         return replace(result, case=small, differences=again.differences, log=_log(self._device))
