@@ -15,7 +15,8 @@ __all__ = ["compile"]
 
 EPILOG = """\b
 Examples:
-  midflight compile lab3.py                 writes lab3.p4, lab3.p4info.txtpb, lab3.wire.json ... here
+  midflight compile lab3.py                 prints the P4
+  midflight compile lab3.py -o build        writes lab3.p4, lab3.p4info.txtpb, lab3.wire.json ... to build
   midflight compile lab3.py -o build --program edge
   midflight compile aggregate --set workers=8 --set lanes=32 -o build
                                             a primitive of the library: see midflight primitives
@@ -23,7 +24,7 @@ Examples:
   midflight compile lab3.py --profile asic  refuses what the pipeline of a switch ASIC cannot do
 
 \b
-Written are, for lab3.py:
+With -o, lab3.py becomes:
   lab3.p4            P4_16 for v1model       lab3.p4info.txtpb  its P4Info
   lab3.wire.json     the wire schema         lab3.html          a page with a picture of the pipeline
   lab3.lua           a Wireshark dissector   lab3_scapy.py      scapy layers
@@ -32,32 +33,41 @@ Written are, for lab3.py:
 
 @click.command(epilog=EPILOG)
 @click.argument("source", metavar="FILE.py|NAME")
-@click.option("-o", "--output", metavar="DIR", type=click.Path(path_type=Path), default=Path(), help="Where to write.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write everything to this folder, instead of printing the P4.",
+)
 @click.option("--program", "name", metavar="NAME", help="Which of the file's programs; `program` unless told.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A parameter of a library's primitive.")
 @click.option("--profile", metavar="NAME", help="Hold the kernels to the rules of a kind of pipeline, such as asic.")
 @click.option("--explain", is_flag=True, help="Write nothing; print each source line with the P4 that it became.")
-@click.option("--json", "as_json", is_flag=True, help="Tell what was written as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print what -o wrote as JSON.")
 def compile(
     source: str,
-    output: Path,
+    output: Path | None,
     name: str | None,
     settings: tuple[str, ...],
     profile: str | None,
     explain: bool,
     as_json: bool,
 ) -> int:
-    """Compile a Python file's program, or a primitive of the library, to P4_16 and all that goes with it.
+    """Compile a Python file's program, or a primitive of the library, to P4_16.
 
-    A file is run, and its module attribute `program` is compiled. Nothing is written where anything is wrong: with
-    --profile every broken rule is told, with the lines that break it, and the exit status is 1.
+    Prints the P4; with -o, writes it and all that goes with it to a folder. A file is run, and its module attribute
+    `program` is compiled. Nothing is printed or written where anything is wrong: with --profile every broken rule is
+    told, with the lines that break it, and the exit status is 1.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.runtime.checked import CheckedProgram
     from midflight.runtime.placement.rules import broken_rules
 
+    if as_json and (explain or output is None):
+        raise click.UsageError("--json tells what -o DIR writes: give -o, and not --explain")
     program, stem = _program(source, name, settings)
-    checked = CheckedProgram(program.p4(), str(output / f"{stem}.p4"))
+    checked = CheckedProgram(program.p4(), str((output or Path()) / f"{stem}.p4"))
     _ = checked.p4info  # nothing is written where anything is wrong
     if profile is not None and (broken := broken_rules(program, checked, profile)):
         for each in broken:
@@ -65,6 +75,9 @@ def compile(
         return 1
     if explain:
         _explain(program)
+        return 0
+    if output is None:
+        click.echo(checked.text, nl=False)
         return 0
     files = _files(program, checked, output, stem)
     write_files(dict(files.values()))

@@ -35,6 +35,27 @@ def test_all_files(lab: Path, tmp_path: Path) -> None:
     check(files["lab3.p4"])
 
 
+def test_without_a_folder_the_p4_is_printed_and_nothing_written(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = listing(tmp_path)
+    result = midflight("compile", lab)
+    assert (result.exit_code, result.stderr) == (0, "")
+    midflight("compile", lab, "-o", tmp_path / "out")
+    assert result.stdout == listing(tmp_path / "out")["lab3.p4"]
+    printed = midflight("compile", "threshold", "--set", "above=9", "--set", "clear=8")
+    assert printed.stdout == Program(Threshold("threshold", above=9, clear=8)).p4()
+    assert set(listing(tmp_path)) - set(before) == {f"out/{name}" for name in NAMES} | set()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--explain", "-o", "out")])
+def test_json_is_of_files_that_are_written(lab: Path, arguments: tuple[str, ...]) -> None:
+    result = midflight("compile", lab, "--json", *arguments)
+    assert result.exit_code == 2
+    assert "give -o" in result.stderr
+
+
 def test_again_gives_the_same_files(lab: Path, tmp_path: Path) -> None:
     midflight("compile", lab, "-o", tmp_path / "one")
     process("compile", lab, "-o", tmp_path / "two", PYTHONHASHSEED="5")
