@@ -10,7 +10,7 @@ import pytest
 from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
 from tests.p4runtime.support import EVERYTHING
 
-__all__ = ["BMV2", "PROGRAM", "ROOT"]
+__all__ = ["BMV2", "PING", "PROGRAM", "ROOT"]
 
 _missing = next(filter(None, (P4C.missing, SIMPLE_SWITCH_GRPC.missing)), "")
 _unable = "root is needed for network namespaces" if os.geteuid() else "" if shutil.which("ip") else "no ip command"
@@ -20,6 +20,9 @@ BMV2 = [pytest.mark.bmv2, pytest.mark.skipif(bool(_missing), reason=_missing)]
 
 ROOT = [pytest.mark.root, pytest.mark.skipif(bool(_unable), reason=_unable)]
 """Of a test that makes network namespaces."""
+
+PING = pytest.mark.skipif(shutil.which("ping") is None, reason="ping is not on PATH")
+"""Of a test in which a host runs ping."""
 
 # A release build of BMv2 checks no index: a counter of eight cells and the controller's port would not do.
 _count = "arrivals.count((bit<32>) standard_metadata.ingress_port);"

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from midflight.testbed.fabric.runs import find
-from tests.bmv2 import BMV2, ROOT
+from tests.bmv2 import BMV2, PING, ROOT
 from tests.cli.run import PROGRAM, midflight, process
 
 YAML = "links:\n  - h1 s1\n  - h2 s1:5\n  - {ends: h3 s1, loss: 1%}\n"
@@ -101,6 +101,7 @@ def test_hosts_in_namespaces_run_commands(file: Path, tmp_path: Path) -> None:
     assert [each.id for each in find() if each.owner == os.getpid()] == []
 
 
+@PING
 @ROOT[0]
 @ROOT[1]
 def test_a_switch_tells_what_happens_to_packets(file: Path) -> None:
@@ -140,6 +141,7 @@ def test_a_bmv2_tells_it_where_it_was_started_for_that(file: Path) -> None:
     assert "this BMv2 does not log its packets" in done.output
 
 
+@PING
 @ROOT[0]
 @ROOT[1]
 def test_what_is_traced_at_the_end_is_told(file: Path) -> None:

@@ -15,9 +15,9 @@ from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.testbed import Net
 from midflight.testbed.topology import Topology
-from tests.bmv2 import BMV2, ROOT
+from tests.bmv2 import BMV2, PING, ROOT
 
-pytestmark = ROOT
+pytestmark = [*ROOT, PING]
 
 PROGRAM = Program(Threshold("pressure", above=900, clear=850, sensors=8))
 WANTED = PROGRAM.extended(Threshold("heat", above=70, clear=60, sensors=4))

@@ -12,7 +12,7 @@ import pytest
 
 from midflight.testbed import Star
 from midflight.testbed.fabric.netns import NetnsFabric
-from tests.bmv2 import BMV2, ROOT
+from tests.bmv2 import BMV2, PING, ROOT
 from tests.netns.left import left
 from tests.netns.test_networks import PROGRAM, check, vectors
 
@@ -56,6 +56,7 @@ def test_without_the_switch_a_process_computes_the_same(net: tuple[Star, Path]) 
     assert network.downlink(network.hosts[3]).packets >= 3 * 8
 
 
+@PING
 def test_hosts_reach_each_other(net: tuple[Star, Path]) -> None:
     network, _ = net
     told = network.host("h1").run(["ping", "-c", "1", "-W", "20", str(network.host("h4").address)])
