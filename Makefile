@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: demo install test check format clean
 
 demo: install
-	$(BIN)/midflight demo allreduce
+	$(BIN)/midflight demo allreduce --picture build/midflight-allreduce.png
 
 install: $(VENV)/installed
 

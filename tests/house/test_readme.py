@@ -41,6 +41,14 @@ def test_commands_in_the_readme_exist(line: str) -> None:
     assert {word for word in words if word.startswith("-")} <= known
 
 
+def test_what_make_demo_leaves_is_ignored_by_git() -> None:
+    picture = re.search(r"demo allreduce.* --picture (\S+)", (ROOT / "Makefile").read_text())
+    assert picture is not None
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert f"/{picture[1].split('/')[0]}/" in ignored
+    assert "/midflight-allreduce.png" in ignored
+
+
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
 def test_links_in_the_readme_lead_somewhere(target: str) -> None:
     assert (ROOT / target).exists()
