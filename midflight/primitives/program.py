@@ -90,7 +90,9 @@ class Program:
         """
         before = self._find(primitive.name)
         ids = dict(self._ids)
-        if (type(before.primitive), before.primitive.layout.fields) != (type(primitive), primitive.layout.fields):
+        # By name, as a user's file that is read again makes another class of the same primitive.
+        one, other = ((type(each).__qualname__, each.layout.fields) for each in (before.primitive, primitive))
+        if one != other:
             del ids[primitive.name]
         all_ = [primitive if name == primitive.name else it.primitive for name, it in self._applications.items()]
         return self._changed(all_, ids)

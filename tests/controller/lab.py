@@ -18,12 +18,28 @@ from midflight.runtime.devices.host import HostDevice
 __all__ = ["APP", "APP2", "NETWORK", "Events", "Lab", "admit_all"]
 
 APP = """\
-from midflight.primitives import Aggregate, Cache, Program, Threshold
+from midflight.primitives import Aggregate, Cache, Header, Primitive, Program, Register, Threshold, bit
+
+
+class Seen(Primitive):
+    '''Count messages.'''
+
+    class Wire(Header):
+        number = bit[16]
+
+    def setup(self):
+        self.count = Register(bit[32], 1)
+
+    def ingress(self, packet, wire):
+        self.count.update(0, lambda old: old + 1)
+        packet.forward()
+
 
 program = Program(
     Aggregate("sums", workers=2, lanes=4, slots=4),
     Cache("store", keys=[1, 2], lanes=2),
     Threshold("hot", above=9, clear=5, sensors=16),
+    Seen("seen"),
 )
 """
 APP2 = APP.replace("above=9", "above=90").replace("lanes=2", "lanes=4")

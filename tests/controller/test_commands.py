@@ -162,7 +162,7 @@ def test_another_program_for_all_switches(running: Running) -> None:
     assert refused.exit_code == 1
     assert "there is no Program in" in refused.output
     app2.write_text(APP2)
-    assert running.run("change", str(app2)).output == "the switches run sums, store, hot\n"
+    assert running.run("change", str(app2)).output == "the switches run sums, store, hot, seen\n"
     status = running.json("status")
     assert status["controller"]["program"] == str(app2)
     assert status["applications"][0]["job"]["switches"] == ["s1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -107,6 +108,32 @@ def test_a_switch_that_is_down_when_the_controller_starts_is_waited_for(lab: Lab
         assert deployment.controller.steering["s2"].admitted == {}
 
 
+def test_a_switch_of_no_kind_is_asked(lab: Lab) -> None:
+    lab.network = parse_network(NETWORK.replace("FOLDER", str(lab.folder)).replace(", kind: host", ""))
+    with lab.deployed() as (deployment, _):
+        admit_all(lab, deployment)
+        assert [each.sheet.kind for each in deployment.controller.switches.values()] == ["grpc, midflight"] * 2
+    with lab.deployed() as (_, events):
+        assert events.kinds() == ["resumed", "switch-adopted", "switch-adopted"]
+
+
+def test_a_switch_that_hangs_does_not_keep_the_others_waiting(lab: Lab) -> None:
+    with lab.deployed() as (deployment, events):
+        lab.devices["s1"].close()
+        events.wait("switch-lost", "s1")
+        with socket.socket(socket.AF_UNIX) as mute:  # it accepts connections, and never says a word
+            (lab.folder / "s1").unlink(missing_ok=True)
+            mute.bind(str(lab.folder / "s1"))
+            mute.listen()
+            mute.accept()[0].close()  # the monitor has come
+            lab.devices["s2"].close()
+            events.wait("switch-lost", "s2")
+            lab.devices["s2"] = lab.start("s2")
+            events.wait("switch-restored", "s2")
+            assert deployment.controller.switches["s2"].on
+        (lab.folder / "s1").unlink()
+
+
 def test_the_first_deployment_needs_all_switches(lab: Lab) -> None:
     lab.devices["s2"].close()
     with pytest.raises(DeviceError, match="no P4Runtime server answers"), lab.deployed():
@@ -166,12 +193,12 @@ def test_a_changed_program_is_what_is_taken_up_again(lab: Lab) -> None:
         app2 = lab.folder / "app2.py"
         app2.write_text(APP2)
         deployment.change(ProgramSource.read(app2))
-        assert [each.id for each in deployment.controller.program.applications.values()] == [1, 4, 3]
+        assert [each.id for each in deployment.controller.program.applications.values()] == [1, 5, 3, 4]
         app2.write_text("what the file says later is of no account")
     with lab.deployed() as (deployment, events):
         assert events.kinds() == ["resumed", "switch-adopted", "switch-adopted"]
         applications = deployment.controller.program.applications
-        assert [each.id for each in applications.values()] == [1, 4, 3]
+        assert [each.id for each in applications.values()] == [1, 5, 3, 4]
         assert applications["hot"].primitive.parameters["above"] == 90
     lab.file.write_text(APP2)
     with pytest.raises(MidflightError, match="is not what was deployed"), lab.deployed():

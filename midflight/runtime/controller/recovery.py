@@ -77,9 +77,10 @@ class Recovery:
         DeviceError if it does not answer or refuses; then it is off as before.
         """
         fleet = self._fleet
+        it = fleet.switch(switch)
+        session = it.open()  # one that does not answer must not keep the others waiting
         with fleet.lock:
-            it = fleet.switch(switch)
-            it.connect()
+            it.attach(session)
             try:
                 if it.holds_expected():
                     return self._adopt([switch])[switch]

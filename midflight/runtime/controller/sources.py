@@ -47,9 +47,11 @@ class ProgramSource:
     def load_kept(self, loader: Loader, folder: Path, ids: Mapping[str, int]) -> Program:
         """Return the program of the text, whatever the file is by now, with these ids of its applications.
 
-        A copy of the text is kept in `folder`, for messages to quote. MidflightError if it makes other applications.
+        A copy of the text is kept in `folder`, under the file's own name, since the P4 names the files of kernels.
+        MidflightError if it makes other applications.
         """
-        copy = folder / f"{self.file.stem}-{self.digest[:12]}.py"
+        copy = folder / self.digest[:12] / self.file.name
+        copy.parent.mkdir(exist_ok=True)
         copy.write_text(self.text, encoding="utf-8")
         made = loader(copy, self.name, self.file.parent)
         if missing := [name for name in ids if name not in made.applications]:

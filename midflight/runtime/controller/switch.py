@@ -83,13 +83,19 @@ class ManagedSwitch:
 
     def connect(self) -> None:
         """Open a session in place of the last one, if there was one. DeviceError if the switch does not answer."""
-        before, self._loaded = self._session, None
-        if before is not None:
-            before.close()
-        session = self._endpoint.session()
-        if before is not None:
-            session.inherit(before)
-        self._session, self._steering = session, Offload(session)
+        self.attach(self.open())
+
+    def open(self) -> Session:
+        """End the last session and return another, for `attach`. It may take long, and nothing else changes."""
+        if self._session is not None:
+            self._session.close()  # a switch takes an election id from one controller at a time
+        return self._endpoint.session()
+
+    def attach(self, session: Session) -> None:
+        """Go on with a session that was opened; nothing is known of what the switch has."""
+        if self._session is not None:
+            session.inherit(self._session)
+        self._session, self._steering, self._loaded = session, Offload(session), None
         self.on, self.reason = True, ""
 
     def lose(self, reason: str) -> None:
