@@ -82,9 +82,9 @@ class _Raw:
 
 @dataclass(slots=True)
 class _Scope:
-    """Names of one scope: true for a type, false for anything else that hides a type of that name."""
+    """The names that one scope declares; `opened` once its brace has come."""
 
-    names: dict[str, bool]
+    names: dict[str, None]
     opened: bool
 
 
@@ -153,6 +153,8 @@ class _Classifier:
         self.names = names
         self.raws = _scan(source)
         self.scopes = [_Scope({}, True)]
+        # By name, innermost scope last: true for a type, false for anything else that hides a type of that name.
+        self.types: dict[str, list[bool]] = {}
         self.brackets: list[str] = []
         self.declared = -1  # the token that gives a type its name
         self.typedef_name = -1  # the same of a typedef, whose name holds from there on only
@@ -186,13 +188,21 @@ class _Classifier:
         return self.raws[index].text if 0 <= index < len(self.raws) else ""
 
     def is_type(self, name: str) -> bool:
-        for scope in reversed(self.scopes):
-            if name in scope.names:
-                return scope.names[name]
-        return False
+        known = self.types.get(name)
+        return known[-1] if known else False
 
     def declare(self, name: str, is_type: bool = True) -> None:
-        self.scopes[-1].names[name] = is_type
+        known = self.types.setdefault(name, [])
+        if name in self.scopes[-1].names:
+            known[-1] = is_type
+        else:
+            self.scopes[-1].names[name] = None
+            known.append(is_type)
+
+    def leave(self) -> None:
+        """Forget what the innermost scope declared."""
+        for name in self.scopes.pop().names:
+            self.types[name].pop()
 
     # Words ---------------------------------------------------------------------------------------------------
 
@@ -324,10 +334,10 @@ class _Classifier:
                 self.brackets.pop()
             if text == "}" and len(self.scopes) > 1:
                 while len(self.scopes) > 2 and not self.scopes[-1].opened:
-                    self.scopes.pop()
-                self.scopes.pop()
+                    self.leave()
+                self.leave()
         elif text == ";" and not self.scopes[-1].opened and "(" not in self.brackets[-1:]:
-            self.scopes.pop()
+            self.leave()
 
     def opens_angles(self, index: int, before: str) -> bool:
         previous = self.text_at(index - 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from llvmlite import ir as ll
 
 from midflight.p4 import ir
@@ -15,6 +13,7 @@ from midflight.runtime.engine.externs.meters import execute_direct
 from midflight.runtime.engine.lookup import lookup_function
 from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.statements import bind, lower, run_frame
+from midflight.stackless import run
 
 __all__ = ["Tables"]
 
@@ -89,6 +88,6 @@ class Tables:
                 home = code.temporary(parameter.variable.type)
                 code.copy(home.pointer, code.at(entry, offset), code.layout.size(home.type))
                 code.variables[parameter.variable] = Place(home.pointer, home.type)
-            run_frame(code, copy_outs, partial(lower, code, reference.action.body))
+            run(run_frame(code, copy_outs, lower(code, reference.action.body)))
             code.go(done)
         b.position_at_end(done)

@@ -13,7 +13,7 @@ from llvmlite import ir as ll
 
 from midflight.runtime.engine.context import Slots
 
-__all__ = ["I1", "I8", "I16", "I32", "I64", "POINTER", "Builder", "Module", "Value", "integer"]
+__all__ = ["I1", "I8", "I16", "I32", "I64", "POINTER", "Builder", "Choice", "Module", "Value", "integer"]
 
 Value: TypeAlias = "ll.Value"
 
@@ -229,19 +229,38 @@ class Builder:
 
     def choose(self, condition: Value, yes: Callable[[], Value], no: Callable[[], Value]) -> Value:
         """Emit both branches and return the value of the one taken."""
-        first, second, after = self.block("yes"), self.block("no"), self.block("chosen")
-        self.b.cbranch(condition, first, second)
-        incoming = []
-        for block, emit in ((first, yes), (second, no)):
-            self.b.position_at_end(block)
-            value = emit()
-            incoming.append((value, self.b.block))
-            self.go(after)
-        self.b.position_at_end(after)
-        result = self.b.phi(incoming[0][0].type)
-        for value, block in incoming:
-            result.add_incoming(value, block)
+        choice = Choice(self, condition)
+        choice.otherwise(yes())
+        return choice.end(no())
+
+
+class Choice:
+    """A value that is computed in one of two branches: first that of `condition`, then the other."""
+
+    def __init__(self, code: Builder, condition: Value) -> None:
+        self._code = code
+        first, self._second, self._after = code.block("yes"), code.block("no"), code.block("chosen")
+        self._incoming: list[tuple[Value, ll.Block]] = []
+        code.b.cbranch(condition, first, self._second)
+        code.b.position_at_end(first)
+
+    def otherwise(self, value: Value) -> None:
+        """End the first branch with its value, and begin the second."""
+        self._leave(value)
+        self._code.b.position_at_end(self._second)
+
+    def end(self, value: Value) -> Value:
+        """End the second branch with its value; return that of the branch taken."""
+        self._leave(value)
+        self._code.b.position_at_end(self._after)
+        result = self._code.b.phi(value.type)
+        for each, block in self._incoming:
+            result.add_incoming(each, block)
         return result
+
+    def _leave(self, value: Value) -> None:
+        self._incoming.append((value, self._code.b.block))
+        self._code.go(self._after)
 
 
 class _Callee:

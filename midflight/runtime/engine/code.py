@@ -65,6 +65,7 @@ class Unit(Module):
     `call` lowers a call of an extern, `apply` a table: the two things that expressions and statements need from the
     layers above them. `intents` and `digests` gather what the program's controls were seen to ask for. With slots that
     the same program has been given before, it is traced, on their context: `names` are those that its notes tell.
+    `pure` is what is known of expressions, by identity: whether evaluating one that is not needed does no harm.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Unit(Module):
         self.intents: set[str] = set()
         self.digests: list[DigestKind] = []
         self.stack = 0
+        self.pure: dict[int, bool] = {}
         self._helpers: dict[str, ll.Function] = {}
 
     def helper(self, name: str, arguments: list[ll.Type], result: ll.Type, body: Callable[[Code], None]) -> ll.Function:

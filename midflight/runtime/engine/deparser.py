@@ -9,6 +9,7 @@ from midflight.runtime.engine.expressions import components, flatten, is_valid, 
 from midflight.runtime.engine.layout import fixed_bytes
 from midflight.runtime.engine.statements import lower, lower_all
 from midflight.runtime.engine.wire import write_items
+from midflight.stackless import Walk, in_turn, run
 
 __all__ = ["lower_deparser", "most_bytes"]
 
@@ -17,8 +18,8 @@ def lower_deparser(code: Code, control: ir.Control, out: Value) -> Value:
     """Emit a deparser that writes at `out`; its parameters have their places. Return the bytes written (i32)."""
     position = code.allocate(4, 4)
     code.store(code.i32(0), position)
-    lower_all(code, control.locals)
-    _lower(code, control.body, out, position)
+    run(lower_all(code, control.locals))
+    run(_lower(code, control.body, out, position))
     return code.load(position, 32)
 
 
@@ -36,36 +37,38 @@ def most_bytes(control: ir.Control) -> int:
             case _:
                 return 0
 
-    def of(statement: ir.Statement | None) -> int:
+    def of(statement: ir.Statement | None) -> Walk[int]:
+        most = 0
         match statement:
             case ir.Emit(value=emitted):
-                return of_type(emitted.type)
+                most = of_type(emitted.type)
             case ir.Block(body=body):
-                return sum(map(of, body))
+                for each in body:
+                    most += yield of(each)
             case ir.If(yes=yes, no=no):
-                return max(of(yes), of(no))
-            case _:
-                return 0
+                branches: list[int] = yield in_turn(map(of, (yes, no)))
+                most = max(branches)
+        return most
 
-    return of(control.body)
+    return run(of(control.body))
 
 
-def _lower(code: Code, statement: ir.Statement, out: Value, position: Value) -> None:
+def _lower(code: Code, statement: ir.Statement, out: Value, position: Value) -> Walk[None]:
     match statement:
         case ir.Emit(value=emitted):
             _emit(code, place(code, emitted), out, position)
         case ir.Block(body=body):
             for each in body:
-                _lower(code, each, out, position)
+                yield _lower(code, each, out, position)
         case ir.If(condition=condition, yes=yes, no=no):
             chosen = value(code, condition)
             with code.when(chosen):
-                _lower(code, yes, out, position)
+                yield _lower(code, yes, out, position)
             if no is not None:
                 with code.when(code.b.not_(chosen)):
-                    _lower(code, no, out, position)
+                    yield _lower(code, no, out, position)
         case _:
-            lower(code, statement)
+            yield lower(code, statement)
 
 
 def _emit(code: Code, whole: Place, out: Value, position: Value) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-
 from midflight.p4 import ir
+from midflight.p4.nodes import children
 from midflight.p4.types import HeaderType, StackType, StructType, TupleType, Type, Varbit
 from midflight.runtime.engine import arithmetic
+from midflight.runtime.engine.builder import Choice
 from midflight.runtime.engine.code import I1, Code, Cursor, Place, Value, unsupported
 from midflight.runtime.engine.layout import VARBIT_BYTES, is_scalar, is_signed, scalar_width
 from midflight.runtime.engine.wire import Item, Scalar, read_bits
+from midflight.stackless import Walk, run
 
 __all__ = [
     "assign",
@@ -29,36 +30,51 @@ __all__ = [
 
 def value(code: Code, expression: ir.Expression) -> Value:
     """Return the value of a scalar expression, an integer of the width that its type has."""
+    return run(_value(code, expression))
+
+
+def _value(code: Code, expression: ir.Expression) -> Walk[Value]:
     b = code.b
+    where: Place
+    inner: Value
     match expression:
         case ir.Literal(value=str()):
             raise unsupported("a string here", expression.place)
         case ir.Literal(value=int() as number, type=kind):
             return code.constant(scalar_width(kind), number)
         case ir.Slice(base=base, high=high, low=low):
-            whole = value(code, base)
-            shifted = b.lshr(whole, code.constant(whole.type.width, low)) if low else whole
+            inner = yield _value(code, base)
+            shifted = b.lshr(inner, code.constant(inner.type.width, low)) if low else inner
             return code.resize(shifted, high - low + 1)
         case ir.Unary(operator=operator, operand=operand):
-            inner = value(code, operand)
+            inner = yield _value(code, operand)
             return b.neg(inner) if operator == "-" else b.not_(inner)
         case ir.Binary():
-            return _binary(code, expression)
+            inner = yield _binary(code, expression)
+            return inner
         case ir.Concat(left=left, right=right, type=kind):
-            width, low = scalar_width(kind), value(code, right)
-            high = b.shl(code.resize(value(code, left), width), code.constant(width, low.type.width))
-            return b.or_(high, code.resize(low, width))
+            width = scalar_width(kind)
+            low_part: Value = yield _value(code, right)
+            inner = yield _value(code, left)
+            high_part = b.shl(code.resize(inner, width), code.constant(width, low_part.type.width))
+            return b.or_(high_part, code.resize(low_part, width))
         case ir.Cast(operand=operand, type=kind):
-            return code.resize(value(code, operand), scalar_width(kind), signed=is_signed(operand.type))
+            inner = yield _value(code, operand)
+            return code.resize(inner, scalar_width(kind), signed=is_signed(operand.type))
         case ir.Ternary(condition=condition, yes=yes, no=no):
-            chosen = value(code, condition)
-            if _is_pure(yes) and _is_pure(no):
-                return b.select(chosen, value(code, yes), value(code, no))
-            return code.choose(chosen, lambda: value(code, yes), lambda: value(code, no))
+            chosen: Value = yield _value(code, condition)
+            if _is_pure(code, yes) and _is_pure(code, no):
+                first: Value = yield _value(code, yes)
+                second: Value = yield _value(code, no)
+                return b.select(chosen, first, second)
+            inner = yield _choose(code, chosen, _value(code, yes), _value(code, no))
+            return inner
         case ir.IsValid(header=header):
-            return is_valid(code, place(code, header))
+            where = yield _place(code, header)
+            return is_valid(code, where)
         case ir.Last(base=base, index=True, type=kind):
-            return code.resize(b.sub(code.load(place(code, base).pointer, 32), code.i32(1)), scalar_width(kind))
+            where = yield _place(code, base)
+            return code.resize(b.sub(code.load(where.pointer, 32), code.i32(1)), scalar_width(kind))
         case ir.TableHit(table=table, miss=miss):
             applied = code.unit.apply(code, table)
             return b.not_(applied.hit) if miss else applied.hit
@@ -69,61 +85,76 @@ def value(code: Code, expression: ir.Expression) -> Value:
         case ir.Lookahead(type=kind) if is_scalar(kind):
             return _lookahead(code, kind)
         case _:
-            return code.read(place(code, expression))
+            where = yield _place(code, expression)
+            return code.read(where)
 
 
 def place(code: Code, expression: ir.Expression) -> Place:
     """Return where an expression's value lies. What has no place of its own is computed into a temporary one."""
+    return run(_place(code, expression))
+
+
+def _place(code: Code, expression: ir.Expression) -> Walk[Place]:
     match expression:
         case ir.VariableRef(variable=variable):
             return code.variables[variable]
         case ir.Member(base=base, name=name, type=kind):
-            return code.member(place(code, base), name, kind)
+            whole: Place = yield _place(code, base)
+            return code.member(whole, name, kind)
         case ir.Index(base=base, index=ir.Literal(value=int() as number)):
-            stack = place(code, base)
+            stack: Place = yield _place(code, base)
             assert isinstance(stack.type, StackType)
             if not 0 <= number < stack.type.size:
                 raise unsupported(f"an index of {number} in a stack of {stack.type.size}", expression.place)
             return code.element(stack, number)
         case ir.Index(base=base, index=index):
-            return _element(code, place(code, base), value(code, index))
+            stack = yield _place(code, base)
+            computed: Value = yield _value(code, index)
+            return _element(code, stack, computed)
         case ir.Next(base=base):
-            stack = place(code, base)
+            stack = yield _place(code, base)
             return _parsed_element(code, stack, code.load(stack.pointer, 32))
         case ir.Last(base=base, index=False):
-            stack = place(code, base)
+            stack = yield _place(code, base)
             return _parsed_element(code, stack, code.b.sub(code.load(stack.pointer, 32), code.i32(1)))
         case _:
             temporary = code.temporary(expression.type)
-            copy_into(code, expression, temporary)
+            yield _copy_into(code, expression, temporary)
             return temporary
 
 
 def copy_into(code: Code, expression: ir.Expression, target: Place) -> None:
     """Compute an expression of any type and store it, header validity included."""
+    run(_copy_into(code, expression, target))
+
+
+def _copy_into(code: Code, expression: ir.Expression, target: Place) -> Walk[None]:
     if is_scalar(target.type):
-        code.write(value(code, expression), target)
+        number: Value = yield _value(code, expression)
+        code.write(number, target)
         return
     match expression:
         case ir.StructValue(elements=elements):
             if isinstance(target.type, HeaderType):
                 code.store(code.constant(8, 1), target.pointer)
             for element, part in zip(elements, components(code, target), strict=True):
-                copy_into(code, element, part)
+                yield _copy_into(code, element, part)
         case ir.Ternary(condition=condition, yes=yes, no=no):
-            chosen, first, second = value(code, condition), code.temporary(target.type), code.temporary(target.type)
-            copy_into(code, yes, first)
-            copy_into(code, no, second)
+            chosen: Value = yield _value(code, condition)
+            first, second = code.temporary(target.type), code.temporary(target.type)
+            yield _copy_into(code, yes, first)
+            yield _copy_into(code, no, second)
             chosen_pointer = code.b.select(chosen, first.pointer, second.pointer)
             code.copy(target.pointer, chosen_pointer, code.layout.size(target.type))
         case ir.Cast(operand=operand):
-            copy_into(code, operand, target)
+            yield _copy_into(code, operand, target)
         case ir.Lookahead(type=kind):
             _lookahead_into(code, target, kind)
         case ir.Call():
             raise unsupported(f"{expression.name}() giving a {expression.type}", expression.place)
         case _:
-            code.copy(target.pointer, place(code, expression).pointer, code.layout.size(target.type))
+            source: Place = yield _place(code, expression)
+            code.copy(target.pointer, source.pointer, code.layout.size(target.type))
 
 
 def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
@@ -140,15 +171,14 @@ def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
 
 def store(code: Code, target: ir.Expression, new: Value) -> None:
     """Store a scalar in an lvalue, a slice of one included."""
-    if not isinstance(target, ir.Slice):
-        code.write(new, place(code, target))
-        return
-    old = value(code, target.base)
-    width = old.type.width
-    hole = ((1 << width) - 1) ^ (((1 << (target.high - target.low + 1)) - 1) << target.low)
-    kept = code.b.and_(old, code.constant(width, hole))
-    moved = code.b.shl(code.resize(new, width), code.constant(width, target.low))
-    store(code, target.base, code.b.or_(kept, moved))
+    while isinstance(target, ir.Slice):
+        old = value(code, target.base)
+        width = old.type.width
+        hole = ((1 << width) - 1) ^ (((1 << (target.high - target.low + 1)) - 1) << target.low)
+        kept = code.b.and_(old, code.constant(width, hole))
+        moved = code.b.shl(code.resize(new, width), code.constant(width, target.low))
+        target, new = target.base, code.b.or_(kept, moved)
+    code.write(new, place(code, target))
 
 
 def zero(code: Code, target: Place) -> None:
@@ -219,45 +249,78 @@ def equal(code: Code, left: Place, right: Place) -> Value:
     return b.or_(neither, b.and_(b.and_(first, second), result))
 
 
-def _binary(code: Code, expression: ir.Binary) -> Value:
+def _binary(code: Code, expression: ir.Binary) -> Walk[Value]:
     left, right, operator = expression.left, expression.right, expression.operator
+    first: Value
+    second: Value
     if operator in ("&&", "||"):
-        first = value(code, left)
-        if _is_pure(right):
-            second = value(code, right)
+        first = yield _value(code, left)
+        if _is_pure(code, right):
+            second = yield _value(code, right)
             return code.b.and_(first, second) if operator == "&&" else code.b.or_(first, second)
-        settled = code.constant(1, operator == "||")
-        if operator == "&&":
-            return code.choose(first, lambda: value(code, right), lambda: settled)
-        return code.choose(first, lambda: settled, lambda: value(code, right))
+        settled = _done(code.constant(1, operator == "||"))
+        branches = (_value(code, right), settled) if operator == "&&" else (settled, _value(code, right))
+        chosen: Value = yield _choose(code, first, *branches)
+        return chosen
     if operator in ("==", "!=") and not is_scalar(left.type):
-        result = equal(code, place(code, left), _like(code, right, left.type))
+        whole: Place = yield _place(code, left)
+        other: Place = yield _like(code, right, left.type)
+        result = equal(code, whole, other)
         return result if operator == "==" else code.b.not_(result)
     if operator in ("<<", ">>"):
-        amount = right.value if isinstance(right, ir.Literal) else value(code, right)
+        amount: int | str | Value = right.value if isinstance(right, ir.Literal) else (yield _value(code, right))
         assert not isinstance(amount, str)
-        return arithmetic.shift(code, operator, value(code, left), amount, is_signed(left.type))
-    return arithmetic.binary(code, operator, value(code, left), value(code, right), is_signed(left.type))
+        first = yield _value(code, left)
+        return arithmetic.shift(code, operator, first, amount, is_signed(left.type))
+    first = yield _value(code, left)
+    second = yield _value(code, right)
+    return arithmetic.binary(code, operator, first, second, is_signed(left.type))
 
 
-def _like(code: Code, expression: ir.Expression, kind: Type) -> Place:
+def _choose(code: Code, condition: Value, yes: Walk[Value], no: Walk[Value]) -> Walk[Value]:
+    """Emit both branches and return the value of the one taken."""
+    choice = Choice(code, condition)
+    first: Value = yield yes
+    choice.otherwise(first)
+    second: Value = yield no
+    return choice.end(second)
+
+
+def _done(known: Value) -> Walk[Value]:
+    """Return what is known already, as a walk."""
+    yield from ()
+    return known
+
+
+def _like(code: Code, expression: ir.Expression, kind: Type) -> Walk[Place]:
     """Return the place of the right side of a comparison: a list takes the type of the left side."""
     if not isinstance(expression, ir.StructValue):
-        return place(code, expression)
+        where: Place = yield _place(code, expression)
+        return where
     temporary = code.temporary(kind)
-    copy_into(code, expression, temporary)
+    yield _copy_into(code, expression, temporary)
     return temporary
 
 
-def _is_pure(expression: object) -> bool:
+def _is_pure(code: Code, expression: ir.Expression) -> bool:
     """Tell whether evaluating an expression that is not needed does no harm and costs little."""
-    if isinstance(expression, (ir.Call, ir.TableHit, ir.Lookahead, ir.Last, ir.Next)):
-        return False
-    if isinstance(expression, tuple):
-        return all(_is_pure(each) for each in expression)
-    if isinstance(expression, ir.Node) and is_dataclass(expression):
-        return all(_is_pure(getattr(expression, each.name)) for each in fields(expression) if each.name != "type")
-    return True
+    return run(_pure(code.unit.pure, expression))
+
+
+def _pure(known: dict[int, bool], node: ir.Node | ir.Case) -> Walk[bool]:
+    """Find out for a node and all below it, once however often each is asked for. A program keeps its nodes alive."""
+    if isinstance(node, ir.Literal | ir.VariableRef):
+        return True
+    if (found := known.get(id(node))) is not None:
+        return found
+    pure = not isinstance(node, ir.Call | ir.TableHit | ir.Lookahead | ir.Last | ir.Next)
+    for each in children(node) if pure else ():
+        below: bool = yield _pure(known, each)
+        if not below:
+            pure = False
+            break
+    known[id(node)] = pure
+    return pure
 
 
 def _element(code: Code, stack: Place, index: Value) -> Place:

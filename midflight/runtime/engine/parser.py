@@ -6,11 +6,12 @@ the packet is long enough, and a parser that could go round without end is stopp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from llvmlite import ir as ll
 
 from midflight.p4 import ir
+from midflight.p4.nodes import within
 from midflight.p4.types import HeaderType, Varbit
 from midflight.runtime.engine.code import Code, Cursor, Frame, Place, Value, unsupported
 from midflight.runtime.engine.expressions import leaves, place, value
@@ -18,6 +19,7 @@ from midflight.runtime.engine.layout import VARBIT_BYTES, fixed_bytes, scalar_wi
 from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.statements import bind, lower, lower_all
 from midflight.runtime.engine.wire import read_bits
+from midflight.stackless import Walk, run
 
 __all__ = ["MAX_STEPS", "lower_parser", "matches"]
 
@@ -36,7 +38,7 @@ def lower_parser(code: Code, parser: ir.Parser, packet: Value, length: Value) ->
     steps = code.allocate(4, 4) if _has_cycle(parser) else None
     if steps is not None:
         code.store(code.i32(0), steps)
-    _lower_states(code, parser, done, steps)
+    run(_lower_states(code, parser, done, steps))
     code.b.position_at_end(done)
     return code.load(position, 32), code.load(error, 32)
 
@@ -56,11 +58,11 @@ def matches(code: Code, subject: Value, key: ir.EntryKey, signed: bool = False) 
     return b.icmp_unsigned("==", subject, low)
 
 
-def _lower_states(code: Code, parser: ir.Parser, accept: ll.Block, steps: Value | None) -> None:
+def _lower_states(code: Code, parser: ir.Parser, accept: ll.Block, steps: Value | None) -> Walk[None]:
     """Emit the states of a parser or sub-parser; builder ends wherever the last state left it."""
     cursor = code.cursor
     assert cursor is not None
-    lower_all(code, parser.locals)
+    yield lower_all(code, parser.locals)
     blocks: dict[str, ll.Block] = {name: code.block(f"state.{name}") for name in parser.states}
     blocks["accept"], blocks["reject"] = accept, cursor.reject
     code.go(blocks["start"])
@@ -74,14 +76,14 @@ def _lower_states(code: Code, parser: ir.Parser, accept: ll.Block, steps: Value 
             code.store(taken, steps)
             cursor.fail(code, code.b.icmp_unsigned(">", taken, code.i32(MAX_STEPS)), "ParserTimeout")
         for statement in state.body:
-            _lower_statement(code, statement, steps)
+            yield _lower_statement(code, statement, steps)
         if isinstance(state.next, str):
             code.go(blocks[state.next])
         else:
             _lower_select(code, state.next, blocks)
 
 
-def _lower_statement(code: Code, statement: ir.Statement, steps: Value | None) -> None:
+def _lower_statement(code: Code, statement: ir.Statement, steps: Value | None) -> Walk[None]:
     match statement:
         case ir.Extract(header=header, bits=bits):
             _extract(code, place(code, header), None if bits is None else value(code, bits))
@@ -94,16 +96,16 @@ def _lower_statement(code: Code, statement: ir.Statement, steps: Value | None) -
             copy_outs = bind(code, inner.parameters, arguments)
             frame = Frame(code.block("subparsed"), copy_outs)
             code.frames.append(frame)
-            _lower_states(code, inner, frame.end, steps)
+            yield _lower_states(code, inner, frame.end, steps)
             code.frames.pop()
             code.b.position_at_end(frame.end)
             for each in copy_outs:
                 each()
         case ir.Block(body=body):
             for each_statement in body:
-                _lower_statement(code, each_statement, steps)
+                yield _lower_statement(code, each_statement, steps)
         case _:
-            lower(code, statement)
+            yield lower(code, statement)
 
 
 def _lower_select(code: Code, select: ir.Select, blocks: Mapping[str, ll.Block]) -> None:
@@ -200,26 +202,33 @@ def _bytes(code: Code, bits: Value) -> Value:
 
 def _has_cycle(parser: ir.Parser) -> bool:
     """Tell whether some state can come back to itself, here or in a sub-parser."""
-    finished: set[str] = set()
-    trail: set[str] = set()
-
-    def visit(name: str) -> bool:
-        if name in trail:
+    waiting, seen = [parser], {parser}
+    while waiting:
+        states = waiting.pop().states
+        if _comes_back(states):
             return True
-        if name in finished or name not in parser.states:
-            return False
-        trail.add(name)
-        following = parser.states[name].next
-        names = [following] if isinstance(following, str) else [state for _, state in following.cases]
-        found = any(visit(each) for each in names)
-        trail.discard(name)
-        finished.add(name)
-        return found
+        for node in within(*states.values()):
+            if isinstance(node, ir.Apply) and isinstance(node.callee, ir.Parser) and node.callee not in seen:
+                seen.add(node.callee)
+                waiting.append(node.callee)
+    return False
 
-    inner = (
-        statement.callee
-        for state in parser.states.values()
-        for statement in state.body
-        if isinstance(statement, ir.Apply) and isinstance(statement.callee, ir.Parser)
-    )
-    return visit("start") or any(_has_cycle(each) for each in inner)
+
+def _comes_back(states: Mapping[str, ir.State]) -> bool:
+    """Tell whether some state that parsing can come to can come back to itself."""
+    trail, finished = {"start": _following(states["start"])}, set[str]()
+    while trail:
+        name = next(reversed(trail))
+        target = next(trail[name], None)
+        if target is None:
+            finished.add(name)
+            del trail[name]
+        elif target in trail:
+            return True
+        elif target in states and target not in finished:
+            trail[target] = _following(states[target])
+    return False
+
+
+def _following(state: ir.State) -> Iterator[str]:
+    return iter([state.next] if isinstance(state.next, str) else [target for _, target in state.next.cases])

@@ -16,7 +16,8 @@ from midflight.runtime.engine.code import I32, POINTER, Code, Place, Unit, Value
 from midflight.runtime.engine.deparser import lower_deparser
 from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.parser import lower_parser
-from midflight.runtime.engine.statements import lower, lower_all, run_frame
+from midflight.runtime.engine.statements import lower_control, run_frame
+from midflight.stackless import run
 
 __all__ = ["STAGE_ARGUMENTS", "Stages", "build_stages", "standard"]
 
@@ -81,11 +82,7 @@ def _control(unit: Unit, name: str, control: ir.Control) -> ll.Function:
 
 
 def _body(code: Code, control: ir.Control, end: ll.Block) -> None:
-    def body() -> None:
-        lower_all(code, control.locals)
-        lower(code, control.body)
-
-    run_frame(code, [], body)
+    run(run_frame(code, [], lower_control(code, control)))
     code.go(end)
     code.b.position_at_end(end)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 
 from midflight.p4 import ir
 from midflight.p4.types import HeaderType, StackType, Varbit
@@ -19,17 +18,18 @@ from midflight.runtime.engine.expressions import (
     zero,
 )
 from midflight.runtime.engine.layout import fixed_bytes, is_scalar, scalar_width
+from midflight.stackless import Walk
 
-__all__ = ["bind", "call_action", "lower", "lower_all", "run_frame"]
+__all__ = ["bind", "lower", "lower_all", "lower_control", "run_frame"]
 
 
-def lower_all(code: Code, statements: tuple[ir.Statement, ...]) -> None:
+def lower_all(code: Code, statements: Iterable[ir.Statement]) -> Walk[None]:
     """Lower statements in a row."""
     for statement in statements:
-        lower(code, statement)
+        yield lower(code, statement)
 
 
-def lower(code: Code, statement: ir.Statement) -> None:
+def lower(code: Code, statement: ir.Statement) -> Walk[None]:
     """Lower one statement. What only a parser or deparser takes is theirs to lower before it comes here."""
     match statement:
         case ir.Assign(target=target, value=source):
@@ -43,17 +43,19 @@ def lower(code: Code, statement: ir.Statement) -> None:
             else:
                 copy_into(code, initial, home)
         case ir.Block(body=body):
-            lower_all(code, body)
+            for each in body:
+                yield lower(code, each)
         case ir.If(condition=condition, yes=yes, no=no):
-            _if(code, condition, yes, no)
+            yield _if(code, condition, yes, no)
         case ir.Switch():
-            _switch(code, statement)
+            yield _switch(code, statement)
         case ir.TableApply(table=table):
             code.unit.apply(code, table)
         case ir.ActionCall(action=action, arguments=arguments):
-            call_action(code, action, arguments)
+            copy_outs = bind(code, action.parameters, arguments, always_copy=True)
+            yield run_frame(code, copy_outs, lower(code, action.body))
         case ir.Apply(callee=ir.Control() as control, arguments=arguments):
-            _apply(code, control, arguments)
+            yield run_frame(code, bind(code, control.parameters, arguments), lower_control(code, control))
         case ir.CallStatement(call=call):
             code.unit.call(code, call)
         case ir.SetValidity(header=header, valid=valid):
@@ -68,17 +70,16 @@ def lower(code: Code, statement: ir.Statement) -> None:
             raise unsupported(f"{type(statement).__name__.lower()} in this place", statement.place)
 
 
-def call_action(code: Code, action: ir.Action, arguments: tuple[ir.Expression, ...]) -> None:
-    """Call an action by name, with arguments for all of its parameters."""
-    with_frame = bind(code, action.parameters, arguments, always_copy=True)
-    run_frame(code, with_frame, partial(lower, code, action.body))
+def lower_control(code: Code, control: ir.Control) -> Walk[None]:
+    """Lower a control's declarations and its body; its parameters have their places."""
+    yield lower_all(code, (*control.locals, control.body))
 
 
-def run_frame(code: Code, copy_outs: list[Callable[[], None]], body: Callable[[], None]) -> None:
+def run_frame(code: Code, copy_outs: list[Callable[[], None]], body: Walk[None]) -> Walk[None]:
     """Lower a body in which `return` means the end of that body, then copy its results out."""
     frame = Frame(code.block("end"), copy_outs)
     code.frames.append(frame)
-    body()
+    yield body
     code.frames.pop()
     code.go(frame.end)
     code.b.position_at_end(frame.end)
@@ -156,14 +157,6 @@ def _overlap(one: tuple[object, ...], other: tuple[object, ...] | None) -> bool:
     return all(a == b for a, b in zip(one, other, strict=False))
 
 
-def _apply(code: Code, control: ir.Control, arguments: tuple[ir.Expression, ...]) -> None:
-    def body() -> None:
-        lower_all(code, control.locals)
-        lower(code, control.body)
-
-    run_frame(code, bind(code, control.parameters, arguments), body)
-
-
 def _exit(code: Code) -> None:
     """Leave the whole pipeline; what callees still owe their callers is copied out first."""
     for frame in reversed(code.frames):
@@ -173,21 +166,21 @@ def _exit(code: Code) -> None:
     code.leave(code.exit)
 
 
-def _if(code: Code, condition: ir.Expression, yes: ir.Statement, no: ir.Statement | None) -> None:
+def _if(code: Code, condition: ir.Expression, yes: ir.Statement, no: ir.Statement | None) -> Walk[None]:
     first, after = code.block("then"), code.block("endif")
     second = code.block("else") if no else after
     code.b.cbranch(value(code, condition), first, second)
     code.b.position_at_end(first)
-    lower(code, yes)
+    yield lower(code, yes)
     code.go(after)
     if no:
         code.b.position_at_end(second)
-        lower(code, no)
+        yield lower(code, no)
         code.go(after)
     code.b.position_at_end(after)
 
 
-def _switch(code: Code, switch: ir.Switch) -> None:
+def _switch(code: Code, switch: ir.Switch) -> Walk[None]:
     after = code.block("endswitch")
     if isinstance(switch.subject, ir.Table):
         table = switch.subject
@@ -220,7 +213,7 @@ def _switch(code: Code, switch: ir.Switch) -> None:
         branch.add_case(number, block)
     for block, body in bodies:
         code.b.position_at_end(block)
-        lower(code, body)
+        yield lower(code, body)
         code.go(after)
     code.b.position_at_end(after)
 

@@ -8,11 +8,14 @@ What is computed between them is not counted, so an estimate from these operatio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from midflight.p4 import ir
+from midflight.p4.nodes import children
 from midflight.p4.types import BOOL
+from midflight.runtime.footprint.rests import NONE, Change, Key, Names, Rests
+from midflight.stackless import Walk, in_turn, run
 
 __all__ = ["Operation", "operations"]
 
@@ -30,12 +33,6 @@ class Operation:
     kind: str
     needs: frozenset[str]
     follows: frozenset[str] = frozenset()
-
-
-# Where a value lies: a variable, then field names. What the value rests on: names of operations.
-Key = tuple[ir.Variable | str, ...]
-Names = frozenset[str]
-NONE: Names = frozenset()
 
 
 @dataclass(slots=True)
@@ -58,253 +55,256 @@ class _Control:
 
 def operations(control: ir.Control) -> tuple[Operation, ...]:
     """Return the tables and register arrays of an ingress or egress control, in the order they are first met."""
-    walk = _Walk()
-    walk.statements((*control.locals, control.body), _Control())
+    pass_ = _Pass()
+    run(_row(pass_, (*control.locals, control.body), _Control()))
     return tuple(
         Operation(name, node.kind, frozenset(node.needs - {name}), frozenset(node.follows - node.needs - {name}))
-        for name, node in walk.nodes.items()
+        for name, node in pass_.nodes.items()
     )
 
 
-class _Walk:
-    """One pass over the statements in order, knowing for each place what its present value rests on."""
+@dataclass(slots=True)
+class _Pass:
+    """One pass over the statements in order: the operations met, what each place rests on, and every place written to.
 
-    def __init__(self) -> None:
-        self.nodes: dict[str, _Node] = {}
-        self.values: dict[Key, Names] = {}
-        self.written: list[Key] = []
-        self.left = _Control()
-        """What decided that a packet is still in the body at hand."""
-        self.ended = False
-        """Whether no packet comes here."""
-        self.ends: list[dict[Key, Names]] = []
-        """The values at the returns from the body at hand."""
+    Of the body at hand, `left` is what decided that a packet is still in it, `ended` whether none comes here, `start`
+    where its changes begin, and `ends` what its returns left changed.
+    """
 
-    def statements(self, body: Iterable[ir.Statement], control: _Control) -> None:
-        for each in body:
-            self.statement(each, control)
+    nodes: dict[str, _Node] = field(default_factory=dict)
+    values: Rests = field(default_factory=Rests)
+    written: list[Key] = field(default_factory=list)
+    left: _Control = field(default_factory=_Control)
+    ended: bool = False
+    start: int = 0
+    ends: list[Change] = field(default_factory=list)
 
-    def statement(self, statement: ir.Statement, control: _Control) -> None:
-        if self.ended:
-            return
-        control = control | self.left
-        match statement:
-            case ir.Block(body=body):
-                self.statements(body, control)
-            case ir.Assign(target=target, value=value):
-                self.assign(target, self.reads(value, control), control)
-            case ir.Declare(variable=variable, value=value):
-                self.values[(variable,)] = self.reads(value, control) if value else NONE
-            case ir.If(condition=condition, yes=yes, no=no):
-                inner = self.decided_by(condition, control)
-                self.branches([yes] if no is None else [yes, no], inner, complete=no is not None)
-            case ir.Switch(subject=subject, cases=cases):
-                if isinstance(subject, ir.Table):
-                    self.table(subject, control)
-                    inner = _Control(control.values, control.matches | {subject.name})
-                else:
-                    inner = _Control(control.values | self.reads(subject, control), control.matches)
-                self.branches([each.body for each in cases], inner, complete=False)
-            case ir.TableApply(table=table):
-                self.table(table, control)
-            case ir.ActionCall(action=action, arguments=arguments):
-                self.action(action, [self.reads(each, control) for each in arguments], control)
-                self.copy_out(action.parameters, arguments, control)
-            case ir.Apply(callee=ir.Control() as callee, arguments=arguments):
-                self.sub_control(callee, arguments, control)
-            case ir.CallStatement(call=call):
-                self.call(call, control)
-            case ir.SetValidity(header=header):
-                self.assign(ir.Member(header, VALID, BOOL), NONE, control)
-            case ir.Return():
-                self.ends.append(self.values)
-                self.ended = True
-            case ir.Exit():
-                self.ended = True
+
+def _row(pass_: _Pass, body: Iterable[ir.Statement], control: _Control) -> Walk[None]:
+    for each in body:
+        yield _statement(pass_, each, control)
+
+
+def _body(pass_: _Pass, statements: Iterable[ir.Statement], control: _Control) -> Walk[None]:
+    """Walk a body that a return ends; afterwards a place rests on what any of its ends put there."""
+    outside = pass_.start, pass_.ends
+    pass_.start, pass_.ends = pass_.values.open(), []
+    yield _row(pass_, statements, control)
+    ends = pass_.ends
+    if not ends and not pass_.ended:
+        pass_.values.keep()
+    else:
+        last = pass_.values.close()
+        ends += [] if pass_.ended else [last]
+        pass_.values.merge(ends)
+        pass_.ended = not ends
+    pass_.start, pass_.ends = outside
+
+
+def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Walk[None]:
+    if pass_.ended:
+        return
+    control = control | pass_.left
+    names: Names
+    inner: _Control
+    match statement:
+        case ir.Block(body=body):
+            for each in body:
+                yield _statement(pass_, each, control)
+        case ir.Assign(target=target, value=value):
+            names = yield _reads(pass_, value, control)
+            _assign(pass_, target, names, control)
+        case ir.Declare(variable=variable, value=value):
+            names = (yield _reads(pass_, value, control)) if value is not None else NONE
+            pass_.values.declare(variable, names)
+        case ir.If(condition=condition, yes=yes, no=no):
+            inner = yield _decided_by(pass_, condition, control)
+            yield _branches(pass_, [yes] if no is None else [yes, no], inner, complete=no is not None)
+        case ir.Switch(subject=subject, cases=cases):
+            if isinstance(subject, ir.Table):
+                yield _table(pass_, subject, control)
+                inner = _Control(control.values, control.matches | {subject.name})
+            else:
+                names = yield _reads(pass_, subject, control)
+                inner = _Control(control.values | names, control.matches)
+            yield _branches(pass_, [each.body for each in cases], inner, complete=False)
+        case ir.TableApply(table=table):
+            yield _table(pass_, table, control)
+        case ir.ActionCall(action=action, arguments=arguments):
+            given: list[Names] = yield in_turn(_reads(pass_, each, control) for each in arguments)
+            yield _action(pass_, action, given, control)
+            for parameter, argument in _written_back(action.parameters, arguments):
+                _assign(pass_, argument, pass_.values.at((parameter.variable,)), control)
+        case ir.Apply(callee=ir.Control() as callee, arguments=arguments):
+            yield _sub_control(pass_, callee, arguments, control)
+        case ir.CallStatement(call=call):
+            yield _call(pass_, call, control)
+        case ir.SetValidity(header=header):
+            _assign(pass_, ir.Member(header, VALID, BOOL), NONE, control)
+        case ir.Return():
+            pass_.ends.append(pass_.values.change(pass_.start))
+            pass_.ended = True
+        case ir.Exit():
+            pass_.ended = True
+        case _:
+            pass
+
+
+def _branches(pass_: _Pass, bodies: Iterable[ir.Statement], control: _Control, *, complete: bool) -> Walk[None]:
+    """Walk each body from the same beginning; afterwards a place rests on all that any of them put there."""
+    left = pass_.left
+    ends: list[tuple[Change, _Control]] = [] if complete else [({}, left)]
+    returned = False
+    for body in bodies:
+        pass_.values.open()
+        pass_.left, pass_.ended = left, False
+        yield _statement(pass_, body, control)
+        change = pass_.values.close()
+        returned = returned or pass_.ended or pass_.left != left
+        if not pass_.ended:
+            ends.append((change, pass_.left))
+    pass_.ended = not ends
+    pass_.values.merge([change for change, _ in ends])
+    # Whether anything after this runs is decided by what decided the returns.
+    pass_.left = left
+    for _, each in ends:
+        pass_.left |= each
+    if returned:
+        pass_.left |= control
+
+
+def _decided_by(pass_: _Pass, condition: ir.Expression, control: _Control) -> Walk[_Control]:
+    negated = isinstance(condition, ir.Unary) and condition.operator == "!"
+    inner = condition.operand if isinstance(condition, ir.Unary) and negated else condition
+    if isinstance(inner, ir.TableHit):
+        yield _table(pass_, inner.table, control)
+        return _Control(control.values, control.matches | {inner.table.name})
+    names: Names = yield _reads(pass_, condition, control)
+    return _Control(control.values | names, control.matches)
+
+
+def _assign(pass_: _Pass, target: ir.Expression, names: Names, control: _Control) -> None:
+    key, whole = _key(target)
+    rests = names | control.values | control.matches
+    if whole:
+        pass_.values.replace(key, rests)
+    else:
+        pass_.values.set(key, rests | pass_.values.at(key))
+    pass_.written.append(key)
+
+
+def _reads(pass_: _Pass, expression: ir.Expression, control: _Control) -> Walk[Names]:
+    """Return what an expression's value rests on, doing what it calls on the way."""
+    found: set[str] = set()
+    waiting: list[ir.Node | ir.Case] = [expression]
+    while waiting:
+        part = waiting.pop()
+        match part:
+            case ir.TableHit(table=table):
+                yield _table(pass_, table, control)
+                found.add(table.name)
+            case ir.Call():
+                found |= yield _call(pass_, part, control)
+            case ir.IsValid(header=header):
+                found |= pass_.values.at(_key(ir.Member(header, VALID, part.type))[0])
+            case ir.VariableRef() | ir.Member():
+                found |= pass_.values.at(_key(part)[0])
             case _:
-                pass
-
-    def branches(self, bodies: Iterable[ir.Statement], control: _Control, *, complete: bool) -> None:
-        """Walk each body from the same beginning; afterwards a place rests on all that any of them put there."""
-        before, left, ends = self.values, self.left, list[tuple[dict[Key, Names], _Control]]()
-        returned = False
-        for body in bodies:
-            self.values, self.left, self.ended = dict(before), left, False
-            self.statement(body, control)
-            returned = returned or self.ended or self.left != left
-            if not self.ended:
-                ends.append((self.values, self.left))
-        if not complete:
-            ends.append((before, left))
-        self.ended = not ends
-        self.values = _joined([values for values, _ in ends])
-        # Whether anything after this runs is decided by what decided the returns.
-        self.left = left
-        for _, each in ends:
-            self.left |= each
-        if returned:
-            self.left |= control
-
-    def body(self, statements: Iterable[ir.Statement], control: _Control) -> None:
-        """Walk a body that a return ends; afterwards a place rests on what any of its ends put there."""
-        outside, self.ends = self.ends, []
-        self.statements(statements, control)
-        live = self.ends if self.ended else [*self.ends, self.values]
-        self.values, self.ended, self.ends = _joined(live), not live, outside
-
-    def decided_by(self, condition: ir.Expression, control: _Control) -> _Control:
-        negated = isinstance(condition, ir.Unary) and condition.operator == "!"
-        inner = condition.operand if isinstance(condition, ir.Unary) and negated else condition
-        if isinstance(inner, ir.TableHit):
-            self.table(inner.table, control)
-            return _Control(control.values, control.matches | {inner.table.name})
-        return _Control(control.values | self.reads(condition, control), control.matches)
-
-    def assign(self, target: ir.Expression, names: Names, control: _Control) -> None:
-        key, whole = _key(target)
-        rests = names | control.values | control.matches
-        if whole:
-            for inside in [each for each in self.values if each[: len(key)] == key]:
-                del self.values[inside]
-        else:
-            rests |= _at(self.values, key)
-        self.values[key] = rests
-        self.written.append(key)
-
-    def reads(self, expression: ir.Expression | None, control: _Control) -> Names:
-        """Return what an expression's value rests on, doing what it calls on the way."""
-        if expression is None:
-            return NONE
-        if isinstance(expression, ir.TableHit):
-            self.table(expression.table, control)
-            return frozenset({expression.table.name})
-        if isinstance(expression, ir.Call):
-            return self.call(expression, control)
-        if isinstance(expression, ir.IsValid):
-            expression = ir.Member(expression.header, VALID, expression.type)
-        if isinstance(expression, ir.VariableRef | ir.Member):
-            return _at(self.values, _key(expression)[0])
-        return NONE.union(*(self.reads(each, control) for each in _parts(expression)))
-
-    def call(self, call: ir.Call, control: _Control) -> Names:
-        inputs = NONE.union(
-            *(
-                self.reads(argument, control)
-                for argument, direction in zip(call.arguments, call.directions, strict=True)
-                if direction is not ir.Direction.OUT
-            )
-        )
-        if call.instance is not None and call.instance.kind == REGISTER:
-            inputs = self.operation(call.instance.name, REGISTER, inputs, control)
-        if call.name == "mark_to_drop":
-            for name in ("egress_spec", "mcast_grp"):
-                self.assign(ir.Member(call.arguments[0], name, call.type), NONE, control)
-            return NONE
-        for argument, direction in zip(call.arguments, call.directions, strict=True):
-            if direction in (ir.Direction.OUT, ir.Direction.INOUT):
-                self.assign(argument, inputs, control)
-        return inputs
-
-    def operation(self, name: str, kind: str, inputs: Names, control: _Control) -> Names:
-        node = self.nodes.setdefault(name, _Node(kind))
-        node.needs |= inputs | control.values
-        node.follows |= control.matches
-        return frozenset({name})
-
-    def table(self, table: ir.Table, control: _Control) -> None:
-        keys = NONE.union(*(self.reads(each.expression, control) for each in table.keys))
-        result = self.operation(table.name, TABLE, keys, control)
-        node, before, ends = self.nodes[table.name], self.values, [self.values]
-        refs = {id(each.action): each for each in (*table.actions, table.default)}
-        for ref in refs.values():
-            self.values = dict(before)
-            bound = [self.reads(each, control) for each in ref.bound]
-            first = len(self.written)
-            self.action(ref.action, [*bound, *[result] * len(ref.action.data)], control)
-            for key in self.written[first:]:
-                # An action works within its table's stage: what it reads or overwrites must be there by then.
-                node.needs |= _at(before, key) | self.values.get(key, NONE)
-                self.values[key] = self.values.get(key, NONE) | result
-            ends.append(self.values)
-            self.ended = False
-        self.values = _joined(ends)
-
-    def action(self, action: ir.Action, arguments: list[Names], control: _Control) -> None:
-        for parameter, names in zip(action.parameters, arguments, strict=True):
-            self.values[(parameter.variable,)] = names
-        outside, self.left = self.left, _Control()
-        self.body((action.body,), control)
-        self.left = outside
-
-    def sub_control(self, callee: ir.Control, arguments: tuple[ir.Expression, ...], control: _Control) -> None:
-        for parameter, argument in zip(callee.parameters, arguments, strict=True):
-            self.copy((parameter.variable,), _key(argument)[0])
-        outside = self.left
-        self.body((*callee.locals, callee.body), control)
-        self.left = outside
-        for parameter, argument in zip(callee.parameters, arguments, strict=True):
-            if parameter.direction in (ir.Direction.OUT, ir.Direction.INOUT):
-                self.copy(_key(argument)[0], (parameter.variable,))
-
-    def copy_out(
-        self, parameters: tuple[ir.Parameter, ...], arguments: tuple[ir.Expression, ...], control: _Control
-    ) -> None:
-        for parameter, argument in zip(parameters, arguments, strict=True):
-            if parameter.direction in (ir.Direction.OUT, ir.Direction.INOUT):
-                self.assign(argument, _at(self.values, (parameter.variable,)), control)
-
-    def copy(self, to: Key, source: Key) -> None:
-        """Give one place all that is known of another, field by field."""
-        found = {to: _upward(self.values, source)}
-        found |= {to + key[len(source) :]: names for key, names in self.values.items() if key[: len(source)] == source}
-        for key in [each for each in self.values if each[: len(to)] == to]:
-            del self.values[key]
-        self.values |= found
+                waiting += reversed(children(part))
+    return frozenset(found)
 
 
-def _joined(ends: list[dict[Key, Names]]) -> dict[Key, Names]:
-    """Return what each place rests on where paths meet that end with these values."""
-    return {key: NONE.union(*(_upward(end, key) for end in ends)) for end in ends for key in end}
+def _call(pass_: _Pass, call: ir.Call, control: _Control) -> Walk[Names]:
+    read = [
+        argument
+        for argument, direction in zip(call.arguments, call.directions, strict=True)
+        if direction is not ir.Direction.OUT
+    ]
+    given: list[Names] = yield in_turn(_reads(pass_, each, control) for each in read)
+    inputs = NONE.union(*given)
+    if call.instance is not None and call.instance.kind == REGISTER:
+        inputs = _operation(pass_, call.instance.name, REGISTER, inputs, control)
+    if call.name == "mark_to_drop":
+        for name in ("egress_spec", "mcast_grp"):
+            _assign(pass_, ir.Member(call.arguments[0], name, call.type), NONE, control)
+        return NONE
+    for argument, direction in zip(call.arguments, call.directions, strict=True):
+        if direction in (ir.Direction.OUT, ir.Direction.INOUT):
+            _assign(pass_, argument, inputs, control)
+    return inputs
 
 
-def _upward(values: Mapping[Key, Names], key: Key) -> Names:
-    """Return what a place rests on by itself and by the wholes that it is part of."""
-    return next((values[key[:end]] for end in range(len(key), 0, -1) if key[:end] in values), NONE)
+def _operation(pass_: _Pass, name: str, kind: str, inputs: Names, control: _Control) -> Names:
+    node = pass_.nodes.setdefault(name, _Node(kind))
+    node.needs |= inputs | control.values
+    node.follows |= control.matches
+    return frozenset({name})
 
 
-def _at(values: Mapping[Key, Names], key: Key) -> Names:
-    """Return what a place rests on: as written last, with all of its fields."""
-    inside = (names for each, names in values.items() if len(each) > len(key) and each[: len(key)] == key)
-    return _upward(values, key).union(*inside)
+def _table(pass_: _Pass, table: ir.Table, control: _Control) -> Walk[None]:
+    values = pass_.values
+    keys: list[Names] = yield in_turn(_reads(pass_, each.expression, control) for each in table.keys)
+    result = _operation(pass_, table.name, TABLE, NONE.union(*keys), control)
+    node = pass_.nodes[table.name]
+    ends: list[Change] = [{}]
+    references = {id(each.action): each for each in (*table.actions, table.default)}
+    for reference in references.values():
+        values.open()
+        bound: list[Names] = yield in_turn(_reads(pass_, each, control) for each in reference.bound)
+        first = len(pass_.written)
+        yield _action(pass_, reference.action, [*bound, *[result] * len(reference.action.data)], control)
+        written = {key: values.own(key) for key in pass_.written[first:]}
+        end = values.close()
+        pass_.ended = False
+        for key, names in written.items():
+            # An action works within its table's stage: what it reads or overwrites must be there by then.
+            node.needs |= values.at(key) | names
+            if key in end:
+                end[key] = names | result
+        ends.append(end)
+    values.merge(ends)
+
+
+def _action(pass_: _Pass, action: ir.Action, arguments: Sequence[Names], control: _Control) -> Walk[None]:
+    for parameter, names in zip(action.parameters, arguments, strict=True):
+        pass_.values.set((parameter.variable,), names)
+    outside, pass_.left = pass_.left, _Control()
+    yield _body(pass_, (action.body,), control)
+    pass_.left = outside
+
+
+def _sub_control(
+    pass_: _Pass, callee: ir.Control, arguments: tuple[ir.Expression, ...], control: _Control
+) -> Walk[None]:
+    for parameter, argument in zip(callee.parameters, arguments, strict=True):
+        pass_.values.copy((parameter.variable,), _key(argument)[0])
+    outside = pass_.left
+    yield _body(pass_, (*callee.locals, callee.body), control)
+    pass_.left = outside
+    for parameter, argument in _written_back(callee.parameters, arguments):
+        pass_.values.copy(_key(argument)[0], (parameter.variable,))
+
+
+def _written_back(
+    parameters: tuple[ir.Parameter, ...], arguments: tuple[ir.Expression, ...]
+) -> list[tuple[ir.Parameter, ir.Expression]]:
+    pairs = zip(parameters, arguments, strict=True)
+    return [pair for pair in pairs if pair[0].direction in (ir.Direction.OUT, ir.Direction.INOUT)]
 
 
 def _key(place: ir.Expression) -> tuple[Key, bool]:
     """Return where a value lies, and whether the expression is that place whole rather than a part of it."""
-    match place:
-        case ir.VariableRef(variable=variable):
-            return (variable,), True
-        case ir.Member(base=base, name=name):
-            key, whole = _key(base)
-            return ((*key, name), whole) if whole else (key, False)
-        case ir.Slice(base=base) | ir.Index(base=base):
-            return _key(base)[0], False
-        case _:
-            return (str(id(place)),), False
-
-
-def _parts(expression: ir.Expression) -> Iterator[ir.Expression]:
-    match expression:
-        case ir.Unary(operand=operand) | ir.Cast(operand=operand):
-            yield operand
-        case ir.Binary(left=left, right=right) | ir.Concat(left=left, right=right):
-            yield from (left, right)
-        case ir.Ternary(condition=condition, yes=yes, no=no):
-            yield from (condition, yes, no)
-        case ir.StructValue(elements=elements):
-            yield from elements
-        case ir.IsValid(header=base) | ir.Slice(base=base) | ir.Next(base=base) | ir.Last(base=base):
-            yield base
-        case ir.Index(base=base, index=index):
-            yield from (base, index)
-        case _:
-            pass
+    names: list[str] = []
+    whole = True
+    while True:
+        match place:
+            case ir.VariableRef(variable=variable):
+                return (variable, *reversed(names)), whole
+            case ir.Member(base=base, name=name):
+                names.append(name)
+            case ir.Slice(base=base) | ir.Index(base=base):
+                names.clear()
+                whole = False
+            case _:
+                return (str(id(place)),), False
+        place = base
