@@ -19,13 +19,18 @@ _LINE_MARKER = re.compile(r'#line\s+(\d+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*$')
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line of preprocessed text: where it came from, and how it read there."""
+    """One line of preprocessed text: where it came from, and how it read there.
+
+    `before` and `after` count the characters at its ends that no macro changed.
+    """
 
     start: int
     file: str
     number: int
     text: str
     original: str
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +51,23 @@ class Source:
         return Place(line.file, line.number, begin + 1, max(1, finish - begin), line.original)
 
 
+def _unchanged(new: str, old: str) -> tuple[int, int]:
+    """Return how many characters at the beginning and at the end two lines have in common."""
+    shortest = min(len(new), len(old))
+    if new == old:
+        return shortest, 0
+    before = next((i for i in range(shortest) if new[i] != old[i]), shortest)
+    limit = shortest - before
+    return before, next((i for i in range(limit) if new[-1 - i] != old[-1 - i]), limit)
+
+
 def _unexpanded(line: _Line, begin: int, finish: int) -> tuple[int, int]:
     """Carry columns over from a line with expanded macros to the line as written.
 
     What stands before or after the expansions keeps its column; what came out of a macro points at its use.
     """
     new, old = line.text, line.original
-    shortest = min(len(new), len(old))
-    before = next((i for i in range(shortest) if new[i] != old[i]), shortest)
-    limit = shortest - before
-    after = next((i for i in range(limit) if new[-1 - i] != old[-1 - i]), limit)
+    before, after = line.before, line.after
     if finish <= before:
         return begin, finish
     if begin >= len(new) - after:
@@ -128,7 +140,7 @@ def _with_lines(output: str, file: str, source: str, included: Mapping[str, str]
             originals[where] = included.get(where, "").split("\n")
         known = originals[where]
         original = known[number - 1].rstrip("\r") if 0 < number <= len(known) else text
-        lines.append(_Line(start, where, number, text, original))
+        lines.append(_Line(start, where, number, text, original, *_unchanged(text, original)))
         start += len(text) + 1
         number += 1
     return Source("\n".join(each.text for each in lines), tuple(lines), tuple(each.start for each in lines))

@@ -93,6 +93,13 @@ def test_the_worst_way_through_counts_the_accesses(body: str, count: int) -> Non
     assert measure(R, body).total.most_accesses == count
 
 
+def test_the_worst_way_through_many_ways() -> None:
+    ways = "".join(f"if (hdr.mine.c == {i}) {{ r.read(meta.y, {i}); return; }} " for i in range(1100))
+    assert measure(R, ways + "r.read(meta.y, 0); r.read(meta.z, 1);").total.most_accesses == 2
+    nested = "if (hdr.mine.c != 0) { r.read(meta.y, 0); " * 1100 + "}" * 1100
+    assert measure(R, nested).total.most_accesses == 1100
+
+
 @pytest.mark.parametrize(
     ("body", "length"),
     [
@@ -132,6 +139,33 @@ def test_the_worst_way_through_counts_the_accesses(body: str, count: int) -> Non
 )
 def test_the_longest_chain_of_needs(body: str, length: int) -> None:
     assert stages(R + S, body) == length
+
+
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [
+        # What a branch put somewhere may be there still, and what all branches overwrote cannot.
+        (
+            "r.read(meta.y, 0); if (hdr.mine.a == 1) { meta.y = 0; } else { meta.y = 1; } s.write((bit<32>)meta.y, 1);",
+            1,
+        ),
+        ("if (hdr.mine.a == 1) { r.read(meta.y, 0); } meta.y = 0; s.write((bit<32>)meta.y, 1);", 1),
+        ("if (hdr.mine.a == 1) { r.read(meta.y, 0); } else { meta.y = 1; } s.write((bit<32>)meta.y, 1);", 2),
+        # A header that is overwritten whole rests on what its fields rested on no longer.
+        ("mine_t h; r.read(h.a, 0); h = hdr.mine; s.write((bit<32>)h.a, 1);", 1),
+        ("mine_t h; r.read(h.a, 0); s.write((bit<32>)h.c, 1);", 1),
+        ("mine_t h; r.read(h.a, 0); hdr.mine = h; s.write((bit<32>)hdr.mine.c, 1);", 2),
+        ("mine_t h; if (hdr.mine.a == 1) { r.read(h.a, 0); } else { h = hdr.mine; } s.write((bit<32>)h.a, 1);", 2),
+    ],
+)
+def test_what_is_known_after_branches(body: str, length: int) -> None:
+    inner = "action work() { } table third { key = { } actions = { work; } }"
+    assert stages(R + S + inner, body) == length
+
+
+def test_a_local_variable_of_an_action_needs_what_it_is_made_of() -> None:
+    table = "action put() { bit<8> n; n = meta.y; meta.z = 1; } table t { actions = { put; } default_action = put(); }"
+    assert stages(R + table, "r.read(meta.y, 0); t.apply();") == 2
 
 
 def test_waiting_for_a_hit_shares_the_stage_and_using_its_result_does_not() -> None:

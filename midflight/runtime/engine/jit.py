@@ -22,6 +22,10 @@ PASSES = (
 """What runs over a module. Packet programs are long and nearly straight: LLVM's own pipelines take five to ten times as
 long over them and gain a tenth in speed."""
 
+MOST_BLOCKS = 4000
+"""The blocks of a function up to which values are numbered: that takes time in the square of how many dominate one
+another. 256 lanes of an aggregation have 2,700."""
+
 CODEGEN_LEVEL = 2
 
 _LOCK = threading.Lock()
@@ -46,8 +50,10 @@ class Native:
             )
             builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options())
             manager = binding.create_new_module_pass_manager()
+            large = any(sum(1 for _ in function.blocks) > MOST_BLOCKS for function in module.functions)
             for each in PASSES:
-                getattr(manager, f"add_{each}_pass")()
+                if not (large and each == "new_gvn"):
+                    getattr(manager, f"add_{each}_pass")()
             manager.run(module, builder)
             self._engine: Any = binding.create_mcjit_compiler(module, machine)
             self._engine.finalize_object()
