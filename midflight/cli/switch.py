@@ -66,6 +66,13 @@ Examples:
     callback=lambda _context, _option, text: _size(text),
     help="What a program's registers, counters, meters and table entries may take.",
 )
+@click.option(
+    "--code",
+    "code",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Share compiled programs with switches that have the same DIR, which has to be yours alone.",
+)
 @click.option("--wait", is_flag=True, help="Play captures once a controller has come and gone.")
 @click.option("--trace", is_flag=True, help="Print what happens to every packet. It takes time: some may go untold.")
 @click.option("--stats", is_flag=True, help="Print packets received, sent and dropped at the end, and on SIGUSR1.")
@@ -78,6 +85,7 @@ def switch(
     captures: Path | None,
     threads: int,
     memory: int,
+    code: Path | None,
     wait: bool,
     trace: bool,
     stats: bool,
@@ -98,7 +106,9 @@ def switch(
 
     from midflight.cli.following import Follower
     from midflight.cli.output import read_text
+    from midflight.runtime.checked import Programs
     from midflight.runtime.engine.ports.spec import parse_ports
+    from midflight.runtime.engine.store import Store
     from midflight.runtime.p4runtime.ports.opening import open_ports
     from midflight.runtime.p4runtime.server.server import Server
     from midflight.runtime.p4runtime.server.switch import Switch
@@ -107,7 +117,8 @@ def switch(
     before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         names = parse_ports(list(interfaces))
-        device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory)
+        programs = Programs(None if code is None else Store(code))
+        device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory, programs=programs)
         device.load(read_text(file), str(file))
         ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_complain)
         traces: deque[str] = deque(maxlen=TRACES)

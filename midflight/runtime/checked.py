@@ -16,6 +16,7 @@ from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
 from midflight.p4.preprocess import preprocess
 from midflight.runtime.engine.compiled import Compiled
+from midflight.runtime.engine.store import Store
 from midflight.runtime.footprint import Footprint, footprint
 
 __all__ = ["CheckedProgram", "Programs"]
@@ -41,13 +42,14 @@ class CheckedProgram:
     text: str
     file: str = "<string>"
     confined: bool = False
+    _store: Store | None = field(default=None, repr=False)
     _parts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
 
     @property
     def program(self) -> ir.Program:
         """The typed program. P4Error, with its place, where the text is wrong."""
-        return self._part("program", lambda: check(self.text, self.file, confined=self.confined))
+        return self._part("program", self._program)
 
     @property
     def standalone(self) -> str:
@@ -69,7 +71,7 @@ class CheckedProgram:
     @property
     def compiled(self) -> Compiled:
         """Its native code for the embedded switch. P4Error names a construct that the engine does not support."""
-        return self._part("compiled", lambda: Compiled(self.program))
+        return self._part("compiled", self._compiled)
 
     def _part(self, name: str, make: Callable[[], T]) -> T:
         with self._lock:
@@ -77,6 +79,24 @@ class CheckedProgram:
                 self._parts[name] = make()
             part: T = self._parts[name]
             return part
+
+    def _program(self) -> ir.Program:
+        if self._store is not None:
+            stored: Compiled | None = self._store.load(self.text)
+            if stored is not None:
+                self._parts["compiled"] = stored
+                return stored.program
+        return check(self.text, self.file, confined=self.confined)
+
+    def _compiled(self) -> Compiled:
+        program = self.program
+        if "compiled" in self._parts:  # it was stored with its program
+            compiled: Compiled = self._parts["compiled"]
+            return compiled
+        compiled = Compiled(program)
+        if self._store is not None:
+            self._store.save(self.text, compiled)
+        return compiled
 
 
 def _includes_others(text: str) -> bool:
@@ -88,10 +108,12 @@ class Programs:
     """Checked programs by text. Those who share one check and compile each text once.
 
     A program is kept for as long as somebody holds it. Only confined programs are shared: the same text with other
-    files' includes may bring something else the next time, and something else to another.
+    files' includes may bring something else the next time, and something else to another. With a `store`, processes
+    share what they have compiled.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store
         self._known: WeakValueDictionary[str, CheckedProgram] = WeakValueDictionary()
         self._lock = threading.Lock()
 
@@ -105,5 +127,5 @@ class Programs:
         with self._lock:
             found = self._known.get(text)
             if found is None:
-                found = self._known[text] = CheckedProgram(text, file, confined=True)
+                found = self._known[text] = CheckedProgram(text, file, confined=True, _store=self.store)
             return found

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from midflight.errors import P4Error
+from midflight.errors import MidflightError, P4Error
 from midflight.p4 import frontend, ir
+from midflight.p4.p4info import p4info
 from midflight.primitives import Program, Threshold
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices import HostDevice
+from midflight.runtime.engine import Packets, Trace
+from midflight.runtime.engine.store import Store
 from midflight.testbed import Net
 from midflight.testbed.topology import line
-from tests.p4runtime.support import EVERYTHING
+from tests.p4runtime.support import EVERYTHING, ipv4
 
 BESIDE = '#include "mine.p4"\n'
 
@@ -113,3 +116,52 @@ def test_a_program_goes_to_a_device_with_what_it_includes(tmp_path: Path) -> Non
             session.load(pipeline.p4info, pipeline.config)
             assert session.read_table("route") == []
     assert CheckedProgram(EVERYTHING).standalone == EVERYTHING
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "code"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def test_processes_that_share_a_store_compile_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HostDevice(EVERYTHING, programs=Programs(Store(folder))):
+        pass
+    monkeypatch.setattr("midflight.runtime.checked.check", None)
+    monkeypatch.setattr("midflight.runtime.checked.Compiled", None)
+    with HostDevice(programs=Programs(Store(folder))) as other, other.session() as session:
+        session.load(p4info(frontend.check(EVERYTHING)), EVERYTHING)
+        session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_port", {"port": 2, "mac": 1})
+        packets = Packets.from_list([(1, ipv4("10.0.0.1"))])
+        assert [port for port, _ in other.process(packets)] == [2]
+        told: list[Trace] = []
+        other.switch.trace("test", told.append)
+        assert [port for port, _ in other.process(packets)] == [2]
+        assert len(told) == 1
+
+
+def test_a_wrong_program_is_told_though_there_is_a_store(folder: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(P4Error, match="mark_to_dorp"):
+            HostDevice(EVERYTHING.replace("mark_to_drop", "mark_to_dorp"), programs=Programs(Store(folder)))
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_others_can_write_to_is_refused(folder: Path) -> None:
+    folder.chmod(0o770)
+    with pytest.raises(MidflightError, match="others may"):
+        Store(folder)
+    with pytest.raises(MidflightError, match="no folder for code at"):
+        Store(folder / "none")
+
+
+def test_what_nests_too_deep_for_a_pickle_is_not_stored(folder: Path) -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    store = Store(folder)
+    store.save("deep", deep)
+    assert store.load("deep") is None
+    store.save("flat", [1])
+    assert Store(folder).load("flat") == [1]

@@ -59,8 +59,9 @@ class HostProcessDevice(SwitchProcess):
     `interfaces` are the Linux interfaces it has for ports, by port number; this takes root. `source` is the P4_16
     program to start with; without one it drops every packet until a controller loads one. `netns` is the network
     namespace of the interfaces, by name or file. It serves P4Runtime on a unix socket of its own, which is reached from
-    every network namespace. `folder` is where it makes a folder for its files, the system's by default. `patience` is
-    how many seconds it is given to answer. DeviceError, with the end of its log, where it does not start or answer.
+    every network namespace. `folder` is where it makes a folder for its files, the system's by default. Switches with
+    the same folder `code`, which is their user's alone, share what they compile. `patience` is how many seconds it is
+    given to answer. DeviceError, with the end of its log, where it does not start or answer.
     """
 
     capabilities = CAPABILITIES
@@ -75,6 +76,7 @@ class HostProcessDevice(SwitchProcess):
         interfaces: Mapping[int, str] | None = None,
         netns: str = "",
         folder: Path | None = None,
+        code: Path | None = None,
         patience: float = 60.0,
     ) -> None:
         if source is not None:
@@ -85,6 +87,8 @@ class HostProcessDevice(SwitchProcess):
             program.write_text(_BLANK if source is None else source)
             command = [sys.executable, "-m", "midflight", "switch", str(program)]
             command += ["--device-id", str(device_id), "--cpu-port", str(cpu_port), "--grpc-server-addr", self.address]
+            if code is not None:
+                command += ["--code", str(code)]
             for port, interface in (interfaces or {}).items():
                 command += ["-i", f"{port}@{interface}"]
             self._run(command, netns=netns if not netns or "/" in netns else f"/run/netns/{netns}", patience=patience)

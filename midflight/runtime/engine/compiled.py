@@ -36,6 +36,9 @@ class Compiled:
         self.record = Queue(unit).record
         self.native = Native(str(unit.module))
 
+    def __getstate__(self) -> dict[str, object]:
+        return {name: each for name, each in self.__dict__.items() if name != "traced"}
+
     @cached_property
     def traced(self) -> Traced:
         """The same program on the same memory, noting down every packet's way; compiled when first asked for."""

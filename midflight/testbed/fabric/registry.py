@@ -72,5 +72,7 @@ def _with_interfaces(kind: str, traceable: bool, netns: str, interfaces: Mapping
     if kind == "host":
         from midflight.runtime.devices.hostprocess import HostProcessDevice
 
-        return HostProcessDevice(netns=netns, interfaces=interfaces, folder=folder)
+        code = folder / "code"
+        code.mkdir(mode=0o700, exist_ok=True)
+        return HostProcessDevice(netns=netns, interfaces=interfaces, folder=folder, code=code)
     return open_device(kind, netns=netns, interfaces=interfaces, folder=folder, **_options(kind, traceable))

@@ -26,6 +26,7 @@ from midflight.runtime.engine.ports.pcap import HEADER, record
 from midflight.runtime.engine.ports.records import BATCH, CAPTURE_BYTES, CPU, NOWHERE, OUTPUTS, Capture, Output, Port
 from midflight.runtime.engine.ports.send import CPU_HEAD
 from midflight.runtime.engine.ports.stats import PortStats, TrafficStats
+from midflight.runtime.engine.store import Store
 
 __all__ = ["PacketLoop"]
 
@@ -42,6 +43,9 @@ OFFLOAD_NEWS = """segments arrive that the sending host has left to its interfac
     turn that off on the host's side: ethtool -K INTERFACE tso off gso off"""
 DROPS = {"oversize": Port.OVERSIZE, "offload": Port.OFFLOAD, "unsent": Port.UNSENT}
 
+# What the loop's code is stored under.
+_KEY = "packet loop"
+
 
 class PacketLoop:
     """Carries packets between interfaces and an engine, from `start` to `stop`.
@@ -51,6 +55,7 @@ class PacketLoop:
     One thread receives and runs the program, packet after packet; with more than one of `threads` the others send,
     each by its share of the ports. In the folder `captures` each port has what came in and what went out kept,
     `port1_in.pcap` and `port1_out.pcap`. DeviceError where these cannot be written.
+    `store` is where its code is shared with other processes.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class PacketLoop:
         cpu_port: int = 510,
         captures: Path | None = None,
         threads: int = 1,
+        store: Store | None = None,
     ) -> None:
         self._gate = gate
         self._ports = dict(ports)
@@ -70,7 +76,7 @@ class PacketLoop:
         self._by_hand: Counter[str | int] = Counter()
         self._memory: list[NDArray[np.generic]] = []
         self._captures = {} if captures is None else _open_captures(captures, self._ports)
-        self._native, slots = _compiled()
+        self._native, slots = _compiled(store)
         self._run = self._native.function("run")
         self._enter, self._leave = (self._native.function(f"turn_{each}") for each in ("enter", "leave"))
         self._context = Context(slots)
@@ -296,10 +302,16 @@ class PacketLoop:
 
 
 @functools.cache
-def _compiled() -> tuple[Native, Slots]:
-    """Compile the loop, which is the same for every switch of this process: only its context differs."""
+def _compiled(store: Store | None) -> tuple[Native, Slots]:
+    """Compile the loop, which is the same for every switch: only its context differs."""
+    stored: tuple[Native, Slots] | None = store.load(_KEY) if store is not None else None
+    if stored is not None:
+        return stored
     unit = build_loop()
-    return Native(str(unit.module)), unit.slots
+    made = Native(str(unit.module)), unit.slots
+    if store is not None:
+        store.save(_KEY, made)
+    return made
 
 
 def _open_captures(folder: Path, ports: Iterable[int]) -> dict[int, tuple[int, int]]:

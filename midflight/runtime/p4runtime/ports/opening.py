@@ -98,8 +98,14 @@ class InterfacePorts:
                     ports[number] = opened.enter_context(Interface(name))
 
             within(netns, open_all)
-            loop = PacketLoop(switch.gate, ports, cpu_port=switch.cpu_port, captures=captures, threads=threads)
-            self._loop = loop
+            self._loop = PacketLoop(
+                switch.gate,
+                ports,
+                cpu_port=switch.cpu_port,
+                captures=captures,
+                threads=threads,
+                store=switch.store,
+            )
             opened.callback(self._loop.close)
             self._opened = opened.pop_all()
         self._messenger = threading.Thread(target=self._carry_messages, name="packet-ins", daemon=True)

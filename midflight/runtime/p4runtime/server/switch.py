@@ -13,6 +13,7 @@ from finsy.proto import p4r, rpc_status
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Gate, Packets, Trace
 from midflight.runtime.engine.memory import DEFAULT
+from midflight.runtime.engine.store import Store
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
 from midflight.runtime.p4runtime.server import read, write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration
@@ -104,6 +105,11 @@ class Switch:
     def pipeline(self) -> Pipeline | None:
         """The pipeline that packets go through, or None before there is one."""
         return self._forwarding
+
+    @property
+    def store(self) -> Store | None:
+        """Where this process shares code with others."""
+        return self._programs.store
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Put a program in place without a controller, as when a switch starts with one. P4Error where it is wrong."""
