@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from midflight.p4 import ir
-from midflight.p4.nodes import children, within
+from midflight.p4.nodes import within
 from midflight.p4.types import StructType
 
 __all__ = ["called_actions", "calls", "digests"]
@@ -32,20 +32,24 @@ def digests(program: ir.Program) -> list[StructType]:
     return list(found.values())
 
 
-def _in_controls(program: ir.Program) -> Iterator[ir.Node | ir.Case]:
+def _in_controls(program: ir.Program) -> Iterator[ir.Node]:
     """Yield every node of the controls, each control entered once where it is first applied, and of no action."""
     seen: set[ir.Control] = set()
-    waiting: list[ir.Node | ir.Case | ir.Control] = [
-        program.deparser, program.compute, program.egress, program.ingress, program.verify
-    ]  # fmt: skip
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, ir.Control):
-            if part not in seen:
-                seen.add(part)
-                waiting += [part.body, *reversed(part.locals)]
-            continue
-        yield part
-        waiting.extend(reversed(children(part)))
-        if isinstance(part, ir.Apply) and isinstance(part.callee, ir.Control):
-            waiting.append(part.callee)
+    for control in (program.verify, program.ingress, program.egress, program.compute, program.deparser):
+        waiting = [_nodes(control, seen)]
+        while waiting:
+            node = next(waiting[-1], None)
+            if node is None:
+                waiting.pop()
+                continue
+            yield node
+            if isinstance(node, ir.Apply) and isinstance(node.callee, ir.Control):
+                waiting.append(_nodes(node.callee, seen))
+
+
+def _nodes(control: ir.Control, seen: set[ir.Control]) -> Iterator[ir.Node]:
+    """Return the nodes of a control in order; none where it has been seen."""
+    if control in seen:
+        return iter(())
+    seen.add(control)
+    return within(*control.locals, control.body)
