@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from midflight.testbed.bench.engine import EngineBench
+    from midflight.testbed.bench.opening import OpeningBench
     from midflight.testbed.bench.ports import PortsBench
     from midflight.testbed.bench.primitives import LaneCost, PrimitivesBench
 
@@ -20,6 +21,7 @@ EPILOG = """\b
 Examples:
   midflight bench engine
   midflight bench primitives
+  midflight bench open
   sudo midflight bench ports
 """
 
@@ -34,6 +36,12 @@ Examples:
   midflight bench primitives                        every one of the library
   midflight bench primitives aggregate countmin     two of them, and what a lane of Aggregate costs
   midflight bench primitives --runs 51 --json primitives.json
+"""
+
+OPEN = """\b
+Examples:
+  midflight bench open
+  sudo midflight bench open --fabric netns --runs 5 --json open.json
 """
 
 PORTS = """\b
@@ -143,6 +151,52 @@ def ports(runs: int, size: int, json_to: str | None) -> None:
         write_json(found.json(), json_to)
         if json_to != "-":
             console.print(f"Figures: {json_to}", soft_wrap=True)
+
+
+@bench.command("open", epilog=OPEN)
+@click.option(
+    "--fabric",
+    type=click.Choice(["sim", "netns"]),
+    default="sim",
+    show_default=True,
+    help="Simulated in this process, or Linux namespaces and a process for each switch (takes root).",
+)
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="For each network.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+def opening(fabric: str, runs: int, json_to: str | None) -> None:
+    """Measure how long networks take to open.
+
+    A star of one switch and a fat tree of twenty, with a program of three applications: from nothing until every
+    switch runs its program and forwards. Figures are medians over the runs; the calls between files of the package, and
+    where the time goes, are of one run more each.
+    """
+    from midflight.cli.output import write_json
+    from midflight.cli.terminal import bar, console_beside
+    from midflight.testbed.bench.opening import bench_opening
+
+    console = console_beside(json_to)
+    with bar(console, "Opening:") as progress:
+        found = bench_opening(fabric, runs=runs, progress=progress)
+    console.print(_opening_table(found, console))
+    if json_to:
+        write_json(found.json(), json_to)
+        if json_to != "-":
+            console.print(f"Figures: {json_to}", soft_wrap=True)
+
+
+def _opening_table(found: OpeningBench, console: Console) -> Table:
+    from statistics import median
+
+    from midflight.cli.terminal import table
+
+    title = f"Opening networks in {found.fabric}, medians of {len(found.networks[0].seconds)} runs"
+    made = table(console, title, ("", *(each.name for each in found.networks)))
+    made.add_row("opens in", *(f"{median(each.seconds):.2f} s" for each in found.networks))
+    made.add_row("processor time, closing included", *(f"{median(each.processor):.2f} s" for each in found.networks))
+    made.add_row("calls between files", *(f"{each.calls:,}" for each in found.networks))
+    for folder in dict.fromkeys(name for each in found.networks for name in [*each.spent][:5]):
+        made.add_row(f"spent in {folder}", *(f"{each.spent.get(folder, 0.0):.2f} s" for each in found.networks))
+    return made
 
 
 def _primitives_table(found: PrimitivesBench, console: Console) -> Table:

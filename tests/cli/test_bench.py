@@ -43,6 +43,22 @@ def test_primitives_by_their_names(tmp_path: Path) -> None:
     assert any(line.startswith("The quickest runs lie along") for line in lines)
 
 
+def test_opening_networks(tmp_path: Path) -> None:
+    figures = tmp_path / "open.json"
+    result = midflight("bench", "open", "--runs", "1", "--json", figures)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(figures.read_text())
+    one, many = found["networks"]
+    assert (found["fabric"], one["switches"], many["switches"]) == ("sim", 1, 20)
+    for each in (one, many):
+        assert each["median"] == each["seconds"][0] > 0
+        assert each["spent"]["p4"] > 0
+    # A text is checked and compiled once, however many switches run it.
+    assert many["spent"]["p4"] < 5 * one["spent"]["p4"]
+    assert 0 < one["calls"] < many["calls"] < 20 * one["calls"]
+    assert any(line.startswith("opens in") for line in result.stdout.splitlines())
+
+
 def test_a_primitive_that_is_not_there() -> None:
     result = midflight("bench", "primitives", "agregate")
     assert result.exit_code == 1
