@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Unpack
 
-from midflight.primitives import Aggregate, Program
-from midflight.runtime.controller.hierarchy import Branch, SummationTree
+from midflight.errors import MidflightError
+from midflight.primitives import Program
+from midflight.runtime.controller.branches import Branch
+from midflight.runtime.controller.hierarchy import SummationTree
 from midflight.testbed.group import Group
 from midflight.testbed.net import Net, Opening
 from midflight.testbed.topology import Topology
@@ -17,27 +19,32 @@ __all__ = ["Hierarchy"]
 class Hierarchy(Net):
     """A network in which each switch of a tree adds up what is below it and passes on one packet for it.
 
-        aggregate = Aggregate("gradients", workers=8, lanes=32)
-        with Hierarchy(tree(2, 4), aggregate, workers=["h1", ..., "h8"], server="h16") as net:
+        program = Program(Aggregate("gradients", workers=4, lanes=32), Threshold("pressure", above=900, clear=850))
+        with Hierarchy(tree(2, 3), program=program, workers=["h1", "h2", "h4", "h5"], server="h9") as net:
             sums = net.workers().allreduce(arrays)
 
-    `aggregate` is what the whole tree computes; each switch runs one with its own number of children. If a switch of
-    the tree has no room for it, the server sums, as with `offload=False`. This is short for a `Net` with the strategy
-    `SummationTree`; the other parameters are those of `Net`.
+    Each `Aggregate` over as many workers as are named is summed up the tree, and each of its switches runs one with its
+    own number of children: hosts, switches or both. Workers on one switch follow each other in `workers`. If a switch
+    of the tree has no room for it, the server sums, as with `offload=False`. What else a program has is as in `Net`,
+    which this is short for, with the strategy `SummationTree`; and so are the other parameters.
     """
 
     def __init__(
         self,
         topology: Topology,
-        aggregate: Aggregate,
         *,
+        program: Program,
         workers: Sequence[str],
         server: str,
         **opening: Unpack[Opening],
     ) -> None:
-        tree = SummationTree(topology.graph(), aggregate.name, workers, server)
-        super().__init__(topology, program=Program(aggregate), strategy=tree, **opening)
-        self._tree = tree
+        self._tree = SummationTree(topology.graph(), workers, server)
+        if not self._tree.sums(program):
+            raise MidflightError(
+                f"the program has no Aggregate over {len(workers)} workers",
+                hint=f'Aggregate("gradients", workers={len(workers)}, lanes=32), say',
+            )
+        super().__init__(topology, program=program, strategy=self._tree, **opening)
 
     def __enter__(self) -> Hierarchy:
         return self
@@ -47,7 +54,10 @@ class Hierarchy(Net):
         """The switches of the tree by name, the topmost first."""
         return self._tree.branches
 
-    def workers(self) -> Group:
-        """Return the group of the workers."""
-        tree = self._tree
-        return self.group(tree.application, [self.host(each) for each in tree.workers], server=self.host(tree.server))
+    def workers(self, application: str = "") -> Group:
+        """Return the group of the workers. `application` is needed where the tree sums several."""
+        tree, sums = self._tree, self._tree.sums(self.program)
+        if not application and len(sums) != 1:
+            raise MidflightError(f"the tree sums {', '.join(sums) or 'nothing'}", hint="name one: net.workers(...)")
+        hosts = [self.host(each) for each in tree.workers]
+        return self.group(application or sums[0], hosts, server=self.host(tree.server))

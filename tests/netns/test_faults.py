@@ -163,7 +163,7 @@ def test_a_switch_in_the_middle_of_a_tree_forgets_and_a_worker_with_it(device: s
     workers = ["h1", "h2", "h3"]
     with Hierarchy(
         Topology.of([(*each, BAD) for each in pairs]),
-        aggregate,
+        program=Program(aggregate),
         workers=workers,
         server="h4",
         device=device,

@@ -230,7 +230,7 @@ def test_a_worker_in_a_tree_is_replaced_by_a_host_on_the_same_switch() -> None:
     links = [(each.one.node, each.other.node, LinkQuality(loss=0.01)) for each in uneven().links]
     topology = Topology.of([*links, ("h8", "b", LinkQuality()), ("h9", "c", LinkQuality())])
     aggregate = Aggregate("sums", workers=6, lanes=8, slots=4)
-    with Hierarchy(topology, aggregate, workers=WORKERS, server="h7", seed=2) as net:
+    with Hierarchy(topology, program=Program(aggregate), workers=WORKERS, server="h7", seed=2) as net:
         group = net.workers()
         arrays = vectors(6, 1000)
         net.after(50 * US, group.restart, 5)

@@ -7,11 +7,12 @@ import pytest
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Program, Threshold
-from midflight.runtime.controller.hierarchy import branches
+from midflight.runtime.controller.branches import branches
 from midflight.runtime.devices.capabilities import Capabilities
+from midflight.testbed import Net
 from midflight.testbed.fabric.sim import SimFabric
 from midflight.testbed.hierarchy import Hierarchy
-from midflight.testbed.topology import LinkQuality, Topology, tree
+from midflight.testbed.topology import LinkQuality, Topology, line, tree
 from tests.testbed.test_allreduce import check, vectors
 
 LOSSY = LinkQuality(loss=0.05, duplicate=0.05, reorder=0.1)
@@ -41,9 +42,72 @@ def test_every_switch_counts_what_is_below_it() -> None:
     }
 
 
+def test_workers_and_switches_below_one_switch_are_numbered_apart() -> None:
+    found = branches(line(3, 2).graph(), [f"h{number}" for number in range(1, 6)], "h6")
+    assert {name: (each.children, each.parameters) for name, each in found.items()} == {
+        "s3": (("h5", "s2"), {"workers": 2, "base": 4, "rank": -1, "switches": 1, "first": 5}),
+        "s2": (("h3", "h4", "s1"), {"workers": 3, "base": 2, "rank": 5, "switches": 1, "first": 6}),
+        "s1": (("h1", "h2"), {"workers": 2, "base": 0, "rank": 6, "switches": 0, "first": 0}),
+    }
+
+
+@pytest.mark.parametrize("quality", [LinkQuality(), LOSSY])
+def test_a_line_of_switches_with_workers_on_each_sums_on_all(quality: LinkQuality) -> None:
+    program = Program(Aggregate("sums", workers=5, lanes=8, slots=4, overflow="detect"))
+    workers = [f"h{number}" for number in range(1, 6)]
+    arrays = vectors(5, 400)
+    with Hierarchy(line(3, 2, quality), program=program, workers=workers, server="h6", seed=3) as net:
+        check(arrays, net.workers().sum(arrays))
+        assert net.link(net.host("h6")).packets == 0
+        if not quality.impaired:
+            chunks = 50 + 1  # and one for the scale
+            up = [net.fabric.statistics(*each).packets for each in (("s1", "s2"), ("s2", "s3"))]
+            assert all(chunks <= each < 1.2 * chunks for each in up), "one for all below, and few that are repeated"
+
+
+def test_a_tree_sums_several_applications_beside_others() -> None:
+    program = Program(
+        Aggregate("gradients", workers=3, lanes=8, slots=4),
+        Aggregate("largest", workers=3, lanes=4, slots=4, operation="max"),
+        Aggregate("pair", workers=2, lanes=4, slots=4),
+        Threshold("pressure", above=900, clear=850),
+    )
+    topology = Topology.of([("h1", "a"), ("h2", "a"), ("h3", "top"), ("a", "top"), ("h4", "top")])
+    with Hierarchy(topology, program=program, workers=["h1", "h2", "h3"], server="h4") as net:
+        with pytest.raises(MidflightError, match="the tree sums gradients, largest"):
+            net.workers()
+        check(arrays := vectors(3, 100), net.workers("gradients").sum(arrays))
+        (largest, *_) = net.workers("largest").allreduce([np.full(5, each, np.int64) for each in (3, 9, 7)])
+        assert largest.tolist() == [9] * 5
+        check(arrays := vectors(2, 50), net.group("pair", net.hosts[:2], server=net.host("h4")).sum(arrays))
+        assert net.link(net.host("h4")).packets == 0, "switches have summed, and nobody else"
+        net.send("h1", "pressure", to="h4", sensor=7, value=950)
+        assert net.alerts("pressure") == [(7, 950)]
+
+
+def test_a_group_that_no_single_switch_can_compute_is_told_of_the_tree() -> None:
+    with Net(tree(2, 2), program=Program(Aggregate("sums", workers=3, lanes=4, slots=4))) as net:
+        with pytest.raises(MidflightError, match="both lie behind port") as raised:
+            net.group("sums", net.hosts[:3], server=net.host("h4"))
+        assert 'Hierarchy(topology, program=program, workers=["h1", "h2", "h3"], server="h4")' in raised.value.hint
+        assert "s3, s1, s2" in raised.value.hint
+
+
+def test_a_tree_needs_something_to_sum() -> None:
+    with pytest.raises(MidflightError, match="no Aggregate over 3 workers"):
+        Hierarchy(
+            tree(2, 2),
+            program=Program(Threshold("pressure", above=900, clear=850)),
+            workers=["h1", "h2", "h3"],
+            server="h4",
+        )
+
+
 def test_one_packet_goes_up_for_all_below_and_one_comes_down() -> None:
     arrays = vectors(6, 100)
-    with Hierarchy(uneven(), Aggregate("sums", workers=6, lanes=32, slots=8), workers=WORKERS, server="h7") as net:
+    with Hierarchy(
+        uneven(), program=Program(Aggregate("sums", workers=6, lanes=32, slots=8)), workers=WORKERS, server="h7"
+    ) as net:
         check(arrays, net.workers().sum(arrays))
         chunks = 4 + 1  # and one for the scale
         for leaf in ("a", "b", "c"):
@@ -60,7 +124,7 @@ def test_hosts_make_good_what_is_lost_between_switches(overflow: str) -> None:
         "sums", workers=6, lanes=8, slots=4, overflow="detect" if overflow == "detect" else "saturate"
     )
     arrays = vectors(6, 300)
-    with Hierarchy(uneven(LOSSY), aggregate, workers=WORKERS, server="h7", seed=1) as net:
+    with Hierarchy(uneven(LOSSY), program=Program(aggregate), workers=WORKERS, server="h7", seed=1) as net:
         results = net.workers().sum(arrays)
         check(arrays, results)
         assert all(np.array_equal(each.integers, results[0].integers) for each in results)
@@ -70,7 +134,9 @@ def test_hosts_make_good_what_is_lost_between_switches(overflow: str) -> None:
 
 def test_any_switch_may_forget_in_the_middle() -> None:
     aggregate = Aggregate("sums", workers=6, lanes=8, slots=4)
-    with Hierarchy(uneven(LinkQuality(loss=0.01)), aggregate, workers=WORKERS, server="h7", seed=2) as net:
+    with Hierarchy(
+        uneven(LinkQuality(loss=0.01)), program=Program(aggregate), workers=WORKERS, server="h7", seed=2
+    ) as net:
         assert isinstance(net.fabric, SimFabric)
         simulator = net.fabric.network.simulator
         group = net.workers()
@@ -87,7 +153,7 @@ def test_applications_come_and_go_while_the_tree_sums() -> None:
     pairs = [("h1", "a"), ("h2", "a"), ("h3", "b"), ("a", "top"), ("b", "top"), ("h4", "top")]
     topology = Topology.of([(*each, LinkQuality(loss=0.01)) for each in pairs])
     aggregate = Aggregate("sums", workers=3, lanes=4, slots=4)
-    with Hierarchy(topology, aggregate, workers=["h1", "h2", "h3"], server="h4", seed=4) as net:
+    with Hierarchy(topology, program=Program(aggregate), workers=["h1", "h2", "h3"], server="h4", seed=4) as net:
         group = net.workers()
         net.after(100_000, net.change, net.program.extended(Threshold("pressure", above=900, clear=850, sensors=8)))
         check(arrays := vectors(3, 1000), group.sum(arrays))
@@ -105,7 +171,7 @@ def test_applications_come_and_go_while_the_tree_sums() -> None:
 def test_a_switch_outside_of_the_tree_has_what_else_a_program_has() -> None:
     program = Program(Aggregate("sums", workers=2, lanes=4, slots=4))
     topology = Topology.of([("h1", "a"), ("h2", "a"), ("a", "b"), ("b", "h3")])
-    with Hierarchy(topology, Aggregate("sums", workers=2, lanes=4, slots=4), workers=["h1", "h2"], server="h3") as net:
+    with Hierarchy(topology, program=program, workers=["h1", "h2"], server="h3") as net:
         assert [*net.branches] == ["a"]
         with pytest.raises(MidflightError, match="b does not run sums"):
             net.state("sums", "b")
@@ -118,7 +184,9 @@ def test_a_switch_outside_of_the_tree_has_what_else_a_program_has() -> None:
 def test_without_a_switch_the_server_sums_for_all() -> None:
     arrays = vectors(6, 2000)
     aggregate = Aggregate("sums", workers=6, lanes=8, slots=4)
-    with Hierarchy(uneven(LinkQuality(loss=0.01)), aggregate, workers=WORKERS, server="h7", seed=3) as net:
+    with Hierarchy(
+        uneven(LinkQuality(loss=0.01)), program=Program(aggregate), workers=WORKERS, server="h7", seed=3
+    ) as net:
         assert isinstance(net.fabric, SimFabric)
         simulator = net.fabric.network.simulator
         simulator.at(100_000, net.kill, "b")
@@ -132,7 +200,7 @@ def test_a_switch_too_small_leaves_all_to_the_server() -> None:
     aggregate = Aggregate("sums", workers=4, lanes=8, slots=4)
     small = {"s1": Capabilities(kind="small", register_bits=100)}
     workers = ["h1", "h2", "h4", "h5"]
-    with Hierarchy(tree(2, 3), aggregate, workers=workers, server="h9", capabilities=small) as net:
+    with Hierarchy(tree(2, 3), program=Program(aggregate), workers=workers, server="h9", capabilities=small) as net:
         check(arrays, net.workers().sum(arrays))
         assert net.link(net.host("h9")).packets > 0
         assert "has 100" in net.placements["s1"].explain()
@@ -142,7 +210,6 @@ def test_a_switch_too_small_leaves_all_to_the_server() -> None:
     ("workers", "words"),
     [
         (["h1", "h4", "h2"], "the workers on a do not follow each other"),
-        (["h1", "h2", "h8"], "top has both workers and switches below it"),
     ],
 )
 def test_what_is_no_tree_is_refused(workers: list[str], words: str) -> None:

@@ -49,7 +49,7 @@ def test_results_come_down_through_switches_below_switches() -> None:
     sums = {}
     for name, each in {"IPv4": topology, "IPv6": topology.with_ipv6()}.items():
         aggregate = Aggregate("sums", workers=3, lanes=8, slots=4)
-        with Hierarchy(each, aggregate, workers=["h1", "h2", "h3"], server="h4") as net:
+        with Hierarchy(each, program=Program(aggregate), workers=["h1", "h2", "h3"], server="h4") as net:
             sums[name] = net.workers().sum(ARRAYS)[0].integers
             assert net.link(net.host("h4")).packets == 0
     assert np.array_equal(sums["IPv4"], sums["IPv6"])

@@ -35,6 +35,9 @@ class Aggregate(Primitive):
         base: the number of the first worker; the others' follow
         rank: on a switch below another, the number under which its sum counts there as one worker's
             contribution; -1 on the only or the topmost one, which answers
+        switches: on a switch with both hosts and switches below it, how many of the `workers` are switches (0 to
+            `workers` - 1): the hosts are numbered from `base`, the switches from `first`
+        first: the number of the first of those switches, beyond those of the hosts
 
     Follows SwitchML (NSDI 2021): a pool of entries, a bitmap of the workers seen, and a shadow copy of every
     entry, so that a result can be asked for again until all workers have it. Different here: the packet names
@@ -77,6 +80,8 @@ class Aggregate(Primitive):
     overflow: Literal["wrap", "saturate", "detect"] = "saturate"
     base: int = 0
     rank: int = -1
+    switches: int = 0
+    first: int = 0
 
     class Wire(Header):
         """One worker's contribution on the way in, the sum on the way out."""
@@ -104,6 +109,9 @@ class Aggregate(Primitive):
         within(self, "slots", 1, 2**14)
         within(self, "base", 0, 256 - self.workers)
         within(self, "rank", -1, 255)
+        within(self, "switches", 0, self.workers - 1)
+        if self.switches > 0:
+            within(self, "first", self.base + self.workers - self.switches, 256 - self.switches)
         one_of(self, "overflow", "wrap", "saturate", "detect")
         one_of(self, "operation", *get_args(Operation))
         one_of(self, "number", *get_args(Number))
@@ -112,6 +120,8 @@ class Aggregate(Primitive):
         """For each pool entry: the job and sequence that it holds, the workers seen, the sum so far."""
         entries = 2 * self.slots
         self.width = WIDTHS[self.number]
+        self.hosts = self.workers - self.switches
+        self.shift = self.first - self.hosts
         self.adds = self.operation in ("sum", "count", "mean")
         self.held = Register(bit[48], entries)
         self.seen = Register(bit[self.workers], entries)
@@ -124,6 +134,11 @@ class Aggregate(Primitive):
         worker = wire.worker
         if self.base > 0:
             worker -= self.base  # wraps below the first one's
+        if self.switches > 0:
+            if wire.worker >= self.first:
+                worker = wire.worker - self.shift  # follows the hosts'
+            elif worker >= self.hosts:
+                worker = bit[8](self.workers)  # nobody's
         if wire.slot >= 2 * self.slots or worker >= self.workers or packet.sequence == 0:
             packet.drop()
             return

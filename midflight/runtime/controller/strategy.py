@@ -6,6 +6,7 @@ from typing import Protocol
 
 from midflight.errors import MidflightError
 from midflight.primitives import Program
+from midflight.runtime.controller.branches import branches
 from midflight.runtime.controller.jobs import Job
 from midflight.runtime.footprint import Footprint
 from midflight.runtime.steering import Child, Graph, Member, members
@@ -19,8 +20,8 @@ class Strategy(Protocol):
     def program_for(self, switch: str, program: Program) -> Program:
         """Return what a switch runs in place of a program."""
 
-    def footprint_for(self, switch: str, footprint: Footprint) -> Footprint:
-        """Return what a switch needs room for, given the footprint of what it would run."""
+    def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:
+        """Return what a switch needs room for of a program, given the footprint of what it would run."""
 
     def check(self, graph: Graph, job: Job) -> None:
         """Raise MidflightError if the hosts of a new job do not fit the strategy."""
@@ -42,7 +43,7 @@ class Flat:
         """Return the program itself."""
         return program
 
-    def footprint_for(self, switch: str, footprint: Footprint) -> Footprint:  # noqa: ARG002
+    def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:  # noqa: ARG002
         """Return the footprint itself."""
         return footprint
 
@@ -70,10 +71,24 @@ class Flat:
                 else:
                     return (switch,)
         raise MidflightError(
-            f"no switch can compute {application.name} for these hosts: {refusal}",
-            hint="choose hosts on one switch, or another server",
+            f"no switch can compute {application.name} for these hosts: {refusal}", hint=_advice(graph, job)
         )
 
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
         """Return the workers."""
         return members(graph, switch, {each.name: job.port for each in job.hosts})
+
+
+def _advice(graph: Graph, job: Job) -> str:
+    """Return what to do where no single switch can compute for a group."""
+    assert job.server is not None
+    workers = [each.name for each in job.hosts]
+    try:
+        tree = ", ".join(branches(graph, workers, job.server.name))
+    except MidflightError:
+        return "choose hosts on one switch, or another server"
+    names = ", ".join(f'"{each}"' for each in workers)
+    return (
+        f"a tree of switches can, {tree}: Hierarchy(topology, program=program, workers=[{names}], "
+        f'server="{job.server.name}")'
+    )

@@ -240,7 +240,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of gradients: Aggregate.ingress in aggregate.py, with workers=3, lanes=2, slots=4, operation='sum',
-// number='int32', overflow='saturate', base=0, rank=-1.
+// number='int32', overflow='saturate', base=0, rank=-1, switches=0, first=0.
 // Sum `lanes` numbers of every worker, element by element, and multicast the sum when all have sent theirs.
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<48>>(8) held;

@@ -27,7 +27,7 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
     for place, (chunk, worker) in enumerate((chunk, worker) for chunk in range(chunks) for worker in range(workers)):
         fields = {
             "slot": chunk % entries,
-            "worker": parameters["base"] + worker,
+            "worker": _number(parameters, worker),
             "job": (job + (chunk >= renewed)) % 2**16,
             "epoch": 7,
             "values": [number(random, kind) for _ in range(lanes)],
@@ -49,12 +49,28 @@ def _stray(random: Random, parameters: Parameters, before: Request) -> Request:
     half = 2**47
     chunk += random.choice((0, 1, -1, 2**46, 2**46 + 1, half - 1, half, half + 1, random.randint(0, 2 * half)))
     fields = {
-        "slot": random.choice((before.fields["slot"], random.randint(0, 2 * parameters["slots"] + 1))),
-        "worker": (parameters["base"] + random.randint(-1, parameters["workers"] + 1)) % 2**8,
+        "slot": random.choice((before.fields["slot"], 2 * parameters["slots"] + random.randint(-2, 1))),
+        "worker": random.choice(
+            (
+                before.fields["worker"],
+                (parameters["base"] + random.randint(-1, parameters["workers"] + 1)) % 2**8,
+            )
+        ),
         "job": chunk >> 32 & 0xFFFF,
     }
+    if parameters["switches"]:  # the first numbers that are neither a host's nor a switch's
+        hosts, switches = parameters["workers"] - parameters["switches"], parameters["switches"]
+        strangers = parameters["base"] + hosts, parameters["first"] + switches
+        fields["worker"] = random.choice((fields["worker"], *strangers))
     sequence = random.choice((0, *[chunk % 2**32] * 5))
     return Request(random.choice(MEMBERS), sequence, {**before.fields, **fields})
+
+
+def _number(parameters: Parameters, contributor: int) -> int:
+    """Return the number of a contributor: of the hosts, which come first, or of the switches."""
+    hosts: int = parameters["workers"] - parameters["switches"]
+    base: int = parameters["base"] if contributor < hosts else parameters["first"] - hosts
+    return base + contributor
 
 
 def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
@@ -62,12 +78,14 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
     dtype = np.int32 if parameters["number"] == "int32" else np.int16
     same = {name: parameters[name] for name in ("workers", "slots", "overflow", "operation")}
     pool = Pool(**same, dtype=dtype, top=rank < 0)
+    nobody: int = parameters["workers"]
+    contributors = {_number(parameters, each): each for each in range(nobody)}
     answers = []
     for each in requests:
         fields = each.fields
         given = pool.contribute(
             fields["slot"],
-            (fields["worker"] - parameters["base"]) % 2**8,
+            contributors.get(fields["worker"], nobody),
             each.sequence,
             fields["flags"],
             np.array(fields["values"], dtype=dtype),
@@ -96,6 +114,8 @@ SUBJECT = Subject(
         {"workers": 1, "lanes": 2, "slots": 3, "overflow": "wrap"},
         {"workers": 3, "lanes": 2, "slots": 2, "overflow": "detect", "base": 4, "rank": 2},
         {"workers": 2, "lanes": 1, "slots": 1, "overflow": "saturate", "base": 1, "rank": 0},
+        {"workers": 3, "lanes": 1, "slots": 2, "base": 2, "switches": 1, "first": 7},
+        {"workers": 3, "lanes": 1, "slots": 2, "switches": 2, "first": 3, "rank": 9},
     ),
     requests=_requests,
     oracle=_oracle,
