@@ -32,6 +32,11 @@ class Application:
     name: str
     primitive: Primitive
 
+    @property
+    def digest(self) -> str:
+        """The name of the digest that carries its alerts; empty if its kernel raises none."""
+        return f"{self.name}_alert_t" if self.primitive.kernel.alert else ""
+
 
 class Program:
     """Several primitives in one program: one parser, one common header, shared forwarding.
@@ -273,5 +278,5 @@ def _describe(application: Application) -> dict[str, Any]:
             for each in primitive.state_layout
         ],
         "items": _items(primitive.layout),
-        "alert": {"name": f"{application.name}_alert_t", "fields": alert} if alert else None,
+        "alert": {"name": application.digest, "fields": alert} if alert else None,
     }

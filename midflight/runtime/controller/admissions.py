@@ -12,7 +12,7 @@ from midflight.runtime.controller.endpoints import Host
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.jobs import WORKER_PORT
 from midflight.runtime.p4runtime.client.results import Count
-from midflight.runtime.steering import members
+from midflight.runtime.steering import members, port_to
 
 __all__ = ["Admissions"]
 
@@ -92,11 +92,11 @@ class Admissions:
 
     def _apply(self, request: AdmissionRequest) -> None:
         fleet, of, switch = self._fleet, request.application, self._fleet.switches[request.switch]
-        ports = {fleet.graph.port_towards(request.switch, each.name) for each in (*request.hosts, *request.senders)}
+        ports = {port_to(fleet.graph, request.switch, each.name) for each in (*request.hosts, *request.senders)}
         receivers = members(fleet.graph, request.switch, {each.name: request.port for each in request.hosts})
         if switch.on:
             rate = fleet.desired.rates.get(of.name, 0)
-            switch.steering.admit(of.id, receivers, epoch=fleet.epoch, ports=ports or None, rate=rate)
+            switch.admit(of, receivers, epoch=fleet.epoch, ports=ports or None, rate=rate)
 
     def _apply_mirror(self, application: Application, switch: str, hosts: Sequence[Host]) -> None:
         ports = [self._fleet.graph.port_towards(switch, each.name) for each in hosts]

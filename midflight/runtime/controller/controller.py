@@ -13,6 +13,7 @@ from midflight.primitives.kernel.map import Entry
 from midflight.primitives.state import State
 from midflight.runtime.checked import Programs
 from midflight.runtime.controller.admissions import Admissions
+from midflight.runtime.controller.alerts import Alerts
 from midflight.runtime.controller.desired import DesiredState
 from midflight.runtime.controller.endpoints import Host, HostSoftware, NoSoftware, SwitchEndpoint
 from midflight.runtime.controller.fleet import Fleet
@@ -22,7 +23,7 @@ from midflight.runtime.controller.recovery import Recovery
 from midflight.runtime.controller.saved import SavedState
 from midflight.runtime.controller.scheduler import JobScheduler
 from midflight.runtime.controller.strategy import Flat, Strategy
-from midflight.runtime.controller.switch import ManagedSwitch
+from midflight.runtime.controller.switch import ManagedSwitch, SwitchedOn
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.p4runtime.client.entities import Difference
 from midflight.runtime.p4runtime.client.results import Count
@@ -101,6 +102,13 @@ class Controller:
             """What switches compute besides jobs."""
             self.recovery = Recovery(self.fleet, self.jobs, self.admissions)
             """What is done when switches fail."""
+            self.alerts = Alerts(
+                program,
+                SwitchedOn(switches),
+                prompt=lambda name: switches[name].device.capabilities.prompt_digests,
+                lock=self.fleet.lock,
+            )
+            """What the kernels of applications tell, from the time on that they are admitted."""
             for name, configuration in self.fleet.configurations(program).items():
                 switches[name].expect(configuration)
             self.resumed: Mapping[str, Difference] = {}
@@ -234,6 +242,7 @@ class Controller:
         is off until it is revived.
         """
         change_program(self.fleet, self.jobs, self.recovery, program)
+        self.alerts.adopt(program)
 
     def power_off(self, switch: str) -> None:
         """Turn a switch off. Packets that reach it are lost."""

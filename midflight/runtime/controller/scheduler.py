@@ -105,7 +105,7 @@ class JobScheduler:
             switch = fleet.switches[name]
             if switch.on:
                 ports = self._entrances(job, name)
-                switch.steering.admit(application.id, those, epoch=fleet.epoch, ports=ports, rate=rate)
+                switch.admit(application, those, epoch=fleet.epoch, ports=ports, rate=rate)
 
     def arrange_all(self) -> None:
         """Compute every job where it is best now."""

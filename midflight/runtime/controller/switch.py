@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -10,7 +10,7 @@ from functools import partial
 from finsy.proto import p4r
 
 from midflight.errors import DeviceError, MidflightError
-from midflight.primitives import Program
+from midflight.primitives import Application, Program
 from midflight.primitives.state import State
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.controller.configuration import Configuration, Registers, Snapshot, read_registers
@@ -22,9 +22,9 @@ from midflight.runtime.p4runtime.client.maps import Maps
 from midflight.runtime.p4runtime.client.session import RequestError, Session
 from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.placement import Placement
-from midflight.runtime.steering import Offload, Route, Standing
+from midflight.runtime.steering import Child, Member, Offload, Route, Standing
 
-__all__ = ["ManagedSwitch"]
+__all__ = ["ManagedSwitch", "SwitchedOn"]
 
 _DEATH = 1.0  # seconds for a process that does not answer to end, before it counts as alive but stuck
 
@@ -155,6 +155,20 @@ class ManagedSwitch:
         with self.session.planning() as wanted:
             self.maps.install(self.session)
             yield wanted
+
+    def admit(
+        self,
+        application: Application,
+        receivers: Iterable[Member | Child],
+        *,
+        epoch: int,
+        ports: Iterable[int] | None,
+        rate: int,
+    ) -> None:
+        """Start computing on an application, see `Offload.admit`, and have its alerts sent to the session."""
+        if any(each.preamble.name == application.digest for each in self.session.p4info.digests):
+            self.session.subscribe(application.digest)
+        self.steering.admit(application.id, receivers, epoch=epoch, ports=ports, rate=rate)
 
     def power(self, *, on: bool) -> None:
         """Turn the switch off or on. All its state is lost. MidflightError if the controller cannot do that."""
@@ -315,3 +329,21 @@ class ManagedSwitch:
         if not alive:
             self._loaded = None
         return alive
+
+
+class SwitchedOn(Mapping[str, Session]):
+    """The sessions with those switches that are on at the time."""
+
+    def __init__(self, switches: Mapping[str, ManagedSwitch]) -> None:
+        self._switches = switches
+
+    def __getitem__(self, name: str) -> Session:
+        if not self._switches[name].on:
+            raise KeyError(name)
+        return self._switches[name].session
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name, each in self._switches.items() if each.on])
+
+    def __len__(self) -> int:
+        return sum(each.on for each in self._switches.values())

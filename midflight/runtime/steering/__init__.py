@@ -15,7 +15,7 @@ from midflight.runtime.steering.metrics import (
     path_readings,
 )
 from midflight.runtime.steering.offload import Offload
-from midflight.runtime.steering.routes import Member, Route, along, members, routes, tree
+from midflight.runtime.steering.routes import Member, Route, along, members, port_to, routes, tree
 from midflight.runtime.steering.select import Candidate, Choice, Policy, Ranked, candidates, select
 from midflight.runtime.steering.standing import Admission, Child, Standing
 
@@ -51,6 +51,7 @@ __all__ = [
     "level2",
     "members",
     "path_readings",
+    "port_to",
     "routes",
     "select",
     "tree",

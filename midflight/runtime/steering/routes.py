@@ -9,7 +9,7 @@ from itertools import pairwise
 from midflight.errors import MidflightError
 from midflight.runtime.steering.graph import Graph, Host, IPAddress, Path
 
-__all__ = ["Member", "Route", "along", "members", "routes", "tree"]
+__all__ = ["Member", "Route", "along", "members", "port_to", "routes", "tree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,19 @@ def members(graph: Graph, switch: str, udp_ports: Mapping[str, int]) -> tuple[Me
         if hop.port in found:
             raise MidflightError(
                 f"{found[hop.port][0]} and {name} both lie behind port {hop.port} of {switch}",
-                hint="compute on a switch nearer to them, where each has a port of its own",
+                hint="compute on a switch nearer to them, where each has a port of its own; a tree of switches can "
+                "sum with Hierarchy(topology, program=program, workers=[...], server=...)",
             )
         found[hop.port] = name, Member(hop.port, graph.node(hop.node).mac, host.address, udp_port)
     return tuple(found[port][1] for port in sorted(found))
+
+
+def port_to(graph: Graph, switch: str, host: str) -> int:
+    """Return the port of a switch that a host lies behind. MidflightError where it is out of reach."""
+    hop = graph.towards(host).get(switch)
+    if hop is None:
+        raise MidflightError(f"{switch} has no way to {host}")
+    return hop.port
 
 
 def tree(graph: Graph, root: str, leaves: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -337,7 +337,9 @@ class Session(Connection):
         return InBand(self)
 
     def subscribe(self, digest: str) -> None:
-        """Have a digest's messages sent here, each of them, one at a time."""
+        """Have a digest's messages sent here, each of them, one at a time; they may be already."""
+        if digest in self.subscriptions and self._planned is None:
+            return
         config = p4r.DigestEntry.Config(max_list_size=1)
         entry = p4r.DigestEntry(digest_id=self._schema.digests.named(digest).preamble.id, config=config)
         self._write(p4r.Update.INSERT, p4r.Entity(digest_entry=entry), f"subscribe to {digest}")

@@ -1,0 +1,105 @@
+"""Alerts over plain sessions, without a controller or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from midflight.errors import MidflightError
+from midflight.primitives import REQUEST, Message, Program, Schema, Threshold
+from midflight.runtime.controller.alerts import Alerts
+from midflight.runtime.devices.host import HostDevice
+from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.client.session import Session
+from midflight.testbed.conformance.network import Frame
+from midflight.testbed.conformance.player import configure
+
+PROGRAM = Program(Threshold("app", above=900, clear=850))
+
+
+@pytest.fixture
+def device() -> Iterator[HostDevice]:
+    with HostDevice(PROGRAM.p4()) as made:
+        yield made
+
+
+@pytest.fixture
+def session(device: HostDevice) -> Iterator[Session]:
+    with device.session() as made:
+        configure(made, PROGRAM)
+        yield made
+
+
+def give(device: HostDevice, *readings: tuple[int, int]) -> None:
+    schema = Schema(PROGRAM.schema())
+    payloads = [
+        schema.encode(Message(REQUEST, "app", 0, {"sensor": sensor, "value": value})) for sensor, value in readings
+    ]
+    device.process(Packets.from_list([(1, bytes(Frame.request(1, each))) for each in payloads]))
+
+
+def test_sessions_hear_what_they_have_subscribed_to(device: HostDevice, session: Session) -> None:
+    alerts = Alerts(PROGRAM, {"s1": session})
+    give(device, (1, 901))
+    alerts.subscribe("app")
+    alerts.subscribe("app", "s1")
+    give(device, (2, 902), (3, 3), (4, 904))
+    assert alerts.heard() == alerts.heard("app") == [(2, 902), (4, 904)]
+    assert [(each.sensor, each.value, each.switch) for each in alerts.heard()] == [(2, 902, "s1"), (4, 904, "s1")]
+    assert alerts.heard("app", lambda alert: alert.sensor > 2) == [(4, 904)]
+    assert alerts.heard("another") == []
+    alerts.clear()
+    assert alerts.heard() == []
+
+
+def test_waiting_ends_with_enough_or_with_the_time(device: HostDevice, session: Session) -> None:
+    alerts = Alerts(PROGRAM, {"s1": session})
+    alerts.subscribe("app")
+    passed: list[float] = []
+
+    def let(seconds: float) -> float:
+        passed.append(seconds)
+        if len(passed) == 3:
+            give(device, (1, 901))
+        return seconds
+
+    assert alerts.wait(1, "app", timeout=1, let=let) == [(1, 901)]
+    assert len(passed) == 3
+    with pytest.raises(MidflightError, match="1 alerts of app have come within 1 s, and 2 were waited for"):
+        alerts.wait(2, "app", timeout=1, let=let)
+    assert sum(passed) == pytest.approx(1 + 3 * passed[0])
+
+
+def test_following_yields_what_comes_from_then_on(device: HostDevice, session: Session) -> None:
+    alerts = Alerts(PROGRAM, {"s1": session})
+    alerts.subscribe("app")
+    give(device, (1, 901))
+    left = [(2, 902), (3, 903)]
+
+    def let(seconds: float) -> float:
+        if left:
+            give(device, left.pop(0))
+        return seconds
+
+    followed = alerts.follow("app", timeout=0.5, let=let)
+    assert [*followed] == [(2, 902), (3, 903)]
+    assert alerts.heard() == [(1, 901), (2, 902), (3, 903)]
+
+
+def test_a_switch_that_is_gone_costs_no_alert_of_the_others(device: HostDevice, session: Session) -> None:
+    with HostDevice(PROGRAM.p4()) as other, other.session() as gone:
+        alerts = Alerts(PROGRAM, {"s2": gone, "s1": session})
+        alerts.subscribe("app")
+    give(device, (1, 901))
+    assert alerts.heard() == [(1, 901)]
+
+
+def test_an_alert_says_which_numbers_it_has(device: HostDevice, session: Session) -> None:
+    alerts = Alerts(PROGRAM, {"s1": session})
+    alerts.subscribe("app")
+    give(device, (1, 901))
+    (alert,) = alerts.heard()
+    assert repr(alert) == "Alert(app: sensor=1, value=901)"
+    with pytest.raises(AttributeError, match="it has sensor, value"):
+        _ = alert.level
