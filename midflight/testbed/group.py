@@ -50,7 +50,8 @@ class Group:
         self.crew = crew
         """The workers, wherever they run."""
         self.closed = False
-        self._server = server
+        self.server = server
+        """The host that requests are addressed to; None where there is none."""
         self._jobs = jobs
         self._summing = threading.Lock()
 
@@ -178,7 +179,7 @@ class Group:
 
     def _enlist(self, hosts: Sequence[Host]) -> Sequence[Worker]:
         """Start a new job on these hosts."""
-        return self._jobs.enlist(self.name, hosts, self._server)
+        return self._jobs.enlist(self.name, hosts, self.server)
 
     def _begin(self, workers: Sequence[Worker]) -> None:
         self.job = workers[0].job

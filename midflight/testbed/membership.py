@@ -23,6 +23,7 @@ class Memberships:
         self._controller = controller
         self._servers = servers
         self._joined: dict[str, list[tuple[str, int]]] = {}  # by application, hosts and ports of its endpoints
+        self._server: dict[str, Host] = {}  # by application
 
     def join(
         self,
@@ -58,12 +59,17 @@ class Memberships:
                     controller.state(application, switch).clear()
                 controller.admit(application, hosts, senders=(*clients, server), switch=switch)
             self._joined[application] = []
+            self._server[application] = server
             if made.server is not None:
                 self._servers.put(server, found.id, made.server)
             for host, endpoint in zip((*hosts, *clients), (*made, *made.clients), strict=True):
                 self._fabric.listen(host.name, port, endpoint)
                 self._joined[application].append((host.name, port))
             return made
+
+    def server(self, application: str) -> Host | None:
+        """Return the host that requests of an application are addressed to, if hosts have joined it."""
+        return self._server.get(application)
 
     def leave(self, application: str) -> None:
         """Remove the endpoints of an application: see `Net.leave`."""
@@ -73,6 +79,7 @@ class Memberships:
             for name, switch in [*fleet.desired.admissions]:
                 if name == application and application in self._joined:
                     self._controller.withdraw(application, switch)
+            self._server.pop(application, None)
             for place in self._joined.pop(application, ()):
                 self._fabric.leave(*place)
             self._servers.remove(number)

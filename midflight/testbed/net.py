@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TypedDict
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.state import State
 from midflight.runtime.checked import Programs
 from midflight.runtime.controller import Controller
+from midflight.runtime.controller.alerts import Alert, Wanted
 from midflight.runtime.controller.maps import ControlledMap
 from midflight.runtime.controller.strategy import Strategy
 from midflight.runtime.controller.switch import ManagedSwitch
@@ -32,6 +36,11 @@ from midflight.testbed.membership import Memberships
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.software import ServerHosts
 from midflight.testbed.topology import Topology
+from midflight.testbed.traffic.admission import DefaultAdmission
+from midflight.testbed.traffic.arrivals import Received
+from midflight.testbed.traffic.load import Load, Pace, Pacing, load
+from midflight.testbed.traffic.traffic import Named, Traffic
+from midflight.testbed.waiting import overdue
 
 __all__ = ["Net", "Opening"]
 
@@ -108,6 +117,9 @@ class Net:
             """The controller of all switches."""
             self._groups: dict[str, Group] = {}  # by application
             self._memberships = Memberships(self.fabric, self.controller, servers)
+            self._seed = seed
+            self._by_default = DefaultAdmission(self.controller)
+            self._traffic = Traffic(self.fabric, lambda: self.program, self._server, self._by_default.ensure)
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -192,6 +204,7 @@ class Net:
                         f"{application} has a group already, of other hosts", hint="close that, or add an application"
                     )
                 return open_group
+            self._by_default.decided(application)
             server = server or self._spare(application, hosts)
             workers = jobs.enlist(application, hosts, server)
             try:
@@ -226,6 +239,7 @@ class Net:
         Joining again starts over: the state is cleared and the endpoints before are gone. MidflightError if the hosts
         do not fit.
         """
+        self._by_default.decided(application)
         return self._memberships.join(application, hosts, clients=clients, server=server, switch=switch)
 
     def leave(self, application: str) -> None:
@@ -236,13 +250,131 @@ class Net:
         """Put an endpoint of your own behind a UDP port of a host, in place of one that was there."""
         self.fabric.listen(host.name, port, endpoint)
 
-    def run(self, until: Callable[[], bool]) -> None:
+    def run(self, until: Callable[[], bool], timeout: float = 60.0) -> None:
         """Drive the endpoints that were put on hosts, by `join` or `listen`, until `until()` returns True.
 
         `until` is called whenever anything has happened, and may give endpoints new work. Exceptions of endpoints are
-        raised here. MidflightError if nothing more happens in a simulated network.
+        raised here. MidflightError, with the condition, if it does not hold within `timeout` seconds of the network's
+        own clock, or if nothing more happens in a simulated network.
         """
-        self.fabric.drive(until)
+        start = self.now
+        if not self.fabric.drive(until, timeout):
+            raise overdue(until, None if self.now - start < round(timeout * 1e9) else timeout)
+
+    # Requests, and what becomes of them
+
+    def send(
+        self,
+        host: Named,
+        application: str,
+        /,
+        *,
+        to: Named | None = None,
+        sequence: int | Sequence[int] | NDArray[Any] | None = None,
+        payload: bytes = b"",
+        fields: Mapping[str, Any] | None = None,
+        timeout: float = 5.0,
+        **values: Any,
+    ) -> NDArray[np.uint32]:
+        """Send requests of an application from a host, and return their sequence numbers.
+
+            net.send("h1", "latency", flow=7, value=250)
+            net.send("h1", "latency", to="h3", flow=np.arange(100), value=250)      # a hundred
+
+        Fields are told by name, or in `fields` where a name is taken: a number for all requests, or an array with an
+        element for each. A field with lanes takes a number, an array of lanes, or one of shape (requests, lanes).
+        Fields that are left out are 0. `to` is the host that requests are addressed to: by default the server of the
+        application's group or of those who have joined it, or else the next host. `sequence` is the first one's number,
+        or an array of all; by default it counts on. `payload` follows the fields.
+
+        Returns when the requests, and what became of them, have passed the network, so that `received`, `alerts` and
+        `state` show it. MidflightError if that takes more than `timeout` seconds; with 0 nobody waits.
+
+        An application that has not been admitted, withdrawn or joined, and has no group, is admitted by default: on the
+        first switch on the way that runs it, for all of that switch's own hosts, which also get its multicasts. Not so
+        with `offload=False`.
+        """
+        given = {**(fields or {}), **values}
+        return self._traffic.send(host, application, given, to=to, sequence=sequence, payload=payload, timeout=timeout)
+
+    def received(self, host: Named, application: str = "", *, count: int = 0, timeout: float = 5.0) -> Received:
+        """Return the messages that have reached a host, of all applications or of one, in order of time.
+
+            net.received("h2")[0].fields["value"]
+            net.received("h1").results          # apart from `requests`, those `left` to the host, and `copies`
+
+        Hosts keep what reaches them, whichever program on the host it is for, from the first `send`, `load` or
+        `received` on, and at least the last 65,536 frames. What has been sent before the call is waited for. With
+        `count`, waits until there are so many messages. MidflightError if there are not after `timeout` seconds.
+        """
+        return self._traffic.received(host, application, count=count, timeout=timeout)
+
+    def alerts(
+        self, application: str = "", wanted: Wanted | None = None, *, count: int = 0, timeout: float = 5.0
+    ) -> list[Alert]:
+        """Return the alerts of all applications or of one that kernels have raised, and that are `wanted`.
+
+            assert net.alerts("latency") == [(7, 250)]
+            net.alerts("latency", lambda alert: alert.value > 300)
+
+        An alert is a tuple of the numbers that the kernel told, which are attributes as well. Those of a switch are in
+        order. Those of all packets that were sent before the call are there; a BMv2 switch is given 1.2 s of silence
+        for it, unless `count` alerts have come before. MidflightError if there are not `count` after `timeout` seconds.
+        """
+        if application:
+            self.controller.fleet.application(application)
+        alerts = self.controller.alerts
+        self.fabric.settle(None, min(timeout, 1.0))
+        if count:
+            return alerts.wait(count, application, wanted, timeout=timeout, let=self._traffic.pass_time)
+        return alerts.heard(application, wanted)
+
+    def follow(self, application: str = "", wanted: Wanted | None = None, *, timeout: float = 5.0) -> Iterator[Alert]:
+        """Yield alerts as they are raised from now on, until `timeout` seconds have passed without one.
+
+        The seconds are those of the network's own clock, and endpoints on hosts work meanwhile.
+        """
+        let = self._traffic.pass_time
+        self.fabric.settle(None, min(timeout, 1.0))
+        return self.controller.alerts.follow(application, wanted, timeout=timeout, let=let)
+
+    def load(
+        self,
+        hosts: Named | Sequence[Named],
+        application: str,
+        /,
+        *,
+        fields: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        to: Named | None = None,
+        rate: float = 10_000.0,
+        pacing: Pacing = "even",
+        count: int | None = None,
+        payload: bytes = b"",
+        seed: int | None = None,
+        timeout: float = 5.0,
+        **values: Any,
+    ) -> Load:
+        """Send many requests from one or several hosts at a rate, and return what came of them, as arrays.
+
+            load = net.load("h1", "latency", fields={"flow": np.arange(1000), "value": 5}, rate=20_000)
+            print(load)
+            load.loss, load.goodput, load.percentiles(50, 99), load.latency
+
+        Fields are as in `send`, or a mapping for each host; `count` requests go through arrays that are shorter over
+        and over. rate: requests a second, of each host. pacing: `even`; `poisson`, with gaps drawn from `seed`, by
+        default the network's; or an array of times in nanoseconds. A simulated network runs it in virtual time, a live
+        one in real time. Answers are waited for while they come, `timeout` seconds at most.
+        """
+        given = fields if isinstance(fields, Sequence) else {**(fields or {}), **values}
+        pace = Pace(rate, pacing, self._seed if seed is None else seed)
+        return load(
+            self._traffic, hosts, application, given, pace, to=to, count=count, payload=payload, timeout=timeout
+        )
+
+    def forget(self) -> None:
+        """Forget what hosts have received, and the alerts, so far."""
+        self._traffic.clear()
+        self.controller.alerts.clear()
 
     # What switches compute
 
@@ -256,10 +388,12 @@ class Net:
         port: int | None = None,
     ) -> None:
         """Start computing on an application's requests: see `Controller.admit`. `group` and `join` do so, too."""
+        self._by_default.decided(application)
         self.controller.admit(application, hosts, senders=senders, switch=switch, port=port)
 
     def withdraw(self, application: str, switch: str = "") -> None:
         """Stop computing on an application's requests, which are forwarded from now on. Its state stays."""
+        self._by_default.decided(application)
         self.controller.withdraw(application, switch)
 
     def limit(self, application: str, rate: int) -> None:
@@ -310,7 +444,7 @@ class Net:
         """The time in nanoseconds, of the network's own clock: virtual time in simulation."""
         return self.fabric.now
 
-    def after(self, delay: int, action: Callable[..., None], *arguments: object) -> None:
+    def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
         """Call `action(*arguments)` after `delay` nanoseconds of virtual time.
 
         MidflightError if the network is not simulated: use a thread of your own there.
@@ -339,13 +473,21 @@ class Net:
                 total += self.fabric.statistics(near.node, far.node)
         return total
 
-    def settle(self) -> None:
-        """Send the packet-outs that wait at the switches, and let time pass until no packet is under way."""
-        self.fabric.settle()
+    def settle(self, timeout: float = 5.0) -> None:
+        """Send the packet-outs that wait at the switches, and let time pass until no packet is under way.
+
+        In a live network, until packets that are sent now have come through. MidflightError after `timeout` seconds.
+        """
+        self._traffic.settle(None, timeout)
 
     def trace_hash(self) -> str:
         """Return a hash of all traffic on all links, equal for equal runs; empty in real time."""
         return self.fabric.trace_hash()
+
+    def _server(self, application: str) -> Host | None:
+        """Return the host that an application's requests are addressed to, where it is known."""
+        group = self._groups.get(application)
+        return self._memberships.server(application) if group is None or group.closed else group.server
 
     def _spare(self, application: str, hosts: Sequence[Host]) -> Host | None:
         """Return the host that requests are addressed to by default; None if none is left and none is needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import select
 import socket
 import time
@@ -11,12 +12,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 from midflight.errors import DeviceError
 from midflight.runtime.endpoint.base import Endpoint
 from midflight.runtime.endpoint.reliable import Address
 
-__all__ = ["UdpSocket", "UdpStatistics", "drive"]
+__all__ = ["Driven", "UdpSocket", "UdpStatistics", "drive"]
 
 _BUFFER = 4 << 20  # bytes of the kernel's buffers: room for a window of all workers' results
 _BATCH = 64  # datagrams received at a time before replies are sent
@@ -69,15 +71,13 @@ class UdpSocket:
         host, port, *_ = self._socket.getsockname()
         return str(host), int(port)
 
-    def run(self, until: Callable[[], bool], wake: int | None = None) -> bool:
+    def run(self, until: Callable[[], bool], wake: int | None = None, timeout: float | None = None) -> bool:
         """Drive the endpoint until `until()` is true, and return True.
 
-        Return False if the file descriptor `wake` is readable.
-
-
-        Errors that the endpoint raises propagate.
+        Return False if the file descriptor `wake` is readable, or after `timeout` seconds. Errors that the endpoint
+        raises propagate.
         """
-        return drive([self], until, wake)
+        return drive([self], until, wake, timeout)
 
     def close(self) -> None:
         """Close the socket. May be called more than once."""
@@ -132,8 +132,27 @@ class UdpSocket:
             backlog.popleft()
 
 
-def drive(sockets: Sequence[UdpSocket], until: Callable[[], bool], wake: int | None = None) -> bool:
+class Driven(Protocol):
+    """What `drive` needs of a socket."""
+
+    def send(self) -> None:
+        """Send what is to be sent now."""
+
+    def receive(self) -> None:
+        """Take what has come in."""
+
+    def patience(self) -> int | None:
+        """Return the milliseconds until it has something to do though nothing comes in, or None."""
+
+    def register(self, poll: select.poll) -> None:
+        """Have a poll return when there is something to do."""
+
+
+def drive(
+    sockets: Sequence[Driven], until: Callable[[], bool], wake: int | None = None, timeout: float | None = None
+) -> bool:
     """Drive the endpoints of several sockets at once, like `UdpSocket.run`."""
+    end = None if timeout is None else time.monotonic() + timeout
     poll = select.poll()
     if wake is not None:
         poll.register(wake, select.POLLIN)
@@ -145,8 +164,12 @@ def drive(sockets: Sequence[UdpSocket], until: Callable[[], bool], wake: int | N
         for each in sockets:
             each.register(poll)
         deadlines = [patience for each in sockets if (patience := each.patience()) is not None]
+        if end is not None:
+            deadlines.append(max(0, math.ceil((end - time.monotonic()) * 1000)))
         for number, _ in poll.poll(min(deadlines, default=None)):
             if number == wake:
                 return False
         for each in sockets:
             each.receive()
+        if end is not None and time.monotonic() >= end:
+            return until()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from midflight.runtime.controller import endpoints as controller
 from midflight.runtime.endpoint import Endpoint
@@ -19,7 +23,10 @@ if TYPE_CHECKING:
     from midflight.testbed.sim.link import ChannelStatistics
     from midflight.testbed.topology import LinkQuality, Topology
 
-__all__ = ["Crew", "Fabric", "Host", "Scheduled", "Switchable"]
+__all__ = ["Card", "Crew", "Fabric", "Host", "Schedule", "Scheduled", "Switchable", "Taken"]
+
+Taken = Callable[[int, bytes], None]
+"""Is handed a frame that came in, after the time at which it did, in nanoseconds of the network's clock."""
 
 
 class Host(controller.Host, Protocol):
@@ -31,6 +38,25 @@ class Host(controller.Host, Protocol):
         DeviceError where it does not run, is not done within `timeout` seconds, or, unless told not to `check`, ends
         with another status than 0. MidflightError on a simulated host, which runs no commands.
         """
+
+
+class Card(Protocol):
+    """A host's network card: every frame that reaches the host, whichever program it is for."""
+
+    def tap(self, taken: Taken) -> None:
+        """Hand every frame that comes in from now on to this as well."""
+
+    def untap(self, taken: Taken) -> None:
+        """Hand no more frames to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Frames that a host is to send, and when: `offsets` in nanoseconds from a common start, in ascending order."""
+
+    host: str
+    offsets: NDArray[np.int64]
+    frames: Sequence[bytes]
 
 
 class Crew(Protocol):
@@ -75,7 +101,7 @@ class Switchable(Protocol):
 class Scheduled(Protocol):
     """A fabric in virtual time."""
 
-    def after(self, delay: int, action: Callable[..., None], *arguments: object) -> None:
+    def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
         """Call `action(*arguments)` once `delay` nanoseconds have passed."""
 
 
@@ -132,10 +158,20 @@ class Fabric(Protocol):
     def leave(self, host: str, port: int) -> None:
         """Take an endpoint away that was put behind a UDP port of a host, if there is one."""
 
-    def drive(self, until: Callable[[], bool]) -> None:
+    def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
         """Drive the endpoints that were put on hosts until `until()` holds, asked whenever anything has happened.
 
-        What an endpoint raises ends it. MidflightError where nothing more will happen.
+        Return whether it does: not where `timeout` seconds of the network's clock have passed, or where nothing more
+        will happen. What an endpoint raises ends it.
+        """
+
+    def card(self, host: str) -> Card:
+        """Return a host's network card."""
+
+    def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
+        """Send frames, each host its own, and return the times at which they were sent, once the last was.
+
+        A frame whose time comes while its host's link is busy is sent when the link is free.
         """
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
@@ -144,8 +180,11 @@ class Fabric(Protocol):
     def impair(self, quality: LinkQuality) -> None:
         """Have all links be of this quality from now on. MidflightError where this network's cannot be."""
 
-    def settle(self) -> None:
-        """Let what is under way arrive, as far as this network can tell."""
+    def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
+        """Let what is under way arrive, as far as this network can tell: what these hosts have sent, or all.
+
+        Return what has not, within `timeout` seconds; nothing where all has.
+        """
 
     def trace_hash(self) -> str:
         """Return a hash of all that has happened on all links, where that is the same for the same run; else empty."""

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
@@ -24,6 +27,9 @@ from midflight.runtime.endpoint.udp import UdpSocket, drive
 from midflight.runtime.endpoint.worker import Worker
 from midflight.runtime.engine.ports.namespace import within
 from midflight.runtime.steering import IPAddress
+from midflight.testbed.fabric.base import Schedule
+from midflight.testbed.fabric.cards import NetnsCard, offset, play
+from midflight.testbed.fabric.fences import Fences
 from midflight.testbed.fabric.namespaces import command, mac, offloads_off, set_options
 from midflight.testbed.fabric.processcrew import ProcessCrew
 from midflight.testbed.fabric.processes import HostProcess, run_inside
@@ -104,6 +110,10 @@ class NetnsFabric:
         self.timing = timing
         self._sockets: dict[tuple[str, int], UdpSocket] = {}  # of what `listen` has put on hosts
         self._servers: dict[str, HostProcess] = {}
+        self._cards: dict[str, NetnsCard] = {}
+        self._offset = offset()
+        self._fences: Fences | None = None
+        self._late = _lateness(topology.links)
         with ExitStack() as stack:
             relayed = [link for link in topology.links if _worse(link.quality)]
             self.run = Run([*topology.hosts, *topology.switches, *([_BETWEEN] if relayed else [])])
@@ -186,8 +196,8 @@ class NetnsFabric:
         if (socket := self._sockets.pop((host, port), None)) is not None:
             socket.close()
 
-    def drive(self, until: Callable[[], bool]) -> None:
-        """Drive the endpoints, in this process, until `until()` holds."""
+    def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Drive the endpoints, in this process, until `until()` holds or `timeout` seconds have passed."""
 
         def done() -> bool:
             holds = until()
@@ -195,7 +205,19 @@ class NetnsFabric:
                 each.send()
             return holds
 
-        drive([*self._sockets.values()], done)
+        return drive([*self._sockets.values(), *self._cards.values()], done, timeout=timeout)
+
+    def card(self, host: str) -> NetnsCard:
+        """Return a host's network card."""
+        if host not in self._cards:
+            self._cards[host] = card = NetnsCard(self._netns[host], self._offset)
+            self._stack.callback(card.close)
+        return self._cards[host]
+
+    def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
+        """Send frames, each host its own, and return the times at which they were sent, once the last was."""
+        cards = [self.card(each.host) for each in schedules]
+        return play(schedules, cards, lambda seconds: self.drive(lambda: False, seconds))
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has gone from a node to its neighbour, by the kernel's own counters or those of our own link."""
@@ -231,11 +253,18 @@ class NetnsFabric:
             raise MidflightError(
                 "links between the kernel's own ends stay as they are", hint="begin with links that lose a little"
             )
+        self._late = _lateness([replace(each, quality=quality) for each in self.topology.links])
         self._relay.tell(Impair(_lively(quality)))
         self._relay.answer(_ANSWER)
 
-    def settle(self) -> None:
-        """Do nothing: what is under way arrives by itself, and who it is for is not ours to tell."""
+    def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
+        """Let what hosts have sent arrive; see `fences`."""
+        if self._fences is None:
+            linked = [each for each in self.topology.hosts if self.topology.ports(each)]
+            self._fences = Fences(self.topology, {each: self.card(each) for each in linked}, self.drive)
+        self._fences.late = self._late
+        missing = self._fences.passed([*self._cards] if senders is None else senders, timeout)
+        return ", ".join(f"what {one} sends to {other}" for one, other in missing)
 
     def trace_hash(self) -> str:
         """Return nothing: real time never runs the same twice."""
@@ -363,3 +392,8 @@ def _worse(quality: LinkQuality) -> bool:
 
 def _lively(quality: LinkQuality) -> LinkQuality:
     return replace(quality, jitter=max(quality.jitter, 2_000_000))
+
+
+def _lateness(links: Sequence[Link]) -> float:
+    """Return the seconds that a packet may be overtaken by at most, on all links one after the other."""
+    return sum(_lively(each.quality).jitter / 1e9 for each in links if each.quality.reorder or each.quality.duplicate)

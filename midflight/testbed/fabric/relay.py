@@ -30,7 +30,7 @@ __all__ = ["AskStatistics", "Impair", "Relayed", "StartRelay", "Statistics", "Ta
 _ETH_P_ALL = 3
 _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
-_SO_TIMESTAMPNS = 35
+SO_TIMESTAMPNS = 35
 _BUFFER = 16 << 20
 _BATCH = 64  # frames taken from one socket in a row
 _EVERYTHING = 1 << 20
@@ -95,7 +95,7 @@ def packet_socket(interface: str, *, outgoing: bool = False) -> socket.socket:
     try:
         for option in ("SO_RCVBUFFORCE", "SO_SNDBUFFORCE"):
             opened.setsockopt(socket.SOL_SOCKET, getattr(socket, option, 33 if "RCV" in option else 32), _BUFFER)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if not outgoing:
             opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         opened.bind((interface, _ETH_P_ALL))
@@ -179,7 +179,7 @@ class _Capture:
                 break
             seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
             for level, kind, data in extra:
-                if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(data) == _TIME.size:
+                if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS) and len(data) == _TIME.size:
                     seconds, nanoseconds = _TIME.unpack(data)
             self._file.write(_PCAP_RECORD.pack(seconds, nanoseconds, len(frame), len(frame)) + frame)
         self._file.flush()

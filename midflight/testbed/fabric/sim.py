@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
@@ -16,6 +19,7 @@ from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.runtime.endpoint.software import SoftwareServer
 from midflight.runtime.endpoint.worker import Worker
 from midflight.runtime.engine import Packets
+from midflight.testbed.fabric.base import Schedule
 from midflight.testbed.fabric.simcrew import SimCrew
 from midflight.testbed.sim import ChannelStatistics, Host, Network
 from midflight.testbed.sim.host import Socket
@@ -62,9 +66,9 @@ class SimFabric:
         """Set workers up on their hosts."""
         return SimCrew(self.network.simulator, self.hosts, workers, self.timing)
 
-    def after(self, delay: int, action: Callable[..., None], *arguments: object) -> None:
+    def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
         """Call `action(*arguments)` once `delay` nanoseconds have passed."""
-        self.network.simulator.at(self.now + delay, action, *arguments)
+        self.network.simulator.alarm(self.now + delay, action, *arguments)
 
     def power(self, switch: str, *, on: bool) -> None:
         """Switch a switch off or on. What reaches one that is off is lost."""
@@ -109,8 +113,8 @@ class SimFabric:
         if self._sockets.pop((host, port), None) is not None:
             self.hosts[host].release(port)
 
-    def drive(self, until: Callable[[], bool]) -> None:
-        """Let time pass until `until()` holds."""
+    def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Let time pass until `until()` holds, for `timeout` virtual seconds at most; return whether it does."""
 
         def done() -> bool:
             holds = until()
@@ -118,11 +122,33 @@ class SimFabric:
                 each.pump()
             return holds
 
-        if not self.network.simulator.run(done):
-            raise MidflightError(
-                "nothing more happens in the simulated network, and what it was run for has not come",
-                hint="see whether all who have to take part do",
-            )
+        return self.network.simulator.run(done, None if timeout is None else self.now + round(timeout * 1e9))
+
+    def card(self, host: str) -> Host:
+        """Return a host's network card: the simulated host is nothing else."""
+        return self.hosts[host]
+
+    def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
+        """Send frames, each host its own, and return the times at which they were sent, once the last was."""
+        simulator, start = self.network.simulator, self.now
+        times = [np.zeros(len(each.frames), np.int64) for each in schedules]
+        left = sum(map(len, times))
+
+        def send(number: int, place: int) -> None:
+            nonlocal left
+            schedule, host = schedules[number], self.hosts[schedules[number].host]
+            host.transmit(schedule.frames[place])
+            times[number][place] = simulator.now
+            left -= 1
+            if place + 1 < len(schedule.frames):
+                due = max(start + int(schedule.offsets[place + 1]), host.clear_at)
+                simulator.alarm(due, send, number, place + 1)
+
+        for number, each in enumerate(schedules):
+            if each.frames:
+                simulator.alarm(start + int(each.offsets[0]), send, number, 0)
+        simulator.run(lambda: not left)
+        return times
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
         """Return what has happened on the way from a node to its neighbour."""
@@ -136,12 +162,15 @@ class SimFabric:
         for channel in self.network.channels.values():
             channel.impair(quality)
 
-    def settle(self) -> None:
-        """Send what controllers have told the switches to, and let time pass until nothing is under way."""
+    def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:  # noqa: ARG002
+        """Send what controllers have told the switches to, and let time pass until no frame is under way."""
         for name, device in self.devices.items():
             assert isinstance(device, PacketDevice)
             self.network.switches[name].send(list(device.transmitted()))
-        self.network.simulator.run()
+        simulator = self.network.simulator
+        if simulator.run(lambda: not simulator.under_way, self.now + round(timeout * 1e9)):
+            return ""
+        return f"{simulator.under_way} frames are still on links and in switches"
 
     def trace_hash(self) -> str:
         """Return a hash of all that has happened on all links: the same for the same run, bit for bit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from midflight.errors import MidflightError, WireError
@@ -30,6 +30,7 @@ class Host:
         self._gateway = gateway
         self._channel: Channel | None = None
         self._sockets: dict[int, Socket] = {}
+        self._taps: list[Callable[[int, bytes], None]] = []
 
     def __repr__(self) -> str:
         return f"Host({self.name!r}, {self.address})"
@@ -61,8 +62,23 @@ class Host:
         if (socket := self._sockets.pop(port, None)) is not None:
             socket.close()
 
+    def tap(self, taken: Callable[[int, bytes], None]) -> None:
+        """Hand every frame that comes in, after its time, to this as well."""
+        self._taps.append(taken)
+
+    def untap(self, taken: Callable[[int, bytes], None]) -> None:
+        """Hand no more frames to this."""
+        self._taps.remove(taken)
+
+    @property
+    def clear_at(self) -> int:
+        """The time at which the card has sent all that it has been given so far."""
+        return 0 if self._channel is None else self._channel.free_at
+
     def receive(self, _port: int, frame: bytes) -> None:
         """Take a frame from the link. Damaged ones are counted and dropped."""
+        for each in self._taps:
+            each(self._simulator.now, frame)
         try:
             datagram = decode(frame)
         except WireError:
@@ -130,7 +146,7 @@ class Socket:
         deadline = self.endpoint.next_deadline()
         if deadline is not None and (self._alarm is None or deadline < self._alarm):
             self._alarm = deadline
-            self._simulator.at(deadline, self._wake, deadline)
+            self._simulator.alarm(deadline, self._wake, deadline)
 
     def _wake(self, alarm: int) -> None:
         # Deadlines move while an alarm is pending. A late one is not withdrawn: it rings, finds nothing due and asks

@@ -72,6 +72,11 @@ class Channel:
         self._impaired = quality.impaired
         self._free_at = 0
 
+    @property
+    def free_at(self) -> int:
+        """The time at which the last frame that was queued has left."""
+        return self._free_at
+
     def impair(self, quality: LinkQuality) -> None:
         """Be of another quality from now on. What is under way arrives as it would have."""
         self.quality = quality

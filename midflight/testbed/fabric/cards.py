@@ -1,0 +1,131 @@
+"""Network cards of hosts in namespaces: frames in and out beside the sockets of the host's own programs."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.runtime.engine.ports.namespace import within
+from midflight.testbed.fabric.base import Schedule, Taken
+from midflight.testbed.fabric.namespaces import set_options
+from midflight.testbed.fabric.relay import SO_TIMESTAMPNS, packet_socket
+
+__all__ = ["NetnsCard", "offset", "play"]
+
+_LARGEST = 65_535
+_BATCH = 64  # frames taken in one go
+_SPIN = 1_500_000  # nanoseconds: what is due sooner is not slept for, as polls count in milliseconds
+_TIME = struct.Struct("=qq")
+_SILENT = {
+    # Linux answers datagrams for ports without a socket. Here they are captured, and nobody needs to be told.
+    "ipv4/icmp_ratelimit": "2147483647",
+    "ipv6/icmp/ratelimit": "2147483647",
+}
+
+
+class NetnsCard:
+    """The card eth0 of a namespace (a `Card`, and `Driven`).
+
+    The kernel notes by the system's clock when a frame came in; the network's clock is `offset` nanoseconds ahead of
+    that.
+    """
+
+    def __init__(self, netns: str, offset: int) -> None:
+        def opened() -> socket.socket:
+            set_options(_SILENT)
+            return packet_socket("eth0")
+
+        self.offset = offset
+        self._taps: list[Taken] = []
+        self._socket = within(netns, opened)
+
+    def tap(self, taken: Taken) -> None:
+        """Hand every frame that comes in to this as well."""
+        self._taps.append(taken)
+
+    def untap(self, taken: Taken) -> None:
+        """Hand no more frames to this."""
+        self._taps.remove(taken)
+
+    def transmit(self, frame: bytes) -> None:
+        """Send a frame, after those before it. One that the card refuses is lost, as on a wire."""
+        while True:
+            try:
+                self._socket.send(frame)
+            except BlockingIOError:
+                select.select([], [self._socket], [])
+            except OSError:  # the interface is down
+                return
+            else:
+                return
+
+    def send(self) -> None:
+        """Send nothing: frames are sent at once."""
+
+    def patience(self) -> int | None:
+        """Return None: a card only waits for frames."""
+        return None
+
+    def register(self, poll: select.poll) -> None:
+        """Have a poll return when a frame comes in."""
+        poll.register(self._socket, select.POLLIN)
+
+    def receive(self) -> None:
+        """Take the frames that have come in."""
+        for _ in range(_BATCH):
+            try:
+                frame, extra, _, _ = self._socket.recvmsg(_LARGEST, socket.CMSG_SPACE(_TIME.size))
+            except OSError:  # nothing more for now, or the interface went down
+                return
+            came = time.time_ns()
+            for level, kind, data in extra:
+                if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS) and len(data) == _TIME.size:
+                    seconds, nanoseconds = _TIME.unpack(data)
+                    came = seconds * 1_000_000_000 + nanoseconds
+            for each in self._taps:
+                each(came + self.offset, frame)
+
+    def close(self) -> None:
+        """Close the socket. May be called more than once."""
+        self._socket.close()
+
+
+def offset() -> int:
+    """Return how far the monotonic clock is ahead of the system's, in nanoseconds, as exactly as it can be read."""
+    readings = []
+    for _ in range(16):
+        before, system, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        readings.append((after - before, (before + after) // 2 - system))
+    return min(readings)[1]
+
+
+def play(
+    schedules: Sequence[Schedule], cards: Sequence[NetnsCard], let: Callable[[float], object]
+) -> list[NDArray[np.int64]]:
+    """Send the frames of schedules by these cards in real time; return when each was sent.
+
+    `let` lets seconds pass in which other things are done, such as to take what comes in.
+    """
+    times = [np.zeros(len(each.frames), np.int64) for each in schedules]
+    counts = [len(each.frames) for each in schedules]
+    numbers = np.repeat(np.arange(len(schedules)), counts)
+    places = np.concatenate([np.arange(each) for each in counts]) if counts else np.zeros(0, np.int64)
+    offsets = np.concatenate([each.offsets for each in schedules]) if counts else places
+    order = np.argsort(offsets, kind="stable")
+    start = time.monotonic_ns()
+    for sent, (number, place, offset) in enumerate(
+        zip(numbers[order].tolist(), places[order].tolist(), offsets[order].tolist(), strict=True), 1
+    ):
+        while (left := start + offset - time.monotonic_ns()) > 0:
+            let(max(0, left - _SPIN) / 1e9)
+        times[number][place] = time.time_ns() + cards[number].offset
+        cards[number].transmit(schedules[number].frames[place])
+        if sent % _BATCH == 0:
+            let(0)
+    return times

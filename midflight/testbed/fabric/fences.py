@@ -1,0 +1,93 @@
+"""Fences: how a network of namespaces tells that what hosts have sent has come through its switches.
+
+A switch does not tell when it is done with a packet. But packets do not overtake each other on their way from one port
+of a switch to another. So each sender sends one more packet to every host, which any program forwards; when those have
+arrived, so has everything that they followed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from midflight.testbed.fabric.cards import NetnsCard
+from midflight.testbed.sim.frames import UdpFlow
+from midflight.testbed.topology import Topology
+
+__all__ = ["Fences"]
+
+_DISCARD = 9  # RFC 863
+_MARK = b"midflight fence "
+_LENGTH = len(_MARK) + 8
+_AGAIN = 0.1  # seconds after which a fence that was lost is sent once more
+_MANY = 16  # senders; of more of them each sends to the next one only
+
+
+class Fences:
+    """Sends fences between the cards of a topology's hosts. `let` lets a time pass, or until something holds."""
+
+    def __init__(
+        self, topology: Topology, cards: Mapping[str, NetnsCard], let: Callable[[Callable[[], bool], float], bool]
+    ) -> None:
+        self._topology = topology
+        self._cards = cards
+        self._let = let
+        self._numbers = itertools.count()
+        self.late = 0.0
+        """Seconds that links may hold back what fences then overtake."""
+        self._waiting: dict[bytes, tuple[str, str]] = {}
+        for each in cards.values():
+            each.tap(self._take)
+
+    def passed(self, senders: Sequence[str], timeout: float) -> list[tuple[str, str]]:
+        """Send fences and wait until all have come; return those ways, from and to, of which none has in time.
+
+        timeout: in seconds.
+        """
+        self._waiting.clear()
+        ways = self._ways(senders)
+        end = time.monotonic() + timeout
+        missing = ways
+        while missing:
+            for way in missing:
+                payload = _MARK + next(self._numbers).to_bytes(8, "big")
+                self._waiting[payload] = way
+                self._cards[way[0]].transmit(self._flow(*way).encode(payload))
+            left = min(_AGAIN, end - time.monotonic())
+            if left <= 0:
+                break
+            self._let(lambda: not self._waiting, left)
+            came = {*ways} - {*self._waiting.values()}
+            missing = [way for way in missing if way not in came]
+        if self.late:
+            self._let(lambda: False, self.late)
+        return missing
+
+    def _ways(self, senders: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the ways that fences take: to every host of the sender's family, or, of many senders, to the next."""
+        hosts = [*self._cards]
+        if len(senders) > _MANY:
+            ways = [(each, hosts[(hosts.index(each) + 1) % len(hosts)]) for each in senders]
+        else:
+            ways = [(one, other) for one in senders for other in hosts]
+        address = self._topology.address
+        return [(one, other) for one, other in ways if address(one).version == address(other).version]
+
+    def _flow(self, source: str, destination: str) -> UdpFlow:
+        topology = self._topology
+        return UdpFlow(
+            source_mac=topology.mac(source),
+            destination_mac=topology.gateway(source),
+            source=topology.address(source),
+            destination=topology.address(destination),
+            source_port=_DISCARD,
+            destination_port=_DISCARD,
+        )
+
+    def _take(self, _now: int, frame: bytes) -> None:
+        way = self._waiting.pop(frame[-_LENGTH:], None) if self._waiting else None
+        if way is not None:
+            # Others of the same way, sent again or before it, tell nothing more.
+            for payload in [each for each, other in self._waiting.items() if other == way]:
+                del self._waiting[payload]

@@ -1,0 +1,259 @@
+"""Load: many requests at a rate, and what came of them as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.errors import MidflightError
+from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, VERSION
+from midflight.runtime.steering import IPAddress
+from midflight.testbed.fabric.base import Fabric, Schedule, Taken
+from midflight.testbed.traffic.traffic import Named, Requests, Traffic
+
+__all__ = ["PACINGS", "Load", "Pace", "Pacing", "load"]
+
+Pacing = str | Sequence[int] | NDArray[Any]
+"""`even`, `poisson`, or when each request is to be sent, in nanoseconds from the start."""
+
+PACINGS: Final = ("even", "poisson")
+_QUIET = 0.2  # seconds in which nothing more has to come, before what has not is taken for lost
+_ANSWERS = frozenset({REQUEST, RESULT, FOR_HOST})
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of requests; arrays have an element for each, in the order in which they were to be sent.
+
+    A request is answered by the first message with its application and sequence number that reaches any host: a result,
+    or the request itself where it was forwarded. One that a kernel drops is not answered, like one that is lost.
+    """
+
+    application: str
+    host: NDArray[np.str_]
+    """The sender."""
+    sequence: NDArray[np.uint32]
+    sent: NDArray[np.int64]
+    """When it was sent, in nanoseconds from the start of the load."""
+    latency: NDArray[np.float64]
+    """Nanoseconds from then until it was answered; NaN where it was not."""
+    kind: NDArray[np.uint8]
+    """The kind of the answer: `RESULT`, `REQUEST` or `FOR_HOST`; 0 for none."""
+    answers: NDArray[np.int64]
+    """How many messages with its number came, at all hosts: of a multicast, one for each member."""
+    size: NDArray[np.int64]
+    """Bytes of its UDP payload."""
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Which requests were answered."""
+        return np.not_equal(self.kind, 0)
+
+    @property
+    def loss(self) -> float:
+        """The share of requests that were not answered, 0 to 1."""
+        return float(1 - self.answered.mean()) if len(self.sent) else 0.0
+
+    @property
+    def rate(self) -> float:
+        """The requests a second that were sent, which may be less than asked for."""
+        span = int(self.sent.max() - self.sent.min()) if len(self.sent) > 1 else 0
+        return (len(self.sent) - 1) * 1e9 / span if span else float("nan")
+
+    @property
+    def goodput(self) -> float:
+        """Bits a second of the answered requests' payloads, from the first request to the last answer."""
+        done = self.answered
+        if not done.any():
+            return 0.0
+        span = float((self.sent + self.latency)[done].max() - self.sent.min())
+        return float(self.size[done].sum() * 8e9 / span) if span else float("nan")
+
+    def percentiles(self, *shares: float) -> NDArray[np.float64]:
+        """Return the latencies, in nanoseconds, that these percents (0 to 100) of the answers stay within.
+
+        NaN where nothing was answered.
+        """
+        told = self.latency[self.answered]
+        return np.percentile(told, shares) if len(told) else np.full(len(shares), np.nan)
+
+    def over_time(self, interval: int) -> dict[str, NDArray[Any]]:
+        """Return arrays with an element for each interval of so many nanoseconds in which requests were sent.
+
+        `start` (nanoseconds), `sent` (requests), `loss`, `goodput` (bits a second of those that were answered), and
+        `p50` and `p99` of their latency (nanoseconds).
+        """
+        if interval < 1:
+            raise MidflightError(f"an interval has at least 1 ns, not {interval}")
+        slots = self.sent // interval
+        found: dict[str, list[float]] = {each: [] for each in ("start", "sent", "loss", "goodput", "p50", "p99")}
+        for slot in range(int(slots.max()) + 1 if len(slots) else 0):
+            part = self.only(slots == slot)
+            middle, high = part.percentiles(50, 99)
+            row = (
+                slot * interval,
+                len(part.sent),
+                part.loss,
+                part.size[part.answered].sum() * 8e9 / interval,
+                middle,
+                high,
+            )
+            for name, value in zip(found, row, strict=True):
+                found[name].append(value)
+        return {name: np.array(each) for name, each in found.items()}
+
+    def only(self, which: NDArray[np.bool_]) -> Load:
+        """Return some of the requests, such as one host's: `load.only(load.host == "h1")`."""
+        arrays = (self.host, self.sequence, self.sent, self.latency, self.kind, self.answers, self.size)
+        return Load(self.application, *(each[which] for each in arrays))  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        middle, high = self.percentiles(50, 99) / 1e3
+        return (
+            f"{len(self.sent)} requests of {self.application} at {self.rate:,.0f} a second: {self.loss:.2%} lost, "
+            f"goodput {self.goodput / 1e6:,.3f} Mbit/s, latency {middle:,.1f} us (p50), {high:,.1f} us (p99)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When requests are sent: at `rate` requests a second, spaced by `pacing`, with luck from `seed`.
+
+    MidflightError for a rate or a pacing that there is not.
+    """
+
+    rate: float
+    pacing: Pacing
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.pacing, str):
+            if self.pacing not in PACINGS:
+                raise MidflightError(
+                    f"there is no pacing {self.pacing!r}", hint=f"{' or '.join(PACINGS)}, or nanoseconds in an array"
+                )
+            if not 0 < self.rate <= 1e9:
+                raise MidflightError(f"a rate is more than 0 and at most 1e9 requests a second, not {self.rate}")
+
+    def offsets(self, count: int, sender: int) -> NDArray[np.int64]:
+        """Return when a sender, by its number, sends its requests: nanoseconds from the start, in ascending order."""
+        if isinstance(self.pacing, str):
+            gaps = np.full(count, 1e9 / self.rate)
+            if self.pacing == "poisson":
+                gaps = np.random.default_rng([self.seed, sender]).exponential(1e9 / self.rate, count)
+            gaps[:1] = 0
+            return np.cumsum(gaps).astype(np.int64)
+        given = np.asarray(self.pacing)
+        if given.shape != (count,) or given.dtype.kind not in "iuf" or (given < 0).any() or (np.diff(given) < 0).any():
+            raise MidflightError(
+                f"the times of {count} requests are as many nanoseconds, from 0 on and in ascending order"
+            )
+        return given.astype(np.int64)
+
+
+def load(
+    traffic: Traffic,
+    hosts: Named | Sequence[Named],
+    application: str,
+    fields: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    pace: Pace,
+    *,
+    to: Named | None,
+    count: int | None,
+    payload: bytes,
+    timeout: float,
+) -> Load:
+    """Send requests from hosts at a rate, and return what came of them: see `Net.load`."""
+    senders = list(hosts) if isinstance(hosts, Sequence) and not isinstance(hosts, str) else [hosts]
+    each_fields = [fields] * len(senders) if isinstance(fields, Mapping) else list(fields)
+    if len(each_fields) != len(senders):
+        raise MidflightError(f"fields for {len(each_fields)} hosts, and {len(senders)} are to send")
+    traffic.capture()
+    loads = [
+        traffic.requests(host, application, those, to=to, payload=payload, count=count, many=True)
+        for host, those in zip(senders, each_fields, strict=True)
+    ]
+    times = [pace.offsets(len(each), number) for number, each in enumerate(loads)]
+    return _run(traffic, application, loads, times, timeout)
+
+
+def _run(
+    traffic: Traffic, application: str, loads: Sequence[Requests], times: Sequence[NDArray[np.int64]], timeout: float
+) -> Load:
+    """Send requests at their times, and return what came of them, `timeout` seconds after the last at most."""
+    sequence = np.concatenate([each.sequences for each in loads])
+    fabric = traffic.fabric
+    watch = _Watch(traffic.number(application), sequence)
+    taps = [(fabric.card(name), watch.at(host.address)) for name, host in fabric.hosts.items()]
+    for card, tap in taps:
+        card.tap(tap)
+    try:
+        schedules = [Schedule(each.host.name, when, each.frames) for each, when in zip(loads, times, strict=True)]
+        sent = np.concatenate(fabric.play(schedules))
+        _linger(fabric, [each.host.name for each in loads], watch, timeout)
+    finally:
+        for card, tap in taps:
+            card.untap(tap)
+    return Load(
+        application=application,
+        host=np.concatenate([np.full(len(each), each.host.name) for each in loads]),
+        sequence=sequence,
+        sent=sent - (sent.min() if len(sent) else 0),
+        latency=np.where(watch.kind != 0, watch.came - sent, np.nan),
+        kind=watch.kind,
+        answers=watch.answers,
+        size=np.concatenate([each.sizes for each in loads]),
+    )
+
+
+class _Watch:
+    """Takes the frames that answer requests of an application."""
+
+    def __init__(self, application: int, sequence: NDArray[np.uint32]) -> None:
+        self._head = application.to_bytes(2, "big")
+        self._places = {each: place for place, each in enumerate(sequence.tolist())}
+        self.came = np.zeros(len(sequence), np.int64)
+        self.kind = np.zeros(len(sequence), np.uint8)
+        self.answers = np.zeros(len(sequence), np.int64)
+        self.heard = 0
+        self.unanswered = len(sequence)
+
+    def at(self, address: IPAddress) -> Taken:
+        """Return what takes the frames of the host with this address. Those that are addressed to others are copies."""
+        own, end, payload = (address.packed, 34, 42) if address.version == 4 else (address.packed, 54, 62)
+
+        def take(now: int, frame: bytes) -> None:
+            if (
+                frame[payload + 2 : payload + 4] == self._head
+                and frame[payload] == VERSION
+                and frame[payload + 1] in _ANSWERS
+                and frame[end - len(own) : end] == own
+            ):
+                self._take(now, frame[payload + 1], int.from_bytes(frame[payload + 4 : payload + 8], "big"))
+
+        return take
+
+    def _take(self, now: int, kind: int, sequence: int) -> None:
+        place = self._places.get(sequence)
+        if place is None:
+            return
+        self.heard += 1
+        self.answers[place] += 1
+        if not self.kind[place]:
+            self.kind[place], self.came[place] = kind, now
+            self.unanswered -= 1
+
+
+def _linger(fabric: Fabric, senders: Sequence[str], watch: _Watch, timeout: float) -> None:
+    """Wait for answers: until all are here, or nothing more comes."""
+    end = fabric.now + round(timeout * 1e9)
+    fabric.settle(senders, timeout)
+    while watch.unanswered and fabric.now < end:
+        heard, before = watch.heard, fabric.now
+        fabric.drive(lambda: not watch.unanswered, min(_QUIET, (end - before) / 1e9))
+        if watch.heard == heard:
+            return
