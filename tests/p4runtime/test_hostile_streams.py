@@ -109,6 +109,8 @@ def test_a_long_role_name_is_refused(device: HostDevice) -> None:
 
 
 class Nobody:
+    peer = ""
+
     def send(self, response: p4r.StreamMessageResponse) -> bool:
         return bool(response)
 

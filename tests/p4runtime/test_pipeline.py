@@ -11,14 +11,20 @@ from finsy.proto import p4i, p4r
 
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
+from midflight.runtime.engine.memory import demand
 from midflight.runtime.p4runtime.client.session import RequestError
+from midflight.runtime.p4runtime.server.arbitration import Role
+from midflight.runtime.p4runtime.server.pipeline import assemble
 from midflight.runtime.p4runtime.server.server import Server
 from midflight.runtime.p4runtime.server.switch import Switch
-from tests.p4runtime.support import EVERYTHING, Controller, code_of, details_of, entity, ipv4, names, updates
+from midflight.runtime.p4runtime.server.write import write
+from tests.p4runtime.support import EVERYTHING, Controller, code_of, entity, ipv4, updates
 
 ROUTE = {"hdr.ipv4.destination": "10.0.0.0/8"}
+RESOURCE_EXHAUSTED = 8
 PACKETS = Packets.from_list([(1, ipv4("10.1.2.3"))])
 
 
@@ -414,27 +420,36 @@ def test_a_program_with_too_much_packet_state_is_refused(modest: Controller, siz
 
 
 def test_multicast_groups_and_metadata_take_memory_too(
-    modest: Controller, config: p4r.ForwardingPipelineConfig, ids: dict[str, int]
+    config: p4r.ForwardingPipelineConfig, ids: dict[str, int]
 ) -> None:
-    modest.push("VERIFY_AND_COMMIT", config)
-    replicas = [p4r.Replica(port=b"\1", instance=each) for each in range(20_000)]
-
-    def group(number: int, kind: str) -> p4r.Update:
-        entry = p4r.PacketReplicationEngineEntry(
-            multicast_group_entry=p4r.MulticastGroupEntry(multicast_group_id=number, replicas=replicas)
+    pipeline = assemble(config, CheckedProgram(EVERYTHING), memory=demand(check(EVERYTHING), 1 << 40) + (1 << 20))
+    replicas = [p4r.Replica(port=b"\1", instance=each) for each in range(1000)]
+    groups = [
+        entity(
+            packet_replication_engine_entry={
+                "multicast_group_entry": {"multicast_group_id": each + 1, "replicas": replicas}
+            }
         )
-        return next(updates(kind, p4r.Entity(packet_replication_engine_entry=entry)))
-
-    for _ in range(2):
-        with pytest.raises(grpc.RpcError) as refused:
-            modest.write(*(group(number, "INSERT") for number in range(1, 12)))
-        assert code_of(refused.value) == "UNKNOWN"
-        assert names(details_of(refused.value))[-1] == "RESOURCE_EXHAUSTED"
-        found = modest.read(entity(packet_replication_engine_entry={"multicast_group_entry": {}}))
-        assert 3 < len(found) < 11
-        modest.write(*updates("DELETE", *found))
+        for each in range(6)
+    ]
+    used = pipeline.engine.memory.used
+    for _ in range(3):
+        status = write(pipeline, p4r.WriteRequest(updates=updates("INSERT", *groups)), Role(""))
+        assert status is not None
+        codes = [p4r.Error.FromString(each.value).canonical_code for each in status.details]
+        assert codes == [0, 0, 0, 0, RESOURCE_EXHAUSTED, RESOURCE_EXHAUSTED]
+        write(pipeline, p4r.WriteRequest(updates=updates("DELETE", *groups[:4])), Role(""))
+        assert pipeline.engine.memory.used == used
+        atomic = p4r.WriteRequest(updates=updates("INSERT", *groups), atomicity=p4r.WriteRequest.ROLLBACK_ON_ERROR)
+        assert write(pipeline, atomic, Role("")) is not None
+        assert pipeline.engine.memory.used == used
     update = route(ids)
     update.entity.table_entry.metadata = bytes(5000)
-    with pytest.raises(grpc.RpcError) as refused:
-        modest.write(update)
-    assert names(details_of(refused.value)) == ["RESOURCE_EXHAUSTED"]
+    status = write(pipeline, p4r.WriteRequest(updates=[update]), Role(""))
+    assert status is not None
+    assert p4r.Error.FromString(status.details[0].value).canonical_code == RESOURCE_EXHAUSTED
+    update.entity.table_entry.metadata = bytes(4000)
+    assert write(pipeline, p4r.WriteRequest(updates=[update]), Role("")) is None
+    update.type = p4r.Update.DELETE
+    assert write(pipeline, p4r.WriteRequest(updates=[update]), Role("")) is None
+    assert pipeline.engine.memory.used == used

@@ -13,7 +13,7 @@ from midflight.runtime.p4runtime.status import Code, Refusal
 
 __all__ = ["Arbitration", "Client", "Role"]
 
-STREAM_LIMIT = 64
+STREAM_LIMIT, PEER_LIMIT = 256, 64
 
 # A role outlives its controllers, for its highest election id. Beyond so many the oldest without any is forgotten.
 ROLES = 1024
@@ -22,7 +22,9 @@ ROLE_NAME, ROLE_CONFIG = 1024, 1 << 16
 
 
 class Client(Protocol):
-    """One controller's stream."""
+    """One controller's stream, and who it comes from."""
+
+    peer: str
 
     def send(self, response: p4r.StreamMessageResponse) -> bool:
         """Queue a message for the controller; return False where there was no room."""
@@ -99,8 +101,13 @@ class Arbitration:
             each == election for other, each in role.clients.items() if other is not client
         ):
             raise Refusal(Code.INVALID_ARGUMENT, f"election id {election} is used by another controller of the role")
-        if current is None and sum(len(each.clients) for each in self.roles.values()) >= STREAM_LIMIT:
-            raise Refusal(Code.RESOURCE_EXHAUSTED, f"there are {STREAM_LIMIT} open streams already")
+        if current is None:
+            peers = [each.peer for role_ in self.roles.values() for each in role_.clients]
+            if len(peers) >= STREAM_LIMIT or peers.count(client.peer) >= PEER_LIMIT:
+                raise Refusal(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"there are {len(peers)} controllers, and {PEER_LIMIT} at most from one peer",
+                )
         self.roles[name] = role
         role.clients[client] = election
         self._elect(role, client, election, config, limits)

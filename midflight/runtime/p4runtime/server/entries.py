@@ -88,7 +88,7 @@ def _write_default(
         _note(pipeline, (name, None, 0), message)
     else:
         table.reset_default()
-        pipeline.notes.pop((name, None, 0), None)
+        _restore(pipeline, (name, None, 0), None)
 
     def undo() -> None:
         table.set_default(before.action, before.arguments)
@@ -131,7 +131,7 @@ def _write_keyed(
         restore = direct.snapshot(pipeline, bound, before)
         if kind == p4r.Update.DELETE:
             table.delete(place.keys, place.priority)
-            pipeline.notes.pop(key, None)
+            _restore(pipeline, key, None)
         else:
             if message.HasField("action"):
                 action, arguments = decode_action(bound, message.action, default=False)

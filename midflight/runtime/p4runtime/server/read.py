@@ -3,30 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Self
 
-from finsy.proto import p4r
+from finsy.proto import p4r, rpc_status
 
 from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, replication
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
-from midflight.runtime.p4runtime.status import Code, Refusal
+from midflight.runtime.p4runtime.status import Code, Refusal, batch_status
 
-__all__ = ["CHUNK", "read"]
+__all__ = ["CHUNK", "Reading"]
 
-CHUNK = 1024
-"""Entities in one response: well below gRPC's usual 4 MB for any table."""
+CHUNK = 512
+"""Entities in one response."""
+
+CHUNK_BYTES = 2 << 20
+"""Bytes from which on a response has no more entities: below gRPC's usual limit of 4 MB."""
 
 
-def read(pipeline: Pipeline, request: p4r.ReadRequest) -> tuple[list[p4r.Entity], list[Refusal | None]]:
-    """Return the entities that were asked for, and each request's refusal or None."""
-    found: list[p4r.Entity] = []
-    outcomes: list[Refusal | None] = []
-    for entity in request.entities:
-        try:
-            found.extend(_read(pipeline, entity))
-            outcomes.append(None)
-        except Refusal as refusal:
-            outcomes.append(refusal)
-    return found, outcomes
+class Reading:
+    """The answer to a Read, made in parts: an iterator of lists of entities, each made while `lock` is held.
+
+    Others have their turn between two parts, so what changes meanwhile is there as it was before or after. `status` is
+    the batch's status when the iterator has ended: None where nothing was refused.
+    """
+
+    def __init__(self, pipeline: Pipeline, request: p4r.ReadRequest, lock: AbstractContextManager[object]) -> None:
+        self.status: rpc_status.Status | None = None
+        self._lock = lock
+        self._outcomes: list[Refusal | None] = []
+        self._entities = self._all(pipeline, request)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> list[p4r.Entity]:
+        part: list[p4r.Entity] = []
+        size = 0
+        with self._lock:
+            for entity in self._entities:
+                part.append(entity)
+                size += entity.ByteSize()
+                if len(part) == CHUNK or size >= CHUNK_BYTES:
+                    break
+        if not part:
+            if any(self._outcomes):
+                self.status = batch_status(self._outcomes, "requests")
+            raise StopIteration
+        return part
+
+    def _all(self, pipeline: Pipeline, request: p4r.ReadRequest) -> Iterator[p4r.Entity]:
+        for entity in request.entities:
+            try:
+                yield from _read(pipeline, entity)
+                self._outcomes.append(None)
+            except Refusal as refusal:
+                self._outcomes.append(refusal)
 
 
 def _read(pipeline: Pipeline, entity: p4r.Entity) -> Iterator[p4r.Entity]:

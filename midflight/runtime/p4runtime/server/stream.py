@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from queue import SimpleQueue
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Protocol
 
-import grpc
 from finsy.proto import p4r
 from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import BoolValue, BytesValue, StringValue
@@ -22,8 +24,11 @@ SERVER_NAME = "midflight"
 A StringValue is handed back. A BoolValue asks that every packet's way be told, or no more: in BytesValues, as text.
 """
 
-# Packet-ins and digests are best effort: a controller that does not read loses what is beyond.
+# Packet-ins and digests are best effort: a controller that does not read loses what is beyond so many messages or
+# bytes. One that goes on sending what it is owed answers for, and reads none, loses its stream.
 BACKLOG = 1 << 16
+BACKLOG_BYTES = 1 << 24
+OWED = 2 * BACKLOG
 
 
 class StreamHandler(Protocol):
@@ -50,62 +55,118 @@ class StreamHandler(Protocol):
 class Stream:
     """A controller's stream, from the first message to the last.
 
-    `read` runs in a thread of its own and takes the controller's messages strictly in order, so that the answer
-    to one comes behind everything that the messages before it caused.
+    `take` gets the controller's messages strictly in order, so that the answer to one comes behind everything that the
+    messages before it caused. Messages are queued for the controller from any thread; `responses` yields them on the
+    event loop. `peer` is who it comes from; `roles` are those that it may take, None for any.
     """
 
-    def __init__(self, handler: StreamHandler) -> None:
+    def __init__(
+        self,
+        handler: StreamHandler,
+        loop: asyncio.AbstractEventLoop,
+        peer: str = "",
+        roles: frozenset[str] | None = None,
+    ) -> None:
+        self.peer = peer
+        self.roles = roles
         self.refusal: Refusal | None = None
+        self.arbitrated = False
         self._handler = handler
-        self._outgoing: SimpleQueue[p4r.StreamMessageResponse | None] = SimpleQueue()
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._outgoing: deque[tuple[p4r.StreamMessageResponse, int]] = deque()
+        self._bytes = 0
+        self._ended = False
+        self._woken = False
+        self._wake = asyncio.Event()
 
     def send(self, response: p4r.StreamMessageResponse) -> bool:
         """Queue a message for the controller; return False where there was no room."""
-        if self._outgoing.qsize() >= BACKLOG and not response.HasField("arbitration"):
-            return False
-        self._outgoing.put(response)
-        return True
+        return self._queue(response, BACKLOG, BACKLOG_BYTES)
 
     def send_trace(self, text: str) -> None:
         """Queue a packet's way, while there is room for what matters more."""
-        if self._outgoing.qsize() < BACKLOG // 4:
-            response = p4r.StreamMessageResponse()
-            response.other.Pack(BytesValue(value=text.encode()))
-            self._outgoing.put(response)
+        response = p4r.StreamMessageResponse()
+        response.other.Pack(BytesValue(value=text.encode()))
+        self._queue(response, BACKLOG // 4, BACKLOG_BYTES // 4)
 
-    def responses(self) -> Iterator[p4r.StreamMessageResponse]:
+    async def responses(self) -> AsyncIterator[p4r.StreamMessageResponse]:
         """Yield the messages for the controller until the stream ends."""
-        while (response := self._outgoing.get()) is not None:
-            yield response
+        while True:
+            with self._lock:
+                response = None
+                if self._outgoing:
+                    response, size = self._outgoing.popleft()
+                    self._bytes -= size
+                elif self._ended:
+                    return
+                else:
+                    self._woken = False
+                    self._wake.clear()
+            if response is None:
+                await self._wake.wait()
+            else:
+                yield response
 
-    def read(self, requests: Iterable[object]) -> None:
-        """Take the controller's messages until there are no more, or one ends the stream."""
+    def take(self, requests: Iterable[object]) -> bool:
+        """Take messages of the controller; return False when one has ended the stream."""
         try:
             for request in requests:
                 self._take(request)
         except Refusal as refusal:
+            self.end(refusal)
+        return not self._ended
+
+    def end(self, refusal: Refusal | None = None) -> None:
+        """End the stream when what is queued has been read, or with a refusal at once. May be called more than once."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
             self.refusal = refusal
-        except grpc.RpcError:
-            pass  # the controller has gone
-        except Exception as error:
-            self.refusal = internal(self._handler.faults.report("a stream", error))
-        finally:
-            self.close()
+            if refusal is not None:
+                self._outgoing.clear()
+                self._bytes = 0
+            self._notify()
 
     def close(self) -> None:
-        """End the stream. May be called more than once."""
-        self._handler.leave(self)
-        self._outgoing.put(None)
+        """Have the controller forgotten, and end the stream. May be called more than once; takes the switch's lock."""
+        with self._handler.faults.survived("the end of a stream"):
+            self._handler.leave(self)
+        self.end()
+
+    def _queue(self, response: p4r.StreamMessageResponse, most: int, most_bytes: int) -> bool:
+        size = response.ByteSize()
+        with self._lock:
+            if self._ended:
+                return False
+            if response.HasField("arbitration"):
+                most, most_bytes = OWED, 2 * BACKLOG_BYTES
+            if len(self._outgoing) < most and self._bytes + size <= most_bytes:
+                self._outgoing.append((response, size))
+                self._bytes += size
+                self._notify()
+                return True
+        if response.HasField("arbitration"):
+            self.end(Refusal(Code.RESOURCE_EXHAUSTED, "the controller does not read what it is told"))
+        return False
+
+    def _notify(self) -> None:
+        if not self._woken:
+            self._woken = True
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                self._loop.call_soon_threadsafe(self._wake.set)
 
     def _take(self, request: object) -> None:
         """Handle one message. What is wrong with a packet or an acknowledgement is told and the stream goes on."""
         if not isinstance(request, p4r.StreamMessageRequest):
-            raise Refusal(Code.INVALID_ARGUMENT, "what came on the stream is not a message of P4Runtime's")
+            raise Refusal(Code.INVALID_ARGUMENT, "what came on the stream is not a message of P4Runtime's, or too long")
         error = p4r.StreamError()
         try:
             match request.WhichOneof("update"):
                 case "arbitration":
                     self._handler.arbitrate(self, request.arbitration)
+                    self.arbitrated = True
                     return
                 case "packet":
                     error.packet_out.packet_out.CopyFrom(request.packet)

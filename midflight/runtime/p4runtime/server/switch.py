@@ -15,10 +15,11 @@ from midflight.runtime.engine import Engine, Gate, Packets, Trace
 from midflight.runtime.engine.memory import DEFAULT
 from midflight.runtime.engine.store import Store
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
-from midflight.runtime.p4runtime.server import read, write
+from midflight.runtime.p4runtime.server import write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration
 from midflight.runtime.p4runtime.server.faults import Faults
 from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble, build, describe
+from midflight.runtime.p4runtime.server.read import Reading
 from midflight.runtime.p4runtime.server.reconcile import carry_over
 from midflight.runtime.p4runtime.server.stream import Stream
 from midflight.runtime.p4runtime.status import Code, Refusal
@@ -331,11 +332,11 @@ class Switch:
             role = self._arbitration.demand_primary(request.role, _election(request))
             return write.write(self._demand_pipeline(self._saved or self._forwarding), request, role)
 
-    def read(self, request: p4r.ReadRequest) -> tuple[list[p4r.Entity], list[Refusal | None]]:
-        """Return the entities that were asked for, and each request's refusal or None."""
+    def read(self, request: p4r.ReadRequest) -> Reading:
+        """Return the entities that were asked for, in parts, of the pipeline that is there now."""
         with self._lock:
             self.demand_device(request.device_id)
-            return read.read(self._demand_pipeline(self._saved or self._forwarding), request)
+            return Reading(self._demand_pipeline(self._saved or self._forwarding), request, self._lock)
 
     def set_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
         """Verify, save or commit a config; a refusal leaves the device with what it had."""

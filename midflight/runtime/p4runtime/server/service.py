@@ -1,0 +1,294 @@
+"""The six RPCs of P4Runtime, on an event loop: how many calls at once, and what is told when something fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+from finsy.proto import p4r
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.wrappers_pb2 import StringValue
+
+from midflight.runtime.p4runtime.server.calls import Call, Calls
+from midflight.runtime.p4runtime.server.faults import internal
+from midflight.runtime.p4runtime.server.stream import SERVER_NAME, Stream
+from midflight.runtime.p4runtime.server.switch import Switch
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["API_VERSION", "Service", "handlers"]
+
+T = TypeVar("T")
+Context = Any  # grpc.aio's ServicerContext, which its stubs make generic in the messages
+
+API_VERSION = "1.5.0"
+
+# Requests in progress, and streams that have not arbitrated; of either, from one peer. An address is one peer.
+REQUESTS, PEER_REQUESTS = 512, 256
+SILENT, PEER_SILENT = 256, 64
+# Seconds that a stream has to arbitrate, and that a Read waits for its client to take a part of the answer.
+SILENT_PATIENCE, READ_PATIENCE = 10.0, 30.0
+PATROL = 1.0
+# Bytes of one message on a stream. Packets and role configs are far smaller.
+STREAM_MESSAGE = 1 << 20
+# Messages of one stream that wait for the switch.
+INBOX = 64
+# Threads for requests and streams, and for pushes, which take long.
+THREADS, PUSHES = 8, 2
+
+
+class _Garbled:
+    """A request whose bytes are no message, or too long for one."""
+
+
+def handlers(service: Service) -> grpc.GenericRpcHandler:
+    """Return the service's handlers.
+
+    Our own rather than the generated ones: there gRPC itself parses, and a request that does not parse leaves a
+    traceback in the log and a call that never ends.
+    """
+    shapes = {
+        "Write": (grpc.unary_unary_rpc_method_handler, p4r.WriteRequest),
+        "Read": (grpc.unary_stream_rpc_method_handler, p4r.ReadRequest),
+        "SetForwardingPipelineConfig": (grpc.unary_unary_rpc_method_handler, p4r.SetForwardingPipelineConfigRequest),
+        "GetForwardingPipelineConfig": (grpc.unary_unary_rpc_method_handler, p4r.GetForwardingPipelineConfigRequest),
+        "StreamChannel": (grpc.stream_stream_rpc_method_handler, p4r.StreamMessageRequest),
+        "Capabilities": (grpc.unary_unary_rpc_method_handler, p4r.CapabilitiesRequest),
+    }
+    longest = {"StreamChannel": STREAM_MESSAGE}
+    table = {
+        name: shape(
+            getattr(service, name), _parser(kind, longest.get(name)), lambda message: message.SerializeToString()
+        )
+        for name, (shape, kind) in shapes.items()
+    }
+    return grpc.method_handlers_generic_handler("p4.v1.P4Runtime", table)
+
+
+def _parser(kind: type[Message], longest: int | None) -> Callable[[bytes], Message | _Garbled]:
+    def parse(data: bytes) -> Message | _Garbled:
+        if longest is not None and len(data) > longest:
+            return _Garbled()
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return _Garbled()
+
+    return parse
+
+
+class Service:
+    """The RPCs, each handed to the switch. Every method is for the event loop but the first and the last."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+        self._requests = Calls("requests", most=REQUESTS, per_peer=PEER_REQUESTS, patience=READ_PATIENCE)
+        self._silent = Calls("silent streams", most=SILENT, per_peer=PEER_SILENT, patience=SILENT_PATIENCE)
+        self._streams: dict[Stream, None] = {}
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="p4runtime requests")
+        self._stream_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="p4runtime streams")
+        self._pushes = ThreadPoolExecutor(PUSHES, thread_name_prefix="p4runtime pushes")
+
+    def close(self) -> None:
+        """End the threads, when what they have begun is done."""
+        for each in (self._pool, self._stream_pool, self._pushes):
+            each.shutdown()
+
+    def end_streams(self) -> None:
+        """Tell every controller that the switch is going, and end its stream."""
+        for stream in list(self._streams):
+            stream.end(Refusal(Code.UNAVAILABLE, "the switch is stopping"))
+
+    async def patrol(self) -> None:
+        """End, every now and then, what has waited too long for its client."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PATROL)
+            with self._switch.faults.survived("the patrol"):
+                self._silent.expire(loop.time())
+                self._requests.expire(loop.time())
+
+    async def Write(self, request: p4r.WriteRequest, context: Context) -> p4r.WriteResponse:  # noqa: N802
+        """Apply a batch of updates."""
+        status = await self._request("Write", self._pool, self._switch.write, request, context)
+        if status is not None:
+            await _abort_batch(context, status)
+        return p4r.WriteResponse()
+
+    async def Read(self, request: p4r.ReadRequest, context: Context) -> None:  # noqa: N802
+        """Stream the entities that were asked for, a part at a time."""
+        call = await self._enter(request, context)
+        loop = asyncio.get_running_loop()
+        try:
+            parts = await self._do("Read", self._pool, self._switch.read, (request,), context)
+            while True:
+                entities = await self._do("Read", self._pool, next, (parts, None), context)
+                if entities is None:
+                    break
+                call.waiting = loop.time()
+                await context.write(p4r.ReadResponse(entities=entities))
+                call.waiting = None
+            if parts.status is not None:
+                await _abort_batch(context, parts.status)
+        finally:
+            self._requests.leave(call)
+
+    async def SetForwardingPipelineConfig(  # noqa: N802
+        self, request: p4r.SetForwardingPipelineConfigRequest, context: Context
+    ) -> p4r.SetForwardingPipelineConfigResponse:
+        """Verify, save or commit a config."""
+        name = "SetForwardingPipelineConfig"
+        await self._request(name, self._pushes, self._switch.set_pipeline, request, context)
+        return p4r.SetForwardingPipelineConfigResponse()
+
+    async def GetForwardingPipelineConfig(  # noqa: N802
+        self, request: p4r.GetForwardingPipelineConfigRequest, context: Context
+    ) -> p4r.GetForwardingPipelineConfigResponse:
+        """Return the config in place."""
+        return await self._request(
+            "GetForwardingPipelineConfig", self._pool, self._switch.get_pipeline, request, context
+        )
+
+    async def Capabilities(  # noqa: N802
+        self, request: p4r.CapabilitiesRequest, context: Context
+    ) -> p4r.CapabilitiesResponse:
+        """Tell the API version, and by `experimental` whose server this is. Waits for nobody."""
+        await _check(request, context)
+        if request.device_id:
+            try:
+                self._switch.demand_device(request.device_id)
+            except Refusal as refusal:
+                await _abort(context, refusal)
+        response = p4r.CapabilitiesResponse(p4runtime_api_version=API_VERSION)
+        response.experimental.Pack(StringValue(value=SERVER_NAME))
+        return response
+
+    async def StreamChannel(self, requests: AsyncIterator[object], context: Context) -> None:  # noqa: N802
+        """Carry one controller's stream until either side ends it."""
+        loop = asyncio.get_running_loop()
+        stream = Stream(self._switch, loop, _peer(context))
+        try:
+            call = self._silent.enter(stream.peer, stream.end, waiting=loop.time())
+        except Refusal as refusal:
+            await _abort(context, refusal)
+        self._streams[stream] = None
+        reader = asyncio.create_task(self._read(stream, requests, call))
+        try:
+            async for response in stream.responses():
+                await context.write(response)
+        finally:
+            reader.cancel()
+            self._silent.leave(call)
+            self._streams.pop(stream, None)
+            # The controller is forgotten before it hears that the stream has ended, and also where it has gone.
+            left = asyncio.wrap_future(self._stream_pool.submit(stream.close))
+            await asyncio.shield(left)
+        if stream.refusal is not None:
+            await _abort(context, stream.refusal)
+
+    async def _read(self, stream: Stream, requests: AsyncIterator[object], call: Call) -> None:
+        """Hand the controller's messages to the switch in order, several at once where several have come."""
+        inbox: asyncio.Queue[object] = asyncio.Queue(INBOX)
+        end = object()
+
+        async def receive() -> None:
+            # gRPC raises where the controller has gone; asyncio where we have.
+            with suppress(grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
+                async for request in requests:
+                    await inbox.put(request)
+            await inbox.put(end)
+
+        receiving = asyncio.create_task(receive())
+        try:
+            going = True
+            while going:
+                batch = [await inbox.get()]
+                while not inbox.empty():
+                    batch.append(inbox.get_nowait())
+                if batch[-1] is end:
+                    batch.pop()
+                    going = False
+                work = self._stream_pool.submit(stream.take, batch)
+                going = await asyncio.shield(asyncio.wrap_future(work)) and going
+                if stream.arbitrated:
+                    self._silent.leave(call)
+        finally:
+            receiving.cancel()
+            with suppress(RuntimeError):  # the pool has been shut down
+                self._stream_pool.submit(stream.close)
+
+    async def _enter(self, request: object, context: Context) -> Call:
+        """Count a request; where it has to go for others, its task is cancelled, and its client told so."""
+        await _check(request, context)
+        task = asyncio.current_task()
+
+        def end(_: Refusal) -> None:
+            if task is not None:
+                task.cancel()
+
+        try:
+            return self._requests.enter(_peer(context), end)
+        except Refusal as refusal:
+            await _abort(context, refusal)
+
+    async def _request(
+        self, name: str, pool: ThreadPoolExecutor, work: Callable[[Any], T], request: object, context: Context
+    ) -> T:
+        """Have a request done. It counts as in progress until it is done, whether its client waits for that or not."""
+        call = await self._enter(request, context)
+        loop = asyncio.get_running_loop()
+
+        def leave(_: Future[T]) -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._requests.leave, call)
+
+        return await self._do(name, pool, work, (request,), context, leave)
+
+    async def _do(
+        self,
+        name: str,
+        pool: ThreadPoolExecutor,
+        work: Callable[..., T],
+        arguments: tuple[object, ...],
+        context: Context,
+        done: Callable[[Future[T]], None] | None = None,
+    ) -> T:
+        """Return what work in a pool gives; a refusal, or that it failed, is told to the client."""
+        future = pool.submit(work, *arguments)
+        if done is not None:
+            future.add_done_callback(done)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except Refusal as refusal:
+            await _abort(context, refusal)
+        except Exception as error:
+            await _abort(context, internal(self._switch.faults.report(name, error)))
+
+
+def _peer(context: Context) -> str:
+    """Return who calls: an address without its port, or all that reach a unix socket."""
+    kind, _, rest = str(context.peer()).partition(":")
+    return f"{kind}:{rest.rpartition(':')[0]}" if kind in ("ipv4", "ipv6") else kind
+
+
+async def _check(request: object, context: Context) -> None:
+    if isinstance(request, _Garbled):
+        await _abort(context, Refusal(Code.INVALID_ARGUMENT, "the request is not a message of P4Runtime's"))
+
+
+def _code(number: int) -> grpc.StatusCode:
+    return next(code for code in grpc.StatusCode if code.value[0] == number)
+
+
+async def _abort(context: Context, refusal: Refusal) -> NoReturn:
+    await context.abort(_code(int(refusal.code)), refusal.message)
+    raise AssertionError("abort raises")
+
+
+async def _abort_batch(context: Context, status: Any) -> NoReturn:
+    details = (("grpc-status-details-bin", status.SerializeToString()),)
+    await context.abort(_code(status.code), status.message, details)
+    raise AssertionError("abort raises")
