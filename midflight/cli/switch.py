@@ -107,6 +107,7 @@ def switch(
     from midflight.cli.following import Follower
     from midflight.cli.output import read_text
     from midflight.runtime.checked import Programs
+    from midflight.runtime.engine.apart import CompileBudget
     from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.runtime.engine.store import Store
     from midflight.runtime.p4runtime.ports.opening import open_ports
@@ -118,7 +119,7 @@ def switch(
     try:
         names = parse_ports(list(interfaces))
         programs = Programs(None if code is None else Store(code))
-        device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory, programs=programs)
+        device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory, programs=programs, apart=CompileBudget())
         device.load(read_text(file), str(file))
         ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_complain)
         traces: deque[str] = deque(maxlen=TRACES)

@@ -73,6 +73,23 @@ class CheckedProgram:
         """Its native code for the embedded switch. P4Error names a construct that the engine does not support."""
         return self._part("compiled", self._compiled)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether `compiled` is there already, here or in the store."""
+        with self._lock:
+            if "compiled" not in self._parts and self._store is not None:
+                stored: Compiled | None = self._store.load(self.text)
+                if stored is not None:
+                    self._parts.update(program=stored.program, compiled=stored)
+            return "compiled" in self._parts
+
+    def adopt(self, compiled: Compiled) -> None:
+        """Take the code that has been made of this text elsewhere, with its typed program."""
+        with self._lock:
+            self._parts.update(program=compiled.program, compiled=compiled)
+            if self._store is not None:
+                self._store.save(self.text, compiled)
+
     def _part(self, name: str, make: Callable[[], T]) -> T:
         with self._lock:
             if name not in self._parts:

@@ -64,7 +64,8 @@ def test_who_has_most_loses_one_when_all_places_are_taken() -> None:
 
 
 def test_patience_ends() -> None:
-    counted, ended = calls(patience=10.0), []
+    counted = calls(patience=10.0)
+    ended: list[Refusal] = []
     waiting = counted.enter("a", ended.append, waiting=5.0)
     counted.enter("b", ended.append)
     counted.expire(14.9)

@@ -14,6 +14,7 @@ from midflight.p4.p4info import p4info
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
+from midflight.runtime.engine.apart import CompileBudget
 from midflight.runtime.engine.memory import demand
 from midflight.runtime.p4runtime.client.session import RequestError
 from midflight.runtime.p4runtime.server.arbitration import Role
@@ -453,3 +454,19 @@ def test_multicast_groups_and_metadata_take_memory_too(
     update.type = p4r.Update.DELETE
     assert write(pipeline, p4r.WriteRequest(updates=[update]), Role("")) is None
     assert pipeline.engine.memory.used == used
+
+
+def test_a_program_that_takes_too_long_to_compile_is_refused_and_the_switch_goes_on(
+    config: p4r.ForwardingPipelineConfig,
+) -> None:
+    for budget, expected in ((CompileBudget(), None), (CompileBudget(seconds=0), "RESOURCE_EXHAUSTED")):
+        with Server(Switch(apart=budget)) as server, Controller(server.address) as controller:
+            controller.arbitrate(1)
+            if expected is None:
+                controller.push("VERIFY_AND_COMMIT", config)
+                assert controller.pull().config == config
+                continue
+            with pytest.raises(grpc.RpcError) as refused:
+                controller.push("VERIFY_AND_COMMIT", config)
+            assert code_of(refused.value) == expected
+            assert not controller.pull().HasField("config")

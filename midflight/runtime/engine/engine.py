@@ -75,7 +75,7 @@ class Engine:
         context = self._context = Context(compiled.slots)
         self._traces: Traces | None = None
         instances = program.instances.values()
-        self._dirty: dict[str, Table] = {}
+        self._dirty: dict[str, Table | Groups] = {}
         self.tables: Mapping[str, Table] = {
             name: Table(table, compiled.layouts[name], context, self._lock, self._note, self.memory)
             for name, table in program.tables.items()
@@ -89,8 +89,8 @@ class Engine:
         self.meters: Mapping[str, Meter] = {
             each.name: Meter(each, context, self._lock) for each in instances if each.kind == "meter"
         }
-        self.multicast = Groups("groups", 1 << 16, context, self._lock)
-        self.clones = Groups("clones", SESSION_MASK + 1, context, self._lock)
+        self.multicast = Groups("groups", 1 << 16, context, self._lock, self._note)
+        self.clones = Groups("clones", SESSION_MASK + 1, context, self._lock, self._note)
         self._ring = Ring(compiled.digests, context)
         self._output = Output(context)
         context.point("queue", np.zeros(compiled.record * QUEUE_LENGTH if context.has("queue") else 0, np.uint8))
@@ -110,10 +110,10 @@ class Engine:
             return self._output.collect(packets, lambda: self._process(context.address))
 
     def flush(self) -> None:
-        """Bring native memory up to date with the tables: every batch needs that, `process` sees to it itself."""
+        """Bring native memory up to date with tables and groups: every batch needs that, `process` does it."""
         with self._lock:
-            for table in self._dirty.values():
-                table.flush()
+            for each in self._dirty.values():
+                each.flush()
             self._dirty.clear()
 
     @property
@@ -159,5 +159,5 @@ class Engine:
                 assertions=context.get("assertions"),
             )
 
-    def _note(self, table: Table) -> None:
-        self._dirty[table.name] = table
+    def _note(self, changed: Table | Groups) -> None:
+        self._dirty[changed.name] = changed

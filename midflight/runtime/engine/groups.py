@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -14,15 +14,19 @@ __all__ = ["Groups"]
 
 
 class Groups:
-    """A directory of replication lists. Raises TableError for a number, port or instance out of range."""
+    """A directory of replication lists. Raises TableError for a number, port or instance out of range.
 
-    def __init__(self, name: str, size: int, context: Context, lock: Gate) -> None:
-        self._name = name
+    Native memory is brought up to date by `flush`; `changed` is told when that is due.
+    """
+
+    def __init__(self, name: str, size: int, context: Context, lock: Gate, changed: Callable[[Groups], None]) -> None:
+        self.name = name
+        self._changed = changed
         self._size = size
         self._context = context
         self._lock = lock
         self._groups: dict[int, tuple[tuple[int, int], ...]] = {}
-        self._write()
+        self.flush()
 
     @property
     def groups(self) -> Mapping[int, tuple[tuple[int, int], ...]]:
@@ -33,28 +37,31 @@ class Groups:
     def set(self, group: int, replicas: Iterable[tuple[int, int]]) -> None:
         """Make a group, or replace one. Copies leave in the order given."""
         listed = tuple((int(port), int(instance)) for port, instance in replicas)
-        if not 0 < group < self._size and not (group == 0 and self._name == "clones"):
-            raise TableError(Reason.INVALID, f"{self._name}: numbers go from 1 to {self._size - 1}, not {group}")
+        if not 0 < group < self._size and not (group == 0 and self.name == "clones"):
+            raise TableError(Reason.INVALID, f"{self.name}: numbers go from 1 to {self._size - 1}, not {group}")
         for port, instance in listed:
             if not 0 <= port < 512:
-                raise TableError(Reason.INVALID, f"{self._name} {group}: ports go from 0 to 511, not {port}")
+                raise TableError(Reason.INVALID, f"{self.name} {group}: ports go from 0 to 511, not {port}")
             if not 0 <= instance < 1 << 16:
-                raise TableError(Reason.INVALID, f"{self._name} {group}: instance {instance} does not fit 16 bits")
+                raise TableError(Reason.INVALID, f"{self.name} {group}: instance {instance} does not fit 16 bits")
         with self._lock:
             self._groups[group] = listed
-            self._write()
+            self._changed(self)
 
     def delete(self, group: int) -> None:
         """Forget a group; TableError NOT_FOUND where there is none."""
         with self._lock:
             if group not in self._groups:
-                raise TableError(Reason.NOT_FOUND, f"{self._name} has no {group}")
+                raise TableError(Reason.NOT_FOUND, f"{self.name} has no {group}")
             del self._groups[group]
-            self._write()
+            self._changed(self)
 
-    def _write(self) -> None:
-        """Lay the lists out anew: for each a count, a gap, then port and instance by turns. The first is empty."""
-        if not self._context.has(f"{self._name}.starts"):
+    def flush(self) -> None:
+        """Lay the lists out anew: for each a count, a gap, then port and instance by turns. The first is empty.
+
+        Called with the lock held, before a batch.
+        """
+        if not self._context.has(f"{self.name}.starts"):
             return
         starts = np.zeros(self._size, np.uint32)
         lists = [0, 0]
@@ -63,5 +70,5 @@ class Groups:
             lists += [len(replicas), 0]
             for pair in replicas:
                 lists += pair
-        self._context.point(f"{self._name}.starts", starts)
-        self._context.point(f"{self._name}.lists", np.array(lists, np.uint32))
+        self._context.point(f"{self.name}.starts", starts)
+        self._context.point(f"{self.name}.lists", np.array(lists, np.uint32))

@@ -13,6 +13,7 @@ from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Entry, Gate, TableError
+from midflight.runtime.engine.apart import CompileBudget, compile_apart
 from midflight.runtime.engine.memory import DEFAULT, BudgetError, demand
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.server.binding import BoundTable, bind
@@ -20,6 +21,8 @@ from midflight.runtime.p4runtime.server.digests import DigestBook
 from midflight.runtime.p4runtime.status import Code, Refusal
 
 __all__ = ["Note", "Pipeline", "assemble", "build", "describe"]
+
+_FILE = "p4_device_config"
 
 EntryId = tuple[str, ir.Keyset | None, int]
 """A table's name, an entry's keys (None: the default entry) and its priority."""
@@ -101,11 +104,13 @@ def build(
     gate: Gate | None = None,
     programs: Programs | None = None,
     memory: int = DEFAULT,
+    apart: CompileBudget | None = None,
 ) -> Pipeline:
     """Return a fresh pipeline for a controller's config: checked, fitted and compiled.
 
-    Those of `programs` are not compiled again. Refused with INVALID_ARGUMENT, and the compiler's own message, where
-    something fails.
+    Those of `programs` are not compiled again. With `apart` they are compiled in another process, which may take so
+    much and no more. Refused with INVALID_ARGUMENT, and the compiler's own message, where something fails, with
+    RESOURCE_EXHAUSTED for what goes beyond a budget.
     """
     if not config.p4_device_config:
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4_device_config; it is P4_16 source text")
@@ -113,12 +118,16 @@ def build(
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
     try:
         text = config.p4_device_config.decode()
-        checked = (programs or Programs()).get(text, "p4_device_config", confined=True)
+        checked = (programs or Programs()).get(text, _FILE, confined=True)
+        if apart is not None and not checked.is_compiled:
+            checked.adopt(compile_apart(text, _FILE, apart, memory))
         return assemble(config, checked, cpu_port=cpu_port, seed=seed, gate=gate, memory=memory)
     except UnicodeDecodeError as error:
         raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None
     except P4Error as error:
         raise Refusal(Code.INVALID_ARGUMENT, str(error)) from None
+    except BudgetError as error:
+        raise Refusal(Code.RESOURCE_EXHAUSTED, error.message) from None
 
 
 def describe(

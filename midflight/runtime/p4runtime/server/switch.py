@@ -12,6 +12,7 @@ from finsy.proto import p4r, rpc_status
 
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Gate, Packets, Trace
+from midflight.runtime.engine.apart import CompileBudget
 from midflight.runtime.engine.memory import DEFAULT
 from midflight.runtime.engine.store import Store
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
@@ -69,7 +70,8 @@ class Switch:
     by reason what could not be told to any, and `faults` the exceptions that nobody expected.
     `watchers` are told how many controllers there are whenever one comes or goes; whoever `trace`s it, every packet's
     way through its program. Switches that share `programs` compile each text once. `memory` is how many bytes the state
-    of a pipeline may take; while one takes the place of another there are two.
+    of a pipeline may take; while one takes the place of another there are two. With `apart`, what controllers push is
+    compiled in a process of its own, within that budget.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Switch:
         seed: int = 0,
         programs: Programs | None = None,
         memory: int = DEFAULT,
+        apart: CompileBudget | None = None,
     ) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
@@ -92,6 +95,7 @@ class Switch:
         self._now = 0
         self._seed = seed
         self._memory = memory
+        self._apart = apart
         self._lock = threading.RLock()
         self._arbitration = Arbitration(device_id)
         self._forwarding: Pipeline | None = None
@@ -356,7 +360,7 @@ class Switch:
             case _:
                 raise Refusal(Code.INVALID_ARGUMENT, "say what to do with the config: its action is not specified")
         # Packets flow on while the compiler works.
-        fresh = build(request.config, programs=self._programs, **self._options)
+        fresh = build(request.config, programs=self._programs, apart=self._apart, **self._options)
         with self._lock:
             others = [each for each in self._kept if each is not fresh.checked]
             self._kept = [*others, fresh.checked][-_KEPT:]

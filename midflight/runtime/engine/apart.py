@@ -1,0 +1,112 @@
+"""A program compiled in a process of its own, which may take so much time and memory and no more.
+
+    python -m midflight.runtime.engine.apart SECONDS BYTES < program.p4
+
+It writes a pickle: a checked program with its code, or what is wrong with the text.
+"""
+
+from __future__ import annotations
+
+import pickle
+import resource
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+from midflight.errors import DeviceError, P4Error
+from midflight.p4.frontend import check
+from midflight.runtime.engine.compiled import Compiled
+from midflight.runtime.engine.memory import BudgetError, demand
+
+__all__ = ["CompileBudget", "CompilerDied", "compile_apart"]
+
+# A pickle goes into a program as deep as that is: on a stack of its own.
+_STACK, _DEPTH = 1 << 29, 1 << 20
+# Seconds beyond the processor time: others may want the processors as well.
+_SLACK = 4.0
+_NO_MEMORY = ("MemoryError", "bad_alloc", "can't start new thread", "Cannot allocate memory")
+_QUOTED = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class CompileBudget:
+    """What compiling one program may take: seconds of processor time, and bytes of memory."""
+
+    seconds: int = 60
+    memory: int = 3 << 30
+
+
+class CompilerDied(DeviceError):  # noqa: N818 - it is what happened
+    """The process ended without an answer; the message has what it said."""
+
+
+def compile_apart(text: str, file: str, budget: CompileBudget, memory: int) -> Compiled:
+    """Return the code of a confined program, compiled in a process of its own.
+
+    P4Error where the text is wrong; BudgetError where its state takes more than `memory` bytes, or compiling it more
+    than the budget; CompilerDied for anything else.
+    """
+    command = [sys.executable, "-m", __name__, str(budget.seconds), str(budget.memory), file, str(memory)]
+    try:
+        done = subprocess.run(
+            command, input=text.encode(), capture_output=True, timeout=_SLACK * budget.seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise _beyond(budget) from None
+    if done.returncode < 0:  # of its limits, processor time ends it by a signal, memory that native code asks for too
+        raise _beyond(budget)
+    if done.returncode:
+        log = done.stderr.decode(errors="replace")
+        if any(each in log for each in _NO_MEMORY):
+            raise _beyond(budget)
+        raise CompilerDied(f"the compiler ended with status {done.returncode}: {log[-_QUOTED:]}")
+    answer: Compiled | P4Error | BudgetError = pickle.loads(done.stdout)
+    if isinstance(answer, Compiled):
+        return answer
+    raise answer
+
+
+def _beyond(budget: CompileBudget) -> BudgetError:
+    limits = f"{budget.seconds} s of processor time or {budget.memory >> 20} MiB of memory"
+    return BudgetError(f"compiling the program takes more than {limits}")
+
+
+def _answer(text: str, file: str, memory: int) -> Compiled | P4Error | BudgetError:
+    try:
+        program = check(text, file, confined=True)
+        demand(program, memory)
+        return Compiled(program)
+    except (P4Error, BudgetError) as error:
+        return error
+
+
+def main() -> int:
+    """Compile what comes on standard input."""
+    seconds, space = int(sys.argv[1]), int(sys.argv[2])
+    file, memory = sys.argv[3], int(sys.argv[4])
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_AS, (space, space))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    text = sys.stdin.buffer.read().decode()
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            answer = _answer(text, file, memory)
+            sys.setrecursionlimit(_DEPTH)
+            sys.stdout.buffer.write(pickle.dumps(answer))
+        except BaseException as error:
+            failures.append(error)
+
+    threading.stack_size(_STACK)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
