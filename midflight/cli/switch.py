@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from midflight.runtime.engine.ports.stats import TrafficStats
+    from midflight.runtime.p4runtime.tls import ServerTls
 
 __all__ = ["switch"]
 
@@ -44,6 +45,22 @@ Examples:
     default="127.0.0.1:9559",
     show_default=True,
     help="Where to serve P4Runtime; port 0 takes a free one, unix:PATH a socket.",
+)
+@click.option("--tls-cert", "certificate", metavar="PEM", type=click.Path(path_type=Path), help="Serve with TLS.")
+@click.option("--tls-key", "key", metavar="PEM", type=click.Path(path_type=Path), help="The certificate's key.")
+@click.option(
+    "--tls-client-ca",
+    "client_ca",
+    metavar="PEM",
+    type=click.Path(path_type=Path),
+    help="Take only clients whose certificates this authority has signed.",
+)
+@click.option(
+    "--tls-role",
+    "roles",
+    metavar="NAME=ROLE",
+    multiple=True,
+    help="The client of this common name may take this role (nothing: the default role), and others none.",
 )
 @click.option("--device-id", metavar="N", type=click.IntRange(1, 2**64 - 1), default=1, show_default=True)
 @click.option("--cpu-port", metavar="N", type=click.IntRange(1, 510), default=510, show_default=True)
@@ -80,6 +97,10 @@ def switch(
     file: Path,
     interfaces: tuple[str, ...],
     address: str,
+    certificate: Path | None,
+    key: Path | None,
+    client_ca: Path | None,
+    roles: tuple[str, ...],
     device_id: int,
     cpu_port: int,
     captures: Path | None,
@@ -113,7 +134,11 @@ def switch(
     from midflight.runtime.p4runtime.ports.opening import open_ports
     from midflight.runtime.p4runtime.server.server import Server
     from midflight.runtime.p4runtime.server.switch import Switch
+    from midflight.runtime.p4runtime.tls import is_local
 
+    tls = _tls(certificate, key, client_ca, roles)
+    if tls is None and not is_local(address):
+        _complain(f"warning: {address} is served without TLS: whoever reaches it can take the switch over")
     stop = threading.Event()
     before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -133,7 +158,7 @@ def switch(
         try:
             if stats:
                 before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, tell)
-            with Server(device, address) as server:
+            with Server(device, address, tls=tls) as server:
                 if trace:
                     device.trace("printing", lambda each: traces.append(str(each)))
                 ports.start()
@@ -150,6 +175,24 @@ def switch(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tls(
+    certificate: Path | None, key: Path | None, client_ca: Path | None, roles: tuple[str, ...]
+) -> ServerTls | None:
+    from midflight.runtime.p4runtime.tls import ServerTls
+
+    if certificate is None or key is None:
+        if certificate or key or client_ca or roles:
+            raise click.UsageError("TLS takes --tls-cert and --tls-key together; the others come with them")
+        return None
+    bound: dict[str, frozenset[str]] = {}
+    for each in roles:
+        name, sign, role = each.partition("=")
+        if not name or not sign:
+            raise click.BadParameter(f"{each!r} is not NAME=ROLE", param_hint="--tls-role")
+        bound[name] = bound.get(name, frozenset()) | {role}
+    return ServerTls(certificate, key, client_ca, bound)
 
 
 def _size(text: str) -> int:

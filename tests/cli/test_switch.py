@@ -71,3 +71,27 @@ def test_an_address_that_is_taken(program: Path) -> None:
 @pytest.mark.parametrize("option", [("--device-id", "0"), ("--cpu-port", "511"), ("--cpu-port", "x")])
 def test_a_number_out_of_range(program: Path, option: tuple[str, str]) -> None:
     assert midflight("switch", program, *option).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tls-cert", "c.pem"], "--tls-cert and --tls-key together"),
+        (["--tls-client-ca", "c.pem"], "--tls-cert and --tls-key together"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-role", "alice"], "NAME=ROLE"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-role", "alice=ops"], "the authority that signs them"),
+        (["--memory", "much"], "is no size"),
+        (["--memory", "0B"], "is no size"),
+        (["--memory", "1KiB"], "it may have 1 KiB"),
+    ],
+)
+def test_what_it_cannot_serve_with_is_told(arguments: list[str], said: str, program: Path) -> None:
+    result = midflight("switch", str(program), "--grpc-server-addr", "127.0.0.1:0", *arguments)
+    assert result.exit_code != 0
+    assert said in result.output
+
+
+def test_it_warns_where_others_reach_it_without_tls(program: Path) -> None:
+    result = midflight("switch", str(program), "--grpc-server-addr", "192.0.2.1:0")  # an address that nobody has
+    assert result.exit_code == 1
+    assert "192.0.2.1:0 is served without TLS" in result.output

@@ -17,6 +17,7 @@ from midflight.runtime.p4runtime.client.results import DigestMessage
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.server.stream import SERVER_NAME
 from midflight.runtime.p4runtime.status import Code
+from midflight.runtime.p4runtime.tls import ClientTls
 
 __all__ = ["Connection"]
 
@@ -39,6 +40,7 @@ class Connection:
         timeout: float = 30.0,
         journal: Journal | None = None,
         observer: Observer | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
         self.device_id = device_id
         self._journal = journal
@@ -51,7 +53,7 @@ class Connection:
         """The digests of this pipeline that are sent here."""
         self._batch: list[tuple[p4r.Update, str]] | None = None
         self._planned: list[p4r.Entity] | None = None
-        self._link = Link(address, timeout, observer)
+        self._link = Link(address, timeout, observer, tls)
         try:
             self._echoes = self._learn_server()
             self._arbitrate()

@@ -18,6 +18,7 @@ from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.status import Code
+from midflight.runtime.p4runtime.tls import ClientTls
 
 __all__ = ["Link", "Observer", "RequestError"]
 
@@ -52,7 +53,9 @@ class Link:
     Every method may be called from any thread but the link's own. DeviceError when the device does not answer.
     """
 
-    def __init__(self, address: str, timeout: float, observer: Observer | None = None) -> None:
+    def __init__(
+        self, address: str, timeout: float, observer: Observer | None = None, tls: ClientTls | None = None
+    ) -> None:
         self.address = address
         self._observer = observer
         self.timeout = timeout
@@ -65,7 +68,7 @@ class Link:
         self._echoes: deque[str] = deque()
         self._synced = 0
         self.failure: DeviceError | None = None
-        self._client = P4Client(address)
+        self._client = P4Client(address, None if tls is None else tls.credentials())
         self._stream: Any = None
         self._reader: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()

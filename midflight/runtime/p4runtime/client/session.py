@@ -45,10 +45,10 @@ Actions = p4r.SetForwardingPipelineConfigRequest
 class Session(Connection):
     """A controller's session with one device; a context manager.
 
-    Becomes the role's primary where nobody is: with `election_id` None it bids 1, or higher where a primary that has
-    gone bid more. With an election id of its own it bids that, and may find itself a backup (`is_primary`), which can
-    read and nothing else. Names are fully qualified names or aliases of the P4Info. Every method raises DeviceError,
-    RequestError when the device itself refused.
+    Becomes the role's primary where nobody is: with `election_id` None it bids 1, or higher where a primary that
+    has gone bid more. With an election id of its own it bids that, and may find itself a backup (`is_primary`),
+    which can read and nothing else. With `tls` it talks TLS. Names are fully qualified names or aliases of the
+    P4Info. Every method raises DeviceError, RequestError when the device itself refused.
     """
 
     # The pipeline

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import grpc
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.server.service import Service, handlers
 from midflight.runtime.p4runtime.server.switch import Switch
+from midflight.runtime.p4runtime.tls import ServerTls
 
 __all__ = ["Server"]
 
@@ -35,21 +37,23 @@ class Server:
     """Serves a switch at an address until stopped; a context manager.
 
     `address` is "host:port", where port 0 lets the system choose and `.address` says what it chose, or "unix:/path".
-    DeviceError when the address cannot be had.
+    With `tls` only clients with TLS are served; a unix socket is its owner's alone. DeviceError when the address cannot
+    be had.
 
     Calls wait for their clients on an event loop, in a thread of its own, which keeps no thread busy however many they
     are. What takes the switch's lock is done by few threads beside it, those of pushes apart.
     """
 
-    def __init__(self, switch: Switch, address: str = "127.0.0.1:0") -> None:
+    def __init__(self, switch: Switch, address: str = "127.0.0.1:0", *, tls: ServerTls | None = None) -> None:
+        credentials = None if tls is None else tls.credentials()
         self.switch = switch
-        self._service = Service(switch)
+        self._service = Service(switch, tls)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"p4runtime {address}", daemon=True)
         self._thread.start()
         self._stopped = threading.Event()
         try:
-            port = self._run(self._bind(address))
+            port = self._run(self._bind(address, credentials))
         except RuntimeError as error:
             self._end()
             raise DeviceError(f"cannot listen on {address}", hint="is another switch using it?") from error
@@ -89,10 +93,16 @@ class Server:
         self._loop.close()
         self._service.close()
 
-    async def _bind(self, address: str) -> int:
+    async def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         self._server = grpc.aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers((handlers(self._service),))
-        port: int = self._server.add_insecure_port(address)
+        port: int
+        if credentials is None:
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, credentials)
+        if address.startswith("unix:"):
+            Path(address.removeprefix("unix:")).chmod(0o600)  # nobody is served before `start`
         return port
 
     async def _start(self) -> None:

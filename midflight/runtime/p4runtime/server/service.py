@@ -18,6 +18,7 @@ from midflight.runtime.p4runtime.server.faults import internal
 from midflight.runtime.p4runtime.server.stream import SERVER_NAME, Stream
 from midflight.runtime.p4runtime.server.switch import Switch
 from midflight.runtime.p4runtime.status import Code, Refusal
+from midflight.runtime.p4runtime.tls import ServerTls
 
 __all__ = ["API_VERSION", "Service", "handlers"]
 
@@ -83,8 +84,9 @@ def _parser(kind: type[Message], longest: int | None) -> Callable[[bytes], Messa
 class Service:
     """The RPCs, each handed to the switch. Every method is for the event loop but the first and the last."""
 
-    def __init__(self, switch: Switch) -> None:
+    def __init__(self, switch: Switch, tls: ServerTls | None = None) -> None:
         self._switch = switch
+        self._tls = tls
         self._requests = Calls("requests", most=REQUESTS, per_peer=PEER_REQUESTS, patience=READ_PATIENCE)
         self._silent = Calls("silent streams", most=SILENT, per_peer=PEER_SILENT, patience=SILENT_PATIENCE)
         self._streams: dict[Stream, None] = {}
@@ -113,6 +115,7 @@ class Service:
 
     async def Write(self, request: p4r.WriteRequest, context: Context) -> p4r.WriteResponse:  # noqa: N802
         """Apply a batch of updates."""
+        await self._permit(request, context)
         status = await self._request("Write", self._pool, self._switch.write, request, context)
         if status is not None:
             await _abort_batch(context, status)
@@ -141,6 +144,7 @@ class Service:
     ) -> p4r.SetForwardingPipelineConfigResponse:
         """Verify, save or commit a config."""
         name = "SetForwardingPipelineConfig"
+        await self._permit(request, context)
         await self._request(name, self._pushes, self._switch.set_pipeline, request, context)
         return p4r.SetForwardingPipelineConfigResponse()
 
@@ -169,7 +173,7 @@ class Service:
     async def StreamChannel(self, requests: AsyncIterator[object], context: Context) -> None:  # noqa: N802
         """Carry one controller's stream until either side ends it."""
         loop = asyncio.get_running_loop()
-        stream = Stream(self._switch, loop, _peer(context))
+        stream = Stream(self._switch, loop, _peer(context), self._roles(context))
         try:
             call = self._silent.enter(stream.peer, stream.end, waiting=loop.time())
         except Refusal as refusal:
@@ -219,6 +223,20 @@ class Service:
             receiving.cancel()
             with suppress(RuntimeError):  # the pool has been shut down
                 self._stream_pool.submit(stream.close)
+
+    def _roles(self, context: Context) -> frozenset[str] | None:
+        """Return the roles that a client may take by its certificate, None for any."""
+        if self._tls is None:
+            return None
+        names = context.auth_context().get("x509_common_name", [])
+        return self._tls.roles_of(names[0].decode(errors="replace") if names else None)
+
+    async def _permit(self, request: object, context: Context) -> None:
+        """Refuse to change anything in the name of a role that the client's certificate is not for."""
+        await _check(request, context)
+        roles, role = self._roles(context), getattr(request, "role", "")
+        if roles is not None and role not in roles:
+            await _abort(context, Refusal(Code.PERMISSION_DENIED, f"the client's certificate is not for role {role!r}"))
 
     async def _enter(self, request: object, context: Context) -> Call:
         """Count a request; where it has to go for others, its task is cancelled, and its client told so."""

@@ -299,7 +299,10 @@ class Switch:
     # Streams
 
     def arbitrate(self, stream: Stream, message: p4r.MasterArbitrationUpdate) -> None:
-        """Take a controller's arbitration update."""
+        """Take a controller's arbitration update; a refusal ends its stream."""
+        role = message.role.name
+        if stream.roles is not None and role not in stream.roles:
+            raise Refusal(Code.PERMISSION_DENIED, f"the client's certificate is not for role {role!r}")
         with self._lock:
             self._arbitration.update(stream, message)
             self._streams.add(stream)

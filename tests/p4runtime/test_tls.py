@@ -1,0 +1,152 @@
+"""TLS and mutual TLS, roles by certificate, and who may use a unix socket."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.client.session import RequestError, Session
+from midflight.runtime.p4runtime.server.server import Server
+from midflight.runtime.p4runtime.server.switch import Switch
+from midflight.runtime.p4runtime.tls import ClientTls, ServerTls, is_local
+from tests.p4runtime.support import EVERYTHING
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+
+
+def openssl(*arguments: object) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+def authority(folder: Path, name: str) -> Path:
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    ca = folder / f"{name}.pem"
+    openssl("req", "-x509", *curve, "-keyout", folder / f"{name}.key", "-out", ca, "-days", 2, "-subj", f"/CN={name}")
+    return ca
+
+
+def signed(folder: Path, ca: Path, name: str) -> tuple[Path, Path]:
+    key, request, certificate = (folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
+    extra = folder / f"{name}.ext"
+    extra.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", key, "-out", request, "-subj", f"/CN={name}")  # fmt: skip
+    openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca.with_suffix(".key"), "-CAcreateserial",
+            "-days", 2, "-extfile", extra, "-out", certificate)  # fmt: skip
+    return certificate, key
+
+
+class Papers:
+    """Certificates: of a server, of three clients, and of one that another authority has signed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca, other = authority(folder, "ours"), authority(folder, "theirs")
+        self.server = signed(folder, self.ca, "switch")
+        self.other_ca = other
+        self.clients = {each: signed(folder, self.ca, each) for each in ("alice", "bob", "carol")}
+        self.clients["mallory"] = signed(folder, other, "mallory")
+
+    def client(self, name: str = "", ca: Path | None = None) -> ClientTls:
+        return ClientTls(ca or self.ca, *self.clients.get(name, (None, None)))
+
+
+@pytest.fixture(scope="session")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    return Papers(tmp_path_factory.mktemp("papers"))
+
+
+def serving(tls: ServerTls | None) -> Server:
+    switch = Switch()
+    switch.load(EVERYTHING)
+    return Server(switch, tls=tls)
+
+
+def opened(server: Server, tls: ClientTls | None, role: str = "") -> Session:
+    return Session(server.address, role=role, tls=tls, timeout=10.0)
+
+
+@needs_openssl
+def test_a_session_with_tls_does_what_any_does(papers: Papers) -> None:
+    with serving(ServerTls(*papers.server)) as server, opened(server, papers.client()) as session:
+        session.write_register("totals", 7, 3)
+        assert session.read_register("totals", 3) == 7
+
+
+@needs_openssl
+@pytest.mark.parametrize("who", ["no TLS", "another authority's word", "TLS to a server without"])
+def test_ends_that_do_not_trust_each_other_do_not_talk(papers: Papers, who: str) -> None:
+    tls = None if who == "TLS to a server without" else ServerTls(*papers.server)
+    client = {"no TLS": None, "another authority's word": papers.client(ca=papers.other_ca)}.get(who, papers.client())
+    with serving(tls) as server, pytest.raises(DeviceError, match=r"no P4Runtime server answers|did not answer"):
+        Session(server.address, tls=client, timeout=3.0)
+
+
+@needs_openssl
+@pytest.mark.parametrize(("name", "welcome"), [("alice", True), ("", False), ("mallory", False)])
+def test_clients_need_a_certificate_of_the_authority(papers: Papers, name: str, welcome: bool) -> None:
+    with serving(ServerTls(*papers.server, papers.ca)) as server:
+        if welcome:
+            with opened(server, papers.client(name)) as session:
+                assert session.is_primary
+        else:
+            with pytest.raises(DeviceError):
+                Session(server.address, tls=papers.client(name), timeout=3.0)
+
+
+@needs_openssl
+def test_a_certificate_is_for_its_roles_alone(papers: Papers) -> None:
+    roles = {"alice": frozenset({"", "ops"}), "bob": frozenset({"tenant"})}
+    with serving(ServerTls(*papers.server, papers.ca, roles)) as server:
+        with (
+            opened(server, papers.client("alice")) as alice,
+            opened(server, papers.client("alice"), "ops") as ops,
+            opened(server, papers.client("bob"), "tenant") as bob,
+        ):
+            for each in (alice, ops, bob):
+                each.write_register("totals", 1, 1)
+            # Bob knows everything of Alice's session but her key.
+            bob.role, bob.election_id = "", alice.election_id
+            with pytest.raises(RequestError, match="not for role ''") as refused:
+                bob.write_register("totals", 2, 1)
+            assert refused.value.code.name == "PERMISSION_DENIED"
+            with pytest.raises(RequestError, match="not for role ''"):
+                bob.load(bob.p4info, EVERYTHING)
+            assert alice.read_register("totals", 1) == 1
+        for name, role in (("bob", ""), ("bob", "ops"), ("alice", "tenant"), ("carol", ""), ("carol", "tenant")):
+            with pytest.raises(RequestError, match="not for role"):
+                opened(server, papers.client(name), role)
+
+
+def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"none\.pem: No such file"):
+        Server(Switch(), tls=ServerTls(tmp_path / "none.pem", tmp_path / "none.pem"))
+    with pytest.raises(DeviceError, match=r"none\.pem: No such file"):
+        Session("127.0.0.1:1", tls=ClientTls(tmp_path / "none.pem"))
+    with pytest.raises(DeviceError, match="the authority that signs them"):
+        ServerTls(tmp_path, tmp_path, roles={"alice": frozenset({""})})
+
+
+def test_a_unix_socket_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "p4runtime"
+    with Server(Switch(), f"unix:{path}") as server:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with Session(server.address) as session:
+            assert session.is_primary
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("127.0.0.1:9559", True), ("127.8.9.10:1", True), ("[::1]:9559", True), ("localhost:1", True),
+        ("unix:/tmp/x", True), ("unix-abstract:x", True), ("0.0.0.0:9559", False), ("[::]:9559", False),
+        ("10.0.0.1:9559", False), ("192.168.1.1:1", False), ("switch.example:9559", False),
+        ("127.0.0.1.example:1", False),
+    ],
+)  # fmt: skip
+def test_what_others_can_reach(address: str, local: bool) -> None:
+    assert is_local(address) is local
