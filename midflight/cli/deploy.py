@@ -73,7 +73,7 @@ def deploy(
     """Compile a program, put it on switches that run already, and keep it there.
 
     The controller stays: it restores switches that restart, and takes the commands admit, withdraw, change, state,
-    counters, status and undeploy. What it wants is kept in the state folder. A controller that was
+    counters, alerts, status and undeploy. What it wants is kept in the state folder. A controller that was
     killed and is started again goes on from there: it writes to switches only what differs, and disturbs no traffic.
 
     The log goes to standard error. Ctrl-C or SIGTERM withdraws all applications, after which switches only forward,

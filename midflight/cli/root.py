@@ -28,6 +28,7 @@ COMMANDS = (
     "change",
     "state",
     "counters",
+    "alerts",
     "undeploy",
     "clean",
 )

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -95,17 +96,7 @@ def test_admissions_are_shown_and_withdrawn(running: Running) -> None:
 
 def test_state_and_counters_are_those_of_the_switch(running: Running) -> None:
     running.run("admit", "hot", "--switch", "s1")
-    host = running.lab.network.host
-    flow = UdpFlow(
-        source_mac=host("h1").mac,
-        destination_mac=running.lab.network.graph.node("s1").mac,
-        source=host("h1").address,
-        destination=host("h3").address,
-        source_port=5000,
-        destination_port=UDP_PORT,
-    )
-    schema = Schema(running.deployment.controller.program.schema())
-    frame = flow.encode(schema.encode(Message(REQUEST, "hot", 1, {"sensor": 3, "value": 50})))
+    frame = reading(running, 50)
     running.lab.devices["s1"].process(Packets.from_list([(1, frame), (1, frame[:20])]))
     found = running.json("counters", "hot")
     assert found["counters"] == [
@@ -133,6 +124,45 @@ def test_state_and_counters_are_those_of_the_switch(running: Running) -> None:
         assert line in metrics
     assert re.search(r'midflight_writes_total{outcome="taken",switch="s1"} [1-9]', metrics)
     assert re.search(r'midflight_request_seconds_count{request="Write",switch="s1"} [1-9]', metrics)
+
+
+def reading(running: Running, value: int) -> bytes:
+    """Return a frame with a reading of sensor 3 that h1 sends to h3."""
+    network = running.lab.network
+    flow = UdpFlow(
+        source_mac=network.host("h1").mac,
+        destination_mac=network.graph.node("s1").mac,
+        source=network.host("h1").address,
+        destination=network.host("h3").address,
+        source_port=5000,
+        destination_port=UDP_PORT,
+    )
+    schema = Schema(running.deployment.controller.program.schema())
+    return flow.encode(schema.encode(Message(REQUEST, "hot", 1, {"sensor": 3, "value": value})))
+
+
+def test_alerts_are_kept_and_followed(running: Running) -> None:
+    running.run("admit", "hot", "--switch", "s1")
+    device, heard = running.lab.devices["s1"], threading.Event()
+
+    def follow() -> None:
+        with CommandClient(running.lab.folder) as client:
+            alert = next(client.follow("alerts", application="hot"))
+        assert alert["values"] == {"sensor": 3, "value": 50}
+        heard.set()
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    while follower.is_alive():  # one that follows hears what comes from then on
+        device.process(Packets.from_list([(1, reading(running, 50)), (1, reading(running, 1))]))
+        follower.join(0.1)
+    assert heard.is_set()
+    told = [json.loads(each) for each in running.run("alerts", "hot", "-n", "1", "--json").output.splitlines()]
+    assert [(each["switch"], each["application"], each["values"]["value"]) for each in told] == [("s1", "hot", 50)]
+    assert "s1 hot: sensor=3, value=50" in running.run("alerts").output
+    assert running.run("alerts", "cold").exit_code == 1
+    assert running.run("alerts", "store").output == ""
+    assert 'midflight_alerts_total{application="hot",switch="s1"}' in scrape(running.deployment)
 
 
 def scrape(deployment: Deployment) -> str:

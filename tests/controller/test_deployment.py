@@ -71,7 +71,7 @@ def test_a_change_that_was_cut_off_is_taken_back(lab: Lab) -> None:
         with pytest.raises(KeyboardInterrupt):
             controller.admit("hot", [lab.network.host("h3")], switch="s2")
     with lab.deployed() as (_, events):
-        assert events.wait("switch-repaired", "s2").details["stale"] == 3  # entry, group and receiver
+        assert events.wait("switch-repaired", "s2").details["stale"] == 4  # entry, group, receiver and alerts
     with lab.devices["s2"].session() as session:
         assert session.read_table("ingress.admission") == []
 
@@ -163,7 +163,7 @@ def test_a_controller_that_is_outbid_does_without_the_switch(lab: Lab) -> None:
             before = writes(deployment)["s1"]
             deployment.controller.admit("store", switch="s1")
             assert writes(deployment)["s1"] == before
-        assert events.wait("switch-repaired", "s1").details["missing"] == 1
+        assert events.wait("switch-repaired", "s1").details["missing"] == 2  # entry and alerts
 
 
 def test_a_primary_of_somebody_else_is_left_alone_until_it_has_gone(lab: Lab) -> None:

@@ -16,6 +16,7 @@ from midflight.runtime.controller.controller import Controller
 from midflight.runtime.controller.deployed import DeployedSwitch
 from midflight.runtime.controller.monitor import Monitor, restored
 from midflight.runtime.controller.network import Network
+from midflight.runtime.controller.observe.alerts import AlertLog
 from midflight.runtime.controller.observe.events import Event, OnEvent
 from midflight.runtime.controller.observe.metrics import Metrics, Reading, SwitchReading
 from midflight.runtime.controller.saved import SavedState
@@ -76,6 +77,7 @@ class Deployment:
             self._report_start(resumed=saved is not None)
             self.metrics.read = self._read
             self.monitor = stack.enter_context(Monitor(self.controller, self.emit))
+            self.alerts = stack.enter_context(AlertLog(self.controller.alerts, self.metrics.alerted))
             self._stack = stack.pop_all()
 
     def _open(self, saved: dict[str, Any] | None) -> Controller:

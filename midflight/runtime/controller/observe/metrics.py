@@ -58,6 +58,9 @@ class Metrics:
             registry=self.registry,
         )
         self._events = Counter("midflight_events", "Events, as in the log", ["event"], registry=self.registry)
+        self._alerts = Counter(
+            "midflight_alerts", "Alerts of kernels", ["switch", "application"], registry=self.registry
+        )
         self.registry.register(self)
         self.counts: dict[str, dict[str, int]] = {}
         """Write requests by switch and outcome, "taken" or "refused"."""
@@ -78,6 +81,10 @@ class Metrics:
     def __call__(self, event: Event) -> None:
         """Count an event."""
         self._events.labels(event.kind).inc()
+
+    def alerted(self, switch: str, application: str) -> None:
+        """Count an alert."""
+        self._alerts.labels(switch, application).inc()
 
     def serve(self, port: int, address: str = "127.0.0.1") -> tuple[int, Callable[[], None]]:
         """Serve the metrics over HTTP, and return the port, a free one for 0, and what ends that.

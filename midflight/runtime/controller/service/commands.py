@@ -35,13 +35,13 @@ class Commands:
     @property
     def calls(self) -> Mapping[str, Call]:
         """The calls by name."""
-        each = (self.status, self.state, self.admit, self.withdraw, self.change, self.counters, self.undeploy)
-        return {call.__name__: call for call in each}
+        calls = [self.status, self.state, self.admit, self.withdraw, self.change, self.counters]
+        return {call.__name__: call for call in [*calls, self.latest_alerts, self.undeploy]}
 
     @property
     def streams(self) -> Mapping[str, Stream]:
         """The streams by name."""
-        return {"watch": self.watch}
+        return {"watch": self.watch, "alerts": self.alerts}
 
     def status(self, _: Json) -> Json:
         """Return what there is to know: switches, applications, placements with reasons, jobs, and the last events."""
@@ -138,6 +138,11 @@ class Commands:
         drops = {name: each.drops for name, each in reading.switches.items() if each.drops is not None}
         return {"counters": rows, "drops": drops}
 
+    def latest_alerts(self, arguments: Json) -> Json:
+        """Return the last alerts, of all applications or of one."""
+        found = self._deployment.alerts.latest(int(arguments["count"]), self._alerting(arguments))
+        return {"alerts": [each.document() for each in found]}
+
     def undeploy(self, _: Json) -> Json:
         """End the deployment; the controller ends soon after."""
         return {"absent": self._deployment.withdraw_all()}
@@ -147,6 +152,19 @@ class Commands:
         yield self.status({})
         for _event in self._deployment.follow(self._listening(listening)):
             yield self.status({})
+
+    def alerts(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
+        """Yield alerts, of all applications or of one, as they come."""
+        application = self._alerting(arguments)
+        for each in self._deployment.alerts.follow(self._listening(listening), application):
+            yield each.document()
+
+    def _alerting(self, arguments: Json) -> str:
+        """Return the application whose alerts are meant, or an empty name."""
+        name = str(arguments.get("application", ""))
+        if name:
+            self._deployment.controller.fleet.application(name)
+        return name
 
     def _listening(self, listening: Callable[[], bool]) -> Callable[[], bool]:
         return lambda: listening() and not self._deployment.ended.is_set()

@@ -1,0 +1,50 @@
+"""`midflight alerts`: what kernels tell a running controller."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from midflight.cli.controlled import client, json_option, state_option
+
+__all__ = ["alerts"]
+
+EPILOG = """\b
+Examples:
+  midflight alerts                      the latest
+  midflight alerts pressure --follow    as they come, until Ctrl-C
+  midflight alerts --follow --json      a line of JSON for each
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("name", required=False, default="")
+@click.option("--follow", is_flag=True, help="Stay, and print alerts as they come.")
+@click.option(
+    "-n", "count", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="How many at most."
+)
+@state_option
+@json_option
+def alerts(name: str, follow: bool, count: int, state: Path | None, as_json: bool) -> None:
+    """Print the alerts of applications that switches compute, of all or of application NAME.
+
+    With --json, each is an object on a line of its own.
+    """
+    with client(state) as made:
+        if follow:
+            for each in made.follow("alerts", application=name):
+                _print(each, as_json)
+        else:
+            for each in made.call("latest_alerts", application=name, count=count)["alerts"]:
+                _print(each, as_json)
+
+
+def _print(alert: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(alert))
+    else:
+        values = ", ".join(f"{name}={value}" for name, value in alert["values"].items())
+        click.echo(f"{alert['time']} {alert['switch']} {alert['application']}: {values}")
