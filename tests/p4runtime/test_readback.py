@@ -81,6 +81,7 @@ def place(session: Session, epoch: int = 1, rate: int = 0) -> None:
 def planned(session: Session, epoch: int = 1, rate: int = 0) -> list[p4r.Entity]:
     with session.planning() as wanted:
         place(session, epoch, rate)
+    session.subscriptions.clear()  # nothing is done yet
     return wanted
 
 

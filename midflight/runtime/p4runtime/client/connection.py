@@ -141,7 +141,10 @@ class Connection:
 
     @contextmanager
     def planning(self) -> Iterator[list[p4r.Entity]]:
-        """Send none of the writes made within, but gather what the device shall hold after them, in order."""
+        """Send none of the writes made within, but gather what the device shall hold after them, in order.
+
+        The session takes it that the device will hold it: digests that are subscribed to within are not asked for again.
+        """
         if self._batch is not None or self._planned is not None:
             raise DeviceError("a batch is open already")
         self._planned = []
