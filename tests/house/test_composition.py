@@ -1,4 +1,4 @@
-"""Parts hold parts: a class has at most one ancestor of ours, apart from the primitives that users and the library write."""
+"""A class has at most one ancestor of ours. Primitives are apart: users and the library derive theirs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_a_class_has_at_most_one_ancestor_of_ours(room: str) -> None:
     for name in modules(room):
         for made in vars(importlib.import_module(name.removesuffix(".__init__"))).values():
             if inspect.isclass(made) and made.__module__ == name.removesuffix(".__init__"):
-                ours = [each for each in made.__mro__[1:] if each.__module__.startswith("midflight.")]
-                ours = [each.__name__ for each in ours if each.__module__ != "midflight.errors"]
+                above = [each for each in made.__mro__[1:] if each.__module__.startswith("midflight.")]
+                ours = [each.__name__ for each in above if each.__module__ != "midflight.errors"]
                 if len(ours) > 1:
                     chains.append(f"{name}.{made.__name__}: {' > '.join(ours)}")
     assert not chains
