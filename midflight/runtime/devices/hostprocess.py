@@ -8,6 +8,7 @@ from pathlib import Path
 
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
+from midflight.runtime.devices.forkserver import ForkServer
 from midflight.runtime.devices.host import CAPABILITIES
 from midflight.runtime.devices.switchprocess import SwitchProcess
 
@@ -60,8 +61,9 @@ class HostProcessDevice(SwitchProcess):
     program to start with; without one it drops every packet until a controller loads one. `netns` is the network
     namespace of the interfaces, by name or file. It serves P4Runtime on a unix socket of its own, which is reached from
     every network namespace. `folder` is where it makes a folder for its files, the system's by default. Switches with
-    the same folder `code`, which is their user's alone, share what they compile. `patience` is how many seconds it is
-    given to answer. DeviceError, with the end of its log, where it does not start or answer.
+    the same folder `code`, which is their user's alone, share what they compile, and those with the same `forks` what
+    they import: half a second of a processor. `patience` is how many seconds it is given to answer. DeviceError, with
+    the end of its log, where it does not start or answer.
     """
 
     capabilities = CAPABILITIES
@@ -77,6 +79,7 @@ class HostProcessDevice(SwitchProcess):
         netns: str = "",
         folder: Path | None = None,
         code: Path | None = None,
+        forks: ForkServer | None = None,
         patience: float = 60.0,
     ) -> None:
         if source is not None:
@@ -85,13 +88,17 @@ class HostProcessDevice(SwitchProcess):
         try:
             program = self.folder / "program.p4"
             program.write_text(_BLANK if source is None else source)
-            command = [sys.executable, "-m", "midflight", "switch", str(program)]
+            command = ["switch", str(program)]
             command += ["--device-id", str(device_id), "--cpu-port", str(cpu_port), "--grpc-server-addr", self.address]
             if code is not None:
                 command += ["--code", str(code)]
             for port, interface in (interfaces or {}).items():
                 command += ["-i", f"{port}@{interface}"]
-            self._run(command, netns=netns if not netns or "/" in netns else f"/run/netns/{netns}", patience=patience)
+            inside = netns if not netns or "/" in netns else f"/run/netns/{netns}"
+            if forks is None:
+                self._run([sys.executable, "-m", "midflight", *command], netns=inside, patience=patience)
+            else:
+                self._run(command, netns=inside, patience=patience, start=forks.start)
         except BaseException:
             self.close()
             raise

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-__all__ = ["main"]
+__all__ = ["die_with", "enter", "main"]
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
@@ -22,6 +22,16 @@ MS_SLAVE, MS_REC, MNT_DETACH = 0x80000, 0x4000, 2
 
 def main(parent: int, netns: str, command: list[str]) -> None:
     """Become the command. Exits with what went wrong, in one line, where that cannot be done."""
+    enter(netns)
+    die_with(parent)  # after the namespaces: a change of rights takes this back
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")
+
+
+def enter(netns: str) -> None:
+    """Enter a network namespace, as NETNS above. Exits with what went wrong."""
     libc = ctypes.CDLL(None, use_errno=True)
     if netns == "new":
         # Without root, a user namespace around it gives the right to make one.
@@ -36,15 +46,15 @@ def main(parent: int, netns: str, command: list[str]) -> None:
         # What /sys/class/net shows are the interfaces of whoever mounted it.
         if not libc.unshare(CLONE_NEWNS) and not libc.mount(None, b"/", None, MS_SLAVE | MS_REC, None):
             _ = libc.umount2(b"/sys", MNT_DETACH) or libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None)
-    # After the namespaces: a change of rights takes this back.
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it is gone. Exits where it is gone already."""
+    libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0):
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent:
         sys.exit("the process that wanted this has gone")
-    try:
-        os.execv(command[0], command)
-    except OSError as error:
-        sys.exit(f"{command[0]}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from midflight.errors import DeviceError
 from midflight.runtime.devices import launch
 
-__all__ = ["Process"]
+__all__ = ["GRACE", "Process", "ended_with", "tail"]
 
 # Seconds that a program is given to end by itself when it is told to.
 GRACE = 3.0
@@ -63,10 +63,7 @@ class Process:
     @property
     def status(self) -> str:
         """How it ended, such as "status 1" or "signal SIGSEGV"."""
-        code = self._process.returncode
-        if code is None:
-            return "nothing yet"
-        return f"status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        return ended_with(self._process.returncode)
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for it to end; return whether it has."""
@@ -74,9 +71,21 @@ class Process:
 
     def log(self) -> str:
         """Return what it has printed, the last 64 KiB of it."""
-        with self.log_file.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            return file.read().decode(errors="replace")
+        return tail(self.log_file)
+
+
+def ended_with(code: int | None) -> str:
+    """Return an exit code in words; None is that of a process that runs."""
+    if code is None:
+        return "nothing yet"
+    return f"status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+
+def tail(log: Path) -> str:
+    """Return the last 64 KiB of a log."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        return file.read().decode(errors="replace")
 
 
 def _keep(

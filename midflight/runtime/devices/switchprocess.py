@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +14,7 @@ from typing import Self
 import grpc
 
 from midflight.errors import DeviceError
+from midflight.runtime.devices.forkserver import Fork
 from midflight.runtime.devices.process import Process
 from midflight.runtime.p4runtime.client.session import Session
 
@@ -39,7 +40,7 @@ class SwitchProcess:
         self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self._address = f"unix:{self.folder}/p4runtime"
-        self._process: Process | None = None
+        self._process: Process | Fork | None = None
         self._last_log = ""
 
     @property
@@ -94,9 +95,11 @@ class SwitchProcess:
     ) -> None:
         self.close()
 
-    def _run(self, command: Sequence[str], *, netns: str, patience: float) -> None:
+    def _run(
+        self, command: Sequence[str], *, netns: str, patience: float, start: Callable[..., Process | Fork] = Process
+    ) -> None:
         """Start the process and return when it answers; DeviceError where it does not within `patience` seconds."""
-        process = self._process = Process(command, self.folder / "log", netns=netns)
+        process = self._process = start(command, self.folder / "log", netns=netns)
         deadline = time.monotonic() + patience
         with grpc.insecure_channel(self._address, options=RETRY) as channel:
             ready = grpc.channel_ready_future(channel)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -94,7 +94,7 @@ class NetnsFabric:
     A link is a veth pair, and nothing worse, unless it loses, duplicates or reorders, has a rate below 10 Gb/s or a
     delay above 50 us. Then a process of ours is between its two ends, with luck from `seed`; frames that it reorders
     are late by up to 2 ms at least, or nothing would overtake them. `pcap` is a folder to keep every link's frames in,
-    as they pass its first end: h1-s1.pcap.
+    as they pass its first end: h1-s1.pcap. What is `owned` is closed last.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class NetnsFabric:
         seed: int = 0,
         pcap: Path | None = None,
         timing: Timing = _TIMING,
+        owned: Iterable[AbstractContextManager[object]] = (),
     ) -> None:
         self.topology = topology
         self.timing = timing
@@ -115,6 +116,8 @@ class NetnsFabric:
         self._fences: Fences | None = None
         self._late = _lateness(topology.links)
         with ExitStack() as stack:
+            for each in owned:
+                stack.enter_context(each)
             relayed = [link for link in topology.links if _worse(link.quality)]
             self.run = Run([*topology.hosts, *topology.switches, *([_BETWEEN] if relayed else [])])
             stack.callback(self.run.close)

@@ -9,6 +9,7 @@ from typing import Any
 from midflight.errors import MidflightError
 from midflight.runtime.checked import Programs
 from midflight.runtime.devices import Device, open_device
+from midflight.runtime.devices.forkserver import ForkServer
 from midflight.runtime.devices.registry import KINDS
 from midflight.testbed.fabric.base import Fabric
 from midflight.testbed.topology import Topology
@@ -56,8 +57,13 @@ def open_fabric(
         )
     from midflight.testbed.fabric.netns import NetnsFabric
 
+    forks = ForkServer()
     return NetnsFabric(
-        topology, lambda switch, *place: _with_interfaces(kinds[switch], traceable, *place), seed=seed, pcap=pcap
+        topology,
+        lambda switch, *place: _with_interfaces(kinds[switch], traceable, forks, *place),
+        seed=seed,
+        pcap=pcap,
+        owned=[forks],
     )
 
 
@@ -67,12 +73,14 @@ def _options(kind: str, traceable: bool, programs: Programs | None = None) -> di
     return {"log_level": "trace"} if traceable and kind == "bmv2" else {}
 
 
-def _with_interfaces(kind: str, traceable: bool, netns: str, interfaces: Mapping[int, str], folder: Path) -> Device:
+def _with_interfaces(
+    kind: str, traceable: bool, forks: ForkServer, netns: str, interfaces: Mapping[int, str], folder: Path
+) -> Device:
     """Start a device, in a process of its own, whose ports are interfaces in a namespace."""
     if kind == "host":
         from midflight.runtime.devices.hostprocess import HostProcessDevice
 
         code = folder / "code"
         code.mkdir(mode=0o700, exist_ok=True)
-        return HostProcessDevice(netns=netns, interfaces=interfaces, folder=folder, code=code)
+        return HostProcessDevice(netns=netns, interfaces=interfaces, folder=folder, code=code, forks=forks)
     return open_device(kind, netns=netns, interfaces=interfaces, folder=folder, **_options(kind, traceable))

@@ -1,0 +1,126 @@
+"""A process that imports modules once, and then runs `midflight` commands as forks: forking.py SOCKET MODULE...
+
+`ForkServer` starts it and speaks to it, by the socket of that number. A request is JSON, with two descriptors: where
+the command prints, and where its exit code is written when it has ended. The answer is the fork's process id, with a
+descriptor of the process.
+
+It has one thread and opens no gRPC channel, so that a fork is as good as a process that was started for the purpose.
+The kernel kills the forks when it is gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import re
+import runpy
+import select
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from midflight.runtime.devices import launch
+
+__all__ = ["TITLE", "main"]
+
+TITLE = "room-for-a-fork-s-own-command-line" + "." * 4000
+"""The last argument of the process: its forks write their command lines over it and those before."""
+
+LONGEST = 1 << 16
+
+
+def main(number: int, modules: list[str]) -> None:
+    """Serve until the other end of the socket is closed."""
+    with socket.socket(fileno=number) as connection:
+        for each in modules:
+            importlib.import_module(each)
+        gc.freeze()  # what is there stays; collecting it in a fork would copy it
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        codes: dict[int, int] = {}
+        while True:
+            readable, _, _ = select.select([connection.fileno(), woken], [], [])
+            if woken in readable:
+                os.read(woken, LONGEST)
+                _reap(codes)
+            if connection.fileno() in readable:
+                data, files, _, _ = socket.recv_fds(connection, LONGEST, 2)
+                if not data:
+                    return
+                log, code = files
+                parent = os.getpid()
+                pid = os.fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for file in (connection.detach(), woken, wake, code, *codes.values()):
+                        os.close(file)
+                    _become(json.loads(data), log, parent)
+                os.close(log)
+                codes[pid] = code
+                process = os.pidfd_open(pid)
+                socket.send_fds(connection, [str(pid).encode()], [process])
+                os.close(process)
+
+
+def _reap(codes: dict[int, int]) -> None:
+    """Tell the exit codes of those that have ended."""
+    while codes:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        code = codes.pop(pid)
+        with suppress(BrokenPipeError):  # nobody wants to know any more
+            os.write(code, str(os.waitstatus_to_exitcode(status)).encode())
+        os.close(code)
+
+
+def _become(request: dict[str, Any], log: int, parent: int) -> None:
+    """Run the command in this fork, and end with it."""
+    code: object = 1
+    try:
+        os.setsid()
+        for each in (1, 2):
+            os.dup2(log, each)
+        os.close(log)
+        launch.enter(request["netns"])
+        launch.die_with(parent)
+        sys.argv = ["midflight", *request["arguments"]]
+        _entitle([sys.executable, "-m", *sys.argv])
+        runpy.run_module("midflight", run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)  # noqa: T201
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(0 if code is None else code if isinstance(code, int) else 1)
+
+
+def _entitle(command: list[str]) -> None:
+    """Have the process be listed with this command line: switches are found by theirs."""
+    with suppress(OSError):
+        fields = re.sub(r".*\)", "", Path("/proc/self/stat").read_text(), flags=re.DOTALL).split()
+        begin, end = int(fields[45]), int(fields[46])  # arg_start and arg_end, see proc(5)
+        text = b"\0".join(os.fsencode(each) for each in command)
+        with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
+            memory.seek(begin)
+            memory.write(text[: end - begin - 1].ljust(end - begin, b"\0"))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:-1])

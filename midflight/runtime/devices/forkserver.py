@@ -1,0 +1,156 @@
+"""Many processes of our own at once, without each importing everything anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from midflight.errors import DeviceError
+from midflight.runtime.devices.forking import LONGEST, TITLE
+from midflight.runtime.devices.process import GRACE, Process, ended_with, tail
+
+__all__ = ["Fork", "ForkServer"]
+
+# What `midflight switch` needs: about half a second of a processor.
+_MODULES = (
+    "midflight.cli.switch",
+    "midflight.cli.following",
+    "midflight.runtime.p4runtime.ports.opening",
+    "midflight.runtime.p4runtime.server.server",
+)
+
+
+class ForkServer:
+    """Starts `midflight` commands as forks of one process, which begins with the first of them.
+
+    Forks end with it, by force, and it ends when this is closed or this process is gone. Any thread may start one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+        self._process: Process | None = None
+        self._folder = Path(tempfile.mkdtemp(prefix="midflight-forks-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def start(self, arguments: Sequence[str], log: Path, *, netns: str = "") -> Fork:
+        """Start `midflight` with these arguments; the rest is as in `Process`. DeviceError where it cannot be."""
+        with self._lock:
+            connection = self._connected()
+            ended, code = os.pipe2(os.O_CLOEXEC)
+            try:
+                with log.open("ab") as file:
+                    request = json.dumps({"arguments": list(arguments), "netns": netns}).encode()
+                    socket.send_fds(connection, [request], [file.fileno(), code])
+                answer, files, _, _ = socket.recv_fds(connection, LONGEST, 1)
+                if not answer:
+                    raise ConnectionResetError
+            except OSError as error:
+                os.close(ended)
+                told = f": {error.strerror}" if error.strerror else ""
+                raise DeviceError(f"no fork of midflight can be had{told}", hint=self._log()) from None
+            finally:
+                os.close(code)
+        return Fork(int(answer), files[0], ended, log)
+
+    def close(self) -> None:
+        """End the server, and with it those of its forks that still run. May be called more than once."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            if self._process is not None:
+                self._process.stop()
+                self._process = None
+            self._remove()
+
+    def __enter__(self) -> ForkServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connected(self) -> socket.socket:
+        if self._connection is None:
+            if not self._remove.alive:
+                raise DeviceError("this fork server is closed")
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                command = [sys.executable, "-m", "midflight.runtime.devices.forking", str(theirs.fileno())]
+                number = theirs.fileno()
+                try:
+                    self._process = Process([*command, *_MODULES, TITLE], self._folder / "log", files=[number])
+                except BaseException:
+                    ours.close()
+                    raise
+            self._connection = ours
+        return self._connection
+
+    def _log(self) -> str:
+        return "" if self._process is None else self._process.log().strip()
+
+
+class Fork:
+    """A command that runs as a fork: what `Process` is for one that was started by itself."""
+
+    def __init__(self, pid: int, process: int, ended: int, log: Path) -> None:
+        self.pid = pid
+        self.log_file = log
+        self._ended = ended
+        self._code: int | None = None
+        self._lock = threading.Lock()
+        self._close = weakref.finalize(self, _close, process, ended)
+        self._process = process
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return not self.wait(0)
+
+    @property
+    def status(self) -> str:
+        """How it ended, such as "status 1" or "signal SIGSEGV"."""
+        return ended_with(None if self.alive else self._code)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for it to end; return whether it has."""
+        if self._code is None and not select.select([self._ended], [], [], timeout)[0]:
+            return False
+        with self._lock:
+            if self._code is None:
+                told = os.read(self._ended, 16)
+                self._code = int(told) if told else -signal.SIGKILL  # its server is gone, and so is it
+        return True
+
+    def log(self) -> str:
+        """Return what it has printed, the last 64 KiB of it."""
+        return tail(self.log_file)
+
+    def stop(self) -> None:
+        """End it, by force where it does not end by itself. May be called more than once."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self.wait(0):
+                return
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, number)
+            if self.wait(GRACE):
+                return
+
+
+def _close(process: int, ended: int) -> None:
+    os.close(process)
+    os.close(ended)
