@@ -143,7 +143,7 @@ class Connection:
     def planning(self) -> Iterator[list[p4r.Entity]]:
         """Send none of the writes made within, but gather what the device shall hold after them, in order.
 
-        The session takes it that the device will hold it: digests that are subscribed to within are not asked for again.
+        The session takes it that the device will: digests that are subscribed to within are not asked for again.
         """
         if self._batch is not None or self._planned is not None:
             raise DeviceError("a batch is open already")
