@@ -50,7 +50,7 @@ def test_commands_tell_of_a_network(file: Path, tmp_path: Path) -> None:
     ("command", "words"),
     [
         ("h9 ls", "there is no command, host or switch h9"),
-        ("h1 ls", "h1 is a simulated host and runs no commands"),
+        ("h1 ls", "h1 is a simulated host and cannot run commands"),
         ("h1", "h1 needs a command"),
         ("s1 dance", "s1 cannot dance"),
         ("s1 table ingress.none", "ingress.none"),

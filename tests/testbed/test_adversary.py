@@ -110,4 +110,4 @@ def test_an_entry_used_again_too_early_is_seen(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Reliable, "__init__", wide)
     reason = first_reason(KernelPlace)
-    assert "requests under way" in reason or "used again" in reason
+    assert "open requests" in reason or "used again" in reason

@@ -93,5 +93,5 @@ def test_packets_processed_wrong_give_no_figures(monkeypatch: pytest.MonkeyPatch
         return out
 
     monkeypatch.setattr(Engine, "process", broken)
-    with pytest.raises(MidflightError, match="Filter on the switch is not what it is in Python: packet"):
+    with pytest.raises(MidflightError, match="Filter on the switch differs from its kernel in Python at packet"):
         bench_primitives(["Filter"], packets=32, runs=1)

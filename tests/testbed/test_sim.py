@@ -251,9 +251,9 @@ def test_ties_go_in_order_of_scheduling() -> None:
         (lambda: LinkQuality(rate=0), "positive rate"),
         (lambda: star(0), "not 0"),
         (lambda: Topology(("a", "a"), (), ()), "same name"),
-        (lambda: Topology(("a",), (), (Link(Port("a"), Port("b")),)), "no node"),
+        (lambda: Topology(("a",), (), (Link(Port("a"), Port("b")),)), "not a node"),
         (lambda: Topology(("a", "b"), (), (Link(Port("a"), Port("b")), Link(Port("a"), Port("b", 1)))), "two links"),
-        (lambda: Network(star(1), {}), "nothing processes the packets of s1"),
+        (lambda: Network(star(1), {}), "there is no processor for s1"),
     ],
 )
 def test_impossible_networks_are_refused(wrong: object, words: str) -> None:

@@ -133,11 +133,11 @@ def test_a_capture_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "h1-s1.pcap"
     file.write_bytes(bytes(24) + struct.pack("=IIII", 1, 2, 3, 3) + b"abc" + struct.pack("=IIII", 1, 3, 3, 3) + b"de")
     capture = Capture("h1", file)
-    assert capture.news() == [Frame(1_000_000_002, "h1", b"abc")]
+    assert capture.new_frames() == [Frame(1_000_000_002, "h1", b"abc")]
     with file.open("ab") as opened:
         opened.write(b"f")
-    assert capture.news() == [Frame(1_000_000_003, "h1", b"def")]
-    assert capture.news() == []
+    assert capture.new_frames() == [Frame(1_000_000_003, "h1", b"def")]
+    assert capture.new_frames() == []
 
 
 def test_a_live_schedule_follows_from_its_seed_and_schedules_do_everything() -> None:

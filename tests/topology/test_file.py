@@ -154,7 +154,7 @@ def test_quantities_have_units(name: str, text: object, value: float | None) -> 
     ],
 )
 def test_other_texts_are_no_quantities(name: str, text: object) -> None:
-    with pytest.raises(MidflightError, match=f"is no {name} of a link"):
+    with pytest.raises(MidflightError, match=f"is not a valid {name} of a link"):
         quantity(name, text)
 
 

@@ -134,7 +134,7 @@ def test_steering_finds_a_way_from_every_switch_to_every_host(leaves: int, spine
         (lambda: Topology(("a" * 33,), (), ()), "cannot be called"),
         (lambda: Topology(("h1",), ("h1",), ()), "the same name, h1"),
         (lambda: Topology((), ("s1",), (Link(Port("s1", 1), Port("s1", 2)),)), "from s1 to itself"),
-        (lambda: Topology(("h1",), ("s1",), (Link(Port("h1", 1), Port("s1", 2)),)), "no port 1"),
+        (lambda: Topology(("h1",), ("s1",), (Link(Port("h1", 1), Port("s1", 2)),)), "only port 0, not port 1"),
         (lambda: Topology(("h1",), ("s1",), (Link(Port("h1"), Port("s1", 510)),)), "no port 510"),
         (lambda: Topology.of([("h1", "s1"), ("h1", "s2")]), "two links end in host h1"),
         (lambda: Topology.of([("h1", "s1:1"), ("h2", "s1:1")]), "two links end in port 1 of s1"),
@@ -182,7 +182,7 @@ def test_parallel_links_of_a_multigraph_are_all_there() -> None:
     [
         (nx.DiGraph([("h1", "s1")]), "no direction"),
         (nx.Graph([(1, 2)]), "cannot be called '1'"),
-        (nx.Graph([("h1", "s1", {"loss": "much"})]), "the link between h1 and s1: 'much' is no loss"),
+        (nx.Graph([("h1", "s1", {"loss": "much"})]), "the link between h1 and s1: 'much' is not a valid loss"),
     ],
 )
 def test_what_is_no_topology_of_networkx_is_refused(wrong: nx.Graph, words: str) -> None:

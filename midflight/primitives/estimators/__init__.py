@@ -1,1 +1,1 @@
-"""What hosts make of a primitive's state and answers: estimates with their bounds, and results made complete."""
+"""What hosts compute from a primitive's state and answers: estimates with error bounds, and complete results."""

@@ -1,4 +1,4 @@
-"""Bloom filters with a row of bits for each hash: how often they are wrong, and how large they must be."""
+"""Bloom filters with one row of bits for each hash: false-positive rate and dimensions."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ __all__ = ["false_positives", "shape"]
 
 
 def false_positives(rows: int, columns: int, items: int) -> float:
-    """Return the share of items never inserted that a filter with `items` distinct ones in it takes for members.
+    """Return the false-positive rate (0 to 1) of a filter that holds `items` distinct items.
 
-    In each row an item's bit is set with probability 1 - (1 - 1/columns)**items, in all rows with that to the power
-    of `rows`: what independent hashes give on average, 0 to 1.
+    In each row the bit of an item is set with probability 1 - (1 - 1/columns)**items, and in all rows with that to the
+    power of `rows`. This is the average for independent hashes.
     """
     return float(-math.expm1(items * math.log1p(-1 / columns)) if columns > 1 else items > 0) ** rows
 
 
 def shape(items: int, rate: float) -> tuple[int, int]:
-    """Return the (rows, columns) of the smallest filter that with `items` items is wrong at most at this rate.
+    """Return the (rows, columns) of the smallest filter that has at most this false-positive rate with `items` items.
 
-    `items` is at least 1, `rate` between 0 and 1. At most 16 rows; KernelError where `rate` is not a rate.
+    `items` is at least 1 and `rate` between 0 and 1, exclusive. There are at most 16 rows. KernelError if a parameter
+    is out of range.
     """
     if items < 1 or not 0 < rate < 1:
         raise KernelError(f"no filter has {items} items and a false-positive rate of {rate}")

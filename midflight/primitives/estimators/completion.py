@@ -1,4 +1,4 @@
-"""What a server makes of the rows that the switch has left it: the results that all rows would have given."""
+"""What a server computes from the rows that the switch has not pruned: the results over all rows."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Array = npt.NDArray[Any]
 
 
 def top(values: Array, n: int) -> Array:
-    """Return the `n` largest values, or all when they are fewer, the largest first."""
+    """Return the `n` largest values, the largest first, or all if there are fewer."""
     least = max(len(values) - n, 0)
     largest: Array = np.sort(np.partition(values, least)[least:] if least else values)[::-1]
     return largest
 
 
 def skyline(points: Array) -> Array:
-    """Return the different points than which no other is at least as good, that is large, in every dimension.
+    """Return the distinct points that no other point dominates. Larger is better, in every dimension.
 
-    `points` has the shape (points, dimensions); so has the result, in lexicographic order.
+    `points` has the shape (points, dimensions). So has the result, in lexicographic order.
     """
     kept = np.unique(points, axis=0)
-    # In order of falling sums, whatever beats a point comes before it.
+    # In order of falling sums, a point comes after all points that dominate it.
     for point in kept[np.argsort(-kept.astype(np.float64).sum(axis=1), kind="stable")]:
         beaten = (kept <= point).all(axis=1) & (kept != point).any(axis=1)
         kept = kept[~beaten]

@@ -1,4 +1,4 @@
-"""Count-Min sketches at the hosts: estimates from the counters, how far off they are, and how large to make them."""
+"""Count-Min sketches on hosts: estimates from the counters, their error bounds, and dimensions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["bound", "estimates", "shape"]
 
 
 def estimates(counts: npt.NDArray[np.unsignedinteger], items: Sequence[int], item_bits: int) -> npt.NDArray[np.uint64]:
-    """Return what each item has had at most, from a switch's counters as `state.counts.read()` gives them.
+    """Return an upper bound of each item's count, from a switch's counters as `state.counts.read()` returns them.
 
-    That is in the shape (columns, rows). Those of several switches may be added up before, as uint64, as long as no
-    counter has reached its limit.
+    `counts` has the shape (columns, rows), and the result (items,). Counters of several switches may be added first, as
+    uint64, as long as none has reached its limit.
     """
     columns, rows = counts.shape
     kind = bit[item_bits]
@@ -31,18 +31,19 @@ def estimates(counts: npt.NDArray[np.unsignedinteger], items: Sequence[int], ite
 
 
 def bound(rows: int, columns: int, total: int) -> tuple[float, float]:
-    """Return (error, probability): an estimate is too large by more than `error` at most with that probability.
+    """Return (error, probability): an estimate is too large by more than `error` with at most this probability.
 
-    `total` is the sum of all amounts, and the error in its unit: e / columns * total, with probability e**-rows.
+    `total` is the sum of all amounts. The error, in the same unit, is e / columns * total, and the probability
+    e**-rows.
     """
     return math.e / columns * total, math.exp(-rows)
 
 
 def shape(error: float, probability: float) -> tuple[int, int]:
-    """Return the (rows, columns) for an error of at most this share of the total, but with this probability.
+    """Return the (rows, columns) with which an error exceeds this share of the total with at most this probability.
 
-    Both are between 0 and 1; KernelError where they are not.
+    Both are between 0 and 1, exclusive; otherwise KernelError is raised.
     """
     if not (0 < error < 1 and 0 < probability < 1):
-        raise KernelError(f"no sketch has an error of {error} with a probability of {probability}: between 0 and 1")
+        raise KernelError(f"an error of {error} with a probability of {probability}: both have to be between 0 and 1")
     return math.ceil(-math.log(probability)), math.ceil(math.e / error)

@@ -1,7 +1,7 @@
-"""How many different items a HyperLogLog has seen, from its registers.
+"""The number of distinct items that a HyperLogLog has seen, from its registers.
 
-After Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (arXiv:1702.01284), algorithm 6, which is
-without bias from none to as many items as there are hashes; and a correction for items that share a hash of 32 bits.
+Follows Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (arXiv:1702.01284), algorithm 6, which is
+unbiased from zero up to as many items as there are hashes, with a correction for items that share a 32-bit hash.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Ranks = npt.NDArray[np.integer]
 
 
 def registers(alerts: Iterable[tuple[int, ...]], precision: int) -> npt.NDArray[np.uint8]:
-    """Return the registers that the alerts (register, rank) of a switch tell of, in whatever order they came."""
+    """Return the registers (shape (2**precision,)) from a switch's alerts (register, rank), in any order."""
     ranks = np.zeros(1 << precision, dtype=np.uint8)
     for register, rank in alerts:
         ranks[register] = max(int(ranks[register]), rank)
@@ -31,20 +31,20 @@ def registers(alerts: Iterable[tuple[int, ...]], precision: int) -> npt.NDArray[
 
 
 def standard_error(precision: int) -> float:
-    """Return the estimate's standard deviation as a share of the truth: 1.04 / sqrt(2**precision)."""
+    """Return the standard deviation of the estimate relative to the true number: 1.04 / sqrt(2**precision)."""
     return 1.04 / math.sqrt(1 << precision)
 
 
 def estimate(ranks: Ranks) -> float:
-    """Return how many different items there were; infinity where every register has its largest rank.
+    """Return the number of distinct items, or infinity if every register has its largest rank.
 
-    `ranks` holds the registers, a power of two of them. KernelError where they cannot come from such a sketch.
+    `ranks` holds the registers; their number is a power of two. KernelError if they cannot come from such a sketch.
     """
     size = len(ranks)
     precision = size.bit_length() - 1
     last = HASH_BITS + 1 - precision
     if size != 1 << precision or ranks.min() < 0 or ranks.max() > last:
-        raise KernelError(f"{size} registers of up to {ranks.max()} are no HyperLogLog of {HASH_BITS} bits")
+        raise KernelError(f"{size} registers of up to {ranks.max()} are not a HyperLogLog with {HASH_BITS}-bit hashes")
     counts = np.bincount(ranks.astype(np.int64), minlength=last + 1) / size
     total = _tau(1 - counts[last])
     for rank in range(last - 1, 0, -1):
@@ -56,7 +56,7 @@ def estimate(ranks: Ranks) -> float:
 
 
 def _sigma(x: float) -> float:
-    """Return x + the sum of x**(2**k) * 2**(k-1) over k from 1 on."""
+    """Return x + sum of x**(2**k) * 2**(k-1) for k = 1, 2, ..."""
     if x == 1:
         return math.inf
     total, weight = x, 1.0
@@ -69,7 +69,7 @@ def _sigma(x: float) -> float:
 
 
 def _tau(x: float) -> float:
-    """Return a third of (1 - x - the sum of (1 - x**(2**-k))**2 * 2**-k over k from 1 on)."""
+    """Return (1 - x - sum of (1 - x**(2**-k))**2 * 2**-k for k = 1, 2, ...) / 3."""
     if x in (0, 1):
         return 0.0
     total, weight = 1 - x, 1.0

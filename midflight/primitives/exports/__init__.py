@@ -1,1 +1,1 @@
-"""What is written of a program for other tools and for people: layers, dissectors, pages."""
+"""Files generated from a program for other tools and for people: scapy layers, Wireshark dissectors, HTML pages."""

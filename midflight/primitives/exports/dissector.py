@@ -83,10 +83,10 @@ DissectorTable.get("udp.port"):add({port}, midflight)
 
 
 def dissector(schema: Mapping[str, Any]) -> str:
-    """Return the Lua text of a dissector for the dict of `Program.schema()`.
+    """Return the Lua text of a dissector, given the dict of `Program.schema()`.
 
-    It shows the common header and, of requests and results, the application's fields, a lane as `values[3]`; a filter
-    finds them as `midflight.gradients.slot == 7`.
+    It shows the common header and, for requests and results, the application's fields, with lanes as `values[3]`.
+    Display filters refer to them as `midflight.gradients.slot == 7`.
     """
     applications: Mapping[str, Mapping[str, Any]] = schema["applications"]
     listed = "\n".join(f'    [{each["id"]}] = "{name}",' for name, each in applications.items())
@@ -141,7 +141,7 @@ def _shown(name: str, application: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _added(name: str, fields: Sequence[Mapping[str, Any]], start: int, indent: str) -> Iterator[str]:
-    """Yield the lines that show fields from bit `start` on."""
+    """Yield the lines that show the fields from bit `start` on."""
     for field in fields:
         bits, signed = field["bits"], str(field["signed"]).lower()
         local = _local(name, field)

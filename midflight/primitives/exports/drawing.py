@@ -1,4 +1,4 @@
-"""SVG pictures of a checked program: the graph of its parser, and the way of a packet through its pipeline."""
+"""SVG pictures of a checked program: its parser's state graph, and the path of a packet through its pipeline."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from midflight.primitives.program import Program
 __all__ = ["parser_graph", "pipeline"]
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 172, 30, 56, 14
-_LABEL = 6.6  # pixels that a letter of a label takes
+_LABEL = 6.6  # width of a letter of a label, in pixels
 
 
 def parser_graph(parser: ir.Parser) -> str:
-    """Return the states of a parser as SVG, from the left to the right, with what leads from one to the next."""
+    """Return the states of a parser as SVG, from left to right, with their transitions."""
     edges = {name: list(_edges(state)) for name, state in parser.states.items()}
     columns = _columns(edges)
     places = {
@@ -36,7 +36,7 @@ def parser_graph(parser: ir.Parser) -> str:
 
 
 def pipeline(program: Program, checked: ir.Program) -> str:
-    """Return the way of a packet as SVG: parser, admission, the kernels with their registers and tables, egress."""
+    """Return the path of a packet as SVG: parser, admission, the kernels with their registers and tables, egress."""
     kernels = {name: list(_belongings(checked, name)) for name in program.applications}
     boxes = [34 + 18 * max(1, len(each)) for each in kernels.values()]
     height = max(sum(each + 12 for each in boxes) + 24, 150)
@@ -50,7 +50,7 @@ def pipeline(program: Program, checked: ir.Program) -> str:
         (888, 74, "egress", ("deliver", "deparser")),
     )
     for (x, size, title, _), (after, *_) in pairwise(stages):
-        if title != "admission":  # whose ways lead to the kernels
+        if title != "admission":  # whose arrows lead to the kernels
             parts.append(_arrow(x + size, middle, after, middle))
     parts += [_tall(x, middle - 40, size, 80, title, lines, "stage") for x, size, title, lines in stages]
     y = (height + 12 - sum(each + 12 for each in boxes)) / 2
@@ -64,7 +64,7 @@ def pipeline(program: Program, checked: ir.Program) -> str:
 
 
 def _belongings(checked: ir.Program, application: str) -> Iterator[str]:
-    """Yield a line for each register array and table of a kernel; lanes of one register together."""
+    """Yield a line for each register array and table of a kernel. The lanes of a register share a line."""
     prefix = f"ingress.{application}."
     arrays: dict[str, list[ir.Instance]] = {}
     for name, instance in checked.instances.items():
@@ -97,7 +97,7 @@ def _key(key: ir.EntryKey) -> str:
 
 
 def _columns(edges: Mapping[str, Sequence[tuple[str, list[str]]]]) -> list[list[str]]:
-    """Return the states in columns: each behind all that lead to it, as far as it goes without a circle."""
+    """Return the states in columns: each state to the right of its predecessors, except in cycles."""
     depth = {"start": 0}
     for _ in edges:
         for name, targets in edges.items():

@@ -1,4 +1,4 @@
-"""A program on one page of HTML, whole in itself: its pipeline, its parser, what it keeps, and where each line went."""
+"""A program on one self-contained HTML page: pipeline, parser, state, wire format, and the P4 of each source line."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ svg rect { fill: #f4f7fa; stroke: #8795a5; } svg .kernel rect { fill: #e6f3ea; s
 svg .end rect { fill: #fbeee6; stroke: #c07a4a; } svg .way { fill: none; stroke: #a9b4c0; stroke-width: 1.3; }
 svg .way:hover { stroke: #d08a1d; stroke-width: 3; }
 """
-_SHOWN = 12  # lines of P4 that one of the source may take before the rest is folded away
+_SHOWN = 12  # lines of P4 shown for a source line before the rest is folded
 
 
 def page(program: Program, checked: ir.Program, title: str) -> str:
-    """Return the HTML page of a program; `checked` is its P4, checked."""
+    """Return the HTML page of a program. `checked` is its checked P4."""
     parts = [
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n",

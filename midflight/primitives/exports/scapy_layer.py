@@ -1,4 +1,4 @@
-"""scapy layers generated from a wire schema, to build and take apart packets. Needs the extra `scapy`."""
+"""scapy layers generated from a wire schema, to build and dissect packets. Needs the extra `scapy`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["Layers", "class_name", "layers"]
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """The generated classes, subclasses of scapy's Packet: the common header, and each application's by name."""
+    """The generated classes, subclasses of scapy's Packet: the common header, and one for each application by name."""
 
     common: type[Any]
     applications: Mapping[str, type[Any]]
 
 
 def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
-    """Generate the layers of a schema, the dict of `Program.schema()`.
+    """Return the layers for a schema, the dict of `Program.schema()`. WireError if scapy is not installed.
 
-    `Midflight(kind=1, application=1, sequence=7) / Gradients(slot=0, values=[1, 2])` is a UDP payload; a common
-    header that is dissected finds its application's by itself. With `bind`, scapy's UDP dissects the
-    schema's port as the common header from then on, everywhere in the process.
+    `Midflight(kind=1, application=1, sequence=7) / Gradients(slot=0, values=[1, 2])` is a UDP payload. When a common
+    header is dissected, it selects its application's layer by id. With `bind`, scapy's UDP dissects the schema's port
+    as the common header from then on, everywhere in the process.
     """
     try:
         from scapy.fields import ByteField, IntField, ShortField
@@ -78,12 +78,12 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
 
 
 def class_name(name: str) -> str:
-    """Return the name of an application's layer: `Gradients` for gradients."""
+    """Return the class name of an application's layer: `Gradients` for gradients."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 def _item(items: Mapping[str, Any], place: int, described: Sequence[Mapping[str, Any]]) -> list[Field[Any, Any]]:
-    """Return the scapy fields of one item, there where the packet has so many."""
+    """Return the scapy fields of one item, which are present if the packet has that many items."""
     from scapy.fields import ConditionalField
 
     fields: list[Any] = []
@@ -95,15 +95,15 @@ def _item(items: Mapping[str, Any], place: int, described: Sequence[Mapping[str,
         name = f"{items['name']}_{place}_reserved"
         fields += _fields({"name": name, "bits": padding, "signed": False, "count": None})
 
-    def there(packet: Any) -> bool:
+    def present(packet: Any) -> bool:
         return bool(packet.getfieldval(items["count"]) > place)
 
-    made: list[Any] = [ConditionalField(each, there) for each in fields]
+    made: list[Any] = [ConditionalField(each, present) for each in fields]
     return made
 
 
 def _fields(field: Mapping[str, Any], *, aligned: bool = True) -> list[Field[Any, Any]]:
-    """Return the scapy fields of one field of the schema: `name_0`, `name_1`, ... where lanes do not fill bytes."""
+    """Return the scapy fields of one field of the schema: `name_0`, `name_1`, ... if lanes do not fill whole bytes."""
     from scapy import fields as kinds
 
     class SignedBitField(kinds.BitField):

@@ -1,4 +1,4 @@
-"""A Python file with the scapy layers of a program, for scripts that have nothing but the file."""
+"""A Python file with the scapy layers of a program, which needs only the file and midflight[scapy]."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Midflight = _layers.common
 
 
 def scapy_file(schema: Mapping[str, Any]) -> str:
-    """Return the file's text for the dict of `Program.schema()`. Imported, it has scapy know UDP's port."""
+    """Return the file's text, given the dict of `Program.schema()`. Importing it binds the layers to scapy's UDP."""
     plain = json.loads(json.dumps(schema))
     applications = schema["applications"]
     first = next(iter(applications))

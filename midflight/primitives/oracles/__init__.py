@@ -1,1 +1,1 @@
-"""What the primitives compute, said a second time in NumPy; shares no code with the kernels it checks."""
+"""Independent implementations of the primitives in NumPy. They share no code with the kernels that they check."""

@@ -1,4 +1,4 @@
-"""The oracle of Acceptor: Lamport's two phases ("Paxos Made Simple", 2001, section 2.2), and what is forgotten."""
+"""The oracle of Acceptor: the two phases of "Paxos Made Simple" (Lamport, 2001, section 2.2), and lost instances."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["Accepted", "Forgotten", "Promise", "Refused", "Voter"]
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Nothing below the ballot is accepted any more; the proposal with the largest ballot that was, (0, 0) if none."""
+    """A promise to accept nothing below `ballot`. `voted` and `value` are the accepted proposal of the largest ballot.
+
+    They are (0, 0) if nothing was accepted.
+    """
 
     ballot: int
     voted: int
@@ -20,26 +23,26 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The proposal is accepted."""
+    """The proposal was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A larger ballot was promised."""
+    """The request was refused, because the larger `ballot` was promised."""
 
     ballot: int
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Nothing is known about the instance any more."""
+    """The acceptor no longer has the instance."""
 
 
 Answer = Promise | Accepted | Refused | Forgotten
 
 
 class Voter:
-    """An acceptor that has received these requests: its answers follow from them, without any other state."""
+    """An acceptor, defined by the requests that it has received: its answers follow from them alone."""
 
     def __init__(self, instances: int) -> None:
         self._instances = instances
@@ -48,11 +51,11 @@ class Voter:
         """By instance, the requests that were not refused: ballot and, in phase 2, value."""
 
     def prepare(self, instance: int, ballot: int) -> Answer:
-        """Answer phase 1."""
+        """Answer a phase 1 request."""
         return self._answer(instance, ballot, None)
 
     def accept(self, instance: int, ballot: int, value: int) -> Answer:
-        """Answer phase 2."""
+        """Answer a phase 2 request."""
         return self._answer(instance, ballot, value)
 
     def _answer(self, instance: int, ballot: int, value: int | None) -> Answer:
@@ -70,7 +73,7 @@ class Voter:
         history.append((ballot, value))
         if value is not None:
             return Accepted()
-        # Of the proposals accepted the last has the largest ballot.
+        # The last accepted proposal has the largest ballot.
         proposals = [(number, what) for number, what in history if what is not None]
         voted, accepted = proposals[-1] if proposals else (0, 0)
         return Promise(ballot, voted, accepted)

@@ -1,4 +1,4 @@
-"""The oracle of Aggregate: what a pool of entries answers, from the set of contributions that each has taken."""
+"""The oracle of Aggregate: the answers of a pool of entries, each of which keeps its set of contributions."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ REDUCTIONS: dict[str, np.ufunc] = {
     "or": np.bitwise_or,
     "xor": np.bitwise_xor,
 }
-"""What is no sum."""
+"""The operations that are not sums."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What comes of a contribution: `drop`, or one of the others with the sum and its flags."""
+    """The outcome of a contribution: `drop`, or one of the others with the sum and its flags."""
 
     verdict: Literal["drop", "reply", "multicast", "forward"]
     values: Values | None = None
@@ -41,7 +41,7 @@ class _Entry:
 
 
 class Pool:
-    """The switch's side of the aggregation, by what it means: each entry keeps every contribution it has taken."""
+    """The switch's side of the aggregation: each entry keeps every contribution that it has accepted."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Pool:
         self._entries = [_Entry() for _ in range(2 * slots)]
 
     def contribute(self, slot: int, worker: int, sequence: int, flags: int, values: Values, job: int = 0) -> Answer:
-        """Take one packet and return what comes of it."""
+        """Process one packet and return the outcome."""
         if slot >= len(self._entries) or worker >= self._workers or sequence == 0:
             return Answer("drop")
         entry = self._entries[slot]
@@ -76,13 +76,13 @@ class Pool:
         if len(entry.contributions) < self._workers:
             return Answer("drop")
         total, flag = self._total(entry)
-        # The flag of a contribution that was sent before goes with whichever packet is answered.
+        # The answer to a packet keeps its flag for retransmissions.
         if not self._top:
             return Answer("forward", total, flag | flags & 2)
         return Answer("reply" if known else "multicast", total, flag | flags & 2)
 
     def _total(self, entry: _Entry) -> tuple[Values, int]:
-        """Combine an entry's contributions in their order of arrival; that order matters where sums saturate."""
+        """Combine an entry's contributions in their order of arrival, which matters for saturating sums."""
         flag = 0
         if self._overflow == "detect":
             flag = int(any(flags for _, flags in entry.contributions.values()))
@@ -96,5 +96,5 @@ class Pool:
             flag |= int(self._overflow == "detect" and np.any((exact < limits.min) | (exact > limits.max)))
             if self._overflow == "saturate":
                 exact = np.clip(exact, limits.min, limits.max)
-            exact = exact.astype(self._dtype).astype(np.int64)  # modulo 2 to the width, as the switch has it
+            exact = exact.astype(self._dtype).astype(np.int64)  # modulo 2**width, like the switch
         return exact.astype(self._dtype), flag

@@ -1,4 +1,4 @@
-"""The oracle of Barrier: who has arrived in which round."""
+"""The oracle of Barrier: the parties that have arrived, by round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ __all__ = ["Gate"]
 
 
 class Gate:
-    """One barrier. A round is over when all have arrived in it, or when somebody has arrived in a newer one."""
+    """One barrier.
+
+    A round is over when all parties have arrived in it, or when any party has arrived in a newer one.
+    """
 
     def __init__(self, parties: int) -> None:
         self._parties = parties
@@ -18,7 +21,9 @@ class Gate:
         self._arrivals: list[int] = []
 
     def arrive(self, party: int, number: int) -> Literal["wait", "release", "all"]:
-        """Return whether the party waits, is told that its round is over, or is the last and all are told."""
+        """Return `wait` if the party waits, `release` if its round is over, `all` if it is the last one and all are
+        released.
+        """
         if party >= self._parties or number == 0:
             return "wait"
         if self._round and is_older(number, self._round):

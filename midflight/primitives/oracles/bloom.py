@@ -1,4 +1,4 @@
-"""The oracle of Bloom: an item is in the set when all its places are taken."""
+"""The oracle of Bloom: an item is a member if all its places are set."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["answers"]
 def answers(
     requests: Sequence[tuple[int, int]], *, rows: int, columns: int, capacity: int, item_bits: int
 ) -> list[tuple[bool, bool] | None]:
-    """Answer requests (operation, item) from an empty filter: was the item a member, and is it too full.
+    """Return the answers to requests (operation, item) of an initially empty filter: (is a member, is too full).
 
-    None where the operation is neither 0, to ask, nor 1, to insert.
+    An answer is None if the operation is neither 0 (query) nor 1 (insert).
     """
     items = [item for _, item in requests]
     places = list(zip(*(_places(row, items, columns, item_bits) for row in range(rows)), strict=True))

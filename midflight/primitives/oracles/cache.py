@@ -1,4 +1,4 @@
-"""The oracle of Cache: what each key's entry is after a history of operations, and how often each key was missed."""
+"""The oracle of Cache: the entry of each key after a history of operations, and the number of misses of each key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ Status = Literal["hit", "miss", "invalid", "stored", "older"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What becomes of an operation: with `held`, the version and value that are told; `hot` tells of a key that is."""
+    """The outcome of an operation.
+
+    `held` is the version and value returned; `hot` tells that the key was reported as hot.
+    """
 
     status: Status
     hits: int | None = None
@@ -28,14 +31,14 @@ class Answer:
 @dataclass(slots=True)
 class _Entry:
     updates: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
-    """Those that were stored, the latest last."""
+    """The stored updates, the latest last."""
     written: bool = False
-    """Whether there was a write since then, or the last one was that there is no value."""
+    """Whether there was a write since then, or the latest update was a removal."""
     hits: int = 0
 
 
 class Store:
-    """A cache of a fixed set of keys, each with an entry of its own, that it may lose and have again."""
+    """A cache of a fixed set of keys, each with an entry of its own that can be removed and added again."""
 
     def __init__(self, keys: Sequence[int], *, bits: int, hot: int, rows: int, columns: int) -> None:
         self._entries = {key: _Entry() for key in keys}
@@ -45,15 +48,15 @@ class Store:
         self._columns = columns
         self._seeds = range(rows), range(rows, 2 * rows)
         self._missed: Counter[tuple[int, int]] = Counter()
-        self._told: set[tuple[int, int]] = set()
+        self._reported: set[tuple[int, int]] = set()
 
     def part(self, key: int) -> None:
-        """Take a key's entry from it, which stays as it is."""
+        """Remove a key's entry, keeping its state."""
         if key in self._entries:
             self._parted[key] = self._entries.pop(key)
 
     def rejoin(self, key: int) -> None:
-        """Give a key its entry back."""
+        """Add a removed entry again."""
         if key in self._parted:
             self._entries[key] = self._parted.pop(key)
 
@@ -75,7 +78,7 @@ class Store:
         return Answer("invalid", self._entries[key].hits)
 
     def update(self, key: int, version: int, value: tuple[int, ...], *, removed: bool = False) -> Answer:
-        """Learn a value from the server, or that there is none."""
+        """Process a value from the server, or with `removed` its removal."""
         entry = self._entries.get(key)
         if entry is None:
             return Answer("miss")
@@ -86,13 +89,13 @@ class Store:
         return Answer("stored", entry.hits, entry.updates[-1])
 
     def _becomes_hot(self, key: int) -> bool:
-        """Count a miss; tell whether the key is hot and was not told."""
+        """Count a miss. Return whether the key is hot and was not reported before."""
         counters, marks = (
             {(seed, positions([key], self._bits, seed, self._columns)[0]) for seed in seeds} for seeds in self._seeds
         )
         self._missed.update(counters)
         if min(self._missed[each] for each in counters) < self._hot:
             return False
-        new = not marks <= self._told
-        self._told |= marks
+        new = not marks <= self._reported
+        self._reported |= marks
         return new

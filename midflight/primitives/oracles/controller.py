@@ -1,4 +1,4 @@
-"""The oracle of Controller: a loop in exact fractions, its command rounded and clamped at the end."""
+"""The oracle of Controller: a control loop in exact fractions, whose command is rounded and clamped at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Gains = Sequence[Fraction]
 
 @dataclass(slots=True)
 class Loop:
-    """One control loop: its gains by channel, the limits of its command, and what it remembers."""
+    """One control loop: its gains by channel, the limits of its command, and its state."""
 
     proportional: Gains
     integral: Gains
@@ -27,7 +27,7 @@ class Loop:
     _integral: Fraction = Fraction(0)
 
     def command(self, sequence: int, target: Sequence[int], measured: Sequence[int]) -> int | None:
-        """Take a reading and return its command, or None where it does not count."""
+        """Process a reading and return its command, or None if it is out of date or resets the loop."""
         if sequence == 0:
             self._readings.clear()
             self._integral = Fraction(0)

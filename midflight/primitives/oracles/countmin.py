@@ -1,4 +1,4 @@
-"""The oracle of CountMin: the sum of all amounts that fell to the same place, the least over the rows."""
+"""The oracle of CountMin: the sum of all amounts at the same place, minimised over the rows."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["answers"]
 def answers(
     requests: Sequence[tuple[int, int, int]], *, rows: int, columns: int, width: int, item_bits: int
 ) -> list[tuple[int, int] | None]:
-    """Answer requests (operation, item, amount) with (estimate, total); None where one is neither 0 nor 1."""
+    """Return (estimate, total) for each request (operation, item, amount); None if its operation is neither 0 nor 1."""
     items = [item for _, item, _ in requests]
     added = np.array([amount if operation == 1 else 0 for operation, _, amount in requests], dtype=object)
     least = np.full(len(requests), 2**width - 1, dtype=object)
     for row in range(rows):
         places = np.array(positions(items, item_bits, row, columns))
-        # What had come by then, to the same place: a triangle of the packets that count for each.
+        # By packet, the packets up to it that have the same place: a lower triangle.
         together = np.tril(places[:, np.newaxis] == places)
         least = np.minimum(least, together.astype(object) @ added)
     totals = np.minimum(np.cumsum(added), 2**64 - 1)

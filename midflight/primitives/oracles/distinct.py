@@ -1,4 +1,4 @@
-"""The oracle of Distinct: which items were the last different ones in their row."""
+"""The oracle of Distinct: the most recent distinct items of each row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["pruned"]
 def pruned(
     items: Sequence[int], again: Sequence[bool], *, rows: int, columns: int, item_bits: int, fingerprint: int
 ) -> list[bool]:
-    """Tell which items are duplicates as far as the cache knows; those sent `again` are not looked at."""
+    """Return which items are duplicates as far as the cache knows. Items sent `again` are ignored."""
     marks = [int(each) % 2**fingerprint for each in hashes(items, item_bits, 1)] if fingerprint else list(items)
     places = positions(items, item_bits, 0, rows)
     found = []

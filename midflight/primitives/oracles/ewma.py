@@ -1,4 +1,4 @@
-"""The oracle of Ewma: the averages as fractions, rounded as the primitive says."""
+"""The oracle of Ewma: averages as fractions, rounded as the primitive specifies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["averages"]
 def averages(values: Iterable[int], *, weight: Fraction, step: Fraction) -> list[Fraction]:
     """Return the average of one series after each of its values.
 
-    `weight` is what a new value counts, between 0 and 1; averages are multiples of `step`.
+    `weight` is the weight of a new value, between 0 and 1. Averages are multiples of `step`.
     """
     result: list[Fraction] = []
     for value in values:
@@ -25,5 +25,5 @@ def averages(values: Iterable[int], *, weight: Fraction, step: Fraction) -> list
 
 
 def rounded(number: Fraction) -> int:
-    """Return the nearest whole number; of two, the upper one."""
+    """Return the nearest integer. Halves are rounded up."""
     return math.floor(number + Fraction(1, 2))

@@ -1,4 +1,4 @@
-"""The oracle of Filter, for conditions that NumPy can evaluate over whole columns."""
+"""The oracle of Filter, for conditions that NumPy can evaluate on whole columns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ __all__ = ["kept"]
 
 
 def kept(keep: str, columns: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-    """Tell which rows satisfy the condition.
+    """Return which rows satisfy the condition `keep`: a boolean array of shape (rows,).
 
-    `columns` holds, for each field, an array of its exact integer type, so that arithmetic wraps as wide.
-    Takes operators, comparisons (chained ones, too), `and`, `or`, `not`, `abs`, `min` and `max` of two.
+    `columns` holds an array for each field, of its exact integer type, so that arithmetic wraps at the right width.
+    Conditions may use operators, comparisons (also chained), `and`, `or`, `not`, `abs`, and `min` and `max` of two
+    values.
     """
     tree = ast.fix_missing_locations(ast.Expression(_Elementwise().visit(ast.parse(keep, mode="eval").body)))
     names = {"__builtins__": {}, "abs": np.abs, "min": np.minimum, "max": np.maximum}
@@ -27,10 +28,10 @@ def kept(keep: str, columns: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.b
 
 
 class _Elementwise(ast.NodeTransformer):
-    """Turns what Python decides for one row into NumPy's operators, which decide for all of them."""
+    """Replaces Python's operators for single values by NumPy's elementwise ones."""
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
-        return self._joined([self.visit(each) for each in node.values], node.op)
+        return self._combined([self.visit(each) for each in node.values], node.op)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         operand = self.visit(node.operand)
@@ -41,10 +42,10 @@ class _Elementwise(ast.NodeTransformer):
         pairs: list[ast.expr] = [
             ast.Compare(left, [op], [right]) for left, op, right in zip(sides, node.ops, sides[1:], strict=False)
         ]
-        return self._joined(pairs, ast.And())
+        return self._combined(pairs, ast.And())
 
     @staticmethod
-    def _joined(parts: list[ast.expr], how: ast.boolop) -> ast.expr:
+    def _combined(parts: list[ast.expr], how: ast.boolop) -> ast.expr:
         result = parts[0]
         for each in parts[1:]:
             result = ast.BinOp(result, ast.BitAnd() if isinstance(how, ast.And) else ast.BitOr(), each)

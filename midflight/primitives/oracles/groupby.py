@@ -1,4 +1,4 @@
-"""The oracle of GroupBy: cells as dicts of all their values, and a record of what every packet took along."""
+"""The oracle of GroupBy: cells as dicts, and a record of the pairs that left with each packet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ INT32 = range(-(2**31), 2**31)
 
 @dataclass(slots=True)
 class Switch:
-    """A switch's side: pairs in cells by lane and place, and by worker and turn the latest packet with its pairs."""
+    """The switch's side: the pairs in its cells, and the latest packet of each worker and window place.
+
+    Pairs are held by lane and cell. With each packet the pairs that left with it are kept, to answer a retransmission.
+    """
 
     operation: Literal["sum", "min", "max", "count"]
     cells: int
@@ -26,11 +29,11 @@ class Switch:
     _flights: dict[tuple[int, int], tuple[int, list[Pair | None]]] = field(default_factory=dict)
 
     def put(self, worker: int, number: int, pairs: Sequence[Pair | None]) -> list[Pair | None] | None:
-        """Take a packet's pairs; return those that leave with it, by lane, or None where it is too old."""
+        """Process a packet's pairs. Return the pairs that leave with it, by lane, or None if the packet is too old."""
         return self._once(worker, number, lambda: [self._put(lane, pair) for lane, pair in enumerate(pairs)])
 
     def flush(self, worker: int, number: int, cell: int, lanes: int) -> list[Pair | None] | None:
-        """Empty a cell of every lane; return what was in it, by lane, or None where the packet is too old."""
+        """Empty a cell of every lane. Return its pairs by lane, or None if the packet is too old."""
         return self._once(worker, number, lambda: [self._held.pop((lane, cell), None) for lane in range(lanes)])
 
     def _once(self, worker: int, number: int, act: Callable[[], list[Pair | None]]) -> list[Pair | None] | None:
@@ -54,9 +57,9 @@ class Switch:
         old = self._held.get(place)
         if old is not None and old[0] == key:
             choose: dict[str, Callable[[Sequence[int]], int]] = {"min": min, "max": max, "sum": sum, "count": sum}
-            joined = choose[self.operation]([old[1], value])
-            if joined in INT32:
-                self._held[place] = (key, joined)
+            combined = choose[self.operation]([old[1], value])
+            if combined in INT32:
+                self._held[place] = (key, combined)
                 return None
         self._held[place] = (key, value)
         return old

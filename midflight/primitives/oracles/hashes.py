@@ -1,4 +1,4 @@
-"""The hashes of rows and samples, computed from their definition for many items at once."""
+"""The hashes that place items in rows and samples, computed from their definition for many items at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Words = npt.NDArray[np.uint32]
 
 
 def hashes(items: Sequence[int], bits: int, seed: int) -> Words:
-    """Return each item's hash: the CRC-32 of its bytes, the highest first, through MurmurHash3's finaliser."""
+    """Return each item's hash: the CRC-32 of its bytes, most significant first, then the finaliser of MurmurHash3."""
     h = _crc32(items, -(-bits // 8)) ^ np.uint32(seed * 0x9E3779B1 % 2**32)
     with np.errstate(over="ignore"):
         h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)
@@ -22,14 +22,14 @@ def hashes(items: Sequence[int], bits: int, seed: int) -> Words:
 
 
 def positions(items: Sequence[int], bits: int, seed: int, size: int) -> list[int]:
-    """Return where each item falls in a row of `size`: by the low bits where that is a power of two, else scaled."""
+    """Return each item's place in a row of `size`: from the low bits if that is a power of two, otherwise scaled."""
     h = hashes(items, bits, seed).astype(np.uint64)
     fallen = h % np.uint64(size) if size.bit_count() == 1 else h * np.uint64(size) >> np.uint64(32)
     return [int(each) for each in fallen]
 
 
 def _crc32(items: Sequence[int], length: int) -> Words:
-    """IEEE 802.3, bit by bit: reflected, of all ones at the start and inverted at the end."""
+    """CRC-32 of IEEE 802.3, bit by bit: reflected, with an initial value of all ones, and inverted at the end."""
     data = np.frombuffer(b"".join(item.to_bytes(length, "big") for item in items), dtype=np.uint8)
     remainder = np.full(len(items), 0xFFFFFFFF, dtype=np.uint32)
     for byte in data.reshape(len(items), length).T:

@@ -1,4 +1,4 @@
-"""The oracle of HeavyHitter: the sums of a window by place, and which item each slot told last."""
+"""The oracle of HeavyHitter: the sums of a window by place, and the item that each slot has reported last."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def alerts(
     slots: int,
     item_bits: int,
 ) -> list[int | None]:
-    """Return for each packet the amount that its item is told to be heavy with, or None where none is told."""
+    """Return for each packet the amount that its item is reported with, or None if it is not reported."""
     windows = np.arange(len(items)) // window
     least = np.full(len(items), 2**32 - 1)
     for row in range(rows):
@@ -30,12 +30,12 @@ def alerts(
         together = np.tril((places[:, np.newaxis] == places) & (windows[:, np.newaxis] == windows))
         least = np.minimum(least, together.astype(np.int64) @ np.array(amounts, dtype=np.int64))
     slot = positions(items, item_bits, rows, slots)
-    told: dict[int, tuple[int, int]] = {}
+    reported: dict[int, tuple[int, int]] = {}
     found: list[int | None] = []
     for place, item in enumerate(items):
         heavy = least[place] >= above
         mine = (int(windows[place]), item)
-        found.append(int(least[place]) if heavy and told.get(slot[place]) != mine else None)
+        found.append(int(least[place]) if heavy and reported.get(slot[place]) != mine else None)
         if heavy:
-            told[slot[place]] = mine
+            reported[slot[place]] = mine
     return found

@@ -10,7 +10,7 @@ __all__ = ["ranks", "records"]
 
 
 def ranks(items: Sequence[int], *, precision: int, item_bits: int) -> list[tuple[int, int]]:
-    """Return each item's register, by the last digits of its hash, and its rank: where the first 1 of the others is."""
+    """Return each item's register (the last digits of its hash) and rank (the position of the first 1 in the rest)."""
     found = []
     for each in hashes(items, item_bits, 0).tolist():
         digits = f"{each:032b}"
@@ -19,7 +19,7 @@ def ranks(items: Sequence[int], *, precision: int, item_bits: int) -> list[tuple
 
 
 def records(items: Sequence[int], *, precision: int, item_bits: int) -> list[tuple[int, int] | None]:
-    """Return for each item its (register, rank) where no item before had as high a rank there, else None."""
+    """Return (register, rank) for each item with a higher rank than all before in its register, otherwise None."""
     highest: dict[int, int] = {}
     found: list[tuple[int, int] | None] = []
     for register, rank in ranks(items, precision=precision, item_bits=item_bits):

@@ -1,4 +1,4 @@
-"""The oracle of Learner: every acceptance that came, by instance and ballot."""
+"""The oracle of Learner: all acceptances received, by instance and ballot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Answer", "Counter"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The value that is chosen; told to all by the acceptance that made it so."""
+    """The chosen value. `to_all` is set for the acceptance that decided it."""
 
     value: int
     to_all: bool
@@ -25,14 +25,14 @@ class _Instance:
 
 
 class Counter:
-    """A learner of a number of acceptors."""
+    """A learner for a number of acceptors."""
 
     def __init__(self, acceptors: int, instances: int) -> None:
         self._acceptors = acceptors
         self._instances: list[_Instance | None] = [None] * instances
 
     def accepted(self, instance: int, acceptor: int, ballot: int, value: int) -> Answer | None:
-        """Take an acceptance; return what is told, or None."""
+        """Process an acceptance. Return the answer, or None if there is none."""
         if instance == 0 or ballot == 0 or acceptor >= self._acceptors:
             return None
         place = instance % len(self._instances)

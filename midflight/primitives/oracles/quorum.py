@@ -1,4 +1,4 @@
-"""The oracle of Quorum: a ballot box for each slot, with every vote that counts kept in it."""
+"""The oracle of Quorum: a ballot box for each slot, which keeps every vote that counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Status = Literal["reached", "late", "again", "crowded"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a voter, or everybody, is told."""
+    """The answer to a voter, or to every member."""
 
     status: Status
     value: int
@@ -25,12 +25,12 @@ class _Box:
     number: int
     voters: set[int] = field(default_factory=set)
     votes: dict[int, set[int]] = field(default_factory=dict)
-    """By value, those who voted for it."""
+    """The voters of each value."""
     decided: int | None = None
 
 
 class Boxes:
-    """All the votings that are under way."""
+    """All votings in progress."""
 
     def __init__(self, *, voters: int, needed: int, slots: int, choices: int) -> None:
         self._voters = voters
@@ -39,7 +39,7 @@ class Boxes:
         self._boxes: list[_Box | None] = [None] * slots
 
     def vote(self, number: int, voter: int, value: int) -> Answer | None:
-        """Cast a vote in voting `number`; return what is told, or None."""
+        """Cast a vote in voting `number`. Return the answer, or None if there is none."""
         if number == 0 or value == 0 or voter >= self._voters:
             return None
         place = number % len(self._boxes)

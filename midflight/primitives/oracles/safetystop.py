@@ -1,4 +1,4 @@
-"""The oracle of SafetyStop: a cell as the record of all that has happened to it."""
+"""The oracle of SafetyStop: a cell as the record of all its events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Reason = Literal["passed", "outside", "stale", "stopped"]
 
 @dataclass(slots=True)
 class Cell:
-    """A cell with its envelope; it is not armed until somebody says so."""
+    """A cell with its envelope. It starts disarmed."""
 
     low: int
     high: int
@@ -21,16 +21,16 @@ class Cell:
     _events: list[str] = field(default_factory=list)
 
     def reading(self, time: int) -> None:
-        """Note a reading, unless it is older than one before."""
+        """Record a reading, unless it is older than an earlier one."""
         if not self._readings or _ahead(time, self._readings[-1]) >= 0:
             self._readings.append(time)
 
     def rearm(self) -> None:
-        """Note an order to re-arm."""
+        """Record an order to re-arm."""
         self._events.append("armed")
 
     def command(self, time: int, value: int) -> tuple[Reason, bool]:
-        """Take a command; return what becomes of it, and whether it is what stops the cell."""
+        """Process a command. Return its outcome, and whether it stops the cell."""
         wrong: Reason = "passed"
         if not self.low <= value <= self.high:
             wrong = "outside"
@@ -43,6 +43,6 @@ class Cell:
 
 
 def _ahead(time: int, other: int) -> int:
-    """Return how far a time lies after another, on a clock of 32 bits."""
+    """Return how far a time is ahead of another on a 32-bit clock, negative if it is behind."""
     distance = (time - other) % 2**32
     return distance if distance < 2**31 else distance - 2**32

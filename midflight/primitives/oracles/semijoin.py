@@ -1,4 +1,4 @@
-"""The oracle of SemiJoin: a key has a partner when rows that build have taken all its places."""
+"""The oracle of SemiJoin: a key has a partner if building rows have set all its places."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["partners"]
 
 
 def partners(items: Sequence[int], building: Sequence[bool], *, rows: int, columns: int, item_bits: int) -> list[bool]:
-    """Tell for each row of a table whether all the places of its key had been taken before it came."""
+    """Return for each row whether all the places of its key had been set before it arrived."""
     found = np.ones(len(items), dtype=np.bool_)
     for row in range(rows):
         places = np.array(positions(items, item_bits, row, columns))

@@ -1,4 +1,4 @@
-"""The oracle of Sequencer: the order itself, kept as a list."""
+"""The oracle of Sequencer: the order itself, as a list."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ __all__ = ["ExhaustedError", "Group"]
 
 
 class ExhaustedError(Exception):
-    """There is no number left for a new request."""
+    """No stamp is left for a new request."""
 
 
 @dataclass(slots=True)
 class Group:
-    """One group: the requests that have numbers, in their order, and what each client sent last."""
+    """One group: the stamped requests in order, and the latest request of each client."""
 
     limit: int
     order: list[tuple[int, int]] = field(default_factory=list)
-    """(client, request); the first has the number 1."""
+    """Pairs of client and request. The first one has stamp 1."""
     last: dict[int, tuple[int, int | None]] = field(default_factory=dict)
-    """By client: its request and that one's number, if it got one."""
+    """By client, its latest request and the stamp of that, if it has one."""
 
     def stamp(self, client: int, request: int) -> int | None:
-        """Return the request's number, None for one that is to be dropped; ExhaustedError for a new one without."""
+        """Return the stamp of a request, or None if it is dropped.
+
+        ExhaustedError if no stamp is left for a new request.
+        """
         if request == 0:
             return None
         known, number = self.last.get(client, (None, None))

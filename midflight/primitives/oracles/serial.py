@@ -1,4 +1,4 @@
-"""Serial numbers, as RFC 1982 defines them."""
+"""Serial numbers as defined by RFC 1982."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ __all__ = ["is_older"]
 
 
 def is_older(number: int, newest: int, bits: int = 32) -> bool:
-    """Tell whether a number comes before another, or is half of the circle away from it, which is never newer."""
+    """Return whether a number is older than another. Exactly half of the circle away counts as older."""
     circle = 1 << bits
     return 0 < (newest - number) % circle <= circle // 2

@@ -10,7 +10,7 @@ __all__ = ["pruned"]
 
 
 def pruned(points: Sequence[Sequence[int]], again: Sequence[bool], *, stored: int) -> list[bool]:
-    """Tell which points one of the `stored` ones beats or equals; those sent `again` are not looked at."""
+    """Return which points are dominated or equalled by one of the `stored` points. Points sent `again` are ignored."""
     best: list[tuple[int, ...]] = []
     gone = []
     for each, repeated in zip(points, again, strict=True):

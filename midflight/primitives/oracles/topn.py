@@ -1,4 +1,4 @@
-"""The oracle of TopN: how many rows above a threshold have come before."""
+"""The oracle of TopN: how many rows above each threshold came before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["pruned"]
 def pruned(
     rows: Sequence[tuple[int, int]], again: Sequence[bool], *, n: int, lowest: int, levels: int, queries: int
 ) -> list[bool]:
-    """Tell which rows (query, value) are not needed; those sent `again` are, and are not counted."""
+    """Return which rows (query, value) are not needed. Rows sent `again` are always needed and do not count."""
     query, value = np.array(rows, dtype=np.int64).T
     fresh = ~np.array(again) & (query < queries)
     gone = np.zeros(len(rows), dtype=np.bool_)

@@ -11,7 +11,7 @@ __all__ = ["label"]
 
 
 def label(trees: Sequence[Mapping[str, Sequence[Any]]], values: Sequence[int]) -> tuple[int, int]:
-    """Return the label of these features, the first of those with the most votes, and its votes."""
+    """Return the label with the most votes for these features, the first of several, and its number of votes."""
     total = np.sum([tree["votes"][_leaf(tree, values)] for tree in trees], axis=0)
     best = int(np.argmax(total))
     return best, int(total[best])

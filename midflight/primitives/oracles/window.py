@@ -1,4 +1,4 @@
-"""The oracle of Window: a series as the list of its items, each with the pane that it fell into."""
+"""The oracle of Window: a series as the list of its items, each with its pane."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLOCK = 2**32
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a window held: where it ended, and its values' count, sum, minimum and maximum."""
+    """The contents of a window: its end, and the count, sum, minimum and maximum of its values."""
 
     end: int
     count: int
@@ -25,25 +25,27 @@ class Result:
 
 @dataclass(slots=True)
 class Series:
-    """One series; windows are `panes` panes of `length` each."""
+    """One series. Windows consist of `panes` panes of `length` each."""
 
     length: int
     panes: int
     _values: list[int] = field(default_factory=list)
     _panes: list[int] = field(default_factory=list)
-    """The pane of each value, counted without end."""
+    """The pane of each value, numbered without bound."""
 
     def counted(self, value: int) -> Result | None:
-        """Take an item, by count; return the result of the window that it is the last of."""
+        """Add an item, with windows by count. Return the result of the window that it completes, or None."""
         self._values.append(value)
         self._panes.append((len(self._values) - 1) // self.length)
         full = len(self._values) % self.length == 0
         return self._result(self._panes[-1]) if full else None
 
     def timed(self, time: int, value: int) -> Result | None:
-        """Take an item, by its time on a clock that wraps; return the result of the window that is over by it.
+        """Add an item, with windows by a time on a clock that wraps.
 
-        ValueError where the item is late.
+        Return the result of the window that it ends, or None.
+
+        ValueError if the item is late.
         """
         around = CLOCK // self.length
         pane = time // self.length

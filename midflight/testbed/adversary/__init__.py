@@ -1,4 +1,4 @@
-"""The adversary: a network that does its worst to an all-reduce, by schedules drawn from seeds, and what must hold."""
+"""The adversary: fault schedules for all-reduces, drawn from seeds, and a referee that checks the guarantees."""
 
 from midflight.testbed.adversary.campaign import Campaign, Failure, LiveCampaign, campaign, live_campaign
 from midflight.testbed.adversary.game import Game, ViolationError

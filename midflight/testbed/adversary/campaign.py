@@ -1,4 +1,4 @@
-"""Many games in a row, and the seeds of those that were lost."""
+"""Many games in a row, and the seeds of those that failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SWITCHES: Mapping[Sums, Callable[[Shape], Place]] = {"kernel": KernelPlace, "en
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A schedule after which something did not hold; its seed is all that it takes to see it again."""
+    """A schedule in which a guarantee was violated. Its seed reproduces it."""
 
     seed: int
     reason: str
@@ -29,25 +29,25 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What came of many schedules."""
+    """The results of many schedules."""
 
     schedules: int
     moves: int
-    faults: int  # workers restarted and replaced, switches killed, revived and given up
-    sums: int  # of chunks, each checked
+    faults: int  # workers restarted or replaced; switches killed, revived or given up
+    sums: int  # sums of chunks that were checked
     failures: tuple[Failure, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LiveCampaign:
-    """What came of schedules that were played with processes."""
+    """The results of schedules that were played with processes."""
 
     played: tuple[Played, ...]
     failures: tuple[Failure, ...]
 
 
-_LOST = (MidflightError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
-"""What a game that is lost ends with."""
+_FAILURES = (MidflightError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
+"""The errors that end a failed game."""
 
 
 def campaign(
@@ -57,9 +57,10 @@ def campaign(
     most_failures: int = 10,
     progress: Callable[[int, int], None] | None = None,
 ) -> Campaign:
-    """Play the schedules of these seeds against the executed kernel, the compiled one in the engine, or a tree.
+    """Play the schedules of these seeds against the executed kernel, the compiled program in the engine, or a tree.
 
-    Ends early once `most_failures` have failed. `progress` is told after each how many are done and have failed.
+    Stops once `most_failures` schedules have failed. `progress` is called after each schedule with the numbers of
+    schedules played and failed.
     """
     stage = _Stage(on)
     schedules = moves = faults = sums = 0
@@ -69,7 +70,7 @@ def campaign(
         game = Game(schedule, *stage.places(schedule))
         try:
             game.play()
-        except _LOST as error:
+        except _FAILURES as error:
             failures.append(Failure(seed, f"{type(error).__name__}: {error}"))
         schedules += 1
         moves += len(schedule.moves)
@@ -89,10 +90,10 @@ def live_campaign(
     most_failures: int = 10,
     progress: Callable[[int, int], None] | None = None,
 ) -> LiveCampaign:
-    """Play the schedules of these seeds in networks of namespaces, whose processes are killed. Takes root.
+    """Play the schedules of these seeds in networks of namespaces, whose processes are killed. Needs root.
 
-    A network is used again until a game in it is lost. The rest is as in `campaign`. DeviceError where no network of
-    this kind can be made.
+    A network is reused until a game in it fails. Everything else is as in `campaign`. DeviceError if such a network
+    cannot be created.
     """
     played: list[Played] = []
     failures: list[Failure] = []
@@ -101,7 +102,7 @@ def live_campaign(
         for seed in seeds:
             try:
                 played.append(arena.play(draw_live(seed)))
-            except _LOST as error:
+            except _FAILURES as error:
                 failures.append(Failure(seed, f"{type(error).__name__}: {error}"))
                 stack.close()
                 if len(failures) < most_failures:
@@ -114,7 +115,7 @@ def live_campaign(
 
 
 class _Stage:
-    """Makes what sums, once for each shape of job: an engine takes a moment to compile."""
+    """Creates the switches of a game, once for each shape of job, because an engine takes a moment to compile."""
 
     def __init__(self, on: Sums) -> None:
         self._on = on

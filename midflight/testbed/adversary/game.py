@@ -1,4 +1,4 @@
-"""One game: a job, a schedule, and what must hold at every step of it."""
+"""One game: a job and a schedule, with the guarantees checked at every step."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ __all__ = ["Game", "ViolationError", "address_of"]
 
 _SERVER: Address = ("10.0.255.254", 19782)
 _TIMING = Timing(initial=1_000_000, minimum=1_000_000, maximum=50_000_000, patience=10_000_000_000)
-_PATIENCE = 50_000  # steps of a fair network in which every job must end
+_PATIENCE = 50_000  # steps within which every job must end once the network delivers everything
 
 
 def address_of(worker: int) -> Address:
-    """Return where a worker is."""
+    """Return the address of a worker."""
     return f"10.0.0.{worker + 1}", 50_000
 
 
 class Game:
-    """Plays a schedule. `switch` is what sums at first, `server` what does when the switch is gone for ever.
+    """Plays a schedule. `switch` computes at first, and `server` after the switch has been given up.
 
-    Both begin a new life when they are taken into the game.
+    Both start with empty state when the game is created.
     """
 
     def __init__(self, schedule: Schedule, switch: Place, server: Place) -> None:
         self._schedule = schedule
         self._places = switch, server
         self._sums = switch
-        self._place: Place | None = switch  # None while it is dead
+        self._place: Place | None = switch  # None while it is off
         self._epoch = random.Random(schedule.seed).choice((1, 2**16 - 2))
         switch.begin(self._epoch)
         self._random = np.random.default_rng(schedule.seed)
         self._addresses = [address_of(worker) for worker in range(schedule.workers)]
         self._numbers = {address: number for number, address in enumerate(self._addresses)}
         self._now = 0
-        self._flying: list[tuple[int, int, bytes]] = []  # to a worker or a switch, from which worker, what
+        self._flying: list[tuple[int, int, bytes]] = []  # receiver (a worker or a switch), sending worker, datagram
         self._held: list[tuple[int, int, bytes]] = []
         self._job = random.Random(~schedule.seed).choice((1, 2**16 - 2))
         self._vectors = [[self._vector(size) for size in schedule.rounds] for _ in range(schedule.workers)]
         self._results: list[list[Sum]] = [[] for _ in range(schedule.workers)]
         self._positions = [1] * schedule.workers
-        self._settled = [0] * schedule.workers  # rounds that a worker does not begin again
+        self._settled = [0] * schedule.workers  # rounds that a restarted worker does not repeat
         self.referee = Referee(schedule.workers, schedule.slots, schedule.lanes)
         self.faults = 0
         self._workers = [self._worker(number) for number in range(schedule.workers)]
 
     def play(self) -> None:
-        """Follow the schedule, then let the network be fair, and check that all end with the right sums.
+        """Follow the schedule, then deliver everything, and check that all workers end with the right sums.
 
-        Raises ViolationError, or whatever error an endpoint ends with.
+        ViolationError if a guarantee is violated, or any error that an endpoint raises.
         """
         for number in range(self._schedule.workers):
             self._pump(number)
@@ -70,7 +70,7 @@ class Game:
         self._judge()
 
     def _finish(self) -> None:
-        """Be fair from now on: deliver everything in order, what was held back included."""
+        """Deliver everything in order from now on, including packets held back."""
         for _ in range(_PATIENCE):
             if all(worker.closed for worker in self._workers):
                 return
@@ -154,7 +154,7 @@ class Game:
         return endpoint
 
     def _restart(self, number: int) -> None:
-        """A worker dies, and a new process does from the last checkpoint what it would have done."""
+        """Replace a worker by a new process that starts from its last checkpoint."""
         if self._workers[number].closed:
             return
         self._positions[number] = self._workers[number].position
@@ -164,7 +164,7 @@ class Game:
         self._pump(number)
 
     def _replace(self, number: int) -> None:
-        """All go back to the rounds that nobody has finished without the others, and one has other data from there."""
+        """Start a new job from the first round that some worker has not finished, in which one worker has new data."""
         if any(worker.closed for worker in self._workers):
             return
         done = min(len(results) for results in self._results)
@@ -181,7 +181,7 @@ class Game:
             self._pump(each)
 
     def _vector(self, size: int) -> NDArray[np.float32]:
-        """Draw numbers of magnitudes such that without headroom some sums overflow and some do not."""
+        """Draw numbers of magnitudes for which, without headroom, some sums overflow and others do not."""
         return self._random.integers(-(2**20), 2**20, size).astype(np.float32)
 
     def _wait(self) -> None:
@@ -196,16 +196,16 @@ class Game:
     def _deliver(self, to: int, source: int, datagram: bytes) -> None:
         if to >= 0:
             worker = self._workers[to]
-            if not worker.closed:  # else it is gone
+            if not worker.closed:  # a closed worker has stopped
                 worker.receive(self._addresses[source] if source >= 0 else _SERVER, datagram, self._now)
-                self._taken(to)
+                self._collect(to)
                 self._pump(to)
         elif self._place is not None:
             for number, result in self._place.compute(to, source, datagram):
                 self.referee.passed(number, result)
                 self._flying.append((number, source if number < 0 else -1, result))
 
-    def _taken(self, number: int) -> None:
+    def _collect(self, number: int) -> None:
         worker = self._workers[number]
         while (result := worker.take()) is not None:
             which = self._settled[number] + worker.statistics.rounds - 1
@@ -226,4 +226,4 @@ class Game:
                 self.referee.sent(number, datagram, self._workers)
             self._flying.append((to, number, datagram))
         if worker.open > self._schedule.slots:
-            raise ViolationError(f"worker {number} has {worker.open} requests under way")
+            raise ViolationError(f"worker {number} has {worker.open} open requests")

@@ -1,4 +1,4 @@
-"""Games with processes: schedules for networks of namespaces, whose workers and switches are really killed."""
+"""Games with processes: schedules for networks of namespaces, in which workers and switches are killed."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _PROGRAM = Program(
 )
 _HOSTS = 6  # the last is the server
 _SWITCH = "s1"
-_POLL = 0.003  # seconds between looks at how far a job is
-_STILL = 2.0  # seconds after which a move is made though its worker has sent no more: it may be done, or stuck by it
-_PATIENCE = 90.0  # seconds in which every sum must end
+_POLL = 0.003  # seconds between checks of a job's progress
+_STILL = 2.0  # seconds after which a move is made even if the first worker sends nothing more
+_PATIENCE = 90.0  # seconds within which every sum must end
 
 
 @dataclass(frozen=True, slots=True)
 class LiveSchedule:
-    """One game: which application on which hosts, the sizes of its sums, the links, and what happens when.
+    """One game: the application and its hosts, the sizes of its sums, the links, and the moves.
 
-    Each move goes with the sum in which it happens, counted from 0, how many requests the first worker has sent in it
-    by then, and a number which says to which worker or host it happens.
+    A move consists of the sum in which it happens, counted from 0, the number of requests that the first worker has
+    sent in that sum by then, the kind of move, and a number that selects the worker or host.
     """
 
     seed: int
@@ -83,7 +83,7 @@ def draw_live(seed: int) -> LiveSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A game that is over: what was done in it, how long it took, how many sums of chunks were checked."""
+    """The record of a finished game: its moves, its duration, and the number of chunk sums checked."""
 
     seed: int
     application: str
@@ -93,9 +93,9 @@ class Played:
 
 
 class Arena:
-    """A star in namespaces for one game after another, a context manager. Takes root.
+    """A star in namespaces for one game after another, a context manager. Needs root.
 
-    Its switch lives on from game to game, with all that earlier jobs have left in it, unless a schedule kills it.
+    Its switch keeps running from game to game, with the state that earlier jobs left in it, unless a schedule kills it.
     """
 
     def __init__(self, device: str = "host") -> None:
@@ -107,10 +107,10 @@ class Arena:
             )
             self._captures = [Capture(each.name, folder / f"{each.name}-{_SWITCH}.pcap") for each in self.net.hosts]
             self._stack = stack.pop_all()
-        self._whole = True  # the switch computes
+        self._whole = True  # whether the switch computes
 
     def close(self) -> None:
-        """Take the network down. May be called more than once."""
+        """Remove the network. May be called more than once."""
         self._stack.close()
 
     def __enter__(self) -> Arena:
@@ -124,7 +124,8 @@ class Arena:
     def play(self, schedule: LiveSchedule) -> Played:
         """Follow a schedule, and check every sum and every packet.
 
-        ViolationError where something does not hold, or whatever error the job ends with; then this is to be closed.
+        ViolationError if a guarantee is violated, or any error that the job ends with. After an error the arena has to
+        be closed.
         """
         net, begin = self.net, time.monotonic()
         if not self._whole:
@@ -133,7 +134,7 @@ class Arena:
         net.fabric.impair(schedule.quality)
         primitive = _PROGRAM.applications[schedule.application].primitive
         assert isinstance(primitive, Aggregate)
-        self._news()  # of earlier games
+        self._new_frames()  # of earlier games
         server = net.hosts[-1]
         with net.group(schedule.application, [net.hosts[each] for each in schedule.hosts], server=server) as group:
             identifier = _PROGRAM.applications[schedule.application].id
@@ -144,7 +145,7 @@ class Arena:
                 Witness(identifier, primitive.workers, primitive.slots, primitive.lanes, int(server.address)),
             )
             game.play()
-            game.witness.watch(self._news(), game.jobs)
+            game.witness.watch(self._new_frames(), game.jobs)
         return Played(
             schedule.seed,
             schedule.application,
@@ -159,22 +160,22 @@ class Arena:
         self._whole = False
 
     def revive(self) -> None:
-        """Have the switch back, and empty; one that runs is killed first."""
+        """Restart the switch with empty state. If it runs, it is killed first."""
         self.net.revive(_SWITCH)
         self._whole = True
 
     def give_up(self) -> None:
-        """Have the switch only forward from now on, and the server compute."""
+        """Make the switch only forward from now on, so that the server computes."""
         self.net.give_up(_SWITCH)
         self._whole = False
 
-    def _news(self) -> list[list[Frame]]:
-        self.net.totals()  # an answer from the process that captures: it has written what came before
-        return [each.news() for each in self._captures]
+    def _new_frames(self) -> list[list[Frame]]:
+        self.net.totals()  # waits for the capturing process, which has then written all earlier packets
+        return [each.new_frames() for each in self._captures]
 
 
 class _Game:
-    """One schedule on the way."""
+    """One schedule being played."""
 
     def __init__(self, arena: Arena, schedule: LiveSchedule, group: Group, witness: Witness) -> None:
         self.witness = witness
@@ -186,9 +187,9 @@ class _Game:
         self._note()
 
     def play(self) -> None:
-        """Sum round after round, with the moves of each."""
+        """Sum round after round, making the moves of each."""
         for which, size in enumerate(self._schedule.rounds):
-            # Of magnitudes such that without headroom some sums overflow and some do not.
+            # Without headroom, some sums of these magnitudes overflow and others do not.
             vectors = [self._random.integers(-(2**20), 2**20, size).astype(np.float32) for _ in range(len(self._group))]
             for worker, result in enumerate(self._sum(which, vectors)):
                 judge(worker, which, vectors, result)
@@ -226,7 +227,7 @@ class _Game:
         return sums
 
     def _move(self, move: Move, choice: int, dead: bool) -> bool:
-        """Do what a schedule says; return whether the switch is dead."""
+        """Make a move. Return whether the switch is dead."""
         group, worker = self._group, choice % len(self._group)
         if move is Move.RESTART:
             self.witness.restarted(group.job, worker)
@@ -247,5 +248,5 @@ class _Game:
         return dead
 
     def _note(self) -> None:
-        """Remember who the workers of the present job are."""
+        """Record the workers of the current job."""
         self.jobs[self._group.job] = [(each.name, int(each.address)) for each in self._group.hosts]

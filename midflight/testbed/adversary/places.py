@@ -1,4 +1,4 @@
-"""What sums: the kernel executed as plain Python, on one switch or a tree of them, or the compiled program."""
+"""Implementations of the summation for games: the executed kernel, on one switch or a tree, or the compiled program."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from midflight.testbed.sim.frames import UdpFlow
 __all__ = ["NAME", "EnginePlace", "KernelPlace", "Place", "Shape", "TreePlace"]
 
 NAME = "sums"
-_HEADERS = 42  # of Ethernet, IPv4 and UDP
+_HEADERS = 42  # bytes of Ethernet, IPv4 and UDP
 _MAC = 0x02_00_00_00_00_00
 _RESULT_FOR_ALL = 3
 
 Sent = list[tuple[int, bytes]]
-"""What goes where: to a worker, by its number, or to a switch, by a negative one."""
+"""Pairs of receiver and datagram. Workers have their numbers, and switches have negative ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The job that is played with."""
+    """The parameters of the job that is played."""
 
     workers: int
     slots: int
@@ -44,20 +44,23 @@ class Shape:
 
 
 class Place(Protocol):
-    """Something that sums, made of one switch or several."""
+    """Something that sums: one switch or several."""
 
     def entrance(self, worker: int) -> int:
-        """Return the switch that a worker's packets come to first, a negative number."""
+        """Return the first switch on the path of a worker's packets, a negative number."""
 
     def begin(self, epoch: int, which: int | None = None) -> None:
-        """Take all memory away from all switches, or from the n-th only, and tell all of them the new epoch."""
+        """Clear the state of all switches, or only of the n-th one, and set the new epoch in all of them."""
 
     def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:
-        """Give a switch a packet that comes from a worker, by whatever way; return what it sends."""
+        """Process a packet at a switch, sent by a worker, directly or through another switch.
+
+        Return what the switch sends.
+        """
 
 
 class KernelPlace:
-    """The kernel, executed (a `Place`)."""
+    """The executed kernel (a `Place`)."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -70,11 +73,11 @@ class KernelPlace:
         return -1
 
     def begin(self, epoch: int, which: int | None = None) -> None:  # noqa: ARG002
-        """Take all memory away."""
+        """Clear the state."""
         self._kernel = self._primitive.reference(epoch=epoch)
 
     def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:  # noqa: ARG002
-        """Sum."""
+        """Process a packet."""
         outcome = self._kernel.process(self._schema.decode(datagram))
         if outcome.verdict not in (Verdict.REPLY, Verdict.MULTICAST):
             return []
@@ -84,9 +87,9 @@ class KernelPlace:
 
 
 class TreePlace:
-    """Two switches with the workers between them, under a third: kernels, executed (a `Place`).
+    """Two switches with the workers divided between them, below a third one: executed kernels (a `Place`).
 
-    Packets between the switches are as much at the adversary's mercy as those of the workers.
+    The adversary controls packets between switches like those of the workers.
     """
 
     _TOP = -3
@@ -107,7 +110,7 @@ class TreePlace:
         return -1 if worker in self._halves[0] else -2
 
     def begin(self, epoch: int, which: int | None = None) -> None:
-        """Take memory away from one switch or all of them."""
+        """Clear the state of one switch or of all."""
         for number, primitive in enumerate(self._primitives):
             if which is None or number == which % len(self._primitives):
                 self._kernels[number] = primitive.reference(epoch=epoch)
@@ -115,7 +118,7 @@ class TreePlace:
                 self._kernels[number].epoch = epoch
 
     def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:
-        """Sum at one switch, and send up or down."""
+        """Process a packet at one switch, sending up or down."""
         message = self._schema.decode(datagram)
         if message.kind == _RESULT_FOR_ALL:
             result = self._schema.encode(replace(message, kind=RESULT))
@@ -135,7 +138,7 @@ class TreePlace:
 
 
 class EnginePlace:
-    """The compiled program in the engine (a `Place`): worker n, from 0, is on port n + 1."""
+    """The compiled program in the engine (a `Place`). Worker n, counted from 0, is on port n + 1."""
 
     def __init__(self, shape: Shape) -> None:
         program = Program(shape.aggregate(shape.workers))
@@ -162,13 +165,13 @@ class EnginePlace:
         return -1
 
     def begin(self, epoch: int, which: int | None = None) -> None:  # noqa: ARG002
-        """Take all memory away."""
+        """Clear the state."""
         for register in self._engine.registers.values():
             register.clear()
         self._admission.modify(Entry(self._key, "ingress.admit", (self._group, epoch), priority=1))
 
     def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:  # noqa: ARG002
-        """Sum."""
+        """Process a packet."""
         frame = self._flows[worker].encode(datagram)
         packets: Sequence[tuple[int, bytes]] = [(worker + 1, frame)]
         return [(port - 1, data[_HEADERS:]) for port, data in self._engine.process(Packets.from_list(packets))]

@@ -1,4 +1,4 @@
-"""What must hold at every step of a game, checked on the packets themselves."""
+"""The guarantees of a game, checked on its packets."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from midflight.errors import MidflightError
 from midflight.runtime.endpoint.aggregation import OVERFLOW
 from midflight.runtime.endpoint.allreduce import Sum
 
-__all__ = ["Knowing", "Referee", "ViolationError", "judge"]
+__all__ = ["Knowledge", "Referee", "ViolationError", "judge"]
 
-# Written down here once more, so that the check rests on nothing that it checks.
+# Defined here again, so that the check does not depend on the code that it checks.
 _HEAD = struct.Struct("!BBHIHBBHH")
 _HALF, _CYCLE = 2**31, 2**32
 
 
 class ViolationError(MidflightError):
-    """Something that must always hold did not."""
+    """A guarantee was violated."""
 
 
-class Knowing(Protocol):
-    """A worker, as far as it has to be known what it knows."""
+class Knowledge(Protocol):
+    """The part of a worker's knowledge that the referee needs."""
 
     def knows(self, index: int) -> bool:
-        """Say whether the result of a chunk has come, flagged or not."""
+        """Return whether the result of a chunk has arrived, flagged or not."""
 
 
 def judge(worker: int, which: int, vectors: Sequence[NDArray[np.float32]], result: Sum) -> None:
-    """Compare the sum of a round that a worker has with NumPy's; ViolationError where they differ."""
+    """Compare a worker's sum of a round with NumPy's. ViolationError if they differ."""
     exact = np.sum([each.astype(np.float64) for each in vectors], axis=0)
     scaled = np.sum([np.rint(np.ldexp(each.astype(np.float64), result.bits)) for each in vectors], axis=0)
     close = np.allclose(result.values, exact, rtol=2**-20, atol=len(vectors) * 2.0 ** -(result.bits + 1))
@@ -41,7 +41,7 @@ def judge(worker: int, which: int, vectors: Sequence[NDArray[np.float32]], resul
 
 
 class Referee:
-    """Knows every contribution from the request that carried it first, and what each sum has to be."""
+    """Records every contribution from its first request, and checks every sum against them."""
 
     def __init__(self, workers: int, slots: int, lanes: int) -> None:
         self._workers = workers
@@ -53,15 +53,18 @@ class Referee:
         self.sums = 0
 
     def restarted(self, worker: int) -> None:
-        """Take note that a worker has forgotten what it knew."""
+        """Record that a worker has lost its state."""
         self._restarted.add(worker)
 
     def new_job(self) -> None:
-        """Take note that all begin again."""
+        """Record that all workers start again."""
         self._restarted.clear()
 
-    def sent(self, worker: int, datagram: bytes, workers: Sequence[Knowing]) -> None:
-        """Check a request: the entry it goes to, and that nobody needs any more what that entry held."""
+    def sent(self, worker: int, datagram: bytes, workers: Sequence[Knowledge]) -> None:
+        """Check a request: that it goes to the right entry, and that no worker needs the entry's previous sum any more.
+
+        ViolationError if it does not hold, or if a worker's contribution differs from its earlier one.
+        """
         _, _, _, sequence, slot, number, _, job, _ = _HEAD.unpack_from(datagram)
         given = self._given.setdefault((job, sequence), {})
         values = datagram[_HEAD.size :]
@@ -79,10 +82,13 @@ class Referee:
                     raise ViolationError(f"entry {slot} is used again while worker {other} lacks chunk {before}")
 
     def passed(self, to: int, datagram: bytes) -> None:
-        """Check a sum on its way to a worker, or to switches for all of them: every contribution once."""
+        """Check a sum on its way to a worker, or to switches for all workers: every contribution counts once.
+
+        ViolationError if it does not hold.
+        """
         _, kind, _, sequence, _, _, flags, job, _ = _HEAD.unpack_from(datagram)
         if kind == 1 and to < 0:
-            return  # a part of the sum on its way up
+            return  # a partial sum on its way up
         if kind not in (2, 3) or (kind == 2) != (to >= 0):
             raise ViolationError(f"a message of kind {kind} about chunk {sequence} goes to {to}")
         self.sums += 1
@@ -92,7 +98,7 @@ class Referee:
         if flags & OVERFLOW:
             expected = (expected + _HALF) % _CYCLE - _HALF
         elif not fits:
-            raise ViolationError(f"the sum of chunk {sequence} overflowed and is not flagged")
+            raise ViolationError(f"the sum of chunk {sequence} overflowed but is not flagged")
         if not np.array_equal(values, expected):
             raise ViolationError(f"the sum of chunk {sequence} of job {job} is {values}, and should be {expected}")
 
@@ -101,7 +107,7 @@ class Referee:
         if key not in self._sums:
             given = self._given.get(key, {})
             if len(given) != self._workers:
-                raise ViolationError(f"chunk {sequence} was summed with contributions of {sorted(given)} only")
+                raise ViolationError(f"chunk {sequence} was summed with contributions of only {sorted(given)}")
             rows = [np.frombuffer(each, ">i4", self._lanes) for each in given.values()]
             self._sums[key] = np.sum(np.stack(rows), axis=0, dtype=np.int64)
         return self._sums[key]

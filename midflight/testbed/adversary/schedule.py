@@ -1,4 +1,4 @@
-"""Schedules: the job, and what happens to it step by step. All of it follows from one seed."""
+"""Schedules: a job and its faults, step by step, all derived from one seed."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ __all__ = ["Move", "Schedule", "draw"]
 
 
 class Move(StrEnum):
-    """What the adversary can do. Each move goes with a number, which says to which packet or worker."""
+    """The moves of the adversary. Each comes with a number that selects the packet or worker."""
 
     DELIVER = "deliver"  # a packet arrives
-    DUPLICATE = "duplicate"  # it arrives, and another one like it is still to come
+    DUPLICATE = "duplicate"  # it arrives, and a copy stays in flight
     DROP = "drop"
-    HOLD = "hold"  # it seems lost, and comes back much later
-    RELEASE = "release"  # one of those comes back now
-    WAIT = "wait"  # until the next timer runs out
-    RESTART = "restart"  # a worker dies and begins its round again
-    REPLACE = "replace"  # a worker is replaced by one with other data, so that all begin again as a new job
-    KILL = "kill"  # what sums dies: what reaches it is lost
-    REVIVE = "revive"  # it is back, and empty
-    RESET = "reset"  # a switch loses its memory, one of several where there are several
-    FAIL_OVER = "fail over"  # the switch never comes back: the server takes its place
+    HOLD = "hold"  # it is held back until much later
+    RELEASE = "release"  # a packet held back arrives now
+    WAIT = "wait"  # until the next timer expires
+    RESTART = "restart"  # a worker dies and restarts from its checkpoint
+    REPLACE = "replace"  # a worker is replaced by one with other data, and all start a new job
+    KILL = "kill"  # the switch dies: packets that reach it are lost
+    REVIVE = "revive"  # it runs again, with empty state
+    RESET = "reset"  # a switch loses its state, in a tree one of them
+    FAIL_OVER = "fail over"  # the switch never returns: the server takes its place
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One game. `rounds` are the sizes of the vectors; `overflow` is what the switch does, by which the scale goes.
+    """One game. `rounds` are the sizes of the vectors, and `overflow` is the switch's overflow mode.
 
-    Where all is `abandoned`, nothing sums any more after the last move, and the workers finish by themselves.
+    If the game is `abandoned`, nothing sums any more after the last move, and the workers finish on their own.
     """
 
     seed: int
@@ -53,14 +53,14 @@ def draw(seed: int) -> Schedule:
     random_ = random.Random(seed)
     workers, slots, lanes = random_.choice((2, 2, 3, 4)), random_.randint(1, 3), 16
     rounds = tuple(random_.randint(0, 4 * lanes) for _ in range(random_.choice((1, 1, 2, 3))))
-    # Every schedule has its own mixture, so that calm ones with one fault occur as well as storms.
+    # Every schedule has its own weights, so that there are calm schedules with one fault as well as storms.
     weights = [random_.choice((4, 8, 16)), *(random_.choice((0, 0.5, 1, 2)) for _ in range(3)), 0.5, 1.0]
     weights += [random_.choice((0, 0, 0.1, 0.4)) for _ in range(2)]  # restart, replace
     weights += [random_.choice((0, 0, 0.2, 0.5)), 0.5]  # kill, revive
     weights += [random_.choice((0, 0, 0.2)), random_.choice((0, 0, 0.1))]  # reset, fail over
     length = random_.randint(0, 30 * workers)
     kinds = random_.choices((*_PACKETS, *_FAULTS), weights, k=length)
-    # Mostly what was sent first arrives first; sometimes anything does.
+    # In most schedules packets arrive roughly in order, in some in any order.
     spread = random_.choice((1, 3, 1000))
     moves = tuple((kind, random_.randrange(spread)) for kind in kinds)
     overflow: Literal["saturate", "detect"] = random_.choice(("saturate", "detect"))

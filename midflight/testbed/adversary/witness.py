@@ -1,4 +1,4 @@
-"""What the referee has to know of a job whose workers are processes: all their packets, from captures."""
+"""What the referee needs to know about a job whose workers are processes: all their packets, from captures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from midflight.testbed.sim.frames import decode
 
 __all__ = ["Capture", "Frame", "Witness"]
 
-# The wire and the file, written down once more: the check rests on nothing that it checks.
+# The wire and file formats are defined here again, so that the check does not depend on the code that it checks.
 _HEAD = struct.Struct("!BBHIHBBHH")
 _REQUEST, _RESULT, _SHARE = 1, 2, 9
 _FILE, _RECORD = 24, struct.Struct("=IIII")
@@ -22,7 +22,7 @@ _FILE, _RECORD = 24, struct.Struct("=IIII")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Frame:
-    """A frame at a host's network card: when, in ns since 1970, at which host."""
+    """A frame at a host's network interface: the time in ns since 1970, the host, and the bytes."""
 
     time: int
     host: str
@@ -30,15 +30,15 @@ class Frame:
 
 
 class Capture:
-    """The capture of a host's link, which goes on."""
+    """The capture of a host's link, which is still being written."""
 
     def __init__(self, host: str, file: Path) -> None:
         self._host = host
         self._file = file
         self._at = _FILE
 
-    def news(self) -> list[Frame]:
-        """Return the frames that have come since the last time."""
+    def new_frames(self) -> list[Frame]:
+        """Return the frames that have arrived since the last call."""
         with self._file.open("rb") as file:
             file.seek(self._at)
             data = file.read()
@@ -56,7 +56,7 @@ class Capture:
 
 @dataclass(slots=True)
 class _Seen:
-    """What has come to a worker, as far as that can be seen from outside."""
+    """What a worker has received, as far as it can be seen from outside."""
 
     others: int
     results: set[int] = field(default_factory=set)
@@ -68,9 +68,9 @@ class _Seen:
 
 
 class Witness:
-    """Has a referee for every job of an application, and tells each what has passed.
+    """Feeds a referee for every job of an application with the packets seen.
 
-    `server` is the address that sums come from, whoever has made them, as a 32-bit number.
+    `server` is the source address of all sums, whatever computed them, as a 32-bit integer.
     """
 
     def __init__(self, application: int, workers: int, slots: int, lanes: int, server: int) -> None:
@@ -85,24 +85,24 @@ class Witness:
 
     @property
     def sums(self) -> int:
-        """How many sums have been checked."""
+        """The number of sums that have been checked."""
         return sum(each.sums for each in self._referees.values())
 
     def restarted(self, job: int, worker: int) -> None:
-        """Take note that a worker has forgotten what it knew."""
+        """Record that a worker has lost its state."""
         self._restarted.setdefault(job, set()).add(worker)
 
     def watch(self, frames: Sequence[Sequence[Frame]], jobs: Mapping[int, Sequence[tuple[str, int]]]) -> None:
-        """Check what has passed: frames of each link, and by job its workers' hosts and addresses.
+        """Check the frames of each link. `jobs` holds, by job, the host name and address of each worker.
 
-        ViolationError for what must not be.
+        ViolationError if a guarantee is violated.
         """
         for frame in heapq.merge(*frames):
-            for job, number, outgoing, told, payload in self._parts(frame, jobs):
+            for job, number, outgoing, from_peer, payload in self._parts(frame, jobs):
                 if outgoing:
                     self._sent(job, number, payload)
                 else:
-                    self._came(job, number, payload, told=told)
+                    self._received(job, number, payload, from_peer=from_peer)
 
     def _parts(
         self, frame: Frame, jobs: Mapping[int, Sequence[tuple[str, int]]]
@@ -142,11 +142,11 @@ class Witness:
             if before >= 1 and number not in self._restarted.get(job, ()) and not mine.knows(before):
                 raise ViolationError(f"worker {number} sends chunk {sequence} before it has the sum of {before}")
 
-    def _came(self, job: int, number: int, payload: bytes, *, told: bool) -> None:
+    def _received(self, job: int, number: int, payload: bytes, *, from_peer: bool) -> None:
         _, kind, _, sequence, _, worker, _, _, _ = _HEAD.unpack_from(payload)
         referee, seen = self._job(job)
         if kind == _RESULT:
-            if not told:
+            if not from_peer:
                 referee.passed(number, payload)
             seen[number].results.add(sequence)
         elif kind == _SHARE:

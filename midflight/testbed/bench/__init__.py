@@ -1,1 +1,1 @@
-"""Measurements of the toolkit's own parts, each a function that returns figures."""
+"""Benchmarks of the toolkit's own parts. Each is a function that returns figures."""

@@ -1,7 +1,7 @@
-"""How many packets a second the engine takes through two programs, in process, on one core.
+"""The engine's packet rate for two programs, in process, on one core.
 
-A batch is timed as a whole: one call, native code from its first packet to its last. Before anything is timed, what
-comes out is checked, so a figure stands for packets that were processed right.
+A batch is timed as a whole: one call, native code from its first packet to its last. The output is checked before
+anything is timed, so a figure only counts correctly processed packets.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def bench_engine(
     progress: Progress | None = None,
     clock: Clock = time.perf_counter,
 ) -> EngineBench:
-    """Measure an IPv4 forwarder with random routes and destinations, and the aggregation of `lanes` lanes.
+    """Measure an IPv4 forwarder with random routes and destinations, and an aggregation of `lanes` lanes.
 
-    `packets` go in as one batch, `runs` times for each program; `clock` gives seconds. MidflightError where what comes
-    out is wrong.
+    `packets` are processed as one batch, `runs` times for each program. `clock` returns seconds. MidflightError if the
+    output is wrong.
     """
     report = progress or silent
     rates = []
@@ -86,7 +86,7 @@ def _forwarder(routes: int, packets: int, seed: int, clock: Clock) -> Timed:
     seconds = clock() - start
     random = np.random.default_rng(seed)
     prefixes: dict[tuple[int, int], int] = {(0, 0): 0}
-    # Lengths as in a provider's table: most are /24, then come /22 to /16, few are long or short.
+    # Prefix lengths as in a provider's table: mostly /24, then /16 to /22, and a few others.
     lengths = random.choice([8, 12, 16, 18, 19, 20, 21, 22, 23, 24, 28, 32], 4 * routes, p=_LENGTHS)
     for length, address in zip(lengths.tolist(), random.integers(0, 2**32, 4 * routes).tolist(), strict=True):
         if len(prefixes) == routes:
@@ -123,7 +123,7 @@ def _frame(destination: IPv4Address, payload: bytes) -> bytes:
 
 
 def aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Clock) -> Timed:
-    """Return the aggregation of random numbers, with every sum checked; MidflightError where one is wrong."""
+    """Return the aggregation of random numbers, after checking every sum. MidflightError if one is wrong."""
     start = clock()
     program = Program(Aggregate(_APPLICATION, workers=workers, lanes=lanes, slots=_SLOTS))
     engine = Engine(check(program.p4()))
@@ -152,5 +152,5 @@ def aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Clock)
     results = [data[_HEADERS + form.values_offset :] for _, data in out]
     expected = [row.tobytes() for row in values.sum(axis=0, dtype=np.int64).astype(">i4") for _ in range(workers)]
     if results != expected:
-        raise MidflightError("the aggregation gave sums other than NumPy's")
+        raise MidflightError("the aggregation's sums differ from NumPy's")
     return Timed(f"{lanes}-lane aggregation", engine, batch, forget, seconds)

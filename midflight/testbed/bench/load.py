@@ -1,8 +1,8 @@
-"""What a primitive is timed with: the traces that its tests have, chosen so that they keep its state at work.
+"""The traffic that a primitive is timed with: traces of its tests, chosen so that its state stays in use.
 
-A subject's traces are short, and each begins with a state that is empty. Behind each other many would meet what the
-earlier have left, such as rounds that are over, and be dropped at once. So traces are tried on the switch, and one is
-taken where it is answered as it is from the beginning, packet by packet.
+The traces of a subject are short and each starts from empty state. If they were simply concatenated, many would meet
+leftover state, such as rounds that are over, and be dropped at once. So traces are tried on the switch, and one is
+accepted if its packets are answered as they are from empty state.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from midflight.testbed.conformance.subject import Subject
 __all__ = ["Load", "usual"]
 
 TRIES = 8
-"""So many traces are tried for a place at most; then the best of them has it."""
+"""How many traces are tried for a place before the best of them is accepted."""
 
 GOOD = 0.9
-"""A trace is taken at once where this share of its packets is answered as from the beginning."""
+"""A trace is accepted at once if this share of its packets is answered as from empty state."""
 
 KIND = HEADERS + 1
 
@@ -40,13 +40,16 @@ State = Mapping[str, NDArray[Any]]
 
 
 def usual(subject: Subject) -> Primitive:
-    """Return a subject's primitive, called `app`: what has a default has it, the rest is as in its tests."""
+    """Return a subject's primitive, named `app`, with default parameters. Others are those of its tests."""
     needed = {each.name for each in parameters_of(subject.primitive) if each.required}
     return made(subject.primitive, "app", {name: each for name, each in subject.choice(0).items() if name in needed})
 
 
 class Load:
-    """A primitive on the embedded switch, and a batch of `packets` requests or a few more for it."""
+    """A primitive on the embedded switch, and a batch of at least `packets` requests for it.
+
+    MidflightError if the switch's output differs from the executed kernel's.
+    """
 
     def __init__(self, subject: Subject, packets: int, seed: int, clock: Clock) -> None:
         self.primitive = usual(subject)
@@ -66,7 +69,7 @@ class Load:
         """How many packets were dropped, forwarded, and answered or multicast."""
 
     def timed(self) -> Timed:
-        """Return it as what is to be timed, from an empty state each time."""
+        """Return the batch, ready to be timed from an empty state in each run."""
         return Timed(self._subject.primitive.__name__, self._engine, self._batch, self._empty, self._seconds)
 
     def _empty(self) -> None:
@@ -99,7 +102,7 @@ class Load:
         return found
 
     def _trace(self) -> list[tuple[int, bytes]]:
-        """Return the frames of another trace; what the controller does to maps meanwhile is done before."""
+        """Return the frames of another trace. The controller's writes to maps are made beforehand."""
         frames = []
         for each in self._subject.requests(next(self._random), self.primitive.parameters):
             for write in each.writes:
@@ -110,7 +113,7 @@ class Load:
         return frames
 
     def _answers(self, batch: Packets) -> list[list[tuple[int, int]]]:
-        """Return for each packet which ports its answers leave by, and of which kind they are."""
+        """Return for each packet the ports and kinds of its answers."""
         found: list[list[tuple[int, int]]] = [[] for _ in range(len(batch))]
         out = self._engine.process(batch)
         for source, (port, data) in zip(out.sources.tolist(), out, strict=True):
@@ -121,7 +124,7 @@ class Load:
         return {name: each.read_all() for name, each in self._engine.registers.items()}
 
     def _check(self) -> Mapping[str, int]:
-        """Compare everything that comes out with the executed kernel; MidflightError where something differs."""
+        """Compare all output with the executed kernel. Return the outcomes. MidflightError if anything differs."""
         self._empty()
         lost = self._engine.stats.digests_lost
         came: list[list[tuple[int, bytes]]] = [[] for _ in range(len(self._batch))]
@@ -133,10 +136,12 @@ class Load:
             expected = self._model.send(port, packet)
             if sorted(packets) != sorted(expected):
                 name = self._subject.primitive.__name__
-                raise MidflightError(f"{name} on the switch is not what it is in Python: packet {number} differs")
+                raise MidflightError(f"{name} on the switch differs from its kernel in Python at packet {number}")
             kinds = {data[KIND] for _, data in packets}
             outcomes["answered" if RESULT in kinds else "forwarded" if kinds & {REQUEST, FOR_HOST} else "dropped"] += 1
         alerts = [(each.name, self._schema.alert(each.name, each.values)) for each in self._engine.digests()]
         if self._engine.stats.digests_lost == lost and alerts != self._model.alerts:
-            raise MidflightError(f"{self._subject.primitive.__name__} on the switch raised other alerts than in Python")
+            raise MidflightError(
+                f"{self._subject.primitive.__name__} on the switch raised other alerts than its kernel in Python"
+            )
         return outcomes

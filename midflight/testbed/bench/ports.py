@@ -1,14 +1,14 @@
-"""What the embedded switch forwards between two interfaces, beside a bare loop and simple_switch.
+"""The embedded switch's forwarding rate between two interfaces, compared with a bare loop and simple_switch.
 
-Everything happens in a network namespace of its own, with two veth pairs: a generator, then the one that forwards,
-then an interface whose packets the kernel counts. All run the same IPv4 router, except the bare loop, which only
-carries packets over. They take turns, and figures are medians.
+The benchmark runs in a network namespace of its own with two veth pairs: a generator, the forwarder between the pairs,
+and an interface at which the kernel counts packets. All forwarders run the same IPv4 router, except the bare loop,
+which only copies packets. They take turns, and figures are medians.
 
-Two things are measured. From a *backlog*: so many packets wait already when the forwarder begins, and the processor
-time of its thread is taken until the last has left; that is what it can do, whoever else uses the machine. *Live*:
-the generator sends as fast as it can, and what arrives at the far end is counted; the generator and the forwarder
-share the machine, as they would in a lab. simple_switch drops most of what comes too fast, so it is given several
-rates, and its best counts.
+Two things are measured. *Backlog*: packets are already waiting when the forwarder starts, and the processor time of its
+thread until the last one has left is measured. This is the forwarder's capacity, independent of other load on the
+machine. *Live*: the generator sends as fast as it can, and packets at the far end are counted. Generator and forwarder
+share the machine, as in a lab. simple_switch drops most packets that arrive too fast, so several rates are tried for it
+and the best one counts.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ __all__ = ["Figures", "PortsBench", "bench_ports"]
 
 _PROGRAM = Path(__file__).with_name("forwarder.p4")
 _NEXT_HOP = 0x0200_0000_0002
-# No more than a ring holds.
+# At most as many as a ring holds.
 _BACKLOG = 4000
 _RATES = (10e3, 20e3, 40e3, 80e3, 160e3, None)
 _HEADERS = 42
-# Packets that are looked at before anything is measured, and the seconds that they may take.
+# Packets that are checked before anything is measured, and the timeout for them in seconds.
 _PROBES = 8
 _PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one forwarder reached, in packets a second, run by run: `backlog` of a whole processor, `live` as it was.
+    """The rates of one forwarder in packets a second, run by run: `backlog` by processor time, `live` by the clock.
 
-    `rate` is what the generator was told to send, None for all it can.
+    `rate` is the generator's rate in packets a second. None means as fast as possible.
     """
 
     name: str
@@ -65,7 +65,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class PortsBench:
-    """The figures of one benchmark run. `simple_switch` is None where it is not there, and `missing` says what is."""
+    """The figures of one benchmark run.
+
+    `simple_switch` is None if it is not installed; `missing` then says what is missing.
+    """
 
     bare: Figures
     switch: Figures
@@ -75,17 +78,17 @@ class PortsBench:
 
     @property
     def to_bare(self) -> float:
-        """The switch's rate from a backlog as a share of the bare loop's: the median over neighbouring runs."""
+        """The switch's backlog rate relative to the bare loop's: the median over neighbouring runs."""
         return _ratio(self.switch.backlog, self.bare.backlog)
 
     @property
     def to_bare_live(self) -> float:
-        """The same, live."""
+        """The same for live rates."""
         return _ratio(self.switch.live, self.bare.live)
 
     @property
     def to_simple_switch(self) -> float | None:
-        """The switch's live rate by simple_switch's."""
+        """The switch's live rate relative to simple_switch's. None without simple_switch."""
         return None if self.simple_switch is None else _ratio(self.switch.live, self.simple_switch.live)
 
     def json(self) -> dict[str, object]:
@@ -97,9 +100,9 @@ class PortsBench:
 def bench_ports(
     *, runs: int = 15, seconds: float = 0.3, packet_bytes: int = 64, progress: Progress | None = None
 ) -> PortsBench:
-    """Measure forwarding between two veth pairs, `runs` times each, live for `seconds` a time. Takes root.
+    """Measure forwarding between two veth pairs, `runs` times each, live for `seconds` each time. Needs root.
 
-    DeviceError without the right to make a namespace; MidflightError where what is forwarded is wrong.
+    DeviceError if the process may not create a namespace. MidflightError if packets are forwarded wrongly.
     """
     report = progress or _silent
     missing = next(filter(None, (P4C.missing, SIMPLE_SWITCH_GRPC.missing)), "")
@@ -150,7 +153,7 @@ def _ratio(ours: tuple[float, ...], theirs: tuple[float, ...]) -> float:
 
 
 class _Course:
-    """The namespace with its interfaces: generator g, then s1, the forwarder, s2, then k, where packets are counted."""
+    """The namespace with its interfaces: the generator's g, the forwarder's s1 and s2, and k, which counts packets."""
 
     def __init__(self, packet_bytes: int) -> None:
         self._open = ExitStack()
@@ -187,7 +190,7 @@ class _Course:
         try:
             subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True, capture_output=True)
         except FileNotFoundError:
-            raise DeviceError("there is no ip command", hint="it comes with the package iproute2") from None
+            raise DeviceError("the command ip is not installed", hint="install the package iproute2") from None
         except subprocess.CalledProcessError as error:
             raise DeviceError(f"cannot make interfaces: {error.stderr.strip()}") from None
 
@@ -195,14 +198,14 @@ class _Course:
 
     @contextmanager
     def bare(self) -> Iterator[None]:
-        """Have the bare loop forward."""
+        """Forward with the bare loop."""
         with self._namespace.run(lambda: BareForwarder("s1", "s2")) as forwarder:
             forwarder.start()
             yield
 
     @contextmanager
     def switch(self) -> Iterator[None]:
-        """Have the embedded switch forward."""
+        """Forward with the embedded switch."""
         with self._loop() as loop:
             loop.start()
             yield
@@ -219,7 +222,7 @@ class _Course:
 
     @contextmanager
     def simple_switch(self) -> Iterator[None]:
-        """Have BMv2 forward."""
+        """Forward with BMv2."""
         interfaces = {1: "s1", 2: "s2"}
         with self._namespace.run(lambda: Bmv2Device(_PROGRAM.read_text(), interfaces=interfaces)) as device:
             with device.session() as session:
@@ -236,7 +239,7 @@ class _Course:
 
     @property
     def routed(self) -> bytes:
-        """What a router makes of the packet: new addresses, a lower TTL, the checksum to fit."""
+        """The packet as a router forwards it: new MAC addresses, a smaller TTL, and an updated checksum."""
         before = self.packet
         header = bytearray(before[14:34])
         header[8] -= 1
@@ -246,7 +249,7 @@ class _Course:
         return _NEXT_HOP.to_bytes(6, "big") + before[:6] + before[12:14] + header + before[34:]
 
     def check(self, expected: bytes) -> None:
-        """Send a few packets and see what arrives; MidflightError where it is something else."""
+        """Send a few packets and check the output. MidflightError if it is wrong."""
         with self._namespace.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)) as seen:
             self._namespace.run(lambda: seen.bind(("k", linux.ETH_P_ALL)))
             seen.settimeout(_PATIENCE)
@@ -267,7 +270,7 @@ class _Course:
         return (self._arrived() - before) / (time.perf_counter() - start)
 
     def bare_backlog(self) -> float:
-        """Return the packets a second of processor time that the bare loop takes from a backlog."""
+        """Return the bare loop's packets a second of processor time for a backlog."""
         with self._namespace.run(lambda: BareForwarder("s1", "s2")) as forwarder:
             before = self._fill()
             forwarder.start()
@@ -275,7 +278,7 @@ class _Course:
             return self._rate(before, forwarder.cpu_seconds)
 
     def switch_backlog(self) -> float:
-        """Return the packets a second of processor time that the switch takes from a backlog."""
+        """Return the switch's packets a second of processor time for a backlog."""
         with self._loop() as loop:
             before = self._fill()
             loop.start()
@@ -291,5 +294,5 @@ class _Course:
     def _rate(self, before: int, seconds: float) -> float:
         count = self._arrived() - before
         if count != _BACKLOG:
-            raise MidflightError(f"of {_BACKLOG} packets that waited, {count} were forwarded")
+            raise MidflightError(f"only {count} of {_BACKLOG} waiting packets were forwarded")
         return count / max(seconds, 1e-9)

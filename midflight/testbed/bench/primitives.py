@@ -1,8 +1,8 @@
-"""How many packets a second each primitive of the library does on the embedded switch, in process, on one core.
+"""The packet rate of each primitive of the library on the embedded switch, in process, on one core.
 
-Traffic is that of its tests, see `load`; everything that comes out is compared with the executed kernel before anything
-is timed. Aggregate is timed once more with more and more lanes, each sum compared with NumPy's, to see what a lane
-costs.
+The traffic is that of the primitive's tests (see `load`). All output is compared with the executed kernel before
+anything is timed. Aggregate is also timed with an increasing number of lanes, with each sum compared with NumPy's, to
+measure the cost of a lane.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ WORKERS = 4
 
 @dataclass(frozen=True, slots=True)
 class PrimitiveRate:
-    """What one primitive reached, with which parameters, and what became of its packets.
+    """The rate of one primitive, its parameters, and the outcomes of its packets.
 
-    `outcomes` counts packets dropped, forwarded and answered; an answer to all members is one.
+    `outcomes` counts packets dropped, forwarded and answered. A multicast answer counts once.
     """
 
     name: str
@@ -40,10 +40,10 @@ class PrimitiveRate:
 
 @dataclass(frozen=True, slots=True)
 class LaneCost:
-    """What a packet costs by its lanes, in nanoseconds: `fixed` + `each` * lanes, the line through the quickest runs.
+    """The cost of a packet by its number of lanes, in nanoseconds: `fixed` + `each` * lanes, a fit to the fastest runs.
 
-    On a machine that others use as well, the quickest run is the one that tells most of the program. `off` is how far
-    the run that is furthest from the line is from it, as a share of the line.
+    On a shared machine the fastest run says most about the program. `off` is the largest deviation of a run from the
+    line, relative to the line.
     """
 
     lanes: tuple[int, ...]
@@ -76,10 +76,10 @@ def bench_primitives(
     progress: Progress | None = None,
     clock: Clock = time.perf_counter,
 ) -> PrimitivesBench:
-    """Measure primitives by their names, and the cost of a lane where Aggregate is among them.
+    """Measure primitives by name, and the cost of a lane if Aggregate is among them.
 
-    `packets` go in as one batch, `runs` times; `clock` gives seconds. MidflightError where there is no such primitive,
-    or where what comes out is wrong.
+    `packets` are processed as one batch, `runs` times. `clock` returns seconds. MidflightError if a name is unknown or
+    the output is wrong.
     """
     report = progress or silent
     subjects = [subject(each) for each in names]
@@ -103,7 +103,7 @@ def bench_primitives(
         report(done, total, f"Aggregate: compiling {count} lanes")
         made.append(aggregation(count, WORKERS, packets, seed, clock))
     by_count: list[list[float]] = [[] for _ in made]
-    for _ in range(runs):  # In turns, so that what else the machine does meets all of them.
+    for _ in range(runs):  # In turns, so that other load on the machine affects all of them.
         for each_timed, rates in zip(made, by_count, strict=True):
             rates.append(each_timed.run(clock))
             done += 1
@@ -114,7 +114,7 @@ def bench_primitives(
 def _cost(lanes: Sequence[int], made: Sequence[Timed], runs: Sequence[list[float]]) -> LaneCost:
     quickest = np.array([1e9 / max(each) for each in runs])
     counts = np.array(lanes, float)
-    # Weighed by what they are: a tenth of a short time counts as much as a tenth of a long one.
+    # Weighted for relative errors: 10% of a short time counts as much as 10% of a long one.
     each, fixed = np.polyfit(counts, quickest, 1, w=1 / quickest) if len(lanes) > 1 else (0.0, quickest[0])
     line = fixed + each * counts
     rates = tuple(timed.rate(found) for timed, found in zip(made, runs, strict=True))

@@ -1,4 +1,4 @@
-"""How a batch is timed: as a whole, one call, native code from its first packet to its last."""
+"""How a batch is timed: as a whole, in one call, native code from its first packet to its last."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from midflight.runtime.engine import Engine, Packets
 __all__ = ["Clock", "Progress", "Rate", "Timed", "silent"]
 
 Clock = Callable[[], float]
-"""Gives seconds."""
+"""Returns seconds."""
 
 Progress = Callable[[int, int, str], None]
-"""Told after every run: how many are done, of how many, and in words what is going on."""
+"""Called after every run with the number of runs done, their total, and a description."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What one program reached. All but `compile_seconds` are medians over the runs, or the runs themselves.
+    """The rate of one program. All values but `compile_seconds` are medians over the runs, or the runs themselves.
 
-    packets_per_second: packets in. nanoseconds: for one packet in. compile_seconds: from P4 text to native code.
+    packets_per_second: input packets. nanoseconds: for one input packet. compile_seconds: from P4 text to native code.
     """
 
     program: str
@@ -35,7 +35,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A program that is ready to be timed: `prepare` puts its state back before each run."""
+    """A program ready to be timed. `prepare` restores its state before each run."""
 
     name: str
     engine: Engine
@@ -44,14 +44,14 @@ class Timed:
     compile_seconds: float
 
     def run(self, clock: Clock) -> float:
-        """Run the batch once; return packets a second."""
+        """Run the batch once. Return packets a second."""
         self.prepare()
         start = clock()
         self.engine.process(self.batch)
         return len(self.batch) / max(clock() - start, 1e-9)
 
     def rate(self, runs: list[float]) -> Rate:
-        """Return what came of so many runs."""
+        """Return the rate for the results of these runs."""
         median = statistics.median(runs)
         return Rate(
             program=self.name,
@@ -65,4 +65,4 @@ class Timed:
 
 
 def silent(done: int, total: int, what: str) -> None:
-    """Tell nobody of progress."""
+    """Ignore progress."""

@@ -1,7 +1,7 @@
-"""Packets for benchmarks in native code: a generator, and the plainest forwarder there can be.
+"""Native packet loops for benchmarks: a generator, and the simplest possible forwarder.
 
-Both are loops over libc's calls, without Python and without the GIL, as the embedded switch is one. The forwarder is
-what a switch is compared to: recvmmsg from one interface, sendmmsg to the other, and nothing in between.
+Both are loops over libc calls without Python and without the GIL, like the embedded switch. The forwarder is the
+baseline for a switch: recvmmsg from one interface, sendmmsg to the other, and nothing in between.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ SOCKET_BUFFER = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a generator did: packets that the interface took, and how long that lasted."""
+    """The result of a generator: the packets that the interface accepted, and the time that it took."""
 
     packets: int
     seconds: float
 
 
 class Generator:
-    """Sends packets by an interface of the namespace that it is made in, as they are given, over and over."""
+    """Sends the given packets over and over by an interface of the current network namespace."""
 
     def __init__(self, interface: str, packets: Sequence[bytes]) -> None:
         self._socket = _packet_socket(interface, receive=False)
@@ -59,7 +59,7 @@ class Generator:
         self._context.set("socket", self._socket.fileno())
 
     def run(self, seconds: float, *, rate: float | None = None, limit: int = 1 << 40) -> Sent:
-        """Send for so long, no faster than `rate` packets a second, no more than `limit` packets."""
+        """Send for `seconds`, at most `rate` packets a second and at most `limit` packets."""
         start = time.monotonic_ns()
         self._context.set("until", start + int(seconds * 1e9))
         self._context.set("gap", int(BURST * 1e9 / rate) if rate else 0)
@@ -68,7 +68,7 @@ class Generator:
         return Sent(self._context.get("sent"), (time.monotonic_ns() - start) / 1e9)
 
     def stop(self) -> None:
-        """End a run that another thread is in."""
+        """Stop a run in another thread."""
         self._context.set("until", 0)
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Generator:
 
 
 class BareForwarder:
-    """Carries packets from one interface to another, unchanged, until it is stopped."""
+    """Copies packets from one interface to another, unchanged, until it is stopped."""
 
     def __init__(self, source: str, target: str) -> None:
         self._sockets = _packet_socket(source, receive=True), _packet_socket(target, receive=False)
@@ -104,11 +104,11 @@ class BareForwarder:
         self.cpu_seconds = 0.0
 
     def start(self) -> None:
-        """Begin to carry packets."""
+        """Start copying packets."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Work off what has arrived and stop."""
+        """Copy the packets that have arrived, and stop."""
         self._context.set("stop", 1)
         os.eventfd_write(self._wake, 1)
         self._thread.join()
@@ -119,7 +119,7 @@ class BareForwarder:
         self.cpu_seconds = time.thread_time() - start
 
     def close(self) -> None:
-        """Stop it, where it was started, and close its sockets."""
+        """Stop, if it was started, and close the sockets."""
         if self._thread.is_alive():
             self.stop()
         for each in self._sockets:
@@ -136,7 +136,7 @@ class BareForwarder:
 
 
 class _Messages:
-    """Room for packets, as sendmmsg and recvmmsg take it."""
+    """Buffers for packets, as sendmmsg and recvmmsg expect them."""
 
     def __init__(self, count: int, size: int) -> None:
         self.data: NDArray[np.uint8] = np.zeros((count, size), np.uint8)
@@ -160,7 +160,7 @@ def _packet_socket(interface: str, *, receive: bool) -> socket.socket:
 
 
 def _generator() -> NativeModule:
-    """Build `generate(context)`. What an interface refuses is not sent again and not counted."""
+    """Build `generate(context)`. Packets that the interface rejects are neither retried nor counted."""
     unit = NativeModule("generator")
     code = unit.routine("generate", [], exported=True)
     b = code.b
@@ -204,7 +204,7 @@ def _generator() -> NativeModule:
 
 
 def _forwarder() -> NativeModule:
-    """Build `forward(context)`. What the interface refuses is lost."""
+    """Build `forward(context)`. Packets that the interface rejects are lost."""
     unit = NativeModule("forwarder")
     code = unit.routine("forward", [], exported=True)
     b = code.b

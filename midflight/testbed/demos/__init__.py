@@ -1,1 +1,1 @@
-"""Demonstrations: whole jobs on the testbed, each giving its figures as a value and printing nothing."""
+"""Demonstrations: whole jobs on the testbed. Each returns its figures as a value and prints nothing."""

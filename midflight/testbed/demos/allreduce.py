@@ -1,8 +1,8 @@
-"""Four workers train a classifier together: once a switch sums their gradients, once a server does.
+"""Four workers train a classifier together, once with a switch that sums their gradients and once with a server.
 
-The two runs are the same job over the same network, but for one entry in the switch's admission table. Beside them goes
-a third, without any network, in which NumPy adds up the same fixed-point integers: what it learns is what the other two
-must learn, bit for bit, whatever the links do to packets.
+The two runs are the same job over the same network, except for one entry in the switch's admission table. A third run
+without a network sums the same fixed-point integers with NumPy. The other two have to learn exactly the same model, bit
+for bit, whatever the links do to packets.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from midflight.testbed.topology import LinkQuality
 __all__ = ["Demo", "Figures", "Progress", "Run", "Settings", "run"]
 
 Progress = Callable[[int, int, str], None]
-"""Told after every step: how many are done, of how many, and in words what is going on."""
+"""Called after every step with the number of steps done, their total, and a description."""
 
 _APPLICATION = "gradients"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the demonstration does. loss: the probability that a link loses a packet, duplicates or delays it."""
+    """The settings of the demonstration.
+
+    loss: the probability that a link loses a packet, and likewise that it duplicates or delays one.
+    """
 
     workers: int = 4
     steps: int = 80
@@ -48,15 +51,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came out. Counts are of both runs together unless named.
+    """The results. Counts are sums over both runs unless the name says otherwise.
 
-    In a simulated network all of it is the same for the same settings, bit for bit; in any network so are the sums and
-    the weights.
+    In a simulated network all figures are the same for the same settings, bit for bit. In any network the sums and the
+    weights are.
 
-    bytes: on both directions of the server's link. packets: put onto any link. lost, duplicated, reordered: by links.
+    bytes: in both directions of the server's link. packets: sent on any link. lost, duplicated, reordered: by links.
     retransmitted: by workers. duplicates_suppressed: requests and results that arrived again and changed nothing.
-    max_abs_error: the largest difference of any summed gradient from NumPy's sum, in float64, of the same gradients.
-    sums_exact: whether every sum was, as integers, NumPy's own. sums_digest: SHA-256 over all of them.
+    max_abs_error: the largest difference of any summed gradient from NumPy's float64 sum of the same gradients.
+    sums_exact: whether every sum, as integers, equals NumPy's. sums_digest: SHA-256 of all sums.
     """
 
     workers: int
@@ -84,24 +87,24 @@ class Figures:
     seed: int
     device: str
     fabric: str
-    step_microseconds_switch: float  # by the network's clock, mean over the steps
+    step_microseconds_switch: float  # mean over the steps, by the network's clock
     step_microseconds_server: float
 
     def json(self) -> dict[str, object]:
-        """Return the figures as what JSON can hold."""
+        """Return the figures as data for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run: what the network did, and the loss on the training images after each step."""
+    """One training run: statistics of the network, and the loss on the training images after each step."""
 
     losses: tuple[float, ...]
     accuracy: float
     max_abs_error: float
     sums_digest: str
     weights_digest: str
-    server_link_bytes: tuple[int, ...]  # so far, after each step
+    server_link_bytes: tuple[int, ...]  # total after each step
     server_link_packets: int
     packets: int
     lost: int
@@ -110,12 +113,12 @@ class Run:
     retransmitted: int
     duplicates_suppressed: int
     trace: str
-    nanoseconds: int  # by the network's clock, spent summing
+    nanoseconds: int  # time spent summing, by the network's clock
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The figures, the two runs behind them, and how many seconds it took on the wall's clock."""
+    """The figures, the two runs behind them, and the wall-clock time in seconds."""
 
     figures: Figures
     switch: Run
@@ -124,7 +127,10 @@ class Demo:
 
 
 def run(settings: Settings | None = None, progress: Progress | None = None) -> Demo:
-    """Train with the switch, then with the server, and compare. MidflightError where something is missing."""
+    """Train with the switch, then with the server, and compare.
+
+    MidflightError if scikit-learn or a device is missing.
+    """
     settings = settings or Settings()
     report = progress or _silent
     started = time.perf_counter()
@@ -177,7 +183,7 @@ def run(settings: Settings | None = None, progress: Progress | None = None) -> D
 
 
 class _Job:
-    """The training itself: every worker with its share of the images and its own copy of the model."""
+    """The training itself: every worker with its shard of the images and its own copy of the model."""
 
     def __init__(self, settings: Settings, train: Digits) -> None:
         self._settings = settings
@@ -195,7 +201,7 @@ class _Job:
         return self.model.weights.size
 
     def __iter__(self) -> Iterator[list[NDArray[np.float32]]]:
-        """Yield the workers' gradients, one step after another; `learn` is to be called for each."""
+        """Yield the workers' gradients, step by step. Call `learn` after each."""
         for _ in range(self._settings.steps):
             picks = [self._random.choice(len(each), self._settings.batch, replace=False) for each in self._shards]
             yield [
@@ -204,14 +210,14 @@ class _Job:
             ]
 
     def learn(self, sums: Sequence[Sum]) -> None:
-        """Let each worker take a step with the sum that it received."""
+        """Update each worker's model with the sum that it received."""
         images = np.float32(self._settings.batch * self._settings.workers)
         for model, received in zip(self._models, sums, strict=True):
             self._sums.update(f"{received.bits} ".encode() + received.integers.astype(">i4").tobytes())
             model.step((received.values / images).astype(np.float32, copy=False))
 
     def digests(self) -> tuple[str, str]:
-        """Return the SHA-256 of all sums so far and of all workers' weights."""
+        """Return the SHA-256 digests of all sums so far and of all workers' weights."""
         weights = b"".join(model.weights.astype(">f4").tobytes() for model in self._models)
         return self._sums.hexdigest(), hashlib.sha256(weights).hexdigest()
 
@@ -268,7 +274,7 @@ def _train(settings: Settings, train: Digits, test: Digits, *, offload: bool, re
             duplicated=totals.duplicated,
             reordered=totals.reordered,
             retransmitted=sum(each.retransmitted for each in reliable),
-            # Every request was answered, so it was summed once: those beyond that were suppressed.
+            # Every request was answered and so summed once. All others were suppressed.
             duplicates_suppressed=sum(each.duplicates - each.answered for each in reliable) + arrived,
             trace=net.trace_hash(),
             nanoseconds=nanoseconds,
@@ -276,7 +282,7 @@ def _train(settings: Settings, train: Digits, test: Digits, *, offload: bool, re
 
 
 def _sum_here(gradients: Sequence[NDArray[np.float32]]) -> Sum:
-    """Return the sum that a switch must make of these gradients."""
+    """Return the sum that a switch has to compute for these gradients."""
     bits = scale_bits(2.0 ** max(map(largest_exponent, gradients)), len(gradients))
     quantised = np.stack([quantise(each, bits) for each in gradients])
     integers: NDArray[np.int32] = quantised.sum(axis=0, dtype=np.int64).astype(np.int32)

@@ -1,7 +1,7 @@
-"""The learning half of the demonstrations: handwritten digits and a softmax classifier.
+"""The machine learning of the demonstrations: handwritten digits and a softmax classifier.
 
 The data are the 1,797 images of 8 x 8 grey levels of the UCI repository's "Optical Recognition of Handwritten Digits",
-as they ship with scikit-learn.
+as shipped with scikit-learn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CLASSES = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Digits:
-    """Images as rows of 65 float32 from 0 to 1, the last of them a constant 1 for the bias; labels 0 to 9."""
+    """Images as rows of 65 float32 values from 0 to 1, the last a constant 1 for the bias, and labels 0 to 9."""
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -33,7 +33,7 @@ class Digits:
 
 
 class Model:
-    """A softmax classifier, weights float32 of 65 x 10, trained by gradient descent with momentum."""
+    """A softmax classifier with float32 weights of shape (65, 10), trained by gradient descent with momentum."""
 
     def __init__(self, *, rate: float = 0.5, momentum: float = 0.9) -> None:
         self.weights = np.zeros((65, CLASSES), np.float32)
@@ -42,13 +42,13 @@ class Model:
         self._momentum = np.float32(momentum)
 
     def gradient(self, batch: Digits) -> NDArray[np.float32]:
-        """Return the gradient of the cross entropy summed over a batch, as a vector of 650."""
+        """Return the gradient of the cross entropy, summed over a batch: shape (650,)."""
         errors = self._probabilities(batch.images)
         errors[np.arange(len(batch)), batch.labels] -= 1
         return np.ravel(batch.images.T @ errors)
 
     def step(self, gradient: NDArray[np.float32]) -> None:
-        """Go one step down a gradient, a vector of 650."""
+        """Update the weights with a gradient of shape (650,)."""
         self._velocity *= self._momentum
         self._velocity -= self._rate * gradient.reshape(self.weights.shape)
         self.weights += self._velocity
@@ -59,7 +59,7 @@ class Model:
         return float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean())
 
     def accuracy(self, digits: Digits) -> float:
-        """Return the share of digits that are recognised, from 0 to 1."""
+        """Return the share of digits that are classified correctly, from 0 to 1."""
         return float(((digits.images @ self.weights).argmax(axis=1) == digits.labels).mean())
 
     def _probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -71,12 +71,15 @@ class Model:
 
 
 def load(seed: int, *, held_out: float = 0.25) -> tuple[Digits, Digits]:
-    """Return the digits to train on and those to test on, shuffled by the seed. MidflightError without scikit-learn."""
+    """Return the training and test digits, shuffled by the seed. MidflightError without scikit-learn.
+
+    `held_out` is the share of test digits.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise MidflightError(
-            "the digits ship with scikit-learn, which is not installed", hint="pip install 'midflight[demo]'"
+            "the digits come with scikit-learn, which is not installed", hint="pip install 'midflight[demo]'"
         ) from error
     images, labels = load_digits(return_X_y=True)
     features = np.ones((len(images), 65), np.float32)

@@ -1,4 +1,4 @@
-"""The picture of the all-reduce demonstration: what was learnt, and what crossed the server's link for it."""
+"""The picture of the all-reduce demonstration: the learning curves, and the traffic on the server's link."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SWITCH, _SERVER, _INK, _FAINT = "#0f766e", "#d97706", "#1f2937", "#9ca3af"
 
 
 def save(demo: Demo, path: Path) -> Path:
-    """Draw a demonstration into a file, PNG or whatever its suffix says, and return the path.
+    """Draw the picture of a demonstration to a file, PNG or as its suffix says, and return the path.
 
-    MidflightError without matplotlib and where the file cannot be written.
+    MidflightError if matplotlib is not installed or the file cannot be written.
     """
     try:
         from matplotlib import rc_context
@@ -62,7 +62,7 @@ def save(demo: Demo, path: Path) -> Path:
 
 def _draw_losses(axes: Axes, demo: Demo) -> None:
     steps = range(1, demo.figures.steps + 1)
-    # The curves coincide. The server's goes underneath, wide and light, so that both are seen to be there.
+    # The curves coincide. The server's is below, wide and light, so that both are visible.
     axes.plot(
         steps, demo.server.losses, color=_SERVER, alpha=0.35, linewidth=7, solid_capstyle="round",
         label=f"summed by the server: accuracy {demo.figures.accuracy_server:.1%}",

@@ -1,4 +1,4 @@
-"""The simulated network: hosts, links and switches in virtual time, the same run for the same seed, bit for bit."""
+"""The simulated network: hosts, links and switches in virtual time. The same seed gives the same run, bit for bit."""
 
 from midflight.testbed.sim.host import Host
 from midflight.testbed.sim.link import ChannelStatistics

@@ -1,4 +1,4 @@
-"""Ethernet, IPv4 or IPv6, and UDP, as thin as a host that speaks only UDP can have them."""
+"""Ethernet, IPv4 or IPv6, and UDP, reduced to what a host needs that only uses UDP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADERS = _ETHERNET + _IPV4 + _UDP
 _HEADERS_IPV6 = _ETHERNET + _IPV6 + _UDP
 _ETHERTYPE_IPV4 = 0x0800
 _ETHERTYPE_IPV6 = 0x86DD
-_VERSION_6 = 6 << 28  # in front of a traffic class and a flow label that are both 0
+_VERSION_6 = 6 << 28  # followed by a traffic class and a flow label of 0
 _PROTOCOL_UDP = 17
 _DO_NOT_FRAGMENT = 0x4000
 _LARGEST = 0xFFFF - _IPV4 - _UDP
@@ -26,18 +26,18 @@ _LARGEST_IPV6 = 0xFFFF - _UDP
 
 
 def _checksum(total: int) -> int:
-    """Return the Internet checksum (RFC 1071) of data whose 16-bit words sum up to `total` modulo 0xFFFF."""
-    return 0xFFFE - (total - 1) % 0xFFFF  # a sum of data that is not all zeros folds to 1..0xFFFF, never to 0
+    """Return the Internet checksum (RFC 1071) of data whose 16-bit words add up to `total` modulo 0xFFFF."""
+    return 0xFFFE - (total - 1) % 0xFFFF  # the sum of data with a non-zero byte folds to 1..0xFFFF, never to 0
 
 
 def _words(data: bytes) -> int:
-    """Return a number congruent to the sum of the data's 16-bit words modulo 0xFFFF: the data read as one number."""
+    """Return the sum of the data's 16-bit words modulo 0xFFFF, up to congruence: the data read as one number."""
     return int.from_bytes(data if len(data) % 2 == 0 else data + b"\0", "big")
 
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """A received UDP datagram. Addresses are the numbers of the IP header, of 32 or, of version 6, 128 bits."""
+    """A received UDP datagram. Addresses are the integers of the IP header: 32 bits, or 128 bits if `version` is 6."""
 
     source: int
     source_port: int
@@ -48,7 +48,10 @@ class Datagram:
 
 
 class UdpFlow:
-    """Encodes the frames of one UDP flow; what is the same in all of them is worked out once."""
+    """Encodes the frames of one UDP flow. The parts that all frames share are computed once.
+
+    WireError if source and destination are of different IP versions.
+    """
 
     def __init__(
         self,
@@ -73,13 +76,15 @@ class UdpFlow:
         self._udp_sum = ends + _words(struct.pack("!HHH", _PROTOCOL_UDP, *self._ports))
 
     def encode(self, payload: bytes) -> bytes:
-        """Return the frame that carries a payload. Raises WireError where it is longer than UDP can say."""
+        """Return the frame that carries a payload. WireError if the payload is too long for UDP."""
         largest = _LARGEST_IPV6 if self._ipv6 else _LARGEST
         if len(payload) > largest:
             over = "IPv6" if self._ipv6 else "IPv4"
-            raise WireError(f"{len(payload)} bytes do not fit a UDP datagram over {over}, {largest} do")
+            raise WireError(f"{len(payload)} bytes do not fit a UDP datagram over {over}, which holds {largest}")
         length = _UDP + len(payload)
-        checksum = _checksum(self._udp_sum + 2 * length + _words(payload)) or 0xFFFF  # 0 would say that there is none
+        checksum = (
+            _checksum(self._udp_sum + 2 * length + _words(payload)) or 0xFFFF
+        )  # 0 would mean that there is no checksum
         if self._ipv6:
             fixed = _VERSION_6, length, _PROTOCOL_UDP, self._ttl, *self._ipv6
             return _FRAME_IPV6.pack(*self._macs, _ETHERTYPE_IPV6, *fixed, *self._ports, length, checksum) + payload
@@ -90,7 +95,7 @@ class UdpFlow:
                 0x45,
                 0,
                 _IPV4 + length,
-                0,  # the identification means nothing in a datagram that may not be fragmented (RFC 6864)
+                0,  # the identification is unused in a datagram that may not be fragmented (RFC 6864)
                 _DO_NOT_FRAGMENT,
                 self._ttl,
                 _PROTOCOL_UDP,
@@ -105,7 +110,7 @@ class UdpFlow:
 
 
 def decode(frame: bytes) -> Datagram:
-    """Return the UDP datagram in a frame. Raises WireError, with the reason, where there is none or it is damaged."""
+    """Return the UDP datagram in a frame. WireError, with the reason, if there is none or it is damaged."""
     if frame[12:14] == b"\x86\xdd":
         return _decode_ipv6(frame)
     if len(frame) < _HEADERS:
@@ -115,11 +120,11 @@ def decode(frame: bytes) -> Datagram:
     )
     source_port, destination_port, length, checksum = udp
     if ethertype != _ETHERTYPE_IPV4 or version != 0x45:
-        raise WireError("the frame holds no IPv4 packet without options")
+        raise WireError("the frame does not contain an IPv4 packet without options")
     if _words(frame[_ETHERNET : _ETHERNET + _IPV4]) % 0xFFFF:
         raise WireError("the IPv4 header's checksum is wrong")
     if protocol != _PROTOCOL_UDP or fragment & 0x3FFF:
-        raise WireError("the packet is no whole UDP datagram")
+        raise WireError("the packet is not a whole UDP datagram")
     if total > len(frame) - _ETHERNET or length < _UDP or length > total - _IPV4:
         raise WireError("the frame is shorter than its headers say")
     payload = frame[_HEADERS : _HEADERS + length - _UDP]
@@ -136,7 +141,7 @@ def _decode_ipv6(frame: bytes) -> Datagram:
     (_, _, _, first, total, following, _, source, destination, *udp) = _FRAME_IPV6.unpack_from(frame)
     source_port, destination_port, length, checksum = udp
     if first >> 28 != 6 or following != _PROTOCOL_UDP:
-        raise WireError("the frame holds no IPv6 packet with UDP behind its header")
+        raise WireError("the frame does not contain an IPv6 packet with UDP after its header")
     if total > len(frame) - _ETHERNET - _IPV6 or not _UDP <= length <= total:
         raise WireError("the frame is shorter than its headers say")
     datagram = frame[_ETHERNET + _IPV6 : _ETHERNET + _IPV6 + length]

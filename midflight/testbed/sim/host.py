@@ -1,4 +1,4 @@
-"""Simulated hosts: a network card, an address, and endpoints behind UDP ports."""
+"""Simulated hosts: a network interface, an address, and endpoints behind UDP ports."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Host", "Socket"]
 
 
 class Host:
-    """A host with one network card, on port 0, whose frames all go to its gateway's MAC."""
+    """A host with one network interface, on port 0, which sends every frame to its gateway's MAC address."""
 
     def __init__(self, simulator: Simulator, name: str, *, mac: int, address: IPAddress, gateway: int) -> None:
         self.name = name
         self.mac = mac
         self.address = address
         self.malformed = 0
-        self.unclaimed = 0  # datagrams for another address or a port that nobody listens on
+        self.unclaimed = 0  # datagrams for another address, or for a UDP port without an endpoint
         self._own = address.version, int(address)
         self._simulator = simulator
         self._gateway = gateway
@@ -36,29 +36,29 @@ class Host:
         return f"Host({self.name!r}, {self.address})"
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:  # noqa: ARG002
-        """Raise MidflightError: there is no machine behind a simulated host."""
-        raise MidflightError(f"{self.name} is a simulated host and runs no commands", hint="take the fabric netns")
+        """Raise MidflightError: a simulated host cannot run commands."""
+        raise MidflightError(f"{self.name} is a simulated host and cannot run commands", hint='use fabric="netns"')
 
     @property
     def family(self) -> type[IPv4Address] | type[IPv6Address]:
-        """The class of the addresses that it speaks with."""
+        """The class of the host's address."""
         return type(self.address)
 
     def attach(self, port: int, channel: Channel) -> None:
-        """Connect the card to the link that carries what the host sends."""
+        """Connect the interface to the link that carries the host's frames. MidflightError if it has a link already."""
         if port != 0 or self._channel is not None:
-            raise MidflightError(f"host {self.name} has one network card, on port 0, and it can take one link")
+            raise MidflightError(f"host {self.name} has one network interface, on port 0, for one link")
         self._channel = channel
 
     def listen(self, port: int, endpoint: Endpoint) -> Socket:
-        """Put an endpoint behind a UDP port."""
+        """Put an endpoint behind a UDP port. MidflightError if the port is in use."""
         if port in self._sockets:
-            raise MidflightError(f"UDP port {port} of host {self.name} is taken")
+            raise MidflightError(f"UDP port {port} of host {self.name} is in use")
         socket = self._sockets[port] = Socket(self._simulator, self, port, endpoint)
         return socket
 
     def release(self, port: int) -> None:
-        """Take away what listens on a UDP port: it sends and hears nothing any more."""
+        """Remove the endpoint behind a UDP port, which then neither sends nor receives. Idempotent."""
         if (socket := self._sockets.pop(port, None)) is not None:
             socket.close()
 
@@ -76,7 +76,7 @@ class Host:
         return 0 if self._channel is None else self._channel.free_at
 
     def receive(self, _port: int, frame: bytes) -> None:
-        """Take a frame from the link. Damaged ones are counted and dropped."""
+        """Receive a frame from the link. Damaged frames are counted and dropped."""
         for each in self._taps:
             each(self._simulator.now, frame)
         try:
@@ -91,12 +91,12 @@ class Host:
         socket.receive(datagram.source, datagram.source_port, datagram.payload)
 
     def transmit(self, frame: bytes) -> None:
-        """Put a frame onto the link; without a link it is gone."""
+        """Send a frame on the link. Without a link it is lost."""
         if self._channel is not None:
             self._channel.send(frame)
 
     def flow(self, source_port: int, destination: Address) -> UdpFlow:
-        """Return the encoder of the frames from a port of this host to a destination."""
+        """Return the encoder for frames from a UDP port of this host to a destination."""
         host, port = destination
         return UdpFlow(
             source_mac=self.mac,
@@ -109,7 +109,7 @@ class Host:
 
 
 class Socket:
-    """Drives an endpoint in virtual time: hands it what comes in, sends what it says, wakes it when it asks to be."""
+    """Drives an endpoint in virtual time: passes in datagrams, sends what it returns, and polls it at its deadlines."""
 
     def __init__(self, simulator: Simulator, host: Host, port: int, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -122,7 +122,7 @@ class Socket:
         self._closed = False
 
     def receive(self, address: int, port: int, payload: bytes) -> None:
-        """Hand a datagram to the endpoint, from an address of the host's own family."""
+        """Pass a datagram to the endpoint. The source address is of the host's own IP version."""
         peer = self._peers.get((address, port))
         if peer is None:
             peer = self._peers[address, port] = str(self._host.family(address)), port
@@ -130,11 +130,11 @@ class Socket:
         self.pump()
 
     def close(self) -> None:
-        """Leave the endpoint alone from now on."""
+        """Stop driving the endpoint."""
         self._closed = True
 
     def pump(self) -> None:
-        """Send what the endpoint has to send now. To be called after anything but the network has changed it."""
+        """Send what the endpoint has to send now. Call it after anything but the network has changed the endpoint."""
         if self._closed:
             return
         flows = self._flows
@@ -149,8 +149,8 @@ class Socket:
             self._simulator.alarm(deadline, self._wake, deadline)
 
     def _wake(self, alarm: int) -> None:
-        # Deadlines move while an alarm is pending. A late one is not withdrawn: it rings, finds nothing due and asks
-        # again, which costs less than an event for every answer.
+        # Deadlines move while an alarm is pending. An alarm is not cancelled: it finds nothing due and schedules the
+        # next one, which costs less than an event for every answer.
         if alarm == self._alarm:
             self._alarm = None
             self.pump()

@@ -1,4 +1,4 @@
-"""Links: delay, rate, a finite queue, and what goes wrong on a wire."""
+"""Links: delay, rate, a finite queue, and impairments."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _DELIVERED, _LOST, _OVERFLOWED = range(3)
 
 
 class Node(Protocol):
-    """What a link ends in."""
+    """The end of a link."""
 
     def receive(self, port: int, frame: bytes, /) -> None:
-        """Take a frame that arrived at a port."""
+        """Receive a frame that has arrived at a port."""
         ...
 
 
 class Clock(Protocol):
-    """What time a link goes by: that of a simulator, or the real one."""
+    """The clock of a link: that of a simulator, or real time."""
 
     @property
     def now(self) -> int:
@@ -37,28 +37,28 @@ class Clock(Protocol):
         """Return the stream of random numbers with this name."""
 
     def trace(self, channel: bytes, what: int, frame: bytes) -> None:
-        """Take note of an event on the wire."""
+        """Record an event on the link."""
 
 
 @dataclass(slots=True)
 class ChannelStatistics:
-    """What has happened on one direction of a link. `bytes` are those of the frames, without preamble and FCS."""
+    """Counters of one direction of a link. `bytes` counts frames without preamble and frame check sequence."""
 
-    packets: int = 0  # put onto the wire by the sender
+    packets: int = 0  # frames sent, including those lost later
     bytes: int = 0
     lost: int = 0
     duplicated: int = 0
     reordered: int = 0
-    overflowed: int = 0  # dropped before the wire, because the queue was full
+    overflowed: int = 0  # dropped before they were sent, because the queue was full
     delivered: int = 0
-    oversized: int = 0  # dropped before the wire, because they were larger than the link's MTU
+    oversized: int = 0  # dropped before they were sent, because they exceeded the link's MTU
 
     def __add__(self, other: ChannelStatistics) -> ChannelStatistics:
         return ChannelStatistics(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 class Channel:
-    """One direction of a link, named `from->to`, which delivers to a port of a node."""
+    """One direction of a link, named `from->to`, which delivers frames to a port of a node."""
 
     def __init__(self, clock: Clock, name: str, quality: LinkQuality, node: Node, port: int) -> None:
         self.name = name
@@ -78,12 +78,12 @@ class Channel:
         return self._free_at
 
     def impair(self, quality: LinkQuality) -> None:
-        """Be of another quality from now on. What is under way arrives as it would have."""
+        """Change the quality from now on. Frames in flight are not affected."""
         self.quality = quality
         self._impaired = quality.impaired
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame for transmission now."""
+        """Queue a frame for transmission now. It is dropped if it exceeds the MTU or the queue is full."""
         clock, quality, statistics = self._clock, self.quality, self.statistics
         if len(frame) > quality.mtu + _ETHERNET:
             statistics.oversized += 1
@@ -103,7 +103,7 @@ class Channel:
         if not self._impaired:
             clock.at(arrival, self._deliver, frame)
             return
-        # Four draws a frame whatever becomes of it: a frame's luck does not depend on the probabilities set.
+        # Always four draws a frame, so that changing one probability does not affect other frames.
         draw = self._random.random
         lost, duplicated, reordered, late = draw(), draw(), draw(), draw()
         if lost < quality.loss:

@@ -1,4 +1,4 @@
-"""A topology brought to life in virtual time."""
+"""A topology as a simulated network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ __all__ = ["Network"]
 
 
 class Network:
-    """Simulated hosts, switches and links, addressed as the topology says.
+    """Simulated hosts, switches and links, with the addresses of the topology.
 
-    There is no ARP, as everything is known beforehand: hosts send to the MAC of what their link leads to.
+    There is no ARP or neighbour discovery: hosts send to the MAC address of the node at the other end of their link.
+    MidflightError if a switch of the topology has no processor.
     """
 
     def __init__(self, topology: Topology, processors: Mapping[str, Processor], *, seed: int = 0) -> None:
@@ -36,7 +37,7 @@ class Network:
         }
         missing = set(topology.switches) - set(processors)
         if missing:
-            raise MidflightError(f"nothing processes the packets of {', '.join(sorted(missing))}")
+            raise MidflightError(f"there is no processor for {', '.join(sorted(missing))}")
         self.switches: dict[str, Switch] = {
             name: Switch(self.simulator, name, processors[name]) for name in topology.switches
         }
@@ -52,9 +53,9 @@ class Network:
                 self.channels[name] = channel
 
     def link(self, one: str, other: str) -> ChannelStatistics:
-        """Return the statistics of the link between two nodes, both directions together."""
+        """Return the statistics of the link between two nodes, summed over both directions."""
         return self.channels[f"{one}->{other}"].statistics + self.channels[f"{other}->{one}"].statistics
 
     def totals(self) -> ChannelStatistics:
-        """Return the statistics of all links together."""
+        """Return the statistics summed over all links."""
         return sum((each.statistics for each in self.channels.values()), ChannelStatistics())

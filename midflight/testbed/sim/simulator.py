@@ -1,4 +1,4 @@
-"""Virtual time: a heap of events, and a running hash of everything that happened on the wire."""
+"""Virtual time: an event queue, and a running hash of all events on the links."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _TRACED = struct.Struct("<QB")
 
 
 def stream(seed: int, name: str) -> random.Random:
-    """Return the stream of random numbers that depends on this seed and this name."""
+    """Return the stream of random numbers for this seed and name."""
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest()
     return random.Random(int.from_bytes(digest, "big"))
 
 
 class Simulator:
-    """Runs events in order of virtual time, which is in nanoseconds from 0; ties go in order of their scheduling.
+    """Runs events in order of virtual time, in nanoseconds from 0. Events at the same time run in order of scheduling.
 
-    Everything random is drawn from streams that depend on the seed and a name only, so that the same seed gives the
-    same run bit for bit, and one link's draws do not move when another link is added.
+    Random numbers come from streams that depend only on the seed and a name. So the same seed gives the same run, bit
+    for bit, and adding a link does not change the draws of another one.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -36,18 +36,19 @@ class Simulator:
         self._trace = hashlib.blake2b(digest_size=16)
 
     def at(self, time: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` at a time which must not lie in the past."""
+        """Call `action(*arguments)` at a time. ValueError if it is in the past."""
         self.under_way += 1
         self._push(time, 1, action, arguments)
 
     def alarm(self, time: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` at a time, as `at` does, for somebody who waits for it: nothing is under way."""
+        """Call `action(*arguments)` at a time, as `at` does, without counting it as traffic under way."""
         self._push(time, 0, action, arguments)
 
     def run(self, until: Callable[[], bool] | None = None, deadline: int | None = None) -> bool:
-        """Run events until `until()` holds, asked after each of them; return whether it does.
+        """Run events until `until()` is true, checking before the first and after each event.
 
-        Without `until`, or where it never holds, run until nothing is left to happen, or until the time `deadline`.
+        Return whether it is true. Without `until`, or if it never becomes true, run until no event is left, or until
+        the time `deadline`.
         """
         events, pop = self._events, heapq.heappop
         if until is not None and until():
@@ -67,11 +68,11 @@ class Simulator:
         return stream(self.seed, name)
 
     def trace(self, channel: bytes, what: int, frame: bytes) -> None:
-        """Take an event on the wire into the trace: where, what (a small number) and the frame."""
+        """Add an event to the trace: the channel, the kind of event (a small integer) and the frame."""
         self._trace.update(_TRACED.pack(self.now, what) + channel + frame)
 
     def trace_hash(self) -> str:
-        """Return the hash of everything traced so far, in hexadecimal."""
+        """Return the hash of the trace so far, in hexadecimal."""
         return self._trace.hexdigest()
 
     def _push(self, time: int, weight: int, action: Callable[..., object], arguments: tuple[object, ...]) -> None:

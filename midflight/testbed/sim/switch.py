@@ -1,4 +1,4 @@
-"""Simulated switches: ports around whatever processes packets."""
+"""Simulated switches: ports around a packet processor."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from midflight.testbed.sim.simulator import Simulator
 __all__ = ["Processor", "Switch"]
 
 Processor = Callable[[list[tuple[int, bytes]], int], Iterable[tuple[int, bytes]]]
-"""Takes (ingress port, frame) pairs and the time in microseconds, gives (egress port, frame) pairs in sending order."""
+"""Takes (ingress port, frame) pairs and the time in us, and returns (egress port, frame) pairs in sending order."""
 
 
 class Switch:
-    """A switch that processes all frames which arrive at one instant as one batch, in order of arrival.
+    """A switch that processes all frames that arrive at the same time as one batch, in order of arrival.
 
-    latency: nanoseconds from a frame's arrival until what became of it is handed to the egress link.
+    latency: nanoseconds from the arrival of a frame until its results are sent to the egress links.
     """
 
     def __init__(self, simulator: Simulator, name: str, processor: Processor, *, latency: int = 1_000) -> None:
         self.name = name
         self.on = True
-        self.lost = 0  # frames that came while it was off
+        self.lost = 0  # frames that arrived while it was off
         self.unconnected = 0  # frames sent to a port without a link
         self._simulator = simulator
         self._processor = processor
@@ -32,15 +32,18 @@ class Switch:
         self._batch: list[tuple[int, bytes]] = []
 
     def attach(self, port: int, channel: Channel) -> None:
-        """Connect a port to the link that carries what the switch sends there."""
+        """Connect a port to the link that carries its outgoing frames.
+
+        MidflightError if the port has a link already.
+        """
         if port in self._channels:
-            raise MidflightError(f"port {port} of switch {self.name} is taken")
+            raise MidflightError(f"port {port} of switch {self.name} already has a link")
         self._channels[port] = channel
 
     def receive(self, port: int, frame: bytes) -> None:
-        """Take a frame from a link."""
+        """Receive a frame from a link."""
         if not self._batch:
-            self._simulator.at(self._simulator.now, self._process)  # after everything else that arrives now
+            self._simulator.at(self._simulator.now, self._process)  # after all frames that arrive at this time
         self._batch.append((port, frame))
 
     def _process(self) -> None:
@@ -53,7 +56,7 @@ class Switch:
             self._simulator.at(self._simulator.now + self._latency, self.send, sent)
 
     def send(self, frames: list[tuple[int, bytes]]) -> None:
-        """Put (port, frame) pairs onto the links, in order; those to a port without one are counted and dropped."""
+        """Send (port, frame) pairs to the links, in order. Frames for a port without a link are counted and dropped."""
         for port, frame in frames:
             channel = self._channels.get(port)
             if channel is None:

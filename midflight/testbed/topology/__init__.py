@@ -1,4 +1,4 @@
-"""Shapes of networks: the same topology for every fabric."""
+"""Topologies: descriptions of networks that every fabric can build."""
 
 from midflight.testbed.topology.builders import fat_tree, leaf_spine, line, star, tree
 from midflight.testbed.topology.graphs import from_networkx

@@ -1,4 +1,4 @@
-"""Topologies by name."""
+"""Builders of common topologies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["fat_tree", "leaf_spine", "line", "star", "tree"]
 
 
 def star(hosts: int, quality: LinkQuality | None = None) -> Topology:
-    """Return hosts `h1`, `h2`, ... around one switch `s1`, host n on port n."""
+    """Return hosts `h1`, `h2`, ... (1 to 500) around one switch `s1`, host n on port n."""
     _within("a star", "hosts", hosts, 1, 500)
     names = _names("h", hosts)
     return _build([(name, "s1") for name in names], names, ["s1"], quality)
 
 
 def line(switches: int, hosts: int = 1, quality: LinkQuality | None = None) -> Topology:
-    """Return switches `s1`, `s2`, ... in a row, with `hosts` hosts on each, on its first ports."""
+    """Return switches `s1`, `s2`, ... in a row, with `hosts` hosts (0 to 500) on each, on its first ports."""
     _within("a line", "switches", switches, 1, 10_000)
     _within("a line", "hosts on each switch", hosts, 0, 500)
     chain, names = _names("s", switches), _names("h", switches * hosts)
@@ -29,9 +29,10 @@ def line(switches: int, hosts: int = 1, quality: LinkQuality | None = None) -> T
 
 
 def tree(depth: int, fanout: int, quality: LinkQuality | None = None) -> Topology:
-    """Return a tree of switches, `depth` levels of them with `s1` the root; `fanout` hosts are on each of the lowest.
+    """Return a tree of switches with `depth` levels (1 to 16), root `s1`, and `fanout` hosts on each lowest switch.
 
-    A switch's first port leads up, but for the root's.
+    Every switch above the lowest level has `fanout` children (1 to 500). The first port of a switch leads up, except
+    for the root's.
     """
     _within("a tree", "levels", depth, 1, 16)
     _within("a tree", "branches", fanout, 1, 500)
@@ -40,7 +41,7 @@ def tree(depth: int, fanout: int, quality: LinkQuality | None = None) -> Topolog
     switches = _names("s", count)
     leaves = switches[count - fanout ** (depth - 1) :]
     hosts = _names("h", len(leaves) * fanout)
-    # In the order of levels, the children of switch n, counted from 0, are n * fanout + 1 and those after it.
+    # Switches are numbered level by level from 0: the children of switch n are n * fanout + 1 and the following ones.
     links = [(name, switches[(number - 1) // fanout]) for number, name in enumerate(switches) if number]
     links += [(name, leaves[number // fanout]) for number, name in enumerate(hosts)]
     return _build(links, hosts, switches, quality)
@@ -58,13 +59,13 @@ def leaf_spine(leaves: int, spines: int, hosts: int, quality: LinkQuality | None
 
 
 def fat_tree(k: int, quality: LinkQuality | None = None) -> Topology:
-    """Return the fat tree of k-port switches: k pods of k/2 edge and k/2 aggregation switches, under (k/2)^2 cores.
+    """Return the fat tree of k-port switches: k pods of k/2 edge and k/2 aggregation switches, and (k/2)^2 cores.
 
-    It has k^3/4 hosts. Edge and aggregation switches are `edge1`, `agg1`, ... pod after pod; aggregation switch n of
-    every pod leads to the n-th k/2 of the cores (Al-Fares et al., SIGCOMM 2008).
+    It has k^3/4 hosts; k is even, 2 to 32. Edge and aggregation switches are `edge1`, `agg1`, ... pod after pod.
+    Aggregation switch n of every pod is linked to the n-th group of k/2 cores (Al-Fares et al., SIGCOMM 2008).
     """
     if k < 2 or k % 2 or k > 32:
-        raise MidflightError(f"a fat tree is of switches with an even number of ports, 2 to 32, not {k}")
+        raise MidflightError(f"the switches of a fat tree have an even number of ports, 2 to 32, not {k}")
     half = k // 2
     edges, aggregations, cores = _names("edge", k * half), _names("agg", k * half), _names("core", half * half)
     hosts = _names("h", k * half * half)

@@ -1,18 +1,18 @@
 """Topologies from YAML files.
 
-    hosts: [h1, h2, h3]            # may be left out: nodes called h and a number are hosts,
-    switches: [s1]                 # all others switches
+    hosts: [h1, h2, h3]            # optional: by default, nodes called h and a number are hosts,
+    switches: [s1]                 # and all others are switches
     defaults: {delay: 5us, rate: 1Gbit}
     links:
       - h1 s1                      # ports are numbered in this order, from 1,
-      - h2 s1:7                    # but for those that are told
+      - h2 s1:7                    # except for those that are given
       - {ends: h3 s1, loss: 1%, delay: 2ms}
 
 or, with one of the builders' names and parameters:
 
     leaf_spine: {leaves: 2, spines: 2, hosts: 4}
     defaults: {delay: 5us}
-    ipv6: true                     # for all hosts; or for some, [h1, h2]; or {h1: "2001:db8::1"}, to tell addresses
+    ipv6: true                     # for all hosts; for some: [h1, h2]; with addresses: {h1: "2001:db8::1"}
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _KEYS = ("hosts", "switches", "links", "defaults", "ipv6")
 
 
 def load_topology(path: str | Path) -> Topology:
-    """Return the topology that a YAML file describes. MidflightError, with the place, for what is wrong in it."""
+    """Return the topology in a YAML file. MidflightError, with the place in the file, if it is malformed."""
     return parse_topology(read_yaml(path), str(path))
 
 
 def parse_topology(text: str, file: str = "<string>") -> Topology:
-    """Return the topology that a YAML text describes; `file` is its name in errors."""
+    """Return the topology in a YAML text. `file` is its name in errors. MidflightError as for `load_topology`."""
     return _Reader(text, file).topology()
 
 
 class _Reader:
-    """Reads a topology from the tree of a YAML text."""
+    """Builds a topology from the node tree of a YAML text."""
 
     def __init__(self, text: str, file: str) -> None:
         self._yaml = YamlFile(text, file)
@@ -81,7 +81,7 @@ class _Reader:
         return self._addressed(made, parts)
 
     def _addressed(self, topology: Topology, parts: Pairs) -> Topology:
-        """Return a topology with the IPv6 addresses that the file tells."""
+        """Return the topology with the IPv6 addresses that the file gives."""
         if "ipv6" not in parts:
             return topology
         _, node = parts["ipv6"]
@@ -93,9 +93,9 @@ class _Reader:
             }
         elif isinstance(node, yaml.SequenceNode):
             hosts = self._yaml.names(node)
-        elif (told := self._yaml.scalar(node)) is not True:
-            if told is not False:
-                self._yaml.fail(node, f"ipv6 is not {told!r}", "true, or the hosts that have it, [h1, h2]")
+        elif (given := self._yaml.scalar(node)) is not True:
+            if given is not False:
+                self._yaml.fail(node, f"ipv6 is not {given!r}", "write true, or the hosts that have it: [h1, h2]")
             return topology
         try:
             return topology.with_ipv6(hosts)

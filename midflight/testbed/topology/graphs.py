@@ -1,4 +1,4 @@
-"""Topologies from networkx graphs, and from what else has their shape; networkx itself is not needed."""
+"""Topologies from networkx graphs and objects like them. networkx itself is not needed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ class GraphLike(Protocol):
 def from_networkx(graph: GraphLike) -> Topology:
     """Return the topology of an undirected graph.
 
-    A node's name is its own as text; its attribute `kind` says `host` or `switch`, and without it nodes called h and a
-    number are hosts. An edge's attributes are the link's quality, with units as in files (`delay="5us"`, `loss=0.01`),
-    and `ports`, which gives the numbers of its ports by node (`ports={"s1": 3}`). Other attributes are left alone.
-    MidflightError where the graph makes no topology.
+    A node's name is its text form. Its attribute `kind` is `host` or `switch`; without it, nodes called h and a number
+    are hosts. The attributes of an edge are the quality of the link, with units as in files (`delay="5us"`,
+    `loss=0.01`), and `ports`, the port numbers by node (`ports={"s1": 3}`). Other attributes are ignored.
+    MidflightError if the graph is directed or is not a valid topology.
     """
     if graph.is_directed():
-        raise MidflightError("links have no direction, and this graph's have", hint="pass graph.to_undirected()")
+        raise MidflightError(
+            "links have no direction, but the edges of this graph do", hint="pass graph.to_undirected()"
+        )
     hosts: list[str] = []
     switches: list[str] = []
     for node, attributes in graph.nodes(data=True):

@@ -1,4 +1,4 @@
-"""Where the nodes of a topology are drawn: hosts below, each switch above what it connects."""
+"""The positions of nodes in a picture of a topology: hosts at the bottom, each switch above the nodes it connects."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Point", "place"]
 
 Point = tuple[float, float]
 
-_ROW = 130.0  # between one tier and the next
-_SWITCH = 118.0  # between two switches of a tier, at least
+_ROW = 130.0  # distance between tiers
+_SWITCH = 118.0  # least distance between two switches of a tier
 
 
 def place(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], spacing: float) -> dict[str, Point]:
-    """Return each node's centre, y growing downwards. `spacing` is between two hosts, in the unit of the drawing."""
+    """Return the centre of each node, with y growing downwards. `spacing` is the distance between two hosts."""
     neighbours: dict[str, list[str]] = {name: [] for name in (*hosts, *switches)}
     for link in links:
         neighbours[link.one.node].append(link.other.node)
@@ -28,7 +28,7 @@ def place(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], 
 
 
 def _around(switch: str, hosts: Sequence[str], spacing: float) -> dict[str, Point]:
-    """Return the places of hosts in a circle about their switch, the first at the top."""
+    """Return the positions of hosts in a circle around their switch, the first at the top."""
     radius = max(150.0, len(hosts) * spacing * 1.15 / (2 * math.pi))
     places: dict[str, Point] = {switch: (0.0, 0.0)}
     for number, host in enumerate(hosts):
@@ -42,7 +42,7 @@ def _tiers(
 ) -> dict[str, Point]:
     tier = _distances(hosts, switches, neighbours)
     places: dict[str, Point] = {}
-    # The lowest tier, with the hosts below each of its switches, from left to right.
+    # The lowest tier from left to right, with the hosts below each of its switches.
     left = 0.0
     drawn: set[str] = set()
     lowest = [each for each in switches if tier[each] == 1]
@@ -54,7 +54,7 @@ def _tiers(
         for number, host in enumerate(own):
             places[host] = left + width / 2 + (number - (len(own) - 1) / 2) * spacing, _ROW
         left += width
-    for host in hosts:  # those that are linked to no switch
+    for host in hosts:  # hosts without a link
         if host not in places:
             places[host] = left + spacing / 2, _ROW
             left += spacing
@@ -67,7 +67,7 @@ def _tiers(
 
 
 def _above(row: Sequence[str], below: Sequence[Mapping[str, float]], level: int, places: dict[str, Point]) -> None:
-    """Put a tier's switches each over the middle of what is below it, as far as they have room side by side."""
+    """Place the switches of a tier above the middle of the nodes below them, as far as there is room."""
     middle = [sum(each.values()) / len(each) if each else 0.0 for each in below]
     order = sorted(range(len(row)), key=lambda number: (middle[number], number))
     covered = [x for each in below for x in each.values()]
@@ -81,7 +81,7 @@ def _above(row: Sequence[str], below: Sequence[Mapping[str, float]], level: int,
 
 
 def _distances(hosts: Sequence[str], switches: Sequence[str], neighbours: Mapping[str, list[str]]) -> dict[str, int]:
-    """Return how many links each switch is away from the nearest host; 1 for all of them where there is none."""
+    """Return the number of links from each switch to the nearest host; 1 for switches that reach no host."""
     distance = dict.fromkeys(hosts, 0)
     queue = deque(hosts)
     while queue:

@@ -1,4 +1,4 @@
-"""What topologies are made of besides nodes: ports, and the links between them."""
+"""The parts of topologies besides nodes: ports, and the links between them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Link", "Port"]
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of a node. A host has port 0 only; a switch's ports have the numbers that its program sees."""
+    """A port of a node. A host has only port 0; the ports of a switch have the numbers that its program sees."""
 
     node: str
     number: int = 0
@@ -22,7 +22,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What connects two ports."""
+    """A link between two ports."""
 
     one: Port
     other: Port

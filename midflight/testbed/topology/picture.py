@@ -12,9 +12,9 @@ from midflight.testbed.topology.quality import LinkQuality
 __all__ = ["draw"]
 
 _MARGIN = 60.0
-_WIDE, _NARROW = 86.0, 34.0  # between hosts: with their addresses below them, or only just beside each other
-_FEW = 24  # hosts that have room for an address
-_DETAILED = 60  # links that have room for port numbers
+_WIDE, _NARROW = 86.0, 34.0  # distances between hosts, with and without addresses
+_FEW = 24  # up to so many hosts, addresses are shown
+_DETAILED = 60  # up to so many links, port numbers are shown
 _HALF_SWITCH = 38.0, 17.0
 
 _STYLE = """\
@@ -39,7 +39,7 @@ def draw(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], a
     xs, ys = [x for x, _ in places.values()] or [0.0], [y for _, y in places.values()] or [0.0]
     left, top = min(xs) - _MARGIN, min(ys) - _MARGIN
     width, height = max(xs) + _MARGIN - left, max(ys) + _MARGIN + 20 - top
-    # What a host's link leads to lies below it in a star only; then its name stands above it.
+    # In a star a host can be above its switch. Its name is then above the host.
     below = {near.node for each in links for near, far in (each.ends, each.ends[::-1]) if _lower(far, near, places)}
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
@@ -59,7 +59,7 @@ def draw(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], a
 def _link(link: Link, places: Mapping[str, Point]) -> str:
     (x1, y1), (x2, y2) = places[link.one.node], places[link.other.node]
     look = "link bad" if link.quality.impaired else "link"
-    if _passes_by(link, places):  # a link along a tier goes round those between its ends
+    if _passes_by(link, places):  # a link along a tier bends around the nodes between its ends
         bend = y1 - 34 - 0.12 * abs(x2 - x1)
         return f'<path class="{look}" d="M{x1:.1f} {y1:.1f}Q{(x1 + x2) / 2:.1f} {bend:.1f} {x2:.1f} {y2:.1f}"/>'
     return f'<path class="{look}" d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}"/>'
@@ -97,7 +97,7 @@ def _host(name: str, at: Point, address: str, above: bool) -> Iterator[str]:
 
 
 def _ports(link: Link, places: Mapping[str, Point], switches: Sequence[str]) -> Iterator[str]:
-    """Yield the numbers of the link's ports, each just outside of its switch."""
+    """Yield the port numbers of the link, each just outside of its switch."""
     for near, far in (link.ends, link.ends[::-1]):
         if near.node in switches:
             (x, y), (fx, fy) = places[near.node], places[far.node]
@@ -105,13 +105,13 @@ def _ports(link: Link, places: Mapping[str, Point], switches: Sequence[str]) -> 
                 fx, fy = (x + fx) / 2, y - 34 - 0.12 * abs(fx - x)
             length = math.hypot(fx - x, fy - y) or 1.0
             dx, dy = (fx - x) / length, (fy - y) / length
-            # To the box's border, and a little further.
+            # At the border of the box, with a margin.
             away = min(_HALF_SWITCH[0] / (abs(dx) or 1e-9), _HALF_SWITCH[1] / (abs(dy) or 1e-9)) + 10
             yield f'<text class="port over" x="{x + dx * away:.1f}" y="{y + dy * away + 3:.1f}">{near.number}</text>'
 
 
 def _note(link: Link, places: Mapping[str, Point]) -> Iterator[str]:
-    """Yield what is not as usual about a link."""
+    """Yield the properties of a link that differ from the defaults."""
     words = _words(link.quality)
     if words:
         (x1, y1), (x2, y2) = places[link.one.node], places[link.other.node]

@@ -1,4 +1,4 @@
-"""How a link behaves."""
+"""The properties of a link."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ __all__ = ["LinkQuality"]
 
 @dataclass(frozen=True, slots=True)
 class LinkQuality:
-    """How a link behaves, the same in both directions.
+    """The properties of a link, the same in both directions.
 
-    delay: propagation, in ns. rate: bits a second; None sends at once. queue: bytes that may wait for transmission,
-    more are dropped; None for no limit. loss, duplicate, reorder: probabilities, for each frame on its own. A reordered
-    frame and the copy of a duplicated one arrive late by up to `jitter` ns, so that others overtake them. mtu: bytes of
-    the largest IP packet that the link carries; larger ones are dropped.
+    delay: propagation delay in ns. rate: bits a second; None for infinite. queue: bytes that can wait for transmission,
+    beyond which frames are dropped; None for no limit. loss, duplicate, reorder: probabilities for each frame,
+    independent of others. A reordered frame and the copy of a duplicated one are late by up to `jitter` ns, so that
+    others overtake them. mtu: bytes of the largest IP packet that the link carries, 68 to 65535; larger ones are
+    dropped.
+
+    MidflightError if a value is out of range.
     """
 
     delay: int = 1_000
@@ -33,7 +36,7 @@ class LinkQuality:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise MidflightError(f"a link's {name} is a probability from 0 to 1, not {getattr(self, name)}")
         if self.loss == 1.0:
-            raise MidflightError("a link that loses every frame lets no job end", hint="leave the link out instead")
+            raise MidflightError("a link that loses every frame is no link", hint="leave the link out instead")
         if not 68 <= self.mtu <= 65_535:
             raise MidflightError(f"a link's MTU is 68 to 65535 bytes, not {self.mtu}")
         if self.delay < 0 or self.jitter < 1 or (self.rate is not None and self.rate < 1):
@@ -41,5 +44,5 @@ class LinkQuality:
 
     @property
     def impaired(self) -> bool:
-        """Whether frames are lost, duplicated or reordered."""
+        """Whether frames may be lost, duplicated or reordered."""
         return bool(self.loss or self.duplicate or self.reorder)

@@ -1,4 +1,4 @@
-"""A network's shape: which nodes there are, what connects them, and what everything is called and addressed."""
+"""The description of a network: its nodes, their links, and the names and addresses of both."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from midflight.testbed.topology.quality import LinkQuality
 __all__ = ["FIRST_ADDRESS", "Ends", "Topology", "is_host"]
 
 FIRST_ADDRESS = int(IPv4Address("10.0.0.0"))
-"""Host n, from 1, has this address plus n."""
+"""Host n, counted from 1, has this address plus n."""
 FIRST_IPV6_ADDRESS = int(IPv6Address("64:ff9b:1::10.0.0.0"))
-"""Or this one: of the prefix for addresses with IPv4 addresses at their ends (RFC 8215), as programs have it."""
+"""The same for IPv6, from the prefix for addresses that embed IPv4 addresses (RFC 8215), as programs translate them."""
 _FIRST_HOST_MAC = 0x02_00_00_00_00_00
 _FIRST_SWITCH_MAC = 0x02_00_00_01_00_00
-_MOST_NODES = 65_000  # of a kind: as many as their part of the addresses holds
+_MOST_NODES = 65_000  # hosts, or switches: as many as their address ranges hold
 _LEAST_IPV6_MTU = 1280
-_LARGEST_PORT = 509  # BMv2's ports have 9 bits; 510 is the controller's and 511 drops
+_LARGEST_PORT = 509  # BMv2's ports have 9 bits; 510 is the CPU port and 511 drops
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 Ends = tuple[str, str] | tuple[str, str, LinkQuality]
-"""A link in short: its two ends as "h1" or, with the port's number, "s1:3"; then its quality."""
+"""A link in short form: its two ends as "h1" or, with a port number, "s1:3", and optionally its quality."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Hosts, switches and the links between them, whole and sound or not made at all.
+    """Hosts, switches and the links between them. Immutable and always valid.
 
-    Names are unique: letters, digits, `-` and `_`, a letter first. A host has one link at most. Addresses
-    follow from the order of the names: host n, from 1, is 10.0.0.0 + n. `ipv6` are the hosts that have an IPv6 address
-    instead, which `with_ipv6` gives them. MidflightError where something does not fit.
+    Names are unique and have up to 32 letters, digits, `-` and `_`, starting with a letter. A host has at most one
+    link. Addresses follow from the order of the hosts: host n, counted from 1, is 10.0.0.0 + n. `ipv6` lists the hosts
+    that have an IPv6 address instead; see `with_ipv6`. MidflightError if the parts do not form a valid topology.
     """
 
     hosts: tuple[str, ...]
@@ -57,7 +57,8 @@ class Topology:
         for name in (*self.hosts, *self.switches):
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise MidflightError(
-                    f"a node cannot be called {name!r}", hint="letters, digits, - and _, a letter first, 32 at most"
+                    f"a node cannot be called {name!r}",
+                    hint="use up to 32 letters, digits, - and _, starting with a letter",
                 )
             if name in names:
                 raise MidflightError(f"two nodes of the topology have the same name, {name}")
@@ -68,11 +69,11 @@ class Topology:
         taken: set[Port] = set()
         for port in (end for link in self.links for end in link.ends):
             if port.node not in names:
-                raise MidflightError(f"a link ends in {port.node}, which is no node of the topology")
+                raise MidflightError(f"a link ends in {port.node}, which is not a node of the topology")
             if port.node in hosts and port.number != 0:
-                raise MidflightError(f"host {port.node} has one network card, on port 0, and no port {port.number}")
+                raise MidflightError(f"host {port.node} has only port 0, not port {port.number}")
             if port.node not in hosts and not 0 <= port.number <= _LARGEST_PORT:
-                raise MidflightError(f"a switch has ports 0 to {_LARGEST_PORT}, and {port.node} no port {port.number}")
+                raise MidflightError(f"{port.node} has no port {port.number}: a switch has ports 0 to {_LARGEST_PORT}")
             if port in taken:
                 what = f"host {port.node}" if port.node in hosts else f"port {port.number} of {port.node}"
                 raise MidflightError(f"two links end in {what}")
@@ -91,23 +92,24 @@ class Topology:
             if name not in self.hosts:
                 raise MidflightError(f"there is no host named {name} to have an IPv6 address")
             if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local:
-                raise MidflightError(f"{address} is no address that a host of a network can have")
+                raise MidflightError(f"{address} cannot be the address of a host")
             if owners.setdefault(address, name) != name:
                 raise MidflightError(f"hosts {owners[address]} and {name} have the same address")
         for link in self.links:
             if link.quality.mtu < _LEAST_IPV6_MTU and any(end.node in owners.values() for end in link.ends):
                 raise MidflightError(
-                    f"the link {link} carries {link.quality.mtu} bytes, and IPv6 needs {_LEAST_IPV6_MTU}"
+                    f"the link {link} carries {link.quality.mtu} bytes, but IPv6 needs {_LEAST_IPV6_MTU}"
                 )
 
     @classmethod
     def of(cls, links: Iterable[Ends], *, hosts: Sequence[str] = (), switches: Sequence[str] = ()) -> Topology:
-        """Return the topology with these links, the ports that are not told numbered in their order.
+        """Return the topology with these links. Ports that are not given are numbered in the order of the links.
 
             Topology.of([("h1", "s1"), ("h2", "s1"), ("s1", "s2:7"), ("h3", "s2", LinkQuality(loss=0.01))])
 
-        Nodes that are not named beforehand are taken from the links, in order: those called h and a number are hosts,
-        the others switches. A switch's ports count from 1; a number that is told is left out.
+        Nodes that are not listed in `hosts` or `switches` are taken from the links, in order: those called h and a
+        number are hosts, the others are switches. The ports of a switch are numbered from 1, without those that are
+        given. MidflightError if the links do not form a valid topology.
         """
         given, qualities = [], []
         for each in links:
@@ -123,9 +125,9 @@ class Topology:
         )
 
     def with_ipv6(self, hosts: Iterable[str] | Mapping[str, str] | None = None) -> Topology:
-        """Return the topology with IPv6 addresses for all hosts, for those named, or those told, by name.
+        """Return the topology with IPv6 addresses for all hosts, or for these; a mapping gives the addresses by host.
 
-        Where nothing is told, host n is 64:ff9b:1::10.0.0.0 + n. MidflightError where an address is none.
+        By default host n is 64:ff9b:1::10.0.0.0 + n. MidflightError if an address is invalid or there is no such host.
         """
         numbers = self._hosts
         given: dict[str, IPv6Address] = {}
@@ -134,19 +136,22 @@ class Topology:
                 try:
                     given[name] = IPv6Address(hosts[name])
                 except AddressValueError as error:
-                    raise MidflightError(f"this is no IPv6 address: {error}") from None
+                    raise MidflightError(f"not an IPv6 address: {error}") from None
             else:
                 given[name] = IPv6Address(FIRST_IPV6_ADDRESS + numbers.get(name, 0))
         return replace(self, ipv6=tuple(given.items()))
 
     def address(self, host: str) -> IPAddress:
-        """Return a host's address."""
+        """Return the address of a host. MidflightError if there is no such host."""
         if host not in self._hosts:
             raise MidflightError(f"there is no host named {host}")
         return self._ipv6.get(host) or IPv4Address(FIRST_ADDRESS + self._hosts[host])
 
     def mac(self, node: str) -> int:
-        """Return the MAC of a host or a switch, a 48-bit number. Frames to a switch's ports all have its one."""
+        """Return the MAC address of a host or switch as a 48-bit integer. All ports of a switch share one.
+
+        MidflightError if there is no such node.
+        """
         if node in self._hosts:
             return _FIRST_HOST_MAC + self._hosts[node]
         if node in self._switches:
@@ -154,7 +159,10 @@ class Topology:
         raise MidflightError(f"there is no host or switch named {node}")
 
     def gateway(self, host: str) -> int:
-        """Return the MAC that a host sends everything to: that of the node at the other end of its link."""
+        """Return the MAC address that a host sends to: that of the node at the other end of its link.
+
+        MidflightError if the host has no link.
+        """
         for far, _ in self.ports(host).values():
             return self.mac(far.node)
         raise MidflightError(f"host {host} has no link")
@@ -165,7 +173,7 @@ class Topology:
         return min((each.quality.mtu for each in self.links), default=1500)
 
     def ports(self, node: str) -> dict[int, tuple[Port, Link]]:
-        """Return what a node's ports lead to, by number: the port at the other end, and the link."""
+        """Return the port and link at the other end of each of a node's ports, by port number."""
         found = {}
         for link in self.links:
             for near, far in (link.ends, link.ends[::-1]):
@@ -174,7 +182,7 @@ class Topology:
         return dict(sorted(found.items()))
 
     def graph(self) -> Graph:
-        """Return the topology as steering sees it, with delays in nanoseconds."""
+        """Return the topology as a graph for steering, with delays in nanoseconds."""
         return Graph(
             tuple(GraphHost(name, self.mac(name), self.address(name)) for name in self.hosts),
             tuple(GraphSwitch(name, self.mac(name)) for name in self.switches),
@@ -185,11 +193,11 @@ class Topology:
         )
 
     def svg(self) -> str:
-        """Return a picture of the topology, an SVG file's text. The same topology gives the same picture."""
+        """Return a picture of the topology as the text of an SVG file. The same topology gives the same picture."""
         addresses = {name: str(self.address(name)) for name in self.hosts}
         return draw(self.hosts, self.switches, self.links, addresses)
 
 
 def is_host(name: str) -> bool:
-    """Say whether a node of this name is a host where nobody tells: h and a number."""
+    """Return whether a node of this name is a host by default: h and a number."""
     return re.fullmatch(r"h\d+", name) is not None
