@@ -33,7 +33,7 @@ from tests.bmv2 import BMV2, ROOT
 from tests.ports.lab import Lab
 
 WRITTEN = list(cases(count=0))
-NOTHING = r"nothing comes from port \d to port 1"
+NOTHING = r"no packet came from port \d to port 1"
 PORTS = {port: f"s{port}" for port in range(1, 5)}
 FAR_ENDS = {port: f"h{port}" for port in PORTS}
 
@@ -59,7 +59,7 @@ def test_every_case_holds_on_a_switch_that_runs_already(switch: HostDevice) -> N
     assert differences(report) == []
     assert report.server == "P4Runtime 1.5.0, midflight"
     assert {each for result in report.results for each in result.unasked} == {
-        "packets at its ports: no interfaces are given, so a tap in the programs takes them to the controller"
+        "packets at its ports: without interfaces, a tap in the programs sends them to the controller"
     }
 
 
@@ -138,7 +138,7 @@ def test_mistakes() -> None:
         (["--device", "grpc"], "no device 'grpc'"),
         (["--device", "tofino"], "no device 'tofino'"),
         (["--device", "host", "-i", "1@lo"], "a host device is started here"),
-        (["--device", "grpc:127.0.0.1:1", "-i", "veth0"], "'veth0' is no port"),
+        (["--device", "grpc:127.0.0.1:1", "-i", "veth0"], "'veth0' is not a port"),
         (["--device", "grpc:127.0.0.1:1", "--compiler", "gcc"], "'gcc' is no compiler"),
         (["--device", "grpc:127.0.0.1:1"], "no P4Runtime server answers at 127.0.0.1:1"),
     ):

@@ -18,8 +18,8 @@ def test_without_root_it_says_what_is_needed() -> None:
     result = without_rights("bench", "ports")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        "midflight: no right to make a network namespace: Operation not permitted\n"
-        "    run it with sudo, or give it the capability CAP_SYS_ADMIN\n"
+        "midflight: no permission to create a network namespace: Operation not permitted\n"
+        "    run it with sudo or grant it CAP_SYS_ADMIN\n"
     )
 
 

@@ -166,9 +166,9 @@ def test_mistakes_with_ports(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no capture")
     mistakes = {
         ("1@veth0", f"2@pcap:{given}"): "ports are interfaces or pcap files, not some of each",
-        ("veth0",): "'veth0' is no port\n    PORT@INTERFACE, as 1@veth0",
-        ("511@veth0",): "'511@veth0' is no port",
-        ("1@",): "'' is no interface's name",
+        ("veth0",): "'veth0' is not a port\n    write PORT@INTERFACE, such as 1@veth0",
+        ("511@veth0",): "'511@veth0' is not a port",
+        ("1@",): "'' is not the name of an interface",
         ("1@pcap:",): "'pcap:' names no files",
         (f"1@pcap:{given}", f"1@pcap:{given}"): "port 1 is given twice",
         (f"510@pcap:{given}",): "port 510 is the CPU port",
@@ -190,15 +190,15 @@ def test_a_capture_that_ends_early_is_told_when_what_was_before_it_is_out(tmp_pa
     given.write_bytes(given.read_bytes()[:-3])
     ports = ("-i", f"1@pcap:{given}", "-i", f"2@pcap:,{tmp_path}/out.pcap")
     result = midflight("switch", TAP, *ports, "--grpc-server-addr", "127.0.0.1:0")
-    assert (result.exit_code, result.stderr) == (1, f"midflight: {given}: ends in the middle of packet 2\n")
+    assert (result.exit_code, result.stderr) == (1, f"midflight: {given}: ends within packet 2\n")
 
 
 def test_without_the_right_to_packets_it_says_what_is_needed() -> None:
     result = without_rights("switch", TAP, "-i", "1@lo", "--grpc-server-addr", "127.0.0.1:0")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        "midflight: no right to have the packets of lo\n"
-        "    run it with sudo, or give it the capability CAP_NET_RAW; ports of pcap files need no rights\n"
+        "midflight: no permission to capture packets of lo\n"
+        "    run it with sudo or grant it CAP_NET_RAW; ports of pcap files need no privileges\n"
     )
 
 

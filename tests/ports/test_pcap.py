@@ -51,8 +51,8 @@ def test_a_packet_that_was_cut_is_not_whole(tmp_path: Path) -> None:
         (b"", "not a pcap file"),
         (b"GIF89a and what follows", "not a pcap file"),
         (struct.pack("<I", 0x0A0D0D0A) + bytes(24), r"pcapng is not supported\n    convert it: editcap -F pcap IN OUT"),
-        (struct.pack("<IHHiII", 0xA1B2C3D4, 2, 4, 0, 0, 4), "ends in the middle of the header"),
-        (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 4, 113), "holds packets of link type 113, not of Ethernet"),
+        (struct.pack("<IHHiII", 0xA1B2C3D4, 2, 4, 0, 0, 4), "ends within the header"),
+        (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 4, 113), "contains packets of link type 113, not Ethernet"),
     ],
 )
 def test_what_is_no_capture_of_ethernet(tmp_path: Path, content: bytes, message: str) -> None:
@@ -64,8 +64,8 @@ def test_what_is_no_capture_of_ethernet(tmp_path: Path, content: bytes, message:
 @pytest.mark.parametrize(
     ("tail", "message"),
     [
-        (bytes(3), "ends in the middle of packet 1"),
-        (struct.pack("<IIII", 1, 2, 9, 9) + b"short", "ends in the middle of packet 1"),
+        (bytes(3), "ends within packet 1"),
+        (struct.pack("<IIII", 1, 2, 9, 9) + b"short", "ends within packet 1"),
         (struct.pack("<IIII", 1, 2, 1 << 31, 9), "the file is damaged"),
     ],
 )

@@ -1,1 +1,1 @@
-"""What hosts compute from a primitive's state and answers: estimates with error bounds, and complete results."""
+"""Host-side results from a primitive's state and answers: estimates with error bounds, and completed results."""

@@ -1,4 +1,4 @@
-"""What a server computes from the rows that the switch has not pruned: the results over all rows."""
+"""The results over all rows, computed by a server from the rows that the switch has not pruned."""
 
 from __future__ import annotations
 

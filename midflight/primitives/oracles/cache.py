@@ -19,7 +19,7 @@ Status = Literal["hit", "miss", "invalid", "stored", "older"]
 class Answer:
     """The outcome of an operation.
 
-    `held` is the version and value returned; `hot` tells that the key was reported as hot.
+    `held` is the version and value returned; `hot` means that the key was reported as hot.
     """
 
     status: Status

@@ -41,7 +41,7 @@ class _Claim:
 class LockClient:
     """The endpoint of client number `client` of a `Lock` application (an `Endpoint`).
 
-    `acquire` and `release` queue requests, which `poll` sends until they are answered. `holds` tells which locks are
+    `acquire` and `release` queue requests, which `poll` sends until they are answered. `holds` returns which locks are
     held. server: the address that requests are sent to. first: the number of the first request for each lock. A client
     that restarts uses a number larger than all before, or calls `resume` for each of its requests in the switch
     (`claims`).

@@ -142,7 +142,7 @@ class LockServer:
         self._send(source, message, Lock.SERVED if client in queue.holders else Lock.HANDED)
 
     def _advance(self, lock: int, queue: _Queue) -> None:
-        """Take the next step for a lock: acquire it, grant it, or release it."""
+        """Proceed with a lock: acquire it, grant it, or release it."""
         if not self._own.holds(lock):
             queue.turn = None
             if queue.waiting and self._own.idle(lock):

@@ -50,7 +50,7 @@ class PaxosHost:
 
     acceptors: the applications that are an `Acceptor`, each with the epoch that the hosts rely on. The epoch is part of
     the membership: an acceptor in another epoch has no vote. random: for the pause after a refusal, so that competing
-    hosts do not refuse each other for ever. `chosen` holds the learned values, by instance (1 to 2**32 - 1).
+    hosts do not refuse each other indefinitely. `chosen` holds the learned values, by instance (1 to 2**32 - 1).
 
     A value is chosen when a majority of the acceptors has accepted it in one ballot. Messages are retransmitted until
     then.

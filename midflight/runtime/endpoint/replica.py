@@ -101,7 +101,7 @@ class Replica:
             int, dict[Address, tuple[int, int]]
         ] = {}  # by stamp, the peers that refuse it, with the contents of `_REFUSAL`
         self._clients: dict[int, tuple[Ordered, bytes]] = {}  # by client, its latest request and the answer
-        # A replica waits for ever, because its peers may still receive what they miss.
+        # A replica waits without a timeout, because its peers may still receive what they miss.
         self._asks = Reliable(window=_FOREVER, timing=replace(timing or Timing(), patience=_FOREVER))
         self._asked: dict[int, tuple[int, Address]] = {}  # by index of the question, the stamp and the peer
         self._outgoing: list[tuple[Address, bytes]] = []

@@ -1,4 +1,4 @@
-"""What the referee needs to know about a job whose workers are processes: all their packets, from captures."""
+"""A witness for games with processes: it passes all packets of a job to the referee, from captures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a batch is timed: as a whole, in one call, native code from its first packet to its last."""
+"""Timing of a batch as a whole: one call, native code from its first packet to its last."""
 
 from __future__ import annotations
 

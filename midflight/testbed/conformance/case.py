@@ -1,4 +1,4 @@
-"""A case: a program, packets in order and what the switch must make of each, as a value and as a JSON file."""
+"""A conformance case: a program, packets in order, and the expected output of each, as a value and as a JSON file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Alert = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a register, by its name in the kernel, must hold at an index, in a lane, once every packet is through."""
+    """The expected value of a register element after the last packet. `lane` is None for a register without lanes."""
 
     register: str
     index: int
@@ -35,9 +35,9 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What the controller does to a map of the kernel: sets the entry of a key, or removes it where `value` is None.
+    """A write of the controller to a map of the kernel: it sets the entry of a key, or removes it if `value` is None.
 
-    Keys are as in `Map`. To remove an entry that is not there does nothing.
+    Keys are as in `Map`. Removing a missing entry has no effect.
     """
 
     map: str
@@ -45,7 +45,7 @@ class Write:
     value: int | None = None
 
     def apply(self, to: MutableMapping[Key, int] | Map) -> None:
-        """Do it to a map."""
+        """Apply the write to a map."""
         if self.value is not None:
             to[self.key] = self.value
         else:
@@ -55,11 +55,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One packet into `port`, before it what the controller does, and the packets that must come of it.
+    """One packet into `port`, the control operations before it, and the packets expected from it.
 
-    `control` is "" or "withdraw NAME" or "admit NAME": the application is no longer, or again, computed on. `writes`
-    are to the kernel's maps, in order.
-    `expect` are (port, bytes), in order of ports.
+    `control` is "", "withdraw NAME" or "admit NAME", which stops or resumes computing on an application. `writes` are
+    to the kernel's maps, in order. `expect` holds (port, bytes) pairs, in the order of ports.
     """
 
     port: int
@@ -72,11 +71,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A trace for one primitive, with what must come of it.
+    """A trace for one primitive, with the expected results.
 
-    `parameters` make the primitive, which is called "app". Of its members, those of `ipv6` have an IPv6 address.
-    `expected_failures` tell, by kind of device, why the case
-    is known to fail there; where it then passes, that is a failure.
+    `parameters` create the primitive, which is named "app". The members in `ipv6` have IPv6 addresses.
+    `expected_failures` gives, by kind of device, the reason why the case is known to fail there. If it then passes,
+    that is a failure.
     """
 
     name: str
@@ -90,15 +89,15 @@ class Case:
     expected_failures: Mapping[str, str] = field(default_factory=dict)
 
     def program(self) -> Program:
-        """Return the program that the case is for."""
+        """Return the program of the case."""
         return Program(made(LIBRARY[self.primitive], "app", self.parameters))
 
     def only(self, numbers: list[int]) -> Case:
-        """Return the case with some of its steps, which no longer have expectations that mean anything."""
+        """Return the case with only these steps. Their expectations are no longer valid."""
         return replace(self, steps=tuple(self.steps[number] for number in numbers), state=())
 
     def json(self) -> str:
-        """Return the case as the text of a file that `load` takes."""
+        """Return the case as the text of a file for `load`."""
         steps = []
         for step in self.steps:
             entry: dict[str, Any] = {"control": step.control} if step.control else {}
@@ -125,7 +124,7 @@ class Case:
 
 
 def load(path: Path) -> Case:
-    """Return the case in a file; MidflightError with the file and what is wrong in it."""
+    """Return the case in a file. MidflightError, with the file and the reason, if it is malformed."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         _validate(document)
@@ -154,7 +153,7 @@ def schema() -> Any:
 
 
 def _validate(document: Any) -> None:
-    """Raise ValueError with the first place where a document is no case."""
+    """Raise ValueError with the first place at which a document is not a valid case."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
@@ -165,8 +164,8 @@ def _validate(document: Any) -> None:
 def _step(entry: Mapping[str, Any]) -> Step:
     expect = tuple((each["port"], bytes.fromhex(each["packet"])) for each in entry["expect"])
     writes = tuple(Write(each["map"], _key(each["key"]), each["value"]) for each in entry.get("writes", ()))
-    told = entry.get("control", ""), entry.get("note", "")
-    return Step(entry["port"], bytes.fromhex(entry["packet"]), expect, *told, writes)
+    texts = entry.get("control", ""), entry.get("note", "")
+    return Step(entry["port"], bytes.fromhex(entry["packet"]), expect, *texts, writes)
 
 
 def _key(value: Any) -> Any:

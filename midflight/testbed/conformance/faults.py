@@ -1,4 +1,4 @@
-"""What a network does to the packets that hosts send: it loses some, doubles some and lets others overtake some."""
+"""Network faults for the packets of hosts: loss, duplication and reordering."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from midflight.testbed.conformance.subject import Request
 __all__ = ["LOST", "WEATHERS", "Fate", "brought", "weathered"]
 
 Fate = tuple[int, ...]
-"""What becomes of a packet: of each copy that arrives, how many of the packets sent later are there before it."""
+"""The fate of a packet: for each copy that arrives, the number of later packets that arrive before it."""
 
 LOST: Fate = ()
 ON_TIME: Fate = (0,)
@@ -20,11 +20,11 @@ WEATHERS: tuple[tuple[Fate, ...], ...] = (
     (LOST, LOST, *[ON_TIME] * 24, (0, 0), (0, 3), (1,), (6,)),
     (*[LOST] * 3, *[ON_TIME] * 8, (0, 0), (0, 1), (0, 9), (0, 2, 4), (1,), (2,), (5,), (20,)),
 )
-"""Fates as likely as they stand here: where all is well, on a bad day, and in a storm."""
+"""Fates in three networks, to be drawn with equal weights: a good one, a bad one, and a very bad one."""
 
 
 def brought(sent: Sequence[Request], fates: Sequence[Fate]) -> list[Request]:
-    """Return what arrives, in order, of what is sent, with a fate for each packet; at least one packet does."""
+    """Return the packets that arrive, in order, given a fate for each packet sent. At least one packet arrives."""
     arriving = [
         (place + late, late > 0, request)
         for place, (request, fate) in enumerate(zip(sent, fates, strict=True))
@@ -34,5 +34,5 @@ def brought(sent: Sequence[Request], fates: Sequence[Fate]) -> list[Request]:
 
 
 def weathered(random: Random, sent: Sequence[Request]) -> list[Request]:
-    """Return what arrives of what is sent, in one of the weathers."""
+    """Return the packets that arrive in one of the networks, drawn at random."""
     return brought(sent, random.choices(random.choice(WEATHERS), k=len(sent)))

@@ -1,4 +1,4 @@
-"""What a switch must answer: the executed kernel, and around it what every program does, said again without P4."""
+"""The expected output of a switch: the executed kernel, and what all programs share, implemented without P4."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ HEADERS_IPV6 = 62
 
 
 class Model:
-    """A switch that runs a program of one application, `app`, among the hosts of a case.
+    """A switch that runs a program with one application, `app`, for the hosts of a case.
 
-    Of its members, those of `ipv6` get results over IPv6.
+    The members in `ipv6` receive results over IPv6.
     """
 
     def __init__(self, program: Program, ipv6: Collection[int] = ()) -> None:
@@ -46,17 +46,17 @@ class Model:
         self.alerts: list[Alert] = []
 
     def control(self, operation: str) -> None:
-        """Do a step's control operation."""
+        """Apply the control operation of a step."""
         if operation:
             self._admitted = operation.split()[0] == "admit"
 
     def write(self, writes: Iterable[Write]) -> None:
-        """Do what the controller does to maps before a step."""
+        """Apply the controller's writes to maps before a step."""
         for each in writes:
             each.apply(self._reference.map(each.map))
 
     def state(self) -> Iterator[State]:
-        """Yield what stands in the registers' elements that have been accessed."""
+        """Yield the values of the register elements that have been accessed."""
         for name, register in self._reference.registers.items():
             lanes = [None] if register.lanes is None else range(register.lanes)
             for lane in lanes:
@@ -64,7 +64,7 @@ class Model:
                 yield from (State(name, index, value, lane) for index, value in sorted(array.written.items()))
 
     def send(self, port: int, packet: bytes) -> tuple[tuple[int, bytes], ...]:
-        """Take one packet; return what leaves, in order of ports."""
+        """Process one packet. Return the packets that leave, in the order of ports."""
         frame = _parse(packet)
         if frame is None:
             return _unread(packet)
@@ -81,12 +81,12 @@ class Model:
         return *leaving(outcome.verdict, port, changed, self._ipv6), *copies
 
     def _copied(self, copy: Message, frame: Frame, message: Message) -> bytes:
-        """Return a mirrored copy: the packet as it came, or as it came around."""
+        """Return a mirrored copy: the packet as it arrived, or as it was recirculated."""
         checksum = frame.checksum if copy is message else 0
         return bytes(replace(frame, payload=self._schema.encode(copy), checksum=checksum))
 
     def _message(self, frame: Frame) -> Message | Frame | None:
-        """Return what is to be computed on; the frame itself where nothing is; None where it is malformed."""
+        """Return the message to compute on, the frame itself if there is none, or None if it is malformed."""
         if frame.destination_port != UDP_PORT:
             return frame
         if len(frame.payload) < 8 or frame.payload[0] != VERSION:
@@ -101,9 +101,9 @@ class Model:
 
 
 def leaving(verdict: Verdict, port: int, frame: Frame, ipv6: Collection[int] = ()) -> tuple[tuple[int, bytes], ...]:
-    """Return what leaves, in order of ports, where `frame` came by `port` and a kernel has put its answer into it.
+    """Return the packets that leave, in the order of ports, after a kernel's verdict.
 
-    `ipv6` are the members that get results over IPv6.
+    `frame` arrived by `port` and contains the kernel's answer. The members in `ipv6` receive results over IPv6.
     """
     match verdict:
         case Verdict.FORWARD | Verdict.FALLBACK:
@@ -117,7 +117,7 @@ def leaving(verdict: Verdict, port: int, frame: Frame, ipv6: Collection[int] = (
 
 
 def answered(case: Case, program: Program) -> Case:
-    """Return a case with the answers that the model gives to its steps; `program` is the case's."""
+    """Return a case with the model's answers to its steps as expectations. `program` is that of the case."""
     model = Model(program, case.ipv6)
     steps: list[Step] = []
     for step in case.steps:
@@ -170,7 +170,10 @@ def _result(payload: bytes) -> bytes:
 
 
 def _unread(packet: bytes) -> tuple[tuple[int, bytes], ...]:
-    """Return what leaves of a packet that is no frame of this network: over IPv6, what is none of our UDP passes by."""
+    """Return what leaves for a packet that is not a frame of this network.
+
+    Over IPv6, packets for other UDP ports pass.
+    """
     if packet[12:14] != b"\x86\xdd" or len(packet) < 54 or packet[14] >> 4 != 6 or packet[21] <= 1:
         return ()
     if packet[20] == 17 and (len(packet) < HEADERS_IPV6 or packet[56:58] == UDP_PORT.to_bytes(2, "big")):
@@ -182,7 +185,7 @@ def _unread(packet: bytes) -> tuple[tuple[int, bytes], ...]:
 
 
 def _parse(packet: bytes) -> Frame | None:
-    """Return a UDP frame as this network has them, or None."""
+    """Return a UDP frame of this network, or None."""
     if packet[12:14] == b"\x86\xdd":
         return _parse_ipv6(packet)
     if len(packet) < HEADERS or packet[12:14] != b"\x08\x00" or packet[14] != 0x45:
@@ -204,7 +207,7 @@ def _parse(packet: bytes) -> Frame | None:
 
 
 def _parse_ipv6(packet: bytes) -> Frame | None:
-    """Return a frame for our UDP port whose headers and checksum are right, or None."""
+    """Return a frame for Midflight's UDP port with correct headers and checksum, or None."""
     if len(packet) < HEADERS_IPV6:
         return None
     macs = int.from_bytes(packet[6:12], "big"), int.from_bytes(packet[0:6], "big")

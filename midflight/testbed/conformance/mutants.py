@@ -1,6 +1,6 @@
-"""Broken programs: each the P4 of a primitive with one thing changed that a device or compiler could get wrong.
+"""Broken programs: each is the P4 of a primitive with one change that a device or compiler could get wrong.
 
-A conformance run is worth as much as what it catches: every one of these must fail. They stand in `mutants.toml`.
+A conformance run has to detect every one of them. They are listed in `mutants.toml`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Mutant", "mutants"]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A change of a primitive's P4: everywhere `old` stands, `new` shall."""
+    """A change to a primitive's P4: every occurrence of `old` is replaced by `new`."""
 
     name: str
     primitive: str
@@ -27,13 +27,13 @@ class Mutant:
     new: str
 
     def apply(self, p4: str) -> str:
-        """Return the broken program; MidflightError where there is nothing to break."""
+        """Return the broken program. MidflightError if `old` does not occur in it."""
         if self.old not in p4:
-            raise MidflightError(f"mutant {self.name} has nothing to change: {self.old!r} is not in the program")
+            raise MidflightError(f"mutant {self.name} cannot be applied: {self.old!r} is not in the program")
         return p4.replace(self.old, self.new)
 
 
 def mutants() -> tuple[Mutant, ...]:
-    """Return the broken programs that ship."""
+    """Return the broken programs that ship with Midflight."""
     document = tomllib.loads((files(__package__) / "mutants.toml").read_text(encoding="utf-8"))
     return tuple(Mutant(**entry) for entry in document["mutant"])

@@ -1,8 +1,8 @@
-"""The little network that every case plays in, and what its frames look like: written down apart from the P4.
+"""The network of every case and the format of its frames, implemented independently of the P4.
 
-Hosts 1 to 4 sit on ports 1 to 4 of one switch. 1 to 3 are the members of every application, 4 is the server that
-requests are addressed to. What applications mirror leaves by port 5. A host has an IPv4 address, and an IPv6 address
-with the other at its end; cases tell which of them it goes by.
+Hosts 1 to 4 are on ports 1 to 4 of one switch. 1 to 3 are the members of every application, and 4 is the server that
+requests are addressed to. Mirrored packets leave by port 5. A host has an IPv4 address, and an IPv6 address that embeds
+it; a case defines which of them it uses.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ def address(host: int, *, ipv6: bool = False) -> IPAddress:
 
 
 def in_family(address: IPAddress, *, ipv6: bool) -> IPAddress:
-    """Return an IPv4 address, or the one at the end of an IPv6 address, as an address of one of the families."""
+    """Return an IPv4 address, or the one embedded in an IPv6 address, as an address of one family."""
     if ipv6:
         return address if isinstance(address, IPv6Address) else _IPV6 + int(address)
     return IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
 def result_port(host: int) -> int:
-    """Return the UDP port behind which a member listens to results."""
+    """Return the UDP port at which a member receives results."""
     return 7000 + host
 
 
 def ipv4_header(length: int, ttl: int, source: IPAddress, destination: IPAddress, *, atomic: bool = False) -> bytes:
-    """Return a header without options (RFC 791) for a UDP payload of `length` bytes, its checksum right."""
+    """Return an IPv4 header without options (RFC 791) for a UDP payload of `length` bytes, with a correct checksum."""
     flags = 0x4000 if atomic else 0
     header = struct.pack("!BBHHHBBHII", 0x45, 0, 28 + length, 0, flags, ttl, 17, 0, int(source), int(destination))
     return header[:10] + struct.pack("!H", _checksum(header)) + header[12:]
@@ -79,10 +79,10 @@ def _checksum(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An Ethernet frame with UDP over IPv4 or IPv6, as its addresses are.
+    """An Ethernet frame with UDP over IPv4 or IPv6, according to its addresses.
 
-    A UDP checksum of 0 claims none, as RFC 768 allows over IPv4. Over IPv6, where RFC 8200 wants one, it is the right
-    one. Over IPv4, `atomic` tells that routers must not fragment it.
+    Over IPv4 a UDP checksum of 0 means that there is none (RFC 768). Over IPv6 a checksum is required (RFC 8200), so 0
+    is replaced by the correct one. `atomic` sets the don't-fragment flag over IPv4.
     """
 
     source_mac: int
@@ -98,10 +98,10 @@ class Frame:
 
     @classmethod
     def request(cls, host: int, payload: bytes, *, to: int = SERVER, ttl: int = 10, ipv6: bool = False) -> Frame:
-        """Return the frame in which a host asks for something to be computed on.
+        """Return the frame of a host's request.
 
-        Over IPv4 its UDP checksum is any number but 0: a switch that changes the payload must take it away, others
-        keep it.
+        Over IPv4 its UDP checksum is arbitrary but not 0: a switch that changes the payload has to remove it, and
+        others keep it.
         """
         addresses = address(host, ipv6=ipv6), address(to, ipv6=ipv6)
         return cls(mac(host), ROUTER_MAC, *addresses, ttl, REQUEST_PORT, UDP_PORT, payload, 0 if ipv6 else 0xBEEF)

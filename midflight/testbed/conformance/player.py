@@ -1,4 +1,4 @@
-"""Plays cases on a device: configures it over P4Runtime, gives it packets and compares what it makes of them."""
+"""Plays cases on a device: configures it over P4Runtime, sends packets and compares the output."""
 
 from __future__ import annotations
 
@@ -19,30 +19,29 @@ from midflight.testbed.conformance.network import EPOCH, MEMBERS, MIRROR, SERVER
 
 __all__ = ["Played", "Player", "admit", "configure"]
 
-# Seconds to wait for the next alert, and for one too many, where digests may reach us later than packets. The first is
-# spent only where an alert is missing.
+# Timeouts in seconds for an expected alert and for unexpected ones, if digests may arrive later than packets. The first
+# one passes only if an alert is missing.
 ALERT_PATIENCE = 10.0
 MORE_PATIENCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What a device made of a case: the differences from what it should have made, and what could not be asked."""
+    """The result of a case: the differences from the expected output, and what could not be tested on this device."""
 
     differences: tuple[str, ...]
     unasked: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether there is no difference."""
+        """Whether there are no differences."""
         return not self.differences
 
 
 class Player:
-    """A device and its controller, ready to play cases of one program; a context manager.
+    """A device and its controller, ready to play cases of one program. A context manager.
 
-    `p4` stands in for the program's own P4, to see whether a broken one is caught. DeviceError where the device
-    dies.
+    `p4` replaces the program's own P4, to test whether a broken program is detected. DeviceError if the device dies.
     """
 
     def __init__(self, device: PacketDevice, case: Case, p4: str | None = None) -> None:
@@ -55,7 +54,7 @@ class Player:
         self._session: Session = device.session()
 
     def play(self, case: Case) -> Played:
-        """Play a case from a device without state; return the differences."""
+        """Play a case on the device, starting from empty state. Return the result."""
         differences: list[str] = []
         unasked = list(getattr(self._device, "reservations", ()))
         self._session.load(self._pipeline.p4info, self._pipeline.config)
@@ -80,11 +79,11 @@ class Player:
             if not self._device.capabilities.repeated_digests:
                 expected = list(dict.fromkeys(expected))
                 if len(expected) < len(case.alerts):
-                    unasked.append("repeated alerts: this device may keep them back")
+                    unasked.append("repeated alerts: this device may suppress them")
             heard = self._hear(len(expected))
             differences += _alerts(expected, heard)
         differences += self._state(case)
-        offload.close()  # A device may keep its multicast groups when it takes a new pipeline.
+        offload.close()  # A device may keep its multicast groups when it loads a new pipeline.
         return Played(tuple(differences), tuple(unasked))
 
     def _batch(self, steps: Sequence[Step], first: int) -> list[str]:
@@ -96,11 +95,11 @@ class Player:
         for number, (step, packets) in enumerate(zip(steps, came, strict=True), first):
             if sorted(packets) != sorted(step.expect):
                 what = f"packet {number}{f' ({step.note})' if step.note else ''}"
-                differences.append(f"{what}: {_told(packets)} came, {_told(step.expect)} must")
+                differences.append(f"{what}: {_listed(packets)}, expected {_listed(step.expect)}")
         return differences
 
     def _state(self, case: Case) -> list[str]:
-        """Compare registers, which the program itself tells of in packets: so it is the same on every device."""
+        """Compare registers, whose contents the program sends in packets, so this works on every device."""
         if not case.state:
             return []
         indexes = sorted({each.index for each in case.state})
@@ -115,10 +114,7 @@ class Player:
         return differences
 
     def _hear(self, number: int) -> list[Alert]:
-        """Return the digests that have come, waiting for as many as there must be.
-
-        Of a device that may keep repeated ones back, each once.
-        """
+        """Return the digests that have arrived, waiting for the expected number."""
         heard: list[Alert] = []
         sheet = self._device.capabilities
         late = not sheet.prompt_digests
@@ -129,7 +125,7 @@ class Player:
         return heard
 
     def close(self) -> None:
-        """End the controller's session. The device is its owner's."""
+        """Close the controller's session. The device stays open."""
         self._session.close()
 
     def __enter__(self) -> Player:
@@ -142,9 +138,9 @@ class Player:
 
 
 def configure(session: Session, program: Program, ipv6: Collection[int] = ()) -> tuple[Maps, Offload]:
-    """Make a device that has just been loaded the switch of the little network, computing on the program's `app`.
+    """Configure a newly loaded device as the switch of the network, computing on the program's `app`.
 
-    `ipv6` are the members with an IPv6 address; any host may send by either family.
+    The members in `ipv6` have IPv6 addresses. Any host may send over either family.
     """
     maps = Maps(session, program)
     maps.install()
@@ -159,7 +155,7 @@ def configure(session: Session, program: Program, ipv6: Collection[int] = ()) ->
 
 
 def admit(offload: Offload, program: Program, ipv6: Collection[int] = ()) -> None:
-    """Have the switch compute on the program's `app`."""
+    """Make the switch compute on the program's `app`."""
     members = [Member(host, mac(host), address(host, ipv6=host in ipv6), result_port(host)) for host in MEMBERS]
     offload.admit(program.applications["app"].id, members, epoch=EPOCH)
 
@@ -170,10 +166,10 @@ def _alerts(expected: Sequence[Alert], heard: Sequence[Alert]) -> list[str]:
     for number, (one, other) in enumerate(zip(expected, heard, strict=False)):
         if one != other:
             return [f"alert {number} is {other[0]}{other[1]}, not {one[0]}{one[1]}"]
-    return [f"{len(heard)} alerts came, {len(expected)} must"]
+    return [f"{len(heard)} alerts, expected {len(expected)}"]
 
 
-def _told(packets: Sequence[tuple[int, bytes]]) -> str:
+def _listed(packets: Sequence[tuple[int, bytes]]) -> str:
     if not packets:
         return "nothing"
     return " and ".join(f"{data.hex()} at port {port}" for port, data in sorted(packets))

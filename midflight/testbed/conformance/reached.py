@@ -1,8 +1,8 @@
-"""A remote device that is given packets: through interfaces joined to its ports, or through its controller's port.
+"""A remote device that receives packets through interfaces on its ports, or through its controller's port.
 
-A switch does not tell when it is done with a packet. So after each go fences: packets from the same port, one to every
-port, that every program forwards. Packets do not overtake each other between two ports: once the fences are back,
-everything that came of the packet before is.
+A switch does not report when it has finished a packet. So each packet is followed by fences: packets from the same
+port, one to every port, that every program forwards. Packets do not overtake each other between two ports, so once all
+fences are back, all output of the packet before has arrived.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from midflight.testbed.conformance.tap import FROM_PORT, SESSION, tapped
 __all__ = ["ReachedDevice"]
 
 PORTS = (*MEMBERS, SERVER)
-# Seconds that a packet has to come back, and after which a fence is sent again: it may have come before the switch
-# was ready.
+# Timeout in seconds for a packet to come back, and interval at which fences are repeated, because the switch may not
+# have been ready for the first ones.
 PATIENCE = 10.0
 AGAIN = 0.5
 DISCARD = 9  # RFC 863
@@ -46,10 +46,10 @@ class _Path(Protocol):
 
 
 class ReachedDevice:
-    """A `PacketDevice` over a remote one, for the programs and the network of conformance.
+    """A `PacketDevice` over a remote device, for the programs and the network of conformance.
 
-    `interfaces` are our ends of what is plugged into its ports 1 to 4; without any, programs get a tap. `timeout` is
-    how many seconds it has for a packet. DeviceError where it does not forward in that time.
+    `interfaces` are the local ends of the links to its ports 1 to 4. Without interfaces, programs get a tap. `timeout`
+    is the time in seconds for each packet. DeviceError if the device does not forward within that time.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class ReachedDevice:
     ) -> None:
         if interfaces and set(interfaces) != set(PORTS):
             raise DeviceError(
-                f"conformance needs an interface for each of ports {PORTS[0]} to {PORTS[-1]}, and for no other",
-                hint="-i PORT@INTERFACE: the far end of what the switch has for that port",
+                f"conformance needs an interface for each of ports {PORTS[0]} to {PORTS[-1]}, and for no other port",
+                hint="pass -i PORT@INTERFACE with the local end of the link to that port",
             )
         self._device = device
         self._timeout = timeout
@@ -68,7 +68,7 @@ class ReachedDevice:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do, as far as it tells."""
+        """Its capabilities, as far as it reports them."""
         return self._device.capabilities
 
     @property
@@ -83,39 +83,42 @@ class ReachedDevice:
 
     @property
     def server(self) -> str:
-        """What its P4Runtime server says about itself."""
+        """The version that its P4Runtime server reports."""
         return self._device.server
 
     @property
     def reservations(self) -> tuple[str, ...]:
-        """What is not asked of it, and why."""
+        """What is not tested on it, and why."""
         if self._wires is not None:
             return ()
-        return ("packets at its ports: no interfaces are given, so a tap in the programs takes them to the controller",)
+        return ("packets at its ports: without interfaces, a tap in the programs sends them to the controller",)
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session; without interfaces, packets go by the one that was opened last."""
+        """Open a controller's session. Without interfaces, packets use the session opened last."""
         self._session = self._device.session(role=role, election_id=election_id)
         return self._session
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Compile a program as the device needs it, with a tap where there are no interfaces."""
+        """Compile a program as the device needs it, with a tap if there are no interfaces."""
         if self._wires is None:
             program = CheckedProgram(tapped(program.text), program.file)
         return self._device.compile(program)
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Put a program in place."""
+        """Compile a program and load it."""
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)
 
     def process(self, packets: Packets, now: int = 0) -> Packets:  # noqa: ARG002
-        """Give it packets, one at a time; return what leaves by its ports. It has a clock of its own."""
+        """Send packets to it, one at a time, and return what leaves by its ports.
+
+        `now` is ignored: it has its own clock.
+        """
         left: list[tuple[int, int, bytes]] = []
         with self._path() as path:
             if len(packets):
-                self._past_fences(path, packets[0][0])  # and what was under way before
+                self._past_fences(path, packets[0][0])  # discards earlier packets in flight
             for number, (port, frame) in enumerate(packets):
                 path.send(port, frame)
                 left += [(number, *each) for each in self._past_fences(path, port)]
@@ -125,12 +128,12 @@ class ReachedDevice:
         return result
 
     def transmitted(self) -> Packets:
-        """Return, once, what has left and comes from no packet given here."""
+        """Return, once, the packets that have left and do not result from packets sent here."""
         with self._path() as path:
             return Packets.from_list(self._past_fences(path, PORTS[0]))
 
     def close(self) -> None:
-        """Give the interfaces back; the device stays as it is. May be called more than once."""
+        """Release the interfaces and the connection. The device keeps running. May be called more than once."""
         if self._wires is not None:
             self._wires.close()
         self._device.close()
@@ -149,14 +152,14 @@ class ReachedDevice:
             yield self._wires
             return
         if self._session is None:
-            raise DeviceError("packets go by a controller's session, and none is open")
+            raise DeviceError("packets are sent through a controller's session, and none is open")
         self._session.clone_session(SESSION, [SESSION])
         yield _Tap(self._session)
-        # A device may keep its clone sessions when it takes a new pipeline.
+        # A device may keep its clone sessions when it loads a new pipeline.
         self._session.clone_session(SESSION, [])
 
     def _past_fences(self, path: _Path, port: int) -> list[tuple[int, bytes]]:
-        """Send fences by a port; return what has left before they were back."""
+        """Send fences by a port. Return the packets that left before all fences were back."""
         left: list[tuple[int, bytes]] = []
         start, sent = time.monotonic(), float("-inf")
         waiting: dict[bytes, int] = {}
@@ -164,9 +167,9 @@ class ReachedDevice:
         while len(back) < len(PORTS):
             if time.monotonic() - start > self._timeout:
                 raise DeviceError(
-                    f"nothing comes from port {port} to port {min(set(PORTS) - back)} of {self.address} within "
+                    f"no packet came from port {port} to port {min(set(PORTS) - back)} of {self.address} within "
                     f"{self._timeout:g} s",
-                    hint="is it forwarding, and is each interface the far end of that port's?",
+                    hint="check that it forwards, and that each interface is linked to its port",
                 )
             if time.monotonic() - sent > AGAIN:
                 sent = time.monotonic()
@@ -181,7 +184,7 @@ class ReachedDevice:
         return left
 
     def _fences(self, port: int) -> Iterator[tuple[bytes, int, bytes]]:
-        """Yield, for each port, a frame to send in, the port that it leaves by and how it looks then."""
+        """Yield, for each port, a frame to send, the port that it leaves by, and its contents then."""
         for to in PORTS:
             payload = next(self._numbers).to_bytes(8, "big")
             frame = Frame(mac(port), ROUTER_MAC, address(port), address(to), 10, DISCARD, DISCARD, payload)
@@ -190,16 +193,16 @@ class ReachedDevice:
 
 
 _PORTS = 2 * DISCARD.to_bytes(2, "big")
-"""The UDP ports in a fence: one that comes late is not what a packet became."""
+"""The UDP ports of a fence, which identify late fences."""
 
 
 def _of_ours(frame: bytes) -> bool:
-    """Tell the hosts' frames from what a system's network stack says by itself at an interface."""
+    """Return whether a frame comes from one of the hosts, rather than from the system's own network stack."""
     return frame[6:11] == mac(0).to_bytes(6, "big")[:5]
 
 
 class _Tap:
-    """The way to a switch's ports by its controller's: see `tap`."""
+    """Access to a switch's ports through the controller's port: see `tap`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

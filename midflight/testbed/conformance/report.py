@@ -1,4 +1,4 @@
-"""What a conformance run leaves: JUnit for CI, JSON for machines, a folder with every failing case."""
+"""Reports of a conformance run: JUnit for CI, JSON for programs, and a folder with every failing case."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ __all__ = ["junit", "keep", "matrix", "summary", "versions"]
 
 
 def versions(device: str, server: str = "") -> dict[str, str]:
-    """Return the versions of everything that a run on this kind of device used; `server` is what one tells itself."""
-    told = {"midflight": __version__, "python": platform.python_version(), "system": platform.platform()}
+    """Return the versions of everything that a run on this kind of device used.
+
+    `server` is the version that a remote device reports.
+    """
+    found = {"midflight": __version__, "python": platform.python_version(), "system": platform.platform()}
     if device == "host":
         from llvmlite import binding
 
-        told["llvm"] = ".".join(map(str, binding.llvm_version_info))
+        found["llvm"] = ".".join(map(str, binding.llvm_version_info))
     if server:
-        told["server"] = server
+        found["server"] = server
     if device == "bmv2" or (device.startswith("grpc:") and not P4C.missing):
         for tool in (P4C, SIMPLE_SWITCH_GRPC) if device == "bmv2" else (P4C,):
             try:
-                told[Path(tool.find()).name] = tool.version()
+                found[Path(tool.find()).name] = tool.version()
             except DeviceError as error:
-                told[tool.names[0]] = error.message
-    return told
+                found[tool.names[0]] = error.message
+    return found
 
 
 def matrix(reports: Sequence[Report]) -> dict[str, dict[str, dict[str, object]]]:
-    """Return, by primitive and device, whether it works there, how many cases said so, and the reasons where not."""
+    """Return, by primitive and device, whether it works there, the number of cases, and the reasons if it does not."""
     table: dict[str, dict[str, dict[str, object]]] = {}
     for report in reports:
         for primitive in dict.fromkeys(each.case.primitive for each in report.results):
@@ -56,7 +59,7 @@ def matrix(reports: Sequence[Report]) -> dict[str, dict[str, dict[str, object]]]
 
 
 def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[str, object]:
-    """Return a run as what JSON can hold."""
+    """Return a run as data for JSON."""
     return {
         "good": all(each.good for each in reports) and all(each.case for each in caught),
         "versions": {report.device: versions(report.device, report.server) for report in reports},
@@ -89,12 +92,12 @@ def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[st
 
 
 def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
-    """Return a run as JUnit XML: a suite a device, a test a case, and a suite for the broken programs."""
+    """Return a run as JUnit XML: a suite for each device, a test for each case, and a suite for the broken programs."""
     root = ElementTree.Element("testsuites", name="midflight conformance")
     for report in reports:
         bad = [each for each in report.results if not each.good]
-        told = versions(report.device, report.server) | ({"left": f"{report.left} cases"} if report.left else {})
-        suite = _suite(root, report.device, len(report.results), len(bad), told)
+        found = versions(report.device, report.server) | ({"left": f"{report.left} cases"} if report.left else {})
+        suite = _suite(root, report.device, len(report.results), len(bad), found)
         for each in report.results:
             test = ElementTree.SubElement(
                 suite, "testcase", classname=f"{report.device}.{each.case.primitive}", name=each.case.name
@@ -122,14 +125,14 @@ def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
 
 
 def keep(report: Report) -> dict[Path, str | bytes]:
-    """Return the files that a failing run leaves, by path: each failing case with its P4, packets and switch's log."""
+    """Return the files that a failing run leaves, by path: each failing case with its P4, packets and switch log."""
     kept: dict[Path, str | bytes] = {}
     for each in report.results:
         if not each.good:
             folder = Path(re.sub(r"[^\w.]+", "-", report.device)) / each.case.name
             kept[folder / "case.json"] = each.case.json()
             kept[folder / "program.p4"] = each.case.program().p4()
-            # A microsecond apart, so that they keep their order in every viewer.
+            # One microsecond apart, so that every viewer shows them in order.
             sent = (record(1000 * number, step.packet) for number, step in enumerate(each.case.steps))
             kept[folder / "packets.pcap"] = HEADER + b"".join(sent)
             kept[folder / "differences.txt"] = "\n".join(each.differences) + "\n"
@@ -143,7 +146,7 @@ def _suite(
 ) -> ElementTree.Element:
     suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(tests), failures=str(failures))
     if properties:
-        told = ElementTree.SubElement(suite, "properties")
+        found = ElementTree.SubElement(suite, "properties")
         for key, value in properties.items():
-            ElementTree.SubElement(told, "property", name=key, value=value)
+            ElementTree.SubElement(found, "property", name=key, value=value)
     return suite

@@ -1,4 +1,4 @@
-"""A conformance run: every primitive's cases against a device, and every broken program against the cases."""
+"""A conformance run: the cases of every primitive on a device, and every broken program against the cases."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run's results on one kind of device."""
+    """The results of a run on one kind of device."""
 
     device: str
     seed: int
     results: tuple[Result, ...]
     server: str = ""
-    """What a device that somebody else runs says about itself."""
+    """The version that a remote device reports."""
     left: int = 0
-    """Cases that were not played, as the run was stopped."""
+    """The number of cases that were not played because the run was stopped."""
 
     @property
     def good(self) -> bool:
-        """Whether every case was played, and none failed."""
+        """Whether every case was played and none failed."""
         return not self.left and all(each.good for each in self.results)
 
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """A broken program, and the case that caught it; None where none did."""
+    """A broken program, and the case that detected it. None if none did."""
 
     mutant: Mutant
     case: str | None
@@ -56,7 +56,7 @@ class Caught:
 
 
 class Cases(Collection[Case]):
-    """Cases in the order of their kinds. Those that are generated are made each time they come up, and not kept."""
+    """Cases grouped by kind. Generated cases are created each time the collection is iterated, and not kept."""
 
     def __init__(self, makers: Sequence[Callable[[], Case]]) -> None:
         self._makers = makers
@@ -72,9 +72,10 @@ class Cases(Collection[Case]):
 
 
 def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, folder: Path | None = None) -> Cases:
-    """Return the shipped cases of these primitives (all where none is named), then `count` generated ones of each.
+    """Return the shipped cases of these primitives (by default all), then `count` generated ones for each.
 
-    `folder` has cases in files, instead of the shipped ones. MidflightError for a primitive that is not known.
+    `folder` contains case files to use instead of the shipped ones. MidflightError if a primitive is unknown or the
+    folder does not exist.
     """
     known = names()
     for name in primitives:
@@ -83,7 +84,7 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
     chosen = tuple(primitives) or known
     written = Path(str(files(__package__) / "cases")) if folder is None else folder
     if not written.is_dir():
-        raise MidflightError(f"{written}: no folder of cases")
+        raise MidflightError(f"{written}: there is no such folder of cases")
     found: list[tuple[tuple[str, str], Callable[[], Case]]] = [
         (alike(each.primitive, each.parameters), partial(_same, each))
         for each in map(load, sorted(written.glob("*.json")))
@@ -98,15 +99,15 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
 def opening(
     device: str, *, interfaces: Mapping[int, str] | None = None, device_id: int = 1, compiler: str = ""
 ) -> Opening:
-    """Return what opens a device: a kind that is started, or "grpc:ADDRESS", to which all the options belong.
+    """Return a function that opens a device: a kind that is started here, or "grpc:ADDRESS", which takes the options.
 
-    For those see `RemoteDevice` and `ReachedDevice`. MidflightError where they are given for a kind.
+    For the options see `RemoteDevice` and `ReachedDevice`. MidflightError if they are given for a kind.
     """
     if device.startswith("grpc:"):
         return partial(_reach, device, interfaces, device_id, compiler)
     if interfaces or device_id != 1 or compiler:
         raise MidflightError(
-            f"a {device} device is started here, and has its packets, id and compiler from here",
+            f"a {device} device is started here, so its interfaces, id and compiler cannot be chosen",
             hint="-i, --device-id and --compiler are for --device grpc:ADDRESS",
         )
     return partial(_packet_device, device)
@@ -121,23 +122,25 @@ def check(
     start: Opening | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Report:
-    """Play cases on a device of a kind. A device that dies fails its case, and another is started for the next.
+    """Play cases on a kind of device.
 
-    Before each, `stop` is asked whether to end here, with the rest of the cases `left`.
+    If the device dies, the case fails and another device is started for the next one.
+
+    `stop` is called before each case. If it returns True the run ends, and the remaining cases are counted as `left`.
     """
-    tell = progress or (lambda *_: None)
+    notify = progress or (lambda *_: None)
     results: list[Result] = []
     bad = 0
     with Stage(kind, start or opening(kind)) as stage:
         for case in tests:
             if stop():
                 break
-            tell(len(results), len(tests), f"{case.name}, {bad} failed" if bad else case.name)
+            notify(len(results), len(tests), f"{case.name}, {bad} failed" if bad else case.name)
             results.append(stage.play(case))
             if results[-1].verdict is Verdict.FAILED:
                 results[-1] = stage.shrunk(results[-1], stop)
             bad += not results[-1].good
-        tell(len(results), len(tests), "")
+        notify(len(results), len(tests), "")
     return Report(kind, seed, tuple(results), stage.server, len(tests) - len(results))
 
 
@@ -150,25 +153,25 @@ def self_test(
     start: Opening | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Caught, ...]:
-    """Run every broken program that ships against its primitive's cases; return which case caught each.
+    """Run every broken program that ships against its primitive's cases. Return the case that detected each.
 
-    `stop` is as in `check`. A broken program that the device's compiler or the controller cannot take is caught too.
+    `stop` is as in `check`. A broken program that the device's compiler or the controller rejects counts as detected.
     """
-    tell = progress or (lambda *_: None)
+    notify = progress or (lambda *_: None)
     found: list[Caught] = []
     broken = mutants()
     with (start or opening(kind))() as device:
         for number, mutant in enumerate(broken):
             if stop():
                 break
-            tell(number, len(broken), mutant.name)
+            notify(number, len(broken), mutant.name)
             tests = [
                 each
                 for each in cases([mutant.primitive], seed=seed, count=count)
                 if dict(each.parameters) == dict(mutant.parameters)
             ]
             found.append(_caught(mutant, tests, device))
-    tell(len(found), len(broken), "")
+    notify(len(found), len(broken), "")
     return tuple(found)
 
 
@@ -195,7 +198,7 @@ def _packet_device(kind: str) -> PacketDevice:
     device = open_device(kind)
     if not isinstance(device, PacketDevice):
         device.close()
-        raise DeviceError(f"a {kind} device cannot be given packets")
+        raise DeviceError(f"packets cannot be sent to a {kind} device")
     return device
 
 
@@ -210,5 +213,5 @@ def _same(case: Case) -> Case:
 
 
 def unasked(results: Iterable[Result]) -> Iterator[str]:
-    """Yield, once each, what the device could not be asked, and why."""
+    """Yield each thing that could not be tested on the device, once, with the reason."""
     yield from dict.fromkeys(reason for each in results for reason in each.unasked)

@@ -1,4 +1,4 @@
-"""Makes a failing case small: fewer packets, still failing."""
+"""Minimises failing cases: fewer packets, still failing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["shrink"]
 
 
 def shrink(case: Case, fails: Callable[[Case], bool], attempts: int = 200) -> Case:
-    """Return a case with as few of the packets as were found to still fail, after at most `attempts` tries.
+    """Return a case that still fails with as few packets as found in at most `attempts` tries.
 
-    Takes away ever smaller runs of packets (delta debugging, Zeller and Hildebrandt 2002), and has the model answer
-    what is left.
+    Removes ever smaller runs of packets (delta debugging, Zeller and Hildebrandt 2002). The model answers the remaining
+    ones.
     """
     program = case.program()
     kept = list(range(len(case.steps)))

@@ -1,4 +1,4 @@
-"""Where cases are played one after the other: a device, its controller, and what each case comes to."""
+"""The stage on which cases are played one after the other: a device, its controller, and the result of each case."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from midflight.testbed.conformance.subject import Parameters
 __all__ = ["Opening", "Result", "Stage", "Verdict", "alike"]
 
 Opening = Callable[[], PacketDevice]
-"""Starts a device, or finds one, that can be given packets."""
+"""Starts a device, or connects to one, to which packets can be sent."""
 
 MOST_SHRUNK = 3
-"""Failures of one kind of cases that are shrunk: that takes many times as long as to find them."""
+"""How many failures of one kind of case are minimised, because that takes many times as long as finding them."""
 
 
 class Verdict(Enum):
-    """What a case came to."""
+    """The outcome of a case."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -36,10 +36,9 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One case's verdict; `log` is the end of what the switch logged.
+    """The verdict of one case. `log` is the end of the switch's log.
 
-    `case` is the shrunk one where it failed. Where all is as it should be, it has no packets any more. A `flaky` case
-    failed, and passed when it was played again.
+    `case` is the minimised one if it failed. If everything is as expected, it has no packets any more.
     """
 
     case: Case
@@ -51,12 +50,12 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Whether the run may succeed with it: an expected failure that passes may not."""
+        """Whether a run may succeed with this result. An expected failure that passes is not good."""
         return self.verdict in (Verdict.PASSED, Verdict.EXPECTED_FAILURE)
 
 
 class Stage:
-    """A device, and a player for cases of one kind on it, each made when a case needs it."""
+    """A device and a player for cases of one kind, each created when a case needs it."""
 
     def __init__(self, kind: str, start: Opening) -> None:
         self.server = ""
@@ -69,7 +68,7 @@ class Stage:
         self._to_shrink = 0
 
     def play(self, case: Case) -> Result:
-        """Return what a case comes to; a device that dies of it is gone."""
+        """Play a case and return its result. A device that dies is closed."""
         try:
             played = self._player_for(case).play(case)
         except MidflightError as error:
@@ -83,12 +82,12 @@ class Stage:
             return Result(case.only([]), Verdict.EXPECTED_FAILURE, (f"{expected}",))
         if expected is None:
             return Result(case.only([]), Verdict.PASSED, unasked=played.unasked)
-        return Result(case, Verdict.UNEXPECTED_PASS, (f"this was known to fail: {expected}",))
+        return Result(case, Verdict.UNEXPECTED_PASS, (f"this case passed, but was expected to fail: {expected}",))
 
     def shrunk(self, result: Result, stop: Callable[[], bool]) -> Result:
-        """Return a failure with its case shrunk, where it fails every time and not too many before it did.
+        """Return a failure with its case minimised, if it fails reliably and not too many were minimised before.
 
-        With what has been got until `stop` says to.
+        When `stop` returns True, the smallest case found so far is returned.
         """
         self._to_shrink -= 1
         if self._to_shrink < 0:
@@ -100,12 +99,12 @@ class Stage:
         except MidflightError:
             self._close()
             return result
-        if again.passed:  # the whole case tells more
+        if again.passed:  # the whole case is more useful
             packets = f"{len(small.steps)} of its {len(result.case.steps)} packets"
-            told = f"flaky: with {packets} it failed, and passed when it was played again"
+            note = f"flaky: with {packets} it failed, and passed when it was played again"
             if small is result.case:
-                told = "flaky: it passed when it was played again"
-            return replace(result, differences=(*result.differences, told), flaky=True)
+                note = "flaky: it passed when it was played again"
+            return replace(result, differences=(*result.differences, note), flaky=True)
         if small is not result.case:
             small = replace(small, name=f"{result.case.name}-shrunk")
         return replace(result, case=small, differences=again.differences, log=_log(self._device))
@@ -142,7 +141,7 @@ class Stage:
 
 
 def alike(primitive: str, parameters: Parameters) -> tuple[str, str]:
-    """Return what the cases have in common that are played with the same program, to sort by."""
+    """Return a sort key that is equal for cases played with the same program."""
     return primitive, repr(sorted(parameters.items()))
 
 

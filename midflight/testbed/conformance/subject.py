@@ -1,4 +1,4 @@
-"""A primitive as the subject of tests: parameters to try, requests to send it, and what its oracle says to them."""
+"""A primitive as the subject of tests: parameters to try, requests to send, and the answers of its oracle."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from midflight.testbed.conformance.case import Write
 __all__ = ["Answer", "Fields", "Parameters", "Request", "Subject", "names", "number", "subject"]
 
 Fields = Mapping[str, Any]
-"""A header's fields: ints, and lists of ints for lanes."""
+"""The fields of a header: ints, and lists of ints for lanes."""
 
 Parameters = Mapping[str, Any]
-"""A primitive's parameters, its name left out."""
+"""The parameters of a primitive, without its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One packet to be computed on: the host that sends it, the common header's sequence number, the fields.
+    """One packet to compute on: the host that sends it, the sequence number of the common header, and the fields.
 
-    `writes` are what the controller does to the kernel's maps before it; the maps begin as `setup` makes them.
+    `writes` are the controller's writes to the kernel's maps before the packet. The maps start as `setup` creates them.
     """
 
     host: int
@@ -40,9 +40,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What must come of a request: the verdict, the fields as they leave, and the values of each alert.
+    """The expected answer to a request: the verdict, the fields as they leave, and the values of each alert.
 
-    `fields` is None where the packet is dropped.
+    `fields` is None if the packet is dropped.
     """
 
     verdict: Verdict
@@ -52,15 +52,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What the tests that every primitive must pass need to know of one.
+    """The description of a primitive that the tests for all primitives need.
 
-    `parameters` are sets of them to try, each as given to the constructor. `requests` yields a trace of 10 to 40
-    requests: ordinary traffic, its edges, and what no host should send; where there is a protocol, with repetitions,
-    late ones too. A network may lose, double and reorder them on the way: see `faults`. `oracle` answers a trace from
-    an empty state, by the module of `midflight.primitives.oracles`. Both are given all the parameters, those left out
-    as well.
+    `parameters` are sets of parameters to try, as passed to the constructor. `requests` yields a trace of 10 to 40
+    requests: ordinary traffic, edge cases, and requests that no host should send. For a protocol they include
+    retransmissions, also late ones. A network may lose, duplicate and reorder them on the way (see `faults`). `oracle`
+    answers a trace from empty state, using the module of `midflight.primitives.oracles`. Both get all parameters,
+    including defaults.
 
-    `equivalent` names mutants of the kernel that change nothing anybody could notice, each with the reason.
+    `equivalent` lists mutants of the kernel that have no observable effect, each with the reason.
     """
 
     primitive: type[Primitive]
@@ -70,22 +70,22 @@ class Subject:
     equivalent: Mapping[str, str] = field(default_factory=dict)
 
     def choice(self, trace: int) -> Parameters:
-        """Return the parameters that trace number `trace` is for: they take turns."""
+        """Return the parameters for trace number `trace`; the sets of parameters take turns."""
         return self.parameters[trace % len(self.parameters)]
 
     def make(self, trace: int) -> Primitive:
-        """Return the primitive, called `app`, that trace number `trace` is for."""
+        """Return the primitive, named `app`, for trace number `trace`."""
         return made(self.primitive, "app", self.choice(trace))
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the primitives that are subjects, in the library's order; imports none of them."""
+    """Return the names of the primitives that are subjects, in the library's order, without importing them."""
     modules = {each.name for each in iter_modules(subjects.__path__)}
     return tuple(name for name, primitive in LIBRARY.items() if _module(primitive) in modules)
 
 
 def subject(name: str) -> Subject:
-    """Return the subject of a primitive's name; MidflightError where there is none."""
+    """Return the subject of a primitive, by name. MidflightError if there is none."""
     if name not in names():
         raise MidflightError(f"no primitive {name!r} has cases", hint=f"there is {', '.join(names())}")
     found = import_module(f"{subjects.__name__}.{_module(LIBRARY[name])}").SUBJECT
@@ -94,7 +94,7 @@ def subject(name: str) -> Subject:
 
 
 def number(random: Random, kind: Kind) -> int:
-    """Draw a number of a type: small, at the type's edges, or any."""
+    """Draw a number of a type: a small one, one at the type's edges, or any."""
     small = random.randint(max(-100, kind.low), min(200, kind.high))
     edge = random.choice((kind.low, kind.low + 1, max(-1, kind.low), 0, 1, kind.high - 1, kind.high))
     return random.choice((small, edge, random.randint(kind.low, kind.high)))

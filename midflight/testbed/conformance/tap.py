@@ -1,8 +1,8 @@
-"""A program with a tap: its ports are reached through the controller's port, by packet-out and packet-in.
+"""A program with a tap: its ports are accessible through the controller's port, by packet-out and packet-in.
 
-For switches whose ports are out of reach. A packet-out whose port has the highest bit set comes in as if by that port;
-what would leave by a port goes to the controller instead, with the port in the packet-in. Everything between is the
-program as it was.
+This serves switches whose ports cannot be reached. A packet-out whose port has the highest bit set enters as if it
+arrived by that port. A packet that would leave by a port goes to the controller instead, with the port in the
+packet-in. Everything else in the program is unchanged.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from midflight.errors import MidflightError
 __all__ = ["FROM_PORT", "SESSION", "tapped"]
 
 FROM_PORT = 0x8000
-"""With a port in a packet-out's `egress_port`: the packet comes in by it."""
+"""Combined with a port in the `egress_port` of a packet-out: the packet enters by that port."""
 
 SESSION = 510
-"""The clone session whose copies go to the controller's port."""
+"""The clone session that copies to the controller's port."""
 
 _CHANGES = {
     "struct metadata_t {\n": """\
@@ -50,9 +50,11 @@ struct metadata_t {
 
 
 def tapped(p4: str) -> str:
-    """Return a program's P4 with a tap; MidflightError where it has no place for one."""
+    """Return a program's P4 with a tap. MidflightError if the tap cannot be inserted."""
     for old, new in _CHANGES.items():
         if p4.count(old) != 1:
-            raise MidflightError(f"this program has no place for a tap: {old.strip().splitlines()[0]!r} is not in it")
+            raise MidflightError(
+                f"this program has no place for a tap: it does not contain {old.strip().splitlines()[0]!r}"
+            )
         p4 = p4.replace(old, new)
     return p4

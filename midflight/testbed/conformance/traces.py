@@ -1,4 +1,4 @@
-"""Cases at random for each primitive, from a seed: its requests as a network brings them, and other packets."""
+"""Random cases for each primitive, from a seed: its requests after network faults, and other packets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Generator", "generate"]
 
 
 class Generator:
-    """Generates cases of a primitive. A program takes longer to make than a case, so they are made once and kept."""
+    """Generates cases of a primitive. Programs are cached, because they take longer to create than cases."""
 
     def __init__(self, primitive: str) -> None:
         self._name = primitive
@@ -28,7 +28,7 @@ class Generator:
         self._programs: dict[str, Program] = {}
 
     def case(self, seed: int, number: int) -> Case:
-        """Return generated case `number`: the same for the same seed."""
+        """Return generated case `number`. The same seed gives the same case."""
         random = Random(f"{seed}/{self._name}/{number}")
         chosen = self._of.choice(number)
         program = self._program(number)
@@ -58,18 +58,18 @@ class Generator:
 
 
 def generate(primitive: str, seed: int, number: int) -> Case:
-    """Return generated case `number` of a primitive: the same for the same seed."""
+    """Return generated case `number` of a primitive. The same seed gives the same case."""
     return Generator(primitive).case(seed, number)
 
 
 def _ipv6(random: Random) -> tuple[int, ...]:
-    """Return the hosts that go by IPv6: in half of the cases none."""
+    """Return the hosts that use IPv6: none in half of the cases."""
     hosts = (*MEMBERS, SERVER)
     return tuple(sorted(random.sample(hosts, random.randint(1, len(hosts))))) if random.random() < 0.5 else ()
 
 
 def _odd(random: Random, host: int, payload: bytes, *, ipv6: bool) -> Step:
-    """Return a packet that the kernel must never see, or one that is no concern of it."""
+    """Return a packet that must not reach the kernel."""
     request = partial(Frame.request, host, ipv6=ipv6)
     good = bytes(request(payload))
     kinds: dict[str, Callable[[], bytes]] = {

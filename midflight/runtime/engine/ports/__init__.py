@@ -1,1 +1,1 @@
-"""Ports of the embedded switch: interfaces whose packets go through an engine in native code, and pcap files."""
+"""Ports of the embedded switch: interfaces whose packets pass an engine in native code, and pcap files."""

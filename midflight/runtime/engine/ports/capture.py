@@ -1,4 +1,4 @@
-"""Captures in native code: packets go into a buffer as pcap records, and the buffer into its file."""
+"""Captures in native code: packets are written to a buffer as pcap records, and the buffer to its file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build_capture(unit: NativeModule) -> tuple[ll.Function, ll.Function]:
 
 
 def _save(unit: NativeModule) -> ll.Function:
-    """Build `save`. A file that takes nothing more, as on a full disk, loses what was to go there: bytes in LOST."""
+    """Build `save`. If the file cannot be written, as on a full disk, the data is lost and counted in LOST (bytes)."""
     code = unit.routine("save", [POINTER])
     b = code.b
     record = code.function.args[1]

@@ -1,8 +1,8 @@
-"""Outputs between the thread that runs the program and those that send, if there are any.
+"""Hands outputs from the thread that runs the program to the sending threads, if there are any.
 
-The program's thread has a ring of outputs. It takes one when all have dealt with what was in it, fills it, and gives
-it on; every sending thread goes through all of them in order, each with its share of the ports. So a port's packets
-keep their order, and nothing is copied.
+The program's thread has a ring of outputs. It takes one that all senders have finished, fills it, and passes it on.
+Every sending thread goes through all outputs in order and sends its share of the ports. So the packets of a port stay
+in order, and nothing is copied.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["build_end", "build_give", "build_sender", "build_take"]
 
 
 def build_take(unit: NativeModule) -> ll.Function:
-    """Build `output take(context)`: the next output, as soon as nobody sends from it any more."""
+    """Build `output take(context)`: the next output, once no thread sends from it any more."""
     code = unit.routine("take", [], POINTER)
     output = _output(code, code.slot_value("output"))
     code.sleep_until(code.at(output, Output.LEFT), code.i32(0))
@@ -26,7 +26,10 @@ def build_take(unit: NativeModule) -> ll.Function:
 
 
 def build_give(unit: NativeModule, dispatch: ll.Function) -> ll.Function:
-    """Build `give(context, output)`: to the threads that send; where there are none it is sent before this returns."""
+    """Build `give(context, output)`: passes an output to the sending threads.
+
+    Without any, it is sent before this returns.
+    """
     code = unit.routine("give", [POINTER])
     b = code.b
     output = code.function.args[1]
@@ -40,7 +43,7 @@ def build_give(unit: NativeModule, dispatch: ll.Function) -> ll.Function:
 
 
 def build_end(unit: NativeModule, take: ll.Function) -> ll.Function:
-    """Build `end(context)`: lets the threads that send come to their end, when they have sent everything."""
+    """Build `end(context)`: makes the sending threads finish after they have sent everything."""
     code = unit.routine("end", [])
     output = code.call(take, [])
     code.set_field(output, Output.LAST, code.i64(1))
@@ -50,7 +53,7 @@ def build_end(unit: NativeModule, take: ll.Function) -> ll.Function:
 
 
 def build_sender(unit: NativeModule, dispatch: ll.Function, save: ll.Function) -> None:
-    """Build `send(context)`, which a sending thread runs until there is nothing more to come."""
+    """Build `send(context)`, which a sending thread runs until no more output follows."""
     code = unit.routine("send", [], exported=True)
     b = code.b
     senders = code.slot_value("senders")
@@ -97,7 +100,7 @@ def _pass_on(code: NativeBuilder, output: Value, senders: Value) -> None:
 
 
 def _save_share(code: NativeBuilder, save: ll.Function, share: Value, shares: Value) -> None:
-    """Bring to their files the captures of what left by our ports."""
+    """Write the captures of this thread's share of the ports to their files."""
     b = code.b
     records = code.load_pointer(code.slot("ports"))
     with (

@@ -1,4 +1,4 @@
-"""A Linux interface as a port: its packet sockets, and the ring that its packets arrive in."""
+"""A Linux interface as a port: its packet sockets, and the ring that receives its packets."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["Interface"]
 
 RING_BYTES = 1 << 23
 BLOCK = 1 << 16
-# What a frame holds besides the packet: the kernel's header, its alignment, a VLAN tag.
+# Bytes of a frame besides the packet: the kernel's header, its alignment, and a VLAN tag.
 OVERHEAD = 160
 SEND_BUFFER = 1 << 24
-RIGHTS = "run it with sudo, or give it the capability CAP_NET_RAW; ports of pcap files need no rights"
+RIGHTS = "run it with sudo or grant it CAP_NET_RAW; ports of pcap files need no privileges"
 
 
 class Interface:
     """Two packet sockets bound to one interface: one receives into a ring, the other sends.
 
-    Packets are whole Ethernet frames, of every destination; those that we sent do not come back. Frames are as long as
-    the interface's MTU asks for when this is made. DeviceError where the interface cannot be had.
+    Packets are whole Ethernet frames, to any destination, except those that this process sent. The frame size follows
+    from the interface's MTU at the time of creation. DeviceError if the interface does not exist or may not be used.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,7 +45,7 @@ class Interface:
             self._prepare(index)
         except PermissionError:
             self.close()
-            raise DeviceError(f"no right to have the packets of {name}", hint=RIGHTS) from None
+            raise DeviceError(f"no permission to capture packets of {name}", hint=RIGHTS) from None
         except OSError as error:
             self.close()
             raise DeviceError(f"interface {name}: {error.strerror}") from None
@@ -83,20 +83,20 @@ class Interface:
         sender.bind((name, 0))
 
     def refuse(self) -> None:
-        """Let nothing more arrive; what is in the ring stays there."""
+        """Stop receiving. Packets in the ring stay there."""
         nothing = np.frombuffer(struct.pack("HBBI", 0x06, 0, 0, 0), np.uint8)  # BPF: return 0
         program = struct.pack("HxxxxxxP", 1, nothing.ctypes.data)
         self.receiver.setsockopt(socket.SOL_SOCKET, linux.SO_ATTACH_FILTER, program)
 
     def overrun(self) -> int:
-        """Return how many packets found the ring full since this was made."""
+        """Return the number of packets dropped so far because the ring was full."""
         if self.receiver.fileno() >= 0:
             found = self.receiver.getsockopt(linux.SOL_PACKET, linux.PACKET_STATISTICS, 8)
             self.lost += struct.unpack("II", found)[1]
         return self.lost
 
     def close(self) -> None:
-        """Give the interface back. May be called more than once. The ring is gone then: nothing may look at it."""
+        """Close the sockets and unmap the ring, which must not be used afterwards. May be called more than once."""
         if self._open and hasattr(self, "ring"):
             self.overrun()
             del self.ring

@@ -1,4 +1,4 @@
-"""Linux's packet sockets in numbers: options, flags, and where the fields of the kernel's structures lie.
+"""Constants of Linux's packet sockets: options, flags, and field offsets of the kernel's structures.
 
 From the kernel's uapi headers if_packet.h, virtio_net.h, poll.h, and for 64-bit systems socket.h.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 
-__all__: list[str] = []  # taken by module: linux.TPACKET_V2
+__all__: list[str] = []  # used with the module's name: linux.TPACKET_V2
 
 # setsockopt(SOL_PACKET, ...)
 SOL_PACKET = 263
@@ -32,7 +32,7 @@ SIOCGIFMTU = 0x8921
 STATUS, LENGTH, CAPTURED, MAC, SECONDS, NANOSECONDS, VLAN_TCI, VLAN_TPID = 0, 4, 8, 12, 16, 20, 24, 26
 STATUS_USER, STATUS_VLAN_VALID, STATUS_VLAN_TPID_VALID = 1, 1 << 4, 1 << 6
 
-# struct virtio_net_hdr, which lies right before the packet
+# struct virtio_net_hdr, directly before the packet
 VNET_SIZE = 10
 VNET_FLAGS, VNET_GSO_TYPE, VNET_CSUM_START, VNET_CSUM_OFFSET = 0, 1, 6, 8
 VNET_NEEDS_CSUM = 1
@@ -56,5 +56,5 @@ FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE = 128, 129
 
 
 def futex_number() -> int:
-    """Return the number of the system call futex on this machine."""
+    """Return the number of the futex system call on this machine."""
     return {"x86_64": 202, "ppc64le": 221, "s390x": 238}.get(platform.machine(), 98)

@@ -1,8 +1,8 @@
-"""The native loop: receive, process, send, from the first packet until it is told to stop.
+"""The native loop: it receives, processes and sends packets until it is stopped.
 
-It sleeps in poll() when nothing has arrived. A batch is one port's, and takes its turn at the gate, so that whatever
-the control plane changes is there for a batch as a whole or not at all. One thread runs the program, packet after
-packet, because its registers change from each to the next; sending can be other threads' part.
+It sleeps in poll() when nothing has arrived. A batch contains packets of one port and takes its turn at the gate, so a
+change by the control plane applies to a batch completely or not at all. One thread runs the program, packet after
+packet, because each packet may change the registers for the next. Other threads may do the sending.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ OUTPUT = {
     "out.sources": Output.SOURCES,
 }
 BORROWED = (*INPUT, *ROOM, *OUTPUT, "in.data", "out.used", "out.count", "now", "received", "digests.used", "trace.used")
-"""The engine's slots that a batch sets or reads. `at.<name>` in our context is where the engine has each of them."""
+"""The engine's slots that a batch sets or reads.
+
+`at.<name>` in this module's context is their offset in the engine's.
+"""
 
 
 def build_loop() -> NativeModule:
-    """Build the module: `run(context)`, `send(context)` for other threads, `turn_enter(context)`,
-    `turn_leave(context)`, and `no_more(bytes)` for the engine.
+    """Build the module with `run`, `send` (for other threads), `turn_enter` and `turn_leave`, which take the context.
 
-    The slots it asks for are what the context must hold.
+    It also has `no_more(bytes)`, which the engine calls for more room. The slots that the module uses must be in the
+    context.
     """
     unit = NativeModule("ports")
     enter, leave = build_turns(unit)
@@ -57,7 +60,7 @@ def build_loop() -> NativeModule:
 def _step(
     unit: NativeModule, work: ll.Function, receive: ll.Function, outputs: tuple[ll.Function, ll.Function]
 ) -> ll.Function:
-    """Build `frames step(context, port)`: one batch of a port from its arrival to its departure."""
+    """Build `frames step(context, port)`: processes one batch of a port, from receiving to sending."""
     take, give = outputs
     release = build_release(unit)
     code = unit.routine("step", [POINTER], I64)
@@ -69,14 +72,14 @@ def _step(
     some = b.icmp_unsigned("!=", code.slot_value("in.count"), code.i64(0))
     with code.when(some):
         output = code.call(take, [])
-        told = code.call(work, [port, output])
+        notable = code.call(work, [port, output])
         time = code.allocate(16)
         code.libc("clock_gettime", [code.i32(linux.CLOCK_REALTIME), time])
         for at, field in ((0, Output.SECONDS), (8, Output.NANOSECONDS)):
             code.set_field(output, field, code.field(time, at))
         code.call(release, [port, frames])
         code.call(give, [output])
-        with code.when(b.icmp_unsigned("!=", told, code.i64(0))):
+        with code.when(b.icmp_unsigned("!=", notable, code.i64(0))):
             code.notify()
     with code.when(b.not_(some)):
         code.call(release, [port, frames])
@@ -85,14 +88,17 @@ def _step(
 
 
 def _work(unit: NativeModule, enter: ll.Function, leave: ll.Function) -> ll.Function:
-    """Build `told work(context, port, output)`: the program, in our turn; 0 where the control plane need not know."""
+    """Build `notable work(context, port, output)`: runs the program.
+
+    Returns 0 if the control plane need not be notified.
+    """
     hand_over = build_hand_over(unit)
     code = unit.routine("work", [POINTER, POINTER], I64)
     b = code.b
     _, port, output = code.function.args
     count = code.slot_value("in.count")
-    told = code.allocate(8)
-    code.store(code.i64(0), told)
+    notable = code.allocate(8)
+    code.store(code.i64(0), notable)
     code.set_field(output, Output.COUNT, code.i64(0))
     code.call(enter, [])
     ready = b.icmp_unsigned("!=", code.slot_value("process"), code.i64(0))
@@ -107,9 +113,9 @@ def _work(unit: NativeModule, enter: ll.Function, leave: ll.Function) -> ll.Func
         code.call(hand_over, [output])
         digests = code.field(_at(code, engine, "digests.used"), 0)
         notes = code.field(_at(code, engine, "trace.used"), 0)
-        code.store(b.or_(b.or_(digests, notes), code.slot_value("cpu.used")), told)
+        code.store(b.or_(b.or_(digests, notes), code.slot_value("cpu.used")), notable)
     code.call(leave, [])
-    b.ret(code.load(told, 64))
+    b.ret(code.load(notable, 64))
     return code.function
 
 
@@ -118,7 +124,7 @@ def _at(code: NativeBuilder, engine: ll.Value, name: str) -> ll.Value:
 
 
 def _lend(code: NativeBuilder, engine: ll.Value, port: ll.Value, output: ll.Value) -> None:
-    """Put a batch and the room for its output into the engine's context."""
+    """Put a batch and the buffers for its output into the engine's context."""
     b = code.b
     for name in (*INPUT, *ROOM):
         code.set_field(_at(code, engine, name), 0, code.slot_value(name))
@@ -136,7 +142,7 @@ def _lend(code: NativeBuilder, engine: ll.Value, port: ll.Value, output: ll.Valu
 
 
 def _keep(unit: NativeModule, save: ll.Function) -> ll.Function:
-    """Build `keep(context)`: brings to their files the captures that are this thread's part."""
+    """Build `keep(context)`: writes the captures that belong to this thread to their files."""
     code = unit.routine("keep", [])
     records = code.load_pointer(code.slot("ports"))
     alone = code.b.icmp_unsigned("==", code.slot_value("senders"), code.i64(0))
@@ -150,7 +156,7 @@ def _keep(unit: NativeModule, save: ll.Function) -> ll.Function:
 
 
 def _rest(unit: NativeModule, keep: ll.Function) -> ll.Function:
-    """Build `rest(context)`: brings captures to their files and sleeps until something arrives."""
+    """Build `rest(context)`: writes captures to their files and sleeps until something arrives."""
     code = unit.routine("rest", [])
     b = code.b
     records, polls = code.load_pointer(code.slot("ports")), code.load_pointer(code.slot("polls"))
@@ -162,7 +168,7 @@ def _rest(unit: NativeModule, keep: ll.Function) -> ll.Function:
         found = code.load(code.at(code.index(polls, number, linux.POLLFD), linux.POLLFD_RETURNED), 16)
         with code.when(b.icmp_unsigned("!=", b.and_(found, code.constant(16, linux.POLLERR)), code.constant(16, 0))):
             port = code.index(records, number, Port.SIZE)
-            # Asking for the error clears it: the socket hears of its interface again when that comes back.
+            # Reading the error clears it, so that the socket receives again when its interface is back.
             code.store(code.i32(4), code.at(scratch, 4))
             socket = code.resize(code.field(port, Port.SOCKET), 32)
             arguments = [code.i32(linux.SOL_SOCKET), code.i32(linux.SO_ERROR), scratch, code.at(scratch, 4)]
@@ -177,7 +183,7 @@ def _rest(unit: NativeModule, keep: ll.Function) -> ll.Function:
 
 
 def _run(unit: NativeModule, step: ll.Function, rest: ll.Function, last: tuple[ll.Function, ll.Function]) -> None:
-    """Build `run(context)`: returns when `stop` is set and nothing that has arrived is left."""
+    """Build `run(context)`: returns when `stop` is set and all received packets are processed."""
     code = unit.routine("run", [], exported=True)
     b = code.b
     records = code.load_pointer(code.slot("ports"))

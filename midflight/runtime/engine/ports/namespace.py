@@ -1,4 +1,4 @@
-"""Network namespaces for a function: what it opens belongs there, wherever it is used afterwards."""
+"""Run functions in network namespaces. Sockets that they open stay there, wherever they are used later."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CLONE_NEWNET = 0x40000000
 
 
 def within(netns: str, do: Callable[[], Result]) -> Result:
-    """Run a function in a network namespace and return what it returns.
+    """Run a function in a network namespace and return its result.
 
-    `netns` is the namespace's file, or the name that `ip netns` knows it by; empty is where we are. A thread of its own
-    goes there; nothing else in this process moves. DeviceError where that is not possible.
+    `netns` is the namespace's file, or its name for `ip netns`; empty means the current namespace. The function runs in
+    a thread of its own, so the rest of the process stays where it is. DeviceError if the namespace cannot be entered.
     """
     if not netns:
         return do()
@@ -43,26 +43,26 @@ def within(netns: str, do: Callable[[], Result]) -> Result:
 
 
 class Namespace:
-    """A network namespace without a name: it ends with this object, and with this process however that ends.
+    """An anonymous network namespace: it ends with this object, or with this process, however that ends.
 
-    `path` is its file for others that run as the same user while this process does. Interfaces made inside go with
-    it. DeviceError without the right to make one.
+    `path` is its file, for other processes of the same user as long as this process runs. Interfaces created inside are
+    removed with it. DeviceError without permission to create one.
     """
 
     def __init__(self) -> None:
         def unshare() -> None:
-            _call_libc("unshare", CLONE_NEWNET, what="no right to make a network namespace")
+            _call_libc("unshare", CLONE_NEWNET, what="no permission to create a network namespace")
 
         flags = os.O_RDONLY | os.O_CLOEXEC
         self._file = _in_a_thread(unshare, lambda: os.open("/proc/thread-self/ns/net", flags))
         self.path = f"/proc/{os.getpid()}/fd/{self._file}"
 
     def run(self, do: Callable[[], Result]) -> Result:
-        """Run a function inside, in a thread of its own."""
+        """Run a function inside, in a thread of its own, and return its result."""
         return within(self.path, do)
 
     def close(self) -> None:
-        """Let it go. May be called more than once."""
+        """Release the namespace. May be called more than once."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -94,5 +94,5 @@ def _in_a_thread(enter: Callable[[], None], do: Callable[[], Result]) -> Result:
 
 def _call_libc(name: str, *arguments: int, what: str) -> None:
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
-        hint = "run it with sudo, or give it the capability CAP_SYS_ADMIN"
+        hint = "run it with sudo or grant it CAP_SYS_ADMIN"
         raise DeviceError(f"{what}: {os.strerror(ctypes.get_errno())}", hint=hint)

@@ -1,4 +1,4 @@
-"""What the native loops share: calls into libc, atomic words, records."""
+"""Shared by the native loops: libc calls, atomic words, and records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from midflight.runtime.engine.ports import linux
 
 __all__ = ["NativeBuilder", "NativeModule"]
 
-# What is called of libc: result, arguments, and whether more may follow.
+# The libc functions that are called: result, arguments, and whether they are variadic.
 LIBC: dict[str, tuple[ll.Type, list[ll.Type], bool]] = {
     "clock_gettime": (I32, [I32, POINTER], False),
     "getsockopt": (I32, [I32, I32, I32, POINTER, POINTER], False),
@@ -25,12 +25,12 @@ LIBC: dict[str, tuple[ll.Type, list[ll.Type], bool]] = {
 
 
 class NativeModule(Module):
-    """A module that runs beside other threads: what its pointers lead to changes under its hands."""
+    """A module that runs concurrently with other threads, which change the memory that its pointers refer to."""
 
     def routine(
         self, name: str, arguments: list[ll.Type], result: ll.Type | None = None, *, exported: bool = False
     ) -> NativeBuilder:
-        """Begin a function whose first argument is the context. Nothing is promised of its pointers."""
+        """Start a function whose first argument is the context. Its pointers have no aliasing guarantees."""
         kind = ll.FunctionType(result or ll.VoidType(), [POINTER, *arguments])
         function = ll.Function(self.module, kind, name)
         function.attributes.add("nounwind")
@@ -39,7 +39,7 @@ class NativeModule(Module):
         return NativeBuilder(self, function)
 
     def libc(self, name: str) -> ll.Function:
-        """Declare a function of libc."""
+        """Declare a libc function and return it."""
         if name not in self.module.globals:
             result, arguments, more = LIBC[name]
             ll.Function(self.module, ll.FunctionType(result, arguments, var_arg=more), name)
@@ -52,7 +52,7 @@ class NativeBuilder(Builder):
     unit: NativeModule
 
     def libc(self, name: str, arguments: list[Value]) -> Value:
-        """Call libc."""
+        """Call a libc function."""
         return self.b.call(self.unit.libc(name), arguments)
 
     def errno(self) -> Value:
@@ -60,17 +60,17 @@ class NativeBuilder(Builder):
         return self.load(self.libc("__errno_location", []), 32)
 
     def call(self, function: ll.Function, arguments: list[Value]) -> Value:
-        """Call a routine with this context."""
+        """Call a routine with the same context."""
         return self.b.call(function, [self.context, *arguments])
 
     def notify(self) -> None:
-        """Wake whoever waits for the CPU port's packets, for digests, or for news of an interface."""
+        """Wake the thread that waits for packet-ins, digests or interface news."""
         one = self.allocate(8)
         self.store(self.i64(1), one)
         self.libc("write", [self.resize(self.slot_value("notice"), 32), one, self.i64(8)])
 
     def field(self, record: Value, offset: int) -> Value:
-        """Load the 64-bit field of a record."""
+        """Load a 64-bit field of a record."""
         return self.load(self.at(record, offset), 64)
 
     def set_field(self, record: Value, offset: int, value: Value) -> None:
@@ -83,25 +83,25 @@ class NativeBuilder(Builder):
         self.set_field(record, offset, self.b.add(self.field(record, offset), number))
 
     def index(self, array: Value, number: Value, size: int | Value) -> Value:
-        """Return where element `number` of an array begins, whose elements take `size` bytes."""
+        """Return the address of element `number` of an array whose elements have `size` bytes."""
         stride = self.i64(size) if isinstance(size, int) else size
         return self.at(array, self.b.mul(self.resize(number, 64), stride))
 
     def load_atomic(self, pointer: Value, width: int) -> Value:
-        """Load what other threads change."""
+        """Load a word that other threads change."""
         kind = ll.IntType(width)
         return self.b.load_atomic(pointer, "seq_cst", width // 8, typ=kind)
 
     def sleep(self, word: Value, value: Value) -> None:
-        """Sleep while a 32-bit word has a value; may wake without a reason."""
+        """Sleep while a 32-bit word has this value. May wake spuriously."""
         self._futex(word, linux.FUTEX_WAIT_PRIVATE, self.resize(value, 64))
 
     def wake(self, word: Value) -> None:
-        """Wake everybody who sleeps on a word, after it has changed."""
+        """Wake all threads that sleep on a word, after changing it."""
         self._futex(word, linux.FUTEX_WAKE_PRIVATE, self.i64((1 << 31) - 1))
 
     def sleep_until(self, word: Value, value: Value) -> None:
-        """Sleep until a 32-bit word has a value, if it has not already."""
+        """Sleep until a 32-bit word has this value."""
         look, wait, there = self.block("look"), self.block("wait"), self.block("there")
         self.go(look)
         self.b.position_at_end(look)
@@ -118,9 +118,9 @@ class NativeBuilder(Builder):
         self.libc("syscall", [call, word, self.i64(operation), number, null, null, self.i64(0)])
 
     def exchange(self, pointer: Value, value: Value) -> Value:
-        """Store what other threads read; return what was there."""
+        """Store a word that other threads read. Return its old value."""
         return self.b.atomic_rmw("xchg", pointer, value, "seq_cst")
 
     def fetch_add(self, pointer: Value, value: Value) -> Value:
-        """Add to what other threads change; return what was there."""
+        """Add to a word that other threads change. Return its old value."""
         return self.b.atomic_rmw("add", pointer, value, "seq_cst")

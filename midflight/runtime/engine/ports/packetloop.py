@@ -1,4 +1,4 @@
-"""The native loop in a thread of its own, with what it needs of memory, and what it has counted."""
+"""The native loop in a thread of its own, with its memory and counters."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ OUTPUT: dict[int, type[np.generic]] = {
     Output.PORTS: np.uint16,
     Output.SOURCES: np.uint32,
 }
-OFFLOAD_NEWS = """segments arrive that the sending host has left to its interface to cut; they are dropped
-    turn that off on the host's side: ethtool -K INTERFACE tso off gso off"""
+OFFLOAD_NEWS = """unsegmented TSO/GSO packets arrive from the sending host; they are dropped
+    disable segmentation offload on the host's interface: ethtool -K INTERFACE tso off gso off"""
 DROPS = {"oversize": Port.OVERSIZE, "offload": Port.OFFLOAD, "unsent": Port.UNSENT}
 
 # What the loop's code is stored under.
@@ -50,12 +50,11 @@ _KEY = "packet loop"
 class PacketLoop:
     """Carries packets between interfaces and an engine, from `start` to `stop`.
 
-    `ports` are the interfaces by the program's port numbers; they are closed by whoever made them, after `stop`.
-    Packets that the program sends to `cpu_port` wait for `packets_in`. Without an engine every packet is dropped.
-    One thread receives and runs the program, packet after packet; with more than one of `threads` the others send,
-    each by its share of the ports. In the folder `captures` each port has what came in and what went out kept,
-    `port1_in.pcap` and `port1_out.pcap`. DeviceError where these cannot be written.
-    `store` is where its code is shared with other processes.
+    `ports` are the interfaces by port number of the program. Their creator closes them, after `stop`. Packets that the
+    program sends to `cpu_port` wait for `packets_in`. Without an engine every packet is dropped. One thread receives
+    and runs the program, packet after packet. With `threads` > 1 the other threads send, each for a share of the ports.
+    If `captures` is a folder, the packets of each port are recorded there in `port1_in.pcap` and `port1_out.pcap`, and
+    so on. DeviceError if these files cannot be written.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class PacketLoop:
         self._ports = dict(ports)
         self._engine: Engine | None = None
         self._past: Counter[str] = Counter()
-        self._told: dict[int, tuple[int, int]] = {}
+        self._reported: dict[int, tuple[int, int]] = {}
         self._by_hand: Counter[str | int] = Counter()
         self._memory: list[NDArray[np.generic]] = []
         self._captures = {} if captures is None else _open_captures(captures, self._ports)
@@ -157,7 +156,7 @@ class PacketLoop:
     # Running
 
     def start(self) -> None:
-        """Begin to carry packets."""
+        """Start carrying packets."""
         address = self._context.address
 
         def leave() -> None:
@@ -173,7 +172,7 @@ class PacketLoop:
             each.start()
 
     def use(self, engine: Engine | None) -> None:
-        """Carry packets through this engine from now on. Its gate is ours."""
+        """Carry packets through this engine from now on. It must share the loop's gate. None drops all packets."""
         context = self._context
         with self._gate:
             if engine is not self._engine:
@@ -190,7 +189,10 @@ class PacketLoop:
             context.set("process", process)
 
     def stop(self) -> None:
-        """Let nothing more arrive, work off what has arrived, and return when it is sent. May be called again."""
+        """Stop receiving, process all received packets, and return when their output is sent.
+
+        May be called more than once.
+        """
         if self._stopped:
             return
         self._stopped = True
@@ -205,7 +207,7 @@ class PacketLoop:
         os.eventfd_write(self._notice, 1)
 
     def close(self) -> None:
-        """Stop, and give back what is left. May be called again."""
+        """Stop and release all resources. May be called more than once."""
         self.stop()
         for name in ("_wake", "_notice"):
             if (descriptor := getattr(self, name)) >= 0:
@@ -224,15 +226,15 @@ class PacketLoop:
     def _send(self) -> None:
         self._native.function("send")(self._context.address)
 
-    # What others take from it
+    # Interface to the control plane
 
     @property
     def now(self) -> int:
-        """The time that the program is told: microseconds since this was made."""
+        """The time as the program sees it: microseconds since the loop was created."""
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000 - self._context.get("epoch")
 
     def wait(self) -> bool:
-        """Wait for packets to the CPU port, digests or news of an interface; False when this has stopped."""
+        """Wait for packet-ins, digests or interface news. Return False when the loop has stopped."""
         os.eventfd_read(self._notice)
         return not self._stopped
 
@@ -249,7 +251,7 @@ class PacketLoop:
         return found
 
     def send(self, port: int, packet: bytes) -> None:
-        """Send a packet of the control plane's by a port, at once."""
+        """Send a packet of the control plane by a port, immediately."""
         interface = self._ports.get(port)
         if interface is None:
             self._by_hand["no port"] += 1
@@ -264,11 +266,11 @@ class PacketLoop:
             os.write(files[1], record(time.time_ns(), packet))
 
     def news(self) -> list[str]:
-        """Return, once, what has happened to the interfaces and their users should know."""
+        """Return, once, messages about events at the interfaces that users should know."""
         found = []
         for row, (number, interface) in zip(self._records.tolist(), self._ports.items(), strict=False):
-            faults, offloads = self._told.get(number, (0, 0))
-            self._told[number] = row[Port.FAULTS // 8], row[Port.OFFLOAD // 8]
+            faults, offloads = self._reported.get(number, (0, 0))
+            self._reported[number] = row[Port.FAULTS // 8], row[Port.OFFLOAD // 8]
             if row[Port.FAULTS // 8] != faults:
                 found.append(f"port {number}: interface {interface.name} has gone down")
             if row[Port.OFFLOAD // 8] and not offloads:
@@ -277,7 +279,7 @@ class PacketLoop:
 
     @property
     def stats(self) -> TrafficStats:
-        """What has been seen so far."""
+        """The counters so far."""
         with self._gate:
             lost = self._past + self._lost_by_engine()
         for reason, slot in (("no port", "nowhere"), ("no program", "unprogrammed"), ("packet-in", "cpu.lost")):
@@ -303,7 +305,7 @@ class PacketLoop:
 
 @functools.cache
 def _compiled(store: Store | None) -> tuple[Native, Slots]:
-    """Compile the loop, which is the same for every switch: only its context differs."""
+    """Compile the loop, or load it from `store`. It is the same for every switch: only their contexts differ."""
     stored: tuple[Native, Slots] | None = store.load(_KEY) if store is not None else None
     if stored is not None:
         return stored
@@ -315,7 +317,7 @@ def _compiled(store: Store | None) -> tuple[Native, Slots]:
 
 
 def _open_captures(folder: Path, ports: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """Begin two captures for each port; return their files."""
+    """Create two captures for each port and return their file descriptors."""
     opened: dict[int, tuple[int, int]] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)

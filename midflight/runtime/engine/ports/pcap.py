@@ -18,17 +18,17 @@ ETHERNET = 1
 LONGEST = 1 << 18
 
 HEADER = struct.pack("<IHHiIII", NANOSECONDS, 2, 4, 0, 0, LONGEST, ETHERNET)
-"""What a file begins with whose records, little-endian, have times in nanoseconds."""
+"""The header of a little-endian file with times in nanoseconds."""
 
 
 def record(time: int, data: bytes) -> bytes:
-    """Return a packet as it stands in such a file; `time` is in nanoseconds since 1970."""
+    """Return a packet as a record of such a file. `time` is in nanoseconds since 1970."""
     seconds, nanoseconds = divmod(time, 10**9)
     return struct.pack("<IIII", seconds & 0xFFFFFFFF, nanoseconds, len(data), len(data)) + data
 
 
 class Captured(NamedTuple):
-    """A packet of a capture: `time` in nanoseconds since 1970, and whether it was kept whole."""
+    """A packet of a capture: `time` in nanoseconds since 1970, its bytes, and whether it was captured completely."""
 
     time: int
     data: bytes
@@ -36,9 +36,9 @@ class Captured(NamedTuple):
 
 
 class PcapReader:
-    """Iterates, once, over a capture's packets in the order of the file. From a pipe they come as they are written.
+    """Iterates once over the packets of a capture, in file order. From a pipe they are read as they are written.
 
-    DeviceError where the file cannot be read, is something else, or ends in the middle of a packet.
+    DeviceError if the file cannot be read, is not a pcap file of Ethernet frames, or ends within a packet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,7 +61,7 @@ class PcapReader:
                 what = f"packet {number}"
                 seconds, fraction, kept, length = struct.unpack(f"{self._order}IIII", self._whole(head, 16, what))
                 if kept > LONGEST:
-                    raise DeviceError(f"{self.path}: {what} is said to have {kept} bytes: the file is damaged")
+                    raise DeviceError(f"{self.path}: {what} has a length of {kept} bytes: the file is damaged")
                 data = self._whole(self._file.read(kept), kept, what)
                 yield Captured(seconds * 10**9 + fraction * self._scale, data, kept == length)
 
@@ -70,7 +70,7 @@ class PcapReader:
         self._file.close()
 
     def _read_header(self) -> tuple[str, int]:
-        """Return the order of the bytes and what a fraction of a second counts in nanoseconds."""
+        """Return the byte order, and the unit of fractions of a second in nanoseconds."""
         head = self._file.read(24)
         for order in "<>":
             if len(head) >= 4 and struct.unpack_from(f"{order}I", head)[0] in (MICROSECONDS, NANOSECONDS):
@@ -81,17 +81,17 @@ class PcapReader:
             raise DeviceError(f"{self.path}: not a pcap file")
         magic, link = struct.unpack(f"{order}I16xI", self._whole(head, 24, "the header"))
         if link & 0xFFFF != ETHERNET:
-            raise DeviceError(f"{self.path}: holds packets of link type {link & 0xFFFF}, not of Ethernet")
+            raise DeviceError(f"{self.path}: contains packets of link type {link & 0xFFFF}, not Ethernet")
         return order, 1000 if magic == MICROSECONDS else 1
 
     def _whole(self, data: bytes, length: int, what: str) -> bytes:
         if len(data) < length:
-            raise DeviceError(f"{self.path}: ends in the middle of {what}")
+            raise DeviceError(f"{self.path}: ends within {what}")
         return data
 
 
 class PcapWriter:
-    """Writes a capture. DeviceError where the file cannot be written."""
+    """Writes a capture. DeviceError if the file cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -102,14 +102,14 @@ class PcapWriter:
             raise DeviceError(f"{path}: {error.strerror}") from None
 
     def write(self, time: int, data: bytes) -> None:
-        """Add a packet; `time` is in nanoseconds since 1970."""
+        """Add a packet. `time` is in nanoseconds since 1970."""
         try:
             self._file.write(record(time, data))
         except OSError as error:
             raise DeviceError(f"{self.path}: {error.strerror}") from None
 
     def close(self) -> None:
-        """Write what is left and close the file. May be called more than once."""
+        """Write the remaining data and close the file. May be called more than once."""
         try:
             self._file.close()
         except OSError as error:

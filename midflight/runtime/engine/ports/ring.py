@@ -1,8 +1,8 @@
-"""Receiving in native code: packets where the kernel put them, in a ring of frames shared with it.
+"""Receiving in native code: packets in a ring of frames that is shared with the kernel.
 
-A packet is used where it lies. Two things that the kernel keeps beside it are put right first, so that the program
-sees what would have been on a wire: a VLAN tag is put back into its place, and a checksum that the sending host left
-to its interface is computed.
+Packets are processed in place. Two things that the kernel keeps beside the packet are restored first, so that the
+program sees what would be on a wire: a VLAN tag is inserted again, and a checksum that the sending host left to its
+interface is computed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ __all__ = ["build_receive", "build_release"]
 
 
 def build_receive(unit: NativeModule, capture: ll.Function) -> ll.Function:
-    """Build `frames receive(context, port)`: lists what has arrived as the batch; returns the frames looked at.
+    """Build `frames receive(context, port)`: makes the arrived packets the batch.
 
-    The frames stay ours until `release`. Those whose packet is lost are counted and not in the batch.
+    Returns the number of frames consumed.
+
+    The frames stay allocated until `release`. Packets that have to be dropped are counted and not in the batch.
     """
     finish = _finish_checksum(unit)
     tag = _put_tag_back(unit)
@@ -95,7 +97,7 @@ def build_receive(unit: NativeModule, capture: ll.Function) -> ll.Function:
 
 
 def build_release(unit: NativeModule) -> ll.Function:
-    """Build `release(context, port, frames)`: the kernel may have these frames again."""
+    """Build `release(context, port, frames)`: returns frames to the kernel."""
     code = unit.routine("release", [POINTER, I64])
     b = code.b
     _, port, frames = code.function.args
@@ -115,14 +117,14 @@ def _has(code: NativeBuilder, status: Value, bit: int) -> Value:
 
 
 def _put_tag_back(unit: NativeModule) -> ll.Function:
-    """Build `tag(context, frame, packet)`: the addresses move four bytes to the front, where the frame has room."""
+    """Build `tag(context, frame, packet)`: moves the MAC addresses forward by four bytes and inserts the VLAN tag."""
     code = unit.routine("tag", [POINTER, POINTER])
     b = code.b
     _, frame, packet = code.function.args
     status = code.load(code.at(frame, linux.STATUS), 32)
     control = code.load(code.at(frame, linux.VLAN_TCI), 16)
-    told = code.load(code.at(frame, linux.VLAN_TPID), 16)
-    kind = b.select(_has(code, status, linux.STATUS_VLAN_TPID_VALID), told, code.constant(16, 0x8100))
+    tpid = code.load(code.at(frame, linux.VLAN_TPID), 16)
+    kind = b.select(_has(code, status, linux.STATUS_VLAN_TPID_VALID), tpid, code.constant(16, 0x8100))
     front = b.gep(packet, [code.i64(-4)], source_etype=ll.IntType(8))
     first, second = code.load(packet, 64, alignment=1), code.load(code.at(packet, 8), 32, alignment=1)
     code.store(first, front, alignment=1)
@@ -136,7 +138,8 @@ def _put_tag_back(unit: NativeModule) -> ll.Function:
 def _finish_checksum(unit: NativeModule) -> ll.Function:
     """Build `finish(context, packet, length, start, offset)`.
 
-    The Internet checksum from `start` to the end goes to `start + offset`, where the sum of the pseudo header is.
+    It computes the Internet checksum from `start` to the end, and stores it at `start + offset`, where the sum of the
+    pseudo header is.
     """
     code = unit.routine("finish", [POINTER, I32, I32, I32])
     b = code.b

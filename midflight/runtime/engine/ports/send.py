@@ -1,7 +1,7 @@
-"""Sending in native code: what a batch put out goes to its ports, and to the control plane.
+"""Sending in native code: the output of a batch goes to its ports and to the control plane.
 
-A port's packets are handed to the kernel together. A port that takes no more, or whose interface is down, loses what
-it does not take: a switch does not wait for a port.
+The packets of a port are passed to the kernel together. If a port's queue is full or its interface is down, packets are
+dropped: a switch does not wait for a port.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from midflight.runtime.engine.ports.records import BATCH, CPU, NOWHERE, Output, 
 __all__ = ["CPU_HEAD", "build_dispatch", "build_hand_over"]
 
 CPU_HEAD = 8
-"""In front of each packet for the control plane: its length, 32 bits, and a gap."""
+"""Bytes before each packet for the control plane: its length in 32 bits, and padding."""
 
 
 def build_hand_over(unit: NativeModule) -> ll.Function:
-    """Build `hand_over(context, output)`: copies the CPU port's packets to the control plane's buffer, in our turn."""
+    """Build `hand_over(context, output)`: copies packets for the CPU port to the control plane's buffer, in its turn."""
     code = unit.routine("hand_over", [POINTER])
     b = code.b
     output = code.function.args[1]
@@ -46,9 +46,9 @@ def build_hand_over(unit: NativeModule) -> ll.Function:
 
 
 def build_dispatch(unit: NativeModule, capture: ll.Function) -> ll.Function:
-    """Build `dispatch(context, output, share, shares)`: queues what a batch put out, and sends it.
+    """Build `dispatch(context, output, share, shares)`: queues the output of a batch and sends it.
 
-    Of several threads each does this with a share of the ports: every `shares`-th, from `share` on.
+    Each of several threads handles a share of the ports: every `shares`-th one, starting with `share`.
     """
     flush = _build_flush(unit)
     code = unit.routine("dispatch", [POINTER, I64, I64])
@@ -88,7 +88,7 @@ def build_dispatch(unit: NativeModule, capture: ll.Function) -> ll.Function:
 
 
 def _packet(code: NativeBuilder, output: Value, number: Value) -> tuple[Value, Value]:
-    """Return where packet `number` of an output begins, and its length (i32)."""
+    """Return the address of packet `number` of an output, and its length (i32)."""
     offset, length = (
         code.load(code.index(code.load_pointer(code.at(output, each)), number, 4), 32)
         for each in (Output.OFFSETS, Output.LENGTHS)
@@ -97,7 +97,7 @@ def _packet(code: NativeBuilder, output: Value, number: Value) -> tuple[Value, V
 
 
 def _build_flush(unit: NativeModule) -> ll.Function:
-    """Build `flush(context, port)`: hands what is pending to the kernel."""
+    """Build `flush(context, port)`: passes pending packets to the kernel."""
     code = unit.routine("flush", [POINTER])
     b = code.b
     port = code.function.args[1]
@@ -118,7 +118,7 @@ def _build_flush(unit: NativeModule) -> ll.Function:
         code.add_field(port, Port.SENT, took)
         code.store(b.add(sent, code.resize(took, 64)), done_at)
         b.branch(look)
-    # The first packet is the one that was refused. Where it is the interface that is gone, the others need not try.
+    # The first packet was rejected. If the interface is gone, the others would be rejected, too.
     error = code.errno()
     with code.when(b.icmp_unsigned("==", error, code.i32(linux.EINTR))):
         b.branch(look)

@@ -1,4 +1,4 @@
-"""What ports have seen, in packets."""
+"""Packet counters of ports."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["PortStats", "TrafficStats"]
 
 @dataclass(frozen=True, slots=True)
 class PortStats:
-    """One port: what arrived, what was sent, and by reason what was lost of either.
+    """The counters of one port: received, sent, and dropped by reason.
 
-    `overrun`: arrived faster than it was taken. `oversize`: longer than the interface's MTU. `offload`: segments that
-    the sending host has left to its interface to cut. `unsent`: not taken by the interface. `truncated`: not whole in
-    the file it came from. `faults` counts the times that the interface went down.
+    `overrun`: arrived faster than they were processed. `oversize`: larger than the interface's MTU. `offload`:
+    unsegmented TSO/GSO packets. `unsent`: rejected by the interface. `truncated`: incomplete in their capture file.
+    `faults` counts how often the interface went down.
     """
 
     received: int
@@ -26,12 +26,11 @@ class PortStats:
 
 @dataclass(frozen=True, slots=True)
 class TrafficStats:
-    """All ports together, and what was lost between them.
+    """The counters of all ports, and of packets dropped between them.
 
-    `dropped` counts by reason: those of the ports; those of the engine (`ingress` and `egress` for the program's own
-    doing); `no port` for packets to a port that there is not, `no program` for packets that came before there was one,
-    `packet-in` for packets to the CPU port that the control plane did not take in time. `lost` counts by reason the
-    packet-ins and digests that no controller was told of, as `Switch.lost` does.
+    `dropped` counts by reason: those of the ports; those of the engine (`ingress` and `egress` for drops by the
+    program); `no port` for packets to an unknown port; `no program` for packets that arrived before there was one;
+    `packet-in` for packets to the CPU port that the control plane did not fetch in time.
     """
 
     ports: Mapping[int, PortStats]
@@ -42,17 +41,17 @@ class TrafficStats:
 
     @property
     def received(self) -> int:
-        """Packets that arrived at a port."""
+        """Packets that arrived at any port."""
         return sum(each.received for each in self.ports.values())
 
     @property
     def sent(self) -> int:
-        """Packets that left by a port."""
+        """Packets sent by any port."""
         return sum(each.sent for each in self.ports.values())
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Packets lost, by reason; reasons without any are left out."""
+        """Dropped packets by reason, without reasons that did not occur."""
         total = Counter(self.other)
         for each in self.ports.values():
             total.update(each.dropped)

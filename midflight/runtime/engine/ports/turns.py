@@ -1,6 +1,6 @@
-"""A lock in native code that is given in the order of asking, so that neither side starves.
+"""A fair lock in native code: turns are granted in the order of requests, so that no side starves.
 
-Two 32-bit words: the next ticket, and the ticket being served. Whoever waits sleeps in the kernel.
+It has two 32-bit words: the next ticket, and the ticket being served. Waiting threads sleep in the kernel.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The primitives as subjects of tests: one module each, named like the primitive's own, with a `SUBJECT`."""
+"""The primitives as subjects of tests: one module for each, named like the primitive's own, with a `SUBJECT`."""

@@ -14,7 +14,7 @@ __all__ = ["SUBJECT"]
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield both phases of rival proposers, copies of what was sent, instances long over, and what is no request."""
+    """Yield both phases of competing proposers, retransmissions, instances long over, and invalid requests."""
     entries = parameters["instances"]
     instance = random.choice((1, 2**31 - 1, 2**32 - 2))
     ballot = random.choice((1, 1, 2**31 - 2, 2**32 - 6))

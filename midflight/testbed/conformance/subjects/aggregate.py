@@ -16,7 +16,7 @@ __all__ = ["SUBJECT"]
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield contributions as a network brings them: lost, doubled, late, of other jobs, and strays."""
+    """Yield contributions after network faults: lost, duplicated, late, of other jobs, and invalid ones."""
     workers, lanes, entries = parameters["workers"], parameters["lanes"], 2 * parameters["slots"]
     kind = int_[32] if parameters["number"] == "int32" else int_[16]
     start = random.choice((1, 2**31 - 3, 2**32 - 3))

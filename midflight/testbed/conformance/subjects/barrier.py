@@ -16,7 +16,7 @@ VERDICTS = {"wait": Verdict.DROP, "release": Verdict.REPLY, "all": Verdict.MULTI
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield arrivals of parties that go on when all are there, copies of earlier ones, and those of nobody."""
+    """Yield arrivals of parties that go on when all have arrived, late copies, and arrivals of unknown parties."""
     parties, barriers = parameters["parties"], parameters["barriers"]
     rounds = [random.choice((1, 2**31 - 2, 2**32 - 3)) for _ in range(barriers)]
     arrived: list[set[int]] = [set() for _ in range(barriers)]

@@ -15,7 +15,7 @@ __all__ = ["SUBJECT"]
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield what the last primitive's subject does, with the fields that only others have from theirs."""
+    """Yield the requests of the last primitive's subject, with fields of the other primitives from theirs."""
     stages = parameters["stages"]
     rows = [list(subject(each["primitive"]).requests(random, _own(each))) for each in stages]
     for number, request in enumerate(rows[-1]):

@@ -15,7 +15,7 @@ __all__ = ["SUBJECT"]
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield readings of a few loops: in order, again, late, far ahead, of a loop begun anew or of none."""
+    """Yield readings of a few loops: in order, repeated, late, far ahead, after a reset, and of unknown loops."""
     loops, channels = parameters["loops"], parameters["channels"]
     target = [random.randint(-50, 50) for _ in range(channels)]
     measured = list(target)

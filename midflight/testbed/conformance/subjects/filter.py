@@ -17,7 +17,7 @@ __all__ = ["SUBJECT"]
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
     names = [each.name for each in Filter("app", keep=parameters["keep"]).layout]
-    # Near the constants of the conditions.
+    # Values near the constants of the conditions.
     telling = (*range(-12, 13), *[79, 80, 81, 99, 100, 0] * 3)
     for sequence in range(random.randint(10, 40)):
         fields = {name: random.choice((random.choice(telling), number(random, int_[32]))) for name in names}

@@ -15,7 +15,7 @@ __all__ = ["SUBJECT"]
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield packets of a few workers with few keys: lost, doubled, late, of another job; and strays."""
+    """Yield packets of a few workers with few keys: lost, duplicated, late, of another job, and invalid ones."""
     workers, lanes, cells, window = (parameters[each] for each in ("workers", "lanes", "cells", "window"))
     start = random.choice((1, 2**31 - 3, 2**32 - 3))
     job = random.choice((0, 1, 2**15 - 1, 2**16 - 1))

@@ -14,7 +14,7 @@ __all__ = ["SUBJECT"]
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield acceptances in few ballots, again and late, in instances long over, other phases, and of nobody."""
+    """Yield acceptances in few ballots: repeated, late, in instances long over, in other phases, of unknown senders."""
     entries, acceptors = parameters["instances"], parameters["acceptors"]
     instance = random.choice((1, 2**31 - 1, 2**32 - 2))
     ballot = random.choice((1, 2**31 - 2, 2**32 - 6))

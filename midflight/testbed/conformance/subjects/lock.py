@@ -16,7 +16,7 @@ STATUS = {"waiting": Lock.WAITING, "granted": Lock.GRANTED, "released": Lock.REL
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield requests and releases of clients in turn, repeated and late; some that break the contract; and strays."""
+    """Yield requests and releases of clients in turn, repeated and late; some break the contract, some are invalid."""
     locks, clients = parameters["locks"], parameters["clients"]
     latest = {
         (lock, client): random.choice((1, 1, 2**31 - 2, 2**32 - 4))

@@ -1,4 +1,4 @@
-"""What the subjects that prune rows have in common: which rows are sent again, and what becomes of those pruned."""
+"""Shared by the subjects that prune rows: which rows are sent again, and the answers to pruned rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["again", "pruned_or_forwarded"]
 
 
 def again(requests: Sequence[Request]) -> list[bool]:
-    """Tell of each row whether its sender has sent it before."""
+    """Return for each row whether its sender has sent it before."""
     return [each.fields["flags"] % 2 == 1 for each in requests]
 
 

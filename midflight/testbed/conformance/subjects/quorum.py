@@ -16,7 +16,7 @@ STATUS = {name: getattr(Quorum, name.upper()) for name in ("reached", "late", "a
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield votes for few values: again, for another value, late, in votings long over, and of nobody."""
+    """Yield votes for few values: repeated, changed, late, in votings long over, and of unknown voters."""
     slots, voters = parameters["slots"], parameters["voters"]
     number = random.choice((1, 2**31 - 2, 2**32 - 3, random.randint(1, 2**32 - 1)))
     favourites = random.sample((1, 2, 3, 2**64 - 1, 2**63), parameters["choices"] + 1)

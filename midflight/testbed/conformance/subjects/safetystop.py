@@ -18,7 +18,7 @@ REASONS = ("passed", "outside", "stale", "stopped")
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield readings, commands and orders as clocks go on, some of them late, far off, unsafe or for nobody."""
+    """Yield readings, commands and orders as time goes on, some late, far off, unsafe, or for unknown cells."""
     cells, patience, low, high = (parameters[each] for each in ("cells", "patience", "low", "high"))
     time = random.choice((0, 0, 2**31 - 20, 2**32 - 20))
     edges = (low - 1, low, low + 1, high - 1, high, high + 1)

@@ -14,7 +14,7 @@ __all__ = ["SUBJECT"]
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield the requests of clients that repeat themselves, late copies, and those of nobody."""
+    """Yield the requests of clients with retransmissions, late copies, and requests of unknown clients."""
     groups, clients = parameters["groups"], parameters["clients"]
     latest = {
         (group, client): random.choice((1, 2**31 - 2, 2**32 - 3))

@@ -16,7 +16,7 @@ __all__ = ["SUBJECT"]
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
     largest = 2 ** parameters["width"] - 1
-    # Coordinates from a few values, so that points are equal in some; or near a diagonal, so that few beat another.
+    # Few distinct coordinates, so that many are equal; or points near a diagonal, so that few dominate others.
     few = random.sample(range(min(largest, 20)), 4)
     middle = random.randint(0, largest)
     for sequence in range(random.randint(10, 40)):

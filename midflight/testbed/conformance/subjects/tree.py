@@ -37,7 +37,7 @@ def _grown(seed: int, depth: int, features: int, classes: int, top: int) -> dict
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield features beside the thresholds, at the edges and anywhere."""
+    """Yield features next to the thresholds, at the edges, and anywhere."""
     top = 2 ** parameters["width"] - 1
     near = sorted({each + off for tree in parameters["trees"] for each in tree["threshold"] for off in (0, 1)})
     for sequence in range(random.randint(10, 30)):

@@ -18,7 +18,7 @@ RESULT, LATE = 1, 2
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield items of a few series, as time goes on; some late, some after a gap."""
+    """Yield items of a few series as time goes on, some late, some after a gap."""
     pane, panes, series = (parameters[each] for each in ("pane", "panes", "series"))
     time = random.choice((0, 2**31 - 3 * pane, 2**32 - 3 * pane))
     for sequence in range(random.randint(10, 40)):
