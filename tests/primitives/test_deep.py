@@ -7,7 +7,8 @@ import re
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import Program
+from midflight.primitives import Header, Packet, Primitive, Program, Register, bit
+from midflight.primitives.kernel.header import Layout
 from midflight.primitives.wire import REQUEST, Message
 from tests.primitives.test_mistakes import lesson
 
@@ -26,6 +27,7 @@ class Lesson(Primitive):
     def ingress(self, packet, wire):
 """
 MANY = 1000
+DEEP = 3000
 
 BODIES = {
     "elif": "if wire.key == 0:\n    wire.value = 7\n"
@@ -98,3 +100,66 @@ def test_what_python_cannot_parse_is_told_with_its_place(monkeypatch: pytest.Mon
         Program(made("lesson"))
     assert caught.value.place is not None
     assert caught.value.place.file == "lesson_unparsed.py"
+
+
+def nested(leaf: type[Header], depth: int) -> type[Header]:
+    """Return a header with so many others inside each other, the innermost of which is `leaf`."""
+    for _ in range(depth):
+        leaf = type("Nest", (Header,), {"i": leaf.struct()})
+    return leaf
+
+
+class Leaf(Header):
+    x = bit[16]
+    y = bit[16]
+
+
+class Holder(Primitive):
+    """Count packets; optionally hold another primitive."""
+
+    inner: Primitive | None = None
+
+    class Wire(Header):
+        key = bit[16]
+
+    def setup(self) -> None:
+        if self.inner is None:
+            self.count = Register(bit[32], 16)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        if wire.key == 1:
+            packet.drop()
+
+
+def test_headers_nest_deeper_than_the_stack() -> None:
+    class Deep(Primitive):
+        Wire = nested(Leaf, DEEP)
+
+        def ingress(self, packet: Packet, wire: Header) -> None:
+            packet.drop()
+
+    program = Program(Deep("deep"))
+    assert f"bit<16> {'i_' * DEEP}y;" in program.p4()
+    assert [each["name"][-1] for each in program.schema()["applications"]["deep"]["fields"]] == ["x", "y"]
+
+
+def test_deep_headers_are_compared_field_by_field() -> None:
+    class Other(Header):
+        x = bit[16]
+        y = bit[8]
+
+    one, same, other = (Layout.of(nested(each, DEEP), {}) for each in (Leaf, Leaf, Other))
+    assert Layout.union({"one": one, "same": same}).fields == one.fields
+    with pytest.raises(KernelError, match="field `i` is not the same in both"):
+        Layout.union({"one": one, "other": other})
+
+
+def test_primitives_hold_others_deeper_than_the_stack() -> None:
+    held = Holder("innermost")
+    for _ in range(DEEP):
+        held = Holder("holder", inner=held)
+    assert list(held.registers) == ["inner_" * DEEP + "count"]
+    reference = held.reference()
+    reference.process(Message(REQUEST, "holder", 0, {"key": 1}))
+    register = next(iter(reference.registers.values()))
+    assert register is not next(iter(held.registers.values()))  # The reference works on a copy.

@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import Program
+from midflight.primitives import Filter, Header, Packet, Primitive, Program, Threshold, bit
+from midflight.primitives.wire import REQUEST, Message
 from tests.primitives.agreement import agree
 from tests.primitives.rig import Sent
 from tests.primitives.test_mistakes import lesson
@@ -142,3 +143,58 @@ def test_a_forgotten_kernel_is_told_with_its_class() -> None:
     with pytest.raises(KernelError, match=r'Lesson\("lesson"\) has no kernel: `ingress` is missing') as caught:
         Program(kind("lesson"))
     assert "did you mean `ingres`?" in caught.value.hint
+
+
+def test_a_held_primitive_without_a_kernel_is_named_at_the_call() -> None:
+    class Bare(Primitive):
+        class Wire(Header):
+            key = bit[16]
+
+        def ingres(self, packet: Packet, wire: Wire) -> None:
+            packet.drop()
+
+    class Outer(Primitive):
+        Wire = Bare.Wire
+
+        def setup(self) -> None:
+            self.inner = Bare("inner")
+
+        def ingress(self, packet: Packet, wire: Header) -> None:
+            self.inner.ingress(packet, wire)
+
+    with pytest.raises(KernelError, match=r'`self.inner.ingress`: Bare\("inner"\) has no kernel') as caught:
+        Program(Outer("outer"))
+    assert caught.value.place is not None
+    assert "self.inner.ingress(packet, wire)" in caught.value.place.text
+    assert "did you mean `ingres`?" in caught.value.hint
+
+
+def test_super_without_a_kernel_above_is_refused() -> None:
+    class Alone(Primitive):
+        class Wire(Header):
+            key = bit[16]
+
+        def ingress(self, packet: Packet, wire: Wire) -> None:
+            super().ingress(packet, wire)
+
+    with pytest.raises(KernelError, match=r"`super\(\).ingress`: no base class has a kernel"):
+        Program(Alone("alone"))
+
+
+def test_a_held_chain_is_called_like_any_other_primitive() -> None:
+    class Outer(Primitive):
+        Wire = Threshold.Wire
+
+        def setup(self) -> None:
+            self.inner = Filter("hot", keep="value >= 100") >> Threshold("high", above=900, clear=850)
+
+        def ingress(self, packet: Packet, wire: Header) -> None:
+            self.inner.ingress(packet, wire)
+
+    process = Outer("outer").reference().process
+    outcomes = [process(Message(REQUEST, "outer", 0, {"sensor": 7, "value": value})) for value in (99, 900, 901)]
+    assert [(each.verdict.name, each.alerts) for each in outcomes] == [
+        ("DROP", ()),
+        ("FORWARD", ((7, 900),)),
+        ("FORWARD", ()),
+    ]

@@ -12,6 +12,7 @@ from midflight.errors import KernelError
 from midflight.primitives.kernel.struct import Field, Group, Items, Member, StructArrayKind, StructKind
 from midflight.primitives.kernel.types import ArrayKind, Kind, Number, Size, coerce, resolve
 from midflight.primitives.record import FieldValue, lane_dtype
+from midflight.stackless import Walk, run
 
 __all__ = ["Field", "Header", "HeaderValue", "Layout"]
 
@@ -80,7 +81,7 @@ class Layout:
     @classmethod
     def of(cls, header: type[Header], parameters: Mapping[str, Any]) -> Layout:
         """Lay a header class out for a primitive's parameters."""
-        tree = _tree(header, parameters, "")
+        tree = run(_tree(header, parameters, ""))
         return cls(tuple(tree.fields()), tree)
 
     @classmethod
@@ -151,7 +152,7 @@ class Layout:
         return iter(self.fields)
 
 
-def _tree(header: type[Header], parameters: Mapping[str, Any], way: str, part: str = "") -> Group:
+def _tree(header: type[Header], parameters: Mapping[str, Any], way: str, part: str = "") -> Walk[Group]:
     members: dict[str, Member] = {}
     for name, declared in header.declared.items():
         if any(isinstance(each, Items) for each in members.values()):
@@ -163,14 +164,18 @@ def _tree(header: type[Header], parameters: Mapping[str, Any], way: str, part: s
             case ArrayKind():
                 members[name] = Field(full, *declared.fixed(parameters), part)
             case StructKind(header=inner):
-                members[name] = _tree(inner, parameters, f"{full}_", part)
+                members[name] = yield _tree(inner, parameters, f"{full}_", part)
             case StructArrayKind(header=inner, size=size, count=counted):
                 places = [f"{full}_{place}" for place in range(resolve(size, parameters, f"the number of {name}"))]
+                parts = places if counted is not None else [part] * len(places)
+                groups: list[Group] = []
+                for each, inside in zip(places, parts, strict=True):
+                    groups.append((yield _tree(inner, parameters, f"{each}_", inside)))
                 if counted is None:
-                    members[name] = tuple(_tree(inner, parameters, f"{each}_", part) for each in places)
+                    members[name] = tuple(groups)
                 else:
-                    groups = tuple(_tree(inner, parameters, f"{each}_", each) for each in places)
-                    members[name] = Items(full, _counted(header, name, members.get(counted), counted, way), groups)
+                    field = _counted(header, name, members.get(counted), counted, way)
+                    members[name] = Items(full, field, tuple(groups))
     return Group(members)
 
 
@@ -190,17 +195,24 @@ def _assumed(member: Member) -> bool:
     return isinstance(member, Field) and member.assumed
 
 
-def _shape(member: Member) -> object:
-    """Return what two members have in common that are alike."""
-    match member:
-        case Field():
-            return member
-        case Group(members=inner):
-            return {name: _shape(each) for name, each in inner.items()}
-        case Items(counted=counted, groups=groups):
-            return counted, [_shape(each) for each in groups]
-        case groups:
-            return [_shape(each) for each in groups]
+def _shape(member: Member) -> list[object]:
+    """Return a member's structure as a flat list: two members are alike if their lists are equal."""
+    shape: list[object] = []
+    waiting = [member]
+    while waiting:
+        match waiting.pop():
+            case Field() as field:
+                shape.append(field)
+            case Group(members=inner):
+                shape.append(tuple(inner))
+                waiting += reversed(inner.values())
+            case Items(counted=counted, groups=groups):
+                shape += (counted, len(groups))
+                waiting += reversed(groups)
+            case groups:
+                shape.append(len(groups))
+                waiting += reversed(groups)
+    return shape
 
 
 def _shown(member: Member) -> str:

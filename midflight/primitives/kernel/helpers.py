@@ -49,6 +49,8 @@ __all__ = ["give", "inline"]
 MAX_DEPTH = 32
 _COMPUTE = (Assign, Checksum, Draw, If, Unrolled)
 _OURS = "midflight.primitives.kernel."
+_NO_KERNEL = (f"{_OURS}primitive", "Primitive.ingress")
+"""The module and name of the method that stands in for a missing kernel."""
 _RESULT = "return {}"
 """Stands for a helper's result until all its `return`s are known: no variable of the user's is called so."""
 
@@ -58,6 +60,8 @@ def inline(code: Context, call: ast.Call, function: object) -> Walk[Value | None
     if not isinstance(function, (FunctionType, MethodType)) or _library(function):
         return None
     name = code.text(call.func)
+    if (function.__module__, function.__qualname__) == _NO_KERNEL:
+        raise _missing(code, call, getattr(function, "__self__", None))
     calling = [_code(each.function) for each in (*code.callers, code.frame)]
     if _code(function) in calling or len(code.callers) >= MAX_DEPTH:
         raise code.error(
@@ -75,6 +79,15 @@ def inline(code: Context, call: ast.Call, function: object) -> Walk[Value | None
         if first.place is None or first.place.file == code.source.file or isinstance(first, ToldError):
             raise first from None
         raise code.error(call, f"`{name}`: {first.message}", first.hint) from None
+
+
+def _missing(code: Context, call: ast.Call, owner: Any) -> KernelError:
+    """Return the error that a call reaches a class without `ingress`: a held primitive's, or a base class."""
+    name = code.text(call.func)
+    if owner is None or owner is code.outer.get("__self__"):
+        return code.error(call, f"`{name}`: no base class has a kernel", "remove the call")
+    error: KernelError = owner.missing_kernel()
+    return code.error(call, f"`{name}`: {error.message}", error.hint)
 
 
 def _written_out(code: Context, call: ast.Call, function: FunctionType | MethodType) -> Walk[Value]:
@@ -275,7 +288,8 @@ def _shipped(function: Callable[..., Any]) -> bool:
 def _library(function: FunctionType | MethodType) -> bool:
     """Tell whether a function is Python's or the language's own rather than the user's."""
     module = function.__module__ or ""
-    return module.split(".")[0] in sys.stdlib_module_names or module.startswith(_OURS)
+    ours = module.startswith(_OURS) and function.__name__ != "ingress"
+    return module.split(".")[0] in sys.stdlib_module_names or ours
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -24,6 +24,7 @@ from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Kernel, accesses
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, Message
+from midflight.stackless import Walk, in_turn, run
 
 __all__ = ["Chain", "Outcome", "Primitive", "Reference", "parameter", "summary"]
 
@@ -134,11 +135,11 @@ class Primitive(_Parameters):
     def kernel(self) -> Kernel:
         """The checked kernel. Raises KernelError where it does not keep to the language."""
         if type(self).ingress is Primitive.ingress:
-            raise self._without_kernel()
+            raise self.missing_kernel()
         return analyse(type(self).ingress, self, self.layout, self._state())
 
-    def _without_kernel(self) -> KernelError:
-        """Say that the class has no `ingress`, and which method may have been meant."""
+    def missing_kernel(self) -> KernelError:
+        """Return the error that the class has no `ingress`; it suggests a method with a similar name."""
         kind = type(self)
         methods = [
             name for name, each in vars(kind).items() if inspect.isfunction(each) and name not in vars(Primitive)
@@ -154,9 +155,13 @@ class Primitive(_Parameters):
         return Chain(then.name, self, then)
 
     def _state(self) -> dict[str, State]:
+        return run(self._collected())
+
+    def _collected(self) -> Walk[dict[str, State]]:
+        """Collect the registers and tables, those of held primitives too, by their names in the P4."""
         found: dict[str, State] = {}
         for name, value in vars(self).items():
-            inside = value._state() if isinstance(value, Primitive) else {}
+            inside: dict[str, State] = (yield value._collected()) if isinstance(value, Primitive) else {}
             own = {f"{name}_{each}": state for each, state in inside.items()}
             if isinstance(value, State):
                 own = {name: value}
@@ -209,7 +214,7 @@ class Reference:
         self.random = random
         self.epoch = epoch
         assert primitive.kernel  # A kernel that does not compile does not run either.
-        self._primitive = _anew(primitive)
+        self._primitive = run(_reset(primitive))
 
     @property
     def registers(self) -> Mapping[str, Register]:
@@ -296,7 +301,7 @@ class Chain(Primitive):
             raise KernelError(f"{self.title}: two of its primitives are called {twice!r}", hint="rename one of them")
         for each in self.stages:
             if type(each).ingress is Primitive.ingress:
-                raise each._without_kernel()
+                raise each.missing_kernel()
         kernels = [analyse(type(each).ingress, each, self.layout, each._state()) for each in self.stages]
         for stage, kernel in zip(self.stages[1:], kernels[1:], strict=True):
             if kernel.rounds:
@@ -334,8 +339,11 @@ class Chain(Primitive):
             if packet.forwarded:
                 self.stages[stage].ingress(packet, wire)
 
-    def _state(self) -> dict[str, State]:
-        inside = [(stage.name, name, each) for stage in self.stages for name, each in stage._state().items()]
+    def _collected(self) -> Walk[dict[str, State]]:
+        inside: list[tuple[str, str, State]] = []
+        for stage in self.stages:
+            held: dict[str, State] = yield stage._collected()
+            inside += ((stage.name, name, each) for name, each in held.items())
         uses = Counter(name for _, name, _ in inside)
         found = {name if uses[name] == 1 else f"{stage}_{name}": each for stage, name, each in inside}
         if len(found) < len(inside):
@@ -343,15 +351,15 @@ class Chain(Primitive):
         return found
 
 
-def _anew(primitive: Primitive) -> Primitive:
-    """Return a copy of a primitive, and of those inside it, in the initial state."""
+def _reset(primitive: Primitive) -> Walk[Primitive]:
+    """Return a copy of a primitive and of the primitives that it holds, all in their initial state."""
     made = copy.copy(primitive)
     made.setup()
     for name, value in [*vars(made).items()]:
         if isinstance(value, Primitive):
-            setattr(made, name, _anew(value))
+            setattr(made, name, (yield _reset(value)))
     if isinstance(made, Chain):
-        made.stages = tuple(_anew(each) for each in made.stages)
+        made.stages = tuple((yield from in_turn(_reset(each) for each in made.stages)))
     return made
 
 

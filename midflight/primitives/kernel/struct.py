@@ -94,12 +94,16 @@ class Group:
 
     def fields(self) -> Iterator[Field]:
         """Yield all fields, in wire order."""
-        for each in self.members.values():
-            if isinstance(each, Field):
+        waiting = [iter(self.members.values())]
+        while waiting:
+            each = next(waiting[-1], None)
+            if each is None:
+                waiting.pop()
+            elif isinstance(each, Field):
                 yield each
             else:
-                for group in (each,) if isinstance(each, Group) else each:
-                    yield from group.fields()
+                groups = (each,) if isinstance(each, Group) else each
+                waiting += (iter(group.members.values()) for group in reversed([*groups]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
