@@ -1,4 +1,4 @@
-"""Programs: several primitives on one switch, their P4 and their wire schema."""
+"""Programs: primitives that share one switch, their P4 and their wire schema."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _IDS = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A primitive as part of a program: `id` stands for it in the common header."""
+    """A primitive as a part of a program. `id` identifies it in the common header, 1 to 65535."""
 
     id: int
     name: str
@@ -39,27 +39,27 @@ class Application:
 
 
 class Program:
-    """Several primitives in one program: one parser, one common header, shared forwarding.
+    """One or more primitives in one program, with one parser, one common header and shared forwarding.
 
-    Each is an application with an id, from 1 in the order given, or as `ids` says by name. KernelError tells what does
-    not compile. A program does not change; `extended`, `without` and `replaced` return others, in which applications
-    that stay keep their ids, and ids that have been in use are not given again.
+    Each is an application with an id: 1, 2, ... in order, or as in `ids` by name. Raises KernelError for kernels that
+    do not compile, and for names or ids that clash. A program is immutable. `extended`, `without` and `replaced` return
+    new programs, in which remaining applications keep their ids and used ids are not assigned again.
     """
 
     def __init__(self, *primitives: Primitive, ids: Mapping[str, int] | None = None) -> None:
         if not primitives:
-            raise KernelError("a program needs a primitive", hint='write Program(Threshold("pressure", ...))')
+            raise KernelError(
+                "a program needs at least one primitive", hint='write Program(Threshold("pressure", ...))'
+            )
         applications: dict[str, Application] = {}
         given = dict(ids or {})
         self._next = 1 + max((len(primitives) if ids is None else 0, *given.values()))
         free = iter(range(1 if ids is None else self._next, _IDS))
         for primitive in primitives:
             if not isinstance(primitive, Primitive):
-                raise KernelError(f"a program is made of primitives, not of {primitive!r}")
+                raise KernelError(f"a program consists of primitives, not of {primitive!r}")
             if primitive.name in applications:
-                raise KernelError(
-                    f"two applications are called {primitive.name!r}", hint="give each primitive a name of its own"
-                )
+                raise KernelError(f"two applications have the name {primitive.name!r}", hint="rename one of them")
             number = given.pop(primitive.name, None)
             applications[primitive.name] = Application(
                 next(free) if number is None else number, primitive.name, primitive
@@ -67,31 +67,32 @@ class Program:
         self._next = max(self._next, *(each.id + 1 for each in applications.values()))
         _check_ids(applications.values(), given)
         self._applications = applications
-        self._texts: dict[tuple[str, ...], str] = {}  # the P4 of some of them, by their names
+        self._texts: dict[tuple[str, ...], str] = {}  # P4 by the names of the chosen applications
         for each in applications.values():
             self._check_names(each)
             assert each.primitive.kernel
 
     @property
     def applications(self) -> Mapping[str, Application]:
-        """The applications by name, in order of their ids."""
+        """The applications by name, in the order of the primitives."""
         return self._applications
 
     def extended(self, *primitives: Primitive) -> Program:
-        """Return a program with these as well."""
+        """Return a program with additional primitives."""
         return self._changed([*(each.primitive for each in self._applications.values()), *primitives], self._ids)
 
     def without(self, *names: str) -> Program:
-        """Return a program without these applications. KernelError for one that is not there, or where none is left."""
+        """Return a program without these applications. Raises KernelError for an unknown name, or if none remains."""
         for name in names:
             self._find(name)
         left = [each.primitive for name, each in self._applications.items() if name not in names]
         return self._changed(left, self._ids)
 
     def replaced(self, primitive: Primitive) -> Program:
-        """Return a program with this primitive in the place of the one that has its name.
+        """Return a program with this primitive instead of the one with its name.
 
-        The application keeps its id where its packets are the same, so that both understand what is under way.
+        The application keeps its id if class and header fields are the same, so that packets in flight remain valid.
+        Raises KernelError for an unknown name.
         """
         before = self._find(primitive.name)
         ids = dict(self._ids)
@@ -123,9 +124,9 @@ class Program:
         return self._applications[name]
 
     def p4(self, only: Collection[str] | None = None) -> str:
-        """Return the program as P4_16 source for v1model. The same program gives the same text.
+        """Return the program as P4_16 source for v1model. The text is deterministic.
 
-        only: the applications that a switch is to have, where it has no room for all; without any it forwards.
+        only: the names of the applications to include, by default all; an empty collection gives pure forwarding.
         """
         chosen = self._chosen(only)
         if (names := tuple(chosen)) not in self._texts:
@@ -133,35 +134,37 @@ class Program:
         return self._texts[names]
 
     def listing(self) -> tuple[tuple[str, Line | None], ...]:
-        """Return the lines of the P4, each with the line of a kernel that it comes from; None for the common part's."""
+        """Return the lines of the P4, each with the line of a kernel that it comes from, or None for common code."""
         out = emit(self._chosen(None))
         return tuple(zip(str(out).splitlines(), out.origins, strict=True))
 
     def state(self, application: str, exchange: Exchange) -> State:
-        """Return an application's registers on a switch that runs the program.
+        """Return access to an application's registers on a switch that runs the program.
 
-        exchange: what takes packets to that switch and brings its answers: a session's `inband`.
+        exchange: a function that sends packets to the switch and returns its answers, such as a session's `inband`.
+        Raises KernelError for an unknown application.
         """
         return State(application, _describe(self._find(application)), exchange)
 
     def check(self, profile: Profile | str) -> tuple[KernelError, ...]:
-        """Return every way in which the kernels break the rules of a kind of pipeline; none where they keep them.
+        """Return all violations of a profile's rules in the kernels, empty if there are none.
 
-        profile: one of one's own, or the name of one of `PROFILES`, such as "asic". KernelError for a name not there.
+        profile: a profile, or the name of one of `PROFILES`, such as "asic". Raises KernelError for an unknown name.
         """
         if isinstance(profile, str):
             if profile not in PROFILES:
-                raise KernelError(f"there is no profile {profile!r}", hint=f"there is {', '.join(PROFILES)}")
+                raise KernelError(f"there is no profile {profile!r}", hint=f"the profiles are: {', '.join(PROFILES)}")
             profile = PROFILES[profile]
         return tuple(each for it in self._applications.values() for each in violations(it.primitive, profile))
 
     def schema(self) -> dict[str, Any]:
-        """Return the wire schema, a dict that JSON can hold; `Schema` encodes and decodes by it.
+        """Return the wire schema as a JSON-compatible dict, with which `Schema` encodes and decodes messages.
 
-        `applications` has, by name: `id`, `primitive`, `bytes` (the header's length), `parameters`, `fields` (each
-        with `name`, `bits`, `signed`, and `count` of lanes or None; a header that does not fill its last byte
-        has zero bits there), `state` (the registers that a controller can read: fields as before, with the `size` of
-        the array and the `initial` value) and `alert` (the digest's name and fields, or None).
+        `applications` has, by name: `id`, `primitive` (the class), `bytes` (the header's length), `parameters`,
+        `fields` (each with `name`, `bits`, `signed`, and `count`, the number of lanes or None; zero bits pad the header
+        to whole bytes), `state` (the registers that a controller can read: like fields, with the array's `size` and
+        `initial` value), `items` (the array of variable length, or None) and `alert` (the digest's `name` and `fields`,
+        or None).
         """
         return {
             "version": VERSION,
@@ -178,8 +181,8 @@ class Program:
         name, primitive = application.name, application.primitive
         if name in KEYWORDS or name in PROGRAM:
             raise KernelError(
-                f"an application cannot be called {name!r}: P4 or the program's common part uses the name",
-                hint=f"call it {name}_app, say",
+                f"an application cannot have the name {name!r}: P4 or the common part of programs uses it",
+                hint=f"for example, use {name}_app",
             )
         for other, application in self._applications.items():
             items = application.primitive.layout.items
@@ -196,25 +199,27 @@ class Program:
             if field.count is not None:
                 names = [f"{field.name}_{lane}" for lane in range(field.count)]
             if "reserved" in names and primitive.layout.padding:
-                raise KernelError(f"{primitive.title}: `reserved` is what the padding of the last byte is called")
+                raise KernelError(
+                    f"{primitive.title}: no field can have the name `reserved`, which the header's padding has"
+                )
             if clash := fields & {*names}:
-                raise KernelError(f"{primitive.title}: two fields are called {min(clash)!r} in the P4")
+                raise KernelError(f"{primitive.title}: two fields have the name {min(clash)!r} in the P4")
             fields |= {*names}
         state: set[str] = set()
         for name, each in (*primitive.registers.items(), *primitive.tables.items()):
             if name in KEYWORDS or name in TAKEN:
                 raise KernelError(
-                    f"{primitive.title}: a {type(each).__name__.lower()} cannot be called {name!r}, a word of P4 or of"
-                    " the program",
-                    hint=f"call it {name}_, say",
+                    f"{primitive.title}: a {type(each).__name__.lower()} cannot have the name {name!r}, which P4 or the"
+                    " program uses",
+                    hint=f"for example, use {name}_",
                 )
             names = [name, found(name)]
             if isinstance(each, Register):
                 names = [name] if each.lanes is None else [f"{name}_{lane}" for lane in range(each.lanes)]
             if "reserved" in names:
-                raise KernelError(f"{primitive.title}: a register cannot be called 'reserved'", hint="rename it")
+                raise KernelError(f"{primitive.title}: a register cannot have the name 'reserved'", hint="rename it")
             if clash := state & {*names}:
-                raise KernelError(f"{primitive.title}: two things in setup are called {min(clash)!r} in the P4")
+                raise KernelError(f"{primitive.title}: two objects of setup have the name {min(clash)!r} in the P4")
             state |= {*names}
 
 
@@ -234,17 +239,19 @@ def _items(layout: Layout) -> dict[str, Any] | None:
 
 def _check_ids(applications: Iterable[Application], left: Mapping[str, int]) -> None:
     if left:
-        raise KernelError(f"there is an id for {min(left)!r}, which is none of the primitives")
+        raise KernelError(f"there is an id for {min(left)!r}, but no primitive with that name")
     owners: dict[int, str] = {}
     for each in applications:
         if isinstance(each.id, bool) or not isinstance(each.id, int) or not 0 < each.id < _IDS:
-            raise KernelError(f"{each.name} has the id {each.id!r}: ids are 1 to {_IDS - 1}")
+            raise KernelError(f"{each.name} has the id {each.id!r}; ids are 1 to {_IDS - 1}")
         if owners.setdefault(each.id, each.name) != each.name:
-            raise KernelError(f"{owners[each.id]} and {each.name} have one id, {each.id}", hint="give each its own")
+            raise KernelError(
+                f"{owners[each.id]} and {each.name} have the same id, {each.id}", hint="change one of them"
+            )
 
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those parameters that JSON can hold; a chain's primitives as mappings."""
+    """Return the JSON-compatible parameters; a chain's primitives as mappings."""
     plain: dict[str, Any] = {
         n: each for n, each in parameters.items() if each is None or isinstance(each, (bool, int, str))
     }

@@ -93,11 +93,11 @@ def threshold(name: str = "b") -> Threshold:
         (lambda: Filter("a", keep="sensor > 0", fields={"sensor": bit[8]}) >> threshold(),
          r'Chain\("b"\): field `sensor` .* Filter\("a"\) has bit\[8\], Threshold\("b"\) has bit\[16\]'),
         (lambda: threshold("a") >> threshold(), r'Threshold\("a"\) and Threshold\("b"\) raise alerts'),
-        (lambda: threshold() >> Filter("b", keep="value > 3"), "two of its primitives are called 'b'"),
-        (lambda: Chain("x", threshold()), "two primitives or more"),
+        (lambda: threshold() >> Filter("b", keep="value > 3"), "two of its primitives have the name 'b'"),
+        (lambda: Chain("x", threshold()), "two or more primitives"),
         (lambda: threshold() >> 3,  # type: ignore[operator]
-         "made of primitives"),
-        (lambda: Filter("a", keep="value > 3") >> Walk("walk"), r'Walk\("walk"\) has packets come around'),
+         "consists of primitives"),
+        (lambda: Filter("a", keep="value > 3") >> Walk("walk"), r'Walk\("walk"\) recirculates packets'),
         (lambda: made(Chain, "x", {"stages": [{"primitive": "Filter"}] * 2}), "no primitive of a chain"),
     ],
 )  # fmt: skip

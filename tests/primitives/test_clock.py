@@ -30,7 +30,7 @@ def test_the_reference_takes_its_time_and_its_chances_from_outside() -> None:
         done = one.process(message, now=now)
         assert done.message.fields["stamp"] == now
         assert done == other.process(message, now=now)
-    with pytest.raises(KernelError, match="nowhere to draw from"):
+    with pytest.raises(KernelError, match="no random source"):
         kernels.Samples("samples").reference().process(message)
 
 

@@ -78,12 +78,12 @@ def test_no_action_holds_a_condition() -> None:
 
 @pytest.mark.parametrize("name", ["table", "ethernet", "route", "in", "reply"])
 def test_an_application_cannot_take_a_name_of_p4s(name: str) -> None:
-    with pytest.raises(KernelError, match=f"cannot be called '{name}'"):
+    with pytest.raises(KernelError, match=f"cannot have the name '{name}'"):
         Program(Filter(name, keep="x > 1"))
 
 
 def test_two_applications_of_one_name() -> None:
-    with pytest.raises(KernelError, match="two applications are called 'a'"):
+    with pytest.raises(KernelError, match="two applications have the name 'a'"):
         Program(Filter("a", keep="x > 1"), Filter("a", keep="x > 2"))
 
 

@@ -88,7 +88,7 @@ def test_what_was_refused_or_went_wrong() -> None:
 
 def test_a_chain_of_comparisons_goes_on_only_where_it_must() -> None:
     body = "if 3 < wire.value < self.count.update(wire.key8, lambda old: old + 1): packet.drop()"
-    with pytest.raises(KernelError, match="`count` is accessed inside something that is evaluated for some packets"):
+    with pytest.raises(KernelError, match="`count` is accessed in an expression that is not evaluated for every"):
         Program(lesson("found_chain", body, HEAD)("lesson"))
     decided = "if 9 < 3 < self.count.update(wire.key8, lambda old: old + 1): packet.drop()"
     program = Program(lesson("found_no_chain", decided, HEAD)("lesson"))

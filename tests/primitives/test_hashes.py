@@ -76,9 +76,9 @@ def test_seeds_are_independent(seeds: tuple[int, int], size: int) -> None:
 def test_a_constant_has_no_width_to_be_hashed() -> None:
     with pytest.raises(KernelError, match="has no width"):
         hash_(3)
-    with pytest.raises(KernelError, match="a range is 1 to"):
+    with pytest.raises(KernelError, match="the range must be 1 to"):
         hash_(bit[8](3), range=0)
-    with pytest.raises(KernelError, match="a seed from 0"):
+    with pytest.raises(KernelError, match="a seed of 0"):
         hash_(bit[8](3), seed=-1)
 
 

@@ -209,5 +209,5 @@ def test_two_attributes_that_would_have_one_name() -> None:
             super().setup()
             self.watch_armed = Register(bit[8], 4)
 
-    with pytest.raises(KernelError, match="two registers or tables are called 'watch_armed'"):
+    with pytest.raises(KernelError, match="two registers or tables have the name 'watch_armed'"):
         Program(Clash("clash"))

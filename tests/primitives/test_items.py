@@ -128,7 +128,7 @@ def test_headers_that_cannot_be() -> None:
     class Inside(Header):
         outer = After.struct()
 
-    refuse(Nothing, "no unsigned number before it")
-    refuse(Signed, "no unsigned number before it")
+    refuse(Nothing, "not an unsigned field before it")
+    refuse(Signed, "not an unsigned field before it")
     refuse(After, "After.more comes after items whose number varies")
-    refuse(Inside, "only the header itself has items")
+    refuse(Inside, "a nested header cannot contain")

@@ -149,7 +149,7 @@ MISUSES = [
     (lambda: Map(bit[8], bit[8], size=0), "a map's size"),
     (lambda: Map(int_[8], bit[8], size=1), "unsigned"),
     (lambda: Map((), bit[8], size=1), "needs a key"),
-    (lambda: Map((bit[8], bit[8]), bit[8], size=1, match=("lpm", "lpm")), "only one key"),
+    (lambda: Map((bit[8], bit[8]), bit[8], size=1, match=("lpm", "lpm")), "only one part"),
     (lambda: Map((bit[8], bit[8]), bit[8], size=1, match=("lpm",)), "has 1 match kinds"),
     (lambda: Map(bit[8], bit[8], size=1, match="regex"), "not 'regex'"),  # type: ignore[arg-type]
     (lambda: Map(bit[8], bit[8], size=1, entries={1: 1, 2: 1}), "the map is full"),

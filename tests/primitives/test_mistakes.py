@@ -356,8 +356,8 @@ packet.send()""",
         [
             "the header has no field `valeu`",
             "300 does not fit bit[8], which holds 0 to 255",
-            "the kernel language has no `while`",
-            "a packet cannot `send`",
+            "the kernel language does not support `while`",
+            "a packet has no method `send`",
         ],
     ),
     "what rests on a mistake is not told": (
@@ -374,7 +374,7 @@ wire.key8 = x""",
         [
             "the header has no field `valeu`",
             "the header has no field `valeu`",
-            "a packet cannot `send`",
+            "a packet has no method `send`",
             "`wire.key8` is bit[8], but `x` is bit[32]",
         ],
     ),
@@ -400,7 +400,7 @@ b = some(wire.value)
 for lane in range(2):
     wire.values[lane] = wire.value""",
         [
-            "`some` comes to its end without a value on some paths",
+            "`some` returns no value on some paths",
             "`wire.values[lane]` is int_[32], but `wire.value` is bit[32]",
         ],
     ),
@@ -408,7 +408,7 @@ for lane in range(2):
         """\
 return 3
 packet.send()""",
-        ["a kernel returns nothing", "this line is never reached"],
+        ["a kernel returns no value", "this line is never reached"],
     ),
 }
 
@@ -474,20 +474,20 @@ def test_a_condition_names_declared_fields_only() -> None:
         (lambda: Aggregate("a", workers=4, overflow="ignore"), "overflow must be wrap, saturate or detect"),  # type: ignore[arg-type]
         (lambda: Aggregate("a", workers=4, operation="add"), "operation must be sum, min, .* or mean, not 'add'"),  # type: ignore[arg-type]
         (lambda: Aggregate("a", workers=4, number="int8"), "number must be int32 or int16, not 'int8'"),  # type: ignore[arg-type]
-        (lambda: Aggregate("a", workers=2.5), "workers must be a whole number, not 2.5"),  # type: ignore[arg-type]
-        (lambda: Aggregate("a", workers=True), "workers must be a whole number, not True"),
-        (lambda: Aggregate("a b", workers=2), "an application's name is a word"),
+        (lambda: Aggregate("a", workers=2.5), "workers must be an integer, not 2.5"),  # type: ignore[arg-type]
+        (lambda: Aggregate("a", workers=True), "workers must be an integer, not True"),
+        (lambda: Aggregate("a b", workers=2), "an application's name has only"),
         (lambda: Threshold("t", above=5, clear=5), "clear must be below above"),
         (lambda: Threshold("t", above=2**32, clear=5), "above must be 1 to 4294967295"),
         (lambda: Threshold("t", above=9, clear=5, rate=-1), "rate must be 0 to 4294967295, not -1"),
-        (lambda: Filter("f", keep=3), "keep is a text"),  # type: ignore[arg-type]
-        (lambda: Filter("f", keep="a > 3", fields={"a": 32}), "fields is a dict"),  # type: ignore[dict-item]
-        (lambda: Register(bit[8], 0), "size must be a whole number"),
+        (lambda: Filter("f", keep=3), "keep must be a string"),  # type: ignore[arg-type]
+        (lambda: Filter("f", keep="a > 3", fields={"a": 32}), "fields must be a dict"),  # type: ignore[dict-item]
+        (lambda: Register(bit[8], 0), "size must be an integer"),
         (lambda: Register(bit[8], 4, initial=256), "initial value 256 does not fit"),
         (lambda: bit[0], "at least 1"),
-        (lambda: int_[1], "a signed number has 2 bits or more"),
+        (lambda: int_[1], "a signed number has at least 2 bits"),
         (lambda: int_[-3], "at least 1"),
-        (lambda: Program(), "a program needs a primitive"),
+        (lambda: Program(), "a program needs at least one primitive"),
     ],
 )
 def test_parameters_out_of_their_limits(make: object, told: str) -> None:

@@ -132,7 +132,7 @@ def test_only_what_a_profile_asks_for_is_checked() -> None:
 
 def test_a_pipeline_that_a_packet_passes_once() -> None:
     broken = PROGRAMS["outputs"]().check(Profile(name="once", recirculation=False))
-    assert [each.message for each in broken] == ['Walk("walk"): a packet passes a pipeline of kind once only once']
+    assert [each.message for each in broken] == ['Walk("walk"): profile once: a packet cannot recirculate']
     assert PROGRAMS["outputs"]().check("asic") == ()
 
 

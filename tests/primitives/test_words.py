@@ -90,5 +90,5 @@ def test_two_fields_that_would_be_one_in_the_p4() -> None:
         def ingress(self, packet: Packet, wire: Wire) -> None:
             packet.forward()
 
-    with pytest.raises(KernelError, match="two fields are called 'table_' in the P4"):
+    with pytest.raises(KernelError, match="two fields have the name 'table_' in the P4"):
         Program(Clash("clash"))

@@ -66,11 +66,11 @@ def test_ids_stay_and_are_not_given_twice() -> None:
     ("wrong", "words"),
     [
         (lambda: PROGRAM.without("nobody"), "no application 'nobody'"),
-        (lambda: PROGRAM.without("gradients", "pressure", "cache"), "needs a primitive"),
+        (lambda: PROGRAM.without("gradients", "pressure", "cache"), "needs at least one primitive"),
         (lambda: PROGRAM.replaced(OTHERS), "no application 'others'"),
-        (lambda: PROGRAM.extended(Filter("cache", keep="a > 3")), "two applications are called"),
+        (lambda: PROGRAM.extended(Filter("cache", keep="a > 3")), "two applications have the name"),
         (lambda: Program(OTHERS, ids={"others": 0}), "ids are 1 to 65535"),
-        (lambda: Program(OTHERS, ids={"nobody": 3}), "none of the primitives"),
+        (lambda: Program(OTHERS, ids={"nobody": 3}), "no primitive with that name"),
         (lambda: Program(OTHERS, Filter("a", keep="b > 3"), ids={"others": 3, "a": 3}), "one id, 3"),
     ],
 )

@@ -1,1 +1,1 @@
-"""From checked kernels to P4_16 text for v1model."""
+"""Emits compiled kernels as P4_16 text for v1model."""

@@ -1,4 +1,4 @@
-"""The P4 text that all programs share: the headers of the stack, the parser, forwarding, egress."""
+"""The P4 text that all programs share: protocol headers, parser, forwarding and egress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kernel's expressions as P4 text, with the casts and parentheses that p4c asks for and a reader likes."""
+"""Prints a kernel's expressions as P4 text, with the casts and parentheses that p4c requires."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ __all__ = ["Printer", "p4_type"]
 
 _ATOMS = (Truth, Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, Old, Const, Scramble, Slice)
 _SHIFT = Kind(8)
-"""BMv2 shifts by at most 8 bits' worth."""
+"""The widest shift amount that BMv2 accepts."""
 
 
 def p4_type(kind: Kind | None) -> str:
-    """Return a kind as P4 spells it; None is a condition."""
+    """Return a type in P4's syntax; None is a condition."""
     return "bool" if kind is None else f"{'int' if kind.signed else 'bit'}<{kind.width}>"
 
 
 class Printer:
-    """Prints expressions of one application: `header` is its header's path, `names` its variables' P4 names."""
+    """Prints an application's expressions. `header` is its header's path, `names` the P4 names of its variables."""
 
     def __init__(self, header: str, names: Mapping[str, str]) -> None:
         self.header = header
         self.names = names
         self.old = ""
-        """What stands for a register's old value at the moment."""
+        """The P4 variable with the register's old value, while its update is printed."""
 
     def field(self, field: FieldRef) -> str:
         """Return a header field's path."""
@@ -61,11 +61,11 @@ class Printer:
         return f"{header}.{spelled(name) if field.lane is None else f'{name}_{field.lane}'}"
 
     def __call__(self, expr: Expr) -> str:
-        """Return an expression's text, without parentheses around it."""
+        """Return an expression's text without outer parentheses."""
         return run(self._text(expr))
 
     def tight(self, expr: Expr) -> str:
-        """Return an expression's text such that it can stand beside any operator."""
+        """Return an expression's text as an operand of any operator, in parentheses if necessary."""
         return run(self._tight(expr))
 
     def _text(self, expr: Expr) -> Walk[str]:
@@ -95,7 +95,7 @@ class Printer:
             case Binary(operator=operator) if operator in ("<<", ">>"):
                 return (yield from self._shift(expr))
             case Binary(operator=operator, left=left, right=right):
-                # Of two constants one must tell the width.
+                # One of two constants needs a width.
                 both = isinstance(left, Const) and isinstance(right, Const)
                 one: str = yield self._text(left) if both else self._side(left, operator)
                 return f"{one} {operator} {yield self._side(right, operator)}"
@@ -126,35 +126,35 @@ class Printer:
         return text if simple else f"({text})"
 
     def sized(self, value: int, kind: Kind) -> str:
-        """Return a number with its width."""
+        """Return a constant with its width."""
         if kind.signed and value == kind.low:
             return f"(int<{kind.width}>){kind.width}w0x{1 << (kind.width - 1):x}"
         return f"{'-' if value < 0 else ''}{kind.width}{'s' if kind.signed else 'w'}{_digits(abs(value))}"
 
     def plain(self, value: int, kind: Kind) -> str:
-        """Return a number that takes its width from what stands beside it."""
+        """Return a constant without a width, which it takes from the other operand."""
         if kind.signed and value == kind.low:
             return f"({self.sized(value, kind)})"
         return f"-{_digits(-value)}" if value < 0 else _digits(value)
 
     def operand(self, value: int, kind: Kind) -> str:
-        """Return a number as a side of an operator."""
+        """Return a constant as an operand, in parentheses if it is negative."""
         text = self.plain(value, kind)
         return f"({text})" if text.startswith("-") else text
 
     def value(self, expr: Expr) -> str:
-        """Return an expression as the right side of an assignment, where a constant needs no width."""
+        """Return the right side of an assignment. A constant needs no width there."""
         return self.plain(expr.value, expr.kind) if isinstance(expr, Const) else self(expr)
 
     def index(self, expr: Expr) -> str:
-        """Return an expression as a register's index, which v1model wants 32 bits wide."""
+        """Return a register's index, which has 32 bits in v1model."""
         if isinstance(expr, Const):
             return str(expr.value)
         assert expr.kind is not None
         return self(expr) if expr.kind.width == 32 else f"(bit<32>){self.tight(expr)}"
 
     def _operand(self, expr: Expr) -> Walk[str]:
-        """Print a side of a comparison: arithmetic may stand there bare."""
+        """Print an operand of a comparison. Arithmetic needs no parentheses there."""
         if isinstance(expr, Const):
             return self.plain(expr.value, expr.kind)
         arithmetic = isinstance(expr, Binary) and expr.operator in ("+", "-", "*")
@@ -162,7 +162,7 @@ class Printer:
         return text
 
     def _side(self, expr: Expr, operator: str) -> Walk[str]:
-        """Print a side of an arithmetic operator: a row of the same one needs no parentheses."""
+        """Print an operand of arithmetic. The same associative operator needs no parentheses."""
         if isinstance(expr, Const):
             return self.operand(expr.value, expr.kind)
         row = isinstance(expr, Binary) and expr.operator == operator and operator in ("+", "*", "&", "|", "^")
@@ -170,7 +170,7 @@ class Printer:
         return text
 
     def _part(self, expr: Expr, operator: str) -> Walk[str]:
-        """Print a side of && or ||."""
+        """Print an operand of && or ||."""
         bare = isinstance(expr, (Compare, Not, ForwardedRef)) or (isinstance(expr, Logic) and expr.operator == operator)
         text: str = yield self._text(expr) if bare else self._tight(expr)
         return text
@@ -184,7 +184,7 @@ class Printer:
         text: str = yield self._tight(amount)
         if amount.kind.width <= _SHIFT.width:
             return f"{left} {expr.operator} {text}"
-        # BMv2 shifts by 8 bits' worth at most; any larger amount does what 255 does.
+        # BMv2 takes shift amounts of at most 8 bits. Any larger amount has the effect of 255.
         return f"{left} {expr.operator} ({text} > 255 ? 8w255 : (bit<8>){text})"
 
     def _cast(self, operand: Expr, kind: Kind) -> Walk[str]:
@@ -192,7 +192,7 @@ class Printer:
         assert source is not None
         text: str = yield self._tight(operand)
         if source.width != kind.width and source.signed != kind.signed:
-            # P4 changes width or sign in one cast, not both: first the width, in the sign that it has.
+            # A cast in P4 changes either the width or the sign: change the width first.
             return f"({p4_type(kind)})({p4_type(Kind(kind.width, source.signed))}){text}"
         return f"({p4_type(kind)}){text}"
 
@@ -204,10 +204,10 @@ class Printer:
         total = f"({one} + {other})"
         if not kind.signed:
             return f"{total} < {one}"
-        # Both have the same sign, and the sum has the other.
+        # The sum overflows if both operands have the same sign and the sum has the other.
         return f"(({one} ^ {total}) & ({other} ^ {total})) < 0"
 
 
 def _digits(value: int) -> str:
-    """Return a number as people write it: in hexadecimal where that is a pattern, as of masks and powers of two."""
+    """Return a number as text, in hexadecimal if its digits are regular, as for masks and powers of two."""
     return f"{value:#x}" if value > 0xFFFF and len({*f"{value:x}"}) <= 2 else f"{value}"

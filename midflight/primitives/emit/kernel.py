@@ -1,4 +1,4 @@
-"""One application's kernel as a P4 sub-control that owns its registers and tables."""
+"""Emits an application's kernel as a P4 control that contains its registers and tables."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class KernelWriter:
         self.searches = {each.table: SearchWriter(each, primitive.tables[each.source], names) for each in searches}
 
     def declare(self, local: str, kind: Kind | None, taken: set[str]) -> None:
-        """Give a variable a name of its own in the P4."""
+        """Choose an unused P4 name for a variable, and add it to `taken`."""
         if local in self.locals:
             return
         name = local.replace(".", "_")
@@ -76,7 +76,7 @@ class KernelWriter:
 
     @staticmethod
     def scratch(access: Access) -> bool:
-        """Tell whether an access needs a variable for the old value, beside the one that takes its result."""
+        """Return whether an access needs a variable for the old value besides its target."""
         if access.target is None:
             return True
         parts = (access.index, access.condition, access.new)
@@ -107,7 +107,7 @@ class KernelWriter:
                 run(self.statements(self.kernel.body))
 
     def statements(self, body: tuple[Statement, ...]) -> Walk[None]:
-        """Write statements one after the other."""
+        """Write a list of statements."""
         for each in body:
             with self.writer.origin(each.line):
                 match each:
@@ -121,7 +121,7 @@ class KernelWriter:
                         self.statement(each)
 
     def statement(self, statement: Statement) -> None:
-        """Write a statement that has no others inside."""
+        """Write a statement without nested statements."""
         out, show = self.writer, self.printer
         match statement:
             case Assign(target=target, value=value):
@@ -141,7 +141,7 @@ class KernelWriter:
                 out.line(f"clone_preserving_field_list(CloneType.I2E, (bit<32>){constant(self.name)}, 1);")
             case Alert(values=values):
                 for (name, kind), value in zip(self.kernel.alert, values, strict=True):
-                    # As bits: BMv2's P4Runtime server takes no digest with a signed field.
+                    # Unsigned: BMv2's P4Runtime server does not accept digests with signed fields.
                     cast = f"(bit<{kind.width}>){show.tight(value)}" if kind.signed else show.value(value)
                     out.long(f"meta.{self.name}_alert.{spelled(name)} = {cast};")
                 late = f"meta.{self.name}_alerted = true;"
@@ -154,7 +154,7 @@ class KernelWriter:
                 self.searches[table].write(out, show, hit=self.locals[hit.name][0] if hit.name in self.locals else "")
 
     def branch(self, statement: If) -> Walk[None]:
-        """Write an if with its chain of else-ifs."""
+        """Write an `if` with its chain of `else if`s."""
         out = self.writer
         opening = f"if ({self.printer(statement.condition)})"
         if not statement.yes:
@@ -196,7 +196,7 @@ class KernelWriter:
         def read() -> None:
             out.line(f"{array}.read({old}, {index});")
             kind = register.kind
-            # A cast to bits and back says nothing new by the language; by BMv2 it gives the value its sign.
+            # BMv2 reads a negative number as a large one. A cast to bits and back, a no-op in P4, restores the sign.
             value = f"({p4_type(kind)})(bit<{kind.width}>){old}" if kind.signed else old
             if flip or kind.signed:
                 out.line(f"{old} = {value}{flip};")
@@ -226,14 +226,14 @@ class KernelWriter:
             self.guarded(inside, lambda: out.long(f"{array}.write({index}, {result}{flip});"))
 
     def quote(self, line: Line) -> None:
-        """Write the kernel's line above what has become of it, the first time: an access is several lines here."""
+        """Write a line of the kernel as a comment above its P4, once per line: an access becomes several lines."""
         if (line.file, line) not in self.quoted:
             self.quoted.add((line.file, line))
             text = linecache.getline(line.file, line).strip()
             self.writer.comment(text + "...)" if text.endswith("(") else text)
 
     def guarded(self, condition: str, write: object) -> None:
-        """Write statements, under a condition where there is one."""
+        """Write statements, under a condition unless it is empty."""
         assert callable(write)
         if condition:
             with self.writer.block(condition):
@@ -243,21 +243,21 @@ class KernelWriter:
 
 
 def stored(show: Printer, new: Expr, flip: str) -> str:
-    """Return a register's new value as it is stored."""
+    """Return a register's new value in its stored form; `flip` is the XOR with the initial value."""
     if flip:
         return f"{show.tight(new)}{flip}"
     return show.value(new)
 
 
 def alerts_late(kernel: Kernel) -> bool:
-    """Tell whether a kernel has alerts in several places, so that one digest has to be sent for them afterwards.
+    """Return whether a kernel has alerts in several places, so that the digest is sent once, after the kernel.
 
-    To BMv2 each call of `digest` makes a list of its own, and of those with one name it sends one at once and the
-    others up to a second later.
+    In BMv2 each call of `digest` creates a separate list. Of several lists with one name it sends one immediately and
+    the others up to a second later.
     """
     return sum(isinstance(each, Alert) for each in walk(kernel.body)) > 1
 
 
 def hashes(kernel: Kernel) -> bool:
-    """Tell whether a kernel computes a hash."""
+    """Return whether a kernel computes a hash."""
     return any(isinstance(each, Checksum) for each in walk(kernel.body))

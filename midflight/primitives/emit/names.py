@@ -1,4 +1,4 @@
-"""Names that P4 or the emitted program keeps for itself."""
+"""Names that P4 or the emitted program reserves."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ compute_checksums deparse again stop endless standard_metadata hdr meta NoAction
 """
 
 KEYWORDS = frozenset(_KEYWORDS.split())
-"""P4_16's words (specification, section 6.3.2), the architecture's functions, and words that engines trip over."""
+"""P4_16's keywords (specification, section 6.3.2), the architecture's functions, and names that tools stumble over."""
 
 PROGRAM = frozenset(_PROGRAM.split())
-"""What the common part of a program is called."""
+"""The names that the common part of a program declares."""
 
 _TAKEN = """
 hdr meta standard_metadata packet digest key scramble FORWARD DROP REPLY MULTICAST FALLBACK RECIRCULATE
 """
 
 TAKEN = frozenset(_TAKEN.split())
-"""What a kernel's control refers to."""
+"""The names that a kernel's control refers to."""
 
 
 def constant(application: str) -> str:
-    """Return what an application's id is called."""
+    """Return the name of the constant with an application's id."""
     return f"{application.upper()}_ID"
 
 
 def spelled(field: str) -> str:
-    """Return what a header's field is called in the P4: a word of P4 gets a `_`."""
+    """Return the P4 name of a header's field: a keyword gets a trailing `_`."""
     return f"{field}_" if field in KEYWORDS else field

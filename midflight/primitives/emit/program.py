@@ -1,4 +1,4 @@
-"""A whole program as one P4_16 file for v1model: common headers, parser, forwarding, and a control for each kernel."""
+"""Emits a program as one P4_16 file for v1model: common headers, parser, forwarding, and a control per kernel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["emit"]
 
 
 def emit(applications: Mapping[str, tuple[int, Primitive]]) -> Writer:
-    """Write the P4 of a program: applications by name, each with its id."""
+    """Return a writer with the P4 of a program. `applications` has, by name, ids and primitives."""
     out = Writer()
     names = list(applications)
     verdicts = Verdicts({name: primitive.kernel for name, (_, primitive) in applications.items()})
@@ -84,12 +84,12 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> Writer:
 
 
 def _stateful(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:
-    """Return the names of the applications that have state."""
+    """Return the names of the applications that have registers in use."""
     return [name for name, (_, primitive) in applications.items() if primitive.state_layout.fields]
 
 
 def _headers(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:
-    """Return the names of all headers in the order in which they leave, packet-in's and packet-out's apart."""
+    """Return the names of all headers in deparsing order, without packet-in and packet-out."""
     stateful = _stateful(applications)
     state = ["state", *(f"{name}_state" for name in stateful)] if stateful else []
     return ["ethernet", "ipv4", "ipv6", "udp", "midflight", *state, *applications]
@@ -117,15 +117,15 @@ def _about(out: Writer, name: str, primitive: Primitive) -> None:
         f" {settings}".rstrip()
         + "."
     )
-    if told := summary(type(primitive)):
-        out.comment(told)
+    if text := summary(type(primitive)):
+        out.comment(text)
     if isinstance(primitive, Chain):
         out.comment(f"They are {' >> '.join(each.title for each in primitive.stages)}.")
 
 
 def _header(out: Writer, name: str, primitive: Primitive) -> None:
-    told = summary(type(primitive))
-    out.comment(f"What {name} sends. {type(primitive).__name__}{': ' + told if told else ''}")
+    text = summary(type(primitive))
+    out.comment(f"What {name} sends. {type(primitive).__name__}{': ' + text if text else ''}")
     _fields(out, f"{name}_t", primitive.layout.head)
     if items := primitive.layout.items:
         out.line(f"// One of the {items.name} of {name}, of which a packet has as many as {items.counted.name} says.")
@@ -225,12 +225,12 @@ def _extract(out: Writer, header: str) -> None:
 
 
 def _item_headers(name: str, items: Items) -> list[str]:
-    """Return the names of an application's items."""
+    """Return the header names of an application's items."""
     return [f"{name}_{items.name}_{place}" for place in range(len(items))]
 
 
 def _extract_items(out: Writer, name: str, items: Items) -> None:
-    """Write the states that take an application's header and, one after the other, its items."""
+    """Write the parser states that extract an application's header and then its items."""
     count = f"hdr.{name}.{spelled(items.counted.name)}"
     for place, header in enumerate((name, *_item_headers(name, items))):
         out.line()
@@ -263,7 +263,7 @@ def _checksum(out: Writer, opening: str) -> None:
 
 
 def _udp_checksum(out: Writer, opening: str, applications: Mapping[str, tuple[int, Primitive]], checksum: str) -> None:
-    """Write a UDP checksum over IPv6: of the pseudo-header, and of all headers that may follow."""
+    """Write a UDP checksum over IPv6: of the pseudo-header and all headers that may follow."""
     headers = ["udp", "midflight"]
     for name, (_, primitive) in applications.items():
         headers += [name, *(_item_headers(name, primitive.layout.items) if primitive.layout.items else ())]

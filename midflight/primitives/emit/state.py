@@ -1,4 +1,4 @@
-"""The controller's way to an application's registers, as part of its kernel's control: packets carry what they hold."""
+"""Emits the controller's access to an application's registers, in packets that the kernel's control answers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["arrays_of", "write_state_access"]
 
 
 def arrays_of(name: str, register: Register) -> list[str]:
-    """Return the P4 names of a register's arrays, one for each lane."""
+    """Return the P4 names of a register's arrays, one per lane."""
     return [name] if register.lanes is None else [f"{name}_{lane}" for lane in range(register.lanes)]
 
 
 def write_state_access(out: Writer, application: str, registers: Mapping[str, Register]) -> None:
-    """Write what is done with a controller's request; the kernel, which sees none of it, follows."""
+    """Write the handling of a controller's request, which precedes the kernel and does not run it."""
     header = f"hdr.{application}_state"
     with out.block(f"if ({header}.isValid())"):
         numbered = [(number, name, register) for number, (name, register) in enumerate(registers.items())]
@@ -41,7 +41,7 @@ def _read(header: str, name: str, register: Register) -> Iterator[str]:
     for array in arrays_of(name, register):
         field = f"{header}.{array}"
         yield f"{array}.read({field}, hdr.state.index);"
-        # As in kernels: BMv2 takes a negative number out as a large one, and the cast gives it its sign.
+        # As in kernels: BMv2 reads a negative number as a large one, and the cast restores the sign.
         kind = register.kind
         value = f"({p4_type(kind)})(bit<{kind.width}>){field}" if kind.signed else field
         if kind.signed or register.initial:
@@ -49,5 +49,5 @@ def _read(header: str, name: str, register: Register) -> Iterator[str]:
 
 
 def _flip(register: Register) -> str:
-    """Return what turns a value into what is stored for it, and back."""
+    """Return the P4 suffix that converts a value to its stored form and back: the XOR with the initial value."""
     return f" ^ {Printer('', {}).operand(register.initial, register.kind)}" if register.initial else ""

@@ -1,4 +1,4 @@
-"""A kernel's maps and lookups as P4 tables, each with the action that puts what was found into a variable."""
+"""Emits a kernel's maps and lookups as P4 tables, each with an action that assigns the value to a variable."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from midflight.primitives.kernel.types import Kind
 __all__ = ["IN_TABLES", "PARAMETER", "SearchWriter", "found", "key_names"]
 
 PARAMETER = "found"
-"""What the control plane calls the value of a map's entry."""
+"""The name of the action parameter with the value of an entry."""
 
 IN_TABLES = frozenset({PARAMETER, "size", "default_action"})
-"""Names that a variable beside a table cannot have without hiding, or being hidden by, what the table is made of."""
+"""Names that variables cannot have next to a table, as they would clash with its properties and parameter."""
 
 
 def found(table: str) -> str:
-    """Return the name of the action of a map's or lookup's table."""
+    """Return the name of a table's action."""
     return f"{table}_is"
 
 
 def key_names(count: int) -> list[str]:
-    """Return what the control plane calls the parts of a table's key."""
+    """Return the names of the parts of a table's key in P4Info."""
     return ["key"] if count == 1 else [f"key_{number}" for number in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchWriter:
-    """Writes one search: `names` are the variables' names in the P4, those of the keys among them."""
+    """Writes one search. `names` are the P4 names of all variables, including those of keys."""
 
     search: Search
     source: Map | Lookup
@@ -41,7 +41,7 @@ class SearchWriter:
 
     @staticmethod
     def scratch(search: Search) -> dict[str, Kind]:
-        """Return the variables that a search needs for its key: a table's key is a field or a variable here."""
+        """Return the variables that a search needs for parts of its key that are neither fields nor variables."""
         return {
             f"{search.table}_{name}": _kind(key)
             for name, key in zip(key_names(len(search.keys)), search.keys, strict=True)
@@ -73,7 +73,7 @@ class SearchWriter:
         out.line()
 
     def _constants(self, out: Writer, source: Lookup) -> None:
-        """Write a lookup's values; those beyond what its index can say can never be read."""
+        """Write a lookup's values, without those that its index is too narrow to reach."""
         bits = (1 << source.kind.width) - 1
         reach = min(len(source), 1 << _kind(self.search.keys[0]).width)
         with out.block("const entries ="):
@@ -81,7 +81,7 @@ class SearchWriter:
                 out.line(f"{index}: {found(self.search.table)}({value & bits});")
 
     def write(self, out: Writer, show: Printer, *, hit: str = "") -> None:
-        """Write the search itself: the default, then what the table has; `hit` is the variable that tells which."""
+        """Write the search: assign the default, then apply the table. `hit` names a variable for whether it hit."""
         search = self.search
         for name, key in zip(key_names(len(search.keys)), search.keys, strict=True):
             if not _plain(key, search):
@@ -100,5 +100,5 @@ def _kind(key: Expr) -> Kind:
 
 
 def _plain(key: Expr, search: Search) -> bool:
-    """Tell whether a table can match on an expression as it stands: the default must not take its place."""
+    """Return whether a table can match on an expression directly; the default must not overwrite it."""
     return isinstance(key, (FieldRef, Local)) and key != search.target

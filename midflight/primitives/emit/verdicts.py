@@ -1,6 +1,6 @@
-"""What becomes of a packet after its kernel, in P4: the verdicts' constants and what ingress and egress do about them.
+"""Emits the verdicts: their constants, and the code for them in ingress and egress.
 
-A program has only what its kernels decide: without fallback and recirculation neither costs it anything.
+A program contains only the verdicts that its kernels use, so unused fallback and recirculation cost nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _AGAIN = """\
 
 
 class Verdicts:
-    """The verdicts of a program whose applications have these kernels, by name."""
+    """Writes the verdicts of a program. `kernels` are those of its applications, by name."""
 
     def __init__(self, kernels: Mapping[str, Kernel]) -> None:
         self._around = [name for name, each in kernels.items() if Verdict.RECIRCULATE in each.verdicts]
@@ -77,7 +77,7 @@ class Verdicts:
         return any(verdict in each.verdicts for each in kernels)
 
     def constants(self, out: Writer) -> None:
-        """Write the kinds of message and the verdicts."""
+        """Write the constants for message kinds and rounds that the verdicts need."""
         if self._fallback:
             out.line(f"const bit<8> FOR_HOST = {FOR_HOST};             // a request that a switch has left to the host")
         if self._around:
@@ -92,7 +92,7 @@ class Verdicts:
             out.line(f"{line:{column}}// {_MEANING[each]}" if _MEANING[each] else line)
 
     def metadata(self, out: Writer) -> None:
-        """Write the verdict and what a packet that comes around keeps."""
+        """Write the metadata fields for the verdict, and those that a recirculated packet keeps."""
         out.line(f"bit<{self._width}> verdict;  // what the kernel decided")
         if self._rounds:
             out.line("@field_list(1)")
@@ -102,7 +102,7 @@ class Verdicts:
             out.line("bit<9> entered;  // the port that it came by at first")
 
     def kernels(self, out: Writer) -> None:
-        """Write the controls that send an application's packets around, one for each that does."""
+        """Write the controls that recirculate packets, one per application that does."""
         for name in self._around:
             out.line(f"// Sends a packet through the kernel of {name} once more.")
             with out.block(f"control {name}_again(inout metadata_t meta)"), out.block("apply"):
@@ -111,19 +111,19 @@ class Verdicts:
             out.line()
 
     def actions(self, out: Writer) -> None:
-        """Write the actions that ingress needs for packets that come around."""
+        """Write the actions of ingress for recirculation."""
         if self._around:
             out.lines(_ACTIONS)
             out.line()
 
     def enter(self, out: Writer) -> None:
-        """Write what ingress does before anything else."""
+        """Write the beginning of ingress."""
         if self._rounds or self._mirrors:
             out.lines(_ENTERED if self._rounds else _COPIED)
             out.line()
 
     def act(self, out: Writer) -> None:
-        """Write what ingress does about the verdict."""
+        """Write the code of ingress that acts on the verdict."""
         if self._fallback:
             with out.block("if (meta.verdict == FALLBACK)"):
                 out.line("hdr.midflight.kind = FOR_HOST;")

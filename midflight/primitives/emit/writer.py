@@ -14,26 +14,26 @@ __all__ = ["Writer"]
 
 WIDTH = 120
 NARROW = 40
-"""Below so much room a statement is not broken any further: it is too deep for that to help."""
+"""The width below which a statement is not broken any further, as nesting is too deep for that to help."""
 
 
 class Writer:
-    """Collects lines at the current depth, four spaces each, and where in the user's source each comes from."""
+    """Collects lines, indented by four spaces per level, and the line of the user's source that each comes from."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._depth = 0
         self._origin: Line | None = None
         self.origins: list[Line | None] = []
-        """For each line of the text the kernel's line that it comes from, or None."""
+        """For each line of the text, the line of a kernel that it comes from, or None."""
 
     def line(self, text: str = "") -> None:
-        """Add one line; an empty one stays empty."""
+        """Add one line; an empty line is not indented."""
         self._lines.append("    " * self._depth + text if text else "")
         self.origins.append(self._origin)
 
     def long(self, text: str) -> None:
-        """Add one statement, over several lines where it is long: broken at its outermost operators."""
+        """Add one statement. A long one is broken at its outermost operators."""
         for number, each in enumerate(_broken(text, WIDTH - 4 * self._depth)):
             self.line(each if not number else f"    {each}")
 
@@ -43,13 +43,13 @@ class Writer:
             self.line(f"// {each}")
 
     def lines(self, text: str) -> None:
-        """Add a text of several lines, its own indentation kept below the current one."""
+        """Add several lines; their relative indentation is kept."""
         for each in dedent(text).strip("\n").split("\n"):
             self.line(each)
 
     @contextmanager
     def block(self, opening: str, closing: str = "}") -> Iterator[None]:
-        """Write what follows between braces, one step deeper."""
+        """Write a block: an opening with a brace, the body one level deeper, and the closing."""
         self.long(f"{opening} {{" if opening else "{")
         self._depth += 1
         yield
@@ -57,13 +57,13 @@ class Writer:
         self.line(closing)
 
     def undo(self) -> None:
-        """Take the last line back."""
+        """Remove the last line."""
         self._lines.pop()
         self.origins.pop()
 
     @contextmanager
     def origin(self, line: Line) -> Iterator[None]:
-        """Note of what is written that it comes from a line of the user's."""
+        """Record `line` of the user's source as the origin of the lines written in the body."""
         outer, self._origin = self._origin, line
         yield
         self._origin = outer
@@ -73,7 +73,7 @@ class Writer:
 
 
 def _broken(text: str, width: int) -> list[str]:
-    """Break a statement where the fewest parentheses are around: behind commas, or else before operators."""
+    """Break a statement where the fewest parentheses enclose it: after commas, or before operators."""
     if len(text) <= width or width < NARROW:
         return [text]
     depth, places = 0, list[tuple[int, bool, int]]()

@@ -1,1 +1,1 @@
-"""The kernel language: a typed, restricted Python that runs as it stands and compiles to P4."""
+"""The kernel language: a typed subset of Python that runs unchanged as the reference and compiles to P4."""

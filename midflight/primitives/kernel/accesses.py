@@ -1,11 +1,11 @@
-"""Register accesses: one read-modify-write of a register on one packet, on a line of its own or in an expression."""
+"""Compiles register accesses: one read-modify-write per register and packet, as a statement or in an expression."""
 
 from __future__ import annotations
 
 import ast
 
+from midflight.primitives.kernel.coercion import condition, constant, fit, number, sized
 from midflight.primitives.kernel.context import Context, also
-from midflight.primitives.kernel.demands import condition, constant, fit, number, sized
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Line
@@ -14,7 +14,7 @@ from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import Value
 from midflight.stackless import Walk
 
-__all__ = ["access", "assigned", "position", "touch"]
+__all__ = ["access", "assigned", "compile_access", "dynamic_index"]
 
 _ARGUMENTS = {"update": 2, "update_fetch": 2, "update_if": 3, "read": 1, "write": 2}
 _EXAMPLES = {
@@ -25,59 +25,64 @@ _EXAMPLES = {
     "write": "write(index, wire.value)",
 }
 _ONCE = (
-    "a switch accesses a register once: do it all in one `update(index, lambda old: ...)`, or, where one update cannot,"
-    " do the rest when the packet comes around: `packet.recirculate()`"
+    "a switch accesses a register once per packet: combine both in one `update(index, lambda old: ...)`, or, if one"
+    " update cannot do it, do the rest in another round: `packet.recirculate()`"
 )
 
 
 def access(code: Context, call: ast.Call, register: Register, method: str) -> Walk[Expr]:
-    """Take a register access inside an expression: it is done first, its value goes into a variable."""
+    """Compile an access inside an expression: it runs before the statement, into a variable that is returned."""
     name, _ = _array(code, call, register)
-    if code.lazy:
+    if code.conditional:
         helper = code.in_helper
         text = code.frame.node.name if helper else code.text(call.func)
         raise code.error(
             call,
-            f"register `{name}` is accessed inside something that is evaluated for some packets only",
+            f"register `{name}` is accessed in an expression that is not evaluated for every packet",
             f"{'call' if helper else 'access'} it on a line of its own: `value = {text}(...)`",
         )
     count = sum(each.register == name for each in code.before if isinstance(each, Access))
     target = Local(f"{name}_read{count or ''}", register.kind)
     code.variables.kinds[target.name] = register.kind
-    code.ahead((yield from touch(code, call, register, method, target)))
+    code.emit_before((yield from compile_access(code, call, register, method, target)))
     code.scope.assign(target, None)
     return target
 
 
 def assigned(code: Context, target: ast.Name, call: ast.Call, register: Register, line: Line) -> Walk[list[Statement]]:
-    """Assign what an access gives to a variable."""
+    """Compile `target = register.method(...)`."""
     local = code.local(target.id, register.kind)
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    done = yield from touch(code, call, register, method, local)
+    done = yield from compile_access(code, call, register, method, local)
     code.declare(target, target.id, local, line)
     return [*code.flush(), done]
 
 
 def _array(code: Context, call: ast.Call, register: Register) -> tuple[str, int | None]:
-    """Return the name, and the lane if any, of the array that is accessed."""
+    """Return the name of the accessed array and its lane; the lane is None without lanes."""
     known = code.names.arrays.get(id(register))
     if known is None:
-        raise code.error(call, "this register is not the primitive's own", "make it in setup: `self.x = ...`")
+        raise code.error(call, "this register is not part of the primitive", "create it in setup: `self.x = ...`")
     if register.lanes:
         text = code.text(call.func).rpartition(".")[0]
-        raise code.error(call, f"`{text}` has {register.lanes} lanes", f"say which: `{text}[lane]`")
+        raise code.error(call, f"`{text}` has {register.lanes} lanes", f"choose one: `{text}[lane]`")
     return known
 
 
-def touch(code: Context, call: ast.Call, register: Register, method: str, target: Local | None) -> Walk[Access]:
-    """Check one access and note that it has happened."""
+def compile_access(
+    code: Context, call: ast.Call, register: Register, method: str, target: Local | None
+) -> Walk[Access]:
+    """Compile one access; `target` receives its value.
+
+    Raises KernelError for a second access of the packet to the same array.
+    """
     name, lane = _array(code, call, register)
     line = code.source.line(call)
     shown = name if lane is None else f"{name}[{lane}]"
     if (first := code.scope.accessed.get((name, lane))) is not None:
         raise code.error(
             call,
-            f"a second access to register `{shown}` on one packet; the first is in {code.source.where(first)}",
+            f"a second access to register `{shown}` for one packet; the first is in {code.source.where(first)}",
             also(first, line) + _ONCE,
         )
     if method not in _EXAMPLES:
@@ -89,10 +94,10 @@ def touch(code: Context, call: ast.Call, register: Register, method: str, target
         raise code.error(
             call,
             f"`{method}` takes {count} argument{'s' * (count > 1)}, not {len(call.args) + len(call.keywords)}",
-            "such as `self.count.update(index, lambda old: old + 1)`",
+            "for example `self.count.update(index, lambda old: old + 1)`",
         )
     if method == "write" and target is not None:
-        raise code.error(call, "`write` has no value", "write it on a line of its own")
+        raise code.error(call, "`write` has no value", "write it as a statement of its own")
     index = yield from _index(code, call.args[0], register, shown)
     new: Expr | None = None
     if method == "write":
@@ -110,38 +115,38 @@ def touch(code: Context, call: ast.Call, register: Register, method: str, target
 
 
 def _index(code: Context, node: ast.expr, register: Register, shown: str) -> Walk[Expr]:
-    """Compile an index: a constant that the register has, or an unsigned number."""
+    """Compile an index: a constant within the register, or an unsigned number."""
     value: Value = yield code.value(node)
     if not isinstance(value, Known):
-        return position(code, value, node)
+        return dynamic_index(code, value, node)
     found = yield from constant(code, node, "the index")
     if not 0 <= found < register.size:
         raise code.error(
             node,
             f"register `{shown}` has elements 0 to {register.size - 1}",
-            "make it larger in setup, or use an index that it has",
+            "make the register larger in setup, or use an index in that range",
         )
     return fit(code, value, Kind(32), node, "the index")
 
 
-def position(code: Context, value: Value, node: ast.expr) -> Expr:
-    """Return an index that is not known beforehand: an unsigned number."""
+def dynamic_index(code: Context, value: Value, node: ast.expr) -> Expr:
+    """Return an index that the packet decides: an unsigned number of at most 32 bits."""
     found = sized(code, value, node)
     assert found.kind is not None
     if found.kind.signed or found.kind.width > 32:
         text = code.text(node)
         raise code.error(
             node,
-            f"`{text}` is {found.kind}: an index is unsigned, of at most 32 bits",
+            f"`{text}` is {found.kind}: an index is an unsigned number of at most 32 bits",
             f"write `bit[32]({text})`",
         )
     return found
 
 
 def _update(code: Context, node: ast.expr, register: Register, shown: str) -> Walk[Expr]:
-    """Compile the function that gives a register's new value."""
+    """Compile the lambda that computes a register's new value."""
     if not isinstance(node, ast.Lambda) or len(node.args.args) != 1 or node.args.defaults:
         raise code.error(node, "an update is a lambda of the old value", "write `lambda old: old + 1`")
-    with code.sometimes(code.scope.copy()):
+    with code.conditionally(code.scope.copy()):
         code.scope.names[node.args.args[0].arg] = Old(register.kind)
         return (yield from number(code, node.body, register.kind, f"register `{shown}`"))

@@ -1,4 +1,4 @@
-"""The analysis of a kernel: from the source of `ingress` to the typed form, every rule of the language checked."""
+"""Compiles a kernel from the source of `ingress` to its typed form and checks every rule of the language."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["analyse"]
 def analyse(function: Callable[..., Any], instance: object, layout: Layout, state: Mapping[str, State]) -> Kernel:
     """Check a kernel function, bound to an instance of its primitive, and return its typed form.
 
-    Raises KernelError with the place and what to write instead, or KernelErrors where there are several mistakes.
+    Raises KernelError with the place and a fix, or KernelErrors if there are several mistakes.
     """
     frame = frame_of(function, instance)
     source, node = frame.source, frame.node

@@ -1,4 +1,4 @@
-"""The functions of the kernel language that compute on numbers, as plain Python."""
+"""The numeric functions of the kernel language, as plain Python."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from midflight.primitives.kernel.types import MAX_WIDTH, Kind, Number
 __all__ = ["COUNT", "HASH", "add_overflows", "bits", "concat", "hash_", "popcount", "sat_add", "sat_sub", "scramble"]
 
 HASH: Final = Kind(32)
-"""What a hash is."""
+"""The type of a hash."""
 COUNT: Final = Kind(16)
-"""What a population count is."""
+"""The type of a population count."""
 
 
 def _pair(left: int, right: int, what: str) -> tuple[Kind, int, int]:
@@ -21,73 +21,76 @@ def _pair(left: int, right: int, what: str) -> tuple[Kind, int, int]:
         return left.kind, int(left), left.other(right, what)
     if isinstance(right, Number):
         return right.kind, right.other(left, what), int(right)
-    raise KernelError(f"{what} of two constants has no width: write bit[n](...) around one")
+    raise KernelError(f"{what} of two constants has no width: convert one with bit[n](...)")
 
 
 def sat_add(left: int, right: int) -> int:
-    """Add; a sum beyond the type's largest or smallest value becomes that value (P4's `|+|`)."""
+    """Return `left + right`, limited to the range of their type (P4's `|+|`)."""
     kind, one, other = _pair(left, right, "sat_add")
     return Number(kind, max(kind.low, min(kind.high, one + other)))
 
 
 def sat_sub(left: int, right: int) -> int:
-    """Subtract; a difference beyond the type's largest or smallest value becomes that value (P4's `|-|`)."""
+    """Return `left - right`, limited to the range of their type (P4's `|-|`)."""
     kind, one, other = _pair(left, right, "sat_sub")
     return Number(kind, max(kind.low, min(kind.high, one - other)))
 
 
 def add_overflows(left: int, right: int) -> bool:
-    """Tell whether `left + right` leaves the range of their type, so that the wrapped sum is wrong."""
+    """Return whether `left + right` exceeds the range of their type, so that the sum wraps."""
     kind, one, other = _pair(left, right, "add_overflows")
     return not kind.holds(one + other)
 
 
 def bits(value: int, high: int, low: int) -> int:
-    """Return the bits `high` to `low` of a number, both included, as a bit[high - low + 1]; bit 0 is the lowest."""
+    """Return the bits `high` to `low` of a number, inclusive, as a bit[high - low + 1]. Bit 0 is the lowest."""
     if not isinstance(value, Number):
-        raise KernelError(f"bits: {value!r} has no width: write bit[n](...) around it")
+        raise KernelError(f"bits: {value!r} has no width: convert it with bit[n](...)")
     if not 0 <= low <= high < value.kind.width:
         raise KernelError(f"bits {high} to {low} of {value.kind}, which has {value.kind.width - 1} to 0")
     return Number(Kind(high - low + 1), int(value) >> low)
 
 
 def concat(*values: int) -> int:
-    """Put the bits of numbers one behind the other, the first on top, into one unsigned number of all their widths."""
+    """Concatenate the bits of two or more numbers, the first as the highest, into one unsigned number.
+
+    The widths add up to at most 2048 bits.
+    """
     result = width = 0
     for value in values:
         if not isinstance(value, Number):
-            raise KernelError(f"concat: {value!r} has no width: write bit[n](...) around it")
+            raise KernelError(f"concat: {value!r} has no width: convert it with bit[n](...)")
         result = result << value.kind.width | int(value) & ((1 << value.kind.width) - 1)
         width += value.kind.width
     if len(values) < 2 or width > MAX_WIDTH:
-        raise KernelError(f"concat takes two numbers or more, of {MAX_WIDTH} bits in all at most")
+        raise KernelError(f"concat takes two or more numbers with at most {MAX_WIDTH} bits in total")
     return Number(Kind(width), result)
 
 
 def popcount(value: int) -> int:
-    """Return how many bits of a number are 1, as a bit[16]."""
+    """Return the number of bits that are 1, as a bit[16]."""
     if not isinstance(value, Number):
-        raise KernelError(f"popcount: {value!r} has no width: write bit[n](...) around it")
+        raise KernelError(f"popcount: {value!r} has no width: convert it with bit[n](...)")
     return Number(COUNT, (int(value) & ((1 << value.kind.width) - 1)).bit_count())
 
 
 def hash_(*values: int, seed: int = 0, range: int | None = None) -> int:
-    """Hash numbers to a bit[32], or with `range` to a number from 0 to `range` - 1; other seeds hash independently.
+    """Hash numbers to a bit[32], or to 0 to `range` - 1. Hashes with different seeds are independent.
 
-    The CRC-32 (IEEE 802.3) of the values, each filled up with zero bits in front to whole bytes, goes through
-    MurmurHash3's finaliser with the seed. `range` scales the hash down (Lemire, 2016), or keeps its low bits where it
-    is a power of two. Seed and range are constants.
+    Each value is padded with leading zero bits to whole bytes. MurmurHash3's finaliser mixes the CRC-32 (IEEE 802.3) of
+    the bytes with `seed` (0 to 2**32 - 1). A `range` (1 to 2**32) scales the hash (Lemire, 2016), or keeps its low bits
+    if it is a power of two. Seed and range are constants.
     """
     data = b""
     for value in values:
         if not isinstance(value, Number):
-            raise KernelError(f"hash_: {value!r} has no width: write bit[n](...) around it")
+            raise KernelError(f"hash_: {value!r} has no width: convert it with bit[n](...)")
         width = value.kind.width
         data += (int(value) & ((1 << width) - 1)).to_bytes(-(-width // 8), "big")
     if not values or not 0 <= seed <= HASH.high:
-        raise KernelError(f"hash_ takes one value or more, and a seed from 0 to 2**32 - 1, not {seed}")
+        raise KernelError(f"hash_ takes at least one value and a seed of 0 to 2**32 - 1, not {seed}")
     if range is not None and not 1 <= range <= 1 << 32:
-        raise KernelError(f"hash_: a range is 1 to 2**32, not {range}")
+        raise KernelError(f"hash_: the range must be 1 to 2**32, not {range}")
     number = scramble(zlib.crc32(data), seed)
     if range is None:
         return Number(HASH, number)
@@ -95,7 +98,7 @@ def hash_(*values: int, seed: int = 0, range: int | None = None) -> int:
 
 
 def scramble(checksum: int, seed: int) -> int:
-    """Return MurmurHash3's finaliser of a checksum; a CRC alone would collide for the same values under every seed."""
+    """Return a checksum mixed by MurmurHash3's finaliser. CRCs alone collide for the same values with any seed."""
     h = checksum ^ seed * 0x9E3779B1 & 0xFFFFFFFF
     h = (h ^ h >> 16) * 0x85EBCA6B & 0xFFFFFFFF
     h = (h ^ h >> 13) * 0xC2B2AE35 & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Calls in the kernel language: of functions, predicates and registers."""
+"""Compiles calls: of functions, predicates, registers, maps and lookups."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import ast
 from typing import Any
 
 from midflight.primitives.kernel import accesses, searches
+from midflight.primitives.kernel.coercion import condition, constant
 from midflight.primitives.kernel.context import Context
-from midflight.primitives.kernel.demands import condition, constant
 from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.functions import arguments, function
 from midflight.primitives.kernel.helpers import inline
@@ -23,35 +23,35 @@ from midflight.stackless import Walk
 
 __all__ = ["call"]
 
-_INSTEAD = {
+_ALTERNATIVES = {
     "int": "numbers have a width here: `bit[32](...)`",
     "bit": "say how wide: `bit[32](...)`",
     "int_": "say how wide: `int_[32](...)`",
-    "float": "a switch computes on whole numbers: scale them",
+    "float": "a switch computes with integers: scale the numbers",
     "round": "shift: `(x + 8) >> 4`",
     "sum": "add them up in a `for` loop",
-    "print": "tell the controller with `packet.alert(...)`",
+    "print": "report to the controller with `packet.alert(...)`",
     "range": "`range` goes into a `for` loop",
-    "time.time": "the time at which the packet came in is `packet.now`, in microseconds",
+    "time.time": "`packet.now` is the packet's arrival time in microseconds",
     "random.random": "draw with `packet.random(bit[16])`",
     "random.randint": "draw with `packet.random(bit[16])`",
     "bool": "compare: `wire.value != 0`",
     "any": "combine them in a `for` loop: `found = found or wire.values[lane] == 3`",
     "all": "combine them in a `for` loop: `found = found and wire.values[lane] == 3`",
-    "sorted": "put two in order with `min` and `max`",
-    "str": "a kernel computes on numbers; hosts make texts of them",
-    "hex": "a kernel computes on numbers; hosts make texts of them",
+    "sorted": "sort two numbers with `min` and `max`",
+    "str": "a kernel computes with numbers; format them on a host",
+    "hex": "a kernel computes with numbers; format them on a host",
     "pow": "multiply: `x * x`",
     "divmod": "write `x // 8` and `x % 8`, by constant powers of two",
     "enumerate": "write `for lane in range(self.lanes):` and use `wire.values[lane]`",
     "zip": "write `for lane in range(self.lanes):` and use `wire.values[lane]`",
     "isinstance": "kinds are known when the kernel is compiled",
-    "hash": "write `hash_(...)`, which every switch computes alike",
+    "hash": "write `hash_(...)`, which gives the same result on every switch",
 }
 
 
 def call(code: Context, node: ast.Call) -> Walk[Value]:
-    """Compile a call."""
+    """Compile a call and return its value. Raises KernelError for what a kernel cannot call."""
     callee: Any
     if isinstance(node.func, ast.Attribute):
         method = node.func.attr
@@ -65,7 +65,7 @@ def call(code: Context, node: ast.Call) -> Walk[Value]:
             case Known(value=thing) if thing is PACKET and method == "random":
                 return (yield from _random(code, node))
             case Known(value=thing) if thing is PACKET:
-                raise code.error(node, f"`packet.{method}(...)` has no value", "write it on a line of its own")
+                raise code.error(node, f"`packet.{method}(...)` has no value", "write it as a statement of its own")
     if isinstance(node.func, ast.Name) and node.func.id not in code.scope.names:
         callee = code.outer.get(node.func.id)
         if callee is None:
@@ -77,7 +77,7 @@ def call(code: Context, node: ast.Call) -> Walk[Value]:
 
 
 def _present(code: Context, node: ast.Call, items: Items) -> Walk[Value]:
-    """Compile the question whether an item is on the wire."""
+    """Compile `items.present(place)`."""
     place = yield from constant(code, arguments(code, node, 1)[0], "which item")
     counted = FieldRef(items.counted.name, None, items.counted.kind)
     if not 0 <= place < len(items):
@@ -92,13 +92,13 @@ def _random(code: Context, node: ast.Call) -> Walk[Expr]:
         value = yield code.value(node.args[0])
     kind = value.value if isinstance(value, Known) else None
     if not isinstance(kind, Kind):
-        raise code.error(node, "say which kind of number to draw", "write `packet.random(bit[16])`")
+        raise code.error(node, "`packet.random` takes the type to draw", "write `packet.random(bit[16])`")
     if kind.width > 64:
         raise code.error(
-            node, f"{kind} is too wide: a switch draws at most 64 bits at once", "put two together with `concat`"
+            node, f"{kind} is too wide: a switch draws at most 64 bits at once", "draw two numbers and `concat` them"
         )
     drawn = code.variables.fresh("drawn", Kind(kind.width))
-    code.ahead(Draw(drawn, code.source.line(node)))
+    code.emit_before(Draw(drawn, code.source.line(node)))
     return Cast(drawn, kind) if kind.signed else drawn
 
 
@@ -109,7 +109,7 @@ def _apply(code: Context, node: ast.Call, callee: Any) -> Walk[Value]:
         argument = arguments(code, node, 1)[0]
         value: Value = yield code.value(argument)
         if not isinstance(value, Known) or value.value is not WIRE:
-            raise code.error(argument, "a predicate is asked about the header", "write `(wire)`")
+            raise code.error(argument, "a predicate takes the header", "write `(wire)`")
         return (yield from _predicate(code, callee))
     result = yield from function(code, node, callee)
     if result is None:
@@ -120,12 +120,12 @@ def _apply(code: Context, node: ast.Call, callee: Any) -> Walk[Value]:
     raise code.error(
         node,
         f"`{name}` cannot be called in a kernel",
-        _INSTEAD.get(name, f"there are {', '.join(sorted(each for each in FUNCTIONS))} and a register's methods"),
+        _ALTERNATIVES.get(name, f"a kernel can call {', '.join(sorted(FUNCTIONS))} and a register's methods"),
     )
 
 
 def _predicate(code: Context, predicate: Predicate) -> Walk[Value]:
-    """Compile a predicate's text where it is called, its names being the header's fields."""
+    """Compile a predicate's text in place; its names are the header's fields."""
     inside = Scope()
     for field in code.layout:
         inside.names[field.name] = (

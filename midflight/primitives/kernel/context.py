@@ -1,8 +1,7 @@
-"""What the checker of a kernel knows while it walks: the function at hand, the scope, and what has been found so far.
+"""The compiler's state while it walks a kernel: the current function, the scope and the results so far.
 
-The rules are functions that take this context, and generators, so that no depth of a user's code is a limit: see
-`midflight.stackless`. Those that are needed everywhere, an expression's value and a block of statements, are called
-through the context.
+The rules are functions that take this context. They are generators, so that the depth of a user's code is not limited:
+see `midflight.stackless`. All rules call the two for an expression and for a block of statements through the context.
 """
 
 from __future__ import annotations
@@ -27,29 +26,29 @@ from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import Value
 from midflight.stackless import Walk
 
-__all__ = ["Context", "Facts", "Names", "Rules", "ToldError", "Variables", "also"]
+__all__ = ["Context", "Facts", "FollowOnError", "Names", "Rules", "Variables", "also"]
 
 
-class ToldError(KernelError):
-    """What cannot be checked because of a mistake that has been told."""
+class FollowOnError(KernelError):
+    """An error that follows from a mistake that is already reported, and is not reported itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules that all others need."""
+    """The rules that all other rules call: `value` compiles an expression, `block` a list of statements."""
 
     value: Callable[[Context, ast.expr], Walk[Value]]
     block: Callable[[Context, list[ast.stmt]], Walk[tuple[Statement, ...]]]
 
 
 class Names:
-    """What the primitive's registers and tables are called, and which tables have been searched so far."""
+    """The names of the primitive's registers and tables, and the tables that have been read so far."""
 
     def __init__(self, state: Mapping[str, State]) -> None:
         self.arrays: dict[int, tuple[str, int | None]] = {}
         self.tables: dict[int, str] = {}
         self.searched: dict[str, Line] = {}
-        """The tables that are searched so far, with the line of the search."""
+        """The tables that have been read so far, with the line of the read."""
         for name, each in state.items():
             if isinstance(each, Register):
                 self.arrays[id(each)] = (name, None)
@@ -60,16 +59,16 @@ class Names:
 
 
 class Variables:
-    """The variables that the P4 will have."""
+    """The variables of the P4 program."""
 
     def __init__(self, kernel: Frame) -> None:
         self.kernel = kernel
         self.kinds: dict[str, Kind | None] = {}
         self._renamed: dict[tuple[tuple[int, ...], str], str] = {}
-        """What the variables of helpers are called, by the calls that lead there and their own names."""
+        """The P4 names of helpers' variables, by the path of calls and the name in Python."""
 
     def fresh(self, name: str, kind: Kind | None) -> Local:
-        """Return a new variable, called `name` or much like it."""
+        """Return a new variable: `name`, with a number appended if it is taken."""
         taken = self.kinds.keys() | self.kernel.assignments.keys()
         names = (name if not number else f"{name}_{number}" for number in itertools.count())
         local = Local(next(each for each in names if each not in taken), kind)
@@ -77,7 +76,7 @@ class Variables:
         return local
 
     def local(self, name: str, kind: Kind | None, frame: Frame) -> Local:
-        """Return the variable that a function calls `name`; those of helpers are renamed apart."""
+        """Return the P4 variable for a function's variable. Each call of a helper has variables of its own."""
         if frame is self.kernel:
             return Local(name, kind)
         key = (frame.path, name)
@@ -89,21 +88,21 @@ class Variables:
 
 @dataclass(slots=True)
 class Facts:
-    """What a kernel turns out to do."""
+    """Facts about a kernel, collected while it is compiled."""
 
     verdicts: set[Verdict] = field(default_factory=set)
     alert: tuple[tuple[str, Kind], ...] = ()
-    """The fields of the kernel's alerts, once there is one."""
+    """The name and type of each field of the kernel's alerts; empty without alerts."""
     timed: bool = False
-    """Whether it asks for the time."""
+    """Whether it reads `packet.now`."""
     rounds: bool = False
-    """Whether it comes around or asks how often."""
+    """Whether it recirculates packets or reads `packet.round`."""
     mirrors: bool = False
-    """Whether it sends copies."""
+    """Whether it mirrors packets."""
 
 
 class Context:
-    """One kernel under analysis."""
+    """The state of the compilation of one kernel."""
 
     def __init__(self, frame: Frame, layout: Layout, state: Mapping[str, State], rules: Rules) -> None:
         self._rules = rules
@@ -116,70 +115,72 @@ class Context:
         self.variables = Variables(frame)
         self.facts = Facts()
         self.errors: list[KernelError] = []
-        """The mistakes found so far."""
+        """The mistakes reported so far."""
         self.frames: dict[object, Frame] = {}
-        """The functions that have been read."""
+        """The frames of the functions that have been parsed."""
         self.callers: tuple[Frame, ...] = ()
-        """The functions that the one at hand is written out of."""
+        """The callers of the current function, outermost first; empty in the kernel itself."""
         self.whole: ast.expr | None = None
-        """The expression that is all that the statement at hand assigns or returns."""
+        """The expression whose value the current statement assigns or returns as a whole."""
         self.before: list[Statement] = []
-        """What the expression at hand needs done first: register accesses, checksums."""
-        self.lazy = 0
-        """How deep we are inside something that Python evaluates only sometimes."""
+        """Statements that must run before the current one: register accesses, checksums."""
+        self.conditional = 0
+        """The nesting depth of expressions that Python evaluates conditionally."""
 
     def value(self, node: ast.expr) -> Walk[Value]:
-        """Return any expression's value."""
+        """Compile an expression."""
         return self._rules.value(self, node)
 
     def block(self, nodes: list[ast.stmt]) -> Walk[tuple[Statement, ...]]:
-        """Compile statements one after the other."""
+        """Compile a list of statements."""
         return self._rules.block(self, nodes)
 
     @property
     def in_helper(self) -> bool:
-        """Whether the function at hand is a helper rather than the kernel."""
+        """Whether the current function is a helper rather than the kernel."""
         return bool(self.callers)
 
     def error(self, node: ast.AST, message: str, hint: str = "") -> KernelError:
-        """Return the error to raise about a node of the function at hand."""
+        """Return an error about a node of the current function, to be raised."""
         return self.source.error(node, message, hint)
 
     def text(self, node: ast.AST) -> str:
-        """Return a node as the user wrote it, on one line."""
+        """Return a node's source on one line."""
         return self.source.text(node)
 
-    def tell(self, error: KernelError) -> None:
-        """Note a mistake, one for each place: a loop's rounds and a helper's calls would tell the same again."""
+    def report(self, error: KernelError) -> None:
+        """Record a mistake. Only the first one per place counts: loop rounds and calls of a helper would repeat it."""
         place = error.place
-        told = [each.place for each in self.errors]
-        where = [(each.file, each.line, each.column) for each in told if each is not None]
-        if not isinstance(error, ToldError) and (place is None or (place.file, place.line, place.column) not in where):
+        places = [each.place for each in self.errors]
+        where = [(each.file, each.line, each.column) for each in places if each is not None]
+        if not isinstance(error, FollowOnError) and (
+            place is None or (place.file, place.line, place.column) not in where
+        ):
             self.errors.append(error)
 
-    def ahead(self, statement: Statement) -> None:
-        """Put a statement before the one at hand."""
+    def emit_before(self, statement: Statement) -> None:
+        """Put a statement before the current one."""
         self.before.append(statement)
 
     def flush(self) -> list[Statement]:
-        """Return the statements that must come before the one at hand."""
+        """Return and clear the statements that must run before the current one."""
         done, self.before = self.before, []
         return done
 
     def local(self, name: str, kind: Kind | None) -> Local:
-        """Return the variable that the function at hand calls `name`."""
+        """Return the P4 variable for a variable of the current function."""
         return self.variables.local(name, kind, self.frame)
 
     def declare(self, node: ast.AST, name: str, local: Local, line: Line) -> None:
-        """Note that a variable, here called `name`, has a value from here on; its kind never changes."""
+        """Record that the variable `name` has a value from here on. Raises KernelError if its type would change."""
         frame = self.frame
         if name in frame.fixed:
-            raise self.error(node, f"`{name}` is taken", "choose another name")
+            raise self.error(node, f"the name `{name}` is taken", "choose another name")
         if name in frame.kinds and frame.kinds[name] != local.kind:
             raise self.error(
                 node,
-                f"`{name}` is {_kind_name(frame.kinds[name])} since line {frame.lines[name]}, "
-                f"here it would become {_kind_name(local.kind)}",
+                f"`{name}` is {_kind_name(frame.kinds[name])} since line {frame.lines[name]} "
+                f"and cannot become {_kind_name(local.kind)}",
                 "use another name, or convert the value",
             )
         self.variables.kinds[local.name] = local.kind
@@ -190,19 +191,19 @@ class Context:
         self.scope.unset.pop(name, None)
 
     @contextmanager
-    def sometimes(self, scope: Scope) -> Iterator[None]:
-        """Compute, in a scope of its own, what Python evaluates only sometimes."""
+    def conditionally(self, scope: Scope) -> Iterator[None]:
+        """Compile code that Python evaluates conditionally, in the given scope."""
         outside, self.scope = self.scope, scope
-        self.lazy += 1
+        self.conditional += 1
         try:
             yield
         finally:
-            self.lazy -= 1
+            self.conditional -= 1
             self.scope = outside
 
     @contextmanager
     def reading(self, source: Source, outer: Mapping[str, Any], scope: Scope) -> Iterator[None]:
-        """Read another text, with what it finds outside itself, in a scope of its own."""
+        """Compile another source text with its own globals, in the given scope."""
         kept = self.source, self.outer, self.scope
         self.source, self.outer, self.scope = source, outer, scope
         try:
@@ -212,7 +213,7 @@ class Context:
 
     @contextmanager
     def entered(self, frame: Frame, names: Mapping[str, Known | Expr]) -> Iterator[None]:
-        """Analyse the function of a frame, called by the one at hand, in a scope of its own."""
+        """Compile the function of a frame, called by the current one, in a scope of its own."""
         outside, caller, whole = self.scope, self.frame, self.whole
         self.callers, self.frame, self.whole = (*self.callers, caller), frame, None
         inside = outside.enter(names)
@@ -227,7 +228,7 @@ class Context:
 
 
 def also(first: Line, line: Line) -> str:
-    """Quote the line that one at hand clashes with, for a hint to follow; nothing where both are one."""
+    """Return the first of two clashing lines as a quote that precedes a hint; empty if both are the same line."""
     return quoted(first) if (first, first.file) != (line, line.file) else ""
 
 

@@ -1,4 +1,4 @@
-"""Expressions of a kernel: widths inferred, constants folded, what the language lacks refused by name."""
+"""Compiles expressions: infers widths, folds constants, and refuses constructs that the language does not support."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.calls import call
-from midflight.primitives.kernel.context import Context, ToldError
-from midflight.primitives.kernel.demands import constant
+from midflight.primitives.kernel.captured import captured, lookup_hint
+from midflight.primitives.kernel.coercion import constant
+from midflight.primitives.kernel.context import Context, FollowOnError
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.operators import binary, choose, compare, logic, unary
 from midflight.primitives.kernel.outputs import forwarded
-from midflight.primitives.kernel.outside import found_outside, lookup_hint
 from midflight.primitives.kernel.packet import NOW
 from midflight.primitives.kernel.predicate import FUNCTIONS
 from midflight.primitives.kernel.register import Register
@@ -34,44 +34,44 @@ from midflight.primitives.kernel.typed import (
     SequenceRef,
 )
 from midflight.primitives.kernel.types import Kind, bit, int_
-from midflight.primitives.kernel.values import PACKET, SPOILT, WIRE, LaneField, Value, chosen
+from midflight.primitives.kernel.values import PACKET, POISON, WIRE, LaneField, Value, chosen
 from midflight.stackless import Walk
 
 __all__ = ["value"]
 
 SEQUENCE, EPOCH, ROUND = Kind(32), Kind(16), Kind(8)
-_INSTEAD: dict[type[ast.expr], tuple[str, str]] = {
-    ast.List: ("a list", "declare a lane array in the header: `values = int_[32].array(4)`"),
-    ast.Dict: ("a dict", "keep state in a Register made in setup, or what is only looked up in a Map"),
-    ast.Set: ("a set", "keep one bit for each member: `bit[8](1) << member`"),
-    ast.ListComp: ("a comprehension", "write `for lane in range(self.lanes):`"),
-    ast.DictComp: ("a comprehension", "write `for lane in range(self.lanes):`"),
-    ast.SetComp: ("a comprehension", "write `for lane in range(self.lanes):`"),
-    ast.GeneratorExp: ("a comprehension", "write `for lane in range(self.lanes):`"),
-    ast.Tuple: ("a tuple", "use one variable for each value"),
-    ast.JoinedStr: ("a string", "send numbers: `packet.alert(wire.sensor, wire.value)`"),
+_ALTERNATIVES: dict[type[ast.expr], tuple[str, str]] = {
+    ast.List: ("lists", "declare an array in the header: `values = int_[32].array(4)`"),
+    ast.Dict: ("dicts", "keep state in a Register, and tables that packets only read in a Map, both created in setup"),
+    ast.Set: ("sets", "use one bit per member: `bit[8](1) << member`"),
+    ast.ListComp: ("comprehensions", "write `for lane in range(self.lanes):`"),
+    ast.DictComp: ("comprehensions", "write `for lane in range(self.lanes):`"),
+    ast.SetComp: ("comprehensions", "write `for lane in range(self.lanes):`"),
+    ast.GeneratorExp: ("comprehensions", "write `for lane in range(self.lanes):`"),
+    ast.Tuple: ("tuples", "use one variable for each value"),
+    ast.JoinedStr: ("strings", "send numbers: `packet.alert(wire.sensor, wire.value)`"),
     ast.Lambda: (
-        "a lambda here",
-        "a lambda goes into a register's update: `self.count.update(0, lambda old: old + 1)`",
+        "lambdas here",
+        "use a lambda in a register's update: `self.count.update(0, lambda old: old + 1)`",
     ),
-    ast.Await: ("await", "a kernel runs once for each packet, from top to bottom"),
-    ast.YieldFrom: ("yield", "a kernel runs once for each packet, from top to bottom"),
-    ast.Yield: ("yield", "a kernel runs once for each packet, from top to bottom"),
-    ast.NamedExpr: (":=", "assign on a line of its own"),
-    ast.Starred: ("*", "write the values out"),
+    ast.Await: ("`await`", "a kernel runs once for each packet, from top to bottom"),
+    ast.YieldFrom: ("`yield`", "a kernel runs once for each packet, from top to bottom"),
+    ast.Yield: ("`yield`", "a kernel runs once for each packet, from top to bottom"),
+    ast.NamedExpr: ("`:=`", "assign in a statement of its own"),
+    ast.Starred: ("`*`", "write the values out"),
 }
 _WORDS = {
-    "time": "the time at which the packet came in is `packet.now`, in microseconds",
+    "time": "`packet.now` is the packet's arrival time in microseconds",
     "random": "draw with `packet.random(bit[16])`",
-    "packet": "a helper is given the packet: name it among its parameters, and hand it over",
-    "wire": "a helper is given the header: name it among its parameters, and hand it over",
-    "self": "make the helper a method, or hand over what it needs",
-    "np": "a switch computes on single numbers",
+    "packet": "add a parameter `packet` to the helper and pass the packet",
+    "wire": "add a parameter `wire` to the helper and pass the header",
+    "self": "make the helper a method, or pass what it needs",
+    "np": "a kernel computes with single numbers",
 }
 
 
 def value(code: Context, node: ast.expr) -> Walk[Value]:
-    """Return any expression's value."""
+    """Compile an expression. Raises KernelError for constructs that the language does not support."""
     match node:
         case ast.Constant():
             return _literal(code, node)
@@ -93,36 +93,36 @@ def value(code: Context, node: ast.expr) -> Walk[Value]:
             return (yield from choose(code, node))
         case ast.Call():
             return (yield from call(code, node))
-    what, instead = _INSTEAD.get(type(node), (type(node).__name__, "see the kernel language's list of constructs"))
-    raise code.error(node, f"the kernel language has no place for {what}", instead)
+    what, instead = _ALTERNATIVES.get(type(node), (type(node).__name__, "see the kernel language's list of constructs"))
+    raise code.error(node, f"the kernel language does not support {what}", instead)
 
 
 def _literal(code: Context, node: ast.Constant) -> Value:
     if isinstance(node.value, float):
         raise code.error(
             node,
-            f"{node.value} is a floating-point number: a switch computes on whole numbers",
-            "scale it: carry hundredths, say, as whole numbers",
+            f"{node.value} is a floating-point number: a switch computes with integers",
+            "scale it, for example to hundredths",
         )
     if not isinstance(node.value, (int, str)):
-        raise code.error(node, f"the kernel language has no place for {node.value!r}", "use whole numbers")
+        raise code.error(node, f"the kernel language does not support {node.value!r}", "use integers")
     return Known(node.value)
 
 
 def _name(code: Context, node: ast.Name) -> Value:
     scope = code.scope
     if node.id in scope.names:
-        if scope.names[node.id] == SPOILT:
-            raise ToldError(node.id)
+        if scope.names[node.id] == POISON:
+            raise FollowOnError(node.id)
         return scope.names[node.id]
     if node.id in scope.unset:
         raise code.error(
             node,
-            f"`{node.id}` may have no value here: only some paths give it one (line {scope.unset[node.id]})",
-            "give it a value before the `if`",
+            f"`{node.id}` may have no value here: only some paths assign it (line {scope.unset[node.id]})",
+            "assign it before the `if`",
         )
     if node.id in code.outer:
-        return found_outside(code, node, code.outer[node.id])
+        return captured(code, node, code.outer[node.id])
     known = [*scope.names, *(name for name in code.outer if not hasattr(builtins, name))]
     close = difflib.get_close_matches(node.id, known, 1)
     if node.id in FUNCTIONS:
@@ -145,33 +145,33 @@ def _attribute(code: Context, node: ast.Attribute) -> Walk[Value]:
         raise code.error(
             node,
             f"a register has no `{node.attr}`",
-            "read it with `old = self.count.update(index, lambda old: ...)`; it has a kind and a size",
+            "access it with `old = self.count.update(index, lambda old: ...)`; its attributes are kind and size",
         )
     if isinstance(thing, Kind):
         if node.attr == "width":
             return Known(thing.width)
-        raise code.error(node, f"a type has no `{node.attr}`", "it has a width")
+        raise code.error(node, f"a type has no `{node.attr}`", "its attribute is width")
     if isinstance(thing, Map) and node.attr == "hit":
         return hit(code, node, thing)
     if isinstance(thing, (tuple, Items)):
         text = code.text(node.value)
-        raise code.error(node, f"`{text}` is {len(thing)} headers", f"say which: `{text}[0].{node.attr}`")
+        raise code.error(node, f"`{text}` is an array of {len(thing)} headers", f"choose one: `{text}[0].{node.attr}`")
     if not isinstance(base, Known) or isinstance(thing, (int, str, LaneField)):
         raise code.error(node, f"`{code.text(node.value)}` has no attributes", "fields are `wire.<name>`")
     try:
-        return found_outside(code, node, getattr(thing, node.attr))
+        return captured(code, node, getattr(thing, node.attr))
     except AttributeError:
         names = [name for name in dir(thing) if not name.startswith("_")]
         close = difflib.get_close_matches(node.attr, names, 1)
         raise code.error(
             node,
             f"`{code.text(node.value)}` has no `{node.attr}`",
-            f"did you mean `{close[0]}`?" if close else "parameters are declared in the class, registers in setup",
+            f"did you mean `{close[0]}`?" if close else "declare parameters in the class, create registers in setup",
         ) from None
 
 
 def _member(code: Context, node: ast.Attribute, members: Mapping[str, Member]) -> Value:
-    """Return what a header, or a header inside, calls by a name."""
+    """Return the member of a header or nested header with the name of the attribute."""
     field = members.get(node.attr)
     if field is None:
         names = list(members)
@@ -187,7 +187,7 @@ def _member(code: Context, node: ast.Attribute, members: Mapping[str, Member]) -
 
 
 def _of_packet(code: Context, node: ast.Attribute) -> Expr:
-    """Return what can be read of the packet."""
+    """Compile an attribute of the packet."""
     match node.attr:
         case "sequence":
             return SequenceRef(SEQUENCE)
@@ -203,14 +203,14 @@ def _of_packet(code: Context, node: ast.Attribute) -> Expr:
             return RoundRef(ROUND)
     raise code.error(
         node,
-        f"the packet has no `{node.attr}` that could be read",
-        "it has sequence, epoch, now, round and forwarded, its fields are `wire.<name>`;"
-        " decide on a line of its own, as in `packet.drop()`",
+        f"the packet has no attribute `{node.attr}`",
+        "it has sequence, epoch, now, round and forwarded; header fields are `wire.<name>`,"
+        " and verdicts are calls such as `packet.drop()`",
     )
 
 
 def _held(code: Context, field: Field, lane: int | None) -> Expr:
-    """Return a field's value: that of an item that is not on the wire is 0."""
+    """Return a field's value. A field of an item that is not on the wire is 0."""
     reference = FieldRef(field.name, lane, field.kind, field.part)
     items = code.layout.items
     if not field.part or items is None:
@@ -244,24 +244,26 @@ def _subscript(code: Context, node: ast.Subscript) -> Walk[Value]:
     text = code.text(node.value)
     if isinstance(thing, (Map, Lookup)):
         method = "get(key, default)" if isinstance(thing, Map) else "read(index)"
-        raise code.error(node, f"`{text}` is not read or written like this", f"ask `{text}.{method}`")
+        raise code.error(node, f"`{text}` cannot be indexed", f"read it with `{text}.{method}`")
     if thing is PACKET:
-        raise code.error(node, "a packet has no bytes here", "a kernel sees the header's fields: `wire.<field>`")
-    raise code.error(node, f"`{text}` has no lanes", "a bit of a number is `bits(x, 3, 3)`")
+        raise code.error(node, "a kernel cannot access a packet's bytes", "it sees the header's fields: `wire.<field>`")
+    raise code.error(node, f"`{text}` has no lanes", "`bits(x, 3, 3)` is a bit of a number")
 
 
 def _refuse_literal(code: Context, node: ast.Subscript, choices: ast.List | ast.Tuple) -> None:
-    """Refuse constants that are written where they are indexed."""
+    """Raise KernelError for an index into a list or tuple of constants."""
     try:
         constants = [ast.literal_eval(each) for each in choices.elts]
     except ValueError:
         return
     if hint := lookup_hint(code.text(choices), constants):
-        raise code.error(node, f"a kernel has no {'list' if isinstance(choices, ast.List) else 'tuple'}", hint)
+        raise code.error(
+            node, f"the kernel language does not support {'lists' if isinstance(choices, ast.List) else 'tuples'}", hint
+        )
 
 
 def _lane(code: Context, node: ast.Subscript, thing: Any) -> Walk[Value]:
-    """Return one of several lanes, headers or constants."""
+    """Compile an index into lanes, headers or constants."""
     count = thing.field.count if isinstance(thing, LaneField) else None
     if isinstance(thing, Register):
         count = thing.lanes
@@ -272,7 +274,7 @@ def _lane(code: Context, node: ast.Subscript, thing: Any) -> Walk[Value]:
         index = code.text(node.slice)
         fixed = (
             f"read it with `{text}.read({index})` or change it with `{text}.update({index}, lambda old: ...)`,"
-            " once a packet, or make it with Register(..., lanes=n)"
+            " once per packet, or create it with Register(..., lanes=n)"
         )
         raise code.error(node, f"`{text}` has no lanes", fixed)
     hint = lookup_hint(text, thing) if isinstance(thing, tuple) else ""

@@ -1,4 +1,4 @@
-"""What is known at one point of a kernel, over every path that leads there."""
+"""Dataflow facts at one point of a kernel that hold on every path to it."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from midflight.primitives.kernel.types import Kind
 
 __all__ = ["Known", "Scope"]
 
-_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A value that is known when the kernel is compiled: a parameter, a loop's variable, a type, a register."""
+    """A value that is known at compile time: a parameter, a loop variable, a type, a register."""
 
     value: Any
 
 
 @dataclass(slots=True)
 class Scope:
-    """The variables that surely have a value here, the registers that may have been accessed, the index bounds."""
+    """The variables that have a value, the registers that may have been accessed, and bounds of numbers."""
 
     names: dict[str, Known | Expr] = field(default_factory=dict)
     unset: dict[str, int] = field(default_factory=dict)
-    """Variables that have a value on some paths only, with the line where they got it."""
+    """Variables that have a value on some paths only, with the line of their assignment."""
     accessed: dict[tuple[str, int | None], Line] = field(default_factory=dict)
     alerted: Line | None = None
     bounds: dict[Expr, int] = field(default_factory=dict)
-    """Expressions that are known to be less than a number here."""
+    """Exclusive upper bounds of expressions."""
     checksums: dict[tuple[Expr, ...], Local] = field(default_factory=dict)
-    """The variables that hold the checksums of numbers as they are here."""
+    """The variables that hold checksums of the current values of expressions."""
     floors: dict[Expr, int] = field(default_factory=dict)
-    """What numbers are known to be at least."""
+    """Inclusive lower bounds of expressions."""
     ended: bool = False
 
     def copy(self) -> Scope:
-        """Return a scope for a branch."""
+        """Return a copy, for a branch."""
         return Scope(
             dict(self.names),
             dict(self.unset),
@@ -53,20 +53,20 @@ class Scope:
         )
 
     def enter(self, names: Mapping[str, Known | Expr]) -> Scope:
-        """Return the scope of a function that is written out here, with names of its own."""
+        """Return the scope for the body of a function that is inlined here; `names` are its variables."""
         inner = self.copy()
         inner.names = {name: value for name, value in self.names.items() if "." in name} | dict(names)
         inner.unset = {name: line for name, line in self.unset.items() if "." in name}
         return inner
 
     def leave(self, inner: Scope) -> None:
-        """Take over what such a function has done: accesses, alerts, what became of fields; not its names."""
+        """Take over the facts of an inlined function's scope, but not its variables."""
         self.names |= {name: value for name, value in inner.names.items() if "." in name}
         self.accessed, self.alerted = inner.accessed, inner.alerted
         self.bounds, self.checksums, self.floors = inner.bounds, inner.checksums, inner.floors
 
     def join(self, ends: Iterable[Scope], line: int) -> None:
-        """Become what holds where paths meet that end in these scopes."""
+        """Set this scope to the facts that hold after paths with these scopes meet."""
         live = [each for each in ends if not each.ended]
         self.ended = not live
         if not live:
@@ -99,7 +99,7 @@ class Scope:
         }
 
     def assign(self, target: Local | FieldRef, value: Known | Local | None) -> None:
-        """Note a new value of a variable or a field: what was known of it no longer holds."""
+        """Record an assignment to a variable or field: earlier facts about it no longer hold."""
         if isinstance(target, Local) and value is not None:
             self.names[target.name] = value
             self.unset.pop(target.name, None)
@@ -110,7 +110,7 @@ class Scope:
             del self.checksums[key]
 
     def assume(self, condition: Expr, holds: bool) -> None:
-        """Learn bounds of unsigned numbers from a condition that is known to hold, or not to."""
+        """Derive bounds of unsigned numbers from a condition that holds, or that does not."""
         waiting = [(condition, holds)]
         while waiting:
             each, true = waiting.pop()
@@ -121,15 +121,15 @@ class Scope:
                     waiting += ((right, true), (left, true))
                 case Compare(left=Const(), right=Const()):
                     pass
-                case Compare(operator=operator, left=Const() as left, right=right) if operator in _TURNED:
-                    waiting.append((Compare(_TURNED[operator], right, left), true))
+                case Compare(operator=operator, left=Const() as left, right=right) if operator in _MIRRORED:
+                    waiting.append((Compare(_MIRRORED[operator], right, left), true))
                 case Compare(operator=operator, left=Local() | FieldRef() as left, right=Const(value=value)):
                     self._compared(operator, left, value, true)
                 case _:
                     pass
 
     def _compared(self, operator: str, left: Local | FieldRef, value: int, holds: bool) -> None:
-        """Learn from a comparison with a constant."""
+        """Derive bounds from a comparison with a constant."""
         less = {"<": value, "<=": value + 1, "==": value + 1} if holds else {">=": value, ">": value + 1}
         if operator in less:
             self.bounds[left] = min(self.bounds.get(left, less[operator]), less[operator])
@@ -140,13 +140,13 @@ class Scope:
             self.floors[left] = max(self.floors.get(left, 0), more[operator])
 
     def below(self, index: Expr, size: int) -> bool:
-        """Tell whether an unsigned index is surely less than `size`."""
+        """Return whether an unsigned index is less than `size` on every path."""
         limit = self.limit(index)
         return limit is not None and limit <= size
 
     def limit(self, number: Expr) -> int | None:
-        """Return what an unsigned number is surely less than; None for other values."""
-        # Down to what the number is made of, then up again with what is known of that.
+        """Return an exclusive upper bound of an unsigned number; None for other values."""
+        # Go down to the operand whose bound is known, then apply the operators to the bound on the way up.
         way: list[Expr] = []
         while isinstance(number, (Cast, Binary)):
             if isinstance(number, Binary) and not (number.operator in ("&", ">>", "*") and _constant(number.right)):
@@ -191,7 +191,7 @@ def _width(expr: Expr) -> int:
 
 
 def _widest(values: list[Known | Expr]) -> Known | Expr:
-    """Return a value that paths agree on; of a variable, with all the plain ints that it may hold."""
+    """Return a value that paths agree on. For a variable, merge the ranges of plain ints that it may hold."""
     first = values[0]
     ranges = [each.bare for each in values if isinstance(each, Local) and each.bare is not None]
     if not isinstance(first, Local) or not ranges:

@@ -1,4 +1,4 @@
-"""Frames: one function under analysis, the kernel itself or a helper that is written out where it is called."""
+"""Frames: one function under compilation, the kernel itself or one call of a helper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Frame", "Result", "frame_of"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one `return` of a helper gives: the value, its text, and what the value is surely less than."""
+    """One `return` of a helper: the value, its node, and an exclusive upper bound of the value or None."""
 
     value: Value
     node: ast.expr
@@ -29,25 +29,25 @@ class Result:
 
 @dataclass(slots=True)
 class Frame:
-    """One function: its text, what it finds outside itself, and its variables by their names in Python."""
+    """One function: its source, the names outside it, and its variables by their names in Python."""
 
     function: Callable[..., Any]
     source: Source
     node: ast.FunctionDef
     outer: Mapping[str, Any]
     path: tuple[int, ...]
-    """The calls that lead here; none for the kernel itself."""
+    """The ids of the calls that lead here; empty for the kernel itself."""
     assignments: dict[str, int]
-    """How often each name is assigned in the text."""
+    """The number of assignments to each name in the source."""
     fixed: set[str] = field(default_factory=set)
-    """Names that cannot be assigned: the packet, the header, and the variables of the loops around."""
+    """Names that cannot be assigned: the packet, the header, and variables of enclosing loops."""
     kinds: dict[str, Kind | None] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
-    """Where each variable got its first value."""
+    """The line of each variable's first assignment."""
     results: list[Result] = field(default_factory=list)
-    """What a helper's `return`s give, in order of the text."""
+    """The results of a helper's `return`s, in source order."""
     ends: list[Scope] = field(default_factory=list)
-    """What holds at a helper's `return`s."""
+    """The scopes at a helper's `return`s."""
 
     @property
     def parameters(self) -> list[str]:
@@ -56,7 +56,7 @@ class Frame:
         return [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
 
     def fresh(self, name: str, others: Iterable[str] = ()) -> str:
-        """Return a name for one more variable, which will be assigned once: like `name`, none of `others`."""
+        """Return an unused name for a variable that is assigned once: `name`, or with a number; none of `others`."""
         taken = {*self.assignments, *self.parameters, *others}
         names = (name if not number else f"{name}_{number}" for number in itertools.count())
         found = next(each for each in names if each not in taken)
@@ -65,7 +65,7 @@ class Frame:
 
 
 def frame_of(function: Callable[..., Any], instance: object, path: tuple[int, ...] = ()) -> Frame:
-    """Read a function's source; `instance` is what `super()` is about."""
+    """Parse a function's source into a frame. `instance` is the object that `super()` refers to."""
     source, node = source_of(function)
     outer = vars(builtins) | inspect.unwrap(function).__globals__ | dict(inspect.getclosurevars(function).nonlocals)
     return Frame(function, source, node, outer | {"__self__": instance}, path, _count_assignments(node))

@@ -1,4 +1,4 @@
-"""The functions that a kernel may call: conversions, saturating arithmetic, min, max and abs, hashes."""
+"""Compiles the functions of the language: conversions, saturating arithmetic, min, max, abs, hashes and so on."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from midflight.primitives.kernel.arithmetic import (
     sat_add,
     sat_sub,
 )
+from midflight.primitives.kernel.coercion import constant, no_width, not_a_number, number, sized
 from midflight.primitives.kernel.context import Context
-from midflight.primitives.kernel.demands import constant, no_width, not_a_number, number, sized
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.operators import pair, values_of
 from midflight.primitives.kernel.struct import Items
@@ -50,14 +50,14 @@ _OWN = (sat_add, sat_sub, add_overflows, min, max, abs, len, bits, concat, popco
 
 
 def function(code: Context, node: ast.Call, callee: Any) -> Walk[Value | None]:
-    """Compile the call of a function that the language has; None for any other."""
+    """Compile a call of a built-in function of the language; return None for any other."""
     if callee is hash_:
         return (yield from _hash(code, node))
     known = isinstance(callee, Kind) or any(callee is each for each in _OWN)
     if not known:
         return None
     if node.keywords:
-        raise code.error(node, f"`{code.text(node.func)}` takes no keyword arguments", "give them by position")
+        raise code.error(node, f"`{code.text(node.func)}` takes no keyword arguments", "pass them by position")
     if isinstance(callee, Kind):
         return (yield from _convert(code, callee, arguments(code, node, 1)[0]))
     if callee in (sat_add, sat_sub, add_overflows):
@@ -81,7 +81,7 @@ def function(code: Context, node: ast.Call, callee: Any) -> Walk[Value | None]:
 
 
 def arguments(code: Context, node: ast.Call, count: int) -> list[ast.expr]:
-    """Return a call's arguments, which must be so many."""
+    """Return a call's arguments. Raises KernelError unless there are `count`."""
     if len(node.args) != count:
         name = code.text(node.func)
         raise code.error(node, f"`{name}` takes {count} argument{'s'[: count != 1]}, not {len(node.args)}")
@@ -94,7 +94,7 @@ def _length(code: Context, argument: ast.expr) -> Walk[Value]:
         return Known(value.value.field.count)
     if isinstance(value, Known) and isinstance(value.value, (tuple, Items)):
         return Known(len(value.value))
-    raise code.error(argument, "`len` counts the lanes of a header's array", "write `len(wire.values)`")
+    raise code.error(argument, "`len` takes an array of the header", "write `len(wire.values)`")
 
 
 def _magnitude(code: Context, argument: ast.expr) -> Walk[Value]:
@@ -121,15 +121,15 @@ def _bits(code: Context, node: ast.Call) -> Walk[Expr]:
         text = code.text(operand)
         raise code.error(
             node,
-            f"`{text}` has the bits {width - 1} to 0, not {high} to {low}",
-            f"name the higher one first: `bits({text}, {width - 1}, 0)`",
+            f"`{text}` has bits {width - 1} to 0, not {high} to {low}",
+            f"write the higher one first: `bits({text}, {width - 1}, 0)`",
         )
     return Slice(found, high, low, Kind(high - low + 1))
 
 
 def _concat(code: Context, node: ast.Call) -> Walk[Expr]:
     if len(node.args) < 2:
-        raise code.error(node, "give two or more numbers", "write `concat(wire.high, wire.low)`")
+        raise code.error(node, "`concat` takes two or more numbers", "write `concat(wire.high, wire.low)`")
     result = yield from _unsigned(code, node.args[0])
     rest: list[Expr] = []
     for argument in node.args[1:]:
@@ -145,32 +145,32 @@ def _concat(code: Context, node: ast.Call) -> Walk[Expr]:
 
 
 def _popcount(code: Context, node: ast.Call) -> Walk[Expr]:
-    """Have the ones of neighbours added up first: of bits, then of pairs, of fours and so on."""
+    """Compile a population count: add neighbouring bits, then pairs, then groups of four, and so on."""
     operand = arguments(code, node, 1)[0]
     count = yield from _unsigned(code, operand)
     if any(isinstance(read, Old) for read in reads(count)):
-        told = "a register's old value cannot be counted inside its update"
-        raise code.error(operand, told, "count the bits of what the update gives")
+        message = "a register's old value cannot be passed to `popcount` inside its update"
+        raise code.error(operand, message, "count the bits of the update's result")
     kind, line = count.kind, code.source.line(node)
     assert kind is not None
     if kind.width == 1:
         return Cast(count, COUNT)
     ones = code.variables.fresh("ones", kind)
     if not isinstance(count, (Local, FieldRef)):
-        code.ahead(Assign(ones, count, line))
+        code.emit_before(Assign(ones, count, line))
         count = ones
     step = 1
     while step < kind.width:
         mask = Const(sum(1 << place for place in range(kind.width) if place & step == 0), kind)
         odd = Binary("&", Binary(">>", count, Const(step, HASH), kind), mask, kind)
-        code.ahead(Assign(ones, Binary("+", Binary("&", count, mask, kind), odd, kind), line))
+        code.emit_before(Assign(ones, Binary("+", Binary("&", count, mask, kind), odd, kind), line))
         count = ones
         step *= 2
     return Cast(count, COUNT)
 
 
 def _unsigned(code: Context, node: ast.expr) -> Walk[Expr]:
-    """Return a number that brings its width along, as its bits."""
+    """Compile a number with a width of its own and return its bits as an unsigned number."""
     found = yield from number(code, node)
     assert found.kind is not None
     if not solid(found):
@@ -183,21 +183,21 @@ def _hash(code: Context, node: ast.Call) -> Walk[Expr]:
     if not node.args or not settings.keys() <= {"seed", "range"}:
         raise code.error(
             node,
-            "a hash takes numbers, and perhaps a seed and a range",
+            "`hash_` takes numbers and the optional keywords seed and range",
             "write `hash_(wire.key, seed=1, range=1024)`",
         )
     seed = 0
     if "seed" in settings:
         seed = yield from constant(code, settings["seed"], "the seed")
     if not HASH.holds(seed):
-        raise code.error(settings["seed"], f"the seed {seed} does not fit {HASH}", "seeds count from 0")
+        raise code.error(settings["seed"], f"the seed {seed} does not fit {HASH}", "use 0 to 2**32 - 1")
     checksum = yield from _checksum(code, node)
     spread = Scramble(checksum, seed, HASH)
     if "range" not in settings:
         return spread
     size = yield from constant(code, settings["range"], "the range")
     if not 1 <= size <= 1 << 32:
-        raise code.error(settings["range"], f"a hash cannot be below {size}", "a range is 1 to 2**32")
+        raise code.error(settings["range"], f"a hash cannot have the range {size}", "use 1 to 2**32")
     if size & (size - 1) == 0:
         return Binary("&", spread, Const(size - 1, HASH), HASH)
     wide = Kind(64)
@@ -206,13 +206,15 @@ def _hash(code: Context, node: ast.Call) -> Walk[Expr]:
 
 
 def _checksum(code: Context, node: ast.Call) -> Walk[Local]:
-    """Have the checksum of a hash's numbers computed first, unless it is known already."""
+    """Return the variable with the checksum of a hash's numbers; compute it first unless it is already known."""
     values = []
     for each in node.args:
         value = yield from _unsigned(code, each)
         if any(isinstance(read, Old) for read in reads(value)):
             raise code.error(
-                each, "a register's old value cannot be hashed inside its update", "hash what the update gives"
+                each,
+                "a register's old value cannot be hashed inside its update",
+                "hash the result of the update",
             )
         assert value.kind is not None
         width = value.kind.width
@@ -221,15 +223,15 @@ def _checksum(code: Context, node: ast.Call) -> Walk[Local]:
     known = code.scope.checksums.get(key)
     if known is None:
         known = code.scope.checksums[key] = code.variables.fresh("checksum", HASH)
-        code.ahead(Checksum(known, key, code.source.line(node)))
+        code.emit_before(Checksum(known, key, code.source.line(node)))
     return known
 
 
 def _convert(code: Context, kind: Kind, operand: ast.expr) -> Walk[Expr]:
     """Return `kind(operand)`."""
     if kind.width > MAX_WIDTH:
-        fixed = f"write a width of 1 to {MAX_WIDTH}"
-        raise code.error(operand, f"{kind} is wider than any number of a switch", fixed)
+        fixed = f"use a width of 1 to {MAX_WIDTH}"
+        raise code.error(operand, f"{kind} is wider than a switch supports", fixed)
     value: Value = yield code.value(operand)
     if isinstance(value, Known):
         if not isinstance(value.value, int):
@@ -254,25 +256,25 @@ def _solid_choice(value: Known | Untyped, kind: Kind) -> Walk[Expr]:
 
 
 def _once(code: Context, node: ast.Call, value: Expr) -> Expr:
-    """Have a value that is used twice computed first, unless it is of a register's old value."""
+    """Compute a value that is used twice in a variable first, unless it depends on a register's old value."""
     if isinstance(value, (Const, Local, FieldRef)) or any(isinstance(each, Old) for each in reads(value)):
         return value
     local = replace(code.variables.fresh("so_far", value.kind), bare=bare(value))
-    code.ahead(Assign(local, value, code.source.line(node)))
+    code.emit_before(Assign(local, value, code.source.line(node)))
     return local
 
 
 def _least(code: Context, node: ast.Call, callee: Any) -> Walk[Value]:
     if len(node.args) < 2:
-        fixed = f"write `{callee.__name__}(a, b)`; of an array, keep the one so far in a `for` loop"
-        raise code.error(node, "give two or more numbers", fixed)
+        fixed = f"write `{callee.__name__}(a, b)`; for an array, write a `for` loop"
+        raise code.error(node, f"`{callee.__name__}` takes two or more numbers", fixed)
     values = yield from values_of(code, *node.args)
     if all(isinstance(each, Known) for each in values):
         known = []
         for argument in node.args:
             known.append((yield from constant(code, argument, "this")))
         return Known(callee(*known))
-    # Constants come last: they take their width from the others.
+    # Constants come last, as they take their width from the others.
     each = sorted(zip(node.args, values, strict=True), key=lambda pair: isinstance(pair[1], (Known, Untyped)))
     (result_node, result), *rest = each
     for right_node, right in rest:

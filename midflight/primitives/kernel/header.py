@@ -1,4 +1,4 @@
-"""Headers: a primitive's fields on the wire, declared as a class, laid out in bits."""
+"""Headers: a primitive's fields on the wire, declared as a class and laid out in bits."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ __all__ = ["Field", "Header", "HeaderValue", "Layout"]
 
 
 Declared = Kind | ArrayKind | StructKind[Any] | StructArrayKind[Any]
-"""What the class attributes of a header may be."""
+"""The types of a header's class attributes."""
 
 
 class Header:
-    """Base of a primitive's `Wire` class. Its class attributes are the fields, in wire order.
+    """Base class of a primitive's `Wire` class. Its class attributes are the fields, in wire order.
 
     class Wire(Header):
         sensor = bit[16]
-        values = int_[32].array("lanes")   # as many as the primitive's parameter `lanes` says
+        values = int_[32].array("lanes")   # the primitive's parameter `lanes` is the length
+
+    Defining a subclass raises KernelError for attributes that are not fields.
     """
 
     declared: ClassVar[dict[str, Declared]] = {}
 
     @classmethod
     def struct(cls) -> StructKind[Self]:
-        """Return the type of a field that is such a header: `origin = Point.struct()`."""
+        """Return the type of a field that is a nested header: `origin = Point.struct()`."""
         return StructKind(cls)
 
     @classmethod
     def array(cls, size: Size, *, count: str | None = None) -> StructArrayKind[Self]:
-        """Return the type of a field that is `size` such headers; `size` may name a parameter.
+        """Return the type of a field that is an array of `size` headers; `size` may name a parameter.
 
-        With `count`, the name of a field before it, only as many as that says are on the wire, and `size` at most.
+        With `count`, the name of an earlier field, that field gives the number of headers on the wire, at most `size`.
         """
         return StructArrayKind(cls, size, count)
 
     def __init_subclass__(cls) -> None:
-        """Collect the fields: those of the bases first."""
+        """Collect the fields, those of base classes first."""
         inherited: dict[str, Declared] = {}
         for base in cls.__bases__:
             inherited |= getattr(base, "declared", {})
@@ -56,8 +58,8 @@ class Header:
             elif isinstance(value, type) and issubclass(value, Header):
                 if value.__qualname__ != f"{cls.__qualname__}.{name}":
                     raise KernelError(
-                        f"{cls.__qualname__}.{name} is a header",
-                        hint=f"write `{name} = {value.__name__}.struct()`, so that type checkers see one",
+                        f"{cls.__qualname__}.{name} is a header class, not a field",
+                        hint=f"write `{name} = {value.__name__}.struct()`",
                     )
             elif not (name.startswith("__") or name == "declared"):
                 raise KernelError(f"{cls.__qualname__}.{name} is not a field: write `{name} = bit[32]`")
@@ -65,30 +67,31 @@ class Header:
             if name not in own:
                 raise KernelError(
                     f"{cls.__qualname__}.{name} is only annotated",
-                    hint=f"write `{name} = bit[32]`, with an equals sign, so that type checkers see a number",
+                    hint=f"write `{name} = bit[32]`, with an equals sign",
                 )
         cls.declared = inherited | own
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A header's fields in wire order, every width a number."""
+    """A header's fields in wire order, with all widths resolved."""
 
     fields: tuple[Field, ...]
     tree: Group | None = None
-    """The fields by their names in the class, where there are headers inside."""
+    """The fields by their names in the class, if there are nested headers."""
 
     @classmethod
     def of(cls, header: type[Header], parameters: Mapping[str, Any]) -> Layout:
-        """Lay a header class out for a primitive's parameters."""
+        """Return the layout of a header class for a primitive's parameters. Raises KernelError for invalid sizes."""
         tree = run(_tree(header, parameters, ""))
         return cls(tuple(tree.fields()), tree)
 
     @classmethod
     def union(cls, layouts: Mapping[str, Layout]) -> Layout:
-        """Return the fields of several headers, by what they are called in messages, each where it comes up first.
+        """Return a layout with the fields of several headers; a field that several have stands where it is first.
 
-        KernelError for a field that two of them have but not alike. One whose kind is only assumed takes another's.
+        `layouts` has the owners' names, for messages, as keys. A field with an assumed type takes the type of another
+        header. Raises KernelError if headers declare the same field differently.
         """
         members: dict[str, Member] = {}
         owners: dict[str, str] = {}
@@ -102,19 +105,20 @@ class Layout:
                         f"{who} has {_shown(each)}" for who, each in ((owners[name], before), (owner, member))
                     )
                     raise KernelError(
-                        f"field `{name}` is not the same in both: {one}, {other}", hint="give one of them another name"
+                        f"field `{name}` is declared twice with different types: {one}, {other}",
+                        hint="rename one of them",
                     )
         several = [name for name, each in members.items() if isinstance(each, Items)]
         if len(several) > 1:
-            told = " and ".join(f"`{name}` of {owners[name]}" for name in several)
-            raise KernelError(f"{told}: one field's items come at the end, as many as there are")
+            arrays = " and ".join(f"`{name}` of {owners[name]}" for name in several)
+            raise KernelError(f"{arrays}: only one array of a header can have a variable length")
         last = {name: members.pop(name) for name in several}
         tree = Group(members | last)
         return cls(tuple(tree.fields()), tree)
 
     @property
     def items(self) -> Items | None:
-        """What comes at the end as often as a field says."""
+        """The items of variable number at the end, or None."""
         return next((each for each in self.members.values() if isinstance(each, Items)), None)
 
     @property
@@ -123,7 +127,7 @@ class Layout:
         return Layout(tuple(each for each in self.fields if not each.part))
 
     def item(self, place: int) -> Layout:
-        """Return one item's header, its fields called as in its class."""
+        """Return the layout of one item, with the names of its class."""
         items = self.items
         assert items is not None
         inner = items.groups[place].fields()
@@ -131,17 +135,17 @@ class Layout:
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """What the header consists of, by the names in its class."""
+        """The members of the header by their names in its class."""
         return {each.name: each for each in self.fields} if self.tree is None else self.tree.members
 
     @property
     def padding(self) -> int:
-        """The number of bits of the trailing `reserved` field that fills the last byte, items apart."""
+        """The number of padding bits that fill the last byte, without the items."""
         return -sum(each.bits for each in self.fields if not each.part) % 8
 
     @property
     def bytes(self) -> int:
-        """The header's length on the wire, items apart."""
+        """The header's length on the wire in bytes, without the items."""
         return (sum(each.bits for each in self.fields if not each.part) + self.padding) // 8
 
     def get(self, name: str) -> Field | None:
@@ -156,7 +160,9 @@ def _tree(header: type[Header], parameters: Mapping[str, Any], way: str, part: s
     members: dict[str, Member] = {}
     for name, declared in header.declared.items():
         if any(isinstance(each, Items) for each in members.values()):
-            raise KernelError(f"{header.__qualname__}.{name} comes after items whose number varies: put it before them")
+            raise KernelError(
+                f"{header.__qualname__}.{name} follows an array of variable length: move it before the array"
+            )
         full = way + name
         match declared:
             case Kind():
@@ -180,12 +186,12 @@ def _tree(header: type[Header], parameters: Mapping[str, Any], way: str, part: s
 
 
 def _counted(header: type[Header], name: str, field: Member | None, counted: str, way: str) -> Field:
-    """Check the field that says how many items there are."""
+    """Return the field with the number of items. Raises KernelError if there is no such field before them."""
     if way:
-        raise KernelError(f"{header.__qualname__}.{name}: only the header itself has items whose number varies")
+        raise KernelError(f"{header.__qualname__}.{name}: a nested header cannot contain an array of variable length")
     if not isinstance(field, Field) or field.count is not None or field.kind.signed:
         raise KernelError(
-            f"{header.__qualname__}.{name} has count={counted!r}, which is no unsigned number before it",
+            f"{header.__qualname__}.{name} has count={counted!r}, which is not an unsigned field before it",
             hint=f"write `{counted} = bit[8]` before it",
         )
     return field
@@ -196,7 +202,7 @@ def _assumed(member: Member) -> bool:
 
 
 def _shape(member: Member) -> list[object]:
-    """Return a member's structure as a flat list: two members are alike if their lists are equal."""
+    """Return a member's structure as a flat list. Two members have the same structure if their lists are equal."""
     shape: list[object] = []
     waiting = [member]
     while waiting:
@@ -205,7 +211,7 @@ def _shape(member: Member) -> list[object]:
                 shape.append(field)
             case Group(members=inner):
                 shape.append(tuple(inner))
-                waiting += reversed(inner.values())
+                waiting += reversed([*inner.values()])
             case Items(counted=counted, groups=groups):
                 shape += (counted, len(groups))
                 waiting += reversed(groups)
@@ -227,7 +233,7 @@ def plain(values: Any) -> list[int]:
 
 
 class _Lanes:
-    """A lane array while a kernel runs."""
+    """A lane array in a running kernel."""
 
     def __init__(self, field: Field, values: list[Number]) -> None:
         self._field = field
@@ -243,7 +249,7 @@ class _Lanes:
         return len(self._values)
 
     def array(self) -> FieldValue:
-        """Return the lanes as they would be decoded from the wire."""
+        """Return the lanes in the type that decoding from the wire returns."""
         dtype = lane_dtype(self._field.kind.width, self._field.kind.signed)
         values = [int(each) for each in self._values]
         return values if dtype is None else np.array(values, dtype=dtype)
@@ -255,7 +261,7 @@ def _zero(field: Field) -> Number | _Lanes:
 
 
 class _Part:
-    """A header, or one inside a header, while a kernel runs: one attribute for each field."""
+    """A header or nested header in a running kernel, with one attribute per field."""
 
     def __init__(self, members: Mapping[str, Member], values: dict[str, Number | _Lanes], absent: bool = False) -> None:
         object.__setattr__(self, "_members", members)
@@ -279,20 +285,20 @@ class _Part:
     def __setattr__(self, name: str, value: int) -> None:
         field = self._members.get(name)
         if not isinstance(field, Field) or field.count is not None:
-            raise KernelError(f"the header has no field {name!r} that could be written as a whole")
+            raise KernelError(f"the header has no field {name!r} that can be assigned as a whole")
         number = coerce(field.kind, value, name)
         if not self._absent:
             self._values[field.name] = number
 
 
 class _Items:
-    """Items whose number varies: those that are not on the wire read as 0 and take no values."""
+    """Items of variable number. Those that are not on the wire read as 0 and ignore writes."""
 
     def __init__(self, items: Items, values: dict[str, Number | _Lanes]) -> None:
         self._items, self._values = items, values
 
     def present(self, place: int) -> bool:
-        """Tell whether an item is on the wire."""
+        """Return whether an item is on the wire."""
         count = self._values[self._items.counted.name]
         assert isinstance(count, Number)
         return int(place) < int(count)
@@ -305,7 +311,10 @@ class _Items:
 
 
 class HeaderValue(_Part):
-    """A header while a kernel runs: one attribute for each field, every number with its width."""
+    """A header in a running kernel, with one attribute per field; every number has its width.
+
+    Raises KernelError for values that do not fit, or for more items than the header has.
+    """
 
     def __init__(self, layout: Layout, values: Mapping[str, Any]) -> None:
         known: dict[str, Number | _Lanes] = {}
@@ -317,10 +326,12 @@ class HeaderValue(_Part):
                 known[field.name] = _Lanes(field, [coerce(field.kind, each, field.name) for each in plain(given)])
         super().__init__(layout.members, known)
         if layout.items is not None and int(values[layout.items.counted.name]) > len(layout.items):
-            raise KernelError(f"{values[layout.items.counted.name]} {layout.items.name}; {len(layout.items)} at most")
+            raise KernelError(
+                f"{values[layout.items.counted.name]} {layout.items.name}; at most {len(layout.items)} fit"
+            )
 
     def plain(self) -> dict[str, FieldValue]:
-        """Return the fields as plain ints and, for lanes, arrays of the type that decoding gives."""
+        """Return the fields as plain ints, and lanes in the type that decoding from the wire returns."""
         return {
             name: value.array() if isinstance(value, _Lanes) else int(value) for name, value in self._values.items()
         }

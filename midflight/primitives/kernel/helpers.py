@@ -1,4 +1,4 @@
-"""Helpers: functions and methods of the user's, and other primitives' kernels, written out where they are called."""
+"""Inlines helpers: the user's functions and methods, and the kernels of held primitives and base classes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from midflight.errors import KernelError
-from midflight.primitives.kernel.context import Context, ToldError
-from midflight.primitives.kernel.demands import condition_of, fit, no_width
+from midflight.primitives.kernel.captured import captured
+from midflight.primitives.kernel.coercion import condition_of, fit, no_width
+from midflight.primitives.kernel.context import Context, FollowOnError
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.frame import Frame, Result, frame_of
-from midflight.primitives.kernel.leaving import without_returns
-from midflight.primitives.kernel.matches import without_matches
-from midflight.primitives.kernel.outside import found_outside
+from midflight.primitives.kernel.matches import lowered_matches
 from midflight.primitives.kernel.pure import computed
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.returns import leaves, no_return_in_a_loop, returns, straightened
+from midflight.primitives.kernel.returns import always_returns, no_return_in_a_loop, returns, tail_duplicated
+from midflight.primitives.kernel.single_exit import single_exit
 from midflight.primitives.kernel.typed import (
     Assign,
     Checksum,
@@ -44,7 +44,7 @@ from midflight.primitives.kernel.typed import (
 from midflight.primitives.kernel.values import WIRE, Untyped, Value, bare, hull
 from midflight.stackless import Walk, run
 
-__all__ = ["give", "inline"]
+__all__ = ["compile_return", "inline"]
 
 MAX_DEPTH = 32
 _COMPUTE = (Assign, Checksum, Draw, If, Unrolled)
@@ -52,11 +52,15 @@ _OURS = "midflight.primitives.kernel."
 _NO_KERNEL = (f"{_OURS}primitive", "Primitive.ingress")
 """The module and name of the method that stands in for a missing kernel."""
 _RESULT = "return {}"
-"""Stands for a helper's result until all its `return`s are known: no variable of the user's is called so."""
+"""The placeholder for a helper's result until all its `return`s are known. No user variable has such a name."""
 
 
 def inline(code: Context, call: ast.Call, function: object) -> Walk[Value | None]:
-    """Return what a call of a user's function gives; Known(None) where that is nothing, None for other things."""
+    """Inline a call of a user's function and return its value, Known(None) if it returns nothing.
+
+    Return None if `function` is not a user's function. Raises KernelError for recursion, and for whatever the language
+    does not have in it; mistakes in the arguments of Midflight's own functions are reported at the call.
+    """
     if not isinstance(function, (FunctionType, MethodType)) or _library(function):
         return None
     name = code.text(call.func)
@@ -64,19 +68,17 @@ def inline(code: Context, call: ast.Call, function: object) -> Walk[Value | None
         raise _missing(code, call, getattr(function, "__self__", None))
     calling = [_code(each.function) for each in (*code.callers, code.frame)]
     if _code(function) in calling or len(code.callers) >= MAX_DEPTH:
-        raise code.error(
-            call, f"`{name}` calls itself", "a packet passes once: write the rounds as a loop over a range"
-        )
-    told = len(code.errors)
+        raise code.error(call, f"`{name}` is recursive", "write a loop over a range instead")
+    known = len(code.errors)
     try:
-        return (yield from _written_out(code, call, function))
+        return (yield from _inlined(code, call, function))
     except KernelError as error:
         if not _shipped(function) or _shipped(code.frame.function):
             raise
-        # The mistake is the user's, in how they call what came with Midflight.
-        first = code.errors[told] if isinstance(error, ToldError) and len(code.errors) > told else error
-        del code.errors[told:]
-        if first.place is None or first.place.file == code.source.file or isinstance(first, ToldError):
+        # The mistake is in the call of Midflight's function, not in the function.
+        first = code.errors[known] if isinstance(error, FollowOnError) and len(code.errors) > known else error
+        del code.errors[known:]
+        if first.place is None or first.place.file == code.source.file or isinstance(first, FollowOnError):
             raise first from None
         raise code.error(call, f"`{name}`: {first.message}", first.hint) from None
 
@@ -90,20 +92,20 @@ def _missing(code: Context, call: ast.Call, owner: Any) -> KernelError:
     return code.error(call, f"`{name}`: {error.message}", error.hint)
 
 
-def _written_out(code: Context, call: ast.Call, function: FunctionType | MethodType) -> Walk[Value]:
-    """Return what a call gives, and put the function's statements before the one at hand."""
+def _inlined(code: Context, call: ast.Call, function: FunctionType | MethodType) -> Walk[Value]:
+    """Return the value of a call; put the function's statements before the current one."""
     name = code.text(call.func)
     whole = call is code.whole
     pending = code.flush()
     frame = _prepared(code, call, function)
-    body = without_matches(_without_docstring(frame.node.body), frame)
+    body = lowered_matches(_without_docstring(frame.node.body), frame)
     no_return_in_a_loop(body, frame.source)
-    values = yield from _bound(code, call, function)
+    values = yield from _arguments(code, call, function)
     code.before = [*pending, *code.before]
     given = [each.value is not None for each in returns(body)]
-    if any(given) and not (all(given) and leaves(body)):
-        told = f"`{frame.node.name}` comes to its end without a value on some paths"
-        raise frame.source.error(frame.node, told, "end it with a `return`")
+    if any(given) and not (all(given) and always_returns(body)):
+        message = f"`{frame.node.name}` returns no value on some paths"
+        raise frame.source.error(frame.node, message, "end it with a `return`")
     single = len(body) == 1 and isinstance(body[0], ast.Return) and any(given)
     numbers = [each for each in values.values() if not isinstance(each, Known)]
     inside = any(isinstance(read, Old) for each in numbers for read in reads(each))
@@ -112,55 +114,55 @@ def _written_out(code: Context, call: ast.Call, function: FunctionType | MethodT
             values = {each: _plain(code, each, value, frame) for each, value in values.items()}
         with code.entered(frame, values):
             code.whole = returns(body)[0].value if whole and single else None
-            result = yield from computed(code, straightened(body))
+            result = yield from computed(code, tail_duplicated(body))
             return Known(None) if result is None else result[1]
     pending = code.flush()
-    told_before = len(code.errors)
+    known = len(code.errors)
     with code.entered(frame, {}):
-        statements = _copies(code, frame, values)
+        statements = _bind_parameters(code, frame, values)
         statements += yield code.block(body)
-        if len(code.errors) > told_before:
-            raise ToldError(name)
+        if len(code.errors) > known:
+            raise FollowOnError(name)
         if frame.ends:
             code.scope.join([*frame.ends, code.scope.copy()], code.source.line(call))
-            statements = without_returns(statements, lambda: code.variables.fresh(f"{frame.node.name}_returned", None))
+            statements = single_exit(statements, lambda: code.variables.fresh(f"{frame.node.name}_returned", None))
         result_value = _result(code, frame, statements)
-    if code.lazy and not all(isinstance(each, _COMPUTE) for each in walk(statements)):
+    if code.conditional and not all(isinstance(each, _COMPUTE) for each in walk(statements)):
         raise code.error(
             call,
-            f"`{name}` does more than compute, inside something that is evaluated for some packets only",
-            f"call it on a line of its own: `value = {name}(...)`",
+            f"`{name}` has side effects, in an expression that is not evaluated for every packet",
+            f"call it in a statement of its own: `value = {name}(...)`",
         )
     written = (each.target for each in walk(statements) if isinstance(each, Assign))
     if not whole and any(isinstance(each, FieldRef) for each in written):
         raise code.error(
             call,
-            f"`{name}` changes the header in the midst of a line",
-            f"call it on a line of its own: `value = {name}(...)`",
+            f"`{name}` changes the header inside an expression",
+            f"call it in a statement of its own: `value = {name}(...)`",
         )
     code.before = [*pending, *statements]
     return result_value
 
 
 def _prepared(code: Context, call: ast.Call, function: FunctionType | MethodType) -> Frame:
-    """Return a frame for one call of a function."""
+    """Return a new frame for one call of a function."""
     instance = getattr(function, "__self__", None)
     plain = function.__func__ if isinstance(function, MethodType) else function
     frame = code.frames.get(plain)
     if frame is None:
         frame = code.frames[plain] = frame_of(function, instance)
     if frame.node.args.vararg or frame.node.args.kwarg:
-        raise frame.source.error(frame.node, "a helper takes a fixed number of values", "name its parameters")
+        raise frame.source.error(frame.node, "a helper takes a fixed number of arguments", "name its parameters")
     outer = {**frame.outer, "__self__": instance}
     path = (*code.frame.path, id(call))
     return replace(frame, outer=outer, path=path, fixed=set(), kinds={}, lines={}, results=[], ends=[])
 
 
-def _bound(code: Context, call: ast.Call, function: FunctionType | MethodType) -> Walk[dict[str, Known | Expr]]:
-    """Return the values of a function's parameters."""
+def _arguments(code: Context, call: ast.Call, function: FunctionType | MethodType) -> Walk[dict[str, Known | Expr]]:
+    """Compile a call's arguments and return them by the names of the function's parameters."""
     names = [each.arg for each in call.keywords]
     if None in names or any(isinstance(each, ast.Starred) for each in call.args):
-        raise code.error(call, "arguments are given one by one", "write them out")
+        raise code.error(call, "a kernel does not unpack arguments", "write them one by one")
     text = code.text(call.func)
     signature = inspect.signature(function)
     try:
@@ -172,31 +174,31 @@ def _bound(code: Context, call: ast.Call, function: FunctionType | MethodType) -
         values[next(iter(inspect.signature(function.__func__).parameters))] = Known(function.__self__)
     for name, parameter in signature.parameters.items():
         if name not in given:
-            value: Value = found_outside(code, call, parameter.default)
+            value: Value = captured(code, call, parameter.default)
         else:
             value = yield code.value(given[name])
         if isinstance(value, Untyped):
             raise no_width(code, given[name])
         if parameter.annotation in (Register, "Register") and not isinstance(getattr(value, "value", 0), Register):
-            raise code.error(call, f"`{text}` takes a register as `{name}`", "such as `self.count`")
+            raise code.error(call, f"`{text}` takes a register as `{name}`", "pass one, for example `self.count`")
         values[name] = value
     return values
 
 
 def _plain(code: Context, name: str, value: Known | Expr, frame: Frame) -> Known | Expr:
-    """Return a value that may stand where a parameter does: what takes computing goes into a variable first."""
+    """Return a value that may replace each use of a parameter: a computed one that is used twice becomes a variable."""
     simple = (Const, Truth, Local, FieldRef, SequenceRef, EpochRef, NowRef, Old)
     uses = sum(isinstance(each, ast.Name) and each.id == name for each in ast.walk(frame.node))
     if isinstance(value, (Known, *simple)) or uses < 2:
         return value
     local = replace(code.variables.local(name, value.kind, frame), bare=bare(value))
     code.scope.assign(local, None)
-    code.ahead(Assign(local, value, frame.source.line(frame.node)))
+    code.emit_before(Assign(local, value, frame.source.line(frame.node)))
     return local
 
 
-def _copies(code: Context, frame: Frame, values: dict[str, Known | Expr]) -> list[Statement]:
-    """Give the parameters their values: numbers that may change meanwhile are copied into variables."""
+def _bind_parameters(code: Context, frame: Frame, values: dict[str, Known | Expr]) -> list[Statement]:
+    """Bind the parameters; return the statements that copy numbers which may change into variables."""
     done: list[Statement] = []
     line = frame.source.line(frame.node)
     steady: tuple[type, ...] = (SequenceRef, EpochRef, NowRef, Local)
@@ -222,7 +224,7 @@ def _copies(code: Context, frame: Frame, values: dict[str, Known | Expr]) -> lis
     return done
 
 
-def give(code: Context, node: ast.Return) -> Walk[list[Statement]]:
+def compile_return(code: Context, node: ast.Return) -> Walk[list[Statement]]:
     """Compile a helper's `return`."""
     done: list[Statement] = []
     frame, line = code.frame, code.source.line(node)
@@ -239,7 +241,7 @@ def give(code: Context, node: ast.Return) -> Walk[list[Statement]]:
 
 
 def _result(code: Context, frame: Frame, statements: list[Statement]) -> Value:
-    """Return a helper's result; where it has several, they are put into one variable."""
+    """Return a helper's result; several results go into one variable."""
     results = frame.results
     if not results:
         return Known(None)
@@ -264,7 +266,7 @@ def _result(code: Context, frame: Frame, statements: list[Statement]) -> Value:
         if kind is None:
             fitted = condition_of(code, value, each.node)
         else:
-            fitted = fit(code, value, kind, each.node, f"what `{frame.node.name}` returns")
+            fitted = fit(code, value, kind, each.node, f"the result of `{frame.node.name}`")
         assigned[_RESULT.format(number)] = Assign(local, fitted, line)
         local = replace(local, bare=hull(local.bare, bare(fitted)))
     statements[:] = _replaced(statements, assigned)
@@ -281,12 +283,12 @@ def _code(function: Callable[..., Any]) -> CodeType:
 
 
 def _shipped(function: Callable[..., Any]) -> bool:
-    """Tell whether a function came with Midflight, so that the user's mistake is in the call of it."""
+    """Return whether a function is part of Midflight."""
     return (function.__module__ or "").startswith("midflight.")
 
 
 def _library(function: FunctionType | MethodType) -> bool:
-    """Tell whether a function is Python's or the language's own rather than the user's."""
+    """Return whether a function belongs to Python's library or to the language."""
     module = function.__module__ or ""
     ours = module.startswith(_OURS) and function.__name__ != "ingress"
     return module.split(".")[0] in sys.stdlib_module_names or ours
@@ -299,7 +301,7 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _replaced(body: Iterable[Statement], by: dict[str, Assign | None]) -> list[Statement]:
-    """Return statements with the assignments to these variables replaced, or left out."""
+    """Return statements with the assignments to these variables replaced, or removed for None."""
 
     def rebuilt(body: Iterable[Statement]) -> Walk[list[Statement]]:
         done: list[Statement] = []

@@ -1,4 +1,4 @@
-"""Limits of parameters: what a primitive's `validate` is made of."""
+"""Checks of parameters for a primitive's `validate`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["one_of", "power_of_two", "within"]
 
 
 def within(primitive: Primitive, name: str, low: int, high: int) -> None:
-    """Check that a parameter lies between two limits, both included."""
+    """Raise KernelError unless a parameter is `low` to `high`, inclusive."""
     value = getattr(primitive, name)
     if not low <= value <= high:
         raise KernelError(f"{primitive.title}: {name} must be {low} to {high}, not {value}")
 
 
 def power_of_two(primitive: Primitive, name: str, low: int, high: int) -> None:
-    """Check that a parameter is a power of two between two limits, both included."""
+    """Raise KernelError unless a parameter is a power of two from `low` to `high`, inclusive."""
     within(primitive, name, low, high)
     value = getattr(primitive, name)
     if value & (value - 1):
@@ -24,7 +24,7 @@ def power_of_two(primitive: Primitive, name: str, low: int, high: int) -> None:
 
 
 def one_of(primitive: Primitive, name: str, *choices: str) -> None:
-    """Check that a parameter is one of two words or more."""
+    """Raise KernelError unless a parameter is one of two or more strings."""
     value = getattr(primitive, name)
     if value not in choices:
         *most, last = choices

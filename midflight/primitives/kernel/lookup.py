@@ -1,4 +1,4 @@
-"""Lookups: constants that a kernel reads by index, such as logarithms or the bounds of classes."""
+"""Lookups: constant arrays that a kernel reads by index, such as logarithms."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ MAX_ENTRIES = 1 << 16
 
 
 class Lookup:
-    """A constant array of numbers of `kind`, made in a primitive's `setup` and read by `self.log2.read(index)`.
+    """A constant array of 1 to 65536 numbers of `kind`, created in a primitive's `setup`.
 
         self.log2 = Lookup(bit[8], (0, 0, 1, 1, 2, 2, 2, 2))
 
-    An index beyond the end reads as `default`. Every place in a kernel that reads it is a table of its own on the
-    switch, with as many entries; where the index is known when the kernel is compiled there is none.
+    A kernel reads it with `self.log2.read(index)`. An index beyond the end reads as `default`. Each read in a kernel
+    becomes a table on the switch with an entry per value, unless the index is known at compile time. Raises KernelError
+    for values that do not fit `kind`.
     """
 
     def __init__(self, kind: Kind, values: Iterable[int], *, default: int = 0) -> None:
@@ -26,15 +27,15 @@ class Lookup:
         self.values = tuple(values)
         self.default = default
         if not 1 <= len(self.values) <= MAX_ENTRIES:
-            raise KernelError(f"a lookup has 1 to {MAX_ENTRIES} values, not {len(self.values)}")
+            raise KernelError(f"a lookup takes 1 to {MAX_ENTRIES} values, not {len(self.values)}")
         for each in (*self.values, default):
             if isinstance(each, bool) or not isinstance(each, int) or not self.kind.holds(each):
-                raise KernelError(f"a lookup's value {each!r} does not fit {self.kind}")
+                raise KernelError(f"the lookup value {each!r} does not fit {self.kind}")
 
     def __len__(self) -> int:
         return len(self.values)
 
     def read(self, index: int) -> int:
-        """Return the value at an index, or the default beyond the end."""
+        """Return the value at `index`, or the default beyond the end."""
         position = int(index)
         return Number(self.kind, self.values[position] if position < len(self.values) else self.default)

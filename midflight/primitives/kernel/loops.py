@@ -1,4 +1,4 @@
-"""Loops over a range, which are written out round by round."""
+"""Unrolls loops over a range."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator
 
 from midflight.errors import KernelError
+from midflight.primitives.kernel.coercion import constant
 from midflight.primitives.kernel.context import Context
-from midflight.primitives.kernel.demands import constant
 from midflight.primitives.kernel.flow import Known
-from midflight.primitives.kernel.returns import leaves
-from midflight.primitives.kernel.values import SPOILT
+from midflight.primitives.kernel.returns import always_returns
+from midflight.primitives.kernel.values import POISON
 from midflight.stackless import Walk
 
 __all__ = ["rounds", "values_of_loop"]
@@ -19,16 +19,16 @@ MAX_ROUNDS = 1024
 
 
 def values_of_loop(code: Context, node: ast.For) -> Walk[range | None]:
-    """Check a loop's header and return the values of its variable; None where that has a mistake, which is told."""
+    """Return the values of a loop's variable; None if the header has a mistake, which is reported."""
     try:
         return (yield from _checked(code, node))
     except KernelError as error:
-        code.tell(error)
+        code.report(error)
         return None
 
 
 def rounds(code: Context, node: ast.For, values: range | None) -> Iterator[int]:
-    """Give a loop's variable one value after the other; where they are not known one that spoils what it touches."""
+    """Bind a loop's variable to each value in turn and yield it. For `values` None, bind POISON once and yield 0."""
     if not isinstance(node.target, ast.Name):
         return
     name, fixed = node.target.id, code.frame.fixed
@@ -36,11 +36,11 @@ def rounds(code: Context, node: ast.For, values: range | None) -> Iterator[int]:
     fixed.add(name)
     try:
         for value in range(1) if values is None else values:
-            if code.scope.ended and leaves(node.body):
-                raise code.error(node, "every round but the first is never reached", "remove the loop")
+            if code.scope.ended and always_returns(node.body):
+                raise code.error(node, "only the first round is reached", "remove the loop")
             if code.scope.ended:
                 break
-            code.scope.names[name] = SPOILT if values is None else Known(value)
+            code.scope.names[name] = POISON if values is None else Known(value)
             yield value
     finally:
         if not had:
@@ -49,26 +49,24 @@ def rounds(code: Context, node: ast.For, values: range | None) -> Iterator[int]:
 
 def _checked(code: Context, node: ast.For) -> Walk[range]:
     if node.orelse:
-        raise code.error(node, "the kernel language has no `else` of a loop", "write it after the loop")
+        raise code.error(node, "the kernel language does not support `else` after a loop", "write it after the loop")
     call = node.iter
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range"):
-        raise code.error(call, "a loop runs over a range", "write `for lane in range(self.lanes):`")
+        raise code.error(call, "a loop iterates over a range", "write `for lane in range(self.lanes):`")
     if not isinstance(node.target, ast.Name):
         raise code.error(node.target, "a loop has one variable", "write `for lane in range(...):`")
     if not 1 <= len(call.args) <= 3 or call.keywords:
         raise code.error(call, "`range` takes one to three numbers", "write `for lane in range(self.lanes):`")
-    test = f"loop to the most there can be, and test inside: `if lane < {code.text(call.args[-1])}:`"
+    test = f"loop up to the maximum, and test inside: `if lane < {code.text(call.args[-1])}:`"
     bounds = []
     for each in call.args:
-        bounds.append((yield from constant(code, each, "a loop's bound", test)))
+        bounds.append((yield from constant(code, each, "the bound of a loop", test)))
     if len(bounds) == 3 and bounds[2] == 0:
-        raise code.error(call, "the step of a range cannot be 0", "leave it out")
+        raise code.error(call, "the step of a range cannot be 0", "remove it")
     values = range(*bounds)
     if len(values) > MAX_ROUNDS:
-        raise code.error(
-            call, f"{len(values)} rounds; at most {MAX_ROUNDS} fit into a program", "make the range shorter"
-        )
+        raise code.error(call, f"the loop has {len(values)} rounds; the limit is {MAX_ROUNDS}", "shorten the range")
     name = node.target.id
     if name in code.frame.kinds or name in code.frame.fixed:
-        raise code.error(node.target, f"`{name}` is taken", "choose another name")
+        raise code.error(node.target, f"the name `{name}` is taken", "choose another name")
     return values

@@ -1,4 +1,4 @@
-"""Maps: what a kernel looks up and only the controller writes, from keys to numbers."""
+"""Maps: tables from keys to numbers that a kernel reads and only the controller writes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from midflight.primitives.kernel.types import Kind, Number, coerce
 __all__ = ["Entry", "Key", "Map", "Match", "Part"]
 
 Match = Literal["exact", "lpm", "ternary", "range"]
-"""How one part of a key is matched, by P4's names."""
+"""The match kind of one part of a key, by its name in P4."""
 
 Part = int | tuple[int, int]
-"""One part of an entry's key: a value; of lpm (value, prefix length), ternary (value, mask), range (low, high)."""
+"""One part of an entry's key: a value, or (value, prefix length) for lpm, (value, mask) for ternary, (low, high) for
+range, inclusive."""
 
 Key = Part | tuple[Part, ...]
-"""An entry's key: its part or, where the map has several kinds of key, a tuple of parts."""
+"""An entry's key: a part, or a tuple of parts if the map has several."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry, its key in parts as `Map.parts` returns them. The larger priority wins."""
+    """One entry; `parts` are normalised by `Map.parts`. The larger priority wins."""
 
     parts: tuple[Part, ...]
     value: int
@@ -33,17 +34,18 @@ class Entry:
 
 
 class Map:
-    """A table from keys to numbers of `kind`, made in a primitive's `setup` and written by the controller alone.
+    """A table from keys to numbers of `kind`, created in a primitive's `setup`; only the controller writes it.
 
         self.owner = Map(bit[128], bit[16], size=1024)
         self.port = Map((bit[32], bit[16]), bit[8], size=64, match=("lpm", "exact"), entries={((10 << 24, 8), 80): 3})
 
-    keys: the kind of the key, or of each of its parts; unsigned. match: how each is matched, or all of them; of an
-    lpm (one at most) the longest prefix wins. size: how many entries there is room for. entries: those that are there
-    from the start; `self.owner[key] = value` adds to them, `insert` with a priority.
+    keys: the type of the key, or of each of its parts; unsigned. match: the match kind of each part, or of all; the
+    longest prefix wins for lpm, which at most one part can have. size: the maximum number of entries (at least 1).
+    entries: the initial entries; `self.owner[key] = value` adds more, `insert` with a priority.
 
-    A kernel asks `value = self.owner.get(wire.key, default)`, with a tuple for a key of several parts, and then
-    `self.owner.hit` tells whether there was an entry. One question for each packet.
+    A kernel reads it with `value = self.owner.get(wire.key, default)`, with a tuple for several parts. Afterwards
+    `self.owner.hit` is whether there was an entry. A packet reads a map once. Raises KernelError for invalid parameters
+    and entries.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Map:
         entries: Mapping[Key, int] | None = None,
     ) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise KernelError(f"a map's size must be a whole number of at least 1, not {size!r}")
+            raise KernelError(f"a map's size must be an integer of at least 1, not {size!r}")
         self.keys = tuple(each.fixed({}) for each in (keys if isinstance(keys, tuple) else (keys,)))
         self.kind = kind.fixed({})
         self.size = size
@@ -73,65 +75,65 @@ class Map:
             raise KernelError("a map needs a key", hint="write Map(bit[32], bit[16], size=1024)")
         for each in self.keys:
             if each.signed:
-                raise KernelError(f"a map's key is unsigned, not {each}", hint=f"write bit[{each.width}]")
+                raise KernelError(f"a map's key must be unsigned, not {each}", hint=f"write bit[{each.width}]")
         if len(self.match) != len(self.keys):
-            raise KernelError(f"a map with {len(self.keys)} keys has {len(self.match)} match kinds")
+            raise KernelError(f"a map with {len(self.keys)} key parts takes as many match kinds, not {len(self.match)}")
         for how in self.match:
             if how not in get_args(Match):
-                raise KernelError(f"a map matches {', '.join(get_args(Match))}, not {how!r}")
+                raise KernelError(f"a map's match kind is {', '.join(get_args(Match))}, not {how!r}")
         if self.match.count("lpm") > 1:
-            raise KernelError("only one key of a map can be lpm", hint="match the others exact or ternary")
+            raise KernelError("only one part of a map's key can be lpm", hint="match the others exact or ternary")
 
     @property
     def ranked(self) -> bool:
-        """Whether several entries may match, of which the largest priority wins."""
+        """Whether several entries may match, so that the largest priority wins."""
         return bool({"ternary", "range"} & {*self.match})
 
     def parts(self, key: object) -> tuple[Part, ...]:
-        """Return an entry's key in parts, as they are kept: what a prefix or mask leaves out is 0.
+        """Return an entry's key as normalised parts: bits outside the prefix or mask are 0.
 
-        KernelError where the key does not fit the map.
+        Raises KernelError for a key that does not fit the map.
         """
         single = len(self.keys) == 1
         given = (key,) if single else key
         if not isinstance(given, tuple) or len(given) != len(self.keys):
-            raise KernelError(f"{key!r} is not a key of a map from ({', '.join(map(str, self.keys))})")
+            raise KernelError(f"{key!r} is not a key of a map with the key ({', '.join(map(str, self.keys))})")
         return tuple(
             _part(kind, how, part) for kind, how, part in zip(self.keys, self.match, given, strict=True)
         )  # fmt: skip
 
     def number(self, value: object) -> int:
-        """Return an entry's value; KernelError where it does not fit."""
+        """Return an entry's value as an int. Raises KernelError if it does not fit."""
         number = _whole(value, "a map's value")
         if not self.kind.holds(number):
-            raise KernelError(f"a map's value {number} does not fit {self.kind}")
+            raise KernelError(f"the map value {number} does not fit {self.kind}")
         return number
 
     def key(self, parts: tuple[Part, ...]) -> Key:
-        """Return a key as users write it: without the tuple where there is one part."""
+        """Return a key as users write it: a single part without a tuple."""
         return parts[0] if len(self.keys) == 1 else parts
 
     def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
-        """Set an entry, whether it is there or not. KernelError where it does not fit, or the map is full."""
+        """Add or replace an entry. Raises KernelError if it does not fit or the map is full."""
         self.keep(self.entry(key, value, priority))
 
     def entry(self, key: Key, value: int, priority: int = 1) -> Entry:
-        """Return an entry that the map has room for; KernelError where it does not fit, or the map is full."""
+        """Return a checked entry without adding it. Raises KernelError if it does not fit or the map is full."""
         entry = Entry(self.parts(key), self.number(value), priority)
         if priority < 1 or (priority != 1 and not self.ranked):
             raise KernelError(
-                f"priority {priority}: it is 1 or more, and means something with ternary and range keys only"
+                f"priority {priority}: a priority is at least 1, and only ternary and range keys can have other than 1"
             )
         if entry.parts not in self._entries and len(self._entries) >= self.size:
-            raise KernelError(f"the map is full: it has room for {self.size} entries", hint="make it larger in setup")
+            raise KernelError(f"the map is full: its size is {self.size} entries", hint="make it larger in setup")
         return entry
 
     def keep(self, entry: Entry) -> None:
-        """Set an entry that `entry` returned."""
+        """Add or replace an entry that `entry` returned."""
         self._entries[entry.parts] = entry
 
     def find(self, parts: tuple[Part, ...]) -> Entry | None:
-        """Return the entry of a key in parts, or None."""
+        """Return the entry with exactly this key, in parts, or None."""
         return self._entries.get(parts)
 
     def __setitem__(self, key: Key, value: int) -> None:
@@ -142,7 +144,7 @@ class Map:
             raise KernelError(f"the map has no entry {key!r}")
 
     def __getitem__(self, key: Key) -> int:
-        """Return an entry's value, as it was written: this asks for the entry itself, not for what matches."""
+        """Return the value of the entry with exactly this key. Raises KernelError if there is none; see `get`."""
         found = self._entries.get(self.parts(key))
         if found is None:
             raise KernelError(f"the map has no entry {key!r}")
@@ -155,23 +157,23 @@ class Map:
         return len(self._entries)
 
     def alike(self, other: Map) -> bool:
-        """Say whether another map is made as this one, whatever is in the two."""
+        """Return whether another map has the same key, type, match kinds and size, whatever its entries."""
         one, two = ((each.keys, each.kind, each.match, each.size) for each in (self, other))
         return one == two
 
     def hold(self, entries: Iterable[Entry]) -> None:
-        """Have these entries and no others."""
+        """Replace all entries."""
         self._entries = {each.parts: each for each in entries}
 
     def copy(self) -> Map:
-        """Return a map of the same kind with the same entries."""
+        """Return an independent copy with the same entries."""
         made = copy.copy(self)
         made._entries = dict(self._entries)
         return made
 
     @property
     def everything(self) -> tuple[Part, ...]:
-        """The key that matches whatever is asked; exact parts are 0."""
+        """The key that matches every value, in parts; exact parts are 0."""
         wide: dict[Match, Callable[[Kind], Part]] = {
             "exact": lambda _: 0,
             "lpm": lambda _: (0, 0),
@@ -182,16 +184,16 @@ class Map:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The entries, in the order in which they came."""
+        """The entries in insertion order."""
         return tuple(self._entries.values())
 
     def get(self, key: int | tuple[int, ...], default: int) -> int:
-        """Return the value of the entry that matches, or `default`; `hit` tells which it was."""
+        """Return the value of the matching entry, or `default`, and set `hit`. Raises KernelError for a bad key."""
         values = key if isinstance(key, tuple) else (key,)
         if len(values) != len(self.keys):
-            raise KernelError(f"this map has {len(self.keys)} keys, not {len(values)}")
-        asked = tuple(int(coerce(kind, each, "the key")) for kind, each in zip(self.keys, values, strict=True))
-        found = self._entries.get(asked) if {*self.match} == {"exact"} else self._best(asked)
+            raise KernelError(f"this map's key has {len(self.keys)} parts, not {len(values)}")
+        numbers = tuple(int(coerce(kind, each, "the key")) for kind, each in zip(self.keys, values, strict=True))
+        found = self._entries.get(numbers) if {*self.match} == {"exact"} else self._best(numbers)
         self.hit = found is not None
         return coerce(self.kind, default, "the default") if found is None else Number(self.kind, found.value)
 
@@ -205,7 +207,7 @@ class Map:
         )  # fmt: skip
 
     def _weight(self, entry: Entry) -> int:
-        """Return what makes one of several matching entries win."""
+        """Return the rank of an entry among those that match: its priority, or its prefix length."""
         if self.ranked or "lpm" not in self.match:
             return entry.priority
         part = entry.parts[self.match.index("lpm")]
@@ -219,11 +221,11 @@ def _whole(value: object, what: str) -> int:
             raise TypeError
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise KernelError(f"{what} is a whole number, not {value!r}") from None
+        raise KernelError(f"{what} must be an integer, not {value!r}") from None
 
 
 def _part(kind: Kind, how: Match, part: object) -> Part:
-    """Return one part of a key as it is kept."""
+    """Return one part of a key, normalised."""
     full = {"exact": None, "lpm": kind.width, "ternary": kind.high, "range": part}[how]
     pair = part if isinstance(part, tuple) and how != "exact" else (part, full)
     if len(pair) != 2:
@@ -237,7 +239,7 @@ def _part(kind: Kind, how: Match, part: object) -> Part:
     match how:
         case "lpm":
             if not 0 <= second <= kind.width:
-                raise KernelError(f"the prefix length {second} is not in 0..{kind.width}")
+                raise KernelError(f"the prefix length must be 0 to {kind.width}, not {second}")
             return value & (kind.high << (kind.width - second)), second
         case "ternary":
             if not kind.holds(second):
@@ -245,7 +247,7 @@ def _part(kind: Kind, how: Match, part: object) -> Part:
             return value & second, second
         case _:
             if not value <= second <= kind.high:
-                raise KernelError(f"({value}, {second}) is not a range of {kind}: low to high, both included")
+                raise KernelError(f"({value}, {second}) is not a range of {kind}: write (low, high), both inclusive")
             return value, second
 
 

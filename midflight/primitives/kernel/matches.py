@@ -1,4 +1,4 @@
-"""`match` over numbers, turned into a chain of ifs."""
+"""Lowers `match` over numbers to a chain of `if`s."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from midflight.primitives.kernel.frame import Frame
 from midflight.primitives.kernel.source import Source
 from midflight.stackless import Walk, run
 
-__all__ = ["turned", "without_matches"]
+__all__ = ["lowered_match", "lowered_matches"]
 
 
-def without_matches(body: list[ast.stmt], frame: Frame) -> list[ast.stmt]:
-    """Turn each `match` of some statements, and of those inside them, which are changed. Inner ones come first."""
-    return run(_without(body, frame))
+def lowered_matches(body: list[ast.stmt], frame: Frame) -> list[ast.stmt]:
+    """Return statements with every `match` in them lowered. Nested statements are changed in place."""
+    return run(_lowered(body, frame))
 
 
-def _without(body: list[ast.stmt], frame: Frame) -> Walk[list[ast.stmt]]:
+def _lowered(body: list[ast.stmt], frame: Frame) -> Walk[list[ast.stmt]]:
     done: list[ast.stmt] = []
     for node in body:
         match node:
             case ast.If() | ast.For():
-                node.body = yield _without(node.body, frame)
-                node.orelse = yield _without(node.orelse, frame)
+                node.body = yield _lowered(node.body, frame)
+                node.orelse = yield _lowered(node.orelse, frame)
                 done.append(node)
             case ast.Match(cases=cases):
                 for case in cases:
-                    case.body = yield _without(case.body, frame)
-                done += turned(node, frame)
+                    case.body = yield _lowered(case.body, frame)
+                done += lowered_match(node, frame)
             case _:
                 done.append(node)
     return done
 
 
-def turned(node: ast.Match, frame: Frame, others: Iterable[str] = ()) -> list[ast.stmt]:
-    """Return a `match` as an `if` with its `elif`s; what it is about is computed once, into variables before.
+def lowered_match(node: ast.Match, frame: Frame, others: Iterable[str] = ()) -> list[ast.stmt]:
+    """Return a `match` as an `if` with `elif`s, after assignments that evaluate the subject once.
 
-    None of these is called as one of `others`. Raises KernelError for patterns other than numbers, `|` and `_`.
+    Their variables have none of the names `others`. Raises KernelError for patterns other than numbers, `|` and `_`.
     """
     before: list[ast.stmt] = []
 
@@ -65,7 +65,7 @@ def turned(node: ast.Match, frame: Frame, others: Iterable[str] = ()) -> list[as
 
 
 def is_plain(subject: ast.expr) -> bool:
-    """Tell whether an expression may be written several times: a name, a field, a lane, or a tuple of such."""
+    """Return whether an expression may be duplicated: a name, a field, a lane, or a tuple of these."""
     if isinstance(subject, ast.Tuple):
         return all(is_plain(each) for each in subject.elts)
     while isinstance(subject, (ast.Attribute, ast.Subscript)):
@@ -74,7 +74,7 @@ def is_plain(subject: ast.expr) -> bool:
 
 
 def _test(pattern: ast.pattern, subject: ast.expr, source: Source) -> ast.expr | None:
-    """Return the condition under which a pattern matches; None for always. Python bounds how deep patterns are."""
+    """Return the condition under which a pattern matches; None for always. Python's parser bounds its depth."""
     match pattern:
         case ast.MatchValue(value=value):
             made: ast.expr = ast.Compare(subject, [ast.Eq()], [value])
@@ -92,9 +92,9 @@ def _test(pattern: ast.pattern, subject: ast.expr, source: Source) -> ast.expr |
                 return wanted[0] if wanted else None
             made = ast.BoolOp(ast.And(), wanted)
         case ast.MatchAs(name=str(name)):
-            raise source.error(pattern, f"this would name the number `{name}`", "write `_` for all others")
+            raise source.error(pattern, f"the pattern `{name}` binds a name", "write `_` for all other numbers")
         case _:
-            raise source.error(pattern, "a `match` compares numbers", "write `case 1:`, `case 2 | 3:` and `case _:`")
+            raise source.error(pattern, "a pattern must be a number", "write `case 1:`, `case 2 | 3:` and `case _:`")
     return ast.copy_location(made, pattern)
 
 

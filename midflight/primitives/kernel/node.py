@@ -11,26 +11,26 @@ __all__ = ["Node", "contents"]
 
 @cache
 def _compared(kind: Any) -> tuple[str, ...]:
-    """Return the attributes that tell one expression of a class from another."""
+    """Return the names of the attributes that equality of a class compares."""
     return tuple(each.name for each in fields(kind) if each.compare)
 
 
 def contents(node: Any) -> tuple[Any, ...]:
-    """Return what an expression consists of."""
+    """Return the compared attributes of an expression: its parts and constants."""
     return tuple(getattr(node, name) for name in _compared(type(node)))  # type: ignore[arg-type]
 
 
 class Node:
-    """What every expression has: a hash that is made once, from those of its parts, and equality without recursion.
+    """Base class of expressions: a hash computed once from those of its parts, and equality without recursion.
 
-    An expression may be as deep as the user's sum is long. Some have `bare`: Python may compute a plain int there,
-    which wraps at no width, and which lies between these two numbers. None says that it is a `Number` for sure.
+    Expressions may be as deep as a user's sum is long. Some have `bare`, the range of the plain int, which does not
+    wrap, that Python may compute for them; None means that Python always computes a `Number`.
     """
 
     __slots__ = ("_hash", "size")
     _hash: int
     size: int
-    """How many expressions it is, written out: one that is in it twice counts twice."""
+    """The number of nodes of the expression as a tree: a shared part counts each time."""
 
     def __post_init__(self) -> None:
         parts = contents(self)

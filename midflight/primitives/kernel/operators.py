@@ -1,4 +1,4 @@
-"""Operators of the kernel language: arithmetic, shifts, comparisons, conditions and choices."""
+"""Compiles operators: arithmetic, shifts, comparisons, conditions and conditional expressions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from midflight.errors import KernelError
-from midflight.primitives.kernel.context import Context, ToldError
-from midflight.primitives.kernel.demands import condition, constant, fit, no_width, not_a_number
+from midflight.primitives.kernel.coercion import condition, constant, fit, no_width, not_a_number
+from midflight.primitives.kernel.context import Context, FollowOnError
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.typed import (
     Binary,
@@ -58,7 +58,7 @@ _SIGNS: dict[type[ast.unaryop], tuple[str, Callable[[Any], Any]]] = {
 
 
 def values_of(code: Context, *nodes: ast.expr) -> Walk[list[Value]]:
-    """Return the values of several expressions; where any has a mistake, all of them are told."""
+    """Compile several expressions. If any has a mistake, report the mistakes of all."""
     found: list[Value] = []
     failed: list[KernelError] = []
     for node in nodes:
@@ -66,13 +66,13 @@ def values_of(code: Context, *nodes: ast.expr) -> Walk[list[Value]]:
             found.append((yield code.value(node)))
         except KernelError as error:
             failed.append(error)
-    told = [each for each in failed if not isinstance(each, ToldError)]
-    if len(told) == 1:
-        raise told[0]
+    mistakes = [each for each in failed if not isinstance(each, FollowOnError)]
+    if len(mistakes) == 1:
+        raise mistakes[0]
     if failed:
-        for each in told:
-            code.tell(each)
-        raise ToldError(failed[0].message)
+        for each in mistakes:
+            code.report(each)
+        raise FollowOnError(failed[0].message)
     return found
 
 
@@ -80,7 +80,7 @@ def binary(code: Context, node: ast.BinOp) -> Walk[Value]:
     """Compile arithmetic on two numbers."""
     if type(node.op) not in _ARITHMETIC:
         hint = "write `//`, by a power of two" if isinstance(node.op, ast.Div) else "multiply numbers: `a * b`"
-        what = "`/` gives a floating-point number" if isinstance(node.op, ast.Div) else "there is no such operator"
+        what = "`/` gives a floating-point number" if isinstance(node.op, ast.Div) else "this operator is not supported"
         raise code.error(node, what, hint)
     symbol, function = _ARITHMETIC[type(node.op)]
     left, right = yield from values_of(code, node.left, node.right)
@@ -100,7 +100,7 @@ def binary(code: Context, node: ast.BinOp) -> Walk[Value]:
 
 
 def _computed(function: Callable[[Any, Any], Any], one: Range | None, other: Range | None) -> Range | None:
-    """Return which plain ints an operator gives, where both its sides may be such."""
+    """Return the range of plain ints that an operator yields; None unless both operands may be plain ints."""
     if one is None or other is None:
         return None
     corners = [function(left, right) for left in one for right in other]
@@ -117,13 +117,13 @@ def _holds(kind: Kind, numbers: Range) -> bool:
 def _fold(code: Context, node: ast.expr, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Known:
     numbers = all(isinstance(each, int) and not isinstance(each, bool) for each in (left, right))
     if not numbers and not (isinstance(left, str) and isinstance(right, str) and function is operator.add):
-        raise code.error(node, f"`{code.text(node)}` does not compute on whole numbers")
+        raise code.error(node, f"`{code.text(node)}` has operands that are not integers")
     try:
         result = function(left, right)
     except (ArithmeticError, ValueError) as error:
         raise code.error(node, f"`{code.text(node)}`: {error}") from None
     if isinstance(result, float):
-        raise code.error(node, f"`{code.text(node)}` is {result}, not a whole number")
+        raise code.error(node, f"`{code.text(node)}` is {result}, not an integer")
     return Known(result)
 
 
@@ -138,7 +138,10 @@ def pair(
     *,
     solids: int = 1,
 ) -> tuple[Expr, Expr, Kind]:
-    """Return two numbers of one kind; so many of them must bring their width along when they run as Python."""
+    """Return two operands as numbers of one type, and the type.
+
+    At least `solids` of them must have a width when the kernel runs as Python.
+    """
     kinds = [each.kind for each in (left, right) if not isinstance(each, (Known, Untyped))]
     if None in kinds:
         bad = left_node if not isinstance(left, (Known, Untyped)) and left.kind is None else right_node
@@ -167,7 +170,7 @@ def pair(
 def _shift(code: Context, node: ast.BinOp, symbol: str, left: Value, right: Value) -> Value:
     if isinstance(left, (Known, Untyped)):
         text = code.text(node.left)
-        raise code.error(node.left, f"`{text}` has no width to be shifted in", f"give it one: `bit[32]({text})`")
+        raise code.error(node.left, f"`{text}` has no width here", f"give it one: `bit[32]({text})`")
     if left.kind is None:
         raise not_a_number(code, node.left)
     plain = bare(left)
@@ -176,12 +179,12 @@ def _shift(code: Context, node: ast.BinOp, symbol: str, left: Value, right: Valu
         if isinstance(amount, bool) or not isinstance(amount, int):
             raise code.error(
                 node.right,
-                "the amount must be known when the kernel is compiled",
+                "the shift amount must be known at compile time",
                 "use a constant, a parameter or a loop's variable",
             )
         if amount < 0:
             other = f"shift the other way: `{'>>' if symbol == '<<' else '<<'} {-amount}`"
-            raise code.error(node.right, f"a shift by {amount}", other)
+            raise code.error(node.right, f"the shift amount {amount} is negative", other)
         if plain is not None:
             if amount >= left.kind.width and symbol == "<<":
                 raise no_width(code, node.left)
@@ -201,7 +204,7 @@ def _shift(code: Context, node: ast.BinOp, symbol: str, left: Value, right: Valu
     if right.kind.signed:
         text = code.text(node.right)
         raise code.error(
-            node.right, f"`{text}` is {right.kind}: a shift's amount must be unsigned", f"write `bit[8]({text})`"
+            node.right, f"`{text}` is {right.kind}: a shift amount must be unsigned", f"write `bit[8]({text})`"
         )
     return Binary(symbol, left, right, left.kind)
 
@@ -212,7 +215,7 @@ def _divide(code: Context, node: ast.BinOp, symbol: str, left: Value, right: Val
     if not isinstance(divisor, int) or divisor < 1 or divisor & (divisor - 1):
         raise code.error(
             node,
-            f"{what} by `{code.text(node.right)}`: a switch divides by constant powers of two only",
+            f"{what} by `{code.text(node.right)}`: a switch divides only by constant powers of two",
             "divide by 2, 4, 8, ..., or multiply by a scaled reciprocal and shift",
         )
     if isinstance(left, (Known, Untyped)):
@@ -260,7 +263,7 @@ def unary(code: Context, node: ast.UnaryOp) -> Walk[Value]:
 
 
 def logic(code: Context, node: ast.BoolOp) -> Walk[Value]:
-    """Compile `and` or `or`: Python evaluates each condition only where those before have not decided."""
+    """Compile `and` or `or`, which evaluate a condition only if the previous ones do not decide the result."""
     symbol, short = ("&&", False) if isinstance(node.op, ast.And) else ("||", True)
     result = yield from condition(code, node.values[0])
     known = code.scope.copy()
@@ -268,7 +271,7 @@ def logic(code: Context, node: ast.BoolOp) -> Walk[Value]:
     for each in node.values[1:]:
         if result == Truth(short):
             return Known(short)
-        with code.sometimes(known.copy()):
+        with code.conditionally(known.copy()):
             right = yield from condition(code, each)
         known.assume(right, not short)
         if isinstance(result, Truth):
@@ -281,7 +284,7 @@ def logic(code: Context, node: ast.BoolOp) -> Walk[Value]:
 
 
 def compare(code: Context, node: ast.Compare) -> Walk[Value]:
-    """Compile comparisons, which may be chained."""
+    """Compile a chain of comparisons."""
     result: Expr = Truth(True)
     known = code.scope.copy()
     left_node: ast.expr = node.left
@@ -289,8 +292,8 @@ def compare(code: Context, node: ast.Compare) -> Walk[Value]:
     for op, right_node in zip(node.ops, node.comparators, strict=True):
         if isinstance(result, Truth):
             part, right = yield from _step(code, node, op, left_node, left, right_node)
-        else:  # Python goes on only where what came before holds
-            with code.sometimes(known.copy()):
+        else:  # Python evaluates the rest only if the previous comparisons hold
+            with code.conditionally(known.copy()):
                 part, right = yield from _step(code, node, op, left_node, left, right_node)
         known.assume(part, True)
         if part == Truth(False):
@@ -304,7 +307,7 @@ def compare(code: Context, node: ast.Compare) -> Walk[Value]:
 def _step(
     code: Context, node: ast.Compare, op: ast.cmpop, left_node: ast.expr, left: Value, right_node: ast.expr
 ) -> Walk[tuple[Expr, Value]]:
-    """Return one comparison of a chain, and its right side."""
+    """Return one comparison of a chain, and the value of its right side."""
     if isinstance(op, (ast.In, ast.NotIn)):
         member = yield from _membership(code, node, left, right_node, isinstance(op, ast.In))
         return member, left
@@ -321,7 +324,7 @@ def _fold_compare(code: Context, node: ast.expr, function: Callable[[Any, Any], 
     for kind in (int, str):
         if isinstance(left, kind) and isinstance(right, kind):
             return function(left, right)
-    raise code.error(node, f"`{code.text(node)}` compares things of different types")
+    raise code.error(node, f"`{code.text(node)}` compares values of different types")
 
 
 def _compare_two(
@@ -344,7 +347,7 @@ def _compare_two(
 
 
 def _ends_at(value: Value, bound: Value) -> bool:
-    """Tell whether a bound is known to be one more than the largest number of the kind that a value has."""
+    """Return whether a bound is the constant one above the largest number of the value's type."""
     return (
         isinstance(bound, Known)
         and not isinstance(value, (Known, Untyped))
@@ -354,7 +357,7 @@ def _ends_at(value: Value, bound: Value) -> bool:
 
 
 def _truth(value: Value) -> Value:
-    """Return a condition that is known as an expression."""
+    """Return a constant condition as an expression; other values unchanged."""
     return Truth(value.value) if isinstance(value, Known) and isinstance(value.value, bool) else value
 
 
@@ -371,7 +374,7 @@ def _membership(code: Context, node: ast.Compare, left: Value, choices: ast.expr
 
 
 def choose(code: Context, node: ast.IfExp) -> Walk[Value]:
-    """Compile `yes if condition else no`."""
+    """Compile a conditional expression."""
     test = yield from condition(code, node.test)
     if isinstance(test, Truth):
         side: Value = yield code.value(node.body if test.value else node.orelse)
@@ -380,13 +383,13 @@ def choose(code: Context, node: ast.IfExp) -> Walk[Value]:
     for part, holds in ((node.body, True), (node.orelse, False)):
         inside = code.scope.copy()
         inside.assume(test, holds)
-        with code.sometimes(inside):
+        with code.conditionally(inside):
             found.append((part, (yield code.value(part))))
     return choice(code, node, test, found[0], found[1])
 
 
 def choice(code: Context, node: ast.expr, test: Expr, yes: tuple[ast.expr, Value], no: tuple[ast.expr, Value]) -> Value:
-    """Return `yes` where the condition holds, else `no`; they must be of one kind."""
+    """Return `yes if test else no`; each side is a node and its value. Raises KernelError for different types."""
     one, other = _truth(yes[1]), _truth(no[1])
     if isinstance(one, (Known, Untyped)) and isinstance(other, (Known, Untyped)):
         return Untyped(test, one, other)
@@ -403,7 +406,7 @@ def choice(code: Context, node: ast.expr, test: Expr, yes: tuple[ast.expr, Value
         ours, theirs = code.text(yes[0]), code.text(no[0])
         raise code.error(
             node,
-            f"the two sides differ: `{ours}` is {kind}, `{theirs}` is {kinds[1]}",
+            f"the two sides have different types: `{ours}` is {kind}, `{theirs}` is {kinds[1]}",
             f"convert one: `{kind}({theirs})`",
         )
     return chosen(test, fit(code, one, kind, yes[0], "this"), fit(code, other, kind, no[0], "this"), kind)

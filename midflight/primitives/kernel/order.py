@@ -1,8 +1,8 @@
-"""Which accesses of a kernel need which others' results, over all paths: what decides the order of a pipeline's stages.
+"""Dependencies between the accesses of a kernel, over all paths. They determine the order of a pipeline's stages.
 
-Each register array and table lives in one stage, and a packet passes the stages once. So an access that needs what
-another gave, in its index, its update, its key or the condition it stands under, must come in a later stage, on every
-path alike (Sonchack et al., Lucid: A Language for Control in the Data Plane, SIGCOMM 2021: ordered accesses).
+Each register array and table is in one stage, and a packet passes the stages once. An access depends on another if its
+index, update, key or condition uses the other's result. It must then be in a later stage, on every path (Sonchack et
+al., Lucid: A Language for Control in the Data Plane, SIGCOMM 2021: ordered accesses).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from midflight.primitives.kernel.typed import (
 )
 from midflight.stackless import Walk, run
 
-__all__ = ["Need", "circles", "longest", "needs"]
+__all__ = ["Dependency", "cycles", "dependencies", "longest_chain"]
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """An access in `line` to `array` needs what the access in `on_line` to `on` gave."""
+class Dependency:
+    """The access to `array` in `line` uses the result of the access to `on` in `on_line`."""
 
     array: str
     line: Line
@@ -46,15 +46,15 @@ class Need:
     on_line: Line
 
 
-def needs(kernel: Kernel) -> tuple[Need, ...]:
-    """Return the first need of each pair of arrays, in the kernel's order. Lanes are arrays of their own."""
+def dependencies(kernel: Kernel) -> tuple[Dependency, ...]:
+    """Return the first dependency of each pair of arrays, in source order. Each lane is an array."""
     flow = _Flow()
     run(flow.block(kernel.body, frozenset()))
-    return tuple(flow.needs.values())
+    return tuple(flow.dependencies.values())
 
 
-def circles(found: tuple[Need, ...]) -> Iterator[tuple[Need, Need]]:
-    """Yield, for each set of arrays that need each other in a circle, the first need and the next, which leads back."""
+def cycles(found: tuple[Dependency, ...]) -> Iterator[tuple[Dependency, Dependency]]:
+    """Yield two consecutive dependencies of each cycle: the first in source order, and the next on the way back."""
     by_array = _by_array(found)
     try:
         TopologicalSorter({array: [each.on for each in its] for array, its in by_array.items()}).prepare()
@@ -62,24 +62,24 @@ def circles(found: tuple[Need, ...]) -> Iterator[tuple[Need, Need]]:
         pass
     else:
         return
-    told = set[frozenset[str]]()
+    known = set[frozenset[str]]()
     for each in found:
         back = _path(by_array, each.on, each.array)
         if back is not None:
             arrays = frozenset((each.array, *(step.array for step in back)))
-            if arrays not in told:
-                told.add(arrays)
+            if arrays not in known:
+                known.add(arrays)
                 yield each, back[0]
 
 
-def longest(found: tuple[Need, ...]) -> tuple[Need, ...]:
-    """Return the longest chain of needs, the last access first; without circles."""
+def longest_chain(found: tuple[Dependency, ...]) -> tuple[Dependency, ...]:
+    """Return the longest chain of dependencies, the last access first. There must be no cycles."""
     by_array = _by_array(found)
-    chains: dict[str, tuple[Need, ...]] = {}
+    chains: dict[str, tuple[Dependency, ...]] = {}
 
-    def chain(array: str) -> Walk[tuple[Need, ...]]:
+    def chain(array: str) -> Walk[tuple[Dependency, ...]]:
         if array not in chains:
-            options: list[tuple[Need, ...]] = []
+            options: list[tuple[Dependency, ...]] = []
             for each in by_array.get(array, ()):
                 options.append((each, *(yield chain(each.on))))
             chains[array] = max(options, key=len, default=())
@@ -88,16 +88,16 @@ def longest(found: tuple[Need, ...]) -> tuple[Need, ...]:
     return max((run(chain(each.array)) for each in found), key=len, default=())
 
 
-def _by_array(found: tuple[Need, ...]) -> dict[str, list[Need]]:
-    by_array: dict[str, list[Need]] = {}
+def _by_array(found: tuple[Dependency, ...]) -> dict[str, list[Dependency]]:
+    by_array: dict[str, list[Dependency]] = {}
     for each in found:
         by_array.setdefault(each.array, []).append(each)
     return by_array
 
 
-def _path(by_array: Mapping[str, list[Need]], start: str, end: str) -> tuple[Need, ...] | None:
-    """Return needs that lead from one array to another, the fewest there are."""
-    queue = deque[tuple[Need, ...]]((each,) for each in by_array.get(start, ()))
+def _path(by_array: Mapping[str, list[Dependency]], start: str, end: str) -> tuple[Dependency, ...] | None:
+    """Return a shortest chain of dependencies from one array to another, or None."""
+    queue = deque[tuple[Dependency, ...]]((each,) for each in by_array.get(start, ()))
     seen = {start}
     while queue:
         path = queue.popleft()
@@ -110,21 +110,21 @@ def _path(by_array: Mapping[str, list[Need]], start: str, end: str) -> tuple[Nee
 
 
 Uses = frozenset[tuple[str, Line]]
-"""Accesses that a value rests on: arrays and lines."""
+"""The accesses that a value depends on: arrays and lines."""
 
 _NONE: Uses = frozenset()
 
 
 class _Flow:
-    """What each variable and field rests on as the kernel runs, and so each access."""
+    """Tracks the accesses that each variable and field depends on, and collects the dependencies."""
 
     def __init__(self) -> None:
         self.values: Mapping[Expr, Uses] = {}
         self.left: Uses = frozenset()
-        """What decided that the packet is still in the kernel."""
+        """The accesses that decided whether the kernel has returned."""
         self.ended = False
-        """Whether no packet comes here."""
-        self.needs: dict[tuple[str, str], Need] = {}
+        """Whether this point is unreachable."""
+        self.dependencies: dict[tuple[str, str], Dependency] = {}
 
     def block(self, body: tuple[Statement, ...], context: Uses) -> Walk[None]:
         for each in body:
@@ -142,7 +142,7 @@ class _Flow:
                     self.statement(each, context | self.left)
 
     def branch(self, yes: tuple[Statement, ...], no: tuple[Statement, ...], inner: Uses) -> Walk[None]:
-        """Follow both sides of an `if`. What comes after sees only what the sides that go on have left behind."""
+        """Follow both sides of an `if`, and merge the state of those that do not return."""
         values, left = self.values, self.left
         ends: list[tuple[Mapping[Expr, Uses], Uses]] = []
         returned = False
@@ -191,4 +191,4 @@ class _Flow:
     def access(self, array: str, line: Line, uses: Uses) -> None:
         for on, on_line in sorted(sorted(uses), key=lambda each: each[1]):
             if on != array:
-                self.needs.setdefault((array, on), Need(array, line, on, on_line))
+                self.dependencies.setdefault((array, on), Dependency(array, line, on, on_line))

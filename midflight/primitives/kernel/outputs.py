@@ -1,11 +1,11 @@
-"""What a kernel decides about its packet: the verdict, and the alert."""
+"""Compiles a kernel's outputs: verdicts, alerts and mirrored copies."""
 
 from __future__ import annotations
 
 import ast
 
+from midflight.primitives.kernel.coercion import no_width, sized
 from midflight.primitives.kernel.context import Context, also
-from midflight.primitives.kernel.demands import no_width, sized
 from midflight.primitives.kernel.operators import values_of
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.source import Line
@@ -14,25 +14,25 @@ from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import solid
 from midflight.stackless import Walk
 
-__all__ = ["decide", "forwarded"]
+__all__ = ["forwarded", "packet_call"]
 
 _VERDICTS = {each.name.lower(): each for each in Verdict}
 
 
 def forwarded(code: Context) -> Expr:
-    """Return whether the verdict so far is to forward the packet: known where there was no other before."""
+    """Compile `packet.forwarded`. It is the constant True before any other verdict."""
     return ForwardedRef() if code.facts.verdicts - {Verdict.FORWARD} else Truth(True)
 
 
-def decide(code: Context, call: ast.Call, name: str, line: Line) -> Walk[list[Statement]]:
-    """Compile a call on `packet`."""
+def packet_call(code: Context, call: ast.Call, name: str, line: Line) -> Walk[list[Statement]]:
+    """Compile a statement that calls a method of the packet."""
     if name == "alert":
         return (yield from _alert(code, call, line))
     if name == "random":
-        raise code.error(call, "the number drawn is not used", "assign it, or remove the line")
+        raise code.error(call, "the random number is not used", "assign it, or remove the line")
     if name not in _VERDICTS and name != "mirror":
         known = "forward, drop, reply, multicast, fallback, recirculate, mirror and alert"
-        raise code.error(call, f"a packet cannot `{name}`", f"it can {known}")
+        raise code.error(call, f"a packet has no method `{name}`", f"it has {known}")
     if name == "recirculate":
         code.facts.rounds = True
     if call.args or call.keywords:
@@ -47,12 +47,12 @@ def decide(code: Context, call: ast.Call, name: str, line: Line) -> Walk[list[St
 def _alert(code: Context, call: ast.Call, line: Line) -> Walk[list[Statement]]:
     """Compile `packet.alert(...)`."""
     if not call.args or call.keywords:
-        raise code.error(call, "an alert tells numbers", "write `packet.alert(wire.sensor, wire.value)`")
+        raise code.error(call, "an alert takes numbers", "write `packet.alert(wire.sensor, wire.value)`")
     if code.scope.alerted is not None:
         raise code.error(
             call,
-            f"a second alert on one packet; the first is in {code.source.where(code.scope.alerted)}",
-            also(code.scope.alerted, line) + "a packet raises one alert: put all its numbers there",
+            f"a second alert for one packet; the first is in {code.source.where(code.scope.alerted)}",
+            also(code.scope.alerted, line) + "a packet raises one alert: pass all numbers to it",
         )
     values: list[Expr] = []
     fields: list[tuple[str, Kind]] = []
@@ -68,7 +68,7 @@ def _alert(code: Context, call: ast.Call, line: Line) -> Walk[list[Statement]]:
     facts = code.facts
     if facts.alert and [kind for _, kind in facts.alert] != [kind for _, kind in fields]:
         shape = ", ".join(f"{name} {kind}" for name, kind in facts.alert)
-        raise code.error(call, "an application's alerts have one shape", f"the first one told ({shape}): tell the same")
+        raise code.error(call, "all alerts of an application have the same fields", f"the first one has ({shape})")
     facts.alert = facts.alert or tuple(fields)
     code.scope.alerted = line
     return [*code.flush(), Alert(tuple(values), line)]

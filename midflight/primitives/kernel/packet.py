@@ -1,4 +1,4 @@
-"""The packet as a kernel sees it, and what a kernel can decide about it."""
+"""The packet as a kernel sees it, and the verdicts that a kernel can give."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from midflight.primitives.kernel.types import Kind, Number
 __all__ = ["NOW", "ROUNDS", "Packet", "Randomness", "Verdict"]
 
 NOW = Kind(48)
-"""What `packet.now` is."""
+"""The type of `packet.now`."""
 
 ROUNDS: Final = 16
-"""How often a packet may pass its kernel; one that would come around once more is dropped."""
+"""The maximum number of rounds of a packet. One that recirculates in the last round is dropped."""
 
 
 class Verdict(IntEnum):
-    """What becomes of a packet after the kernel. The values are those of the emitted P4's constants."""
+    """What happens to a packet after the kernel. The values are those of the constants in the emitted P4."""
 
     FORWARD = 0
     DROP = 1
@@ -29,14 +29,14 @@ class Verdict(IntEnum):
 
 
 class Randomness(Protocol):
-    """Where random numbers come from, such as a `random.Random` with a seed."""
+    """A source of random numbers, such as a seeded `random.Random`."""
 
     def getrandbits(self, k: int, /) -> int:
-        """Return a number of `k` random bits."""
+        """Return a non-negative integer with `k` random bits."""
 
 
 class Packet:
-    """The packet under way and the kernel's outputs. The last verdict counts."""
+    """The packet that a kernel runs on, and the kernel's outputs. The last verdict counts."""
 
     def __init__(
         self, sequence: int, epoch: int = 0, now: int = 0, random: Randomness | None = None, round: int = 0
@@ -58,31 +58,34 @@ class Packet:
 
     @property
     def epoch(self) -> int:
-        """The life that the switch's state is in, bit[16]: the controller counts on when a switch comes back empty."""
+        """The epoch of the switch's state, bit[16]. The controller starts a new one when state may have been lost."""
         number: int = self.__dict__["_epoch"]
         return number
 
     @property
     def now(self) -> int:
-        """The time at which the packet came in, bit[48], in microseconds of the switch's own clock, which wraps."""
+        """The packet's arrival time, bit[48], in microseconds of the switch's own clock, which wraps."""
         number: int = self.__dict__["_now"]
         return number
 
     @property
     def round(self) -> int:
-        """How often the packet has come around to its kernel, bit[8]: 0 until it recirculates."""
+        """The number of times that the packet has recirculated, bit[8], 0 to 15."""
         number: int = self.__dict__["_round"]
         return number
 
     def random(self, kind: Kind) -> int:
-        """Draw a number, every one of a kind of at most 64 bits as likely as any other."""
+        """Return a uniformly distributed random number of a type of at most 64 bits.
+
+        Raises KernelError without a source of random numbers.
+        """
         source: Randomness | None = self.__dict__["_random"]
         if source is None:
-            raise KernelError("packet.random has nowhere to draw from", hint="write `reference(random=Random(seed))`")
+            raise KernelError("packet.random has no random source", hint="write `reference(random=Random(seed))`")
         return Number(kind, source.getrandbits(kind.width))
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise KernelError(f"packet.{name} cannot be written by a kernel")
+        raise KernelError(f"packet.{name} cannot be assigned in a kernel")
 
     @property
     def verdict(self) -> Verdict:
@@ -92,12 +95,12 @@ class Packet:
 
     @property
     def forwarded(self) -> bool:
-        """Whether the last verdict is `forward`, or there is none yet."""
+        """Whether the last verdict is `forward`, or there is no verdict yet."""
         return self.verdict == Verdict.FORWARD
 
     @property
     def mirrored(self) -> bool:
-        """Whether a copy goes to the application's mirror."""
+        """Whether a copy of the packet goes to the application's mirror."""
         mirrored: bool = self.__dict__["_mirrored"]
         return mirrored
 
@@ -108,7 +111,7 @@ class Packet:
         return alerts
 
     def forward(self) -> None:
-        """Send the packet on towards its destination: what happens when a kernel decides nothing."""
+        """Send the packet on to its destination. This is the default verdict."""
         self.__dict__["_verdict"] = Verdict.FORWARD
 
     def drop(self) -> None:
@@ -116,30 +119,30 @@ class Packet:
         self.__dict__["_verdict"] = Verdict.DROP
 
     def reply(self) -> None:
-        """Send the packet, with its fields as they are now, back to its sender as a result."""
+        """Return the packet to its sender as a result, with the fields as changed by the kernel."""
         self.__dict__["_verdict"] = Verdict.REPLY
 
     def multicast(self) -> None:
-        """Send the packet, with its fields as they are now, to all members of the application as a result."""
+        """Send the packet to all members of the application as a result, with the fields as changed by the kernel."""
         self.__dict__["_verdict"] = Verdict.MULTICAST
 
     def fallback(self) -> None:
-        """Leave the packet, with its fields as they are now, to the host that it is addressed to, to compute itself."""
+        """Send the packet to the host that it is addressed to, which computes instead, with the fields as changed."""
         self.__dict__["_verdict"] = Verdict.FALLBACK
 
     def recirculate(self) -> None:
-        """Send the packet, with its fields as they are now, through the kernel once more: `round` counts them.
+        """Run the kernel on the packet once more, with the fields as changed, in the next `round`.
 
-        Other packets may pass in between.
+        Other packets may pass in between. A packet that recirculates in round 15 is dropped and counted.
         """
         self.__dict__["_verdict"] = Verdict.RECIRCULATE
 
     def mirror(self) -> None:
-        """Send a copy of the packet as it came to the application's mirror, whatever becomes of the packet itself."""
+        """Send a copy of the packet as it arrived to the application's mirror, whatever the verdict."""
         self.__dict__["_mirrored"] = True
 
     def alert(self, *values: int) -> None:
-        """Tell the controller these numbers (a P4 digest). At most once for each packet."""
+        """Report numbers to the controller (a P4 digest). At most once per packet; every number needs a width."""
         if not values or not all(isinstance(each, Number) for each in values):
-            raise KernelError("packet.alert takes numbers that have a width: write bit[n](...) around a constant")
+            raise KernelError("packet.alert takes numbers with a width: convert a constant with bit[n](...)")
         self.alerts.append(tuple(int(each) for each in values))

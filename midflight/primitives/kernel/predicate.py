@@ -1,4 +1,4 @@
-"""A condition over header fields, given as text: `temperature > 80 and status != 0`."""
+"""Conditions over header fields as text, such as `temperature > 80 and status != 0`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FUNCTIONS: dict[str, Any] = {
     "sat_add": sat_add,
     "sat_sub": sat_sub,
 }
-"""What a predicate may call; the same functions that a kernel may call by these names."""
+"""The functions that a predicate may call, the same as in a kernel."""
 
 
 class Predicate:
-    """One expression of the kernel language in text form. Inside a kernel, `predicate(wire)` is its value.
+    """One expression of the kernel language as text. In a kernel, `predicate(wire)` is its value.
 
-    `where` names the text in error messages.
+    `where` names the text in error messages. Raises KernelError for text that Python cannot parse.
     """
 
     def __init__(self, text: str, where: str) -> None:
@@ -49,22 +49,22 @@ class Predicate:
                 hint='write a condition over fields, such as "temperature > 80 and status != 0"',
             ) from None
         except ValueError:
-            raise KernelError(f"{where}: this cannot be parsed") from None
+            raise KernelError(f"{where}: Python cannot parse this condition") from None
         except (RecursionError, MemoryError):
             raise KernelError(
                 "Python cannot parse this condition: it is too long",
                 place=Place(where, 1, 1, len(text), text[:200]),
-                hint="put parts of it into a kernel of your own, on lines of their own",
+                hint="write a kernel of your own, with parts of it in variables",
             ) from None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The fields that the expression names, in order of appearance."""
+        """The names of the fields in the expression, in order of first appearance."""
         found = [node for node in ast.walk(self.tree) if isinstance(node, ast.Name) and node.id not in FUNCTIONS]
         found.sort(key=lambda node: (node.lineno, node.col_offset))
         return tuple(dict.fromkeys(node.id for node in found))
 
     def __call__(self, wire: Any) -> bool:
-        """Evaluate over a header's fields. The compiler has checked the tree before it comes to this."""
+        """Return the value for a header's fields. The compiler has checked the expression before."""
         values = {name: getattr(wire, name) for name in self.names}
         return bool(eval(self._code, {"__builtins__": {}} | FUNCTIONS, values))

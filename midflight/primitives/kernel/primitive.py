@@ -1,4 +1,4 @@
-"""The base of every primitive: its parameters, its header, its state and its kernel."""
+"""The base class of primitives: parameters, header, state and kernel; chains; and the reference."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from midflight.stackless import Walk, in_turn, run
 __all__ = ["Chain", "Outcome", "Primitive", "Reference", "parameter", "summary"]
 
 parameter = field
-"""A parameter with more than a default, as `dataclasses.field`."""
+"""A parameter with more options than a default, like `dataclasses.field`."""
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
 class _Parameters:
-    """Makes every annotated attribute of a subclass a parameter of its constructor."""
+    """Makes every annotated attribute of a subclass a keyword parameter of its constructor."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -44,25 +44,25 @@ class _Parameters:
 class Primitive(_Parameters):
     """A computation on packets. A subclass declares parameters, a `Wire` header, state and the kernel.
 
-    Parameters are annotated attributes, given by keyword; `name` comes first and names the application.
-    `setup` makes the registers. `ingress` is the kernel: it runs as plain Python, as the reference, and
-    compiles to P4. KernelError tells what does not fit the language or the parameters' limits.
+    Parameters are annotated attributes, passed by keyword; `name` comes first and names the application. `setup`
+    creates the registers, maps and lookups. `ingress` is the kernel: it runs as plain Python, as the reference, and
+    compiles to P4. Raises KernelError for parameters outside their limits, and later for kernels outside the language.
     """
 
     FAMILY: ClassVar[str] = ""
-    """What kind of work a primitive of the library does, one of the catalogue's `FAMILIES`."""
+    """The family of a library primitive, one of the catalogue's `FAMILIES`."""
     PAPER: ClassVar[str] = ""
-    """Whose work a primitive of the library follows: authors or system, where, and when."""
+    """The source of a library primitive: authors or system, venue and year."""
     OVERFLOW: ClassVar[str] = ""
-    """What its numbers do at their limits."""
+    """The behaviour of its numbers at their limits."""
 
     name: str = field(kw_only=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.name):
             raise KernelError(
-                f"{type(self).__name__}({self.name!r}): an application's name is a word of letters, digits and _",
-                hint=f'name it first: {type(self).__name__}("gradients", ...)',
+                f"{type(self).__name__}({self.name!r}): an application's name has only letters, digits and _",
+                hint=f'pass the name first: {type(self).__name__}("gradients", ...)',
             )
         for each in dataclasses.fields(self):
             if each.type in (int, "int"):
@@ -76,30 +76,33 @@ class Primitive(_Parameters):
                 raise TypeError
             return operator.index(value)  # type: ignore[arg-type]
         except TypeError:
-            raise KernelError(f"{self.title}: {name} must be a whole number, not {value!r}") from None
+            raise KernelError(f"{self.title}: {name} must be an integer, not {value!r}") from None
 
     @property
     def title(self) -> str:
-        """The primitive and its name, for messages: `Threshold("pressure")`."""
+        """The class and name, for messages: `Threshold("pressure")`."""
         return f'{type(self).__name__}("{self.name}")'
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The parameters and their values, the name left out."""
+        """The parameters and their values, without the name."""
         return {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "name"}
 
     def validate(self) -> None:
-        """Check the parameters; raise KernelError about those that make no sense. See `limits`."""
+        """Check the parameters. Raise KernelError for invalid ones; `limits` has functions for this."""
 
     def setup(self) -> None:
-        """Make the state: `self.count = Register(bit[32], 1024)`, and maps and lookups."""
+        """Create the state: registers such as `self.count = Register(bit[32], 1024)`, maps and lookups.
+
+        The constructor calls it after `validate`, and each `reference` calls it again for a copy.
+        """
 
     def ingress(self, packet: Packet, wire: Any) -> None:  # noqa: ARG002
-        """Compute on one packet. Every primitive has its own."""
+        """Process one packet: the kernel, which every primitive defines."""
         raise KernelError(f"{self.title} has no kernel", hint="write `def ingress(self, packet, wire):`")
 
     def header(self) -> Layout:
-        """Return the header's layout; by default that of the class `Wire`."""
+        """Return the header's layout, by default that of the class `Wire`. Raises KernelError without one."""
         wire = getattr(type(self), "Wire", None)
         if not (isinstance(wire, type) and issubclass(wire, Header)):
             raise KernelError(
@@ -112,28 +115,28 @@ class Primitive(_Parameters):
         """The header's fields in wire order."""
         layout = self.header()
         if not layout.fields:
-            raise KernelError(f"{self.title}: its header has no fields")
+            raise KernelError(f"{self.title}: the header has no fields", hint="declare some: `value = bit[32]`")
         return layout
 
     @property
     def registers(self) -> Mapping[str, Register]:
-        """The registers, by attribute name, in the order of their making; those of a primitive inside it as well."""
+        """The registers by attribute name, in creation order; those of a held primitive as `<attribute>_<name>`."""
         return {name: each for name, each in self._state().items() if isinstance(each, Register)}
 
     @property
     def tables(self) -> Mapping[str, Map | Lookup]:
-        """The maps and lookups, by attribute name, in the order of their making."""
+        """The maps and lookups by attribute name, in creation order, named like `registers`."""
         return {name: each for name, each in self._state().items() if isinstance(each, (Map, Lookup))}
 
     @property
     def maps(self) -> Mapping[str, Map]:
-        """The maps that the kernel asks, by attribute name: those that a switch has."""
-        asked = self.kernel.tables
-        return {name: each for name, each in self.tables.items() if isinstance(each, Map) and name in asked}
+        """The maps that the kernel reads, by attribute name. Only these exist on a switch."""
+        read = self.kernel.tables
+        return {name: each for name, each in self.tables.items() if isinstance(each, Map) and name in read}
 
     @cached_property
     def kernel(self) -> Kernel:
-        """The checked kernel. Raises KernelError where it does not keep to the language."""
+        """The compiled kernel. Raises KernelError or KernelErrors for mistakes in it."""
         if type(self).ingress is Primitive.ingress:
             raise self.missing_kernel()
         return analyse(type(self).ingress, self, self.layout, self._state())
@@ -145,13 +148,13 @@ class Primitive(_Parameters):
             name for name, each in vars(kind).items() if inspect.isfunction(each) and name not in vars(Primitive)
         ]
         close = difflib.get_close_matches("ingress", methods, 1)
-        hint = f"did you mean `{close[0]}`? call it `ingress`" if close else "write `def ingress(self, packet, wire):`"
+        hint = f"rename `{close[0]}` to `ingress`" if close else "write `def ingress(self, packet, wire):`"
         return KernelError(f"{self.title} has no kernel: `ingress` is missing", place=_class_place(kind), hint=hint)
 
     def __rshift__(self, then: Primitive) -> Chain:
-        """Return both, one after the other on each packet, as a primitive that is called as the second."""
+        """Return a chain that runs this primitive and then another one on each packet, with the name of the latter."""
         if not isinstance(then, Primitive):
-            raise KernelError(f"{self.title} >> {then!r}: a chain is made of primitives")
+            raise KernelError(f"{self.title} >> {then!r}: a chain consists of primitives")
         return Chain(then.name, self, then)
 
     def _state(self) -> dict[str, State]:
@@ -166,20 +169,21 @@ class Primitive(_Parameters):
             if isinstance(value, State):
                 own = {name: value}
             if clash := found.keys() & own.keys():
-                raise KernelError(f"{self.title}: two registers or tables are called {min(clash)!r} in the P4")
+                raise KernelError(f"{self.title}: two registers or tables have the name {min(clash)!r} in the P4")
             found |= own
         return found
 
     def reference(self, *, epoch: int = 0, random: Randomness | None = None) -> Reference:
-        """Return the primitive as a machine of plain Python, in its initial state and of this epoch.
+        """Return the primitive as a state machine in plain Python, in its initial state.
 
-        random: where `packet.random` draws from, such as `Random(seed)`.
+        epoch: the value of `packet.epoch`, 0 to 65535. random: the source of `packet.random`, such as `Random(seed)`.
+        Raises KernelError for a kernel that does not compile.
         """
         return Reference(self, epoch, random)
 
     @cached_property
     def state_layout(self) -> Layout:
-        """What a controller reads and writes of the state in one packet: an element of each register in use."""
+        """The layout of the state that a controller exchanges in one packet: one element of each register in use."""
         used = {each.register for each in accesses(self.kernel.body)}
         return Layout(
             tuple(Field(name, each.kind, each.lanes) for name, each in self.registers.items() if name in used)
@@ -188,10 +192,10 @@ class Primitive(_Parameters):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a primitive did with a message: the verdict, the message as it leaves, and the alerts it raised.
+    """The result of a message: the verdict, the message as it leaves, and the alerts.
 
-    `mirrored` are the copies that it sent to the mirror: the message as it came to the round that sent it. A message
-    that came around for ever has been dropped.
+    `mirrored` are the copies to the mirror: the message as it was at the start of the round. The verdict is DROP for a
+    message that recirculates more than 15 times.
     """
 
     verdict: Verdict
@@ -201,38 +205,44 @@ class Outcome:
 
 
 _KINDS = {Verdict.REPLY: RESULT, Verdict.MULTICAST: RESULT, Verdict.FALLBACK: FOR_HOST}
-"""The kind that a message leaves as, where it is not the one that it came as."""
+"""The kind of outgoing messages, for verdicts that change it."""
 
 
 class Reference:
-    """A primitive that runs as plain Python: the meaning that every device is held to.
+    """A primitive that runs as plain Python. It defines the behaviour that every device must have.
 
-    `epoch` is what its kernel sees as `packet.epoch`, `random` where it draws from.
+    `epoch` is the value of `packet.epoch`, and `random` the source of `packet.random`. Both may be changed.
     """
 
     def __init__(self, primitive: Primitive, epoch: int = 0, random: Randomness | None = None) -> None:
         self.random = random
         self.epoch = epoch
-        assert primitive.kernel  # A kernel that does not compile does not run either.
+        assert primitive.kernel  # Raises the mistakes of a kernel that does not compile.
         self._primitive = run(_reset(primitive))
 
     @property
     def registers(self) -> Mapping[str, Register]:
-        """The state, by attribute name."""
+        """The registers by attribute name."""
         return self._primitive.registers
 
     def map(self, name: str) -> Map:
-        """Return a map to write entries to, as a controller does: `reference.map("owner")[key] = value`."""
+        """Return a map, whose entries a controller would write: `reference.map("owner")[key] = value`.
+
+        Raises KernelError for a name that is not a map.
+        """
         found = self._primitive.tables.get(name)
         if not isinstance(found, Map):
-            raise KernelError(f"{self._primitive.title} has no map {name!r}", hint="maps are made in setup")
+            raise KernelError(f"{self._primitive.title} has no map {name!r}", hint="create maps in setup")
         return found
 
     def process(self, message: Message, now: int = 0) -> Outcome:
-        """Run the kernel on a message that comes at `now` (us). Results (kind 2) are forwarded and not computed on."""
+        """Run the kernel on a request that arrives at the time `now` (microseconds). Forward other kinds unchanged.
+
+        Raises KernelError for a message to another application.
+        """
         primitive = self._primitive
         if message.application != primitive.name:
-            raise KernelError(f"a message to {message.application!r} reached {primitive.title}")
+            raise KernelError(f"{primitive.title} cannot process a message to {message.application!r}")
         if message.kind != REQUEST:
             return Outcome(Verdict.FORWARD, message)
         alerts: list[tuple[int, ...]] = []
@@ -257,16 +267,17 @@ class Chain(Primitive):
     """Run primitives one after the other on each packet, the next where the one before has forwarded it.
 
     Parameters:
-        stages: the primitives in their order, each with a name of its own; `Chain("name", first, second)` takes them
+        stages: two or more primitives in order, with different names; also `Chain("name", first, second)`
 
-    `Filter("hot", ...) >> GroupBy("sums", ...)` is a chain, called as its last one. A chain in another is flattened.
+    `Filter("hot", ...) >> GroupBy("sums", ...)` is a chain with the name of its last primitive. Nested chains are
+    flattened.
 
-    The header is the fields of all, in their order; a field that several have is one, and must be of one type. What a
-    primitive writes to a field the next one reads. Each keeps state of its own, called as there, or, where two have the
-    same name, `<primitive>_<name>`. The first verdict that is not to forward ends the chain and counts. One of the
-    primitives may raise alerts. Only the first may have packets come around, as the others run once.
+    The header has the fields of all primitives in order. A field that several of them have is shared and must have one
+    type; a primitive reads what an earlier one has written. Each primitive has its own state, under its own names, or
+    `<primitive>_<name>` if two have the same name. The first verdict other than FORWARD ends the chain. At most one
+    primitive may raise alerts, and only the first may recirculate packets. Raises KernelError otherwise.
 
-    Follows the query plans that Cheetah (SIGMOD 2020) puts together from pruning primitives on one switch.
+    Follows the query plans that Cheetah (SIGMOD 2020) combines from pruning primitives on one switch.
 
     >>> hot = Filter("hot", keep="value >= 100") >> Threshold("pressure", above=900, clear=850)
     >>> reference = hot.reference()
@@ -278,7 +289,7 @@ class Chain(Primitive):
 
     FAMILY = "composition"
     PAPER = "Cheetah: Tirmazi et al., SIGMOD 2020"
-    OVERFLOW = "as each of its primitives says"
+    OVERFLOW = "as documented by each of its primitives"
 
     stages: tuple[Primitive, ...]
 
@@ -290,15 +301,16 @@ class Chain(Primitive):
         self.__post_init__()
 
     def validate(self) -> None:
-        """Check that these are primitives that can follow each other."""
+        """Check that the primitives can be combined."""
         if len(self.stages) < 2 or not all(isinstance(each, Primitive) for each in self.stages):
             raise KernelError(
-                f"{self.title}: a chain is of two primitives or more", hint='write Filter("hot", ...) >> Ewma("level")'
+                f"{self.title}: a chain consists of two or more primitives",
+                hint='write Filter("hot", ...) >> Ewma("level")',
             )
         names = [each.name for each in self.stages]
         if len({*names}) != len(names):
             twice = next(each for each in names if names.count(each) > 1)
-            raise KernelError(f"{self.title}: two of its primitives are called {twice!r}", hint="rename one of them")
+            raise KernelError(f"{self.title}: two of its primitives have the name {twice!r}", hint="rename one of them")
         for each in self.stages:
             if type(each).ingress is Primitive.ingress:
                 raise each.missing_kernel()
@@ -306,19 +318,19 @@ class Chain(Primitive):
         for stage, kernel in zip(self.stages[1:], kernels[1:], strict=True):
             if kernel.rounds:
                 raise KernelError(
-                    f"{self.title}: {stage.title} has packets come around, and what is before it would run again",
+                    f"{self.title}: {stage.title} recirculates packets, so the primitives before it would run again",
                     hint="put it first",
                 )
         alerting = [each.title for each, kernel in zip(self.stages, kernels, strict=True) if kernel.alert]
         if len(alerting) > 1:
             raise KernelError(
-                f"{self.title}: {' and '.join(alerting)} raise alerts, and a packet raises one",
-                hint="leave one of them out, or make them applications of their own",
+                f"{self.title}: {' and '.join(alerting)} raise alerts, but a packet can raise only one",
+                hint="remove one of them, or make them separate applications",
             )
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The primitives, each as a mapping: what it is, its name, and its parameters."""
+        """The primitives as `stages`, each a mapping with its class name, its name and its parameters."""
         return {
             "stages": tuple(
                 {"primitive": type(each).__name__, "name": each.name, **each.parameters} for each in self.stages
@@ -326,7 +338,7 @@ class Chain(Primitive):
         }
 
     def header(self) -> Layout:
-        """Return the fields of all."""
+        """Return a layout with the fields of all primitives."""
         try:
             layout = Layout.union({each.title: each.layout for each in self.stages})
         except KernelError as error:
@@ -334,7 +346,7 @@ class Chain(Primitive):
         return layout
 
     def ingress(self, packet: Packet, wire: Any) -> None:
-        """Run one after the other."""
+        """Run each primitive while the packet is forwarded."""
         for stage in range(len(self.stages)):
             if packet.forwarded:
                 self.stages[stage].ingress(packet, wire)
@@ -347,7 +359,7 @@ class Chain(Primitive):
         uses = Counter(name for _, name, _ in inside)
         found = {name if uses[name] == 1 else f"{stage}_{name}": each for stage, name, each in inside}
         if len(found) < len(inside):
-            raise KernelError(f"{self.title}: two registers or tables are called the same", hint="rename a primitive")
+            raise KernelError(f"{self.title}: two registers or tables have the same name", hint="rename a primitive")
         return found
 
 
@@ -364,7 +376,7 @@ def _reset(primitive: Primitive) -> Walk[Primitive]:
 
 
 def _class_place(kind: type[Any]) -> Place | None:
-    """Return where a class is declared, as far as Python knows."""
+    """Return the place of a class statement, or None if Python does not have the source."""
     try:
         lines, first = inspect.getsourcelines(kind)
         file = inspect.getsourcefile(kind) or ""

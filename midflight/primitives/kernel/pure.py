@@ -1,11 +1,11 @@
-"""Helpers as expressions: what a function that only computes gives, its variables put in where they are used."""
+"""Inlines helpers without side effects as expressions, with the values of variables substituted."""
 
 from __future__ import annotations
 
 import ast
 
-from midflight.primitives.kernel.context import Context, ToldError
-from midflight.primitives.kernel.demands import condition, no_width
+from midflight.primitives.kernel.coercion import condition, no_width
+from midflight.primitives.kernel.context import Context, FollowOnError
 from midflight.primitives.kernel.flow import Scope
 from midflight.primitives.kernel.loops import rounds, values_of_loop
 from midflight.primitives.kernel.operators import choice
@@ -17,13 +17,14 @@ from midflight.stackless import Walk
 __all__ = ["Given", "computed"]
 
 Given = tuple[ast.expr, Value]
-"""What a `return` gives: its text and its value."""
+"""The result of a `return`: its node and its value."""
 
 
 def computed(code: Context, body: list[ast.stmt]) -> Walk[Given | None]:
-    """Return what a straightened body gives; None where it comes to its end without a `return`.
+    """Return the result of a body; None if it ends without a `return`.
 
-    The rules of a helper that is called inside something that is evaluated for some packets only.
+    These rules apply to helpers that are called in an expression that is not evaluated for every packet. The body must
+    be in the form of `returns.tail_duplicated`. Raises KernelError for statements with side effects.
     """
     for node in body:
         match node:
@@ -44,7 +45,7 @@ def computed(code: Context, body: list[ast.stmt]) -> Walk[Given | None]:
             case ast.For():
                 values = yield from values_of_loop(code, node)
                 if values is None:
-                    raise ToldError("a loop's header")
+                    raise FollowOnError("a loop's header")
                 for _ in rounds(code, node, values):
                     yield computed(code, node.body)
             case ast.Expr(value=ast.Constant(value=str())) | ast.Pass():
@@ -53,16 +54,16 @@ def computed(code: Context, body: list[ast.stmt]) -> Walk[Given | None]:
                 name = code.frame.node.name
                 raise code.error(
                     node,
-                    "this line does more than compute, inside something that is evaluated for some packets only",
-                    f"call `{name}` on a line of its own: `value = {name}(...)`",
+                    "this line has side effects, in an expression that is not evaluated for every packet",
+                    f"call `{name}` in a statement of its own: `value = {name}(...)`",
                 )
     return None
 
 
 def _keep(code: Context, name: str, node: ast.expr) -> Walk[None]:
-    """Let a name stand for an expression."""
+    """Bind a name to an expression."""
     if name in code.frame.fixed:
-        raise code.error(node, f"`{name}` is taken", "choose another name")
+        raise code.error(node, f"the name `{name}` is taken", "choose another name")
     value: Value = yield code.value(node)
     if isinstance(value, Untyped):
         raise no_width(code, node)
@@ -71,7 +72,7 @@ def _keep(code: Context, name: str, node: ast.expr) -> Walk[None]:
 
 
 def _branch(code: Context, node: ast.If) -> Walk[Given | None]:
-    """Choose between what the sides of an `if` return, or between what they make of the variables."""
+    """Compile an `if`: choose between the results of its sides, or between their values of variables."""
     test = yield from condition(code, node.test)
     if isinstance(test, Truth):
         decided: Given | None = yield computed(code, node.body if test.value else node.orelse)

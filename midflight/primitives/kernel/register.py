@@ -1,4 +1,4 @@
-"""Registers: a kernel's state, an array of numbers that outlives the packet."""
+"""Registers: a kernel's state, arrays of numbers that persist between packets."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ __all__ = ["Register"]
 
 
 class Register:
-    """An array of `size` numbers of `kind`, each `initial` until it is written; made in a primitive's `setup`.
+    """An array of `size` numbers of `kind` (1 to 2**32), all `initial` at first; created in a primitive's `setup`.
 
-    A packet reads, changes and writes one element of it, once: `update`. With `lanes=n` it is `n` arrays side
-    by side, `self.total[lane]`, each of which may be accessed once. An index outside the array reads as
-    `initial` and writes nothing.
+    A packet accesses one element once, for example with `update`. With `lanes=n` there are `n` arrays,
+    `self.total[lane]`, each of which a packet accesses once. An index outside the array reads as `initial`, and writes
+    to it are ignored. Raises KernelError for invalid parameters.
     """
 
     def __init__(self, kind: Kind, size: int, *, initial: int = 0, lanes: int | None = None) -> None:
         for what, value in (("size", size), ("number of lanes", 1 if lanes is None else lanes)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise KernelError(f"a register's {what} must be a whole number of at least 1, not {value!r}")
+                raise KernelError(f"a register's {what} must be an integer of at least 1, not {value!r}")
         if size > 1 << 32:
-            raise KernelError(f"a register of {size} elements: at most 2**32 can be indexed")
+            raise KernelError(f"a register has at most 2**32 elements, not {size}")
         self.kind = kind.fixed({})
         if not self.kind.holds(initial):
-            raise KernelError(f"a register's initial value {initial} does not fit {kind}")
+            raise KernelError(f"the register's initial value {initial} does not fit {kind}")
         self.size = size
         self.initial = initial
         self._initial = Number(self.kind, initial)
@@ -35,25 +35,25 @@ class Register:
         self._values: dict[int, Number] = {}
 
     def __getitem__(self, lane: int) -> Register:
-        """Return one lane's array."""
+        """Return the array of one lane. Raises KernelError for a register without lanes."""
         if not self._lanes:
-            raise KernelError("this register has no lanes: make it with Register(..., lanes=n)")
+            raise KernelError("this register has no lanes: create it with Register(..., lanes=n)")
         return self._lanes[lane]
 
     def update(self, index: int, function: Callable[[int], int]) -> int:
-        """Replace the element by `function` of it; return the value from before."""
+        """Replace the element by `function` of it; return the old value."""
         return self._access(index, function)[0]
 
     def update_fetch(self, index: int, function: Callable[[int], int]) -> int:
-        """Replace the element by `function` of it; return the value from after."""
+        """Replace the element by `function` of it; return the new value."""
         return self._access(index, function)[1]
 
     def update_if(self, index: int, condition: bool, function: Callable[[int], int]) -> int:
-        """Where the condition holds, replace the element by `function` of it; return the value from before."""
+        """If the condition holds, replace the element by `function` of it; return the old value."""
         return self._access(index, function if condition else lambda old: old)[0]
 
     def read(self, index: int) -> int:
-        """Return the element and leave it as it is."""
+        """Return the element."""
         return self._access(index, lambda old: old)[0]
 
     def write(self, index: int, value: int) -> None:
@@ -62,12 +62,12 @@ class Register:
 
     @property
     def written(self) -> dict[int, int]:
-        """What stands in the elements that have been written, by index: the state that a trace has led to."""
+        """The values of all elements that have been written, by index."""
         return {index: int(value) for index, value in self._values.items()}
 
     def _access(self, index: int, function: Callable[[int], int]) -> tuple[Number, Number]:
         if self._lanes:
-            raise KernelError("say which lane of the register: self.register[lane].update(...)")
+            raise KernelError("choose a lane of the register: self.register[lane].update(...)")
         position = int(index)
         before = self._values.get(position, self._initial)
         after = coerce(self.kind, function(before), "the register's new value")

@@ -1,4 +1,4 @@
-"""The `return`s of a function: where they are, and a text in which each is the last statement of its branch."""
+"""Finds the `return`s of a function, and moves code so that each is the last statement of its branch."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from collections.abc import Sequence
 from midflight.primitives.kernel.source import Source
 from midflight.stackless import Walk, run
 
-__all__ = ["leaves", "no_return_in_a_loop", "returns", "straightened"]
+__all__ = ["always_returns", "no_return_in_a_loop", "returns", "tail_duplicated"]
 
 
-def straightened(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Move what follows an `if` with a `return` into the branches that go on, into both where both do."""
-    return run(_straightened(body, _Exits(body)))
+def tail_duplicated(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return a body in which the code after an `if` with a `return` is moved into the branches that do not return."""
+    return run(_tail_duplicated(body, _Exits(body)))
 
 
-def _straightened(body: list[ast.stmt], exits: _Exits) -> Walk[list[ast.stmt]]:
+def _tail_duplicated(body: list[ast.stmt], exits: _Exits) -> Walk[list[ast.stmt]]:
     for number, node in enumerate(body):
         if isinstance(node, ast.If) and exits.some(node):
             rest, sides = body[number + 1 :], []
             for side in (node.body, node.orelse):
-                sides.append((yield _straightened(side if exits.every(side) else [*side, *rest], exits)))
+                sides.append((yield _tail_duplicated(side if exits.every(side) else [*side, *rest], exits)))
             return [*body[:number], ast.copy_location(ast.If(node.test, *sides), node)]
     return body
 
 
 def no_return_in_a_loop(body: list[ast.stmt], source: Source) -> None:
-    """Raise KernelError where a helper returns from inside a loop."""
+    """Raise KernelError if a helper returns from inside a loop."""
     for each in body:
         for node in ast.walk(each):
             if isinstance(node, ast.For) and (inside := returns([node])):
                 raise source.error(
                     inside[0],
                     "a helper cannot return from inside a loop",
-                    "put the value into a variable, return it at the end",
+                    "assign the value to a variable, and return it at the end",
                 )
 
 
 def returns(body: list[ast.stmt]) -> list[ast.Return]:
-    """Return the `return`s of some statements."""
+    """Return all `return` statements in a body."""
     return [node for each in body for node in ast.walk(each) if isinstance(node, ast.Return)]
 
 
-def leaves(body: list[ast.stmt]) -> bool:
-    """Tell whether every path through some statements ends in a `return`."""
+def always_returns(body: list[ast.stmt]) -> bool:
+    """Return whether every path through a body ends in a `return`."""
     return _Exits(body).every(body)
 
 
 class _Exits:
-    """Which statements have a `return` in them, and which end in one on every path: found once for a whole body."""
+    """The statements of a body that contain a `return`, and those that return on every path."""
 
     def __init__(self, body: list[ast.stmt]) -> None:
         self._some: set[int] = set()
@@ -57,11 +57,11 @@ class _Exits:
         run(self._look(body))
 
     def some(self, node: ast.stmt) -> bool:
-        """Tell whether there is a `return` on some path through a statement."""
+        """Return whether some path through a statement returns."""
         return id(node) in self._some
 
     def every(self, body: list[ast.stmt]) -> bool:
-        """Tell whether every path through some statements ends in a `return`."""
+        """Return whether every path through a body returns."""
         return any(id(each) in self._every for each in body)
 
     def _look(self, body: list[ast.stmt]) -> Walk[None]:

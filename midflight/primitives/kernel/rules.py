@@ -1,10 +1,10 @@
-"""What a pipeline of stages asks of a kernel beyond the language: its rules, told with the lines that break them.
+"""Profiles: additional rules for kernels on a pipeline of stages. Violations are reported with their lines.
 
 The pipeline is that of Bosshart et al., Forwarding Metamorphosis: Fast Programmable Match-Action Processing in Hardware
-for SDN, SIGCOMM 2013. The numbers of `asic` are Tofino 1's, as its compiler has them, which p4lang/p4c publishes in
-backends/tofino/bf-p4c: 12 stages (specs/device.h), in each of which 4 ALUs work on registers and 16 logical tables are
-(mau/tofino/memories.h); 128 bytes of a packet to match exactly and 66 in any other way (specs/mau_spec.cpp); cells of a
-pair of 32 bits (mau/stateful_alu.cpp).
+for SDN, SIGCOMM 2013. The limits of `asic` are those of Tofino 1 in its compiler, which p4lang/p4c publishes in
+backends/tofino/bf-p4c: 12 stages (specs/device.h) with 4 register ALUs and 16 logical tables each
+(mau/tofino/memories.h); 128 bytes of a packet for exact match and 66 for other match kinds (specs/mau_spec.cpp); cells
+of two times 32 bits (mau/stateful_alu.cpp).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.map import Map
-from midflight.primitives.kernel.order import circles, longest, needs
+from midflight.primitives.kernel.order import cycles, dependencies, longest_chain
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.source import Line, place_of, quoted, source_of
@@ -36,13 +36,13 @@ __all__ = ["PROFILES", "Profile", "violations"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A kind of pipeline. None means that there is no limit.
+    """The limits of a kind of pipeline. None means no limit.
 
-    A match key has at most `key_bits`, or `ternary_bits` where any of it is matched lpm, ternary or range, a register's
-    cell `register_width`; a packet passes `stages`, each of which holds `registers_per_stage` arrays and
-    `tables_per_stage` tables. `multiplication` tells whether two numbers that are not constants can be multiplied,
-    `recirculation` whether a packet may pass more than once. That one packet reaches a register array once, and that of
-    two arrays one always comes first, holds for all.
+    `key_bits` and `ternary_bits` limit a match key, the latter if a part is matched lpm, ternary or range.
+    `register_width` is the limit of a register's cell in bits. The pipeline has `stages`, each with at most
+    `registers_per_stage` arrays and `tables_per_stage` tables. `multiplication` is whether two variables can be
+    multiplied, `recirculation` whether a packet may recirculate. Two rules hold in every profile: a packet accesses a
+    register array once, and arrays that depend on each other have one order.
     """
 
     name: str
@@ -71,11 +71,11 @@ PROFILES: Mapping[str, Profile] = {
         ),
     )
 }
-"""By name. `asic`: a switch ASIC like Tofino 1."""
+"""The profiles by name. `asic` is a switch ASIC like Tofino 1."""
 
 
 def violations(primitive: Primitive, profile: Profile) -> tuple[KernelError, ...]:
-    """Return every way in which a kernel breaks a profile's rules, in the kernel's order, each with its lines."""
+    """Return all violations of a profile's rules in a kernel, in source order, with their places."""
     found = [*_widths(primitive, profile), *_keys(primitive, profile), *_order(primitive, profile)]
     if not profile.multiplication:
         found += _products(primitive)
@@ -85,29 +85,29 @@ def violations(primitive: Primitive, profile: Profile) -> tuple[KernelError, ...
 
 
 def _order(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
-    found = needs(primitive.kernel)
+    found = dependencies(primitive.kernel)
     closed = False
-    for one, other in circles(found):
+    for one, other in cycles(found):
         closed = True
-        around = "" if other.on == one.array else f", which rests on `{one.array}`"
+        around = "" if other.on == one.array else f", which depends on `{one.array}`"
         yield _error(
             primitive,
             one.line,
-            f"`{one.array}` needs what `{one.on}` gave here, and in line {other.line} `{other.array}` needs what"
-            f" `{other.on}` gave{around}: no order of stages serves both",
-            "access them in one order on every path, the later one always with what the earlier gave",
+            f"`{one.array}` depends on `{one.on}` here, and in line {other.line} `{other.array}` depends on"
+            f" `{other.on}`{around}: no order of stages satisfies both",
+            "access them in the same order on every path",
             other.line,
         )
-    chain = () if closed else longest(found)
+    chain = () if closed else longest_chain(found)
     if profile.stages is not None and len(chain) + 1 > profile.stages:
         names = [chain[-1].on, *(each.array for each in reversed(chain))]
         shown = " -> ".join((*names[:2], "...", *names[-1:]) if len(names) > 4 else names)
         yield _error(
             primitive,
             chain[0].line,
-            f"each of {len(names)} accesses needs what the one before gave ({shown}): they take as many"
-            f" stages, and there are {profile.stages}",
-            "make the chain shorter, or let the packet come around: `packet.recirculate()`",
+            f"each of {len(names)} accesses depends on the previous one ({shown}): they need as many"
+            f" stages, but there are {profile.stages}",
+            "shorten the chain, or continue in another round: `packet.recirculate()`",
             chain[-1].on_line,
         )
 
@@ -122,7 +122,7 @@ def _widths(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
                 yield _error(
                     primitive,
                     each.line,
-                    f"register `{each.register}` is {kind}; a cell has at most {profile.register_width} bits",
+                    f"register `{each.register}` is {kind}; the limit of a cell is {profile.register_width} bits",
                     "split it into several registers",
                     _made(primitive, each.register),
                 )
@@ -140,9 +140,9 @@ def _keys(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
                 yield _error(
                     primitive,
                     each.line,
-                    f"{what} `{each.source}` is matched on {bits} bits; {'a' if exact else 'such a'} key has at most"
-                    f" {most}",
-                    "hash the key: `hash_(wire.key)`" if exact else "match fewer fields, or all of them exact",
+                    f"{what} `{each.source}` has a key of {bits} bits; the limit for"
+                    f" {'exact' if exact else 'this'} match is {most}",
+                    "hash the key: `hash_(wire.key)`" if exact else "match fewer fields, or match all of them exactly",
                     _made(primitive, each.source),
                 )
 
@@ -153,16 +153,16 @@ def _products(primitive: Primitive) -> Iterator[KernelError]:
             yield _error(
                 primitive,
                 each.line,
-                "two numbers are multiplied that are not known when the kernel is compiled",
-                "multiply by a constant, or look the product up in a Lookup",
+                "two variables are multiplied",
+                "multiply by a constant, or read the product from a Lookup",
             )
 
 
 def _rounds(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
     for each in walk(primitive.kernel.body):
         if isinstance(each, Decide) and each.verdict == Verdict.RECIRCULATE:
-            message = f"a packet passes a pipeline of kind {profile.name} only once"
-            yield _error(primitive, each.line, message, "finish in one round, or leave it to the host: `fallback`")
+            message = f"profile {profile.name}: a packet cannot recirculate"
+            yield _error(primitive, each.line, message, "finish in one round, or let the host compute: `fallback`")
 
 
 def _multiplies(expression: Expr) -> bool:
@@ -176,13 +176,13 @@ def _multiplies(expression: Expr) -> bool:
 
 
 def _error(primitive: Primitive, line: Line, message: str, hint: str, other: Line | None = None) -> KernelError:
-    """Return an error about a line, with a second one quoted where there is one."""
+    """Return an error about a line; quote a second line in the hint if there is one."""
     also = quoted(other) if other is not None and other != line else ""
     return KernelError(f"{primitive.title}: {message}", place=place_of(line), hint=f"{also}{hint}")
 
 
 def _made(primitive: Primitive, name: str) -> Line | None:
-    """Return the line of `setup` that makes a register or map; None where it is made in another way."""
+    """Return the line of `setup` that creates a register or map; None if no line assigns it."""
     source, setup = source_of(type(primitive).setup)
     for node in ast.walk(setup):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr == name:

@@ -1,41 +1,41 @@
-"""Searches: the one question to a map on one packet, and reads of lookups."""
+"""Compiles searches: reads of maps, once per packet, and of lookups."""
 
 from __future__ import annotations
 
 import ast
 
-from midflight.primitives.kernel.accesses import position
-from midflight.primitives.kernel.context import Context, ToldError, also
-from midflight.primitives.kernel.demands import constant, number
+from midflight.primitives.kernel.accesses import dynamic_index
+from midflight.primitives.kernel.coercion import constant, number
+from midflight.primitives.kernel.context import Context, FollowOnError, also
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.lookup import Lookup
 from midflight.primitives.kernel.map import Map
 from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.typed import Assign, Const, Expr, Local, Old, Search, Statement, reads
-from midflight.primitives.kernel.values import SPOILT, Value
+from midflight.primitives.kernel.values import POISON, Value
 from midflight.stackless import Walk
 
-__all__ = ["assigned", "hit", "search", "spoil"]
+__all__ = ["assigned", "hit", "poison", "search"]
 
 
 def search(code: Context, call: ast.Call, state: Map | Lookup, method: str) -> Walk[Expr]:
-    """Take a search inside an expression: it is done first, its value goes into a variable."""
+    """Compile a search inside an expression: it runs before the statement, into a variable that is returned."""
     _check(code, call, state, method)
-    if isinstance(state, Map) and code.lazy:
+    if isinstance(state, Map) and code.conditional:
         raise code.error(
             call,
-            f"map `{_name(code, call, state)}` is asked inside something that is evaluated for some packets only",
-            f"ask it on a line of its own: `value = {code.text(call.func)}(...)`",
+            f"map `{_name(code, call, state)}` is read in an expression that is not evaluated for every packet",
+            f"read it in a statement of its own: `value = {code.text(call.func)}(...)`",
         )
     found = yield from _search(code, call, state)
     if isinstance(found, Const):
         return found
-    code.ahead(found)
+    code.emit_before(found)
     return found.target
 
 
 def assigned(code: Context, target: ast.Name, call: ast.Call, state: Map | Lookup, line: Line) -> Walk[list[Statement]]:
-    """Assign what a search gives to a variable."""
+    """Compile `target = state.method(...)`."""
     assert isinstance(call.func, ast.Attribute)
     _check(code, call, state, call.func.attr)
     local = code.local(target.id, state.kind)
@@ -45,47 +45,49 @@ def assigned(code: Context, target: ast.Name, call: ast.Call, state: Map | Looku
 
 
 def hit(code: Context, node: ast.Attribute, state: Map) -> Expr:
-    """Compile `self.owner.hit`."""
+    """Compile `state.hit`. Raises KernelError if a path to it does not read the map."""
     name = _name(code, node, state)
     key = f"{name}.hit"
     found = code.scope.names.get(key)
-    if found == SPOILT:
-        raise ToldError(key)
+    if found == POISON:
+        raise FollowOnError(key)
     if not isinstance(found, Local):
-        where = f" on some paths (line {code.scope.unset[key]})" if key in code.scope.unset else ""
+        where = f": only some paths read the map (line {code.scope.unset[key]})" if key in code.scope.unset else ""
         raise code.error(
             node,
-            f"map `{name}` has not been asked here{where}",
-            f"ask it first: `value = {code.text(node.value)}.get(key, 0)`",
+            f"`hit` of map `{name}` has no value here{where}",
+            f"read the map first: `value = {code.text(node.value)}.get(key, 0)`",
         )
     code.variables.kinds[key] = None
     return found
 
 
-def spoil(code: Context) -> None:
-    """Note that a question to a map has a mistake: which one it is about may not be known."""
+def poison(code: Context) -> None:
+    """Mark `hit` of all maps as unknown, after a mistake in a read: the map may not be known."""
     for name in code.names.tables.values():
-        code.scope.names.setdefault(f"{name}.hit", SPOILT)
+        code.scope.names.setdefault(f"{name}.hit", POISON)
 
 
 def _name(code: Context, node: ast.expr, state: Map | Lookup) -> str:
-    """Return the attribute that a map or lookup is."""
+    """Return the attribute name of a map or lookup. Raises KernelError if it is not the primitive's."""
     if id(state) not in code.names.tables:
-        raise code.error(node, f"this {_what(state)} is not the primitive's own", "make it in setup: `self.x = ...`")
+        raise code.error(
+            node, f"this {_what(state)} is not part of the primitive", "create it in setup: `self.x = ...`"
+        )
     return code.names.tables[id(state)]
 
 
 def _table(code: Context, call: ast.Call, state: Map | Lookup) -> str:
-    """Return the name of the table that a search is: a map's own; a lookup has one for each place."""
+    """Return the table of a search: the map's single table, or a new one for each read of a lookup."""
     name, searched = _name(code, call, state), code.names.searched
     line = code.source.line(call)
     if isinstance(state, Map):
         if name in searched:
             raise code.error(
                 call,
-                f"map `{name}` is asked a second time; the first is in {code.source.where(searched[name])}",
+                f"a second read of map `{name}`; the first is in {code.source.where(searched[name])}",
                 also(searched[name], line)
-                + "a table stands in one place of a switch: ask once, before the `if` or loop, and keep the answer",
+                + "a table can be applied in one place: read the map once, before the `if` or loop, into a variable",
             )
         searched[name] = line
         return name
@@ -97,7 +99,7 @@ def _table(code: Context, call: ast.Call, state: Map | Lookup) -> str:
 
 
 def _search(code: Context, call: ast.Call, state: Map | Lookup, target: Local | None = None) -> Walk[Search | Const]:
-    """Return one search, or what it finds where that is known; without a target into a variable of its own."""
+    """Compile one search, or the constant that it reads if the index is known. Without `target`, use a new variable."""
     name = _name(code, call, state)
     keys: tuple[Expr, ...]
     if isinstance(state, Map):
@@ -110,8 +112,8 @@ def _search(code: Context, call: ast.Call, state: Map | Lookup, target: Local | 
         if any(isinstance(each, Old) for each in reads(index)):
             raise code.error(
                 call,
-                f"lookup `{name}` is asked about a register's old value, in the midst of its update",
-                "a lookup comes before or after the update: read the register first, or look up what it gives",
+                f"lookup `{name}` is indexed by a register's old value inside its update",
+                "read the lookup before the update, or index it with the result of the update",
             )
         keys, default = (index,), Const(state.default, state.kind)
     table = _table(code, call, state)
@@ -122,31 +124,31 @@ def _search(code: Context, call: ast.Call, state: Map | Lookup, target: Local | 
 
 
 def _check(code: Context, call: ast.Call, state: Map | Lookup, method: str) -> None:
-    """Check a search's method and the number of its arguments."""
+    """Raise KernelError for an unknown method or a wrong number of arguments."""
     wanted, example = ("get", "get(wire.key, 0)") if isinstance(state, Map) else ("read", "read(wire.index)")
     count = 2 if isinstance(state, Map) else 1
     name = _name(code, call, state)
     if method != wanted:
-        known = "get and hit; its entries are the controller's to write" if isinstance(state, Map) else "read"
+        known = "get and hit; only the controller writes entries" if isinstance(state, Map) else "read"
         raise code.error(call, f"a {_what(state)} has no `{method}` in a kernel", f"it has {known}")
     if len(call.args) != count or call.keywords:
         given = len(call.args) + len(call.keywords)
         raise code.error(
             call,
             f"`{method}` takes {count} argument{'s' * (count > 1)}, not {given}",
-            f"such as `self.{name}.{example}`",
+            f"for example `self.{name}.{example}`",
         )
 
 
 def _keys(code: Context, node: ast.expr, state: Map, name: str) -> Walk[tuple[Expr, ...]]:
-    """Compile the key that a map is asked for: one number, or a tuple."""
+    """Compile the key of a map read: one number or a tuple."""
     nodes = node.elts if isinstance(node, ast.Tuple) else [node]
     if len(nodes) != len(state.keys):
         shape = str(state.keys[0]) if len(state.keys) == 1 else f"({', '.join(map(str, state.keys))})"
         raise code.error(
             node,
-            f"map `{name}` is asked for {shape}",
-            "write one number" if len(state.keys) == 1 else "write them in parentheses: `get((a, b), 0)`",
+            f"the key of map `{name}` is {shape}",
+            "pass one number" if len(state.keys) == 1 else "pass a tuple: `get((a, b), 0)`",
         )
     found = []
     for each, kind in zip(nodes, state.keys, strict=True):
@@ -155,13 +157,13 @@ def _keys(code: Context, node: ast.expr, state: Map, name: str) -> Walk[tuple[Ex
 
 
 def _place(code: Context, node: ast.expr) -> Walk[Expr | int]:
-    """Compile the index of a lookup; a number where it is known."""
+    """Compile the index of a lookup; return an int if it is known at compile time."""
     value: Value = yield code.value(node)
     if not isinstance(value, Known):
-        return position(code, value, node)
+        return dynamic_index(code, value, node)
     index = yield from constant(code, node, "the index")
     if index < 0:
-        raise code.error(node, f"a lookup has no index {index}", "they count from 0")
+        raise code.error(node, f"the index {index} of a lookup is negative", "indexes start at 0")
     return index
 
 

@@ -1,4 +1,4 @@
-"""What a primitive makes in its `setup` and a kernel works with."""
+"""The kinds of state that a primitive creates in its `setup`."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from midflight.primitives.kernel.register import Register
 __all__ = ["State"]
 
 State = Register | Map | Lookup
-"""What outlives the packet: written by packets, by the controller, or by nobody."""
+"""State that persists between packets: a register, a map or a lookup."""

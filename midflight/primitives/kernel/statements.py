@@ -1,4 +1,4 @@
-"""Statements of a kernel: assignments, branches, loops, and calls that stand on a line of their own."""
+"""Compiles statements: assignments, branches, loops and calls."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel import accesses, searches
-from midflight.primitives.kernel.context import Context, ToldError
-from midflight.primitives.kernel.demands import condition, fit, no_width, number
+from midflight.primitives.kernel.coercion import condition, fit, no_width, number
+from midflight.primitives.kernel.context import Context, FollowOnError
 from midflight.primitives.kernel.flow import Known, Scope
-from midflight.primitives.kernel.helpers import give
+from midflight.primitives.kernel.helpers import compile_return
 from midflight.primitives.kernel.loops import rounds, values_of_loop
-from midflight.primitives.kernel.matches import turned
-from midflight.primitives.kernel.outputs import decide
+from midflight.primitives.kernel.matches import lowered_match
+from midflight.primitives.kernel.outputs import packet_call
 from midflight.primitives.kernel.register import Register
-from midflight.primitives.kernel.returns import leaves
+from midflight.primitives.kernel.returns import always_returns
 from midflight.primitives.kernel.source import as_load
 from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.struct import Group, Items
@@ -37,70 +37,70 @@ from midflight.primitives.kernel.typed import (
     expressions,
 )
 from midflight.primitives.kernel.types import Kind, bit, int_
-from midflight.primitives.kernel.values import PACKET, SPOILT, WIRE, LaneField, Untyped, Value, bare
+from midflight.primitives.kernel.values import PACKET, POISON, WIRE, LaneField, Untyped, Value, bare
 from midflight.stackless import Walk
 
 __all__ = ["block"]
 
 MAX_SIZE = 1 << 16
-"""How many terms an expression may have, as P4 has to write out what Python has computed once."""
+"""The maximum number of terms of an expression. P4 repeats shared parts that Python computes once."""
 
-_INSTEAD: dict[type[ast.stmt], tuple[str, str]] = {
-    ast.While: ("`while`", "a packet passes once: write `for lane in range(4):`, or let the next packet go on"),
-    ast.Try: ("`try`", "test the condition with `if`; nothing in a kernel raises"),
-    ast.Raise: ("`raise`", "tell the controller with `packet.alert(...)` and `packet.drop()`"),
+_ALTERNATIVES: dict[type[ast.stmt], tuple[str, str]] = {
+    ast.While: ("`while`", "write `for lane in range(4):`, or continue in another round: `packet.recirculate()`"),
+    ast.Try: ("`try`", "test the condition with `if`; a kernel raises no exceptions"),
+    ast.Raise: ("`raise`", "report to the controller with `packet.alert(...)`, and `packet.drop()`"),
     ast.Assert: ("`assert`", "test with `if` and `packet.drop()`"),
-    ast.With: ("`with`", "write the statements one after the other"),
+    ast.With: ("`with`", "write the statements without it"),
     ast.FunctionDef: (
         "functions inside a kernel",
-        "write it at the top of the file, or as a method: a kernel may call it",
+        "define it at the top of the file or as a method",
     ),
     ast.ClassDef: ("classes inside a kernel", "declare headers beside the kernel: `class Wire(Header):`"),
     ast.Import: ("`import`", "import at the top of the file"),
     ast.ImportFrom: ("`import`", "import at the top of the file"),
-    ast.Break: ("`break`", "put what is left of the loop under an `if`"),
-    ast.Continue: ("`continue`", "put what is left of the loop under an `if`"),
-    ast.Delete: ("`del`", "a variable ends with the packet"),
+    ast.Break: ("`break`", "put the rest of the loop under an `if`"),
+    ast.Continue: ("`continue`", "put the rest of the loop under an `if`"),
+    ast.Delete: ("`del`", "remove it: variables end with the packet"),
     ast.AsyncFunctionDef: ("`async`", "a kernel runs once for each packet, from top to bottom"),
     ast.AsyncFor: ("`async`", "a kernel runs once for each packet, from top to bottom"),
     ast.AsyncWith: ("`async`", "a kernel runs once for each packet, from top to bottom"),
-    ast.AnnAssign: ("variables without a value", "give it one: `count: int = wire.value`"),
-    ast.Global: ("`global`", "keep state in a Register made in setup"),
-    ast.Nonlocal: ("`nonlocal`", "keep state in a Register made in setup"),
+    ast.AnnAssign: ("declarations without a value", "assign one: `count: int = wire.value`"),
+    ast.Global: ("`global`", "keep state in a Register created in setup"),
+    ast.Nonlocal: ("`nonlocal`", "keep state in a Register created in setup"),
 }
 
 
 def block(code: Context, nodes: list[ast.stmt]) -> Walk[tuple[Statement, ...]]:
-    """Compile statements one after the other. A mistake in one is noted, and the next ones are checked all the same."""
+    """Compile a list of statements. A mistake in one is reported, and checking continues with the next one."""
     done: list[Statement] = []
     for place, node in enumerate(nodes):
         if code.scope.ended:
-            if leaves(nodes[:place]):
-                code.tell(code.error(node, "this line is never reached", "remove it, or the `return` before it"))
-            break  # or a parameter has decided that the kernel ends before
+            if always_returns(nodes[:place]):
+                code.report(code.error(node, "this line is never reached", "remove it, or the `return` before it"))
+            break  # Or a parameter decides that the kernel has returned.
         try:
             compiled: list[Statement] = yield _statement(code, node)
             for each in compiled:
                 if any(part.size > MAX_SIZE for part in expressions(each)):
-                    told = f"written out as P4, this is an expression of more than {MAX_SIZE} terms"
-                    raise code.error(node, told, "put parts of it into variables, on lines of their own")
+                    message = f"in P4, this expression has more than {MAX_SIZE} terms"
+                    raise code.error(node, message, "assign parts of it to variables")
             done += compiled
         except KernelError as error:
-            code.tell(error)
-            _spoil(code, node)
+            code.report(error)
+            _poison(code, node)
     return tuple(done)
 
 
-def _spoil(code: Context, node: ast.stmt) -> None:
-    """Have nothing told of what rests on a statement with a mistake."""
+def _poison(code: Context, node: ast.stmt) -> None:
+    """Mark the variables that a statement with a mistake assigns, to avoid follow-on errors."""
     code.flush()
     for each in ast.walk(node):
         match each:
             case ast.Name(id=name, ctx=ast.Store()):
-                code.scope.names[name] = SPOILT
+                code.scope.names[name] = POISON
                 code.scope.unset.pop(name, None)
             case ast.Attribute(attr="get"):
-                searches.spoil(code)
+                searches.poison(code)
     code.scope.ended = isinstance(node, ast.Return)
 
 
@@ -110,7 +110,9 @@ def _statement(code: Context, node: ast.stmt) -> Walk[list[Statement]]:
         case ast.Assign(targets=[target]):
             return (yield from _assign(code, node, target, node.value))
         case ast.AnnAssign(annotation=ast.Name(id="float" | "str" | "list" | "dict" as kind)):
-            raise code.error(node, f"a kernel has no variables of {kind}", "write `: int`, or leave it out")
+            raise code.error(
+                node, f"a kernel has no variables of type {kind}", "write `: int`, or remove the annotation"
+            )
         case ast.AnnAssign(target=target, annotation=annotation, value=ast.expr() as value):
             declared = yield from _annotated(code, annotation)
             return (yield from _assign(code, node, target, value, declared))
@@ -127,30 +129,30 @@ def _statement(code: Context, node: ast.stmt) -> Walk[list[Statement]]:
         case ast.For():
             return (yield from _loop(code, node))
         case ast.Match():
-            cases: tuple[Statement, ...] = yield code.block(turned(node, code.frame, code.variables.kinds))
+            cases: tuple[Statement, ...] = yield code.block(lowered_match(node, code.frame, code.variables.kinds))
             return [*cases]
         case ast.Return() if code.in_helper:
-            return (yield from give(code, node))
+            return (yield from compile_return(code, node))
         case ast.Return(value=None):
             code.scope.ended = True
             return [Return(code.source.line(node))]
         case ast.Return():
-            raise code.error(node, "a kernel returns nothing", "say what becomes of the packet: `packet.forward()`")
+            raise code.error(node, "a kernel returns no value", "decide with a verdict, such as `packet.forward()`")
         case ast.Assign():
-            raise code.error(node, "assign one variable at a time", "write one line for each")
+            raise code.error(node, "a kernel assigns one variable at a time", "write one assignment per variable")
         case ast.Expr(value=ast.Yield() | ast.YieldFrom() | ast.Await() | ast.NamedExpr() as value):
             yield code.value(value)
         case ast.Expr(value=ast.Attribute() as value):
             text = code.text(value)
-            raise code.error(node, "this line does nothing", f"call it, `{text}()`, or remove the line")
+            raise code.error(node, "this line has no effect", f"call it, `{text}()`, or remove the line")
         case ast.Expr():
-            raise code.error(node, "this line does nothing", "assign the value, or remove the line")
-    what, instead = _INSTEAD.get(type(node), (f"`{type(node).__name__.lower()}`", "see the kernel language"))
-    raise code.error(node, f"the kernel language has no {what}", instead)
+            raise code.error(node, "this line has no effect", "assign the value, or remove the line")
+    what, instead = _ALTERNATIVES.get(type(node), (f"`{type(node).__name__.lower()}`", "see the kernel language"))
+    raise code.error(node, f"the kernel language does not support {what}", instead)
 
 
 def _annotated(code: Context, annotation: ast.expr) -> Walk[Kind | None]:
-    """Return the kind that an annotation gives to a variable; None for `int` and whatever else says no width."""
+    """Return the type that an annotation such as `bit[8]` gives to a variable; None for `int` and other annotations."""
     match annotation:
         case ast.Subscript(value=ast.Name(id=name)) if code.outer.get(name) in (bit, int_):
             found: Value = yield code.value(annotation)
@@ -164,33 +166,33 @@ def _annotated(code: Context, annotation: ast.expr) -> Walk[Kind | None]:
 def _assign(
     code: Context, node: ast.stmt, target: ast.expr, value_node: ast.expr, declared: Kind | None = None
 ) -> Walk[list[Statement]]:
-    """Compile an assignment to a variable, a field or a lane. `declared` is what the variable is annotated with."""
+    """Compile an assignment to a variable, a field or a lane. `declared` is the type in the annotation, or None."""
     line = code.source.line(node)
     if isinstance(target, ast.Name):
         return (yield from _assign_name(code, node, target, value_node, declared))
     if isinstance(target, ast.Tuple):
-        raise code.error(node, "assign one variable at a time", "write one line for each")
+        raise code.error(node, "a kernel assigns one variable at a time", "write one assignment per variable")
     if isinstance(target, ast.Attribute):
         holder: Value = yield code.value(target.value)
         if _foreign(holder):
             raise _fixed(code, target)
     place: Value = yield code.value(as_load(target))
     if isinstance(place, Choose) and isinstance(place.yes, FieldRef):
-        place = place.yes  # of an item that may not be there, and then takes no value
+        place = place.yes  # An item that may be absent; it then ignores the write.
     if isinstance(place, (SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef)):
-        raise code.error(target, "this is not a kernel's to change", "use a field of your own")
+        raise code.error(target, "a kernel cannot assign this", "use a header field")
     if isinstance(place, Known) and isinstance(place.value, LaneField):
         name = code.text(target)
-        raise code.error(target, "lanes are written one by one", f"write `{name}[lane] = ...` in a loop")
+        raise code.error(target, f"`{name}` is an array", f"assign each lane: `{name}[lane] = ...`")
     if isinstance(place, Known) and isinstance(place.value, (Group, Items, tuple)):
         name = code.text(target)
-        raise code.error(target, f"`{name}` is a header inside", f"write its fields: `{name}.x = ...`")
+        raise code.error(target, f"`{name}` is a nested header", f"assign its fields: `{name}.x = ...`")
     if not isinstance(place, FieldRef):
         raise _fixed(code, target)
     items = code.layout.items
     if items is not None and place.name == items.counted.name:
         raise code.error(
-            target, f"`{code.text(target)}` says how many {items.name} there are", "a packet keeps its items"
+            target, f"`{code.text(target)}` is the number of {items.name}", "a kernel cannot add or remove items"
         )
     code.whole = value_node
     found = yield from number(code, value_node, place.kind, f"`{code.text(target)}`")
@@ -199,16 +201,16 @@ def _assign(
 
 
 def _fixed(code: Context, target: ast.expr) -> KernelError:
-    """Say that something is not a kernel's to assign."""
+    """Return the error that a kernel cannot assign something."""
     return code.error(
         target,
         f"`{code.text(target)}` cannot be assigned in a kernel",
-        "state goes into a register: `self.count.update(index, lambda old: ...)`",
+        "keep state in a register: `self.count.update(index, lambda old: ...)`",
     )
 
 
 def _foreign(value: Value) -> bool:
-    """Tell whether a value has attributes, and is not the packet, the header or a part of it."""
+    """Return whether a value is an object other than the packet, the header or a part of it."""
     return isinstance(value, Known) and not (
         value.value is PACKET or value.value is WIRE or isinstance(value.value, (Group, Items, LaneField, tuple))
     )
@@ -217,7 +219,7 @@ def _foreign(value: Value) -> bool:
 def _assign_name(
     code: Context, node: ast.stmt, target: ast.Name, value_node: ast.expr, declared: Kind | None
 ) -> Walk[list[Statement]]:
-    """Give a variable a value. What is accessed or searched goes right into it."""
+    """Compile an assignment to a variable. A register access or search writes to it directly."""
     line = code.source.line(node)
     state = yield from _accessed(code, value_node)
     if state is not None and declared in (None, state.kind):
@@ -229,12 +231,12 @@ def _assign_name(
     value: Value = yield code.value(value_node)
     if value == Known(None):
         text = code.text(value_node)
-        raise code.error(value_node, f"`{text}` gives no value", "end the helper with a `return`")
+        raise code.error(value_node, f"`{text}` returns no value", "end the helper with `return` and a value")
     return [*code.flush(), *_keep(code, node, target, value, value_node, declared)]
 
 
 def _accessed(code: Context, node: ast.expr) -> Walk[State | None]:
-    """Return the state that an expression accesses, when it is nothing but such an access."""
+    """Return the state that an expression accesses if the expression is an access and nothing else, or None."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return None
     base: Value = yield code.value(node.func.value)
@@ -244,10 +246,10 @@ def _accessed(code: Context, node: ast.expr) -> Walk[State | None]:
 def _keep(
     code: Context, node: ast.stmt, target: ast.Name, value: Value, value_node: ast.expr, declared: Kind | None
 ) -> list[Statement]:
-    """Give a variable a value: one that is known stays so where nothing else is ever assigned."""
+    """Assign a compiled value to a variable. A constant stays one if it is the only assignment to the variable."""
     name, frame, scope = target.id, code.frame, code.scope
     if name in frame.fixed:
-        raise code.error(node, f"`{name}` is taken", "choose another name")
+        raise code.error(node, f"the name `{name}` is taken", "choose another name")
     # A constant takes its width from the annotation, or from what the variable has held before.
     kind = declared or (frame.kinds.get(name) if isinstance(value, (Known, Untyped)) else None)
     if isinstance(value, Known) and isinstance(value.value, bool) and declared is None:
@@ -259,8 +261,8 @@ def _keep(
     elif kind is not None:
         value = fit(code, value, kind, value_node, f"`{name}`")
     if isinstance(value, (Known, Untyped)):
-        if scope.names.get(name) == SPOILT:
-            raise ToldError(name)
+        if scope.names.get(name) == POISON:
+            raise FollowOnError(name)
         raise no_width(code, value_node)
     local = replace(code.local(name, value.kind), bare=bare(value))
     limit = scope.limit(value)
@@ -271,24 +273,24 @@ def _keep(
 
 
 def _known(scope: Scope, name: str, value: Known | Expr) -> list[Statement]:
-    """Let a name stand for a constant."""
+    """Bind a name to a constant."""
     scope.names[name] = value
     scope.unset.pop(name, None)
     return []
 
 
 def _branch(code: Context, node: ast.If) -> Walk[list[Statement]]:
-    """Compile an `if` and join what holds after its sides."""
+    """Compile an `if`, and merge the scopes after its sides."""
     line = code.source.line(node)
     test: Expr
     try:
         test = yield from condition(code, node.test)
     except KernelError as error:
-        code.tell(error)
-        test = ForwardedRef()  # any condition that is not known, so that both sides are checked
+        code.report(error)
+        test = ForwardedRef()  # Any condition that is not constant, so that both sides are checked.
     before = code.flush()
     if isinstance(test, Truth):
-        # Decided by a parameter: only the side that is taken becomes part of the program.
+        # A parameter decides: only that side becomes part of the program.
         taken: tuple[Statement, ...] = yield code.block(node.body if test.value else node.orelse)
         return [*before, *taken]
     start = code.scope
@@ -305,28 +307,28 @@ def _branch(code: Context, node: ast.If) -> Walk[list[Statement]]:
 
 
 def _loop(code: Context, node: ast.For) -> Walk[list[Statement]]:
-    """Compile a `for` over a range, round by round."""
+    """Compile a `for` over a range by unrolling it."""
     values = yield from values_of_loop(code, node)
     done: list[tuple[int, tuple[Statement, ...]]] = []
     for value in rounds(code, node, values):
         done.append((value, (yield code.block(node.body))))
     if values is None:
-        raise ToldError("a loop's header")
+        raise FollowOnError("a loop's header")
     assert isinstance(node.target, ast.Name)
     return [Unrolled(node.target.id, tuple(done), code.source.line(node))] if done else []
 
 
 def _call(code: Context, node: ast.stmt, call: ast.Call) -> Walk[list[Statement]]:
-    """Compile a call that stands on a line of its own."""
+    """Compile a call that is a statement."""
     line = code.source.line(node)
     if isinstance(call.func, ast.Attribute):
         base: Value = yield code.value(call.func.value)
         if isinstance(base, Known) and base.value is PACKET:
-            return (yield from decide(code, call, call.func.attr, line))
+            return (yield from packet_call(code, call, call.func.attr, line))
         if isinstance(base, Known) and isinstance(base.value, Register):
-            access = yield from accesses.touch(code, call, base.value, call.func.attr, None)
+            access = yield from accesses.compile_access(code, call, base.value, call.func.attr, None)
             return [*code.flush(), access]
     code.whole = call
     if (yield code.value(call)) == Known(None):
         return code.flush()
-    raise code.error(node, "the value of this line is not used", "assign it, or remove the line")
+    raise code.error(node, "the value of this call is not used", "assign it, or remove the line")

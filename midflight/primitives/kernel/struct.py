@@ -1,4 +1,4 @@
-"""Headers inside headers: how they are declared, and the tree of what a header consists of."""
+"""Nested headers: how they are declared, and the tree of a header's members."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Structs(Protocol[T_co]):
-    """What an array of headers looks like in a kernel."""
+    """The interface of an array of headers in a kernel."""
 
     def __getitem__(self, place: int, /) -> T_co:
-        """Return one of them."""
+        """Return one header; `place` is a constant index from 0."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the array's size."""
 
     def present(self, place: int, /) -> bool:
-        """Tell whether one of them is on the wire, where their number varies."""
+        """Return whether an item is on the wire, for arrays of variable length."""
 
 
 @dataclass(frozen=True, slots=True)
 class StructKind(Generic[T]):
-    """The type of a field that is a header itself."""
+    """The type of a field that is a nested header."""
 
     header: type[T]
 
@@ -42,17 +42,17 @@ class StructKind(Generic[T]):
         return self
 
     def __set__(self, header: object, value: T) -> None:
-        raise KernelError("write the fields of a header inside a header one by one")
+        raise KernelError("assign the fields of a nested header one by one")
 
 
 @dataclass(frozen=True, slots=True)
 class StructArrayKind(Generic[T]):
-    """The type of a field that is several headers of one kind."""
+    """The type of a field that is an array of headers."""
 
     header: type[T]
     size: Size
     count: str | None = None
-    """The field that says how many there are in a packet; all of them without it."""
+    """The field with the number of headers in a packet; None if all are there."""
 
     @overload
     def __get__(self, header: None, owner: type[Any]) -> Self: ...
@@ -62,38 +62,38 @@ class StructArrayKind(Generic[T]):
         return self
 
     def __set__(self, header: object, value: Structs[T]) -> None:
-        raise KernelError("write the fields of a header inside a header one by one")
+        raise KernelError("assign the fields of a nested header one by one")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: `count` lanes of `kind`, or a single number where count is None.
+    """One field: `count` lanes of `kind`, or a single number if `count` is None.
 
-    A field of a header inside is called by its way there: `points_0_x`. Where the kind is `assumed`, for want of a
-    word about it, another header's that the field is in as well holds instead.
+    The name of a field in a nested header is its path: `points_0_x`. If the type is `assumed`, because nobody declared
+    it, another header of a chain that has the field decides its type.
     """
 
     name: str
     kind: Kind
     count: int | None = None
     part: str = ""
-    """The item that it is in, such as `items_2`, where their number varies from packet to packet."""
+    """The item that contains it, such as `items_2`, in an array of variable length; empty otherwise."""
     assumed: bool = field(default=False, compare=False)
 
     @property
     def bits(self) -> int:
-        """How many bits the field takes in all its lanes."""
+        """The width of all lanes together, in bits."""
         return self.kind.width * (1 if self.count is None else self.count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """A header inside a header: what it consists of, by the names in its class."""
+    """A header or nested header: its members by their names in the class."""
 
     members: Mapping[str, Member]
 
     def fields(self) -> Iterator[Field]:
-        """Yield all fields, in wire order."""
+        """Yield all fields in wire order, at any depth."""
         waiting = [iter(self.members.values())]
         while waiting:
             each = next(waiting[-1], None)
@@ -108,7 +108,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Items:
-    """Headers at the end of a header, as many in a packet as a field says: what each consists of."""
+    """An array of variable length at the end of a header; `counted` is the field with the number in a packet."""
 
     name: str
     counted: Field
@@ -122,4 +122,4 @@ class Items:
 
 
 Member = Field | Group | tuple[Group, ...] | Items
-"""A field; a header inside; several of them; as many as a field says."""
+"""A field, a nested header, an array of headers, or such an array of variable length."""

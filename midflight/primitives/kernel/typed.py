@@ -1,6 +1,6 @@
-"""The typed form of a kernel: every expression with its width, every loop unrolled, every parameter a number.
+"""The typed form of a kernel: every expression has its type, loops are unrolled and parameters are constants.
 
-What the analysis hands to the emitter. A `kind` of None means a condition (true or false).
+The compiler produces it and the emitter prints it. A `kind` of None is a condition (true or false).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Const(Node):
-    """A number. `solid` tells that it has its width while it runs as Python, too."""
+    """A constant number. `solid` is whether it also has a width when the kernel runs as Python."""
 
     value: int
     kind: Kind
@@ -69,7 +69,7 @@ class Const(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth(Node):
-    """True or False."""
+    """The constant True or False."""
 
     value: bool
     kind: None = None
@@ -92,7 +92,7 @@ class FieldRef(Node):
     lane: int | None
     kind: Kind
     part: str = ""
-    """The item that it is in, where their number varies."""
+    """The item that contains it, in an array of variable length; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +149,7 @@ class Unary(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Binary(Node):
-    """`operator` as P4 spells it: + - * & | ^ << >> |+| |-|. Both sides have one kind, save for shifts."""
+    """`operator` is P4's: + - * & | ^ << >> |+| |-|. Both operands have the same type, except for shifts."""
 
     operator: str
     left: Expr
@@ -160,7 +160,7 @@ class Binary(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compare(Node):
-    """== != < <= > >= of two numbers of one kind, or == and != of two conditions."""
+    """== != < <= > >= of two numbers of one type, or == and != of two conditions."""
 
     operator: str
     left: Expr
@@ -170,7 +170,7 @@ class Compare(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Logic(Node):
-    """`&&` or `||`, the right side evaluated only where it matters."""
+    """`&&` or `||`, with short-circuit evaluation."""
 
     operator: str
     left: Expr
@@ -180,7 +180,7 @@ class Logic(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Not(Node):
-    """The opposite of a condition."""
+    """The negation of a condition."""
 
     operand: Expr
     kind: None = None
@@ -207,7 +207,7 @@ class Cast(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overflows(Node):
-    """`add_overflows(left, right)`: true where the sum leaves the range of their kind."""
+    """`add_overflows(left, right)`: whether the sum exceeds the range of their type."""
 
     left: Expr
     right: Expr
@@ -235,7 +235,7 @@ class Concat(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scramble(Node):
-    """A hash: a checksum, spread over all bits in the way of a seed."""
+    """A hash: a checksum mixed with a seed."""
 
     checksum: Local
     seed: int
@@ -269,7 +269,7 @@ Expr = (
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """`target = value`. `first` marks a local variable's first value at the kernel's outermost level."""
+    """`target = value`."""
 
     target: Local | FieldRef
     value: Expr
@@ -278,7 +278,7 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """Put the CRC-32 of unsigned numbers of whole bytes into `target`, which is bit[32]."""
+    """Assign the CRC-32 of unsigned numbers of whole bytes to `target`, a bit[32]."""
 
     target: Local
     values: tuple[Expr, ...]
@@ -287,7 +287,7 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Put a random number into `target`, which is unsigned."""
+    """Assign a random number to `target`, which is unsigned."""
 
     target: Local
     line: Line
@@ -295,11 +295,11 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The one read-modify-write of a register's element.
+    """A read-modify-write of one element of a register.
 
-    `new` is the value to write, in terms of `Old`, or None for a plain read. `target`, if any, takes the value
-    from before or, with `fetch`, from after. `guarded` says that `index` may lie outside the array. The element is
-    written where `condition` holds.
+    `new` is the value to write, in terms of `Old`; None for a read. `target`, if not None, receives the old value or,
+    with `fetch`, the new one. `guarded` is whether `index` may be outside the array. The element is written only if
+    `condition` holds.
     """
 
     register: str
@@ -315,9 +315,10 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The one question to a map, or a read of a lookup: `source` is its attribute, `table` the table in the P4.
+    """A read of a map or lookup: `source` is its attribute, `table` the name of the table in the P4.
 
-    `target` takes what is found, or else `default`; `hit` tells which it was, in kernels that ask.
+    `target` receives the value that is found, or `default`. `hit` receives whether there was an entry, if the kernel
+    reads it.
     """
 
     source: str
@@ -341,7 +342,7 @@ class If:
 
 @dataclass(frozen=True, slots=True)
 class Unrolled:
-    """A loop: the variable's name, and for each of its values the statements."""
+    """An unrolled loop: the variable's name, and the statements for each of its values."""
 
     variable: str
     rounds: tuple[tuple[int, tuple[Statement, ...]], ...]
@@ -366,14 +367,14 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Send a copy of the packet as it came."""
+    """Send a copy of the packet as it arrived."""
 
     line: Line
 
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """Leave the kernel."""
+    """Return from the kernel."""
 
     line: Line
 
@@ -383,10 +384,10 @@ Statement = Assign | Checksum | Draw | Access | Search | If | Unrolled | Decide 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel that has been checked: `locals` in order of first use, `alert` the fields of its digest.
+    """A compiled kernel. `locals` are in order of first use, `alert` has the fields of its digest.
 
-    `timed` tells that it asks for the time; `tables` are those that it searches. `verdicts` are those that it may
-    decide, `rounds` whether it comes around or asks how often, `mirrors` whether it sends copies.
+    `timed` is whether it reads `packet.now`, `rounds` whether it recirculates or reads `packet.round`, `mirrors`
+    whether it mirrors packets. `tables` are the tables that it reads, `verdicts` the verdicts that it may give.
     """
 
     file: str
@@ -402,12 +403,12 @@ class Kernel:
 
 
 def parts(expr: Expr) -> list[Expr]:
-    """Return the expressions that one is made of, without what is inside these."""
+    """Return the direct subexpressions of an expression."""
     return [each for each in contents(expr) if isinstance(each, Node)]  # type: ignore[misc]
 
 
 def within(expr: Expr) -> Iterator[Expr]:
-    """Yield an expression and all that is inside it, each once."""
+    """Yield an expression and all its subexpressions, each object once."""
     seen, waiting = {id(expr)}, [expr]
     while waiting:
         each = waiting.pop()
@@ -419,7 +420,7 @@ def within(expr: Expr) -> Iterator[Expr]:
 
 
 def expressions(statement: Statement) -> list[Expr]:
-    """Return the expressions that a statement computes; without those of statements inside."""
+    """Return the expressions of a statement, without those of nested statements."""
     match statement:
         case Assign(value=value):
             return [value]
@@ -436,18 +437,18 @@ def expressions(statement: Statement) -> list[Expr]:
 
 
 def reads(expr: Expr) -> frozenset[Expr]:
-    """Return the variables, fields and register values that an expression reads."""
+    """Return the variables, fields and other inputs that an expression reads."""
     atoms = (Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef, Old)
     return frozenset(each for each in within(expr) if isinstance(each, atoms))
 
 
 def accesses(body: tuple[Statement, ...]) -> list[Access]:
-    """Return all register accesses of a kernel, in order."""
+    """Return all register accesses in a body, in order."""
     return [each for each in walk(body) if isinstance(each, Access)]
 
 
 def walk(body: Iterable[Statement]) -> Iterator[Statement]:
-    """Yield all statements of a kernel, in order."""
+    """Yield all statements in a body, nested ones included, in order."""
     waiting = [iter(body)]
     while waiting:
         each = next(waiting[-1], None)

@@ -1,4 +1,4 @@
-"""The types of the kernel language, `bit[8]`, `int_[32]` and arrays of them, and the numbers that kernels run on."""
+"""The types of the kernel language: `bit[8]`, `int_[32]`, arrays of them, and numbers of a fixed width."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ __all__ = [
 ]
 
 MAX_WIDTH: Final = 2048
-"""The widest number that BMv2 takes in one field."""
+"""The maximum width in bits: the limit of BMv2 for one field."""
 
 Size = int | str
-"""A width or a number of lanes: a number, or the name of the primitive's parameter that holds it."""
+"""A width or length: a number, or the name of a parameter of the primitive."""
 
 
 class Lanes(Protocol):
-    """What a lane array looks like in a kernel: fixed length, one number for each lane."""
+    """The interface of a lane array in a kernel: fixed length, one number per lane."""
 
     def __getitem__(self, lane: int, /) -> int:
-        """Return the number in a lane."""
+        """Return the number in a lane; `lane` is a constant index from 0."""
 
     def __setitem__(self, lane: int, value: int, /) -> None:
-        """Put a number into a lane."""
+        """Assign a number to a lane."""
 
     def __len__(self) -> int:
-        """Return how many lanes there are."""
+        """Return the number of lanes."""
 
 
 def resolve(size: Size, parameters: Mapping[str, Any], what: str) -> int:
-    """Return a size as a number of at least 1, looking a parameter's name up in `parameters`."""
+    """Return a size as a number of at least 1; a name is looked up in `parameters`. Raises KernelError otherwise."""
     value = parameters.get(size) if isinstance(size, str) else size
     if isinstance(size, str) and size not in parameters:
         raise KernelError(f"{what} is {size!r}, but there is no parameter of that name")
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise KernelError(f"{what} must be a whole number of at least 1, not {value!r}")
+        raise KernelError(f"{what} must be an integer of at least 1, not {value!r}")
     return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """`bit[width]` or, when signed, `int_[width]`: a number of fixed width that wraps.
+    """The type `bit[width]` or, if signed, `int_[width]`: numbers of a fixed width that wrap.
 
-    Called, it converts: `bit[16](x)` keeps the low 16 bits of `x`.
+    Calling it converts: `bit[16](x)` keeps the low 16 bits of `x`.
     """
 
     size: Size
     signed: bool = False
     width: int = field(init=False, repr=False)
-    """The width in bits; 0 while it is the name of a parameter."""
+    """The width in bits; 0 if it is the name of a parameter."""
     low: int = field(init=False, repr=False)
     """The smallest value."""
     high: int = field(init=False, repr=False)
@@ -76,28 +76,28 @@ class Kind:
         object.__setattr__(self, "high", (1 << (width - (self.signed and width > 0))) - 1)
 
     def wrap(self, value: int) -> int:
-        """Return `value` modulo 2 to the width, as this type's plain number."""
+        """Return `value` modulo 2**width as a plain int within this type's range."""
         if self.low <= value <= self.high:
             return value
         value &= (1 << self.width) - 1
         return value - (1 << self.width) if value > self.high else value
 
     def holds(self, value: int) -> bool:
-        """Tell whether `value` fits without wrapping."""
+        """Return whether `value` fits without wrapping."""
         return self.low <= value <= self.high
 
     def ends_at(self, value: object) -> bool:
-        """Tell whether `value` is one more than the largest: a plain number that every number of this type is below.
+        """Return whether `value` is a plain int, one above the largest number of this type.
 
-        `index < size` may ask so about an array with an element for each index.
+        Comparisons allow it, so that `index < size` works for an array with an element for each index.
         """
         return isinstance(value, int) and not isinstance(value, (bool, Number)) and int(value) == self.high + 1
 
     def fixed(self, parameters: Mapping[str, Any]) -> Kind:
-        """Return the type with its width as a number."""
+        """Return the type with its width resolved. Raises KernelError for an invalid width."""
         width = resolve(self.size, parameters, f"the width of {self}")
         if width > MAX_WIDTH:
-            raise KernelError(f"{self} is {width} bits wide; the widest is {MAX_WIDTH}")
+            raise KernelError(f"{self} is {width} bits wide; the limit is {MAX_WIDTH}")
         return _Family(self.signed)[width]
 
     def __eq__(self, other: object) -> bool:
@@ -107,9 +107,9 @@ class Kind:
         return hash((self.size, self.signed))
 
     def __call__(self, value: int) -> int:
-        """Convert a number, or a condition to 0 or 1, to this type: wider numbers lose their upper bits."""
+        """Convert a number to this type, keeping the low bits; a condition becomes 0 or 1."""
         if not self.width:
-            raise KernelError(f"the width of {self} depends on a parameter and is not known here")
+            raise KernelError(f"the width of {self} is a parameter, which is not known here")
         return Number(self, int(value))
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ class Kind:
 
 
 class FieldKind(Kind):
-    """A type as users write it. In a header class it declares a field, which type checkers see as an int."""
+    """A type as users write it. In a header class it declares a field, whose type for type checkers is int."""
 
     __slots__ = ()
 
@@ -133,18 +133,18 @@ class FieldKind(Kind):
         return self
 
     def __set__(self, header: object, value: int) -> None:
-        raise KernelError("a field can be written on a packet's header only, not on its declaration")
+        raise KernelError("a field can be assigned only in a packet's header, not in its declaration")
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayKind:
-    """The type of a header field with several lanes, all of one `kind`."""
+    """The type of a header field that is an array of `count` lanes of `kind`."""
 
     kind: Kind
     count: Size
 
     def fixed(self, parameters: Mapping[str, Any]) -> tuple[Kind, int]:
-        """Return the lanes' type and their number."""
+        """Return the lanes' type and number, resolved. Raises KernelError for invalid sizes."""
         return self.kind.fixed(parameters), resolve(self.count, parameters, f"the number of lanes of {self}")
 
     @overload
@@ -155,7 +155,7 @@ class ArrayKind:
         return self
 
     def __set__(self, header: object, value: Lanes) -> None:
-        raise KernelError("write the lanes of an array one by one")
+        raise KernelError("assign the lanes of an array one by one")
 
     def __str__(self) -> str:
         return f"{self.kind}.array({self.count!r})"
@@ -163,15 +163,15 @@ class ArrayKind:
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """`bit` or `int_`: indexed by a width, it gives a type."""
+    """`bit` or `int_`. Indexing it with a width returns a type."""
 
     signed: bool
 
     def __getitem__(self, width: Size) -> FieldKind:
         if not isinstance(width, str) and (type(width) is not int or width < 1):
             resolve(width, {}, f"the width of {'int_' if self.signed else 'bit'}[...]")
-        if self.signed and width == 1:  # BMv2 has none
-            raise KernelError("int_[1] has a sign and no digit: a signed number has 2 bits or more")
+        if self.signed and width == 1:  # BMv2 does not have it.
+            raise KernelError("int_[1] is not a type: a signed number has at least 2 bits")
         return _kind(width, self.signed)
 
 
@@ -181,44 +181,47 @@ def _kind(width: Size, signed: bool) -> FieldKind:
 
 
 bit: Final = _Family(False)
-"""`bit[n]`: unsigned, n bits, 0 to 2**n - 1."""
+"""`bit[n]`: unsigned, n bits (1 to 2048), 0 to 2**n - 1."""
 
 int_: Final = _Family(True)
-"""`int_[n]`: signed, n bits in two's complement, -2**(n-1) to 2**(n-1) - 1."""
+"""`int_[n]`: signed, n bits (2 to 2048) in two's complement, -2**(n-1) to 2**(n-1) - 1."""
 
 
 class Number(int):
-    """An int of a fixed width. Arithmetic wraps at the width; the other side is of the same kind or a constant."""
+    """An int of a fixed width. Arithmetic wraps; the other operand has the same type or is a constant that fits."""
 
     kind: Kind
     """The number's type."""
 
     def __new__(cls, kind: Kind, value: int) -> Number:
-        """Make a number of a kind; a value that does not fit wraps."""
+        """Create a number of a type; a value that does not fit wraps."""
         self = int.__new__(cls, kind.wrap(int(value)))
         self.kind = kind
         return self
 
     def other(self, other: object, what: str) -> int:
-        """Return the other side of an operator as a plain int: a number of the same kind, or a constant that fits."""
+        """Return the other operand as a plain int.
+
+        Raises KernelError unless it is a number of the same type or a constant that fits. `what` names the operator.
+        """
         if isinstance(other, Number):
             if other.kind is not self.kind and other.kind != self.kind:
                 raise KernelError(f"{what} mixes {self.kind} and {other.kind}: convert one, {self.kind}(...)")
             return int(other)
         if isinstance(other, bool) or not isinstance(other, int):
-            raise KernelError(f"{what}: {other!r} is not a number of {self.kind}")
+            raise KernelError(f"{what}: {other!r} is not a {self.kind}")
         if not self.kind.holds(other):
             raise KernelError(f"{what}: {other} does not fit {self.kind}")
         return other
 
     def _shift(self, amount: object) -> int:
         if isinstance(amount, bool) or not isinstance(amount, int) or int(amount) < 0:
-            raise KernelError(f"a shift by {amount!r}: the amount must be an unsigned number")
+            raise KernelError(f"the shift amount must be a non-negative number, not {amount!r}")
         return min(int(amount), self.kind.width)
 
     def _power_of_two(self, other: object, what: str) -> int:
         if isinstance(other, Number) or not isinstance(other, int) or other < 1 or other & (other - 1):
-            raise KernelError(f"{what} by {other!r}: only by a constant power of two")
+            raise KernelError(f"{what} by {other!r}: the divisor must be a constant power of two")
         return other
 
     def __lshift__(self, amount: int, /) -> Number:
@@ -228,10 +231,10 @@ class Number(int):
         return Number(self.kind, int(self) >> self._shift(amount))
 
     def __rlshift__(self, value: int, /) -> Number:
-        raise KernelError(f"{value} has no width to be shifted in: write bit[n]({value})")
+        raise KernelError(f"{value} has no width: convert it with bit[n]({value})")
 
     def __rrshift__(self, value: int, /) -> Number:
-        raise KernelError(f"{value} has no width to be shifted in: write bit[n]({value})")
+        raise KernelError(f"{value} has no width: convert it with bit[n]({value})")
 
     def __floordiv__(self, other: int, /) -> Number:
         return Number(self.kind, int(self) // self._power_of_two(other, "division"))
@@ -278,7 +281,7 @@ def _comparison(symbol: str, function: Callable[[int, int], bool]) -> Any:
 
 def _refusal(symbol: str) -> Any:
     def refuse(*_: object) -> Number:
-        raise KernelError(f"{symbol} is not in the kernel language")
+        raise KernelError(f"the kernel language does not support {symbol}")
 
     return refuse
 
@@ -293,11 +296,11 @@ for _name, _symbol in {"truediv": "/", "pow": "**", "divmod": "divmod"}.items():
     setattr(Number, f"__{_name}__", _refusal(_symbol))
     setattr(Number, f"__r{_name}__", _refusal(_symbol))
 for _name in ("rfloordiv", "rmod"):
-    setattr(Number, f"__{_name}__", _refusal("division by something that is not a constant"))
+    setattr(Number, f"__{_name}__", _refusal("division by a variable"))
 
 
 def coerce(kind: Kind, value: int, what: str) -> Number:
-    """Return `value` as a Number of `kind`: a Number must be of that kind already, a constant must fit."""
+    """Return `value` as a Number of `kind`. Raises KernelError for a Number of another type, or if it does not fit."""
     if isinstance(value, Number):
         if value.kind is not kind and value.kind != kind:
             raise KernelError(f"{what} is {kind}, the value is {value.kind}: convert it, {kind}(...)")

@@ -1,4 +1,4 @@
-"""What an expression of a kernel can be: a value that is known, a choice between constants, or a typed expression."""
+"""Values of expressions during compilation: known values, choices between constants, and typed expressions."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from midflight.primitives.kernel.header import Field
 from midflight.primitives.kernel.typed import Binary, Choose, Const, Expr, Local, Unary
 from midflight.primitives.kernel.types import Kind
 
-__all__ = ["PACKET", "SPOILT", "WIRE", "LaneField", "Range", "Untyped", "Value", "bare", "chosen", "hull", "solid"]
+__all__ = ["PACKET", "POISON", "WIRE", "LaneField", "Range", "Untyped", "Value", "bare", "chosen", "hull", "solid"]
 
 Range = tuple[int, int]
-"""The least and the largest of some numbers."""
+"""The smallest and the largest of some numbers."""
 
 
 class _Packet:
-    """Stands for the kernel's packet."""
+    """The type of PACKET, the placeholder for the kernel's packet."""
 
 
 class _Wire:
-    """Stands for the kernel's header."""
+    """The type of WIRE, the placeholder for the kernel's header."""
 
 
-class _Spoilt:
-    """Stands for the value of a variable whose assignment has a mistake."""
+class _Poison:
+    """The type of POISON, the value of a variable whose assignment has a mistake."""
 
 
 PACKET = _Packet()
 WIRE = _Wire()
-SPOILT = Known(_Spoilt())
+POISON = Known(_Poison())
 
 
 @dataclass(frozen=True, slots=True)
 class LaneField:
-    """Stands for a lane array of the header."""
+    """A lane array of the header."""
 
     field: Field
 
 
 @dataclass(frozen=True, slots=True)
 class Untyped:
-    """A choice between constants, which takes its width from where it is used."""
+    """A choice between constants. It takes its width from the context."""
 
     condition: Expr
     yes: Known | Untyped
@@ -52,9 +52,9 @@ Value = Known | Untyped | Expr
 
 
 def bare(expr: Expr) -> Range | None:
-    """Return which plain ints Python may compute for an expression, or None where it is always a `Number`.
+    """Return the range of plain ints that Python may compute for an expression; None if it is always a `Number`.
 
-    A plain int has no width, so what is computed with it does not wrap.
+    A plain int has no width, so computations with it do not wrap.
     """
     match expr:
         case Const(value=value, solid=False):
@@ -66,12 +66,12 @@ def bare(expr: Expr) -> Range | None:
 
 
 def solid(expr: Expr) -> bool:
-    """Tell whether an expression has its width also while it runs as Python, where a bare constant has none."""
+    """Return whether an expression also has a width when the kernel runs as Python, where a plain int has none."""
     return bare(expr) is None
 
 
 def hull(one: Range | None, other: Range | None) -> Range | None:
-    """Return a range that holds two others."""
+    """Return the smallest range that contains two others; None stands for an empty one."""
     if one is None or other is None:
         return one or other
     return min(one[0], other[0]), max(one[1], other[1])

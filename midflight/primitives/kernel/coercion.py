@@ -1,4 +1,4 @@
-"""What an expression can be asked for: a number of some kind, a condition, a constant; and the errors about those."""
+"""Converts a value to what its context requires: a number of a type, a condition or a constant; and the errors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["condition", "condition_of", "constant", "fit", "no_width", "not_a_nu
 
 
 def number(code: Context, node: ast.expr, kind: Kind | None = None, what: str = "this value") -> Walk[Expr]:
-    """Return a number; with `kind` given it is of that kind or a constant that fits it."""
+    """Compile `node` to a number. With `kind`, the number has that type; a constant takes it if it fits."""
     value: Value = yield code.value(node)
     return sized(code, value, node) if kind is None else fit(code, value, kind, node, what)
 
 
 def sized(code: Context, value: Value, node: ast.expr) -> Expr:
-    """Return `value`, what `node` gave, as a number that has a width of its own."""
+    """Return `value`, the result of `node`, as a number with a width of its own."""
     if isinstance(value, Known) and (isinstance(value.value, bool) or not isinstance(value.value, int)):
         raise not_a_number(code, node, value.value)
     if isinstance(value, (Known, Untyped)):
@@ -33,13 +33,13 @@ def sized(code: Context, value: Value, node: ast.expr) -> Expr:
 
 
 def condition(code: Context, node: ast.expr) -> Walk[Expr]:
-    """Return a condition."""
+    """Compile `node` to a condition."""
     value: Value = yield code.value(node)
     return condition_of(code, value, node)
 
 
 def condition_of(code: Context, value: Value, node: ast.expr) -> Expr:
-    """Return `value` as a condition, or raise because it is a number."""
+    """Return `value` as a condition. Raises KernelError for a number."""
     if isinstance(value, Known) and isinstance(value.value, bool):
         return Truth(value.value)
     if isinstance(value, (Known, Untyped)) or value.kind is not None:
@@ -51,18 +51,18 @@ def condition_of(code: Context, value: Value, node: ast.expr) -> Expr:
 def constant(
     code: Context, node: ast.expr, what: str, hint: str = "use a constant, a parameter or a loop's variable"
 ) -> Walk[int]:
-    """Return a whole number that is known when the kernel is compiled."""
+    """Compile `node` to an integer that is known at compile time."""
     match (yield code.value(node)):
         case Known(value=int(found)) if not isinstance(found, bool):
             return found
         case Const(value=found, solid=False):  # a variable with an annotation, assigned once
             return found
         case _:
-            raise code.error(node, f"{what} must be known when the kernel is compiled", hint)
+            raise code.error(node, f"{what} must be known at compile time", hint)
 
 
 def fit(code: Context, value: Value, kind: Kind, node: ast.expr, what: str) -> Expr:
-    """Return `value` as a number of `kind`, or raise because it is something else."""
+    """Return `value` as a number of `kind`. Raises KernelError if it has another type or does not fit."""
     if isinstance(value, Untyped):
         return _choice_of(code, value, kind, node)
     if isinstance(value, Known):
@@ -89,7 +89,7 @@ def _constant_of(code: Context, value: Known, kind: Kind, node: ast.expr) -> Con
 
 
 def _choice_of(code: Context, value: Untyped, kind: Kind, node: ast.expr) -> Expr:
-    """Give every constant of a choice its width, from the innermost choices out."""
+    """Give every constant of a choice its width, innermost choices first."""
     done: dict[int, Expr] = {}
     waiting: list[Known | Untyped] = [value]
     while waiting:
@@ -106,7 +106,7 @@ def _choice_of(code: Context, value: Untyped, kind: Kind, node: ast.expr) -> Exp
 
 
 def no_width(code: Context, node: ast.expr, kind: Kind | None = None) -> KernelError:
-    """Say that a constant needs a width here; `kind` is the one it would take."""
+    """Return the error that a constant has no width here; `kind` is the type to suggest."""
     text, kind = code.text(node), kind or Kind(32)
     fixed = f"{kind}({text})"
     if isinstance(node, ast.IfExp):
@@ -116,10 +116,10 @@ def no_width(code: Context, node: ast.expr, kind: Kind | None = None) -> KernelE
 
 
 def not_a_number(code: Context, node: ast.expr, value: object = None) -> KernelError:
-    """Say that a number is needed."""
+    """Return the error that a number is required."""
     text = code.text(node)
     if value is None or isinstance(value, bool):
         return code.error(
             node, f"`{text}` is a condition, not a number", f"write `1 if {text} else 0`, or `bit[1]({text})`"
         )
-    return code.error(node, f"`{text}` is not a number", "a kernel computes on whole numbers")
+    return code.error(node, f"`{text}` is not a number", "a kernel computes with integers")

@@ -1,4 +1,4 @@
-"""What a kernel finds outside itself: a parameter, a constant of its module."""
+"""Values that a kernel captures from outside: parameters, and constants of its module."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from midflight.primitives.kernel.context import Context
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.types import bit
 
-__all__ = ["found_outside", "lookup_hint"]
+__all__ = ["captured", "lookup_hint"]
 
 
-def found_outside(code: Context, node: ast.expr, value: Any) -> Known:
-    """Take such a value, or raise because a switch has nothing like it."""
+def captured(code: Context, node: ast.expr, value: Any) -> Known:
+    """Return a captured value. Raises KernelError for types that a switch does not have."""
     if isinstance(value, float):
         raise code.error(
             node,
             f"`{code.text(node)}` is the floating-point number {value}",
-            "a switch computes on whole numbers: scale it",
+            "a switch computes with integers: scale it",
         )
     if isinstance(value, (dict, set, list)):
-        hint = "keep state in a Register made in setup: `self.count = Register(bit[32], 1024)`"
+        hint = "keep state in a Register created in setup: `self.count = Register(bit[32], 1024)`"
         if isinstance(value, list):
             hint = lookup_hint(code.text(node), value) or hint
         raise code.error(
@@ -32,7 +32,7 @@ def found_outside(code: Context, node: ast.expr, value: Any) -> Known:
 
 
 def lookup_hint(text: str, values: Sequence[object]) -> str:
-    """Return what to do about constants that a packet chooses from; nothing where these are no whole numbers."""
+    """Return a hint to use a Lookup for these constants; empty if they are not all integers."""
     numbers = [each for each in values if isinstance(each, int) and not isinstance(each, bool)]
     if not numbers or len(numbers) < len(values):
         return ""
@@ -41,6 +41,6 @@ def lookup_hint(text: str, values: Sequence[object]) -> str:
     kind = f"int_[{width + 1}]" if least < 0 else str(bit[width])
     name = text.rpartition(".")[2].lower() if text.replace(".", "").isidentifier() else "table"
     return (
-        f"constants that a packet chooses from are a Lookup: `self.{name} = Lookup({kind}, {text})` in setup,"
+        f"index constants with a Lookup: `self.{name} = Lookup({kind}, {text})` in setup, and"
         f" `self.{name}.read(index)` here"
     )

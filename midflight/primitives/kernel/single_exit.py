@@ -1,4 +1,4 @@
-"""The `return`s of a helper, which is written out in the midst of a kernel, taken out of its statements."""
+"""Removes the `return`s of an inlined helper: its statements get a single exit, at their end."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ from dataclasses import replace
 from midflight.primitives.kernel.typed import Assign, If, Local, Not, Return, Statement, Truth
 from midflight.stackless import Walk, run
 
-__all__ = ["without_returns"]
+__all__ = ["single_exit"]
 
 
-def without_returns(statements: Sequence[Statement], variable: Callable[[], Local]) -> list[Statement]:
-    """Return statements that do the same and end at their end.
+def single_exit(statements: Sequence[Statement], variable: Callable[[], Local]) -> list[Statement]:
+    """Return equivalent statements without `return`. No statement is duplicated. Loops must not contain `return`.
 
-    What follows an `if` one side of which returns on every path goes into the other side. Where that is not enough, a
-    new variable tells whether the helper has returned, and what follows is under an `if` that asks it. So nothing is
-    there twice. Loops have no `return`.
+    The code after an `if` of which one side always returns moves into the other side. If neither side always returns, a
+    new condition from `variable` records whether the helper has returned, and guards the code that follows.
     """
-    leaves = _Leaves(statements)
+    paths = _ReturnPaths(statements)
     flag: Local | None = None
 
     def rest_of(body: Sequence[Statement], followed: bool) -> Walk[list[Statement]]:
-        """Rewrite some statements; `followed` tells that something behind them asks the variable."""
+        """Rewrite a body; `followed` is whether later code reads the condition."""
         nonlocal flag
         done: list[Statement] = []
         for number, each in enumerate(body):
-            rest = body[number + 1 :] if isinstance(each, If) and leaves.some(each) else ()
+            rest = body[number + 1 :] if isinstance(each, If) and paths.some(each) else ()
             match each:
                 case Return(line=line):
                     if followed:
                         assert flag is not None
                         done.append(Assign(flag, Truth(True), line))
                     return done
-                case If(yes=yes, no=no) if leaves.every(yes) or leaves.every(no):
-                    first: list[Statement] = yield rest_of(yes if leaves.every(yes) else [*yes, *rest], followed)
-                    second: list[Statement] = yield rest_of(no if leaves.every(no) else [*no, *rest], followed)
+                case If(yes=yes, no=no) if paths.every(yes) or paths.every(no):
+                    first: list[Statement] = yield rest_of(yes if paths.every(yes) else [*yes, *rest], followed)
+                    second: list[Statement] = yield rest_of(no if paths.every(no) else [*no, *rest], followed)
                     return [*done, replace(each, yes=tuple(first), no=tuple(second))]
-                case If(yes=yes, no=no, line=line) if leaves.some(each):
+                case If(yes=yes, no=no, line=line) if paths.some(each):
                     if rest:
                         flag = flag or variable()
                     first = yield rest_of(yes, followed or bool(rest))
@@ -58,8 +57,8 @@ def without_returns(statements: Sequence[Statement], variable: Callable[[], Loca
     return [Assign(flag, Truth(False), statements[0].line), *done]
 
 
-class _Leaves:
-    """Which statements have a `return` in them, and which end in one on every path."""
+class _ReturnPaths:
+    """The statements that contain a `return`, and those that return on every path."""
 
     def __init__(self, body: Sequence[Statement]) -> None:
         self._some: set[int] = set()
@@ -67,11 +66,11 @@ class _Leaves:
         run(self._look(body))
 
     def some(self, statement: Statement) -> bool:
-        """Tell whether some path through a statement returns."""
+        """Return whether some path through a statement returns."""
         return id(statement) in self._some
 
     def every(self, body: Sequence[Statement]) -> bool:
-        """Tell whether every path through some statements returns."""
+        """Return whether every path through a body returns."""
         return any(id(each) in self._every for each in body)
 
     def _look(self, body: Sequence[Statement]) -> Walk[None]:
