@@ -20,8 +20,8 @@ from midflight.primitives import REQUEST, Controller, Message, SafetyStop
         ({"high": 2**31}, "high must be -2147483648 to 2147483647"),
         ({"proportional": [1.0, 2.0]}, "proportional takes one gain for each of the 1 channels"),
         ({"integral": 0.5}, "integral takes one gain for each of the 1 channels, not 0.5"),
-        ({"derivative": [2**15]}, "the derivative gain 32768 is not below 32768 in magnitude"),
-        ({"integral": [float("nan")]}, "the integral gain nan is not below"),
+        ({"derivative": [2**15]}, "the magnitude of the derivative gain 32768 must be below 32768"),
+        ({"integral": [float("nan")]}, "the magnitude of the integral gain nan must be below"),
     ],
 )
 def test_controllers_out_of_their_limits(wrong: dict[str, Any], told: str) -> None:

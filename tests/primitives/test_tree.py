@@ -25,16 +25,19 @@ STUMP: dict[str, list[Any]] = {
         ({"features": 33}, "features must be 1 to 32, not 33"),
         ({"classes": 1}, "classes must be 2 to 16, not 1"),
         ({"width": 0}, "width must be 1 to 32, not 0"),
-        ({"trees": []}, "trees is a list of 1 to 16 trees"),
-        ({"trees": STUMP}, "trees is a list of 1 to 16 trees"),
-        ({"trees": [STUMP, {"feature": [0]}]}, "tree 1: it is a dict of arrays of one length: feature, threshold"),
+        ({"trees": []}, "trees must be a list of 1 to 16 trees"),
+        ({"trees": STUMP}, "trees must be a list of 1 to 16 trees"),
+        (
+            {"trees": [STUMP, {"feature": [0]}]},
+            "tree 1: a tree must be a dict of arrays of equal length: feature, threshold",
+        ),
         ({"trees": [{name: [] for name in STUMP}]}, "tree 0: it has no nodes"),
-        ({"trees": [STUMP | {"votes": [[0, 0], [1], [0, 1]]}]}, "leaf 1 needs 2 votes of 0 to 255"),
-        ({"trees": [STUMP | {"votes": [[0, 0], [1, 0], [0, 256]]}]}, "leaf 2 needs 2 votes of 0 to 255"),
-        ({"trees": [STUMP | {"right": [0, -1, -1]}]}, "what follows node 0 must come after it"),
-        ({"trees": [STUMP | {"right": [3, -1, -1]}]}, "what follows node 0 must come after it"),
-        ({"trees": [STUMP | {"feature": [1, -1, -1]}]}, "node 0 asks for feature 1, and there are 1"),
-        ({"trees": [STUMP | {"threshold": [0.5, 0, 0]}]}, "the threshold of node 0 must be a whole number, not 0.5"),
+        ({"trees": [STUMP | {"votes": [[0, 0], [1], [0, 1]]}]}, "leaf 1 must have 2 votes of 0 to 255"),
+        ({"trees": [STUMP | {"votes": [[0, 0], [1, 0], [0, 256]]}]}, "leaf 2 must have 2 votes of 0 to 255"),
+        ({"trees": [STUMP | {"right": [0, -1, -1]}]}, "the children of node 0 must come after it"),
+        ({"trees": [STUMP | {"right": [3, -1, -1]}]}, "the children of node 0 must come after it"),
+        ({"trees": [STUMP | {"feature": [1, -1, -1]}]}, "node 0 tests feature 1, but there are 1"),
+        ({"trees": [STUMP | {"threshold": [0.5, 0, 0]}]}, "the threshold of node 0 must be an integer, not 0.5"),
     ],
 )
 def test_parameters_out_of_their_limits(wrong: dict[str, Any], told: str) -> None:
@@ -51,7 +54,7 @@ def test_more_thresholds_than_a_code_has_bits() -> None:
             chain[name] += [value, {"feature": -1, "threshold": 0, "votes": [1, 0]}.get(name, -1)]
     for name, value in zip(STUMP, (-1, 0, -1, -1, [0, 1]), strict=True):
         chain[name].append(value)
-    with pytest.raises(KernelError, match="257 thresholds; there can be 256 at most"):
+    with pytest.raises(KernelError, match="257 thresholds exceed the limit of 256"):
         Tree("alarm", trees=[chain], features=1, classes=2)
 
 

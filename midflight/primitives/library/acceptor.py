@@ -1,4 +1,4 @@
-"""Acceptor: Paxos' acceptor on a switch, one vote for each instance of the consensus."""
+"""Acceptor: an acceptor of Paxos on a switch."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ class Acceptor(Primitive):
     """Promise and accept ballots for the instances of a consensus, as Paxos has it, and tell all learners.
 
     Parameters:
-        number: which of the acceptors this is (0 to 63); it stands in every answer
-        instances: how many instances are remembered (a power of two, 1 to 65536)
+        number: the number of this acceptor (0 to 63), which every answer contains
+        instances: how many instances the switch remembers (a power of two, 1 to 65536)
         width: bits of a value (1 to 512)
 
-    Follows P4xos (ToN 2020): the acceptor's state is the ballot promised, the ballot accepted and its value. A promise
-    or a refusal is replied to the proposer. An acceptance is multicast to the members, which are the learners: a value
-    is chosen when a majority of the acceptors has accepted it in one ballot (`midflight.runtime.endpoint.paxos`
-    proposes and learns on a host; `Learner` learns on a switch from acceptors in software). Each acceptor is an
-    application of its own, so each may be on another switch. Different here: an acceptor that has forgotten says so and
-    never votes as if it knew. The common header's sequence, which is never 0, is the instance; number n is kept in
-    entry n % instances, where one that is newer (RFC 1982) takes the place, and a message for the older one is answered
-    `FORGOTTEN`. And a request says in which life of the switch's state the proposers rely on this acceptor: to a switch
-    that came back empty and is in a newer epoch they are wrong about its promises, so it takes no part until the hosts
-    have agreed on a membership with that epoch. To that end the controller must never give an epoch twice.
+    Follows P4xos (ToN 2020): the state is the promised ballot, the accepted ballot and its value. The switch replies to
+    the proposer with a promise or refusal. It multicasts an acceptance to the members, which are the learners. A value
+    is chosen when a majority of acceptors has accepted it in one ballot. `midflight.runtime.endpoint.paxos` proposes
+    and learns on hosts; `Learner` learns on a switch from acceptors in software. Each acceptor is a separate
+    application, so each may be on a different switch.
 
-    Contract with the proposers: a ballot, from 1 on, belongs to one proposer and in each instance to one value; and
-    instance n is begun when all learners know what was chosen in n - instances. Safety rests on the former only.
-    Requests may be lost, doubled, late and in any order; proposers repeat them until they are answered.
+    Different here: an acceptor that has lost state says so instead of voting. The common header's sequence, which is
+    never 0, is the instance. Instance n uses entry n % instances, where a newer instance (RFC 1982) replaces an older
+    one; messages for the older one are answered with `FORGOTTEN`. A request also carries the epoch for which the
+    proposers know the acceptor's promises. A switch that restarted empty is in a newer epoch, and answers `FORGOTTEN`
+    until the hosts have agreed on a membership with that epoch. The controller must therefore never reuse an epoch.
 
-    Ballots do not wrap: larger is larger, and after 2**32 - 1 an instance is at its end. State: 96 + `width` bits for
-    each instance.
+    Contract with the proposers: a ballot is at least 1 and belongs to one proposer and, in each instance, to one value.
+    Instance n begins after all learners know the value of n - instances. Safety depends only on the former. Requests
+    may be lost, duplicated, delayed and reordered; proposers repeat them until they are answered.
+
+    Ballots do not wrap: after ballot 2**32 - 1 an instance cannot continue. State: 96 + `width` bits per instance.
 
     >>> first = Acceptor("first", number=0).reference()
     >>> def send(phase, ballot, value=0):
@@ -52,26 +52,26 @@ class Acceptor(Primitive):
 
     FAMILY = "state"
     PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
-    OVERFLOW = "ballots do not wrap: after 2**32 - 1 an instance is at its end"
+    OVERFLOW = "ballots do not wrap: after 2**32 - 1 an instance cannot continue"
     PREPARE = 1
-    """Phase 1a, from a proposer: promise to take part in no smaller ballot."""
+    """Phase 1a, from a proposer: promise not to accept smaller ballots."""
     PROMISE = 2
-    """Phase 1b: promised, and this is what was accepted before; `voted` is 0 where nothing was."""
+    """Phase 1b: promised; `voted` and `value` are the accepted ballot and value, or `voted` is 0."""
     ACCEPT = 3
     """Phase 2a, from a proposer: accept this value."""
     ACCEPTED = 4
     """Phase 2b, to all learners: accepted."""
     REFUSED = 5
-    """A larger ballot has been promised; `ballot` says which."""
+    """A larger ballot has been promised; `ballot` is that ballot."""
     FORGOTTEN = 6
-    """This acceptor has no say in the instance any more: it has lost its memory, or keeps a newer instance there."""
+    """This acceptor cannot vote in the instance: it has lost its state, or a newer instance uses the entry."""
 
     number: int
     instances: int = 1024
     width: int = 64
 
     class Wire(Header):
-        """A message of Paxos; the instance is the common header's sequence."""
+        """A Paxos message; the instance is the common header's sequence."""
 
         phase = bit[8]
         acceptor = bit[8]
@@ -87,7 +87,7 @@ class Acceptor(Primitive):
         within(self, "width", 1, 512)
 
     def setup(self) -> None:
-        """For each entry: its instance, the ballot promised, and the ballot and value accepted."""
+        """Create, per entry: the instance, the promised ballot, and the accepted ballot and value."""
         self.held = Register(bit[32], self.instances)
         self.promised = Register(bit[32], self.instances)
         self.voted = Register(bit[32], self.instances)
@@ -110,7 +110,7 @@ class Acceptor(Primitive):
             wire.phase = self.FORGOTTEN
             return
 
-        # Newer than what is held: the entry starts afresh.
+        # Newer than the stored instance: restart the entry.
         fresh = ahead > 0
         promised = self.promised.update_fetch(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
         if wire.ballot < promised:

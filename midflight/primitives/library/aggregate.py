@@ -1,4 +1,4 @@
-"""Aggregate: the sum, or another reduction, of an array over a group of workers, taken while it passes the switch."""
+"""Aggregate: all-reduce in the switch, the sum or another reduction of an array over a group of workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Operation = Literal["sum", "min", "max", "and", "or", "xor", "count", "mean"]
 Number = Literal["int32", "int16"]
 
 WIDTHS: Final[Mapping[Number, int]] = {"int32": 32, "int16": 16}
-"""The bits of a number."""
+"""The width of each number type in bits."""
 
 
 class Aggregate(Primitive):
@@ -25,37 +25,35 @@ class Aggregate(Primitive):
     Parameters:
         workers: how many contribute to each sum (1 to 64)
         lanes: numbers in a packet (1 to 256)
-        slots: entries that a worker may have in flight (1 to 16384); the pool has twice as many
-        operation: what is taken of the numbers: `sum`, `min`, `max`, bitwise `and`, `or` or `xor`; to the switch
-            `count` and `mean` are sums, for which the hosts send ones for what they count, and divide
-        number: what a number is, `int32` or `int16`. Hosts quantise floats to it (`midflight.primitives.fixedpoint`)
+        slots: chunks that a worker may have in flight (1 to 16384); the switch has twice as many entries
+        operation: `sum`, `min`, `max`, bitwise `and`, `or` or `xor`, `count` or `mean`. The last two are sums for the
+            switch: hosts send ones to count, and divide
+        number: the type of a number, `int32` or `int16`. Hosts quantise floats (`midflight.primitives.fixedpoint`)
         overflow: of sums: `wrap` modulo 2**32 (2**16), `saturate` at the limits of int<32> (int<16>), or `detect`: the
-            sum wraps, bit 0 of the result's `flags` is set, and the hosts compute that sum themselves. A worker
-            that sets the bit in its own contribution has it set in the sum.
-        base: the number of the first worker; the others' follow
-        rank: on a switch below another, the number under which its sum counts there as one worker's
-            contribution; -1 on the only or the topmost one, which answers
+            sum wraps, bit 0 of the result's `flags` is set, and the hosts compute that sum themselves. If a worker
+            sets the bit in its contribution, the sum has it set
+        base: the number of the first worker; the other workers have the following numbers
+        rank: on a switch below another switch, its worker number there; -1 on the only or topmost switch, which answers
         switches: on a switch with both hosts and switches below it, how many of the `workers` are switches (0 to
-            `workers` - 1): the hosts are numbered from `base`, the switches from `first`
-        first: the number of the first of those switches, beyond those of the hosts
+            `workers` - 1). The hosts are numbered from `base`, the switches from `first`
+        first: the number of the first of those switches, above those of the hosts
 
-    Follows SwitchML (NSDI 2021): a pool of entries, a bitmap of the workers seen, and a shadow copy of every
-    entry, so that a result can be asked for again until all workers have it. Different here: the packet names
-    its chunk by the job's number and the common header's sequence number, and an entry knows which one it holds.
-    So a packet of an older chunk or job, however late, is recognised and dropped, a newer one starts the entry
-    afresh, and the two copies of an entry are two pool entries with the same rules rather than a version bit.
+    Follows SwitchML (NSDI 2021): a pool of entries, a bitmap of the workers seen, and a shadow copy of every entry, so
+    that workers can request a result again until all have it. Different here: job and sequence number in a packet
+    identify its chunk, and an entry stores which chunk it holds. The switch therefore drops packets of older chunks and
+    jobs, however late, and restarts the entry for a newer one. The two copies of an entry are two pool entries with the
+    same rules instead of a version bit.
 
-    Contract with the hosts: chunk k has sequence k + 1 and uses entry k % (2 * slots); a worker sends
-    chunk k only once it has the result of chunk k - slots. Job and sequence together are compared as RFC 1982
-    has it, so a job's number is newer than those of all jobs before. Bit 1 of `flags` tells that a contribution
-    was sent before; a sum has that of the contribution that completed it. A result says by `epoch` in which life
-    of the switch's state it was summed: hosts that see a newer one know that the switch has forgotten the rest.
+    Contract with the hosts: chunk k has sequence k + 1 and uses entry k % (2 * slots). A worker sends chunk k only
+    after the result of chunk k - slots. Job and sequence together are compared as a serial number (RFC 1982); a job's
+    number must be newer than those of all earlier jobs. Bit 1 of `flags` marks a retransmission; a sum has the bit of
+    the contribution that completed it. `epoch` in a result is the epoch of the switch's state in which it was summed. A
+    newer epoch shows hosts that the switch has lost all earlier state.
 
-    In a tree of switches each counts, then forwards: a complete sum goes up as a contribution, and so does every
-    repetition of one. So the hosts' retransmissions make good what is lost between switches. Hosts
-    and switches have numbers of their own in the whole tree, and what comes from anybody but a switch's own
-    workers is dropped: so a contribution that passed a switch which has forgotten its part cannot be taken for
-    that switch's sum.
+    In a tree of switches, each one sends a complete sum up as its contribution, and again for every retransmission. The
+    hosts' retransmissions therefore also repair losses between switches. Hosts and switches have unique numbers in the
+    tree, and a switch drops packets from others than its own workers. A contribution that passes a switch which has
+    lost its state can therefore not be mistaken for that switch's sum.
 
     >>> gradients = Aggregate("gradients", workers=2, lanes=3).reference()
     >>> def contribute(worker, values):
@@ -70,7 +68,7 @@ class Aggregate(Primitive):
 
     FAMILY = "aggregation"
     PAPER = "SwitchML: Sapio et al., NSDI 2021"
-    OVERFLOW = "as the parameter says: wrap, saturate, or detect and leave it to the hosts"
+    OVERFLOW = "by parameter: wrap, saturate, or detect and compute on the hosts"
 
     workers: int
     lanes: int = 32
@@ -94,12 +92,12 @@ class Aggregate(Primitive):
         values = int_["width"].array("lanes")
 
     def header(self) -> Layout:
-        """Return the header's layout, with lanes of the numbers' width."""
+        """Return the header's layout, with lanes of the number type."""
         return self.layout_of(self.lanes, self.number)
 
     @classmethod
     def layout_of(cls, lanes: int, number: Number) -> Layout:
-        """Return the layout of the header with so many lanes of these numbers."""
+        """Return the header's layout for a number of lanes and a number type."""
         return Layout.of(cls.Wire, {"lanes": lanes, "width": WIDTHS[number]})
 
     def validate(self) -> None:
@@ -117,7 +115,7 @@ class Aggregate(Primitive):
         one_of(self, "number", *get_args(Number))
 
     def setup(self) -> None:
-        """For each pool entry: the job and sequence that it holds, the workers seen, the sum so far."""
+        """Create, per pool entry: its job and sequence, the workers seen, and the sum so far."""
         entries = 2 * self.slots
         self.width = WIDTHS[self.number]
         self.hosts = self.workers - self.switches
@@ -149,7 +147,7 @@ class Aggregate(Primitive):
             packet.drop()
             return
 
-        # Newer than what is held: the entry starts afresh.
+        # Newer than the stored chunk: restart the entry.
         fresh = ahead > 0
         mine = bit[self.workers](1) << worker
         before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
@@ -187,12 +185,12 @@ class Aggregate(Primitive):
 
     @property
     def neutral(self) -> int:
-        """The number that changes no other when it is combined with it."""
+        """The neutral element of the operation."""
         most = (1 << (WIDTHS[self.number] - 1)) - 1
         return {"min": most, "max": -most - 1, "and": -1}.get(self.operation, 0)
 
     def combined(self, old: int, value: int) -> int:
-        """Return what two numbers come to."""
+        """Return the reduction of two numbers."""
         if self.operation == "min":
             return min(old, value)
         if self.operation == "max":

@@ -1,4 +1,4 @@
-"""Barrier: all parties wait until the last of them has arrived, round after round."""
+"""Barrier: all parties wait until the last of them has arrived, in every round."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ class Barrier(Primitive):
         parties: how many have to arrive (1 to 64)
         barriers: how many barriers there are, each with rounds of its own (1 to 65536)
 
-    The common header's sequence is the round, compared as RFC 1982 has it and never 0. A party that has not heard of
-    its release sends its arrival again: it is answered as soon as the round is over. Follows count-then-forward as in
-    SwitchML (NSDI 2021), with nothing to sum. Different here: no shadow copy, for a barrier releases nobody into a
-    round before all have arrived in the one before it. So an arrival in a newer round shows that the rounds before are
-    over: it takes the barrier, and who still asks about an older round is released from it. By the same rule a
-    switch that has lost its state goes on in whichever round the parties are, and tells so by `epoch`.
+    The common header's sequence is the round. It is never 0, and compared as a serial number (RFC 1982). A party
+    repeats its arrival until it is released; the switch replies once the round is complete. Follows count-then-forward
+    in SwitchML (NSDI 2021), without numbers to sum. Different here: there is no shadow copy. A barrier releases nobody
+    into a round before all parties have arrived in the previous one, so an arrival in a newer round proves that older
+    rounds are complete. It restarts the barrier, and parties that still ask for an older round are released from it. By
+    the same rule, a switch that has lost its state continues with the round of the parties; `epoch` shows the loss.
 
-    Contract with the parties: a party arrives in a round once it is released from the one before it.
+    Contract with the parties: a party arrives in a round only after its release from the previous one.
 
-    Nothing is summed, so nothing overflows; rounds go round, from 2**32 - 1 to 1. State: 32 + `parties` bits for each
-    barrier.
+    Nothing is summed, so nothing overflows. Rounds wrap from 2**32 - 1 to 1. State: 32 + `parties` bits per barrier.
 
     >>> steps = Barrier("steps", parties=2).reference()
     >>> def arrive(party, number):
@@ -40,7 +39,7 @@ class Barrier(Primitive):
 
     FAMILY = "state"
     PAPER = "SwitchML: Sapio et al., NSDI 2021"
-    OVERFLOW = "nothing is summed; rounds go round from 2**32 - 1 to 1"
+    OVERFLOW = "nothing is summed; rounds wrap from 2**32 - 1 to 1"
 
     parties: int
     barriers: int = 64
@@ -58,12 +57,12 @@ class Barrier(Primitive):
         within(self, "barriers", 1, 2**16)
 
     def setup(self) -> None:
-        """For each barrier: the round that it is in, and who has arrived."""
+        """Create, per barrier: the current round, and the parties that have arrived."""
         self.round = Register(bit[32], self.barriers)
         self.arrived = Register(bit[self.parties], self.barriers)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count an arrival once; release when all are there."""
+        """Count an arrival once; release the parties when all have arrived."""
         if wire.barrier >= self.barriers or wire.party >= self.parties or packet.sequence == 0:
             packet.drop()
             return
@@ -74,7 +73,7 @@ class Barrier(Primitive):
             packet.reply()
             return
 
-        # Newer than what is held: the barrier starts afresh.
+        # Newer than the stored round: restart the barrier.
         fresh = ahead > 0
         mine = bit[self.parties](1) << wire.party
         before = self.arrived.update(wire.barrier, lambda old: mine if fresh else old | mine)

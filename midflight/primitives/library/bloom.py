@@ -1,4 +1,4 @@
-"""Bloom: a set of items in a few bits each, which never denies a member."""
+"""Bloom: a Bloom filter, a set of items in a few bits each without false negatives."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ class Bloom(Primitive):
         capacity: how many items the filter is meant for (1 to 2**32 - 2)
         item_bits: the width of an item (8 to 128)
 
-    `operation` is `Bloom.QUERY` (0) or `Bloom.INSERT` (1); others are dropped. The answer's `flags`: bit 0, the item
-    was in the set before; bit 1, more than `capacity` items are. To insert again changes nothing, so a host repeats a
-    request until it has the answer.
+    `operation` is `Bloom.QUERY` (0) or `Bloom.INSERT` (1); others are dropped. Bit 0 of the answer's `flags` is set if
+    the item was in the set before, and bit 1 if there are more than `capacity` items. Inserting is idempotent, so a
+    host repeats a request until it has the answer.
 
-    An item that was inserted is always found. One that was not is found with probability
-    (1 - (1 - 1/columns)**n)**rows once n are in the set, which `false_positives` computes. Beyond `capacity` it only
-    grows, and bit 1 tells so. Items that no longer change a bit are not counted; the count stops at 2**32 - 1, the
-    filter at all ones. Nothing is ever removed but by clearing the registers.
+    An inserted item is always found. Another item is found with probability (1 - (1 - 1/columns)**n)**rows if n items
+    are in the set, which `false_positives` computes; it keeps growing beyond `capacity`. Items that change no bit are
+    not counted. The count saturates at 2**32 - 1. Items can be removed only by clearing the registers.
 
-    Follows Bloom (CACM 1970). Different here: a hash has a row of its own, since a switch accesses an array once for
-    each packet; with as many bits in all, a little more often wrong. Asks for `rows` arrays of `columns` bits and one
-    counter of 32 bits.
+    Follows Bloom (CACM 1970). Different here: each hash has its own row, as a switch accesses an array once per packet.
+    With the same number of bits, false positives are slightly more frequent. State: `rows` arrays of `columns` bits and
+    one counter of 32 bits.
 
     >>> seen = Bloom("seen", rows=3, columns=1024, capacity=100).reference()
     >>> def ask(operation, item):
@@ -42,7 +41,7 @@ class Bloom(Primitive):
 
     FAMILY = "detection"
     PAPER = "Bloom, Communications of the ACM 1970"
-    OVERFLOW = "the count stops at 2**32 - 1; answers tell when there are more than `capacity`"
+    OVERFLOW = "the count saturates at 2**32 - 1; answers flag more than `capacity` items"
 
     QUERY = 0
     INSERT = 1
@@ -67,16 +66,16 @@ class Bloom(Primitive):
         within(self, "item_bits", 8, 128)
 
     def false_positives(self, items: int | None = None) -> float:
-        """Return the probability to find an item that is not among the `items` inserted, `capacity` by default."""
+        """Return the probability (0 to 1) of a false positive after `items` insertions, by default `capacity`."""
         return false_positives(self.rows, self.columns, self.capacity if items is None else items)
 
     def setup(self) -> None:
-        """Rows of bits, and how many items have set one."""
+        """Create the rows of bits, and the number of items that have set a bit."""
         self.bits = Register(bit[1], self.columns, lanes=self.rows)
         self.items = Register(bit[32], 1)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Look at the item's bit in every row, and set it when it is to be inserted."""
+        """Test the item's bit in every row; set it to insert the item."""
         if wire.operation > self.INSERT:
             packet.drop()
             return

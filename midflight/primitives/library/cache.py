@@ -1,4 +1,4 @@
-"""Cache: the values of hot keys, read from the switch; writes go through to the server."""
+"""Cache: values of hot keys, which the switch answers; writes go to the server."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ class Cache(Primitive):
         lanes: 32-bit words of a value (1 to 64)
         item_bits: the width of a key (8 to 128)
         hot: how many reads that miss make a key hot (1 to 2**32 - 1)
-        rows: how many hashes count misses, each with a row of counters and one of bits of its own (1 to 8)
+        rows: how many hashes count misses, each with its own row of counters and row of bits (1 to 8)
         columns: counters in a row (1 to 2**20)
-        keys: those that are cached from the start, in the entries 0, 1, ... (`entries` at most)
+        keys: the initially cached keys, in the entries 0, 1, ... (at most `entries`)
 
     `operation` is `Cache.GET`, `PUT` or `DELETE`, from a client to the server, or `Cache.UPDATE` or `REMOVE`, from the
-    server to the switch: it may be addressed to the server itself, and comes back. Others are dropped. A GET of a valid
-    entry is replied, with `status` `HIT`. Any other goes on to the server, with `MISS` where the key is not cached, and
-    `INVALID` where its value is not known. A PUT or DELETE makes the entry invalid and goes on to the server. An UPDATE
-    makes it valid, a REMOVE leaves it without a value; both are replied with what the entry holds: `STORED`, or `OLDER`
-    where that was newer; `MISS` where the key is not cached. `hits` tells how many reads of a cached key were answered
-    here.
+    server to the switch; the server may address these to itself, as the switch replies to them. Others are dropped.
 
-    Follows NetCache (SOSP 2017): an exact match on the key that gives an entry, values in arrays side by side, counters
-    of hits, a Count-Min sketch of misses behind which a Bloom filter has each hot key told once. Which keys are cached
-    is the controller's decision: it writes the map `cached`, from keys to entries, and clears `misses` and `told` when
-    a period is over. Different here: the server decides when a write or deletion counts. It sends the UPDATE or REMOVE
-    first, and answers the writer, and whoever else has asked for the key, once the switch has stored it. So no read
-    returns an older value than one that ended before it began, whatever is lost, doubled or overtaken
-    (`midflight.runtime.endpoint.store`). Versions grow with each write or deletion of a key, are compared as RFC 1982
-    has it and never 0; a repeated UPDATE stores the same once more, which makes an entry valid again that a late PUT
-    made invalid.
+    The switch replies to a GET of a valid entry with `status` `HIT`. It forwards other GETs to the server, with `MISS`
+    if the key is not cached, or `INVALID` if the entry has no valid value. A PUT or DELETE invalidates the entry and
+    goes to the server. An UPDATE makes the entry valid, a REMOVE leaves it without a value. The switch replies to both
+    with the entry's contents and `STORED`, `OLDER` if the entry has a newer version, or `MISS` if the key is not
+    cached. `hits` is the number of reads of the key that the switch has answered.
 
-    A key is given an entry in this order: the controller clears the entry's `valid` and `version`, adds the key to the
-    map, and has the server send an UPDATE, or a REMOVE where there is no value. It loses it by removal from the map,
-    and then the server is told. Reads of a cached key without a value are the server's.
+    Follows NetCache (SOSP 2017): an exact match from keys to entries, values in parallel arrays, hit counters, and a
+    Count-Min sketch of misses with a Bloom filter, so that each hot key is reported once. The controller decides which
+    keys are cached: it writes the map `cached`, and clears `misses` and `told` at the end of a period. Different here:
+    the server decides when a write or deletion takes effect. It first sends the UPDATE or REMOVE, and answers the
+    writer and all readers of the key after the switch has stored it. A read therefore never returns an older value than
+    a read that ended before it began, whatever packets are lost, duplicated or reordered
+    (`midflight.runtime.endpoint.store`). Versions increase with each write or deletion of a key, are never 0, and are
+    compared as serial numbers (RFC 1982). A repeated UPDATE is stored again, which revalidates an entry that a late PUT
+    has invalidated.
 
-    Counters stop at 2**32 - 1. A key that shares all its counters with others may be told as hot by mistake, and one
-    that shares all its bits with told ones is not told in that period. State: for each entry 65 + 32 * `lanes` bits and
-    a key in the map; 33 * `rows` * `columns` bits for the misses.
+    To cache a key, the controller clears the entry's `valid` and `version`, adds the key to the map, and asks the
+    server for an UPDATE, or a REMOVE if the key has no value. To evict a key, it removes the key from the map and then
+    notifies the server. The server answers reads of a cached key without a value.
+
+    Counters saturate at 2**32 - 1. A key that shares all its counters with others may be reported as hot by mistake. A
+    key that shares all its bits with reported ones is not reported in that period. State: 65 + 32 * `lanes` bits per
+    entry and a key in the map; 33 * `rows` * `columns` bits for the misses.
 
     >>> store = Cache("store", entries=2, lanes=1, hot=2, keys=[7]).reference()
     >>> def send(operation, item, version=0, value=0):
@@ -91,8 +92,8 @@ class Cache(Primitive):
     INVALID = 3
     STORED = 4
     OLDER = 5
-    SERVED = 6  # the server's own answer
-    ABSENT = 7  # ... that the key has no value
+    SERVED = 6  # An answer from the server.
+    ABSENT = 7  # An answer from the server: the key has no value.
 
     entries: int = 1024
     lanes: int = 8
@@ -124,7 +125,7 @@ class Cache(Primitive):
             raise KernelError(f"{self.title}: {len(self.keys)} keys for {self.entries} entries", hint="raise entries")
 
     def setup(self) -> None:
-        """The map of keys to entries; for each entry its value, version and hits; the misses counted and told."""
+        """Create the map from keys to entries, the entries' values, versions and hits, and the counters of misses."""
         self.cached = Map(bit[self.item_bits], bit[16], size=self.entries)
         for entry, item in enumerate(self.keys):
             self.cached[item] = entry
@@ -136,7 +137,7 @@ class Cache(Primitive):
         self.told = Register(bit[1], self.columns, lanes=self.rows)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Answer what can be answered here; count what cannot."""
+        """Answer reads of valid entries, apply writes, and count misses."""
         getting = wire.operation == self.GET
         putting = wire.operation == self.PUT or wire.operation == self.DELETE
         removing = wire.operation == self.REMOVE

@@ -1,4 +1,4 @@
-"""Controller: PID and linear state feedback in fixed point, computed while a reading passes to its actuator."""
+"""Controller: PID control and linear state feedback in fixed point, computed on readings in flight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Controller"]
 Gains = Sequence[float]
 
 LARGEST_GAIN = 2**23
-"""In units of 2**-fraction: a gain takes 24 bits, its product with an error 57, and those of all channels 61."""
+"""The bound of a gain in units of 2**-fraction. A gain takes 24 bits, its product with an error 57, all products 61."""
 
 
 class Controller(Primitive):
@@ -21,29 +21,29 @@ class Controller(Primitive):
         command = sum(proportional * error) + integral - sum(derivative * change of measured)
         integral += sum(integral_gain * error)
 
-    With one channel that is a PID controller, and with several and proportional gains alone linear state feedback,
-    u = K (r - x), such as an LQR; with integral gains, too, an LQI. The derivative is that of the measured value, so
-    that a new target is no kick.
+    With one channel this is a PID controller. With several channels and only proportional gains it is linear state
+    feedback, u = K (r - x), such as an LQR; with integral gains as well, an LQI. The derivative is that of the measured
+    value, so that a change of the target causes no kick.
 
     Parameters:
-        proportional, integral, derivative: the gains, one for each channel, in units of the command for each unit of
-            the measured value, and for each sample: multiply by the sample time, or divide by it. One that is
-            left out is 0. Each is rounded to a multiple of 2**-fraction, and is below 2**(23 - fraction)
-        low, high: the least and the greatest command (int<32>)
+        proportional, integral, derivative: the gains, one per channel, in units of the command per unit of the measured
+            value. Integral gains are multiplied by the sample time, and derivative gains divided by it. Omitted gains
+            are 0. Gains are rounded to multiples of 2**-fraction, with magnitudes below 2**(23 - fraction)
+        low, high: the smallest and the largest command (int<32>)
         fraction: fraction bits of the gains and of the integral (0 to 16)
         channels: measured values in a packet (1 to 8)
         loops: how many loops have a state of their own (1 to 65536); readings of others are dropped
 
-    A reading is addressed to the actuator and forwarded with its command, which is rounded to a whole number, a half
-    up. Numbers are wide enough for every sum to be exact; the command alone saturates, at `low` and `high`. So does the
-    integral: it never holds more than the command could use, and winds up no further (anti-windup by clamping).
+    A reading is addressed to the actuator and forwarded with its command, rounded to the nearest integer, halves up.
+    All sums are exact. The command and the integral saturate at `low` and `high`, so that the integral does not wind up
+    (anti-windup by clamping).
 
-    Each reading counts once: the common header's sequence number goes up from 1, and a reading that is not newer
-    (RFC 1982) than its loop's latest is dropped. Sequence 0 forgets the loop's state, and is dropped, too.
+    Each reading counts once: the common header's sequence number increases from 1, and a reading that is not newer
+    (RFC 1982) than its loop's latest one is dropped. Sequence 0 resets the loop's state and is dropped as well.
 
-    Follows Rüth et al. (NetCompute 2018), which has state feedback in P4 with gains as constants; different here are
-    integral and derivative, limits, a declared fixed-point format and readings that come twice, late or never. What
-    must not reach an actuator, whoever computed it, is the business of `SafetyStop`. State: 160 bits for each loop.
+    Follows Rüth et al. (NetCompute 2018), which has state feedback in P4 with constant gains. Different here: integral
+    and derivative terms, limits, a declared fixed-point format, and readings that are duplicated, late or lost.
+    `SafetyStop` keeps unsafe commands from an actuator, whoever computed them. State: 160 bits per loop.
 
     >>> heater = Controller("heater", proportional=[2.0], integral=[0.5], low=0, high=1000).reference()
     >>> def command(sequence, measured):
@@ -67,7 +67,7 @@ class Controller(Primitive):
     loops: int = 256
 
     class Wire(Header):
-        """A reading, and on the way out the command for it."""
+        """A reading, and its command on the way out."""
 
         loop = bit[16]
         target = int_[32].array("channels")
@@ -85,7 +85,7 @@ class Controller(Primitive):
             raise KernelError(f"{self.title}: low ({self.low}) must not be above high ({self.high})")
 
     def setup(self) -> None:
-        """Turn the gains into whole numbers; for each loop: its latest sequence, integral and weighted measurement."""
+        """Convert the gains to integers. Create, per loop: latest sequence, integral and weighted measurement."""
         self.p = self._fixed("proportional", self.proportional)
         self.i = self._fixed("integral", self.integral)
         self.d = self._fixed("derivative", self.derivative)
@@ -133,7 +133,7 @@ class Controller(Primitive):
             packet.forward()
 
     def _fixed(self, name: str, gains: Gains) -> tuple[int, ...]:
-        """Return one gain for each channel, in units of 2**-fraction."""
+        """Return one gain per channel, in units of 2**-fraction."""
         if not gains:
             return (0,) * self.channels
         if isinstance(gains, (str, int, float)) or len(gains) != self.channels:
@@ -143,5 +143,5 @@ class Controller(Primitive):
         limit = LARGEST_GAIN / 2**self.fraction
         for each in gains:
             if not abs(each) < limit:
-                raise KernelError(f"{self.title}: the {name} gain {each} is not below {limit:g} in magnitude")
+                raise KernelError(f"{self.title}: the magnitude of the {name} gain {each} must be below {limit:g}")
         return tuple(round(each * 2**self.fraction) for each in gains)

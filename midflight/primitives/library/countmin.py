@@ -1,4 +1,4 @@
-"""CountMin: how much there was of each item, in a table far smaller than the items are many."""
+"""CountMin: a Count-Min sketch, which estimates the amounts of many items in a small table."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class CountMin(Primitive):
         width: bits of an amount, a counter and an estimate (8 to 64)
         item_bits: the width of an item (8 to 128)
 
-    `operation` is `CountMin.QUERY` (0), answered to the sender, or `CountMin.UPDATE` (1), forwarded; others are
-    dropped. Either leaves with the item's `estimate` and the `total` of all amounts so far. The units are the user's:
-    1 for each packet, or its bytes.
+    `operation` is `CountMin.QUERY` (0), which the switch replies to, or `CountMin.UPDATE` (1), which it forwards;
+    others are dropped. Both get the item's `estimate` and the `total` of all amounts so far. The unit of amounts is the
+    user's, for example packets or bytes.
 
-    An estimate is never less than what the item has had. It exceeds that by more than e / columns * total with a
-    probability of at most e**-rows. Bounds, sizes and estimates from the counters of one switch, or those of several
-    added up, are in `midflight.primitives.estimators.count_min`.
+    An estimate is never below the item's true amount. It exceeds it by more than e / columns * total with a probability
+    of at most e**-rows. `midflight.primitives.estimators.count_min` computes bounds, sizes and estimates from the
+    counters of one switch, or the sums of those of several.
 
-    Counters stop at 2**width - 1: bit 0 of `flags` tells that the estimate is that, and may be less than the truth;
-    an estimate without it is sound. The total stops at 2**64 - 1. An update that is sent again counts again.
+    Counters saturate at 2**width - 1. Then bit 0 of `flags` is set, and the estimate may be below the true amount. The
+    total saturates at 2**64 - 1. A repeated update counts again.
 
-    Follows Cormode and Muthukrishnan (Journal of Algorithms, 2005). Different here: no amount is negative. There is
-    no conservative update, which would look at all rows before it writes to one, while a switch accesses an array
-    once for each packet. Asks for `rows` arrays of `columns` counters and the total.
+    Follows Cormode and Muthukrishnan (Journal of Algorithms, 2005). Different here: amounts are not negative, and there
+    is no conservative update. That would read all rows before it writes to one, but a switch accesses an array once per
+    packet. State: `rows` arrays of `columns` counters, and the total.
 
     >>> traffic = CountMin("traffic", rows=3, columns=64).reference()
     >>> def ask(operation, item, amount=0):
@@ -45,7 +45,7 @@ class CountMin(Primitive):
 
     FAMILY = "detection"
     PAPER = "Cormode and Muthukrishnan, Journal of Algorithms 2005"
-    OVERFLOW = "counters saturate at 2**width - 1, and the answer tells so"
+    OVERFLOW = "counters saturate at 2**width - 1, which the answer flags"
 
     QUERY = 0
     UPDATE = 1
@@ -56,7 +56,7 @@ class CountMin(Primitive):
     item_bits: int = 64
 
     class Wire(Header):
-        """An amount on its way, or a question and its answer."""
+        """An update with its amount, or a query and its answer."""
 
         operation = bit[8]
         flags = bit[8]
@@ -73,12 +73,12 @@ class CountMin(Primitive):
         within(self, "item_bits", 8, 128)
 
     def setup(self) -> None:
-        """Rows of counters, and the sum of all amounts."""
+        """Create the rows of counters, and the sum of all amounts."""
         self.counts = Register(bit[self.width], self.columns, lanes=self.rows)
         self.total = Register(bit[64], 1)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Add the amount in every row; the least of the item's counters is closest to the truth."""
+        """Add the amount in every row; the smallest of the item's counters is the estimate."""
         amount = wire.amount if wire.operation == self.UPDATE else bit[self.width](0)
         estimate = bit[self.width](2**self.width - 1)
         for row in range(self.rows):

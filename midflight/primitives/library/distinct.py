@@ -1,4 +1,4 @@
-"""Distinct: rows that have been seen lately are dropped, so that fewer duplicates reach the server."""
+"""Distinct: drops rows that were seen recently, so that fewer duplicates reach the server."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ class Distinct(Pruning):
 
     Parameters:
         rows: how many rows the cache has; a hash of the item chooses one (1 to 2**20)
-        columns: how many items a row holds, those that came last (1 to 16)
+        columns: how many of the latest items a row holds (1 to 16)
         item_bits: the width of an item (8 to 128)
-        fingerprint: bits of a hash that are kept for an item (8 to 32), or 0 to keep the item itself
-        pruned: what becomes of a duplicate, and the contract with the hosts: see `Pruning`
+        fingerprint: bits of a hash to store instead of an item (8 to 32), or 0 to store the item itself
+        pruned: what happens to a duplicate, and the contract with the hosts: see `Pruning`
 
-    With whole items, each different item's first row is always forwarded. With fingerprints an item that is new is
-    taken for a duplicate, and may be lost, with a probability of at most columns * max(2**-fingerprint, rows * 2**-32):
-    its fingerprint is one of those in its row. Duplicates that are not in the cache any more pass, and the server
-    drops them. Nothing is computed that could overflow.
+    With whole items, the first row of each item is always forwarded. With fingerprints, a new item is mistaken for a
+    duplicate, and may be lost, with a probability of at most columns * max(2**-fingerprint, rows * 2**-32). Duplicates
+    that are no longer in the cache pass, and the server drops them. Nothing can overflow.
 
-    Follows DISTINCT in Cheetah (SIGMOD 2020): a matrix, each of whose rows is a cache that forgets what was used least
-    recently. A new item goes into the first column, what was there into the second, and so on to the column where
-    the item was found or the last; so each is accessed once. Asks for `columns` arrays of `rows` items with a bit each.
+    Follows DISTINCT in Cheetah (SIGMOD 2020): a matrix whose rows are LRU caches. A new item moves to the first column,
+    the previous one there to the second, and so on, up to the column of the item or the last one. Each column is
+    accessed once. State: `columns` arrays of `rows` items with one extra bit each.
 
     >>> users = Distinct("users", rows=64, columns=2).reference()
     >>> def send(item):
@@ -46,7 +45,7 @@ class Distinct(Pruning):
     fingerprint: int = 0
 
     class Wire(Pruning.Wire):
-        """A row, as far as it must differ from others."""
+        """The part of a row that distinguishes it from others."""
 
         item = bit["item_bits"]
 
@@ -60,11 +59,11 @@ class Distinct(Pruning):
             raise KernelError(f"{self.title}: fingerprint must be 0 or 8 to 32, not {self.fingerprint}")
 
     def setup(self) -> None:
-        """The cache: a bit that tells that there is something, and what it is."""
+        """Create the cache: a valid bit above the item or fingerprint."""
         self.cache = Register(bit[1 + (self.fingerprint or self.item_bits)], self.rows, lanes=self.columns)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Put the item in front, and each one before it a column further back, until it is found."""
+        """Move the item to the first column and the others back by one, up to the column where the item was."""
         if wire.flags & 1 == 1:
             packet.forward()
             return

@@ -1,4 +1,4 @@
-"""Ewma: the exponentially weighted moving average of each series, and an alert on a value far from it."""
+"""Ewma: the exponentially weighted moving average of each series, and alerts on outliers."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ class Ewma(Primitive):
     """Smooth the values of each series: `average += (value - average) * weight / 2**shift`, in fixed point.
 
     Parameters:
-        weight: what a new value counts, in units of 2**-shift (1 to 2**shift - 1). 1 needs no multiplication,
-            which some switches do not have
+        weight: the weight of a new value in units of 2**-shift (1 to 2**shift - 1). With 1, the kernel does not
+            multiply, which some switches cannot do
         shift: see `weight` (1 to 12)
         fraction: fraction bits of the average in the switch (0 to 16)
-        deviation: a value farther than this from the average that it has gone into raises an alert, in the unit of
-            the values (1 to 2**32 - 1); 0 raises none
-        series: how many series have an average of their own (1 to 65536); any other's is the value itself
+        deviation: a value that differs by more than this from the new average raises an alert, in the unit of the
+            values (1 to 2**32 - 1); 0 disables alerts
+        series: how many series have an average (1 to 65536); for others, the average is the value itself
 
-    Every packet is forwarded with `average`, rounded to a whole number. The first value of a series is its first
-    average. The alert tells (series, value, average).
+    Every packet is forwarded with `average`, rounded to an integer. The first value of a series is its first average.
+    An alert contains (series, value, average).
 
     The average lies between the smallest and the largest value, so nothing overflows. Every step is rounded to the
-    nearest multiple of 2**-fraction, a half up. Thus an average stops short of a value that stays by at most
-    2**(shift - 1) / weight of these multiples: take at least as many fraction bits as `shift`.
+    nearest multiple of 2**-fraction, halves up. The average of a constant value stops short of it by at most
+    2**(shift - 1) / weight of these multiples, so use at least `shift` fraction bits.
 
     Follows the estimator of round-trip times (Jacobson, SIGCOMM 1988; RFC 6298), with its state scaled by a power of
-    two; different here are the rounding to the nearest, any weight, and the alert. State: 65 bits for each series.
+    two. Different here: rounding to the nearest, arbitrary weights, and alerts. State: 65 bits per series.
 
     >>> load = Ewma("load", shift=2, deviation=30).reference()
     >>> def smooth(value):
@@ -48,7 +48,7 @@ class Ewma(Primitive):
     series: int = 1024
 
     class Wire(Header):
-        """A value on the way in, and beside it the average on the way out."""
+        """A value, and the average on the way out."""
 
         series = bit[16]
         value = int_[32]
@@ -63,7 +63,7 @@ class Ewma(Primitive):
         within(self, "series", 1, 2**16)
 
     def setup(self) -> None:
-        """For each series: whether there has been a value, and the average in units of 2**-fraction."""
+        """Create, per series: whether it has had a value, and the average in units of 2**-fraction."""
         self.seen = Register(bit[1], self.series)
         self.average = Register(int_[64], self.series)
 

@@ -1,4 +1,4 @@
-"""Filter: packets that do not satisfy a condition over their fields go no further."""
+"""Filter: drops packets whose fields do not satisfy a condition."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Filter(Primitive):
 
     Parameters:
         keep: a condition of the kernel language over the header's fields, such as
-            `temperature > 80 and status != 0`; arithmetic in it wraps at the fields' width
-        fields: the header, name to type, in wire order; by default the names that `keep` mentions,
-            in order of appearance, each `int_[32]`, or in a `Chain` as they are in the other primitives' headers
+            `temperature > 80 and status != 0`; its arithmetic wraps at the fields' width
+        fields: the header as names and types, in wire order. By default, the names in `keep` in order of first
+            appearance, with the types of other headers in a `Chain` or else `int_[32]`
 
-    No state. Follows the filtering of Cheetah (SIGMOD 2020), whose conditions are combined in a table; here
-    the condition is straight-line code, so that any expression of the language is allowed.
+    There is no state. Follows the filtering of Cheetah (SIGMOD 2020), which combines conditions in a table. Different
+    here: the condition is straight-line code and may be any expression of the language.
 
     >>> telemetry = Filter("telemetry", keep="temperature > 80 and status != 0").reference()
     >>> telemetry.process(Message(REQUEST, "telemetry", 0, {"temperature": 81, "status": 1})).verdict.name
@@ -41,26 +41,26 @@ class Filter(Primitive):
     fields: Mapping[str, Kind] | None = None
 
     def validate(self) -> None:
-        """Check the fields; the condition itself is checked when it is compiled, right here."""
+        """Check the types of the parameters. The condition is checked when the kernel is compiled."""
         if not isinstance(self.keep, str):
-            raise KernelError(f"{self.title}: keep is a text, such as 'temperature > 80', not {self.keep!r}")
+            raise KernelError(f"{self.title}: keep must be a string such as 'temperature > 80', not {self.keep!r}")
         if self.fields is not None and not (
             isinstance(self.fields, Mapping) and all(isinstance(each, Kind) for each in self.fields.values())
         ):
-            raise KernelError(f"{self.title}: fields is a dict of names to types, such as {{'status': bit[8]}}")
+            raise KernelError(f"{self.title}: fields must be a dict from names to types, such as {{'status': bit[8]}}")
 
     def setup(self) -> None:
         """Parse the condition."""
         self.kept = Predicate(self.keep, f"{self.title} keep")
 
     def header(self) -> Layout:
-        """Return the declared fields, or the condition's own."""
+        """Return the declared fields, or those of the condition."""
         fields = self.fields if self.fields is not None else dict.fromkeys(self.kept.names, int_[32])
         assumed = self.fields is None
         return Layout(tuple(Field(name, kind.fixed({}), assumed=assumed) for name, kind in fields.items()))
 
     def ingress(self, packet: Packet, wire: Any) -> None:
-        """Ask the condition."""
+        """Evaluate the condition."""
         if self.kept(wire):
             packet.forward()
         else:

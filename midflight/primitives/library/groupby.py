@@ -1,4 +1,4 @@
-"""GroupBy: pairs of key and value put together by key on their way to a server, in cells that evict what collides."""
+"""GroupBy: aggregates key-value pairs by key on their way to a server, in cells that evict on collisions."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ class GroupBy(Primitive):
     """Aggregate values by key in the switch; a pair that has to make room goes on to the server inside the packet.
 
     Parameters:
-        workers: how many send (1 to 256), the server included where it flushes
-        operation: `sum`, `min`, `max` or `count`, which takes each pair for one, whatever its value
-        lanes: pairs in a packet (1 to 16; 12 bytes each); each lane has cells of its own
+        workers: the number of senders (1 to 256), including the server if it flushes
+        operation: `sum`, `min`, `max`, or `count`, which counts pairs whatever their values
+        lanes: pairs in a packet (1 to 16; 12 bytes each); each lane has its own cells
         cells: pairs that a lane can hold (1 to 2**20)
         window: packets that a worker may have in flight (1 to 1024, a power of two)
 
-    A packet carries a pair in each lane of which `present` has the bit. Where the key's cell, by its hash, holds that
-    key or none, the pair goes into it. Where it holds another one, the old pair takes the new one's place in the
-    packet. `command` is `GroupBy.PUT` (0), or `GroupBy.FLUSH` (1): then the packet takes with it what every lane holds
-    in `cell`, which is empty afterwards. A packet with a `cell` that is not there or another command is dropped.
+    A packet carries a pair in each lane whose bit is set in `present`. A hash of the key selects a cell. If the cell is
+    empty or holds the key, the pair is merged into it. If it holds another key, the old pair replaces the new one in
+    the packet. `command` is `GroupBy.PUT` (0) or `GroupBy.FLUSH` (1). A FLUSH removes the pairs in `cell` of every lane
+    and carries them. Packets with another command, or a `cell` that does not exist, are dropped.
 
-    A PUT that has no pair left is answered to its worker: `present` is 0. Any other is forwarded to the server, which
-    takes its pairs and answers in the switch's place; a FLUSH is answered to whoever sent it. A server treats pairs
-    alike whether they were evicted or have never seen a switch.
+    The switch replies to a PUT without remaining pairs; its `present` is 0. Other PUTs are forwarded to the server,
+    which takes the pairs and replies instead. The switch replies to a FLUSH. A server treats evicted pairs like pairs
+    that have not passed a switch.
 
-    Contract with the hosts: a worker counts its packets by the common header's sequence number from 1, and sends
-    number n only when n - window is answered. `job` and sequence together go up from one run to the next (RFC 1982).
-    The switch keeps what each of the latest `window` packets took along, and a packet that comes again takes the same,
-    instead of counting again. A server, too, takes each (worker, job, sequence) once. Then, when all packets have been
-    answered and all cells flushed, whatever was lost, doubled or late on the way:
+    Contract with the hosts: a worker numbers its packets from 1 with the common header's sequence, and sends number n
+    only after the answer to n - window. `job` and sequence together increase from run to run (RFC 1982). The switch
+    stores the pairs that each of the latest `window` packets carried, so that a repeated packet carries the same pairs
+    and does not count again. A server accepts each (worker, job, sequence) once. After all packets are answered and all
+    cells flushed, whatever was lost, duplicated or late:
 
-        the server's totals of evicted and flushed pairs are those of all the pairs that workers have sent
+        the server's totals of evicted and flushed pairs equal those of all pairs that the workers have sent
 
-    A sum that would leave int<32> evicts the old pair and begins anew, so that nothing overflows. A switch that has
-    lost its state has lost pairs: an answer's `epoch` tells, and the hosts begin anew, with a newer job.
+    If a sum would exceed int<32>, the old pair is evicted and the cell starts with the new value, so nothing overflows.
+    A switch that loses its state loses pairs. The `epoch` in answers shows this, and the hosts start again with a newer
+    job.
 
-    Follows DAIET (HotNets 2017). Different here: the old pair is evicted, not the new one, so that cells follow the
-    keys in use; it goes in the packet and not into a spillover bucket; and a contract makes it exactly once. State for
-    each lane: 97 bits for a cell and 97 for a packet in flight; and 48 for each packet in flight.
+    Follows DAIET (HotNets 2017). Different here: the old pair is evicted instead of the new one, so that cells follow
+    the keys in use; it travels in the packet instead of a spillover bucket; and each pair counts exactly once. State:
+    97 bits per cell, 97 bits per lane and packet in flight, and 48 bits per packet in flight.
 
     >>> words = GroupBy("words", workers=1, cells=1).reference()
     >>> def put(sequence, key, value):
@@ -59,7 +60,7 @@ class GroupBy(Primitive):
 
     FAMILY = "aggregation"
     PAPER = "DAIET: Sapio et al., HotNets 2017"
-    OVERFLOW = "a sum that would leave int<32> evicts the old pair and begins anew"
+    OVERFLOW = "a sum that would exceed int<32> evicts the old pair and restarts the cell"
 
     PUT = 0
     FLUSH = 1
@@ -71,7 +72,7 @@ class GroupBy(Primitive):
     window: int = 16
 
     class Wire(Header):
-        """Pairs on the way in, and those that had to go on the way out."""
+        """Pairs on the way in, evicted or flushed pairs on the way out."""
 
         command = bit[8]
         worker = bit[8]
@@ -91,9 +92,9 @@ class GroupBy(Primitive):
         one_of(self, "operation", "sum", "min", "max", "count")
 
     def setup(self) -> None:
-        """Make the cells, and for each packet in flight its number and the pairs that it took along.
+        """Create the cells, and, per packet in flight: its number and the pairs that it carried.
 
-        A key stands below a bit that there is one.
+        A stored key has a valid bit above it.
         """
         flights = self.workers * self.window
         self.adds = self.operation in ("sum", "count")
@@ -104,14 +105,14 @@ class GroupBy(Primitive):
         self.taken_values = Register(int_[32], flights, lanes=self.lanes)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Put the pairs into their cells, or flush one; take along what had to go."""
+        """Merge the pairs into their cells, or flush one cell; carry the evicted or flushed pairs."""
         flush = wire.command == self.FLUSH
         unknown = wire.command > self.FLUSH or wire.worker >= self.workers
         if unknown or packet.sequence == 0 or wire.cell >= self.cells:
             packet.drop()
             return
 
-        # An older packet than what is held has been answered long ago.
+        # A packet older than the window has already been answered.
         flight = bit[32](wire.worker) * self.window + packet.sequence % self.window
         ahead = advance(self.held, flight, concat(wire.job, packet.sequence))
         if ahead < 0:
@@ -149,7 +150,7 @@ class GroupBy(Primitive):
             packet.forward()
 
     def combined(self, old: int, value: int) -> int:
-        """Return what two values of a key come to; a sum that would overflow begins anew."""
+        """Return the aggregate of two values of a key, or the new value if the sum would overflow."""
         if self.operation == "min":
             return min(old, value)
         if self.operation == "max":

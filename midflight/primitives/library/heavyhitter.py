@@ -1,4 +1,4 @@
-"""HeavyHitter: the items that have more than their share of a window, told once each."""
+"""HeavyHitter: reports the items with large amounts in a window, once each."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ class HeavyHitter(Primitive):
     """Raise an alert when an item's amounts in one window reach `above`: once for each item and window.
 
     Parameters:
-        above: the amount from which on an item is heavy, in the unit of the packets' amounts (1 to 2**32 - 1)
-        window: packets in a window, after which counting begins anew (1 to 2**31 - 1)
+        above: the smallest amount of a heavy item, in the unit of the packets' amounts (1 to 2**32 - 1)
+        window: packets in a window, after which the counters restart (1 to 2**31 - 1)
         rows: how many hashes, each with a row of counters of its own (1 to 16)
         columns: counters in a row (1 to 2**20)
-        slots: places in which an item is remembered as told (1 to 2**20)
+        slots: entries that store which items have been reported (1 to 2**20)
         item_bits: the width of an item (8 to 128)
 
-    Every packet is forwarded. The alert tells (item, estimate), by the packet that makes the item heavy.
+    Every packet is forwarded. The packet that makes an item heavy raises the alert (item, estimate).
 
-    No heavy item of a window is missed. An item is told by mistake when it only seems heavy: each item is estimated
-    too high by more than e / columns of the window's amounts with a probability of at most e**-rows. At most
-    (amounts / above) items are heavy; where two that are fall into one of the `slots`, they may be told several times.
+    No heavy item of a window is missed. An item that is not heavy may be reported because its estimate is too high: it
+    exceeds the true amount by more than e / columns of the window's amounts with a probability of at most e**-rows. At
+    most (amounts / above) items are heavy. Heavy items that share one of the `slots` may be reported several times.
 
-    Counters stop at 2**32 - 1, which is heavy in any case. Windows are numbered from 1 in 32 bits; when they have all
-    been used, a counter that has not been touched since the same number before counts on from there.
+    Counters saturate at 2**32 - 1, which is heavy for every threshold. Windows are numbered from 1 in 32 bits. After
+    2**32 windows, a counter that has not changed since the window with the same number continues from its old value.
 
     Follows the Count-Min sketch (Cormode and Muthukrishnan, Journal of Algorithms 2005) with a threshold. Different
-    here: a counter carries the number of its window and begins anew when it finds itself in a newer one, so that
-    nobody has to clear it. Asks for `rows` arrays of `columns` counters of 64 bits, and `slots` of 32 bits and an item.
+    here: a counter contains the number of its window and restarts in a newer one, so that it need not be cleared.
+    State: `rows` arrays of `columns` counters of 64 bits, and `slots` entries of 32 bits and an item.
 
     >>> elephants = HeavyHitter("elephants", above=1000, window=100).reference()
     >>> def send(item, amount):
@@ -41,7 +41,7 @@ class HeavyHitter(Primitive):
 
     FAMILY = "detection"
     PAPER = "Cormode and Muthukrishnan, Journal of Algorithms 2005"
-    OVERFLOW = "counters saturate at 2**32 - 1, which is heavy in any case"
+    OVERFLOW = "counters saturate at 2**32 - 1, which is heavy for every threshold"
 
     above: int
     window: int
@@ -51,7 +51,7 @@ class HeavyHitter(Primitive):
     item_bits: int = 64
 
     class Wire(Header):
-        """A packet of an item: 1 for each, or its bytes."""
+        """A packet of an item, and its amount, for example 1 or its bytes."""
 
         item = bit["item_bits"]
         amount = bit[32]
@@ -66,13 +66,13 @@ class HeavyHitter(Primitive):
         within(self, "item_bits", 8, 128)
 
     def setup(self) -> None:
-        """The window's number with the packets in it, with the amounts of each counter, with the items told."""
+        """Create the window's number and packet count, the counters, and the reported items."""
         self.clock = Register(bit[64], 1, initial=1 << 32)
         self.counts = Register(bit[64], self.columns, lanes=self.rows)
         self.told = Register(bit[32 + self.item_bits], self.slots)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count in every row, and tell the item when even the least of its counters is heavy."""
+        """Count in every row, and report the item when the smallest of its counters becomes heavy."""
         clock = self.clock.update(
             0,
             lambda old: old + 1 if bits(old, 31, 0) + 1 < self.window else concat(bits(old, 63, 32) + 1, bit[32](0)),

@@ -1,4 +1,4 @@
-"""HyperLogLog: how many different items have passed, from a few bits for each of some thousand registers."""
+"""HyperLogLog: estimates the number of distinct items from a few thousand small registers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class HyperLogLog(Primitive):
         precision: how many of a hash's 32 bits choose one of 2**precision registers (4 to 16)
         item_bits: the width of an item (8 to 128)
 
-    Every packet is forwarded. A register holds the largest rank of its items: how many zeros their hashes begin with,
-    and 1. Where a rank is larger than all before, an alert tells (register, rank). So a controller has the registers
-    from the alerts, which are about 2**precision * log2(items / 2**precision) in all, or reads them.
+    Every packet is forwarded. The rank of an item is the number of leading zeros of its hash, plus 1. A register holds
+    the largest rank of its items. A new largest rank raises the alert (register, rank). A controller can collect the
+    registers from these alerts, about 2**precision * log2(items / 2**precision) in total, or read them.
 
-    `midflight.primitives.estimators.hyperloglog.estimate` makes the number of them, with a standard error of
-    1.04 / sqrt(2**precision); the registers of several switches may be united before, by the larger of each two. A
-    rank is at most 33 - precision, which a register holds, so nothing overflows. The hash has 32 bits: from about
-    10**9 items on, so many hashes are in use that the error grows.
+    `midflight.primitives.estimators.hyperloglog.estimate` estimates the number of distinct items from the registers,
+    with a standard error of 1.04 / sqrt(2**precision). To merge the registers of several switches, take the maximum of
+    each. A rank is at most 33 - precision, which fits a register, so nothing overflows. As the hash has 32 bits, the
+    error grows from about 10**9 items on.
 
-    Follows Flajolet et al. (AofA 2007). Different here: the alerts, and the estimate, which is Ertl's (2017) and has
-    no bias to be corrected for small and for large numbers. Asks for one array of 2**precision times 5 bits.
+    Follows Flajolet et al. (AofA 2007). Different here: the alerts, and Ertl's estimator (2017), which needs no bias
+    correction for small and large numbers. State: one array of 2**precision numbers of 5 bits.
 
     >>> users = HyperLogLog("users", precision=4).reference()
     >>> def see(item):
@@ -42,7 +42,7 @@ class HyperLogLog(Primitive):
     item_bits: int = 64
 
     class Wire(Header):
-        """Something that bears an item, such as an address."""
+        """A packet with an item, such as an address."""
 
         item = bit["item_bits"]
 
@@ -52,15 +52,15 @@ class HyperLogLog(Primitive):
         within(self, "item_bits", 8, 128)
 
     def setup(self) -> None:
-        """The largest rank of each register."""
+        """Create the registers: the largest rank of each."""
         self.ranks = Register(bit[5], 2**self.precision)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Find the item's register and rank; keep the larger one."""
+        """Compute the item's register and rank; keep the larger rank."""
         spread = hash_(wire.item)
         register = spread & 2**self.precision - 1
-        # Zeros are counted by halves: if the upper 16 bits are, then if the upper 8 of the rest are, and so on. Of
-        # the bits that chose the register the topmost becomes 1, so that there is an end.
+        # Count leading zeros by bisection: test the upper 16 bits, then the upper 8 of the rest, and so on. The
+        # topmost of the bits that select the register is set to bound the count.
         rest = spread | 2 ** (self.precision - 1)
         rank = bit[5](1)
         for step in range(5):

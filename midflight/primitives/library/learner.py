@@ -1,4 +1,4 @@
-"""Learner: counts what Paxos' acceptors have accepted, and tells once what a majority has."""
+"""Learner: counts acceptances of Paxos, and multicasts a value once a majority has accepted it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ class Learner(Primitive):
     """Count the acceptances of an instance in its latest ballot; multicast the value that a majority has accepted.
 
     Parameters:
-        acceptors: how many there are, of which more than half decide (1 to 63)
-        instances: how many instances are counted at a time (a power of two, 1 to 65536)
+        acceptors: the number of acceptors (1 to 63); more than half of them are a majority
+        instances: how many instances the switch counts at a time (a power of two, 1 to 65536)
         width: bits of a value (1 to 512)
 
-    Follows the learner of P4xos (ToN 2020), which spares the hosts all acceptances but one; it is for acceptors in
-    software, which send their acceptances as requests (those on switches multicast theirs to learners on hosts). The
-    header is that of `Acceptor`. An `Acceptor.ACCEPTED` is counted, once for each acceptor and ballot; all other
-    phases are forwarded. The one that makes the majority goes to all members as `Learner.CHOSEN`, and each that comes
-    later is replied to with what was chosen. Different here: an instance's entry is used again. The common header's
-    sequence, which is never 0, is the instance; number n is counted in entry n % instances, where one that is newer
-    (RFC 1982) takes the place, and what comes for the older one is dropped.
+    Follows the learner of P4xos (ToN 2020), which reduces the acceptances that hosts receive to one. It serves
+    acceptors in software, which send acceptances as requests; acceptors on switches multicast theirs to learners on
+    hosts. The header is that of `Acceptor`. An `Acceptor.ACCEPTED` counts once per acceptor and ballot; other phases
+    are forwarded. The acceptance that completes a majority goes to all members as `Learner.CHOSEN`. The switch replies
+    to later ones with the chosen value. Different here: entries are reused. The common header's sequence, which is
+    never 0, is the instance. Instance n uses entry n % instances, where a newer instance (RFC 1982) replaces an older
+    one; acceptances for the older one are dropped.
 
-    Acceptances in a smaller ballot than the latest seen are not counted: where a majority has accepted both, the value
-    is the same, and acceptors repeat themselves until they hear what is chosen.
+    Acceptances in a smaller ballot than the latest are not counted. If a majority has accepted both, the value is the
+    same, and acceptors repeat their acceptances until they receive the chosen value.
 
-    Nothing overflows: ballots do not wrap, and at most `acceptors` are counted. State: for each instance
-    65 + `acceptors` + `width` bits.
+    Ballots do not wrap, and at most `acceptors` are counted, so nothing overflows. State: 65 + `acceptors` + `width`
+    bits per instance.
 
     >>> chosen = Learner("chosen", acceptors=3).reference()
     >>> def accepted(acceptor, ballot, value):
@@ -54,7 +54,7 @@ class Learner(Primitive):
     width: int = 64
 
     class Wire(Acceptor.Wire):
-        """An acceptance on the way in, what is chosen on the way out."""
+        """An acceptance on the way in, the chosen value on the way out."""
 
     def validate(self) -> None:
         """Check the limits."""
@@ -63,7 +63,7 @@ class Learner(Primitive):
         within(self, "width", 1, 512)
 
     def setup(self) -> None:
-        """For each entry: its instance, the latest ballot, who has accepted in it, and what was chosen."""
+        """Create, per entry: the instance, the latest ballot, its acceptors so far, and the chosen value."""
         self.held = Register(bit[32], self.instances)
         self.ballot = Register(bit[32], self.instances)
         self.voted = Register(bit[self.acceptors], self.instances)
@@ -71,7 +71,7 @@ class Learner(Primitive):
         self.value = Register(bit[self.width], self.instances)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count an acceptance once; tell what is chosen."""
+        """Count an acceptance once; answer with the chosen value."""
         if wire.phase != Acceptor.ACCEPTED:
             packet.forward()
             return
@@ -83,7 +83,7 @@ class Learner(Primitive):
         if ahead < 0:
             return
 
-        # Newer than what is held: the entry starts afresh.
+        # Newer than the stored instance: restart the entry.
         fresh = ahead > 0
         latest = self.ballot.update(entry, lambda old: wire.ballot if fresh else max(old, wire.ballot))
         newer = fresh or wire.ballot > latest

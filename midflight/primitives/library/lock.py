@@ -1,4 +1,4 @@
-"""Lock: shared and exclusive locks whose queues are in the switch, granted in the order of the requests."""
+"""Lock: shared and exclusive locks with queues in the switch, granted in the order of requests."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ class Lock(Primitive):
     """Grant locks in the order of the requests: one exclusive holder, or all that share in a row.
 
     Parameters:
-        locks: how many there are (1 to 4096)
-        clients: how many may ask for them (2 to 4096), client 0 being the server; locks * clients is at most 65536
-        depth: how many requests a lock's queue has room for, holders included (a power of two, 2 to 64); the last
-            place is the server's
+        locks: the number of locks (1 to 4096)
+        clients: the number of clients (2 to 4096), of which client 0 is the server; locks * clients is at most 65536
+        depth: the capacity of a lock's queue, holders included (a power of two, 2 to 64); the last place is reserved
+            for the server
 
-    Follows NetLock (SIGCOMM 2020): a ring of requests for each lock, first come, first served. Different here: a
-    request draws a ticket, and the switch counts up to which ticket the lock is granted. So a release needs no
-    recirculation to grant the lock to a row of clients that share it: one multicast tells all members how far `granted`
-    has come, and each knows by its ticket whether it is meant. Who missed that asks again. There are no leases: who
-    holds a lock and is slow would be as one who is dead. A client that dies keeps its locks, and its places in queues,
-    until the server is told so, with what `inside` and `latest` say of it, and gives them back in its name.
+    Follows NetLock (SIGCOMM 2020): each lock has a ring of requests, first come, first served. Different here: a
+    request draws a ticket, and `granted` is the first ticket that has to wait. A release therefore needs no
+    recirculation to grant a lock to several sharing clients: one multicast sends `granted` to all members, which
+    compare it with their tickets. A client that misses it repeats its request. There are no leases, which could not
+    distinguish a slow holder from a dead one. A dead client keeps its locks and places in queues until the server is
+    notified, with its bits of `inside` and `latest`, and releases them on its behalf.
 
-    A full queue overflows to the server: the request is left to it, as the host that computes it. The server
-    asks for the lock as client 0, for which a place is kept, waits its turn and grants it to those it has waiting; to
-    them it answers itself, and they release to it (`midflight.runtime.endpoint.lockserver`).
+    A full queue overflows to the server: the request goes to the host that it is addressed to. The server requests the
+    lock as client 0, for which a place is reserved, and grants it to its waiting clients in turn. It answers them
+    itself, and they release to it (`midflight.runtime.endpoint.lockserver`).
 
-    Contract with the clients: the common header's sequence numbers a client's requests for one lock, from 1 on and
-    compared as RFC 1982 has it; a client has one of them under way and repeats it until it is answered. Repeated and
-    late requests are known by their number, so each counts once. A client releases only what the switch has granted it,
-    with the `epoch` of the grant, and is trusted in that: any release takes the first request out of the queue.
+    Contract with the clients: the common header's sequence numbers a client's requests for one lock from 1, compared as
+    serial numbers (RFC 1982). A client has one request per lock in flight and repeats it until it is answered. The
+    switch recognises repeated and late requests by their numbers, so each counts once. A client releases only locks
+    that the switch has granted to it, with the `epoch` of the grant. The switch does not verify this: any release
+    removes the first request from the queue.
 
-    Tickets wrap, and are compared as RFC 1982 has it; the first ones are just below that, so that it is nothing rare.
-    State for each lock: 96 bits and `depth` bits; for each client of each lock: 65 bits.
+    Tickets wrap and are compared as serial numbers. The first tickets are just below the wrap, so that it happens
+    early. State: 96 + `depth` bits per lock, and 65 bits per client and lock.
 
     >>> locks = Lock("locks", locks=4, clients=8, depth=4).reference()
     >>> def ask(client, number, wish):
@@ -64,32 +65,32 @@ class Lock(Primitive):
 
     FAMILY = "state"
     PAPER = "NetLock: Yu et al., SIGCOMM 2020"
-    OVERFLOW = "a full queue is left to the server; tickets wrap and are compared as serial numbers"
+    OVERFLOW = "a full queue overflows to the server; tickets wrap and are compared as serial numbers"
     SHARED = 1
-    """A wish: to hold the lock together with others who share it."""
+    """A request to hold the lock together with other sharing clients."""
     EXCLUSIVE = 2
-    """A wish: to hold the lock alone."""
+    """A request to hold the lock alone."""
     RELEASE = 3
-    """A wish: to give the lock back."""
+    """A request to release the lock."""
     WAITING = 1
-    """The request is in the queue: it has the lock as soon as `granted` has passed its `ticket`."""
+    """The request is in the queue. It holds the lock once `granted` has passed its `ticket`."""
     GRANTED = 2
-    """The client has the lock."""
+    """The client holds the lock."""
     RELEASED = 3
-    """The lock was given back; in a multicast, to those whose tickets `granted` has passed by that."""
+    """The lock was released. In a multicast, it is now granted to the tickets that `granted` has passed."""
     HANDED = 4
-    """The queue is full: the server deals with the request."""
+    """The queue is full, and the server handles the request."""
     LOST = 5
-    """The lock was granted in an earlier life of the switch's state, and is not held any more."""
+    """The lock was granted in an earlier epoch and is no longer held."""
     SERVED = 6
-    """From the server: the client has the lock, and gives it back to the server."""
+    """From the server: the client holds the lock, and releases it to the server."""
 
     locks: int = 64
     clients: int = 64
     depth: int = 8
 
     class Wire(Header):
-        """A request, and what became of it."""
+        """A request and its answer."""
 
         lock = bit[16]
         client = bit[16]
@@ -106,12 +107,12 @@ class Lock(Primitive):
         power_of_two(self, "depth", 2, 64)
         if self.locks * self.clients > 2**16:
             raise KernelError(
-                f"{self.title}: {self.locks} locks of {self.clients} clients are more than the 65536 that are known",
-                hint="lower one of the two",
+                f"{self.title}: {self.locks} locks times {self.clients} clients exceed the limit of 65536",
+                hint="reduce locks or clients",
             )
 
     def setup(self) -> None:
-        """For each lock its queue; for each client of a lock its latest request and its place in the queue."""
+        """Create, per lock: its queue; per client and lock: the latest request and its place in the queue."""
         owners = self.locks * self.clients
         self.latest = Register(bit[32], owners)
         self.queue = Register(bit[64], self.locks, initial=FIRST << 32 | FIRST)  # the next ticket, and the first one in
@@ -121,7 +122,7 @@ class Lock(Primitive):
         self.granted = Register(bit[32], self.locks, initial=FIRST)  # the first ticket that has to wait
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Put a request into the queue or take the first one out, once; tell how far the lock is granted."""
+        """Enqueue a request, or dequeue the first one, once; answer with how far the lock is granted."""
         if wire.lock >= self.locks or wire.client >= self.clients or packet.sequence == 0:
             packet.drop()
             return
@@ -175,7 +176,7 @@ class Lock(Primitive):
             wire.lock, lambda old: (old | mark if alone else old) if enters else (old & ~mark if leaves else old)
         )
 
-        # Who has the lock next: the second in the queue and, if it shares, those behind it up to one that does not.
+        # The next holders: the second in the queue and, if it shares, those behind it up to the first exclusive one.
         turn = (head + 1) % self.depth
         ring = marks >> turn | marks << (self.depth - turn)
         following = head + 1
@@ -204,6 +205,6 @@ class Lock(Primitive):
             wire.status = self.HANDED
             packet.fallback()
         else:
-            # Its ticket may have left the queue: of those that share, whoever gives the lock back takes the first out.
+            # Its ticket may have left the queue: a release by any sharing client dequeues the first request.
             wire.status = self.GRANTED if int_[32](wire.granted - wire.ticket) > 0 else self.WAITING
             packet.reply()

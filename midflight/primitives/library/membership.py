@@ -1,4 +1,4 @@
-"""Bloom filters: what the primitives have in common that remember items in rows of bits."""
+"""Bloom filters: the code shared by primitives that store items in rows of bits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["remember"]
 
 
 def remember(bits: Register, rows: int, item: int, new: bool, seed: int = 0) -> bool:
-    """Tell whether an item's bit is set in every row, and set them all when the item is `new`.
+    """Return whether an item's bit is set in every row; set the bits if `new`.
 
-    Each row is a lane of the register and has a hash of its own, the first that of `seed`.
+    Each row is a lane of the register with its own hash, the first with `seed`.
     """
     known = True
     for row in range(rows):

@@ -1,4 +1,4 @@
-"""What the primitives that prune a stream of rows have in common: what becomes of a row that cannot matter."""
+"""Pruning: the base class of primitives that drop rows of a query which cannot affect its result."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ class Pruning(Primitive):
     """Drops rows of a query's input that cannot change its result, on their way to the server that computes it.
 
     Parameters:
-        pruned: what becomes of such a row: `drop`, or `reply`, back to its sender with bit 1 of `flags` set
+        pruned: what happens to such a row: `drop`, or `reply`, which returns it to its sender with bit 1 of `flags` set
 
-    Follows Cheetah (Tirmazi et al., SIGMOD 2020): what is left is a superset of what is needed, and the server makes
-    the result of it as it would of all rows. So to forward a row is always right, and the hosts make use of that: a
-    sender that has no acknowledgement of a row, neither from the server nor by the row's reply, sends it again with
-    bit 0 of `flags` set; it is forwarded whatever it is, and the state stays as it is. Rows that were lost behind the
-    switch, on whose account others have been dropped, come through like this. Different here: in Cheetah the switch
-    follows each sender's sequence numbers and lets rows pass that come again.
+    Follows Cheetah (Tirmazi et al., SIGMOD 2020): the remaining rows are a superset of the necessary ones, and the
+    server computes the same result from them as from all rows. Forwarding a row is therefore always correct, which
+    retransmissions use: a sender without an acknowledgement, from the server or by a reply, repeats the row with bit 0
+    of `flags` set. The switch forwards it unconditionally and does not change its state. This repairs the loss of rows
+    behind the switch because of which other rows have been dropped. Different here: in Cheetah, the switch tracks each
+    sender's sequence numbers and forwards repeated rows.
     """
 
     pruned: Literal["drop", "reply"] = "drop"
 
     class Wire(Header):
-        """What every row begins with."""
+        """The first field of every row."""
 
         flags = bit[8]
 
     def validate(self) -> None:
-        """Check the choice."""
+        """Check `pruned`."""
         one_of(self, "pruned", "drop", "reply")
 
     def prune(self, packet: Packet, wire: Wire) -> None:
-        """Drop a row that is not needed, or send it back."""
+        """Drop an unnecessary row, or reply with it."""
         if self.pruned == "drop":
             packet.drop()
         else:

@@ -1,4 +1,4 @@
-"""Quorum: votes counted in the switch; what enough have voted for is told once, and again to who asks again."""
+"""Quorum: counts votes in the switch and announces the value that reaches a quorum."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ class Quorum(Primitive):
     """Count votes for values, and send on the value for which `needed` of the `voters` have voted.
 
     Parameters:
-        voters: how many may vote (1 to 64)
-        needed: how many votes for one value decide (1 to `voters`)
-        slots: how many votings may be under way (a power of two, 1 to 65536)
-        choices: how many values are told apart in one voting (1 to 8)
-        result: `multicast` the value to all members, and reply it to later votes; or `forward` it to the server,
-            and every later vote with it
+        voters: the number of voters (1 to 64)
+        needed: the number of votes for one value that decide (1 to `voters`)
+        slots: the number of votings in progress (a power of two, 1 to 65536)
+        choices: the number of different values that one voting distinguishes (1 to 8)
+        result: `multicast` the value to all members and reply with it to later votes, or `forward` it, and later votes
+            with it, to the server
 
-    Each voter counts once in a voting, however often and for whatever it votes. The first value with enough votes is
-    decided, and later votes change nothing: they are answered with the decided value, and `status` tells them from the
-    one that made the quorum. Before there is a quorum votes are not answered, and voters send theirs again until they
-    hear the result, which makes good what is lost on either way.
+    Each voter counts once per voting, however often and for whatever it votes. The first value with enough votes is
+    decided. Later votes change nothing and are answered with the decided value; `status` distinguishes them from the
+    vote that reached the quorum. Votes before the quorum are not answered. Voters repeat their votes until they receive
+    the result, which repairs losses in both directions.
 
     Follows the counting of votes in P4xos (ToN 2020), the learner of Paxos on a switch. Different here: votes for
-    several values are counted side by side, and a voting's entry is used again. The common header's sequence, which is
-    never 0, numbers the votings; number n has the entry n % slots, where a voting of a newer number (RFC 1982) takes
-    the place of the older one, whose late votes are dropped. So a voter must not vote in n before n - slots is over.
+    several values are counted in parallel, and entries are reused. The common header's sequence, which is never 0,
+    numbers the votings. Voting n uses entry n % slots, where a newer voting (RFC 1982) replaces an older one, whose
+    late votes are dropped. A voter must not vote in n before n - slots is over.
 
-    Nothing overflows: counts do not exceed the number of voters. A vote for one more value than `choices` is not
-    counted, and its voter is told so (status `CROWDED`) each time: values are to be few, or `choices` more. State:
-    for each slot 32 bits for its number, `voters` bits, 64 for the decided value, and 72 for each of the choices.
+    Counts do not exceed the number of voters, so nothing overflows. A vote for a value beyond the number of `choices`
+    is not counted and answered with status `CROWDED`. State per slot: 32 bits for its number, `voters` bits, 64 bits
+    for the decided value, and 72 bits per choice.
 
     >>> commits = Quorum("commits", voters=3, needed=2).reference()
     >>> def vote(voter, value):
@@ -50,13 +50,13 @@ class Quorum(Primitive):
     PAPER = "P4xos: Dang et al., IEEE/ACM Transactions on Networking 2020"
     OVERFLOW = "counts do not exceed the number of voters"
     REACHED = 1
-    """The result's status: this vote made the quorum."""
+    """The result's status: this vote reached the quorum."""
     LATE = 2
-    """The quorum was there before, and this voter had not voted."""
+    """The quorum was reached before this voter's first vote."""
     AGAIN = 3
-    """The quorum was there before, and so was a vote of this voter."""
+    """The quorum was reached before, and this voter had already voted."""
     CROWDED = 4
-    """This is one more value than can be told apart: the vote is not counted."""
+    """There are already `choices` other values, so the vote is not counted."""
 
     voters: int
     needed: int
@@ -81,7 +81,7 @@ class Quorum(Primitive):
         one_of(self, "result", "multicast", "forward")
 
     def setup(self) -> None:
-        """For each slot: the voting that it holds, who has voted, the values and their votes, and what is decided."""
+        """Create, per slot: its voting, the voters so far, the values and their votes, and the decided value."""
         self.held = Register(bit[32], self.slots)
         self.voted = Register(bit[self.voters], self.slots)
         self.values = Register(bit[64], self.slots, lanes=self.choices)
@@ -89,7 +89,7 @@ class Quorum(Primitive):
         self.decided = Register(bit[64], self.slots)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count a vote once; answer when there is a quorum."""
+        """Count a vote once; answer if there is a quorum."""
         if wire.voter >= self.voters or wire.value == 0 or packet.sequence == 0:
             packet.drop()
             return
@@ -100,7 +100,7 @@ class Quorum(Primitive):
             packet.drop()
             return
 
-        # Newer than what is held: the slot starts afresh.
+        # Newer than the stored voting: restart the slot.
         fresh = ahead > 0
         mine = bit[self.voters](1) << wire.voter
         voted = self.voted.update(slot, lambda old: mine if fresh else old | mine)

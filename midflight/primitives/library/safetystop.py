@@ -1,4 +1,4 @@
-"""SafetyStop: commands outside the safe envelope, or based on a stale sensor, never get to the actuator."""
+"""SafetyStop: blocks commands outside a safe envelope, or based on a stale sensor, before they reach the actuator."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ STOPPED: Final = 3
 class SafetyStop(Primitive):
     """Stop an actuator when it is sent an unsafe command, until somebody re-arms it.
 
-    The sensor's readings, the commands for the actuator and the order to re-arm pass through one switch, all with the
-    number of their `cell` and their sender's `time`. A command passes when the cell is armed, its value lies from
-    `low` to `high`, and its time is no more than `patience` from that of the cell's latest reading. Any other is
-    blocked; the first one of a cell that is armed raises the one alert and stops the cell, so that all further
-    commands are blocked until the order to re-arm.
+    Sensor readings, commands for the actuator and re-arm orders pass through one switch. Each contains the number of
+    its `cell` and its sender's `time`. A command passes if the cell is armed, the value is `low` to `high`, and its
+    time differs from that of the cell's latest reading by at most `patience`. Other commands are blocked. The first
+    blocked command of an armed cell raises an alert and stops the cell: all further commands are blocked until it is
+    re-armed.
 
     Parameters:
         low, high: the safe envelope (int<32>), in the unit of the commands
-        patience: the greatest age of a reading (1 to 2**30), in the unit of `time`; the senders' clocks agree, as by
-            IEEE 1588, and wrap at 2**32
-        blocked: what becomes of a blocked command: `replace`, it goes on with the value `safe`, or `drop`
-        safe: the value that stands in for a blocked one, from `low` to `high`; 0 by default
-        cells: how many cells there are (1 to 65536); whatever is for another is dropped
+        patience: the maximum age of a reading (1 to 2**30), in the unit of `time`. The senders' clocks are
+            synchronised, for example by IEEE 1588, and wrap at 2**32
+        blocked: what happens to a blocked command: `replace` forwards it with the value `safe`, `drop` drops it
+        safe: the value that replaces a blocked one, `low` to `high`; 0 by default
+        cells: the number of cells (1 to 65536); packets for other cells are dropped
 
-    `role` is 0 for a reading, 1 for a command, 2 for the order to re-arm; packets with another are dropped, readings
-    and orders forwarded. `reason` tells what became of a command: 0 passed, 1 outside the envelope, 2 stale, 3 stopped
-    before. The alert tells (cell, reason, time, value), with the value that was blocked.
+    `role` is 0 for a reading, 1 for a command, 2 for a re-arm order. Packets with other roles are dropped; readings and
+    orders are forwarded. `reason` is the result of a command: 0 passed, 1 outside the envelope, 2 stale, 3 already
+    stopped. An alert contains (cell, reason, time, value), with the blocked value.
 
-    No cell is armed at first, or when the switch has lost its state: a machine does not restart by itself (IEC
-    60204-1). Only the newest reading counts, by RFC 1982. Nothing overflows. Who may send an order to re-arm is for
-    the network to say: the switch does not know its senders.
+    All cells are disarmed at first and after the switch has lost its state, as a machine must not restart by itself
+    (IEC 60204-1). Only the newest reading counts (RFC 1982). Nothing overflows. The switch does not authenticate
+    senders: the network must restrict who can send re-arm orders.
 
-    Follows the emergency stop of Cesen et al. (NetSoft 2020), which watches positions against a level; different here
-    are the sensor's age, the stop that holds, and the order to re-arm. State: 34 bits for each cell.
+    Follows the emergency stop of Cesen et al. (NetSoft 2020), which compares positions with a level. Different here:
+    the sensor's age, the persistent stop, and re-arming. State: 34 bits per cell.
 
     >>> press = SafetyStop("press", low=-100, high=100, patience=20).reference()
     >>> def send(role, time, value):
@@ -70,7 +70,7 @@ class SafetyStop(Primitive):
     cells: int = 256
 
     class Wire(Header):
-        """A reading, a command or an order to re-arm."""
+        """A reading, a command or a re-arm order."""
 
         cell = bit[16]
         role = bit[8]
@@ -88,12 +88,12 @@ class SafetyStop(Primitive):
         one_of(self, "blocked", "replace", "drop")
 
     def setup(self) -> None:
-        """For each cell: whether it is armed, and the time of its latest reading, under a bit that there is one."""
+        """Create, per cell: whether it is armed, and the time of its latest reading below a valid bit."""
         self.armed = Register(bit[1], self.cells)
         self.heard = Register(bit[33], self.cells)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Take note of a reading or an order; let a command pass or stop its cell."""
+        """Store a reading or order; pass a command or stop its cell."""
         if wire.cell >= self.cells or wire.role > REARM:
             packet.drop()
             return

@@ -1,4 +1,4 @@
-"""Sample: one packet in N, told to the controller or kept alone."""
+"""Sample: selects one packet in N, and reports it to the controller or drops the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from midflight.primitives.language import Header, Packet, Primitive, Register, b
 
 __all__ = ["Sample"]
 
-# So that what is sampled is no special case to sketches behind, whose seeds are small.
+# Independent of the small seeds of sketches, so that samples are not special to sketches behind.
 SEED = 0x53414D50
 
 
@@ -17,21 +17,21 @@ class Sample(Primitive):
     """Choose one packet in `one_in`, and tell the controller of it or keep it alone.
 
     Parameters:
-        one_in: how many packets, or flows, there are to each that is chosen (1 to 2**31)
-        by: `count`, every `one_in`-th packet, beginning with the first; `packet`, each with probability 1 / `one_in`,
-            by a hash of its item and sequence number; `flow`, all packets of a flow or none, by a hash of its item
-        others: what becomes of those that are not chosen: `forward`, and an alert tells (item, sequence) of each that
-            is; or `drop`, and there are no alerts
-        item_bits: the width of an item, which names the flow (8 to 128)
+        one_in: one in this many packets, or flows, is chosen (1 to 2**31)
+        by: `count` chooses every `one_in`-th packet, starting with the first; `packet` chooses each with probability
+            1 / `one_in`, by a hash of its item and sequence number; `flow` chooses all packets of a flow or none, by a
+            hash of its item
+        others: what happens to the packets that are not chosen: `forward`, where each chosen packet raises the alert
+            (item, sequence); or `drop`, without alerts
+        item_bits: the width of an item, which identifies the flow (8 to 128)
 
-    Whatever is counted among the samples stands for `one_in` times as much. Of k samples by `packet`, or of flows by
-    `flow`, that has a relative standard error of at most 1 / sqrt(k). `count` is off by at most one sample, but
-    follows no flow fairly whose packets come in step with it. The counter starts anew with each sample, so nothing
-    overflows.
+    Multiply counts of the samples by `one_in` to estimate the totals. For k samples by `packet`, or k flows by `flow`,
+    the relative standard error is at most 1 / sqrt(k). `count` is off by at most one sample, but biased for flows whose
+    packets are in phase with it. The counter restarts with each sample, so nothing overflows.
 
     `packet` follows trajectory sampling (Duffield and Grossglauser, IEEE/ACM Transactions on Networking 2001): all
-    switches choose the same packets, and the same again when they are sent again. Different here: the hash is over
-    the header's fields only. Asks for one counter of 32 bits with `count`, for no state otherwise.
+    switches choose the same packets, also when they are repeated. Different here: the hash covers only the header's
+    fields. State: one counter of 32 bits with `count`, otherwise none.
 
     >>> watch = Sample("watch", one_in=3).reference()
     >>> [watch.process(Message(REQUEST, "watch", number, {"item": 7})).alerts for number in range(5)]
@@ -40,7 +40,7 @@ class Sample(Primitive):
 
     FAMILY = "reduction"
     PAPER = "Duffield and Grossglauser, IEEE/ACM Transactions on Networking 2001"
-    OVERFLOW = "the counter starts anew with each sample"
+    OVERFLOW = "the counter restarts with each sample"
 
     one_in: int
     by: Literal["count", "packet", "flow"] = "count"
@@ -60,12 +60,12 @@ class Sample(Primitive):
         one_of(self, "others", "forward", "drop")
 
     def setup(self) -> None:
-        """By count: how many packets there have been since the last sample, it included."""
+        """Create, for `count`: the number of packets since the last sample, inclusive."""
         if self.by == "count":
             self.count = Register(bit[32], 1)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Choose."""
+        """Choose the packet or not, and act on it."""
         if self.by == "count":
             place = self.count.update(0, lambda old: old + 1 if old + 1 < self.one_in else 0)
         elif self.by == "packet":

@@ -1,4 +1,4 @@
-"""SemiJoin: rows of one table whose key the other table does not have are dropped."""
+"""SemiJoin: drops rows of one table whose key does not occur in the other table."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ class SemiJoin(Pruning):
         rows: how many hashes, each with a row of bits of its own (1 to 16)
         columns: bits in a row (1 to 2**24)
         item_bits: the width of a key, the `item` of a row (8 to 128)
-        pruned: what becomes of a row without a partner, and the contract with the hosts: see `Pruning`
+        pruned: what happens to a row without a partner, and the contract with the hosts: see `Pruning`
 
     `side` is `SemiJoin.BUILD` (0), whose rows are all forwarded, or `SemiJoin.PROBE` (1). Rows of other sides are
-    forwarded and not looked at.
+    forwarded unchanged.
 
-    Every row of the probed side whose key a row of the other side has brought before is forwarded. Others are, too,
-    with the probability of `false_positives`, and the server drops them: a filter that is too full prunes less, and
-    at last nothing. A row that is repeated can be built in again.
+    The switch forwards every probing row whose key has passed in a building row. It forwards others with the
+    probability of `false_positives`, and the server drops them. A filter that is too full prunes fewer rows, in the end
+    none. Building rows may be repeated.
 
-    A row is pruned only by keys that are all there. So hosts probe when every row that builds has been acknowledged as
-    built in: it leaves with bit 2 of `flags` set, and with the `epoch` of the switch's state. One that the switch did
-    not compute on arrives without, and is sent again. Rows that probe carry that epoch; one that names another is
-    forwarded, since the switch has forgotten keys.
+    Pruning is correct only if the filter contains all keys. Hosts therefore probe after every building row has been
+    acknowledged as built: it leaves the switch with bit 2 of `flags` set and with the `epoch` of the switch's state. A
+    row that the switch did not process arrives without the bit, and is sent again. Probing rows carry that epoch. The
+    switch forwards rows with another epoch, as it has lost keys.
 
     Follows JOIN in Cheetah (SIGMOD 2020), with a Bloom filter in rows of bits. Different here: one table prunes the
-    other, in one pass; two programs prune both, in two. Asks for `rows` arrays of `columns` bits.
+    other in one pass; pruning both takes two programs and two passes. State: `rows` arrays of `columns` bits.
 
     >>> orders = SemiJoin("orders", columns=1024).reference(epoch=3)
     >>> def send(side, item):
@@ -54,7 +54,7 @@ class SemiJoin(Pruning):
     item_bits: int = 64
 
     class Wire(Pruning.Wire):
-        """A row of either table, as far as its key."""
+        """The side and key of a row."""
 
         side = bit[8]
         epoch = bit[16]
@@ -68,15 +68,15 @@ class SemiJoin(Pruning):
         within(self, "item_bits", 8, 128)
 
     def false_positives(self, items: int) -> float:
-        """Return the share of rows without a partner that pass all the same, when `items` keys have been built in."""
+        """Return the fraction (0 to 1) of rows without a partner that pass after `items` keys have been built."""
         return false_positives(self.rows, self.columns, items)
 
     def setup(self) -> None:
-        """Rows of bits."""
+        """Create the rows of bits."""
         self.bits = Register(bit[1], self.columns, lanes=self.rows)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Set the key's bits, or look whether all of them are set."""
+        """Set the key's bits, or test whether all of them are set."""
         building = wire.side == self.BUILD
         partner = remember(self.bits, self.rows, wire.item, building)
         packet.forward()

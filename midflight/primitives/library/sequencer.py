@@ -1,4 +1,4 @@
-"""Sequencer: the switch numbers the requests to a group of replicas, so that all of them see one order."""
+"""Sequencer: numbers the requests to a group of replicas, so that all replicas see the same order."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ class Sequencer(Primitive):
     """Stamp each request to a group with the group's next number, and multicast it to the replicas.
 
     Parameters:
-        groups: how many groups are numbered, each from 1 on (1 to 4096)
-        clients: how many may send to a group (1 to 4096); groups * clients is at most 65536
+        groups: the number of groups, each numbered from 1 (1 to 4096)
+        clients: the number of clients per group (1 to 4096); groups * clients is at most 65536
         width: bits of a stamp (2 to 64)
 
-    Follows the ordered unreliable multicast of NOPaxos (OSDI 2016), with the groups of Eris (SOSP 2017): what is
-    ordered is not what is delivered, and a replica knows by a gap in the stamps that it lacks something. `session`
-    says in which life of the switch's state a stamp was given; in a newer one the numbers begin at 1 again.
-    Different here: the switch knows each client's latest request to a group and its stamp. So a request that is sent
-    again has the same stamp again, which fills the gaps of the replicas that did not get it, and one that is older
-    than its client's latest is dropped. In Eris one packet is stamped for several groups; here it has one.
+    Follows the ordered unreliable multicast of NOPaxos (OSDI 2016), with the groups of Eris (SOSP 2017): requests are
+    ordered but may be lost, and a replica detects a loss by a gap in the stamps. `session` is the epoch of the switch's
+    state in which a stamp was assigned; in a newer session the numbers restart at 1. Different here: the switch stores
+    each client's latest request to a group and its stamp. A repeated request gets the same stamp, which fills the gaps
+    of replicas that missed it. Requests older than the client's latest are dropped. In Eris, a packet can be stamped
+    for several groups; here it belongs to one.
 
-    Contract with the clients: the common header's sequence is the number of a client's request to the group, compared
-    as RFC 1982 has it and never 0, and a client has one request to a group under way. It sends that again until the
-    replicas have answered. Only where a new session has begun can a request be stamped twice; replicas take a
-    client's request by its number once. What stands behind the header in the packet is theirs alone.
+    Contract with the clients: the common header's sequence numbers a client's requests to a group. It is never 0, and
+    compared as a serial number (RFC 1982). A client has one request per group in flight and repeats it until the
+    replicas answer. A request gets a second stamp only in a new session; replicas therefore execute each request of a
+    client once, by its number. The payload behind the header is not examined.
 
-    A group's numbers never wrap: when all 2**width - 1 of a session are used up, new requests to it are dropped, with
-    an alert that tells the group; a new session begins when the controller admits the application with the next epoch
-    and cleared state. State: `width` bits for each group; 32 + `width` bits for each client of each group.
+    A group's numbers do not wrap. When a session has used all 2**width - 1 numbers, new requests are dropped and raise
+    an alert with the group. A new session begins when the controller admits the application with the next epoch and
+    cleared state. State: `width` bits per group, and 32 + `width` bits per client and group.
 
     >>> orders = Sequencer("orders", groups=2, clients=4).reference(epoch=3)
     >>> def send(client, request):
@@ -46,14 +46,14 @@ class Sequencer(Primitive):
 
     FAMILY = "state"
     PAPER = "NOPaxos: Li et al., OSDI 2016; Eris: Li et al., SOSP 2017"
-    OVERFLOW = "stamps do not wrap: a group that has used all is closed, with an alert"
+    OVERFLOW = "stamps do not wrap: a group that has used all of them is closed, with an alert"
 
     groups: int = 1
     clients: int = 256
     width: int = 32
 
     class Wire(Header):
-        """A request; its session and stamp are written by the switch."""
+        """A request; the switch writes its session and stamp."""
 
         group = bit[16]
         client = bit[16]
@@ -67,18 +67,18 @@ class Sequencer(Primitive):
         within(self, "width", 2, 64)
         if self.groups * self.clients > 2**16:
             raise KernelError(
-                f"{self.title}: {self.groups} groups of {self.clients} clients are more than the 65536 that are known",
-                hint="lower one of the two",
+                f"{self.title}: {self.groups} groups times {self.clients} clients exceed the limit of 65536",
+                hint="reduce groups or clients",
             )
 
     def setup(self) -> None:
-        """For each group its latest number; for each client of a group its latest request and that one's number."""
+        """Create, per group: its latest number; per client and group: the latest request and its stamp."""
         self.counted = Register(bit[self.width], self.groups)
         self.latest = Register(bit[32], self.groups * self.clients)
         self.given = Register(bit[self.width], self.groups * self.clients)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Give a new request the next number; tell a repeated one its own again."""
+        """Stamp a new request with the next number; stamp a repeated one with its old number."""
         if wire.group >= self.groups or wire.client >= self.clients or packet.sequence == 0:
             packet.drop()
             return
@@ -90,7 +90,7 @@ class Sequencer(Primitive):
 
         fresh = ahead > 0
         counted = self.counted.update_if(wire.group, fresh, lambda old: sat_add(old, 1))
-        # After the last number comes 0, which is none.
+        # After the last number, the stamp wraps to 0, which is not a number.
         stamp = self.given.update_fetch(client, lambda old: counted + 1 if fresh else old)
         if stamp == 0:
             if fresh:

@@ -1,4 +1,4 @@
-"""Skyline: points that another one beats in every dimension are dropped."""
+"""Skyline: drops points that another point dominates."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class Skyline(Pruning):
         points: how many points are stored, those with the largest scores (1 to 64)
         dimensions: coordinates of a point (2 to 8)
         width: bits of a coordinate (4 to 32)
-        pruned: what becomes of such a point, and the contract with the hosts: see `Pruning`
+        pruned: what happens to such a point, and the contract with the hosts: see `Pruning`
 
-    What is left has the same skyline, as a set: the points than which no other is at least as good everywhere. Every
-    stored point has been forwarded itself, so whoever is pruned has a better or equal one at the server;
-    `midflight.primitives.estimators.completion.skyline` makes the skyline of what is left. Points that are not
-    needed pass as well when none of the stored ones beats them. For a dimension in which less is better, hosts send
-    the complement. The score is the sum of the coordinates, in width + 3 bits, which it cannot leave.
+    The remaining points have the same skyline, as a set: the points that no other point matches or exceeds in every
+    dimension. Every stored point has itself been forwarded, so the server has a better or equal point for each pruned
+    one. `midflight.primitives.estimators.completion.skyline` computes the skyline of the remaining points. Unnecessary
+    points pass if no stored point dominates them. For dimensions in which smaller is better, hosts send the complement.
+    The score is the sum of the coordinates, which always fits its width + 3 bits.
 
-    Follows SKYLINE in Cheetah (SIGMOD 2020): the points are kept in order of a score that no point has larger than
-    one that beats it, and a new one pushes those with smaller scores a place further, out of the last. Different
-    here: of two equal scores the point itself decides, equal points are pruned, too, and so are not stored twice.
-    Asks for `points` arrays of one number, width * (dimensions + 1) + 4 bits wide.
+    Follows SKYLINE in Cheetah (SIGMOD 2020): points are stored in descending order of score. A point's score is never
+    larger than that of a point that dominates it. A new point moves those with smaller scores back by one, and the last
+    one out. Different here: equal scores are ordered by the points themselves, and equal points are pruned, so that
+    they are not stored twice. State: `points` arrays of one number with width * (dimensions + 1) + 4 bits.
 
     >>> hotels = Skyline("hotels", points=2, width=8).reference()
     >>> def send(*values):
@@ -57,11 +57,11 @@ class Skyline(Pruning):
         within(self, "width", 4, 32)
 
     def setup(self) -> None:
-        """The stored points in order, each behind a 1 and its score; 0 where there is none yet."""
+        """Create the stored points in order, each below a valid bit and its score; empty entries are 0."""
         self.best = Register(bit[self.width * (self.dimensions + 1) + 4], 1, lanes=self.points)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Look at the points of larger scores; then take the place of the first one with a smaller score."""
+        """Compare with the points with larger scores; then insert the point before the first with a smaller one."""
         if wire.flags & 1 == 1:
             packet.forward()
             return

@@ -1,4 +1,4 @@
-"""Threshold: an alert when a reading crosses a level, with hysteresis, or jumps from the one before."""
+"""Threshold: raises an alert when a reading crosses a level, with hysteresis, or changes too fast."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Threshold(Primitive):
 
     Parameters, in the unit of the readings (0 to 2**32 - 1):
         above: a reading of at least this raises the alert (1 to 2**32 - 1)
-        clear: a reading of at most this re-arms the sensor (below `above`); the gap is the hysteresis
-        rate: a reading that differs by more than this from the sensor's one before raises an alert as well, every
-            time, whatever the level (1 to 2**32 - 1); 0 leaves the rate of change alone
-        sensors: how many sensors have a state of their own (1 to 65536); readings of others alert by level, always
+        clear: a reading of at most this re-arms the sensor (below `above`); the difference is the hysteresis
+        rate: a reading that differs by more than this from the sensor's previous one also raises an alert, every time
+            and at any level (1 to 2**32 - 1); 0 disables this
+        sensors: how many sensors have state (1 to 65536); for others, every reading of at least `above` raises an alert
 
-    Every packet is forwarded. The alert tells (sensor, value), once for each packet. Nothing overflows: of two
-    readings the smaller is taken from the larger.
+    Every packet is forwarded and raises at most one alert (sensor, value). Nothing overflows: differences are computed
+    as the larger reading minus the smaller.
 
-    Follows the alarms of industrial sensing in the data plane (Cesen et al., NetSoft 2020), here with hysteresis, so
-    that a value at the level raises one alert. State: 1 bit for each sensor, and 33 with `rate`.
+    Follows the alarms of industrial sensing in the data plane (Cesen et al., NetSoft 2020). Different here: hysteresis,
+    so that a value that fluctuates around the level raises one alert. State: 1 bit per sensor, and 33 more with `rate`.
 
     >>> pressure = Threshold("pressure", above=900, clear=850).reference()
     >>> readings = (880, 905, 910, 840, 900)
@@ -36,7 +36,7 @@ class Threshold(Primitive):
 
     FAMILY = "detection"
     PAPER = "Cesen et al., NetSoft 2020"
-    OVERFLOW = "of two readings the smaller is taken from the larger"
+    OVERFLOW = "differences are the larger reading minus the smaller"
 
     above: int
     clear: int
@@ -59,13 +59,13 @@ class Threshold(Primitive):
             raise KernelError(f"{self.title}: clear must be below above ({self.above}), not {self.clear}")
 
     def setup(self) -> None:
-        """For each sensor: whether a high reading raises an alert; the last reading, under a bit that there is one."""
+        """Create, per sensor: whether it is armed; with `rate`, the last reading below a valid bit."""
         self.armed = Register(bit[1], self.sensors, initial=1)
         if self.rate > 0:
             self.last = Register(bit[33], self.sensors)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Compare the reading with the levels; alert on the way up."""
+        """Compare the reading with the levels and the previous reading; raise an alert if necessary."""
         was_armed = self.armed.update(
             wire.sensor, lambda old: 0 if wire.value >= self.above else (1 if wire.value <= self.clear else old)
         )

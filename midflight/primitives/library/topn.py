@@ -1,4 +1,4 @@
-"""TopN: rows that are surely not among the N largest are dropped."""
+"""TopN: drops rows that cannot be among the N largest."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ class TopN(Pruning):
     """Prune rows below a threshold that `n` rows have reached; what is left has the `n` largest in it.
 
     Parameters:
-        n: how many of the largest rows the query is after (1 to 65535)
+        n: the number of largest rows that the query selects (1 to 65535)
         lowest: the lowest threshold, in the unit of the values (1 to 2**32 - 1)
-        levels: how many thresholds there are, each twice the one before (1 to 32); the last is below 2**32
-        queries: how many queries have a state of their own (1 to 65536); rows of others are all forwarded
-        pruned: what becomes of a row that is not needed, and the contract with the hosts: see `Pruning`
+        levels: the number of thresholds, each twice the previous one (1 to 32); the last is below 2**32
+        queries: how many queries have state (1 to 65536); rows of other queries are all forwarded
+        pruned: what happens to an unnecessary row, and the contract with the hosts: see `Pruning`
 
-    The `n` largest rows are always among those that are left, equal ones included, in whatever order they come:
-    a row is pruned only when `n` rows that are larger have been forwarded. In the end no row below half of the n-th
-    largest value is forwarded any more, if that lies between the thresholds. Rows that the network itself doubles
-    would count twice: senders mark what they repeat. `midflight.primitives.estimators.completion.top` takes the `n`
-    largest of what is left. Counters stop at `n`.
+    The `n` largest rows, including ties, are always among the remaining ones, in whatever order rows arrive: a row is
+    pruned only after `n` larger rows have been forwarded. Eventually, rows below half of the n-th largest value are no
+    longer forwarded, if that value lies between the thresholds. Rows that the network duplicates would count twice;
+    senders mark their own retransmissions. `midflight.primitives.estimators.completion.top` selects the `n` largest of
+    the remaining rows. Counters stop at `n`.
 
-    Follows the deterministic TOP N of Cheetah (SIGMOD 2020), whose thresholds double, too. Different here: they are
-    fixed beforehand, rather than multiples of the least of the first `n` rows, so all of them count from the first row
-    on. For the smallest values, hosts send the complement. Asks for `levels` arrays of `queries` times 16 bits.
+    Follows the deterministic TOP N of Cheetah (SIGMOD 2020), whose thresholds double as well. Different here: the
+    thresholds are fixed instead of multiples of the smallest of the first `n` rows, so that all of them count from the
+    first row. For the smallest values, hosts send the complement. State: `levels` arrays of `queries` numbers of 16
+    bits.
 
     >>> prices = TopN("prices", n=2, lowest=100, levels=4).reference()
     >>> def send(value):
@@ -46,7 +47,7 @@ class TopN(Pruning):
     queries: int = 1
 
     class Wire(Pruning.Wire):
-        """A row of a query, as far as it must be compared."""
+        """The query and value of a row."""
 
         query = bit[16]
         value = bit[32]
@@ -63,11 +64,11 @@ class TopN(Pruning):
             raise KernelError(f"{self.title}: the highest threshold would be {highest}; use fewer levels")
 
     def setup(self) -> None:
-        """For each threshold and query: how many rows have reached it, up to n."""
+        """Create, per threshold and query: the number of rows that have reached it, at most n."""
         self.reached = Register(bit[16], self.queries, lanes=self.levels)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count the row at the thresholds that it reaches; prune it when one that it does not has been by n."""
+        """Count the row at the thresholds that it reaches; prune it if n rows have reached one that it does not."""
         if wire.flags & 1 == 1:
             packet.forward()
             return

@@ -1,4 +1,4 @@
-"""Tree: a decision tree or a forest as match-action tables, that labels packets by their features as they pass."""
+"""Tree: a decision tree or forest as match-action tables, which labels packets by their features."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from midflight.primitives.language import Header, Map, Packet, Primitive, bit, w
 __all__ = ["Nodes", "Tree"]
 
 Nodes = Mapping[str, Sequence[Any]]
-"""A tree as arrays, one element for each node, the root first: see `Tree`."""
+"""A tree as a dict of arrays with one element per node, the root first; see `Tree`."""
 
 ARRAYS: Final = ("feature", "threshold", "left", "right", "votes")
 MOST_VOTES: Final = 255
 BITS: Final = 16
-"""Of a class's votes, summed over the trees."""
+"""The width of a class's votes, summed over the trees."""
 MOST_TESTS: Final = 256
 
 
@@ -26,25 +26,25 @@ class Tree(Primitive):
     """Label each packet with the class that its features have the most votes for.
 
     Parameters:
-        trees: 1 to 16 trees, each a dict of arrays, one element for each node, the root first. At a node, a packet
-            whose `feature` (a number from 0) is at most `threshold` (a whole number) goes to node `left`, any other to
-            node `right`, both further down in the arrays. At a leaf, where `left` is -1, `votes` is what it
-            gives to each class (0 to 255)
+        trees: 1 to 16 trees, each a dict of arrays with one element per node, the root first. At an inner node, a
+            packet whose feature number `feature` (from 0) is at most `threshold` (an integer) goes to node `left`,
+            others to node `right`, both of which come later in the arrays. A leaf has `left` -1, and `votes` with its
+            votes for each class (0 to 255)
         features: features in a packet (1 to 32)
-        classes: how many labels there are (2 to 16); of those with equal votes the first wins
-        width: bits of a feature, which is not negative (1 to 32)
+        classes: the number of labels (2 to 16); the first one wins ties
+        width: bits of a feature, which is unsigned (1 to 32)
 
     Every packet is forwarded with its `label`, and the `votes` for it. Sums have 16 bits, so nothing overflows.
-    `Tree.fitted` makes one of a model of scikit-learn.
+    `Tree.fitted` converts a model of scikit-learn.
 
-    One table for each feature gives, by ranges, a bit for each threshold in any of the trees: whether the feature is
-    beyond it (256 at most). One table for each tree matches all these bits at once, ternary, with an entry
-    for each leaf: those bits that are asked on the way to it. So every table is looked up once and their order does not
-    matter. The controller can write another tree of the same features and thresholds while packets pass.
+    One table per feature maps ranges to a bit for each threshold in any tree: whether the feature exceeds it (at most
+    256 bits). One table per tree matches all bits at once, ternary, with an entry per leaf for the bits that are tested
+    on the path to it. Every table is therefore read once, and their order does not matter. The controller can replace
+    the trees by others with the same features and thresholds while packets pass.
 
-    Follows IIsy (HotNets 2019) and the encoded trees of Planter (CCR 2024); different here is that codes are the bits
-    of thresholds, so that a leaf is one ternary entry, and that votes of all classes are added up in one number.
-    Needs: for each feature one range entry more than it has thresholds; for each tree an entry for each leaf.
+    Follows IIsy (HotNets 2019) and the encoded trees of Planter (CCR 2024). Different here: codes are the bits of
+    thresholds, so that a leaf is one ternary entry, and the votes of all classes are summed in one number. Tables: per
+    feature, one range entry more than it has thresholds; per tree, one entry per leaf.
 
     >>> stump = {
     ...     "feature": [0, -1, -1],
@@ -63,7 +63,7 @@ class Tree(Primitive):
 
     FAMILY = "detection"
     PAPER = "IIsy: Xiong and Zilberman, HotNets 2019; Planter: Zheng et al., CCR 2024"
-    OVERFLOW = "sums of votes have 16 bits, which no forest of 16 trees leaves"
+    OVERFLOW = "sums of votes have 16 bits, which 16 trees cannot exceed"
 
     trees: Sequence[Nodes]
     features: int
@@ -71,7 +71,7 @@ class Tree(Primitive):
     width: int = 16
 
     class Wire(Header):
-        """Features on the way in, and beside them the label on the way out."""
+        """Features, and the label on the way out."""
 
         label = bit[8]
         votes = bit[16]
@@ -79,11 +79,12 @@ class Tree(Primitive):
 
     @classmethod
     def fitted(cls, name: str, model: Any, *, width: int = 16) -> Tree:
-        """Return the tree of a `DecisionTreeClassifier` or `RandomForestClassifier` that was fitted to whole numbers.
+        """Return the tree of a `DecisionTreeClassifier` or `RandomForestClassifier` that was fitted to integers.
 
-        Its labels are the indexes of `model.classes_`. A tree answers as the model's `predict`. So does a forest whose
-        leaves are pure; else its leaves' shares are rounded to 255ths, and the answer may differ where the mean shares
-        of two classes are nearer to each other than one 255th.
+        Labels are the indexes of `model.classes_`. A tree predicts like the model's `predict`, and so does a forest
+        with pure leaves. In other forests, the leaves' class probabilities are rounded to 1/255, and predictions may
+        differ if the mean probabilities of two classes differ by less than 1/255. Raises KernelError if the model
+        exceeds the limits.
         """
         estimators = getattr(model, "estimators_", None)
         fitted = [each.tree_ for each in ([model] if estimators is None else estimators)]
@@ -101,16 +102,16 @@ class Tree(Primitive):
         within(self, "classes", 2, 16)
         within(self, "width", 1, 32)
         if isinstance(self.trees, Mapping) or not 1 <= len(self.trees) <= 16:
-            raise KernelError(f"{self.title}: trees is a list of 1 to 16 trees")
+            raise KernelError(f"{self.title}: trees must be a list of 1 to 16 trees")
         for number, tree in enumerate(self.trees):
             if wrong := self._wrong(tree):
                 raise KernelError(f"{self.title}: tree {number}: {wrong}")
         if len(self._tests()) > MOST_TESTS:
-            raise KernelError(f"{self.title}: {len(self._tests())} thresholds; there can be {MOST_TESTS} at most",
+            raise KernelError(f"{self.title}: {len(self._tests())} thresholds exceed the limit of {MOST_TESTS}",
                               hint="limit the trees' depth, or round the features to fewer values")  # fmt: skip
 
     def setup(self) -> None:
-        """Make the tables: `code_0` and on for the features that are asked for, `leaf_0` and on for the trees."""
+        """Create the tables: `code_0` etc. for the features that are tested, `leaf_0` etc. for the trees."""
         tests = self._tests()
         self.code_width = max(1, len(tests))
         self.sum_width = BITS * self.classes
@@ -122,7 +123,7 @@ class Tree(Primitive):
                 setattr(self, f"{name}_{number}", each)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Look up the features' bits, then the trees' votes, and choose."""
+        """Look up the features' bits, then the trees' votes, and choose the label."""
         code = bit[self.code_width](0)
         for feature in range(self.features):
             if self.asked[feature]:
@@ -141,25 +142,25 @@ class Tree(Primitive):
         packet.forward()
 
     def _wrong(self, tree: Nodes) -> str:
-        """Tell what is wrong with a tree, or nothing."""
+        """Return what is wrong with a tree, or an empty string."""
         if not isinstance(tree, Mapping) or {*tree} != {*ARRAYS} or len({len(each) for each in tree.values()}) != 1:
-            return f"it is a dict of arrays of one length: {', '.join(ARRAYS)}"
+            return f"a tree must be a dict of arrays of equal length: {', '.join(ARRAYS)}"
         count = len(tree["left"])
         for node in range(count):
             if tree["left"][node] < 0:
                 votes = tree["votes"][node]
                 if len(votes) != self.classes or not all(0 <= each <= MOST_VOTES for each in votes):
-                    return f"leaf {node} needs {self.classes} votes of 0 to {MOST_VOTES}"
+                    return f"leaf {node} must have {self.classes} votes of 0 to {MOST_VOTES}"
             elif not all(node < tree[side][node] < count for side in ("left", "right")):
-                return f"what follows node {node} must come after it"
+                return f"the children of node {node} must come after it"
             elif not 0 <= tree["feature"][node] < self.features:
-                return f"node {node} asks for feature {tree['feature'][node]}, and there are {self.features}"
+                return f"node {node} tests feature {tree['feature'][node]}, but there are {self.features}"
             elif not isinstance(tree["threshold"][node], int):
-                return f"the threshold of node {node} must be a whole number, not {tree['threshold'][node]!r}"
+                return f"the threshold of node {node} must be an integer, not {tree['threshold'][node]!r}"
         return "" if count else "it has no nodes"
 
     def _tests(self) -> list[tuple[int, int]]:
-        """Return all the features and thresholds that are compared, in order: the n-th is bit n of the code."""
+        """Return all tested pairs of feature and threshold in order; the n-th is bit n of the code."""
         found = {
             (tree["feature"][node], tree["threshold"][node])
             for tree in self.trees
@@ -169,7 +170,7 @@ class Tree(Primitive):
         return sorted(found)
 
     def _code(self, feature: int, tests: list[tuple[int, int]]) -> Map:
-        """Return the table from a feature's value to its bits of the code."""
+        """Return the table from a feature's values to its bits of the code."""
         kind = bit[self.width]
         entries: dict[Any, int] = {}
         low, code = 0, 0
@@ -182,7 +183,7 @@ class Tree(Primitive):
         return Map(kind, bit[self.code_width], size=len(entries), match="range", entries=entries)
 
     def _leaves(self, tree: Nodes, tests: list[tuple[int, int]]) -> Map:
-        """Return the table from the code to a tree's votes, all classes in one number."""
+        """Return the table from the code to a tree's votes, with all classes in one number."""
         entries: dict[Any, int] = {}
         for leaf, beyond, asked in _ways(tree, tests):
             packed = sum(votes << BITS * label for label, votes in enumerate(tree["votes"][leaf]))
@@ -191,7 +192,7 @@ class Tree(Primitive):
 
 
 def _ways(tree: Nodes, tests: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Yield for each leaf that can be reached the bits that are set on the way to it, and those that are asked."""
+    """Yield each reachable leaf with the bits set on the path to it, and the bits tested on it."""
     bit_of = {test: 1 << number for number, test in enumerate(tests)}
     open_ = [(0, 0, 0)]
     while open_:
@@ -207,7 +208,7 @@ def _ways(tree: Nodes, tests: list[tuple[int, int]]) -> Iterator[tuple[int, int,
 
 
 def _arrays(tree: Any, *, single: bool) -> Nodes:
-    """Return a fitted tree of scikit-learn as plain arrays."""
+    """Return a fitted tree of scikit-learn as a dict of arrays."""
     votes = []
     for shares in tree.value[:, 0, :]:
         best = int(shares.argmax())

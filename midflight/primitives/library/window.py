@@ -1,4 +1,4 @@
-"""Window: count, sum, least and greatest value of each series over tumbling or sliding windows of a stream."""
+"""Window: count, sum, minimum and maximum of each series over tumbling or sliding windows of a stream."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ class Window(Primitive):
     """Take a stream's items in, and send on one result for each window of each series.
 
     Parameters:
-        pane: how long a pane is, in items or in the unit of `time` (1 to 2**24, a power of two)
-        panes: how many panes a window is made of (1, 2, 4 or 8). With 1 windows tumble; with more they slide by
-            a pane
-        by: `count`, a pane is over with its last item; or `time`, with the first item of a later one, by the items'
-            own `time`
-        series: how many series have windows of their own (1 to 65536); items of others are forwarded as they are
+        pane: the length of a pane, in items or in the unit of `time` (1 to 2**24, a power of two)
+        panes: the number of panes in a window (1, 2, 4 or 8). With 1, windows tumble; with more, they slide by a pane
+        by: `count`, where the last item of a pane closes it; or `time`, where the first item of a later pane closes it,
+            by the items' own `time`
+        series: how many series have windows (1 to 65536); items of other series are forwarded unchanged
 
-    An item (`what` is 0) is dropped unless it closes a window. Then it is forwarded with the result: `what` is 1 and
-    `end` where the window ended, in items of the series or in time; `count`, `total`, `least` and `most` are those of
-    the window's items, to which the one that carries the result belongs by count, and by time does not. A first
-    window has fewer panes.
+    An item (`what` is 0) is dropped unless it closes a window. Then it is forwarded with the result: `what` is 1, `end`
+    is the end of the window, in items of the series or in time, and `count`, `total`, `least` and `most` are those of
+    the window's items. The item that carries the result belongs to the window by `count`, but not by `time`. The first
+    windows have fewer panes.
 
-    By time, an item of an earlier pane than the series' latest (RFC 1982, on a clock that wraps at 2**32) is late: it
-    is forwarded with `what` 2 and counts nowhere. So a series must not be silent for 2**31. Where its items skip
-    panes, the sliding windows that would have ended in between are left out.
+    By `time`, an item of an earlier pane than the series' latest (RFC 1982, on a clock that wraps at 2**32) is late: it
+    is forwarded with `what` 2 and not counted. A series must therefore not pause for 2**31. If its items skip panes,
+    the sliding windows that would have ended in between are omitted.
 
-    `count` stops at 2**32 - 1, so that nothing overflows: `total` has 64 bits. There is no protocol: an item that
-    comes twice counts twice, and a result that is lost is lost.
+    `count` saturates at 2**32 - 1, and `total` has 64 bits, so nothing overflows. There is no protocol: duplicated
+    items count twice, and lost results are not repeated.
 
-    Follows the panes of Li et al. (SIGMOD Record 2005) and the sub-windows of OmniWindow (SIGCOMM 2023); different
-    here is that the packet which closes a window carries its result, so that nobody has to read registers in time.
-    State for each series: 4 to 5 bytes, and for each pane about 25.
+    Follows the panes of Li et al. (SIGMOD Record 2005) and the sub-windows of OmniWindow (SIGCOMM 2023). Different
+    here: the packet that closes a window carries its result, so that nobody has to read registers in time. State: 4 to
+    5 bytes per series, and about 25 bytes per pane.
 
     >>> window = Window("load", pane=2, panes=2, by="count").reference()
     >>> empty = {"series": 0, "what": 0, "time": 0, "end": 0, "count": 0, "total": 0, "least": 0, "most": 0}
@@ -60,7 +59,7 @@ class Window(Primitive):
     series: int = 256
 
     class Wire(Header):
-        """An item, and on the way out the result of a window that it has closed."""
+        """An item, and on the way out the result of the window that it closes."""
 
         series = bit[16]
         what = bit[8]
@@ -80,7 +79,7 @@ class Window(Primitive):
         one_of(self, "by", "count", "time")
 
     def setup(self) -> None:
-        """For each series: its latest pane or item; for each pane of a window: its number, and what it has so far."""
+        """Create, per series: its latest pane or item; per pane of a window: its number and its results so far."""
         self.shift = self.pane.bit_length() - 1
         self.width = 32 - self.shift  # bits of a pane's number
         if self.by == "count":
@@ -94,12 +93,12 @@ class Window(Primitive):
         self.mosts = Register(int_[32], self.series, lanes=self.panes)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Put the item into its pane; where a window closes, put its panes together."""
+        """Add the item to its pane; if a window closes, combine its panes."""
         if wire.series >= self.series:
             packet.forward()
             return
 
-        # `pane` is the item's, `last` the last one of the window that may close; each below a bit that there is one.
+        # `pane` is the item's pane, `last` the last one of the window that may close; both have a valid bit on top.
         late = False
         if self.by == "count":
             item = self.items.update(wire.series, lambda old: old + 1)
