@@ -115,7 +115,7 @@ def prose(path: Path) -> Iterator[tuple[int, str, str]]:
 def violations(path: Path) -> Iterator[str]:
     """Yield each banned expression in a file with its line and what to write instead."""
     for line, kind, text in prose(path):
-        rules = BANNED
+        rules: tuple[tuple[str, str], ...] = BANNED
         if kind in ("docstring", "module"):
             rules += OPENINGS
         if kind == "module":

@@ -105,8 +105,8 @@ def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
             if not each.good:
                 tag = "error" if each.verdict is Verdict.ERROR else "failure"
                 message = f"{'flaky: ' if each.flaky else ''}{each.differences[0]}"[:200]
-                found = ElementTree.SubElement(test, tag, message=message, type=each.verdict.value)
-                found.text = "\n".join(each.differences)
+                failure = ElementTree.SubElement(test, tag, message=message, type=each.verdict.value)
+                failure.text = "\n".join(each.differences)
             elif each.verdict is Verdict.EXPECTED_FAILURE:
                 ElementTree.SubElement(test, "skipped", message=each.differences[0])
             if each.log:

@@ -20,7 +20,7 @@ CPU_HEAD = 8
 
 
 def build_hand_over(unit: NativeModule) -> ll.Function:
-    """Build `hand_over(context, output)`: copies packets for the CPU port to the control plane's buffer, in its turn."""
+    """Build `hand_over(context, output)`: copies packets for the CPU port to the control plane, in its turn."""
     code = unit.routine("hand_over", [POINTER])
     b = code.b
     output = code.function.args[1]
