@@ -102,6 +102,7 @@ def test_a_parameter_may_be_at_its_limit(limit: Limit, value: int) -> None:
     assert check(text, "limit.p4").tables
 
 
+@pytest.mark.long
 @pytest.mark.skipif(COMPILER is None, reason="p4c-bm2-ss is not on PATH")
 @pytest.mark.parametrize(("limit", "value"), ENDS)
 def test_p4c_takes_it_as_well(limit: Limit, value: int, tmp_path: Path) -> None:

@@ -133,19 +133,19 @@ class UdpSocket:
 
 
 class Driven(Protocol):
-    """What `drive` needs of a socket."""
+    """A socket that `drive` can drive."""
 
     def send(self) -> None:
-        """Send what is to be sent now."""
+        """Send the datagrams that are due."""
 
     def receive(self) -> None:
-        """Take what has come in."""
+        """Process the datagrams that have arrived."""
 
     def patience(self) -> int | None:
-        """Return the milliseconds until it has something to do though nothing comes in, or None."""
+        """Return the milliseconds until the next timer is due, or None if there is no timer."""
 
     def register(self, poll: select.poll) -> None:
-        """Have a poll return when there is something to do."""
+        """Register the socket with a poll object, so that it wakes when a datagram arrives."""
 
 
 def drive(

@@ -1,4 +1,4 @@
-"""How long networks take to open, and what that is spent on."""
+"""The time that networks take to open, and the work that it is spent on."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _calls(topology: Topology, fabric: str) -> int:
 
 
 def _resumes(frame: FrameType) -> bool:
-    """Tell whether a generator goes on, rather than begins: the interpreter calls both a call."""
+    """Return whether a frame is a generator that resumes: the interpreter reports that as a call, too."""
     at, code = frame.f_lasti, frame.f_code.co_code
     return bool(frame.f_code.co_flags & _GENERATORS) and not (code[at] == _RESUME and code[at + 1] == 0)
 
