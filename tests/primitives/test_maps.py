@@ -126,7 +126,7 @@ def test_a_network_s_map_is_a_dict_and_outlives_the_switch() -> None:
             owner[8]
         for number in range(3):
             owner[100 + number] = 1
-        with pytest.raises(MidflightError, match="room for 4 entries"):
+        with pytest.raises(MidflightError, match="its size is 4 entries"):
             owner[200] = 1
 
 
@@ -150,16 +150,16 @@ MISUSES = [
     (lambda: Map(int_[8], bit[8], size=1), "unsigned"),
     (lambda: Map((), bit[8], size=1), "needs a key"),
     (lambda: Map((bit[8], bit[8]), bit[8], size=1, match=("lpm", "lpm")), "only one part"),
-    (lambda: Map((bit[8], bit[8]), bit[8], size=1, match=("lpm",)), "has 1 match kinds"),
+    (lambda: Map((bit[8], bit[8]), bit[8], size=1, match=("lpm",)), "as many match kinds, not 1"),
     (lambda: Map(bit[8], bit[8], size=1, match="regex"), "not 'regex'"),  # type: ignore[arg-type]
     (lambda: Map(bit[8], bit[8], size=1, entries={1: 1, 2: 1}), "the map is full"),
     (lambda: Map(bit[8], bit[8], size=1, entries={256: 1}), "the key 256 does not fit"),
-    (lambda: Map(bit[8], bit[8], size=1, entries={(1, 2): 1}), r"a key of bit\[8\] matched exact is a whole number"),
+    (lambda: Map(bit[8], bit[8], size=1, entries={(1, 2): 1}), r"a key of bit\[8\] matched exact must be an integer"),
     (lambda: Map(bit[8], bit[8], size=1, match="range", entries={(9, 2): 1}), "is not a range"),
-    (lambda: Map(bit[8], bit[8], size=1, match="lpm", entries={(9, 9): 1}), "prefix length 9"),
+    (lambda: Map(bit[8], bit[8], size=1, match="lpm", entries={(9, 9): 1}), "prefix length must be 0 to 8, not 9"),
     (lambda: Map(bit[8], bit[8], size=1, match="ternary", entries={(9, 256): 1}), "the mask 256"),
     (lambda: Map((bit[8], bit[8]), bit[8], size=1, entries={3: 1}), "is not a key of a map"),
-    (lambda: Map(bit[8], bit[8], size=1, entries={3: 1.5}), "a map's value is a whole number"),  # type: ignore[dict-item]
+    (lambda: Map(bit[8], bit[8], size=1, entries={3: 1.5}), "a map's value must be an integer"),  # type: ignore[dict-item]
     (lambda: Map(bit[8], bit[8], size=1).insert(3, 1, priority=2), "priority 2"),
     (lambda: Lookup(bit[8], ()), "1 to 65536 values"),
     (lambda: Lookup(bit[8], (1, 256)), "256 does not fit"),

@@ -112,10 +112,10 @@ WRONG = {
     "a tuple of the module": (
         "wire.value = POWERS[wire.key]",
         "which of the constants must be known",
-        "`self.powers = Lookup(bit[4], POWERS)` in setup, `self.powers.read(index)` here",
+        "`self.powers = Lookup(bit[4], POWERS)` in setup, and `self.powers.read(index)` here",
     ),
     "a parameter": ("wire.value = self.weights[wire.key]", "which of the constants", "Lookup(bit[3], self.weights)"),
-    "a list on the line": ("wire.value = [1, -2][wire.key]", "a kernel has no list", "Lookup(int_[2], [1, -2])"),
+    "a list on the line": ("wire.value = [1, -2][wire.key]", "does not support lists", "Lookup(int_[2], [1, -2])"),
     "a second access": (
         "x = self.count.read(0)\nself.count.write(0, x + wire.value)",
         "a second access to register `count`",
@@ -142,7 +142,7 @@ def test_a_forgotten_kernel_is_told_with_its_class() -> None:
     kind = lesson("forgotten", "pass", HEAD.replace("ingress(self, packet, wire):\n", "ingres(self, packet, wire):\n"))
     with pytest.raises(KernelError, match=r'Lesson\("lesson"\) has no kernel: `ingress` is missing') as caught:
         Program(kind("lesson"))
-    assert "did you mean `ingres`?" in caught.value.hint
+    assert "rename `ingres` to `ingress`" in caught.value.hint
 
 
 def test_a_held_primitive_without_a_kernel_is_named_at_the_call() -> None:
@@ -166,7 +166,7 @@ def test_a_held_primitive_without_a_kernel_is_named_at_the_call() -> None:
         Program(Outer("outer"))
     assert caught.value.place is not None
     assert "self.inner.ingress(packet, wire)" in caught.value.place.text
-    assert "did you mean `ingres`?" in caught.value.hint
+    assert "rename `ingres` to `ingress`" in caught.value.hint
 
 
 def test_super_without_a_kernel_above_is_refused() -> None:

@@ -71,7 +71,7 @@ def test_ids_stay_and_are_not_given_twice() -> None:
         (lambda: PROGRAM.extended(Filter("cache", keep="a > 3")), "two applications have the name"),
         (lambda: Program(OTHERS, ids={"others": 0}), "ids are 1 to 65535"),
         (lambda: Program(OTHERS, ids={"nobody": 3}), "no primitive with that name"),
-        (lambda: Program(OTHERS, Filter("a", keep="b > 3"), ids={"others": 3, "a": 3}), "one id, 3"),
+        (lambda: Program(OTHERS, Filter("a", keep="b > 3"), ids={"others": 3, "a": 3}), "the same id, 3"),
     ],
 )
 def test_impossible_programs(wrong: Callable[[], object], words: str) -> None:
