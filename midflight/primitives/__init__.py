@@ -1,4 +1,4 @@
-"""Reusable computations on packets: the kernel language, the library written in it, and its P4."""
+"""Primitives: reusable computations on packets, the kernel language they are written in, and their P4."""
 
 from midflight.primitives.kernel.arithmetic import add_overflows, bits, concat, hash_, popcount, sat_add, sat_sub
 from midflight.primitives.kernel.packet import Verdict

@@ -1,4 +1,4 @@
-"""The library as a catalogue: what primitives there are, what they take, and whose work they follow."""
+"""A catalogue of the library: its primitives with parameters, examples and sources."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ LIBRARY: Mapping[str, type[Primitive]] = {
 """Every primitive that `midflight.primitives` exports, by name."""
 
 FAMILIES: Mapping[str, str] = {
-    "aggregation": "many numbers become one",
-    "reduction": "what the answer does not need goes no further",
-    "detection": "what stands out is told, from little memory",
-    "state": "what many hosts share is kept where all their packets pass",
-    "control": "a loop is closed, or stopped, on the way",
-    "composition": "several in one",
+    "aggregation": "combine many numbers into one",
+    "reduction": "drop data that a result does not need",
+    "detection": "find and report what stands out, in little memory",
+    "state": "keep state that many hosts share",
+    "control": "close or stop control loops in the network",
+    "composition": "combine several primitives",
 }
-"""The kinds of work that primitives do, in words."""
+"""The families of primitives, with descriptions."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterEntry:
-    """A parameter: its type as written, its default (None with `required` where it has none), and its meaning."""
+    """A parameter: its type as written, its default (None if `required`), and its description."""
 
     name: str
     type: str
@@ -54,10 +54,10 @@ class ParameterEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A primitive of the library. `overflow` is what its numbers do at their limits, `paper` whose work it follows.
+    """A primitive of the library. `overflow` is the behaviour of its numbers at their limits, `paper` its source.
 
-    `family` is one of `FAMILIES`, `example` an expression that makes one. `lines` counts the code of its module: lines
-    that are neither blank nor only a comment or a docstring.
+    `family` is one of `FAMILIES`, `example` an expression that creates an instance. `lines` is the number of lines of
+    code in its module, without blank lines, comments and docstrings.
     """
 
     name: str
@@ -71,12 +71,12 @@ class Entry:
 
 
 def catalogue() -> tuple[Entry, ...]:
-    """Return the library's primitives in the order of their names."""
+    """Return the library's primitives, sorted by name."""
     return tuple(_entry(name, each) for name, each in sorted(LIBRARY.items()))
 
 
 def find(name: str) -> type[Primitive]:
-    """Return a primitive by its name, in upper or lower case; MidflightError where there is none."""
+    """Return a primitive by its name, ignoring case. Raises MidflightError if there is none."""
     found = {each.lower(): primitive for each, primitive in LIBRARY.items()}.get(name.lower())
     if found is None:
         raise MidflightError(f"the library has no primitive {name!r}", hint=f"it has {', '.join(sorted(LIBRARY))}")
@@ -84,9 +84,9 @@ def find(name: str) -> type[Primitive]:
 
 
 def instance(name: str, settings: Mapping[str, str]) -> Primitive:
-    """Make a primitive of the library with parameters given as text, called by its name in lower case.
+    """Return a primitive with parameters given as text. Its application name is its class name in lower case.
 
-    MidflightError where one is missing, not known, or no value of its type.
+    Raises MidflightError for a missing or unknown parameter, or a value that does not have its type.
     """
     kind = find(name)
     known = {each.name: each for each in parameters_of(kind)}
@@ -105,21 +105,22 @@ def instance(name: str, settings: Mapping[str, str]) -> Primitive:
 
 
 def made(kind: type[Primitive], name: str, parameters: Mapping[str, Any]) -> Primitive:
-    """Make a primitive with these parameters, in which a chain's primitives may be mappings, as `Chain` has them."""
+    """Return a primitive with these parameters. The stages of a chain may be mappings as in `Chain.parameters`."""
     if "stages" in parameters and issubclass(kind, Chain):
         parameters = {**parameters, "stages": [_stage(each) for each in parameters["stages"]]}
     return kind(name, **parameters)
 
 
-def _stage(told: Mapping[str, Any] | Primitive) -> Primitive:
-    if isinstance(told, Primitive):
-        return told
-    if not isinstance(told, Mapping) or not {"primitive", "name"} <= told.keys():
+def _stage(stage: Mapping[str, Any] | Primitive) -> Primitive:
+    if isinstance(stage, Primitive):
+        return stage
+    if not isinstance(stage, Mapping) or not {"primitive", "name"} <= stage.keys():
         raise MidflightError(
-            f"{told!r} is no primitive of a chain", hint='write {"primitive": "Filter", "name": "hot", "keep": "a > 3"}'
+            f"{stage!r} does not describe a primitive of a chain",
+            hint='write {"primitive": "Filter", "name": "hot", "keep": "a > 3"}',
         )
-    rest = {name: each for name, each in told.items() if name not in ("primitive", "name")}
-    return made(find(told["primitive"]), told["name"], rest)
+    rest = {name: each for name, each in stage.items() if name not in ("primitive", "name")}
+    return made(find(stage["primitive"]), stage["name"], rest)
 
 
 def _entry(name: str, kind: type[Primitive]) -> Entry:
@@ -130,14 +131,14 @@ def _entry(name: str, kind: type[Primitive]) -> Entry:
 
 
 def code_lines(source: str) -> int:
-    """Return how many lines of Python are neither blank nor only a comment or a docstring, an attribute's included."""
-    told: set[int] = set()
+    """Return the number of lines of Python without blank lines, comments and docstrings, also those of attributes."""
+    docstrings: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            told.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            docstrings.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     lines = (range(each.start[0], each.end[0] + 1) for each in tokens if each.type not in NO_CODE)
-    return len({line for some in lines for line in some} - told)
+    return len({line for some in lines for line in some} - docstrings)
 
 
 NO_CODE = {
@@ -146,13 +147,13 @@ NO_CODE = {
 
 
 def _source(kind: type[Primitive]) -> str:
-    """Return the source of a primitive's module; of one that is part of the language, its own."""
+    """Return the source of a primitive's module, or of the class if the module contains more than the primitive."""
     own = kind.__module__.rpartition(".")[2] == kind.__name__.lower()
     return textwrap.dedent(inspect.getsource(inspect.getmodule(kind) or kind if own else kind))
 
 
 def _example(kind: type[Primitive]) -> str:
-    """Return the first expression in a docstring's example that makes a primitive, by itself or in a chain."""
+    """Return the first expression in a docstring's example that creates the primitive or, for Chain, a chain."""
     for example in doctest.DocTestParser().get_examples(kind.__doc__ or ""):
         for node in ast.walk(ast.parse(example.source)):
             chain = isinstance(node, ast.BinOp) and isinstance(node.op, ast.RShift) and kind is Chain
@@ -164,7 +165,7 @@ def _example(kind: type[Primitive]) -> str:
 
 
 def parameters_of(kind: type[Primitive]) -> tuple[ParameterEntry, ...]:
-    """Return what a primitive takes, its name left out."""
+    """Return the parameters of a primitive, without its name."""
     meanings = _meanings(inspect.getdoc(kind) or "")
     found = []
     for each in dataclasses.fields(kind):
@@ -179,7 +180,7 @@ def parameters_of(kind: type[Primitive]) -> tuple[ParameterEntry, ...]:
 
 
 def _meanings(text: str) -> dict[str, str]:
-    """Return what a docstring's section `Parameters:` says of each."""
+    """Return the descriptions of parameters in a docstring's section `Parameters:`."""
     section = re.search(r"^Parameters[^:\n]*:\n((?:    .*\n|\n)*)", text + "\n", re.MULTILINE)
     found: dict[str, str] = {}
     names: list[str] = []
@@ -193,7 +194,7 @@ def _meanings(text: str) -> dict[str, str]:
 
 
 def _value(owner: str, parameter: ParameterEntry, text: str) -> Any:
-    """Return what a text means for a parameter of a type: a word stays one where the type has words."""
+    """Return a parameter's value from text: strings for types with strings, otherwise a Python literal."""
     if parameter.type == "int":
         try:
             return int(text, 0)
@@ -205,5 +206,6 @@ def _value(owner: str, parameter: ParameterEntry, text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         raise MidflightError(
-            f"{owner}: {parameter.name} must be written as in Python, not {text!r}", hint="such as 1, True or (1, 2)"
+            f"{owner}: {parameter.name} must be written as in Python, not {text!r}",
+            hint="for example 1, True or (1, 2)",
         ) from None

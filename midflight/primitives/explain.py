@@ -1,4 +1,4 @@
-"""Where every line of a kernel went: the source beside the P4 that it became."""
+"""Explains a program: every line of its kernels with the P4 that it compiles to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from midflight.primitives.program import Program
 __all__ = ["P4Line", "SourceLine", "explain"]
 
 
-_INSIDE = " " * 8  # what a statement in a control's `apply` is indented by
+_INSIDE = " " * 8  # the indentation of statements in a control's `apply`
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class P4Line:
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """A line of a kernel, or of a helper that it calls, and what it became; nothing where it only steers the compiler.
+    """A line of a kernel, or of a helper that it calls, and its P4, which is empty if it generates no code.
 
-    `application` is the one whose kernel it is. A line in a loop, or in a helper called several times, became all of
-    `p4`, round after round.
+    `application` is the name of the kernel's application. For a line in a loop, or in a helper that is called several
+    times, `p4` has the code of all rounds and calls.
     """
 
     application: str
@@ -39,7 +39,7 @@ class SourceLine:
 
 
 def explain(program: Program) -> tuple[SourceLine, ...]:
-    """Return every line of the program's kernels in order, each with its P4; helpers in other places follow theirs."""
+    """Return every line of the program's kernels in order with its P4; lines of helpers follow those of the kernel."""
     found: list[SourceLine] = []
     became: dict[str, dict[tuple[str, int], list[P4Line]]] = {name: {} for name in program.applications}
     application = ""

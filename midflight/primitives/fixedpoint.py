@@ -1,12 +1,12 @@
-"""float32 as int32 (or int16) fixed point, for switches that compute with integers only.
+"""float32 as int32 or int16 fixed point, for switches that compute only with integers.
 
-A value x travels as `rint(x * 2**bits)`. The factor is a power of two, so the multiplication is exact in float64 and
-rounding to the nearest integer is the only error on the way in: at most half a step, 2**-(bits + 1), a value. A sum
-over w workers is therefore within `error_bound(bits, w)` of the true sum, and coming back as float32 rounds it once
-more, to the nearest float32. `scale_bits` picks `bits` such that w values cannot overflow: a block of floats shares
-one exponent, as in block floating point. What is no sum but the least or the greatest of values has the bound of one.
+A value x is sent as `rint(x * 2**bits)`. The factor is a power of two, so the multiplication is exact in float64. The
+only error of quantising is that of rounding, at most half a step, 2**-(bits + 1), per value. A sum over w workers is
+therefore within `error_bound(bits, w)` of the true sum; conversion to float32 rounds it once more. `scale_bits` chooses
+`bits` so that w values cannot overflow: a block of floats shares one exponent, as in block floating point. For a
+minimum or maximum instead of a sum, the bound is that of one worker.
 
-`limit` is the greatest number on the wire, `INT32_MAX` or `INT16_MAX`.
+`limit` is the largest number on the wire, `INT32_MAX` or `INT16_MAX`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = ["INT16_MAX", "INT32_MAX", "dequantise", "error_bound", "largest_expon
 INT32_MAX = 2**31 - 1
 INT16_MAX = 2**15 - 1
 
-# The exponents that `largest_exponent` answers: float32's normal numbers are below 2**128 and at least 2**-126.
+# The range of `largest_exponent`: normal float32 numbers are below 2**128 and at least 2**-126.
 _LOWEST_EXPONENT = -125
 _HIGHEST_EXPONENT = 128
 
 
 def largest_exponent(values: NDArray[np.floating]) -> int:
-    """Return the smallest e, from -125 to 128, with every |value| < 2**e; -125 where all are 0 or there are none.
+    """Return the smallest e, -125 to 128, with |value| < 2**e for all values; -125 for zeros and empty arrays.
 
-    Raises WireError where a value is NaN or infinite.
+    Raises WireError for NaN, infinity, and values beyond the range of float32.
     """
     if values.size == 0:
         return _LOWEST_EXPONENT
-    largest = float(np.abs(values).max())  # NaN wins in NumPy's max, so one look at the largest finds NaN and infinity
+    largest = float(np.abs(values).max())  # NumPy's max propagates NaN
     if not math.isfinite(largest):
         raise _not_finite(values)
     exponent = math.frexp(largest)[1] if largest else _LOWEST_EXPONENT
@@ -45,18 +45,18 @@ def largest_exponent(values: NDArray[np.floating]) -> int:
 
 
 def scale_bits(largest: float, workers: int, limit: int = INT32_MAX) -> int:
-    """Return the most fraction bits with which `workers` values of magnitude `largest` sum up to `limit` at most.
+    """Return the largest number of fraction bits with which a sum of `workers` values cannot exceed `limit`.
 
-    The result is negative where the values are so large that even whole numbers would not fit. `largest` is finite and
-    positive; `workers` is at least 1.
+    `largest` bounds the magnitude of the values. The result is negative if even integers would not fit. Raises
+    WireError unless `largest` is positive and finite, and `workers` is 1 to `limit`.
     """
     if not (math.isfinite(largest) and largest > 0):
         raise WireError(f"the largest magnitude must be positive and finite, not {largest}")
     if workers < 1:
         raise WireError(f"a sum needs at least one worker, not {workers}")
-    share = limit // workers  # what each worker's rounded value may reach
+    share = limit // workers  # the maximum of each worker's rounded value
     if share < 1:
-        raise WireError(f"{workers} workers leave no room in a sum of at most {limit}")
+        raise WireError(f"the sum of {workers} workers cannot stay below the limit {limit}")
     mantissa, exponent = math.frexp(largest)  # largest == mantissa * 2**exponent, mantissa in [0.5, 1)
     bits = share.bit_length() - exponent
     while _rounded(mantissa, exponent + bits) > share:
@@ -65,11 +65,11 @@ def scale_bits(largest: float, workers: int, limit: int = INT32_MAX) -> int:
 
 
 def quantise(values: NDArray[np.floating], bits: int, limit: int = INT32_MAX) -> NDArray[np.int32]:
-    """Return the values as int32 with `bits` fraction bits, rounded to the nearest (ties to even).
+    """Return the values as int32 with `bits` fraction bits, rounded to the nearest (ties to even), in their shape.
 
-    Raises WireError where a value is NaN or infinite, or its magnitude exceeds `limit` at this scale.
+    Raises WireError for NaN and infinity, and for values whose magnitude exceeds `limit` at this scale.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # both are told below, by name
+    with np.errstate(over="ignore", invalid="ignore"):  # both are reported below
         scaled = np.rint(np.ldexp(values.astype(np.float64), bits))
     if scaled.size:
         largest = float(np.abs(scaled).max())
@@ -85,7 +85,7 @@ def quantise(values: NDArray[np.floating], bits: int, limit: int = INT32_MAX) ->
 
 
 def dequantise(sums: NDArray[np.signedinteger], bits: int) -> NDArray[np.float32]:
-    """Return the float32 nearest to each `sum * 2**-bits`. Raises WireError where that is beyond float32's range."""
+    """Return the float32 nearest to each `sum * 2**-bits`, in their shape. Raises WireError beyond float32's range."""
     exact = np.ldexp(sums.astype(np.float64), -bits)
     if exact.size and np.abs(exact).max() > np.finfo(np.float32).max:
         raise WireError("a sum does not fit a float32", hint="scale the arrays down before summing them")
@@ -93,7 +93,7 @@ def dequantise(sums: NDArray[np.signedinteger], bits: int) -> NDArray[np.float32
 
 
 def error_bound(bits: int, workers: int) -> float:
-    """Return how far a sum of `workers` quantised values may lie from the true sum, before its rounding to float32."""
+    """Return the maximum error of a sum of `workers` quantised values, before it is rounded to float32."""
     return math.ldexp(workers, -(bits + 1))
 
 
@@ -104,6 +104,6 @@ def _rounded(mantissa: float, exponent: int) -> int:
 def _not_finite(values: NDArray[np.floating]) -> WireError:
     position = int(np.flatnonzero(~np.isfinite(values))[0])
     return WireError(
-        f"the value at position {position} is {values.flat[position]}, which has no fixed-point form",
+        f"the value at position {position} is {values.flat[position]}, which cannot be quantised",
         hint="look for a division by zero or a diverging loss upstream",
     )

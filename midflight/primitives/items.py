@@ -1,4 +1,4 @@
-"""A header with items at its end, as many as one of its fields says, as bytes."""
+"""Encodes and decodes a header with an array of variable length at its end."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ["RecordWithItems", "record_of"]
 
 
 class RecordWithItems:
-    """Encodes and decodes one header and its items. Values have all items' fields; of those absent they are 0.
+    """Encodes and decodes a header and its items. Decoded values contain the fields of all items, 0 for absent ones.
 
-    `items` has `name`, `count` (the field that says how many there are), `capacity`, and `fields`, the number of
-    each one's fields, which are the last ones of `fields`. WireError as in `Record`, and for more items than fit.
+    `fields` are those of the header, then those of each item. `items` has `name`, `count` (the name of the field with
+    the number of items), `capacity` (the maximum number), and `fields` (the number of fields per item). Raises
+    WireError like `Record`, and for more items than the capacity.
     """
 
     def __init__(self, what: str, fields: Sequence[Mapping[str, Any]], items: Mapping[str, Any]) -> None:
@@ -32,21 +33,21 @@ class RecordWithItems:
         self._inside = [{each["name"] for each in fields[head + size * place :]} for place in range(capacity + 1)]
         self._own = [each["name"] for each in fields[:head]]
         self.bytes = self._head.bytes
-        """The length without items."""
+        """The length in bytes without items."""
 
     def length(self, data: bytes | memoryview) -> int:
-        """Return the length of the header that `data` begins with, and its items; without these for a short one."""
+        """Return the length in bytes of the header at the start of `data`, with its items if the header is complete."""
         if len(data) < self.bytes:
             return self.bytes
         return self.bytes + sum(part.bytes for part in self._parts[: self._count(self._head.decode(data))])
 
     def encode(self, values: Mapping[str, FieldValue]) -> bytes:
-        """Return the header and the items that are there."""
+        """Return the header and its items. Raises WireError if an absent item has a value other than 0."""
         count = self._count(values)
         names = self._names - self._inside[count]
         for name in values:
             if name in self._inside[count] and np.any(values[name]):
-                raise WireError(f"{self._what}: {name} is given, but there are {count} {self._items['name']}")
+                raise WireError(f"{self._what}: {name} has a value, but there are only {count} {self._items['name']}")
         if missing := names - values.keys():
             raise WireError(f"{self._what}: missing {', '.join(sorted(missing))}")
         if unknown := values.keys() - self._names:
@@ -55,7 +56,7 @@ class RecordWithItems:
         return head + b"".join(part.encode({name: values[name] for name in part.names}) for part in self._parts[:count])
 
     def decode(self, data: bytes | memoryview) -> dict[str, FieldValue]:
-        """Return the values in the first bytes of `data`, which must be as many as `length` says."""
+        """Return the values of the header at the start of `data`, which must have at least `length` bytes."""
         fields = self._head.decode(data)
         count, start = self._count(fields), self.bytes
         for place, part in enumerate(self._parts):
@@ -73,6 +74,6 @@ class RecordWithItems:
 
 
 def record_of(what: str, description: Mapping[str, Any]) -> Record | RecordWithItems:
-    """Return what encodes and decodes an application's header, by its part of a wire schema."""
+    """Return the encoder and decoder for an application's part of a wire schema."""
     fields, items = description["fields"], description.get("items")
     return Record(what, fields) if items is None else RecordWithItems(what, fields, items)

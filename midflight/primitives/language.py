@@ -1,4 +1,4 @@
-"""What primitives are made of: the nouns of the kernel language, its types, and the limits of parameters."""
+"""The public names for writing primitives: base classes, state, types, and checks of parameters."""
 
 from midflight.primitives.kernel.header import Header
 from midflight.primitives.kernel.limits import one_of, power_of_two, within

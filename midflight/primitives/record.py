@@ -1,4 +1,4 @@
-"""A header's fields as bytes: numbers of any width and lanes of them, one after the other, up to a whole byte."""
+"""Encodes and decodes a header: fields of any width and arrays, packed without gaps and padded to whole bytes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["FieldValue", "Record", "lane_dtype"]
 
 Array = npt.NDArray[Any]
 FieldValue = int | Sequence[int] | Array
-"""A field's value: a number or, for lanes, an array (of more than 64 bits: a list)."""
+"""A field's value: an int, or for lanes an array or sequence. Lanes of more than 64 bits decode to a list."""
 
 
 def lane_dtype(bits: int, signed: bool) -> np.dtype[Any] | None:
-    """Return the type of the array that a lane field decodes to; None beyond 64 bits, which become a list."""
+    """Return the type of the array that a lane field decodes to: 8, 16, 32 or 64 bits. None for wider lanes."""
     size = next((each for each in (8, 16, 32, 64) if bits <= each), None)
     return None if size is None else np.dtype(f"{'i' if signed else 'u'}{size // 8}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Neighbouring fields that together fill whole bytes, packed as one big number: (name, bits, signed, count)."""
+    """Adjacent fields that together fill whole bytes, packed as one large number: (name, bits, signed, count)."""
 
     fields: tuple[tuple[str, int, bool, int | None], ...]
     start: int
@@ -36,7 +36,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """A lane array whose numbers are 1, 2, 4 or 8 whole bytes, where a byte begins."""
+    """A byte-aligned lane array whose numbers have 1, 2, 4 or 8 bytes."""
 
     name: str
     bits: int
@@ -50,10 +50,10 @@ class _Array:
 
 
 class Record:
-    """Encodes and decodes one header. `what` names it in errors.
+    """Encodes and decodes one header. `what` names it in error messages.
 
-    `fields` are, in order, mappings with `name`, `bits`, `signed`, and `count` of lanes or None. A header that does not
-    fill its last byte has zero bits there. `encode` raises WireError for values that do not fit.
+    `fields` are mappings in wire order with `name`, `bits`, `signed`, and `count`, the number of lanes or None. Zero
+    bits pad the header to whole bytes.
     """
 
     def __init__(self, what: str, fields: Sequence[Mapping[str, Any]]) -> None:
@@ -82,14 +82,14 @@ class Record:
         padding = -position % 8
         close(padding)
         self.bytes = (position + padding) // 8
-        """The header's length."""
+        """The header's length in bytes."""
 
     def length(self, data: bytes | memoryview) -> int:  # noqa: ARG002
-        """Return the length of the header that `data` begins with."""
+        """Return the length in bytes of the header at the start of `data`."""
         return self.bytes
 
     def encode(self, values: Mapping[str, FieldValue]) -> bytes:
-        """Return the header with these values, one for each field."""
+        """Return the encoded header. Raises WireError for values that do not fit, and missing or unknown names."""
         if self.names != values.keys():
             missing = ", ".join(sorted(self.names - values.keys()))
             unknown = ", ".join(sorted(values.keys() - self.names))
@@ -105,7 +105,7 @@ class Record:
         )
 
     def decode(self, data: bytes | memoryview) -> dict[str, FieldValue]:
-        """Return the values in the first bytes of `data`, which must be as many as the header has."""
+        """Return the values of the header at the start of `data`, which must have at least `bytes` bytes."""
         fields: dict[str, FieldValue] = {}
         for part in self._parts:
             if isinstance(part, _Array):
@@ -120,10 +120,10 @@ def _encode_array(what: str, part: _Array, value: FieldValue) -> bytes:
     array = np.asarray(value)
     whole = array.dtype.kind in "iu"
     if not whole and isinstance(value, Sequence) and all(type(each) is int for each in value):
-        # Some are 2**63 or more and some less: NumPy would make floats of them.
+        # NumPy converts a mixture of values below and above 2**63 to floats.
         array, whole = np.array(value, dtype=object), True
     if array.shape != (part.count,) or not whole:
-        raise WireError(f"{what}: {part.name} takes {part.count} whole numbers, not {array.dtype}{array.shape}")
+        raise WireError(f"{what}: {part.name} takes {part.count} integers, not {array.dtype}{array.shape}")
     if array.dtype.newbyteorder("=") != part.dtype.newbyteorder("="):
         bounds = np.iinfo(part.dtype)
         low, high = int(array.min()), int(array.max())

@@ -1,4 +1,4 @@
-"""Serial numbers (RFC 1982): numbers that go round, and are newer or older than each other all the same."""
+"""Serial numbers (RFC 1982): numbers that wrap and can still be ordered."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["advance"]
 
 
 def advance(held: Register, index: int, number: int) -> int:
-    """Have a serial number take an element unless the one there is newer; return how far it is ahead of that one.
+    """Store a serial number in an element unless the stored one is newer; return its distance from the stored one.
 
-    Above 0 it is newer, or the element was empty, which is 0; 0 is the same number again; below 0 it is older. The
-    distance is signed and as wide as the register's elements.
+    The result is positive if the number is newer or the element was 0, which stands for no number; 0 for the same
+    number; and negative if it is older. It is signed and has the width of the register's elements. `number` is never 0.
     """
     signed = int_[held.kind.width]
     there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)

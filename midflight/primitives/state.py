@@ -1,4 +1,4 @@
-"""An application's state on a running switch: registers read, written and cleared in packets of the controller's."""
+"""Access to an application's registers on a running switch, in packets from the controller."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ STATE_DONE: Final = 17
 """The kind of the answer."""
 
 Exchange = Callable[[Sequence[bytes]], Sequence[bytes]]
-"""Sends packets to a switch's own CPU port and returns its answers, in order; fills in their sequence numbers."""
+"""Sends packets to a switch's CPU port and returns its answers in order. It sets the packets' sequence numbers."""
 
 Values = npt.NDArray[Any] | list[Any]
-"""What the elements of a register hold, as `RegisterState.read` gives it."""
+"""The values of a register's elements, as `RegisterState.read` returns them."""
 
 _COMMON = 8  # bytes of the common header
-_HEAD = 8  # bytes of what follows it: which registers are written, and the index
+_HEAD = 8  # bytes of the state header: a mask of the registers to write, and the index
 
 
 class State:
-    """The registers of one application on one switch, each an attribute of its name in the kernel.
+    """The registers of one application on one switch, as attributes with their names in the kernel.
 
         state = program.state("gradients", session.inband)
         state.total.read()      # an array: a row for each element, a column for each lane
         state.seen.write([0, 0, 3], start=5)
         state.clear()
 
-    One packet carries one element of every register, so what a row holds was there at one time. `description` is an
-    application's part of `Program.schema()`. MidflightError where the switch has no such application.
+    A packet carries one element of every register, so the elements of a row are a consistent snapshot. `description` is
+    an application's part of `Program.schema()`. Methods raise MidflightError if the switch does not run that
+    application.
     """
 
     def __init__(self, application: str, description: Mapping[str, Any], exchange: Exchange) -> None:
@@ -50,7 +51,7 @@ class State:
         self.registers: Mapping[str, RegisterState] = {
             each["name"]: RegisterState(self, number, each) for number, each in enumerate(description["state"])
         }
-        """The registers by name, in the order of their making."""
+        """The registers by name, in creation order."""
 
     def __getattr__(self, name: str) -> RegisterState:
         registers = self.__dict__.get("registers", {})
@@ -64,13 +65,13 @@ class State:
         return [*super().__dir__(), *self.registers]
 
     def read(self) -> dict[str, Values]:
-        """Return what all registers hold, by name; see `RegisterState.read`."""
+        """Return the values of all registers by name; see `RegisterState.read`."""
         size = max((each.size for each in self.registers.values()), default=0)
         rows = self.rows(range(size))
         return {name: each.array([row[name] for row in rows[: each.size]]) for name, each in self.registers.items()}
 
     def restore(self, values: Mapping[str, Values]) -> None:
-        """Set all registers to what `read` gave, on a switch where they hold their initial values."""
+        """Set all registers to values that `read` returned. They must have their initial values before."""
         size = max((each.size for each in self.registers.values()), default=0)
         requests = []
         for index in range(size):
@@ -87,12 +88,12 @@ class State:
             each.clear()
 
     def rows(self, indexes: Sequence[int]) -> list[dict[str, FieldValue]]:
-        """Return, for each index, an element of every register; 0 for those that have no such element."""
+        """Return one element of every register per index; 0 for registers that are too short."""
         empty = {name: each.zero for name, each in self.registers.items()}
         return self._ask([self._request(index, 0, empty) for index in indexes])
 
     def put(self, number: int, name: str, start: int, values: Sequence[FieldValue]) -> None:
-        """Write elements of register `number`, which is called `name`, from `start` on."""
+        """Write elements of register number `number`, named `name`, from index `start` on."""
         empty = {name: each.zero for name, each in self.registers.items()}
         self._ask([self._request(start + n, 1 << number, empty | {name: value}) for n, value in enumerate(values)])
 
@@ -106,14 +107,14 @@ class State:
             if answer[1] != STATE_DONE:
                 raise MidflightError(
                     f"the switch has no state of {self._application}",
-                    hint="it runs another program, or had no room for this application",
+                    hint="it runs another program, or does not have this application",
                 )
             rows.append(self._record.decode(answer[_COMMON + _HEAD :]))
         return rows
 
 
 class RegisterState:
-    """One register on a running switch: `size` elements, each of `lanes` numbers where it has lanes."""
+    """One register on a running switch: `size` elements, each of `lanes` numbers or, for None, one number."""
 
     def __init__(self, state: State, number: int, description: Mapping[str, Any]) -> None:
         self._state = state
@@ -126,21 +127,22 @@ class RegisterState:
 
     @property
     def zero(self) -> FieldValue:
-        """Return an element of zeroes."""
+        """An element with the value 0 in all lanes."""
         return 0 if self.lanes is None else [0] * self.lanes
 
     def read(self, start: int = 0, stop: int | None = None) -> Values:
-        """Return elements `start` up to, and without, `stop`; by default all.
+        """Return the elements from `start` to `stop`, exclusive, by default all.
 
-        An array of the narrowest type that fits, of shape (elements,) or (elements, lanes); lists beyond 64 bits.
+        The result is an array of the narrowest type that fits, with shape (elements,) or (elements, lanes). It is a
+        list for numbers of more than 64 bits.
         """
         indexes = range(*slice(start, stop).indices(self.size))
         return self.array([row[self.name] for row in self._state.rows(indexes)])
 
     def write(self, values: Sequence[FieldValue] | npt.NDArray[Any] | int, start: int = 0) -> None:
-        """Set elements from `start` on, in the shape in which `read` gives them; one number sets one element.
+        """Set elements from `start` on, in the shape that `read` returns; a single number sets one element.
 
-        WireError for what does not fit; then nothing is written.
+        Raises WireError for values or indexes that do not fit, without writing anything.
         """
         rows = list(self._rows(values))
         if not 0 <= start <= self.size - len(rows):
@@ -153,7 +155,7 @@ class RegisterState:
         self._state.put(self._number, self.name, 0, [element] * self.size)
 
     def array(self, elements: Sequence[FieldValue]) -> Values:
-        """Return elements as `read` does."""
+        """Return elements in the form that `read` returns."""
         if self._dtype is None:
             return list(elements)
         shape = (len(elements),) if self.lanes is None else (len(elements), self.lanes)

@@ -1,4 +1,4 @@
-"""The wire: messages as values, and their bytes in a UDP payload, by the schema that a program generates."""
+"""Messages, and their encoding as UDP payloads by the schema that a program generates."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from midflight.primitives.record import FieldValue, Record
 __all__ = ["FOR_HOST", "REQUEST", "RESULT", "UDP_PORT", "VERSION", "Message", "Schema", "record_type"]
 
 UDP_PORT: Final = 19782
-"""The UDP port of switches that compute: 0x4D46, "MF"."""
+"""The UDP destination port of requests: 0x4D46, "MF"."""
 
 VERSION: Final = 1
 REQUEST: Final = 1
-"""The kind of a message that is to be computed on."""
+"""The kind of a request, on which switches compute."""
 
 RESULT: Final = 2
-"""The kind of a message that carries a result; switches forward it."""
+"""The kind of a result, which switches forward."""
 
 FOR_HOST: Final = 4
-"""The kind of a request that a switch has left to the host that it is addressed to; switches forward it."""
+"""The kind of a request after `fallback`: the host that it is addressed to computes, and switches forward it."""
 
-# 3 is between switches, 16 and 17 between them and their controller; from 8 to 15 hosts have kinds among themselves.
+# Kind 3 is used between switches, 16 and 17 between a switch and its controller, and 8 to 15 between hosts.
 
 COMMON_FIELDS: Final = (("version", 8), ("kind", 8), ("application", 16), ("sequence", 32))
-"""The common header's fields and their bits."""
+"""The common header's fields with their widths in bits."""
 
 COMMON: Final = 8
 """The common header's length in bytes."""
@@ -39,13 +39,13 @@ COMMON: Final = 8
 def record_type(fields: Iterable[tuple[str, int, bool, int | None]]) -> np.dtype[np.void]:
     """Return the NumPy type of a whole datagram, big-endian: the common header, then an application's fields.
 
-    Each is a name, bits, whether it is signed, and how many lanes, or None. For programs that handle many messages
-    at once, as arrays. WireError where a field is no number of 8, 16, 32 or 64 bits.
+    `fields` are tuples (name, bits, signed, number of lanes or None). Use it to process many messages at once, as
+    arrays. Raises WireError for fields that do not have 8, 16, 32 or 64 bits.
     """
     described: list[Any] = []
     for name, bits, signed, count in (*((*each, False, None) for each in COMMON_FIELDS), *fields):
         if bits not in (8, 16, 32, 64):
-            raise WireError(f"{name} has {bits} bits, and an array's numbers have 8, 16, 32 or 64")
+            raise WireError(f"{name} has {bits} bits, but NumPy numbers have 8, 16, 32 or 64")
         number = f">{'i' if signed else 'u'}{bits // 8}"
         described.append((name, number) if count is None else (name, number, (count,)))
     return np.dtype(described)
@@ -53,9 +53,9 @@ def record_type(fields: Iterable[tuple[str, int, bool, int | None]]) -> np.dtype
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One packet's content above UDP. `application` is the name; lane fields are arrays or sequences of ints.
+    """The contents of a UDP payload. `application` is the name; lane fields are arrays or sequences of ints.
 
-    `sequence` is bit[32]; `payload` is what follows the application's header.
+    `kind` has 8 bits, `sequence` 32 bits. `payload` follows the application's header.
     """
 
     kind: int
@@ -65,7 +65,7 @@ class Message:
     payload: bytes = b""
 
     def __eq__(self, other: object) -> bool:
-        """Compare by value; lane arrays compare by their numbers."""
+        """Compare by value; arrays compare equal to sequences with the same numbers."""
         if not isinstance(other, Message):
             return NotImplemented
         mine, theirs = (self._plain(), other._plain())
@@ -92,9 +92,9 @@ class _Application:
 
 
 class Schema:
-    """Encodes and decodes messages. Made from the JSON-able dict of `Program.schema()`.
+    """Encodes and decodes messages by the dict that `Program.schema()` returns.
 
-    Raises WireError for bytes or values that do not fit.
+    Raises WireError if `schema` is not such a dict.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -114,7 +114,10 @@ class Schema:
         self._by_id = {each.id: each for each in applications}
 
     def alert(self, digest: str, values: Iterable[int]) -> tuple[int, ...]:
-        """Return an alert's numbers as the kernel told them: a digest carries them as bits, signed ones, too."""
+        """Return an alert's numbers as the kernel raised them; digests carry signed numbers as unsigned bits.
+
+        Raises WireError for an unknown digest.
+        """
         if digest not in self._alerts:
             raise WireError(f"no application has a digest {digest!r}: there are {', '.join(self._alerts) or 'none'}")
         fields = zip(values, self._alerts[digest], strict=True)
@@ -123,7 +126,7 @@ class Schema:
         )
 
     def encode(self, message: Message) -> bytes:
-        """Return a message as a UDP payload."""
+        """Return a message as a UDP payload. Raises WireError for an unknown application or values that do not fit."""
         application = self._by_name.get(message.application)
         if application is None:
             raise WireError(f"no application {message.application!r}: there are {', '.join(self._by_name)}")
@@ -136,17 +139,20 @@ class Schema:
         return common + application.record.encode(message.fields) + message.payload
 
     def decode(self, data: bytes | memoryview) -> Message:
-        """Return the message in a UDP payload. Lane fields come as NumPy arrays in the machine's byte order."""
+        """Return the message in a UDP payload. Lane fields are NumPy arrays in native byte order.
+
+        Raises WireError for data that is too short, of another version, or for an unknown application.
+        """
         if len(data) < COMMON:
-            raise WireError(f"{len(data)} bytes are too few for the common header of {COMMON}")
+            raise WireError(f"{len(data)} bytes are too short for the common header of {COMMON} bytes")
         if data[0] != VERSION:
-            raise WireError(f"version {data[0]}; this is version {VERSION}")
+            raise WireError(f"the message has version {data[0]}; only version {VERSION} is supported")
         number = int.from_bytes(data[2:4], "big")
         application = self._by_id.get(number)
         if application is None:
             raise WireError(f"no application has the id {number}")
         end = COMMON + application.record.length(data[COMMON:])
         if len(data) < end:
-            raise WireError(f"{application.name}: {len(data)} bytes, {end} needed")
+            raise WireError(f"{application.name}: the message has {len(data)} bytes, but needs {end}")
         fields = application.record.decode(data[COMMON:end])
         return Message(data[1], application.name, int.from_bytes(data[4:8], "big"), fields, bytes(data[end:]))

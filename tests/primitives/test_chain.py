@@ -98,10 +98,10 @@ def threshold(name: str = "b") -> Threshold:
         (lambda: threshold() >> 3,  # type: ignore[operator]
          "consists of primitives"),
         (lambda: Filter("a", keep="value > 3") >> Walk("walk"), r'Walk\("walk"\) recirculates packets'),
-        (lambda: made(Chain, "x", {"stages": [{"primitive": "Filter"}] * 2}), "no primitive of a chain"),
+        (lambda: made(Chain, "x", {"stages": [{"primitive": "Filter"}] * 2}), "does not describe a primitive"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_chained(wrong: Callable[[], object], told: str) -> None:
     with pytest.raises(Exception, match=told) as caught:
         wrong()
-    assert isinstance(caught.value, KernelError) or "no primitive" in told
+    assert isinstance(caught.value, KernelError) or "does not describe" in told

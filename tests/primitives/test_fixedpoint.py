@@ -139,5 +139,5 @@ def test_a_scale_needs_a_magnitude_and_a_worker(largest: float, workers: int) ->
 
 
 def test_too_many_workers_for_an_int32() -> None:
-    with pytest.raises(WireError, match="no room"):
+    with pytest.raises(WireError, match="cannot stay below the limit"):
         scale_bits(1.0, 2**31)

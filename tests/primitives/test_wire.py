@@ -119,7 +119,7 @@ def test_lanes_of_64_bits_come_as_lists_of_any_numbers_that_fit() -> None:
         with pytest.raises(WireError, match=r"keys: .* does not fit bit"):
             schema.encode(Message(1, "words", 1, {**header, "keys": keys}))
     fractions: Any = [0.5, 2**63, 0]
-    with pytest.raises(WireError, match="keys takes 3 whole numbers"):
+    with pytest.raises(WireError, match="keys takes 3 integers"):
         schema.encode(Message(1, "words", 1, {**header, "keys": fractions}))
 
 
@@ -145,9 +145,9 @@ FIELDS: dict[str, Any] = {"slot": 1, "worker": 2, "flags": 0, "job": 5, "epoch":
         (Message(1, "gradients", 2**32, FIELDS), "sequence 4294967296 does not fit"),
         (Message(1, "gradients", 1, FIELDS | {"slot": 65536}), "slot: 65536 does not fit bit\\[16\\]"),
         (Message(1, "gradients", 1, FIELDS | {"slot": -1}), "slot: -1 does not fit"),
-        (Message(1, "gradients", 1, FIELDS | {"values": [0] * 4}), "values takes 5 whole numbers"),
+        (Message(1, "gradients", 1, FIELDS | {"values": [0] * 4}), "values takes 5 integers"),
         (Message(1, "gradients", 1, FIELDS | {"values": [2**31, 0, 0, 0, 0]}), "values: 2147483648 does not fit"),
-        (Message(1, "gradients", 1, FIELDS | {"values": np.zeros(5)}), "values takes 5 whole numbers, not float64"),
+        (Message(1, "gradients", 1, FIELDS | {"values": np.zeros(5)}), "values takes 5 integers, not float64"),
         (Message(1, "gradients", 1, FIELDS | {"extra": 1}), "unknown extra"),
         (Message(1, "gradients", 1, {"slot": 1}), "missing epoch, flags, job, values, worker"),
         (Message(1, "gradients", 1, FIELDS | {"slot": [1]}), "slot cannot be"),
@@ -161,10 +161,10 @@ def test_messages_that_do_not_fit(message: Message, told: str) -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "too few"),
-        (bytes(8), "version 0; this is version 1"),
+        (b"", "too short"),
+        (bytes(8), "the message has version 0; only version 1"),
         (b"\1\1\0\x09" + bytes(4), "no application has the id 9"),
-        (b"\1\1\0\1" + bytes(4 + 23), "31 bytes, 36 needed"),
+        (b"\1\1\0\1" + bytes(4 + 23), "has 31 bytes, but needs 36"),
     ],
 )
 def test_bytes_that_are_no_message(data: bytes, told: str) -> None:

@@ -60,7 +60,7 @@ class Scope:
         return inner
 
     def leave(self, inner: Scope) -> None:
-        """Take over the facts of an inlined function's scope, but not its variables."""
+        """Adopt the facts of an inlined function's scope, but not its variables."""
         self.names |= {name: value for name, value in inner.names.items() if "." in name}
         self.accessed, self.alerted = inner.accessed, inner.alerted
         self.bounds, self.checksums, self.floors = inner.bounds, inner.checksums, inner.floors

@@ -38,7 +38,7 @@ class Cache(Primitive):
     keys are cached: it writes the map `cached`, and clears `misses` and `told` at the end of a period. Different here:
     the server decides when a write or deletion takes effect. It first sends the UPDATE or REMOVE, and answers the
     writer and all readers of the key after the switch has stored it. A read therefore never returns an older value than
-    a read that ended before it began, whatever packets are lost, duplicated or reordered
+    a read that ended before it began, even if packets are lost, duplicated or reordered
     (`midflight.runtime.endpoint.store`). Versions increase with each write or deletion of a key, are never 0, and are
     compared as serial numbers (RFC 1982). A repeated UPDATE is stored again, which revalidates an entry that a late PUT
     has invalidated.

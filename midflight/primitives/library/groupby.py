@@ -34,7 +34,7 @@ class GroupBy(Primitive):
     only after the answer to n - window. `job` and sequence together increase from run to run (RFC 1982). The switch
     stores the pairs that each of the latest `window` packets carried, so that a repeated packet carries the same pairs
     and does not count again. A server accepts each (worker, job, sequence) once. After all packets are answered and all
-    cells flushed, whatever was lost, duplicated or late:
+    cells flushed, even if packets were lost, duplicated or late:
 
         the server's totals of evicted and flushed pairs equal those of all pairs that the workers have sent
 
