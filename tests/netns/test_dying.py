@@ -40,7 +40,9 @@ def test_a_switch_that_dies_of_a_program(device: str, monkeypatch: pytest.Monkey
         deadly: Callable[[str], bool] = lambda _: False  # noqa: E731
         load, deaths, garbled = Session.load, 0, True
 
-        def killing(session: Session, info: Any, config: bytes, *, action: str = "VERIFY_AND_COMMIT") -> None:
+        def killing(
+            session: Session, info: Any, config: bytes, *, action: str = "VERIFY_AND_COMMIT", cookie: int | None = None
+        ) -> None:
             nonlocal deaths
             it = net.devices["b"]
             assert isinstance(it, SwitchProcess)
@@ -48,7 +50,7 @@ def test_a_switch_that_dies_of_a_program(device: str, monkeypatch: pytest.Monkey
                 deaths += 1
                 os.kill(it.pid, signal.SIGKILL)
             wrong = session.address == it.address and action != "VERIFY" and b"heat" in config and garbled
-            load(session, info, b"no program" if wrong else config, action=action)
+            load(session, info, b"no program" if wrong else config, action=action, cookie=cookie)
 
         monkeypatch.setattr(Session, "load", killing)
         for switch, state in (("a", A), ("b", B)):
