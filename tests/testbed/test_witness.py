@@ -82,7 +82,7 @@ def test_a_sum_without_all_contributions() -> None:
     job = Job()
     job.request(0, 1)
     job.result(0, 1)
-    with pytest.raises(ViolationError, match=r"summed with contributions of \[0\] only"):
+    with pytest.raises(ViolationError, match=r"summed with contributions of only \[0\]"):
         job.watch()
 
 
