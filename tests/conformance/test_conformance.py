@@ -230,8 +230,8 @@ def test_an_interrupted_run_leaves_what_it_has_found(tmp_path: Path, monkeypatch
 
 def test_a_second_interrupt_does_not_wait_for_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     def play(self: Player, case: Case) -> Played:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         raise AssertionError("it goes on")
 
     monkeypatch.setattr(Player, "play", play)

@@ -29,6 +29,7 @@ STUMP: Mapping[str, Any] = {
 }
 # What else has to be so that a parameter may be at its limit, where limits depend on each other.
 ALONG: Mapping[tuple[str, str, int], Mapping[str, Any]] = {
+    ("Aggregate", "switches", 1): {"first": 1},
     ("Controller", "channels", 8): {"proportional": [1.0] * 8, "integral": [0.5] * 8},
     ("Controller", "low", 2**31 - 1): {"high": 2**31 - 1},
     ("Controller", "high", -(2**31)): {"low": -(2**31)},

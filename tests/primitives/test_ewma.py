@@ -20,7 +20,7 @@ from midflight.primitives import REQUEST, Ewma, Message
         ({"fraction": 17}, "fraction must be 0 to 16, not 17"),
         ({"deviation": -1}, "deviation must be 0 to 4294967295, not -1"),
         ({"series": 2**16 + 1}, "series must be 1 to 65536, not 65537"),
-        ({"weight": 0.5}, "weight must be a whole number, not 0.5"),
+        ({"weight": 0.5}, "weight must be an integer, not 0.5"),
     ],
 )
 def test_parameters_out_of_their_limits(wrong: dict[str, Any], told: str) -> None:

@@ -72,7 +72,7 @@ def test_a_map_that_only_hosts_have_is_a_map_all_the_same() -> None:
         for key in range(3, 9):
             owner[key] = key
         assert len(owner) == 8
-        with pytest.raises(KernelError, match="room for 8 entries"):
+        with pytest.raises(KernelError, match="its size is 8 entries"):
             owner[9] = 9
         with pytest.raises(KernelError, match="does not fit"):
             owner[3] = 2**32

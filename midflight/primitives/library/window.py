@@ -29,8 +29,9 @@ class Window(Primitive):
     windows have fewer panes.
 
     By `time`, an item of an earlier pane than the series' latest (RFC 1982, on a clock that wraps at 2**32) is late: it
-    is forwarded with `what` 2 and not counted. A series must therefore not pause for 2**31. If its items skip panes,
-    the sliding windows that would have ended in between are omitted.
+    is forwarded with `what` 2 and not counted. A series must therefore not pause for 2**31, nor skip a whole turn of
+    the clock in a few steps: panes of the turn before would count again. If its items skip panes, the sliding windows
+    that would have ended in between are omitted.
 
     `count` saturates at 2**32 - 1, and `total` has 64 bits, so nothing overflows. There is no protocol: duplicated
     items count twice, and lost results are not repeated.

@@ -22,11 +22,14 @@ class Recovery:
         self._jobs = jobs
         self._admissions = admissions
 
-    def begin(self, switch: str) -> None:
-        """Load a switch's program into it, with empty registers, the entries of its maps, and its routes."""
+    def begin(self, switch: str, *, routed: bool = True) -> None:
+        """Load a switch's program into it, with empty registers, the entries of its maps, and its routes.
+
+        With `routed` False it drops all traffic until `rearrange`, so that no packet passes before it computes.
+        """
         fleet = self._fleet
         # A switch that has been given up has no routes.
-        fleet.switches[switch].begin(routes(fleet.graph).get(switch, ()))
+        fleet.switches[switch].begin(routes(fleet.graph).get(switch, ()) if routed else ())
 
     def power_off(self, switch: str) -> None:
         """Turn a switch off: see `Controller.power_off`."""
@@ -84,7 +87,7 @@ class Recovery:
             try:
                 if it.holds_expected():
                     return self._adopt([switch])[switch]
-                self.begin(switch)
+                self.begin(switch, routed=False)
                 self.rearrange()
             except BaseException as error:
                 it.lose(str(error))
@@ -121,13 +124,13 @@ class Recovery:
         return found
 
     def _restart(self, switch: str) -> None:
-        """Turn a switch off, if it is on, and on again, with its program and routes."""
+        """Turn a switch off, if it is on, and on again, with its program; `rearrange` has to follow."""
         it = self._fleet.switch(switch)
         if it.on:
             it.power(on=False)
         try:
             it.power(on=True)
-            self.begin(switch)
+            self.begin(switch, routed=False)
         except BaseException:
             it.power(on=False)
             raise

@@ -21,9 +21,15 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
     """Yield items of a few series as time goes on, some late, some after a gap."""
     pane, panes, series = (parameters[each] for each in ("pane", "panes", "series"))
     time = random.choice((0, 2**31 - 3 * pane, 2**32 - 3 * pane))
-    for sequence in range(random.randint(10, 40)):
-        far = random.choice((2**30, 2**31 - 1, 2**31, 2**31 + pane, -panes * pane))
-        off = random.choices((0, -1, -pane, far), (40, 2, 2, 1))[0]
+    items = random.randint(10, 40)
+    for sequence in range(items):
+        far = random.choice((2**30, -(2**30), -panes * pane))
+        last = sequence == items - 1
+        if last:
+            # Half a turn of the clock is the limit. Earlier in a trace, two such steps would make a whole turn, which a
+            # series must not pass while it still holds panes of the turn before.
+            far = random.choice((2**31 - 1, 2**31, 2**31 + pane))
+        off = random.choices((0, -1, -pane, far), (40, 2, 2, 60 if last else 1))[0]
         yield Request(
             random.choice((*MEMBERS, SERVER)),
             sequence,
