@@ -20,7 +20,8 @@ __all__ = ["NetnsCard", "offset", "play"]
 
 _LARGEST = 65_535
 _BATCH = 64  # frames taken in one go
-_SPIN = 1_500_000  # nanoseconds: what is due sooner is not slept for, as polls count in milliseconds
+_POLL = 2_000_000  # nanoseconds that polls, which count in milliseconds, are good for
+_SLEEP = 150_000  # nanoseconds that are slept for; in less the processor is not given up
 _TIME = struct.Struct("=qq")
 _SILENT = {
     # Linux answers datagrams for ports without a socket. Here they are captured, and nobody needs to be told.
@@ -123,7 +124,11 @@ def play(
         zip(numbers[order].tolist(), places[order].tolist(), offsets[order].tolist(), strict=True), 1
     ):
         while (left := start + offset - time.monotonic_ns()) > 0:
-            let(max(0, left - _SPIN) / 1e9)
+            if left > _POLL:
+                let((left - _POLL // 2) / 1e9)
+            elif left > _SLEEP:
+                let(0)
+                time.sleep((left - _SLEEP // 2) / 1e9)
         times[number][place] = time.time_ns() + cards[number].offset
         cards[number].transmit(schedules[number].frames[place])
         if sent % _BATCH == 0:
