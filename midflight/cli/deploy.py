@@ -109,7 +109,7 @@ def deploy(
             deployment.emit(Event("metrics", f"http://127.0.0.1:{port}/metrics", details={"port": port}))
         commands = Commands(deployment)
         stack.enter_context(CommandServer(folder.socket, commands.calls, commands.streams))
-        deployment.emit(Event("ready", f"commands are taken in {folder.path}"))
+        deployment.emit(Event("ready", f"accepting commands through {folder.path}"))
         while not stop.wait(0.1) and not deployment.ended.is_set():
             pass
         if keep and not deployment.ended.is_set():

@@ -126,7 +126,7 @@ class Deployment:
                 self._source = source
             finally:
                 self._upcoming = None
-        self.emit(Event("changed", f"the program is that of {source.file}: {', '.join(program.applications)}"))
+        self.emit(Event("changed", f"the switches now run {source.file}: {', '.join(program.applications)}"))
 
     def withdraw_all(self) -> list[str]:
         """End the deployment: applications are withdrawn, and nothing is wanted any more.
@@ -180,7 +180,7 @@ class Deployment:
 
     def _report_start(self, *, resumed: bool) -> None:
         controller, file = self.controller, self._source.file
-        what = "taken up again" if resumed else "deployed"
+        what = "resumed" if resumed else "deployed"
         names = ", ".join(controller.program.applications)
         self.emit(Event("resumed" if resumed else "deployed", f"{file} is {what}: {names}"))
         for name, each in controller.switches.items():

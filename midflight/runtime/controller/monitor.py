@@ -99,7 +99,7 @@ def restored(switch: str, found: Difference | None, seconds: float, epoch: int) 
         message = f"it had lost its program, and was restored in epoch {epoch}"
         return Event("switch-restored", message, switch=switch, details={"seconds": seconds, "epoch": epoch})
     lacked = {"missing": len(found.missing), "changed": len(found.changed), "stale": len(found.stale)}
-    message = f"repaired: {found}" if found else f"it holds all that it shall ({found}); nothing was written"
+    message = f"repaired: {found}" if found else f"nothing is missing ({found}); nothing was written"
     kind = "switch-repaired" if found else "switch-adopted"
     return Event(kind, message, switch=switch, details={"seconds": seconds, "foreign": found.foreign, **lacked})
 
