@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from midflight.runtime.controller import endpoints as controller
 from midflight.runtime.endpoint import Endpoint
 from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
-from midflight.runtime.endpoint.reliable import Address, Timing
+from midflight.runtime.endpoint.reliable import Timing
 from midflight.runtime.endpoint.worker import Worker
 
 if TYPE_CHECKING:
-    from midflight.primitives import Program
-    from midflight.primitives.kernel.map import Entry
     from midflight.runtime.devices.base import Device
     from midflight.testbed.sim.link import ChannelStatistics
     from midflight.testbed.topology import LinkQuality, Topology
@@ -105,8 +103,11 @@ class Scheduled(Protocol):
         """Call `action(*arguments)` once `delay` nanoseconds have passed."""
 
 
-class Fabric(Protocol):
-    """A topology brought to life. A context manager: leaving closes it, and nothing of it stays."""
+class Fabric(controller.HostSoftware, Protocol):
+    """A topology brought to life. A context manager: leaving closes it and removes everything that it made.
+
+    Its hosts can compute in place of a switch, as a `HostSoftware`.
+    """
 
     @property
     def topology(self) -> Topology:
@@ -126,27 +127,6 @@ class Fabric(Protocol):
 
     def crew(self, workers: Sequence[Worker]) -> Crew:
         """Set workers up on their hosts."""
-
-    def serve(
-        self,
-        host: str,
-        program: Program,
-        application: str,
-        members: Sequence[Address],
-        *,
-        epoch: int = 0,
-        maps: Mapping[str, Sequence[Entry]] | None = None,
-    ) -> None:
-        """Have a host compute for an application in software, from its initial state, and answer to these members.
-
-        epoch: newer than that of whatever has computed for them before. maps: the entries of those that are told.
-        """
-
-    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Have the hosts that compute for an application have this entry in a map of it, or not."""
-
-    def adopt(self, program: Program) -> None:
-        """Have the hosts that compute in software go by another program, with what they serve that is in it."""
 
     @property
     def timing(self) -> Timing:
