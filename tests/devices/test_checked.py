@@ -14,6 +14,7 @@ from midflight.p4.p4info import p4info
 from midflight.primitives import Program, Threshold
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices import HostDevice
+from midflight.runtime.devices.remote import RemoteDevice
 from midflight.runtime.engine import Packets, Trace
 from midflight.runtime.engine.store import Store
 from midflight.testbed import Net
@@ -113,6 +114,11 @@ def test_a_program_goes_to_a_device_with_what_it_includes(tmp_path: Path) -> Non
     with HostDevice() as device:
         pipeline = device.compile(program)
         with device.session() as session:
+            session.load(pipeline.p4info, pipeline.config)
+            assert session.read_table("route") == []
+        remote = RemoteDevice(address=device.address, device_id=device.device_id)
+        pipeline = remote.compile(program)
+        with remote.session() as session:
             session.load(pipeline.p4info, pipeline.config)
             assert session.read_table("route") == []
     assert CheckedProgram(EVERYTHING).standalone == EVERYTHING

@@ -93,7 +93,7 @@ class RemoteDevice:
     def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Compile a program with the device's compiler; P4Error where it is wrong, or refused."""
         if self.compiler == "midflight":
-            return PipelineConfig(program.p4info, program.text.encode())
+            return PipelineConfig(program.p4info, program.standalone.encode())
         if self.compiler == "p4c":
             return compile_p4(program.text, program.file)
         return _run(self.compiler, program.text, program.file)
