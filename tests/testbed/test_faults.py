@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Program
 from midflight.runtime.endpoint import NoAnswerError
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.testbed import LinkQuality, Net, Star
 from midflight.testbed.group import Group
 from midflight.testbed.hierarchy import Hierarchy
@@ -178,6 +180,24 @@ def test_switch_and_worker_die_together_and_the_switch_comes_back_without_its_me
     check(arrays, group.sum(arrays))
     net.revive("s1")  # one that runs
     check(arrays, group.sum(arrays))
+
+
+def test_a_revived_switch_forwards_only_once_it_computes(
+    net: Star, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    insert = Session.insert
+
+    def noted(session: Session, table: str, *arguments: Any, **options: Any) -> None:
+        insert(session, table, *arguments, **options)
+        written.append(table)
+
+    monkeypatch.setattr(Session, "insert", noted)
+    net.kill("s1")
+    net.revive("s1")
+    admissions = [place for place, table in enumerate(written) if table == "ingress.admission"]
+    assert admissions
+    assert max(admissions) < written.index("ingress.route")
 
 
 def test_a_switch_given_up_computes_again_once_it_is_revived(net: Star, group: Group) -> None:

@@ -114,8 +114,7 @@ class Controller:
             self.resumed: Mapping[str, Difference] = {}
             """What those switches lacked that held what a controller before this one had wanted, by name."""
             if saved is None:
-                for name in switches:
-                    self.recovery.begin(name)
+                self.recovery.start()
             else:
                 saved.restore(self.fleet, self.jobs)
                 self.resumed = self.recovery.resume()

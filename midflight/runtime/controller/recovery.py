@@ -22,14 +22,12 @@ class Recovery:
         self._jobs = jobs
         self._admissions = admissions
 
-    def begin(self, switch: str, *, routed: bool = True) -> None:
-        """Load a switch's program into it, with empty registers, the entries of its maps, and its routes.
-
-        With `routed` False it drops all traffic until `rearrange`, so that no packet passes before it computes.
-        """
-        fleet = self._fleet
-        # A switch that has been given up has no routes.
-        fleet.switches[switch].begin(routes(fleet.graph).get(switch, ()) if routed else ())
+    def start(self) -> None:
+        """Load the program into every switch, with empty registers and its maps' entries, and write the routes."""
+        with self._fleet.lock:
+            for each in self._fleet.switches.values():
+                each.begin()
+            self._apply()
 
     def power_off(self, switch: str) -> None:
         """Turn a switch off: see `Controller.power_off`."""
@@ -66,7 +64,7 @@ class Recovery:
             intact = [name for name in on if fleet.switches[name].holds_expected()]
             for name in on:
                 if name not in intact:
-                    self.begin(name)
+                    fleet.switches[name].begin()
             if len(intact) < len(on):
                 fleet.next_epoch()
             found = self._adopt(intact)
@@ -87,7 +85,7 @@ class Recovery:
             try:
                 if it.holds_expected():
                     return self._adopt([switch])[switch]
-                self.begin(switch, routed=False)
+                it.begin()
                 self.rearrange()
             except BaseException as error:
                 it.lose(str(error))
@@ -95,21 +93,25 @@ class Recovery:
             return None
 
     def rearrange(self) -> None:
-        """Compute every job where it is best now, in a new epoch, and then update the routes.
-
-        In this order no packet passes a switch that is about to compute on it.
-        """
+        """Compute every job where it is best now, in a new epoch, and then update the routes."""
         self._fleet.next_epoch()
         self._apply()
         self._fleet.changed()
 
     def _apply(self) -> None:
+        """Write jobs, admissions and mirrors, and then the routes, to the switches that are on.
+
+        A switch that has just begun has no routes before that, so no packet passes it that it is about to compute on.
+        The routes are written even if a job cannot be arranged: its hosts still have to reach each other.
+        """
         fleet = self._fleet
-        self._jobs.arrange_all()
-        self._admissions.apply_all()
-        for name, those in routes(fleet.graph).items():
-            if fleet.switches[name].on:
-                fleet.switches[name].steering.install(those)
+        try:
+            self._jobs.arrange_all()
+            self._admissions.apply_all()
+        finally:
+            for name, those in routes(fleet.graph).items():  # none for switches that are given up and routed around
+                if fleet.switches[name].on:
+                    fleet.switches[name].steering.install(those)
 
     def _adopt(self, switches: Sequence[str]) -> dict[str, Difference]:
         """Have switches that run their program already hold what else they shall: only what differs is written."""
@@ -130,7 +132,7 @@ class Recovery:
             it.power(on=False)
         try:
             it.power(on=True)
-            self.begin(switch, routed=False)
+            it.begin()
         except BaseException:
             it.power(on=False)
             raise

@@ -22,7 +22,7 @@ from midflight.runtime.p4runtime.client.maps import Maps
 from midflight.runtime.p4runtime.client.session import RequestError, Session
 from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.placement import Placement
-from midflight.runtime.steering import Child, Member, Offload, Route, Standing
+from midflight.runtime.steering import Child, Member, Offload, Standing
 
 __all__ = ["ManagedSwitch", "SwitchedOn"]
 
@@ -134,12 +134,11 @@ class ManagedSwitch:
         """Set what the switch runs from the next `begin` on. Maps of the same shape keep their entries."""
         self._expected = configuration, self._maps(configuration)
 
-    def begin(self, routes: Iterable[Route]) -> None:
-        """Load the expected program, with empty registers, and write its maps' entries and the routes."""
+    def begin(self) -> None:
+        """Load the expected program, with empty registers, and write its maps' entries. It has no routes yet."""
         self._push(self.running)
         self.maps.install(self.session)
         self._steering = Offload(self.session)
-        self._steering.install(routes)
 
     def holds_expected(self) -> bool:
         """Return whether the device runs the expected program, pushed by a controller of this deployment."""
