@@ -1,1 +1,1 @@
-"""The P4_16 front end: source text becomes a checked program, and that becomes P4Info."""
+"""P4_16 front end: preprocessor, parser, type checker and P4Info generator."""

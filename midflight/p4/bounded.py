@@ -1,4 +1,4 @@
-"""pcpp within bounds: what it may read, how deep and how long it may work, and errors with their places."""
+"""pcpp with limits on what it may read, how deeply it may nest and how much it may expand, and with error places."""
 
 from __future__ import annotations
 
@@ -17,40 +17,41 @@ from midflight.p4.conditions import ConditionError, evaluate
 __all__ = ["INCLUDE", "LARGEST", "Preprocessor", "PreprocessorError"]
 
 INCLUDE = Path(__file__).parents[1] / "p4src" / "include"
-"""The folder with our core.p4 and v1model.p4, always searched last."""
+"""The folder with Midflight's core.p4 and v1model.p4, which is always searched last."""
 
 LARGEST = 2 << 20
-"""Characters of a program's source, with everything that it includes, as often as it does."""
+"""The largest size of a program's source in characters. An included file counts each time it is included."""
 
 DEEPEST = 50
-"""How deep includes may nest."""
+"""The largest depth to which includes may nest."""
 
 INCLUDES = 1000
-"""How many times a program may include a file."""
+"""The largest number of includes in a program."""
 
 MACRO_DEPTH = 100
-"""How deep macros may expand within each other."""
+"""The largest depth to which macro expansions may nest."""
 
 MACRO_TOKENS = 10_000
-"""Tokens in one macro's definition."""
+"""The largest number of tokens in a macro's definition."""
 
 MACRO_PARAMETERS = 127
-"""Parameters of one macro."""
+"""The largest number of parameters of a macro."""
 
 EXPANSION = 1 << 20
-"""Tokens that all of a program's macros may expand to, counted each time one is copied."""
+"""The largest number of tokens that all macro expansions of a program may produce, counting each copy."""
 
-# Looking for the end of an unclosed comment or string starts again behind every beginning. Few may be left open.
+# pcpp's tokeniser searches for the end of an unclosed comment or string from each of its possible starts, which is
+# quadratic.
 _OPEN_COMMENTS = 10
 _QUOTE_STEPS = 50_000_000
-# Moving a token is this much cheaper than making one.
+# Moving this many tokens costs as much as creating one.
 _MOVES = 1024
 
 
 class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
-    """pcpp with our rules: keep comments for the columns' sake, raise instead of print, and keep within bounds.
+    """pcpp with Midflight's rules: it keeps comments, so that columns stay right, has limits, and raises errors.
 
-    With `confined` it includes files of our own folder alone, whatever else there may be.
+    With `confined`, only files in INCLUDE can be included.
     """
 
     def __init__(self, folders: Sequence[Path], defines: Mapping[str, str], *, confined: bool) -> None:
@@ -62,8 +63,8 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         self._room = LARGEST
         self._includes = 0
         self._budget = EXPANSION
-        self._lists: list[int] = []  # the length of each token list that is being expanded, the outermost first
-        self._uses = 0  # how often the macro that is being expanded puts each of its arguments in
+        self._lists: list[int] = []  # the length of each token list being expanded, outermost first
+        self._uses = 0  # how often the macro being expanded uses its arguments
         self.rewrite_paths: list[Any] = []
         for folder in folders:
             self.add_path(str(folder))
@@ -71,30 +72,34 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
             self.define(f"{name} {value}")
 
     def on_comment(self, _tok: Any) -> bool:
-        """Keep comments: the tokeniser skips them."""
+        """Keep comments; the tokeniser skips them later."""
         return True
 
     def take(self, text: str, file: str) -> str:
-        """Count a file's text against the bounds and return it."""
+        """Count a file's text against LARGEST and return it. Raises PreprocessorError beyond the limit."""
         self._room -= len(text)
         if self._room < 0:
             line = text.count("\n", 0, len(text) + self._room) + 1
-            raise PreprocessorError(f"a program has at most {LARGEST} characters, includes with it", file, line, "")
+            raise PreprocessorError(f"a program and its includes have at most {LARGEST} characters", file, line, "")
         _check_lexable(text, file)
         return text
 
     def include(self, tokens: Any, original_line: Any) -> Iterator[Any]:
-        """Remember where an include stands, for what may go wrong with it."""
+        """Expand an include directive and record it for error messages."""
         self.directive = tokens[0] if tokens else None
         self._includes += 1
         if self._includes > INCLUDES:
             self._fail(f"a program includes at most {INCLUDES} files", "")
         if len(self.temp_path) > DEEPEST:
-            self._fail("includes go too deep: does a file include itself?", "")
+            self._fail("includes nest too deeply; does a file include itself?", "")
         yield from super().include(tokens, original_line)
 
     def on_file_open(self, is_system_include: bool, includepath: str) -> Any:
-        """Open an include and remember its text for the carets; OSError where the next folder is to be tried."""
+        """Open an included file and record its text for error messages.
+
+        Raises FileNotFoundError where pcpp has to try the next folder, and PreprocessorError for a file that cannot be
+        read.
+        """
         del is_system_include
         path = Path(includepath)
         if self._confined and path.parent != INCLUDE:
@@ -109,7 +114,7 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         return io.StringIO(self.take(text, includepath))
 
     def define(self, tokens: Any) -> None:
-        """Define a macro of a bounded size."""
+        """Define a macro. Raises PreprocessorError where its definition has more than MACRO_TOKENS tokens."""
         if not isinstance(tokens, str) and len(tokens) > MACRO_TOKENS:
             where = tokens[0]
             raise PreprocessorError(
@@ -118,13 +123,13 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         super().define(tokens)
 
     def macro_prescan(self, macro: Any) -> None:
-        """Look over a macro with parameters, of which it has a bounded number."""
+        """Prepare a macro with parameters. Raises PreprocessorError where it has more than MACRO_PARAMETERS."""
         if len(macro.arglist) > MACRO_PARAMETERS:
             self.on_error(self.source, self.linemacro, f"a macro has at most {MACRO_PARAMETERS} parameters")
         super().macro_prescan(macro)
 
     def expand_macros(self, tokens: Any, expanding_from: Any = ()) -> Any:
-        """Expand macros as deep and to as many tokens as the bounds allow."""
+        """Expand macros. Raises PreprocessorError beyond MACRO_DEPTH or EXPANSION."""
         if not self._lists:
             self._lists.append(len(tokens))
             try:
@@ -146,7 +151,7 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         return expanded
 
     def macro_expand_args(self, macro: Any, args: Any) -> Any:
-        """Put arguments into a macro, unless that makes more of them than the bounds allow."""
+        """Substitute a macro's arguments, and charge the work to the expansion limit."""
         where = macro.value[0] if macro.value else None
         joins = 1 + sum(each.value == "##" for each in macro.value)
         copies = len(macro.patch) + len(macro.str_patch)
@@ -159,12 +164,15 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
             self._uses = 0
 
     def collect_args(self, tokenlist: Any, ignore_errors: bool = False) -> Any:
-        """Find a macro's arguments in a copy of all that follows, which costs its share."""
+        """Collect a macro's arguments. pcpp copies the remaining tokens for that, which the limit includes."""
         self._spend(len(tokenlist) // _MOVES, tokenlist[0] if tokenlist else None)
         return super().collect_args(tokenlist, ignore_errors)
 
     def evalexpr(self, tokens: Any) -> Any:
-        """Return the value of a condition, and None for pcpp: nothing of it is left to others."""
+        """Return the value of a condition and None, as pcpp expects: the expression and the tokens left over.
+
+        Raises PreprocessorError where the condition cannot be evaluated.
+        """
         where = tokens[0] if tokens else self.directive
         tokens = self._settled(self.expand_macros(self._settled(tokens)))
         try:
@@ -207,17 +215,17 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         raise PreprocessorError(message, file, line, "")
 
     def on_include_not_found(self, is_malformed: bool, is_system_include: bool, curdir: str, includepath: str) -> None:
-        """Refuse an include that is not there, naming it."""
+        """Raises PreprocessorError, which names the missing file."""
         del curdir
         mark = f"<{includepath}>" if is_system_include else f'"{includepath}"'
         message = f"malformed #include {includepath}" if is_malformed else f"there is no file {mark} to include"
         if self._confined:
             ours = " and ".join(f"<{each}>" for each in _own_files())
-            message = f"{mark} cannot be included: a program that comes over the network includes {ours} alone"
+            message = f"{mark} cannot be included: a program from the network may include only {ours}"
         self._fail(message, includepath)
 
     def on_directive_handle(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> Any:
-        """Raise for #error what pcpp would print, and let #warning pass."""
+        """Raises PreprocessorError for #error, and ignores #warning."""
         self.directive = directive
         if directive.value == "error":
             text = "".join(each.value for each in toks).strip()
@@ -229,7 +237,7 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         )
 
     def on_error(self, file: str, line: int, msg: str) -> None:
-        """Raise what pcpp would print."""
+        """Raises PreprocessorError for a message that pcpp would print."""
         raise PreprocessorError(msg[:1].lower() + msg[1:], file, line, "")
 
     def _fail(self, message: str, needle: str) -> None:
@@ -238,7 +246,7 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
 
 
 class PreprocessorError(Exception):
-    """What went wrong, in which file and line, and what to point at there."""
+    """An error of the preprocessor: message, file, line (from 1), and the text in that line to underline."""
 
     def __init__(self, message: str, file: str, line: int, needle: str) -> None:
         super().__init__(message)
@@ -250,7 +258,10 @@ def _own_files() -> list[str]:
 
 
 def _read(path: Path, room: int) -> str:
-    """Return a file's text, or as much of it as is certain to be too much; ValueError for what is not a file."""
+    """Return a file's first `room` + 1 characters, enough to detect one that is too long.
+
+    Raises ValueError where the path is not a regular file.
+    """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not a regular file")
     with path.open(encoding="utf-8") as file:
@@ -258,7 +269,7 @@ def _read(path: Path, room: int) -> str:
 
 
 def _check_lexable(text: str, file: str) -> None:
-    """Refuse text over which pcpp's tokeniser would take quadratic time."""
+    """Raises PreprocessorError for text on which pcpp's tokeniser would take quadratic time."""
     closed = text.rfind("*/") + 2 if "*/" in text else 0
     if text.count("/*", closed) > _OPEN_COMMENTS:
         line = text.count("\n", 0, text.index("/*", closed)) + 1

@@ -1,6 +1,7 @@
-"""From lark's reductions to types, expressions and statements: one method a rule of grammar.lark.
+"""Builders of types, expressions and statements: a method for each rule of grammar.lark.
 
-Each method is named after its rule, which says what it builds; none has a docstring of its own.
+lark calls the method named after a rule with the rule's children. The rule documents what the method builds, so the
+methods have no docstrings.
 """
 # ruff: noqa: D102
 
@@ -31,7 +32,7 @@ _ANNOTATION = re.compile(r"@\s*([A-Za-z_]\w*)\s*(?:([(\[])(.*)[)\]])?\s*$", re.D
 
 
 def span(first: Place, last: Place) -> Place:
-    """Return the stretch from one place to another, or only its first part where it goes over a line's end."""
+    """Return the place from one to the end of another, or the first alone if they are on different lines."""
     if first.file != last.file or first.line != last.line or last.column < first.column:
         return first
     return Place(first.file, first.line, first.column, last.column + last.length - first.column, first.text)
@@ -39,7 +40,7 @@ def span(first: Place, last: Place) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """Arguments in their brackets, and where the last bracket stands."""
+    """Parsed arguments, and the place of the closing parenthesis."""
 
     items: tuple[s.Argument, ...]
     end: Place
@@ -47,7 +48,7 @@ class Arguments:
 
 @v_args(inline=True)
 class SyntaxBuilder(Transformer[Any, Any]):
-    """Builds types, expressions and statements; holds nothing."""
+    """Builds types, expressions and statements. It has no state."""
 
     # Names and types -------------------------------------------------------------------------------------------------
 
@@ -185,7 +186,7 @@ class SyntaxBuilder(Transformer[Any, Any]):
         return s.Ternary(span(condition.place, no.place), condition, yes, no)
 
     def row(self, *children: Any) -> s.Expression:
-        """Give a flat row of operands and operators its precedence; every operator takes its left side first."""
+        """Build a tree from operands and operators by precedence. All operators are left-associative."""
         operands: list[s.Expression] = [children[0]]
         waiting: list[str] = []
 

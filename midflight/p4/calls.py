@@ -1,4 +1,4 @@
-"""The calls that a program makes, wherever they stand."""
+"""Extern calls, direct action calls and digest types of a program."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ __all__ = ["called_actions", "calls", "digests"]
 
 
 def calls(program: ir.Program) -> Iterator[ir.Call]:
-    """Yield every extern call of the program's controls and their actions; those of a shared action once."""
+    """Yield each extern call in a program's controls and actions. A call in an action is yielded once."""
     for action in program.actions.values():
         yield from (each for each in within(action.body) if isinstance(each, ir.Call))
     yield from (each for each in _in_controls(program) if isinstance(each, ir.Call))
 
 
 def called_actions(program: ir.Program) -> set[str]:
-    """Return the names of the actions that controls call directly, not through a table or another action."""
+    """Return the names of the actions that controls call directly, as opposed to through a table or another action."""
     return {each.action.name for each in _in_controls(program) if isinstance(each, ir.ActionCall)}
 
 
 def digests(program: ir.Program) -> list[StructType]:
-    """Return the types of the messages that the program digests, each once; a type's name is its digest's name."""
+    """Return the types that the program passes to `digest`, each once. The name of a digest is that of its type."""
     found: dict[str, StructType] = {}
     for call in calls(program):
         if call.name == "digest" and call.type_arguments and isinstance(kind := call.type_arguments[0], StructType):
@@ -33,7 +33,7 @@ def digests(program: ir.Program) -> list[StructType]:
 
 
 def _in_controls(program: ir.Program) -> Iterator[ir.Node]:
-    """Yield every node of the controls, each control entered once where it is first applied, and of no action."""
+    """Yield each node in the controls, and in each control that they apply, once. Actions are not entered."""
     seen: set[ir.Control] = set()
     for control in (program.verify, program.ingress, program.egress, program.compute, program.deparser):
         waiting = [_nodes(control, seen)]
@@ -48,7 +48,7 @@ def _in_controls(program: ir.Program) -> Iterator[ir.Node]:
 
 
 def _nodes(control: ir.Control, seen: set[ir.Control]) -> Iterator[ir.Node]:
-    """Return the nodes of a control in order; none where it has been seen."""
+    """Return an iterator over a control's nodes in order, which is empty if the control is in `seen`."""
     if control in seen:
         return iter(())
     seen.add(control)

@@ -1,4 +1,4 @@
-"""What `#if` and `#elif` evaluate: integer expressions as in C, on 64 bits, in linear time and without recursion."""
+"""Conditions of `#if` and `#elif`: C's integer expressions on 64 bits, evaluated in linear time without recursion."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class ConditionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """An integer of 64 bits. `number` is None after a division by zero, an error unless nothing depends on it."""
+    """A 64-bit integer. `number` is None after a division by zero, an error only if the result depends on it."""
 
     number: int | None
     unsigned: bool = False
 
 
 def evaluate(tokens: Iterable[str]) -> int:
-    """Return the value of an expression whose macros are expanded; a name that is left counts as 0, as in C.
+    """Return the value of an expression after macro expansion. A remaining name counts as 0, as in C.
 
-    ConditionError where it is not an expression, or its value depends on a division by zero.
+    Raises ConditionError where the tokens are not an expression, and where the value depends on a division by zero.
     """
     values: list[_Value] = []
     pending: list[str] = []
@@ -51,11 +51,11 @@ def evaluate(tokens: Iterable[str]) -> int:
         elif token == ")":
             _reduce(values, pending, 0)
             if not pending or pending.pop() != "(":
-                raise ConditionError("a ) has no ( before it")
+                raise ConditionError("unmatched )")
         elif token == ":":
             _reduce(values, pending, _PRECEDENCE["?"])
             if not pending or pending[-1] != "?":
-                raise ConditionError("a : has no ? before it")
+                raise ConditionError(": without ?")
             pending[-1] = "?:"
             expects_value = True
         elif token in _PRECEDENCE:
@@ -69,7 +69,7 @@ def evaluate(tokens: Iterable[str]) -> int:
         raise ConditionError("the expression is incomplete" if values or pending else "there is no expression")
     _reduce(values, pending, 0)
     if pending:
-        raise ConditionError("a ( is not closed" if pending[-1] == "(" else "a ? has no : after it")
+        raise ConditionError("a ( is not closed" if pending[-1] == "(" else "? without :")
     if values[0].number is None:
         raise ConditionError("it divides by zero")
     return values[0].number
@@ -79,22 +79,22 @@ def _operand(token: str) -> _Value:
     if match := _INTEGER.match(token):
         digits, suffix = match.groups()
         if len(digits) > 70:
-            raise ConditionError("an integer has 64 bits at most")
+            raise ConditionError("an integer has at most 64 bits")
         octal = len(digits) > 1 and digits[0] == "0" and digits.isdecimal()
         try:
             number = int(digits, 8 if octal else 0)
         except ValueError:
             raise ConditionError(f"{token} is not an octal number") from None
         if number >> 64:
-            raise ConditionError("an integer has 64 bits at most")
+            raise ConditionError("an integer has at most 64 bits")
         return _wrapped(number, "u" in suffix.lower() or bool(number >> 63))
     if _NAME.match(token):
         return _Value(0)
-    raise ConditionError(f"{token} is no integer, name or operator")
+    raise ConditionError(f"{token} is not an integer, name or operator")
 
 
 def _reduce(values: list[_Value], pending: list[str], least: int) -> None:
-    """Apply the pending operators that bind at least as tightly as `least`."""
+    """Apply the pending operators whose precedence is at least `least`."""
     while pending and pending[-1] not in ("(", "?"):
         operator = pending[-1]
         binds = _TIGHTEST if operator[0] == "u" else _PRECEDENCE[operator[0] if operator == "?:" else operator]

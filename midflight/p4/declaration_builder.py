@@ -1,6 +1,7 @@
-"""From lark's reductions to the declarations of the syntax tree: one method a rule of grammar.lark.
+"""Builders of declarations: a method for each rule of grammar.lark.
 
-Each method is named after its rule, which says what it builds; none has a docstring of its own.
+lark calls the method named after a rule with the rule's children. The rule documents what the method builds, so the
+methods have no docstrings.
 """
 # ruff: noqa: D102
 
@@ -20,7 +21,7 @@ __all__ = ["Builder"]
 
 @v_args(inline=True)
 class Builder(SyntaxBuilder):
-    """Builds the whole tree; holds nothing."""
+    """Builds the whole syntax tree. It has no state."""
 
     # Declarations ----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The syntax tree's declarations, over the types, expressions and statements of syntax.py."""
+"""Declarations of the syntax tree, on top of the types, expressions and statements of syntax.py."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Node):
-    """One parameter; `direction` is in, out, inout or empty."""
+    """A parameter. `direction` is in, out, inout or empty."""
 
     name: str
     type: Type
@@ -42,7 +42,7 @@ class Parameter(Node):
 
 @dataclass(frozen=True, slots=True)
 class Prototype(Node):
-    """The head of a function or method; `result` is None for a constructor."""
+    """The signature of a function or method. `result` is None for a constructor."""
 
     name: str
     result: Type | None
@@ -54,7 +54,7 @@ class Prototype(Node):
 
 @dataclass(frozen=True, slots=True)
 class Extern(Node):
-    """An extern object's declaration."""
+    """A declaration of an extern object type."""
 
     name: str
     type_parameters: tuple[str, ...]
@@ -64,7 +64,7 @@ class Extern(Node):
 
 @dataclass(frozen=True, slots=True)
 class Function(Node):
-    """A function; `body` is None for an extern one."""
+    """A function. `body` is None for an extern function."""
 
     prototype: Prototype
     body: Block | None
@@ -83,7 +83,7 @@ class Action(Node):
 
 @dataclass(frozen=True, slots=True)
 class Package(Node):
-    """A package's type."""
+    """A package type."""
 
     name: str
     type_parameters: tuple[str, ...]
@@ -111,7 +111,7 @@ class NewType(Node):
 
 @dataclass(frozen=True, slots=True)
 class Field(Node):
-    """One field."""
+    """A field of a struct or header."""
 
     name: str
     type: Type
@@ -120,7 +120,7 @@ class Field(Node):
 
 @dataclass(frozen=True, slots=True)
 class Structure(Node):
-    """`kind` is struct, header or header_union."""
+    """A struct, header or header union, as `kind` says (struct, header or header_union)."""
 
     kind: str
     name: str
@@ -131,7 +131,7 @@ class Structure(Node):
 
 @dataclass(frozen=True, slots=True)
 class EnumMember(Node):
-    """One member, with its value in a serializable enum."""
+    """An enum member, with a value if the enum is serializable."""
 
     name: str
     value: Expression | None
@@ -139,7 +139,7 @@ class EnumMember(Node):
 
 @dataclass(frozen=True, slots=True)
 class Enumeration(Node):
-    """`enum`; `underlying` makes it serializable."""
+    """An `enum`, which is serializable if it has an `underlying` type."""
 
     name: str
     underlying: Type | None
@@ -196,7 +196,7 @@ class Transition(Node):
 
 @dataclass(frozen=True, slots=True)
 class State(Node):
-    """A parser state; no transition means reject."""
+    """A parser state. Without a transition, it rejects the packet."""
 
     name: str
     body: tuple[Statement, ...]
@@ -206,7 +206,7 @@ class State(Node):
 
 @dataclass(frozen=True, slots=True)
 class Parser(Node):
-    """A parser, or its type alone when `states` is None."""
+    """A parser, or only its type if `states` is None."""
 
     name: str
     type_parameters: tuple[str, ...]
@@ -219,7 +219,7 @@ class Parser(Node):
 
 @dataclass(frozen=True, slots=True)
 class Control(Node):
-    """A control, or its type alone when `body` is None."""
+    """A control, or only its type if `body` is None."""
 
     name: str
     type_parameters: tuple[str, ...]
@@ -232,7 +232,7 @@ class Control(Node):
 
 @dataclass(frozen=True, slots=True)
 class Key(Node):
-    """One field of a table's key."""
+    """A match field of a table."""
 
     expression: Expression
     kind: str
@@ -242,7 +242,7 @@ class Key(Node):
 
 @dataclass(frozen=True, slots=True)
 class ActionReference(Node):
-    """An action with its arguments, if any brackets were written."""
+    """A reference to an action. `arguments` is None without parentheses."""
 
     name: str
     top: bool
@@ -252,7 +252,7 @@ class ActionReference(Node):
 
 @dataclass(frozen=True, slots=True)
 class Entry(Node):
-    """One line of a table's entries."""
+    """An entry in a table's `entries`."""
 
     keyset: SimpleKeyset | TupleKeyset
     action: ActionReference
@@ -285,7 +285,7 @@ class TableEntries(Node):
 
 @dataclass(frozen=True, slots=True)
 class TableProperty(Node):
-    """Any other property."""
+    """A property other than key, actions and entries."""
 
     name: str
     value: Expression
@@ -313,7 +313,7 @@ Declaration = (
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A whole program, includes and all."""
+    """A whole program, with the declarations of its includes."""
 
     file: str
     declarations: tuple[Declaration, ...]

@@ -1,4 +1,4 @@
-"""Syntax errors in plain words: what stood there, what was expected, and where the mistake most likely is."""
+"""Diagnostics for syntax errors: what was found, what was expected, and where the mistake most likely is."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ _PLENTY = 6
 
 
 def explain(error: UnexpectedToken, source: Source, names: Mapping[str, str]) -> P4Error:
-    """Return the error to show for the one that lark found; `names` gives each literal terminal's name by its text."""
+    """Return the diagnostic for a syntax error that lark found.
+
+    `names` gives the terminal's name for each literal token, such as LPAR for `(`.
+    """
     token = error.token
     expected = set(error.accepts or error.expected) - {"$END"}
     hint = _expectation(expected, {name: text for text, name in names.items()})
@@ -60,12 +63,12 @@ def explain(error: UnexpectedToken, source: Source, names: Mapping[str, str]) ->
     if before is not None and expected - _GOES_ON - {"ANNOTATION"} == {"SEMICOLON"}:
         return P4Error("';' is missing here", place=_behind(before.place))
     if "NAME" in expected and str(token) in KEYWORDS and not expected & {"NUMBER", "BIT"}:
-        return P4Error(f"{str(token)!r} is a word of P4's own and cannot be a name", place=token.place)
-    return P4Error(f"{_shown(token)} does not fit here", place=token.place, hint=hint)
+        return P4Error(f"{str(token)!r} is a keyword and cannot be a name", place=token.place)
+    return P4Error(f"{_shown(token)} is not expected here", place=token.place, hint=hint)
 
 
 def _before(token: PlacedToken, source: Source, names: dict[str, str]) -> tuple[PlacedToken | None, set[str]]:
-    """Return the token before a token, and the names of types up to there."""
+    """Return the token before another, and the names of the types declared up to there."""
     last: PlacedToken | None = None
     types: set[str] = set()
     for each in tokenise(source, names):
@@ -98,7 +101,7 @@ def _shown(token: PlacedToken) -> str:
 
 
 def _expectation(expected: set[str], texts: Mapping[str, str]) -> str:
-    """Return what could stand there, in words."""
+    """Return a hint with what the grammar would accept, or an empty string where that is too much to list."""
     words: list[str] = []
     rest = set(expected) - {"ANNOTATION"}
     if {"CONTROL", "HEADER"} <= rest:

@@ -1,4 +1,4 @@
-"""From P4_16 source to a checked program."""
+"""Entry points of the front end: from P4_16 source to a typed program."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ def check(
     *,
     confined: bool = False,
 ) -> ir.Program:
-    """Check a v1model program and return it ready for an engine.
+    """Check a v1model program and return it as `ir.Program`.
 
-    `file` names the source in messages, and includes in quotes are looked for beside it. With `confined`, for a source
-    that is not trusted, nothing can be included but the architecture's own files. P4Error, with its place, for the
-    first thing that is wrong or not supported yet.
+    `file` names the source in messages, and quoted includes are searched for in its folder first. `confined` is for
+    untrusted sources: only Midflight's own core.p4 and v1model.p4 can be included.
+
+    Raises P4Error for the first error or unsupported feature, with its place in the source.
     """
     return check_program(parse(preprocess(source, file, include_dirs, defines, confined=confined), file), source)
 
@@ -35,10 +36,10 @@ def check(
 def check_file(
     path: str | Path, include_dirs: Sequence[str | Path] = (), defines: Mapping[str, str] | None = None
 ) -> ir.Program:
-    """Check the program in a file; P4Error also where the file cannot be read."""
+    """Check the program in a file. Raises P4Error as `check` does, and where the file cannot be read."""
     try:
         with Path(path).open(encoding="utf-8") as opened:
-            source = opened.read(LARGEST + 1)  # no more than shows that it is too long
+            source = opened.read(LARGEST + 1)  # enough for the preprocessor to find it too long
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
         raise P4Error(f"cannot read {path}: {reason}") from None

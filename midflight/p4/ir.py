@@ -1,8 +1,8 @@
-"""A checked P4 program: names resolved, types on every expression, constants folded, instances made.
+"""Typed intermediate representation of a P4 program, with names resolved, constants folded and instances created.
 
-What the front end hands to everything below it. Generic and constructor parameters are gone: a parser or
-control that is instantiated twice appears twice, each with its own fully qualified names. Integer constants
-of type `int` have taken the width that their context gives them, so no `Integer` type remains in a body.
+This is the front end's result. Generic and constructor parameters are gone: a parser or control that is instantiated
+twice appears twice, each with its own fully qualified names. Integer constants of type `int` have the width that their
+context requires, so that a body contains no `Integer` type.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variable:
-    """A local variable or a parameter. Compared by identity: two of one name are two variables."""
+    """A local variable or parameter. It is compared by identity, so two variables with the same name differ."""
 
     name: str
     type: Type
@@ -34,14 +34,14 @@ class Variable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What stands somewhere in the source. The place takes no part in comparisons."""
+    """A node with a place in the source, which comparisons ignore."""
 
     place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Literal(Node):
-    """A constant: an int (bool as 0 or 1, enum and error members as index or value) or a str for `string`."""
+    """A constant: an int (0 or 1 for a bool, index or value for an enum or error member), or a str for `string`."""
 
     value: int | str
     type: Type
@@ -49,7 +49,7 @@ class Literal(Node):
 
 @dataclass(frozen=True, slots=True)
 class VariableRef(Node):
-    """The value, or the place, that a variable holds."""
+    """A variable, as a value or an lvalue."""
 
     variable: Variable
     type: Type
@@ -57,7 +57,7 @@ class VariableRef(Node):
 
 @dataclass(frozen=True, slots=True)
 class Member(Node):
-    """A field of a struct or header, or one element of a tuple (then `name` is its index in decimal)."""
+    """A field of a struct or header, or an element of a tuple, for which `name` is the decimal index."""
 
     base: Expression
     name: str
@@ -83,7 +83,7 @@ class Next(Node):
 
 @dataclass(frozen=True, slots=True)
 class Last(Node):
-    """`stack.last` in a parser; with `index` set, `stack.lastIndex`."""
+    """`stack.last` in a parser, or `stack.lastIndex` if `index` is set."""
 
     base: Expression
     type: Type
@@ -92,7 +92,7 @@ class Last(Node):
 
 @dataclass(frozen=True, slots=True)
 class Slice(Node):
-    """`base[high:low]`, both ends included."""
+    """`base[high:low]`, with both ends included."""
 
     base: Expression
     high: int
@@ -111,9 +111,9 @@ class Unary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Binary(Node):
-    """`operator` as P4 spells it. Both sides have one type, save for shifts: any `bit<W>` or a Literal on the right.
+    """A binary operator, spelled as in P4.
 
-    `==` and `!=` also compare structs, headers, tuples, enums and errors.
+    Operands have the same type, but a shift's right one is any `bit<W>` or a Literal. `==` and `!=` take all types.
     """
 
     operator: str
@@ -124,7 +124,7 @@ class Binary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Concat(Node):
-    """`left ++ right`: left is the more significant part."""
+    """`left ++ right`, where left becomes the more significant part."""
 
     left: Expression
     right: Expression
@@ -133,7 +133,7 @@ class Concat(Node):
 
 @dataclass(frozen=True, slots=True)
 class Cast(Node):
-    """An explicit conversion, or the implicit one of a serializable enum to its underlying type."""
+    """An explicit cast, or the implicit conversion of a serializable enum to its underlying type."""
 
     operand: Expression
     type: Type
@@ -151,7 +151,7 @@ class Ternary(Node):
 
 @dataclass(frozen=True, slots=True)
 class StructValue(Node):
-    """A list or struct expression, its elements in the order of the type's fields."""
+    """A list or struct expression, with its elements in the order of the type's fields."""
 
     elements: tuple[Expression, ...]
     type: Type
@@ -174,7 +174,7 @@ class Lookahead(Node):
 
 @dataclass(frozen=True, slots=True)
 class TableHit(Node):
-    """`table.apply().hit`, or `.miss` when `miss` is set: applies the table."""
+    """`table.apply().hit`, or `.miss` if `miss` is set. Evaluating it applies the table."""
 
     table: Table
     type: Type
@@ -183,9 +183,9 @@ class TableHit(Node):
 
 @dataclass(frozen=True, slots=True)
 class Call(Node):
-    """A call of an extern function or, with `instance` set, of an extern object's method.
+    """A call of an extern function or, if `instance` is set, of an extern object's method.
 
-    `arguments` are in parameter order; those of `out` and `inout` parameters are lvalues, as `directions` tells.
+    `arguments` and `directions` are in parameter order. `out` and `inout` arguments are lvalues.
     """
 
     name: str
@@ -204,7 +204,7 @@ Expression = (
 
 @dataclass(frozen=True, slots=True)
 class Assign(Node):
-    """`target = value`; target is a VariableRef, Member, Index or Slice."""
+    """`target = value`, where the target is a VariableRef, Member, Index, Slice, Next or Last."""
 
     target: Expression
     value: Expression
@@ -212,7 +212,7 @@ class Assign(Node):
 
 @dataclass(frozen=True, slots=True)
 class Declare(Node):
-    """A local variable comes into scope, with its initial value where the source gives one."""
+    """A declaration of a local variable, with an optional initial value."""
 
     variable: Variable
     value: Expression | None
@@ -220,7 +220,7 @@ class Declare(Node):
 
 @dataclass(frozen=True, slots=True)
 class Block(Node):
-    """Statements in a row, in a scope of their own."""
+    """A sequence of statements with a scope of its own."""
 
     body: tuple[Statement, ...]
 
@@ -236,7 +236,7 @@ class If(Node):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Labels that share a body. An empty `labels` is `default`. Fall-through has been resolved."""
+    """Labels with a common body. Without labels, it is `default`. Fall-through has been resolved."""
 
     labels: tuple[Expression | Action, ...]
     body: Statement
@@ -244,7 +244,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Switch(Node):
-    """`switch (table.apply().action_run)`, labels being actions, or a switch over a value, labels being Literals."""
+    """A `switch` on `table.apply().action_run` with actions as labels, or on a value with Literals as labels."""
 
     subject: Table | Expression
     cases: tuple[Case, ...]
@@ -259,7 +259,7 @@ class TableApply(Node):
 
 @dataclass(frozen=True, slots=True)
 class ActionCall(Node):
-    """A direct call of an action, arguments for all of its parameters."""
+    """A direct call of an action, with arguments for all of its parameters."""
 
     action: Action
     arguments: tuple[Expression, ...]
@@ -267,7 +267,7 @@ class ActionCall(Node):
 
 @dataclass(frozen=True, slots=True)
 class Apply(Node):
-    """`instance.apply(...)` of a sub-control or sub-parser."""
+    """`instance.apply(...)` of a control or parser inside another."""
 
     callee: Control | Parser
     arguments: tuple[Expression, ...]
@@ -275,7 +275,7 @@ class Apply(Node):
 
 @dataclass(frozen=True, slots=True)
 class CallStatement(Node):
-    """A call whose value, if any, is not used."""
+    """A call whose value, if any, is discarded."""
 
     call: Call
 
@@ -290,7 +290,7 @@ class SetValidity(Node):
 
 @dataclass(frozen=True, slots=True)
 class Shift(Node):
-    """`stack.push_front(count)`, or `pop_front` when count is negative."""
+    """`stack.push_front(count)`, or `pop_front` if `count` is negative."""
 
     stack: Expression
     count: int
@@ -298,7 +298,7 @@ class Shift(Node):
 
 @dataclass(frozen=True, slots=True)
 class Extract(Node):
-    """`packet.extract(header)`; `bits` is the second argument that varbit headers take."""
+    """`packet.extract(header)`. `bits` is the second argument, which headers with a varbit field need."""
 
     header: Expression
     bits: Expression | None = None
@@ -313,7 +313,7 @@ class Advance(Node):
 
 @dataclass(frozen=True, slots=True)
 class Emit(Node):
-    """`packet.emit(value)`: a header, a stack, or a struct of them; only valid headers are written."""
+    """`packet.emit(value)` of a header, a stack, or a struct of these. Invalid headers are not written."""
 
     value: Expression
 
@@ -325,7 +325,7 @@ class Exit(Node):
 
 @dataclass(frozen=True, slots=True)
 class Return(Node):
-    """`return` of a control or action."""
+    """`return` from a control or action."""
 
 
 Statement = (
@@ -345,7 +345,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
-    """An extern object. `name` is its control-plane name, `arguments` its constants."""
+    """An extern object: `name` is its control-plane name, and `arguments` are its constructor's constants."""
 
     name: str
     kind: str
@@ -357,7 +357,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Action:
-    """An action; parameters with Direction.NONE come last and are the control plane's."""
+    """An action. Its parameters with Direction.NONE come last, and the control plane sets them."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -367,13 +367,13 @@ class Action:
 
     @property
     def data(self) -> tuple[Parameter, ...]:
-        """The parameters that a table entry carries."""
+        """The parameters that the control plane sets in a table entry."""
         return tuple(each for each in self.parameters if each.direction is Direction.NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One match field of a table; `kind` is exact, lpm, ternary, range or optional."""
+    """A match field of a table. `kind` is exact, lpm, ternary, range or optional."""
 
     expression: Expression
     kind: str
@@ -383,7 +383,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class ActionRef:
-    """An action as a table lists it: `bound` are the arguments given in the list for directed parameters."""
+    """An action in a table's list of actions. `bound` holds the arguments for its parameters with a direction."""
 
     action: Action
     bound: tuple[Expression, ...] = ()
@@ -393,7 +393,7 @@ class ActionRef:
 
 @dataclass(frozen=True, slots=True)
 class EntryKey:
-    """One field of an entry or select case: `value`, with `mask` (ternary, LPM) or `high` (range); None matches all."""
+    """A field of a key: a value, with `mask` (ternary, LPM) or `high` (range). A value of None matches all."""
 
     value: int | None
     mask: int | None = None
@@ -405,7 +405,7 @@ Keyset = tuple[EntryKey, ...]
 
 @dataclass(frozen=True, slots=True)
 class TableEntry:
-    """An entry of the `entries` property; `arguments` are the action's data. Larger priority wins."""
+    """An entry in a table's `entries`. `arguments` is the action data, and the largest priority wins."""
 
     keys: Keyset
     action: ActionRef
@@ -416,7 +416,7 @@ class TableEntry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A match-action table. `size` is the declared one, or 1024."""
+    """A match-action table. `size` is the declared size, or 1024."""
 
     name: str
     keys: tuple[Key, ...]
@@ -434,7 +434,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Select(Node):
-    """`select`: the first case whose keyset matches names the next state; none means error.NoMatch and reject."""
+    """A `select`: the first case that matches gives the next state. Without a match, error.NoMatch and reject."""
 
     expressions: tuple[Expression, ...]
     cases: tuple[tuple[Keyset, str], ...]
@@ -442,7 +442,7 @@ class Select(Node):
 
 @dataclass(frozen=True, slots=True)
 class State(Node):
-    """A parser state; `next` is a Select or the name of a state, `accept` or `reject`."""
+    """A parser state. `next` is a Select, or the name of a state, `accept` or `reject`."""
 
     name: str
     body: tuple[Statement, ...]
@@ -451,7 +451,7 @@ class State(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parser:
-    """A parser instance. Parsing starts at state `start`."""
+    """A parser instance. Parsing starts in the state `start`."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -462,7 +462,7 @@ class Parser:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Control:
-    """A control instance; `locals` are the declarations that run before its body."""
+    """A control instance. `locals` are declarations that run before its body."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -473,10 +473,10 @@ class Control:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A v1model program. The six parts' parameters are in v1model's order, the packet left out.
+    """A v1model program. Parameters of the six parts are in v1model's order, without the packet.
 
-    `tables`, `actions` and `instances` hold everything reachable, by fully qualified name, in source order;
-    `warnings` tell of what is allowed and yet doubtful.
+    `tables`, `actions` and `instances` hold what is reachable from `main`, by fully qualified name. They and
+    `warnings` are in the order of the source.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""What hangs below a statement or an expression of a checked program, however deep it is."""
+"""Traversal of statements and expressions, without recursion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from midflight.p4 import ir
 
 __all__ = ["children", "within"]
 
-# The fields of each kind of node that hold other nodes, in the order of evaluation.
+# The fields of each kind of node that contain nodes, in evaluation order.
 _FIELDS: dict[type, tuple[str, ...]] = {
     ir.Member: ("base",),
     ir.Index: ("base", "index"),
@@ -43,7 +43,7 @@ _FIELDS: dict[type, tuple[str, ...]] = {
 
 
 def children(node: ir.Node | ir.Case) -> list[ir.Node | ir.Case]:
-    """Return the nodes right below a node; the actions, tables, controls and parsers that it names are none."""
+    """Return a node's direct children. Referenced actions, tables, controls and parsers are not among them."""
     found: list[ir.Node | ir.Case] = []
     for name in _FIELDS.get(type(node), ()):
         below = getattr(node, name)
@@ -55,7 +55,7 @@ def children(node: ir.Node | ir.Case) -> list[ir.Node | ir.Case]:
 
 
 def within(*parts: ir.Node) -> Iterator[ir.Node]:
-    """Yield the parts and every statement and expression below them, each before what is below it."""
+    """Yield the given nodes and all of their descendants in pre-order."""
     waiting: list[ir.Node | ir.Case] = list(reversed(parts))
     while waiting:
         node = waiting.pop()

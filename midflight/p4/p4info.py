@@ -1,7 +1,7 @@
-"""A checked program's control plane as P4Info (P4Runtime specification 1.5, section 6).
+"""P4Info of a program (P4Runtime specification 1.5, section 6).
 
-Ids follow p4c's rule, so that a controller may mix p4c's P4Info and ours: eight bits of resource type, then the low
-24 bits of the Jenkins one-at-a-time hash of the fully qualified name, probing upwards on a collision.
+Ids follow p4c's rule, so that a controller can use either P4Info: eight bits of resource type, then the low 24 bits of
+the Jenkins one-at-a-time hash of the fully qualified name, probing upwards on a collision.
 """
 
 from __future__ import annotations
@@ -44,32 +44,32 @@ MATCH_KINDS = {
 COUNTER_UNITS = (p4i.CounterSpec.PACKETS, p4i.CounterSpec.BYTES, p4i.CounterSpec.BOTH)
 METER_UNITS = (p4i.MeterSpec.PACKETS, p4i.MeterSpec.BYTES)
 
-# Said elsewhere in the message, so not among an object's annotations.
+# These annotations have fields of their own in the message, so they are not repeated as text.
 SPOKEN_FOR = frozenset({"name", "id", "brief", "description"})
 
 
 def p4info(program: ir.Program) -> p4i.P4Info:
-    """Return the program's P4Info: everything a controller may name, in the order of the source.
+    """Return the program's P4Info, in the order of the source.
 
-    P4Error for what P4Info cannot say: an `@id` given twice or with another type's prefix, a match kind that is
-    not P4Runtime's.
+    Raises P4Error for what P4Info cannot represent: an `@id` that is used twice or has the prefix of another type, a
+    match kind that P4Runtime does not define, and a type that it cannot describe.
     """
     return _Writer(program).write()
 
 
 def to_text(info: p4i.P4Info) -> str:
-    """Return the text form that p4c writes as `.txtpb`; the same message always gives the same text."""
+    """Return the text format, as p4c writes to `.txtpb`. Equal messages give equal texts."""
     head = "# proto-file: p4/config/v1/p4info.proto\n# proto-message: p4.config.v1.P4Info\n\n"
     return head + str(text_format.MessageToString(info))
 
 
 def to_bytes(info: p4i.P4Info) -> bytes:
-    """Return the binary form, maps in key order; the same message always gives the same bytes."""
+    """Return the binary format with map entries sorted by key. Equal messages give equal bytes."""
     return bytes(info.SerializeToString(deterministic=True))
 
 
 def name_hash(name: str) -> int:
-    """Return Jenkins's one-at-a-time hash of a name, 32 bits wide."""
+    """Return the Jenkins one-at-a-time hash of a name, 32 bits wide."""
     value = 0
     for byte in name.encode():
         value = (value + byte) & 0xFFFFFFFF
@@ -81,7 +81,7 @@ def name_hash(name: str) -> int:
 
 
 class _Ids:
-    """Ids and aliases for every object of a program."""
+    """Assigns ids and aliases to all objects of a program."""
 
     def __init__(self) -> None:
         self._wanted: dict[int, dict[str, int | None]] = {}
@@ -94,15 +94,15 @@ class _Ids:
         if wanted is not None:
             number = int(wanted, 0)
             if number >> 24 not in (0, prefix):
-                raise P4Error(f"@id({wanted}) of {what} {name}: the top byte is kept for {prefix:#04x}")
+                raise P4Error(f"@id({wanted}) of {what} {name}: the top byte must be {prefix:#04x} or 0")
             number |= prefix << 24
             if number in (each for known in self._wanted.values() for each in known.values()):
-                raise P4Error(f"@id({wanted}) of {what} {name} is taken already")
+                raise P4Error(f"@id({wanted}) of {what} {name} is already taken")
         self._wanted.setdefault(prefix, {})[name] = number
         self._names.add(name)
 
     def settle(self) -> None:
-        """Give the objects without `@id` theirs; in order of name, for the outcome of a collision depends on it."""
+        """Assign ids to the objects without `@id`, sorted by name, because the order decides collisions."""
         taken = {each for known in self._wanted.values() for each in known.values() if each is not None}
         for prefix, known in self._wanted.items():
             for name in sorted(known, key=str.encode):
@@ -116,7 +116,7 @@ class _Ids:
         return self._ids[prefix, name]
 
     def alias(self, name: str) -> str:
-        """Return the shortest run of trailing components that no other object's name ends with."""
+        """Return the shortest trailing part of a dotted name that is unique in the program, or the full name."""
         parts = name.split(".")
         for start in range(len(parts) - 1, 0, -1):
             tail = ".".join(parts[start:])
@@ -126,7 +126,7 @@ class _Ids:
 
 
 def _numbers(items: Iterable[T], annotations: Callable[[T], Mapping[str, str]]) -> list[int]:
-    """Return ids within one object: those that `@id` asks for, the others counting from 1."""
+    """Return ids for the parts of one object: those that `@id` sets, and the others counting from 1."""
     listed = list(items)
     asked = [int(annotations(each)["id"], 0) if "id" in annotations(each) else None for each in listed]
     taken = {each for each in asked if each is not None}
@@ -152,15 +152,15 @@ def _unquoted(text: str) -> str:
 
 
 class _Writer:
-    """Writes one program's P4Info."""
+    """Writes the P4Info of one program."""
 
     def __init__(self, program: ir.Program) -> None:
         self.program = program
         self.info = p4i.P4Info()
         self.ids = _Ids()
         self.digests = digests(program)
-        # As p4c has it: an action that no table lists takes nothing from the control plane, and one that only other
-        # actions call is part of them.
+        # As in p4c, an action that no table lists has no parameters for the control plane, and an action that only
+        # other actions call is omitted.
         self.listed = {each.action.name for table in program.tables.values() for each in table.actions}
         shown = self.listed | called_actions(program)
         self.actions = [each for each in program.actions.values() if each.name in shown]
@@ -191,7 +191,7 @@ class _Writer:
         self.info.pkg_info.arch = "v1model"
         for table in program.tables.values():
             self._table(table)
-        # As p4c lists them: what stands outside of all controls comes first.
+        # As in p4c, objects outside of all controls come first.
         for action in sorted(self.actions, key=lambda each: "." in each.name):
             self._action(action)
         for instance in program.instances.values():
@@ -219,7 +219,7 @@ class _Writer:
         self._preamble(message.preamble, p4i.P4Ids.TABLE, table.name, table.annotations)
         for number, key in zip(_numbers(table.keys, lambda each: each.annotations), table.keys, strict=True):
             if key.kind not in MATCH_KINDS:
-                raise P4Error(f"table {table.name}: match kind {key.kind} is unknown to P4Runtime")
+                raise P4Error(f"table {table.name}: match kind {key.kind} is not defined by P4Runtime")
             field = message.match_fields.add(
                 id=number,
                 name=key.name,
@@ -269,7 +269,7 @@ class _Writer:
         if instance.kind not in self.kinds:
             return
         prefix = self.kinds[instance.kind]
-        # Any: the five messages share the fields set here, and no base class says so.
+        # Any: the five messages share these fields, but have no common base class.
         message: Any
         match instance.kind:
             case "counter":
@@ -296,7 +296,7 @@ class _Writer:
     def _controller_header(self, header: HeaderType) -> None:
         message = self.info.controller_packet_metadata.add()
         message.preamble.id = self.ids(p4i.P4Ids.CONTROLLER_HEADER, header.name)
-        # A controller knows the header by the name in its annotation, whatever the type is called.
+        # A controller refers to the header by the name in its annotation, not by its type.
         message.preamble.name = message.preamble.alias = header.controller
         message.preamble.annotations.append(f'@controller_header("{header.controller}")')
         numbers = _numbers(header.fields, lambda each: each.annotations)
@@ -305,7 +305,7 @@ class _Writer:
             added.annotations.extend(_annotation_texts(each.annotations))
 
     def _type(self, kind: Type) -> p4t.P4DataTypeSpec:
-        """Return a type's description; structs, headers and enums that it names go to `type_info`."""
+        """Return a type's description, and add the structs, headers and enums that it names to `type_info`."""
         spec, known = p4t.P4DataTypeSpec(), self.info.type_info
         match kind:
             case Bits() | Varbit():
@@ -364,5 +364,5 @@ def _bitstring(kind: Type) -> p4t.P4BitstringLikeTypeSpec:
 
 
 def _padded(value: int, width: int) -> bytes:
-    """Return a constant as p4c writes it into P4Info: as many bytes as the type has, signed in two's complement."""
+    """Return a constant as p4c encodes it: in the bytes that the type's width takes, in two's complement if signed."""
     return (value & (1 << width) - 1).to_bytes((width + 7) // 8, "big")

@@ -1,4 +1,4 @@
-"""The parser: tokens become the syntax tree, and what does not fit is told in plain words."""
+"""Parser: from tokens to the syntax tree, with diagnostics for syntax errors."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["parse"]
 
 
 class _Feed(Lexer):
-    """Our tokeniser, as lark takes one."""
+    """Adapter that makes lark use Midflight's tokeniser."""
 
     def __init__(self, lexer_conf: LexerConf) -> None:
         self.names = {str(each.pattern.value): each.name for each in lexer_conf.terminals if each.pattern is not None}
 
     def lex(self, data: Source) -> Iterator[Token]:  # type: ignore[override]
-        """Yield the tokens of a source; lark passes on what `parse` is given."""
+        """Yield the tokens of a source. lark passes the argument of `parse` through."""
         return tokenise(data, self.names)
 
 
 @cache
 def _grammar() -> Lark:
-    """Return the parser's tables: made once a process, and kept in the user's cache, for they take 0.4 s to make."""
+    """Return the parser tables. They take 0.4 s to build, so the process and the user's cache folder keep them."""
     text = Path(__file__).with_name("grammar.lark").read_text(encoding="utf-8")
     return Lark(
         text, parser="lalr", lexer=_Feed, maybe_placeholders=True, transformer=Builder(), cache=_cache_file() or False
@@ -42,7 +42,7 @@ def _grammar() -> Lark:
 
 
 def _cache_file() -> str | None:
-    """Return where the tables are kept, or None where nothing can be; lark tells a stale file from a fresh one."""
+    """Return the path of the cached tables, or None where no folder can be created. lark detects a stale file."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "midflight"
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def _cache_file() -> str | None:
 
 
 def parse(source: Source, file: str) -> Program:
-    """Return the syntax tree of preprocessed text; P4Error with its place for what is not P4_16."""
+    """Return the syntax tree of preprocessed text. Raises P4Error for a syntax error, with its place in the source."""
     grammar = _grammar()
     try:
         return Program(file, grammar.parse(source))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The preprocessor: includes and macros expanded by pcpp, every character still knowing where it was written."""
+"""Preprocessor: expands includes and macros with pcpp, and keeps each character's place in the source."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _LINE_MARKER = re.compile(r'#line\s+(\d+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*$')
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line of preprocessed text: where it came from, and how it read there.
+    """A line of preprocessed text with its origin: file, line number and original text.
 
-    `before` and `after` count the characters at its ends that no macro changed.
+    `start` is its offset in the preprocessed text. `before` and `after` count the characters at its ends that are the
+    same as in the original.
     """
 
     start: int
@@ -35,14 +36,14 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Preprocessed text with its line markers taken out."""
+    """Preprocessed text without line markers, with the origin of each line."""
 
     text: str
     lines: tuple[_Line, ...]
     starts: tuple[int, ...] = field(repr=False)
 
     def place(self, start: int, end: int) -> Place:
-        """Return the place in the user's own file of a stretch of the preprocessed text."""
+        """Return the original place of a range of offsets in the preprocessed text."""
         line = self.lines[max(0, bisect_right(self.starts, start) - 1)]
         begin = start - line.start
         finish = min(max(end, start + 1) - line.start, max(len(line.text), begin + 1))
@@ -52,7 +53,7 @@ class Source:
 
 
 def _unchanged(new: str, old: str) -> tuple[int, int]:
-    """Return how many characters at the beginning and at the end two lines have in common."""
+    """Return the lengths of the common prefix and the common suffix of two lines, which do not overlap."""
     shortest = min(len(new), len(old))
     if new == old:
         return shortest, 0
@@ -62,9 +63,9 @@ def _unchanged(new: str, old: str) -> tuple[int, int]:
 
 
 def _unexpanded(line: _Line, begin: int, finish: int) -> tuple[int, int]:
-    """Carry columns over from a line with expanded macros to the line as written.
+    """Map columns of a line with expanded macros to the original line.
 
-    What stands before or after the expansions keeps its column; what came out of a macro points at its use.
+    Text before and after the expansions keeps its column. Text that a macro produced maps to the macro's use.
     """
     new, old = line.text, line.original
     before, after = line.before, line.after
@@ -93,9 +94,11 @@ def preprocess(
 ) -> Source:
     """Expand includes and macros.
 
-    Includes in quotes are looked for beside the including file, then like those in angle brackets in
-    `include_dirs` and last among our own. With `confined`, for a source that is not trusted, there are our own alone.
-    P4Error, with its place, for a missing include, a bad directive, and what goes beyond the bounds of `bounded`.
+    Quoted includes are searched for in the folder of the including file, then, like those in angle brackets, in
+    `include_dirs` and last in Midflight's own folder. With `confined`, for untrusted sources, only the last is
+    searched.
+
+    Raises P4Error for a missing include, an invalid directive, and a source beyond the limits in bounded.py.
     """
     folders = [] if confined else [Path(each) for each in include_dirs]
     processor = Preprocessor([*folders, INCLUDE], defines or {}, confined=confined)
@@ -105,7 +108,7 @@ def preprocess(
         try:
             processor.parse(processor.take(source, file), file)
             processor.write(output)
-        except (IndexError, AttributeError) as error:  # from pcpp, on a directive that lacks what it needs
+        except (IndexError, AttributeError) as error:  # raised by pcpp for an incomplete directive
             found = processor.directive
             at = (found.source, found.lineno) if found else (file, 1)
             raise PreprocessorError("this directive is incomplete", at[0], at[1], "") from error
@@ -119,7 +122,7 @@ def preprocess(
         length = len(error.needle) or max(1, len(line.strip()))
         place = Place(where, max(1, error.line), column + 1, length, line)
         missing = error.needle and str(error).startswith("there is no file")
-        hint = "Put it beside this file, or name its folder with -I." if missing else ""
+        hint = "Move it to this file's folder, or add its folder with -I." if missing else ""
         raise P4Error(str(error), place=place, hint=hint) from None
     return _with_lines(output.getvalue(), file, source, texts)
 

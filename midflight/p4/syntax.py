@@ -1,6 +1,6 @@
-"""The syntax tree's types, expressions and statements: what was written, nothing resolved.
+"""Types, expressions and statements of the syntax tree, before name resolution.
 
-Every node is frozen and knows its place. declarations.py has the rest of the tree.
+All nodes are frozen and have a place. declarations.py has the rest of the tree.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What stands somewhere."""
+    """A node with a place in the source."""
 
     place: Place
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation(Node):
-    """`@name`, `@name(body)` or, when `structured`, `@name[body]`; `body` is the text between the brackets."""
+    """`@name`, `@name(body)` or, if `structured`, `@name[body]`. `body` is the unparsed text between the brackets."""
 
     name: str
     body: str
@@ -51,7 +51,7 @@ class BaseType(Node):
 
 @dataclass(frozen=True, slots=True)
 class TypeName(Node):
-    """A type by its name; `top` when written with a leading dot."""
+    """A named type. `top` is set for a leading dot."""
 
     name: str
     top: bool = False
@@ -59,7 +59,7 @@ class TypeName(Node):
 
 @dataclass(frozen=True, slots=True)
 class SpecialisedType(Node):
-    """A generic type with its arguments."""
+    """A generic type with type arguments."""
 
     base: TypeName
     arguments: tuple[Type, ...]
@@ -75,7 +75,7 @@ class StackType(Node):
 
 @dataclass(frozen=True, slots=True)
 class TupleType(Node):
-    """`tuple<...>`, or `list<...>` when `is_list`."""
+    """`tuple<...>`, or `list<...>` if `is_list`."""
 
     elements: tuple[Type, ...]
     is_list: bool = False
@@ -89,7 +89,7 @@ Type = BaseType | TypeName | SpecialisedType | StackType | TupleType
 
 @dataclass(frozen=True, slots=True)
 class Number(Node):
-    """An integer literal; `width` is None for one without."""
+    """An integer literal. `width` is None if the literal has no width."""
 
     value: int
     width: int | None = None
@@ -98,7 +98,7 @@ class Number(Node):
 
 @dataclass(frozen=True, slots=True)
 class Text(Node):
-    """A string literal, its escapes taken."""
+    """A string literal, with escape sequences replaced."""
 
     value: str
 
@@ -112,7 +112,7 @@ class Boolean(Node):
 
 @dataclass(frozen=True, slots=True)
 class Name(Node):
-    """A name of something that is no type; `top` when written with a leading dot."""
+    """A name that is not a type. `top` is set for a leading dot."""
 
     name: str
     top: bool = False
@@ -135,7 +135,7 @@ class ErrorMember(Node):
 
 @dataclass(frozen=True, slots=True)
 class Member(Node):
-    """`base.member`; `at` is the place of the member's name alone."""
+    """`base.member`. `at` is the place of the member's name."""
 
     base: Expression
     member: str
@@ -195,7 +195,7 @@ class Cast(Node):
 
 @dataclass(frozen=True, slots=True)
 class Argument(Node):
-    """An argument; `name` when given by name, no value for `_`."""
+    """An argument. `name` is empty for a positional argument, and `value` is None for `_`."""
 
     value: Expression | None
     name: str = ""
@@ -227,7 +227,7 @@ class ListExpression(Node):
 
 @dataclass(frozen=True, slots=True)
 class Record(Node):
-    """`{a = 1, b = 2}`, with `...` at its end when `rest`."""
+    """`{a = 1, b = 2}`. `rest` is set if it ends with `...`."""
 
     fields: tuple[tuple[str, Expression], ...]
     rest: bool = False
@@ -305,7 +305,7 @@ class Variable(Node):
 
 @dataclass(frozen=True, slots=True)
 class Instantiation(Node):
-    """`type(arguments) name;`; `initialised` when a body of abstract methods follows."""
+    """`type(arguments) name;`. `initialised` is set if a body of abstract methods follows."""
 
     name: str
     type: Type
@@ -321,7 +321,7 @@ class Empty(Node):
 
 @dataclass(frozen=True, slots=True)
 class Assign(Node):
-    """`target = value;`; `operator` is the binary one of a compound assignment, such as `+` of `+=`."""
+    """`target = value;`. `operator` is the binary operator of a compound assignment, such as `+` for `+=`."""
 
     target: Expression
     value: Expression
@@ -330,14 +330,14 @@ class Assign(Node):
 
 @dataclass(frozen=True, slots=True)
 class CallStatement(Node):
-    """A call for its effect."""
+    """A call as a statement."""
 
     call: Call
 
 
 @dataclass(frozen=True, slots=True)
 class DirectApplication(Node):
-    """`Type.apply(arguments);`: an instance made on the spot."""
+    """`Type.apply(arguments);`: applies an anonymous instance."""
 
     type: Type
     arguments: tuple[Argument, ...]
@@ -354,7 +354,7 @@ class If(Node):
 
 @dataclass(frozen=True, slots=True)
 class SwitchCase(Node):
-    """`label: block`; no label for `default`, no block where it falls through."""
+    """`label: block`. `label` is None for `default`, and `block` is None if the case falls through."""
 
     label: Expression | None
     block: Block | None

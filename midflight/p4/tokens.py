@@ -1,8 +1,8 @@
-"""The tokeniser: text becomes tokens that a grammar of one token's look-ahead can take.
+"""Tokeniser: from text to tokens for an LALR(1) grammar.
 
-P4 cannot be parsed without knowing which names are types: `(a) - b` is a cast or a subtraction, `a < b` may open
-type arguments. So names are told apart here, with the scopes that P4 gives them, and the angle brackets of type
-arguments become tokens of their own, `>>` split where it closes two.
+P4 cannot be parsed without knowing which names are types: `(a) - b` is a cast or a subtraction, and `a < b` may start
+type arguments. The tokeniser therefore tracks declarations and scopes, gives names of types a token of their own, and
+marks the angle brackets of type arguments. It splits `>>` where it closes two of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEYWORDS = _words(
     "header_union if in inout int key list match_kind out package parser priority return select state string struct "
     "switch table this transition true tuple type typedef varbit value_set void"
 )
-"""Every word that the grammar knows; some of them are names too, where the grammar says so."""
+"""All keywords of the grammar. The grammar also accepts some of them as names."""
 
 _REFUSED = {"for": "for loops", "break": "break", "continue": "continue"}
 
@@ -58,7 +58,7 @@ _AFTER_DECLARATOR = _words("; = , ) { (")
 
 
 class PlacedToken(Token):
-    """A token that knows where it stands: from `start` to `end` of the preprocessed `source`."""
+    """A token that knows its range of offsets, from `start` to `end`, in the preprocessed `source`."""
 
     source: Source
     start: int
@@ -66,13 +66,13 @@ class PlacedToken(Token):
 
     @cached_property
     def place(self) -> Place:
-        """Its place in the user's own file."""
+        """The token's place in the original file."""
         return self.source.place(self.start, self.end)
 
 
 @dataclass(slots=True)
 class _Raw:
-    """A token before names are told apart: `kind` is word, number, string, annotation or mark."""
+    """A token before names are classified. `kind` is word, number, string, annotation or mark."""
 
     kind: str
     text: str
@@ -82,19 +82,22 @@ class _Raw:
 
 @dataclass(slots=True)
 class _Scope:
-    """The names that one scope declares; `opened` once its brace has come."""
+    """The names that a scope declares. `opened` is set once its opening brace has been read."""
 
     names: dict[str, None]
     opened: bool
 
 
 def tokenise(source: Source, names: dict[str, str]) -> Iterator[PlacedToken]:
-    """Yield the grammar's tokens; `names` gives each literal terminal's name, such as LPAR for `(`."""
+    """Yield the grammar's tokens. `names` gives the terminal's name for each literal token, such as LPAR for `(`.
+
+    Raises P4Error for text that is not a token, for loops, and for an annotation without a name or a closing bracket.
+    """
     return _Classifier(source, names).run()
 
 
 def _scan(source: Source) -> list[_Raw]:
-    """Cut the text into tokens; an annotation with its body is one."""
+    """Split the text into tokens. An annotation with its body is one token."""
     text, raws, position = source.text, [], 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -105,12 +108,12 @@ def _scan(source: Source) -> list[_Raw]:
         if kind == "wrong":
             place = source.place(position, end)
             if match[0] == '"':
-                raise P4Error("a string that does not end on its line", place=place)
+                raise P4Error("this string is not closed on its line", place=place)
             if text.startswith("/*", position):
-                raise P4Error("a comment that does not end", place=source.place(position, position + 2))
-            raise P4Error(f"{match[0]!r} means nothing in P4", place=place)
+                raise P4Error("this comment is not closed", place=source.place(position, position + 2))
+            raise P4Error(f"{match[0]!r} is not a P4 token", place=place)
         if text.startswith("/*", position) and kind == "mark":
-            raise P4Error("a comment that does not end", place=source.place(position, position + 2))
+            raise P4Error("this comment is not closed", place=source.place(position, position + 2))
         if kind != "skip":
             raws.append(_Raw(kind, text[position:end], position, end))
         position = end
@@ -118,7 +121,7 @@ def _scan(source: Source) -> list[_Raw]:
 
 
 def _annotation_end(source: Source, start: int) -> int:
-    """Return where the annotation that starts with the `@` at `start` ends, its body included."""
+    """Return the end of the annotation that starts with the `@` at `start`, including its body."""
     text = source.text
     match = re.compile(r"@\s*([A-Za-z_]\w*)").match(text, start)
     if match is None:
@@ -140,11 +143,11 @@ def _annotation_end(source: Source, start: int) -> int:
             if depth == 0:
                 return token.end()
         position = token.end()
-    raise P4Error("the annotation's bracket is never closed", place=source.place(start, match.end()))
+    raise P4Error("the annotation's bracket is not closed", place=source.place(start, match.end()))
 
 
 class _Classifier:
-    """Walks over the tokens once, keeping scopes and open angle brackets."""
+    """Classifies tokens in one pass, tracking scopes and open angle brackets."""
 
     OPENING: ClassVar[dict[str, str]] = {"(": ")", "[": "]", "{": "}"}
 
@@ -153,14 +156,14 @@ class _Classifier:
         self.names = names
         self.raws = _scan(source)
         self.scopes = [_Scope({}, True)]
-        # By name, innermost scope last: true for a type, false for anything else that hides a type of that name.
+        # By name, innermost scope last: True for a type, False for another declaration that hides a type.
         self.types: dict[str, list[bool]] = {}
         self.brackets: list[str] = []
-        self.declared = -1  # the token that gives a type its name
-        self.typedef_name = -1  # the same of a typedef, whose name holds from there on only
+        self.declared = -1  # index of the token that names the type being declared
+        self.typedef_name = -1  # the same for a typedef, whose name is valid only after it
 
     def run(self) -> Iterator[PlacedToken]:
-        before = ""  # what the token before was: a terminal's name
+        before = ""  # the previous token's terminal
         for index, raw in enumerate(self.raws):
             for kind, text, offset in self.classify(index, raw, before):
                 token = PlacedToken(kind, text)
@@ -200,7 +203,7 @@ class _Classifier:
             known.append(is_type)
 
     def leave(self) -> None:
-        """Forget what the innermost scope declared."""
+        """Close the innermost scope."""
         for name in self.scopes.pop().names:
             self.types[name].pop()
 
@@ -244,7 +247,7 @@ class _Classifier:
         return "NAME"
 
     def open_container(self, text: str, index: int, kind: str) -> None:
-        """A declaration with parameters opens a scope that lasts through its body, or to its semicolon."""
+        """Open the scope of a declaration with parameters, which ends with its body or its semicolon."""
         del text
         if kind not in ("ACTION", "FUNCTION") or (self.brackets and self.brackets[-1] == "("):
             return
@@ -259,7 +262,7 @@ class _Classifier:
                 self.declare(self.text_at(index))
 
     def member_dot(self, index: int) -> bool:
-        """Whether the dot at `index` follows a value, and does not begin a global name."""
+        """Return whether the dot at `index` follows a value, as opposed to starting a global name."""
         before = self.raws[index - 1] if index else None
         return before is not None and (before.kind == "word" or before.text in (")", "]", "}", ">"))
 

@@ -1,4 +1,4 @@
-"""The types of a checked P4 program (P4_16 specification, section 7)."""
+"""Types of P4 programs (P4_16 specification, section 7)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Direction(Enum):
-    """A parameter's direction; NONE on an action parameter means that the control plane gives it."""
+    """A parameter's direction. An action parameter with NONE is set by the control plane."""
 
     NONE = ""
     IN = "in"
@@ -42,7 +42,7 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bits:
-    """`bit<W>` or, when signed, `int<W>` in two's complement."""
+    """`bit<W>`, or `int<W>` in two's complement if signed."""
 
     width: int
     signed: bool = False
@@ -61,7 +61,7 @@ class Bool:
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """`int`: the arbitrary-precision type of compile-time constants. It never reaches an engine."""
+    """`int`, the type of compile-time constants of arbitrary precision. It does not occur in a program's bodies."""
 
     def __str__(self) -> str:
         return "int"
@@ -69,7 +69,7 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Varbit:
-    """`varbit<W>`: at most `width` bits."""
+    """`varbit<W>`, with at most `width` bits."""
 
     width: int
 
@@ -79,7 +79,7 @@ class Varbit:
 
 @dataclass(frozen=True, slots=True)
 class ErrorType:
-    """`error`: an engine holds it as the index of the member in `Program.errors`."""
+    """`error`. Its value at run time is the member's index in `Program.errors`."""
 
     def __str__(self) -> str:
         return "error"
@@ -87,7 +87,7 @@ class ErrorType:
 
 @dataclass(frozen=True, slots=True)
 class StringType:
-    """`string`: only as a compile-time constant."""
+    """`string`, which exists only at compile time."""
 
     def __str__(self) -> str:
         return "string"
@@ -103,7 +103,7 @@ class Void:
 
 @dataclass(frozen=True, slots=True)
 class EnumType:
-    """`enum`: with `underlying` set it is serializable and `values` are its members' values."""
+    """`enum`. It is serializable if `underlying` is set, and `values` are then its members' values."""
 
     name: str
     members: tuple[str, ...]
@@ -114,14 +114,14 @@ class EnumType:
         return self.name
 
     def value_of(self, member: str) -> int:
-        """Return what an engine holds for a member: its value when serializable, else its index."""
+        """Return a member's value at run time: its declared value if serializable, and otherwise its index."""
         index = self.members.index(member)
         return self.values[index] if self.underlying else index
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a header or struct, with its annotations (name to text)."""
+    """A field of a header or struct, with its annotations by name."""
 
     name: str
     type: Type
@@ -139,13 +139,13 @@ class StructType:
         return self.name
 
     def field(self, name: str) -> Field | None:
-        """Return the field of that name, or None."""
+        """Return the field with a name, or None."""
         return next((each for each in self.fields if each.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderType:
-    """`header`: fields in wire order, and a validity bit. `controller` names a controller header's kind."""
+    """`header`, with its fields in wire order. `controller` is the name in `@controller_header`, or empty."""
 
     name: str
     fields: tuple[Field, ...]
@@ -155,7 +155,7 @@ class HeaderType:
         return self.name
 
     def field(self, name: str) -> Field | None:
-        """Return the field of that name, or None."""
+        """Return the field with a name, or None."""
         return next((each for each in self.fields if each.name == name), None)
 
 
@@ -172,7 +172,7 @@ class StackType:
 
 @dataclass(frozen=True, slots=True)
 class TupleType:
-    """`tuple<...>`, and the type of a list expression."""
+    """`tuple<...>`, or the type of a list expression."""
 
     elements: tuple[Type, ...]
 
@@ -182,7 +182,7 @@ class TupleType:
 
 @dataclass(frozen=True, slots=True)
 class ExternType:
-    """An extern object's type with its type arguments, such as `register<bit<32>>`."""
+    """The type of an extern object with type arguments, such as `register<bit<32>>`."""
 
     name: str
     arguments: tuple[Type, ...] = ()
@@ -215,7 +215,7 @@ VOID = Void()
 
 
 def width_of(kind: Type) -> int:
-    """Return the number of bits that a value takes on the wire or in a match key; ValueError where it has none."""
+    """Return the width in bits of a type's values, for varbit the largest. Raises ValueError for a type without one."""
     match kind:
         case Bits(width=width) | Varbit(width=width):
             return width

@@ -29,7 +29,6 @@ NOT_DONE = (
     "docs/topologies.md",
     "docs/wire.md",
     "midflight/cli",
-    "midflight/p4",
     "midflight/primitives/library",
     "midflight/runtime/controller",
     "midflight/runtime/devices",

@@ -96,7 +96,7 @@ def test_a_mistake_at_the_bottom_is_found(text: str) -> None:
     ],
 )
 def test_types_nest_only_so_deep(parts: dict[str, str]) -> None:
-    with pytest.raises(P4Error, match="types nest 65 deep here, and 64 is the most") as caught:
+    with pytest.raises(P4Error, match="types nest 65 deep here, above the limit of 64") as caught:
         program(**parts)
     assert caught.value.place is not None
 

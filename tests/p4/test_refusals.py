@@ -31,7 +31,7 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
     ),
     ("idle timeouts of entries are", {"locals": TABLE.format(kind="exact", more="support_timeout = true;")}),
     (
-        "a direct_counter made inside a table is",
+        "a direct_counter created inside a table is",
         {"locals": TABLE.format(kind="exact", more="counters = direct_counter(CounterType.bytes);")},
     ),
     ("the match kind fuzzy is", {"top": "match_kind { fuzzy }", "locals": TABLE.format(kind="fuzzy", more="")}),

@@ -153,7 +153,7 @@ def test_parameters_may_have_default_values() -> None:
 @pytest.mark.parametrize(
     ("parameters", "call", "message"),
     [
-        ("out bit<8> x = 3", "a(meta.small);", "x is written to, so it has no default value"),
+        ("out bit<8> x = 3", "a(meta.small);", "x is an output and cannot have a default value"),
         ("in bit<8> x = meta.small", "a();", "the default of x must be known at compile time"),
         ("in bit<8> x = 3, bit<8> y", "a(4);", "no argument for y"),
         ("in bit<8> x = 3, bit<8> y", "a();", r"a takes 2 arguments, not 0"),

@@ -18,13 +18,13 @@ DOUBTFUL: list[tuple[str, str, str, str]] = [
     ("apply", "meta.small += 0x100;", "256 does not fit bit<8>: it becomes 0", "0x100"),
     ("apply", "if (meta.small == 300) { exit; }", "300 does not fit bit<8>: it becomes 44", "300"),
     ("apply", "meta.pair = { 1, 65537 };", "65537 does not fit bit<16>: it becomes 1", "65537"),
-    ("apply", "meta.small = meta.small << 8;", "a shift by 8 leaves nothing of bit<8>", "meta.small << 8"),
+    ("apply", "meta.small = meta.small << 8;", "a shift of bit<8> by 8 always gives 0", "meta.small << 8"),
     ("top", "const bit<4> NIBBLE = 16;", "16 does not fit bit<4>: it becomes 0", "16"),
     ("top", "bit<8> unused() { return 256; }", "256 does not fit bit<8>: it becomes 0", "256"),
     ("top", "control Unused() { apply { bit<8> x = 256; } }", "256 does not fit bit<8>: it becomes 0", "256"),
     ("transition", "select(meta.small) { 256: accept; }", "256 does not fit bit<8>: it becomes 0", "256"),
     ("locals", TABLE.format("const entries = { 256: NoAction(); }"), "256 does not fit bit<8>: it becomes 0", "256"),
-    ("locals", TABLE.format("sise = 16;"), "there is no table property sise, so it does nothing", "sise"),
+    ("locals", TABLE.format("sise = 16;"), "sise is not a table property and has no effect", "sise"),
 ]
 
 
@@ -50,8 +50,8 @@ def test_warnings_stand_in_the_order_of_the_source() -> None:
         locals=TABLE.format("sise = 1;"),
         apply="meta.small = 256; meta.small = twice(meta.small) + twice(0x102);",
     )
-    assert [each.message.split()[0] for each in made.warnings] == ["257", "there", "256", "258"]
+    assert [each.message.split()[0] for each in made.warnings] == ["257", "sise", "256", "258"]
     shown = str(made.warnings[1]).splitlines()
     assert shown[0].startswith(f"test.p4:{made.warnings[1].place.line}:")
-    assert ": warning: there is no table property sise" in shown[0]
+    assert ": warning: sise is not a table property" in shown[0]
     assert shown[-1] == "    Did you mean size?"

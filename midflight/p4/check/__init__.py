@@ -1,1 +1,1 @@
-"""The checker: names resolved, types given, constants folded, instances made; from syntax tree to `ir.Program`."""
+"""Type checker: resolves names, infers types, folds constants and creates instances; returns an `ir.Program`."""

@@ -1,4 +1,4 @@
-"""Arguments: put in the order of the parameters, type parameters bound, checked, and places that are written to."""
+"""Arguments of calls: matching them to parameters, inferring type arguments, and checking values and lvalues."""
 
 from __future__ import annotations
 
@@ -36,7 +36,12 @@ Given = s.Argument | s.Expression | ir.Literal | ir.StructValue | None
 def bind(
     ctx: Context, prototype: d.Prototype, node: s.Call, given: Sequence[s.Argument | s.Expression | None]
 ) -> Walk[dict[str, Type]]:
-    """Return the types that a generic call's parameters stand for: written, or inferred from the arguments."""
+    """Return the type arguments of a call by name, explicit or inferred from the arguments' types.
+
+    A type argument `_` is inferred. An `int` without a width becomes `bit<32>`, or wider where the value needs it.
+
+    Raises P4Error for a wrong number of type arguments, and for one that cannot be inferred.
+    """
     names = prototype.type_parameters
     if node.types:
         if len(node.types) != len(names):
@@ -79,7 +84,11 @@ def arguments_in_order(
     directions: Sequence[Direction],
     whats: Sequence[str],
 ) -> Walk[tuple[ir.Expression, ...]]:
-    """Check the arguments of a call, evaluated left to right; an error calls each as `whats` says."""
+    """Check the arguments of a call in evaluation order, left to right (P4_16, section 6.8).
+
+    `given`, `kinds`, `directions` and `whats` have one element for each parameter. `whats` names each argument in error
+    messages.
+    """
     places = {i for i, each in enumerate(directions) if each in (Direction.OUT, Direction.INOUT)}
     wanted = zip(given, kinds, directions, whats, strict=True)
     made: list[ir.Expression] = yield in_order(ctx, (argument(ctx, *each) for each in wanted), places)
@@ -87,7 +96,7 @@ def arguments_in_order(
 
 
 def accepts(ctx: Context, parameters: Sequence[ir.Parameter], given: Sequence[s.Argument]) -> bool:
-    """Whether there is an argument for each parameter, save for some of those that have a default value."""
+    """Return whether the number of arguments fits the parameters, of which those with a default are optional."""
     least = sum(each.variable not in ctx.state.defaults for each in parameters)
     return least <= len(given) <= len(parameters)
 
@@ -95,7 +104,10 @@ def accepts(ctx: Context, parameters: Sequence[ir.Parameter], given: Sequence[s.
 def passed(
     ctx: Context, parameters: Iterable[ir.Parameter], given: Iterable[s.Argument]
 ) -> Walk[tuple[ir.Expression, ...]]:
-    """Check arguments for parameters whose types are known."""
+    """Check arguments, by position or by name, for parameters whose types are known, and fill in defaults.
+
+    Raises P4Error for a parameter that has neither an argument nor a default, and for an argument of the wrong type.
+    """
     listed, wanted = list(given), list(parameters)
     defaults = [ctx.state.defaults.get(each.variable) for each in wanted]
     filled: list[Given] = [*listed, *defaults[len(listed) :]]
@@ -115,7 +127,11 @@ def passed(
 
 
 def argument(ctx: Context, given: Given, kind: Type, direction: Direction, what: str) -> Walk[ir.Expression]:
-    """Check one argument of a call; a parameter's default has been checked already."""
+    """Check one argument of a call and coerce it to the parameter's type.
+
+    A parameter's default arrives as a checked value and is returned unchanged. `_` for an `out` parameter becomes a
+    fresh variable. Raises P4Error where an `out` or `inout` argument is not an lvalue of exactly that type.
+    """
     if isinstance(given, ir.Literal | ir.StructValue):
         return given
     node = given.value if isinstance(given, s.Argument) else given
@@ -129,7 +145,7 @@ def argument(ctx: Context, given: Given, kind: Type, direction: Direction, what:
         if target.type != kind:
             raise P4Error(f"{what} must be {kind}, not {target.type}", place=node.place)
         return target
-    if probed := ctx.probed.pop(id(node), None):  # each call within calls is checked once and not twice
+    if probed := ctx.probed.pop(id(node), None):  # checking twice would be exponential in nested calls
         ctx.before += probed.before
         return settle(coerce(probed.value, kind, what, ctx.state))
     made: ir.Expression = yield value(ctx, node, kind, what)
@@ -137,7 +153,7 @@ def argument(ctx: Context, given: Given, kind: Type, direction: Direction, what:
 
 
 def lvalue(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
-    """Check an expression that is written to."""
+    """Check an expression that is assigned to. Raises P4Error where it is not a writable lvalue."""
     reason: str = yield _why_fixed(ctx, node)
     if reason:
         raise P4Error(reason, place=node.place)
@@ -146,7 +162,7 @@ def lvalue(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
 
 
 def _why_fixed(ctx: Context, node: s.Expression) -> Walk[str]:
-    """Return why an expression cannot be written to, or nothing where it can."""
+    """Return why an expression is not writable, or an empty string for one that is."""
     inner = node
     while True:
         match inner:
@@ -169,12 +185,15 @@ def _why_fixed(ctx: Context, node: s.Expression) -> Walk[str]:
 def ordered(
     parameters: Sequence[d.Parameter], arguments: Sequence[s.Argument], place: Place
 ) -> list[s.Argument | s.Expression | None]:
-    """Return the arguments in the order of their parameters, defaults filled in."""
+    """Return one argument for each parameter, in the order of the parameters, with defaults filled in.
+
+    Raises P4Error where only some arguments are named, for an unknown name, and for a missing argument.
+    """
     if any(each.name for each in arguments):
         by_name: Mapping[str, s.Argument] = {each.name: each for each in arguments}
         for each in arguments:
             if not each.name:
-                raise P4Error("either all arguments are named or none", place=each.place)
+                raise P4Error("name all of the arguments or none of them", place=each.place)
             if each.name not in {parameter.name for parameter in parameters}:
                 hint = closest(each.name, [parameter.name for parameter in parameters])
                 raise P4Error(f"there is no parameter {each.name}", place=each.place, hint=hint)
@@ -189,12 +208,12 @@ def ordered(
 
 
 def fits(parameters: Sequence[d.Parameter], arguments: Sequence[s.Argument]) -> bool:
-    """Whether there is an argument for each parameter, save for some of those that have a default value."""
+    """Return whether the number of arguments fits the parameters, of which those with a default are optional."""
     least = sum(each.default is None for each in parameters)
     return least <= len(arguments) <= len(parameters)
 
 
 def signature(prototype: d.Prototype) -> str:
-    """Return a hint that shows what a function is called with."""
+    """Return a hint that shows a function's name and parameters."""
     parts = [f"{each.direction} {each.name}".strip() for each in prototype.parameters]
     return f"It is {prototype.name}({', '.join(parts)})."

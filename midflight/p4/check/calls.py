@@ -1,4 +1,4 @@
-"""Calls of functions and of the methods of extern objects."""
+"""Calls of functions, and of methods of extern objects."""
 
 from __future__ import annotations
 
@@ -52,18 +52,22 @@ KNOWN_FUNCTIONS = frozenset(
         "log_msg",
     ]
 )
-"""The extern functions of v1model that an engine has to know."""
+"""v1model's extern functions that engines implement."""
 
 
 def call(ctx: Context, node: s.Call) -> Walk[ir.Expression]:
-    """Check a call that stands for a value."""
+    """Check a call whose value is used.
+
+    A call of a user's function is inlined. Raises P4Error for a callee that is not callable, for arguments that do not
+    fit, and for extern functions outside of v1model or not supported.
+    """
     match node.callee:
         case s.Name() as name:
             entity = find(ctx, name.name, name.top, name.place)
             if isinstance(entity, Callables):
                 walk = _function(ctx, entity, node, name)
             elif isinstance(entity, ir.Action):
-                raise P4Error(f"the action {name.name} gives no value", place=node.place)
+                raise P4Error(f"the action {name.name} returns no value", place=node.place)
             else:
                 raise P4Error(f"{name.name} is {describe(entity)} and cannot be called", place=node.place)
         case s.Member() as member:
@@ -79,7 +83,7 @@ def call(ctx: Context, node: s.Call) -> Walk[ir.Expression]:
 
 
 def _instance(ctx: Context, callee: s.Member) -> ir.Instance | None:
-    """Return the extern object whose method is called, or None where it is something else's."""
+    """Return the extern object whose method is called, or None for a method of anything else."""
     if not isinstance(callee.base, s.Name):
         return None
     entity = find(ctx, callee.base.name, callee.base.top, callee.base.place)
@@ -87,7 +91,7 @@ def _instance(ctx: Context, callee: s.Member) -> ir.Instance | None:
 
 
 def _function(ctx: Context, entity: Callables, node: s.Call, name: s.Name) -> Walk[ir.Expression]:
-    """Check the call of a function, extern or the user's."""
+    """Check a call of an extern function, or inline a user's. Overloads differ in their number of parameters."""
     fitting = [each for each in entity.functions if fits(each.prototype.parameters, node.arguments)]
     if not fitting:
         counts = sorted({len(each.prototype.parameters) for each in entity.functions})
@@ -99,7 +103,7 @@ def _function(ctx: Context, entity: Callables, node: s.Call, name: s.Name) -> Wa
         )
     function = fitting[0]
     if function.body is not None:
-        inlined: ir.Expression = yield ctx.state.above.inline(ctx, function, node)
+        inlined: ir.Expression = yield ctx.state.checks.inline(ctx, function, node)
         return inlined
     if name.name in REFUSED_FUNCTIONS:
         raise refuse(name.name, node.place, f"Use {REFUSED_FUNCTIONS[name.name]}.", plural=False)
@@ -110,7 +114,7 @@ def _function(ctx: Context, entity: Callables, node: s.Call, name: s.Name) -> Wa
     call: ir.Call = yield _extern(ctx, function.prototype, node, ctx.scope.top, None)
     data = call.arguments[3 if name.name == "hash" else 1] if name.name in OF_LISTS else None
     if data is not None and not isinstance(data.type, StructType | HeaderType | TupleType):
-        hint = "Put braces around it."
+        hint = "Enclose it in braces."
         raise P4Error(f"{name.name} takes its data as a list or struct", place=data.place, hint=hint)
     if name.name == "static_assert":
         return _static_assert(call)
@@ -129,7 +133,7 @@ def _static_assert(call: ir.Call) -> ir.Expression:
 
 
 def _object_method(ctx: Context, instance: ir.Instance, node: s.Call, callee: s.Member) -> Walk[ir.Expression]:
-    """Check the call of an extern object's method."""
+    """Check a method call on an extern object."""
     extern = ctx.scope.top.find(instance.kind)
     assert isinstance(extern, d.Extern)
     named = [each for each in extern.methods if each.name == callee.member and each.result is not None]

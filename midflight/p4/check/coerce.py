@@ -1,4 +1,4 @@
-"""Implicit conversions: constants take the width of their context, lists become structs."""
+"""Implicit conversions (P4_16, section 8.11): constants take their context's width, and lists become structs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["anonymous", "coerce", "compatible", "has_integer", "settle", "settle
 
 
 def anonymous(kind: Type) -> bool:
-    """Whether a type is that of a list or struct expression that has not met its context yet."""
+    """Return whether a type is that of a list or struct expression that has not been coerced to a named type yet."""
     return isinstance(kind, TupleType) or (isinstance(kind, StructType) and not kind.name)
 
 
 def compatible(given: Type, wanted: Type) -> bool:
-    """Whether a value of one type can stand where another is wanted without a cast."""
+    """Return whether a value of type `given` converts implicitly to `wanted`."""
     if given == wanted:
         return True
     match given, wanted:
@@ -50,10 +50,12 @@ def compatible(given: Type, wanted: Type) -> bool:
 
 
 def coerce(value: ir.Expression, wanted: Type, what: str = "", state: State | None = None) -> ir.Expression:
-    """Return a value as its context wants it; P4Error where only a cast, or nothing, would do.
+    """Coerce a value to the type that its context requires.
 
-    `what` says in an error's words what takes the value, such as "the value of meta.port"; `state` takes the warning
-    for a constant that is cut off.
+    `what` names the destination in error messages, such as "the value of meta.port". With `state`, a constant that does
+    not fit is truncated with a warning; without it, silently.
+
+    Raises P4Error where there is no implicit conversion, with the explicit cast as a hint if one exists.
     """
     given = value.type
     if given == wanted:
@@ -73,10 +75,10 @@ def coerce(value: ir.Expression, wanted: Type, what: str = "", state: State | No
 
 
 def warn_cut(state: State, number: int, kind: Bits, place: Place | None) -> None:
-    """Warn of a constant that its type cannot hold."""
+    """Warn about a constant that its type truncates."""
     held = wrap(number, kind)
     if held != number:
-        hint = f"Write ({kind}){number if number >= 0 else f'({number})'} if that is wanted."
+        hint = f"Write ({kind}){number if number >= 0 else f'({number})'} if that is intended."
         state.warn(f"{number} does not fit {kind}: it becomes {held}", place, hint)
 
 
@@ -113,7 +115,7 @@ def _structure(value: ir.StructValue, wanted: Type, what: str, state: State | No
 
 
 def mismatch(value: ir.Expression, wanted: Type, what: str) -> P4Error:
-    """Return the error for a value of the wrong type, with the cast that would mend it where one does."""
+    """Return the error for a value of the wrong type, with the explicit cast that fixes it as a hint if one exists."""
     given = value.type
     shown = "a list" if anonymous(given) else str(given)
     message = f"{what or 'this'} must be {_article(wanted)}, not {shown}"
@@ -153,7 +155,7 @@ def _cast_hint(given: Type, wanted: Type, place: Place | None) -> str:
 
 
 def has_integer(kind: Type) -> bool:
-    """Whether a type has an `int` of no width anywhere."""
+    """Return whether a type is `int` without a width, or contains one."""
     match kind:
         case Integer():
             return True
@@ -165,7 +167,7 @@ def has_integer(kind: Type) -> bool:
 
 
 def settled(kind: Type, value: ir.Expression | None = None) -> Type:
-    """Return a type with a width for each `int` that no context gave one: 32 bits, or as many as the value needs."""
+    """Return a type in which each `int` without a width has become bits: 32, or as many as the value needs."""
     match kind:
         case Integer():
             number = value.value if isinstance(value, ir.Literal) and isinstance(value.value, int) else 0
@@ -182,7 +184,7 @@ def settled(kind: Type, value: ir.Expression | None = None) -> Type:
 
 
 def settle(value: ir.Expression) -> ir.Expression:
-    """Return a value without any `int` of no width."""
+    """Return a value whose type contains no `int` without a width."""
     if not has_integer(value.type):
         return value
     kind = settled(value.type, value)

@@ -1,4 +1,4 @@
-"""What checks work with: what the whole program gathers, and the one body that is being checked."""
+"""State of the checker: what it collects for the whole program, and the context of the body being checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from midflight.p4.check.scope import Entity, Scope, closest
 from midflight.p4.types import EnumType, HeaderType, Type
 from midflight.stackless import Walk
 
-__all__ = ["Above", "Context", "Kind", "State", "annotations_of", "find", "fresh", "refuse"]
+__all__ = ["Checks", "Context", "Kind", "State", "annotations_of", "find", "fresh", "refuse"]
 
 Owned = TypeVar("Owned", ir.Table, ir.Instance, ir.Action)
 
@@ -23,8 +23,8 @@ Kind: TypeAlias = Literal["program", "parser", "control", "action", "function"]
 
 
 @dataclass(frozen=True, slots=True)
-class Above:
-    """The checks that modules further down call: P4's grammar is recursive, and imports are not."""
+class Checks:
+    """Mutually recursive checks, as callables: P4's grammar is recursive, and imports between modules are not."""
 
     expression: Callable[[Context, s.Expression], Walk[ir.Expression]]
     value: Callable[[Context, s.Expression, Type, str], Walk[ir.Expression]]
@@ -36,14 +36,17 @@ class Above:
 
 @dataclass(slots=True)
 class State:
-    """What a whole check gathers; of tables and actions, those `applied` and `reached` matter.
+    """Symbols and diagnostics of a whole program, collected while it is checked.
 
-    `making` and `calling` are the controls and parsers being made, and the functions being written out, outermost
-    first; `inlined` are the functions that were written out at least once, by identity, and `returning` what
-    returns.py knows of their statements. `nesting` says how deep each declared type nests.
+    `tables`, `actions` and `instances` go by control-plane name. A program keeps the tables in `applied`, the actions
+    that these list, and the actions in `reached`.
+
+    `making` holds the controls and parsers being instantiated, and `calling` the functions being inlined, outermost
+    first. `inlined` holds each function inlined at least once, by identity. `returning` is the cache of `returns.when`.
+    `nesting` holds the nesting depth of each declared type.
     """
 
-    above: Above
+    checks: Checks
     errors: list[str] = field(default_factory=list)
     match_kinds: list[str] = field(default_factory=list)
     enums: list[EnumType] = field(default_factory=list)
@@ -63,31 +66,31 @@ class State:
     warnings: dict[P4Warning, None] = field(default_factory=dict)
 
     def warn(self, message: str, place: Place | None, hint: str = "") -> None:
-        """Note what is allowed and yet doubtful; once, however often that place is checked."""
+        """Record a warning. The same warning at the same place is recorded once."""
         if place is not None:
             self.warnings[P4Warning(message, place, hint)] = None
 
     def make(self, name: str, place: Place) -> None:
-        """Note that an instance of a control or parser is being made; P4Error where that is within itself."""
+        """Start to instantiate a control or parser. Raises P4Error where that is recursive."""
         if name in self.making:
             raise P4Error(f"{name} makes an instance of itself", place=place)
         self.making[name] = None
 
     def reach(self, action: ir.Action) -> None:
-        """Note that a table lists an action, or that something calls it."""
+        """Mark an action as reachable, because a table lists it or a statement calls it."""
         self.reached.add(action.name)
 
     def add(self, known: dict[str, Owned], name: str, made: Owned, place: Place) -> None:
-        """Keep a table, an action or an instance under its control-plane name, which must be its own."""
+        """Register a table, action or instance by its control-plane name. Raises P4Error where the name is taken."""
         if name in known:
             hint = "Give one of them another name, or another @name."
-            raise P4Error(f"the control-plane name {name} is taken already", place=place, hint=hint)
+            raise P4Error(f"the control-plane name {name} is already taken", place=place, hint=hint)
         known[name] = made
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What came of checking an expression ahead of its time: its value, and what must run before."""
+    """The result of checking an expression early: its value, and the statements that must run before it."""
 
     node: s.Expression
     value: ir.Expression
@@ -96,12 +99,12 @@ class Probed:
 
 @dataclass(slots=True)
 class Context:
-    """The body that is being checked.
+    """Context of the body that is being checked.
 
-    `name` is the control-plane name of a control or parser, and a function's own. `before` collects what must run
-    before the statement that is being checked. `depth` counts the blocks around it. `writing` holds within an
-    expression that is written to, where a stack's `next` may stand. `result` is the variable that takes a function's
-    value. `probed` keeps arguments that were checked ahead of their call to infer a type, by the identity of the node.
+    `name` is the control-plane name of a control or parser, or the name of a function. `before` collects the statements
+    that must run before the current one. `depth` is the number of enclosing blocks. `writing` is set inside an lvalue,
+    the only place where a stack's `next` is allowed. `result` is the variable for a function's return value. `probed`
+    holds arguments that were checked early to infer a type argument, by the identity of their node.
     """
 
     state: State
@@ -117,7 +120,7 @@ class Context:
 
 
 def find(ctx: Context, name: str, top: bool, place: Place) -> Entity:
-    """Return what a name means; P4Error with the nearest known name where it means nothing."""
+    """Look up a name. Raises P4Error with the most similar visible name as a hint where it is not declared."""
     entity = (ctx.scope.top if top else ctx.scope).find(name)
     if entity is None:
         hint = closest(name, [each for each, _ in ctx.scope.visible()])
@@ -126,17 +129,17 @@ def find(ctx: Context, name: str, top: bool, place: Place) -> Entity:
 
 
 def fresh(ctx: Context, name: str, kind: Type, place: Place) -> ir.Variable:
-    """Return a new variable, declared just before the statement that is being checked."""
+    """Return a new variable, declared before the current statement."""
     variable = ir.Variable(name, kind, place)
     ctx.before.append(ir.Declare(variable, None, place=place))
     return variable
 
 
 def refuse(what: str, place: Place, hint: str = "", plural: bool = True) -> P4Error:
-    """Return the error for a feature of the language that we do not take yet."""
+    """Return the error for a feature of P4 that is not supported yet."""
     return P4Error(f"{what} {'are' if plural else 'is'} not supported yet", place=place, hint=hint)
 
 
 def annotations_of(annotations: s.Annotations) -> dict[str, str]:
-    """Return annotations by name; what stands in the brackets is kept as written."""
+    """Return annotations by name, each with the unparsed text between its brackets."""
     return {each.name: each.body for each in annotations}

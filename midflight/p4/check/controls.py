@@ -20,7 +20,10 @@ __all__ = ["action", "control"]
 
 
 def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
-    """Check an action where it is declared, and return it."""
+    """Check an action declaration and register the action.
+
+    Raises P4Error where a parameter with a direction follows one without.
+    """
     inner = Context(ctx.state, Scope(ctx.scope), "action", ctx.name)
     parameters: tuple[ir.Parameter, ...] = yield declare_parameters(inner, node.parameters)
     data = False
@@ -29,7 +32,7 @@ def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
             raise P4Error(
                 f"{each.variable.name} has a direction, and a parameter before it has none",
                 place=each.variable.place,
-                hint="Parameters that the control plane gives come last.",
+                hint="Parameters without a direction are set by the control plane and come last.",
             )
         data |= each.direction is Direction.NONE
     name = qualified(ctx.name, node.name, node.annotations)
@@ -40,9 +43,12 @@ def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
 
 
 def control(ctx: Context, node: d.Control, values: Sequence[Entity]) -> Walk[ir.Control]:
-    """Check the control with its constructor's values."""
+    """Elaborate a control with the values of its constructor parameters.
+
+    Raises P4Error for a control type without a body, for recursion, and for the first error inside.
+    """
     if node.body is None:
-        raise P4Error(f"{node.name} is a control's type, without a body", place=node.place)
+        raise P4Error(f"{node.name} is a control type: it has no body", place=node.place)
     ctx.state.used.add(node.name)
     ctx.state.make(node.name, node.place)
     bind_constructor(ctx, node.constructor, values)

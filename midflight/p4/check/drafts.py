@@ -1,4 +1,4 @@
-"""A table as its properties are read."""
+"""A table under construction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Draft"]
 
 @dataclass(slots=True)
 class Draft:
-    """What the properties read so far say of a table."""
+    """The properties of a table that have been checked so far, or their defaults."""
 
     keys: tuple[ir.Key, ...] = ()
     actions: list[ir.ActionRef] = field(default_factory=list)

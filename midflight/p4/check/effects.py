@@ -1,4 +1,4 @@
-"""Calls for their effect: actions, applications, and the methods of headers, stacks and the packet."""
+"""Calls as statements: actions, tables, controls, and methods of headers, stacks and the packet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["application", "call_statement", "may_apply"]
 
 
 def call_statement(ctx: Context, node: s.Call) -> Walk[ir.Statement | None]:
-    """Check a call for its effect; None for one that has none."""
+    """Check a call as a statement. Returns None for a call without side effects."""
     made: ir.Statement | None
     match node.callee:
         case s.Name() as name:
@@ -39,11 +39,11 @@ def call_statement(ctx: Context, node: s.Call) -> Walk[ir.Statement | None]:
         case ir.Call():
             return ir.CallStatement(given, place=node.place)
         case ir.Lookahead():
-            unused = ir.Variable("unused", given.type, node.place)  # the packet may still be too short
+            unused = ir.Variable("unused", given.type, node.place)  # may fail, past the packet's end
             return ir.Declare(unused, given, place=node.place)
         case ir.IsValid() | ir.Literal() | ir.VariableRef():
             return None
-    raise P4Error("this does nothing", place=node.place)
+    raise P4Error("this has no effect", place=node.place)
 
 
 def _action_call(ctx: Context, action: ir.Action, node: s.Call) -> Walk[ir.Statement]:
@@ -63,7 +63,7 @@ def _action_call(ctx: Context, action: ir.Action, node: s.Call) -> Walk[ir.State
 def _passed(
     ctx: Context, parameters: Sequence[ir.Parameter], given: Iterable[s.Argument]
 ) -> Walk[tuple[ir.Expression, ...]]:
-    """Check arguments for a body that may change what their indices are made of; results go where they were."""
+    """Check arguments and fix the indices of output arguments, since the callee may change what they depend on."""
     made: tuple[ir.Expression, ...] = yield passed(ctx, parameters, given)
     return tuple(
         pinned(ctx, argument) if parameter.direction in (Direction.OUT, Direction.INOUT) else argument
@@ -72,7 +72,7 @@ def _passed(
 
 
 def _method_statement(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Statement | None]:
-    """Check a method that does something and gives nothing; None for any other."""
+    """Check a method call that has a side effect and no value, or return None for any other."""
     if isinstance(callee.base, s.Name):
         entity = find(ctx, callee.base.name, callee.base.top, callee.base.place)
         match entity:
@@ -118,7 +118,7 @@ def _method_statement(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.S
 def application(
     ctx: Context, callee: ir.Control | ir.Parser, arguments: tuple[s.Argument, ...], place: Place
 ) -> Walk[ir.Statement]:
-    """Check `instance.apply(...)`; the packet, which needs no variable, drops out of the arguments."""
+    """Check `instance.apply(...)`. The packet is implicit in the IR and dropped from the arguments."""
     may_apply(ctx, place)
     if isinstance(callee, ir.Parser) != (ctx.kind == "parser"):
         raise P4Error(f"a {ctx.kind} cannot apply {describe(callee)}", place=place)
@@ -139,7 +139,7 @@ def _is_packet(ctx: Context, argument: s.Argument) -> bool:
 
 
 def may_apply(ctx: Context, place: Place) -> None:
-    """P4Error where neither tables nor controls can be applied."""
+    """Raises P4Error where the body being checked cannot apply tables and controls: in actions and functions."""
     if ctx.kind in ("action", "function"):
         article = "an" if ctx.kind == "action" else "a"
         raise P4Error(f"{article} {ctx.kind} cannot apply a table or a control", place=place)
@@ -165,7 +165,7 @@ def _packet_statement(ctx: Context, kind: str, node: s.Call, callee: s.Member) -
             emitted: ir.Expression = yield expression(ctx, arguments[0].value)
             if not _emittable(emitted.type):
                 raise P4Error(
-                    f"only headers, and stacks and structs of headers, can be emitted, not {emitted.type}",
+                    f"emit takes a header, or a stack or struct of headers, not {emitted.type}",
                     place=arguments[0].place,
                 )
             return ir.Emit(emitted, place=node.place)
@@ -191,7 +191,7 @@ def _extracted(ctx: Context, node: s.Call) -> Walk[ir.Expression]:
         raise P4Error(f"only a header can be extracted, not {kind}", place=argument.place)
     varying = any(isinstance(each.type, Varbit) for each in kind.fields)
     if varying and len(node.arguments) == 1:
-        hint = "Give extract the number of its bits as a second argument."
+        hint = "Pass its size in bits to extract as a second argument."
         raise P4Error(f"{kind} has a varbit field", place=argument.place, hint=hint)
     if not varying and len(node.arguments) == 2:
         raise P4Error(f"{kind} has no varbit field, so extract takes no size", place=argument.place)

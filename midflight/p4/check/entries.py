@@ -1,4 +1,4 @@
-"""Entries that a table is declared with, and their priorities."""
+"""Entries in a table's declaration, and their priorities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ __all__ = ["entries"]
 
 
 def entries(ctx: Context, draft: Draft, table: d.Table) -> Walk[tuple[ir.TableEntry, ...]]:
-    """Check the entries of a table whose other properties have been read."""
+    """Check a table's entries, after all of its other properties.
+
+    Raises P4Error for a key that does not fit the match kind, for a duplicate key in a table without priorities, and
+    for a priority below 1.
+    """
     assert draft.entries is not None
     if not draft.keys:
         raise P4Error(f"table {table.name} has entries but no key", place=draft.entries.place)
@@ -40,12 +44,12 @@ def entries(ctx: Context, draft: Draft, table: d.Table) -> Walk[tuple[ir.TableEn
 
 
 def _priorities(ctx: Context, nodes: Sequence[d.Entry], draft: Draft) -> Walk[list[int]]:
-    """Number the entries as section 14.2.1.4 says, then turn the order where the smallest priority wins."""
+    """Return the entries' priorities, of which the largest wins, as P4_16, section 14.2.1.4, assigns them."""
     delta = draft.priority_delta
     if any("priority" in annotations_of(each.annotations) for each in nodes):
         return _annotated(ctx, nodes)
     if nodes and nodes[0].priority is None and any(each.priority is not None for each in nodes):
-        hint = "Later ones may leave it out: they count on from the one before."
+        hint = "Later entries may omit it and continue from the previous one."
         raise P4Error("the first entry needs a priority, since others have one", place=nodes[0].place, hint=hint)
     result: list[int] = []
     for node in nodes:
@@ -66,10 +70,10 @@ def _priorities(ctx: Context, nodes: Sequence[d.Entry], draft: Draft) -> Walk[li
 
 
 def _annotated(ctx: Context, nodes: Sequence[d.Entry]) -> list[int]:
-    """Number entries some of which have `@priority`, p4c's own, as p4c does for BMv2.
+    """Return the priorities of entries where some have p4c's `@priority`, with p4c's meaning for BMv2.
 
-    There the smallest number wins, an entry without the annotation has its place in the list for one, counted
-    from 1, and of two with one number the first wins.
+    There, the smallest number wins. An entry without the annotation takes its position in the list, from 1. Of two
+    entries with the same number, the first wins.
     """
     ranks: list[tuple[int, int]] = []
     for i, node in enumerate(nodes):
@@ -78,17 +82,17 @@ def _annotated(ctx: Context, nodes: Sequence[d.Entry]) -> list[int]:
             ranks.append((i + 1, i))
             continue
         if node.priority is not None:
-            raise P4Error("this entry has two priorities", place=given.place, hint="Take @priority away.")
+            raise P4Error("this entry has two priorities", place=given.place, hint="Remove @priority.")
         if not given.body.isdecimal():
             raise P4Error("@priority takes a number", place=given.place, hint="Such as @priority(3).")
-        ctx.state.warn("@priority is not part of P4_16: only BMv2 and this switch heed it", given.place)
+        ctx.state.warn("@priority is not part of P4_16: only BMv2 and the embedded switch support it", given.place)
         ranks.append((int(given.body), i))
     places = {rank: number for number, rank in enumerate(sorted(ranks, reverse=True), 1)}
     return [places[each] for each in ranks]
 
 
 def _fitted(key: ir.EntryKey, field_: ir.Key, place: Place) -> ir.EntryKey:
-    """Return one field of an entry as its match kind wants it."""
+    """Return one key field of an entry in the form of its match kind. Raises P4Error where it does not fit."""
     width = width_of(field_.expression.type) if field_.kind in ("lpm", "ternary") else 0
     full = (1 << width) - 1
     match field_.kind:
@@ -116,5 +120,5 @@ def _all_differ(entries: Sequence[ir.TableEntry], nodes: Sequence[d.Entry]) -> N
     seen: dict[ir.Keyset, Place] = {}
     for entry, node in zip(entries, nodes, strict=True):
         if entry.keys in seen:
-            raise P4Error("this entry has the key of another", place=node.place, hint=f"See {seen[entry.keys]}.")
+            raise P4Error("duplicate key", place=node.place, hint=f"See {seen[entry.keys]}.")
         seen[entry.keys] = node.place

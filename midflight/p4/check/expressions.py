@@ -1,4 +1,4 @@
-"""Expressions: names resolved, types inferred, constants folded."""
+"""Expressions: name resolution, type inference and constant folding."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["applied_table", "constant", "expression", "probe", "value", "written
 
 
 def written(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
-    """Check an expression that is written to, where a stack's `next` may stand."""
+    """Check an expression as an lvalue, in which a stack's `next` is allowed."""
     outer, ctx.writing = ctx.writing, True
     try:
         made: ir.Expression = yield expression(ctx, node)
@@ -45,7 +45,7 @@ def written(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
 
 
 def probe(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
-    """Check an expression for its type; `probed` keeps what came of it."""
+    """Check an expression early to learn its type, and cache the result in `ctx.probed`."""
     if known := ctx.probed.get(id(node)):
         return known.value
     value: ir.Expression
@@ -56,7 +56,7 @@ def probe(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
 
 
 def value(ctx: Context, node: s.Expression, wanted: Type, what: str = "") -> Walk[ir.Expression]:
-    """Check an expression that must have a type."""
+    """Check an expression and coerce it to a type. `what` names its destination in error messages."""
     if isinstance(node, s.Default):
         return _default_value(wanted, node.place)
     if isinstance(node, s.InvalidHeader) and isinstance(wanted, HeaderType):
@@ -78,7 +78,7 @@ def value(ctx: Context, node: s.Expression, wanted: Type, what: str = "") -> Wal
 def _aggregate(
     ctx: Context, node: s.Record | s.ListExpression, wanted: StructType | HeaderType | StackType
 ) -> Walk[ir.Expression]:
-    """Check a list or struct expression whose elements know what type they are to be of."""
+    """Check a list or struct expression element by element against the fields of its type."""
     if isinstance(wanted, StackType):
         kinds: dict[str, Type] = {}
     else:
@@ -111,7 +111,7 @@ def _list(ctx: Context, node: s.ListExpression, values: list[ir.Expression]) -> 
 
 
 def constant(ctx: Context, node: s.Expression, wanted: Type, what: str) -> Walk[ir.Expression]:
-    """Check an expression that must be known at compile time."""
+    """Check an expression that must be a compile-time constant. Raises P4Error where it is not."""
     made: ir.Expression = yield value(ctx, node, wanted, what)
     if not is_known(made):
         raise P4Error(f"{what} must be known at compile time", place=node.place)
@@ -119,7 +119,7 @@ def constant(ctx: Context, node: s.Expression, wanted: Type, what: str) -> Walk[
 
 
 def _default_value(kind: Type, place: Place) -> ir.Expression:
-    """Return the value that `...` stands for."""
+    """Return the default value of a type, for `...` (P4_16, section 7.3)."""
     match kind:
         case StructType(fields=fields):
             return ir.StructValue(tuple(_default_value(each.type, place) for each in fields), kind, place=place)
@@ -133,7 +133,7 @@ def _default_value(kind: Type, place: Place) -> ir.Expression:
 
 
 def expression(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
-    """Check an expression; a constant of type `int` keeps that type until its context gives it a width."""
+    """Check an expression without an expected type. A constant without a width keeps the type `int`."""
     values: list[ir.Expression]
     match node:
         case s.Number():
@@ -155,7 +155,7 @@ def expression(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
                 raise P4Error(f"there is no error.{node.member}", place=node.place, hint=hint)
             return ir.Literal(ctx.state.errors.index(node.member), ERROR, place=node.place)
         case s.Construct():
-            raise P4Error("an instance can only be made in a declaration", place=node.place)
+            raise P4Error("an instance can only be created by a declaration", place=node.place)
         case s.ListExpression():
             values = yield in_order(ctx, (expression(ctx, each) for each in node.elements))
             return _list(ctx, node, values)
@@ -181,7 +181,7 @@ def expression(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
         case s.Cast():
             walk = cast(ctx, node)
         case s.Call():
-            walk = ctx.state.above.call(ctx, node)
+            walk = ctx.state.checks.call(ctx, node)
     made: ir.Expression = yield walk
     return made
 
@@ -211,7 +211,7 @@ def _type_member(ctx: Context, node: s.TypeMember) -> ir.Expression:
 
 
 def _member(ctx: Context, node: s.Member) -> Walk[ir.Expression]:
-    """Check `base.name`, `table.apply().hit` included."""
+    """Check `base.name`, including `table.apply().hit`."""
     table = applied_table(ctx, node.base)
     if table is not None:
         return _table_member(table, node)
@@ -244,7 +244,7 @@ def _table_member(table: ir.Table, node: s.Member) -> ir.Expression:
 
 
 def applied_table(ctx: Context, node: s.Expression) -> ir.Table | None:
-    """Return the table of `table.apply()`, or None for any other expression."""
+    """Return the table of `table.apply()`, or None for any other expression. Marks the table as applied."""
     match node:
         case s.Call(callee=s.Member(base=s.Name() as name, member="apply")):
             entity = find(ctx, name.name, name.top, name.place)

@@ -1,4 +1,4 @@
-"""Arithmetic on constants, as P4 defines it: wrapping at the type's width, unbounded for `int`."""
+"""Constant folding with P4's arithmetic: modulo the width for fixed-width types, unbounded for `int`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">="})
 
 
 def is_literal(value: ir.Expression) -> TypeGuard[ir.Literal]:
-    """Whether a value is an integer, bool, enum or error constant."""
+    """Return whether an expression is an integer, bool, enum or error constant."""
     return isinstance(value, ir.Literal) and isinstance(value.value, int)
 
 
 def number_in(value: ir.Expression) -> int | None:
-    """Return the number that a constant is, or None for anything else."""
+    """Return the number of an integer, bool, enum or error constant, or None for any other expression."""
     return value.value if isinstance(value, ir.Literal) and isinstance(value.value, int) else None
 
 
 def is_known(value: ir.Expression) -> bool:
-    """Whether a value is known at compile time."""
+    """Return whether an expression is a compile-time constant, which may be a struct of constants."""
     return isinstance(value, ir.Literal) or (isinstance(value, ir.StructValue) and all(map(is_known, value.elements)))
 
 
 def wrap(value: int, kind: Type) -> int:
-    """Return a value as its type holds it: modulo 2**width, in two's complement when signed."""
+    """Return a value reduced to the range of its type: modulo 2**width, in two's complement if signed."""
     if not isinstance(kind, Bits):
         return value
     if kind.width == 0:
@@ -38,7 +38,7 @@ def wrap(value: int, kind: Type) -> int:
 
 
 def unary(operator: str, value: int, kind: Type) -> int:
-    """Return the value of `-`, `~`, `+` or `!` on a constant."""
+    """Fold `-`, `~`, `+` or `!` of a constant."""
     match operator:
         case "-":
             return wrap(-value, kind)
@@ -50,7 +50,12 @@ def unary(operator: str, value: int, kind: Type) -> int:
 
 
 def binary(operator: str, left: int, right: int, kind: Type) -> int | None:
-    """Return the value of an operator on constants of one type (save a shift's right side); None when undefined."""
+    """Fold a binary operator on constants, or return None where the result is undefined.
+
+    `kind` is the type of both operands, except that the right operand of a shift may have another. Undefined are a
+    division with a divisor below 1 or a negative dividend, a saturating operator on `int`, a shift by a negative
+    distance, and a left shift of an `int` by more than 65536 bits.
+    """
     match operator:
         case "==":
             return int(left == right)

@@ -1,4 +1,4 @@
-"""Functions of the user's: each call is written out where it stands."""
+"""Functions that the program defines: each call is inlined."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ __all__ = ["check_alone", "inline"]
 
 
 def inline(ctx: Context, function: d.Function, node: s.Call) -> Walk[ir.Expression]:
-    """Put a function's body before the statement that calls it, and give the variable with its result."""
+    """Inline a function call before the current statement and return its result, a variable or a void literal.
+
+    Arguments are copied in, and `out` and `inout` arguments copied out, as P4_16, section 6.8, defines. Raises P4Error
+    for recursion and for arguments that do not fit.
+    """
     prototype = function.prototype
     if prototype.name in ctx.state.calling:
         raise P4Error(f"{prototype.name} calls itself, which P4 does not allow", place=node.place)
@@ -54,7 +58,7 @@ def inline(ctx: Context, function: d.Function, node: s.Call) -> Walk[ir.Expressi
 
 
 def check_alone(ctx: Context, function: d.Function) -> Walk[None]:
-    """Check a function that nothing may call; what comes of it is not kept."""
+    """Check a function that is never called, and discard the result."""
     prototype = function.prototype
     inner = Context(ctx.state, Scope(ctx.scope.top), "function", prototype.name)
     kinds: list[Type] = yield in_turn(type_of(inner, each.type) for each in prototype.parameters)
@@ -65,7 +69,11 @@ def check_alone(ctx: Context, function: d.Function) -> Walk[None]:
 
 
 def _written_out(ctx: Context, function: d.Function, variables: Sequence[ir.Variable]) -> Walk[list[ir.Statement]]:
-    """Check the body with variables for its parameters; the result is left in the context's variable `result`."""
+    """Check a function's body with variables for its parameters and return the statements, without returns.
+
+    Sets `ctx.result` to the variable for the return value. Raises P4Error where a function with a result can end
+    without a return.
+    """
     prototype, body = function.prototype, function.body
     assert body is not None
     with ctx.scope.block():

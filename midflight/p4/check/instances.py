@@ -1,4 +1,4 @@
-"""Instances: extern objects, controls and parsers, each under its control-plane name."""
+"""Instances of extern objects, controls and parsers, each with its control-plane name."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ KNOWN_EXTERNS = ("counter", "direct_counter", "meter", "direct_meter", "register
 
 
 def _kept(kind: Type) -> bool:
-    """Whether a register can hold values of this type."""
+    """Return whether a register can hold values of a type."""
     return isinstance(kind, Bits) or (isinstance(kind, EnumType) and kind.underlying is not None)
 
 
 def instantiate(ctx: Context, node: s.Instantiation) -> Walk[None]:
-    """Make the instance that a declaration asks for, and add it to the scope."""
+    """Create the instance of a declaration and add it to the scope.
+
+    Raises P4Error in functions, for types that cannot be instantiated, and for externs that are not supported.
+    """
     if ctx.kind == "function":
-        raise P4Error("a function cannot make an instance", place=node.place)
+        raise P4Error("a function cannot create an instance", place=node.place)
     if node.initialised:
         raise refuse("abstract methods", node.place)
     name = qualified(ctx.name, node.name, node.annotations)
@@ -50,10 +53,10 @@ def instantiate(ctx: Context, node: s.Instantiation) -> Walk[None]:
 def _make(
     ctx: Context, kind: s.Type, arguments: Sequence[s.Argument], name: str, annotations: s.Annotations, place: Place
 ) -> Walk[ir.Instance | ir.Control | ir.Parser]:
-    """Make an instance of that control-plane name."""
+    """Create an instance with the control-plane name `name`."""
     base = kind.base if isinstance(kind, s.SpecialisedType) else kind
     if not isinstance(base, s.TypeName):
-        raise P4Error("there are no instances of this type", place=kind.place)
+        raise P4Error("this type cannot be instantiated", place=kind.place)
     entity = find(ctx, base.name, base.top, base.place)
     match entity:
         case d.Extern():
@@ -71,23 +74,21 @@ def _make(
             made: ir.Control | ir.Parser = yield part(ctx, entity, name, arguments, place)
             return made
         case d.Package():
-            raise P4Error("a package can only be instantiated at the top", place=place)
+            raise P4Error("a package can only be instantiated at the top level", place=place)
         case Named(type=ExternType(name=extern_name, arguments=kinds)):
             extern = ctx.scope.top.find(extern_name)
             assert isinstance(extern, d.Extern)
             instance = yield _extern_object(ctx, extern, kinds, arguments, name, annotations, place)
             return instance
         case Named():
-            raise P4Error(
-                f"there are no instances of {base.name}", place=kind.place, hint="Declare a variable instead."
-            )
+            raise P4Error(f"{base.name} cannot be instantiated", place=kind.place, hint="Declare a variable instead.")
     raise P4Error(f"{base.name} is {describe(entity)}, not a type", place=kind.place)
 
 
 def anonymous(ctx: Context, node: s.DirectApplication) -> Walk[ir.Control | ir.Parser]:
-    """Make the instance that `Type.apply(...)` asks for; it is named after its type."""
+    """Create the instance for `Type.apply(...)`, named after its type (P4_16, section 15.1)."""
     if ctx.kind == "function":
-        raise P4Error("a function cannot make an instance", place=node.place)
+        raise P4Error("a function cannot create an instance", place=node.place)
     base = node.type
     assert isinstance(base, s.TypeName | s.SpecialisedType)
     name = (base.base if isinstance(base, s.SpecialisedType) else base).name
@@ -113,7 +114,7 @@ def _extern_object(
     if extern.name not in KNOWN_EXTERNS:
         raise refuse(f"the extern {extern.name}", place, "It is not part of v1model.", plural=False)
     if extern.name == "register" and not _kept(kinds[0]):
-        hint = "Keep each field in a register of its own."
+        hint = "Use one register for each field."
         raise refuse(f"a register of {kinds[0]}", place, hint, plural=False)
     constructors = [each for each in extern.methods if each.result is None]
     fitting = [each for each in constructors if len(each.parameters) == len(arguments)]
@@ -142,14 +143,14 @@ def _extern_object(
 def part(
     ctx: Context, declaration: d.Control | d.Parser, name: str, arguments: Sequence[s.Argument], place: Place
 ) -> Walk[ir.Control | ir.Parser]:
-    """Check a control or parser as one instance of that name."""
+    """Elaborate one instance of a control or parser with the control-plane name `name`."""
     match ctx.kind, declaration:
         case "control", d.Parser():
-            raise P4Error("a control cannot hold a parser", place=place)
+            raise P4Error("a control cannot contain a parser", place=place)
         case "parser", d.Control():
-            raise P4Error("a parser cannot hold a control", place=place)
+            raise P4Error("a parser cannot contain a control", place=place)
         case "action" | "function", _:
-            raise P4Error(f"an instance of {declaration.name} cannot be made here", place=place)
+            raise P4Error(f"an instance of {declaration.name} cannot be created here", place=place)
     values: list[Entity] = yield _constructor_values(ctx, declaration, arguments, place)
     scope = Scope(ctx.scope.top)
     if isinstance(declaration, d.Parser):
@@ -164,7 +165,7 @@ def part(
 def _constructor_values(
     ctx: Context, declaration: d.Control | d.Parser, arguments: Sequence[s.Argument], place: Place
 ) -> Walk[list[Entity]]:
-    """Return what a control's or parser's constructor is given: constants, or instances made before."""
+    """Return the values of constructor parameters: constants, existing instances, or instances created for them."""
     wanted = len(declaration.constructor)
     if len(arguments) > wanted:
         raise P4Error(

@@ -1,4 +1,4 @@
-"""Match fields of tables, and their control-plane names."""
+"""Match fields of tables and their control-plane names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ __all__ = ["key"]
 
 
 def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
-    """Check one match field of a table."""
+    """Check one match field of a table.
+
+    Its name is that of `@name`, or derived from its expression. Raises P4Error for a type or match kind that is not
+    supported, and for an expression that needs `@name`.
+    """
     matched: ir.Expression = yield expression(ctx, node.expression)
     kind = matched.type
     if isinstance(kind, ErrorType):
@@ -34,12 +38,12 @@ def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
     given = annotations_of(node.annotations).get("name")
     name: str = (yield _name(ctx, node.expression)) if given is None else given.strip().strip('"')
     if not name:
-        raise P4Error("this key needs a name", place=node.place, hint='Add @name("...") behind the match kind.')
+        raise P4Error("this key needs a name", place=node.place, hint='Add @name("...") after the match kind.')
     return ir.Key(matched, node.kind, name, annotations_of(node.annotations))
 
 
 def _name(ctx: Context, node: s.Expression) -> Walk[str]:
-    """Return the control-plane name of a key as its expression gives it, or nothing where it gives none."""
+    """Return the control-plane name derived from a key's expression, or an empty string where it needs `@name`."""
     parts: list[str] = []
     inner = node
     while True:
@@ -67,7 +71,7 @@ def _name(ctx: Context, node: s.Expression) -> Walk[str]:
 
 
 def _field_name(ctx: Context, base: s.Expression, member: str) -> Walk[str]:
-    """Return a field's name, or what its `@name` puts in its place."""
+    """Return a field's control-plane name: its own, or that of its `@name`."""
     whole: ir.Expression = yield probe(ctx, base)
     kind = whole.type
     each = kind.field(member) if isinstance(kind, StructType | HeaderType) else None

@@ -19,7 +19,10 @@ __all__ = ["keyset"]
 
 
 def keyset(ctx: Context, node: s.SimpleKeyset | s.TupleKeyset, kinds: Sequence[Type], what: str) -> Walk[ir.Keyset]:
-    """Check a keyset for fields of those types; `what` says in an error whose they are."""
+    """Check a keyset against the types of its fields. `what` names the owner in error messages.
+
+    Raises P4Error for a wrong number of fields, for values not known at compile time, and for an empty range.
+    """
     if isinstance(node, s.TupleKeyset):
         elements: tuple[s.SimpleKeyset, ...] = node.elements
     elif isinstance(node, s.ListExpression) and len(kinds) > 1:

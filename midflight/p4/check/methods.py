@@ -1,4 +1,4 @@
-"""Methods of headers, stacks and the packet that stand for a value."""
+"""Methods of headers, stacks and the packet that return a value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["count_arguments", "method", "size_of"]
 
 
 def method(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expression]:
-    """Check `object.method(...)` where it stands for a value."""
+    """Check `object.method(...)` where its value is used."""
     if isinstance(callee.base, s.Name):
         entity = find(ctx, callee.base.name, callee.base.top, callee.base.place)
         match entity:
@@ -26,10 +26,10 @@ def method(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expression]:
                 made: ir.Expression = yield _packet_value(ctx, node, callee)
                 return made
             case Packet():
-                raise P4Error(f"packet_out's {callee.member} gives no value", place=callee.at)
+                raise P4Error(f"packet_out's {callee.member} returns no value", place=callee.at)
             case ir.Table():
-                hint = "Write .apply().hit or .apply().miss for a value."
-                raise P4Error("a table's application is a statement", place=node.place, hint=hint)
+                hint = "Write .apply().hit or .apply().miss."
+                raise P4Error("apply() of a table is a statement, not a value", place=node.place, hint=hint)
     base: ir.Expression = yield expression(ctx, callee.base)
     if callee.member in SIZES:
         return size_of(node, callee.member, base.type)
@@ -39,7 +39,7 @@ def method(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expression]:
     known = {HeaderType: ["isValid", "setValid", "setInvalid"], StackType: ["push_front", "pop_front"]}
     names = known.get(type(base.type), [])
     if callee.member in names:
-        raise P4Error(f"{callee.member} gives no value", place=node.place)
+        raise P4Error(f"{callee.member} returns no value", place=node.place)
     raise P4Error(f"{base.type} has no method {callee.member}", place=callee.at, hint=closest(callee.member, names))
 
 
@@ -47,7 +47,7 @@ def _packet_value(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expre
     if callee.member == "lookahead":
         if len(node.types) != 1:
             hint = "Write packet.lookahead<bit<8>>()."
-            raise P4Error("lookahead needs the type that it reads", place=node.place, hint=hint)
+            raise P4Error("lookahead needs a type argument", place=node.place, hint=hint)
         count_arguments(node, 0, "lookahead")
         kind: Type = yield type_of(ctx, node.types[0])
         if _has_varbit(kind) or has_integer(kind) or kind == VOID:
@@ -56,20 +56,20 @@ def _packet_value(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expre
     if callee.member == "length":
         raise refuse("packet_in's length()", node.place, plural=False)
     if callee.member in ("extract", "advance"):
-        raise P4Error(f"{callee.member} gives no value", place=node.place)
+        raise P4Error(f"{callee.member} returns no value", place=node.place)
     hint = closest(callee.member, ["extract", "lookahead", "advance", "length"])
     raise P4Error(f"packet_in has no method {callee.member}", place=callee.at, hint=hint)
 
 
 def count_arguments(node: s.Call, wanted: int, name: str) -> None:
-    """P4Error where a call has another number of arguments than it must have."""
+    """Raises P4Error where a call does not have `wanted` arguments."""
     if len(node.arguments) != wanted:
         number = len(node.arguments)
         raise P4Error(f"{name} takes {wanted or 'no'} argument{'s' * (wanted != 1)}, not {number}", place=node.place)
 
 
 def size_of(node: s.Call, method: str, kind: Type) -> ir.Expression:
-    """Check `minSizeInBits()` and its like for a type."""
+    """Check `minSizeInBits()` and its relatives, and return the constant."""
     count_arguments(node, 0, method)
     size = size_in(method, kind)
     if size is None:

@@ -1,4 +1,4 @@
-"""Operators and casts: what they take, what they give, and their constants folded."""
+"""Operators and casts: operand types, result types and constant folding."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ COMPARED = ("<", ">", "<=", ">=")
 
 def unary(ctx: Context, node: s.Unary) -> Walk[ir.Expression]:
     """Check `!`, `~`, `-` and `+`."""
-    operand: ir.Expression = yield ctx.state.above.expression(ctx, node.operand)
+    operand: ir.Expression = yield ctx.state.checks.expression(ctx, node.operand)
     if node.operator == "!":
-        operand = coerce(operand, BOOL, "what follows '!'")
+        operand = coerce(operand, BOOL, "the operand of '!'")
     else:
         operand = underlying(operand)
         takes = isinstance(operand.type, Bits) or (operand.type == INTEGER and node.operator != "~")
@@ -38,23 +38,27 @@ def unary(ctx: Context, node: s.Unary) -> Walk[ir.Expression]:
 
 
 def underlying(value: ir.Expression) -> ir.Expression:
-    """Return a serializable enum's value as its number, and any other value as it is."""
+    """Return the underlying number of a serializable enum's value, and any other value unchanged."""
     kind = value.type
     return coerce(value, kind.underlying) if isinstance(kind, EnumType) and kind.underlying is not None else value
 
 
 def binary(ctx: Context, node: s.Binary) -> Walk[ir.Expression]:
-    """Check a binary operator."""
+    """Check a binary operator. The operands are evaluated left to right, and `&&` and `||` short-circuit."""
     if node.operator in ("&&", "||"):
         decided: ir.Expression = yield _logic(ctx, node)
         return decided
-    expression = ctx.state.above.expression
+    expression = ctx.state.checks.expression
     left, right = yield in_order(ctx, (expression(ctx, node.left), expression(ctx, node.right)))
     return combined(ctx, node, left, right)
 
 
 def combined(ctx: Context, node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Expression:
-    """Check an arithmetic operator or a comparison whose sides have been checked."""
+    """Check an arithmetic operator or comparison on operands that have been checked, and fold constants.
+
+    Raises P4Error for operand types that the operator does not take, and for a division at run time by anything other
+    than a power of two.
+    """
     match node.operator:
         case "==" | "!=":
             return _equality(ctx, node, left, right)
@@ -90,7 +94,7 @@ def _folded(node: s.Binary, left: ir.Expression, right: ir.Expression, kind: Typ
 
 
 def _division(node: s.Binary, left: ir.Expression, divisor: int | None, kind: Type) -> ir.Expression:
-    """Check a division at run time: switches only divide by powers of two, which is to shift or to mask."""
+    """Lower a division at run time to a shift or a mask. Raises P4Error unless the divisor is a power of two."""
     if divisor is None or divisor & (divisor - 1):
         hint = "Shift instead, or divide by a constant power of two."
         raise P4Error("a division at run time must be by a power of two", place=node.place, hint=hint)
@@ -104,7 +108,7 @@ def _division(node: s.Binary, left: ir.Expression, divisor: int | None, kind: Ty
 
 def _logic(ctx: Context, node: s.Binary) -> Walk[ir.Expression]:
     what = f"each side of {node.operator}"
-    expression = ctx.state.above.expression
+    expression = ctx.state.checks.expression
     left: ir.Expression = yield expression(ctx, node.left)
     left = coerce(left, BOOL, what)
     right: ir.Expression
@@ -129,7 +133,7 @@ def _logic(ctx: Context, node: s.Binary) -> Walk[ir.Expression]:
 def same(
     ctx: Context, node: s.Binary, left: ir.Expression, right: ir.Expression
 ) -> tuple[ir.Expression, ir.Expression]:
-    """Give both sides one type: a constant without a width takes the other side's."""
+    """Coerce both operands to one type: an operand that converts implicitly takes the type of the other."""
     a, b = left.type, right.type
     if a == b:
         return left, right
@@ -140,7 +144,7 @@ def same(
     error = mismatch(right, a, "")
     shown = ["a list" if anonymous(kind) else str(kind) for kind in (a, b)]
     raise P4Error(
-        f"the sides of {node.operator!r} differ: {shown[0]} and {shown[1]}", place=node.place, hint=error.hint
+        f"the operands of {node.operator!r} differ: {shown[0]} and {shown[1]}", place=node.place, hint=error.hint
     )
 
 
@@ -157,13 +161,13 @@ def _shift(ctx: Context, node: s.Binary, left: ir.Expression, right: ir.Expressi
     if not isinstance(left.type, Bits | Integer):
         raise P4Error(f"{left.type} cannot be shifted", place=node.place)
     if not isinstance(right.type, Bits | Integer) or (isinstance(right.type, Bits) and right.type.signed):
-        hint = "A shift's distance is bit<W> or a constant that is not negative."
+        hint = "A shift's distance is bit<W> or a non-negative constant."
         raise P4Error(f"cannot shift by {right.type}", place=right.place, hint=hint)
     if number is not None and number < 0:
         raise P4Error(f"cannot shift by {number}", place=right.place)
     drains = isinstance(left.type, Bits) and (node.operator == "<<" or not left.type.signed)
     if drains and number is not None and number >= width_of(left.type):
-        ctx.state.warn(f"a shift by {number} leaves nothing of {left.type}", node.place)
+        ctx.state.warn(f"a shift of {left.type} by {number} always gives 0", node.place)
     if left.type == INTEGER and number is None:
         raise P4Error("a constant without a width cannot be shifted at run time", place=left.place)
     if right.type == INTEGER and number is not None and number_in(left) is None:
@@ -187,14 +191,14 @@ def _concat(node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Exp
 
 
 def ternary(ctx: Context, node: s.Ternary, wanted: Type | None) -> Walk[ir.Expression]:
-    """Check `condition ? yes : no`."""
-    above = ctx.state.above
-    condition: ir.Expression = yield above.value(ctx, node.condition, BOOL, "a condition")
+    """Check `condition ? yes : no`. `wanted` is the type that the context expects, if any."""
+    checks = ctx.state.checks
+    condition: ir.Expression = yield checks.value(ctx, node.condition, BOOL, "a condition")
     if wanted is not None and anonymous(wanted):
         wanted = None
     sides: list[tuple[ir.Expression, list[ir.Statement]]] = []
     for each in (node.yes, node.no):
-        walk = above.expression(ctx, each) if wanted is None else above.value(ctx, each, wanted, "")
+        walk = checks.expression(ctx, each) if wanted is None else checks.value(ctx, each, wanted, "")
         sides.append((yield captured(ctx, walk)))
     (yes, before_yes), (no, before_no) = sides
     if yes.type != no.type:
@@ -204,7 +208,7 @@ def ternary(ctx: Context, node: s.Ternary, wanted: Type | None) -> Walk[ir.Expre
         ctx.before += before_yes if decided else before_no
         return yes if decided else no
     if yes.type == INTEGER:
-        raise P4Error("both sides are constants without a width", place=node.place, hint="Write 8w1, say.")
+        raise P4Error("both sides are constants without a width", place=node.place, hint="Write 8w1, for example.")
     if not before_yes and not before_no:
         return ir.Ternary(condition, yes, no, yes.type, place=node.place)
     variable = ir.Variable("chosen", yes.type, node.place)
@@ -219,13 +223,13 @@ def ternary(ctx: Context, node: s.Ternary, wanted: Type | None) -> Walk[ir.Expre
 
 
 def cast(ctx: Context, node: s.Cast) -> Walk[ir.Expression]:
-    """Check `(type) value`."""
+    """Check `(type) value`. Raises P4Error for a cast that P4_16, section 8.11, does not define."""
     kind: Type = yield type_of(ctx, node.type)
     operand: ir.Expression
     if isinstance(node.operand, s.Record | s.ListExpression):
-        operand = yield ctx.state.above.value(ctx, node.operand, kind, "")
+        operand = yield ctx.state.checks.value(ctx, node.operand, kind, "")
     else:
-        operand = yield ctx.state.above.expression(ctx, node.operand)
+        operand = yield ctx.state.checks.expression(ctx, node.operand)
     given = operand.type
     if given == kind:
         return replace(operand, place=node.place)

@@ -1,4 +1,4 @@
-"""What an expression needs done before its statement, and the order in which its parts are evaluated."""
+"""Evaluation order: expressions whose evaluation needs statements before it, and the values that these may change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["captured", "in_order", "pinned", "stored"]
 
 
 def captured(ctx: Context, walk: Walk[ir.Expression]) -> Walk[tuple[ir.Expression, list[ir.Statement]]]:
-    """Check an expression, and keep the statements that it needs before it apart."""
+    """Check an expression and return it with the statements that must run before it."""
     outer, ctx.before = ctx.before, []
     try:
         value: ir.Expression = yield walk
@@ -23,7 +23,7 @@ def captured(ctx: Context, walk: Walk[ir.Expression]) -> Walk[tuple[ir.Expressio
 
 
 def stored(ctx: Context, value: ir.Expression) -> ir.Expression:
-    """Return a value as it is now, whatever the statements that follow may do."""
+    """Return a copy of a value in a new variable, which the statements that follow cannot change."""
     if isinstance(value, ir.Literal):
         return value
     if isinstance(value, ir.StructValue):
@@ -34,7 +34,7 @@ def stored(ctx: Context, value: ir.Expression) -> ir.Expression:
 
 
 def pinned(ctx: Context, target: ir.Expression) -> ir.Expression:
-    """Return a place that can be written as it is now: the indices in it are computed once, and here."""
+    """Return an lvalue whose indices are evaluated now, so that the statements that follow cannot change them."""
     around: list[ir.Member | ir.Slice | ir.Index] = []
     inner = target
     while isinstance(inner, ir.Member | ir.Slice | ir.Index):
@@ -54,10 +54,11 @@ def in_order(
     written: Container[int] = (),
     checked: Iterable[ir.Expression] = (),
 ) -> Walk[list[ir.Expression]]:
-    """Check expressions that are evaluated left to right; those at the positions `written` are written to.
+    """Check expressions that are evaluated left to right (P4_16, section 8.1).
 
-    Where one needs statements before it, those to its left are kept as they were before these. What has been `checked`
-    already stands to the left of all.
+    Where an expression needs statements before it, the values to its left are copied first, so that these statements
+    cannot change them. `written` holds the positions of lvalues, of which only the indices are copied. `checked` holds
+    values that stand to the left of all others.
     """
     made = list(checked)
     kept = 0

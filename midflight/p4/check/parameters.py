@@ -1,4 +1,4 @@
-"""Parameters of actions, controls and parsers, and the control-plane names of what is declared."""
+"""Parameters of actions, controls and parsers, and control-plane names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ __all__ = ["bind_constructor", "declare_parameters", "qualified"]
 
 
 def qualified(prefix: str, name: str, annotations: s.Annotations) -> str:
-    """Return a control-plane name: `@name` stands for the own part, and alone when it starts with a dot."""
+    """Return the control-plane name of a declaration.
+
+    `@name` replaces the declared name. A `@name` that starts with a dot is absolute and replaces the prefix as well.
+    """
     given = annotations_of(annotations).get("name")
     if given is not None:
         name = given.strip().strip('"')
@@ -29,7 +32,7 @@ def qualified(prefix: str, name: str, annotations: s.Annotations) -> str:
 
 
 def declare_parameters(ctx: Context, parameters: Sequence[d.Parameter]) -> Walk[tuple[ir.Parameter, ...]]:
-    """Add a body's parameters to the scope; the packet, which needs no variable, is left out of the result."""
+    """Add a body's parameters to the scope and return them, without the packet, which is implicit in the IR."""
     made: list[ir.Parameter] = []
     for node in parameters:
         kind: Type = yield type_of(ctx, node.type)
@@ -63,13 +66,13 @@ def _parameter(ctx: Context, node: d.Parameter, kind: Type) -> ir.Parameter:
 def _default_value(ctx: Context, node: d.Parameter, parameter: ir.Parameter) -> Walk[None]:
     assert node.default is not None
     if parameter.direction in (Direction.OUT, Direction.INOUT):
-        raise P4Error(f"{node.name} is written to, so it has no default value", place=node.default.place)
+        raise P4Error(f"{node.name} is an output and cannot have a default value", place=node.default.place)
     value: ir.Expression = yield constant(ctx, node.default, parameter.variable.type, f"the default of {node.name}")
     assert isinstance(value, ir.Literal | ir.StructValue)
     ctx.state.defaults[parameter.variable] = value
 
 
 def bind_constructor(ctx: Context, parameters: Sequence[d.Parameter], values: Sequence[Entity]) -> None:
-    """Add constructor parameters, whose values are known, to the scope."""
+    """Add constructor parameters to the scope with their values."""
     for node, value in zip(parameters, values, strict=True):
         ctx.scope.declare(node.name, value, node.place)

@@ -24,9 +24,13 @@ FINAL = ("accept", "reject")
 
 
 def parser(ctx: Context, node: d.Parser, values: Sequence[Entity]) -> Walk[ir.Parser]:
-    """Check the parser with its constructor's values."""
+    """Elaborate a parser with the values of its constructor parameters.
+
+    Raises P4Error for a parser type without states, for recursion, for a parser without a state `start`, and for the
+    first error inside.
+    """
     if node.states is None:
-        raise P4Error(f"{node.name} is a parser's type, without states", place=node.place)
+        raise P4Error(f"{node.name} is a parser type: it has no states", place=node.place)
     ctx.state.used.add(node.name)
     ctx.state.make(node.name, node.place)
     bind_constructor(ctx, node.constructor, values)
@@ -42,18 +46,18 @@ def parser(ctx: Context, node: d.Parser, values: Sequence[Entity]) -> Walk[ir.Pa
 
 
 def _names(node: d.Parser) -> dict[str, Place]:
-    """Return where each state is declared."""
+    """Return the place of each state's declaration. Raises P4Error for duplicate and predefined names."""
     assert node.states is not None
     names: dict[str, Place] = {}
     for each in node.states:
         if each.name in FINAL:
-            raise P4Error(f"the state {each.name} is P4's own", place=each.place)
+            raise P4Error(f"the state {each.name} is predefined", place=each.place)
         if each.name in names:
             hint = f"It was declared at {names[each.name]} first."
             raise P4Error(f"state {each.name} is declared twice", place=each.place, hint=hint)
         names[each.name] = each.place
     if "start" not in names:
-        hint = closest("start", list(names)) or "Parsing starts there."
+        hint = closest("start", list(names)) or "Parsing starts in the state start."
         raise P4Error(f"parser {node.name} has no state start", place=node.place, hint=hint)
     return names
 

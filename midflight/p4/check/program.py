@@ -1,4 +1,4 @@
-"""The whole program: its declarations in order, then V1Switch's six parts."""
+"""Whole programs: top-level declarations in order, then the six parts of V1Switch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import ordered
 from midflight.p4.check.calls import call
-from midflight.p4.check.context import Above, Context, State, annotations_of, find, refuse
+from midflight.p4.check.context import Checks, Context, State, annotations_of, find, refuse
 from midflight.p4.check.controls import action
 from midflight.p4.check.expressions import expression, value
 from midflight.p4.check.functions import check_alone, inline
@@ -26,12 +26,12 @@ __all__ = ["check_program"]
 
 PARTS = ("parser", "verify", "ingress", "egress", "compute", "deparser")
 
-ABOVE = Above(expression, value, call, inline, instantiate, anonymous)
+CHECKS = Checks(expression, value, call, inline, instantiate, anonymous)
 
 
 @dataclass(slots=True)
 class _Top:
-    """What stands at the top of a program: its main, its own functions, controls and parsers."""
+    """The top level of a program: its `main`, and the functions, controls and parsers that it defines."""
 
     ctx: Context
     main: s.Instantiation | None = None
@@ -40,8 +40,12 @@ class _Top:
 
 
 def check_program(program: d.Program, source: str) -> ir.Program:
-    """Check a syntax tree; P4Error with its place for the first thing that is wrong."""
-    return run(_program(_Top(Context(State(ABOVE), Scope(), "program")), program, source))
+    """Check a syntax tree and return the typed program.
+
+    Raises P4Error for the first error, with its place in the source. Parts of the program that `main` does not reach
+    are checked as well, and then discarded.
+    """
+    return run(_program(_Top(Context(State(CHECKS), Scope(), "program")), program, source))
 
 
 def _program(top: _Top, program: d.Program, source: str) -> Walk[ir.Program]:
@@ -170,7 +174,7 @@ def _parts(top: _Top, main: s.Instantiation) -> Walk[dict[str, ir.Parser | ir.Co
     assert isinstance(package, d.Package)
     if package.name != "V1Switch" or len(package.parameters) != len(PARTS):
         yield _check_unused(top)
-        raise refuse(f"the architecture of {package.name}", main.place, "Midflight takes v1model.", plural=False)
+        raise refuse(f"the architecture of {package.name}", main.place, "Midflight supports v1model.", plural=False)
     wanted = len(package.parameters)
     if len(main.arguments) != wanted:
         raise P4Error(f"V1Switch takes {wanted} parts, not {len(main.arguments)}", place=main.place)
@@ -206,7 +210,7 @@ def _part(ctx: Context, node: s.Expression, name: str) -> Walk[ir.Parser | ir.Co
 def _conforms(
     ctx: Context, part: ir.Parser | ir.Control, formal: d.Parameter, place: Place, name: str, bound: dict[str, Type]
 ) -> Walk[None]:
-    """Check a part's parameters against V1Switch's; the types that stand for H and M must agree throughout."""
+    """Check a part's parameters against V1Switch's. The types for H and M must be the same in all parts."""
     base = formal.type.base if isinstance(formal.type, s.SpecialisedType) else formal.type
     assert isinstance(base, s.TypeName)
     wanted = ctx.scope.find(base.name)
@@ -237,13 +241,16 @@ def _conforms(
 
 
 def _check_unused(top: _Top) -> Walk[None]:
-    """Check what main does not reach too, as far as it stands on its own; nothing of it is kept."""
+    """Check the controls, parsers and functions that `main` does not reach, and discard the results.
+
+    Generic ones and those with constructor parameters are left out: checking them needs arguments.
+    """
     state, scope = top.ctx.state, top.ctx.scope
     for node in top.controls:
         if node.name in state.used or node.constructor or node.type_parameters:
             continue
         aside = State(
-            state.above,
+            state.checks,
             state.errors,
             state.match_kinds,
             nesting=state.nesting,

@@ -1,4 +1,4 @@
-"""Actions as tables name them: listed, as the default, in entries."""
+"""References to actions in tables: in the list of actions, as the default action and in entries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["as_reference", "listed", "with_data"]
 
 
 def _action_of(ctx: Context, node: d.ActionReference) -> ir.Action:
-    """Return the action that a table names."""
+    """Return the action of a reference. Raises P4Error where the name is not an action."""
     entity = find(ctx, node.name, node.top, node.place)
     if not isinstance(entity, ir.Action):
         actions = [name for name, each in ctx.scope.visible() if isinstance(each, ir.Action)]
@@ -28,7 +28,7 @@ def _action_of(ctx: Context, node: d.ActionReference) -> ir.Action:
 
 
 def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
-    """Check an action as a table lists it."""
+    """Check a reference in a table's list of actions, which sets the parameters that have a direction."""
     action = _action_of(ctx, node)
     directed = [each for each in action.parameters if each.direction is not Direction.NONE]
     given = node.arguments or ()
@@ -36,7 +36,7 @@ def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
         raise P4Error(
             f"{node.name} takes {len(directed)} argument{'s' * (len(directed) != 1)} here, not {len(given)}",
             place=node.place,
-            hint="The list gives the parameters that have a direction; the control plane gives the others.",
+            hint="Set the parameters that have a direction here; the control plane sets the others.",
         )
     annotations = annotations_of(node.annotations)
     bound: tuple[ir.Expression, ...] = yield passed(ctx, directed, given)
@@ -46,7 +46,10 @@ def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
 def with_data(
     ctx: Context, node: d.ActionReference, draft: Draft, table: d.Table
 ) -> Walk[tuple[ir.ActionRef, tuple[int, ...]]]:
-    """Check an action with its data, as a default action or an entry gives it."""
+    """Check a reference in a default action or an entry, and return it with its action data.
+
+    Raises P4Error for an action that the table does not list, and for data that is not known at compile time.
+    """
     action = _action_of(ctx, node)
     reference = next((each for each in draft.actions if each.action is action), None)
     if reference is None:
@@ -54,7 +57,7 @@ def with_data(
         raise P4Error(
             f"{node.name} is not among the actions of {table.name}",
             place=node.place,
-            hint=hint or "Add it to them.",
+            hint=hint or "Add it to the table's actions.",
         )
     data = action.data
     given = list(node.arguments or ())
@@ -74,10 +77,10 @@ def with_data(
 
 
 def as_reference(node: s.Expression) -> d.ActionReference:
-    """Return the action that an expression names, as a table's default."""
+    """Return an expression as the reference in `default_action`. Raises P4Error for any other kind of expression."""
     match node:
         case s.Name():
             return d.ActionReference(node.place, node.name, node.top, None)
         case s.Call(callee=s.Name() as name, arguments=arguments):
             return d.ActionReference(name.place, name.name, name.top, arguments)
-    raise P4Error("default_action must be an action", place=node.place, hint="Such as drop().")
+    raise P4Error("default_action must be an action", place=node.place, hint="Write drop(), for example.")

@@ -1,7 +1,7 @@
-"""Returns taken out of a function's body, for it is written out where it is called.
+"""Removal of return statements from functions, which are inlined.
 
-What comes after a return moves into the branch that does not return. Where neither branch of an if always returns, a
-flag tells whether to go on.
+The statements after a conditional return move into the branch that does not return. Where neither branch of an if
+always returns, a flag variable records whether the function has returned.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ __all__ = ["Returns", "When", "lower", "when"]
 
 When: TypeAlias = Literal["never", "maybe", "always"]
 
-# Statements in a row, linked so that what follows a statement is shared and never copied.
+# A linked list of statements, so that branches share the statements that follow them instead of copying them.
 Row: TypeAlias = "tuple[ir.Statement, Row] | None"
 
 
 @dataclass(slots=True)
 class Returns:
-    """The returns of one function: its flag, whether that is `used`, and when each statement returns.
+    """State of removing the returns of one function: its flag, and whether that is `used`.
 
-    `known` goes by the identity of a statement, which it keeps alive. It is shared by the functions of a program, so
-    that what one has written out of another is not searched again.
+    `known` caches how each statement returns, by the statement's identity, and keeps the statement alive. The functions
+    of a program share it, so that inlined statements are not searched again.
     """
 
     flag: ir.Variable
@@ -37,7 +37,7 @@ class Returns:
 
 
 def when(returns: Returns, body: Iterable[ir.Statement]) -> Walk[When]:
-    """Return whether statements in a row return never, maybe or always."""
+    """Return whether a sequence of statements never, maybe or always returns."""
     found: When = "never"
     for each in body:
         part: When = yield _when(returns, each)
@@ -74,7 +74,7 @@ def _either(ways: Sequence[When]) -> When:
 
 
 def lower(returns: Returns, body: Iterable[ir.Statement], place: Place) -> Walk[ir.Block]:
-    """Return the statements without a return, as a block at a place."""
+    """Return the statements as a block at a place, with all returns removed."""
     made: list[ir.Statement] = yield _lower(returns, _before(body, None), False)
     block = ir.Block(tuple(made), place=place)
     returns.known[id(block)] = block, "never"
@@ -88,7 +88,7 @@ def _before(body: Iterable[ir.Statement], rest: Row) -> Row:
 
 
 def _lower(returns: Returns, row: Row, flagged: bool) -> Walk[list[ir.Statement]]:
-    """Return a row of statements without a return; when `flagged`, they set the flag in its place."""
+    """Return statements with all returns removed. With `flagged`, each return sets the flag instead."""
     made: list[ir.Statement] = []
     while row is not None:
         each, rest = row

@@ -1,4 +1,4 @@
-"""What names mean: the entities a program declares, and the scopes they are found in."""
+"""Symbol table: the entities that names refer to, and nested scopes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["Callables", "Constant", "Entity", "Local", "Named", "Packet", "Scope
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A type under its name."""
+    """A named type."""
 
     type: Type
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A value known at compile time: a Literal, or a StructValue of such."""
+    """A compile-time constant: a Literal, or a StructValue of constants."""
 
     value: ir.Expression
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A variable or parameter; `fixed` says in plain words why it cannot be written, when it cannot."""
+    """A variable or parameter. `fixed` says why it cannot be written, and is empty if it can."""
 
     variable: ir.Variable
     fixed: str = ""
@@ -40,7 +40,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A parameter of type packet_in or packet_out; there is but one packet, so it needs no variable."""
+    """A parameter of type packet_in or packet_out. There is only one packet, so it needs no variable."""
 
     kind: str
 
@@ -54,7 +54,7 @@ class ValueSet:
 
 @dataclass(slots=True)
 class Callables:
-    """The functions of one name, told apart by their number of arguments."""
+    """Functions with the same name, which differ in their number of parameters."""
 
     functions: list[d.Function] = field(default_factory=list)
 
@@ -80,7 +80,7 @@ Entity = (
 
 
 def describe(entity: Entity) -> str:
-    """Return what an entity is, with its article."""
+    """Return an entity's kind with an article, for messages."""
     match entity:
         case Named() | d.Extern() | d.Structure():
             return "a type"
@@ -109,7 +109,7 @@ def describe(entity: Entity) -> str:
 
 
 class Scope:
-    """The names of a body, block within block, over those of the scope outside; a name is found in constant time."""
+    """The names of a body in nested blocks, inside an outer scope. A lookup takes constant time for each scope."""
 
     def __init__(self, outer: Scope | None = None) -> None:
         self.outer = outer
@@ -118,7 +118,7 @@ class Scope:
 
     @contextmanager
     def block(self) -> Iterator[None]:
-        """Open a block: what is declared in it is forgotten when it ends."""
+        """Open a block, whose declarations disappear when it ends."""
         self._blocks.append({})
         try:
             yield
@@ -127,7 +127,7 @@ class Scope:
                 self._known[name].pop()
 
     def declare(self, name: str, entity: Entity, place: Place) -> None:
-        """Add a name to the innermost block; P4Error where that has it already."""
+        """Declare a name in the innermost block. Raises P4Error where that block declares it already."""
         if name in self._blocks[-1]:
             known = self._blocks[-1][name][1]
             raise P4Error(f"{name} is declared twice", place=place, hint=f"It was declared at {known} first.")
@@ -135,22 +135,22 @@ class Scope:
         self._known.setdefault(name, []).append(entity)
 
     def find(self, name: str) -> Entity | None:
-        """Return what a name means here, or None."""
+        """Return the innermost visible entity with a name, or None."""
         if known := self._known.get(name):
             return known[-1]
         return None if self.outer is None else self.outer.find(name)
 
     def declared(self, name: str) -> tuple[Entity, Place] | None:
-        """Return what the innermost block declares by a name, and where, or None."""
+        """Return an entity that the innermost block declares, with the place of its declaration, or None."""
         return self._blocks[-1].get(name)
 
     @property
     def top(self) -> Scope:
-        """The outermost scope: the program's own."""
+        """The outermost scope, which is the program's."""
         return self if self.outer is None else self.outer.top
 
     def visible(self) -> Iterator[tuple[str, Entity]]:
-        """Yield all names that can be seen from here, inner ones first."""
+        """Yield each visible name and its entity, innermost first."""
         for block in reversed(self._blocks):
             yield from ((name, entity) for name, (entity, _) in block.items())
         if self.outer is not None:
@@ -158,6 +158,6 @@ class Scope:
 
 
 def closest(name: str, candidates: Iterator[str] | list[str] | tuple[str, ...]) -> str:
-    """Return a hint that names the candidate that was probably meant, or nothing."""
+    """Return a hint with the candidate most similar to `name`, or an empty string where none is similar."""
     found = get_close_matches(name, list(candidates), 1)
     return f"Did you mean {found[0]}?" if found else ""

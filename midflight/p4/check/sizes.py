@@ -1,4 +1,4 @@
-"""`minSizeInBits()` and its like: how long a type's values are, known when a program is checked (section 9.1)."""
+"""Sizes of types at compile time: `minSizeInBits()` and its relatives (P4_16, section 9.1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = ("minSizeInBits", "minSizeInBytes", "maxSizeInBits", "maxSizeInBytes")
 
 
 def size_in(method: str, kind: Type) -> int | None:
-    """Return what one of the methods in SIZES gives for a type, or None for a type without a size."""
+    """Return the result of one of the methods in SIZES, or None for a type without a size."""
     bits = _bits(kind, method.startswith("max"))
     return bits if bits is None or method.endswith("Bits") else -(-bits // 8)
 

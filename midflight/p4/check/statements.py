@@ -23,13 +23,13 @@ __all__ = ["block", "declare_constant", "row", "with_before"]
 
 
 def block(ctx: Context, node: s.Block) -> Walk[ir.Block]:
-    """Check statements in braces, in a scope of their own."""
+    """Check a block, which opens a scope."""
     made: tuple[ir.Statement, ...] = yield row(ctx, node.body)
     return ir.Block(made, place=node.place)
 
 
 def row(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[tuple[ir.Statement, ...]]:
-    """Check statements in a row, in a scope of their own."""
+    """Check a sequence of statements in a new scope."""
     made: list[ir.Statement] = []
     ctx.depth += 1
     try:
@@ -42,7 +42,7 @@ def row(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[tuple[ir.Statement, 
 
 
 def with_before(ctx: Context, node: s.Statement) -> Walk[list[ir.Statement]]:
-    """Check one statement, which may become several: those that its expressions need come before it."""
+    """Check one statement and return it after the statements that its expressions need."""
     outer, ctx.before = ctx.before, []
     try:
         made: ir.Statement | None = yield statement(ctx, node)
@@ -52,13 +52,13 @@ def with_before(ctx: Context, node: s.Statement) -> Walk[list[ir.Statement]]:
 
 
 def statement(ctx: Context, node: s.Statement) -> Walk[ir.Statement | None]:
-    """Check one statement; None for what leaves no trace."""
+    """Check one statement. Returns None where nothing remains to run, as for a declaration of a constant."""
     match node:
         case s.Empty():
             return None
         case s.Exit():
             if ctx.kind in ("parser", "function"):
-                raise P4Error(f"a {ctx.kind} has no exit", place=node.place)
+                raise P4Error(f"a {ctx.kind} cannot exit", place=node.place)
             return ir.Exit(place=node.place)
         case s.Assign():
             walk: Walk[ir.Statement | None] = _assign(ctx, node)
@@ -80,7 +80,7 @@ def statement(ctx: Context, node: s.Statement) -> Walk[ir.Statement | None]:
         case s.Variable():
             walk = _declare_variable(ctx, node)
         case s.Instantiation():
-            yield ctx.state.above.instantiate(ctx, node)
+            yield ctx.state.checks.instantiate(ctx, node)
             return None
     made: ir.Statement | None = yield walk
     return made
@@ -106,42 +106,42 @@ def _if(ctx: Context, node: s.If) -> Walk[ir.Statement | None]:
 
 
 def _direct_application(ctx: Context, node: s.DirectApplication) -> Walk[ir.Statement | None]:
-    callee: ir.Control | ir.Parser = yield ctx.state.above.anonymous(ctx, node)
+    callee: ir.Control | ir.Parser = yield ctx.state.checks.anonymous(ctx, node)
     made: ir.Statement = yield application(ctx, callee, node.arguments, node.place)
     return made
 
 
 def _returning(ctx: Context, node: s.Return) -> Walk[ir.Statement | None]:
-    """Check a return; a function's value goes to the result's variable first."""
+    """Check a return. A function's return value is assigned to `ctx.result` first."""
     if ctx.kind == "parser":
-        raise P4Error("a parser state has no return", place=node.place)
+        raise P4Error("a parser state cannot return", place=node.place)
     if ctx.result is None:
         if node.value is not None:
             article = "an" if ctx.kind == "action" else "a"
             who = f"{ctx.name} is void and" if ctx.kind == "function" else f"{article} {ctx.kind}"
             place = node.value.place if ctx.kind == "function" else node.place
-            raise P4Error(f"{who} gives no value", place=place)
+            raise P4Error(f"{who} returns no value", place=place)
         return ir.Return(place=node.place)
     if node.value is None:
         raise P4Error(f"{ctx.name} must return {ctx.result.type}", place=node.place)
-    given: ir.Expression = yield value(ctx, node.value, ctx.result.type, f"what {ctx.name} returns")
+    given: ir.Expression = yield value(ctx, node.value, ctx.result.type, f"the result of {ctx.name}")
     target = ir.VariableRef(ctx.result, ctx.result.type, place=node.place)
     return ir.Block((ir.Assign(target, given, place=node.place), ir.Return(place=node.place)), place=node.place)
 
 
 def declare_constant(ctx: Context, node: s.Constant) -> Walk[None]:
-    """Add a constant to the scope."""
+    """Check a constant declaration and add it to the scope."""
     kind: Type = yield type_of(ctx, node.type)
     known: ir.Expression = yield constant(ctx, node.value, kind, f"the value of {node.name}")
     ctx.scope.declare(node.name, Constant(known), node.place)
 
 
 def _declare_variable(ctx: Context, node: s.Variable) -> Walk[ir.Statement | None]:
-    """Add a variable to the scope."""
+    """Check a variable declaration and add it to the scope."""
     kind: Type = yield type_of(ctx, node.type)
     if has_integer(kind):
         hint = "Give it a width, such as bit<32>, or make it a const."
-        raise P4Error("a variable cannot be an int of no width", place=node.place, hint=hint)
+        raise P4Error("a variable cannot be an int without a width", place=node.place, hint=hint)
     if isinstance(kind, ExternType) or kind == VOID:
         raise P4Error(f"a variable cannot be of type {kind}", place=node.place)
     initial: ir.Expression | None = None
@@ -162,7 +162,7 @@ def _assign(ctx: Context, node: s.Assign) -> Walk[ir.Statement | None]:
     what = f"the value of {_text(node.target)}"
     right: ir.Expression
     if node.operator:
-        yield probe(ctx, node.target)  # which must also be fit to be read
+        yield probe(ctx, node.target)  # a compound assignment also reads its target
         target = pinned(ctx, target)
         whole = s.Binary(node.place, node.operator, node.target, node.value)
         left, right = yield in_order(ctx, [expression(ctx, node.value)], checked=[target])
@@ -174,7 +174,7 @@ def _assign(ctx: Context, node: s.Assign) -> Walk[ir.Statement | None]:
 
 def _switch(ctx: Context, node: s.Switch) -> Walk[ir.Statement | None]:
     if ctx.kind not in ("control", "action", "function"):
-        raise P4Error(f"a {ctx.kind} has no switch", place=node.place, hint="Use a select expression.")
+        raise P4Error(f"a {ctx.kind} cannot contain a switch", place=node.place, hint="Use a select expression.")
     subject: ir.Table | ir.Expression
     table = None
     if isinstance(node.subject, s.Member) and node.subject.member == "action_run":
@@ -200,7 +200,7 @@ def _switch(ctx: Context, node: s.Switch) -> Walk[ir.Statement | None]:
             label = yield _label(ctx, case.label, subject)
             key = label.value if isinstance(label, ir.Literal) else label
             if key in seen:
-                raise P4Error("this label stands twice", place=case.place)
+                raise P4Error("duplicate label", place=case.place)
             seen.add(key)
             labels.append(label)
         if case.block is None and position != len(node.cases) - 1:
@@ -225,14 +225,14 @@ def _label(ctx: Context, node: s.Expression, subject: ir.Table | ir.Expression) 
 
 
 def _unwrapped(block: ir.Block) -> ir.Statement:
-    """Return the only statement of a block where that is a block itself, else the block."""
+    """Return the only statement of a block if that is itself a block, and otherwise the block."""
     if len(block.body) == 1 and isinstance(block.body[0], ir.Block):
         return block.body[0]
     return block
 
 
 def _text(node: s.Expression) -> str:
-    """Return an lvalue or a name as it is written, for messages."""
+    """Return an lvalue or name as in the source, for messages."""
     parts: list[str] = []
     inner = node
     while True:

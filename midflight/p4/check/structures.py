@@ -1,4 +1,4 @@
-"""Headers, structs and enums as they are declared."""
+"""Declarations of headers, structs and enums."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ __all__ = ["enumeration", "structure"]
 
 
 def structure(ctx: Context, node: d.Structure) -> Walk[StructType | HeaderType]:
-    """Return the type that a struct or header declares; headers are also kept in the checker's state."""
+    """Return the type of a struct or header declaration, and record headers in the checker's state.
+
+    Raises P4Error for duplicate fields, for field types that P4 does not allow there (P4_16, section 7.2), for unions,
+    and for more than one varbit field.
+    """
     if node.kind == "header_union":
         raise refuse("header unions", node.place)
     fields: list[Field] = []
@@ -49,7 +53,7 @@ def structure(ctx: Context, node: d.Structure) -> Walk[StructType | HeaderType]:
         return struct
     for each, made in zip(node.fields, fields, strict=True):
         if not _in_header(made.type):
-            raise P4Error(f"a header cannot hold {_article(made.type)}", place=each.place)
+            raise P4Error(f"a header cannot contain {_article(made.type)}", place=each.place)
     varying = [each for each, made in zip(node.fields, fields, strict=True) if isinstance(made.type, Varbit)]
     if len(varying) > 1:
         raise refuse("headers with more than one varbit field", varying[1].place)
@@ -74,33 +78,38 @@ def _in_header(kind: Type) -> bool:
 def _article(kind: Type) -> str:
     match kind:
         case EnumType():
-            return f"{kind}: an enum needs a width for that, as in enum bit<8> {kind}"
+            return f"{kind}: an enum needs an underlying type for that, as in enum bit<8> {kind}"
         case HeaderType():
             return f"another header, {kind}"
     return f"{kind}"
 
 
 def enumeration(ctx: Context, node: d.Enumeration) -> Walk[EnumType]:
-    """Return the type that an enum declares; it is also kept in the checker's state."""
+    """Return the type of an enum declaration and record it in the checker's state.
+
+    Raises P4Error for duplicate members, and for values that are missing, not constant or out of range.
+    """
     names: dict[str, None] = {}
     for each in node.members:
         if each.name in names:
-            raise P4Error(f"{node.name} has {each.name} twice", place=each.place)
+            raise P4Error(f"{each.name} is declared twice in {node.name}", place=each.place)
         names[each.name] = None
     if node.underlying is None:
         for each in node.members:
             if each.value is not None:
-                hint = f"Write enum bit<8> {node.name}, say."
-                raise P4Error("only an enum with a width gives its members values", place=each.place, hint=hint)
+                hint = f"Write enum bit<8> {node.name}, for example."
+                raise P4Error("an enum without an underlying type takes no values", place=each.place, hint=hint)
         made = EnumType(node.name, tuple(names))
     else:
         underlying: Type = yield type_of(ctx, node.underlying)
         if not isinstance(underlying, Bits):
-            raise P4Error(f"an enum holds bit<W> or int<W>, not {underlying}", place=node.underlying.place)
+            raise P4Error(f"an enum's type must be bit<W> or int<W>, not {underlying}", place=node.underlying.place)
         values: list[int] = []
         for each in node.members:
             if each.value is None:
-                raise P4Error(f"{each.name} needs a value", place=each.place, hint=f"Write {each.name} = 1, say.")
+                raise P4Error(
+                    f"{each.name} needs a value", place=each.place, hint=f"Write {each.name} = 1, for example."
+                )
             given: ir.Expression = yield expression(ctx, each.value)
             value = coerce(given, underlying, f"the value of {each.name}")
             if not is_literal(value):

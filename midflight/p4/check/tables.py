@@ -1,4 +1,4 @@
-"""Tables: their properties put together."""
+"""Tables and their properties."""
 
 from __future__ import annotations
 
@@ -29,13 +29,18 @@ DIRECT = {"counters": "direct_counter", "meters": "direct_meter"}
 
 
 def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
-    """Check a table and return it."""
+    """Check a table declaration and return the table.
+
+    Keys and actions are checked before the other properties, and entries last, independent of their order in the source.
+    Raises P4Error for a duplicate property, a table without actions, and properties that are not supported. An unknown
+    property only causes a warning.
+    """
     name = qualified(ctx.name, node.name, node.annotations)
     draft = Draft()
     seen: set[str] = set()
     for each in sorted(node.properties, key=_order):
         if (title := _title(each)) in seen:
-            raise P4Error(f"table {node.name} has {title} twice", place=each.place)
+            raise P4Error(f"table {node.name} declares {title} twice", place=each.place)
         seen.add(title)
         yield _property(ctx, each, draft, node)
     if "actions" not in seen:
@@ -88,7 +93,7 @@ def _property(ctx: Context, node: d.Property, draft: Draft, table: d.Table) -> W
         case d.TableProperty(name=name):
             known = ["default_action", "size", "largest_priority_wins", "priority_delta", *DIRECT]
             hint = closest(name, known)
-            ctx.state.warn(f"there is no table property {name}, so it does nothing", node.place, hint)
+            ctx.state.warn(f"{name} is not a table property and has no effect", node.place, hint)
 
 
 def _default(ctx: Context, node: d.TableProperty, draft: Draft, table: d.Table) -> Walk[None]:
@@ -101,7 +106,7 @@ def _default(ctx: Context, node: d.TableProperty, draft: Draft, table: d.Table) 
 
 
 def _no_action(ctx: Context, draft: Draft, place: Place) -> ir.ActionRef:
-    """Return the default of a table that names none: NoAction, added to its actions where it is not listed."""
+    """Return the default action of a table that declares none: NoAction, which is added to its actions if needed."""
     action = ctx.scope.top.find("NoAction")
     if not isinstance(action, ir.Action):
         raise P4Error("the table needs a default_action", place=place, hint="Or include core.p4 for NoAction.")
@@ -120,7 +125,7 @@ def _direct(ctx: Context, node: d.TableProperty) -> ir.Instance:
         if isinstance(entity, ir.Instance) and entity.kind == kind:
             return entity
     if isinstance(node.value, s.Construct):
-        raise refuse(f"a {kind} made inside a table", node.place, f"Declare {kind}(...) name; above.", plural=False)
+        raise refuse(f"a {kind} created inside a table", node.place, f"Declare {kind}(...) name; above.", plural=False)
     raise P4Error(f"{node.name} must name a {kind}", place=node.value.place)
 
 

@@ -1,4 +1,4 @@
-"""Types as they are written become types as they are."""
+"""Types: from the syntax tree to `types.Type`."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ from midflight.stackless import Walk, in_turn
 __all__ = ["bounded", "constant_int", "type_arguments", "type_of"]
 
 WIDEST = 2048
-"""The widest bit string we take, in bits; BMv2's own bound."""
+"""The largest width of a bit string in bits, which is also BMv2's limit."""
 
 DEEPEST = 64
-"""How deep types may nest: structs within structs, tuples within tuples."""
+"""The largest depth to which types may nest, such as structs in structs."""
 
 
 def constant_int(ctx: Context, node: s.Expression, what: str) -> Walk[int]:
-    """Return the value of an expression that must be an integer known at compile time."""
-    value: ir.Expression = yield ctx.state.above.expression(ctx, node)
+    """Check an expression that must be a compile-time integer and return its value. Raises P4Error where it is not."""
+    value: ir.Expression = yield ctx.state.checks.expression(ctx, node)
     if not is_literal(value) or not isinstance(value.type, Bits | Integer | EnumType):
         raise P4Error(f"{what} must be an integer known at compile time", place=node.place)
     return int(value.value)
 
 
 def bounded(ctx: Context, kind: Type, place: Place) -> Type:
-    """Return a type that was just put together; P4Error where it nests too deep. Its parts were bounded before."""
+    """Record how deep a new type nests and return the type. Raises P4Error beyond DEEPEST."""
     if (depth := _nesting(ctx, kind)) > DEEPEST:
-        raise P4Error(f"types nest {depth} deep here, and {DEEPEST} is the most", place=place)
+        raise P4Error(f"types nest {depth} deep here, above the limit of {DEEPEST}", place=place)
     if isinstance(kind, StructType | HeaderType) and kind.name:
         ctx.state.nesting[kind.name] = depth
     return kind
@@ -70,7 +70,11 @@ def _nesting(ctx: Context, kind: Type) -> int:
 
 
 def type_of(ctx: Context, node: s.Type) -> Walk[Type]:
-    """Return the type that is written."""
+    """Return the type that a node of the syntax tree denotes.
+
+    Raises P4Error for unknown names, widths out of range, stacks of anything other than headers, and types that are not
+    supported.
+    """
     match node:
         case s.BaseType():
             kind: Type = yield _base(ctx, node)
@@ -80,7 +84,7 @@ def type_of(ctx: Context, node: s.Type) -> Walk[Type]:
         case s.StackType():
             element: Type = yield type_of(ctx, node.element)
             if not isinstance(element, HeaderType):
-                raise P4Error(f"only headers stack; {element} is not a header", place=node.place)
+                raise P4Error(f"a stack holds headers, and {element} is not a header", place=node.place)
             size: int = yield constant_int(ctx, node.size, "the size of a header stack")
             if size < 1:
                 raise P4Error("a header stack needs at least one element", place=node.size.place)
@@ -146,7 +150,7 @@ def _specialised(ctx: Context, node: s.SpecialisedType) -> Walk[Type]:
 
 
 def type_arguments(ctx: Context, extern: d.Extern, nodes: Sequence[s.Type], place: Place) -> Walk[tuple[Type, ...]]:
-    """Return the type arguments given to an extern object."""
+    """Return the type arguments of an extern type. Raises P4Error for a wrong number of them."""
     wanted = len(extern.type_parameters)
     if len(nodes) != wanted:
         raise P4Error(f"{extern.name} takes {_counted(wanted, 'type argument')}, not {len(nodes)}", place=place)
