@@ -197,7 +197,9 @@ class Net:
             primitive = jobs.check(application, hosts, server)
             involved = hosts if server is None else (*hosts, server)
             if strangers := [repr(each) for each in involved if self.fabric.hosts.get(each.name) is not each]:
-                raise MidflightError(f"a group is of different hosts of its network; {', '.join(strangers)}")
+                raise MidflightError(
+                    f"a group needs distinct hosts of its network; not of this network: {', '.join(strangers)}"
+                )
             if open_group is not None and not open_group.closed:
                 if open_group.hosts != hosts:
                     raise MidflightError(

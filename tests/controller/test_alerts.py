@@ -66,7 +66,7 @@ def test_waiting_ends_with_enough_or_with_the_time(device: HostDevice, session: 
 
     assert alerts.wait(1, "app", timeout=1, let=let) == [(1, 901)]
     assert len(passed) == 3
-    with pytest.raises(MidflightError, match="1 alerts of app have come within 1 s, and 2 were waited for"):
+    with pytest.raises(MidflightError, match="expected 2 alerts of app within 1 s, but 1 arrived"):
         alerts.wait(2, "app", timeout=1, let=let)
     assert sum(passed) == pytest.approx(1 + 3 * passed[0])
 

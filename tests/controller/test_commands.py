@@ -219,9 +219,9 @@ def test_mistakes_are_told_and_change_nothing(running: Running) -> None:
     for words, message in (
         (("admit", "cold"), "the program has no application 'cold'"),
         (("admit", "sums", "--hosts", "h1,h9"), "there is no host named h9"),
-        (("admit", "sums", "--hosts", "h1"), "1 hosts for sums"),
-        (("admit", "sums", "--hosts", "h1,h2", "--switch", "s1"), "need no switch"),
-        (("admit", "hot", "--switch", "s1", "--server", "h3"), "hot has no server"),
+        (("admit", "sums", "--hosts", "h1"), "sums sums over 2 workers; hosts passed: 1"),
+        (("admit", "sums", "--hosts", "h1,h2", "--switch", "s1"), "sums is an Aggregate, which takes no switch"),
+        (("admit", "hot", "--switch", "s1", "--server", "h3"), "hot takes no server"),
         (("admit", "hot"), "2 switches run hot"),
         (("change", "nowhere.py"), "does not exist"),
     ):

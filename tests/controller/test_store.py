@@ -90,7 +90,7 @@ def test_a_change_is_whole_or_not_there(tmp_path: Path) -> None:
 def test_files_of_others_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "state.sqlite"
     file.write_text("not SQLite at all, though long enough to have a header")
-    with pytest.raises(MidflightError, match="is no state of a controller"):
+    with pytest.raises(MidflightError, match="is not the state of a controller"):
         Store(tmp_path)
     file.unlink()
     with sqlite3.connect(file) as made:
@@ -106,7 +106,7 @@ def test_only_the_owner_enters_the_folder(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o700
         assert store.path.stat().st_mode & 0o777 == 0o600
     path.chmod(0o750)
-    with pytest.raises(MidflightError, match="others may enter"):
+    with pytest.raises(MidflightError, match="other users can access"):
         StateFolder(path)
     file = tmp_path / "file"
     file.touch()

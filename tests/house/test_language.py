@@ -30,7 +30,6 @@ NOT_DONE = (
     "docs/wire.md",
     "midflight/cli",
     "midflight/primitives/library",
-    "midflight/runtime/controller",
     "midflight/runtime/devices",
     "midflight/runtime/engine/*.py",
     "midflight/runtime/engine/externs",

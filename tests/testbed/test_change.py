@@ -223,9 +223,9 @@ def test_nothing_is_pushed_where_one_of_several_switches_cannot_have_the_program
 
         monkeypatch.setattr(Session, "load", noted)
         refused = DeviceError("too large")
-        with pytest.raises(DeviceError, match="b does not take the program: too large") as refusal:
+        with pytest.raises(DeviceError, match="b rejects the program: too large") as refusal:
             net.change(PROGRAM.extended(OTHERS))
-        assert refusal.value.hint == "all switches have what they had"
+        assert refusal.value.hint == "all switches were rolled back"
         assert pushed == ["a VERIFY", "b VERIFY"]
         assert net.program is PROGRAM
         pushed.clear()

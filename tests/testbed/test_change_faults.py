@@ -145,8 +145,8 @@ def test_whichever_call_of_a_change_fails_all_is_as_it_was(
                 is_new(net, at)
             else:
                 failed += 1
-                assert error.message.startswith(f"{switch} does not take the program: ")
-                assert "all switches have what they had" in error.hint
+                assert error.message.startswith(f"{switch} rejects the program: ")
+                assert "all switches were rolled back" in error.hint
                 assert had(net) == before
             if faults.calls < at:
                 break
@@ -230,7 +230,7 @@ def test_what_a_switch_has_computed_in_a_program_that_it_gives_back_is_not_lost(
         owner = net.map("cache", "cached", "a")
         error = refusal(net)
         assert error is not None
-        assert error.message == "b does not take the program: too late"
+        assert error.message == "b rejects the program: too late"
         assert list(net.state("pressure", "a").armed.read()) == [0, *before[1:]]
         assert [each.packets for each in net.counters("pressure", "a").values()] == [
             each.packets + 1 for each in counted.values()

@@ -92,9 +92,9 @@ def test_another_host_takes_a_workers_place_in_the_middle_of_a_sum(net: Star, gr
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda net, group: group.replace(1, net.hosts[0]), "one is named twice"),
+        (lambda net, group: group.replace(1, net.hosts[0]), "a host is named twice"),
         (lambda net, group: group.replace(1, net.hosts[5]), "is a worker of gradients and cannot be its server"),
-        (lambda net, group: group.replace(1, star(2)), "different hosts of its network; Topology"),
+        (lambda net, group: group.replace(1, star(2)), "distinct hosts of its network; not of this network: Topology"),
         (lambda net, group: group.replace(3, net.hosts[4]), "gradients has no worker 3; they are numbered 0 to 2"),
         (lambda net, group: group.restart(-1), "gradients has no worker -1"),
         (lambda net, group: group.kill(7), "gradients has no worker 7"),
@@ -258,9 +258,9 @@ def test_a_worker_in_a_tree_is_replaced_by_a_host_on_the_same_switch() -> None:
         check(arrays, group.sum(arrays))
         assert net.uplink(net.host("h8")).packets > 125
         assert net.link(net.host("h7")).packets == 0
-        with pytest.raises(MidflightError, match="with these workers the tree is another"):
+        with pytest.raises(MidflightError, match="these workers form another tree"):
             group.replace(2, net.host("h4"))
-        with pytest.raises(MidflightError, match="the workers on c do not follow each other"):
+        with pytest.raises(MidflightError, match="the workers on c are not consecutive"):
             group.replace(3, net.host("h9"))
         check(arrays, group.sum(arrays))
 

@@ -209,7 +209,7 @@ def test_a_switch_too_small_leaves_all_to_the_server() -> None:
 @pytest.mark.parametrize(
     ("workers", "words"),
     [
-        (["h1", "h4", "h2"], "the workers on a do not follow each other"),
+        (["h1", "h4", "h2"], "the workers on a are not consecutive"),
     ],
 )
 def test_what_is_no_tree_is_refused(workers: list[str], words: str) -> None:

@@ -85,7 +85,7 @@ def test_a_group_is_made_once(net: Star) -> None:
     [
         (lambda net: net.group("gradient", net.hosts[:4]), "no application 'gradient'"),
         (lambda net: net.group("telemetry", net.hosts[:4]), "telemetry is a Filter, and only an Aggregate has workers"),
-        (lambda net: net.group("losses", net.hosts[:3]), "3 hosts for losses, which sums over 2 workers"),
+        (lambda net: net.group("losses", net.hosts[:3]), "losses sums over 2 workers; hosts passed: 3"),
         (
             lambda net: net.group("gradients", net.hosts[:4]).allreduce([np.ones(3, np.float32)] * 3),
             "3 arrays for the 4",
@@ -117,11 +117,11 @@ def test_a_bad_array_stops_every_worker_not_some(net: Star) -> None:
 
 def test_a_group_takes_different_hosts_of_this_network(net: Star) -> None:
     with Star(2, program=Program(Aggregate("sums", workers=2, lanes=1, slots=1))) as other:
-        with pytest.raises(MidflightError, match=r"different hosts of its network; Host\('h1'"):
+        with pytest.raises(MidflightError, match=r"distinct hosts of its network; not of this network: Host\('h1'"):
             other.group("sums", net.hosts[:2])
-        with pytest.raises(MidflightError, match="one is named twice"):
+        with pytest.raises(MidflightError, match="a host is named twice"):
             other.group("sums", [other.hosts[0]] * 2)
-        with pytest.raises(MidflightError, match=r"h2', 10\.0\.0\.2\) is a worker of sums"):
+        with pytest.raises(MidflightError, match=r"^h2 is a worker of sums"):
             other.group("sums", other.hosts, server=other.hosts[1])
         arrays = vectors(2, 5)
         check(arrays, other.group("sums", other.hosts).sum(arrays))  # no host is left for a server, none is needed

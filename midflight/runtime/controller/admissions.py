@@ -1,4 +1,4 @@
-"""What switches compute besides the jobs of groups: admissions, rate limits, mirrors, and their counters."""
+"""Admissions, rate limits, mirrors and counters of the applications that are not jobs of groups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Admissions:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self.used: dict[tuple[str, str], None] = {}
-        """The applications and switches that have computed, so that their registers may not be in the initial state."""
+        """The (application, switch) pairs that were ever admitted: their registers may have changed."""
 
     def admit(
         self,
@@ -72,7 +72,7 @@ class Admissions:
         with fleet.lock:
             found, switch = fleet.application(application), fleet.running(application, switch)
             if not found.primitive.kernel.mirrors:
-                raise MidflightError(f"{application} mirrors nothing", hint="a kernel does by `packet.mirror()`")
+                raise MidflightError(f"{application} mirrors nothing", hint="call `packet.mirror()` in its kernel")
             self._apply_mirror(found, switch, hosts)
             fleet.request(fleet.desired.mirroring(application, switch, tuple(hosts)))
 

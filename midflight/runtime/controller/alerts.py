@@ -1,6 +1,6 @@
-"""Alerts: what kernels tell the controller (`packet.alert`), from every switch, by application and field.
+"""Alerts that kernels send to the controller with `packet.alert`, decoded by application and field.
 
-A switch sends an application's alerts as messages of a digest, to sessions that have subscribed to it.
+A switch sends an application's alerts as a P4Runtime digest to each session that has subscribed to it.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from midflight.runtime.p4runtime.client.session import Session
 __all__ = ["MOST", "QUIET", "Alert", "Alerts", "Wanted"]
 
 MOST: Final = 1 << 16
-"""So many alerts are kept, the latest."""
+"""How many alerts are kept. Older ones are dropped and counted in `Alerts.missed`."""
 
 QUIET: Final = 1.2
-"""Seconds after which a switch has sent all alerts that it has, where it does not send each at once (BMv2)."""
+"""Seconds of silence after which a switch that buffers digests (BMv2) has sent all of its alerts."""
 
-_SLICE = 0.02  # seconds between two looks at several switches
+_POLL_INTERVAL = 0.02  # seconds
 
 
-class Schemed(Protocol):
-    """What is needed of a program."""
+class HasSchema(Protocol):
+    """The part of `Program` that decoding alerts needs."""
 
     def schema(self) -> dict[str, Any]:
         """Return the wire schema."""
 
 
 class Alert(tuple[int, ...]):
-    """The numbers that a kernel told, in order; equal to a plain tuple of them.
+    """The numbers that a kernel passed to `packet.alert`, in order. Equal to a plain tuple of them.
 
-    `application` raised it on `switch`. Its numbers are attributes, too, by the names in `fields`: `alert.value`.
+    `application` raised the alert on `switch`. The numbers are also attributes, named as in `fields`: `alert.value`.
     """
 
     application: str
@@ -63,11 +63,11 @@ class Alert(tuple[int, ...]):
 
 
 Wanted = Callable[[Alert], bool]
-"""Says whether an alert is wanted."""
+"""A filter: returns whether to include an alert."""
 
 
 class Alerts:
-    """The alerts of a program's applications, as sessions with switches hear them.
+    """Receives the alerts of a program's applications from sessions with switches.
 
         with device.session() as session:
             session.load(...)
@@ -76,14 +76,14 @@ class Alerts:
             ...
             alerts.heard("pressure")        # [(7, 905)]
 
-    Sessions are by the switch's name, and the mapping may change. `prompt` says of a switch that its alerts are on
-    their way by the time that it is done with their packet; others are given `QUIET` seconds of silence. Whoever uses
-    the sessions from other threads passes the `lock` that guards them.
+    `sessions` maps switch names to sessions, and may change later. `prompt` returns whether a switch sends a packet's
+    alerts before it finishes the packet. From other switches, `collect` waits for `QUIET` seconds of silence. If other
+    threads use the sessions, pass the `lock` that guards them.
     """
 
     def __init__(
         self,
-        program: Schemed,
+        program: HasSchema,
         sessions: Mapping[str, Session],
         *,
         prompt: Callable[[str], bool] = lambda _: True,
@@ -94,13 +94,13 @@ class Alerts:
         self._lock = lock or threading.RLock()
         self._digests: dict[str, tuple[str, Schema]] = {}  # by name: the application, and what decodes it
         self._log: deque[Alert] = deque(maxlen=MOST)
-        self._heard = 0  # alerts so far, of which the log has the last
+        self._heard = 0  # alerts received in total; the log holds the latest
         self.missed = 0
-        """Alerts that are not kept any more, as too many have come after them."""
+        """How many alerts have been dropped because more than `MOST` arrived."""
         self.adopt(program)
 
-    def adopt(self, program: Schemed) -> None:
-        """Decode the alerts of another program from now on, and those of the ones before that are under way."""
+    def adopt(self, program: HasSchema) -> None:
+        """Also decode the alerts of another program. Alerts of earlier programs may still be in flight."""
         described = program.schema()
         schema = Schema(described)
         with self._lock:
@@ -109,9 +109,9 @@ class Alerts:
                     self._digests[each["alert"]["name"]] = name, schema
 
     def subscribe(self, application: str, switch: str = "") -> None:
-        """Have a switch, or all that run the application, send its alerts from now on.
+        """Subscribe to an application's alerts on one switch, or on all that run it.
 
-        Nothing happens if its kernel raises none. A controller subscribes to what it admits.
+        Does nothing if the kernel raises no alerts. A controller subscribes when it admits an application.
         """
         digest = next((each for each, (name, _) in self._digests.items() if name == application), "")
         for name, session in self._sessions.items():
@@ -119,9 +119,12 @@ class Alerts:
                 session.subscribe(digest)
 
     def collect(self) -> None:
-        """Take the alerts that switches have sent; all those of packets that they are done with."""
+        """Receive all alerts of the packets that the switches have finished.
+
+        Waits until each switch that is not `prompt` has been silent for `QUIET` seconds.
+        """
         with self._lock:
-            self._take_all()
+            self._poll_all()
             late = [
                 (name, session)
                 for name, session in self._sessions.items()
@@ -129,17 +132,17 @@ class Alerts:
             ]
             end = time.monotonic() + QUIET
             while late and time.monotonic() < end:
-                if any(self._take(*each, _SLICE) for each in late):
+                if any(self._poll(*each, _POLL_INTERVAL) for each in late):
                     end = time.monotonic() + QUIET
 
     def heard(self, application: str = "", wanted: Wanted | None = None) -> list[Alert]:
-        """Return the alerts so far, those of all applications or of one, and those that are wanted.
+        """Return the alerts so far, optionally of one application and filtered by `wanted`.
 
-        What a packet raised that a switch is done with is among them.
+        The result includes every alert of the packets that the switches have finished: see `collect`.
         """
         self.collect()
         with self._lock:
-            return [each for each in self._log if _is(each, application, wanted)]
+            return [each for each in self._log if _matches(each, application, wanted)]
 
     def wait(
         self,
@@ -150,19 +153,19 @@ class Alerts:
         timeout: float = 5.0,
         let: Callable[[float], float] | None = None,
     ) -> list[Alert]:
-        """Return the alerts so far as `heard` does, as soon as there are `count`.
+        """Wait until there are at least `count` alerts, and return them as `heard` does.
 
-        timeout: in seconds. `let` lets seconds pass and returns how many have, 0 where nothing will happen any more:
-        for networks with a time of their own. MidflightError where there are not so many in time.
+        timeout: in seconds. let: a replacement for `time.sleep` on networks in virtual time; it returns the seconds
+        that have passed, or 0 if nothing more will happen. MidflightError if fewer alerts arrive in time.
         """
         left = timeout
         while True:
             with self._lock:
-                self._take_all()
-                found = [each for each in self._log if _is(each, application, wanted)]
+                self._poll_all()
+                found = [each for each in self._log if _matches(each, application, wanted)]
             if len(found) >= count:
                 return found
-            passed = (let or _sleep)(min(_SLICE, left)) if left > 0 else 0.0
+            passed = (let or _sleep)(min(_POLL_INTERVAL, left)) if left > 0 else 0.0
             left -= passed
             if passed <= 0:
                 break
@@ -171,8 +174,8 @@ class Alerts:
             return found
         of = f" of {application}" if application else ""
         raise MidflightError(
-            f"{len(found)} alerts{of} have come within {timeout:g} s, and {count} were waited for",
-            hint="a kernel raises alerts where its application is admitted, by `packet.alert`",
+            f"expected {count} alerts{of} within {timeout:g} s, but {len(found)} arrived",
+            hint="a kernel raises alerts with `packet.alert`, on switches where its application is admitted",
         )
 
     def follow(
@@ -183,15 +186,15 @@ class Alerts:
         timeout: float | None = None,
         let: Callable[[float], float] | None = None,
     ) -> Iterator[Alert]:
-        """Yield alerts as they come from now on, until none has for `timeout` seconds; by default for ever.
+        """Yield alerts as they arrive from now on, until none has arrived for `timeout` seconds.
 
-        `let` is as in `wait`.
+        Without a timeout, continue indefinitely. `let` is as in `wait`.
         """
         with self._lock:
-            self._take_all()
-            return self._from(self._heard, application, wanted, timeout, let or _sleep)
+            self._poll_all()
+            return self._follow_from(self._heard, application, wanted, timeout, let or _sleep)
 
-    def _from(
+    def _follow_from(
         self,
         seen: int,
         application: str,
@@ -199,43 +202,46 @@ class Alerts:
         timeout: float | None,
         let: Callable[[float], float],
     ) -> Iterator[Alert]:
-        """Yield the alerts after the first `seen` of all."""
+        """Yield all alerts except the first `seen`, as they arrive."""
         left = timeout
         while True:
             with self._lock:
-                self._take_all()
+                self._poll_all()
                 fresh = [*self._log][-min(self._heard - seen, len(self._log)) :] if self._heard > seen else []
                 seen = self._heard
-            found = [each for each in fresh if _is(each, application, wanted)]
+            found = [each for each in fresh if _matches(each, application, wanted)]
             if found:
                 yield from found
                 left = timeout
                 continue
-            passed = let(_SLICE if left is None else min(_SLICE, left))
+            passed = let(_POLL_INTERVAL if left is None else min(_POLL_INTERVAL, left))
             if left is not None:
                 left -= passed
             if passed <= 0 or (left is not None and left <= 0):
                 return
 
     def clear(self) -> None:
-        """Forget the alerts so far."""
+        """Discard the alerts so far, and reset `missed`."""
         self.collect()
         with self._lock:
             self._log.clear()
             self.missed = 0
 
-    def _take_all(self) -> None:
+    def _poll_all(self) -> None:
         for name, session in [*self._sessions.items()]:
-            self._take(name, session, 0.0)
+            self._poll(name, session, 0.0)
 
-    def _take(self, switch: str, session: Session, timeout: float) -> bool:
-        """Take what a session has heard, waiting for the first; return whether there was anything."""
+    def _poll(self, switch: str, session: Session, timeout: float) -> bool:
+        """Log the alerts that a session has received. Return whether there were any.
+
+        Wait up to `timeout` seconds for the first one.
+        """
         try:
             digests = session.digests(timeout)
         except DeviceError:
-            return False  # it is off, or has died; whoever runs it finds that out
+            return False  # the switch is off or has died, which is for its owner to detect
         for each in digests:
-            if each.name not in self._digests:  # no kernel's
+            if each.name not in self._digests:  # not a digest of alerts
                 continue
             application, schema = self._digests[each.name]
             try:
@@ -248,7 +254,7 @@ class Alerts:
         return bool(digests)
 
 
-def _is(alert: Alert, application: str, wanted: Wanted | None) -> bool:
+def _matches(alert: Alert, application: str, wanted: Wanted | None) -> bool:
     return application in ("", alert.application) and (wanted is None or wanted(alert))
 
 

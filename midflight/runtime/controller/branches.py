@@ -1,4 +1,4 @@
-"""The tree of switches at which the ways of workers to a server meet, and how those that count are numbered."""
+"""The tree of switches in which workers' paths to a server meet, and the numbering of contributors in it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from midflight.runtime.steering import Graph
 
 __all__ = ["Branch", "branches"]
 
-_NUMBERS = 256  # of workers and switches together: a packet has eight bits for them
+_NUMBERS = 256  # workers and switches together: the field in a packet has eight bits
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A switch of the tree. Of its `children` the first `hosts` are hosts, and the others switches.
+    """A switch of the tree. The first `hosts` of its `children` are hosts, and the others are switches.
 
-    Hosts are numbered from `base` and switches from `first`; if there are no hosts, `base` is the same. `rank` is its
-    own number in the switch above; -1 for the topmost.
+    The hosts are numbered from `base` and the switches from `first`; without hosts, `base` equals `first`. `rank` is
+    the number of this switch as a contributor to the switch above it, or -1 for the topmost switch.
     """
 
     switch: str
@@ -31,7 +31,7 @@ class Branch:
 
     @property
     def parameters(self) -> dict[str, int]:
-        """What tells an `Aggregate` its place in the tree."""
+        """The parameters of an `Aggregate` at this place in the tree."""
         mixed = 0 < self.hosts < len(self.children)
         return {
             "workers": len(self.children),
@@ -43,10 +43,11 @@ class Branch:
 
 
 def branches(graph: Graph, workers: Sequence[str], server: str) -> dict[str, Branch]:
-    """Return the switches at which the workers' ways to the server meet, the topmost first.
+    """Return the switches of the tree of the workers' paths to the server, the topmost first.
 
-    Workers are numbered from 0 in the order given, in which those on one switch follow each other, and switches after
-    them. The topmost switch is the first that all ways pass. MidflightError if the ways form no tree.
+    Workers are numbered from 0 in the given order, in which those on one switch must be consecutive, and switches after
+    them. The topmost switch is the first that all paths pass. MidflightError if the paths form no tree, or if it has
+    more than 256 workers and switches.
     """
     children, top = _children(graph, workers, server)
     numbers = {each: number for number, each in enumerate(workers)}
@@ -65,7 +66,7 @@ def branches(graph: Graph, workers: Sequence[str], server: str) -> dict[str, Bra
             base = numbers[hosts[0]] if hosts else first
             if hosts and numbers[hosts[-1]] != base + len(hosts) - 1:
                 raise MidflightError(
-                    f"the workers on {switch} do not follow each other", hint="name the workers switch by switch"
+                    f"the workers on {switch} are not consecutive", hint="name the workers switch by switch"
                 )
             rank = -1 if switch == top else numbers[switch]
             found[switch] = Branch(switch, (*hosts, *switches), len(hosts), base, first, rank)
@@ -77,16 +78,16 @@ def branches(graph: Graph, workers: Sequence[str], server: str) -> dict[str, Bra
 
 
 def _children(graph: Graph, workers: Sequence[str], server: str) -> tuple[dict[str, list[str]], str]:
-    """Return, by switch, who is directly below it on the workers' ways up, and the topmost switch."""
+    """Return the children of each switch on the workers' paths, and the topmost switch."""
     ways = []
     for each in workers:
         path = graph.path(each, server)
         if path is None:
-            raise MidflightError(f"there is no way from {each} to {server}")
+            raise MidflightError(f"there is no path from {each} to {server}")
         ways.append(path.nodes[:-1])
     top = next((node for node in ways[0][1:] if all(node in way for way in ways)), None)
     if top is None:
-        raise MidflightError(f"the ways of the workers to {server} have no switch in common")
+        raise MidflightError(f"the paths of the workers to {server} have no switch in common")
     children: dict[str, dict[str, None]] = {}
     for way in ways:
         for near, far in pairwise(way[: way.index(top) + 1]):

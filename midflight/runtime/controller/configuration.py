@@ -1,4 +1,4 @@
-"""What a switch runs, which applications survive a change of program, and snapshots to roll back to."""
+"""Configurations of switches, survival of applications in a program change, and snapshots for rollback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Registers = Mapping[str, Mapping[str, Values]]
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What a switch runs: the applications of a program that are `placed` on it, checked and compiled for it."""
+    """The part of a program that a switch runs: the `placed` applications, checked and compiled for its device."""
 
     program: Program
     placement: Placement
@@ -38,7 +38,7 @@ class Configuration:
 
     @property
     def cookie(self) -> int:
-        """The cookie that goes with the program to the switch: 63 bits that tell its text from any other."""
+        """The P4Runtime cookie of the program: a 63-bit hash of its P4 text, at least 1."""
         return 1 + int.from_bytes(sha256(self.source.encode()).digest()[:8], "big") // 2
 
     @property

@@ -1,4 +1,4 @@
-"""A controller: it makes switches that somebody else built run a program, and keeps them doing so."""
+"""The controller: makes the switches of an existing network run a program, and keeps them doing so."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Controller:
     software: the hosts that compute where no switch does. offload: whether switches may compute, or only forward to
     those hosts. capabilities: by switch, overrides of what its device reports. now: the time in nanoseconds, for
     metrics. mtu: the largest IP packet, in bytes. programs: shared with devices that compile in this process, so that
-    each text is compiled once. changed: called with this controller after each change of the desired state. saved: what
-    a controller before this one wanted; switches that still hold it are not disturbed, and those that do not answer are
-    off for now.
+    each text is compiled once. changed: called with this controller after each change of the desired state. saved: the
+    desired state of a previous controller. Switches that still run its program only get the entries that differ, and
+    switches that do not answer count as off.
 
     A switch runs the applications that it has room for: see `placements`. MidflightError if the program or a parameter
     is wrong, and DeviceError if a switch does not answer or rejects the program; then all sessions are closed again.
@@ -99,20 +99,20 @@ class Controller:
             self.jobs = JobScheduler(self.fleet)
             """The jobs of groups of workers."""
             self.admissions = Admissions(self.fleet)
-            """What switches compute besides jobs."""
+            """Admissions, limits and mirrors of all other applications."""
             self.recovery = Recovery(self.fleet, self.jobs, self.admissions)
-            """What is done when switches fail."""
+            """Handling of failed switches."""
             self.alerts = Alerts(
                 program,
                 SwitchedOn(switches),
                 prompt=lambda name: switches[name].device.capabilities.prompt_digests,
                 lock=self.fleet.lock,
             )
-            """What the kernels of applications tell, from the time on that they are admitted."""
+            """The alerts of applications, from their admission on."""
             for name, configuration in self.fleet.configurations(program).items():
                 switches[name].expect(configuration)
             self.resumed: Mapping[str, Difference] = {}
-            """What those switches lacked that held what a controller before this one had wanted, by name."""
+            """With `saved`: how each switch that still ran its program differed from the desired state, by name."""
             if saved is None:
                 self.recovery.start()
             else:
@@ -121,7 +121,7 @@ class Controller:
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Close the sessions. The switches keep what they have. May be called more than once."""
+        """Close the sessions. The switches stay unchanged. May be called more than once."""
         self._stack.close()
 
     def __enter__(self) -> Controller:
@@ -237,8 +237,8 @@ class Controller:
 
         MidflightError, before anything has changed, if the program does not compile, if an application that has a group
         would go or become another, or if nobody could compute it any more. DeviceError if a switch rejects the program;
-        then all switches are rolled back, with the state that they have. A switch that dies and cannot be rolled back
-        is off until it is revived.
+        then all switches are rolled back and keep their current state. A switch that dies and cannot be rolled back is
+        off until it is revived.
         """
         change_program(self.fleet, self.jobs, self.recovery, program)
         self.alerts.adopt(program)
@@ -248,22 +248,22 @@ class Controller:
         self.recovery.power_off(switch)
 
     def revive(self, switch: str) -> None:
-        """Turn a switch on again, or restart it: it gets its program and tables, and its state is empty.
+        """Turn a switch on, or restart it, with its program and tables and with empty registers.
 
-        A new epoch lets workers know that state was lost.
+        A new epoch begins, from which workers notice that state was lost.
         """
         self.recovery.revive(switch)
 
     def give_up(self, switch: str) -> None:
-        """Do without a switch until it is revived: it computes nothing any more.
+        """Remove a switch from the computation until it is revived.
 
-        Routes lead around it, and another switch takes over its computing. If it is the only way between some hosts, it
-        is restarted to forward only. What no switch can compute, the server does; without a server, workers add up by
-        themselves.
+        Routes avoid it, and another switch takes over its jobs. If it is the only path between some hosts, it is
+        restarted and only forwards. If no switch can compute a job, the server does; without a server, the workers sum
+        among themselves.
         """
         self.recovery.give_up(switch)
 
     def _written(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Pass on an entry of a map that was added or removed."""
+        """Pass an added (`there` True) or removed map entry on to the hosts that compute in software."""
         self.fleet.software.write(application, name, entry, there)
         self.fleet.changed()

@@ -1,4 +1,4 @@
-"""The switches of a deployment: sessions that take part in elections, and write down what they write."""
+"""Switches of a deployment: sessions that bid in primary elections and journal what they write."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from midflight.runtime.p4runtime.client.session import Session
 __all__ = ["DeployedSwitch"]
 
 _COMPILERS = {"host": "midflight", "bmv2": "p4c"}
-_AHEAD = 2
-"""How far a bid exceeds that of the controller before: a session bids one more for a moment to have a switch answer."""
+_BID_STEP = 2
+"""How far a bid exceeds that of the previous controller. A session briefly bids one more to provoke an answer."""
 
 
 class DeployedSwitch:
-    """A switch that runs already (a `SwitchEndpoint`). `observer` is called after each request of its sessions."""
+    """A `SwitchEndpoint` for a switch that runs already. `observer` is called after each request of its sessions."""
 
     def __init__(self, address: SwitchAddress, store: Store, observer: Observer | None = None) -> None:
         self.name = address.name
@@ -33,13 +33,13 @@ class DeployedSwitch:
 
     @property
     def device(self) -> Device:
-        """The device. DeviceError if it is to be asked what it is, and does not answer."""
+        """The device. DeviceError if its capabilities have to be queried and it does not answer."""
         if self._device is None:
             it = self.address
             compiler = it.compiler or _COMPILERS.get(it.kind, "")
             made = RemoteDevice(address=it.address, device_id=it.device_id, compiler=compiler, sheet=it.sheet)
             if not it.kind:
-                # What one server compiles, another need not take: as kinds of their own they share no pipeline.
+                # A pipeline compiled for one unknown server may not load on another, so the kind includes the compiler.
                 sheet = replace(made.capabilities, kind=f"grpc, {made.compiler}")
                 made = RemoteDevice(address=it.address, device_id=it.device_id, compiler=made.compiler, sheet=sheet)
             self._device = made
@@ -48,11 +48,11 @@ class DeployedSwitch:
     def session(self) -> Session:
         """Open a session as the switch's primary.
 
-        It bids more than all controllers of this deployment before. A primary of somebody else's that has bid more is
-        left alone; once it has gone, its election id is exceeded. DeviceError if the switch does not answer or has such
-        a primary.
+        The election id exceeds those of all earlier controllers of this deployment. The session does not displace the
+        primary of another deployment that has bid higher; when that primary has disconnected, this one bids above it.
+        DeviceError if the switch does not answer or has such a primary.
         """
-        bid = self._bid or self._store.election(self.name) + _AHEAD
+        bid = self._bid or self._store.election(self.name) + _BID_STEP
         it = self.address
         journal = _StoreJournal(self._store, self.name)
         session = Session(
@@ -60,12 +60,12 @@ class DeployedSwitch:
         )
         try:
             if not session.was_primary and not session.has_rival:
-                bid = session.highest + _AHEAD
+                bid = session.highest + _BID_STEP
                 session.bid(bid)
             if not session.was_primary:
                 raise DeviceError(
                     f"another controller is the primary of {self.name}, with election id {session.highest}",
-                    hint="this one waits until it has gone",
+                    hint="this controller retries until the other one disconnects",
                 )
         except BaseException:
             session.close()
@@ -75,14 +75,14 @@ class DeployedSwitch:
         return session
 
     def power(self, *, on: bool) -> None:  # noqa: ARG002
-        """Raise MidflightError: only the switch's owner can do that."""
+        """Raise MidflightError: only the switch's owner can turn it off or on."""
         raise MidflightError(
             f"the controller cannot turn {self.name} off or on", hint="restart it yourself; the controller restores it"
         )
 
 
 class _StoreJournal:
-    """The notes in a store of what was written to one switch (a `Journal`)."""
+    """A `Journal` for one switch that is kept in a store."""
 
     def __init__(self, store: Store, switch: str) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""A deployment: a controller that people run, with its memory, its watch over the switches, and its reports."""
+"""A deployment: a controller with persistent state, failure detection, events, metrics and alerts."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ from midflight.runtime.controller.store import Store
 
 __all__ = ["Deployment"]
 
-_REMEMBERED = 200
-"""Events that are kept in memory, for those who follow them."""
+_KEPT_EVENTS = 200
+"""How many of the latest events are kept in memory for `Deployment.follow`."""
 
 
 class Deployment:
-    """A controller with its memory; a context manager.
+    """A controller that saves its desired state in a store. A context manager.
 
         with StateFolder(path) as folder, Store(folder.path) as store:
             with Deployment(network, store, load, source) as deployment:
                 deployment.controller.admit("pressure")
 
-    Where the store has a state already, that holds: it is read back from the switches, which get what they lack.
-    `source` is then only compared with what was deployed, and may be None. `sinks` are called with each event.
+    If the store holds a desired state, the deployment resumes it: the controller reads back what each switch holds and
+    writes only the differences. `source` is then only compared with the deployed program, and may be None. `sinks` are
+    called with each event.
 
-    Leaving keeps everything as it is, on the switches and in the store, for the next controller. `withdraw_all` ends
-    the deployment. MidflightError if the program is wrong, differs from what was deployed, or does not fit the network.
+    Leaving the context leaves the switches and the store unchanged, for the next controller. `withdraw_all` ends the
+    deployment. MidflightError if the program is wrong, differs from the deployed one, or does not fit the network.
     """
 
     def __init__(
@@ -65,15 +66,15 @@ class Deployment:
         """Set once the deployment has been withdrawn."""
         self._loader = loader
         self._sinks: list[OnEvent] = [*sinks, self.metrics]
-        self._upcoming: tuple[Program, ProgramSource] | None = None  # while the program is changed
-        self._events: deque[tuple[int, Event]] = deque(maxlen=_REMEMBERED)
-        self._happened = threading.Condition()
+        self._upcoming: tuple[Program, ProgramSource] | None = None  # during `change`
+        self._events: deque[tuple[int, Event]] = deque(maxlen=_KEPT_EVENTS)
+        self._emitted = threading.Condition()
         self._count = 0
         saved = store.desired
-        self._source, self._deployed = _chosen(saved, source)
+        self._source, self._deployed = _program_to_run(saved, source)
         with ExitStack() as stack:
             self.controller = stack.enter_context(self._open(saved))
-            self._saved(self.controller)
+            self._save(self.controller)
             self._report_start(resumed=saved is not None)
             self.metrics.read = self._read
             self.monitor = stack.enter_context(Monitor(self.controller, self.emit))
@@ -95,12 +96,12 @@ class Deployment:
             network.graph,
             now=time.monotonic_ns,
             mtu=network.mtu,
-            changed=self._saved,
+            changed=self._save,
             saved=None if saved is None else SavedState(saved["state"]),
         )
 
     def close(self) -> None:
-        """Close the sessions; switches and store keep what they have. May be called more than once."""
+        """Close the sessions. The switches and the store stay unchanged. May be called more than once."""
         self._stack.close()
 
     def __enter__(self) -> Deployment:
@@ -113,11 +114,15 @@ class Deployment:
 
     @property
     def source(self) -> ProgramSource:
-        """Where the program comes from that the switches run."""
+        """The source of the program that the switches run."""
         return self._source
 
     def change(self, source: ProgramSource) -> None:
-        """Have all switches run another program, as `Controller.change` does; applications go by their names."""
+        """Change the program of all switches in one transaction: see `Controller.change`.
+
+        Applications are matched by name. MidflightError if the file or the program is wrong, DeviceError if a switch
+        rejects it.
+        """
         with self.controller.fleet.lock:
             program = succeeding(self.controller.program, source.load(self._loader))
             self._upcoming = program, source
@@ -129,12 +134,13 @@ class Deployment:
         self.emit(Event("changed", f"the switches now run {source.file}: {', '.join(program.applications)}"))
 
     def withdraw_all(self) -> list[str]:
-        """End the deployment: applications are withdrawn, and nothing is wanted any more.
+        """End the deployment: withdraw all applications and clear the desired state. Idempotent.
 
-        Switches keep program and routes, and so forward. Returns those that do not answer and keep what they have.
+        The switches keep their program and routes, so they still forward. Return the names of the switches that do not
+        answer; they keep their entries.
         """
         absent: list[str] = []
-        self.monitor.close()  # before the lock is held, which its threads may wait for
+        self.monitor.close()  # before taking the lock, since its threads may wait for the lock
         with self.controller.fleet.lock:
             if self.ended.is_set():
                 return absent
@@ -148,29 +154,29 @@ class Deployment:
             self.store.forget()
             self.ended.set()
         left = f"; {', '.join(absent)} did not answer" if absent else ""
-        self.emit(Event("withdrawn", f"applications are withdrawn, switches only forward{left}"))
+        self.emit(Event("withdrawn", f"all applications are withdrawn; the switches only forward{left}"))
         return absent
 
     # Events
 
     def emit(self, event: Event) -> None:
-        """Log an event, keep it, and tell it to those who follow."""
+        """Store an event and pass it to all sinks and followers."""
         with suppress(MidflightError):  # a full disk must not stop the controller
             self.store.report(event)
         for each in self._sinks:
             each(event)
-        with self._happened:
+        with self._emitted:
             self._count += 1
             self._events.append((self._count, event))
-            self._happened.notify_all()
+            self._emitted.notify_all()
 
     def follow(self, listening: Callable[[], bool], patience: float = 0.5) -> Iterator[Event | None]:
-        """Yield events as they happen from now on, and None each time that none has for `patience` seconds."""
-        with self._happened:
+        """Yield events from now on while `listening()`, and None after every `patience` seconds without one."""
+        with self._emitted:
             seen = self._count
         while listening():
-            with self._happened:
-                self._happened.wait_for(lambda: self._count > seen, patience)  # noqa: B023 - called at once
+            with self._emitted:
+                self._emitted.wait_for(lambda: self._count > seen, patience)  # noqa: B023 - called at once
                 fresh = [event for number, event in self._events if number > seen]
                 seen = self._count
             if fresh:
@@ -189,10 +195,10 @@ class Deployment:
             elif resumed:
                 self.emit(restored(name, controller.resumed.get(name), 0.0, controller.fleet.epoch))
 
-    # What is kept, and what is measured
+    # Persistent state and metrics
 
-    def _saved(self, controller: Controller) -> None:
-        """Keep what is wanted now."""
+    def _save(self, controller: Controller) -> None:
+        """Save the current desired state."""
         if self.ended.is_set():
             return
         source = self._source
@@ -227,15 +233,15 @@ class Deployment:
         return SwitchReading(True, len(admitted), packets, octets, drops)
 
 
-def _chosen(saved: dict[str, Any] | None, source: ProgramSource | None) -> tuple[ProgramSource, str]:
-    """Return the program to run, and the digest of what was deployed first."""
+def _program_to_run(saved: dict[str, Any] | None, source: ProgramSource | None) -> tuple[ProgramSource, str]:
+    """Return the source of the program to run, and the digest of the source that was deployed first."""
     if saved is None:
         if source is None:
             raise MidflightError("nothing is deployed yet", hint="name a Python file with a program")
         return source, source.digest
     if source is not None and source.digest != saved["deployed"]:
         raise MidflightError(
-            f"{source.file} is not what was deployed",
-            hint="go on without it and then `midflight change` to it, or `midflight undeploy` first",
+            f"{source.file} differs from the deployed program",
+            hint="resume without a file and then run `midflight change`, or run `midflight undeploy` first",
         )
     return ProgramSource.of(saved["program"]), str(saved["deployed"])

@@ -1,4 +1,4 @@
-"""What a controller wants its switches to do: the values that outlive a switch, a change and the controller itself."""
+"""The desired state of a controller, which outlives switch failures, program changes and the controller itself."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["AdmissionRequest", "DesiredState"]
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
-    """An application, other than a group's, that a switch is to compute on.
+    """The admission of an application, other than a group's, on a switch.
 
-    `hosts` receive what the kernel multicasts, on UDP port `port`. The requests of `hosts` and `senders` are computed
-    on; with neither, those of everybody.
+    The switch computes on the requests of `hosts` and `senders`, or on everybody's if both are empty. `hosts` receive
+    multicast results on UDP port `port`.
     """
 
     application: Application

@@ -1,4 +1,4 @@
-"""What a controller is given: switches to manage, hosts to serve, and whoever computes in place of a switch."""
+"""Interfaces between a controller and its environment: switch endpoints, hosts and host software."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Host(Protocol):
 
 
 class SwitchEndpoint(Protocol):
-    """A switch that somebody else made, and the controller's way to it."""
+    """A switch that exists already, and how the controller reaches it."""
 
     @property
     def name(self) -> str:
@@ -43,17 +43,20 @@ class SwitchEndpoint(Protocol):
 
     @property
     def device(self) -> Device:
-        """The device. It may be another object after `power`."""
+        """The device. `power` may replace it by another object."""
 
     def session(self) -> Session:
-        """Open the controller's session with the switch. DeviceError if that does not answer, or is another's."""
+        """Open a session as the primary controller of the switch.
+
+        DeviceError if the switch does not answer or has another primary.
+        """
 
     def power(self, *, on: bool) -> None:
-        """Turn the switch off or on; its state is lost. MidflightError if the controller cannot do that here."""
+        """Turn the switch off or on. It loses its state. MidflightError if the endpoint cannot be power-controlled."""
 
 
 class FixedEndpoint:
-    """A switch whose process or hardware the controller cannot turn off or on (a `SwitchEndpoint`)."""
+    """A `SwitchEndpoint` for a switch that the controller cannot turn off or on."""
 
     def __init__(self, name: str, device: Device) -> None:
         self.name = name
@@ -64,14 +67,14 @@ class FixedEndpoint:
         return self.device.session()
 
     def power(self, *, on: bool) -> None:  # noqa: ARG002
-        """Raise MidflightError: only the switch's owner can do that."""
+        """Raise MidflightError: only the switch's owner can turn it off or on."""
         raise MidflightError(
             f"the controller cannot turn {self.name} off or on", hint="restart it yourself; the controller restores it"
         )
 
 
 class HostSoftware(Protocol):
-    """Hosts that compute an application in software where no switch does."""
+    """Computes applications in software on hosts, as a fallback where no switch computes them."""
 
     def serve(
         self,
@@ -83,20 +86,21 @@ class HostSoftware(Protocol):
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
     ) -> None:
-        """Start computing an application on a host, from its initial state, and answer to these members.
+        """Start computing an application on a host, from its initial state, and send results to `members`.
 
-        `epoch` is newer than that of whatever computed for the members before. `maps` holds the entries by map.
+        The epoch must be newer than any in which a switch or host computed for these members before. `maps` holds the
+        initial entries by map name.
         """
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Add an entry to a map of an application, or remove it, on every host that computes the application."""
+        """Add an entry to map `name` (`there` True) or remove it, on every host that computes the application."""
 
     def adopt(self, program: Program) -> None:
-        """Continue with another program; applications that it lacks are no longer computed."""
+        """Continue with another program. Stop computing the applications that it lacks."""
 
 
 class NoSoftware:
-    """No host computes in place of a switch (a `HostSoftware` that does nothing)."""
+    """A `HostSoftware` that does nothing, for networks in which only switches compute."""
 
     def serve(
         self,

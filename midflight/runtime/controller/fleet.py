@@ -1,4 +1,4 @@
-"""The state that the parts of a controller share: switches, graph, and what is desired of them."""
+"""The state that the parts of a controller share: switches, graph, desired state and epoch."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ EPOCHS = 2**16
 
 @dataclass(slots=True)
 class Fleet:
-    """The switches of one controller. Whoever changes anything here holds `lock`.
+    """The switches of one controller and its shared state. Hold `lock` to change anything here.
 
     `whole` is the network's graph, and `graph` the part of it that routes use, without the switches in `given_up`
-    that are off. `epoch` is the one of whatever computes now; it is newer each time that state was lost. `now`
-    returns the time in nanoseconds, and `mtu` is the largest IP packet in bytes. `changed` is called after each change
-    of the desired state.
+    that are off. `epoch` is the current epoch; a new one begins each time state may have been lost. `now` returns the
+    time in nanoseconds, and `mtu` is the largest IP packet in bytes. `changed` is called after each change of the
+    desired state.
     """
 
     switches: Mapping[str, ManagedSwitch]
@@ -53,18 +53,19 @@ class Fleet:
 
     @property
     def program(self) -> Program:
-        """The program that all switches are to run."""
+        """The program of the desired state."""
         return self.desired.program
 
     def request(self, desired: DesiredState) -> None:
-        """Replace the desired state."""
+        """Replace the desired state, and report the change."""
         self.desired = desired
         self.changed()
 
     def next_epoch(self) -> int:
         """Begin a new epoch and return it.
 
-        The change is reported before any switch learns of it, so that no controller after this one has an older epoch.
+        The change is reported, and so saved, before any switch learns of it. A later controller then never starts with
+        an older epoch.
         """
         self.epoch = (self.epoch + 1) % EPOCHS
         self.changed()
@@ -96,7 +97,9 @@ class Fleet:
                 f"{switch} does not run {application}", hint=f"{', '.join(having) or 'no switch'} does"
             )
         if not switch and len(having) > 1:
-            raise MidflightError(f"{len(having)} switches run {application}", hint=f'say which: switch="{having[0]}"')
+            raise MidflightError(
+                f"{len(having)} switches run {application}", hint=f'choose one, such as switch="{having[0]}"'
+            )
         if not having:
             raise MidflightError(f"no switch runs {application}")
         return switch or having[0]

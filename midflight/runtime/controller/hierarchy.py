@@ -1,4 +1,4 @@
-"""A tree of switches that sum together: each adds up what arrives from below and passes on one packet for it."""
+"""Summation in a tree of switches: each switch sums what arrives from below and sends one packet upwards."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["SummationTree"]
 
 
 class SummationTree:
-    """The switches between the workers and the server sum up a tree (a `Strategy`).
+    """A `Strategy` in which the switches between the workers and the server sum as a tree.
 
-    Every `Aggregate` of the program over as many workers as the tree has is summed up the tree: each of its switches
-    runs one with its own number of children. If a switch has no room for it, the server sums. Other applications are
-    the same on every switch, and an `Aggregate` over another number of workers is computed by one switch.
-    MidflightError if the workers' ways to the server form no tree.
+    The tree sums each `Aggregate` of the program that has as many workers as the tree: each switch runs an `Aggregate`
+    over its own children. If a switch has no room for it, the server sums. All other applications are the same on
+    every switch, and one switch computes an `Aggregate` over another number of workers. MidflightError if the workers'
+    paths to the server form no tree.
     """
 
     def __init__(self, graph: Graph, workers: Sequence[str], server: str) -> None:
@@ -33,11 +33,11 @@ class SummationTree:
         self._flat = Flat()
 
     def sums(self, program: Program) -> tuple[str, ...]:
-        """Return the applications of a program that are summed up the tree."""
+        """Return the names of the applications that the tree sums."""
         return tuple(name for name, each in program.applications.items() if self._covers(each))
 
     def program_for(self, switch: str, program: Program) -> Program:
-        """Return the program with the Aggregates of this switch in place of the whole tree's."""
+        """Return the program with the Aggregates over this switch's children in place of those over all workers."""
         if (branch := self.branches.get(switch)) is not None:
             for name in self.sums(program):
                 whole = program.applications[name].primitive
@@ -46,7 +46,7 @@ class SummationTree:
         return program
 
     def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:
-        """Return the footprint, for a switch outside of the tree without what the tree sums."""
+        """Return the footprint; for a switch outside of the tree, without the applications that the tree sums."""
         if switch in self.branches:
             return footprint
         tree = self.sums(program)
@@ -59,12 +59,12 @@ class SummationTree:
             self._flat.check(graph, job)
         elif _shape(self._found(graph, job)) != _shape(self.branches):
             raise MidflightError(
-                "with these workers the tree is another, and its switches are made for this one",
-                hint="a worker can be replaced by a host on the same switch",
+                "these workers form another tree than the one that the switches are compiled for",
+                hint="replace a worker only by a host on the same switch",
             )
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:
-        """Return the switches of the tree; none if the ways on this graph form another tree."""
+        """Return the switches of the tree, or none if the paths on this graph form another tree."""
         if not self._covers(job.application):
             return self._flat.switches(graph, job)
         try:
@@ -74,7 +74,7 @@ class SummationTree:
         return tuple(self.branches)
 
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
-        """Return those that a switch of the tree sends results to: workers, and the switches below it."""
+        """Return the receivers of a switch's results: its workers and the switches below it."""
         if not self._covers(job.application):
             return self._flat.receivers(graph, job, switch)
         return tuple(_below(graph, self._found(graph, job)[switch], job))
@@ -98,5 +98,5 @@ def _below(graph: Graph, branch: Branch, job: Job) -> Iterator[Member | Child]:
 
 
 def _shape(tree: Mapping[str, Branch]) -> dict[str, dict[str, int]]:
-    """Return what the switches of a tree are compiled for."""
+    """Return the parameters that the switches of a tree are compiled with."""
     return {name: each.parameters for name, each in tree.items()}

@@ -1,4 +1,4 @@
-"""Jobs: the group of workers that runs an application at a time, and the parameters of each worker."""
+"""Jobs: runs of an Aggregate by a group of workers, and the parameters of each worker."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NUMBERS = 2**16
 
 @dataclass(slots=True)
 class Job:
-    """The workers of an application: worker n runs on the n-th of `hosts`.
+    """One run of an Aggregate. Worker n runs on the n-th of `hosts`.
 
-    `number` tells a job from earlier jobs of the same application; packets of other jobs are dropped everywhere.
-    `receivers` holds, for each switch that computes for the job, those that it sends results to. If it is empty, the
-    server computes, if there is one.
+    `number` is a 16-bit serial number that distinguishes the job from earlier ones of the application; switches and
+    workers drop packets of other jobs. `receivers` maps each switch that computes for the job to the receivers of its
+    results. If it is empty, the server computes, if there is one.
     """
 
     application: Application

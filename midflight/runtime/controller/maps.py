@@ -1,4 +1,4 @@
-"""The maps of applications: written on a switch and, with it, on the hosts that compute in its place."""
+"""Maps of applications, written to a switch and to the hosts that compute in software."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ControlledMap(MutableMapping[Key, int]):
 
 
 class MapBook:
-    """The entries of a program's maps as they were last written, to whichever switch.
+    """The latest entries of a program's maps, written to any switch.
 
     `before` is the book of the previous program: maps of the same shape keep their entries.
     """

@@ -1,4 +1,4 @@
-"""Failure detection: switches that are gone, taken by somebody else, or back, each watched by a thread of its own."""
+"""Failure detection: one thread a switch notices when it fails, gets another primary, or comes back."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from midflight.runtime.p4runtime.client.entities import Difference
 
 __all__ = ["Monitor"]
 
-_INTERVAL = 0.1
-"""Seconds between two looks at a switch. The end of its stream shows at once; this bounds when that is seen."""
-_LONGEST = 0.5
-"""Seconds between two attempts to have a switch again, at most."""
+_POLL_INTERVAL = 0.1
+"""Seconds between two checks of a switch: the longest time until a closed stream is noticed."""
+_MAX_RETRY_INTERVAL = 0.5
+"""Longest time between two attempts to reconnect, in seconds."""
 _HEARTBEAT = 1.0
-"""Seconds between two questions to a switch whose stream is open."""
+"""Seconds between two heartbeat requests to a switch whose stream is open."""
 _PATIENCE = 3.0
-"""Seconds that a switch gets to answer such a question."""
+"""Timeout of a heartbeat request, in seconds."""
 
 
 class Monitor:
-    """Watches a controller's switches; a context manager.
+    """Detects failed switches of a controller and restores them. A context manager.
 
-    A switch whose stream ends, which does not answer, or of which somebody else has become the primary, is off as far
-    as the controller is concerned. Once it can be had again it gets what it lacks: all of it, in a new epoch, if it has
-    lost its program, and else what differs.
+    The monitor marks a switch as off if its stream ends, if it does not answer a heartbeat, if it runs another program,
+    or if another controller becomes its primary. It then tries to reconnect. A switch that has lost its program is
+    restored completely, in a new epoch; any other switch only gets the entries that differ.
     """
 
     def __init__(self, controller: Controller, emit: OnEvent) -> None:
@@ -44,7 +44,7 @@ class Monitor:
             each.start()
 
     def close(self) -> None:
-        """Watch no more. May be called more than once."""
+        """Stop watching. May be called more than once."""
         self._end.set()
         for each in self._threads:
             each.join()
@@ -58,12 +58,12 @@ class Monitor:
         self.close()
 
     def _watch(self, switch: ManagedSwitch) -> None:
-        asked, pause = time.monotonic(), _INTERVAL
+        asked, pause = time.monotonic(), _POLL_INTERVAL
         while not self._end.wait(pause):
             if not switch.on:
-                pause = _INTERVAL if self._reconnect(switch) else min(2 * pause, _LONGEST)
+                pause = _POLL_INTERVAL if self._reconnect(switch) else min(2 * pause, _MAX_RETRY_INTERVAL)
                 continue
-            # Who holds the lock is talking to switches, this one perhaps, and finds out what there is to find out.
+            # The thread that holds the lock is using the switches, and notices failures itself.
             if not self._controller.fleet.lock.acquire(blocking=False):
                 continue
             try:
@@ -79,7 +79,7 @@ class Monitor:
                 self._emit(Event("switch-lost", problem, switch=switch.name))
 
     def _reconnect(self, switch: ManagedSwitch) -> bool:
-        """Try to have a switch again, and say whether that succeeded."""
+        """Try to reconnect to a switch and restore it. Return whether that succeeded."""
         begun, before = time.monotonic(), switch.reason
         try:
             found = self._controller.recovery.reconnect(switch.name)
@@ -94,28 +94,31 @@ class Monitor:
 
 
 def restored(switch: str, found: Difference | None, seconds: float, epoch: int) -> Event:
-    """Return the event of a switch that has what it shall; `found` is what it lacked, None if that was everything."""
+    """Return the event for a switch that was restored, repaired or adopted unchanged.
+
+    `found` is how it differed from the desired state, or None if it had lost its program.
+    """
     if found is None:
-        message = f"it had lost its program, and was restored in epoch {epoch}"
+        message = f"the switch had lost its program and was restored in epoch {epoch}"
         return Event("switch-restored", message, switch=switch, details={"seconds": seconds, "epoch": epoch})
     lacked = {"missing": len(found.missing), "changed": len(found.changed), "stale": len(found.stale)}
-    message = f"repaired: {found}" if found else f"nothing is missing ({found}); nothing was written"
+    message = f"repaired: {found}" if found else f"in the desired state ({found}); nothing was written"
     kind = "switch-repaired" if found else "switch-adopted"
     return Event(kind, message, switch=switch, details={"seconds": seconds, "foreign": found.foreign, **lacked})
 
 
 def _problem(switch: ManagedSwitch, *, ask: bool) -> str:
-    """Return what is wrong with a switch that is on; empty if nothing is. With `ask` it has to answer a question."""
+    """Return what is wrong with a switch that is on, or "". With `ask`, also send a heartbeat request."""
     session = switch.session
     if session.failure is not None:
         return session.failure.message
     session.hear()
     if not session.was_primary:
-        return f"another controller has become its primary, with election id {session.highest}"
+        return f"another controller has become the primary, with election id {session.highest}"
     if ask:
         try:
             if session.read_cookie(_PATIENCE) != switch.running.cookie:
-                return "it runs another program"
+                return "the switch runs another program"
         except DeviceError as error:
             return error.message
     return ""

@@ -1,20 +1,20 @@
-"""Networks that are already there, from YAML files: a topology's own format with addresses.
+"""Existing networks, described in YAML files: the format of topologies, with addresses.
 
     switches:
       s1: {address: "127.0.0.1:9559", kind: host}        # P4Runtime; device_id is 1 by default
       s2: {address: "127.0.0.1:9560", kind: bmv2, device_id: 7}
-      s3: {address: "10.9.0.3:9559", capabilities: {stages: 12, register_accesses: 1}}   # asked for the rest
+      s3: {address: "10.9.0.3:9559", capabilities: {stages: 12, register_accesses: 1}}   # overrides the defaults
     hosts:
       h1: {address: 10.0.0.1, mac: "02:00:00:00:00:01"}
       h2: {address: 10.0.0.2, mac: "02:00:00:00:00:02", port: "s2:1"}    # instead of a link
     links:
-      - h1 s1                      # ports are numbered in this order, from 1,
-      - s1:7 s2                    # except for those that are given
+      - h1 s1                      # ports are numbered from 1 in the order of the links,
+      - s1:7 s2                    # unless a port is given
       - {ends: s2 s3, delay: 2ms}
     tls: {certificate: controller.pem, key: controller.key, authority: ca.pem}   # relative to this file
 
-A host's `address` and `mac` are those of its network card. A switch's `mac` is what its neighbours send to; programs of
-Midflight accept any, so it may be left out.
+A host's `address` and `mac` are those of its network card. A switch's `mac` is the address that its neighbours send to.
+It is optional, since Midflight's programs accept any.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _SWITCH = ("address", "device_id", "kind", "capabilities", "compiler", "role", "
 _HOST = ("address", "mac", "port")
 _TLS = ("certificate", "key", "authority")
 _LINK = {"delay": TIMES, "mtu": SIZES}
-"""What is worth knowing of a link that is already there: the routes follow the delays, packets fit the MTU."""
-_EXAMPLE = 's1: {address: "127.0.0.1:9559", kind: host}, say'
+"""Properties of a link and their units: delays determine the routes, and the MTU the size of packets."""
+_EXAMPLE = 'for example s1: {address: "127.0.0.1:9559", kind: host}'
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _FIRST_SWITCH_MAC = 0x02_00_00_01_00_00
@@ -54,11 +54,11 @@ _DELAY, _MTU = 1_000, 1500
 
 @dataclass(frozen=True, slots=True)
 class SwitchAddress:
-    """Where a switch serves P4Runtime, and what it is.
+    """The address and the kind of a switch that serves P4Runtime.
 
-    `kind` is a kind of device, or empty if the switch is to be asked. `sheet` is what it can hold and do, None if it is
-    to be asked. `compiler` is that of `RemoteDevice`. `role` is the P4Runtime role that the controller takes there,
-    empty for the default role, which has full access.
+    `kind` is a kind of device, or empty if unknown. `sheet` is its capability sheet, or None to query the switch.
+    `compiler` is that of `RemoteDevice`. `role` is the controller's P4Runtime role, or empty for the default role,
+    which has full access.
     """
 
     name: str
@@ -72,7 +72,7 @@ class SwitchAddress:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """The PEM files of a connection over TLS: the controller's certificate with its key, and the authority."""
+    """PEM files for TLS: the controller's certificate, its private key, and the certificate authority."""
 
     certificate: Path
     key: Path
@@ -81,7 +81,7 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network that is already there: its shape, and where its switches serve P4Runtime."""
+    """An existing network: its graph, and the P4Runtime addresses of its switches."""
 
     graph: Graph
     switches: Mapping[str, SwitchAddress]
@@ -90,27 +90,31 @@ class Network:
     tls: TlsFiles | None = None
 
     def host(self, name: str) -> Host:
-        """Return the host of that name; MidflightError if there is none."""
+        """Return a host by name. MidflightError if there is none."""
         found = next((each for each in self.graph.hosts if each.name == name), None)
         if found is None:
             names = ", ".join(each.name for each in self.graph.hosts)
-            raise MidflightError(f"there is no host named {name}", hint=f"there is {names}")
+            raise MidflightError(f"there is no host named {name}", hint=f"the hosts are {names}")
         return found
 
 
 def load_network(path: str | Path) -> Network:
-    """Return the network that a YAML file describes; MidflightError, with the place, for a mistake in it."""
+    """Return the network that a YAML file describes. MidflightError, with file and line, if the file is wrong."""
     return parse_network(read_yaml(path), str(path))
 
 
 def parse_network(text: str, file: str = "<string>") -> Network:
-    """Return the network that a YAML text describes; `file` is its name in errors, and where its paths start from."""
+    """Return the network that a YAML text describes.
+
+    `file` is its name in errors; paths in the text are relative to its folder. MidflightError, with file and line, if
+    the text is wrong.
+    """
     return _Reader(text, file).network()
 
 
 @dataclass(slots=True)
 class _Links:
-    """The links as they are read: ends, and what holds for each."""
+    """The links read so far, as parallel lists: ends, delays in nanoseconds, MTUs in bytes, and YAML nodes."""
 
     ends: list[tuple[str, str]] = field(default_factory=list)
     delays: list[int] = field(default_factory=list)
@@ -145,23 +149,23 @@ class _Reader:
         tls = self._tls(parts["tls"][1]) if "tls" in parts else None
         return Network(graph, addresses, min(self._links.mtus, default=_MTU), tls)
 
-    _host_example = 'h1: {address: 10.0.0.1, mac: "02:00:00:00:00:01"}, say'
+    _host_example = 'for example h1: {address: 10.0.0.1, mac: "02:00:00:00:00:01"}'
 
     def _switch(self, name: str, key: yaml.Node, node: yaml.Node) -> SwitchAddress:
         self._name(key, name)
         parts = self._known(node, f"switch {name}", _SWITCH, _EXAMPLE)
         if "address" not in parts:
-            self._yaml.fail(key, f"switch {name} needs the address where it serves P4Runtime", _EXAMPLE)
+            self._yaml.fail(key, f"switch {name} needs the address of its P4Runtime server", _EXAMPLE)
         address = self._yaml.text(parts["address"][1])
         if not address.startswith("unix:") and not re.fullmatch(r".+:\d+", address):
-            self._yaml.fail(parts["address"][1], f"{address!r} is no address", 'it is "host:port" or "unix:/path"')
+            self._yaml.fail(parts["address"][1], f"{address!r} is not an address", 'write "host:port" or "unix:/path"')
         kind = self._yaml.text(parts["kind"][1]) if "kind" in parts else ""
         if kind and kind not in KINDS:
-            hint = f"there is {', '.join(sorted(KINDS))}; leave it out to have the switch asked"
+            hint = f"the kinds are {', '.join(sorted(KINDS))}; leave it out to query the switch"
             self._yaml.fail(parts["kind"][1], f"there is no kind of device called {kind!r}", hint)
         device_id = self._yaml.scalar(parts["device_id"][1]) if "device_id" in parts else 1
         if type(device_id) is not int or not 0 < device_id < 1 << 64:
-            self._yaml.fail(parts["device_id"][1], f"a device id is a positive whole number, not {device_id!r}")
+            self._yaml.fail(parts["device_id"][1], f"a device id is a positive 64-bit integer, not {device_id!r}")
         sheet = capabilities(kind) if kind else None
         if "capabilities" in parts:
             sheet = self._sheet(parts["capabilities"][1], sheet or Capabilities(kind="grpc"))
@@ -184,7 +188,7 @@ class _Reader:
             elif known[name] is bool:
                 changes[name] = self._yaml.scalar(value)
                 if type(changes[name]) is not bool:
-                    self._yaml.fail(value, f"{name} is true or false, not {changes[name]!r}")
+                    self._yaml.fail(value, f"{name} must be true or false, not {changes[name]!r}")
             else:
                 changes[name] = None if self._yaml.scalar(value) is None else self._number(value, name)
         return replace(base, **changes)
@@ -192,7 +196,7 @@ class _Reader:
     def _number(self, node: yaml.Node, what: str) -> int:
         value = self._yaml.scalar(node)
         if type(value) is not int or value < 0:
-            self._yaml.fail(node, f"{what} is a whole number, not {value!r}")
+            self._yaml.fail(node, f"{what} must be an integer that is not negative, not {value!r}")
         return value
 
     def _host(self, name: str, key: yaml.Node, node: yaml.Node, base: dict[str, int]) -> Host:
@@ -209,7 +213,7 @@ class _Reader:
         except ValueError:
             self._yaml.fail(where, f"{self._yaml.text(where)!r} is neither an IPv4 nor an IPv6 address")
         if address.is_multicast or address.is_unspecified or address.is_loopback:
-            self._yaml.fail(where, f"{address} is no address that a host of a network can have")
+            self._yaml.fail(where, f"{address} is not a unicast address that a host can have")
         if (owner := self._owners.setdefault(address, name)) != name:
             self._yaml.fail(where, f"hosts {owner} and {name} have the same address")
         return Host(name, self._mac(parts["mac"][1]), address)
@@ -221,7 +225,7 @@ class _Reader:
     def _mac(self, node: yaml.Node) -> int:
         text = self._yaml.text(node)
         if not _MAC.fullmatch(text):
-            self._yaml.fail(node, f"{text!r} is no MAC address", '"02:00:00:00:00:01", say, in quotes')
+            self._yaml.fail(node, f"{text!r} is not a MAC address", 'for example "02:00:00:00:00:01", in quotes')
         return int(text.replace(":", ""), 16)
 
     def _link(self, node: yaml.Node, base: dict[str, int]) -> None:
@@ -229,7 +233,7 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             parts = self._yaml.mapping(node, "a link")
             if "ends" not in parts:
-                self._yaml.fail(node, "a link needs ends", "{ends: h1 s1, delay: 2ms}, say")
+                self._yaml.fail(node, "a link needs ends", "for example {ends: h1 s1, delay: 2ms}")
             ends = parts.pop("ends")[1]
             quality = self._measures(parts, "a link", base)
         if isinstance(ends, yaml.SequenceNode):
@@ -237,7 +241,7 @@ class _Reader:
         else:
             found = self._yaml.text(ends).split()
         if len(found) != 2:
-            self._yaml.fail(ends, "a link has two ends", 'h1 s1, or, to a certain port, "h1 s1:3"')
+            self._yaml.fail(ends, "a link has two ends", 'write h1 s1, or with a port, "h1 s1:3"')
         self._add(ends, (found[0], found[1]), quality)
 
     def _add(self, node: yaml.Node, ends: tuple[str, str], quality: dict[str, int]) -> None:
@@ -253,13 +257,13 @@ class _Reader:
         values = dict(base)
         for name, (key, node) in parts.items():
             if name not in _LINK:
-                hint = f"of links that are already there only {' and '.join(_LINK)} matter"
+                hint = f"links of an existing network have only {' and '.join(_LINK)}"
                 self._yaml.fail(key, f"{what} has no {name!r} here", hint)
             value = self._yaml.scalar(node)
             number, unit = (value, "") if type(value) is int else measured(value) or (0, "?")
             if unit and unit not in _LINK[name]:
                 known = ", ".join(f"1{each}" for each in _LINK[name])
-                self._yaml.fail(node, f"{value!r} is no {name} of a link", f"write it like {known}")
+                self._yaml.fail(node, f"{value!r} is not a valid {name} of a link", f"write it like {known}")
             values[name] = round(number * _LINK[name].get(unit, 1))
         return values
 
@@ -272,11 +276,11 @@ class _Reader:
                 where = places[number]
                 for node, port in (one, other):
                     if node in names and port:
-                        raise MidflightError(f"host {node} has one network card, on port 0, and no port {port}")
+                        raise MidflightError(f"host {node} has one network card, on port 0, but no port {port}")
                     if port > _LARGEST_PORT:
-                        raise MidflightError(f"a switch has ports 0 to {_LARGEST_PORT}, and {node} no port {port}")
+                        raise MidflightError(f"a switch has ports 0 to {_LARGEST_PORT}, but {node} no port {port}")
                 links.append(Link(*one, *other, self._links.delays[number]))
-                Graph(tuple(hosts), tuple(switches), tuple(links))  # refused at the link that does not fit
+                Graph(tuple(hosts), tuple(switches), tuple(links))  # raises at the first link that does not fit
             return Graph(tuple(hosts), tuple(switches), tuple(links))
         except MidflightError as error:
             raise self._yaml.placed(where, error) from None
@@ -286,9 +290,9 @@ class _Reader:
         for name, each in addresses.items():
             other = owners.setdefault((each.address, each.device_id), name)
             if other != name:
-                hint = "give one another address or device_id"
+                hint = "give one of them another address or device_id"
                 self._yaml.fail(
-                    switches[name][0], f"{other} and {name} are device {each.device_id} at one address", hint
+                    switches[name][0], f"{other} and {name} have the same address and device_id {each.device_id}", hint
                 )
 
     def _tls(self, node: yaml.Node) -> TlsFiles:
@@ -304,7 +308,7 @@ class _Reader:
 
     def _name(self, node: yaml.Node, name: str) -> None:
         if not _NAME.fullmatch(name):
-            hint = "letters, digits, - and _, a letter first, 32 at most"
+            hint = "a name has up to 32 letters, digits, - and _, and starts with a letter"
             self._yaml.fail(node, f"a node cannot be called {name!r}", hint)
 
     def _known(self, node: yaml.Node | None, what: str, known: tuple[str, ...], example: str = "") -> Pairs:

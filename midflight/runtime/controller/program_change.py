@@ -21,8 +21,9 @@ def change_program(fleet: Fleet, jobs: JobScheduler, recovery: Recovery, program
         for name in jobs.jobs:
             if not survives(fleet.program, program, name):
                 raise MidflightError(
-                    f"{name} has a group, and cannot go or become another",
-                    hint="close it first, and make programs of `net.program`: extended, without, replaced",
+                    f"{name} has a group and cannot be removed or changed",
+                    hint="close the group first, and derive the program from `net.program` with `extended`, `without` "
+                    "or `replaced`",
                 )
         wanted = fleet.configurations(program)
         on = [name for name, each in fleet.switches.items() if each.on]
@@ -33,7 +34,7 @@ def change_program(fleet: Fleet, jobs: JobScheduler, recovery: Recovery, program
         except DeviceError as error:
             lost = [name for name in on if not fleet.switches[name].on]
             outcome = ", ".join(f'{each} is off until net.revive("{each}")' for each in lost)
-            outcome += f"{', and all others have' if lost else 'all switches have'} what they had"
+            outcome += f"{'; all others were' if lost else 'all switches were'} rolled back"
             hint = f"{error.hint}\n    {outcome}" if error.hint else outcome
             raise DeviceError(error.message, hint=hint) from error
         finally:
@@ -82,4 +83,4 @@ def _naming(switch: str) -> Iterator[None]:
     try:
         yield
     except DeviceError as error:
-        raise DeviceError(f"{switch} does not take the program: {error.message}", hint=error.hint) from error
+        raise DeviceError(f"{switch} rejects the program: {error.message}", hint=error.hint) from error

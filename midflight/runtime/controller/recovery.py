@@ -1,4 +1,4 @@
-"""Failure and recovery of switches: power off, revive, give up, and routing around what is gone."""
+"""Failure and recovery of switches: power off, revive, give up, reconnect, and route around failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Recovery"]
 
 
 class Recovery:
-    """What a controller does when switches fail and come back."""
+    """Handles failed and returning switches for a controller."""
 
     def __init__(self, fleet: Fleet, jobs: JobScheduler, admissions: Admissions) -> None:
         self._fleet = fleet
@@ -44,7 +44,7 @@ class Recovery:
             self.rearrange()
 
     def give_up(self, switch: str) -> None:
-        """Do without a switch until it is revived: see `Controller.give_up`."""
+        """Remove a switch from the computation until it is revived: see `Controller.give_up`."""
         fleet = self._fleet
         with fleet.lock:
             fleet.switch(switch).power(on=False)
@@ -54,9 +54,10 @@ class Recovery:
             self.rearrange()
 
     def resume(self) -> dict[str, Difference]:
-        """Take over switches that may hold what is expected of them, and return what they lacked.
+        """Resume control of a previous controller's switches. Return how they differed from the desired state, by name.
 
-        Those that hold it are not disturbed. Others get their program, and a new epoch tells that state was lost.
+        A switch that still runs its program only gets the entries that differ. Any other switch is reloaded, and a new
+        epoch begins because its state is lost; it is not in the result.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -72,14 +73,14 @@ class Recovery:
             return found
 
     def reconnect(self, switch: str) -> Difference | None:
-        """Open a session with a switch again, and have it hold what it shall.
+        """Open a new session with a switch and restore its desired state.
 
-        Returns what it lacked, or None if it had lost its program: then it begins with empty registers, in a new epoch.
-        DeviceError if it does not answer or refuses; then it is off as before.
+        Return how it differed, or None if it had lost its program; it then starts with empty registers in a new epoch.
+        DeviceError if it does not answer or rejects a write; it then stays off.
         """
         fleet = self._fleet
         it = fleet.switch(switch)
-        session = it.open()  # one that does not answer must not keep the others waiting
+        session = it.open()  # without the lock: it may take long
         with fleet.lock:
             it.attach(session)
             try:
@@ -93,7 +94,7 @@ class Recovery:
             return None
 
     def rearrange(self) -> None:
-        """Compute every job where it is best now, in a new epoch, and then update the routes."""
+        """Reassign every job to the best switches or server, in a new epoch, and then update the routes."""
         self._fleet.next_epoch()
         self._apply()
         self._fleet.changed()
@@ -114,7 +115,7 @@ class Recovery:
                     fleet.switches[name].steering.install(those)
 
     def _adopt(self, switches: Sequence[str]) -> dict[str, Difference]:
-        """Have switches that run their program already hold what else they shall: only what differs is written."""
+        """Write the entries that differ to switches that run their program already. Return the differences."""
         them = [self._fleet.switches[name] for name in switches]
         with ExitStack() as stack:
             wanted = [stack.enter_context(each.planning()) for each in them]
@@ -126,7 +127,7 @@ class Recovery:
         return found
 
     def _restart(self, switch: str) -> None:
-        """Turn a switch off, if it is on, and on again, with its program; `rearrange` has to follow."""
+        """Restart a switch and load its program. Call `rearrange` afterwards, which restores its routes."""
         it = self._fleet.switch(switch)
         if it.on:
             it.power(on=False)
@@ -138,7 +139,7 @@ class Recovery:
             raise
 
     def _route_around(self) -> bool:
-        """Route around the switches that are given up and off, if that costs no host its connections."""
+        """Route around the given-up switches that are off. Return False, and do nothing, if that disconnects hosts."""
         fleet = self._fleet
         whole = fleet.whole
         without = whole.without([each for each in fleet.given_up if not fleet.switches[each].on])
@@ -149,5 +150,5 @@ class Recovery:
 
 
 def _reached(graph: Graph, host: str) -> frozenset[str]:
-    """Return the hosts that have a way to this one."""
+    """Return the hosts that have a path to this one."""
     return frozenset(each.name for each in graph.hosts) & graph.towards(host).keys()

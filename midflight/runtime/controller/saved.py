@@ -1,4 +1,4 @@
-"""The desired state of a controller as JSON has it, and back."""
+"""The desired state of a controller, converted to JSON and back."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """What a controller wanted, without its program: epoch, admissions, rates, mirrors, jobs, and entries of maps.
+    """The desired state of a controller except its program: epoch, admissions, rates, mirrors, jobs and map entries.
 
-    `document` is what JSON has of it; hosts and applications are by name.
+    `document` can be serialized as JSON. It refers to hosts and applications by name.
     """
 
     document: Mapping[str, Any]
 
     @classmethod
     def of(cls, fleet: Fleet, jobs: JobScheduler) -> SavedState:
-        """Return what a controller wants now."""
+        """Return the current desired state of a controller."""
         desired = fleet.desired
         return cls(
             {
@@ -56,9 +56,11 @@ class SavedState:
         )
 
     def restore(self, fleet: Fleet, jobs: JobScheduler) -> None:
-        """Have a controller want this, whose switches expect their part of the program. Nothing is written.
+        """Set the desired state of a controller. Writes nothing to the switches.
 
-        MidflightError if a host or a switch is not in the network any more, or an application not in the program.
+        Every switch must have an expected configuration already (`ManagedSwitch.expect`). MidflightError if the
+        document is damaged, or if it names a host or switch that is no longer in the network, or an application that
+        is not in the program.
         """
         try:
             self._restore(fleet, jobs)
@@ -97,11 +99,11 @@ class SavedState:
                 held = desired.maps.map(fleet.application(application), name)
                 for entry in held.entries:
                     del held[held.key(entry.parts)]
-                for entry in _parsed(those):
+                for entry in _parse_entries(those):
                     held.keep(entry)
         fleet.desired = desired
         for name, entries in saved["switches"].items():
-            there = {(application, attribute): _parsed(those) for application, attribute, those in entries}
+            there = {(application, attribute): _parse_entries(those) for application, attribute, those in entries}
             if name in fleet.switches:
                 fleet.switches[name].maps.fill(there)
         jobs.numbers.update({name: int(number) for name, number in saved["numbers"].items()})
@@ -134,11 +136,11 @@ def _entries(entries: Iterable[Entry]) -> list[Any]:
     return [[list(each.parts), each.value, each.priority] for each in entries]
 
 
-def _parsed(entries: Sequence[Any]) -> list[Entry]:
-    return [Entry(tuple(map(_part, parts)), int(value), int(priority)) for parts, value, priority in entries]
+def _parse_entries(entries: Sequence[Any]) -> list[Entry]:
+    return [Entry(tuple(map(_parse_part, parts)), int(value), int(priority)) for parts, value, priority in entries]
 
 
-def _part(value: Any) -> Part:
+def _parse_part(value: Any) -> Part:
     if isinstance(value, list):
         low, high = value
         return int(low), int(high)

@@ -1,4 +1,4 @@
-"""Where each group of workers is computed: on which switches, or by which server."""
+"""The scheduler of jobs: assigns each job to switches or to its server."""
 
 from __future__ import annotations
 
@@ -42,29 +42,28 @@ class JobScheduler:
             if (name := getattr(each, "name", None)) not in known or known[name] != each.address
         ]
         if strangers or len({each.name for each in hosts}) != len(hosts):
-            raise MidflightError(
-                f"a group is of different hosts of its network; {', '.join(strangers) or 'one is named twice'}"
-            )
+            problem = f"not of this network: {', '.join(strangers)}" if strangers else "a host is named twice"
+            raise MidflightError(f"a group needs distinct hosts of its network; {problem}")
         for other in involved if hosts else ():
             if other.address.version != hosts[0].address.version:
                 raise MidflightError(
                     f"{hosts[0].name} is {hosts[0].address} and {other.name} is {other.address}",
-                    hint="the hosts of a group are all of IPv4, or all of IPv6",
+                    hint="the hosts of a group must all have IPv4 or all IPv6 addresses",
                 )
         if server is not None and server.name in {each.name for each in hosts}:
-            raise MidflightError(f"{server} is a worker of {primitive.name} and cannot be its server")
+            raise MidflightError(f"{server.name} is a worker of {primitive.name} and cannot be its server")
         if len(hosts) != primitive.workers:
             raise MidflightError(
-                f"{len(hosts)} hosts for {primitive.name}, which sums over {primitive.workers} workers",
+                f"{primitive.name} sums over {primitive.workers} workers; hosts passed: {len(hosts)}",
                 hint=f"pass {primitive.workers} hosts, or make it Aggregate({primitive.name!r}, workers={len(hosts)})",
             )
         return primitive
 
     def enlist(self, application: str, hosts: Sequence[Host], server: Host | None = None) -> list[Worker]:
-        """Start a new job of an application in place of its last one, and return its workers.
+        """Start a new job of an application in place of its current one, and return its workers.
 
-        Worker n runs on the n-th host. Requests are addressed to `server`, and the server computes if no switch does.
-        MidflightError if the application is no Aggregate or the hosts do not fit it; then the last job goes on.
+        Worker n runs on the n-th host. Requests are addressed to `server`, which computes if no switch does.
+        MidflightError if the application is no Aggregate or the hosts do not fit it; the current job then goes on.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -82,7 +81,7 @@ class JobScheduler:
             return job.workers(fleet.mtu)
 
     def leave(self, application: str) -> None:
-        """End the job of an application: no switch computes it any more. Idempotent."""
+        """End the job of an application and withdraw it from all switches. Idempotent."""
         with self._fleet.lock:
             job = self.jobs.pop(application, None)
             if job is not None:
@@ -90,7 +89,10 @@ class JobScheduler:
                 self._fleet.changed()
 
     def arrange(self, job: Job, *, restart: bool = False) -> None:
-        """Compute a job where it is best now, in the current epoch. With `restart` the workers start from nothing."""
+        """Assign a job to the best switches or server, in the current epoch.
+
+        With `restart`, the server starts from the initial state. MidflightError if nobody can compute the job.
+        """
         fleet, application = self._fleet, job.application
         receivers = self._receivers(job) if fleet.offload else {}
         if job.server is not None and (restart or (job.receivers and not receivers)):
@@ -108,7 +110,7 @@ class JobScheduler:
                 switch.admit(application, those, epoch=fleet.epoch, ports=ports, rate=rate)
 
     def arrange_all(self) -> None:
-        """Compute every job where it is best now."""
+        """Assign every job to the best switches or server."""
         for job in self.jobs.values():
             self.arrange(job)
 
@@ -116,11 +118,11 @@ class JobScheduler:
         """Return the error for an application that nobody can compute."""
         return MidflightError(
             f"no switch has room for {application.name}, and no host is left to compute it",
-            hint=f"{placement.explain()}; give the network one host more",
+            hint=f"{placement.explain()}; add a host to the network",
         )
 
     def _receivers(self, job: Job) -> dict[str, tuple[Member | Child, ...]]:
-        """Return the switches that are to compute, with those that each sends results to; none if the server is to."""
+        """Choose the switches to compute a job, and return the receivers of each. Empty if the server computes."""
         fleet, application = self._fleet, job.application
         switches = fleet.strategy.switches(fleet.graph if job.server else fleet.whole, job)
         able = bool(switches) and all(fleet.computes(application, each) for each in switches)
@@ -139,7 +141,7 @@ class JobScheduler:
         return {each: fleet.strategy.receivers(fleet.graph, job, each) for each in switches}
 
     def _entrances(self, job: Job, switch: str) -> set[int]:
-        """Return the ports by which a job's packets reach a switch: from workers, other switches and the server."""
+        """Return the ports on which a job's packets reach a switch: from workers, other switches and the server."""
         graph = self._fleet.graph
         found = {each.port for each in job.receivers[switch]}
         for host in job.hosts if job.server else ():

@@ -27,9 +27,9 @@ __all__ = ["SERVER", "choose"]
 SERVER = Capabilities(kind="server", packets_per_second=2e4)
 """The capabilities of a host that runs kernels as plain Python."""
 
-# The rate at which an instance takes packets: hundreds a second are useless, tens of thousands are plenty.
+# The packet rate of an instance: 0 a second is the worst, 20000 are as good as any more.
 _COMPUTE = Agent(C_SMA, [Gauge("packets_per_second", Category.COMPUTING, worst=0, best=2e4)])
-# The cost of the way there: nothing if the packets pass it anyway; 1 ms, or ten links, is too much.
+# The detour to an instance: none is best; 1 ms, or ten links, is the worst.
 _NETWORK = Agent(
     C_NMA,
     [

@@ -1,4 +1,4 @@
-"""Programs as users write them: a Python file, its text kept, so that a controller after this one has the same."""
+"""Program sources: Python files whose text is saved, so that the next controller runs the same program."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from midflight.primitives import Program
 __all__ = ["Loader", "ProgramSource", "succeeding"]
 
 Loader = Callable[[Path, str | None, Path], Program]
-"""Runs a Python file and returns its program of this name, or the only one; it imports from the folder."""
+"""Runs a Python file, with imports from a folder, and returns its program of the given name, or its only one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramSource:
-    """A Python file with a program, by its absolute path, and its text; `name` is the program's in it, or None."""
+    """A Python file (an absolute path), its text, and the name of the program in it; None means its only program."""
 
     file: Path
     text: str
@@ -27,7 +27,7 @@ class ProgramSource:
 
     @classmethod
     def read(cls, file: Path, name: str | None = None) -> ProgramSource:
-        """Return a file as it is now. MidflightError if it cannot be read."""
+        """Read a file. MidflightError if it cannot be read or is not UTF-8."""
         try:
             return cls(file.absolute(), file.read_text(encoding="utf-8"), name)
         except UnicodeDecodeError:
@@ -37,18 +37,18 @@ class ProgramSource:
 
     @property
     def digest(self) -> str:
-        """What tells the text, and the choice of a program in it, from others."""
+        """The SHA-256 of the text and the program's name, in hexadecimal."""
         return sha256(f"{self.name}\n{self.text}".encode()).hexdigest()
 
     def load(self, loader: Loader) -> Program:
-        """Return the program of the file, which has not changed since it was read."""
+        """Return the program of the file. The file must not have changed since it was read."""
         return loader(self.file, self.name, self.file.parent)
 
     def load_kept(self, loader: Loader, folder: Path, ids: Mapping[str, int]) -> Program:
-        """Return the program of the text, whatever the file is by now, with these ids of its applications.
+        """Return the program of the saved text, with these application ids. The file itself may have changed.
 
-        A copy of the text is kept in `folder`, under the file's own name, since the P4 names the files of kernels.
-        MidflightError if it makes other applications.
+        The text is written to a subfolder of `folder` under the file's own name, because the generated P4 names the
+        files of kernels. MidflightError if the text no longer defines all of the applications.
         """
         copy = folder / self.digest[:12] / self.file.name
         copy.parent.mkdir(exist_ok=True)
@@ -56,23 +56,23 @@ class ProgramSource:
         made = loader(copy, self.name, self.file.parent)
         if missing := [name for name in ids if name not in made.applications]:
             raise MidflightError(
-                f"{self.file} does not make application {missing[0]} any more, though its text is the same",
-                hint="does it depend on a file that has changed?",
+                f"{self.file} no longer defines application {missing[0]}, although its text is the same",
+                hint="check whether a file that it depends on has changed",
             )
         return Program(*(made.applications[name].primitive for name in ids), ids=ids)
 
     def document(self) -> dict[str, Any]:
-        """Return the source as JSON has it."""
+        """Return the source as a JSON object."""
         return {"file": str(self.file), "text": self.text, "name": self.name}
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> ProgramSource:
-        """Return the source of which this is the document."""
+        """Return the source that `document` has described."""
         return cls(Path(document["file"]), document["text"], document["name"])
 
 
 def succeeding(before: Program, wanted: Program) -> Program:
-    """Return a program in which applications keep their ids that both programs have, as `Program.replaced` tells."""
+    """Return `wanted` with the ids of `before` for the applications that both programs have: see `Program.replaced`."""
     made = before
     for name, each in wanted.applications.items():
         made = made.replaced(each.primitive) if name in made.applications else made.extended(each.primitive)

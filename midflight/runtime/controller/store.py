@@ -1,7 +1,7 @@
-"""What a controller keeps on disk: what it wants, what it has written where, its election ids, and what happened.
+"""Persistent state of a controller: desired state, journal of written entries, election ids and events.
 
-One SQLite file in the state folder; each change is one transaction, so that a controller that is killed leaves what
-held before the change or after it. Only one controller at a time holds the folder: see `StateFolder.hold`.
+The state is one SQLite file in the state folder. Each change is a transaction, so a controller that is killed leaves
+the state of before or after the change. Only one controller at a time can hold the folder: see `StateFolder.hold`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from midflight.runtime.controller.observe.events import Event
 __all__ = ["SCHEMA", "StateFolder", "Store"]
 
 SCHEMA = 1
-"""The version of the tables."""
+"""The version of the tables, which is stored in the file."""
 EVENTS = 10_000
-"""How many events are kept, the latest."""
+"""How many events are kept. Older ones are deleted."""
 _TABLES = """
 CREATE TABLE desired (only INTEGER PRIMARY KEY CHECK (only = 1), document TEXT NOT NULL) STRICT;
 CREATE TABLE written (switch TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (switch, key)) STRICT, WITHOUT ROWID;
@@ -37,9 +37,10 @@ CREATE TABLE events (number INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT N
 
 
 class StateFolder:
-    """A controller's state folder, which nobody but its owner may enter; a context manager.
+    """The state folder of a controller, which only its owner can access. A context manager.
 
-    MidflightError if it cannot be made, or if others may enter it.
+    Creates the folder if it does not exist. MidflightError if that fails, if the folder belongs to another user, or if
+    its mode gives any access to group or others.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,22 +49,22 @@ class StateFolder:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             found = path.stat()
             if found.st_uid != os.geteuid():
-                raise MidflightError(f"{path} belongs to somebody else", hint="choose another folder with --state")
+                raise MidflightError(f"{path} belongs to another user", hint="choose another folder with --state")
             if stat.S_IMODE(found.st_mode) & 0o077:
-                raise MidflightError(f"others may enter {path}", hint=f"chmod 700 {path}")
+                raise MidflightError(f"other users can access {path}", hint=f"chmod 700 {path}")
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise MidflightError(f"{path}: {error.strerror}") from None
 
     @property
     def socket(self) -> Path:
-        """Where the controller that holds the folder listens to its owner's commands."""
+        """The Unix socket on which the controller that holds the folder accepts commands."""
         return self.path / "control"
 
     def hold(self) -> bool:
-        """Try to become the one controller that works on this folder, and say whether that succeeded.
+        """Try to lock the folder for this process, without waiting. Return whether that succeeded.
 
-        The kernel releases the folder when its holder ends, however that happens.
+        The operating system releases the lock when the process ends, for any reason.
         """
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,11 +76,11 @@ class StateFolder:
 
     @property
     def holder(self) -> str:
-        """The process id of who has held the folder last, empty if nobody has."""
+        """The id of the process that holds the folder or held it last, as text; empty if there has been none."""
         return os.pread(self._lock, 32, 0).decode().strip()
 
     def close(self) -> None:
-        """Release the folder. May be called more than once."""
+        """Release the lock. May be called more than once."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -94,9 +95,9 @@ class StateFolder:
 
 
 class Store:
-    """The file of a state folder; a context manager. Call it from any thread.
+    """The SQLite file of a state folder. A context manager; methods may be called from any thread.
 
-    MidflightError if the file is none of ours, or was made by a later version.
+    MidflightError if the file cannot be opened, is not a controller's state, or was made by a newer version.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -116,7 +117,9 @@ class Store:
     def _prepare(self) -> None:
         try:
             self._file.execute("PRAGMA journal_mode = WAL")
-            self._file.execute("PRAGMA synchronous = NORMAL")  # a kill loses nothing; a power cut, notes and events
+            self._file.execute(
+                "PRAGMA synchronous = NORMAL"
+            )  # survives a kill; a power cut may lose journal and events
             with self._transaction():
                 (version,) = self._file.execute("PRAGMA user_version").fetchone()
                 if version == 0:
@@ -124,11 +127,11 @@ class Store:
                         self._file.execute(each)
                     self._file.execute(f"PRAGMA user_version = {SCHEMA}")
         except sqlite3.DatabaseError as error:
-            raise MidflightError(f"{self.path} is no state of a controller: {error}") from None
+            raise MidflightError(f"{self.path} is not the state of a controller: {error}") from None
         if version > SCHEMA:
             raise MidflightError(
-                f"{self.path} has version {version}, and this Midflight reads up to {SCHEMA}",
-                hint="use the Midflight that made it, or a new state folder",
+                f"{self.path} has version {version}, but this version of Midflight reads up to {SCHEMA}",
+                hint="use the version of Midflight that made it, or a new state folder",
             )
 
     def close(self) -> None:
@@ -143,17 +146,17 @@ class Store:
     ) -> None:
         self.close()
 
-    # What is wanted
+    # Desired state
 
     @property
     def desired(self) -> dict[str, Any] | None:
-        """The desired state that was saved last; None if there is none."""
+        """The desired state that was saved last, or None."""
         with self._lock:
             found = self._file.execute("SELECT document FROM desired").fetchone()
         return None if found is None else dict(json.loads(found[0]))
 
     def save(self, document: Mapping[str, Any]) -> None:
-        """Replace the desired state by this, which JSON can hold."""
+        """Replace the desired state by a document that JSON can represent. It survives a power cut."""
         text = json.dumps(document)
         with self._lock:
             self._file.execute("PRAGMA synchronous = FULL")
@@ -164,27 +167,27 @@ class Store:
                 self._file.execute("PRAGMA synchronous = NORMAL")
 
     def forget(self) -> None:
-        """Forget what is wanted and what was written: nothing is deployed any more. Events and election ids stay."""
+        """Delete the desired state and the journal, as at the end of a deployment. Events and election ids stay."""
         with self._transaction():
             self._file.execute("DELETE FROM desired")
             self._file.execute("DELETE FROM written")
 
-    # What was written
+    # Journal
 
     def written(self, switch: str) -> frozenset[str]:
-        """Return the keys of what was written to a switch, or was about to be, and not removed since."""
+        """Return the keys of the entities that were written to a switch, or were about to be, and not removed since."""
         with self._lock:
             rows = self._file.execute("SELECT key FROM written WHERE switch = ?", [switch]).fetchall()
         return frozenset(key for (key,) in rows)
 
     def note(self, switch: str, keys: Iterable[str]) -> list[str]:
-        """Note, before it happens, that these are written to a switch; return those that were not noted before."""
+        """Record the keys of entities before they are written to a switch. Return those that were not recorded yet."""
         statement = "INSERT OR IGNORE INTO written VALUES (?, ?)"
         with self._transaction():
             return [key for key in keys if self._file.execute(statement, [switch, key]).rowcount]
 
     def drop(self, switch: str, keys: Collection[str] | None = None) -> None:
-        """Note that these are not on a switch any more, or that nothing is."""
+        """Delete the records of these keys of a switch, or of all its keys if `keys` is None."""
         with self._transaction():
             if keys is None:
                 self._file.execute("DELETE FROM written WHERE switch = ?", [switch])
@@ -195,27 +198,27 @@ class Store:
     # Elections
 
     def election(self, switch: str) -> int:
-        """Return the last election id that a controller of this folder was a switch's primary by; 0 if none was."""
+        """Return the last election id with which a controller of this folder was primary of a switch, or 0."""
         with self._lock:
             found = self._file.execute("SELECT bid FROM elections WHERE switch = ?", [switch]).fetchone()
         return 0 if found is None else int(found[0])
 
     def elected(self, switch: str, bid: int) -> None:
-        """Keep that a controller of this folder is a switch's primary by this election id."""
+        """Record that a controller of this folder is primary of a switch with this election id."""
         with self._transaction():
             self._file.execute("INSERT OR REPLACE INTO elections VALUES (?, ?)", [switch, str(bid)])
 
     # Events
 
     def report(self, event: Event) -> None:
-        """Keep an event; the oldest go."""
+        """Store an event, and delete the oldest beyond `EVENTS`."""
         row = [event.time, event.kind, event.message, event.switch, event.application, json.dumps(dict(event.details))]
         with self._transaction():
             number = self._file.execute("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)", row).lastrowid
             self._file.execute("DELETE FROM events WHERE number <= ?", [(number or 0) - EVENTS])
 
     def events(self, count: int) -> list[Event]:
-        """Return the last events, the oldest first."""
+        """Return the last `count` events, oldest first."""
         with self._lock:
             rows = self._file.execute("SELECT * FROM events ORDER BY number DESC LIMIT ?", [count]).fetchall()
         return [

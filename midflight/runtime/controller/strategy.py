@@ -1,4 +1,4 @@
-"""Which switches compute for a group of workers, and what each of them runs for that."""
+"""Strategies: which switches compute for a group of workers, and what each of them runs."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ __all__ = ["Flat", "Strategy"]
 
 
 class Strategy(Protocol):
-    """How the work of a group is spread over switches. It knows no switch's state, only graphs and jobs."""
+    """Decides how the work of a group is spread over switches, from graphs and jobs alone."""
 
     def program_for(self, switch: str, program: Program) -> Program:
-        """Return what a switch runs in place of a program."""
+        """Return the variant of a program that a switch runs."""
 
     def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:
-        """Return what a switch needs room for of a program, given the footprint of what it would run."""
+        """Return the part of a footprint that a switch needs room for. `footprint` is that of its variant."""
 
     def check(self, graph: Graph, job: Job) -> None:
         """Raise MidflightError if the hosts of a new job do not fit the strategy."""
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:
-        """Return the switches that would compute for a job together, the nearest to the server first.
+        """Return the switches that together can compute a job, the nearest to the server first.
 
-        Empty if there are none on this graph and the server is to compute. MidflightError if nobody can.
+        Empty if no switches of this graph can and the server has to. MidflightError if no switch has a path to all
+        workers.
         """
 
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
-        """Return those that one of these switches sends results to."""
+        """Return the receivers of the results of one of these switches."""
 
 
 class Flat:
-    """One switch computes for all workers of a group (a `Strategy`): the nearest that all their requests pass."""
+    """A `Strategy` in which one switch computes for all workers: the first that all their requests pass."""
 
     def program_for(self, switch: str, program: Program) -> Program:  # noqa: ARG002
         """Return the program itself."""
@@ -48,10 +49,13 @@ class Flat:
         return footprint
 
     def check(self, graph: Graph, job: Job) -> None:
-        """Accept any hosts: `switches` refuses those that have no switch in common."""
+        """Accept any hosts. `switches` raises MidflightError for hosts without a common switch."""
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:
-        """Return the first switch on the way to the server that has a port for each worker."""
+        """Return the first common switch of the workers' paths to the server that has a port for each worker.
+
+        Without a server, return the first switch of the graph. MidflightError if there is no such switch.
+        """
         application, server = job.application, job.server
         if server is None:
             return (graph.switches[0].name,)
@@ -59,9 +63,9 @@ class Flat:
         for each in job.hosts:
             path = graph.path(each.name, server.name)
             if path is None:
-                raise MidflightError(f"there is no way from {each.name} to {server.name}")
+                raise MidflightError(f"there is no path from {each.name} to {server.name}")
             paths.append(path.nodes[1:-1])
-        refusal = f"the ways from {application.name}'s workers to {server.name} have no switch in common"
+        refusal = f"the paths of the workers to {server.name} have no switch in common"
         for switch in paths[0]:
             if all(switch in path for path in paths):
                 try:
@@ -80,7 +84,7 @@ class Flat:
 
 
 def _advice(graph: Graph, job: Job) -> str:
-    """Return what to do where no single switch can compute for a group."""
+    """Return a hint for a group for which no single switch can compute."""
     assert job.server is not None
     workers = [each.name for each in job.hosts]
     try:

@@ -1,4 +1,4 @@
-"""One switch under a controller: its session, what it runs, and a change to another program with rollback."""
+"""One switch of a controller: its session, its configuration, and program changes with rollback."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ from midflight.runtime.steering import Child, Member, Offload, Standing
 
 __all__ = ["ManagedSwitch", "SwitchedOn"]
 
-_DEATH = 1.0  # seconds for a process that does not answer to end, before it counts as alive but stuck
+_EXIT_TIMEOUT = (
+    1.0  # seconds in which a process that does not answer must exit to count as dead; then it is alive but stuck
+)
 
 
 class ManagedSwitch:
-    """A switch, the controller's session with it, and what it is to run.
+    """A switch with the controller's session and the configuration that it is expected to run.
 
     `capabilities` overrides what the device reports. There is no session until `connect`, and the switch has no program
     until `expect` and `begin`.
@@ -40,11 +42,11 @@ class ManagedSwitch:
         self._endpoint = endpoint
         self.name = endpoint.name
         self.sheet = capabilities or self.device.capabilities
-        """The capabilities that programs are placed by."""
+        """The capabilities that placement uses."""
         self.on = False
-        """Whether the switch is on and under this controller, as far as that knows."""
+        """Whether the controller believes that the switch is on and under its control."""
         self.reason = ""
-        """Why it is off; empty if it is on."""
+        """Why the switch is off; empty if it is on."""
         self._session: Session | None = None
         self._steering: Offload | None = None
         self._expected: tuple[Configuration, Maps] | None = None
@@ -82,24 +84,27 @@ class ManagedSwitch:
         return self._expected[1]
 
     def connect(self) -> None:
-        """Open a session in place of the last one, if there was one. DeviceError if the switch does not answer."""
+        """Open a session in place of any earlier one. DeviceError if the switch does not answer."""
         self.attach(self.open())
 
     def open(self) -> Session:
-        """End the last session and return another, for `attach`. It may take long, and nothing else changes."""
+        """Close the last session and return a new one, for `attach`. May block; changes nothing else.
+
+        DeviceError if the switch does not answer or has another primary.
+        """
         if self._session is not None:
-            self._session.close()  # a switch takes an election id from one controller at a time
+            self._session.close()  # two sessions cannot have the same election id
         return self._endpoint.session()
 
     def attach(self, session: Session) -> None:
-        """Go on with a session that was opened; nothing is known of what the switch has."""
+        """Use a session that `open` returned, and mark the switch as on. Its contents count as unknown."""
         if self._session is not None:
             session.inherit(self._session)
         self._session, self._steering, self._loaded = session, Offload(session), None
         self.on, self.reason = True, ""
 
     def lose(self, reason: str) -> None:
-        """Do without the switch until `connect`, as its session is of no use any more, or there is none."""
+        """Mark the switch as off until `connect` or `attach`, because its session has failed or none exists."""
         self.on, self.reason, self._loaded = False, reason, None
 
     def close(self) -> None:
@@ -131,7 +136,7 @@ class ManagedSwitch:
         return self.running.program.state(application, self.session.inband)
 
     def expect(self, configuration: Configuration) -> None:
-        """Set what the switch runs from the next `begin` on. Maps of the same shape keep their entries."""
+        """Set the configuration that the next `begin` loads. Maps of the same shape keep their entries."""
         self._expected = configuration, self._maps(configuration)
 
     def begin(self) -> None:
@@ -146,9 +151,10 @@ class ManagedSwitch:
 
     @contextmanager
     def planning(self) -> Iterator[list[p4r.Entity]]:
-        """Write nothing within, but gather all that the switch shall hold: its maps' entries, and what is asked for.
+        """Collect the entities that the switch should hold, instead of writing them.
 
-        The switch runs the expected program. Whoever is told what it shall hold sees to it that it does.
+        The list contains the entries of its maps and all that the block writes. The switch must run the expected
+        program. The caller must then make the switch hold these entities.
         """
         self._loaded, self._steering = self.running, Offload(self.session)
         with self.session.planning() as wanted:
@@ -164,33 +170,34 @@ class ManagedSwitch:
         ports: Iterable[int] | None,
         rate: int,
     ) -> None:
-        """Start computing on an application, see `Offload.admit`, and have its alerts sent to the session."""
+        """Subscribe to an application's alerts and start computing on it: see `Offload.admit`."""
         if any(each.preamble.name == application.digest for each in self.session.p4info.digests):
             self.session.subscribe(application.digest)
         self.steering.admit(application.id, receivers, epoch=epoch, ports=ports, rate=rate)
 
     def power(self, *, on: bool) -> None:
-        """Turn the switch off or on. All its state is lost. MidflightError if the controller cannot do that."""
+        """Turn the switch off or on. It loses its state. MidflightError if its endpoint cannot be power-controlled."""
         before = self.device
-        with suppress(DeviceError):  # it may be off already, or dead
+        with suppress(DeviceError):  # the switch may be off or dead already
             self.session.keep()
         self._endpoint.power(on=on)
         self._loaded, self.on = None, on
         if self.device is not before:
             steering = self._steering
             self.connect()
-            self._steering, self.on = steering, on  # what was admitted is of use until the switch begins
+            self._steering, self.on = steering, on  # the old admissions are needed until `begin`
 
     def verify(self, wanted: Configuration) -> None:
-        """Ask the device whether it can run a configuration, if it is on and runs another. DeviceError if not.
+        """Verify that the device can run a configuration, if it is on and runs another. DeviceError if it cannot.
 
-        A device that compiles does so here rather than during the change. One that cannot verify passes.
+        A device that compiles programs itself does so here rather than during the change. A device that does not
+        implement VERIFY passes.
         """
         if self.on and wanted.source != self.running.source:
             try:
                 self.session.load(wanted.pipeline.p4info, wanted.pipeline.config, action="VERIFY")
             except DeviceError as error:
-                self._note_death(error)
+                self._power_off_if_dead(error)
                 if not isinstance(error, RequestError) or error.code != Code.UNIMPLEMENTED:
                     raise
 
@@ -217,7 +224,7 @@ class ManagedSwitch:
         try:
             kept = Snapshot(running, self.maps, frozenset(session.subscriptions), self.steering.standing())
         except DeviceError as error:
-            self._note_death(error)
+            self._power_off_if_dead(error)
             raise
         try:
             self.steering.hold()
@@ -308,7 +315,7 @@ class ManagedSwitch:
             maps.adopt(self.maps)
         return maps
 
-    def _note_death(self, error: DeviceError) -> None:
+    def _power_off_if_dead(self, error: DeviceError) -> None:
         """Turn the switch off if this error shows that its process has died."""
         if not self._alive(error):
             self._power_off()
@@ -324,7 +331,7 @@ class ManagedSwitch:
         if not isinstance(device, SwitchProcess):
             return True
         unanswered = isinstance(error, DeviceError) and not isinstance(error, RequestError)
-        alive = not device.ends(_DEATH) if unanswered else device.alive
+        alive = not device.ends(_EXIT_TIMEOUT) if unanswered else device.alive
         if not alive:
             self._loaded = None
         return alive

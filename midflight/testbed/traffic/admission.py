@@ -67,7 +67,7 @@ class DefaultAdmission:
         found = fleet.application(application)
         path = fleet.graph.path(source.name, target.name)
         if path is None:
-            raise MidflightError(f"there is no way from {source.name} to {target.name}")
+            raise MidflightError(f"there is no path from {source.name} to {target.name}")
         switches = path.nodes[1:-1] or (fleet.neighbour(source),)  # a host that sends to itself
         for each in switches:
             if fleet.computes(found, each):

@@ -1,1 +1,1 @@
-"""What a controller reports of itself: events, a structured log and metrics."""
+"""Observability of a controller: events, a structured log, metrics and an alert log."""

@@ -1,4 +1,4 @@
-"""The alerts of a deployment: taken from the switches all the time, kept for a while, and handed to who follows."""
+"""The alert log of a deployment: receives alerts continuously, keeps the latest, and streams them to followers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from midflight.runtime.controller.alerts import Alert, Alerts
 
 __all__ = ["AlertLog", "TimedAlert"]
 
-_KEPT = 10_000
-_SLICE = 0.1  # seconds between two looks at the switches
+_MAX_ALERTS = 10_000
+_POLL_INTERVAL = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class TimedAlert:
-    """An alert, and when the controller had it, in seconds since 1970."""
+    """An alert, and the time at which the controller received it, in seconds since 1970."""
 
     alert: Alert
     time: float
 
     def document(self) -> dict[str, Any]:
-        """Return the alert as JSON has it."""
+        """Return the alert as a JSON object."""
         clock = datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {
             "time": clock,
@@ -38,24 +38,24 @@ class TimedAlert:
 
 
 class AlertLog:
-    """Takes alerts as they come, in a thread of its own, and keeps the latest; a context manager.
+    """Receives alerts in a thread of its own and keeps the latest 10000. A context manager.
 
-    Whether or not anybody follows them, they are taken, so that switches and sessions have none to keep. `count` is
-    called with the switch and the application of each.
+    It receives alerts even if nobody follows them, so that they do not pile up in sessions and switches. `count` is
+    called with the switch and the application of each alert.
     """
 
     def __init__(self, alerts: Alerts, count: Callable[[str, str], None]) -> None:
         self._alerts = alerts
         self._count = count
-        self._log: deque[TimedAlert] = deque(maxlen=_KEPT)
+        self._log: deque[TimedAlert] = deque(maxlen=_MAX_ALERTS)
         self._total = 0
-        self._came = threading.Condition()
+        self._arrived = threading.Condition()
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._take, name="alerts", daemon=True)
+        self._thread = threading.Thread(target=self._receive, name="alerts", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Take no more. May be called more than once."""
+        """Stop receiving. May be called more than once."""
         self._end.set()
         self._thread.join()
 
@@ -68,30 +68,30 @@ class AlertLog:
         self.close()
 
     def latest(self, count: int, application: str = "") -> list[TimedAlert]:
-        """Return the last alerts, of all applications or of one, the oldest first."""
-        with self._came:
+        """Return the last `count` alerts, of one application or of all, oldest first."""
+        with self._arrived:
             return [each for each in self._log if application in ("", each.alert.application)][-count:]
 
     def follow(self, listening: Callable[[], bool], application: str = "") -> Iterator[TimedAlert]:
-        """Yield alerts as they come from now on."""
-        with self._came:
+        """Yield alerts from now on, of one application or of all, while `listening()`."""
+        with self._arrived:
             seen = self._total
         while listening():
-            with self._came:
-                self._came.wait_for(lambda: self._total > seen, 0.5)  # noqa: B023 - called at once
+            with self._arrived:
+                self._arrived.wait_for(lambda: self._total > seen, 0.5)  # noqa: B023 - called at once
                 new = min(self._total - seen, len(self._log))
                 fresh = [*self._log][len(self._log) - new :]
                 seen = self._total
             yield from (each for each in fresh if application in ("", each.alert.application))
 
-    def _take(self) -> None:
-        for alert in self._alerts.follow(let=self._let):
+    def _receive(self) -> None:
+        for alert in self._alerts.follow(let=self._pause):
             self._count(alert.switch, alert.application)
-            with self._came:
+            with self._arrived:
                 self._log.append(TimedAlert(alert, time.time()))
                 self._total += 1
-                self._came.notify_all()
+                self._arrived.notify_all()
 
-    def _let(self, _: float) -> float:
-        """Let a while pass, and return how much; 0 at the end."""
-        return 0.0 if self._end.wait(_SLICE) else _SLICE
+    def _pause(self, _: float) -> float:
+        """Wait, and return the seconds waited, or 0 once the log is closed."""
+        return 0.0 if self._end.wait(_POLL_INTERVAL) else _POLL_INTERVAL

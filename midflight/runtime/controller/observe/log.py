@@ -1,4 +1,4 @@
-"""The structured log: a line for each event, as JSON or for people."""
+"""The structured log: one line an event, as JSON or as text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["Log"]
 
 
 class Log:
-    """Writes events to a stream, a line each, and flushes it. Call it from any thread.
+    """Writes each event as a line to a stream and flushes it. May be called from any thread.
 
-    A stream that is gone, such as a pipe that nobody reads any more, does not stop the controller.
+    Errors of the stream, such as a closed pipe, are ignored, so that they do not stop the controller.
     """
 
     def __init__(self, stream: TextIO, form: Literal["json", "text"] = "text") -> None:

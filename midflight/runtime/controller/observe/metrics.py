@@ -1,4 +1,4 @@
-"""Metrics of a controller for Prometheus, in a registry of their own."""
+"""Prometheus metrics of a controller, in a registry of their own."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 
 
 @dataclass(frozen=True, slots=True)
 class SwitchReading:
-    """What a switch has at a time: whether there is a session with it, and its applications' and its own counters.
+    """A sample of one switch: whether it has a session, how many applications it computes, and its counters.
 
-    `packets` and `octets` are by application and port, whose name is "any" if all ports may bring requests. `drops` are
-    by reason. They are None for a switch that does not answer.
+    `packets` and `octets` count requests by application and port; the port is "any" for an application that is admitted
+    on all ports. `drops` counts dropped packets by reason. All three are None if the switch does not answer.
     """
 
     session: bool
@@ -35,7 +35,7 @@ class SwitchReading:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a controller and its switches have at a time."""
+    """A sample of a controller and its switches."""
 
     epoch: int
     switches: dict[str, SwitchReading]
@@ -66,7 +66,7 @@ class Metrics:
         """Write requests by switch and outcome, "taken" or "refused"."""
 
     def observer(self, switch: str) -> Observer:
-        """Return what is to be called after each request to a switch."""
+        """Return the observer that counts and times the requests to a switch."""
         counts = self.counts.setdefault(switch, {"taken": 0, "refused": 0})
 
         def observe(request: str, seconds: float, succeeded: bool) -> None:
@@ -87,9 +87,9 @@ class Metrics:
         self._alerts.labels(switch, application).inc()
 
     def serve(self, port: int, address: str = "127.0.0.1") -> tuple[int, Callable[[], None]]:
-        """Serve the metrics over HTTP, and return the port, a free one for 0, and what ends that.
+        """Serve the metrics over HTTP. Return the port, and a function that stops the server.
 
-        MidflightError if the port cannot be had.
+        Port 0 chooses a free port. MidflightError if the port cannot be bound.
         """
         try:
             server, thread = start_http_server(port, addr=address, registry=self.registry)
@@ -104,19 +104,19 @@ class Metrics:
         return server.server_port, close
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: what `collect` yields is not known before it is scraped."""
+        """Return nothing: the metrics of `collect` are only known when they are scraped."""
         return ()
 
     def collect(self) -> Iterator[Any]:
-        """Yield what the controller and its switches have now."""
+        """Yield the metrics of the controller and its switches, sampled now."""
         if self.read is None:
             return
         reading = self.read()
-        yield GaugeMetricFamily("midflight_epoch", "Epoch of what computes now", value=reading.epoch)
+        yield GaugeMetricFamily("midflight_epoch", "Current epoch", value=reading.epoch)
         sessions = GaugeMetricFamily("midflight_session", "Whether there is a session with a switch", labels=["switch"])
         admissions = GaugeMetricFamily("midflight_admissions", "Applications that a switch computes", labels=["switch"])
         labels = ["switch", "application", "port"]
-        packets = CounterMetricFamily("midflight_packets", "Requests that came for an application", labels=labels)
+        packets = CounterMetricFamily("midflight_packets", "Requests that arrived for an application", labels=labels)
         octets = CounterMetricFamily("midflight_bytes", "Bytes of those requests", labels=labels)
         drops = CounterMetricFamily("midflight_drops", "Packets that a switch dropped", labels=["switch", "reason"])
         for switch, each in reading.switches.items():

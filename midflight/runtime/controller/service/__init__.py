@@ -1,1 +1,1 @@
-"""A running controller's commands: JSON over gRPC, on a Unix socket that only its owner can reach."""
+"""The command service of a running controller: JSON over gRPC, on a Unix socket that only its owner can access."""

@@ -1,4 +1,4 @@
-"""The client of a running controller's commands."""
+"""The client of a running controller's command service."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ __all__ = ["CommandClient"]
 
 
 class CommandClient:
-    """Calls the controller that works on a state folder; a context manager.
+    """Calls the controller that holds a state folder. A context manager.
 
-    Every method raises MidflightError, with what the controller said, or because no controller runs there.
+    Every method raises the MidflightError that the controller reports, or one of its own if no controller runs there,
+    it does not answer in time, or it does not know the command.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,7 +27,7 @@ class CommandClient:
         self._channel = grpc.insecure_channel(target(folder / "control"))
 
     def call(self, name: str, /, *, timeout: float = 60.0, **arguments: Any) -> Json:
-        """Make a call and return its result; `timeout` is in seconds."""
+        """Make a call and return its result. `timeout` is in seconds."""
         method = self._channel.unary_unary(f"/{SERVICE}/{name}", encoded, decoded)
         try:
             result: Json = method(arguments, timeout=timeout)
@@ -35,7 +36,7 @@ class CommandClient:
         return result
 
     def follow(self, name: str, /, **arguments: Any) -> Iterator[Json]:
-        """Yield what a stream yields, until the controller ends it."""
+        """Yield the results of a stream until the controller ends it."""
         method = self._channel.unary_stream(f"/{SERVICE}/{name}", encoded, decoded)
         stream = method(arguments)
         try:
@@ -58,9 +59,9 @@ class CommandClient:
         self.close()
 
     def _error(self, error: Any) -> MidflightError:
-        told = error_from(error.details() or "")
-        if told is not None:
-            return told
+        reported = error_from(error.details() or "")
+        if reported is not None:
+            return reported
         match error.code():
             case grpc.StatusCode.UNAVAILABLE:
                 return MidflightError(
@@ -70,7 +71,7 @@ class CommandClient:
             case grpc.StatusCode.PERMISSION_DENIED:
                 return MidflightError(f"{self._folder} belongs to another user's controller")
             case grpc.StatusCode.DEADLINE_EXCEEDED:
-                return MidflightError("the controller did not answer in time", hint="it may wait for a switch")
+                return MidflightError("the controller did not answer in time", hint="it may be waiting for a switch")
             case grpc.StatusCode.UNIMPLEMENTED:
-                return MidflightError("the controller is of another version of Midflight, and has no such command")
-        return MidflightError(f"the controller failed: {error.details()}", hint="its log may tell more")
+                return MidflightError("the controller runs another version of Midflight without this command")
+        return MidflightError(f"the controller failed: {error.details()}", hint="see its log for details")

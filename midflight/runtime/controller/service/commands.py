@@ -1,4 +1,4 @@
-"""What a running controller does at its owner's command: calls and streams by name, as `CommandServer` takes them."""
+"""The commands of a running controller: calls and streams by name, for `CommandServer`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from midflight.runtime.controller.sources import ProgramSource
 
 __all__ = ["Commands"]
 
-_EVENTS = 10
-"""The latest events, which a status tells."""
+_EVENTS_IN_STATUS = 10
+"""How many of the latest events a status includes."""
 
 
 class Commands:
-    """The commands of one deployment. Arguments and results are JSON; MidflightError is for the client."""
+    """The commands of one deployment. Arguments and results are JSON. The client receives any MidflightError."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -44,7 +44,7 @@ class Commands:
         return {"watch": self.watch, "alerts": self.alerts}
 
     def status(self, _: Json) -> Json:
-        """Return what there is to know: switches, applications, placements with reasons, jobs, and the last events."""
+        """Return the controller, its switches and applications with placements and jobs, and the latest events."""
         it = self._deployment
         controller = it.controller
         with controller.fleet.lock:
@@ -59,11 +59,11 @@ class Commands:
                 },
                 "switches": [self._switch(name) for name in controller.switches],
                 "applications": [self._application(name) for name in controller.program.applications],
-                "events": [each.document() for each in it.store.events(_EVENTS)],
+                "events": [each.document() for each in it.store.events(_EVENTS_IN_STATUS)],
             }
 
     def state(self, arguments: Json) -> Json:
-        """Return what the registers of an application hold on a switch."""
+        """Return the contents of an application's registers on a switch."""
         application = str(arguments["application"])
         controller = self._deployment.controller
         with controller.fleet.lock:
@@ -73,7 +73,11 @@ class Commands:
         return {"application": application, "switch": switch, "registers": registers}
 
     def admit(self, arguments: Json) -> Json:
-        """Have an application be computed: for a job of workers, whose tickets are returned, or for any hosts."""
+        """Admit an application.
+
+        For an Aggregate this starts a job, and the result contains the tickets of its workers. Any other application is
+        admitted for the named hosts, or for everybody.
+        """
         application, it = str(arguments["application"]), self._deployment
         controller = it.controller
         hosts, senders = ([self._host(name) for name in arguments.get(part, ())] for part in ("hosts", "senders"))
@@ -82,12 +86,12 @@ class Commands:
             found = controller.fleet.application(application)
             if not isinstance(found.primitive, Aggregate):
                 if arguments.get("server"):
-                    raise MidflightError(f"{application} has no server", hint="only the workers of an Aggregate have")
+                    raise MidflightError(f"{application} takes no server", hint="only an Aggregate does")
                 switch = controller.fleet.running(application, str(arguments.get("switch", "")))
                 controller.admit(application, hosts, senders=senders, switch=switch, port=arguments.get("port"))
                 result: Json = {"application": application, "switches": [switch], "tickets": []}
             else:
-                result = self._enlist(application, hosts, arguments)
+                result = self._admit_job(application, hosts, arguments)
             if rate is not None:
                 controller.limit(application, int(rate))
         result["epoch"] = controller.fleet.epoch
@@ -97,7 +101,7 @@ class Commands:
         return result
 
     def withdraw(self, arguments: Json) -> Json:
-        """Have an application not be computed any more; its packets are forwarded."""
+        """Withdraw an application, and end its job if it has one. Its requests are forwarded from now on."""
         application, controller = str(arguments["application"]), self._deployment.controller
         switch = str(arguments.get("switch", ""))
         with controller.fleet.lock:
@@ -112,17 +116,17 @@ class Commands:
                 controller.jobs.leave(application)
             for each in wanted:
                 controller.withdraw(application, each)
-        self._deployment.emit(Event("withdrawn", "it is only forwarded", application=application))
+        self._deployment.emit(Event("withdrawn", "requests are only forwarded", application=application))
         return {"application": application}
 
     def change(self, arguments: Json) -> Json:
-        """Have all switches run the program of another file."""
+        """Change the program of all switches to that of another file."""
         source = ProgramSource.read(Path(arguments["file"]), arguments.get("name"))
         self._deployment.change(source)
         return {"file": str(source.file), "applications": [*self._deployment.controller.program.applications]}
 
     def counters(self, arguments: Json) -> Json:
-        """Return the packets and bytes of an application, or of all, by switch and port, and what switches dropped."""
+        """Return packets and bytes by switch, application and port, for one application or all, and switches' drops."""
         only = str(arguments.get("application", ""))
         if only:
             self._deployment.controller.fleet.application(only)
@@ -139,28 +143,28 @@ class Commands:
         return {"counters": rows, "drops": drops}
 
     def latest_alerts(self, arguments: Json) -> Json:
-        """Return the last alerts, of all applications or of one."""
+        """Return the latest alerts, of one application or of all."""
         found = self._deployment.alerts.latest(int(arguments["count"]), self._alerting(arguments))
         return {"alerts": [each.document() for each in found]}
 
     def undeploy(self, _: Json) -> Json:
-        """End the deployment; the controller ends soon after."""
+        """End the deployment. The controller exits soon afterwards."""
         return {"absent": self._deployment.withdraw_all()}
 
     def watch(self, _: Json, listening: Callable[[], bool]) -> Iterator[Json]:
-        """Yield the status now, and again with each event and every second or so."""
+        """Yield the status now, after each event, and at least every second."""
         yield self.status({})
         for _event in self._deployment.follow(self._listening(listening)):
             yield self.status({})
 
     def alerts(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
-        """Yield alerts, of all applications or of one, as they come."""
+        """Yield alerts as they arrive, of one application or of all."""
         application = self._alerting(arguments)
         for each in self._deployment.alerts.follow(self._listening(listening), application):
             yield each.document()
 
     def _alerting(self, arguments: Json) -> str:
-        """Return the application whose alerts are meant, or an empty name."""
+        """Return the application whose alerts are requested, or "" for all."""
         name = str(arguments.get("application", ""))
         if name:
             self._deployment.controller.fleet.application(name)
@@ -172,11 +176,11 @@ class Commands:
     def _host(self, name: str) -> Host:
         return self._deployment.network.host(name)
 
-    def _enlist(self, application: str, hosts: list[Host], arguments: Json) -> Json:
+    def _admit_job(self, application: str, hosts: list[Host], arguments: Json) -> Json:
         controller = self._deployment.controller
         for option in ("senders", "switch", "port"):
             if arguments.get(option):
-                raise MidflightError(f"the workers of {application} need no {option}")
+                raise MidflightError(f"{application} is an Aggregate, which takes no {option}")
         server = self._host(arguments["server"]) if arguments.get("server") else None
         workers = controller.jobs.enlist(application, hosts, server)
         addresses = {each.name: str(each.address) for each in hosts}

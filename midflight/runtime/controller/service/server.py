@@ -1,4 +1,4 @@
-"""The server of a running controller's commands."""
+"""The server of a running controller's command service."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from midflight.runtime.controller.service.wire import SERVICE, Json, decoded, en
 __all__ = ["Call", "CommandServer", "Stream"]
 
 Call = Callable[[Json], Json]
-"""Takes the arguments and returns the result; MidflightError is told to the client."""
+"""Takes the arguments and returns the result. The client receives a MidflightError that it raises."""
 
 Stream = Callable[[Json, Callable[[], bool]], Iterator[Json]]
-"""Takes the arguments and whether the client still listens, which it asks at least each second; yields results."""
+"""Yields results. Takes the arguments, and a function to poll at least once a second: is the client still there?"""
 
-_THREADS = 32  # streams that are followed at a time have a thread each
-_GOODBYE = 1.0  # seconds that calls under way get to end
+_THREADS = 32  # each open stream occupies one
+_GRACE_PERIOD = 1.0  # seconds for calls in progress to finish before they are cancelled
 
 
 class CommandServer:
-    """Serves calls and streams, by name, on a Unix socket; a context manager.
+    """Serves calls and streams by name on a Unix socket. A context manager.
 
-    The socket's folder has to be the owner's alone. MidflightError if the socket cannot be bound.
+    Only the owner may have access to the socket's folder. MidflightError if the socket cannot be bound.
     """
 
     def __init__(self, socket: Path, calls: Mapping[str, Call], streams: Mapping[str, Stream]) -> None:
@@ -46,8 +46,8 @@ class CommandServer:
         self._server.start()
 
     def close(self) -> None:
-        """Stop listening, once calls under way have ended. May be called more than once."""
-        self._server.stop(_GOODBYE).wait()
+        """Stop the server, and give calls in progress one second to finish. May be called more than once."""
+        self._server.stop(_GRACE_PERIOD).wait()
         self._socket.unlink(missing_ok=True)
 
     def __enter__(self) -> CommandServer:

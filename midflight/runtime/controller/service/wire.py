@@ -1,4 +1,4 @@
-"""Calls and errors as JSON: what a controller's server and its client share."""
+"""Encoding of calls and errors as JSON, shared by the command server and its client."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from midflight.errors import MidflightError, Place
 __all__ = ["SERVICE", "Json", "decoded", "encoded", "error_from", "error_text", "target"]
 
 Json = dict[str, Any]
-"""The arguments of a call, or its result."""
+"""The arguments or the result of a call."""
 
 SERVICE = "midflight.Controller"
-_LONGEST = 107  # bytes of a Unix socket's path
+_MAX_SOCKET_PATH = 107  # bytes, on Linux
 
 
 def encoded(value: Json) -> bytes:
-    """Return a JSON object as bytes."""
+    """Encode a JSON object as bytes."""
     return json.dumps(value).encode()
 
 
 def decoded(data: bytes) -> Json:
-    """Return the JSON object of these bytes."""
+    """Decode a JSON object from bytes."""
     return dict(json.loads(data))
 
 
 def target(socket: Path) -> str:
-    """Return a socket's path as gRPC takes it; MidflightError if it is too long for a Unix socket."""
+    """Return the gRPC target of a Unix socket. MidflightError if its path has more than 107 bytes."""
     path = str(socket.absolute())
-    if len(path.encode()) > _LONGEST:
+    if len(path.encode()) > _MAX_SOCKET_PATH:
         raise MidflightError(
-            f"{path} is too long for a socket: {len(path.encode())} bytes, of {_LONGEST}",
+            f"{path} is too long for a socket: it has {len(path.encode())} bytes, the limit is {_MAX_SOCKET_PATH}",
             hint="choose a state folder with a shorter path",
         )
     return f"unix:{path}"
 
 
 def error_text(error: MidflightError) -> str:
-    """Return an error as JSON, for `error_from`."""
+    """Encode an error as JSON, for `error_from`."""
     known = next(each.__name__ for each in type(error).__mro__ if getattr(errors, each.__name__, None) is each)
     place = asdict(error.place) if error.place else None
     return json.dumps({"kind": known, "message": error.message, "hint": error.hint, "place": place})
 
 
 def error_from(text: str) -> MidflightError | None:
-    """Return the error that `error_text` has told; None if the text is something else."""
+    """Decode an error from the result of `error_text`. Return None for any other text."""
     try:
         found = json.loads(text)
         kind = getattr(errors, found["kind"])
