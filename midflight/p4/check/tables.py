@@ -31,7 +31,7 @@ DIRECT = {"counters": "direct_counter", "meters": "direct_meter"}
 def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
     """Check a table declaration and return the table.
 
-    Keys and actions are checked before the other properties, and entries last, independent of their order in the source.
+    Keys and actions are checked before the other properties, and entries last, independent of source order.
     Raises P4Error for a duplicate property, a table without actions, and properties that are not supported. An unknown
     property only causes a warning.
     """

@@ -1,4 +1,4 @@
-"""How often one packet may reach each register array, over the worst way through a program."""
+"""Worst-case number of accesses of one packet to each register array."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from midflight.stackless import Walk, run
 
 __all__ = ["accesses"]
 
-# By register array and method (`read`, `write`): how many calls.
+# Number of calls by register array and method (`read` or `write`).
 Calls = Counter[tuple[str, str]]
 
 
 def accesses(*controls: ir.Control) -> dict[str, int]:
-    """Return for each register array how often one packet may reach it as it passes the controls.
+    """Return the largest number of times that one packet may access each register array on its way through the
+    controls.
 
-    Of alternatives the worst counts. Reads and writes count apart and the larger number holds: a read with a write
-    after it is one read-modify-write, as hardware does it.
+    Reads and writes are counted separately and the larger number is returned, because hardware performs a read and a
+    later write as one read-modify-write. Of alternative branches, the one with more accesses counts, array by array.
     """
     count = _Count()
     worst = Calls()
@@ -33,7 +34,7 @@ def accesses(*controls: ir.Control) -> dict[str, int]:
 
 @dataclass(slots=True)
 class _Count:
-    """What has been counted: each action, table and control once, and the register arrays in the order met."""
+    """Memoised counts for each action, table and control, and the register arrays in the order found."""
 
     known: dict[ir.Action | ir.Table | ir.Control, Calls] = field(default_factory=dict)
     met: dict[str, None] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class _Count:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """One way through a program: its calls, and whether it leaves, so that nothing behind it is reached."""
+    """One path through a statement: its calls, and whether it ends the enclosing body, with a return or exit."""
 
     calls: Calls = field(default_factory=Calls)
     leaves: bool = False
@@ -49,7 +50,7 @@ class _Way:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One statement: what it always calls, and the alternatives that follow, of which a packet takes one."""
+    """A statement: the calls that it always makes, and the alternative paths after them. A packet takes one."""
 
     calls: Calls
     ways: tuple[_Way, ...] = (_Way(),)
@@ -60,7 +61,7 @@ class _Step:
 
 
 def _callee(callee: ir.Action | ir.Table | ir.Control, count: _Count) -> Walk[Calls]:
-    """Count the calls of a body that is called, once however often it is."""
+    """Count the calls of a control, table or action, once for each."""
     if callee not in count.known:
         match callee:
             case ir.Control():
@@ -81,7 +82,7 @@ def _callee(callee: ir.Action | ir.Table | ir.Control, count: _Count) -> Walk[Ca
 
 
 def _row(statements: Iterable[ir.Statement], count: _Count) -> Walk[_Way]:
-    """Count the calls of statements in a row. What stands behind one is for those packets that do not leave there."""
+    """Count the calls of a sequence of statements. Calls after a return or exit count only on the other paths."""
     steps: list[_Step] = []
     for each in statements:
         step: _Step = yield _statement(each, count)
@@ -131,7 +132,7 @@ def _statement(statement: ir.Statement, count: _Count) -> Walk[_Step]:
 
 
 def _expression(part: ir.Node, count: _Count) -> Walk[Calls]:
-    """Count the calls of an expression, or of all expressions of a statement that has no statements in it."""
+    """Count the calls in an expression, or in the expressions of a statement that contains no statements."""
     found, waiting = Calls(), [part]
     while waiting:
         node = waiting.pop()
@@ -153,7 +154,9 @@ def _expression(part: ir.Node, count: _Count) -> Walk[Calls]:
 
 
 def _both(one: Calls, other: Calls) -> Calls:
-    """Return what two parts in a row call. The larger one takes in the smaller, and both are used up."""
+    """Return the calls of two consecutive parts. This merges the smaller counter into the larger one; do not reuse
+    either.
+    """
     small, large = (one, other) if len(one) < len(other) else (other, one)
     for key, number in small.items():
         large[key] += number
@@ -161,7 +164,7 @@ def _both(one: Calls, other: Calls) -> Calls:
 
 
 def _worse(one: Calls, other: Calls) -> Calls:
-    """Return the worse of two alternatives, register by register. The larger one takes in the smaller."""
+    """Return the maximum of two alternatives, array by array. This modifies the larger counter; do not reuse either."""
     small, large = (one, other) if len(one) < len(other) else (other, one)
     for key, number in small.items():
         if number > large[key]:

@@ -1,4 +1,4 @@
-"""What a checked program asks of a device: memory, tables, header bits, externs, and stages."""
+"""Resource needs of a program: memory, tables, header bits, externs and stages."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ REGISTER = "register"
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a part of a program asks for, each quantity as the program declares it, before any device rounds it up.
+    """The needs of a part of a program, as declared, before any device rounds them up.
 
-    `registers` gives the bits of each register array and `register_width` those of the widest cell; `tables` the
-    declared size of each table and `key_bits` the widest match key; `header_bits` the part's own headers.
-    `accesses` gives for each register array how often one packet may reach it: a read with a write after it is
-    one read-modify-write. `multicast` tells whether it copies packets to groups, `products` whether it multiplies
-    numbers none of which is a constant. `ingress` and `egress` are its operations, which `stages_on` lays out.
+    * `registers`: bits of each register array; `register_width`: bits of the widest cell.
+    * `accesses`: the most often that one packet may access each register array, where a read with a later write is one.
+    * `tables`: entries of each table as declared; `key_bits`: bits of the widest match key.
+    * `header_bits`: bits of the part's own headers.
+    * `multicast`: whether it sets a multicast group. `products`: whether it multiplies two numbers that are not
+      constants.
+    * `ingress`, `egress`: operations, which `stages_on` assigns to stages.
     """
 
     registers: Mapping[str, int] = field(default_factory=dict)
@@ -43,31 +45,31 @@ class Demand:
 
     @property
     def register_bits(self) -> int:
-        """The bits of all register arrays together."""
+        """The total number of bits in register arrays."""
         return sum(self.registers.values())
 
     @property
     def register_arrays(self) -> int:
-        """How many register arrays there are."""
+        """The number of register arrays."""
         return len(self.registers)
 
     @property
     def table_entries(self) -> int:
-        """The declared sizes of all tables together."""
+        """The total number of declared table entries."""
         return sum(self.tables.values())
 
     @property
     def most_accesses(self) -> int:
-        """The most often that one packet may reach one register array."""
+        """The largest number of accesses of one packet to one register array."""
         return max(self.accesses.values(), default=0)
 
     @property
     def circles(self) -> tuple[tuple[str, ...], ...]:
-        """Operations that need each other in a circle, which no pipeline of stages can have in order."""
+        """Sets of operations with cyclic dependencies, which no pipeline of stages can order."""
         return circles(self.ingress) + circles(self.egress)
 
     def stages_on(self, per_stage: Mapping[str, int] | None = None) -> int:
-        """Return the least number of stages; ingress and egress share them. `per_stage` as in `stages`."""
+        """Return the smallest number of stages, which ingress and egress share. See `stages` for `per_stage`."""
         return max(stages(self.ingress, per_stage), stages(self.egress, per_stage))
 
     def __add__(self, other: Demand) -> Demand:
@@ -89,22 +91,22 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """A program's demand: of what its applications share, and of each application by name."""
+    """The needs of a program: of what all applications share, and of each application by name."""
 
     shared: Demand
     applications: Mapping[str, Demand]
 
     @property
     def total(self) -> Demand:
-        """Everything together."""
+        """The needs of the whole program."""
         return sum(self.applications.values(), self.shared)
 
 
 def footprint(program: ir.Program) -> Footprint:
-    """Return what a checked program asks for.
+    """Return what a program needs.
 
-    An application is a control that ingress applies, `ingress.NAME`, with a header of the same name, and with it what
-    egress applies by that name; everything else is shared. A program of another shape is all shared.
+    An application is a control `ingress.NAME` that ingress applies, together with the header of the same name and what
+    belongs to `egress.NAME`. Everything else is shared, and so is all of a program with a different structure.
     """
     controls = {each.callee.name for each in within(program.ingress.body) if isinstance(each, ir.Apply)}
     parts = {each.name: _Part() for each in program.headers.fields if f"ingress.{each.name}" in controls}
@@ -135,7 +137,7 @@ def footprint(program: ir.Program) -> Footprint:
 
 
 class _Part:
-    """A demand in the making."""
+    """A `Demand` under construction."""
 
     def __init__(self) -> None:
         self.registers: dict[str, int] = {}
@@ -159,7 +161,7 @@ class _Part:
             self.register_width = max(self.register_width, width)
 
     def table(self, table: ir.Table) -> None:
-        # A table without a key is an action that always runs: it holds nothing. Constant entries are all there are.
+        # A table without a key always runs the same action and stores no entries. Constant entries cannot be added to.
         size = len(table.entries) if table.entries_const else max(table.size, len(table.entries))
         self.tables[table.name] = size if table.keys else 0
         self.key_bits = max(self.key_bits, sum(width_of(each.expression.type) for each in table.keys))
@@ -191,7 +193,7 @@ def _multiplies(binary: ir.Binary) -> bool:
 
 
 def _bodies(program: ir.Program) -> Iterator[tuple[str, tuple[ir.Statement, ...]]]:
-    """Yield everything that can call an extern function, with the name by which it belongs to an application."""
+    """Yield each body that can call extern functions, with the name that assigns it to an application."""
     for name, action in program.actions.items():
         yield name, (action.body,)
     queue: list[ir.Control | ir.Parser] = [

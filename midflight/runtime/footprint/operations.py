@@ -1,9 +1,10 @@
-"""What a checked program does in its stages: table and register operations, and which needs which.
+"""Table and register operations of a program, and the dependencies between them.
 
-An operation is a table or a register array, each of which lives in one stage of a pipeline. One that needs another's
-result comes in a later stage; one that only waits to hear whether another matched may share its stage (Jose et al.,
-Compiling Packet Programs to Reconfigurable Switches, NSDI 2015, section 2: match, action and successor dependencies).
-What is computed between them is not counted, so an estimate from these operations is a lower bound.
+An operation is a table or a register array, each of which is in one stage of a pipeline. An operation that needs
+another's result must be in a later stage; one that only depends on whether another matched may share its stage (Jose et
+al., Compiling Packet Programs to Reconfigurable Switches, NSDI 2015, section 2: match, action and successor
+dependencies). Computation between operations is not counted, so the number of stages derived from them is a lower
+bound.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ __all__ = ["Operation", "operations"]
 
 REGISTER, TABLE = "register", "table"
 
-# A header's validity, as a field beside its others; no field of a program can have this name.
+# The key of a header's validity, next to its fields. No field can have this name.
 VALID = "isValid()"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A table or register array: the operations whose result it needs, and those whose match it waits for."""
+    """A table or register array, the operations it needs results of, and the matches that decide if it runs."""
 
     name: str
     kind: str
@@ -44,7 +45,7 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class _Control:
-    """What decides whether a statement runs: values that must be known, and matches that must have been tried."""
+    """Control dependencies of a statement: the operations and table matches that decide whether it runs."""
 
     values: Names = NONE
     matches: Names = NONE
@@ -54,7 +55,7 @@ class _Control:
 
 
 def operations(control: ir.Control) -> tuple[Operation, ...]:
-    """Return the tables and register arrays of an ingress or egress control, in the order they are first met."""
+    """Return the tables and register arrays of an ingress or egress control, in the order of their first use."""
     pass_ = _Pass()
     run(_row(pass_, (*control.locals, control.body), _Control()))
     return tuple(
@@ -65,10 +66,10 @@ def operations(control: ir.Control) -> tuple[Operation, ...]:
 
 @dataclass(slots=True)
 class _Pass:
-    """One pass over the statements in order: the operations met, what each place rests on, and every place written to.
+    """State of one pass over the statements in order: operations, dependencies of each lvalue, and all lvalues written.
 
-    Of the body at hand, `left` is what decided that a packet is still in it, `ended` whether none comes here, `start`
-    where its changes begin, and `ends` what its returns left changed.
+    For the current body, `left` holds the control dependencies of earlier returns, `ended` is set where control flow
+    cannot arrive, `start` is the branch at its beginning, and `ends` the changes at each of its returns.
     """
 
     nodes: dict[str, _Node] = field(default_factory=dict)
@@ -86,7 +87,7 @@ def _row(pass_: _Pass, body: Iterable[ir.Statement], control: _Control) -> Walk[
 
 
 def _body(pass_: _Pass, statements: Iterable[ir.Statement], control: _Control) -> Walk[None]:
-    """Walk a body that a return ends; afterwards a place rests on what any of its ends put there."""
+    """Walk a body that returns may end. Afterwards, an lvalue depends on what any of the ends left there."""
     outside = pass_.start, pass_.ends
     pass_.start, pass_.ends = pass_.values.open(), []
     yield _row(pass_, statements, control)
@@ -151,7 +152,7 @@ def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Walk
 
 
 def _branches(pass_: _Pass, bodies: Iterable[ir.Statement], control: _Control, *, complete: bool) -> Walk[None]:
-    """Walk each body from the same beginning; afterwards a place rests on all that any of them put there."""
+    """Walk alternative bodies from the same state. Afterwards, an lvalue depends on what any of them left there."""
     left = pass_.left
     ends: list[tuple[Change, _Control]] = [] if complete else [({}, left)]
     returned = False
@@ -165,7 +166,7 @@ def _branches(pass_: _Pass, bodies: Iterable[ir.Statement], control: _Control, *
             ends.append((change, pass_.left))
     pass_.ended = not ends
     pass_.values.merge([change for change, _ in ends])
-    # Whether anything after this runs is decided by what decided the returns.
+    # What decided a return also decides whether the following statements run.
     pass_.left = left
     for _, each in ends:
         pass_.left |= each
@@ -194,7 +195,7 @@ def _assign(pass_: _Pass, target: ir.Expression, names: Names, control: _Control
 
 
 def _reads(pass_: _Pass, expression: ir.Expression, control: _Control) -> Walk[Names]:
-    """Return what an expression's value rests on, doing what it calls on the way."""
+    """Return the operations that a value depends on, and record the operations that its evaluation runs."""
     found: set[str] = set()
     waiting: list[ir.Node | ir.Case] = [expression]
     while waiting:
@@ -257,7 +258,7 @@ def _table(pass_: _Pass, table: ir.Table, control: _Control) -> Walk[None]:
         end = values.close()
         pass_.ended = False
         for key, names in written.items():
-            # An action works within its table's stage: what it reads or overwrites must be there by then.
+            # An action runs in its table's stage, so what it reads or overwrites must be available by then.
             node.needs |= values.at(key) | names
             if key in end:
                 end[key] = names | result
@@ -293,7 +294,7 @@ def _written_back(
 
 
 def _key(place: ir.Expression) -> tuple[Key, bool]:
-    """Return where a value lies, and whether the expression is that place whole rather than a part of it."""
+    """Return the key of an lvalue, and whether the expression is all of it, as opposed to a slice or stack element."""
     names: list[str] = []
     whole = True
     while True:

@@ -1,4 +1,4 @@
-"""What each place's present value rests on: the names of operations. What a branch changes can be taken back."""
+"""Data dependencies: the operations that the current value of each lvalue depends on, with branches that roll back."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from midflight.p4 import ir
 
 __all__ = ["NONE", "Change", "Key", "Names", "Rests"]
 
-# Where a value lies: a variable, then field names.
+# An lvalue: a variable, then field names.
 Key = tuple[ir.Variable | str, ...]
 Names = frozenset[str]
-# What a branch leaves at the places that it changed; None where it leaves nothing known.
+# The dependencies that a branch leaves at the lvalues that it changed; None for an lvalue without its own.
 Change = dict[Key, Names | None]
 NONE: Names = frozenset()
 
 
 @dataclass(slots=True)
 class _Branch:
-    """What places rested on before a branch changed it, and the variables that the branch declares."""
+    """The dependencies of lvalues before a branch changed them, and the variables that the branch declares."""
 
     before: dict[Key, Names | None] = field(default_factory=dict)
     declared: list[ir.Variable] = field(default_factory=list)
 
 
 class Rests:
-    """Names by place. A place without names of its own has those of the nearest whole that it is part of.
+    """Dependencies by lvalue. An lvalue without its own has those of the nearest enclosing struct or header.
 
-    What was there before is kept for each branch that is open, so that one costs what it changes and not all that is
-    known.
+    Each open branch records the previous dependencies of the lvalues that it changes, so that its cost depends on the
+    number of changes and not on the number of known lvalues.
     """
 
     def __init__(self) -> None:
@@ -38,61 +38,61 @@ class Rests:
         self._open: list[_Branch] = []
 
     def at(self, key: Key) -> Names:
-        """Return what a place rests on: as written last, with all of its fields."""
+        """Return the dependencies of an lvalue, including those of its fields."""
         inside = self._inside.get(key)
         upward = _upward(self._names, {}, key)
         return upward.union(*(self._names[each] for each in inside)) if inside else upward
 
     def own(self, key: Key) -> Names:
-        """Return what a place was given itself."""
+        """Return the dependencies set on an lvalue itself."""
         return self._names.get(key, NONE)
 
     def set(self, key: Key, names: Names | None) -> None:
-        """Give a place names, or none of its own. Its fields keep theirs."""
+        """Set the dependencies of an lvalue, or remove its own with None. Its fields keep theirs."""
         old = self._names.get(key)
         if self._open:
             self._open[-1].before.setdefault(key, old)
         self._put(key, old, names)
 
     def replace(self, key: Key, names: Names) -> None:
-        """Give a place names as a whole, its fields included."""
+        """Set the dependencies of an lvalue and remove those of its fields."""
         for each in list(self._inside.get(key, ())):
             self.set(each, None)
         self.set(key, names)
 
     def declare(self, variable: ir.Variable, names: Names) -> None:
-        """Give a new variable its names. It is forgotten at the end of the branch that declares it."""
+        """Set the dependencies of a new variable, which the branch that declares it drops at its end."""
         if self._open:
             self._open[-1].declared.append(variable)
         self.replace((variable,), names)
 
     def copy(self, to: Key, source: Key) -> None:
-        """Give one place all that is known of another, field by field."""
+        """Copy all dependencies of one lvalue to another, field by field."""
         found = {to + key[len(source) :]: self._names[key] for key in self._inside.get(source, ())}
         self.replace(to, _upward(self._names, {}, source))
         for key, names in found.items():
             self.set(key, names)
 
     def open(self) -> int:
-        """Begin a branch; return a number by which `change` knows it."""
+        """Open a branch, and return its number for `change`."""
         self._open.append(_Branch())
         return len(self._open) - 1
 
     def change(self, since: int) -> Change:
-        """Return what the branch of that number, and those within it, have changed so far."""
+        """Return what a branch, and the branches inside it, have changed so far."""
         branches = self._open[since:]
         gone = {variable for branch in branches for variable in branch.declared}
         return {key: self._names.get(key) for branch in branches for key in branch.before if key[0] not in gone}
 
     def close(self) -> Change:
-        """End the innermost branch: take its changes back, and return them."""
+        """Roll back the innermost branch, and return its changes."""
         change = self.change(len(self._open) - 1)
         for key, old in self._open.pop().before.items():
             self._put(key, self._names.get(key), old)
         return change
 
     def keep(self) -> None:
-        """End the innermost branch and leave what it changed."""
+        """Close the innermost branch and keep its changes."""
         branch = self._open.pop()
         if self._open:
             around = self._open[-1]
@@ -101,7 +101,7 @@ class Rests:
                 around.before.setdefault(key, old)
 
     def merge(self, ends: Sequence[Change]) -> None:
-        """Go on from the ends of several branches: a place rests on all that any of them left there."""
+        """Join several branches: an lvalue depends on everything that any of them left there."""
         merged: Change = {}
         for key in dict.fromkeys(key for end in ends for key in end):
             known = any(end.get(key, self._names.get(key)) is not None for end in ends)
@@ -125,7 +125,7 @@ class Rests:
 
 
 def _upward(names: Mapping[Key, Names], change: Change, key: Key) -> Names:
-    """Return what a place rests on by itself and by the wholes that it is part of, after a change."""
+    """Return the dependencies of an lvalue or of the nearest enclosing lvalue that has its own, after a change."""
     for end in range(len(key), 0, -1):
         found = change[key[:end]] if key[:end] in change else names.get(key[:end])
         if found is not None:

@@ -1,4 +1,4 @@
-"""Lay operations out in the stages of a pipeline, as early as each may come."""
+"""Assignment of operations to pipeline stages, each to the earliest possible one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["circles", "stages"]
 
 
 def stages(operations: Sequence[Operation], per_stage: Mapping[str, int] | None = None) -> int:
-    """Return how many stages the operations take at least.
+    """Return a number of stages that is sufficient for the operations.
 
-    `per_stage` says how many of a kind one stage holds (`register`, `table`); a kind not named has no limit. The
-    longest chain of needs decides where nothing is limited; with limits, operations are placed in order, each in
-    the first stage that is late enough and has room. What needs each other in a circle is laid into one stage;
-    see `circles`.
+    `per_stage` limits the operations of a kind (`register`, `table`) in one stage; other kinds are unlimited. Without
+    limits, the result is the length of the longest chain of needs. With limits, operations are placed greedily, each in
+    the first stage that is late enough and has room. Operations with cyclic dependencies are treated as one; see
+    `circles`.
     """
     limits = per_stage or {}
     merged = {name: min(circle) for circle in circles(operations) for name in circle}
@@ -48,7 +48,7 @@ def stages(operations: Sequence[Operation], per_stage: Mapping[str, int] | None 
 
 
 def circles(operations: Iterable[Operation]) -> tuple[tuple[str, ...], ...]:
-    """Return the sets of operations that need each other in a circle, so that no pipeline can have them in order."""
+    """Return the sets of operations with cyclic dependencies, which no pipeline can order. Names are sorted."""
     follow = {each.name: each.needs | each.follows for each in operations}
 
     def reach(start: str) -> set[str]:

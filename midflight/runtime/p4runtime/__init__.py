@@ -1,1 +1,1 @@
-"""P4Runtime: `client`, what a controller needs; `server`, what a switch serves; `ports`, what carries its packets."""
+"""P4Runtime: `client` for controllers, `server` for switches, and `ports` for the packets of a served switch."""

@@ -1,4 +1,4 @@
-"""Packet-in and packet-out: a controller header's fields as bytes (P4Runtime specification 1.5, section 6.4.6)."""
+"""Packet-in and packet-out headers: encoding of their fields (P4Runtime specification 1.5, section 6.4.6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Fields = Sequence[p4i.ControllerPacketMetadata.Metadata]
 
 
 def header_bytes(fields: Fields, values: Mapping[int, int]) -> bytes:
-    """Return the header that a controller's packet carries in front of its payload; `values` by metadata id."""
+    """Return the header that precedes a packet's payload. `values` maps each metadata id to its value."""
     total, whole = 0, 0
     for field in fields:
         total += field.bitwidth
@@ -24,12 +24,15 @@ def header_bytes(fields: Fields, values: Mapping[int, int]) -> bytes:
 
 
 def header_fields(fields: Fields, packet: bytes) -> tuple[dict[int, int], bytes]:
-    """Return the header's values by metadata id, and what follows the header."""
+    """Return the header's values by metadata id, and the bytes after the header.
+
+    Raises Refusal with INTERNAL where the packet is shorter than the header.
+    """
     total = sum(field.bitwidth for field in fields)
     size = total // 8
     if len(packet) < size:
         raise Refusal(
-            Code.INTERNAL, f"a packet of {len(packet)} bytes has no room for its {size}-byte controller header"
+            Code.INTERNAL, f"a packet of {len(packet)} bytes is too short for its {size}-byte controller header"
         )
     whole = int.from_bytes(packet[:size], "big")
     values = {}
@@ -40,7 +43,9 @@ def header_fields(fields: Fields, packet: bytes) -> tuple[dict[int, int], bytes]
 
 
 def from_metadata(fields: Fields, metadata: Sequence[p4r.PacketMetadata]) -> dict[int, int]:
-    """Return values by metadata id; refused with INVALID_ARGUMENT unless every field is there exactly once."""
+    """Return values by metadata id. Raises Refusal with INVALID_ARGUMENT unless each field occurs exactly once and
+    fits.
+    """
     known = {field.id: field for field in fields}
     values: dict[int, int] = {}
     for each in metadata:

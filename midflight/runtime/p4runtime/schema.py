@@ -1,4 +1,4 @@
-"""A P4Info made easy to look things up in, by id and by name; the server's view and the controller's view alike."""
+"""Lookup of P4Info objects by id and by name, for server and client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Described(Protocol):
 
     @property
     def preamble(self) -> p4i.Preamble:
-        """Its id, name and alias."""
+        """The object's id, name and alias."""
 
 
 T = TypeVar("T", bound=Described)
@@ -34,7 +34,7 @@ class Names(Generic[T]):
         listed = list(objects)
         self.by_id: dict[int, T] = {each.preamble.id: each for each in listed}
         self.by_name: dict[str, T] = {each.preamble.alias: each for each in listed}
-        # A full name wins over another object's alias.
+        # A full name has precedence over another object's alias.
         self.by_name.update({each.preamble.name: each for each in listed})
 
     def __iter__(self) -> Iterator[T]:
@@ -44,16 +44,16 @@ class Names(Generic[T]):
         return len(self.by_id)
 
     def of_id(self, number: int) -> T:
-        """Return the object of an id that a client sent; refused with INVALID_ARGUMENT."""
+        """Return the object with a client's id. Raises Refusal with INVALID_ARGUMENT for an unknown id."""
         if number not in self.by_id:
             raise Refusal(Code.INVALID_ARGUMENT, f"the pipeline has no {self.what} of id {number:#010x}")
         return self.by_id[number]
 
     def named(self, name: str) -> T:
-        """Return the object of a full name or alias; DeviceError names those there are."""
+        """Return the object with a full name or alias. Raises DeviceError, which lists the known names."""
         if name not in self.by_name:
             known = sorted({each.preamble.name for each in self.by_id.values()})
-            hint = f"it has {', '.join(known)}" if known else f"it has no {self.what} at all"
+            hint = f"it has {', '.join(known)}" if known else f"it has no {self.what}"
             raise DeviceError(f"the pipeline has no {self.what} {name!r}", hint=hint)
         return self.by_name[name]
 

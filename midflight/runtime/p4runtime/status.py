@@ -1,4 +1,4 @@
-"""How a request is refused: gRPC's canonical codes, and P4Runtime's error details (specification 1.5, section 10)."""
+"""Errors of requests: gRPC's canonical codes and P4Runtime's error details (specification 1.5, section 10)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from midflight.errors import DeviceError
 
 __all__ = ["Code", "Refusal", "batch_status"]
 
-# Every gRPC client takes at least 8 KB of metadata; controllers are advised to take more (section 21.3.1).
+# gRPC clients accept at least 8 KB of metadata; the specification advises controllers to accept more (section 21.3.1).
 DETAILS_BUDGET = 48 * 1024
 
 
 class Refusal(DeviceError):  # noqa: N818 - the client gets the error; this is the server saying no
-    """A request, or one element of a batch, that the server turns down."""
+    """The error of a request, or of one element of a batch, that the server rejects."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
         self.code = code
 
     def error(self) -> p4r.Error:
-        """Return the refusal as P4Runtime's detail message for one element of a batch."""
+        """Return the P4Runtime error detail for an element of a batch."""
         return p4r.Error(canonical_code=int(self.code), message=self.message)
 
 
 def batch_status(outcomes: Sequence[Refusal | None], what: str) -> rpc_status.Status:
-    """Return the status of a batch in which at least one element was refused: one detail an element, in order."""
+    """Return the status of a batch with at least one rejected element. It has one detail for each element, in order.
+
+    Where the status would exceed DETAILS_BUDGET bytes, the details lose their messages, and then are left out.
+    """
     status = rpc_status.Status(code=int(Code.UNKNOWN))
     refused = [outcome for outcome in outcomes if outcome is not None]
     status.message = f"{len(refused)} of {len(outcomes)} {what} refused; the first: {refused[0].message}"
@@ -38,7 +41,7 @@ def batch_status(outcomes: Sequence[Refusal | None], what: str) -> rpc_status.St
         detail.Pack(outcome.error() if outcome else p4r.Error(canonical_code=int(Code.OK)))
         status.details.append(detail)
     if status.ByteSize() > DETAILS_BUDGET:
-        # The codes matter more than the words: a reply that outgrows the client's metadata limit is lost whole.
+        # Codes matter more than messages: gRPC drops the whole reply if it exceeds the client's metadata limit.
         for position, outcome in enumerate(outcomes):
             code = outcome.code if outcome else Code.OK
             status.details[position].Pack(p4r.Error(canonical_code=int(code)))

@@ -1,4 +1,4 @@
-"""TLS for both ends of P4Runtime: who a server is, who its clients are, and which roles those may take."""
+"""TLS for P4Runtime: authentication of servers and clients, and the roles that each client may take."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["ClientTls", "ServerTls", "is_local"]
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """A server's certificate with its key, as PEM files.
+    """A server's certificate and key, as PEM files.
 
-    With `client_ca` every client needs a certificate that this authority has signed. With `roles`, which are by the
-    common name of a client's certificate, a client takes those roles alone, "" for the default one; whoever is not
-    named takes none, and can only read.
+    With `client_ca`, each client needs a certificate that this authority signed. `roles` maps the common name of a
+    client's certificate to the roles that the client may take, where "" is the default role. If `roles` is not empty,
+    other clients may only read. Raises DeviceError for `roles` without `client_ca`.
     """
 
     certificate: Path
@@ -31,24 +31,24 @@ class ServerTls:
 
     def __post_init__(self) -> None:
         if self.roles and self.client_ca is None:
-            raise DeviceError("roles are bound to client certificates, which take the authority that signs them")
+            raise DeviceError("roles need client certificates, and so the authority that signs them (client_ca)")
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return them as gRPC takes them; DeviceError where a file cannot be read."""
+        """Return the credentials for gRPC. Raises DeviceError where a file cannot be read."""
         pair = _read(self.key), _read(self.certificate)
         authority = None if self.client_ca is None else _read(self.client_ca)
         return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
 
     def roles_of(self, name: str | None) -> frozenset[str] | None:
-        """Return the roles that a client may take, by the common name of its certificate; None for any."""
+        """Return the roles that a client may take, by the common name in its certificate, or None for any role."""
         return self.roles.get(name or "", frozenset()) if self.roles else None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
-    """What a session needs of TLS, as PEM files: the authority that signed the server's certificate, and its own.
+    """A session's TLS settings, as PEM files: the authority that signed the server's certificate, and the client's own.
 
-    `server_name` is the name in the server's certificate where that is not the address.
+    `server_name` is the name in the server's certificate, if that is not the server's address.
     """
 
     ca: Path
@@ -57,7 +57,7 @@ class ClientTls:
     server_name: str = ""
 
     def credentials(self) -> GRPCCredentialsTLS:
-        """Return them as finsy takes them; DeviceError where a file cannot be read."""
+        """Return the credentials for finsy. Raises DeviceError where a file cannot be read."""
         return GRPCCredentialsTLS(
             cacert=_read(self.ca),
             cert=None if self.certificate is None else _read(self.certificate),
@@ -67,7 +67,7 @@ class ClientTls:
 
 
 def is_local(address: str) -> bool:
-    """Return whether only this machine reaches an address, "host:port" or "unix:/path"."""
+    """Return whether only this machine can connect to an address, "host:port" or "unix:/path"."""
     if address.startswith("unix"):
         return True
     host = address.rpartition(":")[0].strip("[]")

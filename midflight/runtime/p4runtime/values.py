@@ -1,4 +1,4 @@
-"""Integers as P4Runtime carries them: canonical byte strings and P4Data (specification 1.5, sections 8.4 and 8.5)."""
+"""Encoding of integers: canonical byte strings and P4Data (P4Runtime specification 1.5, sections 8.4 and 8.5)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["ValueType", "decode", "decode_data", "encode", "encode_data", "flat_
 
 
 class ValueType:
-    """A type of one scalar inside P4Data: its width in bits, whether it is signed, and how P4Data spells it."""
+    """The type of a scalar in P4Data: its width in bits, whether it is signed, and which field of P4Data holds it."""
 
     __slots__ = ("form", "members", "signed", "width")
 
@@ -22,10 +22,10 @@ class ValueType:
 
 
 def encode(value: int, width: int = 0, *, signed: bool = False) -> bytes:
-    """Return the shortest big-endian byte string that holds a value.
+    """Return the shortest big-endian byte string that represents a value.
 
-    With `signed` the value is `int<width>`, given as a negative number or as its two's complement pattern; the
-    string is sign-extended. `width` is needed for signed values alone.
+    With `signed`, the value is an `int<width>`, as a negative number or as its two's complement pattern, and the string
+    is sign-extended. Only signed values need `width`.
     """
     if not signed:
         return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
@@ -36,9 +36,9 @@ def encode(value: int, width: int = 0, *, signed: bool = False) -> bytes:
 
 
 def decode(data: bytes, width: int, what: str = "value", *, signed: bool = False) -> int:
-    """Return the value of a byte string of any length; negative for a signed type's negative values.
+    """Return the value of a byte string of any length, which is negative for a negative `int<width>`.
 
-    Refused with OUT_OF_RANGE when the string is empty or its value does not fit `width` bits.
+    Raises Refusal with OUT_OF_RANGE for an empty string and for a value that does not fit `width` bits.
     """
     if not data:
         raise Refusal(Code.OUT_OF_RANGE, f"{what}: an empty byte string holds no value")
@@ -50,7 +50,10 @@ def decode(data: bytes, width: int, what: str = "value", *, signed: bool = False
 
 
 def flat_types(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo) -> list[ValueType]:
-    """Return the scalars of a type in order, structs and tuples taken apart: what an engine keeps one int for each."""
+    """Return the scalars of a type in order, with structs and tuples flattened.
+
+    Raises Refusal with UNIMPLEMENTED for a type that P4Data cannot carry here.
+    """
     match spec.WhichOneof("type_spec"):
         case "bitstring":
             kind = spec.bitstring
@@ -74,11 +77,11 @@ def flat_types(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo) -> list[ValueType
         case "tuple":
             return [kind for each in spec.tuple.members for kind in flat_types(each, info)]
         case other:
-            raise Refusal(Code.UNIMPLEMENTED, f"values of type {other} do not travel over P4Runtime here")
+            raise Refusal(Code.UNIMPLEMENTED, f"values of type {other} are not supported over P4Runtime")
 
 
 def flat_names(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, prefix: str = "") -> list[str]:
-    """Return a name for each scalar that `flat_types` lists: members joined with dots, a tuple's by number."""
+    """Return a name for each scalar that `flat_types` lists: member names, or tuple positions, joined with dots."""
     match spec.WhichOneof("type_spec"):
         case "new_type":
             return flat_names(info.new_types[spec.new_type.name].original_type, info, prefix)
@@ -93,7 +96,7 @@ def flat_names(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, prefix: str = "")
 
 
 def encode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, values: list[int]) -> p4d.P4Data:
-    """Return P4Data for the scalars that `flat_types` lists; takes them off the front of `values`."""
+    """Return P4Data for the scalars that `flat_types` lists, and remove them from the front of `values`."""
     data = p4d.P4Data()
     match spec.WhichOneof("type_spec"):
         case "struct":
@@ -125,9 +128,10 @@ def encode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, values: list[int
 
 
 def decode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, data: p4d.P4Data, what: str) -> list[int]:
-    """Return the scalars of P4Data, each as the unsigned pattern of its width.
+    """Return the scalars of P4Data, each as an unsigned number of its width.
 
-    Refused with INVALID_ARGUMENT when the data's shape is not the type's, OUT_OF_RANGE when a value does not fit.
+    Raises Refusal with INVALID_ARGUMENT where the shape does not match the type, and with OUT_OF_RANGE where a value
+    does not fit.
     """
     shape = spec.WhichOneof("type_spec")
     if shape == "new_type":
@@ -136,7 +140,7 @@ def decode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, data: p4d.P4Data
     wanted = {"serializable_enum": "enum_value"}.get(shape or "", shape)
     if given != wanted:
         raise Refusal(
-            Code.INVALID_ARGUMENT, f"{what}: its type asks for {wanted}, the request has {given or 'nothing'}"
+            Code.INVALID_ARGUMENT, f"{what}: its type needs {wanted}, but the request has {given or 'nothing'}"
         )
     if shape in ("struct", "tuple"):
         if shape == "struct":

@@ -1,4 +1,4 @@
-"""Which primitive runs on which device: what a device has, what a program asks for, and the decision."""
+"""Placement of applications on devices: capabilities, needs and the decision."""
 
 from midflight.runtime.placement.plan import Decision, Placement, Refusal, place, reasons_against
 

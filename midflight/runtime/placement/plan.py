@@ -1,4 +1,4 @@
-"""Which device runs which application, and why not the others."""
+"""The decision which device runs which application, with the reasons against the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AROUND = frozenset({"recirculate", "recirculate_preserving_field_list", "resubmi
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A device that an application does not fit on, with every reason."""
+    """A device on which an application does not fit, with all reasons."""
 
     device: str
     reasons: tuple[str, ...]
@@ -25,7 +25,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where one application runs: `device` is None where no device takes it and the hosts compute it themselves."""
+    """The device that runs an application. `device` is None if no device fits and the hosts compute instead."""
 
     application: str
     device: str | None
@@ -34,20 +34,22 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A decision for every application of a program, in the program's order."""
+    """A decision for each application of a program, in the program's order."""
 
     decisions: tuple[Decision, ...]
 
     def device_of(self, application: str) -> str | None:
-        """Return the device that an application runs on, or None for the hosts; KeyError for an unknown name."""
+        """Return the device that runs an application, or None for the hosts. Raises KeyError for an unknown
+        application.
+        """
         return {each.application: each.device for each in self.decisions}[application]
 
     def on(self, device: str | None) -> tuple[str, ...]:
-        """Return the applications that run on a device, or with None at the hosts."""
+        """Return the applications that run on a device, or on the hosts for None."""
         return tuple(each.application for each in self.decisions if each.device == device)
 
     def explain(self) -> str:
-        """Return the decisions as text for people, a line each, and under it why devices were passed over."""
+        """Return the decisions as readable text, with the reasons against other devices below each."""
         lines = []
         for each in self.decisions:
             lines.append(f"{each.application}: {each.device or 'no device fits, so the hosts compute it'}")
@@ -56,11 +58,10 @@ class Placement:
 
 
 def place(program: CheckedProgram | Footprint, candidates: Mapping[str, Capabilities]) -> Placement:
-    """Give each application the first candidate that has room for it, in the program's order.
+    """Place each application, in the program's order, on the first candidate that has room for it.
 
-    Candidates come in order of preference. A device holds what the applications share and all that were given to
-    it before, so one that has no room left is passed over. What no device takes goes to the hosts: a program never
-    fails to be placed.
+    `candidates` are in order of preference. Each device also holds what the applications share and the applications
+    placed on it before. An application that fits on no device is left to the hosts, so that placement always succeeds.
     """
     needs = program.footprint if isinstance(program, CheckedProgram) else program
     loads = dict.fromkeys(candidates, needs.shared)
@@ -81,7 +82,7 @@ def place(program: CheckedProgram | Footprint, candidates: Mapping[str, Capabili
 
 
 def reasons_against(demand: Demand, capabilities: Capabilities) -> tuple[str, ...]:
-    """Return every reason why a demand does not fit a device; none where it fits."""
+    """Return all reasons why a demand does not fit on a device, which are none if it fits."""
     stages = demand.stages_on(capabilities.per_stage)
     amounts: list[tuple[int, int | None, str]] = [
         (demand.register_arrays, capabilities.register_arrays, "register arrays"),
@@ -97,12 +98,12 @@ def reasons_against(demand: Demand, capabilities: Capabilities) -> tuple[str, ..
     ]
     if capabilities.register_accesses is not None:
         reasons += [
-            f"one packet may reach {name} {count} times, {capabilities.register_accesses} allowed"
+            f"one packet may access {name} {count} times, allowed are {capabilities.register_accesses}"
             for name, count in demand.accesses.items()
             if count > capabilities.register_accesses
         ]
     if capabilities.stages is not None:
-        reasons += [f"{_list(circle)} need each other, so no stage can come first" for circle in demand.circles]
+        reasons += [f"{_list(circle)} depend on each other, so no stage can be first" for circle in demand.circles]
     reasons += _unknown(demand.match_kinds, capabilities.match_kinds, "match kind")
     reasons += _unknown(demand.externs, capabilities.externs, "extern")
     features = [
@@ -118,7 +119,7 @@ def reasons_against(demand: Demand, capabilities: Capabilities) -> tuple[str, ..
 
 def _unknown(needs: Iterable[str], known: frozenset[str] | None, what: str) -> list[str]:
     missing = sorted(set(needs) - known) if known is not None else []
-    return [f"does not know the {what}{'s' if len(missing) > 1 else ''} {_list(missing)}"] if missing else []
+    return [f"does not support the {what}{'s' if len(missing) > 1 else ''} {_list(missing)}"] if missing else []
 
 
 def _list(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""A whole program held to the rules of a kind of pipeline: its kernels by their lines, and all of it together."""
+"""Check of a whole program against a pipeline profile: each kernel by itself, then all of it together."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["broken_rules", "sheet"]
 
 
 def broken_rules(program: Program, checked: CheckedProgram, profile: str) -> tuple[MidflightError, ...]:
-    """Return every rule of a profile that a program breaks, `checked` being its P4; MidflightError for an unknown one.
+    """Return the errors of a program under a profile; `checked` is its compiled form.
 
-    What its kernels break is told by their lines. Where they keep the rules, what the program needs all together and
-    the pipeline does not have is told in one error.
+    Violations by kernels are returned with their source lines. If there are none, one error lists the resources that
+    the whole program needs and the pipeline lacks. Raises MidflightError for an unknown profile.
     """
     broken = program.check(profile)
     if broken:
@@ -23,12 +23,12 @@ def broken_rules(program: Program, checked: CheckedProgram, profile: str) -> tup
     reasons = reasons_against(checked.footprint.total, sheet(PROFILES[profile]))
     if not reasons:
         return ()
-    hint = "make it smaller, or put some of its applications on another switch"
+    hint = "make it smaller, or move some applications to another switch"
     return (MidflightError(f"the program does not fit {profile}: {'; '.join(reasons)}", hint=hint),)
 
 
 def sheet(profile: Profile) -> Capabilities:
-    """Return the sheet of a device that is as a profile says, and without a limit where the profile says none."""
+    """Return the capabilities of a device that just meets a profile. What the profile leaves open is unlimited."""
     rooms = {"register": profile.registers_per_stage, "table": profile.tables_per_stage}
     return Capabilities(
         kind=profile.name,
