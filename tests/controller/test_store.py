@@ -96,7 +96,7 @@ def test_files_of_others_are_refused(tmp_path: Path) -> None:
     with sqlite3.connect(file) as made:
         made.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     made.close()
-    with pytest.raises(MidflightError, match="use the Midflight that made it"):
+    with pytest.raises(MidflightError, match="use the version of Midflight that made it"):
         Store(tmp_path)
 
 

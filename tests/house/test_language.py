@@ -21,7 +21,6 @@ NOT_DONE = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/composition.md",
-    "docs/deploy.md",
     "docs/library.md",
     "docs/reliability.md",
     "docs/security.md",

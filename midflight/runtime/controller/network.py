@@ -44,7 +44,8 @@ _HOST = ("address", "mac", "port")
 _TLS = ("certificate", "key", "authority")
 _LINK = {"delay": TIMES, "mtu": SIZES}
 """Properties of a link and their units: delays determine the routes, and the MTU the size of packets."""
-_EXAMPLE = 'for example s1: {address: "127.0.0.1:9559", kind: host}'
+_SWITCH_EXAMPLE = 's1: {address: "127.0.0.1:9559", kind: host}'
+_EXAMPLE = f"for example {_SWITCH_EXAMPLE}"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _FIRST_SWITCH_MAC = 0x02_00_00_01_00_00
@@ -135,7 +136,7 @@ class _Reader:
         parts = self._known(self._yaml.root, "a network", _KEYS)
         if "switches" not in parts or not isinstance(parts["switches"][1], yaml.MappingNode):
             where = parts["switches"][1] if "switches" in parts else self._yaml.root
-            self._yaml.fail(where, "a network needs switches with their addresses", f"switches: {{{_EXAMPLE}}}")
+            self._yaml.fail(where, "a network needs switches with their addresses", f"switches: {{{_SWITCH_EXAMPLE}}}")
         switches = self._yaml.mapping(parts["switches"][1], "switches")
         addresses = {name: self._switch(name, *each) for name, each in switches.items()}
         hosts = self._yaml.mapping(parts["hosts"][1], "hosts", self._host_example) if "hosts" in parts else {}
