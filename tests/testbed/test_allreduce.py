@@ -146,7 +146,7 @@ def test_a_flagged_result_is_an_error_and_foreign_datagrams_are_not() -> None:
     [(destination, request), *_] = endpoint.poll(0)
     for foreign in (b"", request, request[:-1], b"\2\2" + request[2:], b"\1\2\0\7" + request[4:]):
         endpoint.receive(destination, foreign, 1)
-    assert endpoint.statistics.malformed == 5
+    assert endpoint.statistics.refused.malformed == 5
     flagged = b"\1\2" + request[2:11] + b"\1" + request[12:]
     with pytest.raises(OverflowedError):
         endpoint.receive(destination, flagged, 1)
@@ -223,7 +223,7 @@ def test_messages_of_another_job_count_for_nothing() -> None:
     [(_, request), *_] = old.poll(0)
     new.poll(0)
     new.receive(SERVER, b"\1\2" + request[2:], 1)
-    assert new.statistics.stale == 1
+    assert new.statistics.refused.job == 1
     assert new.open == 4
 
 

@@ -168,4 +168,4 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(MidflightError, match="party 1 cannot begin round 7 of barrier 1 now"):
         alone.begin(7, 1)
     alone.receive(("10.0.0.9", 1), b"nonsense", 0)
-    assert alone.malformed == 1
+    assert alone.refused.malformed == 1

@@ -80,4 +80,4 @@ def test_what_does_not_fit_is_refused_and_what_makes_no_sense_is_counted() -> No
     worker.receive(("10.0.0.9", 1), b"nonsense", 0)
     server = GroupByServer(groups, schema, ("10.0.0.9", 1), 0)
     server.receive(("10.0.0.1", 1), b"", 0)
-    assert (worker.malformed, server.malformed) == (1, 1)
+    assert (worker.refused.malformed, server.refused.malformed) == (1, 1)

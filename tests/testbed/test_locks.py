@@ -243,4 +243,4 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(MidflightError, match="client 1 already holds lock 3 or has requested it"):
         client.acquire(3)
     client.receive(("10.0.0.9", 1), b"nonsense", 0)
-    assert client.statistics.malformed == 1
+    assert client.statistics.refused.malformed == 1

@@ -13,7 +13,7 @@ from midflight.errors import MidflightError
 from midflight.primitives import Message, Program, Schema, Sequencer
 from midflight.primitives.wire import RESULT, UDP_PORT
 from midflight.runtime.endpoint import Address
-from midflight.runtime.endpoint.messages import ASK, MISSING
+from midflight.runtime.endpoint.messages import ASK, MISSING, Refused
 from midflight.runtime.endpoint.ordering import OrderedClient, Payload
 from midflight.runtime.endpoint.replica import Ordered, Replica
 from midflight.runtime.endpoint.software import SoftwareServer
@@ -25,6 +25,8 @@ REQUESTS = 15
 SEEDS = 12
 PROGRAM = Program(Sequencer("orders", groups=2, clients=CLIENTS))
 SCHEMA = Schema(PROGRAM.schema())
+
+PARTS = (0, REPLICAS), (REPLICAS, CLIENTS)
 
 
 @dataclass
@@ -113,7 +115,8 @@ def test_all_replicas_deliver_one_sequence(faults: str, needed: int) -> None:
             net.state("orders").clear()
             if faults == "no switch":
                 server = SoftwareServer(PROGRAM)
-                server.serve("orders", [address(net, each) for each in range(REPLICAS)], epoch=session)
+                replicas, clients = ([address(net, n + each) for each in range(many)] for n, many in PARTS)
+                server.serve("orders", replicas, senders=clients, epoch=session)
                 listen(net, SERVER, server, UDP_PORT)
             else:
                 admit(net, "orders", range(REPLICAS), epoch=session)
@@ -248,10 +251,10 @@ def test_what_makes_no_sense_is_refused() -> None:
         (SWITCH, stamped(4, 1)[:-3]),  # does not tell where the client is
     ):
         one.receive(source, nonsense, 0)
-    assert (one.statistics.malformed, one.delivered) == (4, [])
+    assert (one.statistics.refused, one.delivered) == (Refused(malformed=3, source=1), [])
     client = OrderedClient(SCHEMA, "orders", 1, ("10.0.0.7", PORT), SWITCH, PLACES, timing=TIMING)
     client.request(b"")
     with pytest.raises(MidflightError, match="client 1 has an open request"):
         client.request(b"")
     client.receive(SWITCH, stamped(4, 1, client=1), 0)  # no replica's
-    assert (client.idle, client.malformed) == (False, 1)
+    assert (client.idle, client.refused) == (False, Refused(source=1))

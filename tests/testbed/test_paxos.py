@@ -42,7 +42,7 @@ def test_all_learn_one_value_that_somebody_proposed(seed: int, acceptors: int) -
         assert every[0].chosen == every[1].chosen == every[2].chosen
         assert sorted(every[0].chosen) == list(range(1, 13))
         assert all(value // 100 == instance for instance, value in every[0].chosen.items())
-        assert sum(each.statistics.refused for each in every)
+        assert sum(each.statistics.outbid for each in every)
 
 
 def test_what_was_chosen_stays_chosen_for_who_comes_later() -> None:
@@ -88,6 +88,6 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(MidflightError, match="has already proposed in instance 1"):
         host.propose(1, 6)
     host.receive(("10.0.0.9", 1), b"nonsense", 0)
-    assert host.statistics.malformed == 1
+    assert host.statistics.refused.malformed == 1
     with pytest.raises(MidflightError, match="no host number 3 of 3"):
         PaxosHost(host.schema, host.acceptors, host.server, 3, 3, Random(1))

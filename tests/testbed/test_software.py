@@ -51,7 +51,7 @@ def test_what_is_no_request_for_it_is_counted_and_dropped() -> None:
     telemetry = SCHEMA.encode(Message(1, "telemetry", 1, {"temperature": 90}))
     for datagram in (b"", b"\2" + request(0)[1:], b"\1\2" + request(0)[2:], request(0)[:-1], telemetry):
         server.receive(MEMBERS[0], datagram, 0)
-    assert (server.statistics.malformed, server.statistics.requests, server.poll(0)) == (5, 0, [])
+    assert (server.statistics.refused.malformed, server.statistics.requests, server.poll(0)) == (5, 0, [])
 
 
 def test_a_forwarded_request_has_come_to_its_end() -> None:
@@ -73,4 +73,4 @@ def test_a_request_that_a_switch_has_left_to_the_host_is_computed_on() -> None:
         message = SCHEMA.decode(request(worker))
         server.receive(MEMBERS[worker], SCHEMA.encode(replace(message, kind=FOR_HOST)), 0)
     assert [destination for destination, _ in server.poll(0)] == MEMBERS
-    assert (server.statistics.requests, server.statistics.left, server.statistics.malformed) == (2, 2, 0)
+    assert (server.statistics.requests, server.statistics.left, server.statistics.refused.malformed) == (2, 2, 0)

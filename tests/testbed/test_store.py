@@ -182,4 +182,4 @@ def test_one_operation_at_a_time() -> None:
     with pytest.raises(MidflightError, match="has an open operation"):
         client.put(7, (1, 2))
     client.receive(("10.0.0.9", 1), b"nonsense", 0)
-    assert client.malformed == 1
+    assert client.refused.malformed == 1

@@ -146,7 +146,7 @@ def test_a_minority_decides_once_though_the_switch_forgets(result: Literal["mult
         listen(net, 1, second)
         run(net)
         assert first.decided == second.decided == {1: 7}
-        assert (second.statistics.forgotten > 0) is (result == "multicast")
+        assert (second.statistics.refused.epoch > 0) is (result == "multicast")
 
 
 def test_votes_for_too_many_values_are_told_so_and_a_voting_without_a_quorum_ends_with_an_error() -> None:
@@ -195,4 +195,4 @@ def test_what_makes_no_sense_is_refused() -> None:
     counting = QuorumServer(votings("forward"), schema)
     one.receive(server, b"nonsense", 0)
     counting.receive(server, b"nonsense", 0)
-    assert (one.statistics.malformed, counting.malformed) == (1, 1)
+    assert (one.statistics.refused.malformed, counting.refused.malformed) == (1, 1)

@@ -55,6 +55,8 @@ class Primitive(_Parameters):
     """The source of a library primitive: authors or system, venue and year."""
     OVERFLOW: ClassVar[str] = ""
     """The behaviour of its numbers at their limits."""
+    MEMBER: ClassVar[str] = ""
+    """The header field of requests with the number of the member that sends them. Empty if there is none."""
 
     name: str = field(kw_only=False)
 

@@ -69,6 +69,7 @@ class Aggregate(Primitive):
     FAMILY = "aggregation"
     PAPER = "SwitchML: Sapio et al., NSDI 2021"
     OVERFLOW = "by parameter: wrap, saturate, or detect and compute on the hosts"
+    MEMBER = "worker"
 
     workers: int
     lanes: int = 32

@@ -40,6 +40,7 @@ class Barrier(Primitive):
     FAMILY = "state"
     PAPER = "SwitchML: Sapio et al., NSDI 2021"
     OVERFLOW = "nothing is summed; rounds wrap from 2**32 - 1 to 1"
+    MEMBER = "party"
 
     parties: int
     barriers: int = 64

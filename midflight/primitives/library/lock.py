@@ -84,6 +84,7 @@ class Lock(Primitive):
     """The lock was granted in an earlier epoch and is no longer held."""
     SERVED = 6
     """From the server: the client holds the lock, and releases it to the server."""
+    MEMBER = "client"
 
     locks: int = 64
     clients: int = 64

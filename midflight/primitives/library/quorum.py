@@ -57,6 +57,7 @@ class Quorum(Primitive):
     """The quorum was reached before, and this voter had already voted."""
     CROWDED = 4
     """There are already `choices` other values, so the vote is not counted."""
+    MEMBER = "voter"
 
     voters: int
     needed: int

@@ -47,6 +47,7 @@ class Sequencer(Primitive):
     FAMILY = "state"
     PAPER = "NOPaxos: Li et al., OSDI 2016; Eris: Li et al., SOSP 2017"
     OVERFLOW = "stamps do not wrap: a group that has used all of them is closed, with an alert"
+    MEMBER = "client"
 
     groups: int = 1
     clients: int = 256

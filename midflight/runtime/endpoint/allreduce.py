@@ -35,6 +35,7 @@ from midflight.errors import MidflightError, WireError
 from midflight.primitives.fixedpoint import dequantise, largest_exponent, quantise, scale_bits
 from midflight.primitives.library.aggregate import Number, Operation
 from midflight.runtime.endpoint.aggregation import AGAIN, ASK, BEGUN, OVERFLOW, RESULT, SHARE, Form, Head
+from midflight.runtime.endpoint.messages import Refused
 from midflight.runtime.endpoint.reliable import Address, NoAnswerError, Reliable, ReliableStatistics, Timing
 from midflight.runtime.endpoint.rounds import Memory, Part
 from midflight.runtime.endpoint.scale import Scale
@@ -80,8 +81,7 @@ class AllReduceStatistics:
     """Counters of a worker, in addition to those of its reliability layer."""
 
     rounds: int = 0
-    malformed: int = 0  # datagrams that are not messages of this application
-    stale: int = 0  # messages of another job
+    refused: Refused = field(default_factory=Refused)
     epochs: int = 0  # new epochs seen: the switch or server had lost its state
     asked: int = 0  # questions to peers about missing sums
     from_peers: int = 0  # sums that came from peers
@@ -244,16 +244,17 @@ class AllReduce:
         """
         head = self._form.head(datagram)
         if head is None or head.kind not in (RESULT, ASK, SHARE, BEGUN):
-            self.statistics.malformed += 1
+            self.statistics.refused.malformed += 1
+        elif not self._from(source, head):
+            self.statistics.refused.source += 1
         elif head.job != self._job:
-            self.statistics.stale += 1
+            self.statistics.refused.job += 1
         elif head.kind == RESULT:
             self._result(source, head, datagram, now)
         elif head.kind == ASK:
             self._answer(source, head)
         elif head.kind == BEGUN:
-            if source in self._known_peers:
-                self._skip(self._reliable.index_of(head.sequence))
+            self._skip(self._reliable.index_of(head.sequence))
         else:
             self._share(head, datagram, now)
 
@@ -304,6 +305,15 @@ class AllReduce:
         rounds = [self._round.vector if self._round else None, *self._queue]
         left = sum(vector is not None for vector in rounds)
         return left > 0 and self.statistics.rounds + left > self._delivered
+
+    def _from(self, source: Address, head: Head) -> bool:
+        """Return whether a message can come from an address.
+
+        Sums come from the server's address, whoever computed them, and from peers, as everything else does.
+        """
+        if source == self._server:
+            return head.kind == RESULT
+        return source in self._known_peers and (head.kind == RESULT or self._peers.get(head.worker) == source)
 
     def _result(self, source: Address, head: Head, datagram: bytes, now: int) -> None:
         from_peer = source in self._known_peers
@@ -356,7 +366,7 @@ class AllReduce:
         """Answer a peer's question if the answer is known, or will be soon."""
         index = self._reliable.index_of(head.sequence)
         ahead = index - self._reliable.waiting_from
-        near = -self._slots <= ahead < self._slots and source in self._known_peers
+        near = -self._slots <= ahead < self._slots
         if head.flags & OVERFLOW and ahead >= 0:
             # The window also holds for contributions to peers: whoever has a sum relies on all workers having the
             # sums that came before it.

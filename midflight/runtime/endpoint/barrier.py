@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from midflight.errors import MidflightError
 from midflight.primitives import Message, Schema
 from midflight.primitives.wire import REQUEST, RESULT
-from midflight.runtime.endpoint.messages import ASK, decoded, whole
+from midflight.runtime.endpoint.messages import ASK, Refused, decoded, whole
 from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
 from midflight.runtime.endpoint.serial import serial
 
@@ -39,7 +39,7 @@ class BarrierParty:
     """The epoch of the latest release."""
     from_peers: int = 0
     """The number of releases that came from a peer."""
-    malformed: int = 0
+    refused: Refused = field(default_factory=Refused)
     _arrivals: dict[int, Reliable] = field(default_factory=dict)
     _outgoing: list[tuple[Address, bytes]] = field(default_factory=list)
 
@@ -73,9 +73,12 @@ class BarrierParty:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process a release, or a peer's question for one."""
-        message = decoded(self.schema, self.application, datagram)
-        if message is None or message.kind not in (RESULT, ASK):
-            self.malformed += 1
+        message = decoded(self.schema, self.application, datagram, (RESULT, ASK), self.refused)
+        if message is None:
+            return
+        from_peer = source in self.peers
+        if not from_peer and (message.kind == ASK or source != self.server):
+            self.refused.source += 1
             return
         barrier = whole(message, "barrier")
         arrivals = self._arrivals.get(barrier)
@@ -86,8 +89,8 @@ class BarrierParty:
             last = whole(message, "party") == self.party
             if arrivals.acknowledge(message.sequence, now, sample=last) is not None:
                 self.epoch = whole(message, "epoch")
-                self.from_peers += source in self.peers
-        elif source in self.peers and arrivals.index_of(message.sequence) <= self.released(barrier):
+                self.from_peers += from_peer
+        elif arrivals.index_of(message.sequence) <= self.released(barrier):
             self._outgoing.append((source, self._message(RESULT, barrier, message.sequence)))
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:

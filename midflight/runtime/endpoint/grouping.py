@@ -9,7 +9,7 @@ from typing import Any
 from midflight.errors import MidflightError
 from midflight.primitives import GroupBy, Message, Schema
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
-from midflight.runtime.endpoint.messages import decoded, whole
+from midflight.runtime.endpoint.messages import Refused, decoded, whole
 from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
 from midflight.runtime.endpoint.serial import serial
 
@@ -38,7 +38,7 @@ class GroupByWorker:
     ) -> None:
         if not 0 <= worker < groups.workers:
             raise MidflightError(f"{groups.name} has no worker {worker}, only 0 to {groups.workers - 1}")
-        self.malformed = 0
+        self.refused = Refused()
         self.epochs: set[int] = set()
         """The epochs in which pairs were accepted. If there are two, pairs have been lost: start a newer job."""
         self._groups = groups
@@ -72,11 +72,15 @@ class GroupByWorker:
         ]
         self._requests.submit(self._server, datagrams)
 
-    def receive(self, _source: Address, datagram: bytes, now: int) -> None:
+    def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process an answer from the switch or the server."""
-        message = decoded(self._schema, self._groups.name, datagram)
-        if message is None or message.kind != RESULT or whole(message, "job") != self._job:
-            self.malformed += 1
+        message = decoded(self._schema, self._groups.name, datagram, (RESULT,), self.refused)
+        if message is None:
+            return
+        if source != self._server:
+            self.refused.source += 1
+        elif whole(message, "job") != self._job:
+            self.refused.job += 1
         elif self._requests.acknowledge(message.sequence, now) is not None and whole(message, "epoch"):
             self.epochs.add(whole(message, "epoch"))
 
@@ -94,7 +98,8 @@ class GroupByServer:
 
     It accepts pairs that the switch has evicted, and all pairs if no switch is on the way, each packet once. When all
     workers are idle, `flush` fetches what the switch still holds. When the server is `idle` again, the totals are
-    complete. `worker` is the worker number that the server uses for flushes, and `address` is its own.
+    complete. `worker` is the worker number that the server uses for flushes, and `address` is its own. `workers` are
+    the addresses of the workers in the order of their numbers. If it is empty, pairs are accepted from any address.
     """
 
     def __init__(
@@ -104,15 +109,17 @@ class GroupByServer:
         address: Address,
         worker: int,
         *,
+        workers: Sequence[Address] = (),
         job: int = 1,
         timing: Timing | None = None,
     ) -> None:
         self.totals: dict[int, int] = {}
-        self.malformed = 0
+        self.refused = Refused()
         self._groups = groups
         self._schema = schema
         self._address = address
         self._worker = worker
+        self._workers = dict(enumerate(workers))
         self._job = job
         self._flushes = Reliable(window=groups.window, timing=timing)
         self._taken: dict[int, set[int]] = {}  # by worker: the sequence numbers of its packets
@@ -134,16 +141,22 @@ class GroupByServer:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process a packet with pairs and answer it, or process the switch's answer to a flush."""
-        message = decoded(self._schema, self._groups.name, datagram)
-        if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST) or whole(message, "job") != self._job:
-            self.malformed += 1
-        elif message.kind == RESULT or whole(message, "command") == GroupBy.FLUSH:
+        message = decoded(self._schema, self._groups.name, datagram, (REQUEST, RESULT, FOR_HOST), self.refused)
+        if message is None:
+            return
+        own = message.kind == RESULT or whole(message, "command") == GroupBy.FLUSH
+        worker = whole(message, "worker")
+        if source != self._address if own else self._workers and self._workers.get(worker) != source:
+            self.refused.source += 1
+        elif whole(message, "job") != self._job:
+            self.refused.job += 1
+        elif own:
             # A flush that returns as a request has met no switch, so there is nothing to fetch.
             index = self._flushes.acknowledge(message.sequence, now)
             if index is not None:
                 self._take(message)
         else:
-            taken = self._taken.setdefault(whole(message, "worker"), set())
+            taken = self._taken.setdefault(worker, set())
             if message.sequence not in taken:
                 taken.add(message.sequence)
                 self._take(message)

@@ -6,10 +6,11 @@ import operator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from midflight.errors import MidflightError, WireError
+from midflight.errors import MidflightError
 from midflight.primitives import Lock, Message, Schema
 from midflight.primitives.state import State
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
+from midflight.runtime.endpoint.messages import Refused, decoded
 from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
 from midflight.runtime.endpoint.serial import serial
 
@@ -23,7 +24,7 @@ class LockStatistics:
     granted: int = 0
     served: int = 0  # locks among them that the server granted, because the switch's queue was full
     lost: int = 0  # locks that were held when the switch lost its state
-    malformed: int = 0  # datagrams that are not results of the application
+    refused: Refused = field(default_factory=Refused)
 
 
 @dataclass(slots=True)
@@ -109,13 +110,11 @@ class LockClient:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process an answer to this client, or a multicast that a lock was passed on."""
-        try:
-            message = self.schema.decode(datagram)
-        except WireError:
-            self.statistics.malformed += 1
+        message = decoded(self.schema, self.application, datagram, (RESULT,), self.statistics.refused)
+        if message is None:
             return
-        if message.kind != RESULT or message.application != self.application:
-            self.statistics.malformed += 1
+        if source != self.server:
+            self.statistics.refused.source += 1
             return
         result = _Result.of(message)
         claim = self._claims.get(result.lock)

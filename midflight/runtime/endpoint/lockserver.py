@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from midflight.errors import WireError
 from midflight.primitives import Lock, Message, Schema
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
 from midflight.runtime.endpoint.locks import LockClient
-from midflight.runtime.endpoint.messages import whole
+from midflight.runtime.endpoint.messages import Refused, decoded, whole
 from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.runtime.endpoint.serial import is_newer
 
@@ -49,13 +48,23 @@ class LockServer:
     queue. If no switch computes, its own requests come back to it and it grants them itself, so it manages all locks
     alone. A switch may start computing only while no lock is held. `release_for` releases the locks of a dead client.
 
-    address: the server's own. timing: for its requests to the switch.
+    address: the server's own. clients: the addresses of the clients, in the order of their numbers from 1 on. If it is
+    empty, requests are accepted from any address. timing: for its requests to the switch.
     """
 
-    def __init__(self, schema: Schema, application: str, address: Address, *, timing: Timing | None = None) -> None:
-        self.malformed = 0
+    def __init__(
+        self,
+        schema: Schema,
+        application: str,
+        address: Address,
+        *,
+        clients: Sequence[Address] = (),
+        timing: Timing | None = None,
+    ) -> None:
+        self.refused = Refused()
         self._schema = schema
         self._application = application
+        self._clients = dict(enumerate(clients, 1))
         self._own = LockClient(schema, application, SELF, address, timing)
         self._queues: dict[int, _Queue] = {}
         self._proxies: dict[int, LockClient] = {}  # by dead client: what releases its locks in the switch
@@ -84,15 +93,13 @@ class LockServer:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process a request that a switch has left to the server, or an answer to a request of its own."""
-        try:
-            message = self._schema.decode(datagram)
-        except WireError:
-            self.malformed += 1
-            return
-        if message.application != self._application or message.kind not in (REQUEST, RESULT, FOR_HOST):
-            self.malformed += 1
+        message = decoded(self._schema, self._application, datagram, (REQUEST, RESULT, FOR_HOST), self.refused)
+        if message is None:
             return
         client, lock = whole(message, "client"), whole(message, "lock")
+        if not self._from(source, message.kind, client):
+            self.refused.source += 1
+            return
         if message.kind == RESULT:
             proxy = self._proxies.get(client, self._own)
             proxy.receive(source, datagram, now)
@@ -118,6 +125,15 @@ class LockServer:
         """Return when to call `poll` next if no datagram arrives, or None."""
         deadlines = [client.next_deadline() for client in (self._own, *self._proxies.values())]
         return min((each for each in deadlines if each is not None), default=None)
+
+    def _from(self, source: Address, kind: int, client: int) -> bool:
+        """Return whether a message of this kind and client number can come from an address.
+
+        Requests in the name of a client come from the server itself, too: see `release_for`.
+        """
+        if source == self._address:
+            return True
+        return kind != RESULT and client != SELF and (not self._clients or self._clients.get(client) == source)
 
     def _request(self, source: Address, message: Message, queue: _Queue) -> None:
         client, lock = whole(message, "client"), whole(message, "lock")

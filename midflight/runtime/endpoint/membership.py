@@ -83,7 +83,8 @@ def joined(
     made = _endpoints(primitive, Schema(program.schema()), places, epoch, timing)
     if software is not None and made.server is None:
         made.server = SoftwareServer(program)
-        made.server.serve(application, places.members, epoch=epoch, maps=software)
+        senders = places.clients if isinstance(primitive, Sequencer) else None
+        made.server.serve(application, places.members, senders=senders, epoch=epoch, maps=software)
     return made
 
 
@@ -105,21 +106,26 @@ def _endpoints(primitive: Primitive, schema: Schema, places: Places, epoch: int,
                 Voter(primitive, schema, server, each, epoch=life, peers=places.others(each), timing=timing)
                 for each in numbers
             ]
-            return Joined(voters, server=QuorumServer(primitive, schema) if primitive.result == "forward" else None)
+            counting = QuorumServer(primitive, schema, voters=places.members) if primitive.result == "forward" else None
+            return Joined(voters, server=counting)
         case Lock():
             clients = [LockClient(schema, name, each + 1, server, timing) for each in numbers]
-            return Joined(clients, server=LockServer(schema, name, server, timing=timing))
+            return Joined(clients, server=LockServer(schema, name, server, clients=places.members, timing=timing))
         case Cache():
-            store = StoreServer(schema, name, server, lanes=primitive.lanes, timing=timing)
+            store = StoreServer(schema, name, server, lanes=primitive.lanes, clients=places.members, timing=timing)
             for key in primitive.keys:
                 store.fill(key)
             return Joined([StoreClient(schema, name, server, timing) for _ in numbers], server=store)
         case GroupBy():
             workers = [GroupByWorker(primitive, schema, server, each, timing=timing) for each in numbers]
-            return Joined(workers, server=GroupByServer(primitive, schema, server, len(numbers), timing=timing))
+            totals = GroupByServer(primitive, schema, server, len(numbers), workers=places.members, timing=timing)
+            return Joined(workers, server=totals)
         case _:
             assert isinstance(primitive, Sequencer)
-            replicas = [Replica(schema, name, places.others(each), session=epoch, timing=timing) for each in numbers]
+            replicas = [
+                Replica(schema, name, places.others(each), server=server, session=epoch, timing=timing)
+                for each in numbers
+            ]
             asking = [
                 OrderedClient(schema, name, each, place, server, places.members, timing=timing)
                 for each, place in enumerate(places.clients)

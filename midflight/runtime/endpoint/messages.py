@@ -1,13 +1,15 @@
-"""Helpers for the messages of one application: decoding, integer fields, and the kinds used between hosts."""
+"""Helpers for the messages of one application: decoding, what is refused, integer fields, kinds used between hosts."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Container
+from dataclasses import dataclass
 
 from midflight.errors import WireError
 from midflight.primitives import Message, Schema
 
-__all__ = ["ASK", "FOUND", "MISSING", "decoded", "whole"]
+__all__ = ["ASK", "FOUND", "MISSING", "Refused", "decoded", "whole"]
 
 ASK = 8
 """Kind of a message that asks another host for the outcome of a request. Switches forward it."""
@@ -19,13 +21,29 @@ MISSING = 10
 """Kind of a negative reply: the host does not have it."""
 
 
-def decoded(schema: Schema, application: str, datagram: bytes) -> Message | None:
-    """Return the message in a datagram, or None if there is none or it belongs to another application."""
+@dataclass(slots=True)
+class Refused:
+    """Counters of the datagrams that an endpoint refused, by reason. A refused datagram changes nothing else."""
+
+    malformed: int = 0  # not a message of the application, or of a kind that this endpoint does not take
+    source: int = 0  # from an address and port that such a message cannot come from
+    job: int = 0  # of another job
+    epoch: int = 0  # of an epoch that the endpoint does not rely on
+
+
+def decoded(
+    schema: Schema, application: str, datagram: bytes, kinds: Container[int], refused: Refused
+) -> Message | None:
+    """Return the message in a datagram, or None, counted in `refused`, if it is not one of these kinds."""
     try:
         message = schema.decode(datagram)
     except WireError:
+        refused.malformed += 1
         return None
-    return message if message.application == application else None
+    if message.application != application or message.kind not in kinds:
+        refused.malformed += 1
+        return None
+    return message
 
 
 def whole(message: Message, name: str) -> int:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from midflight.errors import MidflightError
 from midflight.primitives import Message, Schema
 from midflight.primitives.wire import REQUEST, RESULT
-from midflight.runtime.endpoint.messages import decoded, whole
+from midflight.runtime.endpoint.messages import Refused, decoded, whole
 from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
 from midflight.runtime.endpoint.serial import serial
 
@@ -75,7 +75,7 @@ class OrderedClient:
     """The answers to the latest request."""
     void: int = 0
     """How often a request was sent again as a new one."""
-    malformed: int = 0
+    refused: Refused = field(default_factory=Refused)
     _requests: Reliable = field(init=False)
     _current: Payload = field(init=False)
     _replies: dict[Address, tuple[tuple[int, int], bytes]] = field(default_factory=dict)
@@ -105,9 +105,11 @@ class OrderedClient:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process the answer of a replica."""
-        message = decoded(self.schema, self.application, datagram)
-        if message is None or message.kind != RESULT or source not in self.replicas:
-            self.malformed += 1
+        message = decoded(self.schema, self.application, datagram, (RESULT,), self.refused)
+        if message is None:
+            return
+        if source not in self.replicas:
+            self.refused.source += 1
         elif self._requests.is_open(self._requests.index_of(message.sequence)):
             # A replica that has restarted may have a new place for the request, which replaces its earlier answer.
             place = whole(message, "session"), whole(message, "stamp")

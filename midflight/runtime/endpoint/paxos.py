@@ -11,6 +11,7 @@ from typing import Any
 from midflight.errors import MidflightError, WireError
 from midflight.primitives import Acceptor, Message, Schema
 from midflight.primitives.wire import REQUEST, RESULT
+from midflight.runtime.endpoint.messages import Refused
 from midflight.runtime.endpoint.reliable import Address, NoAnswerError, Timing
 
 __all__ = ["PaxosHost"]
@@ -21,9 +22,9 @@ class PaxosStatistics:
     """Counters of a host."""
 
     ballots: int = 0  # ballots started by this host
-    refused: int = 0  # answers that refuse a ballot because a larger one was promised
+    outbid: int = 0  # answers that refuse a ballot because a larger one was promised
     forgotten: int = 0  # answers of acceptors that have overwritten the instance or lost their state
-    malformed: int = 0  # datagrams that are not results of an acceptor
+    refused: Refused = field(default_factory=Refused)
 
 
 @dataclass(slots=True)
@@ -82,22 +83,25 @@ class PaxosHost:
             raise MidflightError(f"this host has already proposed in instance {instance} or knows its chosen value")
         self._proposals[instance] = _Proposal(value)
 
-    def receive(self, _source: Address, datagram: bytes, now: int) -> None:
+    def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process the answer of an acceptor, to this host or to all."""
         try:
             message = self.schema.decode(datagram)
         except WireError:
-            self.statistics.malformed += 1
+            self.statistics.refused.malformed += 1
             return
         epoch = self.acceptors.get(message.application)
         if epoch is None or message.kind != RESULT:
-            self.statistics.malformed += 1
+            self.statistics.refused.malformed += 1
+            return
+        if source != self.server:
+            self.statistics.refused.source += 1
             return
         answer = {name: operator.index(value) for name, value in message.fields.items()}  # type: ignore[arg-type]
         if answer["phase"] == Acceptor.FORGOTTEN:
             self.statistics.forgotten += 1
         elif answer["epoch"] != epoch:
-            return
+            self.statistics.refused.epoch += 1
         elif answer["phase"] == Acceptor.ACCEPTED:
             self._accepted(message.application, message.sequence, answer["ballot"], answer["value"])
         elif message.sequence in self._proposals:
@@ -156,7 +160,7 @@ class PaxosHost:
 
     def _answer(self, acceptor: str, proposal: _Proposal, answer: Mapping[str, int], now: int) -> None:
         if answer["phase"] == Acceptor.REFUSED and answer["ballot"] > max(proposal.ballot, proposal.largest):
-            self.statistics.refused += 1
+            self.statistics.outbid += 1
             proposal.largest = answer["ballot"]
             proposal.deadline = now + self.random.randrange(1, 2 * self.timing.initial)
         elif answer["phase"] == Acceptor.PROMISE and answer["ballot"] == proposal.ballot and not proposal.accepting:

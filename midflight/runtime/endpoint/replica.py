@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from midflight.primitives import Message, Schema
 from midflight.primitives.wire import RESULT
 from midflight.runtime.endpoint.log import Log, is_later
-from midflight.runtime.endpoint.messages import ASK, FOUND, MISSING, decoded, whole
+from midflight.runtime.endpoint.messages import ASK, FOUND, MISSING, Refused, decoded, whole
 from midflight.runtime.endpoint.ordering import Payload
 from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
 from midflight.runtime.endpoint.serial import is_newer, serial
@@ -43,15 +43,16 @@ class ReplicaStatistics:
     asked: int = 0  # stamps that the peers were asked for
     from_peers: int = 0  # requests received from peers
     repeated: int = 0  # requests received again
-    malformed: int = 0  # datagrams that are not messages of the application
+    refused: Refused = field(default_factory=Refused)
 
 
 class Replica:
     """The endpoint of a replica of a group of a `Sequencer` application (an `Endpoint`).
 
     It receives stamped requests, passes each once and in order to `execute`, and sends the result to the client.
-    `delivered` holds all of them. peers: the addresses of the other replicas. session: the first session of the group,
-    which is the epoch in which the application was admitted.
+    `delivered` holds all of them. peers: the addresses of the other replicas. server: the address that clients send
+    requests to, and so the source of stamped requests; without it they are accepted from any address. session: the
+    first session of the group, which is the epoch in which the application was admitted.
 
     **Missing stamps.** If a stamp is missing before one that has arrived, the replica asks its peers until one of them
     has the request or the client retransmits it. After several timeouts it refuses the stamp: from then on it accepts
@@ -76,6 +77,7 @@ class Replica:
         application: str,
         peers: Sequence[Address],
         *,
+        server: Address | None = None,
         session: int,
         newest: int | None = None,
         group: int = 0,
@@ -93,6 +95,7 @@ class Replica:
         self._schema = schema
         self._application = application
         self._peers = tuple(peers)
+        self._server = server
         self._group = group
         self.execute = execute
         """Executes a delivered request and returns the answer to its client."""
@@ -108,9 +111,12 @@ class Replica:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process a stamped request, a peer's question, or a peer's reply."""
-        message = decoded(self._schema, self._application, datagram)
-        if message is None or message.kind not in (RESULT, ASK, FOUND, MISSING):
-            self.statistics.malformed += 1
+        refused, kinds = self.statistics.refused, (RESULT, ASK, FOUND, MISSING)
+        message = decoded(self._schema, self._application, datagram, kinds, refused)
+        if message is None:
+            return
+        if source not in self._peers if message.kind != RESULT else self._server not in (None, source):
+            refused.source += 1
         elif whole(message, "group") == self._group:
             if message.kind == RESULT:
                 self._take(message)
@@ -191,7 +197,7 @@ class Replica:
         """Execute a request, unless it has been executed in an earlier place, and answer it."""
         client, payload = whole(request, "client"), Payload.unpacked(request.payload)
         if payload is None:
-            self.statistics.malformed += 1
+            self.statistics.refused.malformed += 1
             return
         before = self._clients.get(client)
         if before is None or is_newer(payload.number, before[0].number):
@@ -235,8 +241,8 @@ class Replica:
     def _answer(self, source: Address, question: Message) -> None:
         """Answer a peer's question with the request that has the stamp, or with a refusal, if there is either."""
         session, stamp = whole(question, "session"), whole(question, "stamp")
-        if source not in self._peers or len(question.payload) != _QUESTION.size:
-            self.statistics.malformed += 1
+        if len(question.payload) != _QUESTION.size:
+            self.statistics.refused.malformed += 1
             return
         newest, refused = _QUESTION.unpack(question.payload)
         self._note_session(newest)
@@ -255,8 +261,10 @@ class Replica:
         index, stamp = self._asks.index_of(answer.sequence), whole(answer, "stamp")
         if self._asked.get(index) != (stamp, source):
             return
-        request = decoded(self._schema, self._application, answer.payload)
-        if answer.kind == FOUND and request is not None:
+        if answer.kind == FOUND:
+            request = decoded(self._schema, self._application, answer.payload, (RESULT,), self.statistics.refused)
+            if request is None:
+                return
             self._cancel(stamp)
             self._log.put(self.session, stamp, request)
             self.statistics.from_peers += 1

@@ -7,14 +7,15 @@ the server sends to each member.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from midflight.errors import MidflightError, WireError
-from midflight.primitives import Application, Schema, Verdict
+from midflight.primitives import Application, Message, Schema, Verdict
 from midflight.primitives.kernel.map import Entry
 from midflight.primitives.kernel.primitive import Reference
 from midflight.primitives.wire import FOR_HOST, REQUEST
+from midflight.runtime.endpoint.messages import Refused, whole
 from midflight.runtime.endpoint.reliable import Address
 
 __all__ = ["Applications", "SoftwareServer"]
@@ -37,7 +38,24 @@ class SoftwareStatistics:
 
     requests: int = 0
     left: int = 0  # requests among them that a switch had left to this host
-    malformed: int = 0  # datagrams that are not requests of an application served here
+    refused: Refused = field(default_factory=Refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """An application: its state, and the hosts that take part."""
+
+    reference: Reference
+    member: str
+    members: tuple[Address, ...]
+    senders: tuple[Address, ...]
+
+    def sends(self, source: Address, request: Message) -> bool:
+        """Return whether a request can come from an address."""
+        if not self.member:
+            return not self.senders or source in self.senders
+        number = whole(request, self.member)
+        return not self.senders or (number < len(self.senders) and self.senders[number] == source)
 
 
 class SoftwareServer:
@@ -50,7 +68,7 @@ class SoftwareServer:
         self.statistics = SoftwareStatistics()
         self._program = program
         self._schema = Schema(program.schema())
-        self._served: dict[str, tuple[Reference, tuple[Address, ...]]] = {}
+        self._served: dict[str, _Served] = {}
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def adopt(self, program: Applications) -> None:
@@ -68,11 +86,15 @@ class SoftwareServer:
         application: str,
         members: Sequence[Address],
         *,
+        senders: Sequence[Address] | None = None,
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
     ) -> None:
         """Start computing for an application, with its initial state. `members` receive its multicasts.
 
+        senders: the addresses that requests come from, by default the members. If the primitive's requests carry the
+        number of their sender (`Primitive.MEMBER`), these are in the order of the numbers. Without any, requests are
+        accepted from any address.
         epoch: must be newer than that of whatever computed for these members before. maps: by name, the entries of
         maps; the other maps start with the entries that the primitive defines. MidflightError if the program has no
         such application.
@@ -83,7 +105,8 @@ class SoftwareServer:
         reference = found.primitive.reference(epoch=epoch)
         for name, entries in (maps or {}).items():
             reference.map(name).hold(entries)
-        self._served[application] = reference, tuple(members)
+        sending = tuple(members if senders is None else senders)
+        self._served[application] = _Served(reference, found.primitive.MEMBER, tuple(members), sending)
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
         """Add an entry to a map of an application, or remove it if `there` is False.
@@ -91,7 +114,7 @@ class SoftwareServer:
         No effect if it is not served here.
         """
         if application in self._served:
-            written = self._served[application][0].map(name)
+            written = self._served[application].reference.map(name)
             others = [each for each in written.entries if each.parts != entry.parts]
             written.hold([*others, entry] if there else others)
 
@@ -100,19 +123,21 @@ class SoftwareServer:
         try:
             request = self._schema.decode(datagram)
         except WireError:
-            self.statistics.malformed += 1
+            self.statistics.refused.malformed += 1
             return
         served = self._served.get(request.application)
         if served is None or request.kind not in (REQUEST, FOR_HOST):
-            self.statistics.malformed += 1
+            self.statistics.refused.malformed += 1
+            return
+        if not served.sends(source, request):
+            self.statistics.refused.source += 1
             return
         self.statistics.requests += 1
         self.statistics.left += request.kind == FOR_HOST
-        reference, members = served
-        outcome = reference.process(replace(request, kind=REQUEST))
+        outcome = served.reference.process(replace(request, kind=REQUEST))
         if outcome.verdict in (Verdict.REPLY, Verdict.MULTICAST):
             result = self._schema.encode(outcome.message)
-            receivers = members if outcome.verdict == Verdict.MULTICAST else (source,)
+            receivers = served.members if outcome.verdict == Verdict.MULTICAST else (source,)
             self._outgoing += [(receiver, result) for receiver in receivers]
 
     def poll(self, _now: int) -> list[tuple[Address, bytes]]:

@@ -10,7 +10,7 @@ from typing import Any
 from midflight.errors import MidflightError
 from midflight.primitives import Cache, Message, Schema
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT
-from midflight.runtime.endpoint.messages import decoded, whole
+from midflight.runtime.endpoint.messages import Refused, decoded, whole
 from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
 from midflight.runtime.endpoint.serial import is_newer, serial
 
@@ -45,7 +45,7 @@ class StoreClient:
     timing: Timing | None = None
     outcome: Outcome | None = None
     """The outcome of the latest operation, or None until it is complete."""
-    malformed: int = 0
+    refused: Refused = field(default_factory=Refused)
     _requests: Reliable = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,11 +68,13 @@ class StoreClient:
         """Delete a key whose values have `lanes` numbers, if it has a value. MidflightError if an operation is open."""
         self._ask(Cache.DELETE, key, (0,) * lanes)
 
-    def receive(self, _source: Address, datagram: bytes, now: int) -> None:
+    def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process an answer from the switch or the server."""
-        message = decoded(self.schema, self.application, datagram)
-        if message is None or message.kind != RESULT:
-            self.malformed += 1
+        message = decoded(self.schema, self.application, datagram, (RESULT,), self.refused)
+        if message is None:
+            return
+        if source != self.server:
+            self.refused.source += 1
         elif self._requests.acknowledge(message.sequence, now) is not None:
             status = whole(message, "status")
             value = None if status == Cache.ABSENT else _value(message)
@@ -120,17 +122,25 @@ class StoreServer:
     latest request of each client. If no switch computes, updates come back to the server unchanged.
 
     Call `fill` after the controller has added an entry for a key, and `forget` after it has removed it. address: the
-    server's own.
+    server's own. clients: the addresses of the clients; if there are none, requests are accepted from any address.
     """
 
     def __init__(
-        self, schema: Schema, application: str, address: Address, *, lanes: int, timing: Timing | None = None
+        self,
+        schema: Schema,
+        application: str,
+        address: Address,
+        *,
+        lanes: int,
+        clients: Sequence[Address] = (),
+        timing: Timing | None = None,
     ) -> None:
-        self.malformed = 0
+        self.refused = Refused()
         self.reads = 0
         self._schema = schema
         self._application = application
         self._address = address
+        self._clients = frozenset(clients)
         self._empty = (0,) * lanes
         self._keys: dict[int, _Key] = {}
         self._updates = Reliable(window=_WINDOW, timing=timing)
@@ -152,10 +162,13 @@ class StoreServer:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process a request that the switch has passed on, or its answer to an update."""
-        message = decoded(self._schema, self._application, datagram)
-        if message is None or message.kind not in (REQUEST, RESULT, FOR_HOST):
-            self.malformed += 1
-        elif whole(message, "operation") in (Cache.UPDATE, Cache.REMOVE):
+        message = decoded(self._schema, self._application, datagram, (REQUEST, RESULT, FOR_HOST), self.refused)
+        if message is None:
+            return
+        own = whole(message, "operation") in (Cache.UPDATE, Cache.REMOVE)
+        if source != self._address if own else self._clients and source not in self._clients:
+            self.refused.source += 1
+        elif own:
             index = self._updates.acknowledge(message.sequence, now)
             if index is not None:
                 self._stored(index)

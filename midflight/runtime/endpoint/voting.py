@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from midflight.errors import MidflightError
 from midflight.primitives import Message, Quorum, Schema, Verdict
 from midflight.primitives.wire import REQUEST, RESULT
-from midflight.runtime.endpoint.messages import ASK, decoded, whole
+from midflight.runtime.endpoint.messages import ASK, Refused, decoded, whole
 from midflight.runtime.endpoint.reliable import Address, Reliable, Timing
 from midflight.runtime.endpoint.serial import serial, unwrap
 
@@ -23,8 +23,7 @@ class VoterStatistics:
 
     from_others: int = 0  # results that came from a peer, or from the server
     crowded: int = 0  # answers that a vote was not counted because its slot was in use
-    forgotten: int = 0  # results of another epoch than the one that the voters rely on
-    malformed: int = 0  # datagrams that are not results of the application
+    refused: Refused = field(default_factory=Refused)
 
 
 class Voter:
@@ -96,18 +95,24 @@ class Voter:
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process a result, or a peer's question for one."""
-        message = decoded(self._schema, self._quorum.name, datagram)
-        if message is None or message.kind not in (RESULT, ASK) or message.sequence == 0:
-            self.statistics.malformed += 1
+        refused = self.statistics.refused
+        message = decoded(self._schema, self._quorum.name, datagram, (RESULT, ASK), refused)
+        if message is None:
+            return
+        if message.sequence == 0:
+            refused.malformed += 1
+            return
+        if source not in self._others and (message.kind == ASK or source != self._server):
+            refused.source += 1
             return
         number, status = self._votes.index_of(message.sequence), whole(message, "status")
         if message.kind == ASK:
-            if source in self._others and number in self.decided:
+            if number in self.decided:
                 self._outgoing.append((source, self._message(RESULT, number, self.decided[number], Quorum.AGAIN)))
         elif status not in _DECIDED:
             self.statistics.crowded += status == Quorum.CROWDED
         elif self._epoch is not None and whole(message, "epoch") != self._epoch:
-            self.statistics.forgotten += 1
+            refused.epoch += 1
         elif number not in self.decided:
             self.decided[number] = whole(message, "value")
             self.statistics.from_others += source in self._others
@@ -136,17 +141,20 @@ class QuorumServer:
     """The endpoint that the votes of a `Quorum` with `forward` are addressed to (an `Endpoint`).
 
     It learns the results, keeps them in `decided` by number, and answers every later vote. If no switch is on the way,
-    it counts the votes itself with the primitive's own kernel. MidflightError if the `Quorum` does not use `forward`.
+    it counts the votes itself with the primitive's own kernel. voters: the addresses of the voters in the order of
+    their numbers; if there are none, votes are accepted from any address. MidflightError if the `Quorum` does not use
+    `forward`.
     """
 
-    def __init__(self, quorum: Quorum, schema: Schema) -> None:
+    def __init__(self, quorum: Quorum, schema: Schema, *, voters: Sequence[Address] = ()) -> None:
         if quorum.result != "forward":
             raise MidflightError(
                 f"{quorum.name} multicasts its results and has no server of its own",
                 hint='pass result="forward" to it, or use a SoftwareServer if no switch computes',
             )
         self.decided: dict[int, int] = {}
-        self.malformed = 0
+        self.refused = Refused()
+        self._voters = dict(enumerate(voters))
         self._quorum = quorum
         self._schema = schema
         self._counting = quorum.reference()
@@ -155,9 +163,14 @@ class QuorumServer:
 
     def receive(self, source: Address, datagram: bytes, _now: int) -> None:
         """Process a vote that a switch has counted or that no switch has seen, or a question for a result."""
-        message = decoded(self._schema, self._quorum.name, datagram)
-        if message is None or message.kind not in (REQUEST, ASK) or message.sequence == 0:
-            self.malformed += 1
+        message = decoded(self._schema, self._quorum.name, datagram, (REQUEST, ASK), self.refused)
+        if message is None:
+            return
+        if message.sequence == 0:
+            self.refused.malformed += 1
+            return
+        if self._voters and self._voters.get(whole(message, "voter")) != source:
+            self.refused.source += 1
             return
         number = unwrap(message.sequence, self._latest)
         result = message
