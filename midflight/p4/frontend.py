@@ -9,7 +9,9 @@ from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.bounded import LARGEST
 from midflight.p4.check.program import check_program
+from midflight.p4.declarations import Program
 from midflight.p4.parse import parse
+from midflight.p4.prelude import split
 from midflight.p4.preprocess import preprocess
 
 __all__ = ["check", "check_file"]
@@ -30,7 +32,12 @@ def check(
 
     Raises P4Error for the first error or unsupported feature, with its place in the source.
     """
-    return check_program(parse(preprocess(source, file, include_dirs, defines, confined=confined), file), source)
+    parts = split(source, file, include_dirs, defines)
+    if parts is None:
+        program = parse(preprocess(source, file, include_dirs, defines, confined=confined), file)
+    else:
+        program = Program(file, parts.declarations + parse(parts.rest, file).declarations)
+    return check_program(program, source)
 
 
 def check_file(

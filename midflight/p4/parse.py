@@ -16,9 +16,9 @@ from midflight.p4.declaration_builder import Builder
 from midflight.p4.declarations import Program
 from midflight.p4.explain import explain
 from midflight.p4.preprocess import Source
-from midflight.p4.tokens import tokenise
+from midflight.p4.tokens import tokenise, types_declared
 
-__all__ = ["parse"]
+__all__ = ["declared_types", "parse"]
 
 
 class _Feed(Lexer):
@@ -58,5 +58,13 @@ def parse(source: Source, file: str) -> Program:
     try:
         return Program(file, grammar.parse(source))  # type: ignore[arg-type]
     except UnexpectedToken as error:
-        names = {str(each.pattern.value): each.name for each in grammar.terminals if each.pattern is not None}
-        raise explain(error, source, names) from None
+        raise explain(error, source, _terminals(grammar)) from None
+
+
+def declared_types(source: Source) -> frozenset[str]:
+    """Return the names of the types that a text declares at its top level."""
+    return types_declared(source, _terminals(_grammar()))
+
+
+def _terminals(grammar: Lark) -> dict[str, str]:
+    return {str(each.pattern.value): each.name for each in grammar.terminals if each.pattern is not None}

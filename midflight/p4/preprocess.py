@@ -12,13 +12,13 @@ from pathlib import Path
 from midflight.errors import P4Error, Place
 from midflight.p4.bounded import INCLUDE, Preprocessor, PreprocessorError
 
-__all__ = ["Source", "preprocess"]
+__all__ = ["Line", "Source", "expand", "plain", "preprocess"]
 
 _LINE_MARKER = re.compile(r'#line\s+(\d+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*$')
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """A line of preprocessed text with its origin: file, line number and original text.
 
     `start` is its offset in the preprocessed text. `before` and `after` count the characters at its ends that are the
@@ -36,11 +36,15 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Preprocessed text without line markers, with the origin of each line."""
+    """Preprocessed text without line markers, with the origin of each line.
+
+    `types` are the names of types that are declared before the text.
+    """
 
     text: str
-    lines: tuple[_Line, ...]
+    lines: tuple[Line, ...]
     starts: tuple[int, ...] = field(repr=False)
+    types: frozenset[str] = frozenset()
 
     def place(self, start: int, end: int) -> Place:
         """Return the original place of a range of offsets in the preprocessed text."""
@@ -62,7 +66,7 @@ def _unchanged(new: str, old: str) -> tuple[int, int]:
     return before, next((i for i in range(limit) if new[-1 - i] != old[-1 - i]), limit)
 
 
-def _unexpanded(line: _Line, begin: int, finish: int) -> tuple[int, int]:
+def _unexpanded(line: Line, begin: int, finish: int) -> tuple[int, int]:
     """Map columns of a line with expanded macros to the original line.
 
     Text before and after the expansions keeps its column. Text that a macro produced maps to the macro's use.
@@ -100,6 +104,18 @@ def preprocess(
 
     Raises P4Error for a missing include, an invalid directive, and a source beyond the limits in bounded.py.
     """
+    return expand(source, file, include_dirs, defines, confined=confined)[0]
+
+
+def expand(
+    source: str,
+    file: str,
+    include_dirs: Sequence[str | Path] = (),
+    defines: Mapping[str, str] | None = None,
+    *,
+    confined: bool = False,
+) -> tuple[Source, frozenset[str]]:
+    """Expand includes and macros as `preprocess` does, and also return the names of the macros defined at the end."""
     folders = [] if confined else [Path(each) for each in include_dirs]
     processor = Preprocessor([*folders, INCLUDE], defines or {}, confined=confined)
     output = io.StringIO()
@@ -124,14 +140,24 @@ def preprocess(
         missing = error.needle and str(error).startswith("there is no file")
         hint = "Move it to this file's folder, or add its folder with -I." if missing else ""
         raise P4Error(str(error), place=place, hint=hint) from None
-    return _with_lines(output.getvalue(), file, source, texts)
+    return _with_lines(output.getvalue(), file, source, texts), frozenset(processor.macros)
+
+
+def plain(text: str, file: str, source: str, types: frozenset[str]) -> Source:
+    """Return a text that needs no preprocessor. `source` is the original, which has the same lines or longer ones."""
+    lines: list[Line] = []
+    start = 0
+    for number, (each, original) in enumerate(zip(text.split("\n"), source.split("\n"), strict=True), 1):
+        lines.append(Line(start, file, number, each, original, len(each), 0))
+        start += len(each) + 1
+    return Source(text, tuple(lines), tuple(each.start for each in lines), types)
 
 
 def _with_lines(output: str, file: str, source: str, included: Mapping[str, str]) -> Source:
     originals = {file: source.split("\n")}
     absolute = str(Path(file).absolute())
     where, number = file, 1
-    lines: list[_Line] = []
+    lines: list[Line] = []
     start = 0
     for text in output.split("\n"):
         if text.startswith("#line") and (marker := _LINE_MARKER.match(text)):
@@ -143,7 +169,7 @@ def _with_lines(output: str, file: str, source: str, included: Mapping[str, str]
             originals[where] = included.get(where, "").split("\n")
         known = originals[where]
         original = known[number - 1].rstrip("\r") if 0 < number <= len(known) else text
-        lines.append(_Line(start, where, number, text, original, *_unchanged(text, original)))
+        lines.append(Line(start, where, number, text, original, *_unchanged(text, original)))
         start += len(text) + 1
         number += 1
     return Source("\n".join(each.text for each in lines), tuple(lines), tuple(each.start for each in lines))

@@ -8,7 +8,7 @@ marks the angle brackets of type arguments. It splits `>>` where it closes two o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -16,9 +16,9 @@ from typing import ClassVar
 from lark import Token
 
 from midflight.errors import P4Error, Place
-from midflight.p4.preprocess import Source
+from midflight.p4.preprocess import Line, Source
 
-__all__ = ["KEYWORDS", "PlacedToken", "tokenise"]
+__all__ = ["KEYWORDS", "PlacedToken", "tokenise", "types_declared"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -58,15 +58,22 @@ _AFTER_DECLARATOR = _words("; = , ) { (")
 
 
 class PlacedToken(Token):
-    """A token that knows its range of offsets, from `start` to `end`, in the preprocessed `source`."""
+    """A token that knows its range of offsets, from `start` to `end`, in the preprocessed `source`.
+
+    `origin` is the line of its start.
+    """
 
     source: Source
+    origin: Line
     start: int
     end: int
 
     @cached_property
     def place(self) -> Place:
         """The token's place in the original file."""
+        line, begin = self.origin, self.start - self.origin.start
+        if line.text == line.original and begin + len(self) <= len(line.text):
+            return Place(line.file, line.number, begin + 1, len(self), line.text)
         return self.source.place(self.start, self.end)
 
 
@@ -94,6 +101,14 @@ def tokenise(source: Source, names: dict[str, str]) -> Iterator[PlacedToken]:
     Raises P4Error for text that is not a token, for loops, and for an annotation without a name or a closing bracket.
     """
     return _Classifier(source, names).run()
+
+
+def types_declared(source: Source, names: dict[str, str]) -> frozenset[str]:
+    """Return the names of the types that a text declares at its top level."""
+    classifier = _Classifier(source, names)
+    for _ in classifier.run():
+        pass
+    return frozenset(name for name in classifier.types if classifier.is_type(name))
 
 
 def _scan(source: Source) -> list[_Raw]:
@@ -155,37 +170,36 @@ class _Classifier:
         self.source = source
         self.names = names
         self.raws = _scan(source)
-        self.scopes = [_Scope({}, True)]
+        self.scopes = [_Scope(dict.fromkeys(source.types), True)]
         # By name, innermost scope last: True for a type, False for another declaration that hides a type.
-        self.types: dict[str, list[bool]] = {}
+        self.types: dict[str, list[bool]] = {each: [True] for each in source.types}
         self.brackets: list[str] = []
         self.declared = -1  # index of the token that names the type being declared
         self.typedef_name = -1  # the same for a typedef, whose name is valid only after it
 
     def run(self) -> Iterator[PlacedToken]:
         before = ""  # the previous token's terminal
+        lines, starts, at = self.source.lines, self.source.starts, 0
+        last = len(lines) - 1
         for index, raw in enumerate(self.raws):
+            while at < last and starts[at + 1] <= raw.start:
+                at += 1
             for kind, text, offset in self.classify(index, raw, before):
                 token = PlacedToken(kind, text)
-                token.source = self.source
+                token.source, token.origin = self.source, lines[at]
                 token.start = raw.start + offset
                 token.end = token.start + len(text)
                 before = kind
                 yield token
 
-    def classify(self, index: int, raw: _Raw, before: str) -> Iterator[tuple[str, str, int]]:
-        text = raw.text
+    def classify(self, index: int, raw: _Raw, before: str) -> Sequence[tuple[str, str, int]]:
         match raw.kind:
             case "word":
-                yield self.word(index, text, before), text, 0
-            case "number":
-                yield "NUMBER", text, 0
-            case "string":
-                yield "STRING", text, 0
-            case "annotation":
-                yield "ANNOTATION", text, 0
+                return ((self.word(index, raw.text, before), raw.text, 0),)
+            case "mark":
+                return self.mark(index, raw.text, before)
             case _:
-                yield from self.mark(index, text, before)
+                return ((raw.kind.upper(), raw.text, 0),)
 
     def text_at(self, index: int) -> str:
         return self.raws[index].text if 0 <= index < len(self.raws) else ""
@@ -298,29 +312,24 @@ class _Classifier:
 
     # Marks ---------------------------------------------------------------------------------------------------
 
-    def mark(self, index: int, text: str, before: str) -> Iterator[tuple[str, str, int]]:
-        in_angles = bool(self.brackets) and self.brackets[-1] == "<"
+    def mark(self, index: int, text: str, before: str) -> Sequence[tuple[str, str, int]]:
         if text == "<" and self.opens_angles(index, before):
             self.brackets.append("<")
-            yield "LESS_ARGUMENTS", text, 0
-        elif in_angles and text == ">":
+            return (("LESS_ARGUMENTS", text, 0),)
+        if text in (">", ">>") and self.brackets and self.brackets[-1] == "<":
             self.brackets.pop()
-            yield "MORE_ARGUMENTS", text, 0
-        elif in_angles and text == ">>":
-            self.brackets.pop()
-            yield "MORE_ARGUMENTS", ">", 0
+            if text == ">":
+                return (("MORE_ARGUMENTS", text, 0),)
             if self.brackets and self.brackets[-1] == "<":
                 self.brackets.pop()
-                yield "MORE_ARGUMENTS", ">", 1
-            else:
-                yield "OPERATOR", ">", 1
-        elif text in _OPERATORS:
-            yield "OPERATOR", text, 0
-        elif text in _ASSIGNMENTS:
-            yield "ASSIGNMENT", text, 0
-        else:
-            self.bracket(text)
-            yield self.names[text], text, 0
+                return (("MORE_ARGUMENTS", ">", 0), ("MORE_ARGUMENTS", ">", 1))
+            return (("MORE_ARGUMENTS", ">", 0), ("OPERATOR", ">", 1))
+        if text in _OPERATORS:
+            return (("OPERATOR", text, 0),)
+        if text in _ASSIGNMENTS:
+            return (("ASSIGNMENT", text, 0),)
+        self.bracket(text)
+        return ((self.names[text], text, 0),)
 
     def bracket(self, text: str) -> None:
         if text in self.OPENING:

@@ -1,0 +1,71 @@
+"""The architecture's own files at the start of a program, prepared once for the whole process.
+
+Nearly every program starts by including core.p4 and v1model.p4. Where it has no other directives and uses no macros,
+its text needs no preprocessor, and the declarations of the two files are the same each time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from midflight.p4.bounded import LARGEST
+from midflight.p4.declarations import Declaration
+from midflight.p4.parse import declared_types, parse
+from midflight.p4.preprocess import Source, expand, plain
+
+__all__ = ["Parts", "split"]
+
+_SPACE = r"(?:\s|//[^\n]*\n|/\*.*?\*/)*"
+_START = re.compile(rf"{_SPACE}(?:\#[ \t]*include[ \t]*<(?:core|v1model)\.p4>[ \t]*\r?\n{_SPACE})+", re.DOTALL)
+_INCLUDES = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<(core|v1model)\.p4>[ \t]*\r?$", re.MULTILINE)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_BUILT_IN = frozenset(["__LINE__", "__FILE__", "__DATE__", "__TIME__", "__COUNTER__"])
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A program in two parts: the declarations of the files that it includes first, and the text of the rest."""
+
+    declarations: tuple[Declaration, ...]
+    rest: Source
+
+
+@dataclass(frozen=True, slots=True)
+class _Prelude:
+    """Included files: their declarations, the names of types in them, and the macros that they leave defined."""
+
+    declarations: tuple[Declaration, ...]
+    types: frozenset[str]
+    macros: frozenset[str]
+
+
+def split(
+    source: str, file: str, include_dirs: Sequence[str | Path], defines: Mapping[str, str] | None
+) -> Parts | None:
+    """Return the parts of a program, or None where it needs the preprocessor.
+
+    It does where it has directives other than includes of core.p4 and v1model.p4 at its start, uses a macro, is longer
+    than the preprocessor allows, or where a folder of the user's comes first in the search for these files.
+    """
+    start = _START.match(source)
+    if start is None or defines or include_dirs:
+        return None
+    if "#" in source[start.end() :] or "\\" in source or "??" in source or len(source) > LARGEST // 2:
+        return None
+    files = tuple(dict.fromkeys(_INCLUDES.findall(source[: start.end()])))
+    prelude = _prepare(files)
+    if not prelude.macros.isdisjoint(_WORD.findall(source)):
+        return None
+    start_text = _INCLUDES.sub("", start[0])
+    return Parts(prelude.declarations, plain(start_text + source[start.end() :], file, source, prelude.types))
+
+
+@cache
+def _prepare(files: tuple[str, ...]) -> _Prelude:
+    """Parse included files, at most four combinations. The process keeps them, like the parser's tables."""
+    source, macros = expand("".join(f"#include <{each}.p4>\n" for each in files), "<included>")
+    return _Prelude(parse(source, "<included>").declarations, declared_types(source), macros | _BUILT_IN)
