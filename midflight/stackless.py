@@ -11,22 +11,29 @@ A walk over a tree is a generator function. It yields the walk of a child and ge
     run(depth(root))
 
 Python's own stack grows by two frames, whatever the depth of the tree.
+
+Most nodes of a tree are leaves, which need no walk. A function that starts walks may therefore return either a walk
+or, where nothing nests, the result itself: a `Step`. Yield it in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from types import GeneratorType
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Walk", "in_turn", "run"]
+__all__ = ["Step", "Walk", "in_turn", "run"]
 
 T = TypeVar("T")
 
-Walk: TypeAlias = Generator["Walk[Any]", Any, T]
+Walk: TypeAlias = Generator[Any, Any, T]
+
+Step: TypeAlias = Walk[T] | T
+"""A walk, or its result where no walk is needed. A result is never a generator."""
 
 
 def run(walk: Walk[T]) -> T:
-    """Return what a walk returns. What a walk raises passes through those that wait for it, as from a call."""
+    """Return the result of a walk. An exception passes through the walks that wait for it, as through callers."""
     waiting: list[Walk[Any]] = [walk]
     value: Any = None
     error: BaseException | None = None
@@ -41,17 +48,21 @@ def run(walk: Walk[T]) -> T:
             waiting.pop()
             value, error = None, raised
         else:
-            waiting.append(child)
-            value = error = None
+            error = None
+            if type(child) is GeneratorType:
+                waiting.append(child)
+                value = None
+            else:
+                value = child
     if error is not None:
         raise error
     result: T = value
     return result
 
 
-def in_turn(walks: Iterable[Walk[T]]) -> Walk[list[T]]:
-    """Return what the walks return, one after another."""
-    results: list[T] = []
-    for each in walks:
+def in_turn(steps: Iterable[Step[Any]]) -> Walk[list[Any]]:
+    """Return the results of the steps, one after another."""
+    results: list[Any] = []
+    for each in steps:
         results.append((yield each))
     return results

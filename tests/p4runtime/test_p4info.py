@@ -69,7 +69,7 @@ def test_an_id_annotation_is_honoured_with_its_prefix_or_without() -> None:
     ("pairs", "said"),
     [
         ([("table route", "@id(0x01001234) table route")], r"ingress\.route: the top byte"),
-        ([("table route", "@id(5) table route"), ("table acl", "@id(5) table acl")], r"ingress\.acl is taken"),
+        ([("table route", "@id(5) table route"), ("table acl", "@id(5) table acl")], r"ingress\.acl is already taken"),
     ],
 )
 def test_id_annotations_that_cannot_be_are_refused(pairs: list[tuple[str, str]], said: str) -> None:

@@ -194,7 +194,7 @@ def test_registers_that_need_each_other_cannot_be_laid_out() -> None:
     placement = place(found, {"asic": Capabilities(kind="asic", stages=12), "cpu": Capabilities(kind="cpu")})
     assert placement.explain().splitlines() == [
         "mine: cpu",
-        "    not asic: ingress.mine.r and ingress.mine.s need each other, so no stage can come first",
+        "    not asic: ingress.mine.r and ingress.mine.s depend on each other, so no stage can be first",
     ]
 
 

@@ -9,13 +9,13 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.coerce import coerce, has_integer, settle, settled
-from midflight.p4.check.context import Context, find, fresh
-from midflight.p4.check.expressions import expression, probe, value, written
+from midflight.p4.check.context import Context, fresh
+from midflight.p4.check.expressions import probe, value, written
 from midflight.p4.check.order import in_order
 from midflight.p4.check.scope import Local, closest, describe
 from midflight.p4.check.typing import type_of
 from midflight.p4.types import Direction, StackType, Type
-from midflight.stackless import Walk, in_turn
+from midflight.stackless import Step, Walk, in_turn
 
 __all__ = [
     "Given",
@@ -126,7 +126,7 @@ def passed(
     return made
 
 
-def argument(ctx: Context, given: Given, kind: Type, direction: Direction, what: str) -> Walk[ir.Expression]:
+def argument(ctx: Context, given: Given, kind: Type, direction: Direction, what: str) -> Step[ir.Expression]:
     """Check one argument of a call and coerce it to the parameter's type.
 
     A parameter's default arrives as a checked value and is returned unchanged. `_` for an `out` parameter becomes a
@@ -141,45 +141,64 @@ def argument(ctx: Context, given: Given, kind: Type, direction: Direction, what:
             raise P4Error("'_' can only stand for an out argument", place=given.place)
         return ir.VariableRef(fresh(ctx, "unused", kind, given.place), kind, place=given.place)
     if direction in (Direction.OUT, Direction.INOUT):
-        target: ir.Expression = yield lvalue(ctx, node)
-        if target.type != kind:
-            raise P4Error(f"{what} must be {kind}, not {target.type}", place=node.place)
-        return target
+        return _output(ctx, node, kind, what)
     if probed := ctx.probed.pop(id(node), None):  # checking twice would be exponential in nested calls
         ctx.before += probed.before
         return settle(coerce(probed.value, kind, what, ctx.state))
+    return _input(ctx, node, kind, what)
+
+
+def _output(ctx: Context, node: s.Expression, kind: Type, what: str) -> Walk[ir.Expression]:
+    target: ir.Expression = yield lvalue(ctx, node)
+    if target.type != kind:
+        raise P4Error(f"{what} must be {kind}, not {target.type}", place=node.place)
+    return target
+
+
+def _input(ctx: Context, node: s.Expression, kind: Type, what: str) -> Walk[ir.Expression]:
     made: ir.Expression = yield value(ctx, node, kind, what)
     return settle(made)
 
 
-def lvalue(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
+def lvalue(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
     """Check an expression that is assigned to. Raises P4Error where it is not a writable lvalue."""
-    reason: str = yield _why_fixed(ctx, node)
+    reason = _why_fixed(ctx, node)
     if reason:
         raise P4Error(reason, place=node.place)
-    made: ir.Expression = yield written(ctx, node)
-    return made
+    return written(ctx, node) if reason == "" else _stack_lvalue(ctx, node)
 
 
-def _why_fixed(ctx: Context, node: s.Expression) -> Walk[str]:
-    """Return why an expression is not writable, or an empty string for one that is."""
-    inner = node
+def _why_fixed(ctx: Context, node: s.Expression) -> str | None:
+    """Return why an expression is not writable, or an empty string for one that is.
+
+    Returns None where that depends on the type of a base, as for a member called `size`.
+    """
+    inner, depends = node, False
     while True:
         match inner:
             case s.Name(name=name):
-                entity = find(ctx, name, inner.top, inner.place)
-                return (
-                    entity.fixed if isinstance(entity, Local) else f"{name} is {describe(entity)} and cannot be written"
-                )
-            case s.Member(base=base, member="last" | "lastIndex" | "size" as member):
-                stack: ir.Expression = yield expression(ctx, base)
-                if isinstance(stack.type, StackType) and member != "last":
-                    return "this cannot be written"
-                inner = base
+                entity = ctx.scope.lookup(name, inner.top, inner.place)
+                if not isinstance(entity, Local):
+                    return f"{name} is {describe(entity)} and cannot be written"
+                return entity.fixed or (None if depends else "")
             case s.Member(base=base) | s.Index(base=base) | s.Slice(base=base):
+                depends |= isinstance(inner, s.Member) and inner.member in ("lastIndex", "size")
                 inner = base
             case _:
                 return "this cannot be written: it is not a variable, a field or a slice of one"
+
+
+def _stack_lvalue(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
+    """Check an lvalue with a member called `lastIndex` or `size`. Those of a stack cannot be written."""
+    inner = node
+    while isinstance(inner, s.Member | s.Index | s.Slice):
+        if isinstance(inner, s.Member) and inner.member in ("lastIndex", "size"):
+            stack: ir.Expression = yield written(ctx, inner.base)
+            if isinstance(stack.type, StackType):
+                raise P4Error("this cannot be written", place=node.place)
+        inner = inner.base
+    made: ir.Expression = yield written(ctx, node)
+    return made
 
 
 def ordered(

@@ -7,7 +7,7 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import arguments_in_order, bind, fits, ordered, signature
-from midflight.p4.check.context import Context, find, refuse
+from midflight.p4.check.context import Context, refuse
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.methods import method, size_of
 from midflight.p4.check.scope import Callables, Named, Scope, closest, describe
@@ -63,7 +63,7 @@ def call(ctx: Context, node: s.Call) -> Walk[ir.Expression]:
     """
     match node.callee:
         case s.Name() as name:
-            entity = find(ctx, name.name, name.top, name.place)
+            entity = ctx.scope.lookup(name.name, name.top, name.place)
             if isinstance(entity, Callables):
                 walk = _function(ctx, entity, node, name)
             elif isinstance(entity, ir.Action):
@@ -86,7 +86,7 @@ def _instance(ctx: Context, callee: s.Member) -> ir.Instance | None:
     """Return the extern object whose method is called, or None for a method of anything else."""
     if not isinstance(callee.base, s.Name):
         return None
-    entity = find(ctx, callee.base.name, callee.base.top, callee.base.place)
+    entity = ctx.scope.lookup(callee.base.name, callee.base.top, callee.base.place)
     return entity if isinstance(entity, ir.Instance) else None
 
 

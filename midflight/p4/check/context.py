@@ -11,11 +11,11 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.returns import When
-from midflight.p4.check.scope import Entity, Scope, closest
+from midflight.p4.check.scope import Scope
 from midflight.p4.types import EnumType, HeaderType, Type
-from midflight.stackless import Walk
+from midflight.stackless import Step, Walk
 
-__all__ = ["Checks", "Context", "Kind", "State", "annotations_of", "find", "fresh", "refuse"]
+__all__ = ["Checks", "Context", "Kind", "State", "annotations_of", "fresh", "refuse"]
 
 Owned = TypeVar("Owned", ir.Table, ir.Instance, ir.Action)
 
@@ -26,8 +26,8 @@ Kind: TypeAlias = Literal["program", "parser", "control", "action", "function"]
 class Checks:
     """Mutually recursive checks, as callables: P4's grammar is recursive, and imports between modules are not."""
 
-    expression: Callable[[Context, s.Expression], Walk[ir.Expression]]
-    value: Callable[[Context, s.Expression, Type, str], Walk[ir.Expression]]
+    expression: Callable[[Context, s.Expression], Step[ir.Expression]]
+    value: Callable[[Context, s.Expression, Type, str], Step[ir.Expression]]
     call: Callable[[Context, s.Call], Walk[ir.Expression]]
     inline: Callable[[Context, d.Function, s.Call], Walk[ir.Expression]]
     instantiate: Callable[[Context, s.Instantiation], Walk[None]]
@@ -117,15 +117,6 @@ class Context:
     writing: bool = False
     result: ir.Variable | None = None
     probed: dict[int, Probed] = field(default_factory=dict)
-
-
-def find(ctx: Context, name: str, top: bool, place: Place) -> Entity:
-    """Look up a name. Raises P4Error with the most similar visible name as a hint where it is not declared."""
-    entity = (ctx.scope.top if top else ctx.scope).find(name)
-    if entity is None:
-        hint = closest(name, [each for each, _ in ctx.scope.visible()])
-        raise P4Error(f"{name} is not declared", place=place, hint=hint)
-    return entity
 
 
 def fresh(ctx: Context, name: str, kind: Type, place: Place) -> ir.Variable:

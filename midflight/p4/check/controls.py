@@ -65,7 +65,7 @@ def control(ctx: Context, node: d.Control, values: Sequence[Entity]) -> Walk[ir.
 def _local(ctx: Context, node: d.Declaration) -> Walk[list[ir.Statement]]:
     match node:
         case s.Constant() | s.Variable() | s.Instantiation():
-            made: list[ir.Statement] = yield with_before(ctx, node)
+            made: list[ir.Statement] = yield with_before(ctx, [node])
             return made
         case d.Action():
             declared: ir.Action = yield action(ctx, node)

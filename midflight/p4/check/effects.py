@@ -9,14 +9,14 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import accepts, lvalue, passed
 from midflight.p4.check.calls import call
-from midflight.p4.check.context import Context, find, fresh
+from midflight.p4.check.context import Context, fresh
 from midflight.p4.check.expressions import applied_table, expression, value, written
 from midflight.p4.check.methods import count_arguments
 from midflight.p4.check.order import in_order, pinned
 from midflight.p4.check.scope import Packet, closest, describe
 from midflight.p4.check.typing import constant_int, type_of
 from midflight.p4.types import Bits, Direction, HeaderType, StackType, StructType, TupleType, Type, Varbit
-from midflight.stackless import Walk
+from midflight.stackless import Step, Walk
 
 __all__ = ["application", "call_statement", "may_apply"]
 
@@ -26,7 +26,7 @@ def call_statement(ctx: Context, node: s.Call) -> Walk[ir.Statement | None]:
     made: ir.Statement | None
     match node.callee:
         case s.Name() as name:
-            entity = find(ctx, name.name, name.top, name.place)
+            entity = ctx.scope.lookup(name.name, name.top, name.place)
             if isinstance(entity, ir.Action):
                 made = yield _action_call(ctx, entity, node)
                 return made
@@ -74,7 +74,7 @@ def _passed(
 def _method_statement(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Statement | None]:
     """Check a method call that has a side effect and no value, or return None for any other."""
     if isinstance(callee.base, s.Name):
-        entity = find(ctx, callee.base.name, callee.base.top, callee.base.place)
+        entity = ctx.scope.lookup(callee.base.name, callee.base.top, callee.base.place)
         match entity:
             case Packet(kind=kind):
                 made: ir.Statement | None = yield _packet_statement(ctx, kind, node, callee)
@@ -135,7 +135,7 @@ def application(
 
 def _is_packet(ctx: Context, argument: s.Argument) -> bool:
     node = argument.value
-    return isinstance(node, s.Name) and isinstance(find(ctx, node.name, node.top, node.place), Packet)
+    return isinstance(node, s.Name) and isinstance(ctx.scope.lookup(node.name, node.top, node.place), Packet)
 
 
 def may_apply(ctx: Context, place: Place) -> None:
@@ -149,7 +149,7 @@ def _packet_statement(ctx: Context, kind: str, node: s.Call, callee: s.Member) -
     arguments = node.arguments
     match kind, callee.member:
         case "packet_in", "extract" if len(arguments) in (1, 2):
-            checks = [_extracted(ctx, node)]
+            checks: list[Step[ir.Expression]] = [_extracted(ctx, node)]
             if len(arguments) == 2 and (size := arguments[1].value) is not None:
                 checks.append(value(ctx, size, Bits(32), "the size of the varbit field"))
             made: list[ir.Expression] = yield in_order(ctx, checks, {0})

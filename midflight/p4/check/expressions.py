@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 
 from midflight.errors import P4Error, Place
@@ -9,7 +10,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check import fold
 from midflight.p4.check.coerce import coerce, warn_cut
-from midflight.p4.check.context import Context, Probed, find, refuse
+from midflight.p4.check.context import Context, Probed, refuse
 from midflight.p4.check.fold import is_known, is_literal, number_in
 from midflight.p4.check.operators import binary, cast, ternary, unary, underlying
 from midflight.p4.check.order import captured, in_order
@@ -29,16 +30,25 @@ from midflight.p4.types import (
     TupleType,
     Type,
 )
-from midflight.stackless import Walk
+from midflight.stackless import Step, Walk
 
 __all__ = ["applied_table", "constant", "expression", "probe", "value", "written"]
 
 
-def written(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
+def written(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
     """Check an expression as an lvalue, in which a stack's `next` is allowed."""
     outer, ctx.writing = ctx.writing, True
     try:
-        made: ir.Expression = yield expression(ctx, node)
+        step = expression(ctx, node)
+    finally:
+        ctx.writing = outer
+    return _written(ctx, step) if isinstance(step, Generator) else step
+
+
+def _written(ctx: Context, walk: Walk[ir.Expression]) -> Walk[ir.Expression]:
+    outer, ctx.writing = ctx.writing, True
+    try:
+        made: ir.Expression = yield walk
         return made
     finally:
         ctx.writing = outer
@@ -55,7 +65,7 @@ def probe(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
     return value
 
 
-def value(ctx: Context, node: s.Expression, wanted: Type, what: str = "") -> Walk[ir.Expression]:
+def value(ctx: Context, node: s.Expression, wanted: Type, what: str = "") -> Step[ir.Expression]:
     """Check an expression and coerce it to a type. `what` names its destination in error messages."""
     if isinstance(node, s.Default):
         return _default_value(wanted, node.place)
@@ -65,14 +75,20 @@ def value(ctx: Context, node: s.Expression, wanted: Type, what: str = "") -> Wal
         given = {name for name, _ in node.fields}
         rest = [(each.name, s.Default(node.place)) for each in wanted.fields if each.name not in given]
         node = s.Record(node.place, (*node.fields, *rest))
-    made: ir.Expression
     if isinstance(node, s.Record | s.ListExpression) and isinstance(wanted, StructType | HeaderType | StackType):
-        made = yield _aggregate(ctx, node, wanted)
+        step: Step[ir.Expression] = _aggregate(ctx, node, wanted)
     elif isinstance(node, s.Ternary):
-        made = yield ternary(ctx, node, wanted)
+        step = ternary(ctx, node, wanted)
     else:
-        made = yield expression(ctx, node)
-    return coerce(made, wanted, what, ctx.state)
+        step = expression(ctx, node)
+    if isinstance(step, Generator):
+        return _coerced(ctx, step, wanted, what)
+    return step if step.type == wanted else coerce(step, wanted, what, ctx.state)
+
+
+def _coerced(ctx: Context, walk: Walk[ir.Expression], wanted: Type, what: str) -> Walk[ir.Expression]:
+    made: ir.Expression = yield walk
+    return made if made.type == wanted else coerce(made, wanted, what, ctx.state)
 
 
 def _aggregate(
@@ -132,21 +148,23 @@ def _default_value(kind: Type, place: Place) -> ir.Expression:
     return ir.Literal(0, kind, place=place)
 
 
-def expression(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
+def expression(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
     """Check an expression without an expected type. A constant without a width keeps the type `int`."""
-    values: list[ir.Expression]
     match node:
+        case s.Member():
+            return _member(ctx, node)
+        case s.Name():
+            return _name(ctx, node)
         case s.Number():
             kind: Type = INTEGER if node.width is None else Bits(node.width, node.signed)
             if isinstance(kind, Bits):
                 warn_cut(ctx.state, node.value, kind, node.place)
-            return ir.Literal(fold.wrap(node.value, kind), kind, place=node.place)
+                return ir.Literal(fold.wrap(node.value, kind), kind, place=node.place)
+            return ir.Literal(node.value, kind, place=node.place)
         case s.Boolean():
             return ir.Literal(int(node.value), BOOL, place=node.place)
         case s.Text():
             return ir.Literal(node.value, STRING, place=node.place)
-        case s.Name():
-            return _name(ctx, node)
         case s.TypeMember():
             return _type_member(ctx, node)
         case s.ErrorMember():
@@ -156,38 +174,37 @@ def expression(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
             return ir.Literal(ctx.state.errors.index(node.member), ERROR, place=node.place)
         case s.Construct():
             raise P4Error("an instance can only be created by a declaration", place=node.place)
-        case s.ListExpression():
-            values = yield in_order(ctx, (expression(ctx, each) for each in node.elements))
-            return _list(ctx, node, values)
-        case s.Record():
-            values = yield in_order(ctx, (expression(ctx, each) for _, each in node.fields))
-            return _record(ctx, node, values)
+        case s.ListExpression() | s.Record():
+            return _untyped(ctx, node)
         case s.Default():
             raise P4Error("'...' needs a type from its context", place=node.place)
         case s.InvalidHeader():
             raise refuse("the invalid-header expression {#}", node.place, plural=False)
-        case s.Member():
-            walk = _member(ctx, node)
         case s.Index():
-            walk = _index(ctx, node)
+            return _index(ctx, node)
         case s.Slice():
-            walk = _slice(ctx, node)
+            return _slice(ctx, node)
         case s.Unary():
-            walk = unary(ctx, node)
+            return unary(ctx, node)
         case s.Binary():
-            walk = binary(ctx, node)
+            return binary(ctx, node)
         case s.Ternary():
-            walk = ternary(ctx, node, None)
+            return ternary(ctx, node, None)
         case s.Cast():
-            walk = cast(ctx, node)
+            return cast(ctx, node)
         case s.Call():
-            walk = ctx.state.checks.call(ctx, node)
-    made: ir.Expression = yield walk
-    return made
+            return ctx.state.checks.call(ctx, node)
+
+
+def _untyped(ctx: Context, node: s.ListExpression | s.Record) -> Walk[ir.Expression]:
+    """Check a list or struct expression without an expected type."""
+    nodes = node.elements if isinstance(node, s.ListExpression) else [each for _, each in node.fields]
+    values: list[ir.Expression] = yield in_order(ctx, (expression(ctx, each) for each in nodes))
+    return _list(ctx, node, values) if isinstance(node, s.ListExpression) else _record(ctx, node, values)
 
 
 def _name(ctx: Context, node: s.Name) -> ir.Expression:
-    entity: Entity = find(ctx, node.name, node.top, node.place)
+    entity: Entity = ctx.scope.lookup(node.name, node.top, node.place)
     match entity:
         case Local(variable=variable):
             return ir.VariableRef(variable, variable.type, place=node.place)
@@ -200,7 +217,7 @@ def _name(ctx: Context, node: s.Name) -> ir.Expression:
 
 
 def _type_member(ctx: Context, node: s.TypeMember) -> ir.Expression:
-    entity = find(ctx, node.type.name, node.type.top, node.type.place)
+    entity = ctx.scope.lookup(node.type.name, node.type.top, node.type.place)
     if not isinstance(entity, Named) or not isinstance(entity.type, EnumType):
         raise P4Error(f"{node.type.name} is not an enum, so it has no member {node.member}", place=node.place)
     kind = entity.type
@@ -210,12 +227,30 @@ def _type_member(ctx: Context, node: s.TypeMember) -> ir.Expression:
     return ir.Literal(kind.value_of(node.member), kind, place=node.place)
 
 
-def _member(ctx: Context, node: s.Member) -> Walk[ir.Expression]:
-    """Check `base.name`, including `table.apply().hit`."""
-    table = applied_table(ctx, node.base)
+def _member(ctx: Context, node: s.Member) -> Step[ir.Expression]:
+    """Check `base.name` with all of its bases, such as `a.b.c`, including `table.apply().hit`."""
+    chain = [node]
+    while isinstance(base := chain[-1].base, s.Member):
+        chain.append(base)
+    return _fields(ctx, _name(ctx, base), chain) if isinstance(base, s.Name) else _member_of(ctx, base, chain)
+
+
+def _member_of(ctx: Context, base: s.Expression, chain: list[s.Member]) -> Walk[ir.Expression]:
+    """Check members of a base that is not a name. `chain` has the innermost member last."""
+    table = applied_table(ctx, base)
     if table is not None:
-        return _table_member(table, node)
-    base: ir.Expression = yield expression(ctx, node.base)
+        return _fields(ctx, _table_member(table, chain.pop()), chain)
+    made: ir.Expression = yield expression(ctx, base)
+    return _fields(ctx, made, chain)
+
+
+def _fields(ctx: Context, base: ir.Expression, chain: list[s.Member]) -> ir.Expression:
+    for node in reversed(chain):
+        base = _field(ctx, base, node)
+    return base
+
+
+def _field(ctx: Context, base: ir.Expression, node: s.Member) -> ir.Expression:
     kind, name = base.type, node.member
     match kind:
         case StructType() | HeaderType():
@@ -247,7 +282,7 @@ def applied_table(ctx: Context, node: s.Expression) -> ir.Table | None:
     """Return the table of `table.apply()`, or None for any other expression. Marks the table as applied."""
     match node:
         case s.Call(callee=s.Member(base=s.Name() as name, member="apply")):
-            entity = find(ctx, name.name, name.top, name.place)
+            entity = ctx.scope.lookup(name.name, name.top, name.place)
             if isinstance(entity, ir.Table):
                 if node.arguments:
                     raise P4Error("a table's apply takes no arguments", place=node.place)

@@ -9,7 +9,7 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import ordered
-from midflight.p4.check.context import Context, annotations_of, find, refuse
+from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.controls import control
 from midflight.p4.check.expressions import constant
 from midflight.p4.check.parameters import qualified
@@ -57,7 +57,7 @@ def _make(
     base = kind.base if isinstance(kind, s.SpecialisedType) else kind
     if not isinstance(base, s.TypeName):
         raise P4Error("this type cannot be instantiated", place=kind.place)
-    entity = find(ctx, base.name, base.top, base.place)
+    entity = ctx.scope.lookup(base.name, base.top, base.place)
     match entity:
         case d.Extern():
             if entity.type_parameters and not isinstance(kind, s.SpecialisedType):
@@ -180,7 +180,7 @@ def _constructor_values(
         node = argument.value if isinstance(argument, s.Argument) else argument
         assert node is not None
         if isinstance(node, s.Name):
-            entity = find(ctx, node.name, node.top, node.place)
+            entity = ctx.scope.lookup(node.name, node.top, node.place)
             if isinstance(entity, ir.Instance | ir.Control | ir.Parser):
                 values.append(entity)
                 continue

@@ -6,7 +6,7 @@ from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.coerce import has_integer
-from midflight.p4.check.context import Context, find, refuse
+from midflight.p4.check.context import Context, refuse
 from midflight.p4.check.expressions import expression
 from midflight.p4.check.scope import Packet, closest
 from midflight.p4.check.sizes import SIZES, size_in
@@ -20,7 +20,7 @@ __all__ = ["count_arguments", "method", "size_of"]
 def method(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expression]:
     """Check `object.method(...)` where its value is used."""
     if isinstance(callee.base, s.Name):
-        entity = find(ctx, callee.base.name, callee.base.top, callee.base.place)
+        entity = ctx.scope.lookup(callee.base.name, callee.base.top, callee.base.place)
         match entity:
             case Packet(kind="packet_in"):
                 made: ir.Expression = yield _packet_value(ctx, node, callee)

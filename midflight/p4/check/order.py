@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Generator, Iterable
 from dataclasses import replace
 
 from midflight.p4 import ir
 from midflight.p4.check.context import Context
-from midflight.stackless import Walk
+from midflight.stackless import Step, Walk
 
 __all__ = ["captured", "in_order", "pinned", "stored"]
 
 
-def captured(ctx: Context, walk: Walk[ir.Expression]) -> Walk[tuple[ir.Expression, list[ir.Statement]]]:
+def captured(ctx: Context, step: Step[ir.Expression]) -> Step[tuple[ir.Expression, list[ir.Statement]]]:
     """Check an expression and return it with the statements that must run before it."""
+    return _captured(ctx, step) if isinstance(step, Generator) else (step, [])
+
+
+def _captured(ctx: Context, walk: Walk[ir.Expression]) -> Walk[tuple[ir.Expression, list[ir.Statement]]]:
     outer, ctx.before = ctx.before, []
     try:
         value: ir.Expression = yield walk
@@ -50,7 +54,7 @@ def pinned(ctx: Context, target: ir.Expression) -> ir.Expression:
 
 def in_order(
     ctx: Context,
-    walks: Iterable[Walk[ir.Expression]],
+    steps: Iterable[Step[ir.Expression]],
     written: Container[int] = (),
     checked: Iterable[ir.Expression] = (),
 ) -> Walk[list[ir.Expression]]:
@@ -62,14 +66,19 @@ def in_order(
     """
     made = list(checked)
     kept = 0
-    for walk in walks:
-        value: ir.Expression
-        before: list[ir.Statement]
-        value, before = yield captured(ctx, walk)
-        if before:
-            for i in range(kept, len(made)):
-                made[i] = pinned(ctx, made[i]) if i in written else stored(ctx, made[i])
-            kept = len(made)
-            ctx.before += before
-        made.append(value)
-    return made
+    outer, inner = ctx.before, list[ir.Statement]()
+    ctx.before = inner
+    try:
+        for step in steps:
+            value: ir.Expression = (yield step) if isinstance(step, Generator) else step
+            if inner:
+                ctx.before = outer
+                for i in range(kept, len(made)):
+                    made[i] = pinned(ctx, made[i]) if i in written else stored(ctx, made[i])
+                kept = len(made)
+                outer += inner
+                ctx.before = inner = []
+            made.append(value)
+        return made
+    finally:
+        ctx.before = outer

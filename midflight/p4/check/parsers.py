@@ -65,7 +65,7 @@ def _names(node: d.Parser) -> dict[str, Place]:
 def _local(ctx: Context, node: d.Declaration) -> Walk[list[ir.Statement]]:
     match node:
         case s.Constant() | s.Variable() | s.Instantiation():
-            made: list[ir.Statement] = yield with_before(ctx, node)
+            made: list[ir.Statement] = yield with_before(ctx, [node])
             return made
         case d.ValueSet():
             raise refuse("parser value sets", node.place)
@@ -78,8 +78,7 @@ def _state(ctx: Context, node: d.State, names: Mapping[str, Place]) -> Walk[ir.S
     ctx.depth += 1
     try:
         with ctx.scope.block():
-            for each in node.body:
-                body += yield with_before(ctx, each)
+            body += yield with_before(ctx, node.body)
             ctx.before = []
             following: ir.Select | str = yield _transition(ctx, node, names)
             body += ctx.before

@@ -10,7 +10,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import ordered
 from midflight.p4.check.calls import call
-from midflight.p4.check.context import Checks, Context, State, annotations_of, find, refuse
+from midflight.p4.check.context import Checks, Context, State, annotations_of, refuse
 from midflight.p4.check.controls import action
 from midflight.p4.check.expressions import expression, value
 from midflight.p4.check.functions import check_alone, inline
@@ -157,7 +157,7 @@ def _function(top: _Top, node: d.Function) -> None:
 
 def _instantiation(top: _Top, node: s.Instantiation) -> Walk[None]:
     base = node.type.base if isinstance(node.type, s.SpecialisedType) else node.type
-    entity = find(top.ctx, base.name, base.top, base.place) if isinstance(base, s.TypeName) else None
+    entity = top.ctx.scope.lookup(base.name, base.top, base.place) if isinstance(base, s.TypeName) else None
     if isinstance(entity, d.Package):
         if node.name != "main":
             raise refuse("packages other than main", node.place)
@@ -193,12 +193,12 @@ def _parts(top: _Top, main: s.Instantiation) -> Walk[dict[str, ir.Parser | ir.Co
 
 def _part(ctx: Context, node: s.Expression, name: str) -> Walk[ir.Parser | ir.Control]:
     if isinstance(node, s.Name):
-        entity = find(ctx, node.name, node.top, node.place)
+        entity = ctx.scope.lookup(node.name, node.top, node.place)
         if isinstance(entity, ir.Parser | ir.Control):
             return entity
     if not isinstance(node, s.Construct) or not isinstance(node.type, s.TypeName):
         raise P4Error(f"the {name} must be an instance, such as My{name.title()}()", place=node.place)
-    entity = find(ctx, node.type.name, node.type.top, node.type.place)
+    entity = ctx.scope.lookup(node.type.name, node.type.top, node.type.place)
     if not isinstance(entity, d.Parser | d.Control):
         raise P4Error(f"{node.type.name} is {describe(entity)}, not a parser or control", place=node.place)
     if entity.type_parameters:

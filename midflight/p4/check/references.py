@@ -8,7 +8,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import accepts, passed
 from midflight.p4.check.coerce import has_integer
-from midflight.p4.check.context import Context, annotations_of, find
+from midflight.p4.check.context import Context, annotations_of
 from midflight.p4.check.drafts import Draft
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.scope import closest
@@ -20,7 +20,7 @@ __all__ = ["as_reference", "listed", "with_data"]
 
 def _action_of(ctx: Context, node: d.ActionReference) -> ir.Action:
     """Return the action of a reference. Raises P4Error where the name is not an action."""
-    entity = find(ctx, node.name, node.top, node.place)
+    entity = ctx.scope.lookup(node.name, node.top, node.place)
     if not isinstance(entity, ir.Action):
         actions = [name for name, each in ctx.scope.visible() if isinstance(each, ir.Action)]
         raise P4Error(f"{node.name} is not an action", place=node.place, hint=closest(node.name, actions))

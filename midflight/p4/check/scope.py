@@ -140,6 +140,18 @@ class Scope:
             return known[-1]
         return None if self.outer is None else self.outer.find(name)
 
+    def lookup(self, name: str, top: bool, place: Place) -> Entity:
+        """Return the entity with a name, from the outermost scope if `top`.
+
+        Raises P4Error where it is not declared, with the most similar visible name as a hint.
+        """
+        scope = self.top if top else self
+        entity = scope.find(name)
+        if entity is None:
+            hint = closest(name, [each for each, _ in self.visible()])
+            raise P4Error(f"{name} is not declared", place=place, hint=hint)
+        return entity
+
     def declared(self, name: str) -> tuple[Entity, Place] | None:
         """Return an entity that the innermost block declares, with the place of its declaration, or None."""
         return self._blocks[-1].get(name)

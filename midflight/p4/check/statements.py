@@ -9,7 +9,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import lvalue
 from midflight.p4.check.coerce import coerce, has_integer
-from midflight.p4.check.context import Context, find
+from midflight.p4.check.context import Context
 from midflight.p4.check.effects import application, call_statement, may_apply
 from midflight.p4.check.expressions import applied_table, constant, expression, probe, value
 from midflight.p4.check.operators import combined
@@ -17,7 +17,7 @@ from midflight.p4.check.order import in_order, pinned
 from midflight.p4.check.scope import Constant, Local
 from midflight.p4.check.typing import type_of
 from midflight.p4.types import BOOL, VOID, Bits, EnumType, ExternType, Type
-from midflight.stackless import Walk
+from midflight.stackless import Step, Walk
 
 __all__ = ["block", "declare_constant", "row", "with_before"]
 
@@ -30,28 +30,32 @@ def block(ctx: Context, node: s.Block) -> Walk[ir.Block]:
 
 def row(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[tuple[ir.Statement, ...]]:
     """Check a sequence of statements in a new scope."""
-    made: list[ir.Statement] = []
     ctx.depth += 1
     try:
         with ctx.scope.block():
-            for node in nodes:
-                made += yield with_before(ctx, node)
+            made: list[ir.Statement] = yield with_before(ctx, nodes)
     finally:
         ctx.depth -= 1
     return tuple(made)
 
 
-def with_before(ctx: Context, node: s.Statement) -> Walk[list[ir.Statement]]:
-    """Check one statement and return it after the statements that its expressions need."""
-    outer, ctx.before = ctx.before, []
+def with_before(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[list[ir.Statement]]:
+    """Check statements in order and return each after the statements that its expressions need."""
+    made: list[ir.Statement] = []
+    outer = ctx.before
     try:
-        made: ir.Statement | None = yield statement(ctx, node)
-        return ctx.before if made is None else [*ctx.before, made]
+        for node in nodes:
+            ctx.before = []
+            one: ir.Statement | None = yield statement(ctx, node)
+            made += ctx.before
+            if one is not None:
+                made.append(one)
     finally:
         ctx.before = outer
+    return made
 
 
-def statement(ctx: Context, node: s.Statement) -> Walk[ir.Statement | None]:
+def statement(ctx: Context, node: s.Statement) -> Step[ir.Statement | None]:
     """Check one statement. Returns None where nothing remains to run, as for a declaration of a constant."""
     match node:
         case s.Empty():
@@ -61,29 +65,25 @@ def statement(ctx: Context, node: s.Statement) -> Walk[ir.Statement | None]:
                 raise P4Error(f"a {ctx.kind} cannot exit", place=node.place)
             return ir.Exit(place=node.place)
         case s.Assign():
-            walk: Walk[ir.Statement | None] = _assign(ctx, node)
+            return _assign(ctx, node)
         case s.CallStatement():
-            walk = call_statement(ctx, node.call)
+            return call_statement(ctx, node.call)
         case s.DirectApplication():
-            walk = _direct_application(ctx, node)
+            return _direct_application(ctx, node)
         case s.If():
-            walk = _if(ctx, node)
+            return _if(ctx, node)
         case s.Switch():
-            walk = _switch(ctx, node)
+            return _switch(ctx, node)
         case s.Block():
-            walk = _block(ctx, node)
+            return _block(ctx, node)
         case s.Return():
-            walk = _returning(ctx, node)
+            return _returning(ctx, node)
         case s.Constant():
-            yield declare_constant(ctx, node)
-            return None
+            return declare_constant(ctx, node)
         case s.Variable():
-            walk = _declare_variable(ctx, node)
+            return _declare_variable(ctx, node)
         case s.Instantiation():
-            yield ctx.state.checks.instantiate(ctx, node)
-            return None
-    made: ir.Statement | None = yield walk
-    return made
+            return ctx.state.checks.instantiate(ctx, node)
 
 
 def _block(ctx: Context, node: s.Block) -> Walk[ir.Statement | None]:
@@ -215,7 +215,7 @@ def _label(ctx: Context, node: s.Expression, subject: ir.Table | ir.Expression) 
     if isinstance(subject, ir.Table):
         actions = {each.action for each in subject.actions}
         if isinstance(node, s.Name):
-            entity = find(ctx, node.name, node.top, node.place)
+            entity = ctx.scope.lookup(node.name, node.top, node.place)
             if isinstance(entity, ir.Action) and entity in actions:
                 return entity
         hint = "Its actions are " + ", ".join(each.action.name for each in subject.actions) + "."

@@ -6,7 +6,7 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
-from midflight.p4.check.context import Context, annotations_of, find, refuse
+from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.drafts import Draft
 from midflight.p4.check.entries import entries
 from midflight.p4.check.expressions import constant
@@ -121,7 +121,7 @@ def _no_action(ctx: Context, draft: Draft, place: Place) -> ir.ActionRef:
 def _direct(ctx: Context, node: d.TableProperty) -> ir.Instance:
     kind = DIRECT[node.name]
     if isinstance(node.value, s.Name):
-        entity = find(ctx, node.value.name, node.value.top, node.value.place)
+        entity = ctx.scope.lookup(node.value.name, node.value.top, node.value.place)
         if isinstance(entity, ir.Instance) and entity.kind == kind:
             return entity
     if isinstance(node.value, s.Construct):

@@ -8,7 +8,7 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
-from midflight.p4.check.context import Context, find, refuse
+from midflight.p4.check.context import Context, refuse
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.scope import Named, describe
 from midflight.p4.types import (
@@ -28,7 +28,7 @@ from midflight.p4.types import (
     Type,
     Varbit,
 )
-from midflight.stackless import Walk, in_turn
+from midflight.stackless import Step, Walk, in_turn
 
 __all__ = ["bounded", "constant_int", "type_arguments", "type_of"]
 
@@ -39,8 +39,14 @@ DEEPEST = 64
 """The largest depth to which types may nest, such as structs in structs."""
 
 
-def constant_int(ctx: Context, node: s.Expression, what: str) -> Walk[int]:
+def constant_int(ctx: Context, node: s.Expression, what: str) -> Step[int]:
     """Check an expression that must be a compile-time integer and return its value. Raises P4Error where it is not."""
+    if isinstance(node, s.Number) and node.width is None:
+        return node.value
+    return _constant_int(ctx, node, what)
+
+
+def _constant_int(ctx: Context, node: s.Expression, what: str) -> Walk[int]:
     value: ir.Expression = yield ctx.state.checks.expression(ctx, node)
     if not is_literal(value) or not isinstance(value.type, Bits | Integer | EnumType):
         raise P4Error(f"{what} must be an integer known at compile time", place=node.place)
@@ -69,7 +75,7 @@ def _nesting(ctx: Context, kind: Type) -> int:
     return 0
 
 
-def type_of(ctx: Context, node: s.Type) -> Walk[Type]:
+def type_of(ctx: Context, node: s.Type) -> Step[Type]:
     """Return the type that a node of the syntax tree denotes.
 
     Raises P4Error for unknown names, widths out of range, stacks of anything other than headers, and types that are not
@@ -77,29 +83,35 @@ def type_of(ctx: Context, node: s.Type) -> Walk[Type]:
     """
     match node:
         case s.BaseType():
-            kind: Type = yield _base(ctx, node)
-            return kind
+            return _base(ctx, node)
         case s.TypeName():
             return _named(ctx, node)
         case s.StackType():
-            element: Type = yield type_of(ctx, node.element)
-            if not isinstance(element, HeaderType):
-                raise P4Error(f"a stack holds headers, and {element} is not a header", place=node.place)
-            size: int = yield constant_int(ctx, node.size, "the size of a header stack")
-            if size < 1:
-                raise P4Error("a header stack needs at least one element", place=node.size.place)
-            return StackType(element, size)
+            return _stack(ctx, node)
         case s.TupleType(is_list=True):
             raise refuse("list types", node.place)
         case s.TupleType():
-            elements: list[Type] = yield in_turn(type_of(ctx, each) for each in node.elements)
-            return bounded(ctx, TupleType(tuple(elements)), node.place)
+            return _tuple(ctx, node)
         case s.SpecialisedType():
-            kind = yield _specialised(ctx, node)
-            return kind
+            return _specialised(ctx, node)
 
 
-def _base(ctx: Context, node: s.BaseType) -> Walk[Type]:
+def _stack(ctx: Context, node: s.StackType) -> Walk[Type]:
+    element: Type = yield type_of(ctx, node.element)
+    if not isinstance(element, HeaderType):
+        raise P4Error(f"a stack holds headers, and {element} is not a header", place=node.place)
+    size: int = yield constant_int(ctx, node.size, "the size of a header stack")
+    if size < 1:
+        raise P4Error("a header stack needs at least one element", place=node.size.place)
+    return StackType(element, size)
+
+
+def _tuple(ctx: Context, node: s.TupleType) -> Walk[Type]:
+    elements: list[Type] = yield in_turn(type_of(ctx, each) for each in node.elements)
+    return bounded(ctx, TupleType(tuple(elements)), node.place)
+
+
+def _base(ctx: Context, node: s.BaseType) -> Step[Type]:
     match node.name:
         case "bool":
             return BOOL
@@ -115,16 +127,26 @@ def _base(ctx: Context, node: s.BaseType) -> Walk[Type]:
             return Bits(1)
         case "bit" | "int" | "varbit":
             assert node.width is not None
-            width: int = yield constant_int(ctx, node.width, "a width")
-            least = 0 if node.name == "bit" else 1
-            if not least <= width <= WIDEST and not (node.name == "varbit" and width <= 1 << 16):
-                raise P4Error(f"a width of {width} bits is out of range", place=node.width.place)
-            return Varbit(width) if node.name == "varbit" else Bits(width, node.name == "int")
+            step = constant_int(ctx, node.width, "a width")
+            return _bits(node, node.width.place, step) if isinstance(step, int) else _computed_bits(node, step)
     raise P4Error(f"{node.name} is not a type here", place=node.place)
 
 
+def _computed_bits(node: s.BaseType, walk: Walk[int]) -> Walk[Type]:
+    assert node.width is not None
+    width: int = yield walk
+    return _bits(node, node.width.place, width)
+
+
+def _bits(node: s.BaseType, place: Place, width: int) -> Type:
+    least = 0 if node.name == "bit" else 1
+    if not least <= width <= WIDEST and not (node.name == "varbit" and width <= 1 << 16):
+        raise P4Error(f"a width of {width} bits is out of range", place=place)
+    return Varbit(width) if node.name == "varbit" else Bits(width, node.name == "int")
+
+
 def _named(ctx: Context, node: s.TypeName) -> Type:
-    entity = find(ctx, node.name, node.top, node.place)
+    entity = ctx.scope.lookup(node.name, node.top, node.place)
     match entity:
         case Named(type=kind):
             return kind
@@ -140,7 +162,7 @@ def _named(ctx: Context, node: s.TypeName) -> Type:
 
 
 def _specialised(ctx: Context, node: s.SpecialisedType) -> Walk[Type]:
-    entity = find(ctx, node.base.name, node.base.top, node.place)
+    entity = ctx.scope.lookup(node.base.name, node.base.top, node.place)
     if isinstance(entity, d.Extern):
         arguments: tuple[Type, ...] = yield type_arguments(ctx, entity, node.arguments, node.place)
         return bounded(ctx, ExternType(node.base.name, arguments), node.place)

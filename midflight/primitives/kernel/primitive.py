@@ -373,7 +373,8 @@ def _reset(primitive: Primitive) -> Walk[Primitive]:
         if isinstance(value, Primitive):
             setattr(made, name, (yield _reset(value)))
     if isinstance(made, Chain):
-        made.stages = tuple((yield from in_turn(_reset(each) for each in made.stages)))
+        walks: list[Walk[Primitive]] = [_reset(each) for each in made.stages]
+        made.stages = tuple((yield from in_turn(walks)))
     return made
 
 

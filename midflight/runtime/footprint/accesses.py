@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from midflight.p4 import ir
-from midflight.p4.nodes import children
-from midflight.stackless import Walk, run
+from midflight.p4.nodes import children, within
+from midflight.stackless import Step, Walk, run
 
 __all__ = ["accesses"]
 
@@ -96,7 +96,23 @@ def _row(statements: Iterable[ir.Statement], count: _Count) -> Walk[_Way]:
     return _Way(rest, any(step.leaves for step in steps))
 
 
-def _statement(statement: ir.Statement, count: _Count) -> Walk[_Step]:
+def _statement(statement: ir.Statement, count: _Count) -> Step[_Step]:
+    match statement:
+        case ir.Return() | ir.Exit():
+            return _Step(Calls(), (_Way(leaves=True),))
+        case ir.Block() | ir.If() | ir.Switch() | ir.TableApply() | ir.ActionCall() | ir.Apply():
+            return _compound(statement, count)
+    calls = _expression(statement, count)
+    return _Step(calls) if isinstance(calls, Counter) else _counted(calls)
+
+
+def _counted(walk: Walk[Calls]) -> Walk[_Step]:
+    calls: Calls = yield walk
+    return _Step(calls)
+
+
+def _compound(statement: ir.Statement, count: _Count) -> Walk[_Step]:
+    """Count the calls of a statement with other statements, a table, an action or a control inside."""
     calls: Calls
     way: _Way
     match statement:
@@ -124,21 +140,29 @@ def _statement(statement: ir.Statement, count: _Count) -> Walk[_Step]:
         case ir.ActionCall(action=called) | ir.Apply(callee=ir.Control() as called):
             calls = yield _expression(statement, count)
             return _Step(_both(calls, (yield _callee(called, count))))
-        case ir.Return() | ir.Exit():
-            return _Step(Calls(), (_Way(leaves=True),))
-        case _:
-            calls = yield _expression(statement, count)
-            return _Step(calls)
+    calls = yield _expression(statement, count)
+    return _Step(calls)
 
 
-def _expression(part: ir.Node, count: _Count) -> Walk[Calls]:
+def _expression(part: ir.Node, count: _Count) -> Step[Calls]:
     """Count the calls in an expression, or in the expressions of a statement that contains no statements."""
+    found = Calls()
+    for node in within(part):
+        match node:
+            case ir.Ternary() | ir.TableHit():
+                return _branching(part, count)
+            case ir.Call(instance=ir.Instance(kind="register", name=name)):
+                count.met[name] = None
+                found[name, node.name] += 1
+    return found
+
+
+def _branching(part: ir.Node, count: _Count) -> Walk[Calls]:
+    """Count the calls in an expression with alternatives, of which the worst counts, or with tables."""
     found, waiting = Calls(), [part]
     while waiting:
         node = waiting.pop()
         match node:
-            case ir.Literal() | ir.VariableRef():
-                pass
             case ir.Ternary(condition=condition, yes=yes, no=no):
                 waiting.append(condition)
                 either = _worse((yield _expression(yes, count)), (yield _expression(no, count)))

@@ -16,7 +16,7 @@ from midflight.p4 import ir
 from midflight.p4.nodes import children
 from midflight.p4.types import BOOL
 from midflight.runtime.footprint.rests import NONE, Change, Key, Names, Rests
-from midflight.stackless import Walk, in_turn, run
+from midflight.stackless import Step, Walk, in_turn, run
 
 __all__ = ["Operation", "operations"]
 
@@ -102,10 +102,37 @@ def _body(pass_: _Pass, statements: Iterable[ir.Statement], control: _Control) -
     pass_.start, pass_.ends = outside
 
 
-def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Walk[None]:
+def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Step[None]:
     if pass_.ended:
-        return
+        return None
     control = control | pass_.left
+    match statement:
+        case ir.Declare(variable=variable, value=None):
+            pass_.values.declare(variable, NONE)
+        case ir.SetValidity(header=header):
+            _assign(pass_, ir.Member(header, VALID, BOOL), NONE, control)
+        case ir.CallStatement(call=call):
+            return _called(pass_, call, control)
+        case ir.Return():
+            pass_.ends.append(pass_.values.change(pass_.start))
+            pass_.ended = True
+        case ir.Exit():
+            pass_.ended = True
+        case ir.Assign(target=target, value=ir.Literal()):
+            _assign(pass_, target, NONE, control)
+        case ir.Assign(target=target, value=ir.VariableRef() | ir.Member() as value):
+            _assign(pass_, target, pass_.values.at(_key(value)[0]), control)
+        case _:
+            return _compound(pass_, statement, control)
+    return None
+
+
+def _called(pass_: _Pass, call: ir.Call, control: _Control) -> Walk[None]:
+    yield _call(pass_, call, control)
+
+
+def _compound(pass_: _Pass, statement: ir.Statement, control: _Control) -> Walk[None]:
+    """Walk a statement with expressions that need a walk, or with statements, tables or actions inside."""
     names: Names
     inner: _Control
     match statement:
@@ -138,15 +165,6 @@ def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Walk
                 _assign(pass_, argument, pass_.values.at((parameter.variable,)), control)
         case ir.Apply(callee=ir.Control() as callee, arguments=arguments):
             yield _sub_control(pass_, callee, arguments, control)
-        case ir.CallStatement(call=call):
-            yield _call(pass_, call, control)
-        case ir.SetValidity(header=header):
-            _assign(pass_, ir.Member(header, VALID, BOOL), NONE, control)
-        case ir.Return():
-            pass_.ends.append(pass_.values.change(pass_.start))
-            pass_.ended = True
-        case ir.Exit():
-            pass_.ended = True
         case _:
             pass
 
@@ -194,13 +212,24 @@ def _assign(pass_: _Pass, target: ir.Expression, names: Names, control: _Control
     pass_.written.append(key)
 
 
-def _reads(pass_: _Pass, expression: ir.Expression, control: _Control) -> Walk[Names]:
+def _reads(pass_: _Pass, expression: ir.Expression, control: _Control) -> Step[Names]:
     """Return the operations that a value depends on, and record the operations that its evaluation runs."""
+    match expression:
+        case ir.Literal():
+            return NONE
+        case ir.VariableRef() | ir.Member():
+            return pass_.values.at(_key(expression)[0])
+    return _reads_within(pass_, expression, control)
+
+
+def _reads_within(pass_: _Pass, expression: ir.Expression, control: _Control) -> Walk[Names]:
     found: set[str] = set()
     waiting: list[ir.Node | ir.Case] = [expression]
     while waiting:
         part = waiting.pop()
         match part:
+            case ir.Literal():
+                pass
             case ir.TableHit(table=table):
                 yield _table(pass_, table, control)
                 found.add(table.name)
@@ -210,6 +239,10 @@ def _reads(pass_: _Pass, expression: ir.Expression, control: _Control) -> Walk[N
                 found |= pass_.values.at(_key(ir.Member(header, VALID, part.type))[0])
             case ir.VariableRef() | ir.Member():
                 found |= pass_.values.at(_key(part)[0])
+            case ir.Binary(left=left, right=right):
+                waiting += (right, left)
+            case ir.Cast(operand=operand) | ir.Unary(operand=operand) | ir.Slice(base=operand):
+                waiting.append(operand)
             case _:
                 waiting += reversed(children(part))
     return frozenset(found)

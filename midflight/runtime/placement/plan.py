@@ -98,7 +98,7 @@ def reasons_against(demand: Demand, capabilities: Capabilities) -> tuple[str, ..
     ]
     if capabilities.register_accesses is not None:
         reasons += [
-            f"one packet may access {name} {count} times, allowed are {capabilities.register_accesses}"
+            f"one packet may access {name} {count} times, the limit is {capabilities.register_accesses}"
             for name, count in demand.accesses.items()
             if count > capabilities.register_accesses
         ]
