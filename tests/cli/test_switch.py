@@ -82,7 +82,7 @@ def test_a_number_out_of_range(program: Path, option: tuple[str, str]) -> None:
         (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-role", "alice=ops"], "the authority that signs them"),
         (["--memory", "much"], "is no size"),
         (["--memory", "0B"], "is no size"),
-        (["--memory", "1KiB"], "it may have 1 KiB"),
+        (["--memory", "1KiB"], "the limit is 1 KiB"),
     ],
 )
 def test_what_it_cannot_serve_with_is_told(arguments: list[str], said: str, program: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_folder_that_others_can_write_to_is_refused(folder: Path) -> None:
     folder.chmod(0o770)
     with pytest.raises(MidflightError, match="others may"):
         Store(folder)
-    with pytest.raises(MidflightError, match="no folder for code at"):
+    with pytest.raises(MidflightError, match="as the folder for code"):
         Store(folder / "none")
 
 

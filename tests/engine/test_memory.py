@@ -62,7 +62,7 @@ def test_a_packet_with_too_much_state_is_refused_before_there_is_code(
 ) -> None:
     checked = program(headers, metadata, types=MANY + "header v_t { varbit<65536> a; }")
     monkeypatch.setattr("midflight.runtime.engine.compiled.Native", None)
-    with pytest.raises(P4Error, match=rf"the engine has room for {STATE}"):
+    with pytest.raises(P4Error, match=rf"the engine supports {STATE}"):
         Engine(checked)
 
 
@@ -145,7 +145,7 @@ def test_entries_take_their_share_and_give_it_back() -> None:
 def test_a_budget_never_goes_beyond_its_limit() -> None:
     budget = Budget(100)
     budget.take(60, "one")
-    with pytest.raises(BudgetError, match="no memory for two: of 100 bytes that the program may have, 60 bytes"):
+    with pytest.raises(BudgetError, match="no memory for two: the program uses 60 bytes of its 100 bytes"):
         budget.take(41, "two")
     budget.take(40, "three")
     budget.give(100)

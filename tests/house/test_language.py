@@ -29,8 +29,6 @@ NOT_DONE = (
     "midflight/cli",
     "midflight/primitives/library",
     "midflight/runtime/devices",
-    "midflight/runtime/engine/*.py",
-    "midflight/runtime/engine/externs",
     "midflight/runtime/footprint",
     "midflight/runtime/p4runtime",
     "midflight/runtime/placement",

@@ -128,7 +128,7 @@ def test_errors_name_what_is_allowed(session: Session) -> None:
     with pytest.raises(DeviceError, match=r"the match lacks standard_metadata\.ingress_port"):
         session.insert("acl", {}, "drop", priority=1)
     session.insert("route", match, "to_controller")
-    with pytest.raises(RequestError, match=r"insert into route .*has this entry already") as refused:
+    with pytest.raises(RequestError, match=r"insert into route .*already has this entry") as refused:
         session.insert("route", match, "to_controller")
     assert refused.value.code.name == "ALREADY_EXISTS"
 

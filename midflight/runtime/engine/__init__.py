@@ -1,7 +1,7 @@
 """The embedded switch: a checked P4 program compiled to native code, with its tables, registers and ports.
 
-It runs what BMv2 runs; docs/semantics.md lists where the two are known to differ: a select without a match, indices out
-of range, and a few more.
+It runs the programs that BMv2 runs. docs/semantics.md lists the known differences, for example a select without a match
+and indexes out of range.
 """
 
 from midflight.runtime.engine.counters import CounterValue

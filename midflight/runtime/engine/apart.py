@@ -1,8 +1,9 @@
-"""A program compiled in a process of its own, which may take so much time and memory and no more.
+"""Compilation of a program in a separate process, with limits on processor time and memory.
 
-    python -m midflight.runtime.engine.apart SECONDS BYTES < program.p4
+    python -m midflight.runtime.engine.apart SECONDS BYTES FILE STATE < program.p4
 
-It writes a pickle: a checked program with its code, or what is wrong with the text.
+SECONDS and BYTES limit the process. FILE is the name of the program in messages, and STATE the memory in bytes that its
+state may take. The process writes a pickle: the compiled program, or the error.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from midflight.runtime.engine.memory import BudgetError, demand
 
 __all__ = ["CompileBudget", "CompilerDied", "compile_apart"]
 
-# A pickle goes into a program as deep as that is: on a stack of its own.
+# Pickling recurses as deep as the program is nested, so it gets a thread with a large stack.
 _STACK, _DEPTH = 1 << 29, 1 << 20
-# Seconds beyond the processor time: others may want the processors as well.
+# The timeout, as a multiple of the limit on processor time: other processes may use the processors as well.
 _SLACK = 4.0
 _NO_MEMORY = ("MemoryError", "bad_alloc", "can't start new thread", "Cannot allocate memory")
 _QUOTED = 4000
@@ -31,21 +32,21 @@ _QUOTED = 4000
 
 @dataclass(frozen=True, slots=True)
 class CompileBudget:
-    """What compiling one program may take: seconds of processor time, and bytes of memory."""
+    """The limits for compiling one program: seconds of processor time, and bytes of memory."""
 
     seconds: int = 60
     memory: int = 3 << 30
 
 
-class CompilerDied(DeviceError):  # noqa: N818 - it is what happened
-    """The process ended without an answer; the message has what it said."""
+class CompilerDied(DeviceError):  # noqa: N818 - named after the event
+    """The compiler process failed without an answer. The message ends with its standard error."""
 
 
 def compile_apart(text: str, file: str, budget: CompileBudget, memory: int) -> Compiled:
-    """Return the code of a confined program, compiled in a process of its own.
+    """Return the code of a confined program, compiled in a separate process.
 
-    P4Error where the text is wrong; BudgetError where its state takes more than `memory` bytes, or compiling it more
-    than the budget; CompilerDied for anything else.
+    Raises P4Error for an invalid program, BudgetError if its state takes more than `memory` bytes or compiling it
+    exceeds the budget, and CompilerDied if the process fails in another way.
     """
     command = [sys.executable, "-m", __name__, str(budget.seconds), str(budget.memory), file, str(memory)]
     try:
@@ -54,7 +55,7 @@ def compile_apart(text: str, file: str, budget: CompileBudget, memory: int) -> C
         )
     except subprocess.TimeoutExpired:
         raise _beyond(budget) from None
-    if done.returncode < 0:  # of its limits, processor time ends it by a signal, memory that native code asks for too
+    if done.returncode < 0:  # ended by a signal: beyond its processor time, or native code ran out of memory
         raise _beyond(budget)
     if done.returncode:
         log = done.stderr.decode(errors="replace")
@@ -82,7 +83,7 @@ def _answer(text: str, file: str, memory: int) -> Compiled | P4Error | BudgetErr
 
 
 def main() -> int:
-    """Compile what comes on standard input."""
+    """Compile the program on standard input, and return the exit status."""
     seconds, space = int(sys.argv[1]), int(sys.argv[2])
     file, memory = sys.argv[3], int(sys.argv[4])
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))

@@ -1,4 +1,4 @@
-"""Applying a table: key, lookup, direct counters and meters, then the action with the entry's data."""
+"""Lowering of table applications: key, lookup, direct counters and meters, then the action with the entry's data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Tables"]
 
 
 class Tables:
-    """Lowers table applications; keeps every table's layout and the lookup function built for it."""
+    """Lowers table applications. Holds each table's layout and lookup function."""
 
     def __init__(self) -> None:
         self.layouts: dict[str, EntryLayout] = {}
@@ -72,9 +72,9 @@ class Tables:
                     execute_direct(code, instance, number)
 
     def _run(self, code: Code, table: ir.Table, layout: EntryLayout, entry: Value, action: Value) -> None:
-        """Emit a switch over the actions. Their data is copied out of the entry, which no action may change."""
+        """Emit a switch over the actions. An action gets a copy of the entry's data, so that it cannot change it."""
         b, done = code.b, code.block("applied")
-        # Entries hold no number that is not in the list, so the last action can stand for the default case.
+        # Entries hold only numbers of listed actions, so the last action can be the default case.
         references = actions_of(table)
         blocks = [code.block(each.action.name) for each in references]
         chooser = b.switch(action, blocks[-1])

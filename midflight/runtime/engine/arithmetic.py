@@ -1,6 +1,6 @@
 """Arithmetic on `bit<W>` and `int<W>` of any width (P4_16 specification, sections 8.6 and 8.7).
 
-Nothing traps: a division or remainder by zero gives 0, and the least `int<W>` divided by -1 wraps round to itself.
+No operation traps: a division or remainder by zero gives 0, and the smallest `int<W>` divided by -1 wraps to itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ SATURATING = {"|+|": "add.sat", "|-|": "sub.sat"}
 
 
 def binary(code: Code, operator: str, left: Value, right: Value, signed: bool) -> Value:
-    """Return `left operator right` for two integers of one width; comparisons give an i1."""
+    """Return `left operator right` for two integers of the same width. Comparisons return an i1.
+
+    Raises P4Error for an operator that the engine does not support.
+    """
     b = code.b
     if operator in COMPARISONS:
         return (b.icmp_signed if signed else b.icmp_unsigned)(operator, left, right)
@@ -45,7 +48,10 @@ def binary(code: Code, operator: str, left: Value, right: Value, signed: bool) -
 
 
 def shift(code: Code, operator: str, left: Value, amount: Value | int, signed: bool) -> Value:
-    """Return `left << amount` or `left >> amount`: arithmetic for signed values, every bit gone beyond the width."""
+    """Return `left << amount` or `left >> amount`. Right shifts of signed values are arithmetic.
+
+    An amount of the width or more shifts out all bits.
+    """
     b, width = code.b, left.type.width
     if isinstance(amount, int):
         if amount >= width:
@@ -69,12 +75,12 @@ def shift(code: Code, operator: str, left: Value, amount: Value | int, signed: b
         moved, beyond = b.lshr, code.constant(width, 0)
     if inside is None:
         return moved(left, by)
-    # Shifting by the width or more is poison in LLVM, so such an amount must not even be tried.
+    # A shift by the width or more is poison in LLVM, so the amount is replaced before the shift.
     return b.select(inside, moved(left, b.select(inside, by, code.constant(width, 0))), beyond)
 
 
 def _divide(code: Code, operator: str, left: Value, right: Value, signed: bool) -> Value:
-    """Divide magnitudes, then give the result its sign: a quotient's is from both, a remainder's from the left."""
+    """Divide magnitudes, then set the sign: both operands determine a quotient's sign, the left one a remainder's."""
     b, zero = code.b, code.constant(left.type.width, 0)
     if signed:
         negative, other_negative = (b.icmp_signed("<", each, zero) for each in (left, right))
@@ -92,7 +98,7 @@ def _divide(code: Code, operator: str, left: Value, right: Value, signed: bool) 
 
 
 def _long_division(code: Code, operator: str, kind: ll.IntType) -> ll.Function:
-    """Return a function that divides bit by bit: beyond 64 bits LLVM would call a library that may not be there."""
+    """Return a function that divides bit by bit. Beyond 64 bits LLVM would call a library that may be missing."""
 
     def build(inner: Code) -> None:
         b = inner.b
@@ -105,7 +111,7 @@ def _long_division(code: Code, operator: str, kind: ll.IntType) -> ll.Function:
             at = b.sub(inner.constant(kind.width, kind.width - 1), index)
             bit = b.and_(b.lshr(dividend, at), inner.constant(kind.width, 1))
             old = inner.load(rest, size)
-            # One bit more than the operands: the shifted remainder may outgrow them.
+            # One bit wider than the operands, as the shifted remainder may exceed them.
             wide = integer(kind.width + 1)
             grown = b.or_(b.shl(inner.resize(old, wide.width), ll.Constant(wide, 1)), inner.resize(bit, wide.width))
             by = inner.resize(divisor, wide.width)

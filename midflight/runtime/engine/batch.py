@@ -1,4 +1,4 @@
-"""Where a batch's output goes: arrays that native code fills, and that grow when it asks."""
+"""Output of a batch: arrays that native code fills and that grow on demand."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ COLUMNS = {"offsets": np.uint32, "lengths": np.uint32, "ports": np.uint16, "sour
 
 
 class Output:
-    """Arrays for one batch after the other.
+    """Arrays for the output of successive batches.
 
-    They are made a little larger than the last batches needed, and used again once nobody holds the packets that lie in
-    them: fresh memory costs more than many a program. When they are too small after all, native code calls back and
-    gets larger ones; what it still reads from the old ones stays alive until the batch has ended.
+    They are sized a little above the needs of previous batches. They are reused as soon as nobody holds the packets in
+    them, because allocating memory can cost more than running a program. If they become full, native code calls back
+    for larger ones; the old arrays remain valid until the batch ends.
     """
 
     def __init__(self, context: Context) -> None:
@@ -35,14 +35,14 @@ class Output:
         self._make(4096, 16)
 
     def collect(self, packets: Packets, run: Callable[[], None]) -> Packets:
-        """Run native code on a batch and return what it put out."""
+        """Run native code on a batch and return its output."""
         context = self._context
         given = packets.bytes + 64 * len(packets)
         size, count = int(given * self._bytes_factor) + 4096, int(len(packets) * self._count_factor) + 16
         fits = size <= self._arrays["data"].size and count <= self._arrays["ports"].size
         if not fits or self._references() != self._unshared:
             self._make(size, count)
-        elif context.get("out.data") != self._place:  # a carrier has had its own batches there meanwhile
+        elif context.get("out.data") != self._place:  # a native packet loop has set its own arrays since
             self._point()
         context.set("out.used", 0)
         context.set("out.count", 0)
@@ -78,11 +78,11 @@ class Output:
         self._unshared = self._references()
 
     def _references(self) -> list[int]:
-        """Return how often each array is referred to; a view of one counts."""
+        """Return the reference count of each array, which includes its views."""
         return [sys.getrefcount(array) for array in self._arrays.values()]
 
     def _more(self, need: int) -> int:
-        """Double what is too small; called from native code. 0 means that there is no more."""
+        """Double the arrays that are too small; called from native code. Returns 1, or 0 if memory is exhausted."""
         try:
             used, count = self._context.get("out.used"), self._context.get("out.count")
             if need > MAX_OUTPUT:

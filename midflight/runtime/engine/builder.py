@@ -1,6 +1,6 @@
-"""LLVM functions under construction: memory, named slots of a context, and control flow.
+"""Builder of LLVM functions: memory, named slots of a context, and control flow.
 
-What is emitted takes its pointers from its arguments only; no address of the host is ever a constant.
+Emitted code gets all its pointers through its arguments; it contains no addresses of the host.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def integer(width: int) -> ll.IntType:
 
 
 class Module:
-    """A module under construction: its functions, and the slots of the context that they are given."""
+    """A module under construction: its functions, and the slots of the context that they take."""
 
     def __init__(self, name: str, slots: Slots | None = None) -> None:
         self.module = ll.Module(name)
@@ -35,7 +35,7 @@ class Module:
         self._tables: dict[str, ll.GlobalVariable] = {}
 
     def function(self, name: str, arguments: list[ll.Type], result: ll.Type, *, inline: bool = True) -> ll.Function:
-        """Declare an internal function. Its pointer arguments never alias each other or what slots point at."""
+        """Declare an internal function. Its pointer arguments alias neither each other nor the targets of slots."""
         function = ll.Function(self.module, ll.FunctionType(result, arguments), name)
         function.linkage = "internal"
         function.attributes.add("nounwind")
@@ -51,7 +51,7 @@ class Module:
         return self.module.declare_intrinsic(name, types, signature)
 
     def constants(self, name: str, width: int, values: list[int]) -> ll.GlobalVariable:
-        """Return a constant array, made when first asked for."""
+        """Return the constant array with this name, which the first call creates."""
         if name not in self._tables:
             kind = ll.ArrayType(integer(width), len(values))
             array = self._tables[name] = ll.GlobalVariable(self.module, kind, name)
@@ -106,7 +106,7 @@ class Builder:
     # Memory
 
     def at(self, pointer: Value, offset: int | Value) -> Value:
-        """Return a pointer `offset` bytes further. An offset that is a value is taken as unsigned."""
+        """Return a pointer `offset` bytes further. A value as the offset is unsigned."""
         if isinstance(offset, int):
             return self.b.gep(pointer, [self.i64(offset)], inbounds=True, source_etype=I8) if offset else pointer
         return self.b.gep(pointer, [self.resize(offset, 64)], inbounds=True, source_etype=I8)
@@ -127,10 +127,10 @@ class Builder:
         return self.b.load(pointer, typ=POINTER, align=8)
 
     def allocate(self, size: int, alignment: int = 8) -> Value:
-        """Reserve bytes on the stack for the whole of the function."""
+        """Reserve bytes on the stack until the function returns."""
         space = self._allocas.alloca(ll.ArrayType(I8, max(size, 1)))
         space.align = alignment
-        space.type = POINTER  # llvmlite would give it a typed pointer, which LLVM no longer has
+        space.type = POINTER  # instead of llvmlite's typed pointer, which LLVM no longer supports
         return space
 
     def clear(self, pointer: Value, size: int) -> None:
@@ -140,7 +140,7 @@ class Builder:
         self.b.call(memset, [pointer, self.constant(8, 0), self.i64(size), self.constant(1, 0)])
 
     def copy(self, target: Value, source: Value, size: int | Value) -> None:
-        """Copy bytes between two places that are the same or do not overlap."""
+        """Copy bytes between two places that are equal or do not overlap."""
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memcpy = self.unit.intrinsic("llvm.memcpy", [POINTER, POINTER, I64], kind)
         length = self.i64(size) if isinstance(size, int) else self.resize(size, 64)
@@ -163,7 +163,7 @@ class Builder:
         return self.at(self.context, self.unit.slots.offset(name, size))
 
     def slot_pointer(self, name: str) -> Value:
-        """Load the pointer in a slot. It stays the same while a batch runs."""
+        """Load the pointer in a slot, which must not change during a batch."""
         value = self.load_pointer(self.slot(name))
         value.set_metadata("invariant.load", self.unit.module.add_metadata([]))
         return value
@@ -183,7 +183,7 @@ class Builder:
     # Control flow
 
     def call_through(self, pointer: Value, function_type: ll.FunctionType, arguments: list[Value]) -> Value:
-        """Call the function that a pointer leads to."""
+        """Call the function that a pointer refers to."""
         return self.b.call(_Callee(pointer, function_type), arguments)
 
     def block(self, name: str) -> ll.Block:
@@ -196,13 +196,13 @@ class Builder:
             self.b.branch(block)
 
     def leave(self, block: ll.Block) -> None:
-        """Jump and go on in a block that nothing reaches: what follows a `return` in the source is dead."""
+        """Jump, and continue in an unreachable block, because code after a `return` in the source is dead."""
         self.go(block)
         self.b.position_at_end(self.block("dead"))
 
     @contextmanager
     def when(self, condition: Value, *, rarely: bool = False) -> Iterator[None]:
-        """Emit what the `with` holds under a condition; out of the way of the rest where that holds `rarely`."""
+        """Make the code that the `with` block emits conditional. `rarely` moves it out of the main path."""
         inside, after = self.block("then"), self.block("after")
         branch = self.b.cbranch(condition, inside, after)
         if rarely:
@@ -228,14 +228,14 @@ class Builder:
         self.b.position_at_end(after)
 
     def choose(self, condition: Value, yes: Callable[[], Value], no: Callable[[], Value]) -> Value:
-        """Emit both branches and return the value of the one taken."""
+        """Emit both branches and return the value of the branch taken."""
         choice = Choice(self, condition)
         choice.otherwise(yes())
         return choice.end(no())
 
 
 class Choice:
-    """A value that is computed in one of two branches: first that of `condition`, then the other."""
+    """A value that is computed in one of two branches. The branch in which `condition` is true is emitted first."""
 
     def __init__(self, code: Builder, condition: Value) -> None:
         self._code = code
@@ -245,12 +245,12 @@ class Choice:
         code.b.position_at_end(first)
 
     def otherwise(self, value: Value) -> None:
-        """End the first branch with its value, and begin the second."""
+        """End the first branch with its value, and start the second."""
         self._leave(value)
         self._code.b.position_at_end(self._second)
 
     def end(self, value: Value) -> Value:
-        """End the second branch with its value; return that of the branch taken."""
+        """End the second branch with its value, and return the value of the branch taken."""
         self._leave(value)
         self._code.b.position_at_end(self._after)
         result = self._code.b.phi(value.type)
@@ -264,7 +264,7 @@ class Choice:
 
 
 class _Callee:
-    """A pointer to call through. llvmlite's builder takes only values that know their function type."""
+    """A function pointer in the form that llvmlite's builder accepts: a value that knows its function type."""
 
     def __init__(self, pointer: Value, function_type: ll.FunctionType) -> None:
         self.type = pointer.type

@@ -1,6 +1,6 @@
 """LLVM code under construction: one module (`Unit`), and one function of it at a time (`Code`).
 
-`Code` is a builder that knows of P4 no more than its types and places.
+Of P4, `Code` knows only the types and where values lie in memory.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = [
 
 
 STACK = 1 << 19
-"""Bytes of packet state and variables that all of a program's code may have on the native stack."""
+"""The limit for the packet state and variables of a whole program on the native stack, in bytes."""
 
 
 def unsupported(what: str, place: SourcePlace | None = None, hint: str = "") -> P4Error:
-    """Return the error that says that the engine does not do this."""
+    """Return the error that the engine does not support something, to be raised."""
     return P4Error(f"the engine does not support {what}", place=place, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value of a P4 type lies in memory."""
+    """The address of a value in memory, with its P4 type."""
 
     pointer: Value
     type: Type
@@ -44,7 +44,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class DigestKind:
-    """One type of digest: its name, and the width and sign of each value. A value takes whole 64-bit words."""
+    """One type of digest: its name, and for each value its width in bits and whether it is signed.
+
+    In memory, a value takes whole 64-bit words.
+    """
 
     name: str
     widths: tuple[int, ...]
@@ -53,19 +56,20 @@ class DigestKind:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What applying a table gave: whether an entry hit (i1), and which action of its list ran (i32)."""
+    """The result of applying a table: whether an entry matched (i1), and the number of the action that ran (i32)."""
 
     hit: Value
     action: Value
 
 
 class Unit(Module):
-    """A module under construction, with what all of its functions share.
+    """A module under construction, with the state that all of its functions share.
 
-    `call` lowers a call of an extern, `apply` a table: the two things that expressions and statements need from the
-    layers above them. `intents` and `digests` gather what the program's controls were seen to ask for. With slots that
-    the same program has been given before, it is traced, on their context: `names` are those that its notes tell.
-    `pure` is what is known of expressions, by identity: whether evaluating one that is not needed does no harm.
+    `call` lowers a call of an extern and `apply` a table; expressions and statements need these two from the layers
+    above them. `intents` and `digests` collect the intents and digests that the program's controls use. `traced` are
+    the slots of the same program compiled before: the code then records traces, in a context that fits both. `names`
+    are the names that traces refer to, or None without tracing. `pure` caches, by the identity of a node, whether
+    evaluating it unnecessarily is harmless and cheap.
     """
 
     def __init__(
@@ -89,7 +93,7 @@ class Unit(Module):
         self._helpers: dict[str, ll.Function] = {}
 
     def helper(self, name: str, arguments: list[ll.Type], result: ll.Type, body: Callable[[Code], None]) -> ll.Function:
-        """Return a function that several places call, built by `body` when first asked for. It is not inlined."""
+        """Return a shared function, which the first call builds with `body`. It is not inlined."""
         if name not in self._helpers:
             function = self._helpers[name] = self.function(name, arguments, result, inline=False)
             body(Code(self, function))
@@ -98,7 +102,11 @@ class Unit(Module):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a parser has come: `position` (bytes, i32) in memory, the packet, its length (i32), where errors go."""
+    """The progress of a parser.
+
+    `packet` is the packet's address and `length` its length in bytes (i32). `position` and `error` are addresses of an
+    i32: the bytes consumed so far, and the parser error. `reject` is the block that ends the parser.
+    """
 
     packet: Value
     length: Value
@@ -111,16 +119,16 @@ class Cursor:
         return code.at(self.packet, code.load(self.position, 32))
 
     def advance(self, code: Code, count: Value) -> None:
-        """Move on by a number of bytes that are known to be there."""
+        """Advance by a number of bytes that the packet is known to have."""
         code.store(code.b.add(code.load(self.position, 32), count), self.position)
 
     def need(self, code: Code, count: Value) -> None:
-        """Leave the parser with PacketTooShort unless `count` (i32, unsigned) more bytes are there."""
+        """Leave the parser with PacketTooShort unless the packet has `count` (i32, unsigned) more bytes."""
         left = code.b.sub(self.length, code.load(self.position, 32))
         self.fail(code, code.b.icmp_unsigned("<", left, count), "PacketTooShort")
 
     def fail(self, code: Code, condition: Value, error: str | Value) -> None:
-        """Leave the parser with an error (a name, or an i32) under a condition."""
+        """Leave the parser with an error (a name, or an i32) if a condition holds."""
         with code.when(condition):
             number = code.i32(code.unit.program.errors.index(error)) if isinstance(error, str) else error
             code.store(number, self.error)
@@ -129,14 +137,14 @@ class Cursor:
 
 @dataclass(slots=True)
 class Frame:
-    """A control, parser or action being lowered: where `return` goes, and the copies due when it is left."""
+    """A control, parser or action that is being lowered: the target of `return`, and the copies to make at its end."""
 
     end: ll.Block
     copy_outs: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Code(Builder):
-    """One function of a program under construction: a builder that knows P4's types and places."""
+    """Builder of one function of a program, which knows P4's types and places."""
 
     unit: Unit
 
@@ -149,17 +157,17 @@ class Code(Builder):
         self.cursor: Cursor | None = None
 
     def allocate(self, size: int, alignment: int = 8) -> Value:
-        """Reserve bytes on the stack; P4Error where the program has too many already, all functions together."""
+        """Reserve bytes on the stack. Raises P4Error if all functions of the program together exceed `STACK`."""
         self.unit.stack += size
         if self.unit.stack > STACK:
             raise P4Error(
-                f"variables and parameters take more than the {STACK} bytes that the engine has for all of them",
-                hint="Have fewer variables of large structs, or pass less of them to controls and actions.",
+                f"all variables and parameters together take more than the engine's {STACK} bytes",
+                hint="Declare fewer variables of large structs, or pass fewer of them to controls and actions.",
             )
         return super().allocate(size, alignment)
 
     def read(self, place: Place) -> Value:
-        """Load a scalar, at the width that its type has."""
+        """Load a scalar at the width of its type."""
         width = scalar_width(place.type)
         return self.resize(self.load(place.pointer, stored_width(width)), width)
 
@@ -172,7 +180,7 @@ class Code(Builder):
         return Place(self.at(place.pointer, self.layout.offset(place.type, name)), kind)
 
     def element(self, stack: Place, index: int | Value) -> Place:
-        """Return the place of an element of a header stack; the index must be in range."""
+        """Return the place of an element of a header stack. The index must be in range."""
         assert isinstance(stack.type, StackType)
         stride = self.layout.stride(stack.type)
         first = self.at(stack.pointer, 8)

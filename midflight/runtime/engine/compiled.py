@@ -1,6 +1,6 @@
-"""A program made native: its code, and what that assumes of memory.
+"""Native code of a program, and the memory layout that it expects.
 
-The code is given its memory each time it is called, so that any number of engines may run it, each on its own state.
+The code gets its memory as an argument of each call, so any number of engines can run it, each with its own state.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ __all__ = ["Compiled", "Traced"]
 
 
 class Compiled:
-    """A checked program's native code; P4Error names a construct that the engine does not support.
+    """The native code of a checked program. Raises P4Error for a construct that the engine does not support.
 
-    The function `entry` of `native` works off a batch. `layouts` are those of the tables' entries, by the tables'
-    fully qualified names, and `record` the bytes of a packet that waits to go round again.
+    The function `entry` of `native` processes a batch. `slots` is the layout of its context. `layouts` are the layouts
+    of table entries by the fully qualified names of the tables. `digests` are the kinds of digest that it sends, and
+    `record` is the size in bytes of a packet that waits for another round.
     """
 
     def __init__(self, program: ir.Program) -> None:
@@ -41,16 +42,16 @@ class Compiled:
 
     @cached_property
     def traced(self) -> Traced:
-        """The same program on the same memory, noting down every packet's way; compiled when first asked for."""
+        """The same program for the same memory, which also records traces. Compiled on first use."""
         return Traced(self)
 
 
 class Traced:
-    """A program's code that takes notes, and the `names` that those tell."""
+    """The code of a program that records traces, and the `names` that they refer to."""
 
     def __init__(self, of: Compiled) -> None:
         size = of.slots.size
         lowered = lower_program(of.program, of.slots)
-        assert of.slots.size == size, "a traced program asks for what its context does not have"
+        assert of.slots.size == size, "a traced program needs the same context"
         self.names = lowered.unit.names or []
         self.native = Native(str(lowered.unit.module))

@@ -1,8 +1,8 @@
-"""The one block of memory that native code is given: every pointer and number it needs, in named slots.
+"""Context of native code: one block of memory with every pointer and number that it needs, in named slots.
 
-Lowering asks for a slot by name and loads from it; the control side finds the same name and writes the pointer there.
-No address is ever built into code, so one compiled program could serve many contexts, and a target without pointers
-into a host (BPF) can resolve a slot in its own way.
+Lowering requests a slot by name and emits loads from it. The control side writes a pointer or number to the slot with
+the same name. Code contains no addresses, so one compiled program can run with many contexts, and a target without
+pointers into the host (BPF) can resolve slots in its own way.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["Context", "Slots"]
 
 
 class Slots:
-    """Names and offsets, handed out in the order of asking."""
+    """The names of slots with their offsets, assigned in the order of first use."""
 
     def __init__(self) -> None:
         self._offsets: dict[str, int] = {}
         self.size = 0
 
     def offset(self, name: str, size: int = 8) -> int:
-        """Return the offset of a slot, making it 8-aligned and `size` bytes long when the name is new."""
+        """Return the offset of a slot in bytes. A new name gets a slot of `size` bytes at a multiple of 8."""
         if name not in self._offsets:
             self._offsets[name] = self.size
             self.size += align(size, 8)
@@ -33,12 +33,12 @@ class Slots:
 
     @property
     def offsets(self) -> Mapping[str, int]:
-        """Every slot made so far."""
+        """The offsets of all slots so far, by name."""
         return self._offsets
 
 
 class Context:
-    """The block itself, at `address` and zero at first. It keeps alive whatever its slots point at."""
+    """The block of memory, at `address` and initially zero. It keeps the arrays alive that its slots point to."""
 
     def __init__(self, slots: Slots) -> None:
         self._offsets = dict(slots.offsets)
@@ -48,25 +48,25 @@ class Context:
         self.address = self.memory.ctypes.data
 
     def has(self, name: str) -> bool:
-        """Tell whether native code uses this slot."""
+        """Return whether native code uses this slot."""
         return name in self._offsets
 
     def offset(self, name: str) -> int:
-        """Return where a slot lies. KeyError for one that native code never asked for."""
+        """Return the offset of a slot in bytes. Raises KeyError for a slot that native code does not use."""
         return self._offsets[name]
 
     def set(self, name: str, value: int) -> None:
-        """Write a 64-bit slot; a name that native code never asked for is ignored."""
+        """Write a 64-bit slot. Does nothing for a slot that native code does not use."""
         if (offset := self._offsets.get(name)) is not None:
             self._words[offset >> 3] = value
 
     def get(self, name: str) -> int:
-        """Read a 64-bit slot, 0 for one that native code never asked for."""
+        """Read a 64-bit slot. Returns 0 for a slot that native code does not use."""
         offset = self._offsets.get(name)
         return 0 if offset is None else int(self._words[offset >> 3])
 
     def point(self, name: str, array: NDArray[np.generic]) -> None:
-        """Let a slot hold the address of an array's first element."""
+        """Set a slot to the address of an array's first element."""
         self._alive[name] = array
-        # Ten times as fast as array.ctypes.data, which matters to batches of one packet.
+        # Ten times as fast as array.ctypes.data, which matters for batches of one packet.
         self.set(name, array.__array_interface__["data"][0])

@@ -18,14 +18,14 @@ __all__ = ["Counter", "CounterValue", "DirectCounter"]
 
 @dataclass(frozen=True, slots=True)
 class CounterValue:
-    """Packets and bytes counted."""
+    """The number of packets, and of bytes in them, that were counted."""
 
     packets: int
     bytes: int
 
 
 class _Counts:
-    """The two arrays behind any counter. Both are always kept, whatever the counter's type shows."""
+    """The two arrays of a counter. Both are maintained for every type of counter."""
 
     def __init__(self, name: str, size: int, context: Context) -> None:
         self.name = name
@@ -63,13 +63,13 @@ class Counter(_Counts):
             return self._bytes[: self.size].copy()
 
     def read(self, index: int) -> CounterValue:
-        """Return one cell; DeviceError for an index out of range."""
+        """Return one cell. Raises DeviceError for an index out of range."""
         self._check(index)
         with self._lock:
             return CounterValue(int(self._packets[index]), int(self._bytes[index]))
 
     def write(self, index: int, value: CounterValue) -> None:
-        """Set one cell; DeviceError for an index out of range."""
+        """Set one cell. Raises DeviceError for an index out of range."""
         self._check(index)
         with self._lock:
             self._packets[index], self._bytes[index] = value.packets, value.bytes
@@ -92,7 +92,7 @@ class DirectCounter(_Counts):
         super().__init__(instance.name, 8, context)
 
     def read(self, number: int) -> CounterValue:
-        """Return the cell of an entry, given `Table.number(keys, priority)`."""
+        """Return the cell of an entry. `number` is `Table.number(keys, priority)`."""
         return CounterValue(int(self._packets[number]), int(self._bytes[number]))
 
     def write(self, number: int, value: CounterValue) -> None:
@@ -100,7 +100,7 @@ class DirectCounter(_Counts):
         self._packets[number], self._bytes[number] = value.packets, value.bytes
 
     def reset(self, number: int) -> None:
-        """Begin anew for a new entry."""
+        """Set the cell of a new entry to zero."""
         self.write(number, CounterValue(0, 0))
 
     def grow(self, size: int) -> None:

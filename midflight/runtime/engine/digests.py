@@ -15,19 +15,19 @@ from midflight.runtime.engine.layout import stored_width
 __all__ = ["CAPACITY", "Digest", "Ring"]
 
 CAPACITY = 1 << 20
-"""Bytes of digests that can wait to be drained."""
+"""The maximum bytes of digests that wait to be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """One message: the name of its type and its values in order."""
+    """One digest: the name of its type and its values in order."""
 
     name: str
     values: tuple[int, ...]
 
 
 class Ring:
-    """The memory that native code writes digests to. Taking what is there makes room again."""
+    """The memory that native code writes digests to. `take` empties it."""
 
     def __init__(self, kinds: list[DigestKind], context: Context) -> None:
         self._kinds = kinds
@@ -37,7 +37,7 @@ class Ring:
         context.set("digests.capacity", self._memory.size)
 
     def take(self) -> bytes:
-        """Return what has come since the last time, and make room again."""
+        """Remove and return the bytes that were written since the last call."""
         used = self._context.get("digests.used")
         if not used:
             return b""
@@ -45,7 +45,7 @@ class Ring:
         return self._memory[:used].tobytes()
 
     def read(self, taken: bytes) -> list[Digest]:
-        """Return the messages in what was taken, oldest first."""
+        """Return the digests in bytes from `take`, oldest first."""
         at, found = 0, []
         while at < len(taken):
             number, size = (int.from_bytes(taken[at + each : at + each + 8], "little") for each in (0, 8))

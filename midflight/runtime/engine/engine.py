@@ -1,4 +1,4 @@
-"""The engine: a checked program, running natively, with everything that a control plane changes and reads."""
+"""Engine: a checked program running as native code, with all state that a control plane reads and writes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ __all__ = ["Engine", "Stats"]
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What has happened since the engine was made.
+    """Counts since the engine was created.
 
-    `dropped` counts by reason: `ingress` and `egress` (by the program), `replicas` (a group without members), `memory`,
-    `queue` and `rounds` (packets going round again beyond the bounds). `assertions` counts `assert` and `assume` that
-    did not hold, `digests_lost` digests for which there was no room.
+    `received` and `sent` count packets. `dropped` counts dropped packets by reason: `ingress` and `egress` (by the
+    program), `replicas` (a multicast group or clone session without members), `memory` (no memory for the output),
+    `queue` (the queue for another round was full) and `rounds` (too many rounds). `assertions` counts `assert` and
+    `assume` calls that failed, and `digests_lost` the digests lost because the buffer was full.
     """
 
     received: int
@@ -45,13 +46,18 @@ class Stats:
 
 
 class Engine:
-    """A v1model program made native.
+    """A v1model program as native code, with its own state.
 
-    `tables`, `registers`, `counters` and `meters` go by fully qualified name. Changes take effect between two batches.
-    P4Error names a construct that the engine does not support. `cpu_port` is only kept for those around the engine.
-    `gate` is the lock to hold while anything changes, one of its own by default. `compiled` is the program's code where
-    another engine has it already: each has a state of its own. `memory` is how many bytes registers, counters, meters,
-    table entries and the like may take; BudgetError where the program needs more from the start.
+    `tables`, `registers`, `counters` and `meters` are by fully qualified name. Changes take effect between two batches.
+
+    cpu_port: the controller's port, which the engine only stores for its users
+    seed: of the program's random numbers
+    gate: the lock that is held during batches and changes; by default, a new one
+    compiled: the code of the same program if it is compiled already; engines can share code, but not state
+    memory: the limit in bytes for registers, counters, meters, table entries and similar state
+
+    Raises P4Error for a construct that the engine does not support, and BudgetError if the program needs more than
+    `memory` even without table entries.
     """
 
     def __init__(
@@ -66,7 +72,7 @@ class Engine:
     ) -> None:
         self.memory = Budget(memory, demand(program, memory))
         compiled = self.compiled = compiled or Compiled(program)
-        assert compiled.program is program, "that is another program's code"
+        assert compiled.program is program, "this is the code of another program"
         self.program = program
         self.cpu_port = cpu_port
         self._running = compiled.native
@@ -94,11 +100,11 @@ class Engine:
         self._ring = Ring(compiled.digests, context)
         self._output = Output(context)
         context.point("queue", np.zeros(compiled.record * QUEUE_LENGTH if context.has("queue") else 0, np.uint8))
-        # Any state but zero will do for the generator; neighbouring seeds must not give neighbouring states.
+        # The generator's state must not be zero, and similar seeds must not give similar states.
         context.set("random", (seed * 0x9E37_79B9_7F4A_7C15 + 0xD1B5_4A32_D192_ED03) % (1 << 64) or 1)
 
     def process(self, packets: Packets, now: int = 0) -> Packets:
-        """Run a batch through the program at time `now` (microseconds); return what goes out, with its ports."""
+        """Process a batch at time `now` in microseconds, and return the packets that leave, with their ports."""
         with self._lock:
             self.flush()
             context = self._context
@@ -110,7 +116,7 @@ class Engine:
             return self._output.collect(packets, lambda: self._process(context.address))
 
     def flush(self) -> None:
-        """Bring native memory up to date with tables and groups: every batch needs that, `process` does it."""
+        """Write changes of tables and groups to native memory. Required before a batch; `process` does it itself."""
         with self._lock:
             for each in self._dirty.values():
                 each.flush()
@@ -118,13 +124,13 @@ class Engine:
 
     @property
     def native(self) -> tuple[int, Context]:
-        """The address of the function that works off a batch, and the context it takes: for native loops."""
+        """The address of the function that processes a batch, and its context, for native packet loops."""
         return self._running.address(self.compiled.entry), self._context
 
     def trace(self, on: bool) -> None:
-        """Note down every packet's way from now on, for `traces`, or no more. `native` is another function then.
+        """Start or stop recording a trace of every packet for `traces`. This changes the function of `native`.
 
-        It is the same program on the same memory, compiled once more when this is first asked for.
+        The first start compiles the program once more, with tracing. State is shared by both versions.
         """
         compiled = self.compiled
         if on and self._traces is None:
@@ -134,7 +140,7 @@ class Engine:
             self._process = self._running.function(compiled.entry)
 
     def traces(self) -> list[Trace]:
-        """Return the ways of the packets since the last call, where they were traced."""
+        """Return the traces recorded since the last call, oldest first; empty if tracing was never started."""
         if self._traces is None:
             return []
         with self._lock:
@@ -148,7 +154,7 @@ class Engine:
 
     @property
     def stats(self) -> Stats:
-        """The engine's own counts."""
+        """The current counts."""
         with self._lock:
             context = self._context
             return Stats(

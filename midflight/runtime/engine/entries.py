@@ -1,4 +1,4 @@
-"""Table entries as the control plane states them, and what makes one acceptable."""
+"""Table entries in the form that the control plane uses, and their validation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Entry", "Reason", "TableError", "canonical_key", "checked_arguments"
 
 
 class Reason(Enum):
-    """Why the control plane was refused."""
+    """The reason for which a table rejected a request."""
 
     EXISTS = "exists"
     NOT_FOUND = "not found"
@@ -24,7 +24,7 @@ class Reason(Enum):
 
 
 class TableError(DeviceError):
-    """An entry, default action or lookup that a table refused; `reason` says why."""
+    """A table rejected an entry, a default action or a lookup, for `reason`."""
 
     def __init__(self, reason: Reason, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -35,7 +35,7 @@ class TableError(DeviceError):
 class Entry:
     """One entry: a key per match field, an action by its fully qualified name with its data, and a priority.
 
-    `priority` is above 0 in tables with ternary, range or optional fields, where the greatest wins, and 0 elsewhere.
+    In tables with ternary, range or optional fields, `priority` is at least 1 and the largest wins. It is 0 in others.
     """
 
     keys: tuple[ir.EntryKey, ...]
@@ -45,9 +45,9 @@ class Entry:
 
 
 def checked_keys(table: ir.Table, layout: EntryLayout, keys: tuple[ir.EntryKey, ...]) -> tuple[ir.EntryKey, ...]:
-    """Return the keys in canonical form; TableError INVALID where they do not fit the table."""
+    """Return the keys in canonical form. Raises TableError INVALID if they do not fit the table."""
     if len(keys) != len(table.keys):
-        raise TableError(Reason.INVALID, f"{table.name} takes {len(table.keys)} match fields, not {len(keys)}")
+        raise TableError(Reason.INVALID, f"{table.name} has {len(table.keys)} match fields, not {len(keys)}")
     return tuple(
         canonical_key(f"{table.name}, field {each.name}", field, key, signed=is_signed(each.expression.type))
         for each, field, key in zip(table.keys, layout.fields, keys, strict=True)
@@ -55,7 +55,10 @@ def checked_keys(table: ir.Table, layout: EntryLayout, keys: tuple[ir.EntryKey, 
 
 
 def canonical_key(where: str, field: Field, key: ir.EntryKey, *, signed: bool = False) -> ir.EntryKey:
-    """Return one field's key in canonical form: bits outside a mask cleared, a key that matches all as all None."""
+    """Return one field's key in canonical form. Raises TableError INVALID if it does not fit the field.
+
+    In canonical form, bits outside the mask are 0, and in a key that matches everything, all parts are None.
+    """
     ones = (1 << field.width) - 1
     if key.value is None:
         if field.kind == "exact":
@@ -65,16 +68,16 @@ def canonical_key(where: str, field: Field, key: ir.EntryKey, *, signed: bool = 
     if field.kind == "range":
         high = value if key.high is None else _fitting(where, key.high, field.width, signed)
         if key.mask is not None:
-            raise TableError(Reason.INVALID, f"{where}: a range field takes low and high, not a mask")
+            raise TableError(Reason.INVALID, f"{where}: a range field has a low and a high end, not a mask")
         if high < value:
             raise TableError(Reason.INVALID, f"{where}: range {value}..{high} is empty")
         return ir.EntryKey(None) if (value, high) == (0, ones) else ir.EntryKey(value, high=high)
     if key.high is not None:
-        raise TableError(Reason.INVALID, f"{where}: only a range field takes a high end")
+        raise TableError(Reason.INVALID, f"{where}: only a range field has a high end")
     mask = ones if key.mask is None else _fitting(where, key.mask, field.width, signed)
     if field.kind in ("exact", "optional"):
         if mask != ones:
-            raise TableError(Reason.INVALID, f"{where}: a mask does not go with an {field.kind} field")
+            raise TableError(Reason.INVALID, f"{where}: an {field.kind} field has no mask")
         return ir.EntryKey(value)
     inverse = ones ^ mask
     if field.kind == "lpm" and inverse & (inverse + 1):
@@ -83,7 +86,7 @@ def canonical_key(where: str, field: Field, key: ir.EntryKey, *, signed: bool = 
 
 
 def checked_arguments(table: ir.Table, action: ir.Action, arguments: tuple[int, ...]) -> tuple[int, ...]:
-    """Return action data as unsigned numbers; TableError INVALID where it does not fit the action's parameters."""
+    """Return action data as unsigned numbers. Raises TableError INVALID if it does not fit the action's parameters."""
     if len(arguments) != len(action.data):
         raise TableError(
             Reason.INVALID, f"{table.name}: {action.name} takes {len(action.data)} arguments, not {len(arguments)}"
@@ -100,7 +103,7 @@ def checked_arguments(table: ir.Table, action: ir.Action, arguments: tuple[int, 
 
 
 def _fitting(where: str, value: int, width: int, signed: bool) -> int:
-    """Return a value as an unsigned number of `width` bits."""
+    """Return a value as an unsigned number of `width` bits. Raises TableError INVALID if it does not fit."""
     if signed and -(1 << (width - 1)) <= value < 0:
         return value + (1 << width)
     if not 0 <= value < 1 << width:

@@ -1,4 +1,4 @@
-"""How a table's entries, keys and action data lie in memory: what native lookups read and the control side writes."""
+"""Memory layout of table entries, with keys and action data, which native lookups read and the control side writes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from midflight.runtime.engine.layout import Layout, align, is_signed, scalar_wid
 __all__ = ["ACTION", "GROUP_TAIL", "KEY", "NEXT", "NUMBER", "PRIORITY", "EntryLayout", "Field", "actions_of"]
 
 ACTION, PRIORITY, NEXT, NUMBER, KEY = 0, 4, 8, 12, 16
-"""Offsets in an entry: the action's number, the priority, the next entry of the chain plus one, the entry's own number,
-all 32 bits; then the key."""
+"""Offsets in an entry, in bytes: the action's number, the priority, the number of the next entry in the chain plus one,
+and the entry's own number, each with 32 bits; then the key."""
 
 GROUP_TAIL = 16
-"""Bytes after a group's mask: first bucket, bucket mask, greatest priority, nothing; all 32 bits."""
+"""Bytes after a group's mask: first bucket, bucket mask, largest priority, unused, each with 32 bits."""
 
 KINDS = ("exact", "lpm", "ternary", "range", "optional")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One match field: its width, how far it stands from the key's low end, and where its range lies if it has one."""
+    """One match field: its width and its lowest bit in the key, and for a range field the place of its range."""
 
     kind: str
     width: int
@@ -32,7 +32,7 @@ class Field:
 
 
 def actions_of(table: ir.Table) -> tuple[ir.ActionRef, ...]:
-    """Return the actions that a table can run, by their numbers; a default action that is not listed comes last."""
+    """Return the actions that a table can run, in the order of their numbers; an unlisted default action is last."""
     if any(each.action is table.default.action for each in table.actions):
         return table.actions
     return (*table.actions, table.default)
@@ -41,8 +41,8 @@ def actions_of(table: ir.Table) -> tuple[ir.ActionRef, ...]:
 class EntryLayout:
     """The layout of one table.
 
-    `search` is `none` (no key), `exact`, `lpm` (exact fields and one lpm field: entries are intervals of the key), or
-    `masked` (anything with ternary, range or optional fields: priorities decide).
+    `search` is `none` (no key), `exact`, `lpm` (one lpm field, possibly with exact fields: entries are intervals of the
+    key), or `masked` (all others: priorities decide). Raises P4Error for a match kind that the engine does not support.
     """
 
     def __init__(self, table: ir.Table, layout: Layout) -> None:
@@ -102,5 +102,5 @@ class EntryLayout:
 
     @property
     def group_stride(self) -> int:
-        """The bytes of a group: its mask and what follows."""
+        """The size of a group in bytes: its mask and the `GROUP_TAIL`."""
         return align(self.stored // 8, 8) + GROUP_TAIL

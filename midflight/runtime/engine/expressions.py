@@ -1,4 +1,4 @@
-"""Expressions of a checked program to LLVM values, and lvalues to places in memory."""
+"""Lowering of expressions to LLVM values, and of lvalues to places in memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def value(code: Code, expression: ir.Expression) -> Value:
-    """Return the value of a scalar expression, an integer of the width that its type has."""
+    """Return the value of a scalar expression, an integer with the width of its type."""
     return run(_value(code, expression))
 
 
@@ -39,7 +39,7 @@ def _value(code: Code, expression: ir.Expression) -> Walk[Value]:
     inner: Value
     match expression:
         case ir.Literal(value=str()):
-            raise unsupported("a string here", expression.place)
+            raise unsupported("a string in this place", expression.place)
         case ir.Literal(value=int() as number, type=kind):
             return code.constant(scalar_width(kind), number)
         case ir.Slice(base=base, high=high, low=low):
@@ -90,7 +90,7 @@ def _value(code: Code, expression: ir.Expression) -> Walk[Value]:
 
 
 def place(code: Code, expression: ir.Expression) -> Place:
-    """Return where an expression's value lies. What has no place of its own is computed into a temporary one."""
+    """Return the place of an expression's value. A value without a place is computed into a temporary one."""
     return run(_place(code, expression))
 
 
@@ -158,7 +158,7 @@ def _copy_into(code: Code, expression: ir.Expression, target: Place) -> Walk[Non
 
 
 def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
-    """`target = source`. The source is read in full before the target changes."""
+    """Lower `target = source`. The source is read completely before the target changes."""
     if is_scalar(target.type):
         store(code, target, value(code, source))
     elif isinstance(source, ir.StructValue):
@@ -170,7 +170,7 @@ def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
 
 
 def store(code: Code, target: ir.Expression, new: Value) -> None:
-    """Store a scalar in an lvalue, a slice of one included."""
+    """Store a scalar in an lvalue, which may be a slice."""
     while isinstance(target, ir.Slice):
         old = value(code, target.base)
         width = old.type.width
@@ -182,7 +182,7 @@ def store(code: Code, target: ir.Expression, new: Value) -> None:
 
 
 def zero(code: Code, target: Place) -> None:
-    """Give a place the value that uninitialised variables have: zero, headers invalid."""
+    """Set a place to the value of uninitialised variables: zeros, and invalid headers."""
     if is_scalar(target.type):
         code.write(code.constant(scalar_width(target.type), 0), target)
     else:
@@ -195,7 +195,7 @@ def is_valid(code: Code, header: Place) -> Value:
 
 
 def components(code: Code, whole: Place) -> list[Place]:
-    """Return the places of the fields of a struct, header or tuple, or of a stack's elements, in order."""
+    """Return the places of a struct's, header's or tuple's fields, or of a stack's elements, in order."""
     match whole.type:
         case StructType(fields=members) | HeaderType(fields=members):
             return [code.member(whole, each.name, each.type) for each in members]
@@ -208,7 +208,7 @@ def components(code: Code, whole: Place) -> list[Place]:
 
 
 def items_of(code: Code, expression: ir.Expression) -> list[Item]:
-    """Return the scalars and varbits of an expression in the order in which they go over the wire."""
+    """Return the scalars and varbits of an expression in wire order."""
     if is_scalar(expression.type):
         return [Scalar(value(code, expression))]
     if isinstance(expression, ir.StructValue):
@@ -217,7 +217,7 @@ def items_of(code: Code, expression: ir.Expression) -> list[Item]:
 
 
 def flatten(code: Code, whole: Place) -> list[Item]:
-    """Return the scalars and varbits that a place holds, in order."""
+    """Return the scalars and varbits within a place, in wire order. Scalars are loaded."""
     return [Scalar(code.read(each)) if is_scalar(each.type) else each for each in leaves(code, whole)]
 
 
@@ -229,13 +229,13 @@ def leaves(code: Code, whole: Place) -> list[Place]:
 
 
 def equal(code: Code, left: Place, right: Place) -> Value:
-    """Compare two places of one type. Two headers are equal when both are invalid, or both valid and alike."""
+    """Compare two places of the same type. Headers are equal if both are invalid, or both are valid and equal."""
     b = code.b
     if is_scalar(left.type):
         return b.icmp_unsigned("==", code.read(left), code.read(right))
     if isinstance(left.type, Varbit):
         lengths = b.icmp_unsigned("==", code.load(left.pointer, 32), code.load(right.pointer, 32))
-        # The bytes behind a varbit's length are kept zero, so all of its storage can be compared.
+        # The unused bytes of a varbit are always zero, so all of its storage can be compared.
         size = (code.layout.size(left.type) - VARBIT_BYTES) * 8
         first, second = (code.load(code.at(each.pointer, VARBIT_BYTES), size, alignment=8) for each in (left, right))
         return b.and_(lengths, b.icmp_unsigned("==", first, second))
@@ -278,7 +278,7 @@ def _binary(code: Code, expression: ir.Binary) -> Walk[Value]:
 
 
 def _choose(code: Code, condition: Value, yes: Walk[Value], no: Walk[Value]) -> Walk[Value]:
-    """Emit both branches and return the value of the one taken."""
+    """Emit both branches and return the value of the branch taken."""
     choice = Choice(code, condition)
     first: Value = yield yes
     choice.otherwise(first)
@@ -287,13 +287,13 @@ def _choose(code: Code, condition: Value, yes: Walk[Value], no: Walk[Value]) -> 
 
 
 def _done(known: Value) -> Walk[Value]:
-    """Return what is known already, as a walk."""
+    """Return a value that is already known, as a walk."""
     yield from ()
     return known
 
 
 def _like(code: Code, expression: ir.Expression, kind: Type) -> Walk[Place]:
-    """Return the place of the right side of a comparison: a list takes the type of the left side."""
+    """Return the place of the right side of a comparison. A list gets the type of the left side."""
     if not isinstance(expression, ir.StructValue):
         where: Place = yield _place(code, expression)
         return where
@@ -303,12 +303,12 @@ def _like(code: Code, expression: ir.Expression, kind: Type) -> Walk[Place]:
 
 
 def _is_pure(code: Code, expression: ir.Expression) -> bool:
-    """Tell whether evaluating an expression that is not needed does no harm and costs little."""
+    """Return whether evaluating an expression unnecessarily is harmless and cheap."""
     return run(_pure(code.unit.pure, expression))
 
 
 def _pure(known: dict[int, bool], node: ir.Node | ir.Case) -> Walk[bool]:
-    """Find out for a node and all below it, once however often each is asked for. A program keeps its nodes alive."""
+    """Compute it for a node and all nodes below it, each once. Ids are valid keys, as the program keeps nodes alive."""
     if isinstance(node, ir.Literal | ir.VariableRef):
         return True
     if (found := known.get(id(node))) is not None:
@@ -324,7 +324,7 @@ def _pure(known: dict[int, bool], node: ir.Node | ir.Case) -> Walk[bool]:
 
 
 def _element(code: Code, stack: Place, index: Value) -> Place:
-    """Return an element by an index that may be out of range: then it is a spare element, invalid and zero."""
+    """Return the element at an index. With an index out of range, it is a spare element, invalid and zero."""
     assert isinstance(stack.type, StackType)
     width = max(32, index.type.width)
     wide = code.resize(index, width)
@@ -336,7 +336,7 @@ def _element(code: Code, stack: Place, index: Value) -> Place:
 
 
 def _parsed_element(code: Code, stack: Place, index: Value) -> Place:
-    """Return `next` or `last`: outside the stack the parser ends with StackOutOfBounds."""
+    """Return `next` or `last`. Outside the stack, the parser ends with StackOutOfBounds."""
     assert isinstance(stack.type, StackType)
     cursor = _cursor(code)
     cursor.fail(code, code.b.icmp_unsigned(">=", index, code.i32(stack.type.size)), "StackOutOfBounds")
@@ -358,7 +358,7 @@ def _lookahead(code: Code, kind: Type) -> Value:
 def _lookahead_into(code: Code, target: Place, kind: Type) -> None:
     cursor, parts = _cursor(code), leaves(code, target)
     if any(isinstance(each.type, Varbit) for each in parts):
-        raise unsupported("a lookahead at a varbit")
+        raise unsupported("a lookahead of a type with a varbit")
     total = sum(scalar_width(each.type) for each in parts)
     cursor.need(code, code.i32(-(-total // 8)))
     pointer, offset = cursor.pointer(code), 0

@@ -10,11 +10,10 @@ __all__ = ["Gate"]
 
 
 class Gate:
-    """A reentrant lock that native code can take its turns at.
+    """A reentrant lock for Python threads and one native loop.
 
-    Between Python's threads it is an RLock. While a native loop is attached, whoever comes in first waits for the
-    loop's batch to end as well, and the loop waits until the last one has left; the two take turns, so that neither
-    starves the other.
+    Among Python threads it is an RLock. While a native loop is attached, a thread that acquires the lock also waits for
+    the loop's batch to end, and the loop pauses until the lock is released. Both take turns, so neither starves.
     """
 
     def __init__(self) -> None:
@@ -23,14 +22,17 @@ class Gate:
         self._loop: tuple[Callable[[], None], Callable[[], None]] | None = None
 
     def attach(self, enter: Callable[[], None], leave: Callable[[], None]) -> None:
-        """Take turns with a loop from now on: `enter` waits for it to pause, `leave` lets it go on."""
+        """Attach a native loop: `enter` waits until it pauses, and `leave` lets it continue.
+
+        The gate must not be held, and no other loop attached.
+        """
         with self._lock:
             assert self._depth == 0, "the gate is held"
-            assert self._loop is None, "a loop is attached"
+            assert self._loop is None, "another loop is attached"
             self._loop = enter, leave
 
     def detach(self) -> None:
-        """Have the gate for Python's threads alone again. May be called more than once."""
+        """Detach the loop, if there is one. Idempotent. The gate must not be held."""
         with self._lock:
             assert self._depth == 0, "the gate is held"
             self._loop = None

@@ -1,4 +1,4 @@
-"""Multicast groups and clone sessions: numbers that stand for lists of (port, instance)."""
+"""Multicast groups and clone sessions: numbered lists of (port, instance)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Groups"]
 class Groups:
     """A directory of replication lists. Raises TableError for a number, port or instance out of range.
 
-    Native memory is brought up to date by `flush`; `changed` is told when that is due.
+    `flush` writes the lists to native memory. `changed` is called after each change, when a flush is necessary.
     """
 
     def __init__(self, name: str, size: int, context: Context, lock: Gate, changed: Callable[[Groups], None]) -> None:
@@ -30,18 +30,18 @@ class Groups:
 
     @property
     def groups(self) -> Mapping[int, tuple[tuple[int, int], ...]]:
-        """Every group with its (port, instance) pairs."""
+        """The (port, instance) pairs of all groups, by number."""
         with self._lock:
             return dict(self._groups)
 
     def set(self, group: int, replicas: Iterable[tuple[int, int]]) -> None:
-        """Make a group, or replace one. Copies leave in the order given."""
+        """Create or replace a group. Copies are sent in the order of `replicas`, pairs (port, instance)."""
         listed = tuple((int(port), int(instance)) for port, instance in replicas)
         if not 0 < group < self._size and not (group == 0 and self.name == "clones"):
-            raise TableError(Reason.INVALID, f"{self.name}: numbers go from 1 to {self._size - 1}, not {group}")
+            raise TableError(Reason.INVALID, f"{self.name}: numbers are 1 to {self._size - 1}, not {group}")
         for port, instance in listed:
             if not 0 <= port < 512:
-                raise TableError(Reason.INVALID, f"{self.name} {group}: ports go from 0 to 511, not {port}")
+                raise TableError(Reason.INVALID, f"{self.name} {group}: ports are 0 to 511, not {port}")
             if not 0 <= instance < 1 << 16:
                 raise TableError(Reason.INVALID, f"{self.name} {group}: instance {instance} does not fit 16 bits")
         with self._lock:
@@ -49,7 +49,7 @@ class Groups:
             self._changed(self)
 
     def delete(self, group: int) -> None:
-        """Forget a group; TableError NOT_FOUND where there is none."""
+        """Delete a group. Raises TableError NOT_FOUND for an unknown one."""
         with self._lock:
             if group not in self._groups:
                 raise TableError(Reason.NOT_FOUND, f"{self.name} has no {group}")
@@ -57,9 +57,9 @@ class Groups:
             self._changed(self)
 
     def flush(self) -> None:
-        """Lay the lists out anew: for each a count, a gap, then port and instance by turns. The first is empty.
+        """Write all lists to native memory. The caller holds the lock, and no batch is running.
 
-        Called with the lock held, before a batch.
+        A list is a count, a gap, and then alternating ports and instances. The first list is empty.
         """
         if not self._context.has(f"{self.name}.starts"):
             return

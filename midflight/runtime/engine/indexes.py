@@ -1,7 +1,7 @@
-"""The control side of lookups: what the native searches of `lookup` walk through, kept in NumPy arrays.
+"""Control side of lookups: the data structures that the native searches of `lookup` read, as NumPy arrays.
 
-An index is told of entries by number, and writes what native code needs into the context when it is flushed, which
-happens between batches. A number stands in memory as itself plus one, 0 being none.
+An index identifies entries by number. `flush`, between batches, writes what native code needs to the context. In
+memory, a number is stored plus one, and 0 stands for no entry.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORD = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What an entry matches: key bits under a mask, and the range fields' own bounds in their order."""
+    """The packets that an entry matches: key bits under a mask, and the bounds of the range fields in their order."""
 
     key: int
     mask: int
@@ -34,20 +34,20 @@ class Match:
 
 
 class Index(Protocol):
-    """What finds a table's entries."""
+    """A data structure that finds a table's entries."""
 
     def add(self, number: int, match: Match) -> None:
-        """Take in an entry."""
+        """Add an entry."""
 
     def remove(self, number: int) -> None:
-        """Forget an entry."""
+        """Remove an entry."""
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Bring native memory up to date; return the `next` link of every entry that has one."""
+        """Update native memory, and return the `next` link of every entry that has one, by number."""
 
 
 def index_for(name: str, layout: EntryLayout) -> Index | None:
-    """Return the index that a table's search needs, None for a table without keys."""
+    """Return the index for a table's search, or None for a table without keys."""
     match layout.search:
         case "exact":
             return ExactIndex(name, layout)
@@ -60,7 +60,7 @@ def index_for(name: str, layout: EntryLayout) -> Index | None:
 
 
 def hash_key(key: int, stored: int) -> int:
-    """Return the 64-bit hash of a key that takes `stored` bits in memory, as native code computes it."""
+    """Return the 64-bit hash of a key with `stored` bits in memory, as native code computes it."""
     state = 0
     for shift in range(0, stored, 64):
         state = (state ^ (key >> shift & WORD)) * HASH_FACTOR & WORD
@@ -69,7 +69,7 @@ def hash_key(key: int, stored: int) -> int:
 
 
 class ExactIndex:
-    """One hash table, open addressing, at most half full. Inserting and deleting cost the same at any size."""
+    """One hash table with open addressing, at most half full. Insertion and deletion take constant time on average."""
 
     def __init__(self, name: str, layout: EntryLayout) -> None:
         self._name = name
@@ -78,7 +78,7 @@ class ExactIndex:
         self._buckets: NDArray[np.uint32] = np.zeros(8, np.uint32)
 
     def add(self, number: int, match: Match) -> None:
-        """Take in an entry."""
+        """Add an entry."""
         self._hashes[number] = hash_key(match.key, self._stored)
         if 2 * len(self._hashes) > self._buckets.size:
             self._buckets = np.zeros(self._buckets.size * 2, np.uint32)
@@ -88,7 +88,7 @@ class ExactIndex:
             self._place(number)
 
     def remove(self, number: int) -> None:
-        """Forget an entry, moving back those that had been pushed further along by it."""
+        """Remove an entry, and move back entries that it had displaced."""
         buckets, mask = self._buckets, self._buckets.size - 1
         hole = self._hashes.pop(number) & mask
         while buckets[hole] != number + 1:
@@ -106,7 +106,7 @@ class ExactIndex:
         buckets[hole] = 0
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Point native code at the buckets."""
+        """Set native code's pointer to the buckets."""
         context.point(f"{self._name}.buckets", self._buckets)
         context.set(f"{self._name}.mask", self._buckets.size - 1)
         return {}
@@ -120,7 +120,7 @@ class ExactIndex:
 
 
 class IntervalIndex:
-    """Prefixes as intervals of the key's line: where each begins, and which entry is the longest prefix there."""
+    """Prefixes as intervals of key values: the start of each interval, and the entry with the longest prefix in it."""
 
     def __init__(self, name: str, layout: EntryLayout) -> None:
         self._name = name
@@ -128,15 +128,15 @@ class IntervalIndex:
         self._prefixes: dict[int, tuple[int, int]] = {}
 
     def add(self, number: int, match: Match) -> None:
-        """Take in an entry."""
+        """Add an entry."""
         self._prefixes[number] = (match.key, match.key | ((1 << self._width) - 1 ^ match.mask))
 
     def remove(self, number: int) -> None:
-        """Forget an entry."""
+        """Remove an entry."""
         del self._prefixes[number]
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Cut the line anew: a sweep from left to right, the prefixes that are open on a stack."""
+        """Compute all intervals again: one pass in ascending order, with the open prefixes on a stack."""
         bounds, winners = [0], [0]
 
         def cut(at: int, winner: int) -> None:
@@ -167,7 +167,7 @@ class IntervalIndex:
 
 
 class MaskedIndex:
-    """One hash table per mask. Entries that share a masked key form a chain by falling priority."""
+    """One hash table per mask. Entries with the same masked key form a chain by descending priority."""
 
     def __init__(self, name: str, layout: EntryLayout) -> None:
         self._name = name
@@ -175,15 +175,15 @@ class MaskedIndex:
         self._matches: dict[int, Match] = {}
 
     def add(self, number: int, match: Match) -> None:
-        """Take in an entry."""
+        """Add an entry."""
         self._matches[number] = match
 
     def remove(self, number: int) -> None:
-        """Forget an entry."""
+        """Remove an entry."""
         del self._matches[number]
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Build all groups anew."""
+        """Build all groups again."""
         groups: dict[int, dict[int, list[int]]] = {}
         for number, match in self._matches.items():
             groups.setdefault(match.mask, {}).setdefault(match.key, []).append(number)

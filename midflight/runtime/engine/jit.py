@@ -1,4 +1,4 @@
-"""LLVM modules to machine code in this process."""
+"""Compilation of LLVM modules to machine code in this process."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PASSES = (
     "instruction_combine",
     "simplify_cfg",
 )
-"""What runs over a module. Packet programs are long and nearly straight: LLVM's own pipelines take five to ten times as
-long over them and gain a tenth in speed."""
+"""The optimization passes. Packet programs are long with few branches: LLVM's standard pipelines take five to ten times
+as long, for code that is a tenth faster."""
 
 MOST_BLOCKS = 4000
-"""The blocks of a function up to which values are numbered: that takes time in the square of how many dominate one
-another. 256 lanes of an aggregation have 2,700."""
+"""The maximum number of blocks in a function for which value numbering runs: its time grows with the square of the
+blocks that dominate one another. An aggregation with 256 lanes has 2,700."""
 
 CODEGEN_LEVEL = 2
 
@@ -32,10 +32,10 @@ _LOCK = threading.Lock()
 
 
 class Native:
-    """One compiled module. Its code lives as long as this object. A pickle of it holds the object code."""
+    """One compiled module. Its code is valid as long as this object exists. A pickle contains the object code."""
 
     def __init__(self, text: str) -> None:
-        """Parse, verify, optimise and compile a module given as text."""
+        """Parse, verify, optimise and compile a module from its text."""
         with _LOCK:
             machine = _machine()
             module = binding.parse_assembly(text)
@@ -50,7 +50,7 @@ class Native:
             self._link(machine.emit_object(module), machine)
 
     def function(self, name: str) -> Any:
-        """Return `void name(void *)` as a ctypes function; calling it releases the GIL."""
+        """Return `void name(void *)` as a ctypes function, which releases the GIL during calls."""
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address(name))
 
     def address(self, name: str) -> int:
@@ -66,7 +66,7 @@ class Native:
             self._link(code, _machine())
 
     def _link(self, code: bytes, machine: Any) -> None:
-        """Have the object code in this process."""
+        """Load object code into this process."""
         self._object = code
         self._engine: Any = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
         self._engine.add_object_file(binding.ObjectFileRef.from_data(code))

@@ -1,8 +1,9 @@
-"""Where the values of a P4 program lie in memory: sizes and offsets in bytes, for native code and for NumPy alike.
+"""Memory layout of P4 values: sizes and offsets in bytes, for native code and for NumPy.
 
-A scalar of W bits takes the least of 8, 16, 32 or 64 bits that holds it, or whole 64-bit words beyond, little-endian
-and zero-extended. A header begins with its validity byte; a stack with its `nextIndex` (32 bits); a varbit with its
-length in bits (32 bits), then its bytes in wire order. All offsets are explicit, so nothing depends on a target's ABI.
+A scalar with W bits takes the smallest of 8, 16, 32 and 64 bits that holds it, or else whole 64-bit words. It is
+little-endian and zero-extended. A header begins with its validity byte, a stack with its `nextIndex` (32 bits), and a
+varbit with its length in bits (32 bits) before its bytes in wire order. All offsets are explicit, so nothing depends on
+a target's ABI.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ __all__ = [
 ]  # fmt: skip
 
 VARBIT_BYTES = 8
-"""Offset of a varbit's first byte: its length comes before."""
+"""The offset of a varbit's first byte, after its length."""
 
 INDEX_WIDTH = 32
-"""Width of enums without an underlying type, and of errors."""
+"""The width of errors, and of enums without an underlying type."""
 
 
 def align(offset: int, alignment: int) -> int:
@@ -41,7 +42,7 @@ def align(offset: int, alignment: int) -> int:
 
 
 def stored_width(width: int) -> int:
-    """Return the bits that a scalar of `width` bits takes in memory."""
+    """Return the number of bits that a scalar of `width` bits takes in memory."""
     for each in (8, 16, 32):
         if width <= each:
             return each
@@ -49,12 +50,12 @@ def stored_width(width: int) -> int:
 
 
 def is_scalar(kind: Type) -> bool:
-    """Tell whether a value of this type is one integer."""
+    """Return whether a value of this type is a single integer."""
     return isinstance(kind, (Bits, Bool, EnumType, ErrorType))
 
 
 def is_signed(kind: Type) -> bool:
-    """Tell whether a value of this type is in two's complement."""
+    """Return whether a value of this type is in two's complement."""
     match kind:
         case Bits(signed=signed):
             return signed
@@ -65,7 +66,7 @@ def is_signed(kind: Type) -> bool:
 
 
 def scalar_width(kind: Type) -> int:
-    """Return the width in bits that a scalar has while it is computed on."""
+    """Return the width of a scalar in computations, in bits. Raises P4Error for any other type."""
     match kind:
         case Bits(width=width) if width > 0:
             return width
@@ -80,10 +81,13 @@ def scalar_width(kind: Type) -> int:
 
 
 def fixed_bytes(header: HeaderType) -> int:
-    """Return a header's bytes on the wire without its varbits; P4Error where they are not whole."""
+    """Return the length of a header on the wire without its varbits, in bytes.
+
+    Raises P4Error if its bits do not fill whole bytes.
+    """
     bits = _fixed_bits(header)
     if bits % 8:
-        raise P4Error(f"the engine does not support header {header} of {bits} bits: they must make whole bytes")
+        raise P4Error(f"the engine does not support header {header} of {bits} bits: use a multiple of 8")
     return bits // 8
 
 
@@ -107,28 +111,28 @@ class Extent:
 
 
 class Layout:
-    """Computes extents, each once. Types are looked up by identity first: hashing a large header is slow."""
+    """Computes extents and caches them, by the identity of a type first, because hashing a large header is slow."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Type, Extent]] = {}
 
     def of(self, kind: Type) -> Extent:
-        """Return the extent of a type; P4Error where the engine cannot hold one."""
+        """Return the extent of a type. Raises P4Error for a type that the engine does not support."""
         found = self._known.get(id(kind))
         if found is None:
             found = self._known[id(kind)] = (kind, self._compute(kind))
         return found[1]
 
     def size(self, kind: Type) -> int:
-        """Return the bytes that a type takes, rounded up to its alignment."""
+        """Return the size of a type in bytes, rounded up to its alignment."""
         return self.of(kind).size
 
     def offset(self, kind: Type, field: str) -> int:
-        """Return where a field of a struct, header or tuple begins."""
+        """Return the offset of a field in a struct, header or tuple, in bytes."""
         return self.of(kind).offsets[field]
 
     def stride(self, stack: StackType) -> int:
-        """Return the distance between two elements of a header stack."""
+        """Return the distance between consecutive elements of a header stack, in bytes."""
         return align(self.size(stack.element), 8)
 
     def _compute(self, kind: Type) -> Extent:

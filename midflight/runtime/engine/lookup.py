@@ -1,12 +1,12 @@
-"""Native lookups: from a packed key to the entry that wins, or null.
+"""Native lookups: from a packed key to the winning entry, or null.
 
-Three searches, chosen by the table's match kinds:
+The table's match kinds determine one of three searches:
 
-- exact: one open-addressed hash table of entry numbers;
-- lpm: the key's line cut into intervals at every prefix's ends, the winner of each known; a binary search without
-  branches, so its time does not depend on what the prefixes are;
-- masked (ternary, range, optional): one hash table per distinct mask, the masks by falling greatest priority, so that
-  the search stops as soon as no later mask can win. Ranges are searched by their common prefix and then compared.
+- exact: one hash table of entry numbers with open addressing
+- lpm: the ends of all prefixes divide the key values into intervals with one winner each; a branch-free binary search
+  finds the interval, so its time does not depend on the prefixes' lengths
+- masked (ternary, range, optional): one hash table per mask, ordered by descending largest priority, so that the search
+  ends when no later mask can win; ranges are searched by the common prefix of their ends, and then compared
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from midflight.runtime.engine.layout import align, stored_width
 __all__ = ["HASH_FACTOR", "lookup_function"]
 
 HASH_FACTOR = 0x9E37_79B9_7F4A_7C15
-"""Multiplier of the key hash: 2**64 divided by the golden ratio."""
+"""The multiplier of the key hash: 2**64 divided by the golden ratio."""
 
 
 def lookup_function(unit: Unit, name: str, layout: EntryLayout) -> ll.Function:
@@ -42,7 +42,7 @@ def _null() -> Value:
 
 
 def hash_key(code: Code, key: Value) -> Value:
-    """Return the 64-bit hash of a stored key, word by word. `HashIndex.hash` on the control side does the same."""
+    """Return the 64-bit hash of a stored key, word by word. `indexes.hash_key` computes the same."""
     b, width = code.b, key.type.width
     state = code.i64(0)
     for shift in range(0, width, 64):
@@ -60,7 +60,7 @@ def _entry(code: Code, base: Value, number_plus_one: Value, layout: EntryLayout)
 def _probe(
     code: Code, buckets: Value, mask: Value, key: Value, entries: Value, layout: EntryLayout
 ) -> tuple[Value, Value]:
-    """Emit a search of one hash table for a stored key; return whether it hit and the entry (undefined if not)."""
+    """Emit a search of one hash table for a stored key. Return whether it hit, and the entry (undefined if not)."""
     b = code.b
     start = b.and_(code.resize(hash_key(code, key), 32), mask)
     before, head, taken, onward, done = b.block, *(code.block(each) for each in ("probe", "taken", "onward", "probed"))
@@ -151,7 +151,7 @@ def _masked(code: Code, name: str, layout: EntryLayout, key: Value) -> None:
 
 
 def _chain(code: Code, layout: EntryLayout, key: Value, first: Value, entries: Value, best: Value, most: Value) -> None:
-    """Walk entries of one masked key by falling priority: the first whose ranges hold is this group's candidate."""
+    """Search the entries of one masked key by descending priority for the first with matching ranges, its candidate."""
     b = code.b
     before, head, onward, done = b.block, code.block("chain"), code.block("next"), code.block("chained")
     follow = code.block("follow")

@@ -1,4 +1,4 @@
-"""What a program takes of memory, reckoned before any code or state is made of it."""
+"""Memory needs of a program, computed before any code is generated or state allocated."""
 
 from __future__ import annotations
 
@@ -16,53 +16,54 @@ from midflight.runtime.engine.queue import QUEUE_LENGTH
 __all__ = ["DEFAULT", "Budget", "BudgetError", "demand", "entry_bytes"]
 
 DEFAULT = 1 << 30
-"""Bytes that a program's state may take where nobody says otherwise."""
+"""The default limit for a program's state, in bytes."""
 
-# What Python keeps of one table entry, beside its place in the native table and the index.
+# Bytes of Python objects for one table entry, in addition to the native table and the index.
 _ENTRY = 1024
 
 
 class BudgetError(DeviceError):
-    """A program's state does not fit into the memory that it may have."""
+    """A program exceeds the memory limit of its state, or the limits of its compilation."""
 
 
 class Budget:
-    """The bytes that one running program may take, and has taken. BudgetError where that is too much."""
+    """The memory limit of one running program in bytes, and how much of it is in use."""
 
     def __init__(self, limit: int, used: int = 0) -> None:
         self.limit = limit
         self.used = used
 
     def take(self, size: int, what: str) -> None:
-        """Count bytes as taken, unless they are beyond the limit."""
+        """Reserve bytes for `what`. Raises BudgetError, and reserves nothing, if that would exceed the limit."""
         if self.used + size > self.limit:
             raise BudgetError(
-                f"no memory for {what}: of {_told(self.limit)} that the program may have, {_told(self.used)} are taken"
+                f"no memory for {what}: the program uses {_readable(self.used)} of its {_readable(self.limit)}"
             )
         self.used += size
 
     def give(self, size: int) -> None:
-        """Count bytes as free again."""
+        """Release reserved bytes."""
         self.used -= size
 
 
 def demand(program: ir.Program, limit: int) -> int:
-    """Return the bytes of a program's arrays, and of packets that wait in it, without its table entries.
+    """Return the bytes that a program's arrays and queued packets take, without table entries.
 
-    BudgetError, naming the largest, where they are more than `limit`; P4Error where one packet takes too much.
+    Raises BudgetError, which names the largest array, if they exceed `limit`, and P4Error if the state of one packet is
+    too large.
     """
     state = PacketState(program, Layout()).size
     parts = [*_arrays(program), ((state + 32) * QUEUE_LENGTH, "packets that go round again")]
     total = sum(size for size, _ in parts)
     if total > limit:
         size, name = max(parts)
-        most = f"{name} alone takes {_told(size)}"
-        raise BudgetError(f"the program's state takes {_told(total)}, and it may have {_told(limit)}: {most}")
+        most = f"{name} alone takes {_readable(size)}"
+        raise BudgetError(f"the program's state takes {_readable(total)}, but the limit is {_readable(limit)}: {most}")
     return total
 
 
 def entry_bytes(layout: EntryLayout) -> int:
-    """Return about what one entry of a table takes, with its share of the index."""
+    """Return the approximate bytes of one table entry, with its share of the index."""
     return _ENTRY + 2 * layout.stride + 2 * layout.stored // 8
 
 
@@ -77,7 +78,7 @@ def _arrays(program: ir.Program) -> Iterator[tuple[int, str]]:
                 yield size_of(each) * WORDS * 8, f"meter {each.name}"
 
 
-def _told(size: int) -> str:
+def _readable(size: int) -> str:
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if size >= unit:
             return f"{size / unit:.4g} {name}"

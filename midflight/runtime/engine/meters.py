@@ -22,7 +22,7 @@ LIMIT = 1 << 43
 
 @dataclass(frozen=True, slots=True)
 class MeterConfig:
-    """Committed and peak rate in units a second, bursts in units; a unit is a byte or a packet."""
+    """Committed and peak rate in units per second, and both bursts in units. A unit is a byte or a packet."""
 
     cir: int
     cburst: int
@@ -31,7 +31,7 @@ class MeterConfig:
 
 
 class _Cells:
-    """The array behind any meter."""
+    """The array of a meter's cells."""
 
     def __init__(self, name: str, size: int, context: Context) -> None:
         self.name = name
@@ -46,7 +46,7 @@ class _Cells:
             return
         for each in (config.cir, config.cburst, config.pir, config.pburst):
             if not 0 <= each < LIMIT:
-                raise DeviceError(f"{self.name}: rates and bursts lie between 0 and {LIMIT - 1}")
+                raise DeviceError(f"{self.name}: rates and bursts are 0 to {LIMIT - 1}")
         for at, number in ((CIR, config.cir), (CBURST, config.cburst), (PIR, config.pir), (PBURST, config.pburst)):
             cell[at] = number
         cell[CTOKENS], cell[PTOKENS], cell[SET] = config.cburst * MILLION, config.pburst * MILLION, 1
@@ -57,7 +57,7 @@ class _Cells:
 
 
 class Meter(_Cells):
-    """A `meter` array. A cell without a configuration lets everything pass as green."""
+    """A `meter` array. A cell without a configuration marks every packet green."""
 
     def __init__(self, instance: ir.Instance, context: Context, lock: Gate) -> None:
         self.size = size_of(instance)
@@ -65,13 +65,16 @@ class Meter(_Cells):
         super().__init__(instance.name, self.size, context)
 
     def read(self, index: int) -> MeterConfig | None:
-        """Return the configuration of a cell; DeviceError for an index out of range."""
+        """Return the configuration of a cell, or None. Raises DeviceError for an index out of range."""
         self._check(index)
         with self._lock:
             return self._get(index)
 
     def write(self, index: int, config: MeterConfig | None) -> None:
-        """Configure a cell, its buckets full, or take its configuration away."""
+        """Configure a cell, with full buckets, or remove its configuration with None.
+
+        Raises DeviceError for an index, rate or burst out of range.
+        """
         self._check(index)
         with self._lock:
             self._set(index, config)
@@ -88,15 +91,15 @@ class DirectMeter(_Cells):
         super().__init__(instance.name, 8, context)
 
     def read(self, number: int) -> MeterConfig | None:
-        """Return the configuration of an entry, given `Table.number(keys, priority)`."""
+        """Return the configuration of an entry, or None. `number` is `Table.number(keys, priority)`."""
         return self._get(number)
 
     def write(self, number: int, config: MeterConfig | None) -> None:
-        """Configure the meter of an entry."""
+        """Configure the meter of an entry, with full buckets, or remove its configuration with None."""
         self._set(number, config)
 
     def reset(self, number: int) -> None:
-        """Begin without configuration for a new entry."""
+        """Remove the configuration, for a new entry."""
         self._set(number, None)
 
     def grow(self, size: int) -> None:

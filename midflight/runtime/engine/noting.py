@@ -1,4 +1,4 @@
-"""What a traced program notes down on a packet's way: code that appends a record to a ring, and nothing otherwise."""
+"""Trace records of a traced program: code that appends records to a buffer. Without tracing, no code is emitted."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from midflight.runtime.engine.code import I32, I64, POINTER, Code, Value
 __all__ = ["RECORD", "SLOTS", "Event", "note"]
 
 RECORD = 16
-"""Bytes of a record: the event and its first number, 32 bits each, and its second, 64 bits."""
+"""The size of a record in bytes: the event and its first number, 32 bits each, and its second number, 64 bits."""
 
 SLOTS = ("trace", "trace.used", "trace.capacity", "trace.lost")
-"""What the ring needs of the context. Every engine has them, so that a traced program fits the same context."""
+"""The buffer's slots in the context. Every engine has them, so that a traced program works with the same context."""
 
 
 class Event(IntEnum):
-    """What happened, with the record's two numbers. Names are places in the unit's list of names."""
+    """The kind of a record, each with the record's two numbers. A name is an index in the unit's list of names."""
 
     PACKET = 0
-    """A packet begins its way through ingress: port; instance type << 32 | length."""
+    """A packet enters ingress: port; instance type << 32 | length."""
     STATE = 1
-    """A parser's state: name."""
+    """The parser entered a state: name."""
     PARSED = 2
-    """The parser is done: error."""
+    """The parser finished: error."""
     TABLE = 3
-    """A table was applied: name; hit << 32 | action's number. Without a key, 2 stands for hit."""
+    """A table was applied: name; hit << 32 | action's number. In a table without a key, hit is 2."""
     DIGEST = 4
-    """A digest was sent: kind's number."""
+    """A digest was sent: number of its kind."""
     CLONE = 5
-    """Copies of it go their own way: session."""
+    """The packet was cloned: session."""
     RESUBMIT = 6
     MULTICAST = 7
-    """It is replicated: group."""
+    """The packet was multicast: group."""
     EGRESS = 8
-    """It, or a replica of it, begins its way through egress: port; instance."""
+    """The packet or a replica of it enters egress: port; instance."""
     DROP = 9
-    """It is dropped, in ingress (0) or in egress (1)."""
+    """The packet was dropped, in ingress (0) or egress (1)."""
     RECIRCULATE = 10
     SENT = 11
-    """It leaves: port; length."""
+    """The packet was sent: port; length."""
 
 
 def note(code: Code, event: Event, first: Value | str | int = 0, second: Value | int = 0) -> None:
-    """Emit the note of an event, where the unit is traced. A ring without room loses it, and counts it."""
+    """Emit the record of an event if the unit is traced. If the buffer is full, the record is lost and counted."""
     names = code.unit.names
     if names is None:
         return

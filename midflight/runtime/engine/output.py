@@ -1,4 +1,4 @@
-"""Native code that writes a packet to the output: headers, the payload behind them, and its place in the batch."""
+"""Native code that writes a packet to the output: headers, payload, and its position in the batch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from midflight.runtime.engine.stages import STAGE_ARGUMENTS, Stages
 __all__ = ["MAX_OUTPUT", "build_emit", "build_send"]
 
 MAX_OUTPUT = 1 << 32
-"""Bytes that one batch can put out: offsets are 32 bits wide."""
+"""The maximum output of one batch in bytes, as offsets have 32 bits."""
 
 
 def build_emit(unit: Unit, stages: Stages) -> ll.Function:
     """Build `length emit(context, state, packet, length, consumed)`.
 
-    It deparses at the end of the output and leaves the bytes there without sending them; a length of 2**32 - 1 means
-    that there was no memory. The room is asked for first, so that nothing is ever written beyond it.
+    The function deparses at the end of the output, without sending the bytes yet, and returns their number. It returns
+    2**32 - 1 if there is no memory. It reserves space first, so that it never writes beyond the buffer.
     """
     function = unit.function("emit", STAGE_ARGUMENTS, I32)
     code = Code(unit, function)
@@ -41,7 +41,7 @@ def build_emit(unit: Unit, stages: Stages) -> ll.Function:
 
 
 def build_send(unit: Unit) -> ll.Function:
-    """Build `send(context, length, port)`: the bytes that `emit` left become the next packet of the output."""
+    """Build `send(context, length, port)`, which makes the bytes from `emit` the next packet of the output."""
     function = unit.function("send", [POINTER, I32, I32], ll.VoidType())
     code = Code(unit, function)
     _, length, port = function.args
@@ -63,7 +63,10 @@ def build_send(unit: Unit) -> ll.Function:
 
 
 def _reserve(code: Code, need: Value, failure: Value) -> None:
-    """Make sure that `need` more bytes and one more packet fit, asking the host for larger arrays; else return."""
+    """Ensure space for `need` more bytes and one more packet, calling the host for larger arrays if necessary.
+
+    If there is no space, the function under construction returns `failure`.
+    """
     b = code.b
     end = b.add(code.slot_value("out.used"), need)
     full = b.icmp_unsigned(">", end, code.slot_value("out.capacity"))

@@ -1,4 +1,4 @@
-"""Batches of packets: one buffer of bytes, and where each packet lies in it."""
+"""Batches of packets: one buffer of bytes, and the position of each packet in it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ __all__ = ["Packets"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packets:
-    """Packets in order; iteration yields (port, bytes).
+    """Packets in order. Iteration yields (port, bytes).
 
-    `data` uint8[bytes] holds them all, gaps allowed; `offsets` and `lengths` uint32[n] say where each lies; `ports`
-    uint16[n] is where it came in or goes out; `sources` uint32[n] the index of the input packet it came from.
-    Raises ValueError where a packet would lie outside `data`.
+    data: uint8[bytes], the bytes of all packets, possibly with gaps
+    offsets, lengths: uint32[n], the position and length of each packet in `data`
+    ports: uint16[n], the port by which each packet arrived or leaves
+    sources: uint32[n], the index of the input packet that each packet comes from
+
+    Raises ValueError for arrays of another shape or type, or if a packet lies outside `data`.
     """
 
     data: NDArray[np.uint8]
@@ -30,7 +33,7 @@ class Packets:
     def __post_init__(self) -> None:
         arrays = (self.offsets, self.lengths, self.ports, self.sources)
         if len({array.shape for array in arrays}) != 1 or self.offsets.ndim != 1 or self.data.ndim != 1:
-            raise ValueError("offsets, lengths, ports and sources are one-dimensional and of one length")
+            raise ValueError("offsets, lengths, ports and sources must be one-dimensional and have the same length")
         kinds = (np.uint8, np.uint32, np.uint32, np.uint16, np.uint32)
         named: tuple[NDArray[Any], ...] = (self.data, *arrays)
         for array, kind in zip(named, kinds, strict=True):
@@ -65,7 +68,7 @@ class Packets:
         ports: NDArray[np.uint16],
         sources: NDArray[np.uint32],
     ) -> Packets:
-        """Return packets from arrays that are known to be right: looking again costs as much as a small batch."""
+        """Return packets from arrays that are known to be valid. Checks would take as long as a small batch."""
         packets = object.__new__(cls)
         for name, array in (
             ("data", data),

@@ -1,4 +1,4 @@
-"""What one packet carries through the pipeline: headers, metadata, standard metadata, and what it asked for."""
+"""State of one packet in the pipeline: headers, metadata, standard metadata, and requests to the traffic manager."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from midflight.runtime.engine.layout import Layout, align
 __all__ = ["INTENTS", "STATE", "PacketState", "preserved_fields"]
 
 STATE = 1 << 15
-"""Bytes of one packet's headers and metadata, as they are laid out here; code has a few of these on its stack."""
+"""The limit for one packet's headers and metadata in this layout, in bytes. The stack holds several such states."""
 
 INTENTS = ("clone", "clone_list", "resubmit", "recirculate", "truncate")
-"""What a control asks of the traffic manager, each 32 bits and 0 when not asked.
+"""Requests of a control to the traffic manager, 32 bits each, 0 without a request.
 
 `clone` is the session with bit 31 set, `clone_list` a field list, `resubmit` and `recirculate` a field list plus one,
-`truncate` a length plus one.
+and `truncate` a length in bytes plus one.
 """
 
 
 class PacketState:
     """Offsets in the block of memory that parser, controls and deparser share for one packet.
 
-    P4Error where they come to more than `STATE`.
-    `length` (32 bits) is what the packet came in with, plus headers that a control added, less those it removed.
+    `length` (32 bits) is the packet's length on arrival in bytes, plus headers that a control added, minus those that
+    it removed. Raises P4Error if the state exceeds `STATE` bytes.
     """
 
     def __init__(self, program: ir.Program, layout: Layout) -> None:
@@ -39,8 +39,8 @@ class PacketState:
         self.size = align(self.length + 4, 8)
         if self.size > STATE:
             raise P4Error(
-                f"headers and metadata take {self.size} bytes for each packet, and the engine has room for {STATE}",
-                hint="Make header stacks smaller, or have fewer or narrower fields.",
+                f"headers and metadata take {self.size} bytes per packet; the engine supports {STATE}",
+                hint="Use smaller header stacks, or fewer or narrower fields.",
             )
 
     def intent(self, name: str) -> int:
@@ -49,7 +49,7 @@ class PacketState:
 
 
 def preserved_fields(program: ir.Program, kind: Type) -> Iterator[tuple[tuple[str, ...], Type, frozenset[int]]]:
-    """Yield every field under a `@field_list` annotation: its path, its type, the lists that name it."""
+    """Yield every field with a `@field_list` annotation: its path, its type, and the lists that contain it."""
     if not isinstance(kind, StructType):
         return
     for field in kind.fields:
@@ -62,11 +62,11 @@ def preserved_fields(program: ir.Program, kind: Type) -> Iterator[tuple[tuple[st
 
 
 def _list_number(program: ir.Program, text: str) -> int:
-    """Return the number that an argument of `@field_list` stands for: a literal, or a member of a serializable enum."""
+    """Return the number of an argument of `@field_list`, a literal or a member of a serializable enum."""
     name, _, member = text.rpartition(".")
     for each in program.enums:
         if each.name == name and member in each.members:
             return each.value_of(member)
     if (literal := re.fullmatch(r"(?:\d+[ws])?(0[xXbBoO]?[\da-fA-F]+|\d+)", text)) is None:
-        raise P4Error(f"the engine does not support {text!r} as a field list's number")
+        raise P4Error(f"the engine does not support {text!r} as the number of a field list")
     return int(literal[1], 0)

@@ -1,7 +1,7 @@
-"""A parser to one native function: states are basic blocks (P4_16 specification, section 12).
+"""Lowering of parsers to one native function, in which states are basic blocks (P4_16 specification, section 12).
 
-Whatever the bytes are, nothing outside the packet is read: every extract, lookahead and advance asks first whether
-the packet is long enough, and a parser that could go round without end is stopped with ParserTimeout.
+The code never reads outside the packet: every extract, lookahead and advance checks first that the packet is long
+enough. A parser with a cycle ends with ParserTimeout after `MAX_STEPS` transitions.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from midflight.stackless import Walk, run
 __all__ = ["MAX_STEPS", "lower_parser", "matches"]
 
 MAX_STEPS = 1024
-"""State transitions after which a parser that has a cycle ends with ParserTimeout."""
+"""The number of state transitions after which a parser with a cycle ends with ParserTimeout."""
 
 
 def lower_parser(code: Code, parser: ir.Parser, packet: Value, length: Value) -> tuple[Value, Value]:
-    """Emit a parser; its parameters have their places already. Return the bytes consumed and the error (both i32)."""
+    """Emit a parser, and return the number of bytes consumed and the error (both i32).
+
+    The places of its parameters must be set.
+    """
     done = code.block("parsed")
     position, error = code.allocate(4, 4), code.allocate(4, 4)
     code.store(code.i32(0), position)
@@ -44,7 +47,7 @@ def lower_parser(code: Code, parser: ir.Parser, packet: Value, length: Value) ->
 
 
 def matches(code: Code, subject: Value, key: ir.EntryKey, signed: bool = False) -> Value | None:
-    """Return whether a value matches one field of a keyset, None where anything does."""
+    """Return whether a value matches one field of a keyset (i1), or None if every value does."""
     if key.value is None:
         return None
     b, width = code.b, subject.type.width
@@ -59,7 +62,7 @@ def matches(code: Code, subject: Value, key: ir.EntryKey, signed: bool = False) 
 
 
 def _lower_states(code: Code, parser: ir.Parser, accept: ll.Block, steps: Value | None) -> Walk[None]:
-    """Emit the states of a parser or sub-parser; builder ends wherever the last state left it."""
+    """Emit the states of a parser or sub-parser. The builder ends up in an arbitrary block."""
     cursor = code.cursor
     assert cursor is not None
     yield lower_all(code, parser.locals)
@@ -109,7 +112,7 @@ def _lower_statement(code: Code, statement: ir.Statement, steps: Value | None) -
 
 
 def _lower_select(code: Code, select: ir.Select, blocks: Mapping[str, ll.Block]) -> None:
-    """Emit a select. One exact field becomes a switch, anything else a chain of tests in source order."""
+    """Emit a select: as a switch for one exact field, otherwise as a chain of tests in source order."""
     cursor = code.cursor
     assert cursor is not None
     subjects = [value(code, each) for each in select.expressions]
@@ -148,7 +151,7 @@ def _is_plain(select: ir.Select) -> bool:
 
 
 def _extract(code: Code, header: Place, bits: Value | None) -> None:
-    """`packet.extract(header)`: all of it or, when the packet is too short, nothing."""
+    """Lower `packet.extract(header)`. If the packet is too short, nothing is extracted."""
     cursor = code.cursor
     assert cursor is not None
     assert isinstance(header.type, HeaderType)
@@ -169,7 +172,7 @@ def _extract(code: Code, header: Place, bits: Value | None) -> None:
     for target in leaves(code, header):
         if isinstance(target.type, Varbit):
             if offset % 8:
-                raise unsupported(f"a varbit that does not begin at a whole byte, in header {header.type}")
+                raise unsupported(f"a varbit that does not begin at a byte boundary, in header {header.type}")
             code.clear(target.pointer, code.layout.size(target.type))
             code.store(b.shl(variable, code.i32(3)), target.pointer)
             pointer = code.at(pointer, offset // 8)
@@ -194,14 +197,14 @@ def _advance(code: Code, bits: Value) -> None:
 
 
 def _bytes(code: Code, bits: Value) -> Value:
-    """Return a 64-bit number of bits in bytes (i32). What 32 bits cannot hold becomes more than any packet has."""
+    """Return a 64-bit number of bits in bytes (i32). A number too large for 32 bits becomes longer than any packet."""
     count = code.b.lshr(bits, code.i64(3))
     far = code.b.icmp_unsigned(">", count, code.i64(0xFFFF_FFFF))
     return code.b.select(far, code.i32(0xFFFF_FFFF), code.resize(count, 32))
 
 
 def _has_cycle(parser: ir.Parser) -> bool:
-    """Tell whether some state can come back to itself, here or in a sub-parser."""
+    """Return whether the states of a parser or one of its sub-parsers contain a cycle."""
     waiting, seen = [parser], {parser}
     while waiting:
         states = waiting.pop().states
@@ -215,7 +218,7 @@ def _has_cycle(parser: ir.Parser) -> bool:
 
 
 def _comes_back(states: Mapping[str, ir.State]) -> bool:
-    """Tell whether some state that parsing can come to can come back to itself."""
+    """Return whether there is a cycle among the states that are reachable."""
     trail, finished = {"start": _following(states["start"])}, set[str]()
     while trail:
         name = next(reversed(trail))

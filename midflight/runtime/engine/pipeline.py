@@ -1,8 +1,8 @@
 """The v1model switch around a program: ingress, traffic manager, egress, and the loop over a batch.
 
-What happens after ingress and egress, and in which order, is as simple_switch documents it. A packet is worked off
-completely, with all of its copies, before the next one; packets that go round again wait in a queue of bounded length
-and a bounded number of rounds, so a batch always ends.
+The actions after ingress and egress, and their order, are those of simple_switch's documentation. A packet is processed
+completely, with all of its copies, before the next one. Packets for another round wait in a queue of bounded length,
+and their number of rounds is bounded as well, so a batch always ends.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from midflight.runtime.engine.stages import STAGE_ARGUMENTS, Stages, build_stage
 __all__ = ["DROPS", "NORMAL", "Lowered", "lower_program"]
 
 NORMAL, INGRESS_CLONE, EGRESS_CLONE, _, RECIRCULATED, REPLICATED, RESUBMITTED = range(7)
-"""Values of instance_type, as in simple_switch."""
+"""The values of instance_type, as in simple_switch."""
 
 DROPS = ("ingress", "egress", "replicas", "memory", "queue", "rounds")
 
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A program as LLVM: the module and what it assumes of memory."""
+    """A program in LLVM: the module under construction, the table layouts, and the name of its entry function."""
 
     unit: Unit
     tables: Tables
@@ -43,9 +43,10 @@ class Lowered:
 
 
 def lower_program(program: ir.Program, traced: Slots | None = None) -> Lowered:
-    """Lower a checked program; the module's function `process(context)` works off the batch that the context names.
+    """Lower a checked program to a module with a function `process(context)`, which processes the context's batch.
 
-    With the slots of the same program lowered before, it is one that notes down every packet's way, on that context.
+    traced: the slots of the same program lowered before; the code then also records traces, in the same context.
+    Raises P4Error for a construct that the engine does not support.
     """
     tables = Tables()
     unit = Unit(program, lower_call, tables.apply, traced)
@@ -55,7 +56,7 @@ def lower_program(program: ir.Program, traced: Slots | None = None) -> Lowered:
 
 
 class _Driver:
-    """Builds everything around the stages."""
+    """Builds the functions around the stages."""
 
     def __init__(self, unit: Unit, stages: Stages) -> None:
         self.unit = unit
@@ -66,12 +67,12 @@ class _Driver:
         self.queue = Queue(unit) if again or "clone" in unit.intents else None
 
     def build(self) -> None:
-        """Build the functions from the inside out."""
+        """Build all functions, callees first."""
         self.egress_pass = self._egress_pass()
         self.ingress_pass = self._ingress_pass()
         self._process()
 
-    # Small steps that several functions take
+    # Steps that several functions share
 
     def _set(self, code: Code, state: Value, name: str, number: Value) -> None:
         if (target := standard(code, state, name)) is not None:
@@ -93,7 +94,7 @@ class _Driver:
         code.clear(code.at(state, layout.metadata), layout.size - layout.metadata)
 
     def _preserve(self, code: Code, source: Value, target: Value, number: Value) -> None:
-        """Copy the user metadata fields that a field list names. Its number is known only at run time."""
+        """Copy the user metadata fields of a field list, whose number is known only at run time."""
         kind = self.unit.program.metadata
         metadata = self.unit.state.metadata
         for path, field_type, numbers in preserved_fields(self.unit.program, kind):
@@ -170,7 +171,7 @@ class _Driver:
         return function
 
     def _clone_egress(self, code: Code, arguments: list[Value], session: Value, round_: Value) -> None:
-        """Queue E2E clones: headers as they are, metadata reset but for the field list, egress once more."""
+        """Queue egress-to-egress clones for another egress: current headers, metadata reset except the field list."""
         _, state, packet, length, consumed = arguments
         assert self.queue is not None
         queue = self.queue
@@ -189,7 +190,7 @@ class _Driver:
         self._for_replicas(code, "clones", code.b.and_(session, code.i32(SESSION_MASK)), queue_one)
 
     def _recirculate(self, code: Code, state: Value, total: Value, asked: Value, round_: Value) -> None:
-        """Queue the packet just deparsed, as a new one. Its bytes stay where they are, behind the output so far."""
+        """Queue the packet that was just deparsed as a new one. Its bytes remain after the end of the output."""
         assert self.queue is not None
         used = code.slot_value("out.used")
         start = code.at(code.load_pointer(code.slot("out.data")), used)
@@ -199,7 +200,7 @@ class _Driver:
     def _again(
         self, code: Code, state: Value, packet: Value, length: Value, asked: Value, instance: int, round_: Value
     ) -> None:
-        """Queue a packet for another ingress with the fields of its field list; its ingress_port is 0, as in BMv2."""
+        """Queue a packet for another ingress with the fields of its field list. Its ingress_port is 0, as in BMv2."""
         assert self.queue is not None
         with self.queue.push(code, round_) as copy:
             code.clear(copy, self.unit.state.size)
@@ -270,7 +271,7 @@ class _Driver:
         self._for_replicas(code, directory, number, one)
 
     def _clone_ingress(self, code: Code, arguments: list[Value], session: Value, round_: Value) -> None:
-        """Run egress on I2E clones: the packet as it came in, parsed again, metadata reset but for the field list."""
+        """Run egress on ingress-to-egress clones: the packet as it arrived, metadata reset except the field list."""
         context, state, packet, length, _ = arguments
         fresh = code.allocate(self.unit.state.size)
         code.clear(fresh, self.unit.state.size)
@@ -286,7 +287,7 @@ class _Driver:
     # The batch
 
     def _process(self) -> None:
-        """Build `process(context)`, the one function that is called from outside."""
+        """Build `process(context)`, the only function that is called from outside."""
         unit = self.unit
         function = ll.Function(unit.module, ll.FunctionType(ll.VoidType(), [POINTER]), "process")
         function.args[0].add_attribute("noalias")

@@ -1,7 +1,7 @@
-"""The native queue of packets that go round again: resubmitted, recirculated, or cloned at egress.
+"""Native queue of packets for another round: resubmitted, recirculated, or cloned in egress.
 
-A ring of records in the host's memory, each a packet's state and what else a pass needs. First in, first out; a full
-ring or one round too many drops the packet and counts it.
+It is a ring buffer of records in the host's memory, in order of arrival. A record has the packet's state and the other
+inputs of a pass. If the ring is full, or the packet had too many rounds, the packet is dropped and counted.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from midflight.runtime.engine.code import Code, Unit, Value
 __all__ = ["QUEUE_LENGTH", "ROUNDS", "Queue"]
 
 QUEUE_LENGTH = 1024
-"""Packets that can wait at once. A power of two."""
+"""The maximum number of packets in the queue, a power of two."""
 
 ROUNDS = 256
-"""Times that one packet can go round."""
+"""The maximum number of rounds of one packet."""
 
 
 class Queue:
-    """Emits pushes and the loop that drains the ring."""
+    """Emits the code that adds packets, and the loop that processes them."""
 
     INGRESS = -1
-    """Stands for an egress port where a packet is to begin at ingress."""
+    """Replaces the egress port for a packet that starts at ingress."""
 
     def __init__(self, unit: Unit) -> None:
         self.state_size = unit.state.size
@@ -34,29 +34,32 @@ class Queue:
 
     @contextmanager
     def push(self, code: Code, round_: Value) -> Iterator[Value]:
-        """Emit, where there is room and the packet has rounds left, what fills the record's state."""
+        """Emit code that adds a record if the queue has space and the packet has rounds left.
+
+        Yields the record's address to the code that fills it.
+        """
         b = code.b
         head, tail = code.slot_value("queue.head"), code.slot_value("queue.tail")
         full = b.icmp_unsigned(">=", b.sub(tail, head), code.i64(QUEUE_LENGTH))
-        tired = b.icmp_unsigned(">=", round_, code.i32(ROUNDS))
-        with code.when(tired):
+        exhausted = b.icmp_unsigned(">=", round_, code.i32(ROUNDS))
+        with code.when(exhausted):
             code.count("dropped.rounds")
-        with code.when(b.and_(full, b.not_(tired))):
+        with code.when(b.and_(full, b.not_(exhausted))):
             code.count("dropped.queue")
-        with code.when(b.not_(b.or_(full, tired))):
+        with code.when(b.not_(b.or_(full, exhausted))):
             record = self._at(code, tail)
             code.store(b.add(round_, code.i32(1)), code.at(record, self.state_size + 20))
             yield record
             code.set_slot("queue.tail", b.add(tail, code.i64(1)))
 
     def describe(self, code: Code, record: Value, packet: Value, length: Value, consumed: Value, port: Value) -> None:
-        """Store what a record holds besides the state; `port` is the egress port, or INGRESS."""
+        """Store the fields of a record other than the state. `port` is the egress port, or INGRESS."""
         code.b.store(packet, code.at(record, self.state_size), align=8)
         for offset, number in ((8, length), (12, consumed), (16, port)):
             code.store(code.resize(number, 32), code.at(record, self.state_size + offset))
 
     def drain(self, code: Code, ingress_pass: ll.Function, egress_pass: ll.Function) -> None:
-        """Emit a loop that works off the ring until it is empty."""
+        """Emit a loop that processes the queue until it is empty."""
         b = code.b
         state = code.allocate(self.state_size)
         head_block, body, done = code.block("waiting"), code.block("again"), code.block("drained")

@@ -1,4 +1,4 @@
-"""Registers as the control plane sees them."""
+"""Access of the control plane to registers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Register"]
 
 
 class Register:
-    """A register array: `size` elements of `width` bits, the memory that native code reads and writes.
+    """A register array: `size` elements of `width` bits, in the memory that native code uses.
 
-    Values are signed numbers where the element type is int<W>. Raises DeviceError for an index or a value that does
-    not fit.
+    Values are signed if the element type is int<W>. Methods raise DeviceError for an index out of range or a value that
+    does not fit.
     """
 
     def __init__(self, instance: ir.Instance, context: Context, lock: Gate) -> None:
@@ -52,13 +52,13 @@ class Register:
             self._memory[index] = np.frombuffer(value.to_bytes(size, "little", signed=self.signed), self._memory.dtype)
 
     def read_all(self) -> NDArray[np.generic]:
-        """Return a copy of all elements: [size], or [size, words] of 64-bit words, lowest first, beyond 64 bits."""
+        """Return a copy of all elements: [size], or [size, words] of 64-bit words, lowest first, if they are wider."""
         with self._lock:
             whole = self._memory[: self.size].copy()
         return whole[:, 0] if self._words == 1 else whole
 
     def write_all(self, values: ArrayLike) -> None:
-        """Set all elements, from what `read_all` gives or any sequence of numbers."""
+        """Set all elements, from an array like that of `read_all` or any sequence of `size` numbers."""
         given = np.asarray(values)
         if self._words > 1 and given.shape == (self.size, self._words):
             with self._lock:

@@ -1,7 +1,7 @@
-"""The six parts of a v1model program as native functions over one packet's state.
+"""The six parts of a v1model program as native functions on one packet's state.
 
-Every one takes (context, state, packet, length, consumed): the block of `PacketState`, the packet as it came in, its
-length, and how many bytes of it the parser took (nothing yet for the parser itself). Lengths are i32.
+Each takes (context, state, packet, length, consumed): the block of `PacketState`, the packet as it arrived, its length,
+and the number of bytes that the parser consumed (0 for the parser itself). Lengths are i32.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ STAGE_ARGUMENTS = [POINTER, POINTER, POINTER, I32, I32]
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The functions built.
+    """The functions of a program's stages.
 
-    The parser gives the bytes consumed; the deparser, whose `packet` is the output, those written. `verify` and
-    `compute` are None for controls that do nothing.
+    The parser returns the number of bytes consumed. The deparser, whose `packet` is the output, returns the number of
+    bytes written. `verify` and `compute` are None if the program's control is empty.
     """
 
     parse: ll.Function
@@ -54,7 +54,7 @@ def build_stages(unit: Unit) -> Stages:
 
 
 def standard(code: Code, state: Value, name: str) -> Place | None:
-    """Return the place of a field of the standard metadata, None where the program's version lacks it."""
+    """Return the place of a field of the standard metadata, or None if the program's v1model does not have it."""
     kind = code.unit.program.standard_metadata
     field = kind.field(name)
     if field is None:
@@ -63,7 +63,7 @@ def standard(code: Code, state: Value, name: str) -> Place | None:
 
 
 def _start(unit: Unit, name: str, parameters: tuple[ir.Parameter, ...], result: ll.Type) -> Code:
-    """Begin a stage: its parameters are headers, metadata and standard metadata, as many as it has."""
+    """Start the function of a stage. Its parameters are the first of headers, metadata and standard metadata."""
     code = Code(unit, unit.function(name, STAGE_ARGUMENTS, result))
     state = code.function.args[1]
     offsets = (unit.state.headers, unit.state.metadata, unit.state.standard)

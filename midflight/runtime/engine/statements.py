@@ -1,4 +1,4 @@
-"""Statements of a checked program to LLVM: assignments, control flow, calls with copy-in and copy-out."""
+"""Lowering of statements to LLVM: assignments, control flow, and calls with copy-in and copy-out."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["bind", "lower", "lower_all", "lower_control", "run_frame"]
 
 
 def lower_all(code: Code, statements: Iterable[ir.Statement]) -> Walk[None]:
-    """Lower statements in a row."""
+    """Lower a sequence of statements."""
     for statement in statements:
         yield lower(code, statement)
 
 
 def lower(code: Code, statement: ir.Statement) -> Walk[None]:
-    """Lower one statement. What only a parser or deparser takes is theirs to lower before it comes here."""
+    """Lower one statement. Raises P4Error for those of parsers and deparsers, which these lower themselves."""
     match statement:
         case ir.Assign(target=target, value=source):
             if isinstance(source, ir.StructValue) and isinstance(target.type, HeaderType):
@@ -71,12 +71,12 @@ def lower(code: Code, statement: ir.Statement) -> Walk[None]:
 
 
 def lower_control(code: Code, control: ir.Control) -> Walk[None]:
-    """Lower a control's declarations and its body; its parameters have their places."""
+    """Lower a control's declarations and body. The places of its parameters must be set."""
     yield lower_all(code, (*control.locals, control.body))
 
 
 def run_frame(code: Code, copy_outs: list[Callable[[], None]], body: Walk[None]) -> Walk[None]:
-    """Lower a body in which `return` means the end of that body, then copy its results out."""
+    """Lower a body, whose end is the target of `return`, and then make the copies of its results."""
     frame = Frame(code.block("end"), copy_outs)
     code.frames.append(frame)
     yield body
@@ -94,10 +94,11 @@ def bind(
     *,
     always_copy: bool = False,
 ) -> list[Callable[[], None]]:
-    """Give parameters their places and values; return the copies to be made when the callee is left.
+    """Set the places and values of parameters, and return the copies to make at the end of the callee.
 
-    P4 copies arguments in and out. A place may stand for itself where nobody could tell: it is written through no
-    other parameter. An action sees its control's variables too, so its arguments are always copied.
+    P4 copies arguments in and out. A parameter may use its argument's place directly if this makes no difference, that
+    is, if no other parameter writes the place. An action can also access its control's variables, so `always_copy` is
+    set for actions.
     """
     writable = [_path(each) for each, p in zip(arguments, parameters, strict=True) if _writes(p)]
     copy_outs: list[Callable[[], None]] = []
@@ -137,7 +138,7 @@ def _copy_out(code: Code, target: ir.Expression, home: Place) -> Callable[[], No
 
 
 def _path(expression: ir.Expression) -> tuple[object, ...] | None:
-    """Return the variable and field names that lead to an lvalue, None for what has no place of its own."""
+    """Return the variable and field names of an lvalue, or None for an expression without a place."""
     match expression:
         case ir.VariableRef(variable=variable):
             return (variable,)
@@ -158,7 +159,7 @@ def _overlap(one: tuple[object, ...], other: tuple[object, ...] | None) -> bool:
 
 
 def _exit(code: Code) -> None:
-    """Leave the whole pipeline; what callees still owe their callers is copied out first."""
+    """Leave the whole pipeline, after the pending copies of all callees."""
     for frame in reversed(code.frames):
         for each in frame.copy_outs:
             each()
@@ -219,7 +220,7 @@ def _switch(code: Code, switch: ir.Switch) -> Walk[None]:
 
 
 def _count_in(code: Code, header: Place) -> None:
-    """Count a header's bytes in where it was invalid: a list of values makes it valid, as setValid does."""
+    """Add a header's bytes to the packet length if it was invalid. A list of values makes it valid, like setValid."""
     assert isinstance(header.type, HeaderType)
     length = code.at(code.function.args[1], code.unit.state.length)
     with code.when(code.b.not_(is_valid(code, header))):
@@ -227,7 +228,7 @@ def _count_in(code: Code, header: Place) -> None:
 
 
 def _set_validity(code: Code, header: Place, valid: bool) -> None:
-    """Set a header's validity, and count its bytes in or out. One that was invalid begins at zero."""
+    """Set a header's validity, and update the packet length. The fields of a newly valid header are zero."""
     assert isinstance(header.type, HeaderType)
     was = is_valid(code, header)
     length = code.at(code.function.args[1], code.unit.state.length)
@@ -245,7 +246,7 @@ def _set_validity(code: Code, header: Place, valid: bool) -> None:
 
 
 def _shift(code: Code, stack: Place, count: int) -> None:
-    """Move a stack's elements by `count` places; those that come in are invalid and zero."""
+    """Move a stack's elements by `count` places. New elements are invalid and zero."""
     assert isinstance(stack.type, StackType)
     size = stack.type.size
     moved = range(size - 1, -1, -1) if count > 0 else range(size)

@@ -1,4 +1,4 @@
-"""Compiled code in a folder, for several processes of one user that run the same."""
+"""Folder with compiled code, which several processes of one user share."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ _OTHERS = 0o077
 
 
 class Store:
-    """What has been made once and is only read by processes that start later, by key.
+    """Objects by key, written by one process and read by later ones.
 
-    It holds pickles, which run code when they are read. So the folder has to be its user's alone; MidflightError where
-    it is not, or is not there. Code is found again only by the same version of Midflight, Python and LLVM on the same
-    kind of processor.
+    Objects are stored as pickles, which can execute code when they are loaded. The folder must therefore belong to the
+    user, with no write permission for others. Raises MidflightError if it does not, or does not exist. Code is found
+    only by the same versions of Midflight, Python and LLVM on the same type of processor.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             status = folder.stat()
         except OSError as error:
-            raise MidflightError(f"no folder for code at {folder}: {error.strerror}") from None
+            raise MidflightError(f"cannot use {folder} as the folder for code: {error.strerror}") from None
         if status.st_uid != os.geteuid() or status.st_mode & _OTHERS:
             raise MidflightError(
-                f"others may write to {folder}, and what is in it is executed", hint=f"chmod 700 {folder}, as its owner"
+                f"other users may write to {folder}, whose contents are executed",
+                hint=f"chmod 700 {folder}, as its owner",
             )
         self._folder = folder
         processor = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
         self._circumstances = repr((__version__, sys.version, binding.llvm_version_info, *processor))
 
     def load(self, key: str) -> Any:
-        """Return what is stored under a key; None where there is nothing."""
+        """Return the object with this key, or None if there is none."""
         try:
             return pickle.loads(self._path(key).read_bytes())
         except FileNotFoundError:
             return None
 
     def save(self, key: str, value: object) -> None:
-        """Store a value under a key, whole or not at all. What nests too deep for a pickle is not stored."""
+        """Store an object under a key, atomically. An object that is nested too deeply to pickle is not stored."""
         try:
             data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         except RecursionError:

@@ -1,4 +1,4 @@
-"""Match-action tables as the control plane sees them."""
+"""Access of the control plane to match-action tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Default:
 
 @dataclass(slots=True)
 class _Held:
-    """An entry where it lies: its number in memory, what it matches, whether the program wrote it as const."""
+    """An entry in memory: its number, its match, and whether the program declares it const."""
 
     entry: Entry
     number: int
@@ -44,10 +44,11 @@ Identity = tuple[tuple[ir.EntryKey, ...], int]
 
 
 class Table:
-    """One table of a running program. Every change takes effect between two batches, as a whole.
+    """One table of a running program. Each change is atomic and takes effect between two batches.
 
-    Refusals raise TableError: EXISTS, NOT_FOUND, FULL, CONSTANT for what the program fixed, or INVALID for keys,
-    actions, arguments or priorities that do not fit. An entry takes its share of `memory`; FULL where none is left.
+    Methods raise TableError with one of these reasons: EXISTS; NOT_FOUND; FULL, also if `memory` has no space for
+    another entry; CONSTANT for entries or a default action that the program declares const; INVALID for keys, actions,
+    arguments or priorities that do not fit the table.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Table:
             entry = Entry(each.keys, each.action.action.name, each.arguments, each.priority)
             self._insert(entry, const=each.const or table.entries_const)
         if self._index is not None:
-            changed(self)  # a table that is never written to has an index all the same: an empty one
+            changed(self)  # native code needs an index, even an empty one
 
     def __len__(self) -> int:
         return len(self._held)
@@ -102,12 +103,12 @@ class Table:
             self._insert(entry, const=False)
 
     def modify(self, entry: Entry) -> None:
-        """Give an entry that exists another action or other data; its counters go on."""
+        """Replace the action and data of an existing entry. Its counters continue."""
         with self._lock:
             self._check_writable()
             held = self._find(entry.keys, entry.priority)
             if held.const:
-                raise TableError(Reason.CONSTANT, f"{self.name}: the program made this entry const")
+                raise TableError(Reason.CONSTANT, f"{self.name}: the program declares this entry const")
             action, arguments = self._check_action(entry, default=False)
             held.entry = replace(held.entry, action=entry.action, arguments=arguments)
             self._write(held, action)
@@ -119,7 +120,7 @@ class Table:
             self._check_writable()
             held = self._find(keys, priority)
             if held.const:
-                raise TableError(Reason.CONSTANT, f"{self.name}: the program made this entry const")
+                raise TableError(Reason.CONSTANT, f"{self.name}: the program declares this entry const")
             assert self._index is not None
             self._index.remove(held.number)
             del self._held[held.entry.keys, held.entry.priority]
@@ -128,40 +129,40 @@ class Table:
             self._touch()
 
     def get(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> Entry:
-        """Return the entry of these keys and this priority, in canonical form."""
+        """Return the entry with these keys and this priority, in canonical form."""
         with self._lock:
             return self._find(keys, priority).entry
 
     def entries(self) -> list[Entry]:
-        """Return every entry in canonical form, oldest first."""
+        """Return all entries in canonical form, oldest first."""
         with self._lock:
             return [held.entry for held in self._held.values()]
 
     def number(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> int:
-        """Return where an entry's direct counters and meters lie in their arrays."""
+        """Return the index of an entry in its direct counters and meters."""
         with self._lock:
             return self._find(keys, priority).number
 
     @property
     def default(self) -> Default:
-        """The default action in force."""
+        """The current default action."""
         return self._default
 
     def set_default(self, action: str, arguments: tuple[int, ...] = ()) -> None:
         """Replace the default action."""
         with self._lock:
             if self._table.default_const:
-                raise TableError(Reason.CONSTANT, f"{self.name}: the program made the default action const")
+                raise TableError(Reason.CONSTANT, f"{self.name}: the program declares the default action const")
             chosen, checked = self._check_action(Entry((), action, arguments), default=True)
             self._write_default(chosen, checked)
 
     def reset_default(self) -> None:
-        """Return to the default action that the program gives."""
+        """Restore the default action that the program declares."""
         with self._lock:
             self._write_default(self._table.default.action, self._table.default_arguments)
 
     def flush(self) -> None:
-        """Bring native memory up to date; called with the lock held, before a batch."""
+        """Write changes to native memory. The caller holds the lock, and no batch is running."""
         assert self._index is not None
         links = self._index.flush(self._context)
         for number in {**self._links, **links}:
@@ -175,14 +176,14 @@ class Table:
         if self._index is None:
             raise TableError(Reason.INVALID, f"{self.name} has no match fields, so it takes no entries")
         if self._table.entries_const:
-            raise TableError(Reason.CONSTANT, f"{self.name}: the program made its entries const")
+            raise TableError(Reason.CONSTANT, f"{self.name}: the program declares its entries const")
 
     def _check_priority(self, priority: int) -> None:
         if self._layout.search == "masked":
             if not 0 < priority < 1 << 31:
                 raise TableError(Reason.INVALID, f"{self.name}: an entry needs a priority from 1 to 2**31 - 1")
         elif priority:
-            raise TableError(Reason.INVALID, f"{self.name} has only exact and lpm fields: priority must be 0")
+            raise TableError(Reason.INVALID, f"{self.name} has only exact and lpm fields: the priority must be 0")
 
     def _check_action(self, entry: Entry, *, default: bool) -> tuple[ir.Action, tuple[int, ...]]:
         number = self._numbers.get(entry.action)
@@ -213,7 +214,7 @@ class Table:
         action, arguments = self._check_action(entry, default=False)
         priority = entry.priority if self._layout.search == "masked" else 0
         if (keys, priority) in self._held:
-            raise TableError(Reason.EXISTS, f"{self.name} has this entry already")
+            raise TableError(Reason.EXISTS, f"{self.name} already has this entry")
         if len(self._held) >= self.size and not const:
             raise TableError(Reason.FULL, f"{self.name} is full: its size is {self.size}")
         try:
@@ -231,7 +232,7 @@ class Table:
         self._touch()
 
     def _slot(self) -> int:
-        """Return a free entry's number, doubling the memory where there is none."""
+        """Return the number of a free entry, after doubling the memory if there is none."""
         if self._free:
             return self._free.pop()
         number, stride = len(self._held), self._layout.stride
@@ -245,7 +246,7 @@ class Table:
         return number
 
     def _match(self, keys: tuple[ir.EntryKey, ...], priority: int) -> Match:
-        """Pack keys; a range field is searched by the bits that its two ends have in common."""
+        """Pack keys. A range field is searched by the common prefix of its two ends."""
         packed = mask = 0
         ranges = []
         for key, field in zip(keys, self._layout.fields, strict=True):

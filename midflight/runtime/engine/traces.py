@@ -1,4 +1,4 @@
-"""Packets' ways through a traced program, as the control plane is told of them."""
+"""Traces of packets through a traced program, for the control plane."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from midflight.runtime.engine.noting import RECORD, Event
 __all__ = ["CAPACITY", "Trace", "Traces"]
 
 CAPACITY = RECORD << 16
-"""Bytes of the ring: 65536 records, of which a packet takes ten or twenty."""
+"""The buffer's size in bytes: 65536 records. A packet takes 10 to 20 records."""
 
 _KIND = np.dtype([("event", "<u4"), ("first", "<u4"), ("second", "<u8")])
 _AGAIN = {1: "a clone", 2: "a clone", 4: "recirculated", 6: "resubmitted"}
@@ -26,20 +26,20 @@ _KEYLESS = 2
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One packet's way: the port it came in by, its length in bytes, and (what, how) for each thing that happened."""
+    """The trace of one packet: its ingress port, its length in bytes, and the steps as pairs (what, result)."""
 
     port: int
     length: int
     steps: tuple[tuple[str, str], ...]
 
     def __str__(self) -> str:
-        """Return it as lines, the first one for the packet."""
+        """Return the trace as lines, the first one for the packet."""
         lines = [f"in by port {self.port}, {self.length} bytes"]
         return "\n".join([*lines, *(f"  {what:<10} {how}" for what, how in self.steps)])
 
 
 class Traces:
-    """The ring that a traced program writes to. Taking what is there makes room again."""
+    """The buffer that a traced program writes to. `take` empties it."""
 
     def __init__(
         self, program: ir.Program, names: Sequence[str], kinds: Sequence[DigestKind], context: Context
@@ -56,7 +56,10 @@ class Traces:
         context.set("trace.capacity", CAPACITY)
 
     def take(self) -> list[Trace]:
-        """Return the packets since the last time, oldest first; the last one tells how many steps found no room."""
+        """Return and remove the traces since the last call, oldest first.
+
+        If records were lost because the buffer was full, the last trace ends with their number.
+        """
         context = self._context
         used, lost = context.get("trace.used"), context.get("trace.lost")
         context.set("trace.used", 0)
@@ -69,7 +72,7 @@ class Traces:
             elif found:
                 self._add(found[-1][2], Event(event), first, second)
         if lost and found:
-            found[-1][2].append(("...", f"{lost} steps of this and later packets are lost: they came too fast"))
+            found[-1][2].append(("...", f"{lost} steps of this and later packets are lost: the buffer was full"))
         return [Trace(port, length, tuple(steps)) for port, length, steps in found]
 
     def _add(self, steps: list[tuple[str, str]], event: Event, first: int, second: int) -> None:
@@ -77,14 +80,14 @@ class Traces:
             case Event.PACKET:
                 steps.append(("again", f"{_AGAIN[second >> 32]}, {second & 0xFFFF_FFFF} bytes"))
             case Event.STATE:
-                _go_on(steps, self._names[first])
+                _add_state(steps, self._names[first])
             case Event.PARSED:
-                _go_on(steps, "accept" if first == 0 else f"reject ({self._errors[first]})")
+                _add_state(steps, "accept" if first == 0 else f"reject ({self._errors[first]})")
             case Event.TABLE:
                 name, hit = self._names[first], second >> 32
                 action = self._actions[name][second & 0xFFFF_FFFF]
-                told = action if hit == _KEYLESS else f"{'hit' if hit else 'miss'}, {action}"
-                steps.append(("table", f"{name}: {told}"))
+                result = action if hit == _KEYLESS else f"{'hit' if hit else 'miss'}, {action}"
+                steps.append(("table", f"{name}: {result}"))
             case Event.DIGEST:
                 steps.append(("digest", self._digests[first]))
             case Event.CLONE:
@@ -103,8 +106,8 @@ class Traces:
                 steps.append(("out", f"by port {first}, {second} bytes"))
 
 
-def _go_on(steps: list[tuple[str, str]], state: str) -> None:
-    """Add a parser's state to the step that its states before are."""
+def _add_state(steps: list[tuple[str, str]], state: str) -> None:
+    """Add a parser state to the step with the parser's previous states."""
     if steps and steps[-1][0] == "parser":
         steps[-1] = ("parser", f"{steps[-1][1]}, {state}")
     else:

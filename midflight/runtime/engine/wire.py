@@ -1,6 +1,6 @@
-"""Bits on the wire: fields read from bytes and written to bytes, most significant bit first.
+"""Bits on the wire: reading fields from bytes and writing them to bytes, most significant bit first.
 
-The parser, the deparser, digests, checksums and hashes all see the same layout through these functions.
+The parser, the deparser, digests, checksums and hashes all use these functions, and thus the same layout.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["Item", "Scalar", "read_bits", "write_items"]
 
 
 RUN = 64
-"""How many bits of fields that do not fill bytes are put together at once: LLVM may fail on integers beyond 256."""
+"""The maximum bits of unaligned fields that are joined to one integer: LLVM may fail on integers beyond 256 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """An integer to be written in exactly its own width."""
+    """An integer that is written with exactly its own width."""
 
     value: Value
 
@@ -36,7 +36,7 @@ Item = Scalar | Place
 
 
 def read_bits(code: Code, pointer: Value, offset: int, width: int) -> Value:
-    """Load `width` bits that begin `offset` bits after a byte's address. Reads no byte beyond those bits."""
+    """Load `width` bits that begin `offset` bits after a byte's address. Reads no byte beyond these bits."""
     first, last = offset // 8, (offset + width - 1) // 8
     span = (last - first + 1) * 8
     value = code.swap_bytes(code.load(code.at(pointer, first), span, alignment=1))
@@ -45,7 +45,10 @@ def read_bits(code: Code, pointer: Value, offset: int, width: int) -> Value:
 
 
 def write_items(code: Code, pointer: Value, items: list[Item]) -> Value:
-    """Write items one after the other, zero bits up to a whole byte at the end; return the bytes written (i32)."""
+    """Write items without gaps, and return the number of bytes written (i32). Zero bits fill the last byte.
+
+    Raises P4Error for a varbit that does not begin at a byte boundary.
+    """
     pending: list[Scalar] = []
     written, total = 0, code.i32(0)
     for item in items:
@@ -54,7 +57,7 @@ def write_items(code: Code, pointer: Value, items: list[Item]) -> Value:
             continue
         assert isinstance(item.type, Varbit)
         if sum(each.width for each in pending) % 8:
-            raise unsupported("a varbit that does not begin at a whole byte")
+            raise unsupported("a varbit that does not begin at a byte boundary")
         written = _write_scalars(code, pointer, pending)
         pending = []
         pointer = code.at(pointer, written)
@@ -67,7 +70,7 @@ def write_items(code: Code, pointer: Value, items: list[Item]) -> Value:
 
 
 def _write_scalars(code: Code, pointer: Value, items: list[Scalar]) -> int:
-    """Store runs of fields that end at a byte boundary, each as one integer: long ones end inside a field."""
+    """Store runs of fields that end at a byte boundary, each as one integer. Long runs may end inside a field."""
     run: list[Scalar] = []
     bits = offset = 0
     for item in items:
@@ -91,7 +94,7 @@ def _write_scalars(code: Code, pointer: Value, items: list[Scalar]) -> int:
 
 
 def _join(code: Code, run: list[Scalar], bits: int) -> Value:
-    """Concatenate scalars, the first being the most significant."""
+    """Concatenate scalars, the first as the most significant."""
     if len(run) == 1:
         return run[0].value
     result, left = None, bits

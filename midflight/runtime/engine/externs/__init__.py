@@ -1,4 +1,4 @@
-"""The externs of v1model, one group a module, and the table that finds them by name."""
+"""The externs of v1model, a module for each group, and their lookup by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["lower_call"]
 
 
 def lower_call(code: Code, call: ir.Call) -> Value | None:
-    """Lower a call of an extern function or method; P4Error names one that the engine lacks."""
+    """Lower a call of an extern function or method. Raises P4Error for one that the engine does not support."""
     if call.instance is not None:
         method = METHODS.get((call.instance.kind, call.name))
         if method is None:
@@ -28,11 +28,11 @@ def lower_call(code: Code, call: ir.Call) -> Value | None:
 
 
 def _nothing(code: Code, call: ir.Call) -> None:
-    """Lower a call that has no effect here: log_msg."""
+    """Lower log_msg, which has no effect in the engine."""
 
 
 def _check(code: Code, call: ir.Call) -> None:
-    """Lower `assert` and `assume`: a condition that does not hold is counted."""
+    """Lower `assert` and `assume`, which count failed conditions."""
     with code.when(code.b.not_(value(code, call.arguments[0]))):
         code.count("assertions")
 
@@ -46,7 +46,7 @@ def _verify(code: Code, call: ir.Call) -> None:
 
 
 def _counted_already(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """Lower `direct_counter.count()`: a hit is counted whether or not its action says so."""
+    """Lower `direct_counter.count()` to nothing: every hit is counted, even if its action does not call it."""
 
 
 FUNCTIONS: dict[str, Callable[[Code, ir.Call], None]] = {

@@ -16,26 +16,26 @@ __all__ = ["update", "update_with_payload", "verify", "verify_with_payload"]
 
 
 def verify(code: Code, call: ir.Call) -> None:
-    """`verify_checksum(condition, data, checksum, algorithm)`: a mismatch sets `checksum_error`."""
+    """Lower `verify_checksum(condition, data, checksum, algorithm)`: a mismatch sets `checksum_error`."""
     _verify(code, call, payload=False)
 
 
 def verify_with_payload(code: Code, call: ir.Call) -> None:
-    """`verify_checksum_with_payload`: the bytes behind the parsed headers are summed too."""
+    """Lower `verify_checksum_with_payload`, which also sums the bytes after the parsed headers."""
     _verify(code, call, payload=True)
 
 
 def update(code: Code, call: ir.Call) -> None:
-    """`update_checksum(condition, data, checksum, algorithm)`."""
+    """Lower `update_checksum(condition, data, checksum, algorithm)`."""
     _update(code, call, payload=False)
 
 
 def update_with_payload(code: Code, call: ir.Call) -> None:
-    """`update_checksum_with_payload`."""
+    """Lower `update_checksum_with_payload`."""
     _update(code, call, payload=True)
 
 
-# What sums up a payload takes long in any case. So it is kept out of the way of packets that have nothing summed.
+# Summing a payload takes long, so its code is moved out of the path of packets that do not need it.
 
 
 def _verify(code: Code, call: ir.Call, *, payload: bool) -> None:
@@ -49,7 +49,7 @@ def _verify(code: Code, call: ir.Call, *, payload: bool) -> None:
         given = code.resize(value(code, checksum), 64)
         wrong = b.icmp_unsigned("!=", code.resize(computed, 64), given)
         with code.when(wrong):
-            # The verify control has no standard metadata: the pipeline hands this on to ingress.
+            # The verify control has no standard metadata. The pipeline passes the slot on to ingress.
             code.set_slot("checksum_error", code.i64(1))
 
 
@@ -71,9 +71,9 @@ def _compute(code: Code, algorithm: str, data: ir.Expression, *, payload: bool) 
 def _words_sum(code: Code, data: ir.Expression, *, payload: bool) -> Value:
     """Return a 64-bit number that folds to the one's complement sum of the data's 16-bit words.
 
-    Since 2**16 is 1 modulo 2**16 - 1, a field need not be cut into words: shifted to where its lowest bit stands in
-    its word it has the right remainder, whatever words it spans. Only varbits have to go through memory. An invalid
-    header and its fields are left out, and what is behind them moves up.
+    2**16 is congruent to 1 modulo 2**16 - 1. A field therefore need not be split into words: shifted to the position of
+    its lowest bit within a word, it has the right remainder, even if it spans several words. Only varbits require a
+    buffer in memory. An invalid header and its fields are omitted, and the data after it moves up.
     """
     b = code.b
     elements = data.elements if isinstance(data, ir.StructValue) else (data,)
@@ -98,14 +98,14 @@ def _words_sum(code: Code, data: ir.Expression, *, payload: bool) -> Value:
 
 
 class _Position:
-    """How many bits of the last word there are so far: a number, or a value where headers decide it."""
+    """The bits of the last word in use so far: a number, or a value if it depends on the validity of headers."""
 
     def __init__(self, code: Code) -> None:
         self._code = code
         self._bits: int | Value = 0
 
     def place(self, part: Value) -> Value:
-        """Return a sum whose first bit is a word's first, moved to behind what there is so far."""
+        """Return a sum that starts at a word boundary, moved to this position."""
         code = self._code
         if self._bits == 0:
             return part
@@ -113,7 +113,7 @@ class _Position:
         return code.b.shl(fold(code, part), back)
 
     def pass_over(self, width: int | Value, valid: Value | None = None) -> None:
-        """Go on by `width` bits, where they are valid."""
+        """Advance by `width` bits if they are valid."""
         code, b = self._code, self._code.b
         if isinstance(width, int) and (valid is None or width % 16 == 0) and isinstance(self._bits, int):
             self._bits = (self._bits + width) % 16
@@ -123,7 +123,7 @@ class _Position:
             self._bits = b.add(code.i64(self._bits) if isinstance(self._bits, int) else self._bits, on)
 
     def align(self) -> None:
-        """Go on to the next whole byte."""
+        """Advance to the next byte boundary."""
         code = self._code
         if isinstance(self._bits, int):
             self._bits = (self._bits + 7) // 8 * 8 % 16
@@ -136,14 +136,14 @@ class _Position:
 
 
 def _header_of(element: ir.Expression) -> ir.Expression | None:
-    """Return the header that an element is or is taken from, None for any other value."""
+    """Return the header that an element is or belongs to, or None for any other value."""
     if isinstance(element.type, HeaderType):
         return element
     return element.base if isinstance(element, ir.Member) and isinstance(element.base.type, HeaderType) else None
 
 
 def _part(code: Code, items: list[Item]) -> tuple[Value, int | Value]:
-    """Return a number congruent to the words of items, which begin with a word, and how many bits they are."""
+    """Return a number congruent to the words of items, which start at a word boundary, and their number of bits."""
     b = code.b
     if not all(isinstance(each, Scalar) for each in items):
         buffer, length = serialise(code, items)
@@ -157,7 +157,7 @@ def _part(code: Code, items: list[Item]) -> tuple[Value, int | Value]:
 
 
 def _congruent(code: Code, item: Scalar, end: int) -> Value:
-    """Return a 64-bit number congruent to a field's words, the field ending `end` bits into the data."""
+    """Return a 64-bit number congruent to the words of a field that ends `end` bits into the data."""
     b = code.b
     total = code.i64(0)
     for low in range(0, item.width, 32):
@@ -169,7 +169,7 @@ def _congruent(code: Code, item: Scalar, end: int) -> Value:
 
 
 def payload_of(code: Code) -> tuple[Value, Value]:
-    """Return the address and length (i32) of the bytes that the parser left."""
+    """Return the address and length (i32) of the bytes that the parser did not consume."""
     _, _, packet, length, consumed = code.function.args[:5]
     return code.at(packet, consumed), code.b.sub(length, consumed)
 

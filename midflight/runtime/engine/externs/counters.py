@@ -11,7 +11,7 @@ __all__ = ["count", "count_direct"]
 
 
 def count(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """`counter.count(index)`; an index out of range is ignored."""
+    """Lower `counter.count(index)`, which ignores an index out of range."""
     index = value(code, call.arguments[0])
     wide = code.resize(index, max(64, index.type.width))
     with code.when(code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))):
@@ -19,12 +19,12 @@ def count(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
 
 def count_direct(code: Code, instance: ir.Instance, entry: Value) -> None:
-    """Count a hit of a table's entry, whose number is given."""
+    """Count a hit of a table entry with the number `entry`."""
     _add(code, instance, code.resize(entry, 64))
 
 
 def _add(code: Code, instance: ir.Instance, index: Value) -> None:
-    """Add the packet and its bytes. Both are always kept; the counter's type says which of them is shown."""
+    """Add the packet and its bytes. Both are maintained for every type of counter."""
     offset = code.b.shl(index, code.i64(3))
     length = code.resize(code.function.args[3], 64)
     for what, amount in (("packets", code.i64(1)), ("bytes", length)):

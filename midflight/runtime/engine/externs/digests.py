@@ -1,4 +1,4 @@
-"""`digest`: records in a ring of memory that the control side drains between batches."""
+"""`digest`: records in a buffer that the control side empties between batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from midflight.runtime.engine.wire import Scalar
 __all__ = ["HEAD", "digest", "record_size"]
 
 HEAD = 16
-"""Bytes before a record's values: the kind's number and the record's size, both 64 bits."""
+"""The bytes before a record's values: the number of its kind and the record's size, 64 bits each."""
 
 
 def record_size(kind: DigestKind) -> int:
@@ -22,7 +22,7 @@ def record_size(kind: DigestKind) -> int:
 
 
 def digest(code: Code, call: ir.Call) -> None:
-    """`digest(receiver, data)`: the values as they are now. A ring without room loses the digest and counts it."""
+    """Lower `digest(receiver, data)` with the current values. One that does not fit the buffer is lost and counted."""
     b, data = code.b, call.arguments[1]
     kind: Type = call.type_arguments[0] if call.type_arguments else data.type
     items = items_of(code, data)

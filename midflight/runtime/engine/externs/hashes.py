@@ -1,7 +1,6 @@
 """Hash algorithms over bytes, and `hash`: crc16, crc32, csum16, xor16, identity and random.
 
-The bytes are the fields' bits one after the other, the first field first, with zero bits up to a whole byte at the
-end, as BMv2 lays them out.
+The input bytes are the fields' bits in order, without gaps, and zero bits that fill the last byte, as in BMv2.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ __all__ = ["algorithm_of", "digest_of", "fold", "hash_fields", "serialise", "sum
 
 
 def hash_fields(code: Code, call: ir.Call) -> None:
-    """`hash(result, algorithm, base, data, max)`: base + H % max, or base when max is 0."""
+    """Lower `hash(result, algorithm, base, data, max)`: base + H % max, or base if max is 0."""
     target, algorithm, base, data, most = call.arguments
     b = code.b
     for each in (base, most, target):
         if scalar_width(each.type) > 64:
-            raise unsupported(f"hash() with a value of {each.type}, wider than 64 bits", call.place)
+            raise unsupported(f"hash() with a {each.type}, which is wider than 64 bits", call.place)
     low, limit = code.resize(value(code, base), 64), code.resize(value(code, most), 64)
     number = digest_of(code, algorithm_of(algorithm), items_of(code, data))
     none = b.icmp_unsigned("==", limit, code.i64(0))
@@ -34,7 +33,7 @@ def hash_fields(code: Code, call: ir.Call) -> None:
 
 
 def algorithm_of(expression: ir.Expression) -> str:
-    """Return the name of a HashAlgorithm constant; P4Error for one that the engine lacks."""
+    """Return the name of a HashAlgorithm constant. Raises P4Error for one that the engine does not support."""
     if not (isinstance(expression, ir.Literal) and isinstance(expression.type, EnumType)):
         raise unsupported("a hash algorithm that is not a constant", expression.place)
     assert isinstance(expression.value, int)
@@ -47,7 +46,7 @@ def algorithm_of(expression: ir.Expression) -> str:
 
 
 def digest_of(code: Code, algorithm: str, items: list[Item]) -> Value:
-    """Return the 64-bit value H of an algorithm over fields."""
+    """Return the hash of fields as a 64-bit value."""
     if algorithm == "random":
         return next_random(code)
     buffer, length = serialise(code, items)
@@ -58,7 +57,7 @@ def digest_of(code: Code, algorithm: str, items: list[Item]) -> Value:
 
 
 def serialise(code: Code, items: list[Item]) -> tuple[Value, Value]:
-    """Write fields to a buffer on the stack, zero behind them; return it and the number of bytes (i32)."""
+    """Write fields to a buffer on the stack, followed by zeros. Return the buffer and the number of bytes (i32)."""
     most = sum(
         each.width if isinstance(each, Scalar) else (code.layout.size(each.type) - VARBIT_BYTES) * 8 for each in items
     )
@@ -69,7 +68,7 @@ def serialise(code: Code, items: list[Item]) -> tuple[Value, Value]:
 
 
 def sum_bytes(code: Code) -> None:
-    """Emit the one's complement sum of 16-bit words: (bytes, length) -> folded to 16 bits, not complemented."""
+    """Emit a function (bytes, length) that returns the one's complement sum of 16-bit words, not complemented."""
     b = code.b
     pointer, length = code.function.args
     total = code.allocate(8)
@@ -88,7 +87,7 @@ def sum_bytes(code: Code) -> None:
 
 
 def fold(code: Code, total: Value) -> Value:
-    """Fold a 64-bit sum to 16 bits, carries added back; only a sum of 0 folds to 0."""
+    """Fold a 64-bit sum to 16 bits by adding back carries. Only a sum of 0 gives 0."""
     b = code.b
     for _ in range(4):
         total = b.add(b.and_(total, code.i64(0xFFFF)), b.lshr(total, code.i64(16)))
@@ -102,7 +101,7 @@ def _csum16(code: Code) -> None:
 
 
 def _crc(width: int, polynomial: int, initial: int, final: int) -> Callable[[Code], None]:
-    """Return the builder of a CRC that takes and gives its bits reflected, a table of 256 words driving it."""
+    """Return the builder of a CRC with reflected input and output, which uses a table of 256 words."""
     table = []
     for number in range(256):
         for _ in range(8):
@@ -127,7 +126,7 @@ def _crc(width: int, polynomial: int, initial: int, final: int) -> Callable[[Cod
 
 
 def _xor16(code: Code) -> None:
-    """Emit the exclusive or of 16-bit words; an odd last byte is the high one of its word."""
+    """Emit the exclusive or of 16-bit words. An odd last byte is the high byte of its word."""
     b = code.b
     pointer, length = code.function.args
     total = code.allocate(8)
@@ -141,7 +140,7 @@ def _xor16(code: Code) -> None:
 
 
 def _identity(code: Code, buffer: Value, length: Value) -> Value:
-    """Return the first bytes, eight at most, as one number. The buffer is zero behind its length."""
+    """Return the first bytes, at most eight, as one number. The buffer has zeros after its end."""
     b = code.b
     word = code.swap_bytes(code.load(buffer, 64, alignment=1))
     full = b.icmp_unsigned(">=", length, code.i32(8))

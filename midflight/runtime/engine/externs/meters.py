@@ -1,7 +1,8 @@
-"""`meter` and `direct_meter`: two rates, three colours, colour-blind (RFC 2698), driven by the time passed in.
+"""`meter` and `direct_meter`: the colour-blind two-rate three-colour marker of RFC 2698, on the time of the batch.
 
-A meter's state is eight 64-bit words: committed rate and burst, peak rate and burst (units a second, units), then the
-tokens of both buckets in millionths of a unit, the time of the last packet in microseconds, and whether it is set.
+The state of a meter is eight 64-bit words: committed rate and burst, peak rate and burst (in units per second, and
+units), the tokens of both buckets in millionths of a unit, the time of the last packet in microseconds, and whether the
+meter is configured.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from midflight.runtime.engine.layout import scalar_width
 __all__ = ["BYTES", "WORDS", "execute", "execute_direct", "read_direct"]
 
 WORDS = 8
-"""64-bit words of one meter's state."""
+"""The number of 64-bit words in the state of one meter."""
 
 BYTES = 1
-"""The index of MeterType.bytes."""
+"""The value of MeterType.bytes."""
 
 CIR, CBURST, PIR, PBURST, CTOKENS, PTOKENS, LAST, SET = range(WORDS)
 MILLION = 1_000_000
 
 
 def execute(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """`meter.execute_meter(index, result)`; an index out of range is green."""
+    """Lower `meter.execute_meter(index, result)`. An index out of range gives green."""
     index, target = value(code, call.arguments[0]), call.arguments[1]
     wide = code.resize(index, max(64, index.type.width))
     inside = code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))
@@ -34,12 +35,12 @@ def execute(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
 
 def execute_direct(code: Code, instance: ir.Instance, entry: Value) -> None:
-    """Meter a hit of a table's entry, and keep the colour for `read`."""
+    """Meter a hit of a table entry, and store the colour for `read`."""
     code.set_slot(f"{instance.name}.colour", code.resize(_colour(code, instance, code.resize(entry, 64)), 64))
 
 
 def read_direct(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """`direct_meter.read(result)`: the colour of the entry that hit."""
+    """Lower `direct_meter.read(result)`: the colour from the entry that matched."""
     target = call.arguments[0]
     colour = code.slot_value(f"{instance.name}.colour")
     store(code, target, code.resize(colour, scalar_width(target.type)))
@@ -54,7 +55,7 @@ def _colour(code: Code, instance: ir.Instance, index: Value) -> Value:
 
 
 def _meter(code: Code) -> None:
-    """Emit the meter itself: (state, units of this packet, now) -> 0 green, 1 yellow, 2 red."""
+    """Emit a function (state, units of this packet, now) that returns 0 for green, 1 for yellow or 2 for red."""
     b = code.b
     state, units, now = code.function.args
 
@@ -69,7 +70,7 @@ def _meter(code: Code) -> None:
     code.store(b.select(later, now, last), word(LAST))
     levels = []
     for tokens, rate, burst in ((CTOKENS, CIR, CBURST), (PTOKENS, PIR, PBURST)):
-        # In 128 bits: a long pause at a high rate must fill the bucket, not overflow.
+        # With 128 bits, as elapsed time times rate may exceed 64 bits after a long pause.
         wide = [code.resize(each, 128) for each in (elapsed, code.load(word(rate), 64), code.load(word(burst), 64))]
         most = b.mul(wide[2], code.constant(128, MILLION))
         filled = b.add(code.resize(code.load(word(tokens), 64), 128), b.mul(wide[0], wide[1]))

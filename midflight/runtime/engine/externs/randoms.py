@@ -1,4 +1,4 @@
-"""`random`, from a seeded generator in the context: same seed, same numbers (xorshift64*)."""
+"""`random`, from a seeded generator in the context (xorshift64*). The same seed gives the same numbers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["next_random", "random"]
 
 
 def random(code: Code, call: ir.Call) -> None:
-    """`random(result, low, high)`: a number from low to high, both included; low where high is less."""
+    """Lower `random(result, low, high)`: a number from low to high, both inclusive, or low if high is smaller."""
     target, low, high = call.arguments
     width = scalar_width(target.type)
     if width > 64:
-        raise unsupported(f"random() giving a {target.type}, wider than 64 bits", call.place)
+        raise unsupported(f"random() with a {target.type}, which is wider than 64 bits", call.place)
     b = code.b
     first, last = (code.resize(value(code, each), 64) for each in (low, high))
     span = b.add(b.sub(last, first), code.i64(1))
     number = next_random(code)
-    # A span of 0 stands for all 64 bits.
+    # A span of 0 means all 64 bits.
     whole = b.icmp_unsigned("==", span, code.i64(0))
     rest = b.select(whole, number, b.urem(number, b.select(whole, code.i64(1), span)))
     chosen = b.select(b.icmp_unsigned("<", last, first), first, b.add(first, rest))
@@ -28,7 +28,7 @@ def random(code: Code, call: ir.Call) -> None:
 
 
 def next_random(code: Code) -> Value:
-    """Return 64 new bits."""
+    """Return the next 64 random bits."""
     return code.b.call(code.unit.helper("random", [POINTER], I64, _generator), [code.context])
 
 

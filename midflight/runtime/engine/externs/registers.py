@@ -12,14 +12,14 @@ __all__ = ["read", "size_of", "write"]
 
 
 def size_of(instance: ir.Instance) -> int:
-    """Return the number of elements that a register, counter or meter array was made with."""
+    """Return the number of elements of a register, counter or meter array."""
     size = instance.arguments[0]
     assert isinstance(size, int)
     return size
 
 
 def read(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """`register.read(result, index)`; an index out of range gives 0."""
+    """Lower `register.read(result, index)`, which gives 0 for an index out of range."""
     width = _width(instance)
     inside, pointer = _element(code, instance, value(code, call.arguments[1]), width)
     zero = code.constant(stored_width(width), 0)
@@ -28,7 +28,7 @@ def read(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
 
 def write(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """`register.write(index, value)`; an index out of range is ignored."""
+    """Lower `register.write(index, value)`, which ignores an index out of range."""
     width = _width(instance)
     inside, pointer = _element(code, instance, value(code, call.arguments[0]), width)
     new = value(code, call.arguments[1])
@@ -46,7 +46,7 @@ def _width(instance: ir.Instance) -> int:
 
 
 def _element(code: Code, instance: ir.Instance, index: Value, width: int) -> tuple[Value, Value]:
-    """Return whether an index is in range, and the element's address (to be used only if it is)."""
+    """Return whether an index is in range, and the element's address, which is valid only in that case."""
     wide = code.resize(index, max(64, index.type.width))
     inside = code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))
     base = code.slot_pointer(instance.name)

@@ -1,7 +1,7 @@
-"""What a control asks of the traffic manager: drop, clone, resubmit, recirculate, truncate.
+"""Requests of a control to the traffic manager: drop, clone, resubmit, recirculate, truncate.
 
-Each of these only leaves a mark in the packet's state; the pipeline acts on the marks when the control has ended, as
-simple_switch does, so that of several calls the last one counts.
+Each only sets an intent in the packet's state. As in simple_switch, the pipeline acts on the intents after the control,
+so the last of several calls counts.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ __all__ = [
 ]  # fmt: skip
 
 DROP_PORT = 511
-"""The egress port that means drop, as in simple_switch."""
+"""The egress port of dropped packets, as in simple_switch."""
 
 SESSION_MASK = 0x7FFF
-"""Clone sessions are numbered up to this."""
+"""The largest number of a clone session."""
 
 CLONED = 1 << 31
 
 
 def mark_to_drop(code: Code, call: ir.Call) -> None:
-    """`mark_to_drop(standard_metadata)`: egress_spec becomes the drop port, mcast_grp 0."""
+    """Lower `mark_to_drop(standard_metadata)`: egress_spec becomes the drop port, and mcast_grp becomes 0."""
     if not call.arguments:
         raise unsupported(
             "mark_to_drop() without standard_metadata", call.place, "write mark_to_drop(standard_metadata)"
@@ -39,27 +39,27 @@ def mark_to_drop(code: Code, call: ir.Call) -> None:
 
 
 def clone(code: Code, call: ir.Call) -> None:
-    """`clone(type, session)`."""
+    """Lower `clone(type, session)`."""
     _clone(code, value(code, call.arguments[1]), code.i32(0))
 
 
 def clone_preserving(code: Code, call: ir.Call) -> None:
-    """`clone_preserving_field_list(type, session, list)`."""
+    """Lower `clone_preserving_field_list(type, session, list)`."""
     _clone(code, value(code, call.arguments[1]), code.resize(value(code, call.arguments[2]), 32))
 
 
 def resubmit(code: Code, call: ir.Call) -> None:
-    """`resubmit_preserving_field_list(list)`."""
+    """Lower `resubmit_preserving_field_list(list)`."""
     _mark_list(code, "resubmit", call)
 
 
 def recirculate(code: Code, call: ir.Call) -> None:
-    """`recirculate_preserving_field_list(list)`."""
+    """Lower `recirculate_preserving_field_list(list)`."""
     _mark_list(code, "recirculate", call)
 
 
 def truncate(code: Code, call: ir.Call) -> None:
-    """`truncate(length)`: no more than this many bytes leave the switch."""
+    """Lower `truncate(length)`: at most `length` bytes of the packet leave the switch."""
     length = code.resize(value(code, call.arguments[0]), 32)
     _mark(code, "truncate", code.b.add(length, code.i32(1)))
 
