@@ -70,7 +70,7 @@ def test_a_packet_with_too_much_state_is_refused_before_there_is_code(
 def test_variables_beyond_the_native_stack_are_refused(count: int) -> None:
     locals_ = " ".join(f"t_t v{n};" for n in range(count))
     apply = " ".join(f"v{n}.a.a = 1;" for n in range(count))
-    with pytest.raises(P4Error, match="variables and parameters take more than"):
+    with pytest.raises(P4Error, match="variables and parameters together take more than"):
         Engine(program(locals_=locals_, apply=apply, types=MANY))
 
 

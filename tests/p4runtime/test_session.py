@@ -86,10 +86,10 @@ def test_spellings_of_a_match(kind: p4i.MatchField.MatchType.ValueType, value: o
 @pytest.mark.parametrize(
     ("kind", "value", "said"),
     [
-        (KINDS.LPM, "10.0.0.1/8", r"(?s)bits beyond its prefix.*say 10\.0\.0\.0/8"),
+        (KINDS.LPM, "10.0.0.1/8", r"(?s)bits beyond its prefix.*use 10\.0\.0\.0/8"),
         (KINDS.LPM, "10.0.0.0/33", r"(?s)prefix of 33 bits.*has 32"),
         (KINDS.LPM, (1, 2, 3), "not a pair"),
-        (KINDS.TERNARY, (3, 1), r"(?s)bits outside of its mask.*say 0x1"),
+        (KINDS.TERNARY, (3, 1), r"(?s)bits outside its mask.*use 0x1"),
         (KINDS.RANGE, (9, 5), "range 9 to 5 is empty"),
         (KINDS.EXACT, 1 << 32, r"(?s)does not fit bit<32>.*0xffffffff"),
         (KINDS.EXACT, (1, 2), "not a value"),
@@ -121,11 +121,11 @@ def test_errors_name_what_is_allowed(session: Session) -> None:
         session.insert("route", match, "to_port", {"port": 1})
     with pytest.raises(DeviceError, match=r"ingress\.to_port, port: 512 does not fit bit<9>"):
         session.insert("route", match, "to_port", {"port": 512, "mac": 0})
-    with pytest.raises(DeviceError, match="entries take no priority"):
+    with pytest.raises(DeviceError, match="entries have no priority"):
         session.insert("route", match, "to_controller", priority=1)
     with pytest.raises(DeviceError, match="needs a priority"):
         session.insert("acl", {"standard_metadata.ingress_port": 1}, "drop")
-    with pytest.raises(DeviceError, match=r"the match lacks standard_metadata\.ingress_port"):
+    with pytest.raises(DeviceError, match=r"the match has no standard_metadata\.ingress_port"):
         session.insert("acl", {}, "drop", priority=1)
     session.insert("route", match, "to_controller")
     with pytest.raises(RequestError, match=r"insert into route .*already has this entry") as refused:

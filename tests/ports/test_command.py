@@ -165,7 +165,7 @@ def test_mistakes_with_ports(tmp_path: Path) -> None:
     given = capture(tmp_path / "in.pcap", [])
     (tmp_path / "text").write_text("no capture")
     mistakes = {
-        ("1@veth0", f"2@pcap:{given}"): "ports are interfaces or pcap files, not some of each",
+        ("1@veth0", f"2@pcap:{given}"): "ports cannot be a mix of interfaces and pcap files",
         ("veth0",): "'veth0' is not a port\n    write PORT@INTERFACE, such as 1@veth0",
         ("511@veth0",): "'511@veth0' is not a port",
         ("1@",): "'' is not the name of an interface",

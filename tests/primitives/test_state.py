@@ -209,5 +209,5 @@ def test_lost_answers_are_asked_for_again() -> None:
     answers = InBand(session)(requests)
     assert [each[8:] for each in answers] == [bytes([number]) + b"!" for number in range(5)]
     assert session.sent == 5 + 5 + 2
-    with pytest.raises(DeviceError, match="somewhere does not answer for the state of its program"):
+    with pytest.raises(DeviceError, match="the program of somewhere does not answer requests for its state"):
         InBand(Lossy(10**6))(requests)

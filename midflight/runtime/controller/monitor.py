@@ -112,7 +112,7 @@ def _problem(switch: ManagedSwitch, *, ask: bool) -> str:
     session = switch.session
     if session.failure is not None:
         return session.failure.message
-    session.hear()
+    session.update_primary()
     if not session.was_primary:
         return f"another controller has become the primary, with election id {session.highest}"
     if ask:

@@ -52,7 +52,7 @@ def from_metadata(fields: Fields, metadata: Sequence[p4r.PacketMetadata]) -> dic
         if each.metadata_id not in known:
             raise Refusal(Code.INVALID_ARGUMENT, f"unknown packet metadata id {each.metadata_id}")
         if each.metadata_id in values:
-            raise Refusal(Code.INVALID_ARGUMENT, f"packet metadata id {each.metadata_id} is given twice")
+            raise Refusal(Code.INVALID_ARGUMENT, f"packet metadata id {each.metadata_id} occurs twice")
         field = known[each.metadata_id]
         try:
             values[field.id] = decode(each.value, field.bitwidth, f"packet metadata {field.name}")

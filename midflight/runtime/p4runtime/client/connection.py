@@ -1,4 +1,4 @@
-"""A controller's connection with one device: its bid, the order of what it sends, and requests in whole batches."""
+"""A controller's connection to one device: arbitration, the order of messages, and batches of writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BATCH_LIMIT = 1000
 
 
 class Connection:
-    """What a session rests on; see there for what it is opened with."""
+    """The part of a session that deals with arbitration and requests. `Session` documents the parameters."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class Connection:
         self.election_id = 1 if election_id is None else election_id
         self._arbitration = p4r.MasterArbitrationUpdate()
         self._known: Schema | None = None
-        self._heard: list[DigestMessage] = []
+        self._kept: list[DigestMessage] = []
         self.subscriptions: set[str] = set()
-        """The digests of this pipeline that are sent here."""
+        """The digests of the current pipeline that this session subscribes to."""
         self._batch: list[tuple[p4r.Update, str]] | None = None
         self._planned: list[p4r.Entity] | None = None
         self._link = Link(address, timeout, observer, tls)
@@ -71,43 +71,46 @@ class Connection:
 
     @property
     def is_primary(self) -> bool:
-        """Whether this controller may write, by the device's last word on it."""
+        """Whether this controller may write. Waits until the device has answered earlier messages.
+
+        Raises DeviceError if the device does not answer, or rejected an earlier message on the stream.
+        """
         self.flush()
-        self.hear()
+        self.update_primary()
         return self.was_primary
 
-    def hear(self) -> None:
-        """Take the device's words on who is the primary that have come since."""
+    def update_primary(self) -> None:
+        """Process the arbitration updates that have arrived since the last call."""
         while self._link.arbitration:
             self._arbitration = self._link.arbitration.popleft()
 
     @property
     def was_primary(self) -> bool:
-        """Whether this controller may write, by the last word that was taken."""
+        """Whether this controller may write, according to the last arbitration update that was processed."""
         return bool(self._arbitration.status.code == Code.OK)
 
     @property
     def highest(self) -> int:
-        """The highest election id that the device has seen in this role, by its last word on it."""
+        """The highest election id in this role, according to the last arbitration update that was processed."""
         return U128.decode(self._arbitration.election_id) if self._arbitration.HasField("election_id") else 0
 
     @property
     def has_rival(self) -> bool:
-        """Whether another controller is the primary, by the device's last word on it."""
+        """Whether another controller is the primary, according to the last arbitration update that was processed."""
         return bool(self._arbitration.status.code == Code.ALREADY_EXISTS)
 
     @property
     def failure(self) -> DeviceError | None:
-        """Why the stream has ended, None while it is open."""
+        """The error that ended the stream, or None while it is open."""
         return self._link.failure
 
     def bid(self, election_id: int) -> None:
-        """Bid another election id, which should exceed the last one."""
+        """Set another election id, which should exceed the previous one, and take part in arbitration with it."""
         self.election_id = election_id
         self._arbitrate()
 
     def close(self) -> None:
-        """End the session. May be called more than once."""
+        """End the session. Idempotent."""
         self._link.close()
 
     def __enter__(self) -> Self:
@@ -120,16 +123,17 @@ class Connection:
 
     @contextmanager
     def batch(self, *, atomic: bool = False) -> Iterator[None]:
-        """Gather the writes made within and send them as one request at the end.
+        """Collect the writes in the `with` block, and send them together at its end; none if the block raises.
 
-        With `atomic` the device takes all or none of them. Otherwise it takes what it can, and the RequestError says
-        in `refused` which were turned down.
+        With `atomic`, they are one request, and the device applies all of them or none. Otherwise they are sent in
+        requests of at most 1000 writes, and the device applies those that it accepts. Raises RequestError if a write is
+        rejected; its `refused` has the rejected ones. Raises DeviceError inside another batch.
         """
         if self._planned is not None:
             yield
             return
         if self._batch is not None:
-            raise DeviceError("a batch is open already")
+            raise DeviceError("another batch is open")
         self._batch = []
         try:
             yield
@@ -141,12 +145,13 @@ class Connection:
 
     @contextmanager
     def planning(self) -> Iterator[list[p4r.Entity]]:
-        """Send none of the writes made within, but gather what the device shall hold after them, in order.
+        """Collect the entities that the writes in the `with` block would leave on the device, in order; send nothing.
 
-        The session takes it that the device will: digests that are subscribed to within are not asked for again.
+        The session assumes that the device will get them: it does not subscribe again to digests from the block. Raises
+        DeviceError inside a batch.
         """
         if self._batch is not None or self._planned is not None:
-            raise DeviceError("a batch is open already")
+            raise DeviceError("another batch is open")
         self._planned = []
         try:
             yield self._planned
@@ -154,9 +159,10 @@ class Connection:
             self._planned = None
 
     def flush(self) -> None:
-        """Return when the device has dealt with everything sent on the stream, and its answers are here.
+        """Wait until the device has processed everything sent on the stream, and its answers have arrived.
 
-        DeviceError for a message that it turned down. Does nothing for a backup at a server that does not echo.
+        Raises RequestError for a message that the device rejected, and DeviceError if it does not answer. With a server
+        other than Midflight's, this works only for a primary, and returns immediately for a backup.
         """
         if self._echoes:
             self._link.sync()
@@ -187,7 +193,7 @@ class Connection:
         return bool(capabilities.experimental.Unpack(name) and name.value == SERVER_NAME)
 
     def _arbitrate(self) -> None:
-        """Send this controller's bid and take the device's word on it."""
+        """Send this controller's election id, and wait for the device's arbitration update."""
         update = p4r.MasterArbitrationUpdate(device_id=self.device_id, election_id=U128.encode(self.election_id))
         if self.role:
             update.role.name = self.role
@@ -195,11 +201,12 @@ class Connection:
         self._arbitration = self._link.wait(self._link.arbitration)
 
     def _bid_again(self) -> None:
-        """Have a server answer that does not echo: it does so for a bid that differs from the last (section 5.3).
+        """Make a server answer that does not support echoes, with an election id that differs (section 5.3).
 
-        A primary may bid one more, which nobody else can have bid, and then its own again, and is primary all the time.
+        A primary sends an id higher by one, which no other controller can have, and then its own again. It remains the
+        primary throughout.
         """
-        self.hear()
+        self.update_primary()
         if self.was_primary:
             own = self.election_id
             try:
@@ -222,7 +229,7 @@ class Connection:
         request.election_id.CopyFrom(U128.encode(self.election_id))
         self._link.request("SetForwardingPipelineConfig", request)
         if self._journal is not None and request.action in (Actions.VERIFY_AND_COMMIT, Actions.COMMIT):
-            self._journal.drop()  # another pipeline begins with empty tables
+            self._journal.drop()  # a new pipeline starts with empty tables
 
     def _read(self, entity: p4r.Entity) -> list[p4r.Entity]:
         return self._link.read(p4r.ReadRequest(device_id=self.device_id, role=self.role, entities=[entity]))
@@ -241,7 +248,7 @@ class Connection:
             self._send(updates)
 
     def _send(self, updates: Sequence[tuple[p4r.Update, str]], *, atomic: bool = False) -> None:
-        """Write updates, in as many requests as it takes; RequestError tells which of all were refused."""
+        """Write updates, in several requests if necessary. Raises RequestError with all rejected updates."""
         limit = len(updates) if atomic else BATCH_LIMIT
         refused: dict[int, tuple[Code, str]] = {}
         for start in range(0, len(updates), limit):
@@ -251,11 +258,11 @@ class Connection:
                 if not error.refused:
                     raise RequestError(f"{updates[start][1]}: {error.message}", error.code) from None
                 refused.update({start + at: each for at, each in error.refused.items()})
-        # An update that was undone because of another's refusal is not what the user wants to hear of.
-        told = [(at, *each) for at, each in refused.items() if each[0] != Code.ABORTED]
-        if told:
-            at, code, message = told[0]
-            more = f"; and {len(told) - 1} more of the batch's {len(updates)}" if len(told) > 1 else ""
+        # The message names a cause, not an update that was rolled back because of another one.
+        causes = [(at, *each) for at, each in refused.items() if each[0] != Code.ABORTED]
+        if causes:
+            at, code, message = causes[0]
+            more = f"; and {len(causes) - 1} more of the batch's {len(updates)}" if len(causes) > 1 else ""
             raise RequestError(f"{updates[at][1]}: {message or code.name}{more}", code, refused=refused)
 
     def _write_request(self, updates: list[p4r.Update], *, atomic: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a device holds, entity by entity, and how that differs from what it shall hold."""
+"""Difference between the entities that a device has and those that it should have."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Difference", "difference"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The updates that lead from what a device holds to what it shall hold, in the order of the latter.
+    """The updates that give a device the wanted entities, in their order.
 
-    `foreign` counts what is there and is neither wanted nor ours.
+    `foreign` is the number of entities on the device that are neither wanted nor ours. They are left alone.
     """
 
     missing: tuple[p4r.Entity, ...]
@@ -30,15 +30,15 @@ class Difference:
 
     def __str__(self) -> str:
         counts = {"missing": self.missing, "changed": self.changed, "stale": self.stale}
-        told = [f"{len(each)} {name}" for name, each in counts.items() if each]
-        return ", ".join([*told, *([f"{self.foreign} of others"] if self.foreign else [])]) or "no difference"
+        shown = [f"{len(each)} {name}" for name, each in counts.items() if each]
+        return ", ".join([*shown, *([f"{self.foreign} of others"] if self.foreign else [])]) or "no difference"
 
 
 def difference(wanted: Collection[p4r.Entity], held: Mapping[str, p4r.Entity], ours: Collection[str]) -> Difference:
-    """Compare entities that a device shall hold with those that it holds, by key.
+    """Compare the wanted entities with the entities on a device (`held`), by key.
 
-    What it holds beside is stale if its key is in `ours`, and otherwise somebody else's. Of several wanted with one
-    key the last counts.
+    An entity on the device that is not wanted is stale if its key is in `ours`, and foreign otherwise. If several
+    wanted entities have the same key, the last one counts.
     """
     last = {entity_key(each): each for each in wanted}
     beside = {key: each for key, each in held.items() if key not in last}
@@ -51,7 +51,7 @@ def difference(wanted: Collection[p4r.Entity], held: Mapping[str, p4r.Entity], o
 
 
 def _content(entity: p4r.Entity) -> object:
-    """Return what an entity says beside its key, in a form that does not depend on how its numbers are padded."""
+    """Return the contents of an entity other than its key, in a form that is independent of the padding of numbers."""
     match entity.WhichOneof("entity"):
         case "table_entry":
             entry = entity.table_entry
@@ -62,4 +62,4 @@ def _content(entity: p4r.Entity) -> object:
             copies = entity.packet_replication_engine_entry
             which = copies.multicast_group_entry if copies.HasField("multicast_group_entry") else None
             return sorted(map(read_replica, (which or copies.clone_session_entry).replicas))
-    return None  # a digest is sent or not; how it is batched is the subscriber's business
+    return None  # only whether a digest is subscribed to matters

@@ -1,4 +1,4 @@
-"""Requests to a switch's own program, carried in packets: for what P4Runtime servers do not do, such as registers."""
+"""In-band requests to a switch's program, in packets, for what P4Runtime servers may lack, such as register access."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from midflight.runtime.p4runtime.client.results import PacketIn
 __all__ = ["CPU_PORT", "InBand"]
 
 CPU_PORT = 510
-"""The port that stands for the controller in the programs that Midflight writes."""
+"""The controller's port in the programs that Midflight generates."""
 
-# Requests under way at once: few enough for the queues of a switch that works packet by packet.
+# The maximum number of requests in flight: few enough for the queues of a slow switch.
 WINDOW = 128
-# Seconds that a switch is given for the next answer, and how often what it has not answered is sent again.
+# The timeout for the next answer in seconds, and the number of attempts for unanswered requests.
 PATIENCE = 2.0
 TRIES = 4
-# Where in a packet its number is, which the answer has too: the sequence of the common header.
+# The position of a request's number, which its answer repeats: the sequence number in the common header.
 NUMBER = slice(4, 8)
 
 
 class _Packets(Protocol):
-    """What is needed of a session."""
+    """The methods of a session that in-band requests use."""
 
     @property
     def address(self) -> str: ...
@@ -34,10 +34,9 @@ class _Packets(Protocol):
 
 
 class InBand:
-    """A session's way to what runs on its switch. Called with requests, it returns the answer to each.
+    """Sends requests to the program of a session's switch. Calling it with requests returns their answers.
 
-    A request may reach the switch more than once where an answer is lost, so it must not matter how often it does.
-    DeviceError where the switch does not answer.
+    Requests must be idempotent, because one whose answer is lost is sent again.
     """
 
     def __init__(self, session: _Packets) -> None:
@@ -45,7 +44,10 @@ class InBand:
         self._number = 0
 
     def __call__(self, requests: Sequence[bytes]) -> list[bytes]:
-        """Send requests, their numbers filled in, and return the answers in the same order."""
+        """Send requests, after numbering them, and return the answers in the same order.
+
+        Raises DeviceError if the switch does not answer.
+        """
         answers: list[bytes] = []
         for start in range(0, len(requests), WINDOW):
             answers += self._window(requests[start : start + WINDOW])
@@ -75,11 +77,11 @@ class InBand:
             if not waiting:
                 return [answered[each] for each in numbers]
         raise DeviceError(
-            f"{self._session.address} does not answer for the state of its program",
-            hint="is it a program of Midflight's that runs there?",
+            f"the program of {self._session.address} does not answer requests for its state",
+            hint="check that the switch runs a program that Midflight generated",
         )
 
 
 def _head(packet: bytes) -> bytes:
-    """Return what a request and its answer have in common, of the common header: version and application."""
+    """Return the part of the common header that a request and its answer share: version and application."""
     return packet[:1] + packet[2:4]

@@ -1,4 +1,4 @@
-"""What a session writes down of its own writes, so that what it wrote can be told from what others did."""
+"""Journal of a session's writes, which distinguishes its entities from those of other controllers."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ __all__ = ["Journal", "entity_key", "made_key", "undone"]
 
 
 class Journal(Protocol):
-    """Keeps the keys, as `entity_key` makes them, of what a session has written to its device."""
+    """Stores the keys (see `entity_key`) of the entities that a session wrote to its device."""
 
     def note(self, keys: Sequence[str]) -> Collection[str]:
-        """Keep these before they are written, and return those that were not kept before."""
+        """Store keys before their entities are written, and return those that are new."""
 
     def kept(self) -> Collection[str]:
-        """Return all that are kept."""
+        """Return all stored keys."""
 
     def drop(self, keys: Collection[str] | None = None) -> None:
-        """Forget these, which are not on the device any more; without any, all."""
+        """Remove keys whose entities are no longer on the device; without an argument, all keys."""
 
 
 def entity_key(entity: p4r.Entity) -> str:
-    """Return what tells an entity from all others of its device; the same however its numbers are padded.
+    """Return a key that identifies an entity on its device, independent of the padding of numbers.
 
-    Empty for what is changed in place and never made, such as a register's cell or a default action.
+    Returns "" for an entity that is only modified and never inserted, such as a register cell or a default action.
     """
     match entity.WhichOneof("entity"):
         case "table_entry":
@@ -46,12 +46,15 @@ def entity_key(entity: p4r.Entity) -> str:
 
 
 def made_key(update: p4r.Update) -> str:
-    """Return the key of what an update makes or changes; empty for one that removes something."""
+    """Return the key of the entity that an update inserts or modifies, or "" for a deletion."""
     return "" if update.type == p4r.Update.DELETE else entity_key(update.entity)
 
 
 def undone(updates: Sequence[p4r.Update], refused: Collection[int], fresh: Collection[str]) -> list[str]:
-    """Return the keys that are not on the device after these updates: removed, or new (`fresh`) and refused."""
+    """Return the keys of entities that these updates did not leave on the device.
+
+    These are the deleted ones, and those that are new (`fresh`) but rejected. `refused` are positions in `updates`.
+    """
     keys = []
     for at, each in enumerate(updates):
         key = entity_key(each.entity)

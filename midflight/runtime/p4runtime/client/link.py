@@ -1,4 +1,4 @@
-"""The wire under a session: finsy's client on an event loop of its own, called from ordinary synchronous code."""
+"""Transport of a session: finsy's asynchronous client on an event loop of its own, behind synchronous methods."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ __all__ = ["Link", "Observer", "RequestError"]
 T = TypeVar("T")
 
 Observer = Callable[[str, float, bool], None]
-"""Called after each unary request: its name in the service, the seconds that it took, and whether it succeeded."""
+"""Called after each unary request with the name of the RPC, its duration in seconds, and whether it succeeded."""
 
-# Seconds that a device is given to end the stream when the session closes.
+# The time in seconds that a device has to end the stream when the session closes.
 GOODBYE = 2.0
-# Of traces that nobody takes, the last ones stay.
+# The maximum number of traces that wait to be read; older ones are dropped.
 MOST_TRACES = 1 << 14
 
 
 class RequestError(DeviceError):
-    """A P4Runtime request that the device refused; `code` is gRPC's canonical code, for a batch the first refusal's.
+    """The device rejected a P4Runtime request.
 
-    `refused` has the code and message of each element of a batch that was refused, by its position.
+    `code` is gRPC's canonical code, for a batch that of the first rejected element. `refused` has the code and message
+    of each rejected element of a batch, by its position.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class RequestError(DeviceError):
 
 
 class Link:
-    """A channel with its stream: what comes waits in `packets`, `digests`, `traces`, `errors` and `arbitration`.
+    """A gRPC channel with its stream. Messages from the device wait in the queues named after their kinds.
 
-    Every method may be called from any thread but the link's own. DeviceError when the device does not answer.
+    These are `packets`, `digests`, `traces`, `errors` and `arbitration`. Methods may be called from any thread other
+    than the link's own. They raise DeviceError if the device does not answer in time, and RequestError if it rejects a
+    request.
     """
 
     def __init__(
@@ -75,10 +78,10 @@ class Link:
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"p4runtime {address}", daemon=True)
         self._thread.start()
         self._run(self._client.open())
-        self._stub: Any = p4r_grpc.P4RuntimeStub(self._client.channel)  # typed by channel, which finsy leaves open
+        self._stub: Any = p4r_grpc.P4RuntimeStub(self._client.channel)  # its type depends on the channel's
 
     def request(self, rpc: str, message: Any, timeout: float | None = None) -> Any:
-        """Make a unary request; `rpc` is its name in the service. `timeout` (in s) is by default that of the link."""
+        """Make a unary request. `rpc` is its name in the service, `timeout` in seconds, by default the link's."""
         begun, succeeded = time.perf_counter(), False
         try:
             answer = self._run(self._request(rpc, message, timeout or self.timeout))
@@ -89,23 +92,23 @@ class Link:
                 self._observer(rpc, time.perf_counter() - begun, succeeded)
 
     def read(self, message: p4r.ReadRequest) -> list[p4r.Entity]:
-        """Make a Read request and gather everything that it streams back."""
+        """Make a Read request, and return the entities of all its responses."""
         return self._run(self._read(message))
 
     def send(self, message: p4r.StreamMessageRequest) -> None:
-        """Send a message on the stream, opening it with the first."""
+        """Send a message on the stream. The first one opens the stream."""
         self.send_all([message])
 
     def send_all(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
-        """Send messages on the stream, one after the other."""
+        """Send messages on the stream, in order."""
         if self.failure is not None:
             raise self.failure
         self._run(self._send(messages))
 
     def sync(self) -> None:
-        """Return when the device has dealt with all that was sent before, and its answers are here.
+        """Wait until the device has processed all messages sent before, and its answers have arrived.
 
-        For a server that hands back what it gets in a message's `other`.
+        Requires a server that echoes the `other` field of messages.
         """
         self._synced += 1
         token = f"sync {self._synced}"
@@ -116,7 +119,7 @@ class Link:
             pass
 
     def wait(self, waiting: deque[T]) -> T:
-        """Take the first of the messages waiting, as soon as there is one."""
+        """Remove and return the first message of a queue. Waits for one up to the link's timeout."""
         with self.arrived:
             if not self.arrived.wait_for(lambda: waiting or self.failure, self.timeout):
                 raise DeviceError(f"{self.address} did not answer within {self.timeout:g} s")
@@ -126,7 +129,7 @@ class Link:
             return waiting.popleft()
 
     def take(self, waiting: deque[T], timeout: float) -> list[T]:
-        """Take every message waiting; when there is none, wait up to `timeout` seconds for the first."""
+        """Remove and return all messages of a queue. If it is empty, wait up to `timeout` seconds for the first."""
         with self.arrived:
             if not waiting and timeout > 0:
                 self.arrived.wait_for(lambda: waiting or self.failure, timeout)
@@ -135,7 +138,7 @@ class Link:
             return taken
 
     def pick(self, waiting: deque[T], wanted: Callable[[T], bool], timeout: float) -> list[T]:
-        """Take those of the messages waiting that are wanted, and wait up to `timeout` seconds for the first."""
+        """Remove and return the wanted messages of a queue. Waits up to `timeout` seconds for the first."""
         with self.arrived:
             if timeout > 0:
                 self.arrived.wait_for(lambda: self.failure or any(map(wanted, waiting)), timeout)
@@ -149,7 +152,7 @@ class Link:
             return taken
 
     def close(self) -> None:
-        """Close stream and channel and end the loop. May be called more than once."""
+        """Close stream and channel, and end the event loop. Idempotent."""
         if self._loop.is_closed():
             return
         self._run(self._close())
@@ -163,7 +166,7 @@ class Link:
             raise DeviceError(f"the session with {self.address} is closed")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            # The RPC has its own deadline; this one is for a loop that is stuck.
+            # The RPC has its own deadline. This one is for an event loop that is stuck.
             return future.result(self.timeout + 5)
         except FutureTimeoutError:
             future.cancel()
@@ -227,7 +230,7 @@ class Link:
 
     async def _close(self) -> None:
         if self._stream is not None and self._reader is not None:
-            # The device ends the stream once it has forgotten this controller, so that another finds its id free.
+            # The device ends the stream after it has released this controller's election id for others.
             with suppress(grpc.RpcError, asyncio.InvalidStateError):
                 await self._stream.done_writing()
             await asyncio.wait([self._reader], timeout=GOODBYE)
@@ -235,13 +238,13 @@ class Link:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
         await self._client.close()
-        # gRPC ends its own tasks in a later turn of the loop, which must not close before.
+        # gRPC ends its own tasks in a later iteration of the loop, which must not close before.
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         if rest:
             await asyncio.wait(rest, timeout=self.timeout)
 
     def _failed(self, error: P4ClientError, rpc: str) -> DeviceError:
-        """Return the error to raise for one of finsy's."""
+        """Return the error to raise for an error of finsy."""
         if error.code == Code.UNAVAILABLE:
             return DeviceError(f"no P4Runtime server answers at {self.address}", hint=error.message)
         if error.code == Code.DEADLINE_EXCEEDED:

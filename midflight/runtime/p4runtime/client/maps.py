@@ -1,4 +1,4 @@
-"""Kernels' maps over P4Runtime: a controller writes and reads their entries as plain Python numbers."""
+"""Kernels' maps over P4Runtime, with keys and values as Python numbers."""
 
 from __future__ import annotations
 
@@ -19,38 +19,42 @@ __all__ = ["Entries", "MapWriter", "Maps"]
 
 
 class Entries(Protocol):
-    """The part of a P4Runtime session that maps use."""
+    """The methods of a P4Runtime session that maps use."""
 
     @property
     def p4info(self) -> p4i.P4Info:
-        """What the device's pipeline has."""
+        """The P4Info of the device's pipeline."""
 
     def insert(
         self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, object], *, priority: int = 0
     ) -> None:
-        """Add a table entry; refused where one with the same match is there."""
+        """Add a table entry. Raises DeviceError if there is one with the same match."""
 
     def modify(
         self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, object], *, priority: int = 0
     ) -> None:
-        """Change the action of a table entry that is there."""
+        """Change the action of an existing table entry. Raises DeviceError if there is none."""
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
-        """Remove a table entry that is there."""
+        """Remove a table entry. Raises DeviceError if there is none."""
 
     def batch(self) -> AbstractContextManager[None]:
-        """Gather the writes made within and send them together at the end."""
+        """Collect the writes in the `with` block, and send them together at its end."""
 
     def read_table(self, table: str) -> Sequence[TableEntry]:
         """Return a table's entries."""
 
 
 class Maps:
-    """All maps of a program on one device: `maps["cache", "owner"]`.
+    """All maps of a program on one device: `maps["cache", "owner"]`, by application and attribute.
 
-    `install` writes to a device that has just been loaded what the maps hold: at first the entries that `setup` gave
-    them, later also what was written since. only: the applications that the device has. MidflightError where there is
-    no such map.
+    The maps remember their entries: at first those that the primitives' `setup` creates, later also those written
+    since. `install` writes them to a device after a program was loaded.
+
+    session: the session to write with; None until `install` gets one
+    only: the names of the applications that the device runs; by default all
+
+    Indexing raises MidflightError for an unknown map.
     """
 
     def __init__(self, session: Entries | None, program: Program, only: Collection[str] | None = None) -> None:
@@ -64,39 +68,43 @@ class Maps:
 
     @property
     def session(self) -> Entries:
-        """The session that entries are written by. DeviceError if there has been none yet."""
+        """The session that entries are written with. Raises DeviceError if there has been none yet."""
         if self._session is None:
-            raise DeviceError("the maps' switch has not answered yet")
+            raise DeviceError("the switch with these maps has not been reached yet")
         return self._session
 
     def __getitem__(self, names: tuple[str, str]) -> MapWriter:
         if names not in self._writers:
             known = ", ".join(f"{application}.{attribute}" for application, attribute in self._writers)
-            hint = f"it has {known}" if known else "maps are made in a primitive's setup: `self.owner = Map(...)`"
+            hint = f"it has {known}" if known else "create maps in a primitive's setup: `self.owner = Map(...)`"
             raise MidflightError(f"the switch has no map {'.'.join(names)}", hint=hint)
         return self._writers[names]
 
     def adopt(self, before: Maps) -> None:
-        """Share another program's maps that are called and made as these; whoever has those has these then."""
+        """Use the maps of a previous program instead of new ones, where name and type are the same.
+
+        They keep their entries, and references to them remain valid.
+        """
         for names, each in self._writers.items():
             other = before._writers.get(names)
             if other is not None and each.alike(other):
                 self._writers[names] = other
 
     def entries(self) -> dict[tuple[str, str], tuple[Entry, ...]]:
-        """Return what the maps hold, by application and map."""
+        """Return the remembered entries of all maps, by application and attribute."""
         return {names: each.entries for names, each in self._writers.items()}
 
     def fill(self, entries: Mapping[tuple[str, str], Iterable[Entry]]) -> None:
-        """Have the maps hold these in place of what they held; nothing is written before `install`."""
+        """Replace the remembered entries of these maps. Nothing is written before `install`. Ignores unknown maps."""
         for names, those in entries.items():
             if names in self._writers:
                 self._writers[names].fill(those)
 
     def install(self, session: Entries | None = None) -> None:
-        """Write every map's entries to the device, whose tables are empty, by another session where one is told.
+        """Write the entries of all maps to the device, whose tables must be empty, and use `session` from now on.
 
-        A device's compiler may have left out a map that no packet can reach; it needs no entries.
+        Skips maps that the device's compiler removed because no packet can reach them. Raises DeviceError if the device
+        rejects an entry.
         """
         self._session = session or self._session
         for each in self._writers.values():
@@ -111,8 +119,9 @@ class Maps:
 class MapWriter(MutableMapping[Key, int]):
     """One map on one device, as a dict: `owner[key] = value`, `del owner[key]`, `owner[key]`, `owner.items()`.
 
-    Keys and values are as in `Map`. What is read is what the device has, KeyError where there is no such entry.
-    KernelError for a key or value that does not fit the map or finds it full, DeviceError where the device refuses.
+    Keys and values are as in `Map`. Reading returns the device's entries. Methods raise KeyError for an entry that does
+    not exist, KernelError if a key or value does not fit the map or the map is full, and DeviceError if the device
+    rejects a request.
     """
 
     def __init__(self, maps: Maps, table: str, shape: Map) -> None:
@@ -122,18 +131,18 @@ class MapWriter(MutableMapping[Key, int]):
         self._action = f"{table.rpartition('.')[0]}.{found(table.rpartition('.')[2])}"
 
     def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
-        """Set an entry, whether it is there or not; of several that match the largest priority wins."""
+        """Add or replace an entry. If several entries match a key, the one with the largest priority wins."""
         entry = self._map.entry(key, value, priority)
         before = self._map.find(entry.parts)
         if before is not None and before.priority != priority:
-            # To P4Runtime an entry of another priority is another entry.
+            # In P4Runtime, the priority is a part of an entry's identity.
             self._delete(before)
             before = None
         if before is None:
             try:
                 self._insert(entry)
             except DeviceError as refusal:
-                # An entry that another controller left is taken over; any other refusal stands.
+                # The entry may exist already, from another controller: replace it. Otherwise, raise the first error.
                 try:
                     self._modify(entry)
                 except DeviceError:
@@ -165,23 +174,23 @@ class MapWriter(MutableMapping[Key, int]):
         return len(self._read())
 
     def alike(self, other: MapWriter) -> bool:
-        """Say whether another map is made as this one."""
+        """Return whether another map has the same type."""
         return self._map.alike(other._map)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """What the map holds."""
+        """The remembered entries."""
         return self._map.entries
 
     def fill(self, entries: Iterable[Entry]) -> None:
-        """Have the map hold these in place of what it held."""
+        """Replace the remembered entries. Writes nothing to the device."""
         for each in self._map.entries:
             del self._map[self._map.key(each.parts)]
         for each in entries:
             self._map.insert(self._map.key(each.parts), each.value, priority=each.priority)
 
     def install(self) -> None:
-        """Write all entries to the device, whose table is empty."""
+        """Write all remembered entries to the device, whose table must be empty."""
         for each in self._map.entries:
             self._insert(each)
 
@@ -198,7 +207,7 @@ class MapWriter(MutableMapping[Key, int]):
         del self._map[self._map.key(entry.parts)]
 
     def _rank(self, entry: Entry) -> int:
-        """Return a priority as P4Runtime has it: none where no two entries can match."""
+        """Return the entry's priority for P4Runtime, which is 0 in tables where no two entries can match a key."""
         return entry.priority if self._map.ranked else 0
 
     def _pattern(self, entry: Entry) -> int:

@@ -1,4 +1,4 @@
-"""What a controller writes for a match field or a parameter, as numbers and P4Runtime messages, and back.
+"""Values of match fields and parameters: conversion between Python values, numbers and P4Runtime messages.
 
 | kind     | accepted                                             | read back as         |
 |----------|------------------------------------------------------|----------------------|
@@ -8,8 +8,8 @@
 | range    | value, (low, high), "10..20"                         | (low, high)          |
 | optional | value                                                | int                  |
 
-A value is an int, a bool, bytes, or a string that says an int ("0x2a"), an IPv4 or IPv6 address or a MAC address.
-None, like leaving the field out, is "don't care", for all kinds but exact.
+A value is an int, a bool, bytes, or a string with an int ("0x2a"), an IPv4 or IPv6 address or a MAC address. None, like
+an omitted field, matches everything; this works for all kinds except exact.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from midflight.runtime.p4runtime.values import encode
 __all__ = ["MatchValue", "decode_match", "encode_match", "number"]
 
 MatchValue = int | tuple[int, int]
-"""A match field's value as it is read back."""
+"""The value of a match field in a table entry that was read."""
 
 MAC = re.compile(r"[0-9a-fA-F]{1,2}([:-][0-9a-fA-F]{1,2}){5}")
 
 
 def number(value: object, width: int, what: str) -> int:
-    """Return a value as a non-negative integer of at most `width` bits; DeviceError names `what` otherwise."""
+    """Return a value as a non-negative integer of at most `width` bits.
+
+    Raises DeviceError, with `what` in its message, for anything else.
+    """
     result: int
     match value:
         case bool() | int():
@@ -46,14 +49,17 @@ def number(value: object, width: int, what: str) -> int:
         case ipaddress.IPv4Address() | ipaddress.IPv6Address():
             result = int(value)
         case _:
-            raise DeviceError(f"{what}: {value!r} is not a value", hint="give an int, an address or bytes")
+            raise DeviceError(f"{what}: {value!r} is not a value", hint="use an int, an address or bytes")
     if result < 0 or result >> width:
         raise DeviceError(f"{what}: {value!r} does not fit bit<{width}>", hint=f"0 to {(1 << width) - 1:#x} is allowed")
     return result
 
 
 def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.FieldMatch]:
-    """Return the messages for a match by field name; DeviceError names the table, the field and what is allowed."""
+    """Return the messages for a match, a mapping from field names to values as in the table above.
+
+    Raises DeviceError, which names the table and the field, for a field or value that does not fit.
+    """
     name = table.preamble.name
     fields = {field.name: field for field in table.match_fields}
     for each in match:
@@ -65,7 +71,7 @@ def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.Fiel
         value = match.get(key)
         if value is None:
             if field.match_type == p4i.MatchField.EXACT:
-                raise DeviceError(f"table {name}: the match lacks {key}", hint="an exact field cannot be left out")
+                raise DeviceError(f"table {name}: the match has no {key}", hint="an exact field cannot be omitted")
             continue
         if (message := _encode(field, value, f"table {name}, {key}")) is not None:
             messages.append(message)
@@ -73,7 +79,7 @@ def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.Fiel
 
 
 def decode_match(table: p4i.Table, messages: list[p4r.FieldMatch]) -> dict[str, MatchValue]:
-    """Return a match by field name; "don't care" fields are left out."""
+    """Return a match by field name, without the fields that match everything."""
     fields = {field.id: field for field in table.match_fields}
     match: dict[str, MatchValue] = {}
     for message in messages:
@@ -104,7 +110,7 @@ def _spelled(text: str, what: str) -> int:
 
 
 def _encode(field: p4i.MatchField, value: object, what: str) -> p4r.FieldMatch | None:
-    """Return a field's message, or None for what turns out to match everything."""
+    """Return a field's message, or None for a value that matches everything."""
     width, full = field.bitwidth, (1 << field.bitwidth) - 1
     message = p4r.FieldMatch(field_id=field.id)
     match field.match_type:
@@ -156,7 +162,7 @@ def _prefix(value: object, width: int, what: str) -> tuple[int, int]:
     kept = base >> (width - length) << (width - length)
     if kept != base:
         spelled = f"{ipaddress.IPv4Address(kept)}/{length}" if width == 32 else f"{kept:#x}/{length}"
-        raise DeviceError(f"{what}: {value!r} has bits beyond its prefix", hint=f"say {spelled}")
+        raise DeviceError(f"{what}: {value!r} has bits beyond its prefix", hint=f"use {spelled}")
     return base, length
 
 
@@ -169,7 +175,7 @@ def _masked(value: object, width: int, what: str) -> tuple[int, int]:
         return number(value, width, what), (1 << width) - 1
     base, mask = number(pair[0], width, what), number(pair[1], width, f"{what}, mask")
     if base & ~mask:
-        raise DeviceError(f"{what}: {base:#x} has bits outside of its mask {mask:#x}", hint=f"say {base & mask:#x}")
+        raise DeviceError(f"{what}: {base:#x} has bits outside its mask {mask:#x}", hint=f"use {base & mask:#x}")
     return base, mask
 
 

@@ -1,4 +1,4 @@
-"""A controller's words as P4Runtime messages, and P4Runtime messages as what a session hands back."""
+"""Conversion between a session's arguments and results and P4Runtime messages."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ __all__ = [
 def entry_message(
     schema: Schema, table: str, match: Mapping[str, object], priority: int, rate: int = 0
 ) -> p4r.TableEntry:
-    """Return an entry's table, match, priority and meter; DeviceError names what does not fit and what would.
+    """Return a message with an entry's table, match, priority and meter.
 
-    A `rate` that is not 0 is that of both of the meter's buckets, which hold a tenth of a second's worth.
+    A `rate` other than 0 configures the direct meter: it is the rate of both buckets in units per second, and each
+    bucket holds a tenth of a second. Raises DeviceError, with the allowed values, for anything that does not fit.
     """
     info = schema.tables.named(table)
     name = info.preamble.name
     needed = any(each.match_type in NEEDS_PRIORITY for each in info.match_fields)
     if needed and priority <= 0:
-        raise DeviceError(f"table {name}: an entry needs a priority", hint="1 or more; the larger wins")
+        raise DeviceError(f"table {name}: an entry needs a priority", hint="at least 1; the largest wins")
     if priority and not needed:
-        raise DeviceError(f"table {name}: its entries take no priority", hint="it has exact and lpm fields alone")
+        raise DeviceError(f"table {name}: its entries have no priority", hint="it has only exact and lpm fields")
     message = p4r.TableEntry(table_id=info.preamble.id, match=encode_match(info, match), priority=priority)
     if rate:
         burst = max(1, rate // 10)
@@ -42,7 +43,10 @@ def entry_message(
 
 
 def action_message(schema: Schema, table: str, action: str, params: Mapping[str, object]) -> p4r.TableAction:
-    """Return an action of a table with its parameters by name; DeviceError names what does not fit and what would."""
+    """Return the message for an action of a table with its parameters by name.
+
+    Raises DeviceError, with the allowed values, for an action or parameters that do not fit.
+    """
     info = schema.tables.named(table)
     known = schema.actions
     allowed = [known.of_id(each.id) for each in info.action_refs]
@@ -64,7 +68,7 @@ def action_message(schema: Schema, table: str, action: str, params: Mapping[str,
 
 
 def read_entry(schema: Schema, entry: p4r.TableEntry) -> TableEntry:
-    """Return an entry by names."""
+    """Return an entry with names instead of ids."""
     info = schema.tables.of_id(entry.table_id)
     action = schema.actions.of_id(entry.action.action.action_id)
     names = {each.id: each.name for each in action.params}
@@ -92,15 +96,15 @@ def read_replica(replica: p4r.Replica) -> tuple[int, int]:
 
 
 def cell_type(schema: Schema, info: p4i.Register) -> ValueType:
-    """Return the type of a register's cells; DeviceError for cells of several members."""
+    """Return the type of a register's cells. Raises DeviceError for cells with several members."""
     kinds = flat_types(info.type_spec, schema.types)
     if len(kinds) != 1:
-        raise DeviceError(f"register {info.preamble.name} has cells of {len(kinds)} members: read them by P4Runtime")
+        raise DeviceError(f"register {info.preamble.name} has cells with {len(kinds)} members, which is not supported")
     return kinds[0]
 
 
 def signed(value: int, width: int) -> int:
-    """Return the number whose two's complement pattern of `width` bits this is."""
+    """Return the signed number with this two's complement pattern of `width` bits."""
     return value - (1 << width) if value >> (width - 1) else value
 
 
@@ -112,7 +116,10 @@ def bytes_for(width: int) -> int:
 def register_messages(
     schema: Schema, name: str, values: int | Sequence[int] | npt.NDArray[np.integer], index: int | None
 ) -> list[p4r.RegisterEntry]:
-    """Return entries that set one cell, all cells (one number, no index), or a run of cells from an index on."""
+    """Return entries that set one cell, all cells (one number, no index), or consecutive cells from an index on.
+
+    Raises DeviceError for a value that does not fit the cells.
+    """
     info = schema.registers.named(name)
     kind = cell_type(schema, info)
     single = isinstance(values, (int, np.integer))

@@ -1,4 +1,4 @@
-"""What a session hands back."""
+"""Results of a session's methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Count", "Counts", "DigestMessage", "PacketIn", "TableEntry"]
 
 @dataclass(frozen=True, slots=True)
 class TableEntry:
-    """A table entry as read back. `match` and `params` can be given to `insert` as they are."""
+    """A table entry on the device. `match` and `params` are valid arguments of `insert`."""
 
     table: str
     match: dict[str, MatchValue]
@@ -27,7 +27,7 @@ class TableEntry:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A counter's cell; what the counter does not count is 0."""
+    """A counter's cell: packets and bytes, 0 for a unit that the counter does not count."""
 
     packets: int
     bytes: int
@@ -35,7 +35,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A counter's cells, int64; what the counter does not count is 0."""
+    """A counter's cells: packets and bytes as int64 arrays, 0 for a unit that the counter does not count."""
 
     packets: npt.NDArray[np.int64]
     bytes: npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class PacketIn:
-    """A packet that the switch sent to the controller, and its packet-in header by field name."""
+    """A packet that the switch sent to the controller, with the fields of its packet-in header by name."""
 
     payload: bytes
     metadata: dict[str, int] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class PacketIn:
 
 @dataclass(frozen=True, slots=True)
 class DigestMessage:
-    """One message of a digest, by the struct's field names; nested members are joined with dots."""
+    """One message of a digest, by the struct's field names. The names of nested members are joined with dots."""
 
     name: str
     values: dict[str, int]

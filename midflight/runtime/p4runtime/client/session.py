@@ -1,4 +1,4 @@
-"""The controller's side of P4Runtime: one device, synchronous calls, names instead of ids."""
+"""Session of a controller with one device over P4Runtime: synchronous calls, and names instead of ids."""
 
 from __future__ import annotations
 
@@ -45,17 +45,26 @@ Actions = p4r.SetForwardingPipelineConfigRequest
 class Session(Connection):
     """A controller's session with one device; a context manager.
 
-    Becomes the role's primary where nobody is: with `election_id` None it bids 1, or higher where a primary that
-    has gone bid more. With an election id of its own it bids that, and may find itself a backup (`is_primary`),
-    which can read and nothing else. With `tls` it talks TLS. Names are fully qualified names or aliases of the
-    P4Info. Every method raises DeviceError, RequestError when the device itself refused.
+    address: "host:port" of the device's P4Runtime server; device_id: the device's id there
+    role: the P4Runtime role; "" is the default role with full access
+    election_id: by default 1, or the highest id so far if there is no primary now, so that the session becomes the
+        primary unless the role has one; a session that is not the primary is a backup, which can only read (see
+        `is_primary`)
+    timeout: for each request, in seconds
+    journal: stores which entities this controller wrote, for `ours`
+    observer: called after each unary request
+    tls: TLS settings; None for an insecure channel
+
+    Methods take fully qualified names or aliases from the P4Info. They raise DeviceError for names and values that do
+    not fit the pipeline and if the device does not answer, and its subclass RequestError if the device rejects a
+    request.
     """
 
     # The pipeline
 
     @property
     def p4info(self) -> p4i.P4Info:
-        """The P4Info of the device's pipeline: the one loaded here, or else the device's own."""
+        """The P4Info of the device's pipeline: the one that this session loaded, otherwise read from the device."""
         return self._schema.info
 
     def load(
@@ -66,10 +75,12 @@ class Session(Connection):
         cookie: int | None = None,
         action: str = "VERIFY_AND_COMMIT",
     ) -> None:
-        """Push a pipeline: its P4Info (as a message or text), and what the device takes as config.
+        """Push a pipeline: its P4Info as a message or as text, and the device-specific config.
 
-        `action` is one of P4Runtime's: VERIFY, VERIFY_AND_SAVE, VERIFY_AND_COMMIT or RECONCILE_AND_COMMIT. Where the
-        device refuses, it keeps what it had.
+        cookie: a 64-bit number that the device stores with the pipeline
+        action: VERIFY, VERIFY_AND_SAVE, VERIFY_AND_COMMIT or RECONCILE_AND_COMMIT, as in P4Runtime
+
+        If the device rejects the pipeline, it keeps its previous one.
         """
         info = text_format.Parse(p4info, p4i.P4Info()) if isinstance(p4info, str) else p4info
         data = config.encode() if isinstance(config, str) else config
@@ -84,16 +95,19 @@ class Session(Connection):
             self._known = Schema(info)
 
     def commit(self) -> None:
-        """Put the pipeline in place that VERIFY_AND_SAVE saved."""
+        """Activate the pipeline that VERIFY_AND_SAVE saved."""
         self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=Actions.COMMIT))
 
     @property
     def cookie(self) -> int | None:
-        """The cookie that the device's pipeline was pushed with, or None."""
+        """The cookie of the device's pipeline, or None; see `read_cookie`."""
         return self.read_cookie()
 
     def read_cookie(self, timeout: float | None = None) -> int | None:
-        """Return the cookie of the device's pipeline; None if it has none, or no pipeline at all."""
+        """Return the cookie of the device's pipeline, or None if there is no cookie or no pipeline.
+
+        `timeout` is in seconds, by default the session's.
+        """
         try:
             config = self._get_pipeline(p4r.GetForwardingPipelineConfigRequest.COOKIE_ONLY, timeout).config
         except RequestError as error:
@@ -104,7 +118,7 @@ class Session(Connection):
 
     @property
     def ours(self) -> Collection[str]:
-        """The keys of what this controller wrote to the device, as its journal has them; none without a journal."""
+        """The keys of the entities that this controller wrote to the device, from its journal; empty without one."""
         return self._journal.kept() if self._journal is not None else ()
 
     # Tables
@@ -120,10 +134,12 @@ class Session(Connection):
         metadata: bytes = b"",
         rate: int = 0,
     ) -> None:
-        """Add a table entry. What `match` may hold is told in `matches`; refused where the entry is there already.
+        """Add a table entry. The device rejects one with a match and priority that already exist.
 
-        `rate` is that of its direct meter, in the meter's unit a second, with a tenth of a second's worth as burst; 0
-        is no limit.
+        match: values by field name, in the forms of the module `matches`
+        priority: at least 1 in tables with ternary, range or optional fields, where the largest wins; 0 in others
+        metadata: bytes that the device stores with the entry
+        rate: of the table's direct meter, in units per second, with a burst of a tenth of a second; 0 is no limit
         """
         entry = entry_message(self._schema, table, match, priority, rate)
         entry.metadata = metadata
@@ -141,21 +157,22 @@ class Session(Connection):
         metadata: bytes = b"",
         rate: int = 0,
     ) -> None:
-        """Change the action of a table entry that is there, and the rate of its direct meter."""
+        """Replace the action, metadata and rate of an existing table entry; parameters are as in `insert`."""
         entry = entry_message(self._schema, table, match, priority, rate)
         entry.metadata = metadata
         entry.action.CopyFrom(action_message(self._schema, table, action, params or {}))
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"modify {table} {dict(match)}")
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
-        """Remove a table entry that is there."""
+        """Remove an existing table entry."""
         entity = p4r.Entity(table_entry=entry_message(self._schema, table, match, priority))
         self._write(p4r.Update.DELETE, entity, f"delete from {table} {dict(match)}")
 
     def holding(self) -> dict[str, p4r.Entity]:
-        """Return all that controllers have made on the device, by key: entries, groups, clone sessions, digests.
+        """Return all entities that controllers created on the device, by key.
 
-        Entries that the program itself brings are not among them.
+        These are table entries, multicast groups, clone sessions and digest subscriptions, without the const entries of
+        the program.
         """
         group, clone = p4r.MulticastGroupEntry(), p4r.CloneSessionEntry()
         wanted = [
@@ -172,10 +189,10 @@ class Session(Connection):
         return {key: each for each in found if (key := entity_key(each)) and not each.table_entry.is_const}
 
     def amend(self, difference: Difference) -> None:
-        """Have the device hold what it shall: first what is missing or changed, then without what is stale.
+        """Apply a difference to the device: insert missing entities, modify changed ones, then delete stale ones.
 
-        A device may take the updates of one request in any order. What depends on something else, such as an entry on
-        a multicast group, is of another kind, and goes in a later request.
+        A device may apply the updates of one request in any order. Entities of different types therefore go in separate
+        requests, as one may depend on another, for example a table entry on a multicast group.
         """
         updates = [(p4r.Update.INSERT, each) for each in difference.missing]
         updates += [(p4r.Update.MODIFY, each) for each in difference.changed]
@@ -190,12 +207,12 @@ class Session(Connection):
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"default action of {table}")
 
     def reset_default(self, table: str) -> None:
-        """Give a table back the default action that the program gives it."""
+        """Restore the default action that the program declares for a table."""
         entry = p4r.TableEntry(table_id=self._schema.tables.named(table).preamble.id, is_default_action=True)
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"default action of {table}")
 
     def read_table(self, table: str) -> list[TableEntry]:
-        """Return a table's entries, the default action not among them."""
+        """Return a table's entries, without the default action."""
         number = self._schema.tables.named(table).preamble.id
         found = self._read(p4r.Entity(table_entry=p4r.TableEntry(table_id=number)))
         return [read_entry(self._schema, each.table_entry) for each in found]
@@ -209,13 +226,13 @@ class Session(Connection):
     # Replication
 
     def multicast(self, group: int, ports: Iterable[int | tuple[int, int]]) -> None:
-        """Set the ports, or (port, instance) pairs, that a multicast group copies to; none removes the group."""
+        """Set the ports, or (port, instance) pairs, of a multicast group. Without ports, the group is removed."""
         entry = p4r.MulticastGroupEntry(multicast_group_id=group, replicas=replica_messages(ports))
         engine = p4r.PacketReplicationEngineEntry(multicast_group_entry=entry)
         self._put(engine, bool(entry.replicas), f"multicast group {group}")
 
     def clone_session(self, number: int, ports: Iterable[int | tuple[int, int]]) -> None:
-        """Set the ports, or (port, instance) pairs, that a clone session copies to; none removes the session."""
+        """Set the ports, or (port, instance) pairs, of a clone session. Without ports, the session is removed."""
         entry = p4r.CloneSessionEntry(session_id=number, replicas=replica_messages(ports))
         engine = p4r.PacketReplicationEngineEntry(clone_session_entry=entry)
         self._put(engine, bool(entry.replicas), f"clone session {number}")
@@ -236,7 +253,10 @@ class Session(Connection):
     @overload
     def read_register(self, name: str, index: int) -> int: ...
     def read_register(self, name: str, index: int | None = None) -> npt.NDArray[np.integer] | list[int] | int:
-        """Return one cell, or all: as an array of the narrowest type that fits, as a list of int above 64 bits."""
+        """Return one cell as an int, or all cells.
+
+        All cells are an array of the smallest integer type that fits, or a list of int for more than 64 bits.
+        """
         info = self._schema.registers.named(name)
         entry = p4r.RegisterEntry(register_id=info.preamble.id)
         if index is not None:
@@ -256,7 +276,11 @@ class Session(Connection):
     def write_register(
         self, name: str, values: int | Sequence[int] | npt.NDArray[np.integer], index: int | None = None
     ) -> None:
-        """Set cells: with one number a cell, or all without `index`; with a sequence those from `index`, or 0, on."""
+        """Set cells of a register.
+
+        One number sets the cell at `index`, or all cells without an index. A sequence sets the cells from `index` on,
+        or from 0 on without an index.
+        """
         entries = register_messages(self._schema, name, values, index)
         updates = [p4r.Update(type=p4r.Update.MODIFY, entity=p4r.Entity(register_entry=each)) for each in entries]
         self._gather([(update, f"register {name}") for update in updates])
@@ -266,7 +290,7 @@ class Session(Connection):
     @overload
     def read_counter(self, name: str, index: int) -> Count: ...
     def read_counter(self, name: str, index: int | None = None) -> Counts | Count:
-        """Return one cell of a counter, or all."""
+        """Return one cell of a counter, or all cells."""
         info = self._schema.counters.named(name)
         entry = p4r.CounterEntry(counter_id=info.preamble.id)
         if index is not None:
@@ -280,7 +304,7 @@ class Session(Connection):
         return Counts(packets, octets)
 
     def write_counter(self, name: str, index: int | None = None, *, packets: int = 0, bytes: int = 0) -> None:
-        """Set one cell of a counter, or all."""
+        """Set one cell of a counter, or all cells."""
         entry = p4r.CounterEntry(counter_id=self._schema.counters.named(name).preamble.id)
         if index is not None:
             entry.index.index = index
@@ -297,20 +321,21 @@ class Session(Connection):
     # Packets and digests
 
     def packet_out(self, payload: bytes, **metadata: object) -> None:
-        """Send a packet out by the switch; `metadata` are the fields of its packet-out header, all of them.
+        """Send a packet through the switch, and wait until the switch has processed or queued it.
 
-        The switch has dealt with it when this returns, or, where it is busy, has it in its queue.
+        `metadata` are the values of all fields of the packet-out header. Raises RequestError if the switch rejects the
+        packet.
         """
         self.packets_out([payload], **metadata)
         self.flush()
 
     def packets_out(self, payloads: Iterable[bytes], **metadata: object) -> None:
-        """Send packets out by the switch without waiting for it; they have one packet-out header."""
+        """Send packets through the switch without waiting. All have the same packet-out header."""
         fields = self._schema.packet_out
         names = {each.name for each in fields}
         if names != metadata.keys():
             raise DeviceError(
-                f"packet-out takes the fields {', '.join(sorted(names)) or 'none'}, not {', '.join(metadata)}"
+                f"packet-out has the fields {', '.join(sorted(names)) or '(none)'}, not {', '.join(metadata)}"
             )
         values = {each.id: number(metadata[each.name], each.bitwidth, f"packet-out {each.name}") for each in fields}
         header = to_metadata(fields, values)
@@ -319,25 +344,22 @@ class Session(Connection):
         )
 
     def packets_in(self, timeout: float = 0.0) -> list[PacketIn]:
-        """Return the packets that the switch has sent here; waits up to `timeout` seconds for the first."""
+        """Remove and return the packets from the switch. Waits up to `timeout` seconds for the first."""
         self.flush()
         return [self._packet_in(each) for each in self._link.take(self._link.packets, timeout)]
 
     def pick_packets(self, wanted: Callable[[PacketIn], bool], timeout: float = 0.0) -> list[PacketIn]:
-        """Return those packets that the switch has sent here that are wanted; the others stay.
-
-        Waits up to `timeout` seconds for the first.
-        """
+        """Remove and return the wanted packets from the switch. Waits up to `timeout` seconds for the first."""
         taken = self._link.pick(self._link.packets, lambda each: wanted(self._packet_in(each)), timeout)
         return [self._packet_in(each) for each in taken]
 
     @cached_property
     def inband(self) -> InBand:
-        """What takes packets to the switch's own CPU port and brings the answers: for `Program.state`."""
+        """The function that sends in-band requests to the switch's program and returns the answers; for `State`."""
         return InBand(self)
 
     def subscribe(self, digest: str) -> None:
-        """Have a digest's messages sent here, each of them, one at a time; they may be already."""
+        """Subscribe to a digest: the switch sends each of its messages at once, for `digests`. Idempotent."""
         if digest in self.subscriptions and self._planned is None:
             return
         config = p4r.DigestEntry.Config(max_list_size=1)
@@ -346,29 +368,32 @@ class Session(Connection):
         self.subscriptions.add(digest)
 
     def unsubscribe(self, digest: str) -> None:
-        """Have no more of a digest's messages sent here."""
+        """End the subscription to a digest."""
         entry = p4r.DigestEntry(digest_id=self._schema.digests.named(digest).preamble.id)
         self._write(p4r.Update.DELETE, p4r.Entity(digest_entry=entry), f"unsubscribe from {digest}")
         self.subscriptions.discard(digest)
 
     def digests(self, timeout: float = 0.0) -> list[DigestMessage]:
-        """Return, and acknowledge, the digest messages sent here; waits up to `timeout` seconds for the first."""
+        """Remove, acknowledge and return the digest messages from the switch.
+
+        Waits up to `timeout` seconds for the first.
+        """
         self.flush()
-        heard, self._heard = self._heard, []
-        return heard + self._told(0.0 if heard else timeout)
+        kept, self._kept = self._kept, []
+        return kept + self._receive_digests(0.0 if kept else timeout)
 
     def keep(self) -> None:
-        """Have the digests sent here be heard by `digests` when another pipeline has taken the place of this one."""
+        """Decode and store the pending digest messages, so that `digests` returns them after a change of pipeline."""
         if self.subscriptions:
-            # Only this pipeline explains them, and takes their acknowledgement.
-            self._heard = self.digests()
+            # They can be decoded and acknowledged only with the current pipeline.
+            self._kept = self.digests()
             self.flush()
 
     def inherit(self, before: Session) -> None:
-        """Hear what another session with the device has kept, and nobody has taken."""
-        self._heard, before._heard = before._heard + self._heard, []
+        """Take over the stored digest messages of a previous session with the same device."""
+        self._kept, before._kept = before._kept + self._kept, []
 
-    def _told(self, timeout: float) -> list[DigestMessage]:
+    def _receive_digests(self, timeout: float) -> list[DigestMessage]:
         messages = []
         for each in self._link.take(self._link.digests, timeout):
             info = self._schema.digests.of_id(each.digest_id)
@@ -387,9 +412,10 @@ class Session(Connection):
     # Traces
 
     def trace(self, on: bool) -> None:
-        """Have the switch tell every packet's way through its program, for `traces`, or no more.
+        """Start or stop tracing of every packet on the switch, for `traces`.
 
-        What has passed before is told when this returns. DeviceError for a switch that is not Midflight's own.
+        Returns when the traces of earlier packets have arrived. Raises DeviceError for a switch that is not Midflight's
+        embedded switch.
         """
         if not self._echoes:
             raise DeviceError(f"the P4Runtime server at {self.address} does not trace packets")
@@ -399,7 +425,7 @@ class Session(Connection):
         self.flush()
 
     def traces(self, timeout: float = 0.0) -> list[str]:
-        """Return the ways of packets, each as lines; waits up to `timeout` seconds for the first."""
+        """Remove and return the traces of packets, each as lines. Waits up to `timeout` seconds for the first."""
         return self._link.take(self._link.traces, timeout)
 
     def _packet_in(self, message: p4r.PacketIn) -> PacketIn:
@@ -408,7 +434,7 @@ class Session(Connection):
         return PacketIn(message.payload, values)
 
     def _put(self, entry: p4r.PacketReplicationEngineEntry, wanted: bool, what: str) -> None:
-        """Insert or change a group or session, or remove it where it is not wanted; whether it was there or not."""
+        """Insert or modify a group or session, or delete it if it is not wanted. It need not exist."""
         entity = p4r.Entity(packet_replication_engine_entry=entry)
         there = bool(self._find(entity))
         if wanted:
@@ -433,5 +459,5 @@ def _action(name: str) -> Actions.Action.ValueType:
         "RECONCILE_AND_COMMIT": Actions.RECONCILE_AND_COMMIT,
     }
     if name not in actions:
-        raise DeviceError(f"no pipeline action {name!r}", hint=f"one of {', '.join(actions)}")
+        raise DeviceError(f"there is no pipeline action {name!r}", hint=f"use one of {', '.join(actions)}")
     return actions[name]

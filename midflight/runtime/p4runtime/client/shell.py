@@ -1,4 +1,4 @@
-"""p4runtime-shell in an environment of its own: what it needs cannot be installed beside current protobuf."""
+"""p4runtime-shell in a separate environment, because its dependencies conflict with current protobuf."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["VERSION", "ShellSession", "environment"]
 VERSION = "0.0.6"
 """The version of p4runtime-shell."""
 
-# What pip says when it has no index to ask.
+# Messages of pip when it cannot reach an index.
 _NO_INDEX = re.compile(r"connection broken|NewConnectionError|Could not find a version|No matching distribution", re.I)
 _QUOTED = 5  # lines that an error quotes
 
 
 @dataclass(frozen=True, slots=True)
 class ShellSession:
-    """What a shell is opened with.
+    """The settings of a shell.
 
-    `address` is a switch's P4Runtime endpoint as gRPC takes it, "host:port" or "unix:/path". `election_id` is below
-    2**128; who bids most may write. `config` are the files of a program to load first: P4Info as text, and what the
-    device takes with it. `script` is a Python file to run instead of a dialogue, "-" for standard input, and
-    `arguments` are what it finds in `sys.argv`.
+    `address` is a switch's P4Runtime endpoint in gRPC's form, "host:port" or "unix:/path". `election_id` is below
+    2**128; the controller with the highest may write. `config` are the files of a program to load first: P4Info as
+    text, and the device-specific config. `script` is a Python file to run instead of an interactive shell, "-" for
+    standard input, and `arguments` are its `sys.argv[1:]`.
     """
 
     address: str
@@ -46,7 +46,7 @@ class ShellSession:
     arguments: tuple[str, ...] = ()
 
     def command(self, python: Path) -> list[str]:
-        """Return the command that opens it with an environment's interpreter."""
+        """Return the command that starts the shell with an environment's interpreter."""
         high, low = divmod(self.election_id, 1 << 64)
         options = ["--device-id", str(self.device_id), "--grpc-addr", self.address, "--election-id", f"{high},{low}"]
         if self.role:
@@ -63,11 +63,11 @@ def environment(
     variables: Mapping[str, str] = os.environ,
     install: Callable[[Path, Callable[[str], object], Mapping[str, str]], None] | None = None,
 ) -> Path:
-    """Return the interpreter of the environment that has p4runtime-shell, made in the user's cache where it is not yet.
+    """Return the interpreter of the environment with p4runtime-shell, which is created in the user's cache if missing.
 
-    It appears whole or not at all, and `reinstall` leaves the one that is there until the new one is. `say` is told
-    what takes its time. `install` makes the environment, in a folder that is not there yet; by default with venv and
-    pip. MidflightError where it cannot be made.
+    Creation is atomic. With `reinstall`, the existing environment is replaced once the new one is complete. `say` is
+    called with a message before slow steps. `install` creates the environment in a folder that does not exist yet, by
+    default with venv and pip. Raises MidflightError if it cannot be created.
     """
     cache = Path(variables.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "midflight"
     place = cache / f"p4runtime-shell-{VERSION}"
@@ -76,9 +76,9 @@ def environment(
         return python
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / f"{place.name}.lock", say):
-        if python.exists() and not reinstall:  # somebody else has made it while we waited
+        if python.exists() and not reinstall:  # another process created it while this one waited for the lock
             return python
-        for leftover in cache.glob(f"{place.name}.part-*"):  # of one that was killed
+        for leftover in cache.glob(f"{place.name}.part-*"):  # from a process that was killed
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(prefix=f"{place.name}.part-", dir=cache) as part:
             say(f"p4runtime-shell {VERSION} needs an environment of its own: making it in {place}, once")
@@ -100,7 +100,7 @@ def _install(place: Path, say: Callable[[str], object], variables: Mapping[str, 
 
 @contextmanager
 def _locked(path: Path, say: Callable[[str], object]) -> Iterator[None]:
-    with path.open("w") as file:  # its lock goes when the file is closed, also by the kernel
+    with path.open("w") as file:  # closing the file releases the lock, also if the process is killed
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

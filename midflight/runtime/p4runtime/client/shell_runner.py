@@ -1,7 +1,7 @@
 """Open p4runtime-shell, or run a script in it: shell_runner.py OPTION... -- [SCRIPT ARGUMENT...]
 
-A script that the interpreter of p4runtime-shell's own environment runs by its path, so it imports nothing of ours. The
-options are p4runtime-shell's. SCRIPT is a Python file, or "-" for standard input; its names are those of the shell.
+The interpreter of p4runtime-shell's environment runs this file by its path, so it imports nothing from Midflight. The
+options are p4runtime-shell's. SCRIPT is a Python file, or "-" for standard input, and can use the shell's names.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 
 __all__ = ["main"]
 
-_PATIENCE = 3.0  # seconds that the switch is given to answer
+_PATIENCE = 3.0  # timeout for the switch's answer, in seconds
 
 
 def main(options: list[str], script: str, arguments: list[str]) -> NoReturn:
-    """Open the shell and exit: 0 done, 1 nothing answers, the switch refuses or the script has failed."""
+    """Open the shell, and exit with status 0, or 1 if the switch does not answer or refuses, or the script fails."""
     import grpc
     from p4runtime_sh import shell  # type: ignore[import-not-found]
 
@@ -34,7 +34,7 @@ def main(options: list[str], script: str, arguments: list[str]) -> NoReturn:
         nonlocal failure
         user_ns.update(__name__="__main__", __file__=script)
         sys.argv = [script, *arguments]
-        shell.global_options["verbose"] = False  # what is assigned is told back at the prompt, not to a script
+        shell.global_options["verbose"] = False  # assignments print their effect only at the prompt
         try:
             exec(code, user_ns)  # type: ignore[arg-type]
         except SystemExit as error:
@@ -48,7 +48,7 @@ def main(options: list[str], script: str, arguments: list[str]) -> NoReturn:
     sys.argv = ["p4runtime-shell", *options]
     try:
         shell.main()
-    except SystemExit:  # it has said why
+    except SystemExit:  # the shell has printed the reason
         _leave("p4runtime-shell has not opened")
     _leave(failure)
 
@@ -66,7 +66,7 @@ def _compile(script: str) -> Any:
 
 
 def _explain(error: BaseException, script: str) -> str:
-    """Return what has gone wrong and in which line of the script."""
+    """Return a message for an error, with the line of the script."""
     if os.environ.get("MIDFLIGHT_DEBUG"):
         traceback.print_exception(error)
     place, text = script, ""
@@ -77,7 +77,7 @@ def _explain(error: BaseException, script: str) -> str:
 
 
 def _leave(failure: str) -> NoReturn:
-    """End at once: p4runtime-shell's threads would keep the process when its session is not closed properly."""
+    """Exit immediately: p4runtime-shell's threads keep the process alive after an unclean end of the session."""
     if failure:
         print(f"midflight: {failure}", file=sys.stderr)  # noqa: T201
     sys.stdout.flush()

@@ -1,1 +1,1 @@
-"""The ports of a switch that serves P4Runtime: network interfaces, or pcap files that are played."""
+"""The ports of a switch with a P4Runtime server: network interfaces, or pcap files."""

@@ -1,4 +1,4 @@
-"""A switch's ports: Linux interfaces whose packets native code carries, or pcap files that are played."""
+"""Ports of a switch: Linux interfaces, whose packets native code processes, or pcap files."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = ["InterfacePorts", "Ports", "open_ports"]
 
 
 class Ports(Protocol):
-    """The ports of a switch while it has them. A context manager: packets flow from entering it to leaving it."""
+    """The open ports of a switch. A context manager, which starts on entry and closes on exit."""
 
     @property
     def stats(self) -> TrafficStats:
-        """What has been seen so far."""
+        """The traffic counts so far."""
 
     def start(self) -> None:
-        """Let packets flow."""
+        """Start processing packets."""
 
     def close(self) -> None:
-        """Work off what has arrived, and give the ports back. May be called more than once."""
+        """Process the packets that have arrived, and close the ports. Idempotent."""
 
     def __enter__(self) -> Ports: ...
 
@@ -52,29 +52,34 @@ def open_ports(
     finished: threading.Event | None = None,
     news: Callable[[str], None] | None = None,
 ) -> Ports:
-    """Give a switch its ports: by number an interface's name, or `pcap:IN,OUT`, all of one kind, or none at all.
+    """Open the ports of a switch, and return them.
 
-    `netns` is the network namespace of the interfaces, by name or file. `captures` is a folder to keep each port's
-    packets in. Of `threads` one runs the program, and the others send by interfaces. With `wait`, files are played once
-    a controller has come and gone. `finished` is an event to set when nothing more can arrive. `news` is told in words
-    when an interface goes down. DeviceError where a port cannot be had.
+    names: for each port number the name of an interface or `pcap:IN,OUT`; all of the same kind; may be empty
+    netns: the network namespace of the interfaces, by name or file
+    captures: a folder for captures of each port's packets
+    threads: one runs the program, and the others send packets to interfaces
+    wait: play pcap files only after a controller has connected and all controllers have disconnected
+    finished: an event that is set when no more packets can arrive from pcap files
+    news: called with a message when the state of an interface changes
+
+    Raises DeviceError if a port cannot be opened.
     """
     specs = {number: parse_port(name) for number, name in names.items()}
     files = {number: each for number, each in specs.items() if isinstance(each, FilePort)}
     interfaces = {number: each.name for number, each in specs.items() if isinstance(each, InterfacePort)}
     if switch.cpu_port in specs:
-        raise DeviceError(f"port {switch.cpu_port} is the CPU port", hint="give the CPU port another number")
+        raise DeviceError(f"port {switch.cpu_port} is the CPU port", hint="choose another number for the CPU port")
     if files and interfaces:
-        raise DeviceError("ports are interfaces or pcap files, not some of each: a file has a time of its own")
+        raise DeviceError("ports cannot be a mix of interfaces and pcap files: a file has its own clock")
     if not interfaces:
         return FilePorts(switch, files, captures=captures, wait=wait, finished=finished)
     if wait:
-        raise DeviceError("only pcap files are played when a controller has gone: interfaces have their packets anyway")
+        raise DeviceError("only pcap files can wait for a controller: packets arrive at interfaces at any time")
     return InterfacePorts(switch, interfaces, netns=netns, captures=captures, threads=threads, news=news)
 
 
 class InterfacePorts:
-    """Linux interfaces as a switch's ports (`Ports`)."""
+    """Linux interfaces as the ports of a switch; implements `Ports`."""
 
     def __init__(
         self,
@@ -112,19 +117,19 @@ class InterfacePorts:
 
     @property
     def stats(self) -> TrafficStats:
-        """What has been seen so far."""
+        """The traffic counts so far."""
         found = self._last or self._loop.stats
         switch = self._switch
         return TrafficStats(found.ports, found.other, switch.packets_in, switch.packets_out, switch.lost)
 
     def start(self) -> None:
-        """Let packets flow."""
+        """Start processing packets."""
         self._switch.attach(self._loop)
         self._loop.start()
         self._messenger.start()
 
     def close(self) -> None:
-        """Work off what has arrived, and give the interfaces back. May be called more than once."""
+        """Process the packets that have arrived, and close the interfaces. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -145,13 +150,13 @@ class InterfacePorts:
         self.close()
 
     def _carry_messages(self) -> None:
-        """Take to the controllers what native code has for them, whenever it says so."""
+        """Deliver packet-ins and digests from native code to the controllers, until the loop stops."""
         going = True
         while going:
-            going = self._loop.wait()  # and once more for what came last
+            going = self._loop.wait()  # False means that this is the last iteration
             with self._switch.faults.survived("carrying packet-ins"):
                 self._switch.collect()
-            with self._switch.faults.survived("telling of interfaces"):
+            with self._switch.faults.survived("reporting interfaces"):
                 for words in self._loop.news():
                     self._say(words)
 

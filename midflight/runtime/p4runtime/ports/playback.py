@@ -1,4 +1,4 @@
-"""Pcap files as a switch's ports: captures are played in the order of their times, and what goes out is captured."""
+"""Pcap files as the ports of a switch: packets come from captures, in order of time, and output goes to captures."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from midflight.runtime.p4runtime.server.switch import Switch
 
 __all__ = ["FilePorts"]
 
-# Packets of one time that go through the switch together.
+# The maximum number of packets with the same time in one batch.
 BATCH = 256
 
 
 class FilePorts:
-    """Pcap files as a switch's ports (`Ports`).
+    """Pcap files as the ports of a switch; implements `Ports`.
 
-    Packets come in by their times, and those of one time by their ports. The program's clock begins with the first.
-    What goes out has the time of the packet that it comes from. A file may be a pipe: its packets come when they are
-    written, and those of other files wait for them.
+    Packets are processed in order of time, and at the same time in order of ports. The program's clock starts with the
+    first packet. Output packets have the time of the packet that they come from. A file may be a pipe: packets are
+    processed when they have been written, and those of other files wait for them.
 
-    With `wait` nothing is played until a controller has come and the last one has gone. `finished` is set when
-    everything is played and no controller is there. DeviceError where a file cannot be used; for what is found wrong
-    only while it is played, from `close`.
+    With `wait`, playback starts after a controller has connected and all controllers have disconnected. `finished` is
+    set when all packets are processed and no controller is connected. Raises DeviceError if a file cannot be used. An
+    error during playback is raised by `close`.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class FilePorts:
             self._opened = opened.pop_all()
         self._thread = threading.Thread(target=self._run, name="pcap ports", daemon=True)
 
-    # A switch's carrier
+    # The methods of a `Carrier`
 
     @property
     def now(self) -> int:
@@ -87,13 +87,13 @@ class FilePorts:
         return (self._time - (self._first or 0)) // 1000
 
     def use(self, engine: Engine | None) -> None:
-        """Take note of an engine: its counts are among ours. `Switch.process` finds it by itself."""
+        """Set the engine whose dropped packets are counted in `stats`. Packets go through `Switch.process`."""
         if self._engine is not None and engine is not self._engine:
             self._other.update(self._engine.stats.dropped)
         self._engine = engine
 
     def packets_in(self) -> list[bytes]:
-        """Return nothing: `Switch.process` has given the controllers what is theirs."""
+        """Return an empty list, because `Switch.process` delivers packet-ins itself."""
         return []
 
     def send(self, port: int, packet: bytes) -> None:
@@ -112,7 +112,7 @@ class FilePorts:
 
     @property
     def stats(self) -> TrafficStats:
-        """What has been seen so far."""
+        """The traffic counts so far."""
         other = self._other + Counter({} if self._engine is None else dict(self._engine.stats.dropped))
         ports = {
             each: PortStats(self._received[each], self._sent[each], {"truncated": self._truncated[each]})
@@ -121,13 +121,13 @@ class FilePorts:
         return TrafficStats(ports, other, self._switch.packets_in, self._switch.packets_out, self._switch.lost)
 
     def start(self) -> None:
-        """Begin to play."""
+        """Start playback."""
         self._switch.attach(self)
         self._switch.watchers.append(self._watch)
         self._thread.start()
 
     def close(self) -> None:
-        """Play no further, and bring what went out to its files. May be called more than once."""
+        """Stop playback, and close the files. Idempotent. Raises the error that ended playback, if there is one."""
         if self._closed:
             return
         self._closed = True
@@ -135,7 +135,7 @@ class FilePorts:
             self._stopping = True
             self._lock.notify_all()
         if self._thread.is_alive() and not any(isinstance(each, Path) for each in self._sources.values()):
-            self._thread.join()  # who reads a pipe may wait for ever
+            self._thread.join()  # not with pipes, as reading one may block indefinitely
         if self._watch in self._switch.watchers:
             self._switch.watchers.remove(self._watch)
             self._switch.detach()
@@ -185,7 +185,7 @@ class FilePorts:
             if batch and (time != self._time or len(batch) == BATCH):
                 self._process(batch)
                 batch = []
-            # A capture whose times go back is played in its own order; the program's clock never goes back.
+            # A capture with decreasing times is played in its own order. The program's clock never decreases.
             self._first = time if self._first is None else self._first
             self._time = max(self._time, time)
             batch.append((port, data))
@@ -200,7 +200,7 @@ class FilePorts:
             self.send(port, data)
 
     def _arrivals(self, number: int, source: PcapReader | Path) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the packets of one port with their times."""
+        """Yield the packets of one port as (time in ns, port, bytes), without truncated ones."""
         reader = source if isinstance(source, PcapReader) else PcapReader(source)
         for each in reader:
             if self._stopping:
@@ -215,7 +215,7 @@ class FilePorts:
 
 
 def _open(path: Path) -> PcapReader | Path:
-    """Open a file; a pipe is opened when it is played, which waits for somebody to write to it."""
+    """Open a file. A pipe is only opened for playback, as opening it blocks until it has a writer."""
     try:
         if stat.S_ISFIFO(path.stat().st_mode):
             return path
