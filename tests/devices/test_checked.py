@@ -156,7 +156,7 @@ def test_a_wrong_program_is_told_though_there_is_a_store(folder: Path) -> None:
 
 def test_a_folder_that_others_can_write_to_is_refused(folder: Path) -> None:
     folder.chmod(0o770)
-    with pytest.raises(MidflightError, match="others may"):
+    with pytest.raises(MidflightError, match="other users may"):
         Store(folder)
     with pytest.raises(MidflightError, match="as the folder for code"):
         Store(folder / "none")
