@@ -27,6 +27,7 @@ _PRECEDENCE = {
     for operator in operators.split()
 }
 _NUMBER = re.compile(r"(?:(\d+)([ws]))?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|0[dD][0-9_]+|[0-9][0-9_]*)$")
+_WIDTH_DIGITS = 9
 _BASES = {"0x": 16, "0b": 2, "0o": 8, "0d": 10}
 _ANNOTATION = re.compile(r"@\s*([A-Za-z_]\w*)\s*(?:([(\[])(.*)[)\]])?\s*$", re.DOTALL)
 
@@ -105,7 +106,13 @@ class SyntaxBuilder(Transformer[Any, Any]):
             raise P4Error(f"{str(token)!r} is not a number", place=token.place, hint=hint)
         digits = match[3].replace("_", "")
         base = _BASES.get(digits[:2].lower(), 10)
-        value = int(digits[2:] if digits[:2].lower() in _BASES else digits, base)
+        if len(match[1] or "") > _WIDTH_DIGITS:
+            raise P4Error("this width is out of range", place=token.place)
+        digits = digits[2:] if digits[:2].lower() in _BASES else digits
+        # Python converts no more than 4,300 decimal digits, and takes the square of their number for it.
+        value = int(digits, base) if len(digits) <= s.LARGEST else None
+        if value is None or value.bit_length() > s.LARGEST:
+            raise P4Error(f"this number has more than {s.LARGEST} bits", place=token.place)
         return s.Number(token.place, value, int(match[1]) if match[1] else None, match[2] == "s")
 
     def string(self, token: PlacedToken) -> s.Text:

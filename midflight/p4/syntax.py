@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from midflight.errors import Place
 
 __all__ = [
-    "Annotation", "Annotations", "Argument", "Assign", "BaseType", "Binary", "Block", "Boolean", "Call",
+    "LARGEST", "Annotation", "Annotations", "Argument", "Assign", "BaseType", "Binary", "Block", "Boolean", "Call",
     "CallStatement", "Cast", "Constant", "Construct", "Default", "DefaultKeyset", "DirectApplication", "Empty",
     "ErrorMember", "Exit", "Expression", "If", "Index", "Instantiation", "InvalidHeader", "ListExpression",
     "MaskKeyset", "Member", "Name", "Node", "Number", "RangeKeyset", "Record", "Return", "SimpleKeyset", "Slice",
     "SpecialisedType", "StackType", "Statement", "Switch", "SwitchCase", "Ternary", "Text", "TupleKeyset", "TupleType",
     "Type", "TypeMember", "TypeName", "Unary", "Variable",
 ]  # fmt: skip
+
+LARGEST = 4096
+"""The largest number of bits of a constant without a width."""
 
 
 @dataclass(frozen=True, slots=True)

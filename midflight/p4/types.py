@@ -177,7 +177,7 @@ class TupleType:
     elements: tuple[Type, ...]
 
     def __str__(self) -> str:
-        return f"tuple<{', '.join(map(str, self.elements))}>"
+        return f"tuple<{_listed(self.elements)}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,17 @@ class ExternType:
     arguments: tuple[Type, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}<{', '.join(map(str, self.arguments))}>" if self.arguments else self.name
+        return f"{self.name}<{_listed(self.arguments)}>" if self.arguments else self.name
+
+
+def _listed(kinds: tuple[Type, ...]) -> str:
+    """Return types as a list for messages, which ends after 200 characters."""
+    shown = ""
+    for each in kinds:
+        shown += f", {each}" if shown else f"{each}"
+        if len(shown) > 200:
+            return f"{shown[:200]}..."
+    return shown
 
 
 Type = (

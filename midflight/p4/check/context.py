@@ -10,6 +10,7 @@ from midflight.errors import P4Error, P4Warning, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
+from midflight.p4.check.limits import Copies, Extents
 from midflight.p4.check.returns import When
 from midflight.p4.check.scope import Scope
 from midflight.p4.types import EnumType, HeaderType, Type
@@ -41,17 +42,20 @@ class State:
     `tables`, `actions` and `instances` go by control-plane name. A program keeps the tables in `applied`, the actions
     that these list, and the actions in `reached`.
 
-    `making` holds the controls and parsers being instantiated, and `calling` the functions being inlined, outermost
-    first. `inlined` holds each function inlined at least once, by identity. `returning` is the cache of `returns.when`.
-    `nesting` holds the nesting depth of each declared type.
+    `errors` and `match_kinds` number their members in order. `members` numbers those of the enums that were used, by
+    the identity of the type. `making` holds the controls and parsers being instantiated, and `calling` the functions
+    being inlined, outermost first. `inlined` holds each function inlined at least once, by identity. `returning` is the
+    cache of `returns.when`. `copies` and `extents` keep what a small text may grow to within the limits.
     """
 
     checks: Checks
-    errors: list[str] = field(default_factory=list)
-    match_kinds: list[str] = field(default_factory=list)
+    errors: dict[str, int] = field(default_factory=dict)
+    match_kinds: dict[str, int] = field(default_factory=dict)
     enums: list[EnumType] = field(default_factory=list)
+    members: dict[int, tuple[EnumType, dict[str, int]]] = field(default_factory=dict)
     headers: list[HeaderType] = field(default_factory=list)
-    nesting: dict[str, int] = field(default_factory=dict)
+    extents: Extents = field(default_factory=Extents)
+    copies: Copies = field(default_factory=Copies)
     tables: dict[str, ir.Table] = field(default_factory=dict)
     actions: dict[str, ir.Action] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
@@ -69,6 +73,12 @@ class State:
         """Record a warning. The same warning at the same place is recorded once."""
         if place is not None:
             self.warnings[P4Warning(message, place, hint)] = None
+
+    def number_of(self, kind: EnumType, member: str) -> int | None:
+        """Return the position of an enum's member, or None where there is no such member."""
+        if id(kind) not in self.members:
+            self.members[id(kind)] = kind, {name: number for number, name in enumerate(kind.members)}
+        return self.members[id(kind)][1].get(member)
 
     def make(self, name: str, place: Place) -> None:
         """Start to instantiate a control or parser. Raises P4Error where that is recursive."""

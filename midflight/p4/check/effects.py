@@ -56,6 +56,7 @@ def _action_call(ctx: Context, action: ir.Action, node: s.Call) -> Walk[ir.State
             place=node.place,
         )
     ctx.state.reach(action)
+    ctx.state.copies.take(action, action.name, node.place)
     arguments: tuple[ir.Expression, ...] = yield _passed(ctx, action.parameters, node.arguments)
     return ir.ActionCall(action, arguments, place=node.place)
 
@@ -129,6 +130,7 @@ def application(
             f"{callee.name} takes {wanted} argument{'s' * (wanted != 1)} besides the packet, not {len(kept)}",
             place=place,
         )
+    ctx.state.copies.take(callee, callee.name, place)
     made: tuple[ir.Expression, ...] = yield _passed(ctx, callee.parameters, kept)
     return ir.Apply(callee, made, place=place)
 

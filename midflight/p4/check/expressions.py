@@ -12,10 +12,11 @@ from midflight.p4.check import fold
 from midflight.p4.check.coerce import coerce, warn_cut
 from midflight.p4.check.context import Context, Probed, refuse
 from midflight.p4.check.fold import is_known, is_literal, number_in
+from midflight.p4.check.limits import WIDEST
 from midflight.p4.check.operators import binary, cast, ternary, unary, underlying
 from midflight.p4.check.order import captured, in_order
 from midflight.p4.check.scope import Callables, Constant, Entity, Local, Named, closest, describe
-from midflight.p4.check.typing import bounded, constant_int
+from midflight.p4.check.typing import constant_int
 from midflight.p4.types import (
     BOOL,
     ERROR,
@@ -118,11 +119,13 @@ def _aggregate(
 
 def _record(ctx: Context, node: s.Record, values: list[ir.Expression]) -> ir.Expression:
     fields = tuple(Field(n, v.type) for (n, _), v in zip(node.fields, values, strict=True))
-    return ir.StructValue(tuple(values), bounded(ctx, StructType("", fields), node.place), place=node.place)
+    return ir.StructValue(
+        tuple(values), ctx.state.extents.bounded(StructType("", fields), node.place), place=node.place
+    )
 
 
 def _list(ctx: Context, node: s.ListExpression, values: list[ir.Expression]) -> ir.Expression:
-    kind = bounded(ctx, TupleType(tuple(each.type for each in values)), node.place)
+    kind = ctx.state.extents.bounded(TupleType(tuple(each.type for each in values)), node.place)
     return ir.StructValue(tuple(values), kind, place=node.place)
 
 
@@ -158,6 +161,8 @@ def expression(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
         case s.Number():
             kind: Type = INTEGER if node.width is None else Bits(node.width, node.signed)
             if isinstance(kind, Bits):
+                if not kind.signed <= kind.width <= WIDEST:
+                    raise P4Error(f"a width of {kind.width} bits is out of range", place=node.place)
                 warn_cut(ctx.state, node.value, kind, node.place)
                 return ir.Literal(fold.wrap(node.value, kind), kind, place=node.place)
             return ir.Literal(node.value, kind, place=node.place)
@@ -169,9 +174,9 @@ def expression(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
             return _type_member(ctx, node)
         case s.ErrorMember():
             if node.member not in ctx.state.errors:
-                hint = closest(node.member, ctx.state.errors)
+                hint = closest(node.member, list(ctx.state.errors))
                 raise P4Error(f"there is no error.{node.member}", place=node.place, hint=hint)
-            return ir.Literal(ctx.state.errors.index(node.member), ERROR, place=node.place)
+            return ir.Literal(ctx.state.errors[node.member], ERROR, place=node.place)
         case s.Construct():
             raise P4Error("an instance can only be created by a declaration", place=node.place)
         case s.ListExpression() | s.Record():
@@ -221,10 +226,11 @@ def _type_member(ctx: Context, node: s.TypeMember) -> ir.Expression:
     if not isinstance(entity, Named) or not isinstance(entity.type, EnumType):
         raise P4Error(f"{node.type.name} is not an enum, so it has no member {node.member}", place=node.place)
     kind = entity.type
-    if node.member not in kind.members:
+    number = ctx.state.number_of(kind, node.member)
+    if number is None:
         hint = closest(node.member, kind.members)
         raise P4Error(f"{kind} has no member {node.member}", place=node.place, hint=hint)
-    return ir.Literal(kind.value_of(node.member), kind, place=node.place)
+    return ir.Literal(kind.values[number] if kind.underlying else number, kind, place=node.place)
 
 
 def _member(ctx: Context, node: s.Member) -> Step[ir.Expression]:
@@ -287,6 +293,7 @@ def applied_table(ctx: Context, node: s.Expression) -> ir.Table | None:
                 if node.arguments:
                     raise P4Error("a table's apply takes no arguments", place=node.place)
                 ctx.state.applied.add(entity.name)
+                ctx.state.copies.take(entity, entity.name, node.place)
                 return entity
     return None
 

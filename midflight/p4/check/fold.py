@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeGuard
 
 from midflight.p4 import ir
+from midflight.p4.syntax import LARGEST
 from midflight.p4.types import BOOL, Bits, Integer, Type
 
 __all__ = ["binary", "is_known", "is_literal", "number_in", "unary", "wrap"]
@@ -53,9 +54,11 @@ def binary(operator: str, left: int, right: int, kind: Type) -> int | None:
     """Fold a binary operator on constants, or return None where the result is undefined.
 
     `kind` is the type of both operands, except that the right operand of a shift may have another. Undefined are a
-    division with a divisor below 1 or a negative dividend, a saturating operator on `int`, a shift by a negative
-    distance, and a left shift of an `int` by more than 65536 bits.
+    division with a divisor below 1 or a negative dividend, a saturating operator on `int`, and a shift by a negative
+    distance. Raises OverflowError for a result of type `int` with more than LARGEST bits.
     """
+    if isinstance(kind, Integer) and _bits(operator, left, right) > LARGEST:
+        raise OverflowError
     match operator:
         case "==":
             return int(left == right)
@@ -80,12 +83,24 @@ def binary(operator: str, left: int, right: int, kind: Type) -> int | None:
         case "<<":
             if isinstance(kind, Bits) and right >= kind.width:
                 return 0
-            return None if right < 0 or right > 1 << 16 else wrap(left << right, kind)
+            return None if right < 0 else wrap(left << right, kind)
         case ">>":
-            return None if right < 0 else left >> min(right, 1 << 16)
+            return None if right < 0 else left >> min(right, LARGEST)
         case "|+|" | "|-|":
             return _saturated(left + right if operator == "|+|" else left - right, kind)
     return wrap(_plain(operator, left, right), kind) if kind != BOOL or operator in "&|^" else None
+
+
+def _bits(operator: str, left: int, right: int) -> int:
+    """Return at most how many bits an operator's result has."""
+    match operator:
+        case "*":
+            return left.bit_length() + right.bit_length() - 1
+        case "<<":
+            return left.bit_length() + right
+        case "+" | "-":
+            return max(left.bit_length(), right.bit_length())
+    return 0
 
 
 def _plain(operator: str, left: int, right: int) -> int:

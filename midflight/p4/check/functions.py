@@ -30,6 +30,7 @@ def inline(ctx: Context, function: d.Function, node: s.Call) -> Walk[ir.Expressi
     prototype = function.prototype
     if prototype.name in ctx.state.calling:
         raise P4Error(f"{prototype.name} calls itself, which P4 does not allow", place=node.place)
+    ctx.state.copies.take(function, prototype.name, node.place)
     given = ordered(prototype.parameters, node.arguments, node.place)
     scope = Scope(ctx.scope.top)
     bound: dict[str, Type] = yield bind(ctx, prototype, node, given)

@@ -151,6 +151,7 @@ def part(
             raise P4Error("a parser cannot contain a control", place=place)
         case "action" | "function", _:
             raise P4Error(f"an instance of {declaration.name} cannot be created here", place=place)
+    ctx.state.copies.take(declaration, declaration.name, place)
     values: list[Entity] = yield _constructor_values(ctx, declaration, arguments, place)
     scope = Scope(ctx.scope.top)
     if isinstance(declaration, d.Parser):

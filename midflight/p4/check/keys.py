@@ -29,7 +29,7 @@ def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
     if isinstance(kind, Varbit) or not isinstance(kind, Bits | Bool | EnumType):
         raise P4Error(f"a key must be a number, a bool or an enum, not {kind}", place=node.place)
     if node.kind not in ctx.state.match_kinds:
-        hint = closest(node.kind, ctx.state.match_kinds)
+        hint = closest(node.kind, list(ctx.state.match_kinds))
         raise P4Error(f"there is no match kind {node.kind}", place=node.kind_place, hint=hint)
     if node.kind == "selector":
         raise refuse("action profiles and selectors", node.kind_place)

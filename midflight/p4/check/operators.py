@@ -11,6 +11,7 @@ from midflight.p4.check import fold
 from midflight.p4.check.coerce import anonymous, coerce, compatible, mismatch
 from midflight.p4.check.context import Context
 from midflight.p4.check.fold import number_in
+from midflight.p4.check.limits import WIDEST
 from midflight.p4.check.order import captured, in_order, stored
 from midflight.p4.check.typing import type_of
 from midflight.p4.types import BOOL, INTEGER, Bits, EnumType, Integer, Type, width_of
@@ -84,7 +85,11 @@ def _folded(node: s.Binary, left: ir.Expression, right: ir.Expression, kind: Typ
     if node.operator in "/%" and b == 0:
         raise P4Error("division by zero", place=node.place)
     if a is not None and b is not None:
-        folded = fold.binary(node.operator, a, b, left.type)
+        try:
+            folded = fold.binary(node.operator, a, b, left.type)
+        except OverflowError:
+            message = f"{node.operator!r} gives a constant of more than {s.LARGEST} bits"
+            raise P4Error(message, place=node.place) from None
         if folded is None:
             raise P4Error(f"{a} {node.operator} {b} is not defined", place=node.place)
         return ir.Literal(folded, kind, place=node.place)
@@ -183,6 +188,8 @@ def _concat(node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Exp
     assert isinstance(left.type, Bits)
     assert isinstance(right.type, Bits)
     kind = Bits(left.type.width + right.type.width, left.type.signed)
+    if kind.width > WIDEST:
+        raise P4Error(f"'++' gives {kind.width} bits here, above the limit of {WIDEST}", place=node.place)
     a, b = number_in(left), number_in(right)
     if a is not None and b is not None:
         low = b & (1 << right.type.width) - 1

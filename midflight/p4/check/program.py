@@ -133,11 +133,11 @@ def _declaration(top: _Top, node: d.Declaration) -> Walk[None]:
             raise P4Error("this cannot be declared here", place=node.place)
 
 
-def _members(members: tuple[s.Name, ...], known: list[str], what: str) -> None:
+def _members(members: tuple[s.Name, ...], known: dict[str, int], what: str) -> None:
     for each in members:
         if each.name in known:
             raise P4Error(f"the {what} {each.name} is declared twice", place=each.place)
-        known.append(each.name)
+        known[each.name] = len(known)
 
 
 def _function(top: _Top, node: d.Function) -> None:
@@ -253,7 +253,8 @@ def _check_unused(top: _Top) -> Walk[None]:
             state.checks,
             state.errors,
             state.match_kinds,
-            nesting=state.nesting,
+            extents=state.extents,
+            copies=state.copies,
             defaults=state.defaults,
             warnings=state.warnings,
         )

@@ -38,6 +38,7 @@ def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
             place=node.place,
             hint="Set the parameters that have a direction here; the control plane sets the others.",
         )
+    ctx.state.copies.take(action, node.name, node.place)
     annotations = annotations_of(node.annotations)
     bound: tuple[ir.Expression, ...] = yield passed(ctx, directed, given)
     return ir.ActionRef(action, bound, "tableonly" in annotations, "defaultonly" in annotations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -170,6 +171,10 @@ class Scope:
 
 
 def closest(name: str, candidates: Iterator[str] | list[str] | tuple[str, ...]) -> str:
-    """Return a hint with the candidate most similar to `name`, or an empty string where none is similar."""
-    found = get_close_matches(name, list(candidates), 1)
+    """Return a hint with the candidate most similar to `name`, or an empty string where none is similar.
+
+    Only the first 5,000 candidates are compared, and only names of at most 100 characters.
+    """
+    near = [each for each in itertools.islice(candidates, 5000) if len(each) <= 100]
+    found = get_close_matches(name, near, 1) if len(name) <= 100 else []
     return f"Did you mean {found[0]}?" if found else ""

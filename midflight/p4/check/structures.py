@@ -9,7 +9,8 @@ from midflight.p4.check.coerce import coerce
 from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.expressions import expression
 from midflight.p4.check.fold import is_literal
-from midflight.p4.check.typing import bounded, type_of
+from midflight.p4.check.limits import ELEMENTS
+from midflight.p4.check.typing import type_of
 from midflight.p4.types import (
     VOID,
     Bits,
@@ -49,7 +50,7 @@ def structure(ctx: Context, node: d.Structure) -> Walk[StructType | HeaderType]:
         fields.append(Field(each.name, kind, annotations_of(each.annotations)))
     if node.kind == "struct":
         struct = StructType(node.name, tuple(fields))
-        bounded(ctx, struct, node.place)
+        ctx.state.extents.bounded(struct, node.place)
         return struct
     for each, made in zip(node.fields, fields, strict=True):
         if not _in_header(made.type):
@@ -59,7 +60,7 @@ def structure(ctx: Context, node: d.Structure) -> Walk[StructType | HeaderType]:
         raise refuse("headers with more than one varbit field", varying[1].place)
     controller = annotations_of(node.annotations).get("controller_header", "").strip().strip('"')
     header = HeaderType(node.name, tuple(fields), controller)
-    bounded(ctx, header, node.place)
+    ctx.state.extents.bounded(header, node.place)
     ctx.state.headers.append(header)
     return header
 
@@ -89,6 +90,8 @@ def enumeration(ctx: Context, node: d.Enumeration) -> Walk[EnumType]:
 
     Raises P4Error for duplicate members, and for values that are missing, not constant or out of range.
     """
+    if len(node.members) > ELEMENTS:
+        raise P4Error(f"{node.name} has {len(node.members)} members, above the limit of {ELEMENTS}", place=node.place)
     names: dict[str, None] = {}
     for each in node.members:
         if each.name in names:

@@ -10,6 +10,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.context import Context, refuse
 from midflight.p4.check.fold import is_literal
+from midflight.p4.check.limits import WIDEST
 from midflight.p4.check.scope import Named, describe
 from midflight.p4.types import (
     BOOL,
@@ -23,20 +24,13 @@ from midflight.p4.types import (
     HeaderType,
     Integer,
     StackType,
-    StructType,
     TupleType,
     Type,
     Varbit,
 )
 from midflight.stackless import Step, Walk, in_turn
 
-__all__ = ["bounded", "constant_int", "type_arguments", "type_of"]
-
-WIDEST = 2048
-"""The largest width of a bit string in bits, which is also BMv2's limit."""
-
-DEEPEST = 64
-"""The largest depth to which types may nest, such as structs in structs."""
+__all__ = ["constant_int", "type_arguments", "type_of"]
 
 
 def constant_int(ctx: Context, node: s.Expression, what: str) -> Step[int]:
@@ -51,28 +45,6 @@ def _constant_int(ctx: Context, node: s.Expression, what: str) -> Walk[int]:
     if not is_literal(value) or not isinstance(value.type, Bits | Integer | EnumType):
         raise P4Error(f"{what} must be an integer known at compile time", place=node.place)
     return int(value.value)
-
-
-def bounded(ctx: Context, kind: Type, place: Place) -> Type:
-    """Record how deep a new type nests and return the type. Raises P4Error beyond DEEPEST."""
-    if (depth := _nesting(ctx, kind)) > DEEPEST:
-        raise P4Error(f"types nest {depth} deep here, above the limit of {DEEPEST}", place=place)
-    if isinstance(kind, StructType | HeaderType) and kind.name:
-        ctx.state.nesting[kind.name] = depth
-    return kind
-
-
-def _nesting(ctx: Context, kind: Type) -> int:
-    match kind:
-        case StructType(name=name) | HeaderType(name=name) if name in ctx.state.nesting:
-            return ctx.state.nesting[name]
-        case StructType(fields=fields) | HeaderType(fields=fields):
-            return 1 + max((_nesting(ctx, each.type) for each in fields), default=0)
-        case TupleType(elements=elements) | ExternType(arguments=elements):
-            return 1 + max((_nesting(ctx, each) for each in elements), default=0)
-        case StackType(element=element):
-            return 1 + _nesting(ctx, element)
-    return 0
 
 
 def type_of(ctx: Context, node: s.Type) -> Step[Type]:
@@ -103,12 +75,12 @@ def _stack(ctx: Context, node: s.StackType) -> Walk[Type]:
     size: int = yield constant_int(ctx, node.size, "the size of a header stack")
     if size < 1:
         raise P4Error("a header stack needs at least one element", place=node.size.place)
-    return StackType(element, size)
+    return ctx.state.extents.bounded(StackType(element, size), node.size.place)
 
 
 def _tuple(ctx: Context, node: s.TupleType) -> Walk[Type]:
     elements: list[Type] = yield in_turn(type_of(ctx, each) for each in node.elements)
-    return bounded(ctx, TupleType(tuple(elements)), node.place)
+    return ctx.state.extents.bounded(TupleType(tuple(elements)), node.place)
 
 
 def _base(ctx: Context, node: s.BaseType) -> Step[Type]:
@@ -165,7 +137,7 @@ def _specialised(ctx: Context, node: s.SpecialisedType) -> Walk[Type]:
     entity = ctx.scope.lookup(node.base.name, node.base.top, node.place)
     if isinstance(entity, d.Extern):
         arguments: tuple[Type, ...] = yield type_arguments(ctx, entity, node.arguments, node.place)
-        return bounded(ctx, ExternType(node.base.name, arguments), node.place)
+        return ctx.state.extents.bounded(ExternType(node.base.name, arguments), node.place)
     if isinstance(entity, d.Structure):
         raise refuse("generic structs and headers", node.place)
     raise P4Error(f"{node.base.name} takes no type arguments", place=node.place)
