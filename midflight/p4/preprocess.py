@@ -148,7 +148,9 @@ def plain(text: str, file: str, source: str, types: frozenset[str]) -> Source:
     lines: list[Line] = []
     start = 0
     for number, (each, original) in enumerate(zip(text.split("\n"), source.split("\n"), strict=True), 1):
-        lines.append(Line(start, file, number, each, original, len(each), 0))
+        # The same object where both are alike, so that they are compared without a look at each character.
+        same = original if each == original else each
+        lines.append(Line(start, file, number, same, original, len(each), 0))
         start += len(each) + 1
     return Source(text, tuple(lines), tuple(each.start for each in lines), types)
 
@@ -169,7 +171,8 @@ def _with_lines(output: str, file: str, source: str, included: Mapping[str, str]
             originals[where] = included.get(where, "").split("\n")
         known = originals[where]
         original = known[number - 1].rstrip("\r") if 0 < number <= len(known) else text
-        lines.append(Line(start, where, number, text, original, *_unchanged(text, original)))
+        same = original if text == original else text
+        lines.append(Line(start, where, number, same, original, *_unchanged(text, original)))
         start += len(text) + 1
         number += 1
     return Source("\n".join(each.text for each in lines), tuple(lines), tuple(each.start for each in lines))

@@ -57,6 +57,10 @@ _SOFT = _words("actions apply entries key priority state type")
 _AFTER_DECLARATOR = _words("; = , ) { (")
 
 
+MOST_TOKENS = 1 << 18
+"""The largest number of tokens of a program. Comments count as none, and an annotation as one."""
+
+
 class PlacedToken(Token):
     """A token that knows its range of offsets, from `start` to `end`, in the preprocessed `source`.
 
@@ -115,6 +119,9 @@ def _scan(source: Source) -> list[_Raw]:
     """Split the text into tokens. An annotation with its body is one token."""
     text, raws, position = source.text, [], 0
     while position < len(text):
+        if len(raws) > MOST_TOKENS:
+            place = source.place(raws[-1].start, raws[-1].end)
+            raise P4Error(f"a program has at most {MOST_TOKENS} tokens", place=place)
         match = _TOKEN.match(text, position)
         assert match is not None
         kind, end = match.lastgroup or "", match.end()
@@ -143,7 +150,8 @@ def _annotation_end(source: Source, start: int) -> int:
         raise P4Error("an annotation needs a name after '@'", place=source.place(start, start + 1))
     end = match.end()
     if match[1] == "pragma":
-        return text.find("\n", end) if "\n" in text[end:] else len(text)
+        newline = text.find("\n", end)
+        return len(text) if newline < 0 else newline
     opening = re.compile(r"\s*([(\[])").match(text, end)
     if opening is None:
         return end

@@ -48,8 +48,7 @@ MANY = "struct s_t { bit<2048> a; bit<2048> b; bit<2048> c; bit<2048> d; } struc
 @pytest.mark.parametrize(
     ("headers", "metadata"),
     [
-        ("h_t[600000] st;", ""),
-        ("h_t[100000000] st;", ""),
+        ("h_t[20000] st;", ""),
         ("h_t h;", "h_t[4000] st;"),
         ("w_t[128] st;", ""),
         ("h_t h;", "t_t a; t_t b; t_t c; t_t d; t_t e; t_t f; t_t g; t_t h;"),

@@ -8,6 +8,7 @@ from midflight.errors import P4Error
 from midflight.p4.check.limits import COPIED, ELEMENTS, WIDEST
 from midflight.p4.frontend import check
 from midflight.p4.syntax import LARGEST
+from midflight.p4.tokens import MOST_TOKENS
 from tests.p4.skeleton import program, skeleton
 
 TIMES = range(60)
@@ -129,6 +130,7 @@ GROWING = {
         {"top": "const bit<2000> c = 1;", "apply": "if (c ++ c == 1) { }"},
         f"above the limit of {WIDEST}",
     ),
+    "tokens": ({"apply": "meta.wide = 1;\n" * 60_000}, f"at most {MOST_TOKENS} tokens"),
     "a text of 5 MB": ({"apply": "meta.wide = 1;\n" * 350_000}, "at most 2097152 characters"),
 }
 
