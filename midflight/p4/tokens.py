@@ -117,7 +117,8 @@ def types_declared(source: Source, names: dict[str, str]) -> frozenset[str]:
 
 def _scan(source: Source) -> list[_Raw]:
     """Split the text into tokens. An annotation with its body is one token."""
-    text, raws, position = source.text, [], 0
+    text, position = source.text, 0
+    raws: list[_Raw] = []
     while position < len(text):
         if len(raws) > MOST_TOKENS:
             place = source.place(raws[-1].start, raws[-1].end)
