@@ -24,7 +24,6 @@ NOT_DONE = (
     "docs/reliability.md",
     "docs/security.md",
     "docs/semantics.md",
-    "docs/topologies.md",
     "docs/wire.md",
     "midflight/cli",
     "midflight/primitives/library",

@@ -206,7 +206,7 @@ def test_where_the_first_switch_has_no_room_the_next_one_computes() -> None:
         net.send("h3", "latency", to="h1", flow=3, value=300)
         told = sorted((each.flow, each.switch) for each in net.alerts())
         assert told == [(1, "spine1"), (2, "spine1"), (3, "leaf2")]
-        with pytest.raises(MidflightError, match="no switch on the way from h1 to h2 runs latency"):
+        with pytest.raises(MidflightError, match="no switch on the path from h1 to h2 runs latency"):
             net.send("h1", "latency", to="h2")
     with Star(hosts=2, program=PROGRAM, offload=False) as net:
         net.send("h1", "latency", flow=1, value=300)

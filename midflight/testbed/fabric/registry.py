@@ -48,7 +48,7 @@ def open_fabric(
             raise MidflightError(f"there is no switch named {name}")
     if fabric == "sim":
         if pcap is not None:
-            raise MidflightError("a simulated network keeps no captures", hint="take the fabric netns")
+            raise MidflightError("a simulated network has no captures", hint='use fabric="netns"')
         from midflight.testbed.fabric.sim import SimFabric
 
         shared = programs or Programs()

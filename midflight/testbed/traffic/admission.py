@@ -74,7 +74,7 @@ class DefaultAdmission:
                 return each
         placement = fleet.switches[switches[0]].running.placement
         raise MidflightError(
-            f"no switch on the way from {source.name} to {target.name} runs {application}", hint=placement.explain()
+            f"no switch on the path from {source.name} to {target.name} runs {application}", hint=placement.explain()
         )
 
 
