@@ -1,4 +1,4 @@
-"""Networks of hosts and switches to run programs in: simulated in virtual time, or of Linux network namespaces."""
+"""Test networks of hosts and switches, simulated in virtual time or made of Linux network namespaces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Group", "LinkQuality", "Net", "Star", "Topology"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: networks bring compilers and drivers along, and a host's own process needs none."""
+    """Import a name on first use. Networks import compilers and drivers, which a host's process does not need."""
     if name == "Group":
         from midflight.testbed.group import Group
 

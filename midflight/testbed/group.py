@@ -1,4 +1,4 @@
-"""A group of workers that sum their arrays together, or otherwise reduce them, or hand one to all."""
+"""Groups of workers that reduce their arrays to one result, or broadcast an array."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["Group"]
 
 
 class Group:
-    """The workers of one application, a context manager: worker n runs on `hosts[n]`.
+    """The workers of one `Aggregate` application. Worker n runs on `hosts[n]`. A context manager.
 
-    Workers may die and come back at any time, in the middle of a sum as well: from another thread in a network of
-    processes, as events in a simulated one (`Net.after`). That costs time, and no sum.
+    Workers may be killed and restarted at any time, also during a sum: from another thread in a network of namespaces,
+    by events in a simulated one (`Net.after`). The sum then takes longer, and its result is the same.
 
-    Where a sum fails, because a worker's process ended by itself or the network did not answer, the next one begins a
-    new job with all workers set up anew.
+    If a sum fails, because a worker's process ended by itself or the network did not answer, the next sum starts a new
+    job with new workers.
     """
 
     def __init__(
@@ -43,15 +43,15 @@ class Group:
     ) -> None:
         self.name = aggregate.name
         self.aggregate = aggregate
-        """What combines their arrays."""
+        """The primitive that combines the arrays."""
         self.hosts = tuple(hosts)
         self.job = job
-        """The job's number, which all its packets carry."""
+        """The number of the current job, which all its packets carry."""
         self.crew = crew
-        """The workers, wherever they run."""
+        """The running workers."""
         self.closed = False
         self.server = server
-        """The host that requests are addressed to; None where there is none."""
+        """The host that requests are addressed to; None if there is none."""
         self._jobs = jobs
         self._summing = threading.Lock()
 
@@ -71,30 +71,33 @@ class Group:
 
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """What each worker has counted since it was last set up."""
+        """The statistics of each worker since it was last started or assigned."""
         return self.crew.statistics
 
     def allreduce(self, arrays: Sequence[NDArray[Any]], *, block: int | None = None) -> list[NDArray[Any]]:
-        """Return the sum of the workers' arrays as each worker received it, all equal; or what else the operation is.
+        """Reduce the workers' arrays with the Aggregate's operation, and return the result of each worker, all equal.
 
-        `arrays` holds one array for each worker, all of one shape, of floats or of integers. Floats are taken as
-        float32 and so is the result: a sum is within `error_bound(bits, workers)` of the true one (see
-        `midflight.primitives.fixedpoint`), the least and the greatest within that of one worker, and then rounded to
-        float32. Integers fit the Aggregate's numbers; their result is exact as int32, but that a sum beyond that range
-        is what the Aggregate's `overflow` says, with `detect` the true one as int64. `count` counts the workers whose
-        number is not 0; the `mean` of integers is float64.
+        `arrays` has one array for each worker, all of the same shape, of floats or of integers.
 
-        The floats of all workers share one exponent, or with `block` each so many of them, in the flattened array's
-        order, have one of their own: small ones are then not lost beside large ones of other blocks, at the price of a
-        round trip for each block, and the bound holds block by block.
+        Floats are converted to float32, and so are the results. A sum is within `error_bound(bits, workers)` of the
+        exact one (see `midflight.primitives.fixedpoint`), a minimum or maximum within that bound for one worker; it is
+        then rounded to float32.
 
-        MidflightError where the arrays do not fit the group or the operation, or hold NaN or infinities, and where the
-        network does not answer.
+        Integers must fit the Aggregate's `number`. Their result is exact and of type int32, but sums outside of the
+        range of `number` follow the Aggregate's `overflow`. With `detect`, the workers compute such sums, and results
+        have type int64. `count` counts the workers whose element is not 0. The `mean` of integers is float64.
+
+        All floats share one exponent. With `block`, each `block` consecutive elements of the flattened arrays share an
+        exponent of their own, so that small values keep their precision beside large values in other blocks. Each block
+        takes another round trip, and the error bound holds for each block.
+
+        MidflightError if the arrays do not fit the group or the operation or contain NaN or infinity, if another sum is
+        in progress, if the group is closed, or if the network does not answer.
         """
         if block is None:
             return [self._result(each, arrays) for each in self.sum(arrays)]
         if block < 1:
-            raise MidflightError(f"a block has at least one number, not {block}")
+            raise MidflightError(f"a block must have at least one number, not {block}")
         vectors = self._vectors(arrays)
         cuts = range(block, vectors[0].size, block)
         parts = [np.split(each, cuts) for each in vectors]
@@ -102,17 +105,20 @@ class Group:
         return [np.concatenate(each).reshape(arrays[0].shape) for each in zip(*results, strict=True)]
 
     def reduce(self, arrays: Sequence[NDArray[Any]], root: int = 0) -> NDArray[Any]:
-        """Do as `allreduce` does, and return the result of worker `root` alone.
+        """Reduce the workers' arrays as `allreduce` does, and return only the result of worker `root`.
 
-        The switch tells all workers all the same: that is how they learn that its entries are free again.
+        All workers receive the result anyway, because it also shows them which entries of the switch are free.
+        MidflightError as for `allreduce`, or if there is no such worker.
         """
         self._open(root)
         return self._result(self.sum(arrays)[root], arrays)
 
     def broadcast(self, array: NDArray[Any], root: int = 0) -> list[NDArray[Any]]:
-        """Send worker `root`'s array, of any fixed-size type, to all, and return what each received, the same bits.
+        """Send the array of worker `root` to all workers, and return what each received, equal bit for bit.
 
-        The others contribute the operation's neutral number, which tells the switch that they are ready to listen.
+        The array may have any NumPy type of fixed size. The other workers contribute the operation's neutral element,
+        so the switch releases a chunk when all workers have sent theirs. MidflightError if there is no such worker, or
+        as for `allreduce`.
         """
         self._open(root)
         lane = np.dtype(f"i{WIDTHS[self.aggregate.number] // 8}")
@@ -124,15 +130,16 @@ class Group:
         return [np.frombuffer(each, array.dtype).reshape(array.shape).copy() for each in sums]
 
     def sum(self, arrays: Sequence[NDArray[Any]]) -> list[Sum]:
-        """Do as `allreduce` does, and return with each result, flattened, the integers that it was read from.
+        """Reduce the workers' arrays as `allreduce` does, and return the flattened results with their integers.
 
-        A mean's are those of the sum.
+        A `Sum` contains the integers that the switch computed. For a `mean`, values and integers are those of the sum.
+        MidflightError as for `allreduce`.
         """
         return self._run(self._vectors(arrays))
 
     def _run(self, vectors: Sequence[Numbers]) -> list[Sum]:
         if not self._summing.acquire(blocking=False):
-            raise MidflightError(f"the workers of {self.name} are at a sum already", hint="wait for it")
+            raise MidflightError(f"the workers of {self.name} are busy with another sum", hint="wait for it to finish")
         try:
             self._open()
             if self.crew.ended:
@@ -149,19 +156,26 @@ class Group:
         return exact.astype(np.float32) if values.dtype.kind == "f" else exact
 
     def kill(self, worker: int) -> None:
-        """End a worker at once, with all that it knows; the others wait for its return as long as they are patient."""
+        """Kill a worker, which loses its state. The others wait for it to be restarted, up to their patience.
+
+        MidflightError if there is no such worker or the group is closed.
+        """
         self._open(worker)
         self.crew.kill(worker)
 
     def restart(self, worker: int) -> None:
-        """Have a worker begin anew on its host, killed first where it is alive, with the array that it had."""
+        """Start a worker again on its host, killing it first if it runs. It repeats the current sum with its array.
+
+        MidflightError if there is no such worker or the group is closed.
+        """
         self._open(worker)
         self.crew.restart(worker)
 
     def replace(self, worker: int, host: Host) -> None:
-        """Have another host be a worker. All begin the sum that is under way once more, as a new job.
+        """Move a worker to another host. All workers start the current sum again, as a new job.
 
-        MidflightError, and nothing has changed, where the host is in the group, or cannot be.
+        MidflightError if there is no such worker, if the group is closed, or if the host cannot be in the group or
+        already is; nothing changes then.
         """
         self._open(worker)
         hosts = (*self.hosts[:worker], host, *self.hosts[worker + 1 :])
@@ -171,7 +185,7 @@ class Group:
         self._begin(workers)
 
     def close(self) -> None:
-        """End the workers, and free their application for another group. May be called more than once."""
+        """Stop the workers, and make the application available to another group. May be called more than once."""
         if not self.closed:
             self.closed = True
             self.crew.close()
@@ -187,31 +201,33 @@ class Group:
 
     def _open(self, worker: int = 0) -> None:
         if self.closed:
-            raise MidflightError(f"the group of {self.name} is closed", hint="ask its network for a new one")
+            raise MidflightError(f"the group of {self.name} is closed", hint="make a new one with net.group")
         if not 0 <= worker < len(self):
             raise MidflightError(f"{self.name} has no worker {worker}; they are numbered 0 to {len(self) - 1}")
 
     def _vectors(self, arrays: Sequence[NDArray[Any]]) -> list[Numbers]:
-        """Return what the workers submit for these arrays; refused here, before any of them has begun."""
+        """Check the arrays, before any worker starts, and return the vectors that the workers submit."""
         if len(arrays) != len(self):
             raise MidflightError(
-                f"{len(arrays)} arrays for the {len(self)} workers of {self.name}",
+                f"{len(arrays)} arrays were passed for the {len(self)} workers of {self.name}",
                 hint="pass one array for each worker",
             )
         for number, array in enumerate(arrays):
             if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-                kind = f"of {array.dtype}" if isinstance(array, np.ndarray) else f"but a {type(array).__name__}"
+                kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
                 raise MidflightError(
-                    f"worker {number}'s array is not one of floats or integers, {kind}",
-                    hint="pass numpy arrays of float32",
+                    f"worker {number} has {kind}, not an array of floats or integers",
+                    hint="pass numpy arrays of float32 or int32",
                 )
             if array.shape != arrays[0].shape:
                 raise MidflightError(
                     f"worker {number}'s array has shape {array.shape}, worker 0's has {arrays[0].shape}",
-                    hint="all arrays of an all-reduce have one shape",
+                    hint="all arrays of an all-reduce must have the same shape",
                 )
             if (array.dtype.kind == "f") != (arrays[0].dtype.kind == "f"):
-                raise MidflightError("some arrays are of floats and some of integers", hint="convert them")
+                raise MidflightError(
+                    "some arrays are of floats and some of integers", hint="convert them to one of the two"
+                )
         if self.aggregate.operation == "count":
             return [(array != 0).reshape(-1).astype(np.int32) for array in arrays]
         vectors = []
@@ -225,8 +241,8 @@ class Group:
     def _vector(self, array: NDArray[Any]) -> Numbers:
         if array.dtype.kind == "f":
             if self.aggregate.operation in ("and", "or", "xor"):
-                raise WireError(f"{self.name} does {self.aggregate.operation}, which floats do not have")
-            with np.errstate(over="ignore"):  # an infinity from rounding to float32 is refused, by name
+                raise WireError(f"{self.name} computes {self.aggregate.operation}, which is not defined for floats")
+            with np.errstate(over="ignore"):  # `largest_exponent` reports an infinity from rounding to float32
                 vector = np.array(array, np.float32).reshape(-1)
             largest_exponent(vector)
             return vector

@@ -1,4 +1,4 @@
-"""A network whose switches sum up a tree."""
+"""Networks whose switches compute sums as a tree."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ __all__ = ["Hierarchy"]
 
 
 class Hierarchy(Net):
-    """A network in which each switch of a tree adds up what is below it and passes on one packet for it.
+    """A network in which each switch of a tree sums what arrives from below and sends one packet upwards.
 
         program = Program(Aggregate("gradients", workers=4, lanes=32), Threshold("pressure", above=900, clear=850))
         with Hierarchy(tree(2, 3), program=program, workers=["h1", "h2", "h4", "h5"], server="h9") as net:
             sums = net.workers().allreduce(arrays)
 
-    Each `Aggregate` over as many workers as are named is summed up the tree, and each of its switches runs one with its
-    own number of children: hosts, switches or both. Workers on one switch follow each other in `workers`. If a switch
-    of the tree has no room for it, the server sums, as with `offload=False`. What else a program has is as in `Net`,
-    which this is short for, with the strategy `SummationTree`; and so are the other parameters.
+    The tree sums each `Aggregate` of the program that has as many workers as are named. Each of its switches runs an
+    `Aggregate` over its own children: hosts, switches or both. Workers on one switch must be consecutive in `workers`.
+    If a switch of the tree has no room, the server sums, as with `offload=False`. This is a short form of `Net` with
+    the strategy `SummationTree`: other applications and parameters are as for `Net`.
+
+    MidflightError if the program has no such `Aggregate`, if the workers' paths to the server form no tree, or as for
+    `Net`.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class Hierarchy(Net):
         if not self._tree.sums(program):
             raise MidflightError(
                 f"the program has no Aggregate over {len(workers)} workers",
-                hint=f'Aggregate("gradients", workers={len(workers)}, lanes=32), say',
+                hint=f'add one, such as Aggregate("gradients", workers={len(workers)}, lanes=32)',
             )
         super().__init__(topology, program=program, strategy=self._tree, **opening)
 
@@ -55,9 +58,14 @@ class Hierarchy(Net):
         return self._tree.branches
 
     def workers(self, application: str = "") -> Group:
-        """Return the group of the workers. `application` is needed where the tree sums several."""
+        """Return the group of the workers. `application` is required if the tree sums several applications.
+
+        MidflightError if it is missing, or as for `group`.
+        """
         tree, sums = self._tree, self._tree.sums(self.program)
         if not application and len(sums) != 1:
-            raise MidflightError(f"the tree sums {', '.join(sums) or 'nothing'}", hint="name one: net.workers(...)")
+            raise MidflightError(
+                f"the tree sums {', '.join(sums) or 'no application'}", hint="choose one: net.workers(...)"
+            )
         hosts = [self.host(each) for each in tree.workers]
         return self.group(application or sums[0], hosts, server=self.host(tree.server))

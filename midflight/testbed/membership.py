@@ -1,4 +1,4 @@
-"""The hosts that have joined applications: their endpoints, and the servers behind them."""
+"""Hosts that have joined applications, with their endpoints and servers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Memberships"]
 
 
 class Memberships:
-    """Who has joined which application of a network. See `Net.join`."""
+    """The applications of a network that hosts have joined. See `Net.join`."""
 
     def __init__(self, fabric: Fabric, controller: Controller, servers: ServerHosts) -> None:
         self._fabric = fabric
         self._controller = controller
         self._servers = servers
-        self._joined: dict[str, list[tuple[str, int]]] = {}  # by application, hosts and ports of its endpoints
+        self._joined: dict[str, list[tuple[str, int]]] = {}  # hosts and UDP ports of endpoints, by application
         self._server: dict[str, Host] = {}  # by application
 
     def join(
@@ -34,7 +34,7 @@ class Memberships:
         server: Host | None = None,
         switch: str = "",
     ) -> Joined:
-        """Put the endpoints of an application on hosts and return them: see `Net.join`."""
+        """Run the endpoints of an application on hosts, and return them: see `Net.join`."""
         controller, fleet = self._controller, self._controller.fleet
         with fleet.lock:
             found, hosts = fleet.application(application), tuple(hosts)
@@ -43,7 +43,8 @@ class Memberships:
             involved = (*hosts, *clients, *([] if server is None else [server]))
             if server is None or len({each.name for each in involved}) != len(involved):
                 raise MidflightError(
-                    f"{application} needs different hosts, and one more as its server", hint="give the network one more"
+                    f"{application} needs different hosts, and one more as its server",
+                    hint="add a host to the network",
                 )
             computes = fleet.offload and any(application in each.running.placed for each in fleet.switches.values())
             switch = fleet.running(application, switch) if computes else ""
@@ -55,7 +56,7 @@ class Memberships:
             self.leave(application)
             fleet.next_epoch()
             if computes:
-                if (application, switch) in controller.admissions.used:  # clearing takes a packet for each element
+                if (application, switch) in controller.admissions.used:  # clearing needs a packet for each element
                     controller.state(application, switch).clear()
                 controller.admit(application, hosts, senders=(*clients, server), switch=switch)
             self._joined[application] = []

@@ -1,16 +1,16 @@
-"""Switches for Mininet: the embedded switch and BMv2, like any other switch of Mininet's.
+"""The embedded switch and BMv2 as switches for Mininet.
 
-On the command line, without any controller of Mininet's own:
+On the command line, without a controller of Mininet's:
 
     sudo mn --custom midflight/testbed/mininet.py --switch midflight,program=prog.p4 --controller none
     sudo mn --custom midflight/testbed/mininet.py --switch bmv2,program=prog.p4 --controller none --topo linear,3
 
 and in scripts: `Mininet(topo=..., switch=partial(MidflightSwitch, program="prog.p4"), controller=None)`.
 
-Mininet runs under the system's Python, which need not know Midflight: this file needs nothing but Mininet, and starts
-the switch as a program. That is `midflight` on PATH, or what the environment variable MIDFLIGHT or the parameter
-`midflight` says; sudo drops PATH unless it is told not to: sudo env PATH="$PATH" mn ... Switch sN serves P4Runtime
-on 127.0.0.1, port 9558 + N, with device id N.
+Mininet runs under the system's Python, where Midflight does not have to be installed: this file only imports Mininet
+and the standard library, and starts the switch as a program. The program is `midflight` on PATH, unless the parameter
+`midflight` or the environment variable MIDFLIGHT names another. sudo resets PATH, so pass it on: sudo env PATH="$PATH"
+mn ... Switch sN serves P4Runtime on 127.0.0.1, port 9558 + N, with device id N.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from mininet.node import Switch
 __all__ = ["Bmv2Switch", "MidflightSwitch", "switches"]
 
 _FIRST_PORT = 9558
-_PATIENCE = 60.0  # seconds that a switch is given to answer
+_PATIENCE = 60.0  # seconds that a switch has to start
 _PR_SET_PDEATHSIG = 1
-# Hosts leave checksums and segments to their network cards, and here there is none: ETHTOOL_STXCSUM, SSG, STSO, SGSO
-# and SGRO by SIOCETHTOOL, run where the interface is.
+# Turn off the offloads of checksums and segmentation, since there are no network cards to compute them:
+# ETHTOOL_STXCSUM, SSG, STSO, SGSO and SGRO through SIOCETHTOOL, in the namespace of the interface.
 _OFFLOADS_OFF = """
 import ctypes, fcntl, socket, struct, sys
 with socket.socket() as control:
@@ -51,8 +51,8 @@ with socket.socket() as control:
 class MidflightSwitch(Switch):  # type: ignore[misc]
     """The embedded switch as a process, with a P4_16 program for v1model.
 
-    program: the P4 file. grpc: where to serve P4Runtime, "host:port", instead of its own place. cpu_port: the
-    controller's port. pcap: a folder to keep each interface's packets in. midflight: the program to run.
+    program: the P4 file. grpc: the address for P4Runtime, "host:port", instead of the default. cpu_port: the port of
+    the controller. pcap: a folder for captures of each interface. midflight: the program to start.
     """
 
     program_of = "midflight"
@@ -79,7 +79,10 @@ class MidflightSwitch(Switch):  # type: ignore[misc]
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def start(self, _controllers: object) -> None:
-        """Start the switch, and return when it serves P4Runtime. RuntimeError, with its log, where it does not."""
+        """Start the switch, and return when it serves P4Runtime.
+
+        RuntimeError if the P4 program or the switch's executable is missing, or, with its log, if it does not start.
+        """
         if not self.program or not Path(self.program).is_file():
             raise RuntimeError(f"{self.name} needs a P4 program: program={self.program or 'prog.p4'}")
         self._folder = tempfile.TemporaryDirectory(prefix=f"midflight-mininet-{self.name}-")
@@ -96,28 +99,28 @@ class MidflightSwitch(Switch):  # type: ignore[misc]
 
     @property
     def log(self) -> Path:
-        """What the switch has printed."""
+        """The file with the output of the switch."""
         assert self._folder is not None, "the switch has not been started"
         return Path(self._folder.name, "log")
 
     def command(self, ports: dict[int, str], _folder: Path) -> list[str]:
-        """Return the command that is the switch; a folder is there for what it needs."""
+        """Return the command that runs the switch with these interfaces by port. The folder is for files of its own."""
         pcap = ["--pcap", self.pcap] if self.pcap else []
         return [*self.find(), "switch", self.program, *_interfaces(ports), *self._options(), *pcap]
 
     def find(self) -> list[str]:
-        """Return the start of the command: where the program is."""
-        told = self.executable or os.environ.get(self.variable, "")
-        if found := shutil.which(told or self.program_of):
+        """Return the beginning of the command, which names the executable. RuntimeError if it is not found."""
+        given = self.executable or os.environ.get(self.variable, "")
+        if found := shutil.which(given or self.program_of):
             return [found]
-        if not told and self.program_of == "midflight" and __name__ == "midflight.testbed.mininet":
+        if not given and self.program_of == "midflight" and __name__ == "midflight.testbed.mininet":
             return [sys.executable, "-m", "midflight"]
         raise RuntimeError(
-            f"{told or self.program_of} is not on PATH: set {self.variable} to its path, or use sudo env PATH=$PATH"
+            f"{given or self.program_of} is not on PATH: set {self.variable} to its path, or use sudo env PATH=$PATH"
         )
 
     def stop(self, deleteIntfs: bool = True) -> None:  # noqa: N803 (Mininet's name)
-        """End the switch and remove what it left."""
+        """Stop the switch and remove its files."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -149,9 +152,9 @@ class MidflightSwitch(Switch):  # type: ignore[misc]
 
 
 class Bmv2Switch(MidflightSwitch):
-    """BMv2's simple_switch_grpc; the parameters are those of `MidflightSwitch`, `bmv2` the program to run.
+    """BMv2's simple_switch_grpc. The parameters are those of `MidflightSwitch`; `bmv2` is the program to start.
 
-    The P4 file is compiled by p4c-bm2-ss, or what MIDFLIGHT_P4C says. A file named .json is taken as compiled.
+    p4c-bm2-ss, or the program that MIDFLIGHT_P4C names, compiles the P4 file. A .json file is used as it is.
     """
 
     program_of = "simple_switch_grpc"
@@ -161,17 +164,17 @@ class Bmv2Switch(MidflightSwitch):
         super().__init__(name, program, midflight=bmv2, **parameters)
 
     def command(self, ports: dict[int, str], folder: Path) -> list[str]:
-        """Compile the program and return the command that is the switch."""
+        """Compile the program, and return the command that runs the switch. RuntimeError if p4c is missing or fails."""
         compiled = self.program
         if Path(compiled).suffix != ".json":
-            told = os.environ.get("MIDFLIGHT_P4C", "p4c-bm2-ss")
-            compiler = shutil.which(told)
+            name = os.environ.get("MIDFLIGHT_P4C", "p4c-bm2-ss")
+            compiler = shutil.which(name)
             if compiler is None:
-                raise RuntimeError(f"{told} is not on PATH: install p4lang-p4c, or set MIDFLIGHT_P4C to its path")
+                raise RuntimeError(f"{name} is not on PATH: install p4lang-p4c, or set MIDFLIGHT_P4C to its path")
             compiled = str(folder / "program.json")
             done = subprocess.run([compiler, "-o", compiled, self.program], capture_output=True, text=True, check=False)
             if done.returncode:
-                raise RuntimeError(f"p4c refuses {self.program}:\n{done.stderr.strip()}")
+                raise RuntimeError(f"p4c rejected {self.program}:\n{done.stderr.strip()}")
         pcap = [f"--pcap={self.pcap}"] if self.pcap else []
         command = [
             *self.find(),
@@ -193,9 +196,9 @@ def _interfaces(ports: dict[int, str]) -> list[str]:
 
 
 def _end_with_mininet() -> None:
-    """Have the kernel end this process with the one that has started it, however that ends."""
+    """Let the kernel kill this process when its parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
 
 
 switches = {"midflight": MidflightSwitch, "bmv2": Bmv2Switch}
-"""What `mn --custom` finds: switches by the names that `--switch` takes."""
+"""The switches that `mn --custom` adds, by the names for `--switch`."""

@@ -1,4 +1,4 @@
-"""A network that runs a program: any topology, any fabric, any kind of switch."""
+"""Test networks that run a program, of any topology, fabric and kind of switch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ __all__ = ["Net", "Opening"]
 
 
 class Opening(TypedDict, total=False):
-    """The keyword parameters of `Net` besides the program, for networks of a certain shape to pass on."""
+    """The keyword parameters of `Net` that `Hierarchy` passes on: all but `program` and `strategy`."""
 
     device: str | Mapping[str, str]
     fabric: str
@@ -58,25 +58,26 @@ class Opening(TypedDict, total=False):
 
 
 class Net:
-    """A topology brought to life whose switches run a program; a context manager.
+    """A running network with a controller, whose switches run a program. A context manager.
 
         with Net(leaf_spine(2, 2, hosts=4), program=program, fabric="netns", device="bmv2") as net:
             group = net.group("gradients", net.hosts[:4])
             sums = group.allreduce(arrays)
 
-    fabric: `sim`, in virtual time, or `netns`: network namespaces, processes and sockets (needs root). device: the
-    kind of switch, `host` for the embedded one, `bmv2` for p4lang's; a mapping gives each switch its own. seed: of
-    all randomness. offload: whether switches may compute on the applications' packets, or only forward them to the
-    host that computes instead. capabilities: by switch, overrides of what its device reports. strategy: how the work
-    of a group is spread over switches; by default one switch computes for a whole group.
+    fabric: `sim` for a simulation in virtual time, or `netns` for network namespaces, processes and sockets (needs
+    root). device: the kind of all switches, `host` for the embedded switch or `bmv2`; or a mapping from switches to
+    kinds. seed: the seed of all random choices. offload: whether switches may compute, or only forward requests to the
+    hosts that compute instead. capabilities: per-switch overrides of the reported capabilities. strategy: how the work
+    of a group is spread over switches; by default, one switch computes for a whole group.
 
-    pcap: a folder for captures of every link, h1-s1.pcap and so on; not in simulation. traceable: let BMv2 log every
-    packet, so that it can be traced; the embedded switch can always be traced.
+    pcap: a folder for captures of every link, h1-s1.pcap and so on; not in simulation. traceable: whether BMv2 logs
+    every packet, so that it can be traced. The embedded switch can always be traced.
 
-    A switch runs the applications that it has room for: see `placements`. The switch and the server are two instances
-    of a service, and the better one is used: see `choices`.
+    Each switch runs the applications that it has room for: see `placements`. The switch and the server are two
+    instances of a service, of which the better one is used: see `choices`.
 
-    Raises MidflightError if the program or a parameter is wrong; everything that was opened is closed again.
+    MidflightError if the program or a parameter is invalid, DeviceError if a device does not start; everything that was
+    opened is closed again.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Net:
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Close the controller's sessions and take the network down. May be called more than once."""
+        """Close the controller and the network, and remove everything they created. May be called more than once."""
         self._stack.close()
 
     def __enter__(self) -> Net:
@@ -134,7 +135,7 @@ class Net:
     ) -> None:
         self.close()
 
-    # What there is
+    # Parts of the network
 
     @property
     def program(self) -> Program:
@@ -149,7 +150,7 @@ class Net:
     def host(self, name: str) -> Host:
         """Return a host by name. MidflightError if there is none."""
         if name not in self.fabric.hosts:
-            raise MidflightError(f"there is no host named {name}", hint=f"there is {', '.join(self.fabric.hosts)}")
+            raise MidflightError(f"there is no host named {name}", hint=f"the hosts are {', '.join(self.fabric.hosts)}")
         return self.fabric.hosts[name]
 
     @property
@@ -169,12 +170,12 @@ class Net:
 
     @property
     def steering(self) -> Mapping[str, Offload]:
-        """What each switch forwards and computes on."""
+        """The forwarding and offloading state of each switch."""
         return self.controller.steering
 
     @property
     def placements(self) -> Mapping[str, Placement]:
-        """By switch, the applications that it has room for, and why it does not run the others."""
+        """The applications that each switch has room for, and the reasons why it does not run the others."""
         return self.controller.placements
 
     @property
@@ -185,12 +186,14 @@ class Net:
     # Groups of workers, and hosts that join
 
     def group(self, application: str, hosts: Sequence[Host], *, server: Host | None = None) -> Group:
-        """Return the group of workers that run an `Aggregate` on these hosts, worker n on the n-th.
+        """Start workers of an `Aggregate` on these hosts, worker n on the n-th, and return their group.
 
-        `server` is the host that requests are addressed to, by default the last one outside of the group. The switch
-        that computes is the one nearest to the workers that all their requests pass and that has a port for each of
-        them. An application has one group at a time, until the group is closed; called again with the same hosts, this
-        returns the same group. MidflightError if the program has no such application or the hosts do not fit it.
+        `server` is the host that requests are addressed to, by default the last host outside of the group. The switch
+        that computes is the one nearest to the workers that all requests pass and that has a port for each worker. An
+        application has one group at a time. If it has an open group of the same hosts, that group is returned.
+
+        MidflightError if the program has no such `Aggregate`, if the hosts do not fit it or are of another network, if
+        the application has a group of other hosts, or if no host is left to be the server.
         """
         with self.controller.fleet.lock:
             jobs, hosts, open_group = self.controller.jobs, tuple(hosts), self._groups.get(application)
@@ -203,7 +206,8 @@ class Net:
             if open_group is not None and not open_group.closed:
                 if open_group.hosts != hosts:
                     raise MidflightError(
-                        f"{application} has a group already, of other hosts", hint="close that, or add an application"
+                        f"{application} already has a group of other hosts",
+                        hint="close that group, or add another application to the program",
                     )
                 return open_group
             self._by_default.decided(application)
@@ -226,44 +230,48 @@ class Net:
         server: Host | None = None,
         switch: str = "",
     ) -> Joined:
-        """Put the endpoints of a Barrier, Cache, GroupBy, Lock, Quorum or Sequencer on hosts, and return them.
+        """Run the endpoints of a Barrier, Cache, GroupBy, Lock, Quorum or Sequencer on hosts, and return them.
 
             parties = net.join("steps", net.hosts[:4])
             for party in parties:
                 party.arrive()
             net.run(lambda: not any(party.waiting() for party in parties))
 
-        The n-th endpoint is on the n-th host. Those of a Sequencer are replicas, which `clients` send requests to.
-        Requests are addressed to `server`, by default the last host that is left. The server computes what a switch
-        leaves to it, or everything if no switch computes. Its own requests to the switch have to pass that switch, so
-        choose one of the switch's hosts.
+        The n-th endpoint runs on the n-th host. For a Sequencer, `hosts` run the replicas and `clients` the clients.
+        Requests are addressed to `server`, by default the last host that does not take part otherwise. The server
+        computes what a switch leaves to it, or everything if no switch computes. The server's own requests have to pass
+        the switch that computes, so choose a host on that switch. `switch` is required if several switches run the
+        application.
 
-        Joining again starts over: the state is cleared and the endpoints before are gone. MidflightError if the hosts
-        do not fit.
+        Joining again clears the state and replaces the earlier endpoints. MidflightError if the program has no such
+        application, or if the hosts do not fit it.
         """
         self._by_default.decided(application)
         return self._memberships.join(application, hosts, clients=clients, server=server, switch=switch)
 
     def leave(self, application: str) -> None:
-        """Remove the endpoints of an application that hosts have joined; switches only forward its requests again."""
+        """Remove the endpoints of a joined application, and withdraw it from switches.
+
+        MidflightError if the program has no such application.
+        """
         self._memberships.leave(application)
 
     def listen(self, host: Host, endpoint: Endpoint, port: int) -> None:
-        """Put an endpoint of your own behind a UDP port of a host, in place of one that was there."""
+        """Run an endpoint of your own on a UDP port of a host. It replaces an endpoint that is already there."""
         self.fabric.listen(host.name, port, endpoint)
 
     def run(self, until: Callable[[], bool], timeout: float = 60.0) -> None:
-        """Drive the endpoints that were put on hosts, by `join` or `listen`, until `until()` returns True.
+        """Drive the endpoints that `join` and `listen` have put on hosts, until `until()` returns True.
 
-        `until` is called whenever anything has happened, and may give endpoints new work. Exceptions of endpoints are
-        raised here. MidflightError, with the condition, if it does not hold within `timeout` seconds of the network's
-        own clock, or if nothing more happens in a simulated network.
+        `until` is called after every event, and may give endpoints new work. Exceptions of endpoints are raised here.
+        MidflightError, with the condition's place in the source, if it does not return True within `timeout` seconds of
+        the network's clock, or before a simulated network has no more events.
         """
         start = self.now
         if not self.fabric.drive(until, timeout):
             raise overdue(until, None if self.now - start < round(timeout * 1e9) else timeout)
 
-    # Requests, and what becomes of them
+    # Requests and their outcome
 
     def send(
         self,
@@ -283,45 +291,51 @@ class Net:
             net.send("h1", "latency", flow=7, value=250)
             net.send("h1", "latency", to="h3", flow=np.arange(100), value=250)      # a hundred
 
-        Fields are told by name, or in `fields` where a name is taken: a number for all requests, or an array with an
-        element for each. A field with lanes takes a number, an array of lanes, or one of shape (requests, lanes).
-        Fields that are left out are 0. `to` is the host that requests are addressed to: by default the server of the
-        application's group or of those who have joined it, or else the next host. `sequence` is the first one's number,
-        or an array of all; by default it counts on. `payload` follows the fields.
+        Fields are keyword arguments, or in `fields` if their name is that of a parameter. A field is a whole number for
+        all requests, or an array with an element for each. A field with lanes is a number, an array of lanes, or an
+        array of shape (requests, lanes). Missing fields are 0. `to` is the host that requests are addressed to: by
+        default the server of the application's group or of the hosts that have joined it, or else the next host.
+        `sequence` is the sequence number of the first request, or an array of all; by default, numbers continue after
+        the last request of the application. `payload` follows the fields.
 
-        Returns when the requests, and what became of them, have passed the network, so that `received`, `alerts` and
-        `state` show it. MidflightError if that takes more than `timeout` seconds; with 0 nobody waits.
+        Returns when the requests and everything that followed from them have passed the network, so that `received`,
+        `alerts` and `state` show the outcome. With `timeout=0`, returns immediately.
 
-        An application that has not been admitted, withdrawn or joined, and has no group, is admitted by default: on the
-        first switch on the way that runs it, for all of that switch's own hosts, which also get its multicasts. Not so
-        with `offload=False`.
+        If the application has not been admitted, withdrawn or joined, and has no group, it is admitted: on the first
+        switch on the path that runs it, for the hosts on that switch, which also receive multicasts. With
+        `offload=False`, it is not.
+
+        MidflightError if a name is unknown, if no switch on the path runs the application, or if packets are still in
+        the network after `timeout` seconds. WireError if a field, the sequence or the payload is invalid.
         """
         given = {**(fields or {}), **values}
         return self._traffic.send(host, application, given, to=to, sequence=sequence, payload=payload, timeout=timeout)
 
     def received(self, host: Named, application: str = "", *, count: int = 0, timeout: float = 5.0) -> Received:
-        """Return the messages that have reached a host, of all applications or of one, in order of time.
+        """Return the messages that have reached a host, of all applications or of one, in order of arrival.
 
             net.received("h2")[0].fields["value"]
-            net.received("h1").results          # apart from `requests`, those `left` to the host, and `copies`
+            net.received("h1").results          # others: `requests`, those `left` to the host, and mirrored `copies`
 
-        Hosts keep what reaches them, whichever program on the host it is for, from the first `send`, `load` or
-        `received` on, and at least the last 65,536 frames. What has been sent before the call is waited for. With
-        `count`, waits until there are so many messages. MidflightError if there are not after `timeout` seconds.
+        Messages for any program on the host are recorded, from the first `send`, `load` or `received` on; the latest
+        65,536 are kept. Waits for packets that were sent before the call, and with `count`, until there are that many
+        messages. MidflightError if the host is unknown, or if there are fewer than `count` messages after `timeout`
+        seconds.
         """
         return self._traffic.received(host, application, count=count, timeout=timeout)
 
     def alerts(
         self, application: str = "", wanted: Wanted | None = None, *, count: int = 0, timeout: float = 5.0
     ) -> list[Alert]:
-        """Return the alerts of all applications or of one that kernels have raised, and that are `wanted`.
+        """Return the alerts that kernels have raised, of all applications or of one, filtered by `wanted`.
 
             assert net.alerts("latency") == [(7, 250)]
             net.alerts("latency", lambda alert: alert.value > 300)
 
-        An alert is a tuple of the numbers that the kernel told, which are attributes as well. Those of a switch are in
-        order. Those of all packets that were sent before the call are there; a BMv2 switch is given 1.2 s of silence
-        for it, unless `count` alerts have come before. MidflightError if there are not `count` after `timeout` seconds.
+        An alert is a tuple of the numbers that the kernel passed to `packet.alert`, which are also attributes. Alerts
+        of one switch are in order. All alerts of packets that were sent before the call are included. With BMv2, this
+        waits for 1.2 s without an alert, unless `count` alerts have arrived. MidflightError if the application is
+        unknown, or if there are fewer than `count` alerts after `timeout` seconds.
         """
         if application:
             self.controller.fleet.application(application)
@@ -334,7 +348,7 @@ class Net:
     def follow(self, application: str = "", wanted: Wanted | None = None, *, timeout: float = 5.0) -> Iterator[Alert]:
         """Yield alerts as they are raised from now on, until `timeout` seconds have passed without one.
 
-        The seconds are those of the network's own clock, and endpoints on hosts work meanwhile.
+        Seconds are those of the network's clock. Endpoints on hosts are driven while this waits.
         """
         let = self._traffic.pass_time
         self.fabric.settle(None, min(timeout, 1.0))
@@ -356,16 +370,20 @@ class Net:
         timeout: float = 5.0,
         **values: Any,
     ) -> Load:
-        """Send many requests from one or several hosts at a rate, and return what came of them, as arrays.
+        """Send many requests from one or several hosts at a rate, and return the outcome as arrays.
 
             load = net.load("h1", "latency", fields={"flow": np.arange(1000), "value": 5}, rate=20_000)
             print(load)
             load.loss, load.goodput, load.percentiles(50, 99), load.latency
 
-        Fields are as in `send`, or a mapping for each host; `count` requests go through arrays that are shorter over
-        and over. rate: requests a second, of each host. pacing: `even`; `poisson`, with gaps drawn from `seed`, by
-        default the network's; or an array of times in nanoseconds. A simulated network runs it in virtual time, a live
-        one in real time. Answers are waited for while they come, `timeout` seconds at most.
+        Fields are as in `send`, or a mapping for each host. Arrays that are shorter than `count` repeat. rate: requests
+        per second of each host, above 0 and at most 1e9. pacing: `even`; `poisson`, with random gaps from `seed`, which
+        is the network's by default; or an array of sending times in nanoseconds. Sending takes virtual time in a
+        simulated network and real time in others. Afterwards, this waits for answers until no more arrive, for at most
+        `timeout` seconds.
+
+        MidflightError if a name, the rate or the pacing is invalid, if neither `count` nor an array gives the number of
+        requests, or if no switch on the path runs the application. WireError if a field is invalid.
         """
         given = fields if isinstance(fields, Sequence) else {**(fields or {}), **values}
         pace = Pace(rate, pacing, self._seed if seed is None else seed)
@@ -374,11 +392,11 @@ class Net:
         )
 
     def forget(self) -> None:
-        """Forget what hosts have received, and the alerts, so far."""
+        """Clear the records of received messages and alerts."""
         self._traffic.clear()
         self.controller.alerts.clear()
 
-    # What switches compute
+    # Admission and state
 
     def admit(
         self,
@@ -389,17 +407,17 @@ class Net:
         switch: str = "",
         port: int | None = None,
     ) -> None:
-        """Start computing on an application's requests: see `Controller.admit`. `group` and `join` do so, too."""
+        """Start computing on an application's requests: see `Controller.admit`. `group` and `join` also do this."""
         self._by_default.decided(application)
         self.controller.admit(application, hosts, senders=senders, switch=switch, port=port)
 
     def withdraw(self, application: str, switch: str = "") -> None:
-        """Stop computing on an application's requests, which are forwarded from now on. Its state stays."""
+        """Stop computing on an application's requests, which are only forwarded from now on. Its state stays."""
         self._by_default.decided(application)
         self.controller.withdraw(application, switch)
 
     def limit(self, application: str, rate: int) -> None:
-        """Limit the requests a second that are computed on: see `Controller.limit`."""
+        """Limit how many requests per second switches compute on: see `Controller.limit`."""
         self.controller.limit(application, rate)
 
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
@@ -411,7 +429,7 @@ class Net:
         return self.controller.counters(application, switch)
 
     def map(self, application: str, name: str, switch: str = "") -> ControlledMap:
-        """Return a map of an application, to be used like a dict: see `Controller.map`."""
+        """Return a map of an application, which can be used like a dict: see `Controller.map`."""
         return self.controller.map(application, name, switch)
 
     def state(self, application: str, switch: str = "") -> State:
@@ -421,14 +439,14 @@ class Net:
     # Change, failure and recovery
 
     def change(self, program: Program) -> None:
-        """Change the program of all switches, in one transaction: see `Controller.change`.
+        """Change the program of all switches in one transaction: see `Controller.change`.
 
-        Make programs from the present one with `extended`, `without` and `replaced`.
+        `extended`, `without` and `replaced` derive programs from the current one.
         """
         self.controller.change(program)
 
     def kill(self, switch: str) -> None:
-        """Turn a switch off, or kill its process. Packets that reach it are lost."""
+        """Turn a simulated switch off, or kill a switch's process. Packets that reach it are lost."""
         self.controller.power_off(switch)
 
     def revive(self, switch: str) -> None:
@@ -436,23 +454,23 @@ class Net:
         self.controller.revive(switch)
 
     def give_up(self, switch: str) -> None:
-        """Do without a switch until it is revived: see `Controller.give_up`."""
+        """Remove a switch from the computation until it is revived: see `Controller.give_up`."""
         self.controller.give_up(switch)
 
     # Time and traffic
 
     @property
     def now(self) -> int:
-        """The time in nanoseconds, of the network's own clock: virtual time in simulation."""
+        """The time in nanoseconds of the network's clock, which is virtual in a simulation."""
         return self.fabric.now
 
     def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
         """Call `action(*arguments)` after `delay` nanoseconds of virtual time.
 
-        MidflightError if the network is not simulated: use a thread of your own there.
+        MidflightError if the network is not simulated: there, call the action from another thread.
         """
         if not isinstance(self.fabric, Scheduled):
-            raise MidflightError("this network has no virtual time", hint="call it from a thread, when you like")
+            raise MidflightError("this network has no virtual time", hint="call the action from another thread")
         self.fabric.after(delay, action, *arguments)
 
     def uplink(self, host: Host) -> ChannelStatistics:
@@ -476,25 +494,25 @@ class Net:
         return total
 
     def settle(self, timeout: float = 5.0) -> None:
-        """Send the packet-outs that wait at the switches, and let time pass until no packet is under way.
+        """Send packet-outs that wait in switches, and wait until all packets have passed the network.
 
-        In a live network, until packets that are sent now have come through. MidflightError after `timeout` seconds.
+        MidflightError if packets are still in the network after `timeout` seconds.
         """
         self._traffic.settle(None, timeout)
 
     def trace_hash(self) -> str:
-        """Return a hash of all traffic on all links, equal for equal runs; empty in real time."""
+        """Return a hash of all events on all links, equal for equal runs; empty if the network is not simulated."""
         return self.fabric.trace_hash()
 
     def _server(self, application: str) -> Host | None:
-        """Return the host that an application's requests are addressed to, where it is known."""
+        """Return the host that an application's requests are addressed to, or None without a group or members."""
         group = self._groups.get(application)
         return self._memberships.server(application) if group is None or group.closed else group.server
 
     def _spare(self, application: str, hosts: Sequence[Host]) -> Host | None:
-        """Return the host that requests are addressed to by default; None if none is left and none is needed."""
+        """Return the default server of a group; None if no host is left and the only switch computes."""
         version = hosts[0].address.version if hosts else 4
         spare = [each for each in self.hosts if each not in hosts and each.address.version == version]
         if not spare and (not self.controller.fleet.offload or len(self.devices) > 1):
-            raise MidflightError(f"no host is left to compute {application}", hint="give the network one host more")
+            raise MidflightError(f"no host is left to compute {application}", hint="add a host to the network")
         return spare[-1] if spare else None

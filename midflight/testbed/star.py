@@ -1,4 +1,4 @@
-"""A star: hosts around one programmable switch."""
+"""Star networks: hosts around one programmable switch."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ class Star(Net):
             group = net.group("gradients", net.hosts[:4])
             sums = group.allreduce(arrays)
 
-    ipv6: whether the hosts have IPv6 addresses.
-    quality: of all links; loss, duplicate and reorder (probabilities) change that of the default. capabilities: what
-    overrides what the switch reports. The rest is as in `Net`.
+    hosts: 1 to 500. ipv6: whether the hosts have IPv6 addresses. quality: the quality of all links; alternatively,
+    loss, duplicate and reorder are probabilities that change the default quality. capabilities: overrides what the
+    switch reports. Other parameters are as for `Net`.
+
+    MidflightError if both `quality` and one of the probabilities are given, or as for `Net`.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class Star(Net):
         capabilities: Capabilities | None = None,
     ) -> None:
         if quality is not None and (loss or duplicate or reorder):
-            raise MidflightError("loss, duplicate and reorder are part of the quality where one is given")
+            raise MidflightError(
+                "loss, duplicate and reorder cannot be combined with a quality", hint="set them in the LinkQuality"
+            )
         topology = star(hosts, quality or LinkQuality(loss=loss, duplicate=duplicate, reorder=reorder))
         super().__init__(
             topology.with_ipv6() if ipv6 else topology,
@@ -66,12 +70,12 @@ class Star(Net):
 
     @property
     def placement(self) -> Placement:
-        """Which applications the switch has room for, and why not for the others."""
+        """The applications that the switch has room for, and the reasons why it does not run the others."""
         return self.placements[_SWITCH]
 
     @property
     def device(self) -> Device:
-        """The switch."""
+        """The switch's device."""
         return self.devices[_SWITCH]
 
     @property

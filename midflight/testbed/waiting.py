@@ -1,4 +1,4 @@
-"""Errors for what was waited for and did not come."""
+"""Errors for conditions that did not become true in time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ __all__ = ["overdue"]
 
 
 def overdue(until: Callable[[], bool], timeout: float | None) -> MidflightError:
-    """Return the error for a condition that did not hold within `timeout` seconds; None: nothing more will happen.
+    """Return the error for a condition that did not become true within `timeout` seconds.
 
-    Its place is the condition in the user's source.
+    A timeout of None means that a simulated network has no more events. The error's place is the condition in the
+    user's source.
     """
     place = None
     try:
@@ -26,7 +27,7 @@ def overdue(until: Callable[[], bool], timeout: float | None) -> MidflightError:
         column = len(text) - len(text.lstrip())
         place = Place(file, first, column + 1, len(text) - column, text)
     if timeout is None:
-        message = "nothing more happens in the simulated network, and this does not hold"
-        return MidflightError(message, place=place, hint="see whether all who have to take part do")
-    hint = "see whether all who have to take part do, or allow a larger timeout"
-    return MidflightError(f"this did not hold within {timeout:g} s", place=place, hint=hint)
+        message = "the simulated network has no more events, and this condition is not true"
+        return MidflightError(message, place=place, hint="check that all endpoints that have to take part do so")
+    hint = "check that all endpoints that have to take part do so, or allow a larger timeout"
+    return MidflightError(f"this condition did not become true within {timeout:g} s", place=place, hint=hint)

@@ -32,10 +32,6 @@ NOT_DONE = (
     "midflight/runtime/p4runtime",
     "midflight/runtime/placement",
     "midflight/runtime/*.py",
-    "midflight/testbed/fabric",
-    "midflight/testbed/host",
-    "midflight/testbed/traffic",
-    "midflight/testbed/*.py",
     "midflight/*.py",
     "tests",
 )

@@ -116,7 +116,7 @@ def test_hosts_run_commands() -> None:
         assert host.run(["sh", "-c", "echo out; echo error >&2; exit 3"], check=False) == "out\nerror\n"
         with pytest.raises(MidflightError, match="host h1: sh ended with status 3\n    out"):
             host.run(["sh", "-c", "echo out; exit 3"])
-        with pytest.raises(MidflightError, match=r"was not done within 0\.1 s"):
+        with pytest.raises(MidflightError, match=r"did not end within 0\.1 s"):
             host.run(["cat", "/dev/zero"], timeout=0.1)
         with pytest.raises(MidflightError, match="no-such-command is not on PATH"):
             host.run(["no-such-command"])

@@ -142,7 +142,7 @@ def test_a_sum_that_failed_is_followed_by_one_that_does_not(net: Star, group: Gr
     with pytest.raises(DeviceError, match="the process of host h2 ended with signal SIGKILL"):
         amid(net, group, lambda: os.kill(pids(group)[1], signal.SIGKILL))
     check(arrays := vectors(2, 20), group.sum(arrays))
-    with pytest.raises(DeviceError, match="the workers were ended while they summed"):
+    with pytest.raises(DeviceError, match="the workers were stopped during a sum"):
         amid(net, group, group.close)
     with pytest.raises(MidflightError, match="this network has no virtual time"):
         net.after(1, group.close)

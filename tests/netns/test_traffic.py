@@ -79,9 +79,9 @@ def test_load_is_measured(net: Star) -> None:
 
 
 def test_what_does_not_come_ends_after_its_time(net: Star) -> None:
-    with pytest.raises(MidflightError, match=r"this did not hold|nothing more happens"):
+    with pytest.raises(MidflightError, match=r"did not become true|no more events"):
         net.run(lambda: False, timeout=0.2)
-    with pytest.raises(MidflightError, match="not 1000000, within"):
+    with pytest.raises(MidflightError, match="expected 1000000 messages"):
         net.received("h2", count=1_000_000, timeout=0.2)
     with pytest.raises(MidflightError, match="expected 1000000 alerts"):
         net.alerts("latency", count=1_000_000, timeout=0.2)
@@ -106,7 +106,7 @@ def test_a_switch_that_is_off_lets_nothing_through() -> None:
         net.send("h1", "latency", flow=1, value=300)
         assert net.alerts() == [(1, 300)]
         net.kill("s1")
-        with pytest.raises(MidflightError, match="has not come through the network: what h1 sends to h"):
+        with pytest.raises(MidflightError, match=r"not everything passed the network within .* packets from h1 to h"):
             net.send("h1", "latency", flow=2, value=300, timeout=0.3)
         net.send("h1", "latency", flow=2, value=300, timeout=0)
         net.revive("s1")

@@ -113,7 +113,7 @@ def test_an_election_id_has_two_halves() -> None:
         (("--config", "one"), 2, "not P4INFO,CONFIG"),
         (("--config", "/nowhere/one,/nowhere/two"), 1, "/nowhere/one: there is no such file"),
         (("--", "/nowhere/script.py"), 1, "/nowhere/script.py: No such file"),
-        (("--device-of", "nobody"), 1, "no switch named nobody runs"),
+        (("--device-of", "nobody"), 1, "no switch named nobody is running"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_installed(

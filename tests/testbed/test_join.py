@@ -137,5 +137,5 @@ def test_what_does_not_fit_is_refused() -> None:
         with pytest.raises(MidflightError, match="steps has no separate clients"):
             net.join("steps", net.hosts[:4], clients=net.hosts[4:5])
         parties = net.join("steps", net.hosts[:4])
-        with pytest.raises(MidflightError, match="nothing more happens in the simulated network"):
+        with pytest.raises(MidflightError, match="the simulated network has no more events"):
             net.run(lambda: parties[0].waiting())

@@ -146,7 +146,11 @@ def test_operations_follow_each_other_in_one_group() -> None:
 @pytest.mark.parametrize(
     ("work", "parameters", "told"),
     [
-        (lambda group: group.allreduce(FLOATS), {"operation": "xor"}, "gradients does xor, which floats do not have"),
+        (
+            lambda group: group.allreduce(FLOATS),
+            {"operation": "xor"},
+            "gradients computes xor",
+        ),
         (lambda group: group.allreduce([*INTEGERS[:2], FLOATS[0].reshape(-1)[:40]]), {}, "shape"),
         (lambda group: group.allreduce([*INTEGERS[:2], np.ones(40)]), {}, "some arrays are of floats"),
         (lambda group: group.allreduce([np.full(3, 40_000)] * 3), {"number": "int16"}, "40000 does not fit an int16"),
@@ -177,5 +181,5 @@ def test_a_block_of_floats_has_an_exponent_of_its_own() -> None:
             error = np.abs(each.astype(np.float64) - truth).reshape(-1)[block]
             assert (error <= error_bound(bits, WORKERS) + rounding).all()
     assert not together[0].reshape(-1)[:8].any(), "one exponent for all leaves nothing of the small ones"
-    with pytest.raises(MidflightError, match="a block has at least one number, not 0"):
+    with pytest.raises(MidflightError, match="a block must have at least one number, not 0"):
         done(lambda group: group.allreduce(arrays, block=0))

@@ -102,7 +102,7 @@ def test_signed_numbers_and_filters(net: Star) -> None:
         ({"flow": [1, 2], "value": [1, 2, 3]}, "flow has 2, value has 3"),
         ({"flow": [[1]]}, "takes whole numbers"),
         ({"flow": [1, 2], "sequence": [1, 2, 3]}, "3 sequence numbers for 2 requests"),
-        ({"sequence": -1}, "sequence is one bit"),
+        ({"sequence": -1}, "sequence must be a bit"),
     ],
 )
 def test_wrong_fields_are_refused_before_anything_is_sent(net: Star, fields: dict[str, object], words: str) -> None:
@@ -127,11 +127,11 @@ def test_fields_whose_names_are_taken_are_told_apart(net: Star) -> None:
 
 def test_what_does_not_come_is_told(net: Star) -> None:
     net.send("h1", "latency", flow=1, value=300)
-    with pytest.raises(MidflightError, match=r"h2 has received 1 messages of latency, not 2, within 0\.5 s"):
+    with pytest.raises(MidflightError, match=r"expected 2 messages of latency at h2 within 0\.5 s, but 1 arrived"):
         net.received("h2", "latency", count=2, timeout=0.5)
     with pytest.raises(MidflightError, match=r"expected 2 alerts of latency within 0\.5 s, but 1 arrived"):
         net.alerts("latency", count=2, timeout=0.5)
-    with pytest.raises(MidflightError, match="nothing more happens") as raised:
+    with pytest.raises(MidflightError, match="no more events") as raised:
         net.run(lambda: net.now < 0)
     assert raised.value.place is not None
     assert "net.run(lambda: net.now < 0)" in raised.value.place.text
@@ -141,7 +141,7 @@ def test_a_run_that_goes_on_for_ever_ends_in_virtual_time() -> None:
     with Star(hosts=4, program=Program(Barrier("steps", parties=3))) as net:
         party, *_ = net.join("steps", net.hosts[:3])
         party.arrive()
-        with pytest.raises(MidflightError, match="did not hold within 1 s"):
+        with pytest.raises(MidflightError, match="did not become true within 1 s"):
             net.run(lambda: not party.waiting(), timeout=1)
         assert net.now == 1_000_000_000
 
@@ -299,12 +299,12 @@ def test_the_same_seed_gives_the_same_load() -> None:
 
 
 def test_wrong_loads_are_refused(net: Star) -> None:
-    with pytest.raises(MidflightError, match="it is not told how many requests h1 sends"):
+    with pytest.raises(MidflightError, match="the number of requests of h1 is missing"):
         net.load("h1", "latency", value=1)
     with pytest.raises(MidflightError, match="no pacing 'odd'"):
         net.load("h1", "latency", value=[1], pacing="odd")
-    with pytest.raises(MidflightError, match="a rate is more than 0"):
+    with pytest.raises(MidflightError, match="a rate must be above 0"):
         net.load("h1", "latency", value=[1], rate=0)
-    with pytest.raises(MidflightError, match="in ascending order"):
+    with pytest.raises(MidflightError, match="not negative and ascending"):
         net.load("h1", "latency", value=[1, 2], pacing=[5, 1])
     assert net.load("h1", "latency", value=[1, 2], pacing=[5, 1000]).sent.tolist() == [0, 995]

@@ -1,4 +1,4 @@
-"""What every fabric offers: a topology brought to life, with devices for switches and endpoints on hosts."""
+"""The interface of fabrics: running networks, with devices for switches and endpoints on hosts."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 __all__ = ["Card", "Crew", "Fabric", "Host", "Schedule", "Scheduled", "Switchable", "Taken"]
 
 Taken = Callable[[int, bytes], None]
-"""Is handed a frame that came in, after the time at which it did, in nanoseconds of the network's clock."""
+"""Receives the time at which a frame arrived, in nanoseconds of the network's clock, and the frame."""
 
 
 class Host(controller.Host, Protocol):
     """A host of a network, on which commands may run."""
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
-        """Run a command on the host and return what it prints, errors included.
+        """Run a command on the host and return its standard output and standard error, in the order of printing.
 
-        DeviceError where it does not run, is not done within `timeout` seconds, or, unless told not to `check`, ends
-        with another status than 0. MidflightError on a simulated host, which runs no commands.
+        DeviceError if the command is not found, takes more than `timeout` seconds, or exits with another status than 0;
+        the status is ignored if `check` is False. MidflightError on a simulated host, which cannot run commands.
         """
 
 
 class Card(Protocol):
-    """A host's network card: every frame that reaches the host, whichever program it is for."""
+    """A host's network card. It sees every frame that reaches the host, for any program on it."""
 
     def tap(self, taken: Taken) -> None:
-        """Hand every frame that comes in from now on to this as well."""
+        """Call `taken` for every frame that arrives from now on. Several taps may be in place."""
 
     def untap(self, taken: Taken) -> None:
-        """Hand no more frames to this."""
+        """Remove a tap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Frames that a host is to send, and when: `offsets` in nanoseconds from a common start, in ascending order."""
+    """Frames for a host to send, with times: `offsets` in nanoseconds from a common start, in ascending order."""
 
     host: str
     offsets: NDArray[np.int64]
@@ -58,33 +58,34 @@ class Schedule:
 
 
 class Crew(Protocol):
-    """Workers that sum vectors together, wherever they run. Any of them may die and come back while they do."""
+    """Workers that sum vectors together. Any of them may crash and be restarted during a sum."""
 
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """What each worker has counted since it was last set up."""
+        """The statistics of each worker since it was last started or assigned."""
 
     @property
     def ended(self) -> bool:
-        """Whether a sum has failed and the workers with it: they have to be assigned anew."""
+        """Whether the workers have stopped because a sum failed. `assign` starts them again."""
 
     def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
-        """Have each worker sum its vector with the others' and return what each of them received.
+        """Submit the n-th vector to the n-th worker, wait for the sum, and return the result of each worker.
 
-        MidflightError where the network does not answer, or where a worker is dead and stays so; then all have ended.
+        MidflightError if the network does not answer, or if a worker is killed and not restarted. All workers are
+        stopped then.
         """
 
     def kill(self, worker: int) -> None:
-        """End a worker at once, with all that it knows."""
+        """Stop a worker immediately. Its state is lost."""
 
     def restart(self, worker: int) -> None:
-        """Set a worker up once more, at the beginning of the sum that is under way."""
+        """Start a worker again, killing it first if it runs. It starts at the beginning of the current sum."""
 
     def assign(self, workers: Sequence[Worker]) -> None:
-        """Have all workers be these from now on, and the sum that is under way begin again as a job of theirs."""
+        """Replace all workers, on the same hosts or on others. The current sum starts again as the new job."""
 
     def close(self) -> None:
-        """End the workers. May be called more than once."""
+        """Stop the workers. May be called more than once."""
 
 
 @runtime_checkable
@@ -92,7 +93,7 @@ class Switchable(Protocol):
     """A fabric whose switches can fail."""
 
     def power(self, switch: str, *, on: bool) -> None:
-        """Switch a switch off or on. What reaches one that is off is lost."""
+        """Turn a switch off or on. Packets that reach a switch that is off are lost."""
 
 
 @runtime_checkable
@@ -100,18 +101,18 @@ class Scheduled(Protocol):
     """A fabric in virtual time."""
 
     def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` once `delay` nanoseconds have passed."""
+        """Call `action(*arguments)` after `delay` nanoseconds."""
 
 
 class Fabric(controller.HostSoftware, Protocol):
-    """A topology brought to life. A context manager: leaving closes it and removes everything that it made.
+    """A running network. A context manager: on exit it is closed, and everything that it created is removed.
 
     Its hosts can compute in place of a switch, as a `HostSoftware`.
     """
 
     @property
     def topology(self) -> Topology:
-        """Its shape."""
+        """The topology of the network."""
 
     @property
     def hosts(self) -> Mapping[str, Host]:
@@ -119,58 +120,59 @@ class Fabric(controller.HostSoftware, Protocol):
 
     @property
     def devices(self) -> Mapping[str, Device]:
-        """The switches by name, in the topology's order; without a program until a controller loads one."""
+        """The switches by name, in the topology's order. They have no program until a controller loads one."""
 
     @property
     def now(self) -> int:
-        """The time in nanoseconds, of this network's own clock."""
+        """The time in nanoseconds of the network's clock."""
 
     def crew(self, workers: Sequence[Worker]) -> Crew:
-        """Set workers up on their hosts."""
+        """Start workers on their hosts."""
 
     @property
     def timing(self) -> Timing:
-        """The timers that suit this network."""
+        """The timers for endpoints that suit this network's round-trip times."""
 
     def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
-        """Put an endpoint behind a UDP port of a host, in place of one that was put there before."""
+        """Run an endpoint on a UDP port of a host. It replaces an endpoint that `listen` has put there before."""
 
     def leave(self, host: str, port: int) -> None:
-        """Take an endpoint away that was put behind a UDP port of a host, if there is one."""
+        """Remove the endpoint that `listen` has put on a UDP port of a host, if there is one."""
 
     def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Drive the endpoints that were put on hosts until `until()` holds, asked whenever anything has happened.
+        """Drive the endpoints until `until()` returns True, and return whether it did.
 
-        Return whether it does: not where `timeout` seconds of the network's clock have passed, or where nothing more
-        will happen. What an endpoint raises ends it.
+        `until` is called after every event. The result is False after `timeout` seconds of the network's clock, or if
+        no event is left in a simulated network. Exceptions of endpoints are raised here.
         """
 
     def card(self, host: str) -> Card:
         """Return a host's network card."""
 
     def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
-        """Send frames, each host its own, and return the times at which they were sent, once the last was.
+        """Send the frames of each schedule. Return for each schedule when its frames were sent, in nanoseconds.
 
-        A frame whose time comes while its host's link is busy is sent when the link is free.
+        Returns once the last frame was sent. If a host's link is busy when a frame is due, the frame is sent when the
+        link is free.
         """
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
-        """Return what has happened on the way from a node to its neighbour."""
+        """Return the statistics of the link from a node to its neighbour. MidflightError if there is no such link."""
 
     def impair(self, quality: LinkQuality) -> None:
-        """Have all links be of this quality from now on. MidflightError where this network's cannot be."""
+        """Set the quality of all links. MidflightError if this network's links cannot be changed."""
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
-        """Let what is under way arrive, as far as this network can tell: what these hosts have sent, or all.
+        """Wait until all packets that `senders` have sent have passed the network; by default, those of all hosts.
 
-        Return what has not, within `timeout` seconds; nothing where all has.
+        Returns a description of what has not passed within `timeout` seconds; it is empty if everything has.
         """
 
     def trace_hash(self) -> str:
-        """Return a hash of all that has happened on all links, where that is the same for the same run; else empty."""
+        """Return a hash of all events on all links, equal for equal runs; empty for networks in real time."""
 
     def close(self) -> None:
-        """Take everything down. May be called more than once."""
+        """Close the network and remove everything that it created. May be called more than once."""
 
     def __enter__(self) -> Fabric: ...
 

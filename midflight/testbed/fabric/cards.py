@@ -1,4 +1,4 @@
-"""Network cards of hosts in namespaces: frames in and out beside the sockets of the host's own programs."""
+"""Network cards of hosts in namespaces: raw frames, besides the sockets of the host's programs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from midflight.testbed.fabric.relay import SO_TIMESTAMPNS, packet_socket
 __all__ = ["NetnsCard", "offset", "play"]
 
 _LARGEST = 65_535
-_BATCH = 64  # frames taken in one go
-_POLL = 2_000_000  # nanoseconds that polls, which count in milliseconds, are good for
-_SLEEP = 150_000  # nanoseconds that are slept for; in less the processor is not given up
+_BATCH = 64  # frames received at a time
+_POLL = 2_000_000  # nanoseconds; for shorter waits poll, which counts in milliseconds, is too coarse
+_SLEEP = 150_000  # nanoseconds; shorter waits are busy, because sleeping takes about as long
 _TIME = struct.Struct("=qq")
 _SILENT = {
-    # Linux answers datagrams for ports without a socket. Here they are captured, and nobody needs to be told.
+    # Linux answers datagrams for ports without a socket by ICMP. Here they are captured, so the answers are suppressed.
     "ipv4/icmp_ratelimit": "2147483647",
     "ipv6/icmp/ratelimit": "2147483647",
 }
@@ -33,8 +33,7 @@ _SILENT = {
 class NetnsCard:
     """The card eth0 of a namespace (a `Card`, and `Driven`).
 
-    The kernel notes by the system's clock when a frame came in; the network's clock is `offset` nanoseconds ahead of
-    that.
+    The kernel's timestamps of frames are in system time. The network's clock is `offset` nanoseconds ahead of it.
     """
 
     def __init__(self, netns: str, offset: int) -> None:
@@ -47,15 +46,15 @@ class NetnsCard:
         self._socket = within(netns, opened)
 
     def tap(self, taken: Taken) -> None:
-        """Hand every frame that comes in to this as well."""
+        """Call `taken` for every frame that arrives."""
         self._taps.append(taken)
 
     def untap(self, taken: Taken) -> None:
-        """Hand no more frames to this."""
+        """Remove a tap."""
         self._taps.remove(taken)
 
     def transmit(self, frame: bytes) -> None:
-        """Send a frame, after those before it. One that the card refuses is lost, as on a wire."""
+        """Send a frame, waiting while the card's buffer is full. It is lost if the interface is down."""
         while True:
             try:
                 self._socket.send(frame)
@@ -67,22 +66,22 @@ class NetnsCard:
                 return
 
     def send(self) -> None:
-        """Send nothing: frames are sent at once."""
+        """Do nothing: `transmit` sends frames immediately."""
 
     def patience(self) -> int | None:
-        """Return None: a card only waits for frames."""
+        """Return None: a card has no deadline."""
         return None
 
     def register(self, poll: select.poll) -> None:
-        """Have a poll return when a frame comes in."""
+        """Register the card with a poll, which then returns when a frame arrives."""
         poll.register(self._socket, select.POLLIN)
 
     def receive(self) -> None:
-        """Take the frames that have come in."""
+        """Pass the frames that have arrived to the taps."""
         for _ in range(_BATCH):
             try:
                 frame, extra, _, _ = self._socket.recvmsg(_LARGEST, socket.CMSG_SPACE(_TIME.size))
-            except OSError:  # nothing more for now, or the interface went down
+            except OSError:  # no more frames for now, or the interface went down
                 return
             came = time.time_ns()
             for level, kind, data in extra:
@@ -98,7 +97,7 @@ class NetnsCard:
 
 
 def offset() -> int:
-    """Return how far the monotonic clock is ahead of the system's, in nanoseconds, as exactly as it can be read."""
+    """Return how far the monotonic clock is ahead of the system's, in nanoseconds: the best of 16 measurements."""
     readings = []
     for _ in range(16):
         before, system, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
@@ -109,9 +108,10 @@ def offset() -> int:
 def play(
     schedules: Sequence[Schedule], cards: Sequence[NetnsCard], let: Callable[[float], object]
 ) -> list[NDArray[np.int64]]:
-    """Send the frames of schedules by these cards in real time; return when each was sent.
+    """Send the frames of schedules through these cards in real time, and return when each was sent.
 
-    `let` lets seconds pass in which other things are done, such as to take what comes in.
+    The times are in nanoseconds of the network's clock. `let` is called with a number of seconds to handle other events
+    while waiting, such as frames that arrive.
     """
     times = [np.zeros(len(each.frames), np.int64) for each in schedules]
     counts = [len(each.frames) for each in schedules]

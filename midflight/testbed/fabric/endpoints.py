@@ -29,5 +29,5 @@ class FabricEndpoint:
     def power(self, *, on: bool) -> None:
         """Turn the switch off or on. MidflightError if this fabric's switches cannot be turned off."""
         if not isinstance(self._fabric, Switchable):
-            raise MidflightError("the switches of this fabric cannot be switched off", hint="take sim or netns")
+            raise MidflightError("the switches of this fabric cannot be turned off", hint="use the fabric sim or netns")
         self._fabric.power(self.name, on=on)

@@ -1,8 +1,8 @@
-"""Fences: how a network of namespaces tells that what hosts have sent has come through its switches.
+"""Fences: packets that show when everything that hosts have sent has passed the switches.
 
-A switch does not tell when it is done with a packet. But packets do not overtake each other on their way from one port
-of a switch to another. So each sender sends one more packet to every host, which any program forwards; when those have
-arrived, so has everything that they followed.
+A switch does not report when it has finished a packet. But packets do not overtake each other between two ports of a
+switch. So each sender sends one more packet, a fence, to every host. Any program forwards it. When the fences have
+arrived, the packets before them have passed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ __all__ = ["Fences"]
 _DISCARD = 9  # RFC 863
 _MARK = b"midflight fence "
 _LENGTH = len(_MARK) + 8
-_AGAIN = 0.1  # seconds after which a fence that was lost is sent once more
-_MANY = 16  # senders; of more of them each sends to the next one only
+_AGAIN = 0.1  # seconds after which a lost fence is sent again
+_MANY = 16  # senders; if there are more, each sends only to the next host
 
 
 class Fences:
-    """Sends fences between the cards of a topology's hosts. `let` lets a time pass, or until something holds."""
+    """Sends fences between the cards of a topology's hosts.
+
+    `let(until, timeout)` handles events until `until()` returns True or `timeout` seconds have passed.
+    """
 
     def __init__(
         self, topology: Topology, cards: Mapping[str, NetnsCard], let: Callable[[Callable[[], bool], float], bool]
@@ -35,13 +38,13 @@ class Fences:
         self._let = let
         self._numbers = itertools.count()
         self.late = 0.0
-        """Seconds that links may hold back what fences then overtake."""
+        """The longest time in seconds that links may delay a packet while a fence overtakes it."""
         self._waiting: dict[bytes, tuple[str, str]] = {}
         for each in cards.values():
             each.tap(self._take)
 
     def passed(self, senders: Sequence[str], timeout: float) -> list[tuple[str, str]]:
-        """Send fences and wait until all have come; return those ways, from and to, of which none has in time.
+        """Send fences, wait until all have arrived, and return the pairs of sender and receiver whose fence has not.
 
         timeout: in seconds.
         """
@@ -65,7 +68,10 @@ class Fences:
         return missing
 
     def _ways(self, senders: Sequence[str]) -> list[tuple[str, str]]:
-        """Return the ways that fences take: to every host of the sender's family, or, of many senders, to the next."""
+        """Return the pairs of hosts that fences travel between.
+
+        Each sender sends to all hosts, or to the next if there are many senders. Only hosts of one IP version can talk.
+        """
         hosts = [*self._cards]
         if len(senders) > _MANY:
             ways = [(each, hosts[(hosts.index(each) + 1) % len(hosts)]) for each in senders]
@@ -88,6 +94,6 @@ class Fences:
     def _take(self, _now: int, frame: bytes) -> None:
         way = self._waiting.pop(frame[-_LENGTH:], None) if self._waiting else None
         if way is not None:
-            # Others of the same way, sent again or before it, tell nothing more.
+            # Other fences of this pair, such as retransmissions, are no longer needed.
             for payload in [each for each, other in self._waiting.items() if other == way]:
                 del self._waiting[payload]

@@ -1,8 +1,8 @@
-"""Removes what a run on this machine has made: its processes, network namespaces and files.
+"""Removal of what a run on this machine has created: its processes, network namespaces and files.
 
-A program of its own beside each run, started by file name with nothing but the standard library: it waits until the
-run is over or its process is gone, however that went, and then tidies up. `midflight clean` does the same for runs
-whose janitor went down with them.
+Each run starts this file as a separate process, the janitor, which uses only the standard library. It waits until the
+run is closed or its process has ended in any way, and then removes everything. `midflight clean` does the same for runs
+whose janitor has been killed too.
 """
 
 from __future__ import annotations
@@ -21,30 +21,36 @@ from pathlib import Path
 __all__ = ["NETNS", "alive", "birth", "remove", "remove_namespaces"]
 
 NETNS = Path("/run/netns")
-"""Where iproute2 keeps named network namespaces."""
+"""The folder of iproute2's named network namespaces."""
 
 _MNT_DETACH = 2
-_GRACE = 5000  # milliseconds that a killed process is given to be gone
+_GRACE = 5000  # milliseconds to wait for a killed process to end
 
 
 def birth(pid: int) -> int:
-    """Return when a process started, in ticks since boot: with its id, what it cannot be mistaken by. 0: no process."""
+    """Return the start time of a process in clock ticks since boot, or 0 if there is no such process.
+
+    Process ids are reused; an id together with a start time identifies one process.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return 0
-    fields = stat[stat.rindex(b")") + 2 :].split()  # what stands before may hold anything
+    fields = stat[stat.rindex(b")") + 2 :].split()  # the command's name, before it, may contain any bytes
     return 0 if fields[0] in b"ZX" else int(fields[19])
 
 
 def alive(record: Path) -> bool:
-    """Say whether the process that a record is of still runs."""
+    """Return whether the process that made a record is still running.
+
+    OSError, ValueError or KeyError if the record cannot be read.
+    """
     run = json.loads(record.read_text())
     return bool(birth(run["pid"]) == run["birth"] != 0)
 
 
 def remove(record: Path) -> None:
-    """Remove a run by its record, which goes last: whatever stops this, it can be done again."""
+    """Remove everything in a run's record, and the record last, so that the call can be repeated if interrupted."""
     run = json.loads(record.read_text())
     remove_namespaces(run["namespaces"])
     for folder in run["folders"]:
@@ -53,7 +59,7 @@ def remove(record: Path) -> None:
 
 
 def remove_namespaces(names: Iterable[str]) -> None:
-    """Kill every process in these network namespaces and remove them. Those that are not there are done already."""
+    """Kill every process in these network namespaces and remove the namespaces. Missing ones are ignored."""
     places = [NETNS / name for name in names]
     marks = set()
     for place in places:
@@ -85,7 +91,7 @@ def _kill(marks: set[tuple[int, int]]) -> None:
 
 
 def _main(record: Path) -> None:
-    """Wait for the end of standard input, which the run holds, or of the process that made the record."""
+    """Wait until standard input, which the run holds open, is closed or the run's process ends; then remove the run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     owner = json.loads(record.read_text())["pid"]

@@ -1,4 +1,4 @@
-"""Network namespaces and the links between them: what iproute2 does, and what the kernel is told besides."""
+"""Setup of network namespaces and links, by iproute2 and by options of the kernel."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from midflight.errors import DeviceError
 __all__ = ["command", "mac", "offloads_off", "set_options"]
 
 _SIOCETHTOOL = 0x8946
-# ETHTOOL_STXCSUM, SSG, STSO, SGSO, SGRO: what makes the kernel hand on packets that are not whole yet, or several in
-# one. A switch that takes packets as they are must not see such.
+# ETHTOOL_STXCSUM, SSG, STSO, SGSO, SGRO: with these offloads, the kernel passes on packets without checksums, or
+# several packets as one. A switch must see packets as they would be on a wire.
 _OFFLOADS = (0x17, 0x19, 0x1F, 0x24, 0x2C)
 _PATIENCE = 60.0
 
 
 def command(lines: Iterable[str], *, netns: str = "") -> None:
-    """Run lines of iproute2's, all of them or up to the first that fails, in a namespace or outside of any.
+    """Run lines of `ip -batch`, in a namespace if one is given, and stop at the first that fails.
 
-    DeviceError with its words where one fails.
+    DeviceError, with iproute2's message, if a line fails or `ip` is not on PATH.
     """
     text = list(lines)
     arguments = ["ip", *(["-n", netns] if netns else []), "-batch", "-"]
@@ -33,14 +33,19 @@ def command(lines: Iterable[str], *, netns: str = "") -> None:
             arguments, input="".join(f"{line}\n" for line in text), capture_output=True, text=True, timeout=_PATIENCE
         )
     except FileNotFoundError:
-        raise DeviceError("ip is needed and not on PATH", hint="install the package iproute2") from None
+        raise DeviceError("ip is not on PATH", hint="install the package iproute2") from None
     if done.returncode:
         words = done.stderr.strip().splitlines()
-        raise DeviceError(f"ip refuses: {'; '.join(words)}", hint="see `midflight clean` for what an earlier run left")
+        raise DeviceError(
+            f"ip failed: {'; '.join(words)}", hint="`midflight clean` removes what an earlier run has left behind"
+        )
 
 
 def offloads_off(interfaces: Iterable[str]) -> None:
-    """Have the kernel send packets by these interfaces as they are on a wire: checksummed, one by one."""
+    """Turn off the offloads of interfaces, so that the kernel sends complete packets, with checksums, one by one.
+
+    OSError if checksum offload cannot be turned off.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         for interface in interfaces:
             for number in _OFFLOADS:
@@ -48,13 +53,16 @@ def offloads_off(interfaces: Iterable[str]) -> None:
                 request = struct.pack("16sP16x", interface.encode(), ctypes.addressof(value))
                 try:
                     fcntl.ioctl(control, _SIOCETHTOOL, request)
-                except OSError:  # an older kernel may not know the one or the other, but checksums it must
+                except OSError:  # an older kernel may not support all of them, but it must compute checksums
                     if number == _OFFLOADS[0]:
                         raise
 
 
 def set_options(options: dict[str, str]) -> None:
-    """Set options of the kernel's network stack, such as `ipv6/conf/all/disable_ipv6`; those it lacks are left."""
+    """Set options of the network stack below /proc/sys/net, such as `ipv6/conf/all/disable_ipv6`.
+
+    Options that the kernel does not have are ignored.
+    """
     for name, value in options.items():
         option = Path("/proc/sys/net", name)
         if option.exists():
@@ -62,5 +70,5 @@ def set_options(options: dict[str, str]) -> None:
 
 
 def mac(number: int) -> str:
-    """Return a MAC as iproute2 takes it."""
+    """Return a 48-bit MAC address as text, such as 02:00:00:00:00:01."""
     return number.to_bytes(6, "big").hex(":")

@@ -1,4 +1,4 @@
-"""Networks of real sockets: each node a network namespace, each link a veth pair, each program a process."""
+"""Networks with real packets: each node is a network namespace, each link a veth pair, and each program a process."""
 
 from __future__ import annotations
 
@@ -44,35 +44,36 @@ __all__ = ["NetnsFabric", "NetnsHost"]
 Opener = Callable[[str, str, Mapping[int, str], Path], Device]
 
 _AT_ONCE = 8  # devices that are started at a time
-_GATEWAY = {4: "10.255.255.254", 6: "fe80::1"}  # no host's: the way out is a MAC, and Linux wants an address before it
-_BETWEEN = "-links"  # the namespace of the ends of links that are ours; no node has such a name
-_ANSWER = 30.0  # seconds that our links are given to tell their statistics
+# No host has these addresses. Linux requires an address for a gateway; its MAC address is a static neighbour entry.
+_GATEWAY = {4: "10.255.255.254", 6: "fe80::1"}
+_BETWEEN = "-links"  # the namespace of the relay's ends of links; no node can have this name
+_ANSWER = 30.0  # seconds that the relay has to answer
 _IPV6_OPTIONS = {
     "ipv6/conf/all/disable_ipv6": "0",
     "ipv6/conf/default/disable_ipv6": "0",
     "ipv6/conf/eth0/addr_gen_mode": "1",  # no link-local address
     "ipv6/conf/eth0/accept_ra": "0",
 }
-"""Of hosts that have IPv6, which still do not look for neighbours, as their network cards are said to need none."""
+"""Options of hosts with IPv6. `arp off` on their interfaces prevents neighbour discovery."""
 _OPTIONS = {
-    # Nothing but what our programs send: no neighbour discovery.
+    # No neighbour discovery or other packets of the kernel's own.
     "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
-    # The way back may be another than the way there.
+    # Requests and replies may take different paths.
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
-    # Ping is everybody's.
+    # All users may use ping.
     "ipv4/ping_group_range": "0 2147483647",
 }
 
-# A round trip takes some 100 us through the embedded switch and some ms through a busy BMv2, and the machine may have
-# less processors than the network has nodes.
+# A round trip takes about 100 us through the embedded switch and several ms through a busy BMv2, and the machine may
+# have fewer processors than the network has nodes.
 _TIMING = Timing(initial=200_000_000, minimum=20_000_000, maximum=500_000_000, patience=30_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class NetnsHost:
-    """A host: a network namespace with one network card, eth0."""
+    """A host: a network namespace with one network interface, eth0."""
 
     name: str
     mac: int
@@ -80,21 +81,21 @@ class NetnsHost:
     netns: str
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
-        """Run a command in the host's namespace and return what it prints; see `Host.run`."""
+        """Run a command in the host's namespace and return its output: see `Host.run`."""
         return run_inside(self.name, self.netns, arguments, timeout, check)
 
 
 class NetnsFabric:
-    """A topology of network namespaces (a `Fabric`). Takes root.
+    """A network of namespaces (a `Fabric`). Needs root.
 
-    `device` opens a switch's device, given its name, its namespace, its interfaces by port number and
-    a folder for its files. Everything made
-    carries the run's id, in `run.id`, and goes when this is closed, when this process ends, or when it is killed.
+    `device` opens a switch's device, given the switch's name, its namespace, its interfaces by port number, and a
+    folder for its files. The names of everything that is created contain the run's id, `run.id`. Everything is removed
+    when the fabric is closed, and also when this process ends or is killed.
 
-    A link is a veth pair, and nothing worse, unless it loses, duplicates or reorders, has a rate below 10 Gb/s or a
-    delay above 50 us. Then a process of ours is between its two ends, with luck from `seed`; frames that it reorders
-    are late by up to 2 ms at least, or nothing would overtake them. `pcap` is a folder to keep every link's frames in,
-    as they pass its first end: h1-s1.pcap. What is `owned` is closed last.
+    A link is a plain veth pair, unless it loses, duplicates or reorders frames, has a rate below 10 Gbit/s or a delay
+    above 50 us. Such links go through a relay process, which takes its random choices from `seed`. Its jitter is at
+    least 2 ms, so that frames do overtake each other. `pcap` is a folder for captures of every link, taken at its first
+    end: h1-s1.pcap. `owned` are context managers, entered first and closed last.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class NetnsFabric:
     ) -> None:
         self.topology = topology
         self.timing = timing
-        self._sockets: dict[tuple[str, int], UdpSocket] = {}  # of what `listen` has put on hosts
+        self._sockets: dict[tuple[str, int], UdpSocket] = {}  # of endpoints, by host and UDP port
         self._servers: dict[str, HostProcess] = {}
         self._cards: dict[str, NetnsCard] = {}
         self._offset = offset()
@@ -164,7 +165,7 @@ class NetnsFabric:
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
     ) -> None:
-        """Have a host compute for an application in software, in a process that is started with the first."""
+        """Start computing an application for a group on a host, in a process that all applications there share."""
         message = Serve.of(program, application, tuple(members), epoch, maps)
         if host not in self._servers:
             task = StartServer(str(self.hosts[host].address), UDP_PORT, program.schema())
@@ -176,35 +177,35 @@ class NetnsFabric:
         self._servers[host].ready()
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Have the hosts that compute for an application have this entry in a map of it, or not."""
+        """Add an entry to a map on every host that computes the application, or remove it if `there` is False."""
         for server in self._servers.values():
             server.tell(Write(application, name, entry, there))
             server.ready()
 
     def adopt(self, program: Program) -> None:
-        """Have the hosts that compute in software go by another program, with what they serve that is in it."""
+        """Continue with another program on all hosts that compute. Applications that it does not have end."""
         for server in self._servers.values():
             server.tell(Adopt(program.schema()))
             server.ready()
 
     def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
-        """Put an endpoint behind a UDP port of a host, in place of one that was put there before."""
+        """Run an endpoint on a UDP port of a host: see `Fabric.listen`."""
         self.leave(host, port)
         address = str(self.hosts[host].address)
         socket = within(self._netns[host], lambda: UdpSocket(endpoint, address, port))
         self._sockets[host, port] = self._stack.enter_context(socket)
 
     def leave(self, host: str, port: int) -> None:
-        """Take an endpoint away that was put behind a UDP port of a host, if there is one."""
+        """Remove the endpoint on a UDP port of a host: see `Fabric.leave`."""
         if (socket := self._sockets.pop((host, port), None)) is not None:
             socket.close()
 
     def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Drive the endpoints, in this process, until `until()` holds or `timeout` seconds have passed."""
+        """Drive the endpoints, in this process, until `until()` returns True or `timeout` seconds have passed."""
 
         def done() -> bool:
             holds = until()
-            for each in self._sockets.values():  # what changes endpoints from outside is seen here
+            for each in self._sockets.values():  # `until` may have given endpoints something to send
                 each.send()
             return holds
 
@@ -218,12 +219,12 @@ class NetnsFabric:
         return self._cards[host]
 
     def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
-        """Send frames, each host its own, and return the times at which they were sent, once the last was."""
+        """Send the frames of each schedule, and return when they were sent: see `Fabric.play`."""
         cards = [self.card(each.host) for each in schedules]
         return play(schedules, cards, lambda seconds: self.drive(lambda: False, seconds))
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
-        """Return what has gone from a node to its neighbour, by the kernel's own counters or those of our own link."""
+        """Return the statistics of a link, from the kernel's or the relay's counters: see `Fabric.statistics`."""
         for number, (far, link) in self.topology.ports(one).items():
             if far.node == other and _worse(link.quality):
                 assert self._relay is not None
@@ -238,7 +239,7 @@ class NetnsFabric:
         raise MidflightError(f"no link leads from {one} to {other}")
 
     def power(self, switch: str, *, on: bool) -> None:
-        """Kill a switch's process, or start it anew, without a program."""
+        """Kill a switch's process, or start a new one without a program. MidflightError if there is no such switch."""
         if switch not in self.devices:
             raise MidflightError(f"there is no switch named {switch}")
         if on:
@@ -247,34 +248,34 @@ class NetnsFabric:
         else:
             device = self.devices[switch]
             if isinstance(device, SwitchProcess) and device.alive:
-                os.kill(device.pid, signal.SIGKILL)  # without a chance to put anything in order
+                os.kill(device.pid, signal.SIGKILL)  # without a chance to clean up
             device.close()
 
     def impair(self, quality: LinkQuality) -> None:
-        """Have all links be of this quality from now on, in a network all of whose links are ours from the start."""
+        """Set the quality of all links. MidflightError unless all links have gone through the relay from the start."""
         if self._relay is None or not all(_worse(link.quality) for link in self.topology.links):
             raise MidflightError(
-                "links between the kernel's own ends stay as they are", hint="begin with links that lose a little"
+                "the quality of plain veth links cannot be changed", hint="start with links that lose a few packets"
             )
         self._late = _lateness([replace(each, quality=quality) for each in self.topology.links])
         self._relay.tell(Impair(_lively(quality)))
         self._relay.answer(_ANSWER)
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
-        """Let what hosts have sent arrive; see `fences`."""
+        """Wait until all packets that hosts have sent have passed the network: see `Fabric.settle` and `fences`."""
         if self._fences is None:
             linked = [each for each in self.topology.hosts if self.topology.ports(each)]
             self._fences = Fences(self.topology, {each: self.card(each) for each in linked}, self.drive)
         self._fences.late = self._late
         missing = self._fences.passed([*self._cards] if senders is None else senders, timeout)
-        return ", ".join(f"what {one} sends to {other}" for one, other in missing)
+        return ", ".join(f"packets from {one} to {other}" for one, other in missing)
 
     def trace_hash(self) -> str:
-        """Return nothing: real time never runs the same twice."""
+        """Return an empty text: runs in real time are never equal."""
         return ""
 
     def close(self) -> None:
-        """Take everything down. May be called more than once."""
+        """Close the network and remove everything that it created. May be called more than once."""
         self._stack.close()
 
     def __enter__(self) -> NetnsFabric:
@@ -327,7 +328,7 @@ class NetnsFabric:
             command(lines, netns=name)
 
     def _open(self, stack: ExitStack) -> dict[str, Device]:
-        """Open the switches' devices, several at a time: each is a process that takes its time to start."""
+        """Open the switches' devices, several at a time, because each is a process that takes a while to start."""
         with ThreadPoolExecutor(_AT_ONCE, "device") as pool:
             opening = {
                 name: pool.submit(self._opener, name, self._netns[name], self._interfaces(name), self.run.folder)
@@ -339,7 +340,7 @@ class NetnsFabric:
                 if each.exception() is None:
                     stack.enter_context(each.result())
                 else:
-                    pool.shutdown(wait=False, cancel_futures=True)  # those that have not begun need not
+                    pool.shutdown(wait=False, cancel_futures=True)  # do not start the remaining devices
         return {name: each.result() for name, each in opening.items()}
 
     def _interfaces(self, switch: str) -> dict[int, str]:
@@ -388,7 +389,7 @@ class NetnsFabric:
 
 
 def _worse(quality: LinkQuality) -> bool:
-    """Say whether a link is worse than what a veth pair is by itself."""
+    """Return whether a link has a lower quality than a plain veth pair, and so needs the relay."""
     slow = quality.rate is not None and quality.rate < 10_000_000_000
     return quality.impaired or slow or quality.delay > 50_000
 
@@ -398,5 +399,5 @@ def _lively(quality: LinkQuality) -> LinkQuality:
 
 
 def _lateness(links: Sequence[Link]) -> float:
-    """Return the seconds that a packet may be overtaken by at most, on all links one after the other."""
+    """Return the longest time in seconds by which links can delay a packet while others overtake it."""
     return sum(_lively(each.quality).jitter / 1e9 for each in links if each.quality.reorder or each.quality.duplicate)

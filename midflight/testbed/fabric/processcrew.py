@@ -1,4 +1,4 @@
-"""Workers of an all-reduce in processes of their own, which are killed and started anew while they work."""
+"""Workers of an all-reduce that are processes, which may be killed and restarted during a sum."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["ProcessCrew"]
 
 
 class ProcessCrew:
-    """Workers that are processes (a `Crew`); the n-th vector is the n-th worker's.
+    """Workers that are processes (a `Crew`).
 
-    One thread waits for a sum; `kill`, `restart` and `assign` may be called by others meanwhile. `start` starts the
-    process of a worker; `addresses` are the hosts', by name.
+    While one thread waits in `sum`, other threads may call `kill`, `restart` and `assign`. `start` starts the process
+    of a worker. `addresses` contains the addresses of hosts by name.
     """
 
     def __init__(
@@ -36,25 +36,25 @@ class ProcessCrew:
         self._addresses = addresses
         self._timing = timing
         self._lock = threading.RLock()
-        self._changed, self._change = Pipe(duplex=False)  # wakes who waits for a sum
+        self._changed, self._change = Pipe(duplex=False)  # wakes the thread that waits for a sum
         self._workers: list[Worker] = []
         self._statistics: list[AllReduceStatistics] = []
-        self._vectors: Sequence[Numbers] = ()  # of the sum that is under way
+        self._vectors: Sequence[Numbers] = ()  # of the current sum
         self._sums: list[Sum | None] = []
-        self._first = self._upcoming = 1  # the first chunk of that and of the next
-        self._retired: list[HostProcess] = []  # dead, and perhaps still waited for
+        self._first = self._upcoming = 1  # the first chunk of the current sum and of the next
+        self._retired: list[HostProcess] = []  # killed, but the waiting thread may still use their connections
         self.processes: list[HostProcess | None] = []
-        """The workers' processes, None for one that is dead."""
+        """The workers' processes; None for a worker that is dead."""
         self.ended = False
         self.assign(workers)
 
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """What each worker had counted at the end of the last sum."""
+        """The statistics of each worker at the end of the last sum."""
         return tuple(self._statistics)
 
     def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
-        """Have each worker sum its vector with the others'."""
+        """Submit the vectors, wait for the sum, and return the result of each worker: see `Crew.sum`."""
         try:
             with self._lock:
                 self._vectors, self._sums = vectors, [None] * len(vectors)
@@ -70,7 +70,7 @@ class ProcessCrew:
                 self._tidy()
 
     def kill(self, worker: int) -> None:
-        """End a worker at once, with all that it knows."""
+        """Kill a worker's process immediately. Its state is lost."""
         with self._lock:
             process, self.processes[worker] = self.processes[worker], None
             if process is not None:
@@ -79,7 +79,7 @@ class ProcessCrew:
             self._note()
 
     def restart(self, worker: int) -> None:
-        """Start a worker's process once more, at the beginning of the sum that is under way."""
+        """Start a worker's process again, at the beginning of the current sum: see `Crew.restart`."""
         with self._lock:
             self.kill(worker)
             process = self._start(replace(self._workers[worker], first=self._first))
@@ -94,10 +94,7 @@ class ProcessCrew:
             self._note()
 
     def assign(self, workers: Sequence[Worker]) -> None:
-        """Have all workers be these from now on, and the sum that is under way begin again as a job of theirs.
-
-        Who stays on a host keeps its process.
-        """
+        """Replace all workers: see `Crew.assign`. A worker that stays on its host keeps its process."""
         with self._lock:
             before, self._workers = self._workers, list(workers)
             self._first, self.ended = 1, False
@@ -125,7 +122,7 @@ class ProcessCrew:
         self._note()
 
     def close(self) -> None:
-        """End the workers. May be called more than once."""
+        """Kill the workers' processes. May be called more than once."""
         with self._lock:
             self._end()
             self._note()
@@ -133,7 +130,7 @@ class ProcessCrew:
                 self._tidy()
 
     def _ready(self, begun: Sequence[tuple[int, HostProcess]]) -> None:
-        """Take these processes in, once they are there."""
+        """Add these processes, by number of the worker, once they are ready. Close all of them if one fails."""
         try:
             for number, process in begun:
                 process.ready()
@@ -148,16 +145,16 @@ class ProcessCrew:
             process.tell(Vector(self._vectors[number]))
 
     def _note(self) -> None:
-        """Wake who waits for a sum: whom to wait for has changed."""
+        """Wake the thread that waits for a sum, because the processes have changed."""
         if self._vectors:
             self._change.send_bytes(b"!")
 
     def _wait(self) -> list[Sum]:
-        alone: float | None = None  # since when those who are missing are all dead
+        alone: float | None = None  # since when all workers without a result are dead
         while True:
             with self._lock:
                 if self.ended:
-                    raise DeviceError("the workers were ended while they summed")
+                    raise DeviceError("the workers were stopped during a sum")
                 if None not in self._sums:
                     self._first, self._vectors = self._upcoming, ()
                     return [each for each in self._sums if each is not None]
@@ -171,7 +168,7 @@ class ProcessCrew:
             left = None if alone is None else alone + self._timing.patience / 1e9 - now
             if left is not None and left <= 0:
                 raise self._nobody()
-            # Whichever answers first, or fails first: the others would only wait for it.
+            # Handle the first worker that answers or fails: if one fails, the others never answer.
             for ready in wait([self._changed, *missing], left):
                 if ready is self._changed:
                     self._changed.recv_bytes()
@@ -183,10 +180,10 @@ class ProcessCrew:
         with self._lock:
             process = self.processes[number]
             if process is None or process.control is not control:
-                return  # it has been killed meanwhile
+                return  # the worker was killed in the meantime
             message = process.answer(0)
             assert isinstance(message, Done)
-            if message.job == self._workers[number].job:  # else of what was given up meanwhile
+            if message.job == self._workers[number].job:  # ignore results of a job that has been replaced
                 self._sums[number] = message.sum
                 self._statistics[number] = message.statistics
                 self._upcoming = message.upcoming
@@ -202,7 +199,7 @@ class ProcessCrew:
                 self.kill(number)
 
     def _tidy(self) -> None:
-        """Close what nobody waits for any more."""
+        """Close the killed processes and drain the wake-up pipe, after a sum."""
         for process in self._retired:
             process.close()
         self._retired.clear()

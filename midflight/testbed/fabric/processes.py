@@ -1,4 +1,4 @@
-"""Processes on hosts: those that play a part of ours, and commands."""
+"""Processes on hosts: workers, servers and relays, and commands of users."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from midflight.testbed.host.control import Failed, Ready, pair
 
 __all__ = ["HostProcess", "run_inside"]
 
-_START = 60.0  # seconds that a host's process is given to be there
+_START = 60.0  # seconds that a process has to start
 
 
 class HostProcess:
-    """A process in a namespace that plays one part there. DeviceError where it does not start.
+    """A process in a namespace that runs one task of `midflight.testbed.host`, with a connection for messages.
 
-    `files` are descriptors that it gets under the same numbers.
+    An empty `netns` is this process's own namespace. `files` are file descriptors that the process inherits under the
+    same numbers. DeviceError if the process does not start.
     """
 
     def __init__(self, name: str, netns: str, task: object, log: Path, *, files: Sequence[int] = ()) -> None:
@@ -40,14 +41,17 @@ class HostProcess:
         self._send(task)
 
     def tell(self, message: object) -> None:
-        """Send a message. DeviceError where nobody is left to read it."""
+        """Send a message. DeviceError if the process has ended."""
         self._send(message)
 
     def answer(self, timeout: float) -> object:
-        """Return the next answer. DeviceError where none comes; raises what the process says has failed."""
+        """Return the next answer. DeviceError if none arrives within `timeout` seconds or the process has ended.
+
+        If the process reports an error, that error is raised, with the process's name in its message.
+        """
         try:
             if not self.control.poll(timeout):
-                raise DeviceError(f"{self.name} does not answer within {timeout:g} s", hint=self._quoted())
+                raise DeviceError(f"{self.name} did not answer within {timeout:g} s", hint=self._quoted())
             message = self.control.recv()
         except (EOFError, ConnectionError):
             raise self._lost() from None
@@ -56,18 +60,18 @@ class HostProcess:
         return message
 
     def ready(self) -> None:
-        """Return when it has done what it was told."""
+        """Wait until the process has confirmed the last message. Raises as `answer` does."""
         message = self.answer(_START)
         assert isinstance(message, Ready)
 
     def kill(self) -> None:
-        """Have it end at once, without a chance to put anything in order, and return when it has."""
+        """Kill the process, without a chance to clean up, and wait until it has ended."""
         with suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(_START)
 
     def close(self) -> None:
-        """End it. May be called more than once."""
+        """Stop the process and close the connection. May be called more than once."""
         self.control.close()
         self.process.stop()
 
@@ -83,11 +87,11 @@ class HostProcess:
 
     def _quoted(self) -> str:
         lines = self.process.log().strip().splitlines()[-12:]
-        return "\n    ".join(["the end of its log:", *lines]) if lines else "its log is empty"
+        return "\n    ".join(["its log ends with:", *lines]) if lines else "its log is empty"
 
 
 def run_inside(host: str, netns: str, arguments: Sequence[str], timeout: float, check: bool) -> str:
-    """Run a command in a host's namespace and return what it prints; see `NetnsHost.run`."""
+    """Run a command in a host's namespace and return its output. DeviceError as for `Host.run`."""
     program = shutil.which(arguments[0])
     if program is None:
         raise DeviceError(f"host {host}: {arguments[0]} is not on PATH")
@@ -95,7 +99,7 @@ def run_inside(host: str, netns: str, arguments: Sequence[str], timeout: float, 
         process = Process([program, *arguments[1:]], Path(output.name), netns=str(NETNS / netns))
         try:
             if not process.wait(timeout):
-                raise DeviceError(f"host {host}: {arguments[0]} was not done within {timeout:g} s and was stopped")
+                raise DeviceError(f"host {host}: {arguments[0]} did not end within {timeout:g} s and was stopped")
         finally:
             process.stop()
         text = Path(output.name).read_text(errors="replace")

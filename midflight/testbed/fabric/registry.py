@@ -1,4 +1,4 @@
-"""Fabrics by name, each imported when it is first asked for."""
+"""Fabrics by name. Each is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -29,23 +29,27 @@ def open_fabric(
     traceable: bool = False,
     programs: Programs | None = None,
 ) -> Fabric:
-    """Bring a topology to life. `device` is the kind of all switches, or of each by name.
+    """Open a network with this topology. `device` is the kind of all switches, or a mapping from switches to kinds.
 
-    `pcap` is a folder to keep every link's frames in. With `traceable`, BMv2 logs every packet: see `open_tracer`. The
-    embedded switches share `programs`, so that each text is compiled once.
-    MidflightError where there is no such fabric or device.
+    `pcap` is a folder for captures of every link. With `traceable`, BMv2 logs every packet: see `open_tracer`. The
+    embedded switches of a simulation share `programs`, so that each text is compiled once. MidflightError if the fabric
+    or a device is unknown, if a switch has no device or is unknown, or for captures of a simulation.
     """
     if fabric not in FABRICS:
-        raise MidflightError(f"there is no fabric {fabric!r}", hint=f"there is {', '.join(FABRICS)}")
+        raise MidflightError(f"there is no fabric {fabric!r}", hint=f"use {' or '.join(FABRICS)}")
     kinds = dict.fromkeys(topology.switches, device) if isinstance(device, str) else dict(device)
     for switch in topology.switches:
         if switch not in kinds:
-            raise MidflightError(f"it is not told which kind of device switch {switch} is")
+            raise MidflightError(
+                f"switch {switch} has no kind of device", hint="pass a kind for each switch, or one for all"
+            )
         if kinds[switch] not in KINDS:
-            raise MidflightError(f"there is no device {kinds[switch]!r}", hint=f"there is {', '.join(sorted(KINDS))}")
+            raise MidflightError(f"there is no device {kinds[switch]!r}", hint=f"use {' or '.join(sorted(KINDS))}")
     for name in kinds:
         if name not in topology.switches:
-            raise MidflightError(f"there is no switch named {name}")
+            raise MidflightError(
+                f"there is no switch named {name}", hint=f"the switches are {', '.join(topology.switches)}"
+            )
     if fabric == "sim":
         if pcap is not None:
             raise MidflightError("a simulated network has no captures", hint='use fabric="netns"')
@@ -76,7 +80,7 @@ def _options(kind: str, traceable: bool, programs: Programs | None = None) -> di
 def _with_interfaces(
     kind: str, traceable: bool, forks: ForkServer, netns: str, interfaces: Mapping[int, str], folder: Path
 ) -> Device:
-    """Start a device, in a process of its own, whose ports are interfaces in a namespace."""
+    """Start a device as a process whose ports are interfaces in a namespace."""
     if kind == "host":
         from midflight.runtime.devices.hostprocess import HostProcessDevice
 

@@ -1,7 +1,7 @@
-"""Links that are worse than the kernel's, and captures: a process between the two ends of such links.
+"""The relay process: links with delay, loss and other impairments, and captures of links.
 
-Each end is a packet socket on an interface; frames that come in at one leave by the other, when and if the link's
-`LinkQuality` has them arrive. What decides that is the simulated network's own `Channel`, in real time.
+Each end of a link is a packet socket on an interface. A frame that arrives at one end leaves at the other as the link's
+`LinkQuality` determines. The simulated network's `Channel` decides that, here in real time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
 SO_TIMESTAMPNS = 35
 _BUFFER = 16 << 20
-_BATCH = 64  # frames taken from one socket in a row
+_BATCH = 64  # frames received from one socket at a time
 _EVERYTHING = 1 << 20
 _LARGEST = 65_535
 _PCAP_HEADER = struct.Struct("=IHHiIII")
@@ -44,7 +44,7 @@ _TIME = struct.Struct("=qq")
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """A link to be played: its ends' names and their sockets' file descriptors."""
+    """A link to relay: the names of its ends and the file descriptors of their sockets."""
 
     one: str
     other: str
@@ -55,7 +55,7 @@ class Relayed:
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A link to be captured: a packet socket on one of its ends, and the pcap file."""
+    """A link to capture: the file descriptor of a packet socket on one of its ends, and the path of the pcap file."""
 
     socket: int
     file: str
@@ -63,7 +63,7 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class StartRelay:
-    """Play these links, with luck from this seed, and capture those."""
+    """The task of a relay: links to relay, with the seed of random choices, and links to capture."""
 
     seed: int
     links: tuple[Relayed, ...]
@@ -72,25 +72,28 @@ class StartRelay:
 
 @dataclass(frozen=True, slots=True)
 class AskStatistics:
-    """Tell what has happened on the links."""
+    """A request for the statistics of the links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Impair:
-    """Have all links be of this quality from now on."""
+    """A request to set the quality of all links."""
 
     quality: LinkQuality
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What has happened on each way over a link, by its name, `from->to`."""
+    """The answer: statistics of each direction of each link, by names such as `h1:0->s1:1`."""
 
     channels: dict[str, ChannelStatistics]
 
 
 def packet_socket(interface: str, *, outgoing: bool = False) -> socket.socket:
-    """Open a socket that gets every frame which comes in at an interface, and with `outgoing` those that leave too."""
+    """Return a packet socket that receives every incoming frame of an interface; with `outgoing`, also outgoing ones.
+
+    OSError if there is no such interface, PermissionError without root.
+    """
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
         for option in ("SO_RCVBUFFORCE", "SO_SNDBUFFORCE"):
@@ -107,7 +110,7 @@ def packet_socket(interface: str, *, outgoing: bool = False) -> socket.socket:
 
 
 class _RealTime:
-    """The system's clock, with a heap of what is to be done when."""
+    """The system's clock, with a queue of timed actions."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -128,7 +131,7 @@ class _RealTime:
         pass
 
     def run(self) -> float | None:
-        """Do what is due; return the seconds until the next is, or None where nothing waits."""
+        """Run the actions that are due, and return the seconds until the next one, or None if none is left."""
         events = self._events
         while events:
             left = events[0][0] - self.now
@@ -140,14 +143,14 @@ class _RealTime:
 
 
 class _End:
-    """One end of a link (a `Node`): what is delivered to it leaves by its socket."""
+    """One end of a link (a `Node`): frames that are delivered to it leave through its socket."""
 
     def __init__(self, number: int) -> None:
         self.socket = socket.socket(fileno=number)
         self.channel: Channel | None = None
 
     def receive(self, _port: int, frame: bytes) -> None:
-        with suppress(OSError):  # the interface is down or has no room: on a wire, the frame would be gone too
+        with suppress(OSError):  # the interface is down or its buffer is full: the frame is lost, as on a wire
             self.socket.send(frame)
 
     def take(self) -> None:
@@ -163,7 +166,7 @@ class _End:
 
 
 class _Capture:
-    """A pcap file, with the kernel's own times in nanoseconds."""
+    """A pcap file with the kernel's timestamps in nanoseconds."""
 
     def __init__(self, tap: Tap, file: BinaryIO) -> None:
         self.socket = socket.socket(fileno=tap.socket)
@@ -175,7 +178,7 @@ class _Capture:
         for _ in range(most):
             try:
                 frame, extra, _, _ = self.socket.recvmsg(_LARGEST, socket.CMSG_SPACE(_TIME.size))
-            except OSError:  # nothing more for now, or the interface went down
+            except OSError:  # no more frames for now, or the interface went down
                 break
             seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
             for level, kind, data in extra:
@@ -186,7 +189,7 @@ class _Capture:
 
 
 def relay(control: Connection, task: StartRelay) -> None:
-    """Play links until the control connection ends."""
+    """Relay and capture links until the control connection is closed, which raises EOFError."""
     clock = _RealTime(task.seed)
     channels: dict[str, Channel] = {}
     by_file: dict[int, _End | _Capture] = {}
@@ -214,7 +217,7 @@ def relay(control: Connection, task: StartRelay) -> None:
                         for channel in channels.values():
                             channel.impair(message.quality)
                     for capture in captures:
-                        capture.take(_EVERYTHING)  # who has the answer finds in the files what came before it
+                        capture.take(_EVERYTHING)  # the files are complete up to the answer
                     control.send(Statistics({name: each.statistics for name, each in channels.items()}))
                 else:
                     by_file[number].take()

@@ -1,4 +1,4 @@
-"""Switches that run on this machine, by their names in networks: where each serves P4Runtime."""
+"""Discovery of running switches on this machine: their names in networks and their P4Runtime addresses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MININET = re.compile(r"\d+@(?P<name>\S+)-eth\d+")
 
 @dataclass(frozen=True, slots=True)
 class RunningSwitch:
-    """A switch of a running network, simulated ones excepted: they live in their own process only."""
+    """A switch that is a process in a running network. Switches of simulations are not processes."""
 
     name: str
     network: str
@@ -32,26 +32,26 @@ class RunningSwitch:
 
 
 def find_switch(name: str) -> RunningSwitch:
-    """Return the running switch of that name. DeviceError where there is none, or more than one."""
+    """Return the running switch with this name. DeviceError if there is none, or more than one."""
     switches = running_switches()
     named = [each for each in switches if each.name == name]
     if len(named) == 1:
         return named[0]
     if named:
         where = ", ".join(f"{each.address} in {each.network}" for each in named)
-        raise DeviceError(f"several networks have a switch {name}", hint=f"tell its address: {where}")
+        raise DeviceError(f"several networks have a switch {name}", hint=f"use its address: {where}")
     there = ", ".join(sorted(each.name for each in switches))
-    hint = f"there is {there}" if there else "no network with switches of their own processes is seen to run"
+    hint = f"running switches: {there}" if there else "no network with switches as processes is running"
     if os.geteuid():
         hint += "; only root sees those of other users"
-    raise DeviceError(f"no switch named {name} runs", hint=hint)
+    raise DeviceError(f"no switch named {name} is running", hint=hint)
 
 
 def running_switches(proc: Path = Path("/proc")) -> list[RunningSwitch]:
-    """Return the switches of networks of namespaces and of Mininet's, as their processes tell.
+    """Return the switches of networks of namespaces and of Mininet, found by their processes in `proc`.
 
-    A switch is a process that was told where to serve P4Runtime. Its name is that of the namespace it is in, or what
-    Mininet has named its interfaces after. Processes that we may not look into are left out.
+    A switch is a process with the option --grpc-server-addr. Its name is part of the name of its namespace, or of the
+    names that Mininet has given to its interfaces. Processes that this user may not inspect are left out.
     """
     nodes = {}
     for run in find():

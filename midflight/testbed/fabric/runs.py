@@ -1,4 +1,4 @@
-"""Runs: what one network on this machine is made of, written down so that it can be removed whatever happens."""
+"""Runs: records of the namespaces and files of one network, so that they are removed after any failure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from midflight.testbed.fabric import janitor
 __all__ = ["Found", "Run", "clean", "find"]
 
 _HOME = Path("/run/midflight")
-_PATIENCE = 30.0  # seconds that the janitor is given
+_PATIENCE = 30.0  # seconds that the janitor has to finish
 _NAMESPACE = re.compile(r"mf-(?P<id>[0-9a-f]{6})-.+")
 
 
 class Run:
-    """One network's record, and the janitor that removes what is in it when the network or this process ends.
+    """The record of one network, and the janitor that removes everything in it when the run or this process ends.
 
-    `id` is in every name that the run gives to something. `folder` is its own for files.
+    All names that a run gives contain its `id`. `namespaces` maps nodes to the names of their network namespaces, which
+    the caller creates. `folder` is a folder for files. DeviceError without root.
     """
 
     def __init__(self, nodes: Iterable[str], *, home: Path = _HOME) -> None:
@@ -42,7 +43,7 @@ class Run:
                     continue
         except PermissionError:
             raise DeviceError(
-                "a network of namespaces takes root", hint="run it with sudo, or take the simulated fabric"
+                "a network of namespaces needs root", hint="run it with sudo, or use the simulated fabric"
             ) from None
         self.namespaces = {node: f"mf-{self.id}-{node}" for node in nodes}
         self.folder = Path(tempfile.mkdtemp(prefix=f"midflight-{self.id}-"))
@@ -68,11 +69,14 @@ class Run:
 
     @property
     def janitor(self) -> int:
-        """The janitor's process id; 0 when this is closed."""
+        """The janitor's process id; 0 after `close`."""
         return self._janitor.pid if self._janitor else 0
 
     def close(self) -> None:
-        """Have everything removed. May be called more than once; DeviceError where that does not come to its end."""
+        """Remove everything, and wait until it is removed. May be called more than once.
+
+        If the janitor does not finish within 30 seconds, this process removes everything itself.
+        """
         process, self._janitor = self._janitor, None
         if process is None:
             return
@@ -89,7 +93,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A run that is on this machine: its id, and the process it belongs to, None where that is gone."""
+    """A run on this machine: its id, the id of its process or None if that has ended, its namespaces and its record."""
 
     id: str
     owner: int | None
@@ -98,7 +102,7 @@ class Found:
 
 
 def find(home: Path = _HOME, netns: Path = janitor.NETNS) -> list[Found]:
-    """Return the runs with a record in `home` or a namespace in `netns`, by id; by default those on this machine."""
+    """Return the runs with a record in `home` or a namespace in `netns`, sorted by id."""
     found: dict[str, Found] = {}
     for record in home.glob("*.json") if home.is_dir() else ():
         try:
@@ -106,8 +110,8 @@ def find(home: Path = _HOME, netns: Path = janitor.NETNS) -> list[Found]:
             owner = run["pid"] if janitor.alive(record) else None
             found[run["id"]] = Found(run["id"], owner, tuple(run["namespaces"]), record)
         except FileNotFoundError:
-            continue  # it has just ended
-        except (ValueError, KeyError):  # written by halves when the power went
+            continue  # the run has just ended
+        except (ValueError, KeyError):  # written incompletely, as by a power failure
             found[record.stem] = Found(record.stem, None, (), record)
     strays: dict[str, list[str]] = {}
     for place in netns.iterdir() if netns.is_dir() else ():
@@ -119,7 +123,7 @@ def find(home: Path = _HOME, netns: Path = janitor.NETNS) -> list[Found]:
 
 
 def clean(run: Found) -> None:
-    """Remove a run: its processes, namespaces and files. DeviceError where that takes more rights."""
+    """Remove a run: its processes, namespaces and files. DeviceError if this user lacks the permission."""
     try:
         if run.record is not None and run.record.exists():
             try:

@@ -1,4 +1,4 @@
-"""The simulated fabric: a whole network in this process and in virtual time, the same run for the same seed."""
+"""The simulated fabric: a network in this process and in virtual time. The same seed gives the same run."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ from midflight.testbed.topology import LinkQuality, Topology
 
 __all__ = ["SimFabric"]
 
-# A round trip takes some 10 us here, and some 100 us behind a full window.
+# A round trip takes about 10 us here, and about 100 us behind a full window.
 _TIMING = Timing(initial=500_000, minimum=30_000, maximum=2_000_000, patience=2_000_000_000)
 
 
 class SimFabric:
-    """A topology in virtual time (a `Fabric`). `device` opens a switch's device, given its name."""
+    """A network in virtual time (a `Fabric`). `device` opens a switch's device, given the switch's name.
+
+    MidflightError if a device cannot be simulated because it has ports of its own.
+    """
 
     def __init__(
         self, topology: Topology, device: Callable[[str], Device], *, seed: int = 0, timing: Timing = _TIMING
@@ -42,7 +45,7 @@ class SimFabric:
         self.devices: dict[str, Device] = {}
         self.timing = timing
         self._servers: dict[str, SoftwareServer] = {}
-        self._sockets: dict[tuple[str, int], Socket] = {}  # of what `listen` has put on hosts
+        self._sockets: dict[tuple[str, int], Socket] = {}  # of endpoints, by host and UDP port
         with ExitStack() as stack:
             processors: dict[str, Processor] = {}
             for name in topology.switches:
@@ -63,15 +66,15 @@ class SimFabric:
         return self.network.simulator.now
 
     def crew(self, workers: Sequence[Worker]) -> SimCrew:
-        """Set workers up on their hosts."""
+        """Start workers on their hosts."""
         return SimCrew(self.network.simulator, self.hosts, workers, self.timing)
 
     def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` once `delay` nanoseconds have passed."""
+        """Call `action(*arguments)` after `delay` nanoseconds of virtual time."""
         self.network.simulator.alarm(self.now + delay, action, *arguments)
 
     def power(self, switch: str, *, on: bool) -> None:
-        """Switch a switch off or on. What reaches one that is off is lost."""
+        """Turn a switch off or on: see `Switchable.power`. MidflightError if there is no such switch."""
         if switch not in self.network.switches:
             raise MidflightError(f"there is no switch named {switch}")
         self.network.switches[switch].on = on
@@ -86,7 +89,7 @@ class SimFabric:
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
     ) -> None:
-        """Have a host compute for an application in software, and answer to these members."""
+        """Start computing an application for a group on a host; results go to `members`."""
         server = self._servers.get(host)
         if server is None:
             server = self._servers[host] = SoftwareServer(program)
@@ -94,42 +97,42 @@ class SimFabric:
         server.serve(application, members, epoch=epoch, maps=maps)
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Have the hosts that compute for an application have this entry in a map of it, or not."""
+        """Add an entry to a map on every host that computes the application, or remove it if `there` is False."""
         for server in self._servers.values():
             server.write(application, name, entry, there)
 
     def adopt(self, program: Program) -> None:
-        """Have the hosts that compute in software go by another program, with what they serve that is in it."""
+        """Continue with another program on all hosts that compute. Applications that it does not have end."""
         for server in self._servers.values():
             server.adopt(program)
 
     def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
-        """Put an endpoint behind a UDP port of a host, in place of one that was put there before."""
+        """Run an endpoint on a UDP port of a host: see `Fabric.listen`."""
         self.leave(host, port)
         self._sockets[host, port] = self.hosts[host].listen(port, endpoint)
 
     def leave(self, host: str, port: int) -> None:
-        """Take an endpoint away that was put behind a UDP port of a host, if there is one."""
+        """Remove the endpoint on a UDP port of a host: see `Fabric.leave`."""
         if self._sockets.pop((host, port), None) is not None:
             self.hosts[host].release(port)
 
     def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Let time pass until `until()` holds, for `timeout` virtual seconds at most; return whether it does."""
+        """Let time pass until `until()` returns True, for at most `timeout` virtual seconds: see `Fabric.drive`."""
 
         def done() -> bool:
             holds = until()
-            for each in [*self._sockets.values()]:  # what changes endpoints from outside is seen here
+            for each in [*self._sockets.values()]:  # `until` may have given endpoints something to send
                 each.pump()
             return holds
 
         return self.network.simulator.run(done, None if timeout is None else self.now + round(timeout * 1e9))
 
     def card(self, host: str) -> Host:
-        """Return a host's network card: the simulated host is nothing else."""
+        """Return a host's network card, which is the simulated host itself."""
         return self.hosts[host]
 
     def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
-        """Send frames, each host its own, and return the times at which they were sent, once the last was."""
+        """Send the frames of each schedule, and return when they were sent: see `Fabric.play`."""
         simulator, start = self.network.simulator, self.now
         times = [np.zeros(len(each.frames), np.int64) for each in schedules]
         left = sum(map(len, times))
@@ -151,19 +154,19 @@ class SimFabric:
         return times
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
-        """Return what has happened on the way from a node to its neighbour."""
+        """Return the statistics of the link from a node to its neighbour. MidflightError if there is no such link."""
         channel = self.network.channels.get(f"{one}->{other}")
         if channel is None:
             raise MidflightError(f"no link leads from {one} to {other}")
         return channel.statistics
 
     def impair(self, quality: LinkQuality) -> None:
-        """Have all links be of this quality from now on."""
+        """Set the quality of all links."""
         for channel in self.network.channels.values():
             channel.impair(quality)
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:  # noqa: ARG002
-        """Send what controllers have told the switches to, and let time pass until no frame is under way."""
+        """Send packet-outs that wait in switches, and run until no frame is in flight: see `Fabric.settle`."""
         for name, device in self.devices.items():
             assert isinstance(device, PacketDevice)
             self.network.switches[name].send(list(device.transmitted()))
@@ -173,7 +176,7 @@ class SimFabric:
         return f"{simulator.under_way} frames are still on links and in switches"
 
     def trace_hash(self) -> str:
-        """Return a hash of all that has happened on all links: the same for the same run, bit for bit."""
+        """Return a hash of all events on all links, equal for equal runs."""
         return self.network.simulator.trace_hash()
 
     def close(self) -> None:

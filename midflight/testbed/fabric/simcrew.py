@@ -1,4 +1,4 @@
-"""Workers of an all-reduce on simulated hosts, which die and come back by events of the simulation."""
+"""Workers of an all-reduce on simulated hosts, which may be killed and restarted by events of the simulation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SimCrew"]
 
 
 class SimCrew:
-    """Simulated workers (a `Crew`)."""
+    """Workers on simulated hosts (a `Crew`)."""
 
     def __init__(
         self, simulator: Simulator, hosts: Mapping[str, Host], workers: Sequence[Worker], timing: Timing
@@ -28,25 +28,25 @@ class SimCrew:
         self._workers: list[Worker] = []
         self._endpoints: list[AllReduce] = []
         self._sockets: list[Socket | None] = []  # None: a worker that is dead
-        self._vectors: Sequence[Numbers] = ()  # of the sum that is under way
-        self._first = 1  # the first chunk of that, or of the next
+        self._vectors: Sequence[Numbers] = ()  # of the current sum
+        self._first = 1  # the first chunk of the current sum, or of the next
         self.ended = False
         self.assign(workers)
 
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """What each worker has counted since it was last set up."""
+        """The statistics of each worker since it was last started or assigned."""
         return tuple(endpoint.statistics for endpoint in self._endpoints)
 
     def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
-        """Run the network until every worker has its sum."""
+        """Submit the vectors, run the network until every worker has its sum, and return the sums: see `Crew.sum`."""
         self._vectors = vectors
         try:
             for number in range(len(vectors)):
                 self._submit(number)
             if not self._simulator.run(self._done):
                 dead = ", ".join(str(number) for number, socket in enumerate(self._sockets) if socket is None)
-                raise MidflightError(f"worker {dead} is dead, and nothing more happens in the simulated network")
+                raise MidflightError(f"worker {dead} is dead, and the simulated network has no more events")
         except BaseException:
             self.close()
             raise
@@ -56,12 +56,12 @@ class SimCrew:
         return [each for endpoint in self._endpoints if (each := endpoint.take()) is not None]
 
     def kill(self, worker: int) -> None:
-        """End a worker at once, with all that it knows."""
+        """Remove a worker's endpoint from its host. Its state is lost."""
         self._hosts[self._workers[worker].host].release(self._workers[worker].port)
         self._sockets[worker] = None
 
     def restart(self, worker: int) -> None:
-        """Set a worker up once more, at the beginning of the sum that is under way."""
+        """Start a worker again, at the beginning of the current sum: see `Crew.restart`."""
         self.kill(worker)
         again = replace(self._workers[worker], first=self._first)
         self._endpoints[worker] = again.endpoint(self._timing)
@@ -70,7 +70,7 @@ class SimCrew:
             self._submit(worker)
 
     def assign(self, workers: Sequence[Worker]) -> None:
-        """Have all workers be these from now on, and the sum that is under way begin again as a job of theirs."""
+        """Replace all workers. The current sum starts again as the new job: see `Crew.assign`."""
         endpoints = [each.endpoint(self._timing) for each in workers]
         self.close()
         self._workers, self._endpoints, self._first, self.ended = list(workers), endpoints, 1, False
@@ -79,7 +79,7 @@ class SimCrew:
             self._submit(number)
 
     def close(self) -> None:
-        """End the workers. May be called more than once."""
+        """Remove the workers' endpoints. May be called more than once."""
         self.ended = True
         for number in range(len(self._workers)):
             self.kill(number)

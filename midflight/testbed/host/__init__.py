@@ -1,1 +1,1 @@
-"""Processes that play hosts in networks of real sockets: `python -m midflight.testbed.host`."""
+"""Processes of workers, servers and links in networks of namespaces: `python -m midflight.testbed.host`."""

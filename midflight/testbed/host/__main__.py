@@ -1,4 +1,4 @@
-"""A process of a network, which does what it is told over the control connection until that ends."""
+"""The entry point of a process in a network of namespaces. It runs one task, which it receives from its parent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    """Play a part: `--control FD` names the open socket of the connection."""
+    """Run the task received from the control connection until that closes, and return the exit status.
+
+    The arguments are `--control FD`, with the file descriptor of the connection. The status is 2 for other arguments,
+    and 1 after a MidflightError, which is sent to the parent.
+    """
     if len(arguments) != 2 or arguments[0] != "--control" or not arguments[1].isdecimal():
         sys.stderr.write("usage: python -m midflight.testbed.host --control FD\n")
         return 2
@@ -30,7 +34,7 @@ def main(arguments: list[str]) -> int:
         except MidflightError as error:
             control.send(Failed(error.message, error.hint, type(error)))
             return 1
-        except (EOFError, ConnectionError):  # who started this has gone, or is done with it
+        except (EOFError, ConnectionError):  # the parent has ended or closed the connection
             pass
     return 0
 

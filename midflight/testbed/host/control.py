@@ -1,4 +1,4 @@
-"""What a host's process and the one that started it tell each other, over a pair of sockets."""
+"""Messages between a host's process and its parent, over a socket pair."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Adopt", "Done", "Failed", "Ready", "Serve", "StartServer", "StartWor
 
 @dataclass(frozen=True, slots=True)
 class StartWorker:
-    """Be this worker, at this address of yours; and forget whom you have been."""
+    """Become this worker, at this address of the host, in place of any earlier one."""
 
     address: str
     worker: Worker
@@ -33,7 +33,7 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class StartServer:
-    """Be the server, at this address of yours, of applications with this wire schema."""
+    """Become a server, at this address and UDP port of the host, for applications with this wire schema."""
 
     address: str
     port: int
@@ -42,21 +42,24 @@ class StartServer:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Go by another program, with this wire schema, from now on."""
+    """Continue with another program, which has this wire schema."""
 
     schema: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """Sum this with the other workers'."""
+    """The worker's vector for the next sum."""
 
     values: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Compute for an application from now on; `kind` is the class of its primitive, `maps` the entries of its maps."""
+    """Start computing an application.
+
+    `kind` is the module and qualified name of its primitive's class, `maps` the entries of its maps by name.
+    """
 
     id: int
     name: str
@@ -75,19 +78,22 @@ class Serve:
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
     ) -> Serve:
-        """Return the message for an application of a program. MidflightError where no other process can have it."""
+        """Return the message for an application of a program.
+
+        MidflightError if another process cannot import its primitive's class.
+        """
         found = program.applications[application]
         kind = type(found.primitive)
         if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
             raise MidflightError(
-                f"{kind.__qualname__} is defined where a host's own process cannot import it",
-                hint="move the class to a module, and import it from there",
+                f"the process of a host cannot import {kind.__qualname__} from where it is defined",
+                hint="define the class at the top level of a module, and import it from there",
             )
         place = kind.__module__, kind.__qualname__
         return cls(found.id, found.name, place, dict(found.primitive.parameters), members, epoch, maps)
 
     def application(self) -> Application:
-        """Return the application, its primitive made anew."""
+        """Import the primitive's class and return the application with a new instance of it."""
         found: Any = import_module(self.kind[0])
         for part in self.kind[1].split("."):
             found = getattr(found, part)
@@ -97,7 +103,7 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Have this entry in a map of an application, or no more, where you compute for it."""
+    """Add an entry to a map of an application, or remove it if `there` is False."""
 
     application: str
     map: str
@@ -107,12 +113,12 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What was asked for is in place."""
+    """Confirmation that a message has taken effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A worker's sum in this job, what it has counted so far, and the first chunk of what it sums next."""
+    """A worker's result in this job, its statistics, and the number of the first chunk of its next sum."""
 
     job: int
     sum: Sum
@@ -122,18 +128,18 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A mistake or a network that does not answer, to be raised by who asked."""
+    """An error for the parent to raise."""
 
     message: str
     hint: str = ""
     kind: type[MidflightError] = field(default=MidflightError)
 
     def error(self) -> MidflightError:
-        """Return the error."""
+        """Return the exception."""
         return self.kind(self.message, hint=self.hint)
 
 
 def pair() -> tuple[Connection, socket.socket]:
-    """Return both ends of a control connection: ours, and the one to be handed to the host's process."""
+    """Return the two ends of a control connection: the parent's, and a socket for the host's process to inherit."""
     ours, theirs = socket.socketpair()
     return Connection(ours.detach()), theirs

@@ -1,4 +1,4 @@
-"""What a host's process can be: a worker of an all-reduce, or the server that computes in software."""
+"""The roles of a host's process: a worker of an all-reduce, or a server that computes in software."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["serve", "work"]
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """As much of the program as this process has been told."""
+    """The part of the program that this process serves."""
 
     wire: dict[str, Any]
     applications: dict[str, Application] = field(default_factory=dict)
@@ -26,7 +26,10 @@ class _Served:
 
 
 def work(control: Connection, task: StartWorker) -> None:
-    """Sum one vector after another, as they are asked for, and become another worker when told to."""
+    """Run a worker: sum each `Vector` that arrives, and become another worker at each `StartWorker`.
+
+    Returns by raising EOFError when the control connection is closed.
+    """
     endpoint, busy = task.worker.endpoint(task.timing), False
 
     def finished() -> bool:
@@ -35,7 +38,7 @@ def work(control: Connection, task: StartWorker) -> None:
     with UdpSocket(endpoint, task.address, task.worker.port) as socket:
         control.send(Ready())
         while True:
-            # Between rounds the others may still be at the last one, and what they send is to be answered or dropped.
+            # Keep running between sums: other workers may still need answers for the last one.
             if socket.run(finished, wake=control.fileno()):
                 result, busy = endpoint.take(), False
                 assert result is not None
@@ -53,7 +56,10 @@ def work(control: Connection, task: StartWorker) -> None:
 
 
 def serve(control: Connection, task: StartServer) -> None:
-    """Compute for applications, as they are added."""
+    """Run a server: compute the applications of each `Serve`, and apply each `Write` and `Adopt`.
+
+    Returns by raising EOFError when the control connection is closed.
+    """
     served = _Served(task.schema)
     endpoint = SoftwareServer(served)
     with UdpSocket(endpoint, task.address, task.port) as socket:

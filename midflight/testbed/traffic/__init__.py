@@ -1,1 +1,1 @@
-"""What hosts send and receive without an endpoint: requests by name, captures, and generators of load."""
+"""Traffic of hosts without endpoints: requests with fields by name, received messages, and load generators."""

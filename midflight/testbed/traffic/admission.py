@@ -1,4 +1,4 @@
-"""Admission of applications that hosts send requests of, and that nobody has said anything about."""
+"""Default admission of applications that hosts send requests of."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["DefaultAdmission"]
 
 
 class DefaultAdmission:
-    """Has each request computed on once: by the first switch on its way that runs the application.
+    """Admits applications so that exactly one switch computes on each request: the first on its path that can.
 
-    That switch computes on what comes from its own hosts, which receive what the kernel multicasts, and from senders
-    further away whose first such switch it is. An application that has been admitted, withdrawn, joined or given a
-    group is left as it is.
+    The switch computes on requests of its own hosts, which also receive multicast results, and of more distant senders
+    whose first such switch it is. Applications that have been admitted, withdrawn or joined explicitly, or that have a
+    group, are not changed.
     """
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._decided: dict[str, None] = {}  # applications
-        self._made: dict[tuple[str, str], tuple[str, ...]] = {}  # by application and switch, the senders
-        self._seen: dict[tuple[str, str, str], tuple[DesiredState, Graph]] = {}  # what needs no second look
+        self._made: dict[tuple[str, str], tuple[str, ...]] = {}  # the senders, by application and switch
+        self._seen: dict[tuple[str, str, str], tuple[DesiredState, Graph]] = {}  # already ensured for these states
 
     def decided(self, application: str) -> None:
-        """Leave an application to the user from now on, and take back what has been admitted by default."""
+        """Leave an application to the user from now on, and withdraw its default admissions."""
         if application not in self._decided:
             for name, switch in [key for key in self._made if key[0] == application]:
                 if (name, switch) in self._controller.fleet.desired.admissions:
@@ -38,7 +38,10 @@ class DefaultAdmission:
             self._decided[application] = None
 
     def ensure(self, application: str, source: Host, target: Host) -> None:
-        """Have what one host sends to another computed on. MidflightError where no switch on the way can."""
+        """Admit an application for requests from one host to another, unless the user has decided about it.
+
+        Does nothing if the network does not offload. MidflightError if no switch on the path runs the application.
+        """
         fleet = self._controller.fleet
         with fleet.lock:
             if application in self._decided or not fleet.offload:
@@ -47,7 +50,7 @@ class DefaultAdmission:
             if seen in self._seen and all(map(is_, self._seen[seen], (fleet.desired, fleet.graph))):
                 return
             there = [key for key in fleet.desired.admissions if key[0] == application]
-            if any(key not in self._made for key in there):  # by the controller's own methods
+            if any(key not in self._made for key in there):  # admitted directly through the controller
                 return
             switch = self._switch(application, source, target)
             key = application, switch
@@ -68,7 +71,7 @@ class DefaultAdmission:
         path = fleet.graph.path(source.name, target.name)
         if path is None:
             raise MidflightError(f"there is no path from {source.name} to {target.name}")
-        switches = path.nodes[1:-1] or (fleet.neighbour(source),)  # a host that sends to itself
+        switches = path.nodes[1:-1] or (fleet.neighbour(source),)  # the host sends to itself
         for each in switches:
             if fleet.computes(found, each):
                 return each

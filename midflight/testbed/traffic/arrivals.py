@@ -1,4 +1,4 @@
-"""What has reached hosts: captured frames, decoded when somebody asks."""
+"""Messages that have reached hosts: captured frames, decoded on demand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from midflight.testbed.sim.frames import Datagram, decode
 __all__ = ["MOST", "Arrival", "Inbox", "Received"]
 
 MOST: Final = 1 << 16
-"""So many frames are kept for each host, the latest."""
+"""How many frames are kept for each host. Older ones are dropped and counted in `Received.missed`."""
 
 
 _KINDS = {REQUEST: "request", RESULT: "result", FOR_HOST: "request left to the host"}
@@ -27,10 +27,10 @@ _KINDS = {REQUEST: "request", RESULT: "result", FOR_HOST: "request left to the h
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Arrival:
-    """A message that reached a host, at `time` in nanoseconds of the network's clock.
+    """A message that reached a host at `time`, in nanoseconds of the network's clock.
 
-    `source` and `destination` are addresses and UDP ports; the destination is not the host's own where a switch sent
-    it a copy (`packet.mirror`).
+    `source` and `destination` are pairs of address and UDP port. `mirrored` is True for copies of messages that are
+    addressed to other hosts (`packet.mirror`).
     """
 
     host: str
@@ -47,7 +47,7 @@ class Arrival:
 
     @property
     def kind(self) -> int:
-        """What it is: `REQUEST`, `RESULT`, `FOR_HOST` or a kind that hosts have among themselves."""
+        """The kind of message: `REQUEST`, `RESULT`, `FOR_HOST`, or a kind that only hosts exchange."""
         return self.message.kind
 
     @property
@@ -62,7 +62,7 @@ class Arrival:
 
     @property
     def payload(self) -> bytes:
-        """What follows the application's header."""
+        """The bytes after the application's header."""
         return self.message.payload
 
     def __repr__(self) -> str:
@@ -73,7 +73,7 @@ class Arrival:
 
 
 class Received(Sequence[Arrival]):
-    """What has reached a host, in order. `missed` frames came before it and are not kept any more."""
+    """The messages that have reached a host, in order of arrival. `missed` is the number of earlier ones dropped."""
 
     def __init__(self, arrivals: Sequence[Arrival], missed: int = 0) -> None:
         self._arrivals = tuple(arrivals)
@@ -81,7 +81,7 @@ class Received(Sequence[Arrival]):
 
     @cached_property
     def results(self) -> tuple[Arrival, ...]:
-        """Results: what a switch, or a host in its place, has replied or multicast."""
+        """Results that a switch, or a host in its place, has sent as a reply or multicast."""
         return tuple(each for each in self._arrivals if each.kind == RESULT and not each.mirrored)
 
     @cached_property
@@ -96,7 +96,7 @@ class Received(Sequence[Arrival]):
 
     @cached_property
     def copies(self) -> tuple[Arrival, ...]:
-        """Copies of what is addressed to others (`packet.mirror`)."""
+        """Copies of messages that are addressed to other hosts (`packet.mirror`)."""
         return tuple(each for each in self._arrivals if each.mirrored)
 
     def __len__(self) -> int:
@@ -116,7 +116,7 @@ class Received(Sequence[Arrival]):
 
 
 class Inbox:
-    """The frames that have reached a host with this address."""
+    """Records the frames that reach a host with this address."""
 
     def __init__(self, host: str, address: IPAddress) -> None:
         self._host = host
@@ -126,18 +126,18 @@ class Inbox:
         self._missed = 0
 
     def take(self, now: int, frame: bytes) -> None:
-        """Take a frame (`Taken`)."""
+        """Record a frame (`Taken`)."""
         self._missed += len(self._frames) == MOST
         self._frames.append((now, frame))
 
     def clear(self) -> None:
-        """Forget what has come."""
+        """Clear the record."""
         self._frames.clear()
         self._arrivals.clear()
         self._missed = 0
 
     def received(self, schema: Schema, wanted: Callable[[Arrival], bool]) -> Received:
-        """Return what has come of messages and is wanted."""
+        """Return the recorded messages for which `wanted` returns True. Frames that are no messages are ignored."""
         while self._frames:
             if (arrival := self._arrival(schema, *self._frames.popleft())) is not None:
                 self._missed += len(self._arrivals) == MOST
@@ -145,7 +145,7 @@ class Inbox:
         return Received([each for each in self._arrivals if wanted(each)], self._missed)
 
     def _arrival(self, schema: Schema, now: int, frame: bytes) -> Arrival | None:
-        """Return the message in a frame, None where there is none."""
+        """Return the message in a frame, or None if the frame has none."""
         try:
             datagram = decode(frame)
             message = schema.decode(datagram.payload)

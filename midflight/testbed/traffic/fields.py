@@ -1,4 +1,4 @@
-"""Fields by name, as numbers or arrays, into one message after the other."""
+"""Fields of many requests, given by name as numbers or arrays."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ __all__ = ["Columns"]
 class Columns:
     """Fields of an application's requests, broadcast to one length.
 
-    A field is a number for all requests, or an array with an element for each. One with lanes takes a number for all
-    lanes, an array of lanes for all requests, or an array of shape (requests, lanes). Fields that are left out are 0.
-    WireError for a field that the application does not have, or of another shape.
+    A field is a whole number for all requests, or an array with an element for each. A field with lanes is a number for
+    all lanes, an array of lanes for all requests, or an array of shape (requests, lanes). Missing fields are 0.
+    WireError if the application does not have a field, if a value has the wrong type or shape, or if arrays are for
+    different numbers of requests.
     """
 
     def __init__(self, program: Program, application: str, fields: Mapping[str, Any]) -> None:
@@ -28,18 +29,18 @@ class Columns:
             names = ", ".join(lanes) or "no fields"
             raise WireError(f"{application} has no field {min(unknown)!r}", hint=f"it has {names}")
         self._columns: dict[str, NDArray[Any] | int | list[int]] = {}
-        self._many: dict[str, int] = {}  # the fields that differ from request to request, and of how many requests
+        self._many: dict[str, int] = {}  # the number of requests that an array is for, by field
         for name, count in lanes.items():
             self._columns[name] = self._column(application, name, count, fields.get(name, 0))
         lengths = sorted({*self._many.values()})
         if len(lengths) > 1:
-            told = ", ".join(f"{name} has {length}" for name, length in self._many.items())
-            raise WireError(f"{application}: fields are told for different numbers of requests: {told}")
+            sizes = ", ".join(f"{name} has {length}" for name, length in self._many.items())
+            raise WireError(f"{application}: arrays of fields have different lengths: {sizes}")
         self.length: int | None = lengths[0] if lengths else None
-        """How many requests the arrays are for; None where there are only numbers."""
+        """The number of requests that the arrays are for; None if no field is such an array."""
 
     def rows(self, count: int) -> Iterator[dict[str, Any]]:
-        """Yield the fields of so many requests, beginning again where there are more than the arrays have."""
+        """Yield the fields of `count` requests. Arrays that are shorter repeat."""
         constant = {name: each for name, each in self._columns.items() if name not in self._many}
         varying = {name: list(self._columns[name]) for name in self._many}  # type: ignore[arg-type]
         for number in range(count):
@@ -51,13 +52,11 @@ class Columns:
         except ValueError:  # rows of different lengths
             array = np.empty(0)
         if array.dtype.kind == "f" and isinstance(value, (list, tuple)) and _whole(value):
-            array = np.array(value, dtype=object)  # of numbers about 2**63, which NumPy makes floats of
+            array = np.array(value, dtype=object)  # NumPy converts integers near 2**63 to floats
         inner = 0 if lanes is None else 1
         fits = array.ndim <= inner + 1 and (lanes is None or array.ndim == 0 or array.shape[-1] == lanes)
         if array.dtype.kind not in "biuO" or not fits:
-            shape = (
-                "a number, or one for each request" if lanes is None else f"{lanes} lanes, or so many for each request"
-            )
+            shape = "one, or one for each request" if lanes is None else f"{lanes}, or {lanes} for each request"
             raise WireError(
                 f"{application}: {name} takes whole numbers: {shape}; not {array.dtype} of shape {array.shape}"
             )

@@ -1,4 +1,4 @@
-"""Load: many requests at a rate, and what came of them as arrays."""
+"""Load: many requests at a rate, with the outcome of each in arrays."""
 
 from __future__ import annotations
 
@@ -18,55 +18,55 @@ from midflight.testbed.traffic.traffic import Named, Requests, Traffic
 __all__ = ["PACINGS", "Load", "Pace", "Pacing", "load"]
 
 Pacing = str | Sequence[int] | NDArray[Any]
-"""`even`, `poisson`, or when each request is to be sent, in nanoseconds from the start."""
+"""`even`, `poisson`, or the sending time of each request, in nanoseconds from the start."""
 
 PACINGS: Final = ("even", "poisson")
-_QUIET = 0.2  # seconds in which nothing more has to come, before what has not is taken for lost
+_QUIET = 0.2  # seconds of silence after which missing answers count as lost
 _ANSWERS = frozenset({REQUEST, RESULT, FOR_HOST})
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of requests; arrays have an element for each, in the order in which they were to be sent.
+    """The outcome of requests. Arrays have an element for each request, by sender and then in sending order.
 
-    A request is answered by the first message with its application and sequence number that reaches any host: a result,
-    or the request itself where it was forwarded. One that a kernel drops is not answered, like one that is lost.
+    The answer to a request is the first message with its application and sequence number that reaches any host: a
+    result, or the request itself if it was forwarded. A request that a kernel drops has no answer, like a lost one.
     """
 
     application: str
     host: NDArray[np.str_]
-    """The sender."""
+    """The sender's name."""
     sequence: NDArray[np.uint32]
     sent: NDArray[np.int64]
-    """When it was sent, in nanoseconds from the start of the load."""
+    """The sending time in nanoseconds from the first request."""
     latency: NDArray[np.float64]
-    """Nanoseconds from then until it was answered; NaN where it was not."""
+    """Nanoseconds from sending until the answer; NaN without an answer."""
     kind: NDArray[np.uint8]
-    """The kind of the answer: `RESULT`, `REQUEST` or `FOR_HOST`; 0 for none."""
+    """The kind of the answer: `RESULT`, `REQUEST` or `FOR_HOST`; 0 without an answer."""
     answers: NDArray[np.int64]
-    """How many messages with its number came, at all hosts: of a multicast, one for each member."""
+    """How many messages with the request's number arrived at all hosts; of a multicast, one for each member."""
     size: NDArray[np.int64]
-    """Bytes of its UDP payload."""
+    """Bytes of the request's UDP payload."""
 
     @property
     def answered(self) -> NDArray[np.bool_]:
-        """Which requests were answered."""
+        """Whether each request has an answer."""
         return np.not_equal(self.kind, 0)
 
     @property
     def loss(self) -> float:
-        """The share of requests that were not answered, 0 to 1."""
+        """The fraction of requests without an answer, 0 to 1; 0 if there are no requests."""
         return float(1 - self.answered.mean()) if len(self.sent) else 0.0
 
     @property
     def rate(self) -> float:
-        """The requests a second that were sent, which may be less than asked for."""
+        """The requests per second of all senders together, as actually sent; NaN for fewer than two."""
         span = int(self.sent.max() - self.sent.min()) if len(self.sent) > 1 else 0
         return (len(self.sent) - 1) * 1e9 / span if span else float("nan")
 
     @property
     def goodput(self) -> float:
-        """Bits a second of the answered requests' payloads, from the first request to the last answer."""
+        """Bits per second of the payloads of answered requests, from the first request to the last answer."""
         done = self.answered
         if not done.any():
             return 0.0
@@ -74,21 +74,19 @@ class Load:
         return float(self.size[done].sum() * 8e9 / span) if span else float("nan")
 
     def percentiles(self, *shares: float) -> NDArray[np.float64]:
-        """Return the latencies, in nanoseconds, that these percents (0 to 100) of the answers stay within.
-
-        NaN where nothing was answered.
-        """
-        told = self.latency[self.answered]
-        return np.percentile(told, shares) if len(told) else np.full(len(shares), np.nan)
+        """Return percentiles of the latency in nanoseconds, for `shares` from 0 to 100; NaN if nothing was answered."""
+        known = self.latency[self.answered]
+        return np.percentile(known, shares) if len(known) else np.full(len(shares), np.nan)
 
     def over_time(self, interval: int) -> dict[str, NDArray[Any]]:
-        """Return arrays with an element for each interval of so many nanoseconds in which requests were sent.
+        """Return arrays with an element for each interval of `interval` nanoseconds, by the requests' sending times.
 
-        `start` (nanoseconds), `sent` (requests), `loss`, `goodput` (bits a second of those that were answered), and
-        `p50` and `p99` of their latency (nanoseconds).
+        The arrays are `start` (nanoseconds), `sent` (number of requests), `loss`, `goodput` (bits per second of the
+        requests that were answered), and `p50` and `p99` of the latency (nanoseconds). MidflightError if `interval` is
+        less than 1.
         """
         if interval < 1:
-            raise MidflightError(f"an interval has at least 1 ns, not {interval}")
+            raise MidflightError(f"an interval must be at least 1 ns, not {interval}")
         slots = self.sent // interval
         found: dict[str, list[float]] = {each: [] for each in ("start", "sent", "loss", "goodput", "p50", "p99")}
         for slot in range(int(slots.max()) + 1 if len(slots) else 0):
@@ -107,7 +105,7 @@ class Load:
         return {name: np.array(each) for name, each in found.items()}
 
     def only(self, which: NDArray[np.bool_]) -> Load:
-        """Return some of the requests, such as one host's: `load.only(load.host == "h1")`."""
+        """Return the requests that a mask selects, such as one host's: `load.only(load.host == "h1")`."""
         arrays = (self.host, self.sequence, self.sent, self.latency, self.kind, self.answers, self.size)
         return Load(self.application, *(each[which] for each in arrays))  # type: ignore[arg-type]
 
@@ -121,9 +119,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When requests are sent: at `rate` requests a second, spaced by `pacing`, with luck from `seed`.
+    """When each sender sends its requests: `rate` per second, spaced by `pacing`, with `seed` for random gaps.
 
-    MidflightError for a rate or a pacing that there is not.
+    MidflightError if the pacing is unknown, or if the rate is not above 0 and at most 1e9.
     """
 
     rate: float
@@ -134,13 +132,18 @@ class Pace:
         if isinstance(self.pacing, str):
             if self.pacing not in PACINGS:
                 raise MidflightError(
-                    f"there is no pacing {self.pacing!r}", hint=f"{' or '.join(PACINGS)}, or nanoseconds in an array"
+                    f"there is no pacing {self.pacing!r}",
+                    hint=f"use {' or '.join(PACINGS)}, or an array of nanoseconds",
                 )
             if not 0 < self.rate <= 1e9:
-                raise MidflightError(f"a rate is more than 0 and at most 1e9 requests a second, not {self.rate}")
+                raise MidflightError(f"a rate must be above 0 and at most 1e9 requests per second, not {self.rate}")
 
     def offsets(self, count: int, sender: int) -> NDArray[np.int64]:
-        """Return when a sender, by its number, sends its requests: nanoseconds from the start, in ascending order."""
+        """Return the sending times of `count` requests of the sender with this number, in ascending order.
+
+        Times are in nanoseconds from the start. MidflightError if `pacing` is an array that does not have `count` such
+        times.
+        """
         if isinstance(self.pacing, str):
             gaps = np.full(count, 1e9 / self.rate)
             if self.pacing == "poisson":
@@ -150,7 +153,7 @@ class Pace:
         given = np.asarray(self.pacing)
         if given.shape != (count,) or given.dtype.kind not in "iuf" or (given < 0).any() or (np.diff(given) < 0).any():
             raise MidflightError(
-                f"the times of {count} requests are as many nanoseconds, from 0 on and in ascending order"
+                f"pacing must be {count} times in nanoseconds, one for each request, not negative and ascending"
             )
         return given.astype(np.int64)
 
@@ -167,11 +170,17 @@ def load(
     payload: bytes,
     timeout: float,
 ) -> Load:
-    """Send requests from hosts at a rate, and return what came of them: see `Net.load`."""
+    """Send requests from hosts at a rate, and return the outcome: see `Net.load`. `fields` may differ by host.
+
+    MidflightError if there are not as many `fields` as hosts, or as for `Traffic.requests` and `Pace.offsets`.
+    """
     senders = list(hosts) if isinstance(hosts, Sequence) and not isinstance(hosts, str) else [hosts]
     each_fields = [fields] * len(senders) if isinstance(fields, Mapping) else list(fields)
     if len(each_fields) != len(senders):
-        raise MidflightError(f"fields for {len(each_fields)} hosts, and {len(senders)} are to send")
+        raise MidflightError(
+            f"there are fields for {len(each_fields)} hosts, but {len(senders)} hosts are to send",
+            hint="pass one mapping for all hosts, or one for each",
+        )
     traffic.capture()
     loads = [
         traffic.requests(host, application, those, to=to, payload=payload, count=count, many=True)
@@ -184,7 +193,7 @@ def load(
 def _run(
     traffic: Traffic, application: str, loads: Sequence[Requests], times: Sequence[NDArray[np.int64]], timeout: float
 ) -> Load:
-    """Send requests at their times, and return what came of them, `timeout` seconds after the last at most."""
+    """Send requests at their times, wait for answers for at most `timeout` seconds after the last, and return all."""
     sequence = np.concatenate([each.sequences for each in loads])
     fabric = traffic.fabric
     watch = _Watch(traffic.number(application), sequence)
@@ -211,7 +220,7 @@ def _run(
 
 
 class _Watch:
-    """Takes the frames that answer requests of an application."""
+    """Records the answers to requests of an application."""
 
     def __init__(self, application: int, sequence: NDArray[np.uint32]) -> None:
         self._head = application.to_bytes(2, "big")
@@ -223,7 +232,7 @@ class _Watch:
         self.unanswered = len(sequence)
 
     def at(self, address: IPAddress) -> Taken:
-        """Return what takes the frames of the host with this address. Those that are addressed to others are copies."""
+        """Return the tap for the host with this address. It ignores mirrored copies, which are addressed to others."""
         own, end, payload = (address.packed, 34, 42) if address.version == 4 else (address.packed, 54, 62)
 
         def take(now: int, frame: bytes) -> None:
@@ -249,7 +258,7 @@ class _Watch:
 
 
 def _linger(fabric: Fabric, senders: Sequence[str], watch: _Watch, timeout: float) -> None:
-    """Wait for answers: until all are here, or nothing more comes."""
+    """Wait until all answers have arrived, no more arrive, or `timeout` seconds have passed."""
     end = fabric.now + round(timeout * 1e9)
     fabric.settle(senders, timeout)
     while watch.unanswered and fabric.now < end:

@@ -1,4 +1,4 @@
-"""What hosts send of their own accord, and what reaches them."""
+"""Requests that hosts send without an endpoint, and the messages that reach hosts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from midflight.testbed.traffic.fields import Columns
 
 __all__ = ["Named", "Requests", "Traffic"]
 
-_AT_ONCE = 32  # requests that are under way at a time: as many as the queues of every device hold
-_PATIENCE = 1.0  # seconds that what is under way is given when somebody asks for what has come
-_SLICE = 0.02  # seconds of the network's clock between two looks at what has come
+_AT_ONCE = 32  # requests in flight at a time: the queues of every device have room for them
+_PATIENCE = 1.0  # seconds to wait for packets in flight before received messages are returned
+_SLICE = 0.02  # seconds of the network's clock between two checks for received messages
 
 Named = Host | str
 """A host, or its name."""
@@ -30,7 +30,7 @@ Named = Host | str
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests of one application from one host to another, as frames; `sizes` are bytes of their UDP payloads."""
+    """Requests of one application from one host to another, as frames. `sizes` are the bytes of their UDP payloads."""
 
     host: Host
     to: Host
@@ -43,10 +43,10 @@ class Requests:
 
 
 class Traffic:
-    """Sends requests from hosts of a fabric and captures what reaches them.
+    """Sends requests from the hosts of a fabric, and records the messages that reach them.
 
-    `program` gives the program that the network runs at the time, `server` the host that an application's requests are
-    addressed to, where it has one. `admit` has computed on an application what one host sends to another.
+    `program` returns the current program. `server` returns the host that an application's requests are addressed to, or
+    None. `admit` is called with an application, a sender and a receiver before requests are sent.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Traffic:
         self._admit = admit
         self._schema: tuple[Program, Schema] | None = None
         self._inboxes: dict[str, Inbox] = {}
-        self._upcoming: dict[str, int] = {}  # sequence numbers, by application
+        self._upcoming: dict[str, int] = {}  # the next sequence number, by application
 
     def send(
         self,
@@ -75,7 +75,10 @@ class Traffic:
         payload: bytes = b"",
         timeout: float = 5.0,
     ) -> NDArray[np.uint32]:
-        """Send requests and return their sequence numbers, once they and what came of them have arrived."""
+        """Send requests, wait until the network has finished with them, and return their sequence numbers.
+
+        See `Net.send`. Raises as `requests` and, unless `timeout` is 0, as `settle` does.
+        """
         self.capture()
         requests = self.requests(host, application, fields, to=to, sequence=sequence, payload=payload)
         for start in range(0, len(requests), _AT_ONCE):
@@ -97,17 +100,21 @@ class Traffic:
         count: int | None = None,
         many: bool = False,
     ) -> Requests:
-        """Return requests that `host` can send: `count` of them, by default as many as the fields' arrays are for.
+        """Return requests for `host` to send, and admit the application for them.
 
-        With `many`, one of the two has to tell. What they ask for is admitted by default.
+        The number of requests is `count`, or by default the length of the fields' arrays or of `sequence`, or 1.
+        MidflightError if the host or application is unknown, or, with `many`, if neither `count` nor the fields give a
+        number. WireError if the fields or sequence numbers are invalid.
         """
         number, source = self.number(application), self.host(host)
         target = self.destination(source, application, to)
         columns = Columns(self._program(), application, fields)
-        told = None if sequence is None or np.ndim(sequence) == 0 else len(np.asarray(sequence))
+        given = None if sequence is None or np.ndim(sequence) == 0 else len(np.asarray(sequence))
         if many and count is None and columns.length is None:
-            raise MidflightError(f"it is not told how many requests {source.name} sends", hint="count=1000, or arrays")
-        amount = next(each for each in (count, columns.length, told, 1) if each is not None)
+            raise MidflightError(
+                f"the number of requests of {source.name} is missing", hint="pass count=1000, or fields as arrays"
+            )
+        amount = next(each for each in (count, columns.length, given, 1) if each is not None)
         numbers = self._sequences(application, sequence, amount)
         schema, flow = self.schema, self._flow(source, target, number)
         datagrams = [
@@ -119,7 +126,10 @@ class Traffic:
         return Requests(source, target, [flow.encode(each) for each in datagrams], numbers, sizes)
 
     def received(self, host: Named, application: str = "", *, count: int = 0, timeout: float = 5.0) -> Received:
-        """Return what has reached a host; waits until it is `count` messages."""
+        """Return the messages that have reached a host, after waiting until there are `count`: see `Net.received`.
+
+        MidflightError if fewer have arrived after `timeout` seconds of the network's clock.
+        """
         self.capture()
         name = self.host(host).name
         self.fabric.settle(None, min(timeout, _PATIENCE))
@@ -136,40 +146,43 @@ class Traffic:
             if left <= 0 or not self.pass_time(min(left, _SLICE)):
                 of = f" of {application}" if application else ""
                 raise MidflightError(
-                    f"{name} has received {len(arrivals)} messages{of}, not {count}, within {timeout:g} s"
+                    f"expected {count} messages{of} at {name} within {timeout:g} s, but {len(arrivals)} arrived"
                 )
         return arrivals
 
     def capture(self) -> None:
-        """Have kept what reaches hosts, from the first time on that this is called."""
+        """Start to record the messages that reach hosts, unless this was called before."""
         for name, host in self.fabric.hosts.items():
             if name not in self._inboxes:
                 self._inboxes[name] = inbox = Inbox(name, host.address)
                 self.fabric.card(name).tap(inbox.take)
 
     def clear(self) -> None:
-        """Forget what has reached hosts so far."""
+        """Clear the records of received messages."""
         for each in self._inboxes.values():
             each.clear()
 
     def settle(self, senders: Sequence[str] | None, timeout: float) -> None:
-        """Let what hosts have sent arrive. MidflightError, which tells what has not, after `timeout` seconds."""
+        """Wait until all packets of these hosts, or of all hosts, have passed the network.
+
+        MidflightError, with a description of what has not passed, after `timeout` seconds.
+        """
         if missing := self.fabric.settle(senders, timeout):
             raise MidflightError(
-                f"within {timeout:g} s this has not come through the network: {missing}",
-                hint="is a switch off? With timeout=0 nobody waits for it",
+                f"not everything passed the network within {timeout:g} s: {missing}",
+                hint="a switch may be off; pass timeout=0 to send without waiting",
             )
 
     @property
     def schema(self) -> Schema:
-        """The wire schema of the present program."""
+        """The wire schema of the current program."""
         program = self._program()
         if self._schema is None or self._schema[0] is not program:
             self._schema = program, Schema(program.schema())
         return self._schema[1]
 
     def number(self, application: str) -> int:
-        """Return an application's id. MidflightError where the program has none such."""
+        """Return an application's id. MidflightError if the program does not have the application."""
         applications = self._program().applications
         if application not in applications:
             raise MidflightError(
@@ -178,14 +191,18 @@ class Traffic:
         return applications[application].id
 
     def host(self, named: Named) -> Host:
-        """Return a host, by itself or by its name. MidflightError where the network has none such."""
+        """Return the host with this name, or the same name as the given one. MidflightError if there is none."""
         name = named if isinstance(named, str) else named.name
         if name not in self.fabric.hosts:
-            raise MidflightError(f"there is no host named {name}", hint=f"there is {', '.join(self.fabric.hosts)}")
+            raise MidflightError(f"there is no host named {name}", hint=f"the hosts are {', '.join(self.fabric.hosts)}")
         return self.fabric.hosts[name]
 
     def destination(self, source: Host, application: str, to: Named | None) -> Host:
-        """Return whom a host's requests are addressed to: the one told, the application's server, or the next host."""
+        """Return the host that requests are addressed to: `to`, or the application's server, or the next host.
+
+        The next host is the one after the sender in the order of hosts with the same IP version; the first after the
+        last. MidflightError if `to` is unknown.
+        """
         if to is not None:
             return self.host(to)
         server = self._server(application)
@@ -195,19 +212,19 @@ class Traffic:
         return hosts[([each.name for each in hosts].index(source.name) + 1) % len(hosts)]
 
     def _sequences(
-        self, application: str, told: int | Sequence[int] | NDArray[Any] | None, amount: int
+        self, application: str, given: int | Sequence[int] | NDArray[Any] | None, amount: int
     ) -> NDArray[np.uint32]:
-        """Return as many sequence numbers: those told, those from the one told on, or from the last on."""
-        if told is None:
-            told = self._upcoming.get(application, 0)
-            self._upcoming[application] = (told + amount) % 2**32
-        numbers = np.asarray(told)
+        """Return the given sequence numbers, or `amount` numbers from the given one or from the last request's on."""
+        if given is None:
+            given = self._upcoming.get(application, 0)
+            self._upcoming[application] = (given + amount) % 2**32
+        numbers = np.asarray(given)
         if (
             numbers.dtype.kind not in "iu"
             or numbers.ndim > 1
             or (numbers.size and not 0 <= numbers.min() <= numbers.max() < 2**32)
         ):
-            raise WireError(f"{application}: sequence is one bit[32] or an array of them, not {told!r}")
+            raise WireError(f"{application}: sequence must be a bit[32] number or an array of them, not {given!r}")
         if numbers.ndim == 0:
             numbers = (int(numbers) + np.arange(amount, dtype=np.int64)) % 2**32
         if len(numbers) != amount:
@@ -225,7 +242,10 @@ class Traffic:
         )
 
     def pass_time(self, seconds: float) -> float:
-        """Let so many seconds pass, and return how many have: 0 where nothing more happens in a simulated network."""
+        """Let `seconds` of the network's clock pass, and return how many have.
+
+        Fewer pass in a simulated network that has no more events.
+        """
         before = self.fabric.now
         self.fabric.drive(lambda: False, seconds)
         return (self.fabric.now - before) / 1e9
