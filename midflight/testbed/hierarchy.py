@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Unpack
+from pathlib import Path
+from typing import TypedDict, Unpack
 
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.runtime.controller.branches import Branch
 from midflight.runtime.controller.hierarchy import SummationTree
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.testbed.group import Group
-from midflight.testbed.net import Net, Opening
+from midflight.testbed.net import Net
 from midflight.testbed.topology import Topology
 
-__all__ = ["Hierarchy"]
+__all__ = ["Hierarchy", "Opening"]
+
+
+class Opening(TypedDict, total=False):
+    """The keyword parameters of `Net` that `Hierarchy` passes on: all but `program` and `strategy`."""
+
+    device: str | Mapping[str, str]
+    fabric: str
+    seed: int
+    pcap: Path | None
+    traceable: bool
+    offload: bool
+    capabilities: Mapping[str, Capabilities] | None
 
 
 class Hierarchy(Net):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,19 +41,7 @@ from midflight.testbed.traffic.load import Load, Pace, Pacing, load
 from midflight.testbed.traffic.traffic import Named, Traffic
 from midflight.testbed.waiting import overdue
 
-__all__ = ["Net", "Opening"]
-
-
-class Opening(TypedDict, total=False):
-    """The keyword parameters of `Net` that `Hierarchy` passes on: all but `program` and `strategy`."""
-
-    device: str | Mapping[str, str]
-    fabric: str
-    seed: int
-    pcap: Path | None
-    traceable: bool
-    offload: bool
-    capabilities: Mapping[str, Capabilities] | None
+__all__ = ["Net"]
 
 
 class Net:
@@ -130,9 +117,7 @@ class Net:
     def __enter__(self) -> Net:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # Parts of the network
@@ -149,9 +134,7 @@ class Net:
 
     def host(self, name: str) -> Host:
         """Return a host by name. MidflightError if there is none."""
-        if name not in self.fabric.hosts:
-            raise MidflightError(f"there is no host named {name}", hint=f"the hosts are {', '.join(self.fabric.hosts)}")
-        return self.fabric.hosts[name]
+        return self._traffic.host(name)
 
     @property
     def devices(self) -> Mapping[str, Device]:
