@@ -278,15 +278,15 @@ class Net:
         all requests, or an array with an element for each. A field with lanes is a number, an array of lanes, or an
         array of shape (requests, lanes). Missing fields are 0. `to` is the host that requests are addressed to: by
         default the server of the application's group or of the hosts that have joined it, or else the next host.
-        `sequence` is the sequence number of the first request, or an array of all; by default, numbers continue after
-        the last request of the application. `payload` follows the fields.
+        `sequence` is the number of the first request, or an array of all; by default, numbers continue after the last
+        request of the application. `payload` follows the fields.
 
         Returns when the requests and everything that followed from them have passed the network, so that `received`,
         `alerts` and `state` show the outcome. With `timeout=0`, returns immediately.
 
-        If the application has not been admitted, withdrawn or joined, and has no group, it is admitted: on the first
-        switch on the path that runs it, for the hosts on that switch, which also receive multicasts. With
-        `offload=False`, it is not.
+        If the application has not been admitted, withdrawn or joined, and has no group, it is admitted (unless
+        `offload` is False): on the first switch on the path that runs it, for that switch's hosts, which also receive
+        multicasts.
 
         MidflightError if a name is unknown, if no switch on the path runs the application, or if packets are still in
         the network after `timeout` seconds. WireError if a field, the sequence or the payload is invalid.
@@ -329,10 +329,7 @@ class Net:
         return alerts.heard(application, wanted)
 
     def follow(self, application: str = "", wanted: Wanted | None = None, *, timeout: float = 5.0) -> Iterator[Alert]:
-        """Yield alerts as they are raised from now on, until `timeout` seconds have passed without one.
-
-        Seconds are those of the network's clock. Endpoints on hosts are driven while this waits.
-        """
+        """Yield alerts as they are raised from now on, until none is raised for `timeout` seconds of `now`."""
         let = self._traffic.pass_time
         self.fabric.settle(None, min(timeout, 1.0))
         return self.controller.alerts.follow(application, wanted, timeout=timeout, let=let)
