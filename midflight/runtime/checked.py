@@ -1,4 +1,4 @@
-"""A P4_16 program with everything that is derived from its text, each part made once and passed along."""
+"""A P4_16 program with everything that is derived from its text. Each part is computed once."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ __all__ = ["CheckedProgram", "Programs"]
 
 T = TypeVar("T")
 
-# An include of the architecture's own, which brings the same for everybody.
+# An include of an architecture file, which has the same contents everywhere.
 _OWN_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<(core|v1model)\.p4>", re.MULTILINE)
 _INCLUDE = re.compile(r"#[^\n]*include")
 
 
 @dataclass(frozen=True, eq=False)
 class CheckedProgram:
-    """A program for v1model: its text, and what the front end, placement and the embedded switch make of that.
+    """A program for v1model: its text, and what the front end, placement and the embedded switch derive from it.
 
-    Each part is made when it is first used, and once, in whichever thread. A device that compiles with p4c uses the
-    text alone, so a program that only p4c accepts has no other part. `file` names the program in messages; includes
-    in quotes are looked for beside it. A `confined` program includes nothing but the architecture's own files.
+    Each part is computed once, on first use; this is thread-safe. Devices that compile with p4c use only the text, so
+    they also accept programs that our front end rejects. `file` is the program's name in messages, and quoted includes
+    are searched in its folder. A `confined` program may include only the architecture's own files.
 
-    Two are equal only if they are the same object. Nobody may change a part.
+    Programs compare by identity. Parts must not be modified.
     """
 
     text: str
@@ -48,34 +48,34 @@ class CheckedProgram:
 
     @property
     def program(self) -> ir.Program:
-        """The typed program. P4Error, with its place, where the text is wrong."""
+        """The typed program. Raises P4Error, with the place, for an invalid text."""
         return self._part("program", self._program)
 
     @property
     def standalone(self) -> str:
-        """The text for another process to compile: files that are included from beside it are in their places."""
+        """The text with its included files expanded, except those of the architecture, for use in another process."""
         if self.confined or not _includes_others(self.text):
             return self.text
         return self._part("standalone", lambda: preprocess(self.text, self.file).text)
 
     @property
     def p4info(self) -> p4i.P4Info:
-        """What a controller may name. P4Error for what P4Info cannot say."""
+        """The P4Info. Raises P4Error for an invalid text, or for what P4Info cannot express."""
         return self._part("p4info", lambda: p4info(self.program))
 
     @property
     def footprint(self) -> Footprint:
-        """What it asks of a device, for placement. P4Error where the text is wrong."""
+        """The needs of the program, for placement. Raises P4Error for an invalid text."""
         return self._part("footprint", lambda: footprint(self.program))
 
     @property
     def compiled(self) -> Compiled:
-        """Its native code for the embedded switch. P4Error names a construct that the engine does not support."""
+        """The native code for the embedded switch. Raises P4Error if the engine does not support a construct."""
         return self._part("compiled", self._compiled)
 
     @property
     def is_compiled(self) -> bool:
-        """Whether `compiled` is there already, here or in the store."""
+        """Whether `compiled` is available without compiling, from memory or from the store."""
         with self._lock:
             if "compiled" not in self._parts and self._store is not None:
                 stored: Compiled | None = self._store.load(self.text)
@@ -84,7 +84,7 @@ class CheckedProgram:
             return "compiled" in self._parts
 
     def adopt(self, compiled: Compiled) -> None:
-        """Take the code that has been made of this text elsewhere, with its typed program."""
+        """Use code that was compiled elsewhere from this text, and its typed program."""
         with self._lock:
             self._parts.update(program=compiled.program, compiled=compiled)
             if self._store is not None:
@@ -107,7 +107,7 @@ class CheckedProgram:
 
     def _compiled(self) -> Compiled:
         program = self.program
-        if "compiled" in self._parts:  # it was stored with its program
+        if "compiled" in self._parts:  # from the store, together with the program
             compiled: Compiled = self._parts["compiled"]
             return compiled
         compiled = Compiled(program)
@@ -122,11 +122,10 @@ def _includes_others(text: str) -> bool:
 
 
 class Programs:
-    """Checked programs by text. Those who share one check and compile each text once.
+    """Checked programs by text, which their users check and compile only once.
 
-    A program is kept for as long as somebody holds it. Only confined programs are shared: the same text with other
-    files' includes may bring something else the next time, and something else to another. With a `store`, processes
-    share what they have compiled.
+    A program is cached as long as something refers to it. Programs that include other files are not cached, because
+    these may change. With a `store`, processes share compiled code.
     """
 
     def __init__(self, store: Store | None = None) -> None:
@@ -135,9 +134,9 @@ class Programs:
         self._lock = threading.Lock()
 
     def get(self, text: str, file: str = "<string>", *, confined: bool = False) -> CheckedProgram:
-        """Return the program of a text: the one that there is, or else a new one, called `file` in messages.
+        """Return the cached program with this text, or a new one with the name `file` in messages.
 
-        `confined` is for a text that is not trusted: see `CheckedProgram`.
+        Set `confined` for an untrusted text; see `CheckedProgram`.
         """
         if not confined and _includes_others(text):
             return CheckedProgram(text, file)

@@ -128,7 +128,7 @@ def test_a_compiler_of_ones_own(switch: HostDevice, tmp_path: Path) -> None:
     assert switch.switch.pipeline is not None
     assert "ingress.app.held" in {each.preamble.name for each in switch.switch.pipeline.config.p4info.registers}
     broken = f"{sys.executable} -c 1/0 {{p4}} {{p4info}} {{config}}"
-    with pytest.raises(P4Error, match=r"refuses lab\.p4") as refused:
+    with pytest.raises(P4Error, match=r"rejects lab\.p4") as refused:
         RemoteDevice(address=switch.address, compiler=broken).compile(CheckedProgram("", "lab.p4"))
     assert "ZeroDivisionError" in refused.value.hint
 
@@ -139,7 +139,7 @@ def test_mistakes() -> None:
         (["--device", "tofino"], "no device 'tofino'"),
         (["--device", "host", "-i", "1@lo"], "a host device is started here"),
         (["--device", "grpc:127.0.0.1:1", "-i", "veth0"], "'veth0' is not a port"),
-        (["--device", "grpc:127.0.0.1:1", "--compiler", "gcc"], "'gcc' is no compiler"),
+        (["--device", "grpc:127.0.0.1:1", "--compiler", "gcc"], "'gcc' is not a compiler"),
         (["--device", "grpc:127.0.0.1:1"], "no P4Runtime server answers at 127.0.0.1:1"),
     ):
         done = CliRunner().invoke(midflight, ["conformance", "--primitive", "Filter", "--cases", "0", *arguments])

@@ -42,7 +42,7 @@ def test_it_forwards_between_interfaces_and_is_controlled_from_outside(tmp_path:
             wires.send(3, other())
             (arrived,) = session.packets_in(timeout=20)
             assert (arrived.payload, arrived.metadata) == (other(), {"ingress_port": 3})
-            with pytest.raises(DeviceError, match="has its packets from its interfaces"):
+            with pytest.raises(DeviceError, match="gets its packets from its interfaces"):
                 device.process(Packets.from_list([(1, packets[0])]))
         assert {each.name for each in tmp_path.iterdir()} >= {"p1_in.pcap", "p2_out.pcap"}
 

@@ -27,11 +27,6 @@ NOT_DONE = (
     "docs/wire.md",
     "midflight/cli",
     "midflight/primitives/library",
-    "midflight/runtime/devices",
-    "midflight/runtime/footprint",
-    "midflight/runtime/p4runtime",
-    "midflight/runtime/placement",
-    "midflight/runtime/*.py",
     "midflight/*.py",
     "tests",
 )

@@ -84,7 +84,7 @@ def test_an_atomic_batch_is_undone_whole(device: HostDevice, session: Session, i
         session.write_register("totals", 1, 99)
 
     refused = batch(session, work, atomic=True)
-    assert "register totals: ingress.totals: index 99 of 16 cells" in str(refused)
+    assert "register totals: ingress.totals: index 99 is out of range; it has 16 cells" in str(refused)
     assert refused.code.name == "OUT_OF_RANGE"
     assert state(device) == before
     with session.batch(atomic=True):
@@ -157,7 +157,7 @@ def test_nothing_is_sent_of_a_batch_that_fails_before_its_end(session: Session) 
 
     assert "no action 'nowhere'" in str(batch(session, work))
     assert session.read_table("route") == []
-    with pytest.raises(DeviceError, match="open already"), session.batch(), session.batch():
+    with pytest.raises(DeviceError, match="another batch is open"), session.batch(), session.batch():
         pass
 
 

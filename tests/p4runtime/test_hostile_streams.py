@@ -164,7 +164,7 @@ def test_an_exception_while_telling_one_is_logged_counted_and_not_felt_by_others
         device.switch.trace(broken, None)
     assert broken.calls == 2
     assert len(session.packets_in()) == 2
-    assert device.switch.faults.counts["telling a trace"] >= 2
+    assert device.switch.faults.counts["sending a trace"] >= 2
     assert "SECRET" in caplog.text
     assert "fault-" in caplog.text
 

@@ -49,7 +49,7 @@ def test_a_packet_out_that_comes_back_is_there_when_the_call_returns(device: Hos
 
 
 def test_a_session_names_the_fields_of_the_header(session: Session) -> None:
-    with pytest.raises(DeviceError, match="takes the fields egress_port, not port"):
+    with pytest.raises(DeviceError, match="has the fields egress_port, not port"):
         session.packet_out(b"x", port=1)
     with pytest.raises(DeviceError, match=r"egress_port: 65536 does not fit bit<16>"):
         session.packet_out(b"x", egress_port=65536)

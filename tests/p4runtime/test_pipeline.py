@@ -342,7 +342,7 @@ def test_reconciling_is_refused_when_state_would_be_lost(empty: HostDevice, info
         )
         smaller = smaller.replace("hdr.ethernet.destination = mac;", "hdr.ethernet.destination = m;")
         renamed = smaller.replace("table route", "table routes").replace("route.apply", "routes.apply")
-        with pytest.raises(RequestError, match=r"ingress\.route holds 1 entries and is gone"):
+        with pytest.raises(RequestError, match=r"does not have table ingress\.route with 1 entries"):
             session.load(p4info(check(renamed)), renamed, action="RECONCILE_AND_COMMIT")
         assert ports(empty) == [6]
 
@@ -417,7 +417,7 @@ def test_a_program_with_too_much_packet_state_is_refused(modest: Controller, siz
     with pytest.raises(grpc.RpcError) as refused:
         modest.push("VERIFY_AND_COMMIT", config_of(text))
     assert code_of(refused.value) == "INVALID_ARGUMENT"
-    assert "for each packet" in str(refused.value.details())
+    assert "bytes per packet" in str(refused.value.details())
 
 
 def test_multicast_groups_and_metadata_take_memory_too(

@@ -155,6 +155,6 @@ def test_a_session_names_what_there_is_when_a_name_is_wrong(session: Session) ->
         session.read_register("total")
     with pytest.raises(DeviceError, match=r"(?s)no counter 'arrival'.*ingress\.arrivals"):
         session.read_counter("arrival")
-    with pytest.raises(RequestError, match="16 of 16 cells") as refused:
+    with pytest.raises(RequestError, match="16 is out of range; it has 16 cells") as refused:
         session.read_register("totals", 16)
     assert refused.value.code.name == "OUT_OF_RANGE"

@@ -111,14 +111,14 @@ def test_a_certificate_is_for_its_roles_alone(papers: Papers) -> None:
                 each.write_register("totals", 1, 1)
             # Bob knows everything of Alice's session but her key.
             bob.role, bob.election_id = "", alice.election_id
-            with pytest.raises(RequestError, match="not for role ''") as refused:
+            with pytest.raises(RequestError, match="does not permit role ''") as refused:
                 bob.write_register("totals", 2, 1)
             assert refused.value.code.name == "PERMISSION_DENIED"
-            with pytest.raises(RequestError, match="not for role ''"):
+            with pytest.raises(RequestError, match="does not permit role ''"):
                 bob.load(bob.p4info, EVERYTHING)
             assert alice.read_register("totals", 1) == 1
         for name, role in (("bob", ""), ("bob", "ops"), ("alice", "tenant"), ("carol", ""), ("carol", "tenant")):
-            with pytest.raises(RequestError, match="not for role"):
+            with pytest.raises(RequestError, match="does not permit role"):
                 opened(server, papers.client(name), role)
 
 

@@ -350,5 +350,5 @@ def test_a_namespace_that_is_not_there() -> None:
 
 
 def test_a_switch_with_ports_takes_no_packets_from_elsewhere(lab: Lab) -> None:
-    with switch(lab) as device, pytest.raises(DeviceError, match="has its packets from its ports"):
+    with switch(lab) as device, pytest.raises(DeviceError, match="gets its packets from its ports"):
         device.process(Packets.from_list([(1, bytes(60))]))

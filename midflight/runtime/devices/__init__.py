@@ -16,7 +16,7 @@ __all__ = ["Bmv2Device", "Capabilities", "Device", "HostDevice", "PipelineConfig
 
 
 def __getattr__(name: str) -> Any:
-    """Import a kind of device when it is asked for: each brings a compiler or a driver along."""
+    """Import a kind of device on first use, because each imports a compiler or a driver."""
     if name == "Bmv2Device":
         from midflight.runtime.devices.bmv2 import Bmv2Device
 

@@ -1,4 +1,4 @@
-"""What every kind of hardware is to the rest of the toolkit: a P4Runtime endpoint with a capability sheet."""
+"""Interface of all kinds of devices: a P4Runtime endpoint with a capability sheet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Device", "PacketDevice", "PipelineConfig"]
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """A program compiled for a kind of device: its P4Info, and the config that the device takes with it."""
+    """A program compiled for a kind of device: its P4Info, and the device-specific config."""
 
     p4info: p4i.P4Info
     config: bytes
@@ -28,31 +28,31 @@ class PipelineConfig:
 
 @runtime_checkable
 class Device(Protocol):
-    """A device that runs. A context manager: leaving closes it."""
+    """A running device. A context manager, which closes it on exit."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can hold and do."""
+        """The limits and features of the device."""
 
     @property
     def address(self) -> str:
-        """Its P4Runtime endpoint as gRPC takes it, "host:port" or "unix:/path"."""
+        """The P4Runtime endpoint in gRPC's form, "host:port" or "unix:/path"."""
 
     @property
     def device_id(self) -> int:
-        """Its P4Runtime device id."""
+        """The P4Runtime device id."""
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session with it; the caller closes it. DeviceError where it does not answer."""
+        """Open a controller's session, which the caller closes. Raises DeviceError if the device does not answer."""
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Compile a program the way this device needs, for a session to load. P4Error where it is wrong."""
+        """Compile a program for this device, so that a session can load it. Raises P4Error for an invalid program."""
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Compile a P4_16 program the way this device needs and run it, without a controller's session."""
+        """Compile a P4_16 program for this device and run it, without a controller's session."""
 
     def close(self) -> None:
-        """Take it down. May be called more than once."""
+        """Shut the device down. Idempotent."""
 
     def __enter__(self) -> Device: ...
 
@@ -63,12 +63,12 @@ class Device(Protocol):
 
 @runtime_checkable
 class PacketDevice(Device, Protocol):
-    """A device whose ports are in its owner's hand: it is given packets, and gives back what they became."""
+    """A device without ports: its owner passes packets in, and gets the resulting packets back."""
 
     def process(self, packets: Packets, now: int = 0) -> Packets:
-        """Run packets through the pipeline at `now` (microseconds) and return what leaves by the ports."""
+        """Process packets at time `now`, in microseconds, and return the packets that leave through ports."""
 
     def transmitted(self) -> Packets:
-        """Return, once, what controllers' packet-outs have sent by the ports since the last call."""
+        """Remove and return the packets that left through ports because of controllers' packet-outs."""
 
     def __enter__(self) -> PacketDevice: ...

@@ -1,7 +1,7 @@
-"""A program for BMv2 that drops every packet, for the time before a controller loads one.
+"""A BMv2 program that drops every packet, which runs until a controller loads another.
 
-A simple_switch that starts without a program starts its packet threads some time after it is given the first, and
-does not tell when. With this one it is whole from the start. Written in the JSON format that BMv2 documents.
+A simple_switch that starts without a program starts its packet threads at an unknown time after it gets the first one.
+With this program it is ready immediately. The program is in BMv2's JSON format.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ __all__ = ["blank_program"]
 
 
 def blank_program() -> str:
-    """Return the program as BMv2 takes it."""
+    """Return the program in BMv2's JSON format."""
     widths = {"ingress_port": 9, "egress_spec": 9, "egress_port": 9, "instance_type": 32, "packet_length": 32}
-    widths["_padding"] = -sum(widths.values()) % 8  # a header of other than whole bytes ends BMv2 at the first packet
+    widths["_padding"] = -sum(widths.values()) % 8  # BMv2 crashes with headers that do not fill whole bytes
     metadata = "standard_metadata"
     start = {
         "name": "start",

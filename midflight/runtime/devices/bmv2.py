@@ -1,19 +1,20 @@
-"""BMv2: p4lang's simple_switch_grpc as a device, a process of its own that runs what p4c compiled.
+"""BMv2: p4lang's simple_switch_grpc as a device, in a process of its own, with programs compiled by p4c.
 
-It does the same as the embedded switch, byte for byte, except where the language leaves it free and in these points,
-as of BMv2 1.15.5 and p4c 1.2.5.16:
+It behaves like the embedded switch, byte for byte, except where P4 leaves the behaviour open, and for these differences
+of BMv2 1.15.5 and p4c 1.2.5.16:
 
-- A `register` of signed numbers gives a negative one back as a large one. A cast to bits and back mends it.
-- A release build checks no index of a register or counter: one that is too large is another part of its memory.
-- A `select` of which no case matches ends the parser without an error; the specification has it `error.NoMatch`.
-- The fields of a header that is not valid are what an earlier packet left there.
-- Of a packet's digests it sends the last; of several calls of `digest` with one struct it sends one's at once and the
-  others' up to a second later. A digest that is equal to another on its way to the controller is not sent again.
-- A table may be applied in one place of a control only, and a shift amount has at most 8 bits: p4c refuses more.
-- A copy that finds 64 packets waiting for its port is dropped.
-- A pipeline that it refuses it does not run, and yet its P4Runtime server takes that for the one there is: entries can
-  neither be read nor written, nor another pipeline pushed, until the switch is started anew.
-- Its P4Runtime server neither reads nor writes registers.
+- A negative number in a `register` of signed numbers is read as a large positive one. A cast to bits and back corrects
+  it.
+- A release build does not check indexes of registers and counters: an index out of range accesses other memory.
+- A `select` without a matching case ends the parser without an error, instead of with `error.NoMatch`.
+- The fields of an invalid header have the values of an earlier packet.
+- Of several digests of one packet, only the last is sent. Of several `digest` calls with the same struct, one is sent
+  immediately, and the others up to a second later. A digest that equals an unacknowledged one is not sent.
+- A control may apply a table in only one place, and a shift amount has at most 8 bits; p4c rejects others.
+- A copy for a port with 64 waiting packets is dropped.
+- If the switch rejects a pipeline, its P4Runtime server nevertheless considers it the current one: entries can be
+  neither read nor written, and no other pipeline pushed, until the switch restarts.
+- Its P4Runtime server cannot read or write registers.
 """
 
 from __future__ import annotations
@@ -43,25 +44,29 @@ CAPABILITIES = Capabilities(
     packets_per_second=2e4,
 )
 
-# The bytes that a unix socket's path may have.
+# The maximum bytes in the path of a unix socket.
 LONGEST_PATH = 107
 
 
 class Bmv2Device(SwitchProcess):
-    """A BMv2 switch, ready for controllers as soon as it is made.
+    """A BMv2 switch, which is ready for controllers when the constructor returns.
 
-    `source` is the P4_16 program to start with; without one it waits for a controller's. `interfaces` are the Linux
-    interfaces it has for ports, by port number; this takes root. Without any, its packets are given to it by
-    `process`, and the switch runs in a network namespace of its own, where the system allows that, so that nobody
-    reaches the Thrift server that it cannot be kept from running.
+    source: the P4_16 program to start with; without one, the switch drops packets until a controller loads a program
+    file: the name of the program in messages
+    address: where to serve P4Runtime: "host:port", with port 0 for a free one, or "unix:/path"; by default a unix
+        socket that only this user can connect to, from every network namespace
+    interfaces: the Linux interfaces of the ports, by port number; requires root
+    netns: the network namespace of the interfaces, by name or file
+    pcap: a folder for captures of each interface
+    folder: where to create the switch's folder for files; by default the system's temporary folder
+    log_level: one of BMv2's, such as "trace"
+    patience: the timeout for the start, in seconds
 
-    `netns` is the network namespace that the interfaces are in, by name or file. `address` is where it serves
-    P4Runtime: a unix socket of its own by default, which only this user reaches and which is reached from every
-    network namespace; or "host:port", with port 0 for a free one. `pcap` is a folder to keep each interface's packets
-    in, and `folder` where it makes one for its own files, the system's by default. `log_level` is one of BMv2's.
-    `patience` is how many seconds it is given to answer.
+    Without interfaces, packets are passed to `process`, and the switch runs in a network namespace of its own if the
+    system permits it, so that its Thrift server, which cannot be disabled, is not reachable.
 
-    DeviceError where simple_switch_grpc is missing, does not start or does not answer, with the end of its log.
+    Raises P4Error for an invalid program, and DeviceError, with the end of the log, if simple_switch_grpc is missing,
+    does not start or does not answer.
     """
 
     capabilities = CAPABILITIES
@@ -82,7 +87,7 @@ class Bmv2Device(SwitchProcess):
         patience: float = 30.0,
     ) -> None:
         if cpu_port in (interfaces or {}):
-            raise DeviceError(f"port {cpu_port} is the controller's and cannot be an interface's")
+            raise DeviceError(f"port {cpu_port} is the controller's port and cannot have an interface")
         self._log_level = log_level
         program = SIMPLE_SWITCH_GRPC.find()
         pipeline = None if source is None else self.compile(CheckedProgram(source, file))
@@ -113,9 +118,9 @@ class Bmv2Device(SwitchProcess):
                 if address is None and not netns:
                     inside = "new"
             self._run([program, *options], netns=inside, patience=patience)
-            if "Add port operation failed" in self.log():  # it goes on without
+            if "Add port operation failed" in self.log():  # BMv2 continues without the port
                 raise DeviceError(
-                    "BMv2 cannot have its interfaces; they must be there, and this root", hint=self._quoted()
+                    "BMv2 cannot open its interfaces: they must exist, and this requires root", hint=self._quoted()
                 )
             if not interfaces:
                 self._dataplane = Dataplane(f"unix:{self.folder}/packets", device_id, self._lost, patience)
@@ -126,18 +131,18 @@ class Bmv2Device(SwitchProcess):
             raise
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Compile a program's text with p4c; P4Error with its words where it refuses."""
+        """Compile a program's text with p4c. Raises P4Error with p4c's message for an invalid program."""
         return compile_p4(program.text, program.file)
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Put a program in place; P4Error where it does not compile, and the device keeps what it had.
+        """Replace the program. Raises P4Error if it does not compile; the device then keeps its previous program.
 
-        DeviceError while a controller is its primary: then it is that one's to load.
+        Raises DeviceError while a controller is the primary, which must load programs itself.
         """
         self._push(self.compile(CheckedProgram(source, file)))
 
     def packet_log(self) -> Path:
-        """Return the file of its log, which tells every packet's way; DeviceError where the level is not "trace"."""
+        """Return the path of the log with traces of all packets. Raises DeviceError unless the level is "trace"."""
         if self._log_level != "trace":
             raise DeviceError(
                 "this BMv2 does not log its packets", hint='start it with log_level="trace", or midflight net --trace'
@@ -145,20 +150,20 @@ class Bmv2Device(SwitchProcess):
         return self.folder / "log"
 
     def process(self, packets: Packets, now: int = 0) -> Packets:  # noqa: ARG002
-        """Run packets through the pipeline and return what leaves by the ports, when the switch is done with all.
+        """Process packets, wait until the switch has finished, and return the packets that leave through ports.
 
-        In the order of the packets given, and of one packet's by port. `now` changes nothing: BMv2 has a clock of its
-        own. Packet-ins and digests may reach the controllers after this returns. DeviceError for a switch that has
-        interfaces.
+        They are in the order of the input packets, and by port for the same input packet. `now` is ignored, because
+        BMv2 has its own clock. Packet-ins and digests may reach the controllers later. Raises DeviceError for a switch
+        with interfaces.
         """
         return self._packets().process(packets)
 
     def transmitted(self) -> Packets:
-        """Return, once, what controllers' packet-outs have sent by the ports since the last call."""
+        """Remove and return the packets that left through ports because of controllers' packet-outs."""
         return self._packets().transmitted()
 
     def close(self) -> None:
-        """End the switch and remove what it left. May be called more than once."""
+        """Stop the switch, and remove its files. Idempotent."""
         if self._dataplane is not None:
             self._dataplane.close()
             self._dataplane = None
@@ -168,21 +173,21 @@ class Bmv2Device(SwitchProcess):
 
     @staticmethod
     def _place(address: str, netns: str) -> tuple[str, socket.socket | None]:
-        """Return the address to serve at, and what keeps it free for the switch."""
+        """Return the address to serve at, and for "host:port" a socket that reserves it for the switch."""
         if address.startswith("unix:"):
             if len(address.removeprefix("unix:").encode()) > LONGEST_PATH:
-                raise DeviceError(f"{address} is too long for a socket", hint="set TMPDIR to a shorter path")
+                raise DeviceError(f"{address} is too long for a unix socket", hint="set TMPDIR to a shorter path")
             return address, None
         if netns:
             raise DeviceError(
-                f"{address} would be in the network namespace {netns}, where no session reaches it",
-                hint="leave the address out, or tell a unix:/path",
+                f"{address} would be in the network namespace {netns}, where no session can reach it",
+                hint="omit the address, or use a unix:/path",
             )
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal():
-            raise DeviceError(f"{address!r} is no address", hint='tell "host:port" or "unix:/path"')
-        # gRPC shares a port that another gRPC server has, silently. So it is first taken alone, and then kept for the
-        # switch: bound and shared, but not listened to.
+            raise DeviceError(f"{address!r} is not an address", hint='use "host:port" or "unix:/path"')
+        # gRPC silently shares a port with another gRPC server. So the port is first bound exclusively, and then
+        # reserved for the switch: bound and shared, but without listening.
         try:
             family, _, _, _, where = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
             with socket.socket(family, socket.SOCK_STREAM) as alone:
@@ -204,5 +209,5 @@ class Bmv2Device(SwitchProcess):
         if not self.alive:
             raise self._lost()
         if self._dataplane is None:
-            raise DeviceError("this BMv2 has its packets from its interfaces, and takes none from here")
+            raise DeviceError("this BMv2 gets its packets from its interfaces, not from `process`")
         return self._dataplane

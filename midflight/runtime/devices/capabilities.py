@@ -1,4 +1,4 @@
-"""What a device can hold and do: the sheet that a program is costed against before it is deployed."""
+"""Capabilities: the limits and features of a device, which placement compares with the footprint of a program."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ __all__ = ["Capabilities"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """One device's limits. None means that there is none worth counting; quantities are what a program declares.
+    """The limits and features of one device. None means no limit. Limits refer to what a program declares.
 
-    `kind` names the kind of device. Of register arrays it holds `register_arrays`, with `register_bits` in all and
-    cells of at most `register_width` bits, and one packet reaches each at most `register_accesses` times. Its
-    tables have `table_entries` in all and keys of at most `key_bits`; its packets carry `header_bits` of headers
-    that a program parses. `stages` is the length of its pipeline, and `per_stage` how many operations of a kind
-    (`register`, `table`) one stage holds. `match_kinds` and `externs` are what it knows by v1model's names.
-
-    `architecture` is the one that its programs are written for. `multicast`, `clones` and `digests` tell what a
-    controller can set up, `recirculation` whether a packet may pass the pipeline more than once, `multiplication`
-    whether it multiplies numbers none of which is a constant, and `registers_over_p4runtime` whether the controller
-    reads and writes registers directly; else a program has to carry them in packets. `repeated_digests` tells whether a
-    digest that is like one not yet acknowledged is sent all the same, which P4Runtime leaves open, and
-    `prompt_digests` whether a packet's digests are on their way to the controller by the time it is dealt with.
-    `live_pipelines` tells whether it takes another program while it runs; else it has to be switched off and on for it.
-    `packets_per_second` is an order of magnitude, for small packets on one core.
+    * `kind`: the kind of device; `architecture`: the architecture of its programs.
+    * `register_arrays`, `register_bits`: the number of register arrays and their total size; `register_width`: the
+      width of a cell; `register_accesses`: the accesses of one packet to one array.
+    * `table_entries`: the total number of table entries; `key_bits`: the width of a key.
+    * `header_bits`: the size of the headers that a program parses.
+    * `stages`: the number of pipeline stages; `per_stage`: the operations of a kind (`register`, `table`) in a stage.
+    * `match_kinds`, `externs`: the supported ones, by their names in v1model.
+    * `multicast`, `clones`, `digests`: whether a controller can configure them.
+    * `recirculation`: whether a packet may pass the pipeline more than once.
+    * `multiplication`: whether two numbers that are not constants can be multiplied.
+    * `registers_over_p4runtime`: whether P4Runtime can access registers; otherwise programs carry them in packets.
+    * `repeated_digests`: whether a digest is sent even if it equals an unacknowledged one, which P4Runtime leaves open.
+    * `prompt_digests`: whether the digests of a packet have been sent when its processing is complete.
+    * `live_pipelines`: whether the program can change while the device runs; otherwise the device must be restarted.
+    * `packets_per_second`: an order of magnitude, for small packets on one core.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Packets for a BMv2 switch without interfaces: by the gRPC service it offers instead, p4.bm.DataplaneInterface."""
+"""Packets of a BMv2 switch without interfaces, through its gRPC service p4.bm.DataplaneInterface."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from midflight.runtime.engine import Packets
 
 __all__ = ["Dataplane"]
 
-# An egress queue of the switch holds 64 packets and drops the next, and the server takes packets faster than egress
-# sends them. So this many are on their way at a time.
+# The maximum number of packets in flight. An egress queue of the switch holds 64 packets and drops others, and the
+# server accepts packets faster than egress sends them.
 WINDOW = 32
 
 
 class Dataplane:
-    """The packets' side of one switch, which lets one client at a time give it packets.
+    """The client of one switch's packet service, which accepts one client at a time.
 
-    The server ends a stream that we have ended once no packet is left in the switch: so a batch is known to be done.
-    What leaves while no stream is there is lost, so one is there always. `died` is asked for the error to raise where
-    the stream breaks.
+    After the client ends a stream, the server ends it once the switch has no packets left; this shows that a batch is
+    complete. Packets that leave without an open stream are lost, so there is always one. `died` returns the error to
+    raise if a stream breaks.
     """
 
     def __init__(self, address: str, device_id: int, died: Callable[[], DeviceError], timeout: float = 30.0) -> None:
@@ -47,10 +47,10 @@ class Dataplane:
         self._open()
 
     def process(self, packets: Packets) -> Packets:
-        """Give packets to the switch and return what leaves by its ports when it is done with all of them.
+        """Process packets, wait until the switch has finished, and return the packets that leave through ports.
 
-        In the order of the packets that they come from, of one by port. What leaves and comes from no packet given
-        here, such as a controller's packet-outs, waits for `transmitted`.
+        They are in the order of the input packets, and by port for the same input packet. Packets with another origin,
+        such as a controller's packet-outs, wait for `transmitted`.
         """
         left: list[tuple[int, int, bytes]] = []
         given = list(packets)
@@ -65,19 +65,19 @@ class Dataplane:
         return result
 
     def transmitted(self) -> Packets:
-        """Return, once, what has left by the ports and comes from no packet given here, when the switch is idle."""
+        """Wait until the switch is idle; remove and return the packets that left but do not come from `process`."""
         with self._lock:
             self._drain()
             packets, self._transmitted = self._transmitted, []
         return Packets.from_list(packets)
 
     def close(self) -> None:
-        """Give the switch's packets up. May be called more than once."""
+        """Close the connection. Idempotent."""
         self._requests.put(None)
         self._channel.close()
 
     def _drain(self) -> list[tuple[int, int, bytes]]:
-        """End the stream and open the next; return (source, port, packet) of what left meanwhile."""
+        """End the stream and open the next one. Return the packets that left as (source, port, packet)."""
         self._requests.put(None)
         left = []
         impatience = threading.Timer(self.timeout, self._call.cancel)
@@ -96,15 +96,15 @@ class Dataplane:
         return left
 
     def _open(self) -> None:
-        """Open a stream and return when the switch has it.
+        """Open a stream, and wait until the switch has accepted it.
 
-        The switch does not tell. But it turns a second stream away while there is one: so one is asked for until it
-        is turned away.
+        The switch does not confirm a stream, but rejects a second one. So this requests second streams until one is
+        rejected.
         """
         deadline = time.monotonic() + self.timeout
         self._start()
         while not self._turned_away(self._stream(iter(()), timeout=self.timeout)):
-            if not self._call.is_active():  # the other was first
+            if not self._call.is_active():  # the switch accepted the second stream first
                 self._requests.put(None)
                 self._start()
             if time.monotonic() > deadline:
@@ -120,13 +120,13 @@ class Dataplane:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
                 return True
-            if error.code() != grpc.StatusCode.UNAVAILABLE:  # that is: not ready yet
+            if error.code() != grpc.StatusCode.UNAVAILABLE:  # which means that it is not ready yet
                 raise self._died() from None
         return False
 
 
 def _messages() -> tuple[Any, Any]:
-    """Return the request's and the response's class, which have the same four fields."""
+    """Return the classes of request and response, which have the same four fields."""
     kind = descriptor_pb2.FieldDescriptorProto
     fields = {
         "id": kind.TYPE_UINT64,

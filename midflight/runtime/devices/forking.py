@@ -1,11 +1,10 @@
-"""A process that imports modules once, and then runs `midflight` commands as forks: forking.py SOCKET MODULE...
+"""A process that imports modules once and then runs `midflight` commands as forks: forking.py SOCKET MODULE...
 
-`ForkServer` starts it and speaks to it, by the socket of that number. A request is JSON, with two descriptors: where
-the command prints, and where its exit code is written when it has ended. The answer is the fork's process id, with a
+`ForkServer` starts it, and communicates with it through the socket with that file descriptor. A request is JSON with
+two descriptors: the output of the command, and a pipe for its exit code. The answer is the fork's process id, with a
 descriptor of the process.
 
-It has one thread and opens no gRPC channel, so that a fork is as good as a process that was started for the purpose.
-The kernel kills the forks when it is gone.
+The process has one thread and opens no gRPC channel, so that forks are safe. The kernel kills the forks when it ends.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from midflight.runtime.devices import launch
 __all__ = ["TITLE", "main"]
 
 TITLE = "room-for-a-fork-s-own-command-line" + "." * 4000
-"""The last argument of the process: its forks write their command lines over it and those before."""
+"""The last argument of the process, which reserves space: forks overwrite the arguments with their command lines."""
 
 LONGEST = 1 << 16
 
 
 def main(number: int, modules: list[str]) -> None:
-    """Serve until the other end of the socket is closed."""
+    """Serve requests until the other end of the socket is closed."""
     with socket.socket(fileno=number) as connection:
         for each in modules:
             importlib.import_module(each)
-        gc.freeze()  # what is there stays; collecting it in a fork would copy it
+        gc.freeze()  # garbage collection in a fork would copy the pages of these objects
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -72,19 +71,19 @@ def main(number: int, modules: list[str]) -> None:
 
 
 def _reap(codes: dict[int, int]) -> None:
-    """Tell the exit codes of those that have ended."""
+    """Report the exit codes of forks that have ended."""
     while codes:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
         code = codes.pop(pid)
-        with suppress(BrokenPipeError):  # nobody wants to know any more
+        with suppress(BrokenPipeError):  # the reader is gone
             os.write(code, str(os.waitstatus_to_exitcode(status)).encode())
         os.close(code)
 
 
 def _become(request: dict[str, Any], log: int, parent: int) -> None:
-    """Run the command in this fork, and end with it."""
+    """Run the command in this fork, and exit."""
     code: object = 1
     try:
         os.setsid()
@@ -112,7 +111,7 @@ def _become(request: dict[str, Any], log: int, parent: int) -> None:
 
 
 def _entitle(command: list[str]) -> None:
-    """Have the process be listed with this command line: switches are found by theirs."""
+    """Set the command line of this process, as ps shows it, so that switches can be found by it."""
     with suppress(OSError):
         fields = re.sub(r".*\)", "", Path("/proc/self/stat").read_text(), flags=re.DOTALL).split()
         begin, end = int(fields[45]), int(fields[46])  # arg_start and arg_end, see proc(5)

@@ -1,4 +1,4 @@
-"""Many processes of our own at once, without each importing everything anew."""
+"""Fast start of many `midflight` processes, which share their imports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from midflight.runtime.devices.process import GRACE, Process, ended_with, tail
 
 __all__ = ["Fork", "ForkServer"]
 
-# What `midflight switch` needs: about half a second of a processor.
+# The modules of `midflight switch`, whose import takes about half a second of processor time.
 _MODULES = (
     "midflight.cli.switch",
     "midflight.cli.following",
@@ -33,9 +33,9 @@ _MODULES = (
 
 
 class ForkServer:
-    """Starts `midflight` commands as forks of one process, which begins with the first of them.
+    """Starts `midflight` commands as forks of a server process, which the first command starts. Thread-safe.
 
-    Forks end with it, by force, and it ends when this is closed or this process is gone. Any thread may start one.
+    The server process ends when this is closed or the current process ends. The kernel then kills its forks.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,10 @@ class ForkServer:
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def start(self, arguments: Sequence[str], log: Path, *, netns: str = "") -> Fork:
-        """Start `midflight` with these arguments; the rest is as in `Process`. DeviceError where it cannot be."""
+        """Start `midflight` with these arguments. `log` and `netns` are as in `Process`.
+
+        Raises DeviceError if the process cannot be started.
+        """
         with self._lock:
             connection = self._connected()
             ended, code = os.pipe2(os.O_CLOEXEC)
@@ -59,14 +62,14 @@ class ForkServer:
                     raise ConnectionResetError
             except OSError as error:
                 os.close(ended)
-                told = f": {error.strerror}" if error.strerror else ""
-                raise DeviceError(f"no fork of midflight can be had{told}", hint=self._log()) from None
+                reason = f": {error.strerror}" if error.strerror else ""
+                raise DeviceError(f"cannot start a fork of midflight{reason}", hint=self._log()) from None
             finally:
                 os.close(code)
         return Fork(int(answer), files[0], ended, log)
 
     def close(self) -> None:
-        """End the server, and with it those of its forks that still run. May be called more than once."""
+        """End the server process and its forks. Idempotent."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -105,7 +108,7 @@ class ForkServer:
 
 
 class Fork:
-    """A command that runs as a fork: what `Process` is for one that was started by itself."""
+    """A command that runs as a fork, with the interface of `Process`."""
 
     def __init__(self, pid: int, process: int, ended: int, log: Path) -> None:
         self.pid = pid
@@ -118,30 +121,30 @@ class Fork:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the command is running."""
         return not self.wait(0)
 
     @property
     def status(self) -> str:
-        """How it ended, such as "status 1" or "signal SIGSEGV"."""
+        """How the command ended, such as "status 1" or "signal SIGSEGV"."""
         return ended_with(None if self.alive else self._code)
 
     def wait(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for it to end; return whether it has."""
+        """Wait up to `timeout` seconds for the end of the command. Return whether it has ended."""
         if self._code is None and not select.select([self._ended], [], [], timeout)[0]:
             return False
         with self._lock:
             if self._code is None:
-                told = os.read(self._ended, 16)
-                self._code = int(told) if told else -signal.SIGKILL  # its server is gone, and so is it
+                code = os.read(self._ended, 16)
+                self._code = int(code) if code else -signal.SIGKILL  # the server ended, so the kernel killed the fork
         return True
 
     def log(self) -> str:
-        """Return what it has printed, the last 64 KiB of it."""
+        """Return the last 64 KiB of the command's output."""
         return tail(self.log_file)
 
     def stop(self) -> None:
-        """End it, by force where it does not end by itself. May be called more than once."""
+        """Terminate the command, and kill it if it does not end in time. Idempotent."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self.wait(0):
                 return

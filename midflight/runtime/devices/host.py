@@ -26,14 +26,18 @@ CAPABILITIES = Capabilities(
 
 
 class HostDevice:
-    """An embedded switch, ready for controllers as soon as it is made.
+    """An embedded switch, which is ready for controllers when the constructor returns.
 
-    `source` is the P4_16 program to start with; without one it waits for a controller's, dropping every packet.
-    The program is given packets by `process`: whoever simulates the network calls it. Or it has ports: `interfaces`
-    are, by port number, Linux interfaces, which takes root, or captures to play and to write, as `pcap:IN,OUT`.
-    `netns` is the network namespace of the interfaces, by name or file; P4Runtime is served where this process is.
-    `pcap` is a folder to keep each port's packets in. Of `threads` one runs the program and the others send. What the
-    ports have seen is in `ports.stats`. Switches that share `programs` compile each text once.
+    source: the P4_16 program to start with; without one, the switch drops packets until a controller loads a program
+    file: the name of the program in messages
+    interfaces: by port number, Linux interfaces, which require root, or pcap files as `pcap:IN,OUT`
+    netns: the network namespace of the interfaces, by name or file; P4Runtime is served in that of this process
+    pcap: a folder for captures of each port
+    threads: one runs the program, and the others send packets
+    programs: switches that share these compile each text once
+
+    Without interfaces, packets are passed to `process`, for example by a simulated network. With them, `ports.stats`
+    has the traffic counts. Raises P4Error for an invalid program, and DeviceError if a port cannot be opened.
     """
 
     capabilities = CAPABILITIES
@@ -70,42 +74,42 @@ class HostDevice:
 
     @property
     def address(self) -> str:
-        """Its P4Runtime endpoint, "host:port"."""
+        """The P4Runtime endpoint, "host:port"."""
         return self._server.address
 
     @property
     def device_id(self) -> int:
-        """Its P4Runtime device id."""
+        """The P4Runtime device id."""
         return self.switch.device_id
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Check a program; its text is the config. P4Error where it is wrong."""
+        """Check a program, whose text is the config. Raises P4Error for an invalid program."""
         return PipelineConfig(program.p4info, program.standalone.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Put a program in place; P4Error where it does not compile, and the device keeps what it had."""
+        """Replace the program. Raises P4Error if it does not compile; the device then keeps its previous program."""
         self.switch.load(source, file)
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session; the caller closes it."""
+        """Open a controller's session, which the caller closes."""
         return Session(self.address, self.device_id, role=role, election_id=election_id)
 
     def process(self, packets: Packets, now: int = 0) -> Packets:
-        """Run a batch through the pipeline at `now` (microseconds) and return what leaves by the ports.
+        """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
-        Packet-ins and digests are with the controllers' streams when this returns. DeviceError for a switch that has
-        ports of its own.
+        Packet-ins and digests are queued for the controllers before this returns. Raises DeviceError for a switch with
+        interfaces.
         """
         if self.ports is not None:
-            raise DeviceError("this switch has its packets from its ports, and takes none from here")
+            raise DeviceError("this switch gets its packets from its ports, not from `process`")
         return self.switch.process(packets, now)
 
     def transmitted(self) -> Packets:
-        """Return, once, what controllers' packet-outs have sent by the ports since the last call."""
+        """Remove and return the packets that left through ports because of controllers' packet-outs."""
         return self.switch.transmitted()
 
     def close(self) -> None:
-        """Work off what has arrived, end the sessions and stop the server. May be called more than once."""
+        """Process the packets that have arrived, end the sessions and stop the server. Idempotent."""
         if self.ports is not None:
             self.ports.close()
         self._server.stop()

@@ -1,4 +1,4 @@
-"""The embedded switch as a process of its own, `midflight switch`, with Linux interfaces for ports."""
+"""The embedded switch in a process of its own, `midflight switch`, with Linux interfaces as ports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from midflight.runtime.devices.switchprocess import SwitchProcess
 
 __all__ = ["HostProcessDevice"]
 
-# For the time before a controller loads a program.
+# Runs until a controller loads a program.
 _BLANK = """\
 #include <core.p4>
 #include <v1model.p4>
@@ -55,15 +55,19 @@ V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), 
 
 
 class HostProcessDevice(SwitchProcess):
-    """An embedded switch in a process of its own, ready for controllers as soon as it is made.
+    """An embedded switch in a process of its own, which is ready for controllers when the constructor returns.
 
-    `interfaces` are the Linux interfaces it has for ports, by port number; this takes root. `source` is the P4_16
-    program to start with; without one it drops every packet until a controller loads one. `netns` is the network
-    namespace of the interfaces, by name or file. It serves P4Runtime on a unix socket of its own, which is reached from
-    every network namespace. `folder` is where it makes a folder for its files, the system's by default. Switches with
-    the same folder `code`, which is their user's alone, share what they compile, and those with the same `forks` what
-    they import: half a second of a processor. `patience` is how many seconds it is given to answer. DeviceError, with
-    the end of its log, where it does not start or answer.
+    source: the P4_16 program to start with; without one, the switch drops packets until a controller loads a program
+    file: the name of the program in messages
+    interfaces: the Linux interfaces of the ports, by port number; requires root
+    netns: the network namespace of the interfaces, by name or file
+    folder: where to create the switch's folder for files; by default the system's temporary folder
+    code: a folder in which switches share compiled programs; only their user may have access (see `Store`)
+    forks: a fork server, which saves half a second of processor time for imports
+    patience: the timeout for the start, in seconds
+
+    P4Runtime is served on a unix socket, which can be reached from every network namespace. Raises P4Error for an
+    invalid program, and DeviceError, with the end of the log, if the switch does not start or does not answer.
     """
 
     capabilities = CAPABILITIES
@@ -83,7 +87,7 @@ class HostProcessDevice(SwitchProcess):
         patience: float = 60.0,
     ) -> None:
         if source is not None:
-            _ = CheckedProgram(source, file).program  # what is wrong with it is told here, not in a log
+            _ = CheckedProgram(source, file).program  # raises errors of the program here, instead of in a log
         super().__init__("midflight switch", device_id, prefix="midflight-switch-", place=folder)
         try:
             program = self.folder / "program.p4"
@@ -104,11 +108,11 @@ class HostProcessDevice(SwitchProcess):
             raise
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Check a program; its text is the config. P4Error where it is wrong."""
+        """Check a program, whose text is the config. Raises P4Error for an invalid program."""
         return PipelineConfig(program.p4info, program.standalone.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Put a program in place; P4Error where it does not compile, and the device keeps what it had."""
+        """Replace the program. Raises P4Error if it does not compile; the device then keeps its previous program."""
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)

@@ -1,9 +1,9 @@
-"""Run a command so that it cannot outlive the process that wants it: launch.py PARENT NETNS COMMAND ARGUMENT...
+"""Run a command that cannot outlive the process that started it: launch.py PARENT NETNS COMMAND ARGUMENT...
 
-A script that is run by its path, with nothing but the standard library: it does what has to be done in the new
-process, and then becomes the command. The kernel kills the command as soon as the thread that started it is gone, even
-where its process was killed. NETNS is the file of the network namespace to run in, "new" for one of its own where the
-system lets us have one, or empty for none.
+This script runs by its path and uses only the standard library. It prepares the new process and then executes the
+command in it. The kernel kills the command when the thread that started it ends, even if its process was killed. NETNS
+is the file of the network namespace to run in, "new" for a new one if the system permits it, or empty for the current
+one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ MS_SLAVE, MS_REC, MNT_DETACH = 0x80000, 0x4000, 2
 
 
 def main(parent: int, netns: str, command: list[str]) -> None:
-    """Become the command. Exits with what went wrong, in one line, where that cannot be done."""
+    """Execute the command. Exits with a one-line message if that fails."""
     enter(netns)
-    die_with(parent)  # after the namespaces: a change of rights takes this back
+    die_with(parent)  # after the namespaces, because a change of credentials resets it
     try:
         os.execv(command[0], command)
     except OSError as error:
@@ -31,10 +31,10 @@ def main(parent: int, netns: str, command: list[str]) -> None:
 
 
 def enter(netns: str) -> None:
-    """Enter a network namespace, as NETNS above. Exits with what went wrong."""
+    """Enter a network namespace, given like NETNS above. Exits with a message if that fails."""
     libc = ctypes.CDLL(None, use_errno=True)
     if netns == "new":
-        # Without root, a user namespace around it gives the right to make one.
+        # Without root, a new user namespace gives the necessary capability.
         _ = libc.unshare(CLONE_NEWNET) and libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)
     elif netns:
         try:
@@ -43,13 +43,13 @@ def enter(netns: str) -> None:
             sys.exit(f"no network namespace at {netns}: {error.strerror}")
         if libc.setns(place, CLONE_NEWNET):
             sys.exit(f"cannot enter the network namespace at {netns}: {os.strerror(ctypes.get_errno())}")
-        # What /sys/class/net shows are the interfaces of whoever mounted it.
+        # /sys/class/net shows the interfaces of the namespace in which it was mounted.
         if not libc.unshare(CLONE_NEWNS) and not libc.mount(None, b"/", None, MS_SLAVE | MS_REC, None):
             _ = libc.umount2(b"/sys", MNT_DETACH) or libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None)
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it is gone. Exits where it is gone already."""
+    """Let the kernel kill this process when the thread that started it ends. Exits if that thread has already ended."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0):
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")

@@ -1,4 +1,4 @@
-"""A program of somebody else's that runs for us: its log is kept, and it never outlives what it runs for."""
+"""External commands as child processes, with a log file, which never outlive this process."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from midflight.runtime.devices import launch
 
 __all__ = ["GRACE", "Process", "ended_with", "tail"]
 
-# Seconds that a program is given to end by itself when it is told to.
+# The time in seconds between terminating and killing a command.
 GRACE = 3.0
-# Bytes of a log that are worth reading.
+# The number of bytes at the end of a log that are read.
 TAIL = 65536
 
 
 class Process:
-    """A running command, in a session of its own, with no input; what it prints goes to the file `log`.
+    """A running command, in a session of its own and without input. Its output goes to the file `log`.
 
-    It ends by `stop`, when this object goes, when the interpreter exits, and by the kernel's hand when this process is
-    killed. `netns` is the file of the network namespace to run it in, or "new" for one of its own where that is
-    possible. `files` are file descriptors that it gets under the same numbers. DeviceError where the command cannot be
-    run.
+    `stop` ends it, and so does the garbage collection of this object, the exit of the interpreter, and, through the
+    kernel, the end of this process. `netns` is the file of the network namespace to run in, or "new" for a new one if
+    the system permits it. `files` are file descriptors that the command inherits with the same numbers. Raises
+    DeviceError if the command cannot be executed.
     """
 
     def __init__(self, command: Sequence[str], log: Path, *, netns: str = "", files: Sequence[int] = ()) -> None:
@@ -38,8 +38,8 @@ class Process:
         self._ended = threading.Event()
         started: Future[subprocess.Popen[bytes]] = Future()
         arguments = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), netns, *command]
-        # The kernel takes the end of the thread that started a process for the end of its parent, so that thread
-        # stays until the process ends.
+        # For the kernel, the parent ends with the thread that started the process, so that thread must stay until the
+        # process ends.
         keeper = threading.Thread(
             target=_keep,
             args=(arguments, log, files, started, self._ended),
@@ -50,32 +50,32 @@ class Process:
         try:
             self._process = started.result()
         except OSError as error:
-            raise DeviceError(f"{arguments[0]} does not run: {error.strerror}") from None
+            raise DeviceError(f"cannot run {arguments[0]}: {error.strerror}") from None
         self.pid = self._process.pid
         self.stop = weakref.finalize(self, _stop, self._process, self._ended, os.getpid())
-        """End it, by force where it does not end by itself. May be called more than once."""
+        """Terminate the command, and kill it if it does not end in time. Idempotent."""
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the command is running."""
         return not self._ended.is_set()
 
     @property
     def status(self) -> str:
-        """How it ended, such as "status 1" or "signal SIGSEGV"."""
+        """How the command ended, such as "status 1" or "signal SIGSEGV"."""
         return ended_with(self._process.returncode)
 
     def wait(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for it to end; return whether it has."""
+        """Wait up to `timeout` seconds for the end of the command. Return whether it has ended."""
         return self._ended.wait(timeout)
 
     def log(self) -> str:
-        """Return what it has printed, the last 64 KiB of it."""
+        """Return the last 64 KiB of the command's output."""
         return tail(self.log_file)
 
 
 def ended_with(code: int | None) -> str:
-    """Return an exit code in words; None is that of a process that runs."""
+    """Return an exit code in words. None means that the process is running."""
     if code is None:
         return "nothing yet"
     return f"status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
@@ -110,10 +110,10 @@ def _keep(
 
 
 def _stop(process: subprocess.Popen[bytes], ended: threading.Event, owner: int) -> None:
-    if os.getpid() != owner:  # a fork that exits: the process is its parent's
+    if os.getpid() != owner:  # in a fork of this process, which must not stop its parent's commands
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
-        # The whole group, whose leader it is: a wrapper's children as well.
+        # Signal the whole process group, so that the children of a wrapper end as well.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         if ended.wait(GRACE):

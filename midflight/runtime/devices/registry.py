@@ -1,4 +1,4 @@
-"""Devices by name, each kind imported when it is first asked for."""
+"""Devices by name. Each kind is imported on first use."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ KINDS = {
     "bmv2": ("midflight.runtime.devices.bmv2", "Bmv2Device"),
     "host": ("midflight.runtime.devices.host", "HostDevice"),
 }
-"""Each kind's module and class: the kinds that can be started."""
+"""The module and class of each kind of device that can be started."""
 
 REMOTE = "grpc"
 
 
 def open_device(name: str, source: str | None = None, **options: Any) -> Device:
-    """Start a device of a kind, with a P4_16 program or without. DeviceError names the kinds there are.
+    """Start a device by the name of its kind, with a P4_16 program or without.
 
-    "grpc:ADDRESS" is one that runs already: nothing is started, and P4Runtime is spoken to it there.
+    The name "grpc:ADDRESS" is a device that runs already, at that address. `options` are the arguments of the kind's
+    class. Raises DeviceError for an unknown kind, or if the device does not start.
     """
     kind, _, address = name.partition(":")
     if kind == REMOTE and address:
@@ -35,13 +36,15 @@ def open_device(name: str, source: str | None = None, **options: Any) -> Device:
 
 
 def capabilities(name: str) -> Capabilities:
-    """Return the capability sheet of a kind, without starting one."""
+    """Return the capabilities of a kind without starting a device. Raises DeviceError for an unknown kind."""
     sheet: Capabilities = _class(name).capabilities
     return sheet
 
 
 def _class(name: str) -> Any:
     if name not in KINDS:
-        raise DeviceError(f"no device {name!r}", hint=f"there is {', '.join(sorted(KINDS))} and {REMOTE}:ADDRESS")
+        raise DeviceError(
+            f"there is no device {name!r}", hint=f"the devices are {', '.join(sorted(KINDS))} and {REMOTE}:ADDRESS"
+        )
     module, kind = KINDS[name]
     return getattr(import_module(module), kind)

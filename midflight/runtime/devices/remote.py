@@ -1,4 +1,4 @@
-"""A device that somebody else runs: all that is known of it is where it serves P4Runtime."""
+"""Remote device: a running switch that is known only by its P4Runtime address."""
 
 from __future__ import annotations
 
@@ -32,13 +32,17 @@ PATIENCE = 300.0
 
 
 class RemoteDevice:
-    """A P4Runtime server at `address`, "host:port" or "unix:/path", that is neither started nor ended here.
+    """A switch that is neither started nor stopped here.
 
-    What it can do is asked, as far as P4Runtime has an answer to that; DeviceError where it does not answer. `compiler`
-    tells how it takes programs: "midflight" as their text, "p4c" as BMv2's JSON, or by a command line that compiles
-    {p4} into {p4info} and {config}; by default as text where the server says that it is a Midflight switch, and with
-    p4c else. `sheet` is what it can do, if that is known; with a compiler it need not answer before it is used.
-    `source` is a P4_16 program to load.
+    source: a P4_16 program to load; file: its name in messages
+    address: of the P4Runtime server, "host:port" or "unix:/path"
+    compiler: "midflight" if the config of a program is its text, "p4c" if it is BMv2's JSON, or a command line that
+        compiles {p4} to {p4info} and {config}; by default "midflight" for an embedded switch, otherwise "p4c"
+    sheet: the capabilities; by default found out with P4Runtime requests, as far as possible
+    timeout: for each request, in seconds
+
+    With both `compiler` and `sheet`, the constructor does not connect to the switch. Otherwise it raises DeviceError if
+    the switch does not answer. It also raises DeviceError for an invalid `compiler`.
     """
 
     def __init__(
@@ -58,8 +62,8 @@ class RemoteDevice:
         self._early = False
         if compiler not in ("", "midflight", "p4c") and not all(each in compiler for each in PLACES):
             raise DeviceError(
-                f"{compiler!r} is no compiler",
-                hint=f"midflight, p4c, or a command line with {', '.join(PLACES)} in it",
+                f"{compiler!r} is not a compiler",
+                hint=f"use midflight, p4c, or a command line that contains {', '.join(PLACES)}",
             )
         self.server, self.compiler, self._capabilities = "", compiler, sheet
         if sheet is None or not compiler:
@@ -68,7 +72,7 @@ class RemoteDevice:
                 self.server, ours = _greet(link)
             finally:
                 link.close()
-            # Packets reach such a switch by ports of its own: nobody here knows when it is done with one.
+            # Such a switch has its own ports, so it is unknown when the processing of a packet is complete.
             known = replace(MIDFLIGHT, kind="grpc", prompt_digests=False) if ours else None
             self._capabilities = sheet or known
             self.compiler = compiler or ("midflight" if ours else "p4c")
@@ -77,7 +81,10 @@ class RemoteDevice:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do, as far as it tells. Before it has a program it may not know better than that it can."""
+        """The capabilities, as far as the switch reveals them.
+
+        They are read again until the switch has a program: a switch without one may not report what it lacks.
+        """
         if self._capabilities is not None:
             return self._capabilities
         self._early = False
@@ -87,11 +94,11 @@ class RemoteDevice:
         return found
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session with it; the caller closes it. DeviceError where it does not answer."""
+        """Open a controller's session, which the caller closes. Raises DeviceError if the switch does not answer."""
         return Session(self.address, self.device_id, role=role, election_id=election_id, timeout=self._timeout)
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Compile a program with the device's compiler; P4Error where it is wrong, or refused."""
+        """Compile a program with the device's compiler. Raises P4Error if the compiler rejects it."""
         if self.compiler == "midflight":
             return PipelineConfig(program.p4info, program.standalone.encode())
         if self.compiler == "p4c":
@@ -99,13 +106,13 @@ class RemoteDevice:
         return _run(self.compiler, program.text, program.file)
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Put a program in place; DeviceError while another controller is its primary."""
+        """Replace the program. Raises DeviceError while another controller is the primary."""
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)
 
     def close(self) -> None:
-        """Do nothing: it stays as it is, with the program that it has."""
+        """Do nothing. The switch continues to run with its program."""
 
     def __enter__(self) -> RemoteDevice:
         return self
@@ -116,7 +123,7 @@ class RemoteDevice:
         self.close()
 
     def _ask(self) -> Capabilities:
-        """Return what a server that is not ours says it can do: a Read of everything of a kind tells."""
+        """Return the capabilities of a switch other than Midflight's, by trying to read all entities of each type."""
         groups = p4r.PacketReplicationEngineEntry(multicast_group_entry=p4r.MulticastGroupEntry())
         clones = p4r.PacketReplicationEngineEntry(clone_session_entry=p4r.CloneSessionEntry())
         link = Link(self.address, self._timeout)
@@ -138,22 +145,22 @@ class RemoteDevice:
             link.read(p4r.ReadRequest(device_id=self.device_id, entities=[entity]))
         except RequestError as error:
             self._early = self._early or error.code == Code.FAILED_PRECONDITION
-            # Anything else, such as that there is no program yet, says nothing against it.
+            # Other errors, for example that there is no program, do not mean that the type is unsupported.
             return Code.UNIMPLEMENTED not in (error.code, *(code for code, _ in error.refused.values()))
         return True
 
 
 def _greet(link: Link) -> tuple[str, bool]:
-    """Return what the server says about itself, and whether it is a Midflight switch's."""
+    """Return the server's description of itself, and whether it is an embedded switch."""
     try:
-        told = link.request("Capabilities", p4r.CapabilitiesRequest())
+        answer = link.request("Capabilities", p4r.CapabilitiesRequest())
     except RequestError as error:
         if error.code != Code.UNIMPLEMENTED:
             raise
         return "P4Runtime of a version that it does not tell", False
     name = StringValue()
-    ours = bool(told.experimental.Unpack(name) and name.value == SERVER_NAME)
-    return f"P4Runtime {told.p4runtime_api_version}{f', {name.value}' if name.value else ''}", ours
+    ours = bool(answer.experimental.Unpack(name) and name.value == SERVER_NAME)
+    return f"P4Runtime {answer.p4runtime_api_version}{f', {name.value}' if name.value else ''}", ours
 
 
 def _run(command: str, source: str, file: str) -> PipelineConfig:
@@ -167,20 +174,20 @@ def _run(command: str, source: str, file: str) -> PipelineConfig:
         try:
             done = subprocess.run(arguments, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
         except OSError as error:
-            raise DeviceError(f"{arguments[0]} does not run: {error.strerror}") from None
+            raise DeviceError(f"cannot run {arguments[0]}: {error.strerror}") from None
         except subprocess.TimeoutExpired:
-            raise DeviceError(f"{arguments[0]} was not done within {PATIENCE:g} s and was stopped") from None
+            raise DeviceError(f"{arguments[0]} took more than {PATIENCE:g} s and was stopped") from None
         if done.returncode:
             words = (done.stderr or done.stdout).strip().splitlines()
-            raise P4Error(f"{arguments[0]} refuses {file}", hint="\n    ".join(words[-12:]))
+            raise P4Error(f"{arguments[0]} rejects {file}", hint="\n    ".join(words[-12:]))
         try:
             return PipelineConfig(_p4info(places["{p4info}"].read_bytes()), places["{config}"].read_bytes())
         except OSError as error:
-            raise DeviceError(f"{arguments[0]} ended well and left no {Path(error.filename).name}") from None
+            raise DeviceError(f"{arguments[0]} succeeded, but wrote no {Path(error.filename).name}") from None
 
 
 def _p4info(data: bytes) -> p4i.P4Info:
-    """Read a P4Info, as text or as bytes."""
+    """Return a P4Info from its text or binary form. Raises MidflightError if it is neither."""
     info = p4i.P4Info()
     try:
         text_format.Parse(data.decode(), info)
@@ -188,5 +195,5 @@ def _p4info(data: bytes) -> p4i.P4Info:
         try:
             info = p4i.P4Info.FromString(data)
         except DecodeError:
-            raise MidflightError("the P4Info that the compiler left is neither text nor binary") from None
+            raise MidflightError("the compiler's P4Info is neither in text nor in binary form") from None
     return info

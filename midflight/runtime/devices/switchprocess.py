@@ -1,4 +1,4 @@
-"""What devices have in common whose switch is a process of its own, with a log, and files in a folder."""
+"""Common part of devices whose switch is a child process with a log and a folder for files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["SwitchProcess"]
 
-# The lines of the switch's log that an error quotes.
+# The number of lines of the switch's log that an error quotes.
 QUOTED = 12
-# Milliseconds between attempts to reach a switch that starts, at first and at most.
+# The initial and maximum time between attempts to connect to a starting switch, in milliseconds.
 RETRY = [("grpc.initial_reconnect_backoff_ms", 10), ("grpc.max_reconnect_backoff_ms", 100)]
 
 
 class SwitchProcess:
-    """A switch that is a process, for as long as this lasts.
+    """A switch in a child process.
 
-    `program` is what it is called in errors. A subclass makes its files in `folder` and says by `_run` what to start;
-    it closes this where that fails. `place` is where the folder is made, the system's by default; it goes with the
-    switch.
+    `program` is its name in errors. A subclass creates files in `folder` and calls `_run` with the command; if that
+    fails, it calls `close`. The folder is created in `place`, by default the system's temporary folder, and `close`
+    removes it.
     """
 
     def __init__(self, program: str, device_id: int, *, prefix: str, place: Path | None) -> None:
@@ -45,42 +45,45 @@ class SwitchProcess:
 
     @property
     def address(self) -> str:
-        """Its P4Runtime endpoint as gRPC takes it: "unix:/path", or "host:port" where one was asked for."""
+        """The P4Runtime endpoint in gRPC's form: "unix:/path", or "host:port" if requested."""
         return self._address
 
     @property
     def device_id(self) -> int:
-        """Its P4Runtime device id."""
+        """The P4Runtime device id."""
         return self._id
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Whether the process is running."""
         return self._process is not None and self._process.alive
 
     def ends(self, within: float) -> bool:
-        """Wait up to `within` seconds for its process to end; return whether it has."""
+        """Wait up to `within` seconds for the end of the process. Return whether it has ended."""
         return self._process is None or self._process.wait(within)
 
     @property
     def pid(self) -> int:
-        """The process id of the switch; DeviceError when it is closed."""
+        """The process id of the switch. Raises DeviceError after `close`."""
         if self._process is None:
             raise self._lost()
         return self._process.pid
 
     def log(self) -> str:
-        """Return what the switch has logged, the last 64 KiB of it; of a closed one, what it had."""
+        """Return the last 64 KiB of the switch's log, also after `close`."""
         return self._last_log if self._process is None else self._process.log()
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session; the caller closes it. DeviceError with the log's end where it has died."""
+        """Open a controller's session, which the caller closes.
+
+        Raises DeviceError, with the end of the log if the process has ended.
+        """
         if not self.alive:
             raise self._lost()
         return Session(self.address, self.device_id, role=role, election_id=election_id)
 
     def close(self) -> None:
-        """End the switch and remove what it left. May be called more than once."""
+        """Stop the switch, and remove its folder. Idempotent."""
         if self._process is not None:
             self._process.stop()
             self._last_log = self._process.log()
@@ -98,7 +101,7 @@ class SwitchProcess:
     def _run(
         self, command: Sequence[str], *, netns: str, patience: float, start: Callable[..., Process | Fork] = Process
     ) -> None:
-        """Start the process and return when it answers; DeviceError where it does not within `patience` seconds."""
+        """Start the process, and wait until it answers. Raises DeviceError after `patience` seconds."""
         process = self._process = start(command, self.folder / "log", netns=netns)
         deadline = time.monotonic() + patience
         with grpc.insecure_channel(self._address, options=RETRY) as channel:
@@ -119,7 +122,7 @@ class SwitchProcess:
                 ready.cancel()
 
     def _lost(self) -> DeviceError:
-        """Return the error for a switch that does not answer any more."""
+        """Return the error for a switch that no longer answers."""
         if self._process is None:
             return DeviceError("this switch is closed")
         if self._process.wait(1.0):

@@ -1,4 +1,4 @@
-"""p4lang's compiler and switch on this machine: where they are, which version, and a program compiled with them."""
+"""p4lang's compiler and switch on this machine: their paths and versions, and compilation for BMv2."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from midflight.runtime.devices.base import PipelineConfig
 
 __all__ = ["P4C", "SIMPLE_SWITCH_GRPC", "Tool", "compile_p4"]
 
-# Seconds that the compiler is given. A program of hundreds of lines takes it about one.
+# The default timeout of the compiler in seconds. It takes about one second for a program with hundreds of lines.
 PATIENCE = 120.0
-# What the compiler is told that the program is called.
+# The name of the program's file for the compiler.
 _NAME = "program.p4"
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program of p4lang's: the names it goes by, the variable that points at it, and the packages it comes in."""
+    """A tool of p4lang: its possible names, the environment variable with its path, and the packages that have it."""
 
     names: tuple[str, ...]
     variable: str
@@ -36,25 +36,25 @@ class Tool:
     image: str
 
     def find(self) -> str:
-        """Return its path: what the variable says, or else the first of its names on PATH. DeviceError without one."""
-        told = os.environ.get(self.variable)
-        for name in [told] if told else self.names:
+        """Return the tool's path, from the variable or else by its names from PATH. Raises DeviceError without one."""
+        chosen = os.environ.get(self.variable)
+        for name in [chosen] if chosen else self.names:
             if path := shutil.which(name):
                 return path
-        if told:
+        if chosen:
             raise DeviceError(
-                f"{self.variable} says {told}, which cannot be executed",
-                hint=f"let it be the path of {' or '.join(self.names)}, or unset it to have PATH searched",
+                f"{self.variable} is {chosen}, which cannot be executed",
+                hint=f"set it to the path of {' or '.join(self.names)}, or unset it to search PATH",
             )
         raise DeviceError(
-            f"{' or '.join(self.names)} is needed and not on PATH",
+            f"{' or '.join(self.names)} is required, but not on PATH",
             hint=f"install p4lang's Debian or Ubuntu package {self.package}, take it from the container image "
             f"{self.image}, or set {self.variable} to its path",
         )
 
     @property
     def missing(self) -> str:
-        """Why it cannot be run, in one line; empty where it can."""
+        """The reason why the tool is not available, in one line; empty if it is."""
         try:
             self.find()
         except DeviceError as error:
@@ -62,18 +62,18 @@ class Tool:
         return ""
 
     def version(self) -> str:
-        """Return the version it tells, such as "1.2.5.16". DeviceError where it is missing or does not run."""
-        told = _run([self.find(), "--version"], timeout=30.0)
-        found = re.search(r"\d+(?:\.\d+)+\S*", told.stdout + told.stderr)
-        if told.returncode or not found:
+        """Return the tool's version, such as "1.2.5.16". Raises DeviceError if it is missing or cannot be run."""
+        done = _run([self.find(), "--version"], timeout=30.0)
+        found = re.search(r"\d+(?:\.\d+)+\S*", done.stdout + done.stderr)
+        if done.returncode or not found:
             raise DeviceError(
-                f"{self.find()} does not tell its version", hint=_last_lines(told.stderr or told.stdout, 5)
+                f"{self.find()} does not print its version", hint=_last_lines(done.stderr or done.stdout, 5)
             )
         return found[0]
 
 
 P4C = Tool(("p4c-bm2-ss", "p4c"), "MIDFLIGHT_P4C", "p4lang-p4c", "p4lang/p4c")
-"""The compiler: its back end for BMv2's simple_switch, or the driver that calls it."""
+"""The compiler: its back end for BMv2's simple_switch, or the driver that calls the back end."""
 
 SIMPLE_SWITCH_GRPC = Tool(
     ("simple_switch_grpc",), "MIDFLIGHT_SIMPLE_SWITCH_GRPC", "p4lang-bmv2", "p4lang/behavioral-model"
@@ -89,24 +89,27 @@ def compile_p4(
     defines: Mapping[str, str] | None = None,
     timeout: float = PATIENCE,
 ) -> PipelineConfig:
-    """Compile a P4_16 program for BMv2; the config is its JSON.
+    """Compile a P4_16 program for BMv2. The config is BMv2's JSON.
 
-    `file` is the program's name in messages; files that it includes are looked for in its folder and in
-    `include_dirs`. P4Error with p4c's words where the program is refused; DeviceError where p4c is missing, or not
-    done within `timeout` seconds. Warnings are not told.
+    file: the program's name in messages; included files are searched in its folder and then in `include_dirs`
+    defines: macros of the preprocessor
+    timeout: of the compiler, in seconds
+
+    Raises P4Error with p4c's messages for an invalid program, and DeviceError if p4c is missing or times out. Warnings
+    are dropped.
     """
     compiler = P4C.find()
     folders = [*([Path(file).parent] if Path(file).is_file() else []), *include_dirs]
     with tempfile.TemporaryDirectory(prefix="midflight-p4c-") as folder:
         Path(folder, _NAME).write_text(source)
         arguments = ["--std", "p4-16", "--p4runtime-files", "p4info.bin"]
-        # p4c hands these to a shell as they are. So folders get plain names, and values their quotes.
+        # p4c passes these to a shell without quoting. So folders get plain names, and values are quoted here.
         for number, each in enumerate(folders):
             Path(folder, f"include{number}").symlink_to(Path(each).absolute())
             arguments += ["-I", f"include{number}"]
         for macro, value in (defines or {}).items():
             arguments.append("-D" + shlex.quote(f"{macro}={value}"))
-        if Path(compiler).name == "p4c":  # the driver names its output itself, in a folder it is told
+        if Path(compiler).name == "p4c":  # the driver takes the output's folder and chooses the file's name itself
             arguments += ["--target", "bmv2", "--arch", "v1model", "-o", "."]
             config = Path(folder, _NAME).with_suffix(".json")
         else:
@@ -114,19 +117,19 @@ def compile_p4(
             arguments += ["-o", config.name]
         done = _run([compiler, *arguments, _NAME], timeout=timeout, cwd=folder)
         if done.returncode:
-            told = done.stderr or done.stdout
+            output = done.stderr or done.stdout
             for number, each in enumerate(folders):
-                told = told.replace(f"include{number}/", f"{each}/")
-            raise _refusal(told, source, file)
+                output = output.replace(f"include{number}/", f"{each}/")
+            raise _refusal(output, source, file)
         try:
             info = p4i.P4Info.FromString(Path(folder, "p4info.bin").read_bytes())
             return PipelineConfig(info, config.read_bytes())
         except (OSError, DecodeError) as error:
-            raise DeviceError(f"{compiler} ended well and left no program: {error}") from None
+            raise DeviceError(f"{compiler} succeeded, but wrote no program: {error}") from None
 
 
 def _run(command: list[str], *, timeout: float, cwd: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a tool in a session of its own, so that whatever it starts ends with it."""
+    """Run a tool in a session of its own, so that its child processes end with it."""
     try:
         process = subprocess.Popen(
             command,
@@ -139,14 +142,14 @@ def _run(command: list[str], *, timeout: float, cwd: str | None = None) -> subpr
             start_new_session=True,
         )
     except OSError as error:
-        raise DeviceError(f"{command[0]} does not run: {error.strerror}") from None
+        raise DeviceError(f"cannot run {command[0]}: {error.strerror}") from None
     with process:
         try:
             output, errors = process.communicate(timeout=timeout)
         except BaseException as reason:
             os.killpg(process.pid, 9)
             if isinstance(reason, subprocess.TimeoutExpired):
-                raise DeviceError(f"{command[0]} was not done within {timeout:g} s and was stopped") from None
+                raise DeviceError(f"{command[0]} took more than {timeout:g} s and was stopped") from None
             raise
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
@@ -161,7 +164,7 @@ _PLACELESS = re.compile(r"^(?:\[--W\w+=[^]]*\] )?(?P<kind>error|warning): (?P<te
 
 
 def _refusal(output: str, source: str, file: str) -> P4Error:
-    """Return the error for what p4c printed: its first error with its place, and the rest as it is."""
+    """Return an error for p4c's output: its first error with its place, and the rest unchanged."""
     lines = output.splitlines()
     for at, line in enumerate(lines):
         if found := _ERROR.match(line):
@@ -181,10 +184,10 @@ def _refusal(output: str, source: str, file: str) -> P4Error:
 
 
 def _marked(text: str, shown: str, carets: str) -> tuple[int, int]:
-    """Return the column and length of what p4c marks in a line.
+    """Return the column and length of the part of a line that p4c marks.
 
-    p4c shows the line as the preprocessor leaves it, with single spaces, and of a long one a part with dots at its
-    ends. So what stands before the mark, and in it, is looked for without its spaces.
+    p4c shows the preprocessor's output, with single spaces, and only a part of a long line, with dots at its ends. So
+    the text before the mark and in it is searched without spaces.
     """
     start, length = len(carets) - len(carets.lstrip()), len(carets.strip())
     before = "".join(shown[:start].removeprefix("...").split())
@@ -197,13 +200,13 @@ def _marked(text: str, shown: str, carets: str) -> tuple[int, int]:
     return first + 1, last - first + 1
 
 
-# What says nothing: the closing remarks of p4c and the preprocessor, and the latter's picture of the line.
+# Uninformative lines: the closing remarks of p4c and the preprocessor, and the preprocessor's quotation of the line.
 _REMARK = re.compile(r"--Werror=overlimit|--Werror=I/O error|^compilation terminated|^\s*\d*\s*\|")
 
 
 def _quoted(lines: list[str], file: str, most: int = 12) -> str:
-    told = [line.replace(_NAME, file) for line in lines if line.strip() and not _REMARK.search(line)]
-    return "\n    ".join(["p4c says more:", *told[:most]]) if told else ""
+    rest = [line.replace(_NAME, file) for line in lines if line.strip() and not _REMARK.search(line)]
+    return "\n    ".join(["p4c also reports:", *rest[:most]]) if rest else ""
 
 
 def _last_lines(text: str, count: int) -> str:

@@ -1,4 +1,4 @@
-"""Packets' ways through a switch, as the switch tells them: the embedded one over P4Runtime, BMv2 in its log."""
+"""Traces of packets through a switch: over P4Runtime from the embedded switch, from the log of BMv2."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["LogTracer", "Tracer", "open_tracer"]
 
-# Of packets that are under way in a log, so many are kept; the oldest one is told as it is.
+# The maximum number of packets in progress while reading a log. Beyond it, the oldest ones count as complete.
 MOST = 256
 
 
 class Tracer(Protocol):
-    """Has a switch tell what happens to each of its packets, from when it is made until it is closed."""
+    """Collects the traces of a switch's packets from its creation until it is closed."""
 
     def take(self) -> list[str]:
-        """Return, once, the ways of the packets since the last call, each as lines, the first one for the packet."""
+        """Remove and return the traces so far, each as lines, the first one for the packet."""
 
     def close(self) -> list[str]:
-        """Have no more told; return what has not been taken."""
+        """Stop tracing, and return the remaining traces."""
 
 
 def open_tracer(device: Device, session: Session) -> Tracer:
-    """Begin to trace a device's packets; `session` is its primary controller's.
+    """Start tracing a device's packets. `session` must be the primary controller's.
 
-    DeviceError for a BMv2 that does not log its packets, and for a switch that cannot tell.
+    Raises DeviceError for a BMv2 with another log level than "trace", and for a switch that does not support tracing.
     """
     log = getattr(device, "packet_log", None)
     if log is None:
@@ -77,23 +77,23 @@ DROP_PORT = "port 511"
 
 
 class LogTracer:
-    """Reads a BMv2's log on from where it ends now. A packet is told when nothing more has come of it for a call.
+    """Reads the log of a BMv2 switch from its current end on. A trace is complete if a `take` adds nothing to it.
 
-    `tables` are those of the program: p4c makes others, of statements, that nobody wants to hear of.
+    `tables` are the tables of the program. Others, which p4c generates for statements, are left out.
     """
 
     def __init__(self, log: Path, tables: Collection[str]) -> None:
         self._log = log
         self._tables = tables
         self._unnamed: set[str] = set()
-        """The packets whose last table is none of the program's: so the action is none either."""
+        """The packets whose last table is not in the program, so that their action is left out as well."""
         self._at = log.stat().st_size
         self._rest = b""
         self._packets: dict[str, list[tuple[str, str]]] = {}
         self._ports: dict[str, str] = {}
 
     def take(self) -> list[str]:
-        """Return, once, the packets of which nothing more has come since the last call."""
+        """Remove and return the traces that have become complete."""
         with self._log.open("rb") as file:
             file.seek(self._at)
             data = file.read()
@@ -105,19 +105,19 @@ class LogTracer:
                 self._take_line(*found.groups())
                 touched.add(found[1])
         crowd = list(self._packets)[: max(0, len(self._packets) - MOST)]
-        return [self._tell(each) for each in list(self._packets) if each not in touched or each in crowd]
+        return [self._finish(each) for each in list(self._packets) if each not in touched or each in crowd]
 
     def close(self) -> list[str]:
-        """Return what is left."""
-        told = self.take()
-        return told + [self._tell(number) for number in list(self._packets)]
+        """Return the remaining traces."""
+        complete = self.take()
+        return complete + [self._finish(number) for number in list(self._packets)]
 
     def _take_line(self, number: str, text: str) -> None:
         if arrival := _ARRIVAL.fullmatch(text):
             self._ports.setdefault(number, arrival[1])
             self._packets.setdefault(number, [])
         if number not in self._packets:
-            return  # of a packet that came before
+            return  # a packet that arrived before tracing started
         steps = self._packets[number]
         for pattern, what, how in _STEPS:
             if found := pattern.fullmatch(text):
@@ -139,7 +139,7 @@ class LogTracer:
         elif (what, how) != ("egress", DROP_PORT):
             steps.append((what, how))
 
-    def _tell(self, number: str) -> str:
+    def _finish(self, number: str) -> str:
         self._unnamed.discard(number)
         lines = [f"in by port {self._ports.pop(number)}"]
         return "\n".join([*lines, *(f"  {what:<10} {how}" for what, how in self._packets.pop(number))])

@@ -1,4 +1,4 @@
-"""The far ends of a switch's ports, as Linux interfaces of ours: frames go in and come out there."""
+"""The far ends of a switch's ports as Linux interfaces, to send frames to the switch and receive its frames."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _BUFFER = 1 << 24
 
 
 class Wires:
-    """An interface for each port: what is sent there enters the switch, what arrives has left it.
+    """A raw socket on an interface for each port. A context manager.
 
-    Frames are whole, with their VLAN tags. DeviceError where an interface cannot be had. A context manager.
+    Frames are complete, with VLAN tags. Raises DeviceError if an interface does not exist or cannot be opened.
     """
 
     def __init__(self, interfaces: Mapping[int, str]) -> None:
@@ -39,19 +39,19 @@ class Wires:
         self._ports = {each.fileno(): port for port, each in self._sockets.items()}
 
     def send(self, port: int, frame: bytes) -> None:
-        """Send a frame into a port; DeviceError where the interface does not take it."""
+        """Send a frame to a port of the switch. Raises DeviceError if the interface rejects it."""
         try:
             self._sockets[port].send(frame)
         except OSError as error:
             raise DeviceError(
-                f"interface {self._names[port]}, of port {port}, takes no frame: {error.strerror}",
+                f"interface {self._names[port]} of port {port} rejects a frame: {error.strerror}",
                 hint="both ends must be up: ip link set NAME up",
             ) from None
 
     def receive(self, timeout: float) -> list[tuple[int, bytes]]:
-        """Return the frames that have arrived, by port in the order of arrival; wait up to `timeout` s for the first.
+        """Return the frames that have arrived as (port, frame), for each port in the order of arrival.
 
-        DeviceError where an interface has gone.
+        Waits up to `timeout` seconds for the first. Raises DeviceError if an interface no longer exists.
         """
         ready, _, _ = select.select(list(self._ports), [], [], max(0.0, timeout))
         found = []
@@ -63,17 +63,17 @@ class Wires:
             except BlockingIOError:
                 pass
             except OSError as error:
-                raise DeviceError(f"interface {self._names[port]}, of port {port}: {error.strerror}") from None
+                raise DeviceError(f"interface {self._names[port]} of port {port}: {error.strerror}") from None
         return found
 
     def drain(self, quiet: float = 0.0) -> None:
-        """Forget what has arrived, until nothing does for `quiet` seconds."""
+        """Discard frames until none arrives for `quiet` seconds."""
         deadline = time.monotonic() + 100 * max(quiet, 0.01)
         while self.receive(quiet) and time.monotonic() < deadline:
             pass
 
     def close(self) -> None:
-        """Give the interfaces back. May be called more than once."""
+        """Close the sockets. Idempotent."""
         self._open.close()
 
     def __enter__(self) -> Wires:
@@ -90,11 +90,11 @@ def _socket(name: str) -> socket.socket:
         index = socket.if_nametoindex(name)
     except OSError:
         known = ", ".join(each for _, each in socket.if_nameindex())
-        raise DeviceError(f"there is no interface {name}", hint=f"there is {known}") from None
+        raise DeviceError(f"there is no interface {name}", hint=f"the interfaces are {known}") from None
     try:
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except PermissionError:
-        raise DeviceError(f"no right to have the packets of {name}", hint=_RIGHTS) from None
+        raise DeviceError(f"no permission to capture packets on {name}", hint=_RIGHTS) from None
     try:
         for option in (_AUXDATA, linux.PACKET_IGNORE_OUTGOING):
             made.setsockopt(linux.SOL_PACKET, option, 1)
@@ -114,7 +114,7 @@ def _receive(where: socket.socket) -> bytes:
     frame, auxiliary, _, _ = where.recvmsg(1 << 16, 64)
     for level, kind, data in auxiliary:
         if (level, kind) == (linux.SOL_PACKET, _AUXDATA):
-            # struct tpacket_auxdata: the kernel has taken the outer VLAN tag out of the frame.
+            # struct tpacket_auxdata: the kernel has removed the outer VLAN tag from the frame.
             status, _, _, _, _, tag, protocol = struct.unpack("IIIHHHH", data)
             if status & linux.STATUS_VLAN_VALID:
                 kind = protocol if status & linux.STATUS_VLAN_TPID_VALID else 0x8100

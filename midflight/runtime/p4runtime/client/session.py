@@ -390,7 +390,7 @@ class Session(Connection):
             self.flush()
 
     def inherit(self, before: Session) -> None:
-        """Take over the stored digest messages of a previous session with the same device."""
+        """Adopt the stored digest messages of a previous session with the same device."""
         self._kept, before._kept = before._kept + self._kept, []
 
     def _receive_digests(self, timeout: float) -> list[DigestMessage]:

@@ -1,1 +1,1 @@
-"""The switch's side of P4Runtime: the server in front of an engine."""
+"""The switch's side of P4Runtime: a server in front of an engine."""

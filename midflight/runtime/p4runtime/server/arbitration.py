@@ -1,4 +1,4 @@
-"""Who may write: election ids, roles, one primary a role (P4Runtime specification 1.5, section 5)."""
+"""Arbitration: election ids, roles, and one primary for each role (P4Runtime specification 1.5, section 5)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ __all__ = ["Arbitration", "Client", "Role"]
 
 STREAM_LIMIT, PEER_LIMIT = 256, 64
 
-# A role outlives its controllers, for its highest election id. Beyond so many the oldest without any is forgotten.
+# A role remains after its controllers left, for its highest election id. Above this number of roles, the oldest one
+# without controllers is removed.
 ROLES = 1024
-# Bytes of a role's name and of its config, which every advisory repeats.
+# The maximum bytes of a role's name and of its config, which every arbitration update repeats.
 ROLE_NAME, ROLE_CONFIG = 1024, 1 << 16
 
 
 class Client(Protocol):
-    """One controller's stream, and who it comes from."""
+    """The stream of one controller, with the address that it comes from."""
 
     peer: str
 
     def send(self, response: p4r.StreamMessageResponse) -> bool:
-        """Queue a message for the controller; return False where there was no room."""
+        """Queue a message for the controller. Return False if the queue is full."""
 
 
 @dataclass(eq=False)
 class Role:
-    """The controllers of one role. `highest` is the highest election id ever seen, None before there was a primary.
+    """The controllers of one role, with their election ids.
 
-    `config` is what the primary said the role is limited to, and `limits` the same decoded; None is full access.
+    `highest` is the highest election id so far, or None before the first primary. `config` is the role config that the
+    primary sent, and `limits` the same decoded; None is full access.
     """
 
     name: str
@@ -51,7 +53,7 @@ class Role:
         return limits is None or limits.can_push_pipeline
 
     def takes(self, response: p4r.StreamMessageResponse) -> bool:
-        """Return whether a packet-in or a digest goes to this role's primary."""
+        """Return whether this role's primary receives a packet-in or a digest."""
         limits = self.limits
         if limits is None:
             return True
@@ -63,28 +65,28 @@ class Role:
         return limits.receives_packet_ins and passes
 
     def may_write(self, number: int) -> bool:
-        """Return whether the role may write to the object of an id."""
+        """Return whether the role may write to the object with this id."""
         limits = self.limits
         named = {*limits.exclusive_p4_ids, *limits.shared_p4_ids} if limits else set()
         return not named or number in named
 
 
 class Arbitration:
-    """The controllers of one device. Not locked: the switch's lock is held around every call."""
+    """The controllers of one device. Not thread-safe: callers hold the switch's lock."""
 
     def __init__(self, device_id: int) -> None:
         self.device_id = device_id
         self.roles: dict[str, Role] = {}
 
     def role_of(self, client: Client) -> Role | None:
-        """Return the role that a live controller has taken, or None before its first arbitration update."""
+        """Return the role of a connected controller, or None before its first arbitration update."""
         return next((role for role in self.roles.values() if client in role.clients), None)
 
     def update(self, client: Client, message: p4r.MasterArbitrationUpdate) -> None:
-        """Take an arbitration update; a refusal ends the stream (section 5.3)."""
+        """Process a controller's arbitration update. Raises Refusal, which ends its stream (section 5.3)."""
         name = message.role.name
         if len(name.encode()) > ROLE_NAME:
-            raise Refusal(Code.INVALID_ARGUMENT, f"a role's name has at most {ROLE_NAME} bytes")
+            raise Refusal(Code.INVALID_ARGUMENT, f"the name of a role has at most {ROLE_NAME} bytes")
         current = self.role_of(client)
         if message.device_id != self.device_id:
             code = Code.NOT_FOUND if current is None else Code.FAILED_PRECONDITION
@@ -106,7 +108,7 @@ class Arbitration:
             if len(peers) >= STREAM_LIMIT or peers.count(client.peer) >= PEER_LIMIT:
                 raise Refusal(
                     Code.RESOURCE_EXHAUSTED,
-                    f"there are {len(peers)} controllers, and {PEER_LIMIT} at most from one peer",
+                    f"{len(peers)} controllers are connected; the limits are {STREAM_LIMIT}, and {PEER_LIMIT} per peer",
                 )
         self.roles[name] = role
         role.clients[client] = election
@@ -115,7 +117,7 @@ class Arbitration:
             del self.roles[next(each.name for each in self.roles.values() if not each.clients)]
 
     def leave(self, client: Client) -> None:
-        """Forget a controller whose stream has ended."""
+        """Remove a controller whose stream has ended."""
         role = self.role_of(client)
         if role is None:
             return
@@ -127,7 +129,7 @@ class Arbitration:
     def demand_primary(self, role: str, election: int) -> Role:
         """Return the role of a request that only its primary may make.
 
-        Refused with NOT_FOUND for a role that nobody has, PERMISSION_DENIED for everybody but the primary.
+        Raises Refusal with NOT_FOUND for an unknown role, and with PERMISSION_DENIED for anyone but the primary.
         """
         if role and role not in self.roles:
             raise Refusal(Code.NOT_FOUND, f"no controller has the role {role!r}")
@@ -157,7 +159,7 @@ class Arbitration:
         self._notify(role, role.clients if was_primary else [client])
 
     def _notify(self, role: Role, clients: list[Client] | dict[Client, int | None]) -> None:
-        """Send the advisory of section 5.4."""
+        """Send the arbitration updates of section 5.4."""
         for client in clients:
             response = p4r.StreamMessageResponse()
             advisory = response.arbitration
@@ -181,14 +183,14 @@ class Arbitration:
 
 
 def _decode_limits(config: AnyMessage) -> stratum.P4RoleConfig:
-    """Return what a role config says; refused with INVALID_ARGUMENT where that cannot be understood."""
+    """Return a decoded role config. Raises Refusal with INVALID_ARGUMENT for an invalid one."""
     if not config.Is(stratum.P4RoleConfig.DESCRIPTOR):
-        raise Refusal(Code.INVALID_ARGUMENT, f"role config of type {config.type_url[:100]!r} is not understood")
+        raise Refusal(Code.INVALID_ARGUMENT, f"role configs of type {config.type_url[:100]!r} are not supported")
     if len(config.value) > ROLE_CONFIG:
         raise Refusal(Code.INVALID_ARGUMENT, f"a role config has at most {ROLE_CONFIG} bytes")
     try:
         limits = stratum.P4RoleConfig()
         limits.ParseFromString(config.value)
     except DecodeError:
-        raise Refusal(Code.INVALID_ARGUMENT, "the role config is no P4RoleConfig") from None
+        raise Refusal(Code.INVALID_ARGUMENT, "the role config is not a P4RoleConfig") from None
     return limits

@@ -1,4 +1,4 @@
-"""Registers and counters, which a controller reads and writes by cell (specification 1.5, sections 9.3 and 9.6)."""
+"""Reading and writing of register and counter cells (P4Runtime specification 1.5, sections 9.3 and 9.6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["cells_of", "count_of", "counter_data", "read_counter", "read_registe
 
 
 def write_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Callable[[], None]:
-    """Set one cell, or every cell where the index is left out; returns what undoes it."""
+    """Set one cell, or all cells if there is no index. Returns a function that undoes the change."""
     info = pipeline.schema.registers.of_id(entry.register_id)
     cells = cells_of(entry, info.preamble.name, info.size)
     (value,) = decode_data(info.type_spec, pipeline.schema.types, entry.data, f"register {info.preamble.name}")
@@ -29,7 +29,7 @@ def write_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Callable[[],
 
 
 def read_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Iterator[p4r.RegisterEntry]:
-    """Yield the cell asked for; all of a register where the index is left out; all registers for id 0."""
+    """Yield the requested cell, all cells of a register if there is no index, or all registers for id 0."""
     registers = pipeline.schema.registers
     for info in [registers.of_id(entry.register_id)] if entry.register_id else registers:
         register = pipeline.engine.registers[info.preamble.name]
@@ -39,7 +39,10 @@ def read_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Iterator[p4r.
 
 
 def write_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Callable[[], None]:
-    """Set one cell, or every cell where the index is left out; nothing where `data` is left out."""
+    """Set one cell, or all cells if there is no index. Returns a function that undoes the change.
+
+    Without `data`, nothing changes.
+    """
     info = pipeline.schema.counters.of_id(entry.counter_id)
     cells = cells_of(entry, info.preamble.name, info.size)
     counter = pipeline.engine.counters[info.preamble.name]
@@ -57,7 +60,7 @@ def write_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Callable[[], N
 
 
 def read_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Iterator[p4r.CounterEntry]:
-    """Yield the cell asked for; all of a counter where the index is left out; all counters for id 0."""
+    """Yield the requested cell, all cells of a counter if there is no index, or all counters for id 0."""
     counters = pipeline.schema.counters
     for info in [counters.of_id(entry.counter_id)] if entry.counter_id else counters:
         counter = pipeline.engine.counters[info.preamble.name]
@@ -68,14 +71,14 @@ def read_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Iterator[p4r.Co
 
 
 def count_of(data: p4r.CounterData) -> tuple[int, int]:
-    """Return packets and bytes to set a counter to; refused with INVALID_ARGUMENT when negative."""
+    """Return the packets and bytes of counter data. Raises Refusal with INVALID_ARGUMENT if one is negative."""
     if data.packet_count < 0 or data.byte_count < 0:
         raise Refusal(Code.INVALID_ARGUMENT, f"a counter cannot be set to {data.packet_count}, {data.byte_count}")
     return data.packet_count, data.byte_count
 
 
 def counter_data(unit: p4i.CounterSpec.Unit.ValueType, packets: int, octets: int) -> p4r.CounterData:
-    """Return a counter's value, in the units that it counts."""
+    """Return counter data with the units that the counter counts."""
     data = p4r.CounterData()
     if unit != p4i.CounterSpec.BYTES:
         data.packet_count = packets
@@ -85,14 +88,17 @@ def counter_data(unit: p4i.CounterSpec.Unit.ValueType, packets: int, octets: int
 
 
 def cells_of(entry: p4r.RegisterEntry | p4r.CounterEntry | p4r.MeterEntry, name: str, size: int) -> range:
-    """Return the cells that an entry is about; refused with INVALID_ARGUMENT below 0, OUT_OF_RANGE from `size`."""
+    """Return the cells that an entry refers to, all of them if it has no index.
+
+    Raises Refusal with INVALID_ARGUMENT for a negative index, and with OUT_OF_RANGE for one of at least `size`.
+    """
     if not entry.HasField("index"):
         return range(size)
     cell = entry.index.index
     if cell < 0:
         raise Refusal(Code.INVALID_ARGUMENT, f"{name}: index {cell} is negative")
     if cell >= size:
-        raise Refusal(Code.OUT_OF_RANGE, f"{name}: index {cell} of {size} cells")
+        raise Refusal(Code.OUT_OF_RANGE, f"{name}: index {cell} is out of range; it has {size} cells")
     return range(cell, cell + 1)
 
 

@@ -1,4 +1,4 @@
-"""A pushed P4Info fitted onto the program: by name, so that anybody's ids are honoured."""
+"""Binding of a pushed P4Info to the program by names, so that the P4Info may use any ids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T", bound=Described)
 
 @dataclass(frozen=True, slots=True)
 class BoundAction:
-    """An action of one table: its P4Info with the parameters in the program's order, and where it may stand."""
+    """An action of one table: its P4Info with the parameters in the program's order, and its scope in the table."""
 
     info: p4i.Action
     params: tuple[p4i.Action.Param, ...]
@@ -54,10 +54,10 @@ class BoundTable:
 
 
 def bind(schema: Schema, program: ir.Program) -> dict[int, BoundTable]:
-    """Return the tables of a P4Info, by id, fitted onto the program.
+    """Return the tables of a P4Info, by id, bound to the program.
 
-    Refused with INVALID_ARGUMENT when the P4Info names what the program lacks, or tells it otherwise. What the
-    P4Info leaves out is out of the controller's reach, which the specification allows.
+    Raises Refusal with INVALID_ARGUMENT if the P4Info has an object that the program does not have, or that differs
+    there. It may omit objects, which the controller then cannot access; the specification allows that.
     """
     ours = Schema(p4info(program))
     tables = {}
@@ -121,9 +121,9 @@ def _alike(theirs: p4t.P4DataTypeSpec, ours: p4t.P4DataTypeSpec) -> bool:
 def _table(schema: Schema, ours: Schema, info: p4i.Table, own: p4i.Table, table: ir.Table) -> BoundTable:
     given = {field.name: field for field in info.match_fields}
     truth = {field.name: (field.bitwidth, field.match_type) for field in own.match_fields}
-    told = ", ".join(f"{name}: {p4i.MatchField.MatchType.Name(kind).lower()}" for name, (_, kind) in truth.items())
+    keys = ", ".join(f"{name}: {p4i.MatchField.MatchType.Name(kind).lower()}" for name, (_, kind) in truth.items())
     fits = {name: (field.bitwidth, field.match_type) for name, field in given.items()} == truth
-    _demand(fits, f"table {table.name} has the key ({told})")
+    _demand(fits, f"table {table.name} has the key ({keys})")
     _demand(
         info.is_const_table == own.is_const_table, f"table {table.name} is {'' if own.is_const_table else 'not '}const"
     )

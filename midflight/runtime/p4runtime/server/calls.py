@@ -1,4 +1,4 @@
-"""How many calls may be in progress, in all and from one peer, and which of them goes first for a new one."""
+"""Limits for calls in progress, in total and for each peer, and which call ends first in favour of a new one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Call", "Calls"]
 
 @dataclass(eq=False)
 class Call:
-    """A call in progress. `waiting` is since when (seconds) it has waited for its client, None while it has not."""
+    """A call in progress. `waiting` is the time in seconds since which it waits for its client, or None."""
 
     peer: str
     end: Callable[[Refusal], None]
@@ -21,10 +21,10 @@ class Call:
 
 
 class Calls:
-    """The calls of one kind: at most `most`, and `per_peer` from one peer; `what` is what they are called.
+    """The calls of one kind: at most `most` in total and `per_peer` from one peer. `what` is their name in messages.
 
-    Those that wait for their client can be ended for others, and are after `patience` seconds. Not locked: for one
-    thread. Time is passed in, in seconds that never go back.
+    A call that waits for its client ends in favour of others if there are too many, and in any case after `patience`
+    seconds. Not thread-safe. The times passed in are in seconds and must not decrease.
     """
 
     def __init__(self, what: str, *, most: int, per_peer: int, patience: float) -> None:
@@ -39,9 +39,9 @@ class Calls:
         return len(self._calls)
 
     def enter(self, peer: str, end: Callable[[Refusal], None], *, waiting: float | None = None) -> Call:
-        """Count a new call. Where there are too many, the one that has waited longest for its client is ended for it.
+        """Register a new call. If there are too many, the one that has waited longest for its client is ended.
 
-        Refused with RESOURCE_EXHAUSTED where none waits.
+        Raises Refusal with RESOURCE_EXHAUSTED if none waits.
         """
         for full, mine in ((self._peers[peer] >= self._per_peer, True), (len(self._calls) >= self._most, False)):
             if full:
@@ -52,7 +52,7 @@ class Calls:
         return call
 
     def leave(self, call: Call) -> None:
-        """Forget a call. May be called more than once."""
+        """Remove a call. Idempotent."""
         if call in self._calls:
             del self._calls[call]
             self._peers[call.peer] -= 1
@@ -60,18 +60,18 @@ class Calls:
                 del self._peers[call.peer]
 
     def expire(self, now: float) -> None:
-        """End the calls that have waited too long for their clients."""
+        """End the calls that have waited longer than `patience` for their clients."""
         for call in list(self._calls):
             if call.waiting is not None and now - call.waiting >= self._patience:
                 self._end(call, Code.DEADLINE_EXCEEDED, f"nothing came for {self._patience:g} s")
 
     def _make_room(self, peer: str | None) -> None:
-        if peer is None:  # at the cost of who has most
+        if peer is None:  # at the cost of the peer with the most calls
             waiting = [each for each in self._calls if each.waiting is not None]
             peer = max((each.peer for each in waiting), key=lambda each: self._peers[each], default="")
         candidates = [each for each in self._calls if each.peer == peer and each.waiting is not None]
         if not candidates:
-            raise Refusal(Code.RESOURCE_EXHAUSTED, f"there are too many {self._what} already")
+            raise Refusal(Code.RESOURCE_EXHAUSTED, f"there are too many {self._what}")
         longest = min(candidates, key=lambda each: each.waiting or 0.0)
         self._end(longest, Code.RESOURCE_EXHAUSTED, f"there were too many {self._what}, and this one waited longest")
 

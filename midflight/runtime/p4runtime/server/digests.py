@@ -1,4 +1,4 @@
-"""Digest lists: what the data plane tells its controllers (P4Runtime specification 1.5, section 9.7)."""
+"""Digest lists from the data plane to its controllers (P4Runtime specification 1.5, section 9.7)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["DigestBook"]
 Message = tuple[int, ...]
 
 UNACKNOWLEDGED = 1 << 14
-"""Messages of one digest that may wait for their acknowledgement; more are dropped, and counted."""
+"""The maximum number of unacknowledged messages of one digest. More are dropped and counted."""
 
 LONGEST = 4096
-"""Messages in one list, whatever `max_list_size` says."""
+"""The maximum number of messages in one list, even with a larger `max_list_size`."""
 
 
 class _Sent:
-    """The messages of one digest that were sent and neither acknowledged nor given up. Constant work for each."""
+    """The unacknowledged messages of one digest that have not timed out. Operations take constant time per message."""
 
     def __init__(self) -> None:
-        self._messages: dict[Message, int] = {}  # the list that each is in
-        self._lists: OrderedDict[int, tuple[int, list[Message]]] = OrderedDict()  # with its time, the oldest first
+        self._messages: dict[Message, int] = {}  # the list that contains each
+        self._lists: OrderedDict[int, tuple[int, list[Message]]] = OrderedDict()  # with their times, oldest first
 
     def __contains__(self, message: Message) -> bool:
         return message in self._messages
@@ -37,18 +37,18 @@ class _Sent:
         return len(self._messages)
 
     def add(self, number: int, listed: list[Message], now: int) -> None:
-        """Wait for the acknowledgement of a list."""
+        """Add a list that was sent."""
         self._lists[number] = now, listed
         self._messages.update((each, number) for each in listed)
 
     def drop(self, number: int) -> None:
-        """Wait for a list no longer."""
+        """Remove a list."""
         for each in self._lists.pop(number, (0, []))[1]:
             if self._messages.get(each) == number:
                 del self._messages[each]
 
     def expire(self, before: int) -> None:
-        """Give up the lists that were sent at `before` or earlier."""
+        """Remove the lists that were sent at `before` or earlier."""
         while self._lists:
             number = next(iter(self._lists))
             if self._lists[number][0] > before:
@@ -57,10 +57,10 @@ class _Sent:
 
 
 class DigestBook:
-    """Which digests are enabled, and which messages await their acknowledgement. `dropped` counts those beyond bounds.
+    """The enabled digests and their unacknowledged messages. `dropped` counts messages beyond `UNACKNOWLEDGED`.
 
-    What a list still has room for at the end of a batch of packets goes out then, so nothing waits longer than
-    `max_timeout_ns` and what is sent depends on the packets alone.
+    At the end of a batch of packets, incomplete lists are sent as well. Nothing therefore waits for `max_timeout_ns`,
+    and the lists depend only on the packets.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -71,7 +71,7 @@ class DigestBook:
         self._last = 0
 
     def lists(self, messages: Iterable[Digest], now: int) -> list[p4r.DigestList]:
-        """Return the lists to send for the messages of a batch that ended at `now` (microseconds)."""
+        """Return the lists to send for the messages of a batch that ended at `now`, in microseconds."""
         by_name = {each.preamble.name: each.preamble.id for each in self._schema.digests}
         waiting: dict[int, dict[Message, None]] = {}
         lists = []
@@ -95,30 +95,33 @@ class DigestBook:
         return lists + [self._list(number, list(listed), now * 1000) for number, listed in waiting.items() if listed]
 
     def acknowledge(self, digest_id: int, list_id: int) -> None:
-        """Let the messages of a list be sent again; refused with INVALID_ARGUMENT for an unknown digest."""
+        """Acknowledge a list, so that its messages may be sent again. Ignores an unknown list.
+
+        Raises Refusal with INVALID_ARGUMENT for an unknown digest.
+        """
         self._schema.digests.of_id(digest_id)
         if digest_id in self._sent:
             self._sent[digest_id].drop(list_id)
 
     def insert(self, digest_id: int, config: p4r.DigestEntry.Config) -> None:
-        """Enable a digest."""
+        """Enable a digest. Raises Refusal with ALREADY_EXISTS if it is enabled."""
         if digest_id in self.configs:
-            raise Refusal(Code.ALREADY_EXISTS, f"{self._name(digest_id)} is enabled already")
+            raise Refusal(Code.ALREADY_EXISTS, f"{self._name(digest_id)} is already enabled")
         self.configs[digest_id] = config
 
     def modify(self, digest_id: int, config: p4r.DigestEntry.Config) -> None:
-        """Change an enabled digest's configuration."""
+        """Change an enabled digest's configuration. Raises Refusal with NOT_FOUND if it is not enabled."""
         self.read(digest_id)
         self.configs[digest_id] = config
 
     def delete(self, digest_id: int) -> None:
-        """Disable a digest and forget what it sent."""
+        """Disable a digest, and forget its messages. Raises Refusal with NOT_FOUND if it is not enabled."""
         self.read(digest_id)
         del self.configs[digest_id]
         self._sent.pop(digest_id, None)
 
     def read(self, digest_id: int) -> p4r.DigestEntry.Config:
-        """Return an enabled digest's configuration; refused with NOT_FOUND."""
+        """Return an enabled digest's configuration. Raises Refusal with NOT_FOUND if it is not enabled."""
         name = self._name(digest_id)
         if digest_id not in self.configs:
             raise Refusal(Code.NOT_FOUND, f"{name} is not enabled")

@@ -1,4 +1,4 @@
-"""Direct counters and meters, which live and die with their table entry (specification 1.5, section 9.1.7)."""
+"""Direct counters and meters, which exist as long as their table entry (P4Runtime specification 1.5, section 9.1.7)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Undo = Callable[[], None]
 
 
 def check(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry) -> None:
-    """Refuse an entry whose counter or meter data its table has no place for, with INVALID_ARGUMENT."""
+    """Raise Refusal with INVALID_ARGUMENT if an entry has counter or meter data that does not fit its table."""
     if message.HasField("counter_data"):
         _counter(pipeline, bound)
         count_of(message.counter_data)
@@ -37,7 +37,7 @@ def check(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry) -> Non
 
 
 def store(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, entry: Entry) -> None:
-    """Set what an inserted or modified entry says of its counter and meter: an unset meter config resets the meter."""
+    """Set the counter and meter of an inserted or modified entry. Without a meter config, the meter is reset."""
     number = _number(pipeline, bound, entry)
     if message.HasField("counter_data"):
         _counter(pipeline, bound).write(number, CounterValue(*count_of(message.counter_data)))
@@ -47,7 +47,7 @@ def store(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, entry:
 
 
 def fill(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry, message: p4r.TableEntry, entry: Entry) -> None:
-    """Put the counter and meter that a read asked for into its answer."""
+    """Add the counter and meter that a read requested (`wanted`) to its answer (`message`)."""
     number = _number(pipeline, bound, entry)
     if wanted.HasField("counter_data") and (counter := pipeline.schema.counter_of(bound.info)) is not None:
         value = _counter(pipeline, bound).read(number)
@@ -59,7 +59,7 @@ def fill(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry, message:
 
 
 def snapshot(pipeline: Pipeline, bound: BoundTable, entry: Entry) -> Undo:
-    """Return what gives an entry, when it is there, the counter and meter that it has now."""
+    """Return a function that restores the current counter and meter of an entry. The entry must exist when called."""
     table, number = pipeline.engine.tables[bound.name], _number(pipeline, bound, entry)
     counts = [(each, each.read(number)) for each in table.direct_counters.values()]
     configs = [(each, each.read(number)) for each in table.direct_meters.values()]
@@ -75,7 +75,7 @@ def snapshot(pipeline: Pipeline, bound: BoundTable, entry: Entry) -> Undo:
 
 
 def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Undo:
-    """Set an entry's counter; nothing where `data` is left out."""
+    """Set an entry's counter, unless there is no `data`. Returns a function that undoes the change."""
     bound, entry = _place(pipeline, message.table_entry, one=True)
     counter = _counter(pipeline, bound)
     assert entry is not None
@@ -86,7 +86,7 @@ def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Undo:
 
 
 def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Undo:
-    """Configure an entry's meter; without `config` it passes everything as green."""
+    """Configure an entry's meter. Without `config`, it marks every packet green. Returns a function that undoes it."""
     bound, entry = _place(pipeline, message.table_entry, one=True)
     meter, info = _meter(pipeline, bound), pipeline.schema.meter_of(bound.info)
     assert entry is not None
@@ -100,7 +100,7 @@ def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Undo:
 
 
 def read_counters(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Iterator[p4r.DirectCounterEntry]:
-    """Yield one entry's counter, those of a table's entries, or those of all tables'."""
+    """Yield the counters of one entry, of all entries of a table, or of all tables."""
     if not message.table_entry.table_id:
         tables = [pipeline.table(each.direct_table_id) for each in pipeline.schema.direct_counters]
         places: list[tuple[BoundTable, Entry | None]] = [(bound, None) for bound in tables]
@@ -116,7 +116,7 @@ def read_counters(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Iterat
 
 
 def read_meters(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Iterator[p4r.DirectMeterEntry]:
-    """Yield one entry's meter, those of a table's entries, or those of all tables'."""
+    """Yield the meters of one entry, of all entries of a table, or of all tables."""
     if not message.table_entry.table_id:
         tables = [pipeline.table(each.direct_table_id) for each in pipeline.schema.direct_meters]
         places: list[tuple[BoundTable, Entry | None]] = [(bound, None) for bound in tables]
@@ -132,7 +132,7 @@ def read_meters(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Iterator[p
 
 
 def _place(pipeline: Pipeline, message: p4r.TableEntry, *, one: bool = False) -> tuple[BoundTable, Entry | None]:
-    """Return the table and the entry that a request is about; no entry where the match is left out."""
+    """Return the table and the entry that a request refers to; None for the entry if there is no match."""
     bound = pipeline.table(message.table_id)
     if not message.match and not message.priority and not one:
         return bound, None

@@ -26,7 +26,7 @@ __all__ = ["read_entries", "write_entry"]
 Undo = Callable[[], None]
 
 METADATA = 1 << 12
-"""Bytes of metadata that a controller may leave with an entry."""
+"""The maximum bytes of metadata in an entry."""
 
 CODES = {
     Reason.EXISTS: Code.ALREADY_EXISTS,
@@ -38,19 +38,19 @@ CODES = {
 
 
 def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry) -> Undo:
-    """Insert, modify or delete an entry, or set a default action; returns what undoes it."""
+    """Insert, modify or delete an entry, or set a default action. Returns a function that undoes the change."""
     bound = pipeline.table(message.table_id)
     if len(message.metadata) > METADATA:
-        raise Refusal(Code.RESOURCE_EXHAUSTED, f"table {bound.name}: an entry's metadata has at most {METADATA} bytes")
+        raise Refusal(Code.RESOURCE_EXHAUSTED, f"table {bound.name}: an entry has at most {METADATA} bytes of metadata")
     if message.is_const:
-        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name}: is_const is for the switch to say")
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name}: only the switch sets is_const")
     if message.idle_timeout_ns:
         raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no idle timeout")
     direct.check(pipeline, bound, message)
     if message.is_default_action:
         return _write_default(pipeline, bound, kind, message)
     if not bound.fields:
-        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no key: it has a default action alone")
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no key: it has only a default action")
     keys = decode_keys(bound, list(message.match))
     priority = decode_priority(bound, message.priority)
     table = pipeline.engine.tables[bound.name]
@@ -105,7 +105,7 @@ def _write_keyed(
     message: p4r.TableEntry,
     place: Entry,
 ) -> Undo:
-    """Write one keyed entry at `place`, which has the keys and the priority."""
+    """Write one entry with the keys and the priority of `place`."""
     key = bound.name, place.keys, place.priority
     note = pipeline.notes.get(key)
     fixed = bound.table.entries_const or (place.keys, place.priority) in pipeline.const[bound.name]
@@ -193,7 +193,7 @@ def _read_table(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry) -
 
 
 def _passes(message: p4r.TableEntry, wanted: p4r.TableEntry) -> bool:
-    """Return whether an entry passes the filters of a wildcard read: every field given is a filter."""
+    """Return whether an entry passes the filters of a wildcard read. Each field that is set is a filter."""
     return (
         wanted.priority in (0, message.priority)
         and wanted.metadata in (b"", message.metadata)

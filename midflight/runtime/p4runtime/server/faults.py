@@ -1,4 +1,4 @@
-"""What nobody expected: logged under an id, counted, and survived."""
+"""Unexpected exceptions: logged with an id, counted, and survived."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LOG = logging.getLogger("midflight.p4runtime")
 
 
 class Faults:
-    """The exceptions of one switch that are bugs: no client's doing may end what serves others.
+    """The unexpected exceptions of one switch. They are bugs, and must not end the service for other clients.
 
-    Each goes to the log `midflight.p4runtime` with its traceback and an id, which is all that a client is told.
+    Each is logged to `midflight.p4runtime` with its traceback and an id. Clients only get the id.
     """
 
     def __init__(self) -> None:
@@ -27,12 +27,12 @@ class Faults:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many there were, by where they happened."""
+        """The number of exceptions by the place where they occurred."""
         with self._lock:
             return dict(self._counts)
 
     def report(self, where: str, error: Exception) -> str:
-        """Log and count an exception; return its id."""
+        """Log and count an exception, and return its id."""
         with self._lock:
             self._counts[where] += 1
             number = self._counts.total()
@@ -41,7 +41,7 @@ class Faults:
 
     @contextmanager
     def survived(self, where: str) -> Iterator[None]:
-        """Report what the body raises, and go on after it."""
+        """Report an exception in the `with` block, and continue after it."""
         try:
             yield
         except Exception as error:
@@ -49,5 +49,5 @@ class Faults:
 
 
 def internal(fault: str) -> Refusal:
-    """Return what a client is told of a fault: its id, and nothing of the exception."""
+    """Return the error for a client: the id of a fault, without details of the exception."""
     return Refusal(Code.INTERNAL, f"internal error {fault}, which the switch's log explains")

@@ -16,7 +16,10 @@ __all__ = ["config_message", "meter_config", "read_meter", "write_meter"]
 
 
 def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Callable[[], None]:
-    """Configure one cell, or every cell where the index is left out; without `config` they pass everything as green."""
+    """Configure one cell, or all cells if there is no index. Returns a function that undoes the change.
+
+    Without `config`, they mark every packet green.
+    """
     info = pipeline.schema.meters.of_id(entry.meter_id)
     if entry.HasField("counter_data"):
         raise Refusal(Code.UNIMPLEMENTED, "meters do not count by colour")
@@ -38,7 +41,7 @@ def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Callable[[], None]
 
 
 def read_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Iterator[p4r.MeterEntry]:
-    """Yield the cell asked for; all of a meter where the index is left out; all meters for id 0."""
+    """Yield the requested cell, all cells of a meter if there is no index, or all meters for id 0."""
     meters = pipeline.schema.meters
     for info in [meters.of_id(entry.meter_id)] if entry.meter_id else meters:
         meter = pipeline.engine.meters[info.preamble.name]
@@ -50,7 +53,7 @@ def read_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Iterator[p4r.MeterE
 
 
 def meter_config(message: p4r.MeterConfig, spec: p4i.MeterSpec) -> MeterConfig:
-    """Return a configuration; refused with INVALID_ARGUMENT where it does not go with the meter's type."""
+    """Return a configuration. Raises Refusal with INVALID_ARGUMENT unless it is valid for the meter's type."""
     if message.eburst and spec.type != p4i.MeterSpec.SINGLE_RATE_THREE_COLOR:
         raise Refusal(Code.INVALID_ARGUMENT, "eburst is for single-rate three-colour meters")
     if message.eburst:
@@ -64,5 +67,5 @@ def meter_config(message: p4r.MeterConfig, spec: p4i.MeterSpec) -> MeterConfig:
 
 
 def config_message(config: MeterConfig) -> p4r.MeterConfig:
-    """Return a configuration as P4Runtime's message."""
+    """Return the P4Runtime message for a configuration."""
     return p4r.MeterConfig(cir=config.cir, cburst=config.cburst, pir=config.pir, pburst=config.pburst)

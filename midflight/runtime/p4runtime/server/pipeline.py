@@ -1,4 +1,4 @@
-"""A forwarding pipeline: a program, the engine that runs it, and the P4Info that controllers know it by.
+"""Forwarding pipeline: a program, its engine, and the P4Info that controllers use.
 
 The device config is P4_16 source text in UTF-8 (P4Runtime specification 1.5, sections 7 and 14).
 """
@@ -25,12 +25,12 @@ __all__ = ["Note", "Pipeline", "assemble", "build", "describe"]
 _FILE = "p4_device_config"
 
 EntryId = tuple[str, ir.Keyset | None, int]
-"""A table's name, an entry's keys (None: the default entry) and its priority."""
+"""A table's name, an entry's keys (None for the default action) and its priority."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a controller keeps with an entry and the device only hands back."""
+    """Data that a controller stores with an entry and the device only returns."""
 
     metadata: bytes = b""
     controller_metadata: int = 0
@@ -38,7 +38,7 @@ class Note:
 
 @dataclass(eq=False)
 class Pipeline:
-    """A pipeline with its state. Only what the engine does not hold is kept here."""
+    """A pipeline with the state that is not in its engine."""
 
     config: p4r.ForwardingPipelineConfig
     checked: CheckedProgram
@@ -52,19 +52,19 @@ class Pipeline:
     sessions: dict[int, p4r.CloneSessionEntry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # In a fresh engine the entries stand as the program has them, in canonical form.
+        # A new engine has the entries of the program, in canonical form.
         for name, table in self.checked.program.tables.items():
             entries = zip(self.engine.tables[name].entries(), table.entries, strict=True)
             fixed = {(held.keys, held.priority) for held, each in entries if each.const or table.entries_const}
             self.const[name] = fixed
 
     def table(self, number: int) -> BoundTable:
-        """Return the table of an id; refused with INVALID_ARGUMENT."""
+        """Return the table with this id. Raises Refusal with INVALID_ARGUMENT for an unknown id."""
         self.schema.tables.of_id(number)
         return self.tables[number]
 
     def find(self, bound: BoundTable, keys: ir.Keyset, priority: int) -> Entry:
-        """Return the entry in place; refused with NOT_FOUND."""
+        """Return the entry with these keys and this priority. Raises Refusal with NOT_FOUND if there is none."""
         try:
             return self.engine.tables[bound.name].get(keys, priority)
         except TableError as error:
@@ -80,15 +80,15 @@ def assemble(
     gate: Gate | None = None,
     memory: int = DEFAULT,
 ) -> Pipeline:
-    """Return a fresh pipeline of a checked program; for `gate` and `memory` see `Engine`.
+    """Return a new pipeline of a checked program. `gate` and `memory` are as in `Engine`.
 
-    Refusal where the config's P4Info does not fit the program, RESOURCE_EXHAUSTED where its state does not fit into
-    memory; P4Error for what the engine does not support.
+    Raises Refusal if the config's P4Info does not fit the program, and with RESOURCE_EXHAUSTED if the program's state
+    exceeds `memory`. Raises P4Error for a construct that the engine does not support.
     """
     schema = Schema(config.p4info)
     tables = bind(schema, checked.program)
     try:
-        demand(checked.program, memory)  # before any code is made
+        demand(checked.program, memory)  # before code is generated
         compiled = checked.compiled
         engine = Engine(checked.program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled, memory=memory)
     except (BudgetError, TableError) as error:
@@ -106,14 +106,14 @@ def build(
     memory: int = DEFAULT,
     apart: CompileBudget | None = None,
 ) -> Pipeline:
-    """Return a fresh pipeline for a controller's config: checked, fitted and compiled.
+    """Return a new pipeline for a controller's config: checked, bound to its P4Info, and compiled.
 
-    Those of `programs` are not compiled again. With `apart` they are compiled in another process, which may take so
-    much and no more. Refused with INVALID_ARGUMENT, and the compiler's own message, where something fails, with
-    RESOURCE_EXHAUSTED for what goes beyond a budget.
+    A program in `programs` is not compiled again. With `apart`, compilation takes place in another process with these
+    limits. Raises Refusal with INVALID_ARGUMENT and the compiler's message for an invalid config, and with
+    RESOURCE_EXHAUSTED if it exceeds a limit.
     """
     if not config.p4_device_config:
-        raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4_device_config; it is P4_16 source text")
+        raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4_device_config, which is P4_16 source text")
     if not config.HasField("p4info"):
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
     try:
@@ -133,7 +133,7 @@ def build(
 def describe(
     config: p4r.ForwardingPipelineConfig, response_type: p4r.GetForwardingPipelineConfigRequest.ResponseType.ValueType
 ) -> p4r.ForwardingPipelineConfig:
-    """Return the parts of a config that a response type asks for."""
+    """Return the parts of a config that a response type requests."""
     kinds = p4r.GetForwardingPipelineConfigRequest
     part = p4r.ForwardingPipelineConfig()
     if config.HasField("cookie"):

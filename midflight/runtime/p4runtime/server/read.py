@@ -15,17 +15,17 @@ from midflight.runtime.p4runtime.status import Code, Refusal, batch_status
 __all__ = ["CHUNK", "Reading"]
 
 CHUNK = 512
-"""Entities in one response."""
+"""The maximum number of entities in one response."""
 
 CHUNK_BYTES = 2 << 20
-"""Bytes from which on a response has no more entities: below gRPC's usual limit of 4 MB."""
+"""The size in bytes after which a response gets no more entities, below gRPC's usual limit of 4 MB."""
 
 
 class Reading:
-    """The answer to a Read, made in parts: an iterator of lists of entities, each made while `lock` is held.
+    """The answer to a Read in parts: an iterator over lists of entities, each collected while `lock` is held.
 
-    Others have their turn between two parts, so what changes meanwhile is there as it was before or after. `status` is
-    the batch's status when the iterator has ended: None where nothing was refused.
+    The lock is free between two parts, so an entity that changes meanwhile appears in its state before or after the
+    change. After the last part, `status` is the status of the batch, or None if no entity was rejected.
     """
 
     def __init__(self, pipeline: Pipeline, request: p4r.ReadRequest, lock: AbstractContextManager[object]) -> None:
@@ -90,11 +90,11 @@ def _read(pipeline: Pipeline, entity: p4r.Entity) -> Iterator[p4r.Entity]:
                 config = pipeline.digests.read(each)
                 yield p4r.Entity(digest_entry=p4r.DigestEntry(digest_id=each, config=config))
         case "action_profile_member" | "action_profile_group" | "value_set_entry":
-            # A wildcard over what no program here has finds nothing; a particular one is not there.
+            # For entities that no program here has, a wildcard finds nothing, and a particular one does not exist.
             which = entity.WhichOneof("entity")
             if getattr(entity, which or "").ByteSize():
                 raise Refusal(Code.UNIMPLEMENTED, f"{which} is not supported")
         case None:
-            raise Refusal(Code.INVALID_ARGUMENT, "a read request without an entity")
+            raise Refusal(Code.INVALID_ARGUMENT, "the read request has an entity without contents")
         case which:
             raise Refusal(Code.UNIMPLEMENTED, f"{which} is not supported")

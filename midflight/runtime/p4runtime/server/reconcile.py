@@ -1,4 +1,4 @@
-"""RECONCILE_AND_COMMIT: the forwarding state of one pipeline brought into another (specification 1.5, section 14)."""
+"""RECONCILE_AND_COMMIT: transfer of forwarding state to a new pipeline (P4Runtime specification 1.5, section 14)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["carry_over"]
 
 
 def carry_over(old: Pipeline, new: Pipeline) -> None:
-    """Bring entries, default actions, registers, counters, groups, sessions and digests into a fresh pipeline.
+    """Copy entries, default actions, registers, counters, groups, sessions and digests to a new pipeline.
 
-    What is matched by name: the new P4Info may have other ids. Direct counters and meters begin anew. Refused with
-    INVALID_ARGUMENT when an entry or a group of the old pipeline has no place in the new one.
+    Objects are matched by name, as the new P4Info may have other ids. Direct counters and meters start from zero.
+    Raises Refusal with INVALID_ARGUMENT if an entry or group of the old pipeline does not fit the new one.
     """
     for name, table in old.engine.tables.items():
         kept = [each for each in table.entries() if (each.keys, each.priority) not in old.const[name]]
         if name in new.engine.tables:
             _refill(old, new, name, new.engine.tables[name])
         elif kept:
-            raise Refusal(Code.INVALID_ARGUMENT, f"table {name} holds {len(kept)} entries and is gone")
+            raise Refusal(Code.INVALID_ARGUMENT, f"the new program does not have table {name} with {len(kept)} entries")
     for name, cells in old.engine.registers.items():
         other = new.engine.registers.get(name)
         if other is not None and (other.size, other.width, other.signed) == (cells.size, cells.width, cells.signed):
@@ -47,7 +47,7 @@ def carry_over(old: Pipeline, new: Pipeline) -> None:
 
 
 def _refill(old: Pipeline, new: Pipeline, name: str, table: Table) -> None:
-    """Give a new table the entries that can be written, and the default action, of the old one."""
+    """Copy the writable entries and the default action of an old table to the new one."""
     source = old.engine.tables[name]
     try:
         for entry in table.entries():
@@ -61,4 +61,4 @@ def _refill(old: Pipeline, new: Pipeline, name: str, table: Table) -> None:
         if (default.action, default.arguments) != (given.default.action.name, given.default_arguments):
             table.set_default(default.action, default.arguments)
     except TableError as error:
-        raise Refusal(Code.INVALID_ARGUMENT, f"the state of table {name} cannot be kept: {error.message}") from None
+        raise Refusal(Code.INVALID_ARGUMENT, f"the state of table {name} does not fit: {error.message}") from None

@@ -19,32 +19,32 @@ T = TypeVar("T", p4r.MulticastGroupEntry, p4r.CloneSessionEntry)
 PORT_WIDTH = 9
 INSTANCE_WIDTH = 16
 GROUP_WIDTH = 16
-# BMv2 knows clone sessions by 15 bits.
+# The number of a clone session has 15 bits in BMv2.
 SESSION_WIDTH = 15
-# Bytes that a replica takes, in the engine and as a message.
+# The approximate bytes of a replica, in the engine and as a message.
 _REPLICA = 256
 
 
 class Groups(Protocol):
-    """The engine's copy lists, by group or session number."""
+    """The engine's replication lists, by group or session number."""
 
     def set(self, group: int, replicas: Sequence[tuple[int, int]], /) -> None:
-        """Set the (port, instance) pairs that a number copies to."""
+        """Set the (port, instance) pairs of a number."""
 
     def delete(self, group: int, /) -> None:
-        """Remove a number's list."""
+        """Remove the list of a number."""
 
 
 def write(
     pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.PacketReplicationEngineEntry
 ) -> Callable[[], None]:
-    """Insert, modify or delete a multicast group or a clone session; returns what undoes it."""
+    """Insert, modify or delete a multicast group or a clone session. Returns a function that undoes the change."""
     match entry.WhichOneof("type"):
         case "multicast_group_entry":
             group = entry.multicast_group_entry
             number, replicas = group.multicast_group_id, _replicas(group.replicas)
             if not 0 < number < 1 << GROUP_WIDTH:
-                raise Refusal(Code.INVALID_ARGUMENT, f"a multicast group's id is 1 to {(1 << GROUP_WIDTH) - 1}")
+                raise Refusal(Code.INVALID_ARGUMENT, f"the id of a multicast group is 1 to {(1 << GROUP_WIDTH) - 1}")
             stored = p4r.MulticastGroupEntry(multicast_group_id=number, metadata=group.metadata)
             stored.replicas.extend(_canonical(replicas))
             return _change(
@@ -54,9 +54,9 @@ def write(
             session = entry.clone_session_entry
             number, replicas = session.session_id, _replicas(session.replicas)
             if not 0 < number < 1 << SESSION_WIDTH:
-                raise Refusal(Code.INVALID_ARGUMENT, f"a clone session's id is 1 to {(1 << SESSION_WIDTH) - 1}")
+                raise Refusal(Code.INVALID_ARGUMENT, f"the id of a clone session is 1 to {(1 << SESSION_WIDTH) - 1}")
             if session.packet_length_bytes or session.class_of_service:
-                raise Refusal(Code.UNIMPLEMENTED, "clones are neither truncated nor given a class of service here")
+                raise Refusal(Code.UNIMPLEMENTED, "truncation and class of service of clones are not supported")
             kept = p4r.CloneSessionEntry(session_id=number, replicas=_canonical(replicas))
             return _change(
                 pipeline, kind, "clone session", number, kept, pipeline.sessions, replicas, pipeline.engine.clones
@@ -66,7 +66,7 @@ def write(
 
 
 def read(pipeline: Pipeline, entry: p4r.PacketReplicationEngineEntry) -> Iterator[p4r.PacketReplicationEngineEntry]:
-    """Yield the group or session asked for, or all of them for id 0; refused with NOT_FOUND."""
+    """Yield the requested group or session, or all for id 0. Raises Refusal with NOT_FOUND for an unknown id."""
     match entry.WhichOneof("type"):
         case "multicast_group_entry":
             for group in _chosen("multicast group", entry.multicast_group_entry.multicast_group_id, pipeline.groups):
@@ -75,7 +75,7 @@ def read(pipeline: Pipeline, entry: p4r.PacketReplicationEngineEntry) -> Iterato
             for session in _chosen("clone session", entry.clone_session_entry.session_id, pipeline.sessions):
                 yield p4r.PacketReplicationEngineEntry(clone_session_entry=session)
         case _:
-            raise Refusal(Code.INVALID_ARGUMENT, "say whether to read multicast groups or clone sessions")
+            raise Refusal(Code.INVALID_ARGUMENT, "the request must name multicast groups or clone sessions")
 
 
 def _chosen(what: str, number: int, known: dict[int, T]) -> list[T]:
@@ -87,7 +87,7 @@ def _chosen(what: str, number: int, known: dict[int, T]) -> list[T]:
 
 
 def _replicas(replicas: Sequence[p4r.Replica]) -> list[tuple[int, int]]:
-    """Return (port, instance) pairs; refused where a pair is there twice or does not fit v1model's fields."""
+    """Return (port, instance) pairs. Raises Refusal if a pair occurs twice or does not fit v1model's fields."""
     pairs = []
     for each in replicas:
         if each.backup_replicas:
@@ -99,11 +99,11 @@ def _replicas(replicas: Sequence[p4r.Replica]) -> list[tuple[int, int]]:
             raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
         if port >> PORT_WIDTH or each.instance >> INSTANCE_WIDTH:
             raise Refusal(
-                Code.INVALID_ARGUMENT, f"replica ({port}, {each.instance}): 9 bits of port, 16 bits of instance"
+                Code.INVALID_ARGUMENT, f"replica ({port}, {each.instance}): a port has 9 bits, an instance 16 bits"
             )
         pairs.append((port, each.instance))
     if len(set(pairs)) != len(pairs):
-        raise Refusal(Code.INVALID_ARGUMENT, f"replicas are told apart by port and instance: {pairs} has one twice")
+        raise Refusal(Code.INVALID_ARGUMENT, f"a pair of port and instance occurs twice in the replicas {pairs}")
     return pairs
 
 
@@ -123,7 +123,7 @@ def _change(
 ) -> Callable[[], None]:
     before = known.get(number)
     if kind == p4r.Update.INSERT and before is not None:
-        raise Refusal(Code.ALREADY_EXISTS, f"{what} {number} exists already")
+        raise Refusal(Code.ALREADY_EXISTS, f"{what} {number} already exists")
     if kind != p4r.Update.INSERT and before is None:
         raise Refusal(Code.NOT_FOUND, f"there is no {what} {number}")
     cost = _REPLICA * (len(replicas) - (0 if before is None else len(before.replicas)))

@@ -20,14 +20,14 @@ __all__ = ["Server"]
 
 T = TypeVar("T")
 
-# Seconds that requests in progress are given when the server stops.
+# The time in seconds for requests in progress when the server stops.
 GRACE = 2.0
 MESSAGE_LIMIT = 64 * 1024 * 1024
 OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", -1),
-    # Milliseconds: a peer that has gone without a word is found out, and its streams end.
+    # Milliseconds. Keepalives detect a peer that disappeared, and end its streams.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 ]
@@ -36,12 +36,12 @@ OPTIONS = [
 class Server:
     """Serves a switch at an address until stopped; a context manager.
 
-    `address` is "host:port", where port 0 lets the system choose and `.address` says what it chose, or "unix:/path".
-    With `tls` only clients with TLS are served; a unix socket is its owner's alone. DeviceError when the address cannot
-    be had.
+    `address` is "host:port" or "unix:/path". With port 0 the system chooses a port; the attribute `address` has the
+    actual one. With `tls`, only clients with TLS are accepted. Only the owner can connect to a unix socket. Raises
+    DeviceError if the server cannot listen on the address.
 
-    Calls wait for their clients on an event loop, in a thread of its own, which keeps no thread busy however many they
-    are. What takes the switch's lock is done by few threads beside it, those of pushes apart.
+    Calls wait for their clients on an event loop in one thread. A small pool of threads does the work that requires the
+    switch's lock, and a separate pool processes pipeline configs.
     """
 
     def __init__(self, switch: Switch, address: str = "127.0.0.1:0", *, tls: ServerTls | None = None) -> None:
@@ -56,24 +56,24 @@ class Server:
             port = self._run(self._bind(address, credentials))
         except RuntimeError as error:
             self._end()
-            raise DeviceError(f"cannot listen on {address}", hint="is another switch using it?") from error
+            raise DeviceError(f"cannot listen on {address}", hint="check that no other switch uses it") from error
         host = address.rpartition(":")[0]
         self.address = address if address.startswith("unix:") else f"{host}:{port}"
 
     def start(self) -> Server:
-        """Begin to serve; returns itself."""
+        """Start serving, and return the server."""
         self._run(self._start())
         return self
 
     def stop(self) -> None:
-        """End every stream and request, and free the address. May be called more than once."""
+        """End all streams and requests, and release the address. Idempotent."""
         if not self._stopped.is_set():
             self._stopped.set()
             self._run(self._stop())
             self._end()
 
     def wait(self) -> None:
-        """Return when the server has stopped."""
+        """Wait until the server has stopped."""
         self._stopped.wait()
 
     def __enter__(self) -> Server:
@@ -102,7 +102,7 @@ class Server:
         else:
             port = self._server.add_secure_port(address, credentials)
         if address.startswith("unix:"):
-            Path(address.removeprefix("unix:")).chmod(0o600)  # nobody is served before `start`
+            Path(address.removeprefix("unix:")).chmod(0o600)  # before `start`, so nobody is served until then
         return port
 
     async def _start(self) -> None:
@@ -115,7 +115,7 @@ class Server:
             patrol.cancel()
         self._service.end_streams()
         await self._server.stop(GRACE)
-        # gRPC ends its own tasks in a later turn of the loop, which must not close before.
+        # gRPC ends its own tasks in a later iteration of the loop, which must not close before.
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         if rest:
             await asyncio.wait(rest, timeout=GRACE)

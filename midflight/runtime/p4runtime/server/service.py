@@ -1,4 +1,4 @@
-"""The six RPCs of P4Runtime, on an event loop: how many calls at once, and what is told when something fails."""
+"""The six RPCs of P4Runtime on an event loop, with limits on concurrent calls, and error handling."""
 
 from __future__ import annotations
 
@@ -23,33 +23,34 @@ from midflight.runtime.p4runtime.tls import ServerTls
 __all__ = ["API_VERSION", "Service", "handlers"]
 
 T = TypeVar("T")
-Context = Any  # grpc.aio's ServicerContext, which its stubs make generic in the messages
+Context = Any  # grpc.aio's ServicerContext, which is generic in the messages
 
 API_VERSION = "1.5.0"
 
-# Requests in progress, and streams that have not arbitrated; of either, from one peer. An address is one peer.
+# Limits for requests in progress, and for streams before their first arbitration update: in total and for each peer. A
+# peer is an address.
 REQUESTS, PEER_REQUESTS = 512, 256
 SILENT, PEER_SILENT = 256, 64
-# Seconds that a stream has to arbitrate, and that a Read waits for its client to take a part of the answer.
+# Timeouts in seconds: of a stream for its first arbitration update, and of a Read for its client to read a part.
 SILENT_PATIENCE, READ_PATIENCE = 10.0, 30.0
 PATROL = 1.0
-# Bytes of one message on a stream. Packets and role configs are far smaller.
+# The maximum bytes of one message on a stream. Packets and role configs are far smaller.
 STREAM_MESSAGE = 1 << 20
-# Messages of one stream that wait for the switch.
+# The maximum number of messages of one stream that wait for the switch.
 INBOX = 64
-# Threads for requests and streams, and for pushes, which take long.
+# The number of threads for requests and streams, and for pipeline configs, which take long.
 THREADS, PUSHES = 8, 2
 
 
 class _Garbled:
-    """A request whose bytes are no message, or too long for one."""
+    """A request that cannot be parsed or is too long."""
 
 
 def handlers(service: Service) -> grpc.GenericRpcHandler:
-    """Return the service's handlers.
+    """Return the gRPC handlers of a service.
 
-    Our own rather than the generated ones: there gRPC itself parses, and a request that does not parse leaves a
-    traceback in the log and a call that never ends.
+    With generated handlers, gRPC would parse requests itself; one that cannot be parsed then leaves a traceback in the
+    log and a call that never ends.
     """
     shapes = {
         "Write": (grpc.unary_unary_rpc_method_handler, p4r.WriteRequest),
@@ -82,7 +83,7 @@ def _parser(kind: type[Message], longest: int | None) -> Callable[[bytes], Messa
 
 
 class Service:
-    """The RPCs, each handed to the switch. Every method is for the event loop but the first and the last."""
+    """The RPCs, which pass requests to the switch. Methods other than `__init__` and `close` run on the event loop."""
 
     def __init__(self, switch: Switch, tls: ServerTls | None = None) -> None:
         self._switch = switch
@@ -95,17 +96,17 @@ class Service:
         self._pushes = ThreadPoolExecutor(PUSHES, thread_name_prefix="p4runtime pushes")
 
     def close(self) -> None:
-        """End the threads, when what they have begun is done."""
+        """End the threads after their current work."""
         for each in (self._pool, self._stream_pool, self._pushes):
             each.shutdown()
 
     def end_streams(self) -> None:
-        """Tell every controller that the switch is going, and end its stream."""
+        """End all streams with an error that the switch stops."""
         for stream in list(self._streams):
             stream.end(Refusal(Code.UNAVAILABLE, "the switch is stopping"))
 
     async def patrol(self) -> None:
-        """End, every now and then, what has waited too long for its client."""
+        """Periodically end calls that have waited too long for their clients."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(PATROL)
@@ -122,7 +123,7 @@ class Service:
         return p4r.WriteResponse()
 
     async def Read(self, request: p4r.ReadRequest, context: Context) -> None:  # noqa: N802
-        """Stream the entities that were asked for, a part at a time."""
+        """Stream the requested entities in parts."""
         call = await self._enter(request, context)
         loop = asyncio.get_running_loop()
         try:
@@ -151,7 +152,7 @@ class Service:
     async def GetForwardingPipelineConfig(  # noqa: N802
         self, request: p4r.GetForwardingPipelineConfigRequest, context: Context
     ) -> p4r.GetForwardingPipelineConfigResponse:
-        """Return the config in place."""
+        """Return the current config."""
         return await self._request(
             "GetForwardingPipelineConfig", self._pool, self._switch.get_pipeline, request, context
         )
@@ -159,7 +160,7 @@ class Service:
     async def Capabilities(  # noqa: N802
         self, request: p4r.CapabilitiesRequest, context: Context
     ) -> p4r.CapabilitiesResponse:
-        """Tell the API version, and by `experimental` whose server this is. Waits for nobody."""
+        """Return the API version, and in `experimental` the name of the server. Does not wait for the switch."""
         await _check(request, context)
         if request.device_id:
             try:
@@ -171,7 +172,7 @@ class Service:
         return response
 
     async def StreamChannel(self, requests: AsyncIterator[object], context: Context) -> None:  # noqa: N802
-        """Carry one controller's stream until either side ends it."""
+        """Serve one controller's stream until either side ends it."""
         loop = asyncio.get_running_loop()
         stream = Stream(self._switch, loop, _peer(context), self._roles(context))
         try:
@@ -187,19 +188,19 @@ class Service:
             reader.cancel()
             self._silent.leave(call)
             self._streams.pop(stream, None)
-            # The controller is forgotten before it hears that the stream has ended, and also where it has gone.
+            # The controller is removed before it sees the end of the stream, and also if it disappeared.
             left = asyncio.wrap_future(self._stream_pool.submit(stream.close))
             await asyncio.shield(left)
         if stream.refusal is not None:
             await _abort(context, stream.refusal)
 
     async def _read(self, stream: Stream, requests: AsyncIterator[object], call: Call) -> None:
-        """Hand the controller's messages to the switch in order, several at once where several have come."""
+        """Pass the controller's messages to the switch in order, several at a time if they have arrived."""
         inbox: asyncio.Queue[object] = asyncio.Queue(INBOX)
         end = object()
 
         async def receive() -> None:
-            # gRPC raises where the controller has gone; asyncio where we have.
+            # gRPC raises if the controller disappeared, asyncio if the server stopped.
             with suppress(grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
                 async for request in requests:
                     await inbox.put(request)
@@ -225,21 +226,23 @@ class Service:
                 self._stream_pool.submit(stream.close)
 
     def _roles(self, context: Context) -> frozenset[str] | None:
-        """Return the roles that a client may take by its certificate, None for any."""
+        """Return the roles that a client may take according to its certificate, or None for any role."""
         if self._tls is None:
             return None
         names = context.auth_context().get("x509_common_name", [])
         return self._tls.roles_of(names[0].decode(errors="replace") if names else None)
 
     async def _permit(self, request: object, context: Context) -> None:
-        """Refuse to change anything in the name of a role that the client's certificate is not for."""
+        """Reject a change in a role that the client's certificate does not permit."""
         await _check(request, context)
         roles, role = self._roles(context), getattr(request, "role", "")
         if roles is not None and role not in roles:
-            await _abort(context, Refusal(Code.PERMISSION_DENIED, f"the client's certificate is not for role {role!r}"))
+            await _abort(
+                context, Refusal(Code.PERMISSION_DENIED, f"the client's certificate does not permit role {role!r}")
+            )
 
     async def _enter(self, request: object, context: Context) -> Call:
-        """Count a request; where it has to go for others, its task is cancelled, and its client told so."""
+        """Register a request. If it ends in favour of others, its task is cancelled, and its client gets an error."""
         await _check(request, context)
         task = asyncio.current_task()
 
@@ -255,7 +258,7 @@ class Service:
     async def _request(
         self, name: str, pool: ThreadPoolExecutor, work: Callable[[Any], T], request: object, context: Context
     ) -> T:
-        """Have a request done. It counts as in progress until it is done, whether its client waits for that or not."""
+        """Process a request. It counts as in progress until it is done, even if its client no longer waits."""
         call = await self._enter(request, context)
         loop = asyncio.get_running_loop()
 
@@ -274,7 +277,7 @@ class Service:
         context: Context,
         done: Callable[[Future[T]], None] | None = None,
     ) -> T:
-        """Return what work in a pool gives; a refusal, or that it failed, is told to the client."""
+        """Run work in a pool, and return its result. If it raises, the client gets an error."""
         future = pool.submit(work, *arguments)
         if done is not None:
             future.add_done_callback(done)
@@ -287,7 +290,7 @@ class Service:
 
 
 def _peer(context: Context) -> str:
-    """Return who calls: an address without its port, or all that reach a unix socket."""
+    """Return the caller: an address without its port. All clients of a unix socket are one peer."""
     kind, _, rest = str(context.peer()).partition(":")
     return f"{kind}:{rest.rpartition(':')[0]}" if kind in ("ipv4", "ipv6") else kind
 

@@ -1,4 +1,4 @@
-"""One controller's stream: arbitration, packet-out and acknowledgements in; packet-in, digests and errors out."""
+"""Stream of one controller: arbitration, packet-outs and acknowledgements in; packet-ins, digests and errors out."""
 
 from __future__ import annotations
 
@@ -19,45 +19,46 @@ from midflight.runtime.p4runtime.status import Code, Refusal
 __all__ = ["SERVER_NAME", "Stream", "StreamHandler"]
 
 SERVER_NAME = "midflight"
-"""What a server says in its capabilities' `experimental` when its streams know two messages more, sent as `other`.
+"""The value of `experimental` in the capabilities of a server that supports two more stream messages, in `other`.
 
-A StringValue is handed back. A BoolValue asks that every packet's way be told, or no more: in BytesValues, as text.
+A StringValue is sent back unchanged. A BoolValue starts or stops traces of packets, which are sent as text in
+BytesValues.
 """
 
-# Packet-ins and digests are best effort: a controller that does not read loses what is beyond so many messages or
-# bytes. One that goes on sending what it is owed answers for, and reads none, loses its stream.
+# Packet-ins and digests are best effort: a controller that does not read loses those beyond this number of messages or
+# bytes. The stream of a controller that keeps sending arbitration updates without reading the answers is closed.
 BACKLOG = 1 << 16
 BACKLOG_BYTES = 1 << 24
 OWED = 2 * BACKLOG
 
 
 class StreamHandler(Protocol):
-    """What a stream hands its messages to."""
+    """The receiver of a stream's messages."""
 
     faults: Faults
 
     def arbitrate(self, stream: Stream, message: p4r.MasterArbitrationUpdate) -> None:
-        """Take an arbitration update; a refusal ends the stream."""
+        """Process an arbitration update. Raises Refusal, which ends the stream."""
 
     def packet_out(self, stream: Stream, packet: p4r.PacketOut) -> None:
-        """Take a packet from the controller."""
+        """Process a packet from the controller."""
 
     def acknowledge(self, stream: Stream, message: p4r.DigestListAck) -> None:
-        """Take the acknowledgement of a digest list."""
+        """Process the acknowledgement of a digest list."""
 
     def trace_to(self, stream: Stream, on: bool) -> None:
-        """Have packets' ways told on the stream, or no more."""
+        """Start or stop sending traces of packets on the stream."""
 
     def leave(self, stream: Stream) -> None:
-        """Forget a stream that has ended."""
+        """Remove a stream that has ended."""
 
 
 class Stream:
-    """A controller's stream, from the first message to the last.
+    """A controller's stream.
 
-    `take` gets the controller's messages strictly in order, so that the answer to one comes behind everything that the
-    messages before it caused. Messages are queued for the controller from any thread; `responses` yields them on the
-    event loop. `peer` is who it comes from; `roles` are those that it may take, None for any.
+    `take` processes the controller's messages strictly in order, so the answer to one follows everything that earlier
+    messages caused. Any thread may queue messages for the controller; `responses` yields them on the event loop. `peer`
+    is the address of the controller, and `roles` are the roles that it may take, or None for any.
     """
 
     def __init__(
@@ -81,11 +82,11 @@ class Stream:
         self._wake = asyncio.Event()
 
     def send(self, response: p4r.StreamMessageResponse) -> bool:
-        """Queue a message for the controller; return False where there was no room."""
+        """Queue a message for the controller. Return False if the queue is full or the stream has ended."""
         return self._queue(response, BACKLOG, BACKLOG_BYTES)
 
     def send_trace(self, text: str) -> None:
-        """Queue a packet's way, while there is room for what matters more."""
+        """Queue a trace, unless the queue is a quarter full, which leaves space for more important messages."""
         response = p4r.StreamMessageResponse()
         response.other.Pack(BytesValue(value=text.encode()))
         self._queue(response, BACKLOG // 4, BACKLOG_BYTES // 4)
@@ -109,7 +110,7 @@ class Stream:
                 yield response
 
     def take(self, requests: Iterable[object]) -> bool:
-        """Take messages of the controller; return False when one has ended the stream."""
+        """Process messages of the controller. Return False if the stream has ended."""
         try:
             for request in requests:
                 self._take(request)
@@ -118,7 +119,7 @@ class Stream:
         return not self._ended
 
     def end(self, refusal: Refusal | None = None) -> None:
-        """End the stream when what is queued has been read, or with a refusal at once. May be called more than once."""
+        """End the stream after the queued messages, or immediately with an error if there is a refusal. Idempotent."""
         with self._lock:
             if self._ended:
                 return
@@ -130,7 +131,7 @@ class Stream:
             self._notify()
 
     def close(self) -> None:
-        """Have the controller forgotten, and end the stream. May be called more than once; takes the switch's lock."""
+        """Remove the controller from the switch, whose lock this acquires, and end the stream. Idempotent."""
         with self._handler.faults.survived("the end of a stream"):
             self._handler.leave(self)
         self.end()
@@ -148,7 +149,7 @@ class Stream:
                 self._notify()
                 return True
         if response.HasField("arbitration"):
-            self.end(Refusal(Code.RESOURCE_EXHAUSTED, "the controller does not read what it is told"))
+            self.end(Refusal(Code.RESOURCE_EXHAUSTED, "the controller does not read its messages"))
         return False
 
     def _notify(self) -> None:
@@ -158,9 +159,9 @@ class Stream:
                 self._loop.call_soon_threadsafe(self._wake.set)
 
     def _take(self, request: object) -> None:
-        """Handle one message. What is wrong with a packet or an acknowledgement is told and the stream goes on."""
+        """Process one message. Errors of packets and acknowledgements are sent back, and the stream goes on."""
         if not isinstance(request, p4r.StreamMessageRequest):
-            raise Refusal(Code.INVALID_ARGUMENT, "what came on the stream is not a message of P4Runtime's, or too long")
+            raise Refusal(Code.INVALID_ARGUMENT, "a message on the stream is not a P4Runtime message, or is too long")
         error = p4r.StreamError()
         try:
             match request.WhichOneof("update"):
@@ -175,7 +176,7 @@ class Stream:
                     error.digest_list_ack.digest_list_ack.CopyFrom(request.digest_ack)
                     self._handler.acknowledge(self, request.digest_ack)
                 case "other" if request.other.Is(StringValue.DESCRIPTOR):
-                    # Handed back behind the answers to all that came before: so a controller knows it has them.
+                    # The echo follows the answers to all earlier messages, so the controller knows that it has them.
                     self.send(p4r.StreamMessageResponse(other=request.other))
                 case "other" if request.other.Is(BoolValue.DESCRIPTOR):
                     error.other.other.CopyFrom(request.other)
@@ -186,18 +187,18 @@ class Stream:
                     self._handler.trace_to(self, wanted.value)
                 case other:
                     error.other.other.CopyFrom(request.other)
-                    raise Refusal(Code.UNIMPLEMENTED, f"stream messages of kind {other} are not understood")
+                    raise Refusal(Code.UNIMPLEMENTED, f"stream messages of kind {other} are not supported")
         except Refusal as refusal:
             if request.HasField("arbitration"):
                 raise
-            self._tell(error, refusal)
+            self._send_error(error, refusal)
         except Exception as unexpected:
             broken = internal(self._handler.faults.report("a stream's message", unexpected))
             if request.HasField("arbitration"):
                 raise broken from None
-            self._tell(error, broken)
+            self._send_error(error, broken)
 
-    def _tell(self, error: p4r.StreamError, refusal: Refusal) -> None:
+    def _send_error(self, error: p4r.StreamError, refusal: Refusal) -> None:
         error.canonical_code = int(refusal.code)
         error.message = refusal.message
         self.send(p4r.StreamMessageResponse(error=error))

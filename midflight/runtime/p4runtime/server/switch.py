@@ -1,4 +1,4 @@
-"""The switch behind a P4Runtime endpoint: its pipeline, its controllers, and the packets between the two."""
+"""The switch behind a P4Runtime server: its pipeline, its controllers, and the packets between them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["Carrier", "Switch"]
 
 Actions = p4r.SetForwardingPipelineConfigRequest
 
-_KEPT = 2  # programs that are kept compiled: the one that runs, and the one before or the one that was verified
+_KEPT = 2  # the number of compiled programs to keep: the current one, and the previous or verified one
 
 
 class _Options(TypedDict):
-    """What every pipeline of a switch is made with."""
+    """The options of all pipelines of a switch."""
 
     cpu_port: int
     seed: int
@@ -42,36 +42,37 @@ class _Options(TypedDict):
 
 
 class Carrier(Protocol):
-    """What carries packets between ports and a switch's engine by itself, without `Switch.process`."""
+    """Transports packets between ports and a switch's engine itself, without `Switch.process`."""
 
     @property
     def now(self) -> int:
-        """The time that the program is told, in microseconds."""
+        """The program's time, in microseconds."""
 
     def use(self, engine: Engine | None) -> None:
-        """Carry packets through this engine from now on; drop them while there is none."""
+        """Process packets with this engine from now on; with None, drop them."""
 
     def packets_in(self) -> list[bytes]:
-        """Return, once, the packets that the program sent to the CPU port."""
+        """Remove and return the packets that the program sent to the CPU port."""
 
     def send(self, port: int, packet: bytes) -> None:
-        """Send a packet by a port, at once."""
+        """Send a packet through a port immediately."""
 
 
 class Switch:
-    """One device: takes packets on one side and P4Runtime requests on the other.
+    """One device, which processes packets and P4Runtime requests.
 
-    Every change holds the switch's lock, and so does a batch of packets: a batch sees each write whole or not at
-    all. A config that was saved and not yet committed is a pipeline of its own, to which reads and writes go until
-    COMMIT puts it in place; the packets go through the old one meanwhile (specification 1.5, section 14).
+    Changes and batches of packets hold the switch's lock, so a batch sees each write completely or not at all. A saved
+    config that is not committed yet is a separate pipeline: reads and writes apply to it, while packets still use the
+    current one (P4Runtime specification 1.5, section 14).
 
-    `gate` is the lock of its engines, for a carrier to take turns at. Whoever holds the switch's lock may take it, and
-    nobody the other way round. `packets_in` and `packets_out` count what went to controllers and came from them, `lost`
-    by reason what could not be told to any, and `faults` the exceptions that nobody expected.
-    `watchers` are told how many controllers there are whenever one comes or goes; whoever `trace`s it, every packet's
-    way through its program. Switches that share `programs` compile each text once. `memory` is how many bytes the state
-    of a pipeline may take; while one takes the place of another there are two. With `apart`, what controllers push is
-    compiled in a process of its own, within that budget.
+    programs: switches that share these compile each text once
+    memory: the limit for the state of a pipeline, in bytes; two pipelines exist while one replaces the other
+    apart: compile what controllers push in a separate process, with these limits
+
+    `gate` is the lock of the engines, which a carrier shares. It may be acquired while holding the switch's lock, but
+    not the other way round. `packets_in` and `packets_out` count the packets to and from controllers, `lost` the
+    messages that were not delivered, and `faults` has the unexpected exceptions. `watchers` are called with the number
+    of controllers whenever it changes.
     """
 
     def __init__(
@@ -108,16 +109,19 @@ class Switch:
 
     @property
     def pipeline(self) -> Pipeline | None:
-        """The pipeline that packets go through, or None before there is one."""
+        """The pipeline that processes packets, or None before the first one."""
         return self._forwarding
 
     @property
     def store(self) -> Store | None:
-        """Where this process shares code with others."""
+        """The folder in which processes share compiled code, or None."""
         return self._programs.store
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Put a program in place without a controller, as when a switch starts with one. P4Error where it is wrong."""
+        """Load a program without a controller, for a switch that starts with one. `file` is its name in messages.
+
+        Raises P4Error for an invalid program.
+        """
         checked = self._programs.get(source, file)
         config = p4r.ForwardingPipelineConfig(p4info=checked.p4info, p4_device_config=source.encode())
         pipeline = assemble(config, checked, **self._options)
@@ -131,10 +135,10 @@ class Switch:
     # Packets
 
     def process(self, packets: Packets, now: int = 0) -> Packets:
-        """Run a batch through the pipeline at `now` (microseconds); without a pipeline every packet is dropped.
+        """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
-        Returns what leaves by the ports, `sources` telling which input each came from. What the pipeline sends to
-        the CPU port goes to the controllers, as do its digests, before this returns.
+        Packets to the CPU port and digests are queued for the controllers before this returns. `sources` of the result
+        are the indexes of the input packets. Without a pipeline, every packet is dropped.
         """
         with self._lock:
             self._now = now
@@ -142,22 +146,22 @@ class Switch:
             if pipeline is None:
                 return Packets.from_list([])
             output = pipeline.engine.process(packets, now)
-            self._tell_traces(pipeline)
-            self._tell_digests(pipeline, now)
+            self._send_traces(pipeline)
+            self._send_digests(pipeline, now)
             return self._split(pipeline, output)
 
     def transmitted(self) -> Packets:
-        """Return, once, what controllers' packet-outs have sent by the ports since the last call."""
+        """Remove and return the packets that left through ports because of packet-outs, if there is no carrier."""
         with self._lock:
             packets, self._transmitted = self._transmitted, []
         return Packets.from_list(packets)
 
     def packet_out(self, stream: Stream, packet: p4r.PacketOut) -> None:
-        """Run a controller's packet through the pipeline, from the CPU port; a refusal is told on the stream."""
+        """Process a controller's packet, which enters by the CPU port. Raises Refusal, which is sent on the stream."""
         with self._lock:
             role = self._arbitration.role_of(stream)
             if role is None or role.primary is not stream:
-                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary sends packets out")
+                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary may send packets")
             pipeline = self._demand_pipeline(self._forwarding)
             fields = pipeline.schema.packet_out
             header = header_bytes(fields, from_metadata(fields, packet.metadata))
@@ -172,30 +176,30 @@ class Switch:
     # Carriers
 
     def attach(self, carrier: Carrier) -> None:
-        """Let a carrier have the packets. What controllers send out goes by its ports from now on."""
+        """Attach a carrier. From now on, packet-outs leave through its ports."""
         with self._lock:
-            assert self._carrier is None, "the switch has a carrier"
+            assert self._carrier is None, "the switch already has a carrier"
             self._carrier = carrier
             carrier.use(None if self._forwarding is None else self._forwarding.engine)
 
     def detach(self) -> None:
-        """Part with the carrier, when its last packet has been carried."""
+        """Detach the carrier, after delivering its last messages to the controllers."""
         with self._lock:
             self.collect()
             self._carrier = None
 
     def collect(self) -> None:
-        """Give the controllers what the carrier has for them: packets to the CPU port, and digests."""
+        """Deliver the carrier's packets to the CPU port, digests and traces to the controllers."""
         with self._lock:
             if self._carrier is None or self._forwarding is None:
                 return
-            self._tell_traces(self._forwarding)
-            self._tell_digests(self._forwarding, self._carrier.now)
+            self._send_traces(self._forwarding)
+            self._send_digests(self._forwarding, self._carrier.now)
             for packet in self._carrier.packets_in():
-                self._tell_packet(self._forwarding, packet)
+                self._send_packet_in(self._forwarding, packet)
 
     def _commit(self, pipeline: Pipeline) -> None:
-        """Put a pipeline in place of the one there is, which first has its say."""
+        """Replace the current pipeline, after delivering its last messages."""
         if self._tracers:
             pipeline.engine.trace(True)
         if self._carrier is not None:
@@ -207,48 +211,48 @@ class Switch:
 
     # Traces
 
-    def trace(self, who: object, tell: Callable[[Trace], None] | None) -> None:
-        """Tell somebody every packet's way through the program from now on, or no more.
+    def trace(self, who: object, observer: Callable[[Trace], None] | None) -> None:
+        """Call `observer` with the trace of every packet from now on; with None, stop that. `who` identifies it.
 
-        While anybody is told, the program runs as one that takes notes, which is slower. What has passed before this
-        has been told when it returns.
+        While there is an observer, the program runs with tracing, which is slower. When this returns, the traces of all
+        earlier packets have been delivered.
         """
         with self._lock:
             self.collect()
             before = bool(self._tracers)
-            if tell is None:
+            if observer is None:
                 self._tracers.pop(who, None)
             else:
-                self._tracers[who] = tell
+                self._tracers[who] = observer
             if self._forwarding is not None and before != bool(self._tracers):
                 self._forwarding.engine.trace(bool(self._tracers))
                 if self._carrier is not None:
                     self._carrier.use(self._forwarding.engine)
 
     def trace_to(self, stream: Stream, on: bool) -> None:
-        """Tell a controller every packet's way, or no more; refused to all but a role's primary."""
+        """Start or stop sending traces to a controller. Raises Refusal unless it is the primary of its role."""
         with self._lock:
             role = self._arbitration.role_of(stream)
             if role is None or role.primary is not stream:
-                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary has packets traced")
+                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary may trace packets")
             self.trace(stream, (lambda trace: stream.send_trace(str(trace))) if on else None)
 
-    def _tell_traces(self, pipeline: Pipeline) -> None:
+    def _send_traces(self, pipeline: Pipeline) -> None:
         if self._tracers:
             for trace in pipeline.engine.traces():
-                for tell in self._tracers.values():
-                    with self.faults.survived("telling a trace"):
-                        tell(trace)
+                for observer in self._tracers.values():
+                    with self.faults.survived("sending a trace"):
+                        observer(trace)
 
-    # What controllers are told
+    # Messages to controllers
 
-    def _tell_digests(self, pipeline: Pipeline, now: int) -> None:
+    def _send_digests(self, pipeline: Pipeline, now: int) -> None:
         messages = pipeline.engine.digests()
         if messages:
             for digest in pipeline.digests.lists(messages, now):
-                self._tell(p4r.StreamMessageResponse(digest=digest), "digest")
+                self._send(p4r.StreamMessageResponse(digest=digest), "digest")
 
-    def _tell_packet(self, pipeline: Pipeline, packet: bytes) -> None:
+    def _send_packet_in(self, pipeline: Pipeline, packet: bytes) -> None:
         try:
             values, payload = header_fields(pipeline.schema.packet_in, packet)
         except Refusal:
@@ -256,16 +260,16 @@ class Switch:
             return
         self.packets_in += 1
         message = p4r.PacketIn(payload=payload, metadata=to_metadata(pipeline.schema.packet_in, values))
-        self._tell(p4r.StreamMessageResponse(packet=message), "packet-in")
+        self._send(p4r.StreamMessageResponse(packet=message), "packet-in")
 
     def _split(self, pipeline: Pipeline, output: Packets) -> Packets:
-        """Send the CPU port's packets to the controllers and return the others."""
+        """Send packets to the CPU port to the controllers, and return the others."""
         inward = output.ports == self.cpu_port
         if not inward.any():
             return output
         for position in np.flatnonzero(inward):
             start = int(output.offsets[position])
-            self._tell_packet(pipeline, bytes(output.data[start : start + int(output.lengths[position])]))
+            self._send_packet_in(pipeline, bytes(output.data[start : start + int(output.lengths[position])]))
         keep = ~inward
         return Packets(
             data=output.data,
@@ -277,11 +281,11 @@ class Switch:
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """Packet-ins and digests that no controller, or not every one that takes them, was told of, by reason.
+        """The number of packet-ins and digests that not every intended controller received, by reason.
 
-        `packet-in too short`: the program sent to the CPU port what has no room for its own header. `packet-in backlog`
-        and `digest backlog`: a controller does not read. `digest memory`: the program sent more than could be taken.
-        `digest unacknowledged`: controllers owe acknowledgements for too many. Reasons without any are left out.
+        `packet-in too short`: a packet to the CPU port is shorter than the packet-in header. `packet-in backlog` and
+        `digest backlog`: a controller does not read fast enough. `digest memory`: the engine's buffer was full. `digest
+        unacknowledged`: too many messages are not acknowledged. Reasons with a count of 0 are left out.
         """
         with self._lock:
             lost = Counter(self._lost)
@@ -289,69 +293,72 @@ class Switch:
                 lost += _lost_by(self._forwarding)
             return {reason: count for reason, count in lost.items() if count}
 
-    def _tell(self, response: p4r.StreamMessageResponse, what: str) -> None:
-        """Send a packet-in or a digest to the primary of every role that takes them."""
+    def _send(self, response: p4r.StreamMessageResponse, what: str) -> None:
+        """Send a packet-in or a digest to the primary of every role that receives it."""
         for role in self._arbitration.roles.values():
-            with self.faults.survived("telling a controller"):
+            with self.faults.survived("sending to a controller"):
                 if role.primary is not None and role.takes(response) and not role.primary.send(response):
                     self._lost[f"{what} backlog"] += 1
 
     # Streams
 
     def arbitrate(self, stream: Stream, message: p4r.MasterArbitrationUpdate) -> None:
-        """Take a controller's arbitration update; a refusal ends its stream."""
+        """Process a controller's arbitration update. Raises Refusal, which ends its stream."""
         role = message.role.name
         if stream.roles is not None and role not in stream.roles:
-            raise Refusal(Code.PERMISSION_DENIED, f"the client's certificate is not for role {role!r}")
+            raise Refusal(Code.PERMISSION_DENIED, f"the client's certificate does not permit role {role!r}")
         with self._lock:
             self._arbitration.update(stream, message)
             self._streams.add(stream)
-            self._tell_watchers()
+            self._call_watchers()
 
     def acknowledge(self, stream: Stream, message: p4r.DigestListAck) -> None:
-        """Take the acknowledgement of a digest list."""
+        """Process the acknowledgement of a digest list."""
         with self._lock:
             role = self._arbitration.role_of(stream)
             if role is None or role.primary is not stream:
-                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary acknowledges digests")
+                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary may acknowledge digests")
             self._demand_pipeline(self._forwarding).digests.acknowledge(message.digest_id, message.list_id)
 
     def leave(self, stream: Stream) -> None:
-        """Forget a controller whose stream has ended."""
+        """Remove a controller whose stream has ended."""
         with self._lock:
             if stream in self._tracers:
                 self.trace(stream, None)
             self._arbitration.leave(stream)
             self._streams.discard(stream)
-            self._tell_watchers()
+            self._call_watchers()
 
-    def _tell_watchers(self) -> None:
+    def _call_watchers(self) -> None:
         for each in self.watchers:
-            with self.faults.survived("telling a watcher"):
+            with self.faults.survived("calling a watcher"):
                 each(len(self._streams))
 
     # Requests
 
     def write(self, request: p4r.WriteRequest) -> rpc_status.Status | None:
-        """Apply a batch of updates; returns None, or the status of a batch that was not taken whole."""
+        """Apply a batch of updates. Returns None, or the status of the batch if an update was rejected.
+
+        Raises Refusal if the whole request is rejected.
+        """
         with self._lock, self.gate:
             self.demand_device(request.device_id)
             role = self._arbitration.demand_primary(request.role, _election(request))
             return write.write(self._demand_pipeline(self._saved or self._forwarding), request, role)
 
     def read(self, request: p4r.ReadRequest) -> Reading:
-        """Return the entities that were asked for, in parts, of the pipeline that is there now."""
+        """Return the requested entities of the current pipeline in parts. Raises Refusal if there is no pipeline."""
         with self._lock:
             self.demand_device(request.device_id)
             return Reading(self._demand_pipeline(self._saved or self._forwarding), request, self._lock)
 
     def set_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
-        """Verify, save or commit a config; a refusal leaves the device with what it had."""
+        """Verify, save or commit a config. Raises Refusal, after which the device keeps its previous pipeline."""
         self._demand_pusher(request)
         match request.action:
             case Actions.COMMIT:
                 if request.HasField("config"):
-                    raise Refusal(Code.INVALID_ARGUMENT, "COMMIT takes no config: it commits the saved one")
+                    raise Refusal(Code.INVALID_ARGUMENT, "COMMIT has no config: it commits the saved one")
                 with self._lock:
                     if self._saved is None:
                         raise Refusal(Code.NOT_FOUND, "there is no saved config to commit")
@@ -361,8 +368,8 @@ class Switch:
                 if not request.HasField("config"):
                     raise Refusal(Code.INVALID_ARGUMENT, f"{Actions.Action.Name(request.action)} needs a config")
             case _:
-                raise Refusal(Code.INVALID_ARGUMENT, "say what to do with the config: its action is not specified")
-        # Packets flow on while the compiler works.
+                raise Refusal(Code.INVALID_ARGUMENT, "the action for the config is not specified")
+        # Packets are processed while the compiler runs.
         fresh = build(request.config, programs=self._programs, apart=self._apart, **self._options)
         with self._lock:
             others = [each for each in self._kept if each is not fresh.checked]
@@ -371,13 +378,13 @@ class Switch:
             if request.action == Actions.VERIFY_AND_SAVE:
                 self._saved = fresh
             elif request.action != Actions.VERIFY:
-                with self.gate:  # no packet comes between what was and what is carried over
+                with self.gate:  # no packet is processed between copying the state and the change
                     if request.action == Actions.RECONCILE_AND_COMMIT and self._forwarding is not None:
                         carry_over(self._forwarding, fresh)
                     self._commit(fresh)
 
     def get_pipeline(self, request: p4r.GetForwardingPipelineConfigRequest) -> p4r.GetForwardingPipelineConfigResponse:
-        """Return the config in place; a response without one before there is any."""
+        """Return the current config. Before the first one, the response has none."""
         with self._lock:
             self.demand_device(request.device_id)
             response = p4r.GetForwardingPipelineConfigResponse()
@@ -387,9 +394,9 @@ class Switch:
             return response
 
     def demand_device(self, device_id: int) -> None:
-        """Refuse a request for another device, with NOT_FOUND."""
+        """Raise Refusal with NOT_FOUND for another device id."""
         if device_id != self.device_id:
-            raise Refusal(Code.NOT_FOUND, f"there is no device {device_id} here; this is {self.device_id}")
+            raise Refusal(Code.NOT_FOUND, f"there is no device {device_id} here; this is device {self.device_id}")
 
     def _demand_pusher(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
         with self._lock:
@@ -406,7 +413,7 @@ class Switch:
 
 
 def _lost_by(pipeline: Pipeline) -> Counter[str]:
-    """Return what a pipeline's digests lost, by reason."""
+    """Return the number of lost digests of a pipeline, by reason."""
     unacknowledged, memory = pipeline.digests.dropped, pipeline.engine.stats.digests_lost
     return Counter({"digest unacknowledged": unacknowledged, "digest memory": memory})
 

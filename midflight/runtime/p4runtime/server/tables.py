@@ -1,4 +1,4 @@
-"""Table entries between P4Runtime's messages and the engine (specification 1.5, section 9.1)."""
+"""Conversion of table entries between P4Runtime messages and the engine (P4Runtime specification 1.5, section 9.1)."""
 
 from __future__ import annotations
 
@@ -14,28 +14,33 @@ __all__ = ["decode_action", "decode_keys", "decode_priority", "encode_entry"]
 
 
 def decode_keys(table: BoundTable, match: list[p4r.FieldMatch]) -> tuple[EntryKey, ...]:
-    """Return the keys of an entry in the program's order; a field left out is "don't care".
+    """Return the keys of an entry in the program's order. An omitted field matches everything.
 
-    Refused with INVALID_ARGUMENT as section 9.1.1 says for each match type.
+    Raises Refusal with INVALID_ARGUMENT for the errors that section 9.1.1 lists for each match type.
     """
     given: dict[int, p4r.FieldMatch] = {}
     known = {field.id for field in table.fields}
     for each in match:
         if each.field_id not in known:
-            raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name} has no match field of id {each.field_id}")
+            raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name} has no match field with id {each.field_id}")
         if each.field_id in given:
-            raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name}: match field id {each.field_id} is given twice")
+            raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name}: match field id {each.field_id} occurs twice")
         given[each.field_id] = each
     return tuple(_decode_key(table, field, given.get(field.id)) for field in table.fields)
 
 
 def decode_priority(table: BoundTable, priority: int) -> int:
-    """Return an entry's priority; refused where it is missing, negative, or given to a table without need of one."""
+    """Return an entry's priority.
+
+    Raises Refusal with INVALID_ARGUMENT if the table needs one and it is not positive, or if it is set and the table
+    has no use for it.
+    """
     if table.needs_priority and priority <= 0:
         raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name}: an entry needs a priority above 0, not {priority}")
     if not table.needs_priority and priority:
         raise Refusal(
-            Code.INVALID_ARGUMENT, f"table {table.name} has neither ternary, range nor optional fields: no priority"
+            Code.INVALID_ARGUMENT,
+            f"table {table.name} has no ternary, range or optional fields, so its entries have no priority",
         )
     return priority
 
@@ -43,17 +48,17 @@ def decode_priority(table: BoundTable, priority: int) -> int:
 def decode_action(table: BoundTable, action: p4r.TableAction, *, default: bool) -> tuple[BoundAction, tuple[int, ...]]:
     """Return the action of an entry with its arguments in the program's order.
 
-    Refused with INVALID_ARGUMENT for another table's action or parameters that do not fit, PERMISSION_DENIED for
-    an action that must not stand there.
+    Raises Refusal with INVALID_ARGUMENT for another table's action or parameters that do not fit, and with
+    PERMISSION_DENIED for an action outside its scope (table only, or default only).
     """
     if action.WhichOneof("type") != "action":
-        raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name} has no action profile: its entries name an action")
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name} has no action profile: use an action")
     bound = table.by_id.get(action.action.action_id)
     if bound is None:
         named = ", ".join(table.by_name)
         raise Refusal(
             Code.INVALID_ARGUMENT,
-            f"table {table.name} has no action of id {action.action.action_id:#010x}; it has {named}",
+            f"table {table.name} has no action with id {action.action.action_id:#010x}; it has {named}",
         )
     if bound.scope == (p4i.ActionRef.TABLE_ONLY if default else p4i.ActionRef.DEFAULT_ONLY):
         where = "in an entry" if default else "by default"
@@ -62,7 +67,7 @@ def decode_action(table: BoundTable, action: p4r.TableAction, *, default: bool) 
     known = {each.id for each in bound.params}
     if len(given) != len(action.action.params) or given.keys() != known:
         names = ", ".join(f"{each.name} ({each.id})" for each in bound.params) or "none"
-        raise Refusal(Code.INVALID_ARGUMENT, f"action {bound.name} takes the parameters {names}, each once")
+        raise Refusal(Code.INVALID_ARGUMENT, f"action {bound.name} has the parameters {names}, each required once")
     try:
         arguments = tuple(decode(given[each.id], each.bitwidth, f"{bound.name} {each.name}") for each in bound.params)
     except Refusal as refusal:
@@ -71,7 +76,7 @@ def decode_action(table: BoundTable, action: p4r.TableAction, *, default: bool) 
 
 
 def encode_entry(table: BoundTable, entry: Entry) -> p4r.TableEntry:
-    """Return an entry as P4Runtime's message."""
+    """Return the P4Runtime message for an entry."""
     message = p4r.TableEntry(table_id=table.info.preamble.id)
     for field, key in zip(table.fields, entry.keys, strict=True):
         if (match := _encode_key(field, key)) is not None:
@@ -83,7 +88,7 @@ def encode_entry(table: BoundTable, entry: Entry) -> p4r.TableEntry:
 
 
 def encode_action(table: BoundTable, name: str, arguments: tuple[int, ...]) -> p4r.TableAction:
-    """Return an action with its arguments as P4Runtime's message; empty for one that the P4Info does not name."""
+    """Return the P4Runtime message for an action with its arguments, empty for an action that is not in the P4Info."""
     message = p4r.TableAction()
     if name in table.by_name:
         bound = table.by_name[name]
@@ -98,10 +103,10 @@ def _decode_key(table: BoundTable, field: p4i.MatchField, match: p4r.FieldMatch 
     kind = p4i.MatchField.MatchType.Name(field.match_type).lower()
     if match is None:
         if kind == "exact":
-            raise Refusal(Code.INVALID_ARGUMENT, f"{what}: an exact field cannot be left out")
+            raise Refusal(Code.INVALID_ARGUMENT, f"{what}: an exact field cannot be omitted")
         return EntryKey(None)
     if (given := match.WhichOneof("field_match_type")) != kind:
-        raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the field is {kind}, the request says {given}")
+        raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the field is {kind}, but the request has {given}")
     width, full = field.bitwidth, (1 << field.bitwidth) - 1
     try:
         match kind:
@@ -113,24 +118,24 @@ def _decode_key(table: BoundTable, field: p4i.MatchField, match: p4r.FieldMatch 
                 length = match.lpm.prefix_len
                 if not 0 < length <= width:
                     raise Refusal(
-                        Code.INVALID_ARGUMENT, f"{what}: a prefix length is 1 to {width}, or the field left out"
+                        Code.INVALID_ARGUMENT, f"{what}: a prefix length is 1 to {width}; for 0, omit the field"
                     )
                 value, mask = decode(match.lpm.value, width, what), full ^ full >> length
             case "ternary":
                 value, mask = decode(match.ternary.value, width, what), decode(match.ternary.mask, width, what)
                 if not mask:
-                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: a mask of 0 is said by leaving the field out")
+                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: for a mask of 0, omit the field")
             case _:
                 low, high = decode(match.range.low, width, what), decode(match.range.high, width, what)
                 if low > high:
                     raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the range {low} to {high} is empty")
                 if (low, high) == (0, full):
-                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the whole range is said by leaving the field out")
+                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: for the whole range, omit the field")
                 return EntryKey(low, high=high)
     except Refusal as refusal:
         raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
     if value & ~mask:
-        raise Refusal(Code.INVALID_ARGUMENT, f"{what}: {value:#x} has bits outside of its mask {mask:#x}")
+        raise Refusal(Code.INVALID_ARGUMENT, f"{what}: {value:#x} has bits outside its mask {mask:#x}")
     return EntryKey(value, mask)
 
 

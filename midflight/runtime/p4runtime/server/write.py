@@ -1,4 +1,4 @@
-"""The Write RPC: a batch of updates, with the atomicity that was asked for (specification 1.5, section 12)."""
+"""The Write RPC: a batch of updates with the requested atomicity (P4Runtime specification 1.5, section 12)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Undo = Callable[[], None]
 
 
 def write(pipeline: Pipeline, request: p4r.WriteRequest, role: Role) -> rpc_status.Status | None:
-    """Apply a batch in order; returns None when all of it was taken, else one detail an update.
+    """Apply a batch in order. Returns None if all updates succeeded, otherwise a status with a detail per update.
 
-    With ROLLBACK_ON_ERROR and DATAPLANE_ATOMIC the first refusal ends the batch and undoes what came before. The
-    switch's lock is held throughout, so that no packet sees half of a batch whatever was asked for.
+    With ROLLBACK_ON_ERROR and DATAPLANE_ATOMIC, the first error ends the batch and rolls back the earlier updates. The
+    caller holds the switch's lock, so with every atomicity no packet sees a part of a batch.
     """
     atomic = request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR
     outcomes: list[Refusal | None] = []
@@ -81,7 +81,7 @@ def _apply(pipeline: Pipeline, update: p4r.Update, role: Role) -> Undo:
             _permit(role, entity.digest_entry.digest_id)
             return _write_digest(pipeline, kind, entity.digest_entry)
         case None:
-            raise Refusal(Code.INVALID_ARGUMENT, "an update without an entity")
+            raise Refusal(Code.INVALID_ARGUMENT, "an update has no entity")
         case _:
             raise Refusal(Code.UNIMPLEMENTED, f"{which} is not supported")
 
