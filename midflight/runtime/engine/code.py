@@ -16,7 +16,7 @@ from midflight.p4 import ir
 from midflight.p4.types import StackType, Type
 from midflight.runtime.engine.builder import I1, I8, I16, I32, I64, POINTER, Builder, Module, Value, integer
 from midflight.runtime.engine.context import Slots
-from midflight.runtime.engine.layout import Layout, scalar_width, stored_width
+from midflight.runtime.engine.layout import Layout
 from midflight.runtime.engine.packetstate import PacketState
 
 __all__ = [
@@ -167,17 +167,20 @@ class Code(Builder):
         return super().allocate(size, alignment)
 
     def read(self, place: Place) -> Value:
-        """Load a scalar at the width of its type."""
-        width = scalar_width(place.type)
-        return self.resize(self.load(place.pointer, stored_width(width)), width)
+        """Load a scalar, at the width that its type has."""
+        width, stored = self.layout.widths(place.type)
+        loaded = self.load(place.pointer, stored)
+        return loaded if stored == width else self.resize(loaded, width)
 
     def write(self, value: Value, place: Place) -> None:
         """Store a scalar."""
-        self.store(self.resize(value, stored_width(scalar_width(place.type))), place.pointer)
+        _, stored = self.layout.widths(place.type)
+        self.store(value if value.type.width == stored else self.resize(value, stored), place.pointer)
 
-    def member(self, place: Place, name: str, kind: Type) -> Place:
-        """Return the place of a field."""
-        return Place(self.at(place.pointer, self.layout.offset(place.type, name)), kind)
+    def member(self, place: Place, *names: str) -> Place:
+        """Return the place of a field, of a field in that field, and so on."""
+        offset, kind = self.layout.field(place.type, names)
+        return Place(self.at(place.pointer, offset) if offset else place.pointer, kind)
 
     def element(self, stack: Place, index: int | Value) -> Place:
         """Return the place of an element of a header stack. The index must be in range."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from midflight.p4 import ir
 from midflight.p4.nodes import children
-from midflight.p4.types import HeaderType, StackType, StructType, TupleType, Type, Varbit
+from midflight.p4.types import BOOL, Bits, HeaderType, StackType, StructType, TupleType, Type, Varbit
 from midflight.runtime.engine import arithmetic
 from midflight.runtime.engine.builder import Choice
 from midflight.runtime.engine.code import I1, Code, Cursor, Place, Value, unsupported
 from midflight.runtime.engine.layout import VARBIT_BYTES, is_scalar, is_signed, scalar_width
 from midflight.runtime.engine.wire import Item, Scalar, read_bits
-from midflight.stackless import Walk, run
+from midflight.stackless import Step, Walk, run
 
 __all__ = [
     "assign",
@@ -30,18 +32,27 @@ __all__ = [
 
 def value(code: Code, expression: ir.Expression) -> Value:
     """Return the value of a scalar expression, an integer with the width of its type."""
-    return run(_value(code, expression))
+    step = _value(code, expression)
+    return run(step) if isinstance(step, Generator) else step
 
 
-def _value(code: Code, expression: ir.Expression) -> Walk[Value]:
-    b = code.b
-    where: Place
-    inner: Value
+def _value(code: Code, expression: ir.Expression) -> Step[Value]:
     match expression:
         case ir.Literal(value=str()):
             raise unsupported("a string in this place", expression.place)
         case ir.Literal(value=int() as number, type=kind):
-            return code.constant(scalar_width(kind), number)
+            return code.constant(kind.width if type(kind) is Bits else scalar_width(kind), number)
+        case ir.Member() | ir.VariableRef():
+            step = _place(code, expression)
+            return code.read(step) if isinstance(step, Place) else _computed(code, expression)
+    return _computed(code, expression)
+
+
+def _computed(code: Code, expression: ir.Expression) -> Walk[Value]:
+    b = code.b
+    where: Place
+    inner: Value
+    match expression:
         case ir.Slice(base=base, high=high, low=low):
             inner = yield _value(code, base)
             shifted = b.lshr(inner, code.constant(inner.type.width, low)) if low else inner
@@ -60,14 +71,15 @@ def _value(code: Code, expression: ir.Expression) -> Walk[Value]:
             return b.or_(high_part, code.resize(low_part, width))
         case ir.Cast(operand=operand, type=kind):
             inner = yield _value(code, operand)
-            return code.resize(inner, scalar_width(kind), signed=is_signed(operand.type))
+            width = scalar_width(kind)
+            return inner if inner.type.width == width else code.resize(inner, width, signed=is_signed(operand.type))
         case ir.Ternary(condition=condition, yes=yes, no=no):
             chosen: Value = yield _value(code, condition)
             if _is_pure(code, yes) and _is_pure(code, no):
                 first: Value = yield _value(code, yes)
                 second: Value = yield _value(code, no)
                 return b.select(chosen, first, second)
-            inner = yield _choose(code, chosen, _value(code, yes), _value(code, no))
+            inner = yield _choose(code, chosen, yes, no)
             return inner
         case ir.IsValid(header=header):
             where = yield _place(code, header)
@@ -91,16 +103,34 @@ def _value(code: Code, expression: ir.Expression) -> Walk[Value]:
 
 def place(code: Code, expression: ir.Expression) -> Place:
     """Return the place of an expression's value. A value without a place is computed into a temporary one."""
-    return run(_place(code, expression))
+    step = _place(code, expression)
+    return step if isinstance(step, Place) else run(step)
 
 
-def _place(code: Code, expression: ir.Expression) -> Walk[Place]:
+def _place(code: Code, expression: ir.Expression) -> Step[Place]:
     match expression:
         case ir.VariableRef(variable=variable):
             return code.variables[variable]
-        case ir.Member(base=base, name=name, type=kind):
-            whole: Place = yield _place(code, base)
-            return code.member(whole, name, kind)
+        case ir.Member():
+            names, base = [expression.name], expression.base
+            while isinstance(base, ir.Member):
+                names.append(base.name)
+                base = base.base
+            names.reverse()
+            step = _place(code, base)
+            if isinstance(step, Place):
+                return code.member(step, *names)
+            return _member(code, step, names)
+    return _other_place(code, expression)
+
+
+def _member(code: Code, walk: Walk[Place], names: list[str]) -> Walk[Place]:
+    whole: Place = yield walk
+    return code.member(whole, *names)
+
+
+def _other_place(code: Code, expression: ir.Expression) -> Walk[Place]:
+    match expression:
         case ir.Index(base=base, index=ir.Literal(value=int() as number)):
             stack: Place = yield _place(code, base)
             assert isinstance(stack.type, StackType)
@@ -198,9 +228,9 @@ def components(code: Code, whole: Place) -> list[Place]:
     """Return the places of a struct's, header's or tuple's fields, or of a stack's elements, in order."""
     match whole.type:
         case StructType(fields=members) | HeaderType(fields=members):
-            return [code.member(whole, each.name, each.type) for each in members]
+            return [code.member(whole, each.name) for each in members]
         case TupleType(elements=elements):
-            return [code.member(whole, str(number), each) for number, each in enumerate(elements)]
+            return [code.member(whole, str(number)) for number, _ in enumerate(elements)]
         case StackType(size=size):
             return [code.element(whole, number) for number in range(size)]
         case _:
@@ -258,8 +288,8 @@ def _binary(code: Code, expression: ir.Binary) -> Walk[Value]:
         if _is_pure(code, right):
             second = yield _value(code, right)
             return code.b.and_(first, second) if operator == "&&" else code.b.or_(first, second)
-        settled = _done(code.constant(1, operator == "||"))
-        branches = (_value(code, right), settled) if operator == "&&" else (settled, _value(code, right))
+        settled = ir.Literal(operator == "||", BOOL)
+        branches = (right, settled) if operator == "&&" else (settled, right)
         chosen: Value = yield _choose(code, first, *branches)
         return chosen
     if operator in ("==", "!=") and not is_scalar(left.type):
@@ -277,19 +307,13 @@ def _binary(code: Code, expression: ir.Binary) -> Walk[Value]:
     return arithmetic.binary(code, operator, first, second, is_signed(left.type))
 
 
-def _choose(code: Code, condition: Value, yes: Walk[Value], no: Walk[Value]) -> Walk[Value]:
-    """Emit both branches and return the value of the branch taken."""
+def _choose(code: Code, condition: Value, yes: ir.Expression, no: ir.Expression) -> Walk[Value]:
+    """Emit both branches and return the value of the one taken."""
     choice = Choice(code, condition)
-    first: Value = yield yes
+    first: Value = yield _value(code, yes)
     choice.otherwise(first)
-    second: Value = yield no
+    second: Value = yield _value(code, no)
     return choice.end(second)
-
-
-def _done(known: Value) -> Walk[Value]:
-    """Return a value that is already known, as a walk."""
-    yield from ()
-    return known
 
 
 def _like(code: Code, expression: ir.Expression, kind: Type) -> Walk[Place]:

@@ -8,6 +8,7 @@ a target's ABI.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from midflight.errors import P4Error
@@ -103,11 +104,12 @@ def _fixed_bits(kind: Type) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The size of a type and the offsets of its fields, all in bytes."""
+    """The size of a type and the offsets of its fields, all in bytes, and the types of the fields."""
 
     size: int
     alignment: int
     offsets: dict[str, int]
+    fields: dict[str, Type]
 
 
 class Layout:
@@ -127,9 +129,19 @@ class Layout:
         """Return the size of a type in bytes, rounded up to its alignment."""
         return self.of(kind).size
 
-    def offset(self, kind: Type, field: str) -> int:
-        """Return the offset of a field in a struct, header or tuple, in bytes."""
-        return self.of(kind).offsets[field]
+    def field(self, kind: Type, names: Sequence[str]) -> tuple[int, Type]:
+        """Return the offset and the type of a field, given the names that lead to it from the outside in."""
+        offset = 0
+        for name in names:
+            extent = self.of(kind)
+            offset += extent.offsets[name]
+            kind = extent.fields[name]
+        return offset, kind
+
+    def widths(self, kind: Type) -> tuple[int, int]:
+        """Return the widths in bits that a scalar has while it is computed on, and in memory."""
+        width = scalar_width(kind)
+        return width, stored_width(width)
 
     def stride(self, stack: StackType) -> int:
         """Return the distance between consecutive elements of a header stack, in bytes."""
@@ -144,12 +156,12 @@ class Layout:
             case TupleType(elements=elements):
                 return self._record([(str(number), each) for number, each in enumerate(elements)])
             case StackType(size=size):
-                return Extent(8 + size * self.stride(kind), 8, {"": 8})
+                return Extent(8 + size * self.stride(kind), 8, {"": 8}, {})
             case Varbit(width=width):
-                return Extent(VARBIT_BYTES + align(-(-width // 8), 8), 8, {})
+                return Extent(VARBIT_BYTES + align(-(-width // 8), 8), 8, {}, {})
             case _ if is_scalar(kind):
                 size = stored_width(scalar_width(kind)) // 8
-                return Extent(size, min(size, 8), {})
+                return Extent(size, min(size, 8), {}, {})
             case _:
                 raise P4Error(f"the engine cannot hold a value of type {kind}")
 
@@ -161,4 +173,4 @@ class Layout:
             offsets[name] = offset
             offset += extent.size
             alignment = max(alignment, extent.alignment)
-        return Extent(align(offset, alignment), alignment, offsets)
+        return Extent(align(offset, alignment), alignment, offsets, dict(fields))

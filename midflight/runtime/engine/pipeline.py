@@ -103,11 +103,7 @@ class _Driver:
                 wanted = code.b.or_(wanted, code.b.icmp_unsigned("==", number, code.i32(each)))
             places = []
             for base in (source, target):
-                place, step = Place(code.at(base, metadata), kind), kind
-                for name in path:
-                    step = next(each.type for each in step.fields if each.name == name)  # type: ignore[union-attr]
-                    place = code.member(place, name, step)
-                places.append(place)
+                places.append(code.member(Place(code.at(base, metadata), kind), *path))
             with code.when(wanted):
                 code.copy(places[1].pointer, places[0].pointer, code.layout.size(field_type))
 

@@ -56,10 +56,9 @@ def build_stages(unit: Unit) -> Stages:
 def standard(code: Code, state: Value, name: str) -> Place | None:
     """Return the place of a field of the standard metadata, or None if the program's v1model does not have it."""
     kind = code.unit.program.standard_metadata
-    field = kind.field(name)
-    if field is None:
+    if kind.field(name) is None:
         return None
-    return code.member(Place(code.at(state, code.unit.state.standard), kind), name, field.type)
+    return code.member(Place(code.at(state, code.unit.state.standard), kind), name)
 
 
 def _start(unit: Unit, name: str, parameters: tuple[ir.Parameter, ...], result: ll.Type) -> Code:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from midflight.p4 import ir
 from midflight.p4.types import StructType
-from midflight.runtime.engine.code import Code, Place, Value, unsupported
+from midflight.runtime.engine.code import Code, Value, unsupported
 from midflight.runtime.engine.expressions import place, value
+from midflight.runtime.engine.layout import scalar_width
 
 __all__ = [
     "DROP_PORT", "SESSION_MASK", "clone", "clone_preserving", "mark_to_drop", "recirculate", "resubmit", "truncate",
@@ -33,9 +34,9 @@ def mark_to_drop(code: Code, call: ir.Call) -> None:
     standard = place(code, call.arguments[0])
     assert isinstance(standard.type, StructType)
     for name, number in (("egress_spec", DROP_PORT), ("mcast_grp", 0)):
-        if (field := standard.type.field(name)) is not None:
-            target = code.member(standard, name, field.type)
-            code.write(code.constant(code.read(target).type.width, number), Place(target.pointer, field.type))
+        if standard.type.field(name) is not None:
+            target = code.member(standard, name)
+            code.write(code.constant(scalar_width(target.type), number), target)
 
 
 def clone(code: Code, call: ir.Call) -> None:
