@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 
 from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
@@ -145,7 +145,8 @@ def argument(ctx: Context, given: Given, kind: Type, direction: Direction, what:
     if probed := ctx.probed.pop(id(node), None):  # checking twice would be exponential in nested calls
         ctx.before += probed.before
         return settle(coerce(probed.value, kind, what, ctx.state))
-    return _input(ctx, node, kind, what)
+    step = value(ctx, node, kind, what)
+    return _settled(step) if isinstance(step, Generator) else settle(step)
 
 
 def _output(ctx: Context, node: s.Expression, kind: Type, what: str) -> Walk[ir.Expression]:
@@ -155,8 +156,8 @@ def _output(ctx: Context, node: s.Expression, kind: Type, what: str) -> Walk[ir.
     return target
 
 
-def _input(ctx: Context, node: s.Expression, kind: Type, what: str) -> Walk[ir.Expression]:
-    made: ir.Expression = yield value(ctx, node, kind, what)
+def _settled(walk: Walk[ir.Expression]) -> Walk[ir.Expression]:
+    made: ir.Expression = yield walk
     return settle(made)
 
 

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from midflight.errors import KernelError
@@ -24,7 +25,7 @@ from midflight.primitives.kernel.state import State
 from midflight.primitives.kernel.typed import Expr, Local, Statement
 from midflight.primitives.kernel.types import Kind
 from midflight.primitives.kernel.values import Value
-from midflight.stackless import Walk
+from midflight.stackless import Step, Walk
 
 __all__ = ["Context", "Facts", "FollowOnError", "Names", "Rules", "Variables", "also"]
 
@@ -37,7 +38,7 @@ class FollowOnError(KernelError):
 class Rules:
     """The rules that all other rules call: `value` compiles an expression, `block` a list of statements."""
 
-    value: Callable[[Context, ast.expr], Walk[Value]]
+    value: Callable[[Context, ast.expr], Step[Value]]
     block: Callable[[Context, list[ast.stmt]], Walk[tuple[Statement, ...]]]
 
 
@@ -105,7 +106,10 @@ class Context:
     """The state of the compilation of one kernel."""
 
     def __init__(self, frame: Frame, layout: Layout, state: Mapping[str, State], rules: Rules) -> None:
-        self._rules = rules
+        self.value: Callable[[ast.expr], Step[Value]] = partial(rules.value, self)
+        """Compiles an expression."""
+        self.block: Callable[[list[ast.stmt]], Walk[tuple[Statement, ...]]] = partial(rules.block, self)
+        """Compiles a list of statements."""
         self.frame = frame
         self.source: Source = frame.source
         self.outer: Mapping[str, Any] = frame.outer
@@ -126,14 +130,6 @@ class Context:
         """Statements that must run before the current one: register accesses, checksums."""
         self.conditional = 0
         """The nesting depth of expressions that Python evaluates conditionally."""
-
-    def value(self, node: ast.expr) -> Walk[Value]:
-        """Compile an expression."""
-        return self._rules.value(self, node)
-
-    def block(self, nodes: list[ast.stmt]) -> Walk[tuple[Statement, ...]]:
-        """Compile a list of statements."""
-        return self._rules.block(self, nodes)
 
     @property
     def in_helper(self) -> bool:

@@ -35,7 +35,7 @@ from midflight.primitives.kernel.typed import (
 )
 from midflight.primitives.kernel.types import Kind, bit, int_
 from midflight.primitives.kernel.values import PACKET, POISON, WIRE, LaneField, Value, chosen
-from midflight.stackless import Walk
+from midflight.stackless import Step, Walk
 
 __all__ = ["value"]
 
@@ -70,7 +70,7 @@ _WORDS = {
 }
 
 
-def value(code: Context, node: ast.expr) -> Walk[Value]:
+def value(code: Context, node: ast.expr) -> Step[Value]:
     """Compile an expression. Raises KernelError for constructs that the language does not support."""
     match node:
         case ast.Constant():
@@ -78,21 +78,21 @@ def value(code: Context, node: ast.expr) -> Walk[Value]:
         case ast.Name():
             return _name(code, node)
         case ast.Attribute():
-            return (yield from _attribute(code, node))
+            return _attribute(code, node)
         case ast.Subscript():
-            return (yield from _subscript(code, node))
+            return _subscript(code, node)
         case ast.BinOp():
-            return (yield from binary(code, node))
+            return binary(code, node)
         case ast.UnaryOp():
-            return (yield from unary(code, node))
+            return unary(code, node)
         case ast.BoolOp():
-            return (yield from logic(code, node))
+            return logic(code, node)
         case ast.Compare():
-            return (yield from compare(code, node))
+            return compare(code, node)
         case ast.IfExp():
-            return (yield from choose(code, node))
+            return choose(code, node)
         case ast.Call():
-            return (yield from call(code, node))
+            return call(code, node)
     what, instead = _ALTERNATIVES.get(type(node), (type(node).__name__, "see the kernel language's list of constructs"))
     raise code.error(node, f"the kernel language does not support {what}", instead)
 
@@ -132,8 +132,18 @@ def _name(code: Context, node: ast.Name) -> Value:
     raise code.error(node, f"`{node.id}` is not defined", hint)
 
 
-def _attribute(code: Context, node: ast.Attribute) -> Walk[Value]:
-    base: Value = yield code.value(node.value)
+def _attribute(code: Context, node: ast.Attribute) -> Step[Value]:
+    if isinstance(node.value, ast.Name):
+        return _attribute_of(code, node, _name(code, node.value))
+    return _nested_attribute(code, node)
+
+
+def _nested_attribute(code: Context, node: ast.Attribute) -> Walk[Value]:
+    base: Value = yield value(code, node.value)
+    return _attribute_of(code, node, base)
+
+
+def _attribute_of(code: Context, node: ast.Attribute, base: Value) -> Value:
     thing = base.value if isinstance(base, Known) else None
     if thing is WIRE or isinstance(thing, Group):
         return _member(code, node, thing.members if isinstance(thing, Group) else code.layout.members)
@@ -226,7 +236,7 @@ def _held(code: Context, field: Field, lane: int | None) -> Expr:
 def _subscript(code: Context, node: ast.Subscript) -> Walk[Value]:
     if isinstance(node.value, (ast.List, ast.Tuple)):
         _refuse_literal(code, node, node.value)
-    base: Value = yield code.value(node.value)
+    base: Value = yield value(code, node.value)
     thing = base.value if isinstance(base, Known) else None
     if isinstance(node.slice, ast.Slice):
         fixed = "name the bits, the highest first: `bits(wire.value, 7, 0)`"

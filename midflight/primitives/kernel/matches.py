@@ -22,8 +22,10 @@ def _lowered(body: list[ast.stmt], frame: Frame) -> Walk[list[ast.stmt]]:
     for node in body:
         match node:
             case ast.If() | ast.For():
-                node.body = yield _lowered(node.body, frame)
-                node.orelse = yield _lowered(node.orelse, frame)
+                if _nests(node.body):
+                    node.body = yield _lowered(node.body, frame)
+                if _nests(node.orelse):
+                    node.orelse = yield _lowered(node.orelse, frame)
                 done.append(node)
             case ast.Match(cases=cases):
                 for case in cases:
@@ -32,6 +34,10 @@ def _lowered(body: list[ast.stmt], frame: Frame) -> Walk[list[ast.stmt]]:
             case _:
                 done.append(node)
     return done
+
+
+def _nests(body: list[ast.stmt]) -> bool:
+    return any(isinstance(each, ast.If | ast.For | ast.Match) for each in body)
 
 
 def lowered_match(node: ast.Match, frame: Frame, others: Iterable[str] = ()) -> list[ast.stmt]:

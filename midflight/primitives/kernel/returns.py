@@ -10,6 +10,9 @@ from midflight.stackless import Walk, run
 
 __all__ = ["always_returns", "no_return_in_a_loop", "returns", "tail_duplicated"]
 
+# Statements that contain statements.
+_NESTING = (ast.If, ast.For, ast.Match)
+
 
 def tail_duplicated(body: list[ast.stmt]) -> list[ast.stmt]:
     """Return a body in which the code after an `if` with a `return` is moved into the branches that do not return."""
@@ -21,7 +24,9 @@ def _tail_duplicated(body: list[ast.stmt], exits: _Exits) -> Walk[list[ast.stmt]
         if isinstance(node, ast.If) and exits.some(node):
             rest, sides = body[number + 1 :], []
             for side in (node.body, node.orelse):
-                sides.append((yield _tail_duplicated(side if exits.every(side) else [*side, *rest], exits)))
+                whole = side if exits.every(side) else [*side, *rest]
+                nests = any(isinstance(each, ast.If) for each in whole)
+                sides.append((yield _tail_duplicated(whole, exits)) if nests else whole)
             return [*body[:number], ast.copy_location(ast.If(node.test, *sides), node)]
     return body
 
@@ -82,7 +87,12 @@ class _Exits:
                     complete = isinstance(last.pattern, ast.MatchAs) and last.pattern.pattern is None
                     complete = complete and last.guard is None
             for side in sides:
-                yield self._look(side)
+                if any(isinstance(inner, _NESTING) for inner in side):
+                    yield self._look(side)
+                else:
+                    found = [id(inner) for inner in side if isinstance(inner, ast.Return)]
+                    self._some.update(found)
+                    self._every.update(found)
                 if any(id(inner) in self._some for inner in side):
                     self._some.add(id(each))
             if complete and all(self.every(side) for side in sides):

@@ -12,7 +12,7 @@ from midflight.runtime.engine.externs.counters import count_direct
 from midflight.runtime.engine.externs.meters import execute_direct
 from midflight.runtime.engine.lookup import lookup_function
 from midflight.runtime.engine.noting import Event, note
-from midflight.runtime.engine.statements import bind, lower, run_frame
+from midflight.runtime.engine.statements import bind, run_frame
 from midflight.stackless import run
 
 __all__ = ["Tables"]
@@ -88,6 +88,6 @@ class Tables:
                 home = code.temporary(parameter.variable.type)
                 code.copy(home.pointer, code.at(entry, offset), code.layout.size(home.type))
                 code.variables[parameter.variable] = Place(home.pointer, home.type)
-            run(run_frame(code, copy_outs, lower(code, reference.action.body)))
+            run(run_frame(code, copy_outs, [reference.action.body]))
             code.go(done)
         b.position_at_end(done)

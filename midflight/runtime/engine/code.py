@@ -16,7 +16,7 @@ from midflight.p4 import ir
 from midflight.p4.types import StackType, Type
 from midflight.runtime.engine.builder import I1, I8, I16, I32, I64, POINTER, Builder, Module, Value, integer
 from midflight.runtime.engine.context import Slots
-from midflight.runtime.engine.layout import Layout
+from midflight.runtime.engine.layout import Layout, scalar_width, stored_width
 from midflight.runtime.engine.packetstate import PacketState
 
 __all__ = [
@@ -89,6 +89,7 @@ class Unit(Module):
         self.intents: set[str] = set()
         self.digests: list[DigestKind] = []
         self.stack = 0
+        self.widths: dict[Type, tuple[int, int]] = {}
         self.pure: dict[int, bool] = {}
         self._helpers: dict[str, ll.Function] = {}
 
@@ -168,14 +169,22 @@ class Code(Builder):
 
     def read(self, place: Place) -> Value:
         """Load a scalar, at the width that its type has."""
-        width, stored = self.layout.widths(place.type)
+        width, stored = self._widths(place.type)
         loaded = self.load(place.pointer, stored)
         return loaded if stored == width else self.resize(loaded, width)
 
     def write(self, value: Value, place: Place) -> None:
         """Store a scalar."""
-        _, stored = self.layout.widths(place.type)
+        _, stored = self._widths(place.type)
         self.store(value if value.type.width == stored else self.resize(value, stored), place.pointer)
+
+    def _widths(self, kind: Type) -> tuple[int, int]:
+        """Return the widths in bits that a scalar has while it is computed on, and in memory."""
+        known = self.unit.widths.get(kind)
+        if known is None:
+            width = scalar_width(kind)
+            known = self.unit.widths[kind] = width, stored_width(width)
+        return known
 
     def member(self, place: Place, *names: str) -> Place:
         """Return the place of a field, of a field in that field, and so on."""

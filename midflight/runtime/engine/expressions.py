@@ -253,9 +253,7 @@ def flatten(code: Code, whole: Place) -> list[Item]:
 
 def leaves(code: Code, whole: Place) -> list[Place]:
     """Return the places of the scalars and varbits within a place, in order."""
-    if is_scalar(whole.type) or isinstance(whole.type, Varbit):
-        return [whole]
-    return [leaf for part in components(code, whole) for leaf in leaves(code, part)]
+    return [Place(code.at(whole.pointer, offset), kind) for offset, kind in code.layout.leaves(whole.type)]
 
 
 def equal(code: Code, left: Place, right: Place) -> Value:
@@ -328,17 +326,25 @@ def _like(code: Code, expression: ir.Expression, kind: Type) -> Walk[Place]:
 
 def _is_pure(code: Code, expression: ir.Expression) -> bool:
     """Return whether evaluating an expression unnecessarily is harmless and cheap."""
-    return run(_pure(code.unit.pure, expression))
+    step = _pure(code.unit.pure, expression)
+    return step if isinstance(step, bool) else run(step)
 
 
-def _pure(known: dict[int, bool], node: ir.Node | ir.Case) -> Walk[bool]:
+def _pure(known: dict[int, bool], node: ir.Node | ir.Case) -> Step[bool]:
     """Compute it for a node and all nodes below it, each once. Ids are valid keys, as the program keeps nodes alive."""
+    while isinstance(node, ir.Member | ir.Slice | ir.Unary | ir.Cast):
+        node = node.operand if isinstance(node, ir.Unary | ir.Cast) else node.base
     if isinstance(node, ir.Literal | ir.VariableRef):
         return True
-    if (found := known.get(id(node))) is not None:
-        return found
-    pure = not isinstance(node, ir.Call | ir.TableHit | ir.Lookahead | ir.Last | ir.Next)
-    for each in children(node) if pure else ():
+    if isinstance(node, ir.Call | ir.TableHit | ir.Lookahead | ir.Last | ir.Next):
+        return False
+    found = known.get(id(node))
+    return _all_pure(known, node) if found is None else found
+
+
+def _all_pure(known: dict[int, bool], node: ir.Node | ir.Case) -> Walk[bool]:
+    pure = True
+    for each in children(node):
         below: bool = yield _pure(known, each)
         if not below:
             pure = False

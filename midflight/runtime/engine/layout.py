@@ -138,10 +138,17 @@ class Layout:
             kind = extent.fields[name]
         return offset, kind
 
-    def widths(self, kind: Type) -> tuple[int, int]:
-        """Return the widths in bits that a scalar has while it is computed on, and in memory."""
-        width = scalar_width(kind)
-        return width, stored_width(width)
+    def leaves(self, kind: Type) -> list[tuple[int, Type]]:
+        """Return the offset and the type of each scalar and varbit within a type, in order."""
+        if is_scalar(kind) or isinstance(kind, Varbit):
+            return [(0, kind)]
+        parts: list[tuple[int, Type]]
+        if isinstance(kind, StackType):
+            parts = [(8 + number * self.stride(kind), kind.element) for number in range(kind.size)]
+        else:
+            extent = self.of(kind)
+            parts = [(extent.offsets[name], each) for name, each in extent.fields.items()]
+        return [(offset + inner, leaf) for offset, each in parts for inner, leaf in self.leaves(each)]
 
     def stride(self, stack: StackType) -> int:
         """Return the distance between consecutive elements of a header stack, in bytes."""

@@ -16,7 +16,7 @@ from midflight.runtime.engine.code import I32, POINTER, Code, Place, Unit, Value
 from midflight.runtime.engine.deparser import lower_deparser
 from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.parser import lower_parser
-from midflight.runtime.engine.statements import lower_control, run_frame
+from midflight.runtime.engine.statements import run_frame
 from midflight.stackless import run
 
 __all__ = ["STAGE_ARGUMENTS", "Stages", "build_stages", "standard"]
@@ -81,7 +81,7 @@ def _control(unit: Unit, name: str, control: ir.Control) -> ll.Function:
 
 
 def _body(code: Code, control: ir.Control, end: ll.Block) -> None:
-    run(run_frame(code, [], lower_control(code, control)))
+    run(run_frame(code, [], (*control.locals, control.body)))
     code.go(end)
     code.b.position_at_end(end)
 

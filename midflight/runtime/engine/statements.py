@@ -18,9 +18,9 @@ from midflight.runtime.engine.expressions import (
     zero,
 )
 from midflight.runtime.engine.layout import fixed_bytes, is_scalar, scalar_width
-from midflight.stackless import Walk
+from midflight.stackless import Step, Walk
 
-__all__ = ["bind", "lower", "lower_all", "lower_control", "run_frame"]
+__all__ = ["bind", "lower", "lower_all", "run_frame"]
 
 
 def lower_all(code: Code, statements: Iterable[ir.Statement]) -> Walk[None]:
@@ -29,7 +29,7 @@ def lower_all(code: Code, statements: Iterable[ir.Statement]) -> Walk[None]:
         yield lower(code, statement)
 
 
-def lower(code: Code, statement: ir.Statement) -> Walk[None]:
+def lower(code: Code, statement: ir.Statement) -> Step[None]:
     """Lower one statement. Raises P4Error for those of parsers and deparsers, which these lower themselves."""
     match statement:
         case ir.Assign(target=target, value=source):
@@ -43,19 +43,18 @@ def lower(code: Code, statement: ir.Statement) -> Walk[None]:
             else:
                 copy_into(code, initial, home)
         case ir.Block(body=body):
-            for each in body:
-                yield lower(code, each)
+            return lower_all(code, body)
         case ir.If(condition=condition, yes=yes, no=no):
-            yield _if(code, condition, yes, no)
+            return _if(code, condition, yes, no)
         case ir.Switch():
-            yield _switch(code, statement)
+            return _switch(code, statement)
         case ir.TableApply(table=table):
             code.unit.apply(code, table)
         case ir.ActionCall(action=action, arguments=arguments):
-            copy_outs = bind(code, action.parameters, arguments, always_copy=True)
-            yield run_frame(code, copy_outs, lower(code, action.body))
+            return run_frame(code, bind(code, action.parameters, arguments, always_copy=True), [action.body])
         case ir.Apply(callee=ir.Control() as control, arguments=arguments):
-            yield run_frame(code, bind(code, control.parameters, arguments), lower_control(code, control))
+            copy_outs = bind(code, control.parameters, arguments)
+            return run_frame(code, copy_outs, (*control.locals, control.body))
         case ir.CallStatement(call=call):
             code.unit.call(code, call)
         case ir.SetValidity(header=header, valid=valid):
@@ -68,23 +67,20 @@ def lower(code: Code, statement: ir.Statement) -> Walk[None]:
             code.leave(code.frames[-1].end)
         case _:
             raise unsupported(f"{type(statement).__name__.lower()} in this place", statement.place)
+    return None
 
 
-def lower_control(code: Code, control: ir.Control) -> Walk[None]:
-    """Lower a control's declarations and body. The places of its parameters must be set."""
-    yield lower_all(code, (*control.locals, control.body))
-
-
-def run_frame(code: Code, copy_outs: list[Callable[[], None]], body: Walk[None]) -> Walk[None]:
+def run_frame(code: Code, copy_outs: list[Callable[[], None]], body: Iterable[ir.Statement]) -> Walk[None]:
     """Lower a body, whose end is the target of `return`, and then make the copies of its results."""
     frame = Frame(code.block("end"), copy_outs)
     code.frames.append(frame)
-    yield body
+    for each in body:
+        yield lower(code, each)
     code.frames.pop()
     code.go(frame.end)
     code.b.position_at_end(frame.end)
-    for each in copy_outs:
-        each()
+    for copy_out in copy_outs:
+        copy_out()
 
 
 def bind(

@@ -102,7 +102,7 @@ def _body(pass_: _Pass, statements: Iterable[ir.Statement], control: _Control) -
     pass_.start, pass_.ends = outside
 
 
-def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Step[None]:
+def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Step[object]:
     if pass_.ended:
         return None
     control = control | pass_.left
@@ -112,7 +112,7 @@ def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Step
         case ir.SetValidity(header=header):
             _assign(pass_, ir.Member(header, VALID, BOOL), NONE, control)
         case ir.CallStatement(call=call):
-            return _called(pass_, call, control)
+            return _call(pass_, call, control)
         case ir.Return():
             pass_.ends.append(pass_.values.change(pass_.start))
             pass_.ended = True
@@ -125,10 +125,6 @@ def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Step
         case _:
             return _compound(pass_, statement, control)
     return None
-
-
-def _called(pass_: _Pass, call: ir.Call, control: _Control) -> Walk[None]:
-    yield _call(pass_, call, control)
 
 
 def _compound(pass_: _Pass, statement: ir.Statement, control: _Control) -> Walk[None]:
