@@ -305,15 +305,3 @@ def test_a_standby_waits_and_can_be_stopped(lab: Lab, deploy: Any) -> None:
     standby.until("took-over")
     standby.until("ready")
     standby.end(signal.SIGINT)
-
-
-def test_tls_is_refused_rather_than_ignored(lab: Lab) -> None:
-    for name in ("a.pem", "a.key", "ca.pem"):
-        (lab.folder / name).touch()
-    file = lab.folder / "network.yaml"
-    file.write_text(
-        NETWORK.replace("FOLDER", str(lab.folder)) + "tls: {certificate: a.pem, key: a.key, authority: ca.pem}\n"
-    )
-    result = midflight("deploy", lab.file, "--switches", file, "--state", lab.folder / "state")
-    assert result.exit_code == 1
-    assert "TLS" in result.output

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from midflight.errors import MidflightError
-from midflight.runtime.controller.network import TlsFiles, load_network, parse_network
+from midflight.runtime.controller.network import load_network, parse_network
 from midflight.runtime.devices.registry import capabilities
+from midflight.runtime.p4runtime.tls import ClientTls
 
 GOLDEN = Path(__file__).with_name("golden") / "network_mistakes.txt"
 
@@ -66,10 +67,18 @@ def test_delays_decide_on_routes_and_the_smallest_mtu_is_that_of_the_network() -
 def test_tls_names_files_beside_the_network_file(tmp_path: Path) -> None:
     for name in ("own.pem", "own.key", "ca.pem"):
         (tmp_path / name).touch()
+    own = ClientTls(tmp_path / "ca.pem", tmp_path / "own.pem", tmp_path / "own.key")
     file = tmp_path / "network.yaml"
-    file.write_text(NETWORK + "tls: {certificate: own.pem, key: own.key, authority: ca.pem}\n")
-    assert load_network(file).tls == TlsFiles(tmp_path / "own.pem", tmp_path / "own.key", tmp_path / "ca.pem")
-    assert parse_network(NETWORK).tls is None
+    plain = NETWORK.replace("kind: host", "kind: host, tls: false", 1)
+    assert plain != NETWORK
+    file.write_text(plain + "tls: {certificate: own.pem, key: own.key, authority: ca.pem}\n")
+    first, *others = load_network(file).switches.values()
+    assert first.tls is None
+    assert others
+    assert all(each.tls == own for each in others)
+    file.write_text(NETWORK + "tls: {authority: ca.pem, server_name: switch}\n")
+    assert next(iter(load_network(file).switches.values())).tls == ClientTls(tmp_path / "ca.pem", server_name="switch")
+    assert all(each.tls is None for each in parse_network(NETWORK).switches.values())
 
 
 S1 = 'switches: {s1: {address: "127.0.0.1:9559"}}\n'

@@ -37,11 +37,15 @@ class DeployedSwitch:
         if self._device is None:
             it = self.address
             compiler = it.compiler or _COMPILERS.get(it.kind, "")
-            made = RemoteDevice(address=it.address, device_id=it.device_id, compiler=compiler, sheet=it.sheet)
+            made = RemoteDevice(
+                address=it.address, device_id=it.device_id, compiler=compiler, sheet=it.sheet, tls=it.tls
+            )
             if not it.kind:
                 # A pipeline compiled for one unknown server may not load on another, so the kind includes the compiler.
                 sheet = replace(made.capabilities, kind=f"grpc, {made.compiler}")
-                made = RemoteDevice(address=it.address, device_id=it.device_id, compiler=made.compiler, sheet=sheet)
+                made = RemoteDevice(
+                    address=it.address, device_id=it.device_id, compiler=made.compiler, sheet=sheet, tls=it.tls
+                )
             self._device = made
         return self._device
 
@@ -56,7 +60,13 @@ class DeployedSwitch:
         it = self.address
         journal = _StoreJournal(self._store, self.name)
         session = Session(
-            it.address, it.device_id, role=it.role, election_id=bid, journal=journal, observer=self._observer
+            it.address,
+            it.device_id,
+            role=it.role,
+            election_id=bid,
+            journal=journal,
+            observer=self._observer,
+            tls=it.tls,
         )
         try:
             if not session.was_primary and not session.has_rival:

@@ -54,10 +54,6 @@ class Deployment:
         sinks: Iterable[OnEvent] = (),
         metrics: Metrics | None = None,
     ) -> None:
-        if network.tls is not None:
-            raise MidflightError(
-                "connections over TLS are not supported yet", hint="remove `tls` from the network's file"
-            )
         self.network = network
         self.store = store
         self.metrics = metrics or Metrics()

@@ -11,7 +11,7 @@
       - h1 s1                      # ports are numbered from 1 in the order of the links,
       - s1:7 s2                    # unless a port is given
       - {ends: s2 s3, delay: 2ms}
-    tls: {certificate: controller.pem, key: controller.key, authority: ca.pem}   # relative to this file
+    tls: {authority: ca.pem, certificate: controller.pem, key: controller.key}   # relative to this file
 
 A host's `address` and `mac` are those of its network card. A switch's `mac` is the address that its neighbours send to.
 It is optional, since Midflight's programs accept any.
@@ -31,17 +31,18 @@ import yaml
 from midflight.errors import MidflightError
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.registry import KINDS, capabilities
+from midflight.runtime.p4runtime.tls import ClientTls
 from midflight.runtime.steering import Graph, Host, IPAddress, Link, Switch
 from midflight.runtime.steering.cabling import plugged
 from midflight.units import SIZES, TIMES, measured
 from midflight.yamlfile import Pairs, YamlFile, read_yaml
 
-__all__ = ["Network", "SwitchAddress", "TlsFiles", "load_network", "parse_network"]
+__all__ = ["Network", "SwitchAddress", "load_network", "parse_network"]
 
 _KEYS = ("switches", "hosts", "links", "defaults", "tls")
-_SWITCH = ("address", "device_id", "kind", "capabilities", "compiler", "role", "mac")
+_SWITCH = ("address", "device_id", "kind", "capabilities", "compiler", "role", "mac", "tls")
 _HOST = ("address", "mac", "port")
-_TLS = ("certificate", "key", "authority")
+_TLS = ("authority", "certificate", "key", "server_name")
 _LINK = {"delay": TIMES, "mtu": SIZES}
 """Properties of a link and their units: delays determine the routes, and the MTU the size of packets."""
 _SWITCH_EXAMPLE = 's1: {address: "127.0.0.1:9559", kind: host}'
@@ -59,7 +60,7 @@ class SwitchAddress:
 
     `kind` is a kind of device, or empty if unknown. `sheet` is its capability sheet, or None to query the switch.
     `compiler` is that of `RemoteDevice`. `role` is the controller's P4Runtime role, or empty for the default role,
-    which has full access.
+    which has full access. `tls` are the TLS settings of its sessions, or None for plain connections.
     """
 
     name: str
@@ -69,15 +70,7 @@ class SwitchAddress:
     sheet: Capabilities | None = None
     compiler: str = ""
     role: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files for TLS: the controller's certificate, its private key, and the certificate authority."""
-
-    certificate: Path
-    key: Path
-    authority: Path
+    tls: ClientTls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +81,6 @@ class Network:
     switches: Mapping[str, SwitchAddress]
     mtu: int = _MTU
     """The largest IP packet, in bytes, that every link carries."""
-    tls: TlsFiles | None = None
 
     def host(self, name: str) -> Host:
         """Return a host by name. MidflightError if there is none."""
@@ -138,6 +130,7 @@ class _Reader:
             where = parts["switches"][1] if "switches" in parts else self._yaml.root
             self._yaml.fail(where, "a network needs switches with their addresses", f"switches: {{{_SWITCH_EXAMPLE}}}")
         switches = self._yaml.mapping(parts["switches"][1], "switches")
+        self._common_tls = self._tls(parts["tls"][1]) if "tls" in parts else None
         addresses = {name: self._switch(name, *each) for name, each in switches.items()}
         hosts = self._yaml.mapping(parts["hosts"][1], "hosts", self._host_example) if "hosts" in parts else {}
         base = self._quality(parts["defaults"][1], "defaults", {}) if "defaults" in parts else {}
@@ -147,8 +140,7 @@ class _Reader:
         macs = [self._switch_mac(number, *each) for number, each in enumerate(switches.values(), 1)]
         graph = self._graph(made, [Switch(name, mac) for name, mac in zip(addresses, macs, strict=True)], parts)
         self._distinct(switches, addresses)
-        tls = self._tls(parts["tls"][1]) if "tls" in parts else None
-        return Network(graph, addresses, min(self._links.mtus, default=_MTU), tls)
+        return Network(graph, addresses, min(self._links.mtus, default=_MTU))
 
     _host_example = 'for example h1: {address: 10.0.0.1, mac: "02:00:00:00:00:01"}'
 
@@ -171,7 +163,11 @@ class _Reader:
         if "capabilities" in parts:
             sheet = self._sheet(parts["capabilities"][1], sheet or Capabilities(kind="grpc"))
         texts = {each: self._yaml.text(parts[each][1]) if each in parts else "" for each in ("compiler", "role")}
-        return SwitchAddress(name, address, device_id, kind, sheet, **texts)
+        tls = self._common_tls
+        if "tls" in parts:
+            plain = isinstance(parts["tls"][1], yaml.ScalarNode) and self._yaml.scalar(parts["tls"][1]) is False
+            tls = None if plain else self._tls(parts["tls"][1])
+        return SwitchAddress(name, address, device_id, kind, sheet, **texts, tls=tls)
 
     def _sheet(self, node: yaml.Node, base: Capabilities) -> Capabilities:
         """Return a capability sheet in which the file's values replace those of the kind."""
@@ -296,16 +292,20 @@ class _Reader:
                     switches[name][0], f"{other} and {name} have the same address and device_id {each.device_id}", hint
                 )
 
-    def _tls(self, node: yaml.Node) -> TlsFiles:
+    def _tls(self, node: yaml.Node) -> ClientTls:
         parts = self._known(node, "tls", _TLS)
+        example = "{authority: ca.pem, certificate: controller.pem, key: controller.key}"
+        if "authority" not in parts:
+            self._yaml.fail(node, "tls needs authority", example)
+        if ("certificate" in parts) != ("key" in parts):
+            self._yaml.fail(node, "tls takes certificate and key together", example)
         files = {}
-        for name in _TLS:
-            if name not in parts:
-                self._yaml.fail(node, f"tls needs {name}", "{certificate: a.pem, key: a.key, authority: ca.pem}")
+        for name in [each for each in ("authority", "certificate", "key") if each in parts]:
             files[name] = self._folder / self._yaml.text(parts[name][1])
             if not files[name].is_file():
                 self._yaml.fail(parts[name][1], f"there is no file {files[name]}")
-        return TlsFiles(**files)
+        server = self._yaml.text(parts["server_name"][1]) if "server_name" in parts else ""
+        return ClientTls(files["authority"], files.get("certificate"), files.get("key"), server)
 
     def _name(self, node: yaml.Node, name: str) -> None:
         if not _NAME.fullmatch(name):

@@ -24,6 +24,7 @@ from midflight.runtime.p4runtime.client.link import Link, RequestError
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.server.stream import SERVER_NAME
 from midflight.runtime.p4runtime.status import Code
+from midflight.runtime.p4runtime.tls import ClientTls
 
 __all__ = ["RemoteDevice"]
 
@@ -40,6 +41,7 @@ class RemoteDevice:
         compiles {p4} to {p4info} and {config}; by default "midflight" for an embedded switch, otherwise "p4c"
     sheet: the capabilities; by default found out with P4Runtime requests, as far as possible
     timeout: for each request, in seconds
+    tls: TLS settings of the connections; None for plain ones
 
     With both `compiler` and `sheet`, the constructor does not connect to the switch. Otherwise it raises DeviceError if
     the switch does not answer. It also raises DeviceError for an invalid `compiler`.
@@ -55,9 +57,11 @@ class RemoteDevice:
         compiler: str = "",
         sheet: Capabilities | None = None,
         timeout: float = 30.0,
+        tls: ClientTls | None = None,
     ) -> None:
         self.address = address
         self.device_id = device_id
+        self._tls = tls
         self._timeout = timeout
         self._early = False
         if compiler not in ("", "midflight", "p4c") and not all(each in compiler for each in PLACES):
@@ -67,7 +71,7 @@ class RemoteDevice:
             )
         self.server, self.compiler, self._capabilities = "", compiler, sheet
         if sheet is None or not compiler:
-            link = Link(address, timeout)
+            link = Link(address, timeout, tls=tls)
             try:
                 self.server, ours = _greet(link)
             finally:
@@ -95,7 +99,9 @@ class RemoteDevice:
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
         """Open a controller's session, which the caller closes. Raises DeviceError if the switch does not answer."""
-        return Session(self.address, self.device_id, role=role, election_id=election_id, timeout=self._timeout)
+        return Session(
+            self.address, self.device_id, role=role, election_id=election_id, timeout=self._timeout, tls=self._tls
+        )
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Compile a program with the device's compiler. Raises P4Error if the compiler rejects it."""
@@ -126,7 +132,7 @@ class RemoteDevice:
         """Return the capabilities of a switch other than Midflight's, by trying to read all entities of each type."""
         groups = p4r.PacketReplicationEngineEntry(multicast_group_entry=p4r.MulticastGroupEntry())
         clones = p4r.PacketReplicationEngineEntry(clone_session_entry=p4r.CloneSessionEntry())
-        link = Link(self.address, self._timeout)
+        link = Link(self.address, self._timeout, tls=self._tls)
         try:
             return Capabilities(
                 kind="grpc",

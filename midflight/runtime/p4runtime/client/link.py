@@ -197,6 +197,8 @@ class Link:
         except grpc.RpcError as error:
             raise self._failed(P4ClientError(error, "StreamChannel"), "StreamChannel") from None
         except asyncio.InvalidStateError:
+            if self._reader is not None:
+                await asyncio.wait([self._reader], timeout=1.0)  # it learns why the stream ended
             raise self.failure or DeviceError(f"{self.address} ended the stream") from None
 
     async def _receive(self) -> None:
