@@ -40,6 +40,7 @@ class Group:
         crew: Crew,
         jobs: JobScheduler,
         job: int,
+        net: object,
     ) -> None:
         self.name = aggregate.name
         self.aggregate = aggregate
@@ -53,6 +54,7 @@ class Group:
         self.server = server
         """The host that requests are addressed to; None if there is none."""
         self._jobs = jobs
+        self._net = net  # which would close if nobody referred to it
         self._summing = threading.Lock()
 
     def __len__(self) -> int:

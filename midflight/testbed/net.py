@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from weakref import proxy
 
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.closing import Closer
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.state import State
@@ -65,6 +67,7 @@ class Net:
 
     MidflightError if the program or a parameter is invalid, DeviceError if a device does not start; everything that was
     opened is closed again.
+    A network that is not closed closes once nothing refers to it or to its groups, and at interpreter exit.
     """
 
     def __init__(
@@ -84,35 +87,37 @@ class Net:
         self.topology = topology
         programs = Programs()
         with ExitStack() as stack:
-            self.fabric: Fabric = stack.enter_context(
+            made = stack.enter_context(
                 open_fabric(fabric, topology, device, seed=seed, pcap=pcap, traceable=traceable, programs=programs)
             )
-            servers = ServerHosts(self.fabric)
+            self.fabric: Fabric = made
+            servers = ServerHosts(made)
             self.controller = stack.enter_context(
                 Controller(
                     program,
-                    [FabricEndpoint(self.fabric, name) for name in self.fabric.devices],
+                    [FabricEndpoint(made, name) for name in made.devices],
                     topology.graph(),
                     strategy=strategy,
                     software=servers,
                     offload=offload,
                     capabilities=capabilities,
-                    now=lambda: self.fabric.now,
+                    now=lambda: made.now,
                     mtu=topology.mtu,
                     programs=programs,
                 )
             )
             """The controller of all switches."""
             self._groups: dict[str, Group] = {}  # by application
-            self._memberships = Memberships(self.fabric, self.controller, servers)
+            self._memberships = Memberships(made, self.controller, servers)
             self._seed = seed
             self._by_default = DefaultAdmission(self.controller)
-            self._traffic = Traffic(self.fabric, lambda: self.program, self._server, self._by_default.ensure)
-            self._stack = stack.pop_all()
+            me = proxy(self)  # what is closed with this must not keep it
+            self._traffic = Traffic(made, lambda: me.program, lambda name: me._server(name), self._by_default.ensure)
+            self._close = Closer(self, stack.pop_all().close)
 
     def close(self) -> None:
         """Close the controller and the network, and remove everything they created. May be called more than once."""
-        self._stack.close()
+        self._close()
 
     def __enter__(self) -> Net:
         return self
@@ -201,7 +206,7 @@ class Net:
             except BaseException:
                 jobs.leave(application)
                 raise
-            self._groups[application] = made = Group(primitive, hosts, server, crew, jobs, workers[0].job)
+            self._groups[application] = made = Group(primitive, hosts, server, crew, jobs, workers[0].job, self)
             return made
 
     def join(

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
+from midflight.closing import Closer
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Program
 from midflight.runtime.controller.controller import Controller
@@ -75,7 +76,7 @@ class Deployment:
             self.metrics.read = self._read
             self.monitor = stack.enter_context(Monitor(self.controller, self.emit))
             self.alerts = stack.enter_context(AlertLog(self.controller.alerts, self.metrics.alerted))
-            self._stack = stack.pop_all()
+            self._close = Closer(self, stack.pop_all().close)  # it refers to this, which lasts until closed
 
     def _open(self, saved: dict[str, Any] | None) -> Controller:
         network = self.network
@@ -98,7 +99,7 @@ class Deployment:
 
     def close(self) -> None:
         """Close the sessions. The switches and the store stay unchanged. May be called more than once."""
-        self._stack.close()
+        self._close()
 
     def __enter__(self) -> Deployment:
         return self

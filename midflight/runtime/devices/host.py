@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from midflight.closing import Closer
 from midflight.errors import DeviceError
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices.base import PipelineConfig
@@ -69,6 +71,7 @@ class HostDevice:
             if self.ports is not None:
                 self.ports.close()
             raise
+        self._close = Closer(self, partial(_close, self.ports, self._server))
         if self.ports is not None:
             self.ports.start()
 
@@ -110,9 +113,7 @@ class HostDevice:
 
     def close(self) -> None:
         """Process the packets that have arrived, end the sessions and stop the server. Idempotent."""
-        if self.ports is not None:
-            self.ports.close()
-        self._server.stop()
+        self._close()
 
     def __enter__(self) -> HostDevice:
         return self
@@ -121,3 +122,11 @@ class HostDevice:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _close(ports: Ports | None, server: Server) -> None:
+    try:
+        if ports is not None:
+            ports.close()
+    finally:
+        server.stop()

@@ -6,8 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.closing import Closer
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
@@ -38,6 +38,7 @@ from midflight.testbed.fabric.runs import Run
 from midflight.testbed.host.control import Adopt, Serve, StartServer, StartWorker, Write
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Link, LinkQuality, Port, Topology
+from midflight.workers import Workers
 
 __all__ = ["NetnsFabric", "NetnsHost"]
 
@@ -135,6 +136,7 @@ class NetnsFabric:
             self._opener = device
             self.devices = self._open(stack)
             self._stack = stack.pop_all()
+        self._close = Closer(self, self._stack.close)
 
     @property
     def now(self) -> int:
@@ -143,11 +145,12 @@ class NetnsFabric:
 
     def crew(self, workers: Sequence[Worker]) -> ProcessCrew:
         """Start a process for each worker, in its host's namespace."""
+        hosts, folder, timing = self.hosts, self.run.folder, self.timing  # but not this fabric, which closes the crew
 
         def start(worker: Worker) -> HostProcess:
-            host = self.hosts[worker.host]
-            log = self.run.folder / f"{host.name}-worker-{worker.application}.log"
-            task = StartWorker(str(host.address), worker, self.timing)
+            host = hosts[worker.host]
+            log = folder / f"{host.name}-worker-{worker.application}.log"
+            task = StartWorker(str(host.address), worker, timing)
             return HostProcess(f"host {host.name}", host.netns, task, log)
 
         addresses = {name: str(host.address) for name, host in self.hosts.items()}
@@ -276,7 +279,7 @@ class NetnsFabric:
 
     def close(self) -> None:
         """Close the network and remove everything that it created. May be called more than once."""
-        self._stack.close()
+        self._close()
 
     def __enter__(self) -> NetnsFabric:
         return self
@@ -329,7 +332,7 @@ class NetnsFabric:
 
     def _open(self, stack: ExitStack) -> dict[str, Device]:
         """Open the switches' devices, several at a time, because each is a process that takes a while to start."""
-        with ThreadPoolExecutor(_AT_ONCE, "device") as pool:
+        with closing(Workers(_AT_ONCE, "opening a device")) as pool:
             opening = {
                 name: pool.submit(self._opener, name, self._netns[name], self._interfaces(name), self.run.folder)
                 for name in self.topology.switches
@@ -340,7 +343,8 @@ class NetnsFabric:
                 if each.exception() is None:
                     stack.enter_context(each.result())
                 else:
-                    pool.shutdown(wait=False, cancel_futures=True)  # do not start the remaining devices
+                    for later in opening.values():
+                        later.cancel()  # do not start the remaining devices
         return {name: each.result() for name, each in opening.items()}
 
     def _interfaces(self, switch: str) -> dict[int, str]:

@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.closing import Closer
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
@@ -53,7 +54,7 @@ class SimFabric:
                 self.devices[name] = opened
                 processors[name] = _processor(opened)
             self.network = Network(topology, processors, seed=seed)
-            self._stack = stack.pop_all()
+            self._close = Closer(self, stack.pop_all().close)
 
     @property
     def hosts(self) -> Mapping[str, Host]:
@@ -181,7 +182,7 @@ class SimFabric:
 
     def close(self) -> None:
         """Close the devices. May be called more than once."""
-        self._stack.close()
+        self._close()
 
     def __enter__(self) -> SimFabric:
         return self

@@ -10,6 +10,7 @@ from typing import Self
 from finsy.proto import U128, p4r
 from google.protobuf.wrappers_pb2 import StringValue
 
+from midflight.closing import Closer
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.client.journal import Journal, entity_key, made_key, undone
 from midflight.runtime.p4runtime.client.link import Link, Observer, RequestError
@@ -54,6 +55,7 @@ class Connection:
         self._batch: list[tuple[p4r.Update, str]] | None = None
         self._planned: list[p4r.Entity] | None = None
         self._link = Link(address, timeout, observer, tls)
+        self._close = Closer(self, self._link.close)
         try:
             self._echoes = self._learn_server()
             self._arbitrate()
@@ -61,7 +63,7 @@ class Connection:
                 self.election_id = U128.decode(self._arbitration.election_id)
                 self._arbitrate()
         except BaseException:
-            self._link.close()
+            self.close()
             raise
 
     @property
@@ -111,7 +113,7 @@ class Connection:
 
     def close(self) -> None:
         """End the session. Idempotent."""
-        self._link.close()
+        self._close()
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
@@ -19,6 +19,7 @@ from midflight.runtime.p4runtime.server.stream import SERVER_NAME, Stream
 from midflight.runtime.p4runtime.server.switch import Switch
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.tls import ServerTls
+from midflight.workers import Workers
 
 __all__ = ["API_VERSION", "Service", "handlers"]
 
@@ -91,14 +92,14 @@ class Service:
         self._requests = Calls("requests", most=REQUESTS, per_peer=PEER_REQUESTS, patience=READ_PATIENCE)
         self._silent = Calls("silent streams", most=SILENT, per_peer=PEER_SILENT, patience=SILENT_PATIENCE)
         self._streams: dict[Stream, None] = {}
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="p4runtime requests")
-        self._stream_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="p4runtime streams")
-        self._pushes = ThreadPoolExecutor(PUSHES, thread_name_prefix="p4runtime pushes")
+        self._pool = Workers(THREADS, "p4runtime requests")
+        self._stream_pool = Workers(THREADS, "p4runtime streams")
+        self._pushes = Workers(PUSHES, "p4runtime pushes")
 
     def close(self) -> None:
         """End the threads after their current work."""
         for each in (self._pool, self._stream_pool, self._pushes):
-            each.shutdown()
+            each.close()
 
     def end_streams(self) -> None:
         """End all streams with an error that the switch stops."""
@@ -222,7 +223,7 @@ class Service:
                     self._silent.leave(call)
         finally:
             receiving.cancel()
-            with suppress(RuntimeError):  # the pool has been shut down
+            with suppress(RuntimeError):  # the threads have ended
                 self._stream_pool.submit(stream.close)
 
     def _roles(self, context: Context) -> frozenset[str] | None:
@@ -256,7 +257,7 @@ class Service:
             await _abort(context, refusal)
 
     async def _request(
-        self, name: str, pool: ThreadPoolExecutor, work: Callable[[Any], T], request: object, context: Context
+        self, name: str, pool: Workers, work: Callable[[Any], T], request: object, context: Context
     ) -> T:
         """Process a request. It counts as in progress until it is done, even if its client no longer waits."""
         call = await self._enter(request, context)
@@ -271,7 +272,7 @@ class Service:
     async def _do(
         self,
         name: str,
-        pool: ThreadPoolExecutor,
+        pool: Workers,
         work: Callable[..., T],
         arguments: tuple[object, ...],
         context: Context,

@@ -1,0 +1,72 @@
+"""A pool of threads that lasts until it is closed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+__all__ = ["Workers"]
+
+T = TypeVar("T")
+
+
+class Workers:
+    """At most `most` threads that run what is submitted, in order. They start as they are needed.
+
+    Unlike those of a ThreadPoolExecutor, they work until `close`, also while the interpreter waits for other threads
+    at exit and while exit handlers run, and they do not keep the interpreter from exiting.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most = most
+        self._name = name
+        self._lock = threading.Lock()
+        self._idle = threading.Semaphore(0)
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def submit(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Have `work(*arguments)` called. RuntimeError after `close`."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = work(*arguments)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"{self._name}: closed")
+            self._tasks.put(run)
+            if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
+                name = f"{self._name} {len(self._threads) + 1}"
+                thread = threading.Thread(target=_work, args=(self._tasks, self._idle), name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        return future
+
+    def close(self) -> None:
+        """Return when everything submitted is done and the threads have ended. May be called more than once."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                for _ in self._threads:
+                    self._tasks.put(None)
+        for each in self._threads:
+            each.join()
+
+
+def _work(tasks: SimpleQueue[Callable[[], None] | None], idle: threading.Semaphore) -> None:
+    while (task := tasks.get()) is not None:
+        task()
+        del task
+        idle.release()
