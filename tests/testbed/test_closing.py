@@ -26,6 +26,7 @@ from midflight.primitives import Aggregate, Filter, Program
 from midflight.runtime.devices import open_device
 from midflight.testbed import Star
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which background jobs begin without
 program = Program(Filter("f", keep="a > 3"), Aggregate("g", workers=2))
 
 
