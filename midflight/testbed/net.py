@@ -29,7 +29,7 @@ from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.placement import Placement
 from midflight.runtime.steering import Choice, Offload
-from midflight.testbed.fabric.base import Fabric, Host, Scheduled
+from midflight.testbed.fabric.base import Host, Scheduled
 from midflight.testbed.fabric.endpoints import FabricEndpoint
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.group import Group
@@ -67,7 +67,6 @@ class Net:
 
     MidflightError if the program or a parameter is invalid, DeviceError if a device does not start; everything that was
     opened is closed again.
-    A network that is not closed closes once nothing refers to it or to its groups, and at interpreter exit.
     """
 
     def __init__(
@@ -84,13 +83,11 @@ class Net:
         capabilities: Mapping[str, Capabilities] | None = None,
         strategy: Strategy | None = None,
     ) -> None:
-        self.topology = topology
-        programs = Programs()
+        self.topology, programs = topology, Programs()
         with ExitStack() as stack:
-            made = stack.enter_context(
+            self.fabric = made = stack.enter_context(
                 open_fabric(fabric, topology, device, seed=seed, pcap=pcap, traceable=traceable, programs=programs)
             )
-            self.fabric: Fabric = made
             servers = ServerHosts(made)
             self.controller = stack.enter_context(
                 Controller(

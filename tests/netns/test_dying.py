@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from midflight.errors import DeviceError
-from midflight.primitives import Program, Threshold
+from midflight.errors import DeviceError, MidflightError
+from midflight.primitives import Aggregate, Program, Threshold
 from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.p4runtime.client.session import Session
-from midflight.testbed import Net
+from midflight.testbed import Net, Star
+from midflight.testbed.fabric.netns import NetnsFabric
+from midflight.testbed.group import Group
 from midflight.testbed.topology import Topology
 from tests.bmv2 import BMV2, PING, ROOT
 
@@ -102,3 +106,63 @@ def test_a_switch_that_dies_of_a_program(device: str, monkeypatch: pytest.Monkey
         assert not net.switches["b"].on
         net.revive("b")
         has(net, WANTED, a=A, b=[1] * 8)
+
+
+def killed(net: Net) -> None:
+    it = net.devices["s1"]
+    assert isinstance(it, SwitchProcess)
+    os.kill(it.pid, signal.SIGKILL)
+
+
+SUMS = Program(Aggregate("sums", workers=2, lanes=8, slots=8), Threshold("pressure", above=900, clear=850))
+WAITING: dict[str, Callable[[Star, Group], object]] = {
+    "a sum": lambda net, group: [group.allreduce([np.ones(200_000)] * 2) for _ in range(100)],
+    "run": lambda net, group: net.run(lambda: False),
+    "received": lambda net, group: net.received("h2", "pressure", count=1, timeout=60),
+    "alerts": lambda net, group: net.alerts("pressure", count=1, timeout=60),
+    "followed alerts": lambda net, group: [*net.follow("pressure", timeout=60)],
+}
+
+
+@pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
+def test_what_waits_for_a_switch_that_dies_by_itself_is_told_so(device: str) -> None:
+    name = {"host": "midflight switch", "bmv2": "simple_switch_grpc"}[device]
+    with Star(3, program=SUMS, fabric="netns", device=device) as net, net.group("sums", net.hosts[:2]) as group:
+        group.allreduce([np.ones(8)] * 2)
+        for wait in WAITING.values():
+            thread = threading.Timer(0.2, killed, [net])
+            thread.start()
+            with pytest.raises(DeviceError, match=f"switch s1: {name} ended with signal SIGKILL") as death:
+                wait(net, group)
+            thread.join()
+            assert "the end of its log" in death.value.hint
+            # And so is whatever is asked of it from then on, without waiting.
+            for ask in (
+                lambda: net.state("pressure").armed.read(),
+                lambda: net.send("h1", "pressure", sensor=1, value=1),
+                lambda: net.admit("pressure"),
+                lambda: net.run(lambda: False),
+                lambda: group.allreduce([np.ones(8)] * 2),
+            ):
+                with pytest.raises(DeviceError, match=f"switch s1: {name} ended with signal SIGKILL"):
+                    ask()
+            net.revive("s1")
+            assert [list(each) for each in group.allreduce([np.ones(8)] * 2)] == [[2.0] * 8] * 2
+
+
+def test_who_kills_a_switch_may_wait_for_its_return() -> None:
+    with Star(3, program=SUMS, fabric="netns") as net, net.group("sums", net.hosts[:2]) as group:
+        net.kill("s1")
+        with pytest.raises(MidflightError, match="did not hold within 2 s"):
+            net.run(lambda: False, timeout=2)  # longer than the grace
+        net.revive("s1")
+        assert list(group.allreduce([np.ones(8)] * 2)[1]) == [2.0] * 8
+
+
+def test_the_process_of_the_links_is_watched_as_well() -> None:
+    with Star(2, program=PROGRAM, fabric="netns", loss=0.01) as net:
+        assert isinstance(net.fabric, NetnsFabric)
+        assert net.fabric._relay is not None
+        os.kill(net.fabric._relay.pid, signal.SIGKILL)
+        with pytest.raises(DeviceError, match="the process of the links ended with signal SIGKILL"):
+            net.run(lambda: False)

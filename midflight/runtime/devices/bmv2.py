@@ -123,7 +123,7 @@ class Bmv2Device(SwitchProcess):
                     "BMv2 cannot open its interfaces: they must exist, and this requires root", hint=self._quoted()
                 )
             if not interfaces:
-                self._dataplane = Dataplane(f"unix:{self.folder}/packets", device_id, self._lost, patience)
+                self._dataplane = Dataplane(f"unix:{self.folder}/packets", device_id, self.lost, patience)
             if pipeline is not None:
                 self._push(pipeline)
         except BaseException:
@@ -207,7 +207,7 @@ class Bmv2Device(SwitchProcess):
 
     def _packets(self) -> Dataplane:
         if not self.alive:
-            raise self._lost()
+            raise self.lost()
         if self._dataplane is None:
             raise DeviceError("this BMv2 gets its packets from its interfaces, not from `process`")
         return self._dataplane

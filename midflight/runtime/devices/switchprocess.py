@@ -22,6 +22,8 @@ __all__ = ["SwitchProcess"]
 
 # The number of lines of the switch's log that an error quotes.
 QUOTED = 12
+# Seconds in which a process whose connections break must exit to count as dead.
+_EXIT_TIMEOUT = 1.0
 # The initial and maximum time between attempts to connect to a starting switch, in milliseconds.
 RETRY = [("grpc.initial_reconnect_backoff_ms", 10), ("grpc.max_reconnect_backoff_ms", 100)]
 
@@ -29,12 +31,13 @@ RETRY = [("grpc.initial_reconnect_backoff_ms", 10), ("grpc.max_reconnect_backoff
 class SwitchProcess:
     """A switch in a child process.
 
-    `program` is its name in errors. A subclass creates files in `folder` and calls `_run` with the command; if that
-    fails, it calls `close`. The folder is created in `place`, by default the system's temporary folder, and `close`
-    removes it.
+    `program` is its name in errors, after its `name` in a network, if it has one. A subclass creates files in `folder`
+    and calls `_run` with the command; if that fails, it calls `close`. The folder is created in `place`, by
+    default the system's temporary folder, and `close` removes it.
     """
 
     def __init__(self, program: str, device_id: int, *, prefix: str, place: Path | None) -> None:
+        self.name = ""
         self._program = program
         self._id = device_id
         self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
@@ -66,7 +69,7 @@ class SwitchProcess:
     def pid(self) -> int:
         """The process id of the switch. Raises DeviceError after `close`."""
         if self._process is None:
-            raise self._lost()
+            raise self.lost()
         return self._process.pid
 
     def log(self) -> str:
@@ -76,11 +79,11 @@ class SwitchProcess:
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
         """Open a controller's session, which the caller closes.
 
-        Raises DeviceError, with the end of the log if the process has ended.
+        Raises DeviceError, as the session does later, with the status and the end of the log if the process has ended.
         """
         if not self.alive:
-            raise self._lost()
-        return Session(self.address, self.device_id, role=role, election_id=election_id)
+            raise self.lost()
+        return Session(self.address, self.device_id, role=role, election_id=election_id, death=self._death)
 
     def close(self) -> None:
         """Stop the switch, and remove its folder. Idempotent."""
@@ -113,7 +116,7 @@ class SwitchProcess:
                         return
                     except grpc.FutureTimeoutError:
                         if not process.alive:
-                            raise self._lost() from None
+                            raise self.lost() from None
                         if time.monotonic() > deadline:
                             raise DeviceError(
                                 f"{self._program} does not answer after {patience:g} s", hint=self._quoted()
@@ -121,13 +124,20 @@ class SwitchProcess:
             finally:
                 ready.cancel()
 
-    def _lost(self) -> DeviceError:
+    def lost(self) -> DeviceError:
         """Return the error for a switch that no longer answers."""
-        if self._process is None:
-            return DeviceError("this switch is closed")
-        if self._process.wait(1.0):
-            return DeviceError(f"{self._program} ended with {self._process.status}", hint=self._quoted())
-        return DeviceError(f"{self._program} runs and does not answer", hint=self._quoted())
+        what = f"switch {self.name}: {self._program}" if self.name else self._program
+        process = self._process
+        if process is None:
+            return DeviceError(f"switch {self.name} is closed" if self.name else "this switch is closed")
+        if process.wait(_EXIT_TIMEOUT):
+            return DeviceError(f"{what} ended with {process.status}", hint=self._quoted())
+        return DeviceError(f"{what} runs and does not answer", hint=self._quoted())
+
+    def _death(self) -> DeviceError | None:
+        """Return the error for a process that has ended by itself, None for one that runs or was closed."""
+        process = self._process
+        return self.lost() if process is not None and process.wait(_EXIT_TIMEOUT) else None
 
     def _quoted(self) -> str:
         lines = self.log().strip().splitlines()[-QUOTED:]

@@ -35,6 +35,7 @@ from midflight.testbed.fabric.processcrew import ProcessCrew
 from midflight.testbed.fabric.processes import HostProcess, run_inside
 from midflight.testbed.fabric.relay import AskStatistics, Impair, Relayed, StartRelay, Statistics, Tap, packet_socket
 from midflight.testbed.fabric.runs import Run
+from midflight.testbed.fabric.watch import Watch
 from midflight.testbed.host.control import Adopt, Serve, StartServer, StartWorker, Write
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Link, LinkQuality, Port, Topology
@@ -117,9 +118,11 @@ class NetnsFabric:
         self._offset = offset()
         self._fences: Fences | None = None
         self._late = _lateness(topology.links)
+        self._watch = Watch()
         with ExitStack() as stack:
             for each in owned:
                 stack.enter_context(each)
+            stack.callback(self._watch.close)
             relayed = [link for link in topology.links if _worse(link.quality)]
             self.run = Run([*topology.hosts, *topology.switches, *([_BETWEEN] if relayed else [])])
             stack.callback(self.run.close)
@@ -129,12 +132,14 @@ class NetnsFabric:
             if relayed or pcap is not None:
                 self._relay = self._start_relay(relayed, pcap, seed)
                 stack.callback(self._relay.close)
+                self._watch.add(_BETWEEN, self._relay)
             self.hosts = {
                 name: NetnsHost(name, topology.mac(name), topology.address(name), self._netns[name])
                 for name in topology.hosts
             }
             self._opener = device
             self.devices = self._open(stack)
+            stack.callback(self._watch.close)  # what is closed from here on has not ended by itself
             self._stack = stack.pop_all()
         self._close = Closer(self, self._stack.close)
 
@@ -154,7 +159,7 @@ class NetnsFabric:
             return HostProcess(f"host {host.name}", host.netns, task, log)
 
         addresses = {name: str(host.address) for name, host in self.hosts.items()}
-        crew = ProcessCrew(workers, start, addresses, self.timing)
+        crew = ProcessCrew(workers, start, addresses, self.timing, self._watch)
         self._stack.callback(crew.close)
         return crew
 
@@ -212,7 +217,7 @@ class NetnsFabric:
                 each.send()
             return holds
 
-        return drive([*self._sockets.values(), *self._cards.values()], done, timeout=timeout)
+        return drive([self._watch, *self._sockets.values(), *self._cards.values()], done, timeout=timeout)
 
     def card(self, host: str) -> NetnsCard:
         """Return a host's network card."""
@@ -248,7 +253,9 @@ class NetnsFabric:
         if on:
             made = self._opener(switch, self._netns[switch], self._interfaces(switch), self.run.folder)
             self.devices[switch] = self._stack.enter_context(made)
+            self._expect(switch, made)
         else:
+            self._watch.remove(switch)
             device = self.devices[switch]
             if isinstance(device, SwitchProcess) and device.alive:
                 os.kill(device.pid, signal.SIGKILL)  # without a chance to clean up
@@ -345,7 +352,16 @@ class NetnsFabric:
                 else:
                     for later in opening.values():
                         later.cancel()  # do not start the remaining devices
-        return {name: each.result() for name, each in opening.items()}
+        devices = {name: each.result() for name, each in opening.items()}
+        for name, device in devices.items():
+            self._expect(name, device)
+        return devices
+
+    def _expect(self, switch: str, device: Device) -> None:
+        """Expect a switch's process to run until it is switched off."""
+        if isinstance(device, SwitchProcess):
+            device.name = switch
+            self._watch.add(switch, device)
 
     def _interfaces(self, switch: str) -> dict[int, str]:
         return {port: f"eth{port}" for port in self.topology.ports(switch)}

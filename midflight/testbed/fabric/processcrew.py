@@ -13,6 +13,7 @@ from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Numbers, S
 from midflight.runtime.endpoint.reliable import Timing
 from midflight.runtime.endpoint.worker import Worker
 from midflight.testbed.fabric.processes import HostProcess
+from midflight.testbed.fabric.watch import Watch
 from midflight.testbed.host.control import Done, StartWorker, Vector
 
 __all__ = ["ProcessCrew"]
@@ -22,7 +23,7 @@ class ProcessCrew:
     """Workers that are processes (a `Crew`).
 
     While one thread waits in `sum`, other threads may call `kill`, `restart` and `assign`. `start` starts the process
-    of a worker. `addresses` contains the addresses of hosts by name.
+    of a worker. `addresses` contains the addresses of hosts by name. `watch` notices switches that die.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class ProcessCrew:
         start: Callable[[Worker], HostProcess],
         addresses: Mapping[str, str],
         timing: Timing,
+        watch: Watch,
     ) -> None:
         self._start = start
         self._addresses = addresses
         self._timing = timing
+        self._watch = watch
         self._lock = threading.RLock()
         self._changed, self._change = Pipe(duplex=False)  # wakes the thread that waits for a sum
         self._workers: list[Worker] = []
@@ -168,12 +171,14 @@ class ProcessCrew:
             left = None if alone is None else alone + self._timing.patience / 1e9 - now
             if left is not None and left <= 0:
                 raise self._nobody()
+            self._watch.check()
+            grace = self._watch.left()
+            left = min((each for each in (left, grace) if each is not None), default=None)
             # Handle the first worker that answers or fails: if one fails, the others never answer.
-            for ready in wait([self._changed, *missing], left):
+            for ready in wait([self._changed, *missing, *([self._watch.fileno()] if grace is None else [])], left):
                 if ready is self._changed:
                     self._changed.recv_bytes()
-                else:
-                    assert isinstance(ready, Connection)
+                elif isinstance(ready, Connection):
                     self._hear(missing[ready], ready)
 
     def _hear(self, number: int, control: Connection) -> None:

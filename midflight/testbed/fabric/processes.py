@@ -40,6 +40,11 @@ class HostProcess:
             )
         self._send(task)
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
     def tell(self, message: object) -> None:
         """Send a message. DeviceError if the process has ended."""
         self._send(message)
@@ -54,7 +59,7 @@ class HostProcess:
                 raise DeviceError(f"{self.name} did not answer within {timeout:g} s", hint=self._quoted())
             message = self.control.recv()
         except (EOFError, ConnectionError):
-            raise self._lost() from None
+            raise self.lost() from None
         if isinstance(message, Failed):
             raise _named(self.name, message.error())
         return message
@@ -79,9 +84,10 @@ class HostProcess:
         try:
             self.control.send(message)
         except ConnectionError:
-            raise self._lost() from None
+            raise self.lost() from None
 
-    def _lost(self) -> DeviceError:
+    def lost(self) -> DeviceError:
+        """Return the error for a process that has ended, with its status and the end of its log."""
         self.process.wait(1.0)
         return DeviceError(f"the process of {self.name} ended with {self.process.status}", hint=self._quoted())
 

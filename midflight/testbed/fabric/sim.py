@@ -15,6 +15,7 @@ from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.devices.base import Device, PacketDevice
+from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.endpoint import Endpoint
 from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.runtime.endpoint.software import SoftwareServer
@@ -44,17 +45,17 @@ class SimFabric:
     ) -> None:
         self.topology = topology
         self.devices: dict[str, Device] = {}
+        self._opener = device
         self.timing = timing
         self._servers: dict[str, SoftwareServer] = {}
         self._sockets: dict[tuple[str, int], Socket] = {}  # of endpoints, by host and UDP port
         with ExitStack() as stack:
             processors: dict[str, Processor] = {}
             for name in topology.switches:
-                opened = stack.enter_context(device(name))
-                self.devices[name] = opened
-                processors[name] = _processor(opened)
+                processors[name] = self._open(name, stack)
             self.network = Network(topology, processors, seed=seed)
-            self._close = Closer(self, stack.pop_all().close)
+            self._stack = stack.pop_all()
+        self._close = Closer(self, self._stack.close)
 
     @property
     def hosts(self) -> Mapping[str, Host]:
@@ -78,7 +79,18 @@ class SimFabric:
         """Turn a switch off or on: see `Switchable.power`. MidflightError if there is no such switch."""
         if switch not in self.network.switches:
             raise MidflightError(f"there is no switch named {switch}")
-        self.network.switches[switch].on = on
+        device, simulated = self.devices[switch], self.network.switches[switch]
+        if on and isinstance(device, SwitchProcess) and not device.alive:  # it has died by itself
+            device.close()
+            simulated.processor = self._open(switch, self._stack)
+        simulated.on = on
+
+    def _open(self, switch: str, stack: ExitStack) -> Processor:
+        """Open a switch's device, which the stack closes, and return what processes its packets."""
+        opened = self.devices[switch] = stack.enter_context(self._opener(switch))
+        if isinstance(opened, SwitchProcess):
+            opened.name = switch
+        return _processor(opened)
 
     def serve(
         self,

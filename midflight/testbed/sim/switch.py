@@ -26,7 +26,7 @@ class Switch:
         self.lost = 0  # frames that arrived while it was off
         self.unconnected = 0  # frames sent to a port without a link
         self._simulator = simulator
-        self._processor = processor
+        self.processor = processor
         self._latency = latency
         self._channels: dict[int, Channel] = {}
         self._batch: list[tuple[int, bytes]] = []
@@ -51,7 +51,7 @@ class Switch:
         if not self.on:
             self.lost += len(batch)
             return
-        sent = list(self._processor(batch, self._simulator.now // 1_000))
+        sent = list(self.processor(batch, self._simulator.now // 1_000))
         if sent:
             self._simulator.at(self._simulator.now + self._latency, self.send, sent)
 

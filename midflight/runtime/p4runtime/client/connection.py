@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -42,6 +42,7 @@ class Connection:
         journal: Journal | None = None,
         observer: Observer | None = None,
         tls: ClientTls | None = None,
+        death: Callable[[], DeviceError | None] = lambda: None,
     ) -> None:
         self.device_id = device_id
         self._journal = journal
@@ -54,7 +55,7 @@ class Connection:
         """The digests of the current pipeline that this session subscribes to."""
         self._batch: list[tuple[p4r.Update, str]] | None = None
         self._planned: list[p4r.Entity] | None = None
-        self._link = Link(address, timeout, observer, tls)
+        self._link = Link(address, timeout, observer, tls, death)
         self._close = Closer(self, self._link.close)
         try:
             self._echoes = self._learn_server()

@@ -53,13 +53,19 @@ class Link:
 
     These are `packets`, `digests`, `traces`, `errors` and `arbitration`. Methods may be called from any thread other
     than the link's own. They raise DeviceError if the device does not answer in time, and RequestError if it rejects a
-    request.
+    request. If the device's process has ended, `death` returns the error to raise instead.
     """
 
     def __init__(
-        self, address: str, timeout: float, observer: Observer | None = None, tls: ClientTls | None = None
+        self,
+        address: str,
+        timeout: float,
+        observer: Observer | None = None,
+        tls: ClientTls | None = None,
+        death: Callable[[], DeviceError | None] = lambda: None,
     ) -> None:
         self.address = address
+        self._death = death
         self._observer = observer
         self.timeout = timeout
         self.arrived = threading.Condition()
@@ -102,7 +108,7 @@ class Link:
     def send_all(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
         """Send messages on the stream, in order."""
         if self.failure is not None:
-            raise self.failure
+            raise self._explained(self.failure)
         self._run(self._send(messages))
 
     def sync(self) -> None:
@@ -125,7 +131,7 @@ class Link:
                 raise DeviceError(f"{self.address} did not answer within {self.timeout:g} s")
             if not waiting:
                 assert self.failure is not None
-                raise self.failure
+                raise self._explained(self.failure)
             return waiting.popleft()
 
     def take(self, waiting: deque[T], timeout: float) -> list[T]:
@@ -148,7 +154,7 @@ class Link:
                 waiting.clear()
                 waiting.extend(rest)
             elif self.failure is not None:
-                raise self.failure
+                raise self._explained(self.failure)
             return taken
 
     def close(self) -> None:
@@ -168,9 +174,17 @@ class Link:
         try:
             # The RPC has its own deadline. This one is for an event loop that is stuck.
             return future.result(self.timeout + 5)
+        except RequestError:
+            raise
+        except DeviceError as error:
+            raise self._explained(error) from None
         except FutureTimeoutError:
             future.cancel()
             raise DeviceError(f"{self.address} did not answer within {self.timeout:g} s") from None
+
+    def _explained(self, failure: DeviceError) -> DeviceError:
+        """Return the error to raise for a failure: the death of the device's process explains any."""
+        return self._death() or failure
 
     async def _request(self, rpc: str, message: Any, timeout: float) -> Any:
         try:

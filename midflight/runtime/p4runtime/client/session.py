@@ -54,6 +54,7 @@ class Session(Connection):
     journal: stores which entities this controller wrote, for `ours`
     observer: called after each unary request
     tls: TLS settings; None for an insecure channel
+    death: returns an error that says how the device's process ended, None while it runs or if that is unknown
 
     Methods take fully qualified names or aliases from the P4Info. They raise DeviceError for names and values that do
     not fit the pipeline and if the device does not answer, and its subclass RequestError if the device rejects a
