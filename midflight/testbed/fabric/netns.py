@@ -181,19 +181,19 @@ class NetnsFabric:
             self._stack.callback(process.close)
             process.ready()
             self._servers[host] = process
-        self._servers[host].tell(message)
+        self._servers[host].send(message)
         self._servers[host].ready()
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
         """Add an entry to a map on every host that computes the application, or remove it if `there` is False."""
         for server in self._servers.values():
-            server.tell(Write(application, name, entry, there))
+            server.send(Write(application, name, entry, there))
             server.ready()
 
     def adopt(self, program: Program) -> None:
         """Continue with another program on all hosts that compute. Applications that it does not have end."""
         for server in self._servers.values():
-            server.tell(Adopt(program.schema()))
+            server.send(Adopt(program.schema()))
             server.ready()
 
     def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
@@ -236,7 +236,7 @@ class NetnsFabric:
         for number, (far, link) in self.topology.ports(one).items():
             if far.node == other and _worse(link.quality):
                 assert self._relay is not None
-                self._relay.tell(AskStatistics())
+                self._relay.send(AskStatistics())
                 answer = self._relay.answer(_ANSWER)
                 assert isinstance(answer, Statistics)
                 return answer.channels[f"{Port(one, number)}->{far}"]
@@ -268,7 +268,7 @@ class NetnsFabric:
                 "the quality of plain veth links cannot be changed", hint="start with links that lose a few packets"
             )
         self._late = _lateness([replace(each, quality=quality) for each in self.topology.links])
-        self._relay.tell(Impair(_lively(quality)))
+        self._relay.send(Impair(_lively(quality)))
         self._relay.answer(_ANSWER)
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:

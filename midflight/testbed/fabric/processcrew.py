@@ -62,7 +62,7 @@ class ProcessCrew:
             with self._lock:
                 self._vectors, self._sums = vectors, [None] * len(vectors)
                 for number in range(len(vectors)):
-                    self._tell(number)
+                    self._submit(number)
             return self._wait()
         except BaseException:
             self._end()
@@ -79,7 +79,7 @@ class ProcessCrew:
             if process is not None:
                 process.kill()
                 self._retired.append(process)
-            self._note()
+            self._wake()
 
     def restart(self, worker: int) -> None:
         """Start a worker's process again, at the beginning of the current sum: see `Crew.restart`."""
@@ -93,8 +93,8 @@ class ProcessCrew:
                 raise
             if self._vectors:
                 self._sums[worker] = None
-                self._tell(worker)
-            self._note()
+                self._submit(worker)
+            self._wake()
 
     def assign(self, workers: Sequence[Worker]) -> None:
         """Replace all workers: see `Crew.assign`. A worker that stays on its host keeps its process."""
@@ -105,30 +105,30 @@ class ProcessCrew:
             self._sums = [None] * len(self._vectors)
             self.processes = self.processes or [None] * len(workers)
             try:
-                self._take_up(before)
+                self._start_all(before)
             except BaseException:
                 self._end()
                 raise
 
-    def _take_up(self, before: Sequence[Worker]) -> None:
+    def _start_all(self, before: Sequence[Worker]) -> None:
         begun = []
         for number, worker in enumerate(self._workers):
             process = self.processes[number]
             if process is not None and before[number].host == worker.host:
-                process.tell(StartWorker(self._addresses[worker.host], worker, self._timing))
+                process.send(StartWorker(self._addresses[worker.host], worker, self._timing))
             else:
                 self.kill(number)
                 begun.append((number, self._start(worker)))
         self._ready(begun)
         for number in range(len(self._vectors)):
-            self._tell(number)
-        self._note()
+            self._submit(number)
+        self._wake()
 
     def close(self) -> None:
         """Kill the workers' processes. May be called more than once."""
         with self._lock:
             self._end()
-            self._note()
+            self._wake()
             if not self._vectors:
                 self._tidy()
 
@@ -143,11 +143,11 @@ class ProcessCrew:
                 process.close()
             raise
 
-    def _tell(self, number: int) -> None:
+    def _submit(self, number: int) -> None:
         if (process := self.processes[number]) is not None:
-            process.tell(Vector(self._vectors[number]))
+            process.send(Vector(self._vectors[number]))
 
-    def _note(self) -> None:
+    def _wake(self) -> None:
         """Wake the thread that waits for a sum, because the processes have changed."""
         if self._vectors:
             self._change.send_bytes(b"!")
@@ -170,7 +170,7 @@ class ProcessCrew:
             alone = None if missing else now if alone is None else alone
             left = None if alone is None else alone + self._timing.patience / 1e9 - now
             if left is not None and left <= 0:
-                raise self._nobody()
+                raise self._not_restarted()
             self._watch.check()
             grace = self._watch.left()
             left = min((each for each in (left, grace) if each is not None), default=None)
@@ -179,9 +179,9 @@ class ProcessCrew:
                 if ready is self._changed:
                     self._changed.recv_bytes()
                 elif isinstance(ready, Connection):
-                    self._hear(missing[ready], ready)
+                    self._receive(missing[ready], ready)
 
-    def _hear(self, number: int, control: Connection) -> None:
+    def _receive(self, number: int, control: Connection) -> None:
         with self._lock:
             process = self.processes[number]
             if process is None or process.control is not control:
@@ -193,7 +193,7 @@ class ProcessCrew:
                 self._statistics[number] = message.statistics
                 self._upcoming = message.upcoming
 
-    def _nobody(self) -> DeviceError:
+    def _not_restarted(self) -> DeviceError:
         dead = ", ".join(str(number) for number, process in enumerate(self.processes) if process is None)
         return DeviceError(f"worker {dead} is dead, and was not restarted for {self._timing.patience / 1e9:g} s")
 

@@ -38,16 +38,19 @@ class HostProcess:
                 netns=str(NETNS / netns) if netns else "",
                 files=(theirs.fileno(), *files),
             )
-        self._send(task)
+        self.send(task)
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self.process.pid
 
-    def tell(self, message: object) -> None:
+    def send(self, message: object) -> None:
         """Send a message. DeviceError if the process has ended."""
-        self._send(message)
+        try:
+            self.control.send(message)
+        except ConnectionError:
+            raise self.lost() from None
 
     def answer(self, timeout: float) -> object:
         """Return the next answer. DeviceError if none arrives within `timeout` seconds or the process has ended.
@@ -79,12 +82,6 @@ class HostProcess:
         """Stop the process and close the connection. May be called more than once."""
         self.control.close()
         self.process.stop()
-
-    def _send(self, message: object) -> None:
-        try:
-            self.control.send(message)
-        except ConnectionError:
-            raise self.lost() from None
 
     def lost(self) -> DeviceError:
         """Return the error for a process that has ended, with its status and the end of its log."""

@@ -69,8 +69,8 @@ def running_switches(proc: Path = Path("/proc")) -> list[RunningSwitch]:
                 continue
             name, network = known
             address = command[command.index(_ADDRESS) + 1]
-            told = _ID.search(" ".join(command))
-            found[network, name, address] = RunningSwitch(name, network, address, int(told[1]) if told else 1)
+            number = _ID.search(" ".join(command))
+            found[network, name, address] = RunningSwitch(name, network, address, int(number[1]) if number else 1)
     return list(found.values())
 
 
