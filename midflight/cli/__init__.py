@@ -1,4 +1,4 @@
-"""The command line: `midflight`, one thin module a command."""
+"""The `midflight` command line. Each command is a thin module of its own."""
 
 from midflight.cli.root import midflight as main
 

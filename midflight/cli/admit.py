@@ -1,4 +1,4 @@
-"""`midflight admit`: a running controller has an application computed."""
+"""`midflight admit`: start computing an application, through a running controller."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["admit"]
 
 EPILOG = """\b
 Examples:
-  midflight admit pressure                                  on requests of everybody
+  midflight admit pressure                                  compute on the requests of all hosts
   midflight admit pressure --hosts h1,h2 --switch s1 --rate 1000
   midflight admit gradients --hosts h1,h2 --server h5 --tickets .
-                                                            an Aggregate: ticket-h1.json and ticket-h2.json
+                                                            an Aggregate; writes ticket-h1.json, ticket-h2.json
 
 \b
 A worker on h1, in Python:
@@ -28,8 +28,10 @@ A worker on h1, in Python:
 
 @click.command(epilog=EPILOG)
 @click.argument("name")
-@click.option("--hosts", metavar="H1,H2", default="", help="Who takes part: an Aggregate's workers, in their order.")
-@click.option("--senders", metavar="H1,H2", default="", help="Who sends requests, too, but gets no multicasts.")
+@click.option(
+    "--hosts", metavar="H1,H2", default="", help="The hosts that take part; for an Aggregate, its workers in order."
+)
+@click.option("--senders", metavar="H1,H2", default="", help="Hosts that send requests but receive no multicasts.")
 @click.option("--server", default="", help="The host that an Aggregate's workers address their requests to.")
 @click.option("--switch", default="", help="The switch, if several run the application.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The UDP port of multicasts.  [default: 49152 + id]")
@@ -40,7 +42,7 @@ A worker on h1, in Python:
     "--tickets",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write the workers' tickets there, a file each.",
+    help="Write the workers' tickets to this folder, one file each.",
 )
 @state_option
 @json_option
@@ -56,9 +58,9 @@ def admit(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Have switches compute application NAME for these hosts, or for everybody.
+    """Start computing application NAME for these hosts, or for all hosts.
 
-    An Aggregate begins a job: each of its workers gets a ticket, which says all that it has to know.
+    For an Aggregate, this starts a job. Each worker gets a ticket: a JSON file with its parameters.
     """
     from midflight.cli.output import write_files
 
@@ -71,5 +73,5 @@ def admit(
     where = ", ".join(found["switches"]) or "no switch; the workers or their server compute"
     text = f"{name} is computed on {where}"
     if found["tickets"] and tickets is None:
-        text += "\ntickets of the workers: use --tickets DIR or --json"
+        text += "\nto get the workers' tickets, use --tickets DIR or --json"
     show(found, as_json, text)

@@ -1,4 +1,4 @@
-"""`midflight adversary`: the reliable layer against a network that does its worst, by schedules drawn from seeds."""
+"""`midflight adversary`: all-reduces under generated schedules of faults."""
 
 from __future__ import annotations
 
@@ -25,42 +25,52 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.option("--schedules", metavar="N", type=click.IntRange(1), help="How many to play: 1000, or 50 in namespaces.")
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of the first; the next follow."
+    "--schedules",
+    metavar="N",
+    type=click.IntRange(1),
+    help="How many schedules to play.  [default: 1000; 50 with --fabric netns]",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the first schedule; the next seeds follow.",
 )
 @click.option(
     "--fabric",
     type=click.Choice(["sim", "netns"]),
     default="sim",
     show_default=True,
-    help="In virtual time, packet by packet, or with namespaces and processes, which takes root.",
+    help="Simulation in virtual time, or network namespaces with processes (needs root).",
 )
 @click.option(
     "--on",
     type=click.Choice(["kernel", "engine", "tree"]),
     default="engine",
     show_default=True,
-    help="What sums in virtual time: the kernel as Python, the compiled program, or kernels on a tree of switches.",
+    help="What computes in simulation: the kernel in Python, the compiled program, or kernels on a tree of switches.",
 )
 @click.option(
     "--device",
     type=click.Choice(["host", "bmv2"]),
     default="host",
     show_default=True,
-    help="The switch in namespaces.",
+    help="The switch with --fabric netns.",
 )
-@click.option("--json", "json_to", metavar="FILE", help="Write what came out as JSON; - is standard output.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
 def adversary(schedules: int | None, seed: int, fabric: str, on: str, device: str, json_to: str | None) -> None:
-    """Play schedules of faults against all-reduces, and check every packet.
+    """Run all-reduces under schedules of faults, and check every packet.
 
-    A schedule drops, duplicates, delays and reorders packets; it restarts workers and replaces them; it kills the
-    switch, which comes back empty or never. At every step each contribution must count once, each sum must be right,
-    and each worker must keep to its slots; and every job must end, with the sums that NumPy makes.
+    A schedule drops, duplicates, delays and reorders packets, restarts and replaces workers, and kills the switch,
+    which comes back with empty state or not at all. At every step, each contribution must count exactly once, each sum
+    must be correct, and each worker must keep to its slots. Every job must end, with the sums that NumPy computes.
 
-    A schedule follows from its seed alone. The seeds of those that failed are printed, and the exit status is 1. With
-    --fabric netns the workers and the switch are processes, which are killed; what the packets did is seen from
-    captures, and not twice the same.
+    A schedule depends only on its seed. The seeds of failed schedules are printed, and the exit status is 1. With
+    --fabric netns, the workers and the switch are processes that are killed, and packets are checked from captures;
+    such runs cannot be repeated exactly.
     """
     from midflight.cli.terminal import console_beside
 
@@ -74,7 +84,7 @@ def adversary(schedules: int | None, seed: int, fabric: str, on: str, device: st
     if failures:
         raise MidflightError(
             "\n".join(f"seed {each.seed}: {each.reason}" for each in failures),
-            hint=f"see one again with: midflight adversary {again} --schedules 1 --seed {failures[0].seed}",
+            hint=f"repeat one with: midflight adversary {again} --schedules 1 --seed {failures[0].seed}",
         )
 
 

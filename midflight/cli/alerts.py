@@ -1,4 +1,4 @@
-"""`midflight alerts`: what kernels tell a running controller."""
+"""`midflight alerts`: the alerts that a running controller has received."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["alerts"]
 
 EPILOG = """\b
 Examples:
-  midflight alerts                      the latest
-  midflight alerts pressure --follow    as they come, until Ctrl-C
-  midflight alerts --follow --json      a line of JSON for each
+  midflight alerts                      print the latest alerts
+  midflight alerts pressure --follow    print alerts as they arrive, until Ctrl-C
+  midflight alerts --follow --json      print a line of JSON for each
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("name", required=False, default="")
-@click.option("--follow", is_flag=True, help="Stay, and print alerts as they come.")
+@click.option("--follow", is_flag=True, help="Keep running, and print alerts as they arrive.")
 @click.option(
-    "-n", "count", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="How many at most."
+    "-n", "count", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="Print at most N alerts."
 )
 @state_option
 @json_option
 def alerts(name: str, follow: bool, count: int, state: Path | None, as_json: bool) -> None:
-    """Print the alerts of applications that switches compute, of all or of application NAME.
+    """Print the alerts of all applications, or of application NAME.
 
-    With --json, each is an object on a line of its own.
+    With --json, each alert is a JSON object on its own line.
     """
     with client(state) as made:
         if follow:

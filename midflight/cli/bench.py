@@ -1,4 +1,4 @@
-"""`midflight bench`: how fast the toolkit's parts are, side by side in one run."""
+"""`midflight bench`: benchmarks of the toolkit's parts."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Examples:
 
 PRIMITIVES = """\b
 Examples:
-  midflight bench primitives                        every one of the library
-  midflight bench primitives aggregate countmin     two of them, and what a lane of Aggregate costs
+  midflight bench primitives                        measure all primitives of the library
+  midflight bench primitives aggregate countmin     measure two of them, and the cost of a lane of Aggregate
   midflight bench primitives --runs 51 --json primitives.json
 """
 
@@ -57,17 +57,17 @@ def bench() -> None:
 
 
 @bench.command(epilog=ENGINE)
-@click.option("--runs", metavar="N", type=click.IntRange(1), default=15, show_default=True, help="For each program.")
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=15, show_default=True, help="Runs per program.")
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of routes and packets."
+    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of routes and packets."
 )
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
 def engine(runs: int, seed: int, json_to: str | None) -> None:
-    """Measure the engine's packets a second.
+    """Measure the packets per second of the embedded switch.
 
-    Of the embedded switch, in process on one core, with two programs: an IPv4 forwarder with 1,000 routes, and the
-    aggregation of 32 lanes. Each batch is timed as a whole, in native code; what comes out is checked before. Figures
-    are medians over the runs.
+    The switch runs in this process on one core, with two programs: an IPv4 forwarder with 1,000 routes, and an
+    aggregation of 32 lanes. Each batch is timed as a whole, in native code. The output is checked before the timed
+    runs. Figures are medians over the runs.
     """
     from midflight.cli.output import write_json
     from midflight.cli.terminal import bar, console_beside
@@ -85,16 +85,16 @@ def engine(runs: int, seed: int, json_to: str | None) -> None:
 
 @bench.command(epilog=PRIMITIVES)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--runs", metavar="N", type=click.IntRange(1), default=15, show_default=True, help="For each of them.")
-@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of the packets.")
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=15, show_default=True, help="Runs per primitive.")
+@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of the packets.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
 def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None) -> None:
-    """Measure the primitives' packets a second.
+    """Measure the packets per second of all primitives, or of those named.
 
-    Of the embedded switch, in process on one core, each with its default parameters, of all or of those named. Traffic
-    is that of their tests; each batch is timed as a whole, in native code, from an empty state, and what comes out is
-    compared with the executed kernel before. Aggregate is timed with 1 to 128 lanes as well, to see what a lane costs.
-    Figures are medians over the runs.
+    The embedded switch runs in this process on one core. Each primitive has its default parameters and the traffic of
+    its tests. Each batch is timed as a whole, in native code, from an empty state. Before, the output is compared with
+    that of the kernel in Python. Aggregate is also timed with 1 to 128 lanes, to find the cost of a lane. Figures are
+    medians over the runs.
     """
     from midflight.cli.output import write_json
     from midflight.cli.terminal import bar, console_beside
@@ -110,8 +110,8 @@ def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None
         console.print()
         console.print(_lanes_table(found.lanes, console))
         console.print(
-            f"The quickest runs lie along {found.lanes.fixed:.0f} ns + {found.lanes.each:.2f} ns a lane, "
-            f"at most {found.lanes.off:.0%} beside it.",
+            f"The fastest runs take {found.lanes.fixed:.0f} ns + {found.lanes.each:.2f} ns per lane, "
+            f"within {found.lanes.off:.0%}.",
             soft_wrap=True,
         )
     if json_to:
@@ -121,21 +121,21 @@ def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None
 
 
 @bench.command(epilog=PORTS)
-@click.option("--runs", metavar="N", type=click.IntRange(1), default=9, show_default=True, help="For each forwarder.")
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=9, show_default=True, help="Runs per forwarder.")
 @click.option(
-    "--size", metavar="BYTES", type=click.IntRange(64, 1514), default=64, show_default=True, help="Of each packet."
+    "--size", metavar="BYTES", type=click.IntRange(64, 1514), default=64, show_default=True, help="Size of each packet."
 )
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
 def ports(runs: int, size: int, json_to: str | None) -> None:
-    """Measure forwarding between two interfaces.
+    """Measure forwarding between two interfaces. Needs root.
 
-    Of an IPv4 router on the embedded switch, beside a bare recvmmsg/sendmmsg loop in native code between the same
-    interfaces, and beside simple_switch with the same program where it is found. Over veth pairs in a network
-    namespace that it makes, which takes root, and which is gone afterwards.
+    Compares an IPv4 router on the embedded switch with a bare recvmmsg/sendmmsg loop in native code between the same
+    interfaces, and with simple_switch running the same program, if it is installed. The interfaces are veth pairs in a
+    network namespace, which is removed afterwards.
 
-    From a backlog: packets wait already, and the processor time of forwarding them is taken. Live: a generator sends
-    as fast as it can, and what arrives is counted; simple_switch is given the rate that suits it best. They take
-    turns; figures are medians, ratios those of neighbouring runs.
+    "From a backlog" measures the processor time of forwarding packets that are already waiting. "Live" counts the
+    packets that arrive while a generator sends as fast as it can; for simple_switch it sends at the rate that suits it
+    best. Runs alternate. Figures are medians, and ratios are medians of ratios of neighbouring runs.
     """
     from midflight.cli.output import write_json
     from midflight.cli.terminal import bar, console_beside
@@ -146,7 +146,7 @@ def ports(runs: int, size: int, json_to: str | None) -> None:
         found = bench_ports(runs=runs, packet_bytes=size, progress=progress)
     console.print(_ports_table(found, console))
     if found.missing:
-        console.print(f"simple_switch was left out: {found.missing}", soft_wrap=True)
+        console.print(f"Without simple_switch: {found.missing}", soft_wrap=True)
     if json_to:
         write_json(found.json(), json_to)
         if json_to != "-":
@@ -159,16 +159,16 @@ def ports(runs: int, size: int, json_to: str | None) -> None:
     type=click.Choice(["sim", "netns"]),
     default="sim",
     show_default=True,
-    help="Simulated in this process, or Linux namespaces and a process for each switch (takes root).",
+    help="Simulation in this process, or network namespaces with a process for each switch (needs root).",
 )
-@click.option("--runs", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="For each network.")
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="Runs per network.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
 def opening(fabric: str, runs: int, json_to: str | None) -> None:
     """Measure how long networks take to open.
 
-    A star of one switch and a fat tree of twenty, with a program of three applications: from nothing until every
-    switch runs its program and forwards. Figures are medians over the runs; the calls between files of the package, and
-    where the time goes, are of one run more each.
+    The networks are a star of one switch and a fat tree of twenty, with a program of three applications. A network is
+    open when every switch runs its program and forwards. Times are medians over the runs. The number of calls between
+    files of the package, and the time spent in each folder, come from one more run each.
     """
     from midflight.cli.output import write_json
     from midflight.cli.terminal import bar, console_beside
@@ -204,7 +204,7 @@ def _primitives_table(found: PrimitivesBench, console: Console) -> Table:
 
     title = f"The library on one core, medians of {len(found.primitives[0].rate.runs)} runs"
     outcomes = ("dropped", "forwarded", "answered")
-    columns = ("packets a second", "slowest", "fastest", "a packet", *outcomes)
+    columns = ("packets per second", "slowest", "fastest", "time per packet", *outcomes)
     made = table(console, title, ("", *columns))
     for each in found.primitives:
         rate = each.rate
@@ -220,8 +220,8 @@ def _primitives_table(found: PrimitivesBench, console: Console) -> Table:
 def _lanes_table(found: LaneCost, console: Console) -> Table:
     from midflight.cli.terminal import table
 
-    title = f"Aggregate by its lanes, {len(found.rates[0].runs)} runs each, in turns"
-    made = table(console, title, ("lanes", "packets a second", "lanes a second", "quickest", "on the line"))
+    title = f"Aggregate by number of lanes, medians of {len(found.rates[0].runs)} runs"
+    made = table(console, title, ("lanes", "packets per second", "lanes per second", "fastest", "fitted"))
     for lanes, rate in zip(found.lanes, found.rates, strict=True):
         made.add_row(
             f"{lanes}",
@@ -244,11 +244,11 @@ def _ports_table(found: PortsBench, console: Console) -> Table:
     columns = [found.bare, found.switch, *([found.simple_switch] if found.simple_switch else [])]
     title = f"Packets of {found.packet_bytes} bytes between two veth pairs, medians of {len(found.bare.live)} runs"
     made = table(console, title, ("", *(each.name for each in columns)))
-    made.add_row("packets a second, from a backlog", *(rate(each.backlog) for each in columns))
-    made.add_row("packets a second, live", *(rate(each.live) for each in columns))
-    made.add_row("midflight by this, from a backlog", f"{found.to_bare:.2f}")
+    made.add_row("packets per second, from a backlog", *(rate(each.backlog) for each in columns))
+    made.add_row("packets per second, live", *(rate(each.live) for each in columns))
+    made.add_row("speed of midflight relative to this, from a backlog", f"{found.to_bare:.2f}")
     simple = [] if found.to_simple_switch is None else ["", f"{found.to_simple_switch:.2f}"]
-    made.add_row("midflight by this, live", f"{found.to_bare_live:.2f}", *simple)
+    made.add_row("speed of midflight relative to this, live", f"{found.to_bare_live:.2f}", *simple)
     return made
 
 
@@ -262,9 +262,9 @@ def _table(found: EngineBench, console: Console) -> Table:
         ("", f"forwarder, {found.routes:,} routes", f"aggregation, {found.lanes} lanes"),
     )
     rows = {
-        "packets a second": [f"{each.packets_per_second / 1e6:.2f} M" for each in rates],
+        "packets per second": [f"{each.packets_per_second / 1e6:.2f} M" for each in rates],
         "slowest and fastest run": [f"{min(each.runs) / 1e6:.2f} to {max(each.runs) / 1e6:.2f} M" for each in rates],
-        "time a packet": [f"{each.nanoseconds:.0f} ns" for each in rates],
+        "time per packet": [f"{each.nanoseconds:.0f} ns" for each in rates],
         "packets in a batch": [f"{each.packets:,}" for each in rates],
         "bytes in a packet": [f"{each.packet_bytes}" for each in rates],
         "compiled in": [f"{each.compile_seconds:.2f} s" for each in rates],

@@ -1,4 +1,4 @@
-"""`midflight change`: another program for the switches of a running controller."""
+"""`midflight change`: change the program of a running controller's switches."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ Examples:
 @state_option
 @json_option
 def change(app: Path, name: str | None, state: Path | None, as_json: bool) -> None:
-    """Change all switches to the program in APP.py, or none if one of them refuses.
+    """Change the program of all switches to the one in APP.py, in one transaction.
 
-    Applications of the same name that stay the same keep their state, admissions and jobs.
+    If a switch rejects the program, all switches are rolled back. Applications that stay the same keep their state,
+    admissions and jobs.
     """
     found = call(state, "change", file=str(app.absolute()), name=name)
     show(found, as_json, f"the switches run {', '.join(found['applications'])}")

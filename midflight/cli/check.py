@@ -1,4 +1,4 @@
-"""`midflight check`: what is wrong with a P4 program, and where."""
+"""`midflight check`: diagnostics of a P4 program."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @p4_options
-@click.option("--json", "as_json", is_flag=True, help="Tell the diagnostics as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the diagnostics as JSON.")
 def check(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ...], as_json: bool) -> int:
     """Check a P4_16 program for v1model.
 
-    Diagnostics have file, line, column and a caret; the exit status is 1 where one is an error and
-    not a warning.
+    Each diagnostic shows file, line, column and a caret. The exit status is 1 if there is an error, and 0 if there are
+    only warnings.
     """
     from midflight.cli.output import read_text, write_json
     from midflight.errors import P4Error
@@ -53,9 +53,9 @@ def check(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ..
             click.echo(str(each), err=True)
         what = {"table": len(program.tables), "action": len(program.actions), "extern": len(program.instances)}
         counts = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in what.items())
-        doubts = len(program.warnings)
-        told = f", {doubts} warning{'' if doubts == 1 else 's'}" if doubts else ""
-        click.echo(f"{file}: no errors{told} ({counts})")
+        number = len(program.warnings)
+        warnings = f", {number} warning{'' if number == 1 else 's'}" if number else ""
+        click.echo(f"{file}: no errors{warnings} ({counts})")
     return 0
 
 

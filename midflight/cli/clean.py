@@ -1,4 +1,4 @@
-"""`midflight clean`: what networks have left on this machine is removed."""
+"""`midflight clean`: remove what networks have left behind on this machine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.option("--all", "everything", is_flag=True, help="Networks that are still in use too.")
-@click.option("--list", "only_list", is_flag=True, help="Say what there is and remove nothing.")
+@click.option("--all", "everything", is_flag=True, help="Also remove networks that are still in use.")
+@click.option("--list", "only_list", is_flag=True, help="List networks, and remove nothing.")
 def clean(everything: bool, only_list: bool) -> None:
-    """Remove what networks of namespaces have left: namespaces, links, processes, files.
+    """Remove what networks of namespaces have left behind: namespaces, links, processes and files.
 
-    A network removes itself when it ends, also when its program is killed. This is for the rest, such as a power cut.
+    A network cleans up when it ends, even if its program is killed. This command is for other cases, such as a power
+    failure.
     """
     from midflight.testbed.fabric.runs import clean as remove
     from midflight.testbed.fabric.runs import find
@@ -35,4 +36,4 @@ def clean(everything: bool, only_list: bool) -> None:
             remove(run)
             click.echo(f"{what}: removed")
     if not runs:
-        click.echo("nothing is left")
+        click.echo("there is nothing to remove")

@@ -1,4 +1,4 @@
-"""`midflight compile`: a program as P4, with all that goes with it, from a Python file or the library."""
+"""`midflight compile`: compile a Python file's program, or a primitive of the library, to P4 and related files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["compile"]
 
 EPILOG = """\b
 Examples:
-  midflight compile lab3.py                 prints the P4
-  midflight compile lab3.py -o build        writes lab3.p4, lab3.p4info.txtpb, lab3.wire.json ... to build
+  midflight compile lab3.py                 print the P4
+  midflight compile lab3.py -o build        write lab3.p4, lab3.p4info.txtpb, lab3.wire.json ... to build
   midflight compile lab3.py -o build --program edge
   midflight compile aggregate --set workers=8 --set lanes=32 -o build
                                             a primitive of the library: see midflight primitives
-  midflight compile lab3.py --explain       each line of the kernels with the P4 it became
-  midflight compile lab3.py --profile asic  refuses what the pipeline of a switch ASIC cannot do
+  midflight compile lab3.py --explain       show each line of the kernels with the P4 that it became
+  midflight compile lab3.py --profile asic  also reject what the pipeline of a switch ASIC cannot do
 
 \b
-With -o, lab3.py becomes:
+With -o, lab3.py is compiled to:
   lab3.p4            P4_16 for v1model       lab3.p4info.txtpb  its P4Info
   lab3.wire.json     the wire schema         lab3.html          a page with a picture of the pipeline
   lab3.lua           a Wireshark dissector   lab3_scapy.py      scapy layers
@@ -38,13 +38,15 @@ With -o, lab3.py becomes:
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Write everything to this folder, instead of printing the P4.",
+    help="Write all files to this folder, instead of printing the P4.",
 )
-@click.option("--program", "name", metavar="NAME", help="Which of the file's programs; `program` unless told.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A parameter of a library's primitive.")
-@click.option("--profile", metavar="NAME", help="Hold the kernels to the rules of a kind of pipeline, such as asic.")
-@click.option("--explain", is_flag=True, help="Write nothing; print each source line with the P4 that it became.")
-@click.option("--json", "as_json", is_flag=True, help="Print what -o wrote as JSON.")
+@click.option("--program", "name", metavar="NAME", help="The program, if the file has several.  [default: program]")
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A parameter of a primitive of the library."
+)
+@click.option("--profile", metavar="NAME", help="Also check the kernels against the rules of a pipeline, such as asic.")
+@click.option("--explain", is_flag=True, help="Print each source line with the P4 that it became; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the paths of the files that -o writes as JSON.")
 def compile(
     source: str,
     output: Path | None,
@@ -56,19 +58,19 @@ def compile(
 ) -> int:
     """Compile a Python file's program, or a primitive of the library, to P4_16.
 
-    Prints the P4; with -o, writes it and all that goes with it to a folder. A file is run, and its module attribute
-    `program` is compiled. Nothing is printed or written where anything is wrong: with --profile every broken rule is
-    told, with the lines that break it, and the exit status is 1.
+    Prints the P4, or with -o writes it and related files to a folder. A Python file is executed, and the Program in its
+    global variable `program` is compiled. In case of errors, nothing is written. With --profile, all violated rules are
+    printed with the lines that violate them, and the exit status is 1.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.runtime.checked import CheckedProgram
     from midflight.runtime.placement.rules import broken_rules
 
     if as_json and (explain or output is None):
-        raise click.UsageError("--json tells what -o DIR writes: give -o, and not --explain")
+        raise click.UsageError("--json prints what -o DIR writes: use it with -o and without --explain")
     program, stem = _program(source, name, settings)
     checked = CheckedProgram(program.p4(), str((output or Path()) / f"{stem}.p4"))
-    _ = checked.p4info  # nothing is written where anything is wrong
+    _ = checked.p4info  # raises errors before anything is written
     if profile is not None and (broken := broken_rules(program, checked, profile)):
         for each in broken:
             click.echo(f"midflight: {each}", err=True)
@@ -91,14 +93,16 @@ def compile(
 
 
 def _program(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[Program, str]:
-    """Return the program that is asked for, and what its files are called."""
+    """Return the requested program, and the stem of its files' names."""
     from midflight.cli.userfile import load_program
     from midflight.errors import MidflightError
 
     path = Path(source)
     if path.suffix == ".py" or path.exists():
         if settings:
-            raise MidflightError("--set is for primitives of the library", hint="in a file, write the parameters there")
+            raise MidflightError(
+                "--set is only for primitives of the library", hint="change the parameters in the file instead"
+            )
         return load_program(path, name), path.stem
     from midflight.primitives import Program
     from midflight.primitives.catalogue import instance
@@ -135,7 +139,7 @@ def _files(program: Program, checked: CheckedProgram, output: Path, stem: str) -
 def _explain(program: Program) -> None:
     from midflight.primitives.explain import explain
 
-    shown = 12  # lines of P4 that one of the source may take: what lanes repeat is enough once
+    shown = 12  # lines of P4 for each source line; more are repetitions for further lanes
     where = ("", "")
     for each in explain(program):
         if where != (each.application, each.file):
@@ -145,4 +149,4 @@ def _explain(program: Program) -> None:
         for line in each.p4[:shown]:
             click.secho(f"       {line.number:>5}  {line.text}", fg="cyan")
         if len(each.p4) > shown:
-            click.secho(f"              ... and {len(each.p4) - shown} lines more like these", fg="cyan")
+            click.secho(f"              ... and {len(each.p4) - shown} more lines like these", fg="cyan")

@@ -1,4 +1,4 @@
-"""`midflight conformance`: whether a device does what the primitives mean, packet by packet."""
+"""`midflight conformance`: test whether a device runs the primitives correctly, packet by packet."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Examples:
   midflight conformance
   midflight conformance --device bmv2 --junit bmv2.xml --json bmv2.json
   midflight conformance --device host --device bmv2 --primitive Aggregate --cases 100
-  midflight conformance --device bmv2 --cases 1000 --seed 7 --json bmv2.json      takes an hour
-  midflight conformance --self-test        are broken programs caught?
+  midflight conformance --device bmv2 --cases 1000 --seed 7 --json bmv2.json      takes about an hour
+  midflight conformance --self-test        also check that broken programs are caught
   midflight conformance --device grpc:127.0.0.1:9559
   sudo midflight conformance --device grpc:unix:/run/s1 -i 1@h1 -i 2@h2 -i 3@h3 -i 4@h4
 """
@@ -34,7 +34,7 @@ Examples:
     multiple=True,
     default=("host",),
     show_default=True,
-    help="host or bmv2, which are started, or grpc:ADDRESS, which runs already; may be given more than once.",
+    help="host or bmv2, which are started, or grpc:ADDRESS for a running switch. May be repeated.",
 )
 @click.option(
     "-i",
@@ -42,20 +42,27 @@ Examples:
     "interfaces",
     metavar="PORT@INTERFACE",
     multiple=True,
-    help="Of grpc:ADDRESS: our end of what is plugged into a port, of 1 to 4 each. Takes root.",
+    help="For grpc:ADDRESS: the interface at the far end of a port, for each of the ports 1 to 4. Needs root.",
 )
 @click.option(
-    "--device-id", metavar="N", type=click.IntRange(1, 2**64 - 1), default=1, show_default=True, help="Of grpc:ADDRESS."
+    "--device-id",
+    metavar="N",
+    type=click.IntRange(1, 2**64 - 1),
+    default=1,
+    show_default=True,
+    help="The device id of grpc:ADDRESS.",
 )
 @click.option(
     "--compiler",
     metavar="COMPILER",
     default="",
-    help="Of grpc:ADDRESS: p4c; midflight, which hands programs over as text; or a command line with {p4}, {p4info} "
-    "and {config} in it. By default what the device's server calls for.",
+    help="For grpc:ADDRESS: p4c; or midflight, which passes programs on as text; or a command line with {p4}, {p4info} "
+    "and {config}. The default depends on the device's server.",
 )
-@click.option("--primitive", "primitives", metavar="NAME", multiple=True, help="Only its cases; all are tried else.")
-@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of generated cases.")
+@click.option("--primitive", "primitives", metavar="NAME", multiple=True, help="Play only the cases of this primitive.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of generated cases."
+)
 @click.option(
     "--cases",
     "count",
@@ -63,42 +70,42 @@ Examples:
     type=click.IntRange(0),
     default=20,
     show_default=True,
-    help="Generated cases for each primitive, besides those in files.",
+    help="Number of generated cases for each primitive, besides those in files.",
 )
 @click.option(
     "--case-dir",
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Cases in files, instead of those that ship.",
+    help="Read case files from this folder, instead of those that come with Midflight.",
 )
-@click.option("--self-test", is_flag=True, help="Play the cases on broken programs too: all must be caught.")
-@click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of case files, and do nothing else.")
+@click.option("--self-test", is_flag=True, help="Also play the cases on broken programs, all of which must be caught.")
+@click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of case files and exit.")
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
-@click.option("--json", "json_to", metavar="FILE", help="Write everything as JSON; - is standard output.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
 @click.option(
     "--keep",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("midflight-conformance"),
     show_default=True,
-    help="Where failing cases go, shrunk, each with its seed, P4, packets and the switch's log.",
+    help="Folder for failing cases, shrunk, each with its seed, P4, packets and the switch's log.",
 )
 def conformance(
     devices: tuple[str, ...], interfaces: tuple[str, ...], device_id: int, compiler: str,
     primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
     self_test: bool, show_schema: bool, junit: Path | None, json_to: str | None, keep: Path,
 ) -> int:  # fmt: skip
-    """Hold a device to what the primitives mean.
+    """Test whether devices run the primitives correctly.
 
-    Plays traces of packets, written ones and generated ones, and compares every packet, alert and register with what
-    the executed kernel answers. Exits with 1 where a case fails, where one that was known to fail passes, or where
-    the self-test misses a broken program. An interrupt (Ctrl-C) ends it after the case that is
-    being played, with what has been found printed and written, and exit status 130.
+    Plays traces of packets from files and from a generator, and compares every packet, alert and register with the
+    result of the kernel in Python. The exit status is 1 if a case fails, if a case that is known to fail passes, or if
+    the self-test misses a broken program. After an interrupt (Ctrl-C), the current case is finished, the results so far
+    are printed and written, and the exit status is 130.
 
-    A switch that you run yourself is told by its P4Runtime server: --device grpc:HOST:PORT, or grpc:unix:PATH. It
-    gets packets by the interfaces at the far ends of its ports 1 to 4. Without any, its programs are given a tap, by
-    which packets come and go at the controller's port, which has to be 510. It is left with the last case's program.
+    To test a switch that you run yourself, give its P4Runtime server: --device grpc:HOST:PORT, or grpc:unix:PATH.
+    Packets go through the interfaces at the far ends of its ports 1 to 4. Without interfaces, packets enter and leave
+    through the controller's port, which has to be 510. The program of the last case remains on the switch.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import bar, console_beside, interrupts
@@ -159,19 +166,19 @@ def _print(found: list[Report], caught: tuple[Caught, ...], console: Console) ->
     for report in found:
         for result in report.results:
             if not result.good:
-                flaky = ", and passed when it was played again: flaky" if result.flaky else ""
+                flaky = ", but passed when it was repeated: flaky" if result.flaky else ""
                 console.print(f"{report.device}: {result.case.name}: {result.verdict.value}{flaky}", soft_wrap=True)
                 console.print(f"  {result.differences[0]}", soft_wrap=True, highlight=False)
     for report in found:
         if report.left:
             console.print(f"{report.device}: interrupted, {report.left:,} cases were not played", soft_wrap=True)
         for reason in unasked(report.results):
-            console.print(f"{report.device}: not asked: {reason}", soft_wrap=True, highlight=False)
+            console.print(f"{report.device}: not tested: {reason}", soft_wrap=True, highlight=False)
     if caught:
         missed = [each.mutant.name for each in caught if each.case is None]
         console.print(f"Self-test: {len(caught) - len(missed)} of {len(caught)} broken programs caught.")
         if missed:
             console.print(f"Missed: {', '.join(missed)}")
     for report in found:
-        told = ", ".join(f"{name} {version}" for name, version in versions(report.device, report.server).items())
-        console.print(f"{report.device}: {told}", soft_wrap=True, highlight=False)
+        used = ", ".join(f"{name} {version}" for name, version in versions(report.device, report.server).items())
+        console.print(f"{report.device}: {used}", soft_wrap=True, highlight=False)

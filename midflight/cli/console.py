@@ -1,4 +1,4 @@
-"""The prompt of a running network: commands to its hosts and switches, by name."""
+"""The prompt of a running network, for commands on its hosts and switches."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Console"]
 
-_LONG = 24 * 3600.0  # seconds that a command at the prompt may take: until the user has had enough
+_LONG = 24 * 3600.0  # seconds that a command at the prompt may take; users interrupt it earlier
 
 
 class Console(cmd.Cmd):
-    """Reads commands to a network. `failed` tells whether the last one did."""
+    """Reads and runs commands on a network. `failed` is whether the last command failed."""
 
     prompt = "midflight> "
     doc_header = "Commands"
@@ -39,12 +39,12 @@ class Console(cmd.Cmd):
         self._following: dict[str, tuple[Tracer, Follower]] = {}
 
     def close(self) -> None:
-        """Have nothing more traced."""
+        """Stop all traces."""
         for name in list(self._following):
             self._trace(name, on=False)
 
     def onecmd(self, line: str) -> bool:
-        """Run one line; return whether it was the last."""
+        """Run one line, and return whether it was the last. Errors are printed."""
         self.failed = False
         try:
             return bool(super().onecmd(line))
@@ -60,7 +60,7 @@ class Console(cmd.Cmd):
         return False
 
     def default(self, line: str) -> None:
-        """Run what is told to a host or a switch."""
+        """Run a command of a host or a switch. MidflightError if there is no such node or command."""
         if line == "EOF":
             click.echo("")
             return
@@ -70,48 +70,45 @@ class Console(cmd.Cmd):
         elif name in self.net.topology.switches:
             self._switch(name, words)
         else:
-            raise MidflightError(f"there is no command, host or switch {name}", hint="`help` tells what there is")
+            raise MidflightError(f"there is no command, host or switch {name}", hint="`help` lists the commands")
 
     def postcmd(self, stop: bool, line: str) -> bool:
-        """End at the end of what is read."""
+        """Return whether to stop: after `exit` and at the end of the input."""
         return stop or line == "EOF"
 
     def completenames(self, text: str, *ignored: object) -> list[str]:
-        """Complete the names of nodes as well as those of commands."""
+        """Complete the names of nodes and commands."""
         nodes = (*self.net.topology.hosts, *self.net.topology.switches)
         return [*super().completenames(text, *ignored), *(each for each in nodes if each.startswith(text))]
 
     def do_help(self, arg: str) -> None:
-        """Tell the commands."""
+        """Print the commands."""
         if arg:
             super().do_help(arg)
             return
         for form, what in (
-            ("h1 COMMAND ...", "run a command on host h1; names of hosts stand for their addresses: h1 ping -c 3 h2"),
-            ("s1 table [NAME]", "the tables of switch s1, or the entries of one"),
-            ("s1 counter [NAME]", "its counters, or the cells of one that have counted"),
-            (
-                "s1 state [APP]",
-                "its applications' registers, or what those of one hold where it is not what they began with",
-            ),
-            ("s1 trace on", "tell what happens to every packet in s1, until `s1 trace off`"),
-            ("s1 log", "what its process has printed"),
-            ("nodes", "hosts with their addresses, and switches with their kinds"),
-            ("links", "links with their ports, and what has passed"),
+            ("h1 COMMAND ...", "run a command on host h1; host names are replaced by addresses: h1 ping -c 3 h2"),
+            ("s1 table [NAME]", "list the tables of switch s1, or the entries of one table"),
+            ("s1 counter [NAME]", "list its counters, or the cells of one counter that are not zero"),
+            ("s1 state [APP]", "list its registers, or the elements of one application that have changed"),
+            ("s1 trace on", "print what happens to every packet in s1, until `s1 trace off`"),
+            ("s1 log", "print the log of its process"),
+            ("nodes", "list hosts with their addresses, and switches with their kinds"),
+            ("links", "list links with their ports and packets"),
             ("picture FILE", "save a picture of the topology as SVG"),
-            ("exit", "take the network down"),
+            ("exit", "close the network"),
         ):
             click.echo(f"  {form:<20} {what}")
 
     def do_nodes(self, _arg: str) -> None:
-        """Tell the hosts and switches."""
+        """Print the hosts and switches."""
         for host in self.net.hosts:
             click.echo(f"{host.name:<8} {host.address}  {host.mac.to_bytes(6, 'big').hex(':')}")
         for name, device in self.net.devices.items():
             click.echo(f"{name:<8} {device.capabilities.kind}, P4Runtime on {device.address}")
 
     def do_links(self, _arg: str) -> None:
-        """Tell the links and what has passed over them."""
+        """Print the links and their numbers of packets."""
         for link in self.net.topology.links:
             one, other = link.ends
             there = self.net.fabric.statistics(one.node, other.node)
@@ -126,16 +123,16 @@ class Console(cmd.Cmd):
         from midflight.cli.output import write_files
 
         if not arg:
-            raise MidflightError("a picture needs a file", hint="picture net.svg")
+            raise MidflightError("picture needs a file name", hint="for example: picture net.svg")
         write_files({Path(arg): self.net.topology.svg()})
 
     def do_exit(self, _arg: str) -> bool:
-        """Take the network down."""
+        """Close the network."""
         return True
 
     def _host(self, name: str, words: list[str]) -> None:
         if not words:
-            raise MidflightError(f"{name} needs a command", hint=f"{name} ip address")
+            raise MidflightError(f"{name} needs a command", hint=f"for example: {name} ip address")
         hosts = self.net.topology.hosts
         arguments = [str(self.net.topology.address(each)) if each in hosts else each for each in words]
         click.echo(self.net.host(name).run(arguments, timeout=_LONG, check=False), nl=False)
@@ -178,11 +175,13 @@ class Console(cmd.Cmd):
             case ["log"]:
                 log = getattr(self.net.devices[name], "log", None)
                 if log is None:
-                    raise MidflightError(f"{name} has no process of its own, and so no log")
+                    raise MidflightError(f"{name} has no log, because it has no process of its own")
                 click.echo(log(), nl=False)
             case _:
+                command = " ".join(words)
                 raise MidflightError(
-                    f"{name} cannot {' '.join(words) or 'do nothing'}", hint="`help` tells what it can"
+                    f"{name} has no command {command!r}" if command else f"{name} needs a command",
+                    hint="`help` lists the commands",
                 )
 
     def _trace(self, name: str, *, on: bool) -> None:
@@ -197,7 +196,7 @@ class Console(cmd.Cmd):
 
 
 def _widths(info: p4i.P4Info) -> dict[str, dict[str, int]]:
-    """Return the bits of every table's keys and of every action's parameters, by their names."""
+    """Return the widths in bits of tables' keys and actions' parameters, by the names of both."""
     tables = {table.preamble.name: {each.name: each.bitwidth for each in table.match_fields} for table in info.tables}
     return tables | {
         action.preamble.name: {each.name: each.bitwidth for each in action.params} for action in info.actions
@@ -209,7 +208,7 @@ def _pairs(values: Mapping[str, object], widths: Mapping[str, int]) -> str:
 
 
 def _shown(value: object, bits: int) -> str:
-    """Return a value as people write those of its width: MACs and IPv4 addresses by their bytes."""
+    """Return a value as text: as an IPv4 address if it has 32 bits, and as a MAC address if it has 48."""
     if isinstance(value, tuple) and len(value) == 2 and bits == 32:
         return f"{_shown(value[0], bits)}/{value[1]}"
     if isinstance(value, int) and bits == 48:

@@ -1,4 +1,4 @@
-"""What the commands share that talk to a running controller."""
+"""Shared parts of the commands that connect to a running controller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def state_option(command: Command) -> Command:
-    """Add the option that says which controller is meant: `state`."""
+    """Add the option `--state`, which selects the controller by its state folder."""
     return click.option(
         "--state",
         metavar="DIR",
@@ -29,12 +29,12 @@ def state_option(command: Command) -> Command:
 
 
 def json_option(command: Command) -> Command:
-    """Add the option for programs: `as_json`."""
+    """Add the option `--json` as the parameter `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def folder_of(state: Path | None) -> Path:
-    """Return the state folder that is meant."""
+    """Return the state folder: the given one, or the default in the user's XDG state folder."""
     if state is not None:
         return state
     base = os.environ.get("XDG_STATE_HOME")
@@ -42,20 +42,20 @@ def folder_of(state: Path | None) -> Path:
 
 
 def client(state: Path | None) -> CommandClient:
-    """Return a client of the controller that works on a state folder."""
+    """Return a client of the controller of a state folder. MidflightError if none is running."""
     from midflight.runtime.controller.service.client import CommandClient
 
     return CommandClient(folder_of(state))
 
 
 def call(state: Path | None, name: str, /, **arguments: Any) -> dict[str, Any]:
-    """Make a call and return its result."""
+    """Call a command of the controller and return its result. MidflightError if the command fails."""
     with client(state) as made:
         return made.call(name, **arguments)
 
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
-    """Print a result: as JSON, or this text if there is any."""
+    """Print a result as JSON, or otherwise the text, unless it is empty."""
     if as_json:
         from midflight.cli.output import write_json
 
@@ -65,5 +65,5 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 
 
 def names(text: str) -> list[str]:
-    """Take a list of names apart, "h1,h2"."""
+    """Return the names in a comma-separated list such as "h1,h2"."""
     return [each.strip() for each in text.split(",") if each.strip()]

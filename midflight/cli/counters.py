@@ -1,4 +1,4 @@
-"""`midflight counters`: what came for the applications of a running controller."""
+"""`midflight counters`: the traffic counters of a running controller's applications."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Examples:
 @state_option
 @json_option
 def counters(name: str, state: Path | None, as_json: bool) -> None:
-    """Count the requests that came for applications, by switch and port, and the packets that switches dropped."""
+    """Print the requests that arrived for each application, by switch and port, and the packets that were dropped."""
     from rich.console import Console
 
     from midflight.cli.terminal import table

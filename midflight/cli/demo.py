@@ -1,4 +1,4 @@
-"""`midflight demo`: the whole of Midflight at work, in the terminal."""
+"""`midflight demo`: demonstrations in the terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Examples:
 
 @click.group(epilog=EPILOG)
 def demo() -> None:
-    """See in-network computing at work on the embedded switch."""
+    """Run demonstrations of in-network computing."""
 
 
 @demo.command(epilog=ALLREDUCE)
@@ -41,24 +41,26 @@ def demo() -> None:
     metavar="P",
     type=click.FloatRange(0, 0.5),
     default=0.0,
-    help="Probability that a link loses a packet, and as much to duplicate and to delay it.",
+    help="Probability that a link loses a packet; also that it duplicates one, and that it reorders one.",
 )
-@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of all randomness."
+)
 @click.option(
     "--device",
     type=click.Choice(["host", "bmv2"]),
     default="host",
     show_default=True,
-    help="The switch: the embedded one, or p4lang's BMv2.",
+    help="The switch: host, the embedded switch, or bmv2.",
 )
 @click.option(
     "--fabric",
     type=click.Choice(["sim", "netns"]),
     default="sim",
     show_default=True,
-    help="The network: simulated in virtual time, or Linux namespaces and sockets (takes root).",
+    help="The network: simulation in virtual time, or network namespaces with sockets (needs root).",
 )
-@click.option("--steps", metavar="N", type=click.IntRange(1), help="Training steps, instead of as many as it takes.")
+@click.option("--steps", metavar="N", type=click.IntRange(1), help="Number of training steps.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
 @click.option(
     "--picture",
@@ -71,11 +73,11 @@ def demo() -> None:
 def allreduce(
     loss: float, seed: int, device: str, fabric: str, steps: int | None, json_to: str | None, picture: Path
 ) -> None:
-    """Train a classifier on four workers whose gradients are summed inside the switch.
+    """Train a classifier on four workers, with gradients summed by the switch.
 
-    Trains twice over the same network, summing in the switch and then at a parameter server, and compares: accuracy,
-    exactness of the sums, and what crossed the server's link. Same seed, same weights, bit for bit, on every device
-    and fabric.
+    Trains twice on the same network, first with sums in the switch and then at a parameter server. Compares the
+    accuracy, the exactness of the sums, and the traffic on the server's link. The same seed gives the same weights, bit
+    for bit, on every device and fabric.
     """
     from dataclasses import replace
     from importlib.util import find_spec
@@ -106,7 +108,7 @@ def allreduce(
         if json_to != "-":
             console.print(f"Figures: {json_to}", soft_wrap=True)
     if not done.figures.sums_exact:
-        raise MidflightError("some sum differed from NumPy's sum of the same fixed-point numbers")
+        raise MidflightError("a sum differs from NumPy's sum of the same fixed-point numbers")
 
 
 def _table(done: Demo, console: Console) -> Table:
@@ -135,13 +137,13 @@ def _table(done: Demo, console: Console) -> Table:
         ("packets retransmitted", f"{switch.retransmitted:,}", f"{server.retransmitted:,}"),
         ("duplicates suppressed", f"{switch.duplicates_suppressed:,}", f"{server.duplicates_suppressed:,}"),
         (
-            "virtual time a step" if figures.fabric == "sim" else "time a step",
+            "virtual time per step" if figures.fabric == "sim" else "time per step",
             f"{figures.step_microseconds_switch:,.1f} us",
             f"{figures.step_microseconds_server:,.1f} us",
         ),
     ]
     for row in rows:
         made.add_row(*row)
-    exact = "equal NumPy's, as integers, bit for bit" if figures.sums_exact else "DIFFER from NumPy's"
+    exact = "equal NumPy's, bit for bit, as integers" if figures.sums_exact else "DIFFER from NumPy's"
     made.caption = f"All sums {exact}. Took {done.seconds:.1f} s."
     return made

@@ -1,4 +1,4 @@
-"""`midflight deploy`: a controller for switches that run already."""
+"""`midflight deploy`: run a controller for switches that are already running."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["deploy"]
 
 EPILOG = """\b
 Examples:
-  midflight deploy app.py --switches network.yaml               until Ctrl-C, which withdraws everything
-  midflight deploy app.py --switches network.yaml --keep        Ctrl-C leaves the switches as they are
-  midflight deploy --switches network.yaml                      goes on with what was deployed
+  midflight deploy app.py --switches network.yaml               Ctrl-C withdraws all applications
+  midflight deploy app.py --switches network.yaml --keep        Ctrl-C leaves the switches unchanged
+  midflight deploy --switches network.yaml                      resumes the last deployment
   midflight deploy --switches network.yaml --standby            takes over when the first controller dies
   midflight deploy app.py --switches network.yaml --log json --metrics 9464 2> log.jsonl
 
@@ -47,18 +47,20 @@ network.yaml, for two switches that serve P4Runtime:
     metavar="NETWORK.yaml",
     required=True,
     type=click.Path(path_type=Path),
-    help="Addresses of switches and hosts, and the links between them.",
+    help="The file with the addresses of switches and hosts, and their links.",
 )
 @click.option("--program", "name", metavar="NAME", help="The program, if the file has several.")
 @state_option
-@click.option("--keep", is_flag=True, help="At the end, leave the switches as they are, for the next controller.")
-@click.option("--standby", is_flag=True, help="Wait until the controller that works on the state folder ends.")
-@click.option("--log", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--keep", is_flag=True, help="At the end, leave the switches unchanged, for the next controller.")
+@click.option("--standby", is_flag=True, help="If another controller uses the state folder, wait until it ends.")
+@click.option(
+    "--log", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The log's format."
+)
 @click.option(
     "--metrics",
     metavar="PORT",
     type=click.IntRange(0, 65535),
-    help="Serve Prometheus on 127.0.0.1; 0 takes a free port.",
+    help="Serve Prometheus metrics on this port of 127.0.0.1; 0 selects a free port.",
 )
 def deploy(
     app: Path | None,
@@ -70,14 +72,14 @@ def deploy(
     form: Literal["text", "json"],
     metrics: int | None,
 ) -> None:
-    """Compile a program, put it on switches that run already, and keep it there.
+    """Compile a program, load it onto switches that are already running, and keep it there.
 
-    The controller stays: it restores switches that restart, and takes the commands admit, withdraw, change, state,
-    counters, alerts, status and undeploy. What it wants is kept in the state folder. A controller that was
-    killed and is started again goes on from there: it writes to switches only what differs, and disturbs no traffic.
+    The controller keeps running. It restores switches that restart, and accepts the commands admit, withdraw, change,
+    state, counters, alerts, status and undeploy. The state folder contains its desired state. A controller that was
+    killed resumes from there: it writes only differences to the switches, and does not disturb traffic.
 
-    The log goes to standard error. Ctrl-C or SIGTERM withdraws all applications, after which switches only forward,
-    or with --keep leaves everything in place.
+    The log goes to standard error. Ctrl-C or SIGTERM withdraws all applications, so that switches only forward; with
+    --keep, it leaves the switches unchanged.
     """
     import sys
 
@@ -113,13 +115,16 @@ def deploy(
         while not stop.wait(0.1) and not deployment.ended.is_set():
             pass
         if keep and not deployment.ended.is_set():
-            deployment.emit(Event("stopped", "the switches keep what they have"))
+            deployment.emit(Event("stopped", "the switches are left unchanged"))
         else:
             deployment.withdraw_all()
 
 
 def _held(folder: StateFolder, standby: bool, stop: threading.Event, log: OnEvent) -> bool:
-    """Become the one controller of a state folder; False if a standby is stopped before that."""
+    """Become the only controller of a state folder. Returns False if a standby is stopped while it waits.
+
+    MidflightError if the folder has a controller and this is not a standby.
+    """
     from midflight.errors import MidflightError
     from midflight.runtime.controller.observe.events import Event
 
@@ -128,8 +133,8 @@ def _held(folder: StateFolder, standby: bool, stop: threading.Event, log: OnEven
     holder = folder.holder
     if not standby:
         raise MidflightError(
-            f"process {holder} is the controller of {folder.path} already",
-            hint="choose another folder with --state, or wait for its end with --standby",
+            f"process {holder} is already the controller of {folder.path}",
+            hint="choose another folder with --state, or wait until it ends with --standby",
         )
     log(Event("standby", f"process {holder} is the controller", details={"holder": holder}))
     while not stop.wait(0.05):
@@ -141,7 +146,7 @@ def _held(folder: StateFolder, standby: bool, stop: threading.Event, log: OnEven
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """Yield what is set at SIGINT or SIGTERM."""
+    """Yield an event that SIGINT and SIGTERM set."""
     import signal
     import threading
 

@@ -1,4 +1,4 @@
-"""Lines printed as they come, from a thread of its own, beside whatever else a command does."""
+"""Printing of lines from a background thread as they arrive."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import click
 
 __all__ = ["Follower"]
 
-_PAUSE = 0.2  # seconds between two looks
+_PAUSE = 0.2  # seconds between two calls of `take`
 
 
 class Follower:
-    """Prints what `take` returns, every now and then, until it is closed; `name` stands before every line."""
+    """Calls `take` periodically in a thread, and prints the texts that it returns, until it is closed.
+
+    `name` is printed before every line.
+    """
 
     def __init__(self, take: Callable[[], list[str]], name: str = "") -> None:
         self._take = take
@@ -23,7 +26,7 @@ class Follower:
         self._thread.start()
 
     def close(self, rest: Callable[[], list[str]]) -> None:
-        """Print no more, but for what `rest` returns."""
+        """Stop the thread, and print the texts that `rest` returns."""
         self._end.set()
         self._thread.join()
         self._print(rest())

@@ -1,4 +1,4 @@
-"""A click group that imports a command when it is called for, and says every user's mistake in one message."""
+"""A click group that imports commands on demand, and reports users' mistakes without a traceback."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["LazyGroup"]
 
 DEBUG = "MIDFLIGHT_DEBUG"
 
-# What an optional extra of ours brings, by the name it is imported under.
+# The optional extra of Midflight that installs a module.
 EXTRAS = {"matplotlib": "demo", "sklearn": "demo", "scapy": "scapy"}
 PACKAGES = {"sklearn": "scikit-learn"}
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named by module: `{"check": "midflight.cli.check"}`.
+    """A group with a module for each command: `{"check": "midflight.cli.check"}`.
 
-    The module's attribute of the command's name is the command. Modules of commands import nothing heavy at
-    their top, so that `--help`, which reads them all, stays quick.
+    The command is the module's attribute with the command's name. These modules must not import anything slow at the
+    top, because `--help` imports all of them.
     """
 
     def __init__(self, *args: Any, modules: Mapping[str, str] | None = None, **extra: Any) -> None:
@@ -33,11 +33,11 @@ class LazyGroup(click.Group):
         self._modules = dict(modules or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order they were given in: the order of a first acquaintance."""
+        """Return the names of the commands in the order of `modules`."""
         return [*self._modules, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of a command and return the command; None for a name that is not known."""
+        """Import the module of a command and return the command, or None if the name is unknown."""
         if cmd_name not in self._modules:
             return super().get_command(ctx, cmd_name)
         command = getattr(importlib.import_module(self._modules[cmd_name]), cmd_name)
@@ -52,9 +52,10 @@ class LazyGroup(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run a command line and exit: 0 done, 1 a mistake of the user, 2 a command line that makes no sense.
+        """Run a command line and exit the process with a status.
 
-        130 after an interrupt. With MIDFLIGHT_DEBUG set, a mistake keeps its traceback.
+        The status is 0 for success, 1 for an error that the user can correct, 2 for an invalid command line, and 130
+        after an interrupt. If the environment variable MIDFLIGHT_DEBUG is set, errors have a traceback.
         """
 
         def run() -> Any:
@@ -74,7 +75,7 @@ def _exit_status(run: Callable[[], Any]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # Who read our output has gone, as `| head` does; Python must not complain about it when it exits.
+        # The reader of our output has ended, as `| head` does; prevent an error when Python flushes it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (MidflightError, ModuleNotFoundError, OSError) as error:
@@ -92,7 +93,8 @@ def _explain(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         module = (error.name or "").partition(".")[0]
         if module in EXTRAS:
-            return f"midflight: this needs {PACKAGES.get(module, module)}: pip install 'midflight[{EXTRAS[module]}]'"
+            package = PACKAGES.get(module, module)
+            return f"midflight: {package} is not installed: pip install 'midflight[{EXTRAS[module]}]'"
     if isinstance(error, OSError) and error.filename is not None:
         return f"midflight: {error.filename}: {error.strerror}"
     return None

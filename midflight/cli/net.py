@@ -1,4 +1,4 @@
-"""`midflight net`: a network from a file, with a prompt."""
+"""`midflight net`: open a network from a file, with a prompt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Examples:
   midflight net star.yaml --fabric sim --picture star.svg -c nodes
 
 \b
-star.yaml is `star: {hosts: 3}`, for one, or has links of its own:
+star.yaml may contain `star: {hosts: 3}`, or links:
   links:
     - h1 s1
     - {ends: h2 s1, delay: 2ms, rate: 100Mbit, loss: 1%}
@@ -31,16 +31,26 @@ star.yaml is `star: {hosts: 3}`, for one, or has links of its own:
     "program_file",
     metavar="FILE.py",
     type=click.Path(path_type=Path),
-    help="What the switches run; by default an Aggregate, `gradients`, over all hosts but the last.",
+    help="The program of the switches.  [default: an Aggregate `gradients` over all hosts but the last]",
 )
-@click.option("--device", type=click.Choice(["host", "bmv2"]), default="host", show_default=True, help="The switches.")
-@click.option("--fabric", type=click.Choice(["netns", "sim"]), default="netns", show_default=True, help="The network.")
-@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of the links' luck.")
-@click.option("--pcap", metavar="DIR", type=click.Path(path_type=Path), help="Keep every link's packets here.")
-@click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Save a picture of the topology.")
-@click.option("--trace", is_flag=True, help="Have BMv2 log every packet, so that `s1 trace on` can tell of it; slow.")
 @click.option(
-    "-c", "commands", metavar="COMMAND", multiple=True, help="Run this instead of the prompt; may be told again."
+    "--device", type=click.Choice(["host", "bmv2"]), default="host", show_default=True, help="The kind of switches."
+)
+@click.option(
+    "--fabric",
+    type=click.Choice(["netns", "sim"]),
+    default="netns",
+    show_default=True,
+    help="Network namespaces (needs root), or a simulation.",
+)
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of links' faults."
+)
+@click.option("--pcap", metavar="DIR", type=click.Path(path_type=Path), help="Write captures of all links here.")
+@click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Save a picture of the topology.")
+@click.option("--trace", is_flag=True, help="Let BMv2 log every packet, which `s1 trace on` needs; slow.")
+@click.option(
+    "-c", "commands", metavar="COMMAND", multiple=True, help="Run this command instead of the prompt. May be repeated."
 )
 def net(
     file: Path,
@@ -53,9 +63,9 @@ def net(
     trace: bool,
     commands: tuple[str, ...],
 ) -> int:
-    """Bring a topology to life and take commands to its hosts and switches.
+    """Open a network, and run commands on its hosts and switches.
 
-    The network is there until the prompt is left, and goes with whatever it has started.
+    When the prompt ends, the network is removed, with all processes that it has started.
     """
     from midflight.cli.console import Console
     from midflight.cli.output import write_files
@@ -84,7 +94,7 @@ def net(
             if not sys.stdin.isatty():
                 console.prompt = ""
                 console.use_rawinput = False
-            click.echo(f"{len(topology.hosts)} hosts, {len(topology.switches)} switches; `help` tells what can be said")
+            click.echo(f"{len(topology.hosts)} hosts, {len(topology.switches)} switches; `help` lists the commands")
             while True:
                 try:
                     console.cmdloop()

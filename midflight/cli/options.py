@@ -16,7 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 def p4_options(command: Command) -> Command:
     """Add the file argument and the preprocessor's options: `file`, `include_dirs`, `definitions`."""
     command = click.option(
-        "-D", "definitions", metavar="NAME[=VALUE]", multiple=True, help="Define a macro, 1 unless told."
+        "-D", "definitions", metavar="NAME[=VALUE]", multiple=True, help="Define a macro.  [default value: 1]"
     )(command)
     command = click.option(
         "-I",
@@ -24,13 +24,16 @@ def p4_options(command: Command) -> Command:
         metavar="DIR",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="Look for includes here.",
+        help="Search this folder for included files.",
     )(command)
     return click.argument("file", metavar="FILE.p4", type=click.Path(path_type=Path))(command)
 
 
 def defines(definitions: tuple[str, ...]) -> dict[str, str]:
-    """Take `NAME=VALUE` apart; a name alone is defined as 1, as compilers do."""
+    """Return macros by name from texts `NAME=VALUE`. A name alone has the value 1.
+
+    click.BadParameter if a name is no identifier.
+    """
     found = {}
     for each in definitions:
         name, equals, value = each.partition("=")

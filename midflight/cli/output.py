@@ -1,4 +1,4 @@
-"""What commands write: JSON, and files that are whole or not there."""
+"""Input and output of commands: text files, JSON, and atomic writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["read_text", "write_files", "write_json"]
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text; MidflightError where it is not there, not a file, not UTF-8 or too long for a program."""
+    """Return the text of a file. MidflightError if it cannot be read, is not UTF-8, or is too long for a program."""
     from midflight.p4.bounded import LARGEST
 
     try:
@@ -33,7 +33,10 @@ def read_text(path: Path) -> str:
 
 
 def write_json(value: Mapping[str, object], to: str) -> None:
-    """Write a JSON object to a file, whole or not at all, or for `-` to standard output."""
+    """Write a JSON object atomically to a file, or to standard output if `to` is `-`.
+
+    MidflightError if the file cannot be written.
+    """
     text = json.dumps(value, indent=2) + "\n"
     if to == "-":
         click.echo(text, nl=False)
@@ -42,9 +45,9 @@ def write_json(value: Mapping[str, object], to: str) -> None:
 
 
 def write_files(files: Mapping[Path, str | bytes]) -> None:
-    """Write all of the files or none, making their folders: each is written aside and then put in its place.
+    """Write all of the files, or none of them, and create missing folders.
 
-    MidflightError where the place cannot be written to.
+    Each file is written under a temporary name first, and then renamed. MidflightError if a file cannot be written.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -64,7 +67,7 @@ def _aside(path: Path, content: str | bytes) -> Iterator[Path]:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            # mkstemp makes it for our eyes only; the finished file is like any other.
+            # mkstemp creates private files; use the permissions of an ordinary file.
             os.fchmod(handle, 0o666 & ~_umask())
             file.write(content.encode() if isinstance(content, str) else content)
         yield temporary

@@ -1,4 +1,4 @@
-"""`midflight p4info`: the control plane's view of a P4 program."""
+"""`midflight p4info`: write the P4Info of a P4 program."""
 
 from __future__ import annotations
 
@@ -19,12 +19,9 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @p4_options
-@click.option("-o", "--output", metavar="FILE", default="-", help="Where to write; standard output unless told.")
+@click.option("-o", "--output", metavar="FILE", default="-", help="The output file; - is standard output.")
 def p4info(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ...], output: str) -> None:
-    """Write a P4 program's P4Info in protobuf's text format.
-
-    Its ids are those that p4c gives.
-    """
+    """Write a P4 program's P4Info in protobuf's text format. Its ids are the same as p4c's."""
     from midflight.cli.output import read_text, write_files
     from midflight.p4.frontend import check
     from midflight.p4.p4info import p4info as p4info_of

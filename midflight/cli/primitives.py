@@ -1,4 +1,4 @@
-"""`midflight primitives`: the library as a catalogue."""
+"""`midflight primitives`: the catalogue of the library."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ __all__ = ["primitives"]
 
 EPILOG = """\b
 Examples:
-  midflight primitives                the library, a line each
-  midflight primitives threshold      one of them: parameters, overflow, whose work it follows
-  midflight primitives --json         the same for machines
+  midflight primitives                list all primitives, one per line
+  midflight primitives threshold      show one: parameters, overflow, and the work that it follows
+  midflight primitives --json         print all details as JSON
 
 \b
-One of them as P4:
+To compile a primitive to P4:
   midflight compile threshold --set above=900 --set clear=850 -o build
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Tell everything as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 def primitives(name: str | None, as_json: bool) -> None:
-    """List the library's primitives, or tell about one."""
+    """List the library's primitives, or show the details of primitive NAME."""
     import dataclasses
 
     from midflight.cli.output import write_json
@@ -42,7 +42,7 @@ def primitives(name: str | None, as_json: bool) -> None:
     for each in entries:
         click.echo(f"{each.name}: {each.summary}")
         for parameter in each.parameters:
-            default = "" if parameter.required else f", {parameter.default!r} unless told"
+            default = "" if parameter.required else f", default {parameter.default!r}"
             click.echo(f"  {parameter.name} ({parameter.type}{default})")
             if parameter.meaning:
                 click.echo(click.wrap_text(parameter.meaning, 100, "      ", "      "))

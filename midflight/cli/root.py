@@ -1,4 +1,4 @@
-"""The `midflight` command itself: nothing but the names of the commands below it."""
+"""The `midflight` command: the group of all commands."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MODULES = {name: f"midflight.cli.{name}" for name in COMMANDS}
     cls=LazyGroup,
     modules=MODULES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every command tells more, with examples: midflight COMMAND --help",
+    epilog="Details and examples of a command: midflight COMMAND --help",
 )
 @click.version_option(__version__, prog_name="midflight", message="%(prog)s %(version)s")
 def midflight() -> None:

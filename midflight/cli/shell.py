@@ -10,10 +10,10 @@ __all__ = ["shell"]
 
 EPILOG = """\b
 Examples:
-  midflight shell                                        a switch at 127.0.0.1:9559
+  midflight shell                                        the switch at 127.0.0.1:9559
   midflight shell --grpc-addr unix:/run/switch.sock --device-id 7
-  sudo midflight shell --device-of s1                    of a running network, or of Mininet's
-  midflight shell --election-id 1                        only to look, beside another controller
+  sudo midflight shell --device-of s1                    a switch of a running network, or of Mininet
+  midflight shell --election-id 1                        only read, beside another controller
   midflight shell --config prog.p4info.txtpb,prog.p4     load a program first
   midflight shell -- fill_tables.py 10                   run a script in it
   echo 'for each in table_entry["ingress.route"].read(): print(each)' | midflight shell
@@ -21,7 +21,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.option("--device-of", metavar="NAME", help="The switch of that name in a running network, found by its process.")
+@click.option("--device-of", metavar="NAME", help="The switch with this name in a running network.")
 @click.option("--grpc-addr", "address", metavar="ADDRESS", help="HOST:PORT or unix:PATH.  [default: 127.0.0.1:9559]")
 @click.option("--device-id", metavar="N", type=int, help="[default: the network's, or 1]")
 @click.option(
@@ -29,11 +29,13 @@ Examples:
     metavar="N",
     type=int,
     default=2**64,
-    help="The controller with the highest one may write.  [default: 2**64]",
+    help="The controller with the highest election id may write.  [default: 2**64]",
 )
 @click.option("--role", metavar="NAME", default="", help="The controller's role.")
-@click.option("--config", metavar="P4INFO,CONFIG", help="Load this program first: P4Info as text, the device's config.")
-@click.option("--reinstall", is_flag=True, help="Make the environment of p4runtime-shell anew.")
+@click.option(
+    "--config", metavar="P4INFO,CONFIG", help="Load this program first: P4Info in text format, and device config."
+)
+@click.option("--reinstall", is_flag=True, help="Install p4runtime-shell again.")
 @click.argument("script", metavar="[-- SCRIPT", required=False)
 @click.argument("arguments", metavar="ARGUMENT...]", nargs=-1)
 def shell(
@@ -49,11 +51,11 @@ def shell(
 ) -> None:
     """Open p4runtime-shell on a running switch.
 
-    On first use it is installed with pip, into an environment of its own in the user's cache, because the versions
-    that it needs clash with those of current packages.
+    On first use, pip installs it into an environment of its own in the user's cache folder, because it needs versions
+    of packages that conflict with current ones.
 
-    SCRIPT, or what comes on standard input, is Python with the shell's names, such as table_entry, counter_entry,
-    packet_out and packet_in. Other than at its prompt, calls need their parentheses there: entry.insert().
+    SCRIPT, or standard input, is Python with the names of the shell, such as table_entry, counter_entry, packet_out and
+    packet_in. Unlike at the prompt, calls need parentheses: entry.insert().
     """
     import os
     import sys
@@ -62,14 +64,14 @@ def shell(
     from midflight.runtime.p4runtime.client.shell import ShellSession, environment
 
     if device_of and address:
-        raise click.UsageError("--device-of and --grpc-addr both say which switch")
+        raise click.UsageError("use either --device-of or --grpc-addr, not both")
     if device_id is not None and not 0 < device_id < 1 << 64:
         raise click.BadParameter(f"{device_id} is not between 1 and 2**64 - 1", param_hint="--device-id")
     if not 0 < election_id < 1 << 128:
         raise click.BadParameter(f"{election_id} is not between 1 and 2**128 - 1", param_hint="--election-id")
     files = _config(config) if config else None
     if script and script != "-":
-        read_text(Path(script))  # what is wrong with it is told now, not after an installation
+        read_text(Path(script))  # report errors now, not after an installation
     if device_of:
         from midflight.testbed.fabric.running import find_switch
 
@@ -87,16 +89,16 @@ def shell(
     python = environment(lambda words: click.echo(f"midflight: {words}", err=True), reinstall=reinstall)
     sys.stdout.flush()
     sys.stderr.flush()
-    # In our place, so that the terminal and its signals are the shell's alone.
+    # Replace this process, so that the shell alone receives the terminal's input and signals.
     os.execv(python, session.command(python))
 
 
-def _config(told: str) -> tuple[Path, Path]:
+def _config(text: str) -> tuple[Path, Path]:
     from midflight.errors import MidflightError
 
-    p4info, comma, config = told.partition(",")
+    p4info, comma, config = text.partition(",")
     if not comma or "," in config:
-        raise click.BadParameter(f"{told!r} is not P4INFO,CONFIG", param_hint="--config")
+        raise click.BadParameter(f"{text!r} is not P4INFO,CONFIG", param_hint="--config")
     for each in (p4info, config):
         if not Path(each).is_file():
             raise MidflightError(f"{each}: there is no such file")

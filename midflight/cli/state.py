@@ -1,4 +1,4 @@
-"""`midflight state`: the registers of an application on the switches of a running controller."""
+"""`midflight state`: an application's registers on a switch of a running controller."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Examples:
 @state_option
 @json_option
 def state(name: str, switch: str, state: Path | None, as_json: bool) -> None:
-    """Read the registers of application NAME from a switch."""
+    """Print the registers of application NAME on a switch."""
     import numpy as np
 
     found = call(state, "state", application=name, switch=switch)

@@ -1,4 +1,4 @@
-"""`midflight status`: what a running controller does."""
+"""`midflight status`: the status of a running controller."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["status"]
 EPILOG = """\b
 Examples:
   midflight status
-  midflight status --watch              live, until Ctrl-C
+  midflight status --watch              update the status on the screen, until Ctrl-C
   midflight status --json
-  midflight status --watch --json       a line of JSON for each change
+  midflight status --watch --json       print a line of JSON for each change
 """
 
 
 @click.command(epilog=EPILOG)
 @state_option
-@click.option("--watch", is_flag=True, help="Stay, and show what changes.")
+@click.option("--watch", is_flag=True, help="Keep running, and show changes.")
 @json_option
 def status(state: Path | None, watch: bool, as_json: bool) -> None:
-    """Show a controller's switches, applications, placements with reasons, sessions, rates and last events."""
+    """Show the switches, applications, placements with reasons, rates and latest events of a controller."""
     from rich.console import Console
     from rich.live import Live
 
@@ -70,12 +70,12 @@ def _applications(applications: list[dict[str, Any]]) -> Any:
     table = _table("application", "primitive", "placed", "for", "rate")
     for each in applications:
         placed = [f"{name}: {reason}" for name, reason in each["placements"].items()]
-        users = [f"{it['switch']}: {', '.join(it['hosts']) or 'everybody'}" for it in each["admissions"]]
+        users = [f"{it['switch']}: {', '.join(it['hosts']) or 'all hosts'}" for it in each["admissions"]]
         if job := each["job"]:
             where = ", ".join(job["switches"]) or job["server"] or "the workers"
             users.append(f"job {job['number']} of {', '.join(job['hosts'])}, computed by {where}")
-        rate = f"{each['rate']}/s" if each["rate"] else "any"
-        table.add_row(each["name"], each["primitive"], "\n".join(placed), "\n".join(users) or "nobody", rate)
+        rate = f"{each['rate']}/s" if each["rate"] else "unlimited"
+        table.add_row(each["name"], each["primitive"], "\n".join(placed), "\n".join(users) or "not admitted", rate)
     return table
 
 

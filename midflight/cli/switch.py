@@ -1,4 +1,4 @@
-"""`midflight switch`: a P4 program on the embedded switch, with its ports, served over P4Runtime."""
+"""`midflight switch`: run the embedded switch with a P4 program, ports and a P4Runtime server."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["switch"]
 
-TRACES = 1 << 14  # that wait to be printed; before more, the oldest go untold
+TRACES = 1 << 14  # traces that can wait to be printed; the oldest are dropped for more
 
 EPILOG = """\b
 Examples:
-  midflight switch prog.p4                                        packets by packet-in and packet-out only
-  midflight switch prog.p4 --grpc-server-addr 127.0.0.1:0         on a free port, which it tells
-  sudo midflight switch prog.p4 -i 1@veth0 -i 2@veth1 --stats     between interfaces
+  midflight switch prog.p4                                        without ports: only packet-in and packet-out
+  midflight switch prog.p4 --grpc-server-addr 127.0.0.1:0         on a free port, which it prints
+  sudo midflight switch prog.p4 -i 1@veth0 -i 2@veth1 --stats     with interfaces as ports
   midflight switch prog.p4 -i 1@pcap:in.pcap,out.pcap -i 2@pcap:,out2.pcap --trace
 """
 
@@ -36,7 +36,7 @@ Examples:
     "interfaces",
     metavar="PORT@INTERFACE",
     multiple=True,
-    help="A port: a Linux interface, or pcap:IN,OUT to play one capture and write another.",
+    help="A port: a Linux interface, or pcap:IN,OUT to read packets from one capture and write them to another.",
 )
 @click.option(
     "--grpc-server-addr",
@@ -44,7 +44,7 @@ Examples:
     metavar="HOST:PORT",
     default="127.0.0.1:9559",
     show_default=True,
-    help="Where to serve P4Runtime; port 0 takes a free one, unix:PATH a socket.",
+    help="Address of the P4Runtime server. Port 0 selects a free port; unix:PATH is a Unix socket.",
 )
 @click.option("--tls-cert", "certificate", metavar="PEM", type=click.Path(path_type=Path), help="Serve with TLS.")
 @click.option("--tls-key", "key", metavar="PEM", type=click.Path(path_type=Path), help="The certificate's key.")
@@ -53,19 +53,34 @@ Examples:
     "client_ca",
     metavar="PEM",
     type=click.Path(path_type=Path),
-    help="Take only clients whose certificates this authority has signed.",
+    help="Accept only clients whose certificates this authority has signed.",
 )
 @click.option(
     "--tls-role",
     "roles",
     metavar="NAME=ROLE",
     multiple=True,
-    help="The client of this common name may take this role (nothing: the default role), and others none.",
+    help="The client with the common name NAME may take ROLE (empty: the default role); other clients only read. "
+    "May be repeated.",
 )
-@click.option("--device-id", metavar="N", type=click.IntRange(1, 2**64 - 1), default=1, show_default=True)
-@click.option("--cpu-port", metavar="N", type=click.IntRange(1, 510), default=510, show_default=True)
 @click.option(
-    "--pcap", "captures", metavar="DIR", type=click.Path(path_type=Path), help="Keep each port's packets here."
+    "--device-id",
+    metavar="N",
+    type=click.IntRange(1, 2**64 - 1),
+    default=1,
+    show_default=True,
+    help="The P4Runtime device id.",
+)
+@click.option(
+    "--cpu-port",
+    metavar="N",
+    type=click.IntRange(1, 510),
+    default=510,
+    show_default=True,
+    help="The port of packet-in and packet-out.",
+)
+@click.option(
+    "--pcap", "captures", metavar="DIR", type=click.Path(path_type=Path), help="Write captures of all ports here."
 )
 @click.option(
     "--threads",
@@ -73,7 +88,7 @@ Examples:
     type=click.IntRange(1, 16),
     default=1,
     show_default=True,
-    help="One runs the program, packet after packet, since registers change; the others send.",
+    help="Number of threads. One runs the program on all packets in order; the others send.",
 )
 @click.option(
     "--memory",
@@ -81,17 +96,17 @@ Examples:
     default="1GiB",
     show_default=True,
     callback=lambda _context, _option, text: _size(text),
-    help="What a program's registers, counters, meters and table entries may take.",
+    help="Limit for a program's registers, counters, meters and table entries.",
 )
 @click.option(
     "--code",
     "code",
     metavar="DIR",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Share compiled programs with switches that have the same DIR, which has to be yours alone.",
+    help="Share compiled programs with other switches through this folder, which must belong to you alone.",
 )
-@click.option("--wait", is_flag=True, help="Play captures once a controller has come and gone.")
-@click.option("--trace", is_flag=True, help="Print what happens to every packet. It takes time: some may go untold.")
+@click.option("--wait", is_flag=True, help="Read captures only after a controller has connected and disconnected.")
+@click.option("--trace", is_flag=True, help="Print what happens to every packet; slow, so some may be left out.")
 @click.option("--stats", is_flag=True, help="Print packets received, sent and dropped at the end, and on SIGUSR1.")
 def switch(
     file: Path,
@@ -111,15 +126,15 @@ def switch(
     trace: bool,
     stats: bool,
 ) -> None:
-    """Run a P4 program on the embedded switch and serve P4Runtime.
+    """Run a P4 program on the embedded switch, and serve P4Runtime.
 
-    Controllers connect to the address that it tells. It runs until it gets SIGINT or SIGTERM, works off what has
-    arrived by then, and exits with status 0; with captures for ports also when these are played and no controller is
-    connected.
+    The switch prints the address that controllers can connect to. It runs until SIGINT or SIGTERM, finishes the packets
+    that have arrived by then, and exits with status 0. With captures as ports, it also exits once these have been read
+    and no controller is connected.
 
-    Interfaces take root, or the capability CAP_NET_RAW. Their packets are seen as on a wire: VLAN tags in their place,
-    checksums complete. Only segments that a sending host leaves to its interface to cut cannot be had whole, and are
-    counted as "offload"; turn that off on the host's side with: ethtool -K INTERFACE tso off gso off
+    Interfaces need root or the capability CAP_NET_RAW. Their packets are seen as on a wire, with VLAN tags and complete
+    checksums. An exception are large segments that a sending host leaves to its interface to split: the switch drops
+    them and counts them as "offload". To turn this off on the host: ethtool -K INTERFACE tso off gso off
     """
     import signal
     import threading
@@ -138,7 +153,7 @@ def switch(
 
     tls = _tls(certificate, key, client_ca, roles)
     if tls is None and not is_local(address):
-        _complain(f"warning: {address} is served without TLS: whoever reaches it can take the switch over")
+        _complain(f"warning: {address} is served without TLS: everyone who can reach it can control the switch")
     stop = threading.Event()
     before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -184,7 +199,7 @@ def _tls(
 
     if certificate is None or key is None:
         if certificate or key or client_ca or roles:
-            raise click.UsageError("TLS takes --tls-cert and --tls-key together; the others come with them")
+            raise click.UsageError("TLS needs both --tls-cert and --tls-key")
         return None
     bound: dict[str, frozenset[str]] = {}
     for each in roles:
@@ -199,7 +214,7 @@ def _size(text: str) -> int:
     """Return the bytes of a text such as "512MiB"."""
     found = measured(text)
     if found is None or found[1] not in SIZES or found[0] * SIZES[found[1]] < 1:
-        raise click.BadParameter(f"{text!r} is no size: a number and one of {', '.join(SIZES)}")
+        raise click.BadParameter(f"{text!r} is not a size: write a number and one of {', '.join(SIZES)}")
     return int(found[0] * SIZES[found[1]])
 
 
@@ -208,7 +223,7 @@ def _complain(words: str) -> None:
 
 
 def _describe(stats: TrafficStats, names: Mapping[int, str]) -> str:
-    """Return the counts in words, a line for each port."""
+    """Return the statistics as text, with a line for each port."""
     lines = [
         f"port {number}, {names[number]}: " + _counts({"received": each.received, "sent": each.sent, **each.dropped})
         for number, each in stats.ports.items()

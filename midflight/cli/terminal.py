@@ -1,4 +1,4 @@
-"""What people see and do while a command works: a bar on a terminal, nothing in a file or a pipe; Ctrl-C."""
+"""Consoles, progress bars, tables and interrupts of long-running commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["bar", "console_beside", "interrupts", "table"]
 
 
 def console_beside(json_to: str | None) -> Console:
-    """Return the console to talk on: standard output, or standard error where that belongs to JSON (`-`)."""
+    """Return the console for text: standard output, or standard error if JSON goes to standard output (`-`)."""
     from rich.console import Console
 
     return Console(stderr=json_to == "-", highlight=False)
@@ -24,37 +24,43 @@ def console_beside(json_to: str | None) -> Console:
 
 @contextmanager
 def bar(console: Console, what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a progress bar; yields what is to be told of progress: how many are done, of how many, in words."""
+    """Show a progress bar on a terminal, and yield a function that updates it.
+
+    The function receives the number of finished steps, the number of all steps, and a description.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(what, total=None)
 
-        def tell(done: int, total: int, doing: str) -> None:
+        def update(done: int, total: int, doing: str) -> None:
             progress.update(task, completed=done, total=total, description=f"{what} {doing}")
 
-        yield tell
+        yield update
 
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Let an interrupt (Ctrl-C) break nothing off: yields what tells whether there was one. A second one breaks off."""
-    came = threading.Event()
+    """Record the first interrupt (Ctrl-C) instead of raising it, and yield a function that returns whether it came.
 
-    def note(*_: object) -> None:
-        came.set()
+    A second interrupt raises KeyboardInterrupt as usual.
+    """
+    interrupted = threading.Event()
+
+    def handle(*_: object) -> None:
+        interrupted.set()
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = signal.signal(signal.SIGINT, handle)
     try:
-        yield came.is_set
+        yield interrupted.is_set
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def table(console: Console, title: str, columns: tuple[str, ...]) -> Table:
-    """Return a table for a console, without rules where it is not a terminal; the first column is of names."""
+    """Return a table for a console, without rules if it is not a terminal. Only the first column is left-aligned."""
     from rich import box
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""`midflight undeploy`: a running controller ends, and nothing is computed any more."""
+"""`midflight undeploy`: withdraw all applications and stop a running controller."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Examples:
 @state_option
 @json_option
 def undeploy(state: Path | None, as_json: bool) -> None:
-    """Withdraw all applications and end the controller. Switches keep program and routes, and only forward."""
+    """Withdraw all applications and stop the controller. Switches keep their program and routes, and only forward."""
     found = call(state, "undeploy")
     text = "all applications are withdrawn"
     if found["absent"]:
-        text += f"; {', '.join(found['absent'])} did not answer and keeps what it has"
+        text += f"; not reached and therefore unchanged: {', '.join(found['absent'])}"
     show(found, as_json, text)

@@ -1,4 +1,4 @@
-"""Load a user's Python file and find its program; whatever goes wrong there is told with its place."""
+"""Loading of programs from users' Python files, with errors at their place in the file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["load_program"]
 def load_program(path: Path, name: str | None = None, folder: Path | None = None) -> Program:
     """Run a Python file as a module and return its `Program`.
 
-    That is the module's attribute `name`, or where no name is given `program`, or the only one it has. The file imports
-    modules from `folder`, by default its own.
-    MidflightError where the file fails, with the place of the failure, or has no such program.
+    The program is the global variable `name`. Without a name, it is `program`, or the only Program in the file. The
+    file can import modules from `folder`, by default its own folder. MidflightError, with its place, if the file raises
+    an exception, or if it has no such program.
     """
     from midflight.primitives import Program
 
@@ -44,7 +44,7 @@ def load_program(path: Path, name: str | None = None, folder: Path | None = None
 
 def _run(path: Path, folder: Path) -> ModuleType:
     text = read_text(path)
-    # A name of its own, which shadows nothing, and under which inspect finds the source of kernels.
+    # A unique name, which shadows no other module, and under which inspect finds the source of kernels.
     name = f"midflight_user_file_{path.stem}"
     spec = importlib.util.spec_from_loader(name, loader=None, origin=str(path))
     assert spec is not None
@@ -78,7 +78,7 @@ def _compiled(text: str, path: Path) -> CodeType:
         raise MidflightError(
             "Python cannot compile this file: an expression or a chain of branches in it is too long",
             place=Place(str(path), longest + 1, 1, 1, lines[longest][:100]),
-            hint="this is its longest line; put parts of what is long into variables or helpers",
+            hint="this is its longest line; move parts of long expressions into variables or helper functions",
         ) from None
 
 
@@ -90,7 +90,7 @@ def _syntax(error: SyntaxError) -> MidflightError:
 
 
 def _place(traceback: TracebackType | None, path: Path) -> Place | None:
-    """Return where in the user's file an exception passed last: what they wrote, not what it called."""
+    """Return the innermost place in the user's file that an exception passed, not the place in a library it called."""
     found = None
     while traceback:
         if traceback.tb_frame.f_code.co_filename == str(path):

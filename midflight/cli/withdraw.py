@@ -1,4 +1,4 @@
-"""`midflight withdraw`: a running controller has an application not computed any more."""
+"""`midflight withdraw`: stop computing an application, through a running controller."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("name")
-@click.option("--switch", default="", help="Only there.")
+@click.option("--switch", default="", help="Withdraw it only from this switch.")
 @state_option
 @json_option
 def withdraw(name: str, switch: str, state: Path | None, as_json: bool) -> None:
-    """Have switches only forward the packets of application NAME. Its state on the switches stays."""
+    """Stop computing application NAME. Switches only forward its packets, and keep its state."""
     show(call(state, "withdraw", application=name, switch=switch), as_json, f"{name} is only forwarded")

@@ -21,7 +21,7 @@ def test_figures_and_table(tmp_path: Path) -> None:
         assert found[name]["packets_per_second"] == sorted(found[name]["runs"])[1] > 0
     lines = result.stdout.splitlines()
     rates = [f"{found[name]['packets_per_second'] / 1e6:.2f} M" for name in ("forwarder", "aggregation")]
-    row = next(each for each in lines if each.startswith("packets a second"))
+    row = next(each for each in lines if each.startswith("packets per second"))
     assert all(each in row for each in rates)
     assert f"Figures: {figures}" in lines
 
@@ -40,7 +40,7 @@ def test_primitives_by_their_names(tmp_path: Path) -> None:
         assert row[1] == f"{each['rate']['packets_per_second'] / 1e6:.2f}"
     assert found["lanes"]["lanes"] == [1, 8, 32, 64, 128]
     assert all(each["packets_per_second"] > 0 for each in found["lanes"]["rates"])
-    assert any(line.startswith("The quickest runs lie along") for line in lines)
+    assert any(line.startswith("The fastest runs take") for line in lines)
 
 
 def test_opening_networks(tmp_path: Path) -> None:

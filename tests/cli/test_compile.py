@@ -53,7 +53,7 @@ def test_without_a_folder_the_p4_is_printed_and_nothing_written(
 def test_json_is_of_files_that_are_written(lab: Path, arguments: tuple[str, ...]) -> None:
     result = midflight("compile", lab, "--json", *arguments)
     assert result.exit_code == 2
-    assert "give -o" in result.stderr
+    assert "use it with -o" in result.stderr
 
 
 def test_again_gives_the_same_files(lab: Path, tmp_path: Path) -> None:

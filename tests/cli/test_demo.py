@@ -53,7 +53,7 @@ def test_a_missing_extra_names_the_command(
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
     result = midflight("demo", "allreduce", "--steps", "1", "--picture", tmp_path / "p.png")
-    message = f"midflight: this needs {package}: pip install 'midflight[demo]'\n"
+    message = f"midflight: {package} is not installed: pip install 'midflight[demo]'\n"
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", message)
 
 

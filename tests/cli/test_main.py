@@ -86,12 +86,12 @@ def _group(error: BaseException) -> LazyGroup:
         (
             ModuleNotFoundError("No module named 'sklearn'", name="sklearn.datasets"),
             1,
-            "midflight: this needs scikit-learn: pip install 'midflight[demo]'\n",
+            "midflight: scikit-learn is not installed: pip install 'midflight[demo]'\n",
         ),
         (
             ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib"),
             1,
-            "midflight: this needs matplotlib: pip install 'midflight[demo]'\n",
+            "midflight: matplotlib is not installed: pip install 'midflight[demo]'\n",
         ),
         (PermissionError(13, "Permission denied", "/x/y"), 1, "midflight: /x/y: Permission denied\n"),
         (click.BadParameter("not so"), 2, "Error: Invalid value: not so\n"),

@@ -27,7 +27,7 @@ def test_one_is_told_with_its_parameters() -> None:
     for words in (
         "Threshold: Raise an alert",
         "  above (int)\n",
-        "  sensors (int, 1024 unless told)\n",
+        "  sensors (int, default 1024)\n",
         "Overflow: ",
         "Follows:  ",
     ):
@@ -78,7 +78,7 @@ def test_a_primitive_of_the_library_is_compiled(tmp_path: Path) -> None:
         (("threshold", "--set", "above=1", "--set", "clear=5"), 'Threshold("threshold")'),
         (("filter", "--set", "keep=level >"), "level >"),
         (("nothing.py",), "nothing.py: No such file or directory"),
-        ((str(Path(__file__)), "--set", "above=1"), "--set is for primitives of the library"),
+        ((str(Path(__file__)), "--set", "above=1"), "--set is only for primitives of the library"),
     ],
 )
 def test_mistakes_are_told(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
@@ -96,4 +96,4 @@ def test_each_line_is_explained_by_its_p4() -> None:
     assert lines[0].endswith("aggregate.py")
     drop = next(number for number, line in enumerate(lines) if line.endswith("            packet.drop()"))
     assert lines[drop + 1].split() == [lines[drop + 1].split()[0], "meta.verdict", "=", "DROP;"]
-    assert any("lines more like these" in line for line in lines), "sixteen lanes say the same"
+    assert any("more lines like these" in line for line in lines), "sixteen lanes say the same"

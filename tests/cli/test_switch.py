@@ -76,12 +76,12 @@ def test_a_number_out_of_range(program: Path, option: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--tls-cert", "c.pem"], "--tls-cert and --tls-key together"),
-        (["--tls-client-ca", "c.pem"], "--tls-cert and --tls-key together"),
+        (["--tls-cert", "c.pem"], "TLS needs both --tls-cert and --tls-key"),
+        (["--tls-client-ca", "c.pem"], "TLS needs both --tls-cert and --tls-key"),
         (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-role", "alice"], "NAME=ROLE"),
         (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-role", "alice=ops"], "the authority that signs them"),
-        (["--memory", "much"], "is no size"),
-        (["--memory", "0B"], "is no size"),
+        (["--memory", "much"], "is not a size"),
+        (["--memory", "0B"], "is not a size"),
         (["--memory", "1KiB"], "the limit is 1 KiB"),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_job_s_tickets_say_all_that_a_worker_has_to_know(running: Running, tmp
     assert first["peers"] == [["10.0.0.1", 49153], ["10.0.0.2", 49153]]
     assert worker_from_ticket(first).job == 1
     assert json.loads((tmp_path / "t" / "ticket-h2.json").read_text()) == second
-    assert "tickets of the workers" in running.run("admit", "sums", "--hosts", "h2,h1", "--server", "h3").output
+    assert "to get the workers' tickets" in running.run("admit", "sums", "--hosts", "h2,h1", "--server", "h3").output
     job = running.json("status")["applications"][0]["job"]
     assert (job["number"], job["hosts"], job["server"], job["switches"]) == (2, ["h2", "h1"], "h3", ["s1"])
     assert "s1" in job["reason"]
@@ -279,7 +279,7 @@ def test_a_controller_ends_as_it_was_told_to(lab: Lab, deploy: Any) -> None:
     second = midflight("deploy", str(lab.file), "--switches", lab.folder / "network.yaml", *state)
     assert second.exit_code == 1
     assert f"process {first.process.pid} is the controller of" in second.output
-    assert "the switches keep what they have" in first.end(signal.SIGTERM)
+    assert "the switches are left unchanged" in first.end(signal.SIGTERM)
     with lab.devices["s1"].session() as session:
         assert len(session.read_table("ingress.admission")) == 1
     third = deploy("--log", "json")

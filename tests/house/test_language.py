@@ -25,7 +25,6 @@ NOT_DONE = (
     "docs/security.md",
     "docs/semantics.md",
     "docs/wire.md",
-    "midflight/cli",
     "midflight/primitives/library",
     "midflight/*.py",
     "tests",

@@ -107,7 +107,7 @@ def test_an_election_id_has_two_halves() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("--device-of", "s1", "--grpc-addr", "x:1"), 2, "both say which switch"),
+        (("--device-of", "s1", "--grpc-addr", "x:1"), 2, "use either --device-of or --grpc-addr"),
         (("--device-id", "0"), 2, "not between 1"),
         (("--election-id", str(2**128)), 2, "not between 1"),
         (("--config", "one"), 2, "not P4INFO,CONFIG"),
