@@ -1,4 +1,4 @@
-"""A profile of hypothesis for those who look for faults, and not only for what has broken: see CONTRIBUTING.md."""
+"""Hypothesis profile `search`, which looks for new faults with many more examples: see CONTRIBUTING.md."""
 
 from __future__ import annotations
 

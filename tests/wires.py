@@ -1,4 +1,4 @@
-"""Interfaces in a network namespace of a test's own, with a raw socket at the far end of each. Takes root."""
+"""Interfaces in a network namespace of a test, with a raw socket at the far end of each. Requires root."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Wires:
         try:
             for number, name in self.interfaces.items():
                 _ip("-n", self.netns, "link", "add", name, "type", "veth", "peer", "name", f"h{number}")
-            # The thread that enters the namespace stays in it, so it is not this one.
+            # A thread that enters the namespace cannot leave it, so this needs another thread.
             thread = threading.Thread(target=self._enter)
             thread.start()
             thread.join()
@@ -56,11 +56,11 @@ class Wires:
             self._sockets[number] = end
 
     def send(self, port: int, packet: bytes) -> None:
-        """Have a packet arrive at the switch's port."""
+        """Send a packet to a port of the switch."""
         self._sockets[port].send(packet)
 
     def receive(self, port: int) -> bytes:
-        """Return the next packet that the switch sent by a port; TimeoutError where none comes."""
+        """Return the next packet that the switch sent through a port. Raises TimeoutError if there is none."""
         while True:
             packet, (_, _, kind, *_) = self._sockets[port].recvfrom(65536)
             if kind != socket.PACKET_OUTGOING:

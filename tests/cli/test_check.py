@@ -24,8 +24,8 @@ def test_a_right_program(program: Path) -> None:
 
 
 def test_json_of_a_right_program(program: Path) -> None:
-    told = json.loads(midflight("check", program, "--json").stdout)
-    assert told == {"file": str(program), "ok": True, "diagnostics": []}
+    reported = json.loads(midflight("check", program, "--json").stdout)
+    assert reported == {"file": str(program), "ok": True, "diagnostics": []}
 
 
 def test_a_mistake_has_place_and_caret(program: Path) -> None:
@@ -43,11 +43,11 @@ def test_json_of_a_mistake(program: Path) -> None:
     text = program.read_text().replace("egress_spec = port", "egress_spec = prot")
     program.write_text(text)
     result = midflight("check", program, "--json")
-    told = json.loads(result.stdout)
-    (diagnostic,) = told["diagnostics"]
+    reported = json.loads(result.stdout)
+    (diagnostic,) = reported["diagnostics"]
     lines = text.splitlines()
     line = next(n for n, each in enumerate(lines, 1) if "prot;" in each)
-    assert (result.exit_code, result.stderr, told["ok"]) == (1, "", False)
+    assert (result.exit_code, result.stderr, reported["ok"]) == (1, "", False)
     assert (diagnostic["file"], diagnostic["line"]) == (str(program), line)
     assert diagnostic["column"] == lines[line - 1].index("prot;") + 1
     assert diagnostic["length"] == 4
@@ -60,9 +60,9 @@ def test_a_doubt_is_a_warning(program: Path) -> None:
     assert result.exit_code == 0
     assert ": warning: there is no table property sise" in result.stderr.splitlines()[0]
     assert ": no errors, 1 warning (1 table, " in result.stdout
-    told = json.loads(midflight("check", program, "--json").stdout)
-    (diagnostic,) = told["diagnostics"]
-    assert (told["ok"], diagnostic["severity"], diagnostic["length"]) == (True, "warning", 4)
+    reported = json.loads(midflight("check", program, "--json").stdout)
+    (diagnostic,) = reported["diagnostics"]
+    assert (reported["ok"], diagnostic["severity"], diagnostic["length"]) == (True, "warning", 4)
     assert diagnostic["hint"] == "Did you mean size?"
 
 

@@ -68,9 +68,9 @@ def test_files_are_readable_as_others_are(lab: Path, tmp_path: Path) -> None:
 
 
 def test_json(lab: Path, tmp_path: Path) -> None:
-    told = json.loads(midflight("compile", lab, "-o", tmp_path, "--json").stdout)
-    assert told["p4"] == str(tmp_path / "lab3.p4")
-    assert told["applications"] == {"gradients": 1, "pressure": 2}
+    reported = json.loads(midflight("compile", lab, "-o", tmp_path, "--json").stdout)
+    assert reported["p4"] == str(tmp_path / "lab3.p4")
+    assert reported["applications"] == {"gradients": 1, "pressure": 2}
 
 
 def test_a_program_by_name_and_the_only_one(lab: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_the_library_is_listed() -> None:
 
 
 def test_one_is_told_with_its_parameters() -> None:
-    told = midflight("primitives", "THRESHOLD").stdout
+    reported = midflight("primitives", "THRESHOLD").stdout
     for words in (
         "Threshold: Raise an alert",
         "  above (int)\n",
@@ -31,8 +31,8 @@ def test_one_is_told_with_its_parameters() -> None:
         "Overflow: ",
         "Follows:  ",
     ):
-        assert words in told
-    assert "Aggregate" not in told
+        assert words in reported
+    assert "Aggregate" not in reported
 
 
 def test_machines_are_told_everything() -> None:
@@ -90,8 +90,8 @@ def test_mistakes_are_told(arguments: tuple[str, ...], words: str, tmp_path: Pat
 
 
 def test_each_line_is_explained_by_its_p4() -> None:
-    told = midflight("compile", "aggregate", "--set", "workers=3", "--set", "lanes=16", "--explain").stdout
-    lines = told.splitlines()
+    reported = midflight("compile", "aggregate", "--set", "workers=3", "--set", "lanes=16", "--explain").stdout
+    lines = reported.splitlines()
     assert lines[0].startswith("aggregate: ")
     assert lines[0].endswith("aggregate.py")
     drop = next(number for number, line in enumerate(lines) if line.endswith("            packet.drop()"))

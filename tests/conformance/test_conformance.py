@@ -81,10 +81,10 @@ def test_a_case_survives_its_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", [*WRITTEN, *(generate(name, 5, 0) for name in LIBRARY)], ids=lambda case: case.name)
 def test_cases_keep_to_the_schema_that_is_told(case: Case) -> None:
-    told = json.loads(CliRunner().invoke(midflight, ["conformance", "--schema"], standalone_mode=False).stdout)
-    assert told == schema()
-    Draft202012Validator.check_schema(told)
-    assert list(Draft202012Validator(told).iter_errors(json.loads(case.json()))) == []
+    reported = json.loads(CliRunner().invoke(midflight, ["conformance", "--schema"], standalone_mode=False).stdout)
+    assert reported == schema()
+    Draft202012Validator.check_schema(reported)
+    assert list(Draft202012Validator(reported).iter_errors(json.loads(case.json()))) == []
 
 
 def test_what_the_controller_writes_to_maps_is_part_of_a_case() -> None:

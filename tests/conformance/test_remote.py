@@ -143,9 +143,9 @@ def test_mistakes() -> None:
         (["--device", "grpc:127.0.0.1:1"], "no P4Runtime server answers at 127.0.0.1:1"),
     ):
         done = CliRunner().invoke(midflight, ["conformance", "--primitive", "Filter", "--cases", "0", *arguments])
-        told = str(done.exception) + done.output
-        assert done.exit_code == 1, told
-        assert message in told, told
+        reported = str(done.exception) + done.output
+        assert done.exit_code == 1, reported
+        assert message in reported, reported
 
 
 def test_ports_that_are_not_all_there(switch: HostDevice) -> None:

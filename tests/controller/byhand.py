@@ -1,4 +1,4 @@
-"""A network in namespaces whose switches and controllers are started by hand, as processes that tests may kill."""
+"""A network in namespaces whose switches and controllers are separate processes, which tests may kill."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORKER = Path(__file__).with_name("worker.py")
 
 
 class Started:
-    """A process whose lines, of one of its outputs, are kept as they come."""
+    """A process. The lines of one of its output streams are collected as they arrive."""
 
     def __init__(self, arguments: Sequence[str], stream: str, *, netns: str = "") -> None:
         inside = ["ip", "netns", "exec", netns] if netns else []
@@ -47,7 +47,7 @@ class Started:
         self._reader.start()
 
     def wait(self, wanted: Callable[[str], bool], after: int = 0) -> str:
-        """Return the first line from `after` on that is wanted, as soon as there is one."""
+        """Wait for the first wanted line from index `after` on, and return it."""
 
         def found() -> list[str]:
             return [each for each in self.lines[after:] if wanted(each)]
@@ -58,12 +58,12 @@ class Started:
             return found()[0]
 
     def kill(self) -> None:
-        """End it as kill -9 does."""
+        """Kill the process with SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     def close(self) -> None:
-        """End it, and read the rest of what it says. May be called more than once."""
+        """Terminate the process, and read the rest of its output. Idempotent."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -87,10 +87,10 @@ class Started:
 
 
 class Controller(Started):
-    """A controller: its log is JSON."""
+    """A controller that logs JSON."""
 
     def event(self, kind: str, switch: str = "", after: int = 0) -> dict[str, Any]:
-        """Return the first event of a kind, and of a switch, as soon as it has happened."""
+        """Wait for the first event of a kind, and of a switch if given, and return it."""
 
         def wanted(line: str) -> bool:
             found = json.loads(line) if line.startswith("{") else {}
@@ -99,34 +99,34 @@ class Controller(Started):
         return dict(json.loads(self.wait(wanted, after)))
 
     def kinds(self, switch: str = "") -> list[str]:
-        """Return what has happened so far."""
+        """Return the kinds of all events so far."""
         found = [json.loads(each) for each in self.lines if each.startswith("{")]
         return [each["event"] for each in found if switch in ("", each.get("switch"))]
 
 
 class Worker(Started):
-    """A worker that sums without end, a line for each sum; it ends when all are told to stop."""
+    """A worker that computes sums until all workers stop, and prints a line for each."""
 
     def rounds(self, more: int) -> None:
-        """Return when it has done so many more sums."""
+        """Wait until the worker has completed `more` further sums."""
         after = len(self.lines)
         self.wait(lambda _: len(self.lines) >= after + more)
 
     def stop(self) -> None:
-        """Have all workers of the job end after one more sum."""
+        """Stop all workers of the job after one more sum."""
         assert self.process.stdin is not None
         self.process.stdin.write("stop\n")
         self.process.stdin.flush()
 
     def report(self) -> dict[str, Any]:
-        """Return what it has counted, once it has ended well."""
+        """Wait for the successful end of the worker, and return its statistics."""
         assert self.process.wait(PATIENCE) == 0, "".join(self.lines)
         self._reader.join()
         return dict(json.loads(self.lines[-1]))
 
 
 class _Elsewhere:
-    """A switch that the fabric does not start."""
+    """Stands for a switch that the fabric does not start."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -139,7 +139,7 @@ class _Elsewhere:
 
 
 class ByHand:
-    """The network: s1 is embedded, s2 is of `kind`; a context manager that ends all that it has started."""
+    """The network. Switch s1 is embedded, s2 is of `kind`. A context manager, which ends all processes on exit."""
 
     def __init__(self, topology: Topology, folder: Path, app: str, kind: str) -> None:
         self.folder = folder
@@ -158,7 +158,7 @@ class ByHand:
         (folder / "network.yaml").write_text(self._network(topology))
 
     def start_switch(self, name: str) -> Started:
-        """Start a switch, as somebody would by hand, and return when it takes controllers."""
+        """Start a switch process, and wait until it accepts controllers."""
         netns, interfaces = self._places[name]
         ports = [word for port, interface in interfaces.items() for word in ("-i", f"{port}@{interface}")]
         address = f"unix:{self.folder / name}"
@@ -177,7 +177,7 @@ class ByHand:
         return started
 
     def deploy(self, *options: str, app: bool = True) -> Controller:
-        """Start a controller, which logs JSON."""
+        """Start a controller process."""
         source = [str(self.folder / "app.py")] if app else []
         command = [sys.executable, "-m", "midflight", "deploy", *source, "--log", "json"]
         command += ["--switches", str(self.folder / "network.yaml"), "--state", str(self.folder / "state"), *options]
@@ -186,18 +186,18 @@ class ByHand:
         return started
 
     def command(self, *words: str) -> dict[str, Any]:
-        """Run a command of the controller's and return the JSON that it prints."""
+        """Run a command of the controller, and return its JSON output."""
         command = [sys.executable, "-m", "midflight", *words, "--state", str(self.folder / "state"), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
 
     def client(self) -> CommandClient:
-        """Return a client of the controller."""
+        """Return a client of the controller's command socket."""
         return self._stack.enter_context(CommandClient(self.folder / "state"))
 
     def start_workers(self, application: str, *hosts: str, server: str, patient: bool) -> list[Worker]:
-        """Begin a job of these workers, each a process in its host's namespace, by tickets."""
+        """Start a job: one worker process in each host's namespace, configured by tickets."""
         found = self.command("admit", application, "--hosts", ",".join(hosts), "--server", server)
         workers = []
         for ticket in found["tickets"]:

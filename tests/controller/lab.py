@@ -1,4 +1,4 @@
-"""Two switches on loopback, and deployments on them."""
+"""Two switches on loopback, with deployments on them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ links: ["s1:3 s2:3"]
 
 
 class Events:
-    """What happened, for tests to wait for."""
+    """The events of a deployment, for which tests can wait."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -69,7 +69,7 @@ class Events:
             self._happened.notify_all()
 
     def wait(self, kind: str, switch: str = "") -> Event:
-        """Return the first event of a kind, and of a switch, as soon as there is one."""
+        """Wait for the first event of a kind, and of a switch if given, and return it."""
 
         def found() -> list[Event]:
             return [each for each in self.events if each.kind == kind and switch in ("", each.switch)]
@@ -83,7 +83,7 @@ class Events:
 
 
 class Lab:
-    """Two switches at sockets in a folder, which can be stopped and started, and deployments on them."""
+    """Two switches on sockets in a folder, which can be stopped and started, with deployments on them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

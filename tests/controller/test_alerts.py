@@ -39,7 +39,7 @@ def give(device: HostDevice, *readings: tuple[int, int]) -> None:
     device.process(Packets.from_list([(1, bytes(Frame.request(1, each))) for each in payloads]))
 
 
-def test_sessions_hear_what_they_have_subscribed_to(device: HostDevice, session: Session) -> None:
+def test_sessions_receive_the_alerts_that_they_subscribe_to(device: HostDevice, session: Session) -> None:
     alerts = Alerts(PROGRAM, {"s1": session})
     give(device, (1, 901))
     alerts.subscribe("app")
@@ -53,7 +53,7 @@ def test_sessions_hear_what_they_have_subscribed_to(device: HostDevice, session:
     assert alerts.heard() == []
 
 
-def test_waiting_ends_with_enough_or_with_the_time(device: HostDevice, session: Session) -> None:
+def test_waiting_ends_with_enough_alerts_or_at_the_timeout(device: HostDevice, session: Session) -> None:
     alerts = Alerts(PROGRAM, {"s1": session})
     alerts.subscribe("app")
     passed: list[float] = []
@@ -71,7 +71,7 @@ def test_waiting_ends_with_enough_or_with_the_time(device: HostDevice, session: 
     assert sum(passed) == pytest.approx(1 + 3 * passed[0])
 
 
-def test_following_yields_what_comes_from_then_on(device: HostDevice, session: Session) -> None:
+def test_following_yields_only_later_alerts(device: HostDevice, session: Session) -> None:
     alerts = Alerts(PROGRAM, {"s1": session})
     alerts.subscribe("app")
     give(device, (1, 901))
@@ -87,7 +87,7 @@ def test_following_yields_what_comes_from_then_on(device: HostDevice, session: S
     assert alerts.heard() == [(1, 901), (2, 902), (3, 903)]
 
 
-def test_a_switch_that_is_gone_costs_no_alert_of_the_others(device: HostDevice, session: Session) -> None:
+def test_a_failed_switch_does_not_affect_alerts_from_others(device: HostDevice, session: Session) -> None:
     with HostDevice(PROGRAM.p4()) as other, other.session() as gone:
         alerts = Alerts(PROGRAM, {"s2": gone, "s1": session})
         alerts.subscribe("app")
@@ -95,7 +95,7 @@ def test_a_switch_that_is_gone_costs_no_alert_of_the_others(device: HostDevice, 
     assert alerts.heard() == [(1, 901)]
 
 
-def test_an_alert_says_which_numbers_it_has(device: HostDevice, session: Session) -> None:
+def test_an_alert_names_its_fields(device: HostDevice, session: Session) -> None:
     alerts = Alerts(PROGRAM, {"s1": session})
     alerts.subscribe("app")
     give(device, (1, 901))

@@ -1,6 +1,6 @@
-"""What `midflight deploy` promises, shown on a network whose switches were started by hand.
+"""The guarantees of `midflight deploy` on switches that it did not start, with processes killed.
 
-All the time hosts sum arrays through the switches, check every sum, and count what they had to send again.
+Meanwhile hosts sum arrays through the switches, check every sum, and count retransmissions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ program = Program(
 )
 """
 TOPOLOGY = Topology.of([("h1", "s1"), ("h2", "s1"), ("h3", "s2"), ("h4", "s2"), ("s1", "s2")])
-ENDS = {"near": ("h1", "h2"), "far": ("h1", "h3")}  # the first computed on s1, the second on s2
+ENDS = {"near": ("h1", "h2"), "far": ("h1", "h3")}  # the first is computed on s1, the second on s2
 
 
 @pytest.fixture(params=["host", pytest.param("bmv2", marks=BMV2)])
@@ -47,7 +47,7 @@ def stop(workers: list[Worker]) -> list[dict[str, Any]]:
     return [each.report() for each in workers]
 
 
-def test_a_controller_that_is_killed_and_started_again_disturbs_no_traffic(network: ByHand) -> None:
+def test_restarting_a_killed_controller_does_not_disturb_traffic(network: ByHand) -> None:
     first = network.deploy()
     first.event("ready")
     near, far = start(network, "near"), start(network, "far")
@@ -58,7 +58,7 @@ def test_a_controller_that_is_killed_and_started_again_disturbs_no_traffic(netwo
         each.rounds(20)
     first.kill()
     for each in (*near, *far):
-        each.rounds(20)  # nobody controls, and all goes on
+        each.rounds(20)  # there is no controller, and traffic continues
     second = network.deploy()
     second.event("ready")
     assert second.kinds() == ["resumed", "switch-adopted", "switch-adopted", "ready"]
@@ -72,7 +72,7 @@ def test_a_controller_that_is_killed_and_started_again_disturbs_no_traffic(netwo
     assert network.command("counters", "near")["counters"][0]["packets"] > 0
 
 
-def test_a_switch_that_is_killed_and_started_again_is_restored(network: ByHand) -> None:
+def test_a_restarted_switch_is_restored(network: ByHand) -> None:
     controller = network.deploy()
     controller.event("ready")
     workers = {application: start(network, application, patient=False) for application in ENDS}

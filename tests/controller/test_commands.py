@@ -1,4 +1,4 @@
-"""The commands of a running controller, from the command line."""
+"""The commands of a running controller on the command line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.controller.lab import APP2, NETWORK, Events, Lab
 
 
 class Running:
-    """A deployment with its commands, and the command line for it."""
+    """A deployment with its command socket, and the command line for it."""
 
     def __init__(self, lab: Lab, deployment: Deployment, events: Events) -> None:
         self.lab, self.deployment, self.events = lab, deployment, events
@@ -60,7 +60,7 @@ def running(lab: Lab) -> Iterator[Running]:
             yield Running(lab, deployment, events)
 
 
-def test_a_job_s_tickets_say_all_that_a_worker_has_to_know(running: Running, tmp_path: Path) -> None:
+def test_tickets_contain_everything_that_a_worker_needs(running: Running, tmp_path: Path) -> None:
     found = running.json("admit", "sums", "--hosts", "h1,h2", "--server", "h3", "--tickets", str(tmp_path / "t"))
     assert found["switches"] == ["s1"]
     first, second = found["tickets"]
@@ -76,7 +76,7 @@ def test_a_job_s_tickets_say_all_that_a_worker_has_to_know(running: Running, tmp
     assert running.json("status")["applications"][0]["job"] is None
 
 
-def test_admissions_are_shown_and_withdrawn(running: Running) -> None:
+def test_admissions_are_listed_and_withdrawn(running: Running) -> None:
     words = ("--hosts", "h3", "--switch", "s2", "--rate", "100")
     assert running.run("admit", "hot", *words).output == "hot is computed on s2\n"
     status = running.json("status")
@@ -94,7 +94,7 @@ def test_admissions_are_shown_and_withdrawn(running: Running) -> None:
     assert (refused.exit_code, refused.output) == (1, "midflight: hot is not admitted\n")
 
 
-def test_state_and_counters_are_those_of_the_switch(running: Running) -> None:
+def test_state_and_counters_come_from_the_switch(running: Running) -> None:
     running.run("admit", "hot", "--switch", "s1")
     frame = reading(running, 50)
     running.lab.devices["s1"].process(Packets.from_list([(1, frame), (1, frame[:20])]))
@@ -127,7 +127,7 @@ def test_state_and_counters_are_those_of_the_switch(running: Running) -> None:
 
 
 def reading(running: Running, value: int) -> bytes:
-    """Return a frame with a reading of sensor 3 that h1 sends to h3."""
+    """Return a frame from h1 to h3 with a reading of sensor 3."""
     network = running.lab.network
     flow = UdpFlow(
         source_mac=network.host("h1").mac,
@@ -141,7 +141,7 @@ def reading(running: Running, value: int) -> bytes:
     return flow.encode(schema.encode(Message(REQUEST, "hot", 1, {"sensor": 3, "value": value})))
 
 
-def test_alerts_are_kept_and_followed(running: Running) -> None:
+def test_alerts_are_stored_and_followed(running: Running) -> None:
     running.run("admit", "hot", "--switch", "s1")
     device, heard = running.lab.devices["s1"], threading.Event()
 
@@ -153,12 +153,12 @@ def test_alerts_are_kept_and_followed(running: Running) -> None:
 
     follower = threading.Thread(target=follow)
     follower.start()
-    while follower.is_alive():  # one that follows hears what comes from then on
+    while follower.is_alive():  # it receives only alerts that are raised after it started
         device.process(Packets.from_list([(1, reading(running, 50)), (1, reading(running, 1))]))
         follower.join(0.1)
     assert heard.is_set()
-    told = [json.loads(each) for each in running.run("alerts", "hot", "-n", "1", "--json").output.splitlines()]
-    assert [(each["switch"], each["application"], each["values"]["value"]) for each in told] == [("s1", "hot", 50)]
+    reported = [json.loads(each) for each in running.run("alerts", "hot", "-n", "1", "--json").output.splitlines()]
+    assert [(each["switch"], each["application"], each["values"]["value"]) for each in reported] == [("s1", "hot", 50)]
     assert "s1 hot: sensor=3, value=50" in running.run("alerts").output
     assert running.run("alerts", "cold").exit_code == 1
     assert running.run("alerts", "store").output == ""
@@ -166,7 +166,7 @@ def test_alerts_are_kept_and_followed(running: Running) -> None:
 
 
 def scrape(deployment: Deployment) -> str:
-    """Return the metrics as Prometheus gets them."""
+    """Return the metrics in Prometheus's text form."""
     port, close = deployment.metrics.serve(0)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
@@ -175,7 +175,7 @@ def scrape(deployment: Deployment) -> str:
         close()
 
 
-def test_metrics_without_an_answer_tell_so(running: Running) -> None:
+def test_metrics_report_a_switch_that_does_not_answer(running: Running) -> None:
     running.lab.devices["s2"].close()
     running.events.wait("switch-lost", "s2")
     assert 'midflight_session{switch="s2"} 0.0' in scrape(running.deployment)
@@ -184,7 +184,7 @@ def test_metrics_without_an_answer_tell_so(running: Running) -> None:
     assert state["reason"]
 
 
-def test_another_program_for_all_switches(running: Running) -> None:
+def test_a_change_loads_another_program_on_all_switches(running: Running) -> None:
     running.run("admit", "sums", "--hosts", "h1,h2", "--server", "h3")
     app2 = running.lab.folder / "app2.py"
     app2.write_text("program = 3")
@@ -202,19 +202,19 @@ def test_another_program_for_all_switches(running: Running) -> None:
     assert "sums has a group" in refused.output
 
 
-def test_a_status_is_watched_until_the_end(running: Running) -> None:
+def test_watching_the_status_ends_with_the_controller(running: Running) -> None:
     with CommandClient(running.lab.folder) as client:
         watched = client.follow("watch")
         assert next(watched)["controller"]["epoch"] == 1
         running.run("admit", "hot", "--switch", "s1")
         assert any(each["switches"][0]["computes"] == ["hot"] for each in watched)
         assert running.json("undeploy") == {"absent": []}
-        assert all(watched)  # it ends
+        assert all(watched)  # the loop ends with the controller
     lines = running.run("status", "--watch", "--json").output.splitlines()
     assert len(lines) == 1
 
 
-def test_mistakes_are_told_and_change_nothing(running: Running) -> None:
+def test_errors_are_reported_and_change_nothing(running: Running) -> None:
     before = running.json("status")["switches"]
     for words, message in (
         (("admit", "cold"), "the program has no application 'cold'"),
@@ -240,7 +240,7 @@ class Process:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     def until(self, word: str) -> str:
-        """Return the first line of the log that has a word in it."""
+        """Wait for the first line of the log that contains a word, and return it."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
             if word in line:
@@ -248,7 +248,7 @@ class Process:
         raise AssertionError(f"it ended with {self.process.wait()} without {word!r}")
 
     def end(self, number: int) -> str:
-        """Send a signal, and return the rest of the log once it has ended well."""
+        """Send a signal, wait for the successful end of the process, and return the rest of the log."""
         self.process.send_signal(number)
         _, rest = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, rest
@@ -270,7 +270,7 @@ def deploy(lab: Lab) -> Iterator[Any]:
         each.process.communicate()
 
 
-def test_a_controller_ends_as_it_was_told_to(lab: Lab, deploy: Any) -> None:
+def test_a_controller_ends_with_the_requested_behaviour(lab: Lab, deploy: Any) -> None:
     state = ("--state", str(lab.folder / "state"))
     first = deploy(str(lab.file), "--keep", "--metrics", "0")
     assert "http://127.0.0.1:" in first.until("metrics")

@@ -1,4 +1,4 @@
-"""A controller that is deployed on switches that run already, dies, comes back, and finds things as they are."""
+"""Deployments on running switches: failures and restarts of the controller and of switches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def writes(deployment: Deployment) -> dict[str, int]:
     return {name: sum(each.values()) for name, each in deployment.metrics.counts.items()}
 
 
-def test_a_controller_that_comes_back_writes_nothing_where_nothing_differs(lab: Lab) -> None:
+def test_a_restarted_controller_writes_nothing_if_nothing_differs(lab: Lab) -> None:
     with lab.deployed() as (deployment, events):
         admit_all(lab, deployment)
         assert events.kinds() == ["deployed"]
@@ -48,7 +48,7 @@ def test_a_controller_that_comes_back_writes_nothing_where_nothing_differs(lab: 
         assert writes(deployment)["s2"] > 0
 
 
-def test_only_what_differs_is_repaired_and_what_others_wrote_stays(lab: Lab) -> None:
+def test_only_differences_are_repaired_and_entries_of_others_remain(lab: Lab) -> None:
     with lab.deployed() as (deployment, _):
         admit_all(lab, deployment)
     with lab.devices["s1"].session() as other:
@@ -64,10 +64,10 @@ def test_only_what_differs_is_repaired_and_what_others_wrote_stays(lab: Lab) -> 
     assert (0x0A09_0000, 16) in there
 
 
-def test_a_change_that_was_cut_off_is_taken_back(lab: Lab) -> None:
+def test_an_interrupted_change_is_rolled_back(lab: Lab) -> None:
     with lab.deployed() as (deployment, _):
         controller = deployment.controller
-        controller.fleet.changed = lambda: (_ for _ in ()).throw(KeyboardInterrupt)  # as if killed before it was kept
+        controller.fleet.changed = lambda: (_ for _ in ()).throw(KeyboardInterrupt)  # as if killed before it is saved
         with pytest.raises(KeyboardInterrupt):
             controller.admit("hot", [lab.network.host("h3")], switch="s2")
     with lab.deployed() as (_, events):
@@ -76,7 +76,7 @@ def test_a_change_that_was_cut_off_is_taken_back(lab: Lab) -> None:
         assert session.read_table("ingress.admission") == []
 
 
-def test_a_switch_that_restarts_empty_is_restored(lab: Lab) -> None:
+def test_an_empty_restarted_switch_is_restored(lab: Lab) -> None:
     with lab.deployed() as (deployment, events):
         admit_all(lab, deployment)
         controller = deployment.controller
@@ -84,7 +84,7 @@ def test_a_switch_that_restarts_empty_is_restored(lab: Lab) -> None:
         lab.devices["s1"].close()
         events.wait("switch-lost", "s1")
         assert not controller.switches["s1"].on
-        controller.admit("store", switch="s1")  # it gets this once it is back
+        controller.admit("store", switch="s1")  # which is applied when the switch is back
         lab.devices["s1"] = lab.start("s1")
         restored = events.wait("switch-restored", "s1")
         assert restored.details["epoch"] == epoch + 1
@@ -95,7 +95,7 @@ def test_a_switch_that_restarts_empty_is_restored(lab: Lab) -> None:
         assert dict(controller.map("store", "cached", "s1"))[7] == 1
 
 
-def test_a_switch_that_is_down_when_the_controller_starts_is_waited_for(lab: Lab) -> None:
+def test_the_controller_waits_for_a_switch_that_is_down_at_its_start(lab: Lab) -> None:
     with lab.deployed() as (deployment, _):
         admit_all(lab, deployment)
     lab.devices["s2"].close()
@@ -108,7 +108,7 @@ def test_a_switch_that_is_down_when_the_controller_starts_is_waited_for(lab: Lab
         assert deployment.controller.steering["s2"].admitted == {}
 
 
-def test_a_switch_of_no_kind_is_asked(lab: Lab) -> None:
+def test_a_switch_without_a_kind_is_asked_for_its_capabilities(lab: Lab) -> None:
     lab.network = parse_network(NETWORK.replace("FOLDER", str(lab.folder)).replace(", kind: host", ""))
     with lab.deployed() as (deployment, _):
         admit_all(lab, deployment)
@@ -117,15 +117,15 @@ def test_a_switch_of_no_kind_is_asked(lab: Lab) -> None:
         assert events.kinds() == ["resumed", "switch-adopted", "switch-adopted"]
 
 
-def test_a_switch_that_hangs_does_not_keep_the_others_waiting(lab: Lab) -> None:
+def test_a_hanging_switch_does_not_delay_others(lab: Lab) -> None:
     with lab.deployed() as (deployment, events):
         lab.devices["s1"].close()
         events.wait("switch-lost", "s1")
-        with socket.socket(socket.AF_UNIX) as mute:  # it accepts connections, and never says a word
+        with socket.socket(socket.AF_UNIX) as mute:  # it accepts connections, but never answers
             (lab.folder / "s1").unlink(missing_ok=True)
             mute.bind(str(lab.folder / "s1"))
             mute.listen()
-            mute.accept()[0].close()  # the monitor has come
+            mute.accept()[0].close()  # the monitor has connected
             lab.devices["s2"].close()
             events.wait("switch-lost", "s2")
             lab.devices["s2"] = lab.start("s2")
@@ -142,10 +142,10 @@ def test_the_first_deployment_needs_all_switches(lab: Lab) -> None:
         assert store.desired is None
 
 
-def test_a_controller_after_another_outbids_it_for_good(lab: Lab) -> None:
+def test_a_later_controller_outbids_an_earlier_one_permanently(lab: Lab) -> None:
     with lab.deployed() as (old, _):
         admit_all(lab, old)
-        old.monitor.close()  # it does not notice
+        old.monitor.close()  # so the old controller does not notice
         left = old.controller.switches["s1"].session
         with lab.deployed() as (new, _):
             assert writes(new)["s1"] == 0
@@ -156,7 +156,7 @@ def test_a_controller_after_another_outbids_it_for_good(lab: Lab) -> None:
             assert new.controller.switches["s1"].session.is_primary
 
 
-def test_a_controller_that_is_outbid_does_without_the_switch(lab: Lab) -> None:
+def test_a_controller_that_is_outbid_continues_without_the_switch(lab: Lab) -> None:
     with lab.deployed() as (deployment, events):
         with lab.devices["s1"].session(election_id=99):
             assert "another controller has become the primary" in events.wait("switch-lost", "s1").message
@@ -166,7 +166,7 @@ def test_a_controller_that_is_outbid_does_without_the_switch(lab: Lab) -> None:
         assert events.wait("switch-repaired", "s1").details["missing"] == 2  # entry and alerts
 
 
-def test_a_primary_of_somebody_else_is_left_alone_until_it_has_gone(lab: Lab) -> None:
+def test_a_foreign_primary_is_not_outbid_until_it_disconnects(lab: Lab) -> None:
     with lab.deployed() as (deployment, _):
         admit_all(lab, deployment)
     with lab.devices["s1"].session(election_id=1000) as other, lab.deployed() as (deployment, events):
@@ -178,7 +178,7 @@ def test_a_primary_of_somebody_else_is_left_alone_until_it_has_gone(lab: Lab) ->
         assert deployment.controller.switches["s1"].session.election_id > 1000
 
 
-def test_a_role_of_somebody_else_is_left_alone(lab: Lab) -> None:
+def test_a_foreign_role_is_not_taken_over(lab: Lab) -> None:
     with lab.devices["s1"].session(role="theirs", election_id=7) as other, lab.deployed() as (deployment, _):
         admit_all(lab, deployment)
         other.insert("ingress.route", {"hdr.ipv4.destination": "10.9.0.0/16"}, "ingress.unreachable", {})
@@ -187,7 +187,7 @@ def test_a_role_of_somebody_else_is_left_alone(lab: Lab) -> None:
         assert len(other.read_table("ingress.route")) == 4
 
 
-def test_a_changed_program_is_what_is_taken_up_again(lab: Lab) -> None:
+def test_a_restarted_controller_resumes_the_changed_program(lab: Lab) -> None:
     with lab.deployed() as (deployment, _):
         admit_all(lab, deployment)
         app2 = lab.folder / "app2.py"
@@ -205,7 +205,7 @@ def test_a_changed_program_is_what_is_taken_up_again(lab: Lab) -> None:
         pass
 
 
-def test_undeploying_leaves_switches_that_forward_and_nothing_to_take_up(lab: Lab) -> None:
+def test_undeploying_leaves_forwarding_switches_and_no_saved_state(lab: Lab) -> None:
     with lab.deployed() as (deployment, events):
         admit_all(lab, deployment)
         lab.devices["s2"].close()
@@ -220,7 +220,7 @@ def test_undeploying_leaves_switches_that_forward_and_nothing_to_take_up(lab: La
         pass
 
 
-def test_hosts_and_switches_that_the_network_lacks_now_are_named(lab: Lab) -> None:
+def test_hosts_and_switches_that_the_network_no_longer_has_are_named(lab: Lab) -> None:
     with lab.deployed() as (deployment, _):
         admit_all(lab, deployment)
     text = NETWORK.replace("FOLDER", str(lab.folder)).replace("h2:", "h9:").replace("10.0.0.2", "10.0.0.9")

@@ -1,4 +1,4 @@
-"""Networks that are already there, from YAML files."""
+"""Existing networks, described in YAML files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_ports_are_numbered_as_in_a_topology() -> None:
     assert graph.port_towards("s2", "s3") == 3
 
 
-def test_delays_decide_on_routes_and_the_smallest_mtu_is_that_of_the_network() -> None:
+def test_delays_determine_routes_and_the_smallest_mtu_applies() -> None:
     network = parse_network(NETWORK)
     path = network.graph.path("h1", "s3")
     assert path is not None
@@ -64,7 +64,7 @@ def test_delays_decide_on_routes_and_the_smallest_mtu_is_that_of_the_network() -
     assert parse_network(NETWORK.replace("delay: 3us", "mtu: 1400B")).mtu == 1400
 
 
-def test_tls_names_files_beside_the_network_file(tmp_path: Path) -> None:
+def test_tls_files_are_relative_to_the_network_file(tmp_path: Path) -> None:
     for name in ("own.pem", "own.key", "ca.pem"):
         (tmp_path / name).touch()
     own = ClientTls(tmp_path / "ca.pem", tmp_path / "own.pem", tmp_path / "own.key")
@@ -117,12 +117,12 @@ MISTAKES = [
 
 
 def test_mistakes_are_reported_with_their_place() -> None:
-    told = []
+    reported = []
     for text in MISTAKES:
         with pytest.raises(MidflightError) as caught:
             parse_network(text, "network.yaml")
         assert caught.value.place is not None
-        told.append(f"{text.rstrip()}\n=>\n{caught.value}\n")
+        reported.append(f"{text.rstrip()}\n=>\n{caught.value}\n")
     if os.environ.get("MIDFLIGHT_GOLDEN") == "write":
-        GOLDEN.write_text("\n".join(told))
-    assert "\n".join(told) == GOLDEN.read_text()
+        GOLDEN.write_text("\n".join(reported))
+    assert "\n".join(reported) == GOLDEN.read_text()

@@ -1,4 +1,4 @@
-"""docs/deploy.md runs as it stands."""
+"""docs/deploy.md: its commands and files run as shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = ROOT
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 BLOCKS = re.findall(r"^```(sh|python|yaml)\n(.*?)^```", PAGE.read_text(), re.S | re.M)
-# Whatever happens, nothing of it stays: what it has started ends, and its namespaces go.
+# In any case, the processes of the page end, and its namespaces are removed.
 HARNESS = """
 set -eu
 end() { kill -9 $(jobs -p) 2> /dev/null; for each in h1 h2 h3 s1 s2; do ip netns delete mf-$each; done; }
@@ -43,8 +43,8 @@ def test_the_page_runs(tmp_path: Path) -> None:
             check=False,
         )
         output.seek(0)
-        told = output.read()
+        reported = output.read()
     logs = "\n".join(each.read_text() for each in tmp_path.glob("*.log"))
-    assert done.returncode == 0, f"{told}\n{logs}"
-    assert told.count("all are exact") == 6
-    assert "Traceback" not in told + logs
+    assert done.returncode == 0, f"{reported}\n{logs}"
+    assert reported.count("all are exact") == 6
+    assert "Traceback" not in reported + logs

@@ -1,4 +1,4 @@
-"""A controller's commands over its socket."""
+"""The commands of a controller over its socket."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_call_returns_its_result(folder: Path) -> None:
     assert (folder / "control").stat().st_mode & 0o777 == 0o600
 
 
-def test_errors_arrive_as_they_were_raised(folder: Path) -> None:
+def test_errors_arrive_unchanged(folder: Path) -> None:
     with CommandClient(folder) as client:
         with pytest.raises(KernelError) as caught:
             client.call("refuse", how="kernel")
@@ -61,7 +61,7 @@ def test_errors_arrive_as_they_were_raised(folder: Path) -> None:
             client.call("fly")
 
 
-def test_a_stream_goes_on_until_the_client_has_enough(folder: Path) -> None:
+def test_a_stream_continues_until_the_client_closes_it(folder: Path) -> None:
     with CommandClient(folder) as client:
         stream = client.follow("count")
         assert [next(stream)["number"] for _ in range(3)] == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""What a controller keeps on disk."""
+"""The saved state of a controller."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ with Store(folder.path) as store:
 """
 
 
-def test_what_is_saved_is_there_after_a_kill_and_the_folder_is_free(tmp_path: Path) -> None:
+def test_saved_state_survives_a_kill_and_the_folder_is_unlocked(tmp_path: Path) -> None:
     path = tmp_path / "state"
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -50,7 +50,7 @@ def test_what_is_saved_is_there_after_a_kill_and_the_folder_is_free(tmp_path: Pa
             assert store.written("s1") == frozenset()
 
 
-def test_election_ids_of_any_size_are_kept_by_switch(tmp_path: Path) -> None:
+def test_election_ids_of_any_size_are_stored_for_each_switch(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         assert store.election("s1") == 0
         store.elected("s1", 3)
@@ -61,7 +61,7 @@ def test_election_ids_of_any_size_are_kept_by_switch(tmp_path: Path) -> None:
         assert store.election("s1") == 2**127
 
 
-def test_the_last_events_are_kept(tmp_path: Path) -> None:
+def test_the_latest_events_are_stored(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         lost = Event("switch-lost", "no answer", switch="s1", details={"attempt": 3})
         store.report(lost)
@@ -75,7 +75,7 @@ def test_the_last_events_are_kept(tmp_path: Path) -> None:
         assert [each.kind for each in store.events(10)] == ["admitted", "stopped"]
 
 
-def test_a_change_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_a_change_is_stored_completely_or_not_at_all(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         store.note("s1", ["kept"])
 
@@ -87,7 +87,7 @@ def test_a_change_is_whole_or_not_there(tmp_path: Path) -> None:
         assert store.written("s1") == {"kept"}
 
 
-def test_files_of_others_are_refused(tmp_path: Path) -> None:
+def test_files_of_other_users_are_rejected(tmp_path: Path) -> None:
     file = tmp_path / "state.sqlite"
     file.write_text("not SQLite at all, though long enough to have a header")
     with pytest.raises(MidflightError, match="is not the state of a controller"):
@@ -100,7 +100,7 @@ def test_files_of_others_are_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
-def test_only_the_owner_enters_the_folder(tmp_path: Path) -> None:
+def test_only_the_owner_can_access_the_folder(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "state"
     with StateFolder(path), Store(path) as store:
         assert path.stat().st_mode & 0o777 == 0o700

@@ -1,4 +1,4 @@
-"""Workers that tickets describe, on loopback, where they add up by themselves as nobody computes for them."""
+"""Workers that are configured by tickets, on loopback, without a switch or server that computes for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK = Timing(initial=5_000_000, minimum=5_000_000, maximum=20_000_000)
 
 @pytest.fixture
 def tickets() -> list[dict[str, Any]]:
-    """Tickets as JSON has them, for two workers on two addresses of this machine."""
+    """Tickets in JSON form for two workers on two addresses of this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.2", 0))
         port = probe.getsockname()[1]
@@ -54,7 +54,7 @@ def test_workers_sum_one_array_after_another(tickets: list[dict[str, Any]], tmp_
         workers[0].sum(arrays[0])
 
 
-def test_a_worker_whose_peers_never_answer_says_so(tickets: list[dict[str, Any]]) -> None:
+def test_a_worker_reports_peers_that_never_answer(tickets: list[dict[str, Any]]) -> None:
     impatient = Timing(initial=1_000_000, minimum=1_000_000, maximum=2_000_000, patience=20_000_000)
     with TicketWorker(tickets[0], impatient) as worker:
         with pytest.raises(NoAnswerError):
@@ -63,7 +63,7 @@ def test_a_worker_whose_peers_never_answer_says_so(tickets: list[dict[str, Any]]
             worker.sum(np.ones(4, np.int32))
 
 
-def test_what_is_no_ticket_is_refused(tickets: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_an_invalid_ticket_is_rejected(tickets: list[dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(MidflightError, match="no ticket of a worker: KeyError"):
         worker_from_ticket({each: value for each, value in tickets[0].items() if each != "lanes"})
     with pytest.raises(MidflightError, match="no ticket of a worker"):

@@ -1,6 +1,6 @@
-"""A worker of an all-reduce on a host, as somebody would write it: it sums until all are told to stop.
+"""A worker of an all-reduce, as a user would write it, which computes sums until all workers stop.
 
-It knows what the others pass, checks each sum, and prints a line for it; in the end what it has counted, as JSON.
+It knows the arrays of the others, checks each sum, and prints a line for it. At the end it prints statistics as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from midflight.runtime.endpoint.reliable import Timing
 from midflight.runtime.endpoint.ticket import TicketWorker
 
 SIZE = 300
-# A patient worker sends again only what has been lost: neither what is late on a busy machine, nor what is overtaken.
+# A patient worker retransmits only lost packets, not those that are late on a busy machine or overtaken.
 TIMINGS = {
     "patient": Timing(initial=5_000_000_000, minimum=5_000_000_000, maximum=5_000_000_000, reorder=1 << 30),
     "quick": Timing(initial=200_000_000, minimum=50_000_000, maximum=500_000_000, patience=60_000_000_000),
@@ -26,7 +26,7 @@ TIMINGS = {
 
 
 def array(worker: int, number: int) -> NDArray[np.int32]:
-    """Return what a worker passes in the n-th sum; the last element says whether it was told to stop."""
+    """Return a worker's array for the n-th sum. The last element is whether the worker wants to stop."""
     made = np.random.default_rng([worker, number]).integers(-1_000_000, 1_000_000, SIZE, np.int32)
     made[-1] = 0
     return made
@@ -46,7 +46,7 @@ def main(file: str, timing: str) -> None:
             stopping = bool(found[-1])
             number += 1
             print(number, flush=True)  # noqa: T201
-        # Others may still be at the last sum; another tells that they have it.
+        # Others may still be at the last sum. The completion of another one shows that they have it.
         worker.sum(np.zeros(1, np.int32))
         print(json.dumps({"sums": number, **asdict(worker.statistics)}), flush=True)  # noqa: T201
 

@@ -284,7 +284,7 @@ def test_one_that_cannot_start_is_told_with_its_log(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("exec /bin/sleep 300", r"simple_switch_grpc does not answer after 0\.3 s\n    its log is empty"),
         ("trap '' TERM; echo busy; while :; do /bin/sleep 300; done", r"does not answer[^\n]*\n[^\n]*\n    busy"),
@@ -292,14 +292,14 @@ def test_one_that_cannot_start_is_told_with_its_log(folder: Path) -> None:
     ],
 )
 def test_one_that_is_no_switch_is_told_and_ended(
-    text: str, told: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, reported: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = folder / "wrong"
     program.write_text(f"#!/bin/sh\n{text}\n")
     program.chmod(0o755)
     monkeypatch.setenv("MIDFLIGHT_SIMPLE_SWITCH_GRPC", str(program))
     monkeypatch.setattr("midflight.runtime.devices.process.GRACE", 0.2)
-    with pytest.raises(DeviceError, match=told):
+    with pytest.raises(DeviceError, match=reported):
         Bmv2Device(patience=0.3)
     assert list(folder.iterdir()) == [program]
     assert not processes_in(folder)

@@ -115,7 +115,7 @@ def test_everything_that_may_arrive(program: Program) -> None:
         for frame in requests(program, random, 1200)
     ]
     assert len(set(arrivals)) > 900
-    told = []
+    reported = []
     for kind in ("host", "bmv2"):
         with open_device(kind) as device, device.session() as session:
             assert isinstance(device, PacketDevice)
@@ -124,8 +124,8 @@ def test_everything_that_may_arrive(program: Program) -> None:
             left = list(zip(out.sources.tolist(), list(out), strict=True))
             inward = [(each.payload, each.metadata) for each in session.packets_in()]
             counted = [session.read_counter(f"ingress.{each}", 0).packets for each in ("malformed", "unroutable")]
-            told.append((left, inward, counted))
-    (left, inward, counted), (also_left, also_inward, also_counted) = told
+            reported.append((left, inward, counted))
+    (left, inward, counted), (also_left, also_inward, also_counted) = reported
     for one, other in zip(left, also_left, strict=False):
         assert one == other, arrivals[one[0]][1].hex()
     assert (len(left), inward, counted) == (len(also_left), also_inward, also_counted)
@@ -148,12 +148,12 @@ def test_alerts_come_once_each_and_in_order(program: Program) -> None:
         assert isinstance(bmv2, PacketDevice)
         steer(program, host, one)
         steer(program, bmv2, other)
-        told = 0
+        reported = 0
         for frame in frames:
             packets = Packets.from_list([(1, frame)])
             assert list(host.process(packets)) == list(bmv2.process(packets))
             alerts = [each.values for each in one.digests()]
             # BMv2's come in their own time; one too many would be here by the next.
             assert [each.values for each in other.digests(timeout=PATIENCE if alerts else 0.0)] == alerts
-            told += len(alerts)
-        assert told > 20
+            reported += len(alerts)
+        assert reported > 20

@@ -333,10 +333,10 @@ def test_alerts_of_several_places_in_a_kernel_are_told_in_order(kind: str) -> No
     with DeviceRig(Program(Two("two")), kind) as rig:
         for a, b in ((1, 1), (6, 3), (2, 9), (7, 9)):
             rig.process(Packets.from_list([(1, rig.frame(Sent("two", 1, {"a": a, "b": b})))]))
-        told: list[tuple[int, ...]] = []
-        while len(told) < 3 and (more := rig.session.digests(timeout=PATIENCE)):
-            told += [tuple(each.values.values()) for each in more]
-    assert told == [(6, 3), (2, 0), (7, 9)]
+        reported: list[tuple[int, ...]] = []
+        while len(reported) < 3 and (more := rig.session.digests(timeout=PATIENCE)):
+            reported += [tuple(each.values.values()) for each in more]
+    assert reported == [(6, 3), (2, 0), (7, 9)]
 
 
 # Where the two differ. BMv2's side is told in the docstring of its device.
@@ -355,7 +355,7 @@ def test_bmv2_tells_one_digest_of_a_packet() -> None:
     declarations = "struct also_t { bit<16> first; bit<16> second; }"
     source = program(["digest<told_t>(1, {hdr.h.a, 1}); digest<also_t>(1, {hdr.h.a, 2});"])
     source = source.replace("struct told_t", declarations + "\nstruct told_t")
-    told = []
+    reported = []
     for kind in ("host", "bmv2"):
         with open_device(kind) as device, device.session() as session:
             assert isinstance(device, PacketDevice)
@@ -364,8 +364,8 @@ def test_bmv2_tells_one_digest_of_a_packet() -> None:
             session.subscribe("told_t")
             session.subscribe("also_t")
             device.process(Packets.from_list([(1, packet(0, a=5))]))
-            told.append([each.name for each in session.digests(timeout=PATIENCE)])
-    assert told == [["told_t", "also_t"], ["also_t"]]
+            reported.append([each.name for each in session.digests(timeout=PATIENCE)])
+    assert reported == [["told_t", "also_t"], ["also_t"]]
 
 
 def test_bmv2_takes_a_negative_number_out_of_a_register_as_a_large_one() -> None:

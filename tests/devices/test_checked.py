@@ -141,10 +141,10 @@ def test_processes_that_share_a_store_compile_once(folder: Path, monkeypatch: py
         session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_port", {"port": 2, "mac": 1})
         packets = Packets.from_list([(1, ipv4("10.0.0.1"))])
         assert [port for port, _ in other.process(packets)] == [2]
-        told: list[Trace] = []
-        other.switch.trace("test", told.append)
+        reported: list[Trace] = []
+        other.switch.trace("test", reported.append)
         assert [port for port, _ in other.process(packets)] == [2]
-        assert len(told) == 1
+        assert len(reported) == 1
 
 
 def test_a_wrong_program_is_told_though_there_is_a_store(folder: Path) -> None:

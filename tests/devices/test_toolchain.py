@@ -68,18 +68,18 @@ def nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_a_missing_tool_is_named_with_the_ways_to_get_it(tool: Tool, name: str, variable: str, package: str) -> None:
     with pytest.raises(DeviceError) as caught:
         tool.find()
-    told = str(caught.value)
-    assert told.startswith(f"{name} is required, but not on PATH\n")
-    assert all(each in told for each in (variable, package, "p4lang/", "image"))
+    reported = str(caught.value)
+    assert reported.startswith(f"{name} is required, but not on PATH\n")
+    assert all(each in reported for each in (variable, package, "p4lang/", "image"))
     assert tool.missing == f"{name} is required, but not on PATH"
 
 
 def test_the_variable_goes_before_path(nothing: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     on_path = script(tmp_path / "bin" / "p4c-bm2-ss", "echo 'Version 1.2.3 (SHA: 1)'")
     assert P4C.find() == str(on_path)
-    told = script(tmp_path / "mine", "echo 9.8")
-    monkeypatch.setenv("MIDFLIGHT_P4C", str(told))
-    assert P4C.find() == str(told)
+    reported = script(tmp_path / "mine", "echo 9.8")
+    monkeypatch.setenv("MIDFLIGHT_P4C", str(reported))
+    assert P4C.find() == str(reported)
     monkeypatch.setenv("MIDFLIGHT_P4C", str(tmp_path / "bin"))
     with pytest.raises(DeviceError, match=r"MIDFLIGHT_P4C is .*/bin, which cannot be executed"):
         P4C.find()

@@ -12,12 +12,12 @@ from tests.engine.build import source
 
 NO_MATCH, TWICE, SHORTER = 1, 2, 3
 PROGRAM = source(
-    header="bit<8> which; bit<8> told; bit<8> rounds; bit<104> rest;",
+    header="bit<8> which; bit<8> answer; bit<8> rounds; bit<104> rest;",
     types="struct note_t { bit<8> which; bit<8> number; }",
     parser="""state start { packet.extract(hdr.h); transition select(hdr.h.which) { 2: accept; 3: accept; } }""",
     ingress="""
         std.egress_spec = 1;
-        if (std.parser_error == error.NoMatch) { hdr.h.told = 1; }
+        if (std.parser_error == error.NoMatch) { hdr.h.answer = 1; }
         if (hdr.h.which == 2) { digest<note_t>(1, { hdr.h.which, 8w1 }); digest<note_t>(1, { hdr.h.which, 8w2 }); }
     """,
     egress="""
@@ -30,10 +30,10 @@ PROGRAM = source(
 
 
 @pytest.mark.parametrize(
-    ("kind", "told", "numbers", "length"),
+    ("kind", "reported", "numbers", "length"),
     [("host", 1, [1, 2], 20), pytest.param("bmv2", 0, [2], 60, marks=BMV2)],
 )
-def test_known_differences(kind: str, told: int, numbers: list[int], length: int) -> None:
+def test_known_differences(kind: str, reported: int, numbers: list[int], length: int) -> None:
     packets = [(1, bytes([which]) + bytes(59)) for which in (NO_MATCH, TWICE, SHORTER)]
     with open_device(kind, PROGRAM) as device, device.session() as session:
         session.subscribe("note_t")
@@ -45,6 +45,6 @@ def test_known_differences(kind: str, told: int, numbers: list[int], length: int
             assert found
             seen += [each.values["number"] for each in found]
         assert session.digests() == []
-    assert no_match[1] == told
+    assert no_match[1] == reported
     assert seen == numbers
     assert (shorter[2], len(shorter)) == (1, length)

@@ -88,10 +88,10 @@ def test_registers_hold_values_of_any_width_on_both_sides(kind: str, registers: 
 def test_a_register_holds_members_of_an_enum() -> None:
     switch = engine(
         types="enum int<16> kind_t { low = -2, high = 0x800 }",
-        header="bit<16> type; bit<8> told;",
+        header="bit<16> type; bit<8> answer;",
         declarations="register<kind_t>(2) r;",
         ingress="""
-            kind_t last; r.read(last, 1); hdr.h.told = last == kind_t.low ? 8w1 : (last == kind_t.high ? 8w2 : 3);
+            kind_t last; r.read(last, 1); hdr.h.answer = last == kind_t.low ? 8w1 : (last == kind_t.high ? 8w2 : 3);
             r.write(1, (kind_t)(int<16>)hdr.h.type);
         """,
     )

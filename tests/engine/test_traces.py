@@ -18,7 +18,7 @@ TABLE = """
 """
 
 
-def told(switch: Engine) -> list[str]:
+def reported(switch: Engine) -> list[str]:
     return [str(each) for each in switch.traces()]
 
 
@@ -28,10 +28,10 @@ def test_tables_ports_and_drops() -> None:
     )
     switch.tables["ingress.where"].insert(Entry((ir.EntryKey(5),), "ingress.go", (3,)))
     run(switch, b"\0\5")
-    assert told(switch) == []
+    assert reported(switch) == []
     switch.trace(True)
     run(switch, b"\0\5tail", b"\1\6", port=2)
-    assert told(switch) == [
+    assert reported(switch) == [
         "in by port 2, 6 bytes\n"
         "  parser     start, accept\n"
         "  table      ingress.where: hit, ingress.go\n"
@@ -43,17 +43,17 @@ def test_tables_ports_and_drops() -> None:
         "  table      ingress.where: miss, ingress.drop\n"
         "  dropped    in ingress",
     ]
-    assert told(switch) == []
+    assert reported(switch) == []
     switch.trace(False)
     run(switch, b"\0\5")
-    assert told(switch) == []
+    assert reported(switch) == []
 
 
 def test_a_packet_that_does_not_parse() -> None:
     switch = engine(header=HEADER, ingress="if (std.parser_error != error.NoError) { mark_to_drop(std); }")
     switch.trace(True)
     run(switch, b"\0")
-    assert told(switch) == [
+    assert reported(switch) == [
         "in by port 1, 1 bytes\n  parser     start, reject (PacketTooShort)\n  dropped    in ingress"
     ]
 

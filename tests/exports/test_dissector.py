@@ -72,12 +72,12 @@ def test_wireshark_shows_every_field(tmp_path: Path, stack: Ether) -> None:
     )  # fmt: skip
     names = ["midflight.kind", "midflight.sequence", *(f"midflight.odd.{name}" for name in FIELDS)]
     names += ["midflight.other.deep", "midflight.cut_short", "_ws.col.Info"]
-    told = subprocess.run(
+    reported = subprocess.run(
         ["tshark", "-X", f"lua_script:{script}", "-r", str(capture), "-T", "json",
          *(word for name in names for word in ("-e", name))],
         capture_output=True, text=True, check=True, timeout=60,
     ).stdout  # fmt: skip
-    one, other, short, alien = (each["_source"]["layers"] for each in json.loads(told))
+    one, other, short, alien = (each["_source"]["layers"] for each in json.loads(reported))
     assert one["midflight.kind"] == ["1"]
     assert one["midflight.sequence"] == ["7"]
     assert len(one["midflight.odd.key"]) == 1, "too wide for a number: the bytes that it lies in"
@@ -105,11 +105,11 @@ def test_wireshark_shows_the_items_that_are_there(tmp_path: Path) -> None:
     stack = Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=5000, dport=19782)
     wrpcap(str(capture), [stack / data, stack / data[:-1]])
     names = [f"midflight.basket.items_{place}_{field}" for place in range(4) for field in ("kind", "price")]
-    told = subprocess.run(
+    reported = subprocess.run(
         ["tshark", "-X", f"lua_script:{script}", "-r", str(capture), "-T", "json",
          *(word for name in (*names, "midflight.cut_short") for word in ("-e", name))],
         capture_output=True, text=True, check=True, timeout=60,
     ).stdout  # fmt: skip
-    whole, short = (each["_source"]["layers"] for each in json.loads(told))
+    whole, short = (each["_source"]["layers"] for each in json.loads(reported))
     assert whole == {names[0]: ["3"], names[1]: ["4294967295"], names[2]: ["4"], names[3]: ["4294967295"]}
     assert set(short) == {names[0], names[1], "midflight.cut_short"}

@@ -1,4 +1,4 @@
-"""`.ci/run` on machines of several kinds, each made of stubs: whose it is, and what is there."""
+"""`.ci/run` on machines with different users and tools, which are stubs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODIES = {
 
 
 def run(tmp_path: Path, user: int, commands: tuple[str, ...], **bodies: str) -> tuple[int, list[str], str]:
-    """Run the script where only these commands are there; return its status, what it called, and its errors."""
+    """Run the script with only these commands on PATH. Return its status, the commands that it ran, and its errors."""
     place, log = tmp_path / "bin", tmp_path / "calls"
     place.mkdir()
     (tmp_path / ".ci").mkdir()
@@ -47,7 +47,7 @@ TARGETS = ["make install", "make check", "make test"]
 
 
 @pytest.mark.parametrize("user", [0, 1000])
-def test_where_everything_is_there_nothing_is_installed(tmp_path: Path, user: int) -> None:
+def test_nothing_is_installed_if_everything_is_present(tmp_path: Path, user: int) -> None:
     assert run(tmp_path, user, EVERYTHING) == (0, TARGETS, "")
 
 
@@ -77,7 +77,7 @@ def test_others_install_with_sudo(tmp_path: Path) -> None:
         (("apt-get", "sudo", "true"), {"apt_get": "exit 100"}, "apt-get failed"),
     ],
 )
-def test_what_cannot_be_installed_is_told_and_the_tests_run(
+def test_packages_that_cannot_be_installed_are_reported_and_the_tests_run(
     tmp_path: Path, extra: tuple[str, ...], bodies: dict[str, str], reason: str
 ) -> None:
     status, calls, errors = run(tmp_path, 1000, ("make", "ip", "ping", "python3", "env", *extra), **bodies)
@@ -87,7 +87,7 @@ def test_what_cannot_be_installed_is_told_and_the_tests_run(
     assert "tests that need mn are skipped" in errors
 
 
-def test_without_make_it_ends_with_the_reason(tmp_path: Path) -> None:
+def test_without_make_it_fails_with_the_reason(tmp_path: Path) -> None:
     status, calls, errors = run(tmp_path, 1000, ("ip", "mn", "ping", "python3", "env", "apt-get"))
     assert (status, calls) == (1, [])
     assert "cannot install make: this is not root" in errors

@@ -1,4 +1,4 @@
-"""A class has at most one ancestor of ours. Primitives are apart: users and the library derive theirs."""
+"""Classes have at most one base class in this package, except primitives, which users and the library derive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ["testbed", "runtime", "p4", "cli"]
-# Scripts that run elsewhere, under another interpreter or inside of Mininet.
+# Scripts that run in another interpreter or inside Mininet.
 ELSEWHERE = ("mininet.py", "shell_runner.py", "__main__.py", "launch.py")
 
 
@@ -20,7 +20,7 @@ def modules(room: str) -> list[str]:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_class_has_at_most_one_ancestor_of_ours(room: str) -> None:
+def test_a_class_has_at_most_one_base_class_in_this_package(room: str) -> None:
     chains = []
     for name in modules(room):
         for made in vars(importlib.import_module(name.removesuffix(".__init__"))).values():

@@ -1,4 +1,4 @@
-"""The order of the house: who may import whom, how large a room may grow, and which names stand at the top."""
+"""Structure of the code: the order of imports, the size of modules, and the links in the repository root."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "midflight"
 
-# From the top of the house to its foundation: a module imports from its own floor or from one below.
+# The layers from top to bottom. A module imports from its own layer or from a lower one.
 FLOORS = [
     "midflight.cli",
     "midflight.testbed",
@@ -40,7 +40,7 @@ MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports_of(module: str) -> Iterator[tuple[str, int]]:
-    """Yield every Midflight module that a module imports, at its top or inside a function, with the line."""
+    """Yield every Midflight module that a module imports, at module level or in functions, with the line."""
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names if alias.name.startswith("midflight"))
@@ -67,7 +67,7 @@ def test_imports_point_down(module: str) -> None:
         assert floor_of(target) >= floor_of(module), f"{module}:{line} reaches up to {target}"
 
 
-def test_no_import_goes_in_a_circle() -> None:
+def test_imports_have_no_cycles() -> None:
     graph = {module: {target for target, _ in imports_of(module)} - {module} for module in MODULES}
     finished: set[str] = set()
 
@@ -83,13 +83,13 @@ def test_no_import_goes_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_stays_readable(module: str) -> None:
+def test_a_module_has_at_most_500_lines(module: str) -> None:
     lines = len(MODULES[module].read_text().splitlines())
     assert lines <= 500, f"{module} has {lines} lines: split it"
 
 
 @pytest.mark.parametrize("name", ["p4src", "primitives", "runtime", "testbed"])
-def test_the_links_at_the_top_lead_into_the_package(name: str) -> None:
+def test_the_links_in_the_repository_root_refer_to_the_package(name: str) -> None:
     link = ROOT / name
     assert link.is_symlink()
     assert link.resolve() == PACKAGE / name

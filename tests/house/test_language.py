@@ -102,7 +102,7 @@ def violations(path: Path) -> Iterator[str]:
             rules += OPENINGS
         if kind == "module":
             rules += MODULE_OPENINGS
-        # What stands in backquotes or behind >>> is code.
+        # Text in backquotes or after >>> is code.
         words = re.sub(r"`[^`]*`|^\s*>>>.*$|^    .*\S {2,}#.*$", "", text, flags=re.MULTILINE)
         for pattern, advice in rules:
             if found := re.search(pattern, words):

@@ -1,4 +1,4 @@
-"""What the README shows is true: its Python runs, its commands exist, its files are there."""
+"""The README is correct: its Python runs, and its commands, options and link targets exist."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_commands_in_the_readme_exist(line: str) -> None:
     assert {word for word in words if word.startswith("-")} <= known
 
 
-def test_what_make_demo_leaves_is_ignored_by_git() -> None:
+def test_files_that_make_demo_creates_are_ignored_by_git() -> None:
     picture = re.search(r"demo allreduce.* --picture (\S+)", (ROOT / "Makefile").read_text())
     assert picture is not None
     ignored = (ROOT / ".gitignore").read_text().splitlines()
@@ -50,5 +50,5 @@ def test_what_make_demo_leaves_is_ignored_by_git() -> None:
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
-def test_links_in_the_readme_lead_somewhere(target: str) -> None:
+def test_targets_of_links_in_the_readme_exist(target: str) -> None:
     assert (ROOT / target).exists()

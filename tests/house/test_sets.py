@@ -1,7 +1,7 @@
-"""Nothing iterates over a set: its order follows the process's hash seed, and a run must depend on its seed alone.
+"""No code iterates over a set, whose order depends on the process's hash seed: a run must depend only on its own seed.
 
-Literals, calls, operators, annotations and assignments tell what is a set. Attributes of `self` go by what their class
-says; other attributes and functions go by their name, where all in the package that have it are sets.
+The check recognises sets by literals, calls, operators, annotations and assignments. It takes the types of attributes
+of `self` from their class. Other attributes and functions count as sets if all of that name in the package are sets.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ PACKAGE = Path(__file__).parents[2] / "midflight"
 TYPES = {"set", "frozenset", "Set", "AbstractSet", "MutableSet", "WeakSet"}
 MAPPINGS = {"dict", "Mapping", "MutableMapping", "defaultdict"}
 COMBINED = {"union", "intersection", "difference", "symmetric_difference", "copy"}
-# Whatever order these are given things in, the result is the same; for `min` and `max` unless a key makes ties.
+# The results of these do not depend on the order of their arguments, except for `min` and `max` with a key and ties.
 ORDERLESS = {"all", "any", "bool", "frozenset", "isinstance", "len", "max", "min", "set", "sorted", "sum"}
 KEYED = {"max", "min", "sorted"}
-# Of a method of this name, the arguments' order does not matter.
+# Methods with these names do not depend on the order of their argument.
 ORDERLESS_METHODS = {
     "difference_update",
     "intersection_update",
@@ -48,7 +48,7 @@ def last_name(node: ast.expr) -> str:
 
 
 class Package:
-    """The names of attributes, functions and types in all modules, and what they are."""
+    """The types of attributes, functions and type aliases in all modules, by name."""
 
     def __init__(self, trees: list[ast.Module]) -> None:
         self.aliases: set[str] = set()
@@ -83,7 +83,7 @@ class Package:
                             self.kinds[name].add(module.kind(value))
 
     def annotated(self, annotation: ast.expr | None) -> str | None:
-        """Return what an annotation says that something is."""
+        """Return the kind that an annotation declares."""
         match annotation:
             case ast.Constant(value=str(text)):
                 return self.annotated(ast.parse(text, mode="eval").body)
@@ -96,13 +96,13 @@ class Package:
         return None
 
     def named(self, name: str) -> str | None:
-        """Return what everything of a name is, where it is the same."""
+        """Return the kind of everything with this name, or None if kinds differ."""
         kinds = self.kinds.get(name, set())
         return next(iter(kinds)) if len(kinds) == 1 else None
 
 
 class Module:
-    """The places in a module where a set is iterated over."""
+    """Finds the places in a module that iterate over a set."""
 
     def __init__(self, package: Package, tree: ast.Module) -> None:
         self.package = package
@@ -205,7 +205,7 @@ class Module:
         return self.kind(node) == SET
 
     def found(self) -> Iterator[int]:
-        """Yield the lines in which the order of a set comes to matter."""
+        """Yield the lines whose result depends on the order of a set."""
         for node in ast.walk(self.tree):
             match node:
                 case ast.For(iter=each) | ast.YieldFrom(value=each):
@@ -224,7 +224,7 @@ class Module:
                     wrong = self.is_set(each)
                 case ast.Call(func=func, args=arguments):
                     keyed = last_name(func) in KEYED and any(each.arg == "key" for each in node.keywords)
-                    given = arguments[:1] if last_name(func) == "next" else arguments  # not the default
+                    given = arguments[:1] if last_name(func) == "next" else arguments  # without the default
                     wrong = (keyed or last_name(func) in ORDERED) and any(map(self.is_set, given))
                 case ast.FormattedValue(value=each):
                     wrong = self.is_set(each)
@@ -234,7 +234,7 @@ class Module:
                 yield node.lineno
 
     def orderless(self, node: ast.expr) -> bool:
-        """Tell whether a generator is given to what does not mind the order."""
+        """Return whether a generator is the argument of a call that does not depend on the order."""
         parent = self.parents[node]
         if isinstance(parent, ast.Starred):
             return self.combines(parent)
@@ -246,7 +246,7 @@ class Module:
         return name in ORDERLESS and not (name in KEYED and any(each.arg == "key" for each in parent.keywords))
 
     def combines(self, node: ast.expr) -> bool:
-        """Tell whether the starred are the arguments of a set's method that takes several sets."""
+        """Return whether starred arguments belong to a method of sets that takes several sets."""
         parent = self.parents[node]
         return (
             isinstance(parent, ast.Call)
@@ -257,7 +257,7 @@ class Module:
 
 
 def is_keys(node: ast.expr) -> bool:
-    """Tell whether an expression is a view of keys, which operators turn into a set."""
+    """Return whether an expression is a view of keys, which operators turn into a set."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"keys", "items"}
 
 
@@ -303,7 +303,7 @@ def test_nothing_iterates_over_a_set(path: Path) -> None:
         "for each in {'a'}.union(x): pass",
     ],
 )
-def test_it_is_noticed(source: str) -> None:
+def test_iteration_over_a_set_is_reported(source: str) -> None:
     assert len(found_in(source)) == 1
 
 
@@ -321,5 +321,5 @@ def test_it_is_noticed(source: str) -> None:
         "x = min({1, 2})",
     ],
 )
-def test_what_does_not_depend_on_the_order_is_fine(source: str) -> None:
+def test_iteration_without_dependence_on_the_order_is_not_reported(source: str) -> None:
     assert found_in(source) == []

@@ -72,14 +72,16 @@ def found() -> Iterator[Limit]:
     """Yield every limit that a primitive's `validate` checks."""
     for kind, primitive in LIBRARY.items():
         module = sys.modules[primitive.__module__]
-        told: list[tuple[str, int, int]] = []
+        reported: list[tuple[str, int, int]] = []
 
-        def within(_: Primitive, name: str, low: int, high: int, told: list[tuple[str, int, int]] = told) -> None:
-            told.append((name, low, high))
+        def within(
+            _: Primitive, name: str, low: int, high: int, reported: list[tuple[str, int, int]] = reported
+        ) -> None:
+            reported.append((name, low, high))
 
         with patch.object(limits, "within", within), patch.object(module, "within", within, create=True):
             example(kind)
-        yield from (Limit(kind, *each) for each in dict.fromkeys(told))
+        yield from (Limit(kind, *each) for each in dict.fromkeys(reported))
 
 
 LIMITS = tuple(found())

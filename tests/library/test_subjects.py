@@ -117,6 +117,6 @@ def test_its_example_runs(name: str) -> None:
     scope = {each: getattr(library, each) for each in library.__all__}
     example = doctest.DocTestParser().get_doctest(str(LIBRARY[name].__doc__), scope, name, None, 0)
     assert example.examples, f"the docstring of {name} has no example"
-    told: list[str] = []
-    doctest.DocTestRunner(verbose=False).run(example, out=told.append)
-    assert not told, "".join(told)
+    reported: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(example, out=reported.append)
+    assert not reported, "".join(reported)

@@ -116,9 +116,9 @@ class Switch:
         for array, meant in arrays(reference).items():
             held = self.engine.registers[f"ingress.app.{array}"]
             # The switch keeps values so that a cleared register means the initial one. What is not told is 0.
-            told = {index for index, value in meant.written.items() if value != meant.initial}
-            told |= {*np.flatnonzero(held.read_all().reshape(meant.size, -1).any(axis=1)).tolist()}
-            for index in told:
+            reported = {index for index, value in meant.written.items() if value != meant.initial}
+            reported |= {*np.flatnonzero(held.read_all().reshape(meant.size, -1).any(axis=1)).tolist()}
+            for index in reported:
                 value = held.read(index) ^ meant.initial
                 assert value == meant.written.get(index, meant.initial), f"trace {trace.number}: {array}[{index}]"
 

@@ -41,8 +41,8 @@ def mn(folder: Path, *arguments: str, text: str = "") -> str:
 @pytest.mark.parametrize("kind", ["midflight", pytest.param("bmv2", marks=BMV2)])
 def test_hosts_reach_each_other(kind: str, tmp_path: Path) -> None:
     (tmp_path / "wire.p4").write_text(WIRE)
-    told = mn(tmp_path, "--switch", f"{kind},program=/tmp/wire.p4", "--test", "pingall")
-    assert "0% dropped (2/2 received)" in told
+    reported = mn(tmp_path, "--switch", f"{kind},program=/tmp/wire.p4", "--test", "pingall")
+    assert "0% dropped (2/2 received)" in reported
     assert [each.name for each in tmp_path.iterdir()] == ["wire.p4"]
 
 
@@ -51,5 +51,5 @@ def test_a_switch_is_found_by_its_name(kind: str, tmp_path: Path) -> None:
     (tmp_path / "wire.p4").write_text(WIRE)
     find = "from midflight.testbed.fabric.running import find_switch; print(find_switch('s1'))"
     (tmp_path / "find").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{find}"\n')
-    told = mn(tmp_path, "--switch", f"{kind},program=/tmp/wire.p4", text="sh sh /tmp/find\n")
-    assert "RunningSwitch(name='s1', network='Mininet', address='127.0.0.1:9559', device_id=1)" in told
+    reported = mn(tmp_path, "--switch", f"{kind},program=/tmp/wire.p4", text="sh sh /tmp/find\n")
+    assert "RunningSwitch(name='s1', network='Mininet', address='127.0.0.1:9559', device_id=1)" in reported

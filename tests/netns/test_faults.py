@@ -74,7 +74,7 @@ def pids(group: Group) -> list[int]:
     return [each.process.pid for each in group.crew.processes if each is not None]
 
 
-def test_a_worker_is_restarted_in_the_middle_of_a_sum(net: Star, group: Group) -> None:
+def test_a_worker_restarts_during_a_sum(net: Star, group: Group) -> None:
     before = pids(group)
     amid(net, group, lambda: group.restart(1))
     assert pids(group)[0] == before[0]
@@ -84,7 +84,7 @@ def test_a_worker_is_restarted_in_the_middle_of_a_sum(net: Star, group: Group) -
     check(arrays := vectors(2, 20), group.sum(arrays))
 
 
-def test_another_host_takes_a_workers_place_in_the_middle_of_a_sum(net: Star, group: Group) -> None:
+def test_another_host_replaces_a_worker_during_a_sum(net: Star, group: Group) -> None:
     before = pids(group)
 
     def change() -> None:
@@ -148,7 +148,7 @@ def test_a_sum_that_failed_is_followed_by_one_that_does_not(net: Star, group: Gr
         net.after(1, group.close)
 
 
-def test_the_others_go_on_without_a_switch_that_is_not_the_only_way() -> None:
+def test_other_switches_continue_without_a_switch_that_is_not_on_the_only_path() -> None:
     with Net(leaf_spine(3, 2, hosts=1), program=PROGRAM, fabric="netns") as net:
         group = net.group("gradients", net.hosts[:2], server=net.hosts[2])
         amid(net, group, lambda: net.give_up("spine1"), 40_000)

@@ -59,8 +59,8 @@ def test_without_the_switch_a_process_computes_the_same(net: tuple[Star, Path]) 
 @PING
 def test_hosts_reach_each_other(net: tuple[Star, Path]) -> None:
     network, _ = net
-    told = network.host("h1").run(["ping", "-c", "1", "-W", "20", str(network.host("h4").address)])
-    assert "1 received" in told
+    reported = network.host("h1").run(["ping", "-c", "1", "-W", "20", str(network.host("h4").address)])
+    assert "1 received" in reported
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not on PATH")
@@ -68,10 +68,10 @@ def test_wireshark_finds_every_checksum_right(net: tuple[Star, Path]) -> None:
     network, folder = net
     check(network, vectors(3, 100, seed=4))
     network.fabric.close()  # by then the captures are whole
-    told = subprocess.run(
+    reported = subprocess.run(
         ["tshark", "-r", str(folder / "h1-s1.pcap"), "-Y", "udp", "-o", "udp.check_checksum:TRUE",
          "-T", "fields", "-e", "eth.src", "-e", "udp.checksum.status"],
         capture_output=True, text=True, check=True, timeout=60,
     ).stdout  # fmt: skip
-    good = Counter(told.splitlines())
+    good = Counter(reported.splitlines())
     assert set(good) == {"02:00:00:00:00:01\t1", "02:00:00:01:00:01\t1"}

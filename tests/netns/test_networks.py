@@ -155,10 +155,10 @@ def test_captures_hold_whole_packets(lossy: tuple[Star, Path]) -> None:
         if packet[IP].src != "10.0.0.1":
             continue
         sent += 1
-        told = packet[IP].chksum, packet[UDP].chksum
+        reported = packet[IP].chksum, packet[UDP].chksum
         del packet[IP].chksum, packet[UDP].chksum
         again = Ether(bytes(packet))
-        assert (again[IP].chksum, again[UDP].chksum) == told, "the kernel has left a checksum to its network card"
+        assert (again[IP].chksum, again[UDP].chksum) == reported, "the kernel has left a checksum to its network card"
         assert (packet.dst, packet.src) == ("02:00:00:01:00:01", "02:00:00:00:00:01")
         # A worker whose sum does not come asks its peers, and tells them its own.
         assert packet[UDP].dport == (19782 if packet[IP].dst == "10.0.0.4" else 49153)

@@ -50,7 +50,7 @@ def test_many_requests_lose_nothing(net: Star) -> None:
     assert net.state("latency").held.read()[499 % 64] == 499
 
 
-def test_results_requests_and_copies_are_apart(net: Star) -> None:
+def test_results_requests_and_copies_are_distinguished(net: Star) -> None:
     net.forget()
     net.mirror("everything", [net.host("h3")])
     net.send("h1", "everything", to="h2", verdict=[0, 1, 2, 3, 4], mirror=[1, 0, 0, 0, 0], lanes=[1, 2, 3])

@@ -63,12 +63,12 @@ def test_a_confined_program_reads_no_file_of_the_host(
 
 
 def test_it_is_not_told_whether_a_file_is_there(secret: Path) -> None:
-    told = [
+    reported = [
         str(refusal(f'#include "{each}"\n', confined=True)).replace(str(each), "").replace("^", "")
         for each in (secret, secret.with_name("nothing.p4"), secret.parent, Path("/dev/zero"))
     ]
-    assert len({each.strip() for each in told}) == 1
-    assert "may include only <core.p4> and <v1model.p4>" in told[0]
+    assert len({each.strip() for each in reported}) == 1
+    assert "may include only <core.p4> and <v1model.p4>" in reported[0]
 
 
 def test_a_confined_program_includes_the_architecture() -> None:

@@ -71,10 +71,10 @@ def test_what_was_pushed_is_what_is_told(primary: Controller, config: p4r.Forwar
     primary.push("VERIFY_AND_COMMIT", pushed)
     assert primary.pull().config == pushed
     assert primary.pull("COOKIE_ONLY").config == p4r.ForwardingPipelineConfig(cookie=pushed.cookie)
-    told = primary.pull("P4INFO_AND_COOKIE").config
-    assert (told.p4info, told.p4_device_config, told.cookie) == (config.p4info, b"", pushed.cookie)
-    told = primary.pull("DEVICE_CONFIG_AND_COOKIE").config
-    assert (told.HasField("p4info"), told.p4_device_config) == (False, config.p4_device_config)
+    reported = primary.pull("P4INFO_AND_COOKIE").config
+    assert (reported.p4info, reported.p4_device_config, reported.cookie) == (config.p4info, b"", pushed.cookie)
+    reported = primary.pull("DEVICE_CONFIG_AND_COOKIE").config
+    assert (reported.HasField("p4info"), reported.p4_device_config) == (False, config.p4_device_config)
     primary.push("VERIFY_AND_COMMIT", config)
     assert not primary.pull("COOKIE_ONLY").config.HasField("cookie")
 
@@ -96,12 +96,12 @@ def test_committing_clears_the_state(
 
 def test_a_program_loaded_again_is_not_compiled_again_and_has_nothing_left(empty: HostDevice, info: p4i.P4Info) -> None:
     with empty.session() as session:
-        told = []
+        reported = []
         for _ in range(2):
             session.load(info, EVERYTHING)
             assert empty.switch.pipeline is not None
             engine = empty.switch.pipeline.engine
-            told.append(engine.compiled)
+            reported.append(engine.compiled)
             assert ports(empty) == []
             assert session.read_table("route") == []
             assert session.read_multicast() == {}
@@ -114,21 +114,21 @@ def test_a_program_loaded_again_is_not_compiled_again_and_has_nothing_left(empty
             session.write_counter("arrivals", 7, packets=9)
             session.set_default("route", "to_port", {"port": 2, "mac": 1})
             assert ports(empty) == [6]
-        assert told[0] is told[1]
+        assert reported[0] is reported[1]
         others = [EVERYTHING.replace("size = 64;", f"size = {size};") for size in (65, 66)]
         session.load(p4info(check(others[0])), others[0])
         session.load(info, EVERYTHING)
         assert ports(empty) == []
         pipeline = empty.switch.pipeline
         assert pipeline is not None
-        assert pipeline.engine.compiled is told[0]
+        assert pipeline.engine.compiled is reported[0]
         del pipeline  # whoever holds a program keeps it compiled
         for other in others:
             session.load(p4info(check(other)), other)
         session.load(info, EVERYTHING)
         pipeline = empty.switch.pipeline
         assert pipeline is not None
-        assert pipeline.engine.compiled is not told[0]
+        assert pipeline.engine.compiled is not reported[0]
 
 
 def test_a_program_that_was_verified_is_not_compiled_when_it_is_committed(

@@ -304,8 +304,8 @@ def test_a_direct_counter_is_set_read_and_counts(
     wanted = p4r.DirectCounterEntry(table_entry=place)
     (found,) = primary.read(p4r.Entity(direct_counter_entry=wanted))
     assert (found.direct_counter_entry.data.packet_count, found.direct_counter_entry.table_entry) == (42, place)
-    (told,) = read(primary, p4r.TableEntry(table_id=ids["ingress.route"], counter_data=p4r.CounterData()))
-    assert told.counter_data.packet_count == 42
+    (reported,) = read(primary, p4r.TableEntry(table_id=ids["ingress.route"], counter_data=p4r.CounterData()))
+    assert reported.counter_data.packet_count == 42
     wanted.data.packet_count = 7
     primary.write(*updates("MODIFY", p4r.Entity(direct_counter_entry=wanted)))
     table = p4r.TableEntry(table_id=ids["ingress.route"])

@@ -266,11 +266,11 @@ def test_what_has_arrived_is_worked_off_before_it_closes(lab: Lab, threads: int)
 def test_an_interface_that_disappears_is_told_and_the_others_go_on(lab: Lab) -> None:
     one, two, three = lab.host(1), lab.host(2), lab.host(3)
     news: list[str] = []
-    told = threading.Event()
+    reported = threading.Event()
 
     def tell(words: str) -> None:
         news.append(words)
-        told.set()
+        reported.set()
 
     device = Switch()
     device.load(TAP.read_text())
@@ -279,7 +279,7 @@ def test_an_interface_that_disappears_is_told_and_the_others_go_on(lab: Lab) -> 
         one.send(ethernet(station(2)))
         two.receive()
         lab.ip("link delete s2")
-        assert told.wait(20)
+        assert reported.wait(20)
         one.send(ethernet(station(2)))
         one.send(ethernet(station(3), b"alive"))
         assert three.receive() == ethernet(station(3), b"alive")

@@ -81,8 +81,8 @@ def agree_on_bmv2(program: Program, trace: Sequence[Sent]) -> None:
         pytest.skip("p4c-bm2-ss and simple_switch_grpc are not on PATH")
     meant, alerts = executed(program, trace)
     with DeviceRig(program, "bmv2") as rig:
-        done, told = rig.run(trace)
+        done, reported = rig.run(trace)
     for number, (one, other) in enumerate(zip(meant, done, strict=True)):
         assert one == other, (number, trace[number])
     # BMv2 tells a digest once when the controller has not acknowledged an equal one yet.
-    assert {*alerts} == {*told}
+    assert {*alerts} == {*reported}

@@ -78,8 +78,8 @@ def test_chains_are_flattened_and_called_as_the_last() -> None:
 def test_what_the_schema_tells_of_a_chain_makes_it_again() -> None:
     chain = Filter("hot", keep="value > 3") >> Threshold("pressure", above=9, clear=1)
     program = Program(chain)
-    told = json.loads(json.dumps(program.schema()))["applications"]["pressure"]["parameters"]
-    again = made(Chain, "pressure", told)
+    reported = json.loads(json.dumps(program.schema()))["applications"]["pressure"]["parameters"]
+    again = made(Chain, "pressure", reported)
     assert Program(again).p4() == program.p4()
 
 
@@ -88,7 +88,7 @@ def threshold(name: str = "b") -> Threshold:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         (lambda: Filter("a", keep="sensor > 0", fields={"sensor": bit[8]}) >> threshold(),
          r'Chain\("b"\): field `sensor` .* Filter\("a"\) has bit\[8\], Threshold\("b"\) has bit\[16\]'),
@@ -101,7 +101,7 @@ def threshold(name: str = "b") -> Threshold:
         (lambda: made(Chain, "x", {"stages": [{"primitive": "Filter"}] * 2}), "does not describe a primitive"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_chained(wrong: Callable[[], object], told: str) -> None:
-    with pytest.raises(Exception, match=told) as caught:
+def test_what_cannot_be_chained(wrong: Callable[[], object], reported: str) -> None:
+    with pytest.raises(Exception, match=reported) as caught:
         wrong()
-    assert isinstance(caught.value, KernelError) or "does not describe" in told
+    assert isinstance(caught.value, KernelError) or "does not describe" in reported

@@ -81,5 +81,5 @@ def test_the_switch_has_the_time() -> None:
         header = rig.layers.common(packet[1][42:])
         times.append(header.payload.stamp)
     assert times == [0, 4000, 4000, 4999, 5000, 2**48 - 1]
-    told = [values[1] for _, values in rig.alerts()]
-    assert {*told} <= {4000, 5000, 2**48 - 1}
+    reported = [values[1] for _, values in rig.alerts()]
+    assert {*reported} <= {4000, 5000, 2**48 - 1}

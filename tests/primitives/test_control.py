@@ -11,7 +11,7 @@ from midflight.primitives import REQUEST, Controller, Message, SafetyStop
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"fraction": 17}, "fraction must be 0 to 16, not 17"),
         ({"channels": 9}, "channels must be 1 to 8, not 9"),
@@ -24,13 +24,13 @@ from midflight.primitives import REQUEST, Controller, Message, SafetyStop
         ({"integral": [float("nan")]}, "the magnitude of the integral gain nan must be below"),
     ],
 )
-def test_controllers_out_of_their_limits(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+def test_controllers_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         Controller("heater", **{"low": 0, "high": 10} | wrong)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"high": -101}, "high must be -100 to 2147483647, not -101"),
         ({"safe": 101}, "safe must be -100 to 100, not 101"),
@@ -39,8 +39,8 @@ def test_controllers_out_of_their_limits(wrong: dict[str, Any], told: str) -> No
         ({"cells": 2**16 + 1}, "cells must be 1 to 65536"),
     ],
 )
-def test_stops_out_of_their_limits(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+def test_stops_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         SafetyStop("press", **{"low": -100, "high": 100, "patience": 20} | wrong)
 
 

@@ -11,7 +11,7 @@ from midflight.primitives import Acceptor, Barrier, Cache, Learner, Lock, Primit
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "reported"),
     [
         (lambda: Sequencer("s", groups=0), "groups must be 1 to 4096, not 0"),
         (lambda: Sequencer("s", clients=4097), "clients must be 1 to 4096, not 4097"),
@@ -42,6 +42,6 @@ from midflight.primitives import Acceptor, Barrier, Cache, Learner, Lock, Primit
         (lambda: Cache("c", item_bits=8, keys=[256]), "the key 256 does not fit"),
     ],
 )
-def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+def test_parameters_out_of_their_limits(make: Callable[[], Primitive], reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         make()

@@ -53,8 +53,8 @@ def test_the_controller_estimates_what_the_hosts_have_sent(rig: DeviceRig) -> No
     assert (answer.fields["estimate"], answer.fields["total"]) == (found.max(), truth.sum())
 
     ranks = np.asarray(PROGRAM.state("users", rig.session.inband).ranks.read())
-    told = hyperloglog.registers([values for name, values in alerts if name == "users_alert_t"], 5)
-    assert ranks.tolist() == told.tolist()
+    reported = hyperloglog.registers([values for name, values in alerts if name == "users_alert_t"], 5)
+    assert ranks.tolist() == reported.tolist()
     different = len(set(which.tolist()))
     assert abs(hyperloglog.estimate(ranks) / different - 1) < 3 * hyperloglog.standard_error(5)
 

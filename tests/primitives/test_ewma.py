@@ -11,7 +11,7 @@ from midflight.primitives import REQUEST, Ewma, Message
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"shift": 0}, "shift must be 1 to 12, not 0"),
         ({"shift": 13}, "shift must be 1 to 12, not 13"),
@@ -23,8 +23,8 @@ from midflight.primitives import REQUEST, Ewma, Message
         ({"weight": 0.5}, "weight must be an integer, not 0.5"),
     ],
 )
-def test_parameters_out_of_their_limits(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+def test_parameters_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         Ewma("load", **wrong)
 
 

@@ -18,7 +18,7 @@ OPERATIONS: tuple[Literal["sum", "min", "max", "count"], ...] = ("sum", "min", "
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"workers": 257}, "workers must be 1 to 256, not 257"),
         ({"operation": "mean"}, "operation must be sum, min, max or count, not 'mean'"),
@@ -27,8 +27,8 @@ OPERATIONS: tuple[Literal["sum", "min", "max", "count"], ...] = ("sum", "min", "
         ({"window": 12}, "window must be a power of two, not 12"),
     ],
 )
-def test_parameters_out_of_their_limits(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+def test_parameters_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         GroupBy("words", **{"workers": 2} | wrong)
 
 

@@ -98,14 +98,14 @@ def test_absent_items_read_as_nothing_in_the_reference() -> None:
         reference.process(Message(REQUEST, "basket", 1, basket(5)))
 
 
-def refuse(wire: type[Header], told: str) -> None:
+def refuse(wire: type[Header], reported: str) -> None:
     class Bad(Primitive):
         Wire = wire
 
         def ingress(self, packet: Packet, wire: Any) -> None:
             packet.drop()
 
-    with pytest.raises(KernelError, match=told):
+    with pytest.raises(KernelError, match=reported):
         Program(Bad("bad"))
 
 

@@ -167,9 +167,9 @@ MISUSES = [
 ]
 
 
-@pytest.mark.parametrize(("make", "told"), MISUSES)
-def test_what_does_not_fit_a_map_is_refused(make: Any, told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+@pytest.mark.parametrize(("make", "reported"), MISUSES)
+def test_what_does_not_fit_a_map_is_refused(make: Any, reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         make()
 
 

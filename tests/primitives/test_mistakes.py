@@ -335,14 +335,14 @@ def lesson(name: str, body: str, head: str = HEAD) -> type[Primitive]:
 
 
 def test_every_mistake_is_explained() -> None:
-    told = []
+    reported = []
     for name, body in MISTAKES.items():
         with pytest.raises(KernelError) as caught:
             Program(lesson(name, body)("lesson"))
-        told.append(f"--- {name}\n{caught.value}\n")
+        reported.append(f"--- {name}\n{caught.value}\n")
         assert caught.value.place is not None, name
         assert caught.value.hint, name
-    check_golden("mistakes.txt", "\n".join(told))
+    check_golden("mistakes.txt", "\n".join(reported))
 
 
 SEVERAL = {
@@ -415,10 +415,10 @@ packet.send()""",
 
 @pytest.mark.parametrize("name", SEVERAL)
 def test_all_mistakes_of_a_kernel_are_told_at_once(name: str) -> None:
-    body, told = SEVERAL[name]
+    body, reported = SEVERAL[name]
     with pytest.raises(KernelErrors) as caught:
         Program(lesson(f"several_{name.split()[0]}", body)("lesson"))
-    assert [each.message for each in caught.value.errors] == told
+    assert [each.message for each in caught.value.errors] == reported
     assert all(each.place is not None for each in caught.value.errors)
     assert str(caught.value) == "\n".join(map(str, caught.value.errors))
 
@@ -450,12 +450,12 @@ PREDICATES = {
 
 
 def test_every_mistake_in_a_condition_is_explained() -> None:
-    told = []
+    reported = []
     for name, keep in PREDICATES.items():
         with pytest.raises(KernelError) as caught:
             Program(Filter("telemetry", keep=keep))
-        told.append(f"--- {name}\n{caught.value}\n")
-    check_golden("predicates.txt", "\n".join(told))
+        reported.append(f"--- {name}\n{caught.value}\n")
+    check_golden("predicates.txt", "\n".join(reported))
 
 
 def test_a_condition_names_declared_fields_only() -> None:
@@ -465,7 +465,7 @@ def test_a_condition_names_declared_fields_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "reported"),
     [
         (lambda: Aggregate("a", workers=0), "workers must be 1 to 64, not 0"),
         (lambda: Aggregate("a", workers=65), "workers must be 1 to 64, not 65"),
@@ -490,9 +490,9 @@ def test_a_condition_names_declared_fields_only() -> None:
         (lambda: Program(), "a program needs at least one primitive"),
     ],
 )
-def test_parameters_out_of_their_limits(make: object, told: str) -> None:
+def test_parameters_out_of_their_limits(make: object, reported: str) -> None:
     assert callable(make)
-    with pytest.raises(KernelError, match=told):
+    with pytest.raises(KernelError, match=reported):
         make()
 
 

@@ -92,8 +92,8 @@ def test_the_mirror_may_be_the_controller(kind: str) -> None:
         sent = Sent("walk", 9, {"value": 2**32 - 1, "steps": 0, "flags": 1})
         (seen,), _ = rig.run([sent])
         assert (seen.verdict, seen.mirrored) == (Verdict.FORWARD, ())
-        told = rig.session.packets_in(timeout=5.0)
-        assert [(each.payload, each.metadata) for each in told] == [(rig.frame(sent), {"ingress_port": 1})]
+        reported = rig.session.packets_in(timeout=5.0)
+        assert [(each.payload, each.metadata) for each in reported] == [(rig.frame(sent), {"ingress_port": 1})]
         offload.close()
         rig.run([sent])
         assert rig.session.packets_in(timeout=0.2) == []

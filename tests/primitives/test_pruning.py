@@ -14,7 +14,7 @@ from midflight.primitives.estimators import completion
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "reported"),
     [
         (lambda: Distinct("d", rows=0), "rows must be 1 to 1048576, not 0"),
         (lambda: Distinct("d", columns=17), "columns must be 1 to 16, not 17"),
@@ -36,8 +36,8 @@ from midflight.primitives.estimators import completion
         (lambda: SemiJoin("j", pruned="all"), "pruned must be drop or reply, not 'all'"),  # type: ignore[arg-type]
     ],
 )
-def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+def test_parameters_out_of_their_limits(make: Callable[[], Primitive], reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         make()
 
 

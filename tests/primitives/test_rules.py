@@ -109,13 +109,13 @@ else:
 
 
 def test_every_broken_rule_is_told_with_its_lines() -> None:
-    told = []
+    reported = []
     for name, body in BROKEN.items():
         broken = Program(lesson(f"rules_{name}", body, HEAD)("lesson")).check("asic")
         assert len(broken) == 1, (name, broken)
-        told.append(f"--- {name}\n{broken[0]}\n")
+        reported.append(f"--- {name}\n{broken[0]}\n")
         assert broken[0].place is not None
-    check_golden("rules.txt", "\n".join(told))
+    check_golden("rules.txt", "\n".join(reported))
 
 
 @pytest.mark.parametrize("name", KEPT)

@@ -30,7 +30,7 @@ from tests.primitives.sketches import SKETCHES
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "reported"),
     [
         (lambda: Bloom("b", rows=0), "rows must be 1 to 16, not 0"),
         (lambda: Bloom("b", rows=17), "rows must be 1 to 16, not 17"),
@@ -55,8 +55,8 @@ from tests.primitives.sketches import SKETCHES
         (lambda: HyperLogLog("u", item_bits=129), "item_bits must be 8 to 128, not 129"),
     ],
 )
-def test_parameters_out_of_their_limits(make: Callable[[], Primitive], told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+def test_parameters_out_of_their_limits(make: Callable[[], Primitive], reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         make()
 
 
@@ -142,13 +142,13 @@ def test_no_heavy_item_is_missed_and_each_is_told_once_a_window() -> None:
     amounts = random.integers(1, 5, 6 * window)
     primitive = HeavyHitter("app", above=above, window=window, rows=3, columns=256, slots=512)
     elephants = primitive.reference()
-    told: list[list[int]] = [[] for _ in range(6)]
+    reported: list[list[int]] = [[] for _ in range(6)]
     for place, (rank, amount) in enumerate(zip(ranks.tolist(), amounts.tolist(), strict=True)):
         fields = {"item": items[rank], "amount": amount}
         for item, estimate in elephants.process(Message(REQUEST, "app", 0, fields)).alerts:
             assert estimate >= above
-            told[place // window].append(items.index(item))
-    for each, names in enumerate(told):
+            reported[place // window].append(items.index(item))
+    for each, names in enumerate(reported):
         here = slice(each * window, (each + 1) * window)
         had = np.bincount(ranks[here], amounts[here], minlength=300)
         heavy = set(np.flatnonzero(had >= above).tolist())

@@ -60,11 +60,11 @@ if self.owner.hit: packet.drop()""",
 
 
 def test_every_mistake_is_explained() -> None:
-    told = []
+    reported = []
     for name, body in MISTAKES.items():
         with pytest.raises(KernelError) as caught:
             Program(lesson(f"state_{name}", body, HEAD)("lesson"))
-        told.append(f"--- {name}\n{caught.value}\n")
+        reported.append(f"--- {name}\n{caught.value}\n")
         assert caught.value.place is not None, name
         assert caught.value.hint, name
-    check_golden("state_mistakes.txt", "\n".join(told))
+    check_golden("state_mistakes.txt", "\n".join(reported))

@@ -30,10 +30,10 @@ def test_all_primitives_at_once_do_what_they_mean(device: str) -> None:
     with House(program, device) as house:
         for number, (one, other) in enumerate(zip(house.play(steps), came, strict=True)):
             assert one == other, (number, steps[number].application)
-        told = house.alerts()
+        reported = house.alerts()
         if house.device.capabilities.repeated_digests:
-            assert told == alerts
-        assert {*told} == {*alerts}
+            assert reported == alerts
+        assert {*reported} == {*alerts}
         for name, registers in written.items():
             check_state(house, name, registers)
 

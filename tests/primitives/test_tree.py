@@ -20,7 +20,7 @@ STUMP: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"features": 33}, "features must be 1 to 32, not 33"),
         ({"classes": 1}, "classes must be 2 to 16, not 1"),
@@ -40,8 +40,8 @@ STUMP: dict[str, list[Any]] = {
         ({"trees": [STUMP | {"threshold": [0.5, 0, 0]}]}, "the threshold of node 0 must be an integer, not 0.5"),
     ],
 )
-def test_parameters_out_of_their_limits(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+def test_parameters_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         Tree("alarm", **dict[str, Any]({"trees": [STUMP], "features": 1, "classes": 2} | wrong))
 
 

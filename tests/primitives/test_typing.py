@@ -25,9 +25,9 @@ def test_kernels_pass_the_type_checker(tmp_path: Path) -> None:
     done = subprocess.run(
         [*command, str(KERNELS), str(MORE), str(wrong)], capture_output=True, text=True, cwd=ROOT, check=False
     )
-    told = [line.split("error: ")[1] for line in done.stdout.splitlines() if "error: " in line]
+    reported = [line.split("error: ")[1] for line in done.stdout.splitlines() if "error: " in line]
     assert all(str(wrong) in line or "wrong.py" in line for line in done.stdout.splitlines()), done.stdout
-    assert told == [
+    assert reported == [
         'Incompatible types in assignment (expression has type "str", variable has type "int")  [assignment]',
         'Missing named argument "more" for "Threshold"  [call-arg]',
         'Argument "lanes" to "Tally" has incompatible type "str"; expected "int"  [arg-type]',

@@ -15,7 +15,7 @@ EMPTY = {"series": 0, "what": 0, "end": 0, "count": 0, "total": 0, "least": 0, "
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"pane": 0}, "pane must be 1 to 16777216, not 0"),
         ({"pane": 100}, "pane must be a power of two, not 100"),
@@ -24,8 +24,8 @@ EMPTY = {"series": 0, "what": 0, "end": 0, "count": 0, "total": 0, "least": 0, "
         ({"series": 0}, "series must be 1 to 65536, not 0"),
     ],
 )
-def test_parameters_out_of_their_limits(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(KernelError, match=told):
+def test_parameters_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+    with pytest.raises(KernelError, match=reported):
         Window("load", **{"pane": 8} | wrong)
 
 

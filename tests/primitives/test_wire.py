@@ -138,7 +138,7 @@ FIELDS: dict[str, Any] = {"slot": 1, "worker": 2, "flags": 0, "job": 5, "epoch":
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "reported"),
     [
         (Message(1, "nobody", 1, {}), "no application 'nobody'"),
         (Message(256, "gradients", 1, FIELDS), "kind 256 does not fit"),
@@ -153,13 +153,13 @@ FIELDS: dict[str, Any] = {"slot": 1, "worker": 2, "flags": 0, "job": 5, "epoch":
         (Message(1, "gradients", 1, FIELDS | {"slot": [1]}), "slot cannot be"),
     ],
 )
-def test_messages_that_do_not_fit(message: Message, told: str) -> None:
-    with pytest.raises(WireError, match=told):
+def test_messages_that_do_not_fit(message: Message, reported: str) -> None:
+    with pytest.raises(WireError, match=reported):
         SCHEMA.encode(message)
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "reported"),
     [
         (b"", "too short"),
         (bytes(8), "the message has version 0; only version 1"),
@@ -167,8 +167,8 @@ def test_messages_that_do_not_fit(message: Message, told: str) -> None:
         (b"\1\1\0\1" + bytes(4 + 23), "has 31 bytes, but needs 36"),
     ],
 )
-def test_bytes_that_are_no_message(data: bytes, told: str) -> None:
-    with pytest.raises(WireError, match=told):
+def test_bytes_that_are_no_message(data: bytes, reported: str) -> None:
+    with pytest.raises(WireError, match=reported):
         SCHEMA.decode(data)
 
 

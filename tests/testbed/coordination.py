@@ -1,4 +1,4 @@
-"""Endpoints of any application on the hosts of a simulated star."""
+"""Endpoints of applications on the hosts of a simulated star."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ TIMING = Timing(initial=500_000, minimum=100_000, maximum=2_000_000, patience=2_
 
 
 def address(net: Star, host: int, port: int = PORT) -> Address:
-    """Return where an endpoint on host number `host`, from 0, listens."""
+    """Return the address of an endpoint on host number `host`, from 0."""
     return str(net.hosts[host].address), port
 
 
 def admit(net: Star, application: str, hosts: Sequence[int], *, epoch: int = 1) -> None:
-    """Have the switch compute on an application whose members are on these hosts, behind `PORT`."""
+    """Admit an application on the switch, with members on these hosts at UDP port `PORT`."""
     graph = net.topology.graph()
     found = members(graph, "s1", {net.hosts[each].name: PORT for each in hosts})
     net.steering["s1"].admit(net.program.applications[application].id, found, epoch=epoch)
 
 
 def listen(net: Star, host: int, endpoint: Endpoint, port: int = PORT) -> Socket:
-    """Put an endpoint on a host, and let it begin."""
+    """Attach an endpoint to a host, and let it send its first messages."""
     assert isinstance(net.fabric, SimFabric)
     socket = net.fabric.network.hosts[net.hosts[host].name].listen(port, endpoint)
     socket.pump()
@@ -37,14 +37,14 @@ def listen(net: Star, host: int, endpoint: Endpoint, port: int = PORT) -> Socket
 
 
 def leave(net: Star, *hosts: int, port: int = PORT) -> None:
-    """Take away what listens on hosts."""
+    """Remove the endpoints of these hosts."""
     assert isinstance(net.fabric, SimFabric)
     for host in hosts:
         net.fabric.network.hosts[net.hosts[host].name].release(port)
 
 
 def run(net: Star, *, until: int | None = None) -> None:
-    """Let time pass until nothing is under way, or up to a time."""
+    """Run the network until no events are left, or until a time."""
     assert isinstance(net.fabric, SimFabric)
     simulator = net.fabric.network.simulator
     if until is not None:

@@ -1,4 +1,4 @@
-"""Primitives of the tests of what hosts send and receive."""
+"""Primitives for tests of the hosts' traffic."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Latency(Primitive):
         value = bit[32]
 
     def setup(self) -> None:
-        """For each flow, its largest value."""
+        """Create the largest value of each flow."""
         self.held = Register(bit[32], self.flows)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Compare and remember."""
+        """Update the maximum, and raise an alert if necessary."""
         self.held.update(wire.flow, lambda old: max(old, wire.value))
         if wire.value > self.above:
             packet.alert(wire.flow, wire.value)
@@ -32,10 +32,10 @@ class Latency(Primitive):
 
 
 class Everything(Primitive):
-    """Do with a packet what it says: forward, drop, reply, multicast, leave to the host, or mirror it besides."""
+    """Give the verdict that a field requests: forward, drop, reply, multicast or fallback, and mirror if requested."""
 
     class Wire(Header):
-        """What is to be done; lanes that are doubled on the way; and a signed number that is told when negative."""
+        """The requested verdict, lanes that the kernel doubles, and a signed number that raises an alert below 0."""
 
         verdict = bit[8]
         mirror = bit[1]
@@ -43,7 +43,7 @@ class Everything(Primitive):
         lanes = bit[16].array(3)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Do it."""
+        """Apply the requested verdict."""
         for lane in range(3):
             wire.lanes[lane] = wire.lanes[lane] + wire.lanes[lane]
         if wire.change < 0:

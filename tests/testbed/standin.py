@@ -1,6 +1,6 @@
-"""A switch written by hand in plain Python, to test the network and the endpoints without compiler or engine.
+"""A switch in plain Python, to test the network and the endpoints without compiler and engine.
 
-It follows the wire format alone and shares no code with what it helps to test, not even the encoders.
+It implements the wire format and shares no code with the tested modules, not even the encoders.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Entry:
 
 @dataclass
 class StandIn:
-    """Aggregates for hosts 10.0.0.1..workers on ports 1..workers, and forwards by the last byte of the address."""
+    """Sums for hosts 10.0.0.1 to 10.0.0.`workers` on ports 1 to `workers`; forwards by the address's last byte."""
 
     workers: int
     slots: int
@@ -66,7 +66,7 @@ class StandIn:
     def aggregate(
         self, slot: int, sequence: int, worker: int, values: tuple[int, ...]
     ) -> tuple[bool, list[int]] | None:
-        """Return (just completed, totals), or None where nothing is to be said."""
+        """Return (whether the sum was just completed, totals), or None for no answer."""
         assert slot < 2 * self.slots
         entry = self.entries.setdefault(slot, Entry())
         age = (sequence - entry.sequence) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""The adversary: games that are won, and that it sees what is wrong with broken switches and workers."""
+"""The adversary: correct implementations win all games, and it detects errors of broken switches and workers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from midflight.testbed.adversary import Game, Move, campaign, draw
 from midflight.testbed.adversary.campaign import Sums
 from midflight.testbed.adversary.places import KernelPlace, Sent, Shape
 
-# Seeds that were lost once: a sum known only to a worker that was restarted, a finished round that others were at, a
-# finished round that nobody was at any more.
+# Seeds that once lost: a sum that only a restarted worker knew, a finished round in which others still were, and a
+# finished round in which no worker was any more.
 LOST_ONCE = (781, 933, 944, 950, 2012, 2739, 3827, 5678)
 
 
 @pytest.mark.parametrize("on", ["kernel", "tree"])
-def test_every_job_ends_with_the_right_sums(on: Sums) -> None:
+def test_every_job_ends_with_correct_sums(on: Sums) -> None:
     found = campaign([*range(60), *LOST_ONCE], on=on)
     assert found.failures == ()
     assert found.schedules == 60 + len(LOST_ONCE)
@@ -28,7 +28,7 @@ def test_every_job_ends_with_the_right_sums(on: Sums) -> None:
     assert found.faults > 100
 
 
-def test_the_compiled_program_is_played_against_as_well() -> None:
+def test_the_compiled_program_gives_the_same_results_as_the_kernel() -> None:
     alike = [
         seed for seed in range(300) if (draw(seed).workers, draw(seed).slots, draw(seed).overflow) == (3, 2, "detect")
     ]
@@ -38,14 +38,14 @@ def test_the_compiled_program_is_played_against_as_well() -> None:
     assert found.sums == campaign(alike, on="kernel").sums, "engine and kernel play the same game"
 
 
-def test_a_schedule_follows_from_its_seed_and_schedules_do_everything() -> None:
+def test_schedules_are_deterministic_and_cover_all_faults() -> None:
     assert draw(5) == draw(5)
     assert {move for seed in range(60) for move, _ in draw(seed).moves} == {*Move}
     assert {draw(seed).workers for seed in range(60)} == {2, 3, 4}
 
 
 class Broken(KernelPlace):
-    """A switch that does something to its requests or its results."""
+    """A switch that changes its requests or its results."""
 
     def __init__(
         self, shape: Shape, request: Callable[[bytes], bytes] = bytes, result: Callable[[Sent], Sent] = list
@@ -58,7 +58,7 @@ class Broken(KernelPlace):
 
 
 def first_reason(make: Callable[[Shape], KernelPlace]) -> str:
-    """Return why the first game is lost against a switch."""
+    """Return the reason for which a switch loses its first game."""
     for seed in range(40):
         schedule = draw(seed)
         place = make(Shape(schedule.workers, schedule.slots, schedule.lanes, schedule.overflow))
@@ -79,22 +79,22 @@ def next_job(request: bytes) -> bytes:
     return request[:12] + b"\0\7" + request[14:]
 
 
-def test_a_wrong_sum_is_seen() -> None:
+def test_a_wrong_sum_is_detected() -> None:
     assert "and should be" in first_reason(lambda shape: Broken(shape, result=off_by_one))
 
 
-def test_an_overflow_that_is_not_flagged_is_seen() -> None:
+def test_an_overflow_without_a_flag_is_detected() -> None:
     def unflagged(sent: Sent) -> Sent:
         return [(to, data[:11] + b"\0" + data[12:]) for to, data in sent]
 
     assert "is not flagged" in first_reason(lambda shape: Broken(shape, result=unflagged))
 
 
-def test_a_switch_that_mixes_jobs_is_seen() -> None:
+def test_a_switch_that_mixes_jobs_is_detected() -> None:
     assert first_reason(lambda shape: Broken(shape, request=next_job)) != "none is lost"
 
 
-def test_a_job_that_does_not_end_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_does_not_end_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(self: AllReduce, *_: object) -> None:
         pass
 
@@ -102,7 +102,7 @@ def test_a_job_that_does_not_end_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "no answer for" in first_reason(KernelPlace)
 
 
-def test_an_entry_used_again_too_early_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_premature_reuse_of_an_entry_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Reliable.__init__
 
     def wide(self: Reliable, *, window: int, **others: object) -> None:

@@ -1,4 +1,4 @@
-"""The all-reduce endpoint over the simulated network, around a switch written by hand."""
+"""The all-reduce endpoint over the simulated network, with a switch in plain Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMING = Timing(initial=1_000_000, minimum=50_000, maximum=100_000_000, patience
 
 
 class Cluster:
-    """Workers on hosts 1..n around the stand-in switch."""
+    """Workers on hosts 1 to n around the stand-in switch."""
 
     def __init__(
         self, workers: int, *, lanes: int = 8, slots: int = 16, seed: int = 0, quality: LinkQuality | None = None
@@ -63,7 +63,7 @@ def vectors(workers: int, size: int, seed: int = 1, scale: float = 1.0) -> list[
 
 
 def check(arrays: Sequence[NDArray[np.float32]], results: Sequence[Sum]) -> None:
-    """Every worker has the sum that NumPy makes of the same fixed-point integers."""
+    """Check that every worker has NumPy's sum of the same fixed-point integers."""
     for result in results:
         integers = sum(np.rint(each.astype(np.float64) * 2.0**result.bits).astype(np.int64) for each in arrays)
         np.testing.assert_array_equal(result.integers, integers)
@@ -86,7 +86,7 @@ def test_every_worker_gets_the_sum(size: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_lossy_links_change_no_sum_and_count_every_contribution_once(seed: int) -> None:
+def test_each_contribution_counts_once_over_lossy_links(seed: int) -> None:
     arrays = vectors(4, 900, seed)
     lossless = Cluster(4, slots=8, seed=seed)
     lossy = Cluster(4, slots=8, seed=seed, quality=LinkQuality(loss=0.15, duplicate=0.1, reorder=0.2))
@@ -100,7 +100,7 @@ def test_lossy_links_change_no_sum_and_count_every_contribution_once(seed: int) 
     assert sum(each.statistics.reliable.retransmitted for each in lossy.endpoints) > 0
 
 
-def test_rounds_follow_each_other_without_waiting() -> None:
+def test_several_rounds_may_be_submitted_at_once() -> None:
     cluster = Cluster(3, quality=LinkQuality(loss=0.05, reorder=0.1))
     rounds = [vectors(3, size, seed, scale) for seed, (size, scale) in enumerate([(100, 1e-9), (3, 1e9), (40, 1.0)])]
     for arrays in rounds:
@@ -109,7 +109,7 @@ def test_rounds_follow_each_other_without_waiting() -> None:
         check(arrays, results)
 
 
-def test_the_scale_follows_the_largest_worker() -> None:
+def test_the_largest_worker_determines_the_scale() -> None:
     cluster = Cluster(2)
     arrays = [np.array([1e-3, 2e-3], np.float32), np.array([1e30, -1e30], np.float32)]
     cluster.submit(arrays)
@@ -117,14 +117,14 @@ def test_the_scale_follows_the_largest_worker() -> None:
 
 
 @pytest.mark.parametrize(("workers", "lanes"), [(1, 1), (2, 3), (64, 32)])
-def test_any_shape_of_group(workers: int, lanes: int) -> None:
+def test_groups_of_any_size_and_number_of_lanes(workers: int, lanes: int) -> None:
     cluster = Cluster(workers, lanes=lanes, slots=4)
     arrays = vectors(workers, 10)
     cluster.submit(arrays)
     check(arrays, [each for [each] in cluster.finish()])
 
 
-def test_a_silent_worker_ends_the_job_with_an_error() -> None:
+def test_a_silent_worker_makes_the_job_fail() -> None:
     cluster = Cluster(3)
     for endpoint, socket in zip(cluster.endpoints[:2], cluster.sockets, strict=False):
         endpoint.submit(np.ones(4, np.float32))
@@ -133,14 +133,14 @@ def test_a_silent_worker_ends_the_job_with_an_error() -> None:
         cluster.finish()
 
 
-def test_numbers_without_fixed_point_form_are_refused_before_anything_is_sent() -> None:
+def test_numbers_without_fixed_point_form_are_rejected_before_sending() -> None:
     cluster = Cluster(2)
     with pytest.raises(WireError, match="position 2 is nan"):
         cluster.endpoints[0].submit(np.array([1, 2, np.nan], np.float32))
     assert cluster.endpoints[0].idle
 
 
-def test_a_flagged_result_is_an_error_and_foreign_datagrams_are_not() -> None:
+def test_a_flagged_result_is_an_error_and_foreign_datagrams_are_ignored() -> None:
     endpoint = Cluster(2, lanes=1).endpoints[0]
     endpoint.submit(np.ones(1, np.float32))
     [(destination, request), *_] = endpoint.poll(0)
@@ -153,7 +153,7 @@ def test_a_flagged_result_is_an_error_and_foreign_datagrams_are_not() -> None:
 
 
 def direct(workers: int, **options: object) -> list[AllReduce]:
-    """Return workers that know each other, without a network."""
+    """Return workers that know each other's addresses, without a network."""
     settings: dict[str, Any] = {"lanes": 4, "slots": 4, "server": SERVER, "timing": TIMING} | options
     return [
         AllReduce(application=1, worker=each, workers=workers, peers=[*map(peer, range(workers))], **settings)
@@ -166,7 +166,7 @@ def peer(number: int) -> Address:
 
 
 def run_direct(workers: Sequence[AllReduce], sums: Callable[[int, bytes], list[tuple[int, bytes]]]) -> None:
-    """Carry what the workers send to each other, and requests to `sums`, until all are done."""
+    """Deliver messages between the workers, and requests to `sums`, until all are done."""
     now = 0
     for _ in range(2000):
         for number, worker in enumerate(workers):
@@ -183,7 +183,7 @@ def run_direct(workers: Sequence[AllReduce], sums: Callable[[int, bytes], list[t
     pytest.fail("the workers do not finish")
 
 
-def test_an_overflowed_sum_is_added_up_by_the_workers_in_64_bits() -> None:
+def test_workers_recompute_an_overflowed_sum_with_64_bits() -> None:
     workers = direct(3, headroom=False)
     server = SoftwareServer(Program(Aggregate("sums", workers=3, lanes=4, slots=4, overflow="detect")))
     server.serve("sums", [peer(number) for number in range(3)])
@@ -199,13 +199,13 @@ def test_an_overflowed_sum_is_added_up_by_the_workers_in_64_bits() -> None:
     for worker in workers:
         result = worker.take()
         assert result is not None
-        assert result.bits == 29, "no bit is left for the sum to grow into"
+        assert result.bits == 29, "there is no headroom for the sum"
         assert np.abs(result.integers).max() > 2**31
         check(arrays, [result])
         assert worker.statistics.overflowed == 1, "the other chunk fits"
 
 
-def test_without_anything_that_sums_the_workers_finish_by_themselves() -> None:
+def test_workers_finish_without_a_switch_or_server() -> None:
     workers = direct(3)
     arrays = vectors(3, 30)
     for worker, array in zip(workers, arrays, strict=True):
@@ -216,7 +216,7 @@ def test_without_anything_that_sums_the_workers_finish_by_themselves() -> None:
     assert any(worker.statistics.stuck > 0 for worker in workers)
 
 
-def test_messages_of_another_job_count_for_nothing() -> None:
+def test_messages_of_another_job_are_ignored() -> None:
     old, new = direct(2, job=65535)[0], direct(2, job=0)[0]
     for worker in (old, new):
         worker.submit(np.ones(1, np.float32))
@@ -227,13 +227,13 @@ def test_messages_of_another_job_count_for_nothing() -> None:
     assert new.open == 4
 
 
-def test_lanes_have_to_fit_the_mtu() -> None:
+def test_lanes_must_fit_the_mtu() -> None:
     with pytest.raises(MidflightError, match="packets with 256 lanes have 1068 bytes, but the MTU is 576") as refusal:
         direct(2, lanes=256, mtu=576)
     assert refusal.value.hint == "give the Aggregate at most 133 lanes"
     direct(2, lanes=133, mtu=576)
 
 
-def test_a_worker_has_a_number_within_the_group() -> None:
+def test_a_worker_number_must_be_within_the_group() -> None:
     with pytest.raises(MidflightError, match="there is no worker 4: 4 workers"):
         AllReduce(application=1, worker=4, workers=4, lanes=1, slots=1, server=("10.0.0.5", 1))

@@ -1,4 +1,4 @@
-"""Barriers over a network that loses, doubles and reorders: nobody leaves a round before all have arrived in it."""
+"""Barriers over a network with loss, duplication and reordering: no party leaves a round before all have arrived."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROGRAM = Program(Barrier("steps", parties=PARTIES, barriers=BARRIERS))
 
 @dataclass
 class Referee:
-    """In which round of each barrier each party has arrived last."""
+    """Records the last round of each barrier in which each party has arrived."""
 
     arrived: dict[int, Counter[int]] = field(default_factory=dict)
     left: int = 0
@@ -36,12 +36,12 @@ class Referee:
 
     def leave(self, barrier: int, party: int, number: int) -> None:
         missing = [each for each in range(PARTIES) if self.arrived[barrier][each] < number]
-        assert not missing, f"{party} leaves round {number} of {barrier} before {missing} came"
+        assert not missing, f"{party} leaves round {number} of {barrier} before {missing} arrived"
         self.left += 1
 
 
 class Worker:
-    """Works for a while and waits for the others, round after round, at two barriers in turn. An `Endpoint`."""
+    """An `Endpoint` that alternately works and waits for the others, round after round, at two barriers in turn."""
 
     def __init__(self, party: BarrierParty, referee: Referee, random: Random, rounds: int) -> None:
         self.party, self.referee, self.random, self.rounds = party, referee, random, rounds
@@ -83,8 +83,8 @@ def worker(net: Star, number: int, referee: Referee, *, seed: int, rounds: int) 
 
 
 @pytest.mark.parametrize("faults", ["none", "parties", "switch", "server"])
-def test_nobody_leaves_a_round_before_all_have_arrived_in_it(faults: str) -> None:
-    rounds, told = 8, 0
+def test_no_party_leaves_a_round_before_all_have_arrived(faults: str) -> None:
+    rounds, reported = 8, 0
     with Star(PARTIES + 1, program=PROGRAM, loss=0.1, duplicate=0.1, reorder=0.2) as net:
         epochs = count(2)
         for seed in range(15):
@@ -115,18 +115,18 @@ def test_nobody_leaves_a_round_before_all_have_arrived_in_it(faults: str) -> Non
             assert all(each.done for each in workers)
             assert all(each.party.released(barrier) == rounds for each in workers for barrier in range(BARRIERS))
             assert referee.left >= rounds * PARTIES * BARRIERS
-            told += sum(each.party.from_peers for each in workers)
+            reported += sum(each.party.from_peers for each in workers)
             leave(net, *range(PARTIES))
             leave(net, PARTIES, port=UDP_PORT)
         assert (next(epochs) == 2) is (faults != "switch")
-        assert told
+        assert reported
 
 
 @pytest.mark.parametrize("peers", [True, False])
-def test_the_release_of_the_last_round_is_got_from_a_peer_when_the_switch_has_forgotten_it(peers: bool) -> None:
+def test_a_peer_provides_the_last_release_after_the_switch_lost_its_state(peers: bool) -> None:
     timing = Timing(initial=500_000, maximum=2_000_000, patience=50_000_000)
     with Star(PARTIES + 1, program=PROGRAM) as net:
-        admit(net, "steps", range(PARTIES - 1))  # the last one is not told
+        admit(net, "steps", range(PARTIES - 1))  # the last party does not get the multicast
         every = [party(net, each, peers=peers, timing=timing) for each in range(PARTIES)]
         for each in every:
             each.arrive()
@@ -143,7 +143,7 @@ def test_the_release_of_the_last_round_is_got_from_a_peer_when_the_switch_has_fo
                 run(net)
 
 
-def test_all_may_begin_again_in_a_newer_round_on_a_switch_that_remembers() -> None:
+def test_all_parties_may_restart_in_a_newer_round() -> None:
     with Star(PARTIES + 1, program=PROGRAM, quality=LinkQuality(duplicate=0.5)) as net:
         admit(net, "steps", range(PARTIES))
         for first in (1, 2):
@@ -160,7 +160,7 @@ def test_all_may_begin_again_in_a_newer_round_on_a_switch_that_remembers() -> No
             leave(net, *range(PARTIES))
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     alone = BarrierParty(Schema(PROGRAM.schema()), "steps", 1, ("10.0.0.9", UDP_PORT))
     assert (alone.arrive(1), alone.waiting(1), alone.waiting(0), alone.released(1)) == (1, True, False, 0)
     with pytest.raises(MidflightError, match="party 1 is already waiting at barrier 1"):

@@ -1,4 +1,4 @@
-"""The engine's benchmark: what it reports, and that it times only what it has checked."""
+"""The engine's benchmark: its report, and that it verifies the outputs of what it measures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from midflight.testbed.bench.engine import bench_engine
 
 def test_figures_follow_from_the_clock_and_say_what_was_measured() -> None:
     ticks = itertools.count()
-    told: list[tuple[int, int, str]] = []
+    reported: list[tuple[int, int, str]] = []
     bench = bench_engine(
         routes=40,
         lanes=4,
@@ -22,7 +22,7 @@ def test_figures_follow_from_the_clock_and_say_what_was_measured() -> None:
         packets=200,
         runs=3,
         clock=lambda: next(ticks) * 0.5,
-        progress=lambda *each: told.append(each),
+        progress=lambda *each: reported.append(each),
     )
     for rate in (bench.forwarder, bench.aggregation):
         assert rate.packets == 200
@@ -32,8 +32,8 @@ def test_figures_follow_from_the_clock_and_say_what_was_measured() -> None:
         assert rate.compile_seconds == 0.5
     assert bench.forwarder.packet_bytes == 64
     assert bench.aggregation.packet_bytes == 14 + 20 + 8 + 8 + 8 + 4 * 4
-    assert [done for done, _, _ in told] == [0, 1, 2, 3, 3, 4, 5, 6]
-    assert {total for _, total, _ in told} == {6}
+    assert [done for done, _, _ in reported] == [0, 1, 2, 3, 3, 4, 5, 6]
+    assert {total for _, total, _ in reported} == {6}
     assert json.loads(json.dumps(bench.json()))["routes"] == 40
 
 

@@ -1,4 +1,4 @@
-"""The primitives' benchmark: what it reports, and that it times only what it has checked."""
+"""The primitives' benchmark: its report, and that it verifies the outputs of what it measures."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from midflight.testbed.conformance.subject import subject
 
 def test_figures_follow_from_the_clock_and_say_what_was_measured() -> None:
     ticks = itertools.count()
-    told: list[tuple[int, int, str]] = []
+    reported: list[tuple[int, int, str]] = []
     bench = bench_primitives(
         ["Aggregate", "Filter"],
         packets=64,
         lanes=(1, 3),
         runs=2,
         clock=lambda: next(ticks) * 0.5,
-        progress=lambda *each: told.append(each),
+        progress=lambda *each: reported.append(each),
     )
     assert [each.name for each in bench.primitives] == ["Aggregate", "Filter"]
     for each in bench.primitives:
@@ -35,16 +35,16 @@ def test_figures_follow_from_the_clock_and_say_what_was_measured() -> None:
     assert bench.lanes is not None
     assert bench.lanes.lanes == (1, 3)
     assert [each.packet_bytes for each in bench.lanes.rates] == [14 + 20 + 8 + 8 + 8 + 4 * lanes for lanes in (1, 3)]
-    # Both took half a second: a lane costs nothing.
+    # Both took half a second, so a lane has no cost.
     assert bench.lanes.fixed == pytest.approx(0.5e9 / 64)
     assert bench.lanes.each == pytest.approx(0, abs=1)
     assert bench.lanes.off == pytest.approx(0, abs=1e-9)
-    assert (told[0][:2], told[-1][:2]) == ((0, 8), (8, 8))
+    assert (reported[0][:2], reported[-1][:2]) == ((0, 8), (8, 8))
     assert json.loads(json.dumps(bench.json()))["primitives"][1]["parameters"]["keep"]
 
 
 def test_a_line_through_what_lanes_cost() -> None:
-    """The clock gives 100 ns for a packet with one lane, 160 with three, in every second run twice that."""
+    """The clock shows 100 ns for a packet with one lane and 160 ns with three, and twice that in every second run."""
     waits = itertools.cycle((100e-9 * 64, 160e-9 * 64, 200e-9 * 64, 320e-9 * 64))
     ends = itertools.count()
     now = 0.0
@@ -52,7 +52,7 @@ def test_a_line_through_what_lanes_cost() -> None:
     def clock() -> float:
         nonlocal now
         number = next(ends)
-        # Before the lanes are timed there are: compiling Aggregate, one run's pairs, and compiling both lanes.
+        # Before measuring lanes, the benchmark compiles Aggregate, runs its pairs, and compiles both numbers of lanes.
         if number >= 2 + 2 * 2 + 4 and number % 2:
             now += next(waits)
         return now
@@ -69,7 +69,7 @@ def test_lanes_are_timed_with_aggregate_alone() -> None:
 
 @pytest.mark.parametrize("name", ["Quorum", "Lock", "Cache", "GroupBy", "Sequencer"])
 def test_traffic_keeps_the_state_at_work(name: str) -> None:
-    """Traces one after the other are answered much as each is by a switch that has just started."""
+    """Consecutive traces get similar answers to each trace on a switch that has just started."""
     of = subject(name)
     load = Load(of, 600, 0, lambda: 0.0)
     outcomes = load.outcomes
@@ -79,7 +79,7 @@ def test_traffic_keeps_the_state_at_work(name: str) -> None:
 
 
 def test_what_has_a_default_has_it() -> None:
-    """The tests' own sketches have a few columns, so that they fill up."""
+    """The sketches of the tests have few columns, so that they fill up; the benchmark uses the defaults."""
     assert usual(subject("CountMin")).parameters["columns"] == 4096
     assert usual(subject("Filter")).parameters["keep"] == subject("Filter").choice(0)["keep"]
 

@@ -1,4 +1,4 @@
-"""Programs that change while they run: applications come, go and become others, and what stays goes on."""
+"""Program changes at run time: applications are added, removed and replaced while others continue."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def send(net: Net, application: str, *fields: dict[str, int], host: int = 4) -> 
 # ------------------------------------------------------------- programs
 
 
-def test_ids_stay_and_are_not_given_twice() -> None:
+def test_ids_remain_and_are_not_reused() -> None:
     program = PROGRAM.without("pressure").extended(OTHERS)
     assert {name: each.id for name, each in program.applications.items()} == {"gradients": 1, "cache": 3, "others": 4}
     again = program.without("others").extended(Filter("hot", keep="a > 3"))
@@ -74,7 +74,7 @@ def test_ids_stay_and_are_not_given_twice() -> None:
         (lambda: Program(OTHERS, Filter("a", keep="b > 3"), ids={"others": 3, "a": 3}), "the same id, 3"),
     ],
 )
-def test_impossible_programs(wrong: Callable[[], object], words: str) -> None:
+def test_invalid_program_changes_are_rejected(wrong: Callable[[], object], words: str) -> None:
     with pytest.raises(KernelError, match=words):
         wrong()
 
@@ -84,7 +84,7 @@ def test_impossible_programs(wrong: Callable[[], object], words: str) -> None:
 
 @pytest.mark.parametrize("quality", [LinkQuality(), LinkQuality(loss=0.03, duplicate=0.03, reorder=0.05)])
 @pytest.mark.parametrize("live", [True, False], ids=["live", "restarted"])
-def test_a_sum_goes_on_while_applications_come_and_go(quality: LinkQuality, live: bool) -> None:
+def test_a_sum_continues_while_other_applications_change(quality: LinkQuality, live: bool) -> None:
     sheet = replace(CAPABILITIES, live_pipelines=live)
     with Star(6, program=PROGRAM, quality=quality, seed=5, capabilities=sheet) as net:
         group = net.group("gradients", net.hosts[:3])
@@ -95,14 +95,14 @@ def test_a_sum_goes_on_while_applications_come_and_go(quality: LinkQuality, live
         check(arrays, group.sum(arrays))
         assert net.now > 161 * US
         assert "others" in net.program.applications
-        assert net.link(net.hosts[5]).packets == 0, "the switch has summed, and nobody else"
-        assert {each.epochs for each in group.statistics} == {0}, "nothing was begun anew"
+        assert net.link(net.hosts[5]).packets == 0, "only the switch has summed"
+        assert {each.epochs for each in group.statistics} == {0}, "the epoch has not changed"
         both = net.group("others", net.hosts[3:5])
         check(arrays := vectors(2, 300), both.sum(arrays))
         check(arrays := vectors(3, 300), group.sum(arrays))
 
 
-def test_what_stays_keeps_state_maps_counters_and_alerts(net: Star) -> None:
+def test_remaining_applications_keep_state_maps_counters_and_alerts(net: Star) -> None:
     net.admit("pressure", net.hosts[4:5])
     net.session.subscribe("pressure_alert_t")
     send(net, "pressure", {"sensor": 3, "value": 905}, {"sensor": 4, "value": 10})
@@ -113,11 +113,11 @@ def test_what_stays_keeps_state_maps_counters_and_alerts(net: Star) -> None:
     send(net, "pressure", {"sensor": 3, "value": 960}, {"sensor": 4, "value": 940}, {"sensor": 5, "value": 950})
     port = net.topology.graph().port_towards("s1", "h5")
     assert net.counters("pressure")[port].packets == 5
-    told = [each.values for each in net.session.digests(1.0)]
-    assert told == [{"sensor": 3, "value": 905}, {"sensor": 5, "value": 950}]
+    reported = [each.values for each in net.session.digests(1.0)]
+    assert reported == [{"sensor": 3, "value": 905}, {"sensor": 5, "value": 950}]
 
 
-def test_what_an_application_has_told_is_heard_when_it_has_gone(net: Star) -> None:
+def test_alerts_of_a_removed_application_are_delivered(net: Star) -> None:
     net.admit("pressure", net.hosts[4:5])
     net.session.subscribe("pressure_alert_t")
     send(net, "pressure", {"sensor": 3, "value": 905})
@@ -128,16 +128,16 @@ def test_what_an_application_has_told_is_heard_when_it_has_gone(net: Star) -> No
     assert net.session.digests() == []
 
 
-def test_state_of_another_shape_begins_anew(net: Star) -> None:
+def test_state_with_another_shape_starts_at_its_initial_value(net: Star) -> None:
     net.admit("pressure", net.hosts[4:5])
     send(net, "pressure", {"sensor": 3, "value": 905})
     net.change(PROGRAM.replaced(Threshold("pressure", above=900, clear=850, sensors=9)))
     assert list(net.state("pressure").armed.read()) == [1] * 9
     send(net, "pressure", {"sensor": 3, "value": 905})
-    assert net.state("pressure").armed.read()[3] == 0, "it is admitted as before"
+    assert net.state("pressure").armed.read()[3] == 0, "it is still admitted"
 
 
-def test_what_goes_is_no_longer_computed_on_and_its_packets_pass(net: Star) -> None:
+def test_packets_of_a_removed_application_are_forwarded(net: Star) -> None:
     net.admit("pressure", net.hosts[4:5])
     reading = {"sensor": 3, "value": 905}
     net.change(PROGRAM.without("pressure"))
@@ -150,7 +150,7 @@ def test_what_goes_is_no_longer_computed_on_and_its_packets_pass(net: Star) -> N
     assert list(net.state("pressure").armed.read()) == [1] * 8
 
 
-def test_applications_are_admitted_withdrawn_and_limited_by_tables_alone(net: Star) -> None:
+def test_admissions_and_limits_change_without_loading_a_program(net: Star) -> None:
     loaded: list[object] = []
     load = net.session.load
     net.session.load = lambda *given, **more: loaded.append(load(*given, **more))  # type: ignore[method-assign]
@@ -166,16 +166,16 @@ def test_applications_are_admitted_withdrawn_and_limited_by_tables_alone(net: St
     net.limit("pressure", 10)
     net.admit("pressure", net.hosts[3:4])
     send(net, "pressure", readings[3])
-    assert net.state("pressure").armed.read()[3] == 1, "it came by another port"
+    assert net.state("pressure").armed.read()[3] == 1, "it arrived at another port"
     send(net, "pressure", *readings, host=3)
-    assert 0 < 8 - np.count_nonzero(net.state("pressure").armed.read()) < 8, "most came too fast"
+    assert 0 < 8 - np.count_nonzero(net.state("pressure").armed.read()) < 8, "most exceeded the rate"
     net.limit("pressure", 0)
     send(net, "pressure", *readings, host=3)
     assert not net.state("pressure").armed.read().any()  # type: ignore[union-attr]
     assert not loaded
 
 
-def test_a_switch_that_is_off_has_the_new_program_when_it_comes_back(net: Star) -> None:
+def test_a_revived_switch_gets_the_changed_program(net: Star) -> None:
     net.map("cache", "cached")[7] = 5
     net.admit("pressure")
     net.kill("s1")
@@ -187,7 +187,7 @@ def test_a_switch_that_is_off_has_the_new_program_when_it_comes_back(net: Star) 
     check(arrays := vectors(2, 300), net.group("others", net.hosts[3:5]).sum(arrays))
 
 
-def test_what_a_switch_has_no_room_for_any_more_goes_on_at_the_server() -> None:
+def test_an_application_that_no_longer_fits_continues_at_the_server() -> None:
     sheet = replace(CAPABILITIES, register_arrays=19)
     with Star(6, program=Program(Aggregate("gradients", workers=3, lanes=8, slots=8)), capabilities=sheet) as net:
         group = net.group("gradients", net.hosts[:3])
@@ -199,7 +199,7 @@ def test_what_a_switch_has_no_room_for_any_more_goes_on_at_the_server() -> None:
         assert net.link(net.hosts[5]).packets > 0
 
 
-def test_refusals_change_nothing(net: Star) -> None:
+def test_rejected_changes_have_no_effect(net: Star) -> None:
     group = net.group("gradients", net.hosts[:3])
     for program in (PROGRAM.without("gradients"), Program(OTHERS, group.aggregate)):
         with pytest.raises(MidflightError, match="gradients has a group"):
@@ -208,7 +208,7 @@ def test_refusals_change_nothing(net: Star) -> None:
     check(arrays := vectors(3, 100), group.sum(arrays))
 
 
-def test_nothing_is_pushed_where_one_of_several_switches_cannot_have_the_program(
+def test_nothing_is_loaded_if_one_switch_cannot_have_the_program(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Net(Topology.of([("h1", "a"), ("a", "b"), ("b", "h2")]), program=PROGRAM) as net:
@@ -235,7 +235,7 @@ def test_nothing_is_pushed_where_one_of_several_switches_cannot_have_the_program
         assert [*net.program.applications] == ["pressure"]
 
 
-def test_nothing_is_changed_where_nobody_could_compute_for_a_group_any_more() -> None:
+def test_a_change_that_leaves_a_group_without_computation_is_rejected() -> None:
     sheet = replace(CAPABILITIES, register_arrays=19)
     with Star(3, program=Program(Aggregate("gradients", workers=3, lanes=8, slots=8)), capabilities=sheet) as net:
         group = net.group("gradients", net.hosts)
@@ -245,7 +245,7 @@ def test_nothing_is_changed_where_nobody_could_compute_for_a_group_any_more() ->
         check(arrays := vectors(3, 100), group.sum(arrays))
 
 
-def test_the_server_that_cannot_take_over_leaves_the_switch_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_is_rolled_back_if_the_server_cannot_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
     sheet = replace(CAPABILITIES, register_arrays=19)
     with Star(6, program=Program(Aggregate("gradients", workers=3, lanes=8, slots=8)), capabilities=sheet) as net:
         group = net.group("gradients", net.hosts[:3])
@@ -266,4 +266,4 @@ def test_the_server_that_cannot_take_over_leaves_the_switch_what_it_had(monkeypa
         check(arrays := vectors(3, 2000), group.sum(arrays))
         assert [*net.program.applications] == ["gradients"]
         assert net.placement.on("s1") == ("gradients",)
-        assert net.link(net.hosts[5]).packets == before, "the switch has summed"
+        assert net.link(net.hosts[5]).packets == before, "the switch has computed the sum"

@@ -1,4 +1,4 @@
-"""A change that fails, wherever it does: the network has what it had afterwards, and computes."""
+"""Program changes that fail at any point: afterwards the network has its previous state and computes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SWITCHES = ("a", "b")
 
 
 def line() -> Net:
-    """Two switches between two hosts, on both of which there is something to lose."""
+    """Return a network of two switches between two hosts, in which both switches have state."""
     net = Net(Topology.of([("h1", "a"), ("a", "b"), ("b", "h2")]), program=PROGRAM)
     for switch in SWITCHES:
         net.admit("pressure", net.hosts[:1] if switch == "a" else (), switch=switch)
@@ -42,12 +42,12 @@ def line() -> Net:
 
 
 class Faults:
-    """The calls to one switch: the n-th fails, before it is made or after it, or all from it on do."""
+    """Injects faults into the calls to one switch: the n-th fails, before or after its effect, or all from it on."""
 
     def __init__(
         self, net: Net, monkeypatch: pytest.MonkeyPatch, programs: tuple[Program, ...] = (PROGRAM, WANTED)
     ) -> None:
-        compiled = {each: net.controller.fleet.configurations(each) for each in programs}  # once for all
+        compiled = {each: net.controller.fleet.configurations(each) for each in programs}  # only once
         monkeypatch.setattr(Fleet, "configurations", lambda _, program: compiled[program])
         self.switch: object = None
         self.at, self.calls, self.how = 0, 0, "unsent"
@@ -81,7 +81,7 @@ class Faults:
 
 
 def had(net: Net, switches: Sequence[str] = SWITCHES) -> list[object]:
-    """Return all that must not be lost of what switches have."""
+    """Return the state of switches that must not be lost."""
     found: list[object] = [list(net.program.applications)]
     for switch in switches:
         if "warm" in net.program.applications:
@@ -97,7 +97,7 @@ def had(net: Net, switches: Sequence[str] = SWITCHES) -> list[object]:
 
 
 def computes(net: Net, sensor: int) -> None:
-    """Have both switches compute on a packet, and see that they do, that they count it and that it arrives."""
+    """Check that both switches compute on a packet and count it, and that it arrives."""
     before = {switch: sum(each.packets for each in net.counters("pressure", switch).values()) for switch in SWITCHES}
     arrived = net.downlink(net.hosts[1]).packets
     for session in net.sessions.values():
@@ -112,7 +112,7 @@ def computes(net: Net, sensor: int) -> None:
 
 
 def refusal(net: Net) -> DeviceError | None:
-    """Change a network, and return what it says where it does not."""
+    """Change a network, and return the error if that fails."""
     try:
         net.change(WANTED)
     except DeviceError as error:
@@ -121,7 +121,7 @@ def refusal(net: Net) -> DeviceError | None:
 
 
 def is_new(net: Net, number: int) -> None:
-    """See that a network has become another, and make it what it was."""
+    """Check that a network has the new program, and change it back."""
     assert [*net.program.applications] == [*WANTED.applications]
     computes(net, number % 8)
     net.change(PROGRAM)
@@ -130,9 +130,7 @@ def is_new(net: Net, number: int) -> None:
 
 
 @pytest.mark.parametrize(("how", "switch"), [("refused", "b"), ("unanswered", "b"), ("unanswered", "a")])
-def test_whichever_call_of_a_change_fails_all_is_as_it_was(
-    how: str, switch: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_change_is_rolled_back_whichever_call_fails(how: str, switch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with line() as net:
         faults = Faults(net, monkeypatch)
         failed = 0
@@ -151,10 +149,10 @@ def test_whichever_call_of_a_change_fails_all_is_as_it_was(
             if faults.calls < at:
                 break
         assert failed >= 12, "there were fewer calls than a change takes"
-        assert failed == at - 1 or how == "unanswered", "what was not done cannot be had"
+        assert failed == at - 1 or how == "unanswered", "the change took effect despite the failure"
 
 
-def test_wherever_a_switch_stops_to_answer_the_others_have_what_they_had_and_it_is_revived(
+def test_a_change_is_rolled_back_if_a_switch_stops_answering(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with line() as net:
@@ -179,7 +177,7 @@ def test_wherever_a_switch_stops_to_answer_the_others_have_what_they_had_and_it_
         assert lost >= 12, "there were fewer calls than a change takes"
 
 
-def test_a_sum_goes_on_through_changes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sum_continues_during_failed_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     program = Program(Aggregate("gradients", workers=3, lanes=8, slots=8))
     wanted = program.extended(Filter("hot", keep="value > 9"))
     with Star(4, program=program, seed=5, quality=LinkQuality(loss=0.03, duplicate=0.03, reorder=0.05)) as net:
@@ -197,11 +195,11 @@ def test_a_sum_goes_on_through_changes_that_fail(monkeypatch: pytest.MonkeyPatch
             net.after((10 + 50 * number) * 1_000, fail, at)
         check(arrays := vectors(3, 4000), group.sum(arrays))
         assert tuple(failed) == calls
-        assert {each.epochs for each in group.statistics} == {0}, "nothing was begun anew"
-        assert net.link(net.hosts[3]).packets == 0, "the switch has summed, and nobody else"
+        assert {each.epochs for each in group.statistics} == {0}, "the epoch has not changed"
+        assert net.link(net.hosts[3]).packets == 0, "only the switch has summed"
 
 
-def test_a_limit_holds_on_all_switches_or_on_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_applies_to_all_switches_or_to_none(monkeypatch: pytest.MonkeyPatch) -> None:
     with line() as net:
         faults = Faults(net, monkeypatch)
         with faults.on(net, "b", "refused", 1), pytest.raises(DeviceError, match="no room"):
@@ -211,7 +209,7 @@ def test_a_limit_holds_on_all_switches_or_on_none(monkeypatch: pytest.MonkeyPatc
         assert [each.admitted[1].rate for each in net.steering.values()] == [5, 5]
 
 
-def test_what_a_switch_has_computed_in_a_program_that_it_gives_back_is_not_lost(
+def test_results_of_a_rolled_back_program_are_not_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with line() as net:

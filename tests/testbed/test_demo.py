@@ -30,7 +30,7 @@ def lossy() -> Demo:
     return run(LOSSY)
 
 
-def test_the_switch_spares_the_server_and_learns_the_same(lossless: Demo) -> None:
+def test_training_with_the_switch_gives_the_same_model_without_server_traffic(lossless: Demo) -> None:
     figures = lossless.figures
     assert figures.json().keys() >= KEYS
     assert figures.sums_exact
@@ -58,16 +58,16 @@ def test_lossy_links_change_no_sum(lossless: Demo, lossy: Demo) -> None:
     assert figures.trace_switch != lossless.figures.trace_switch
 
 
-def test_the_same_seed_gives_the_same_json_bit_for_bit_and_progress_is_told(lossy: Demo) -> None:
-    told: list[tuple[int, int, str]] = []
-    again = run(LOSSY, lambda done, total, text: told.append((done, total, text)))
+def test_the_same_seed_gives_identical_json_and_progress_is_reported(lossy: Demo) -> None:
+    reported: list[tuple[int, int, str]] = []
+    again = run(LOSSY, lambda done, total, text: reported.append((done, total, text)))
     assert json.dumps(again.figures.json()) == json.dumps(lossy.figures.json())
-    assert [(done, total) for done, total, _ in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert [text for *_, text in told] == ["with the switch"] * 2 + ["with the server"] * 2
+    assert [(done, total) for done, total, _ in reported] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [text for *_, text in reported] == ["with the switch"] * 2 + ["with the server"] * 2
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_classifier_learns_to_read(seed: int) -> None:
+def test_the_classifier_learns_the_digits(seed: int) -> None:
     train, test = load(seed)
     assert (len(train), len(test)) == (1348, 449)
     model = Model()

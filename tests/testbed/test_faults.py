@@ -1,4 +1,4 @@
-"""Workers that die and come back, hosts that are replaced, switches given up, job after job: in virtual time."""
+"""Failures and restarts of workers, replaced hosts, given-up switches and many jobs, in virtual time."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def numbers(group: Group) -> list[int]:
 
 
 @pytest.mark.parametrize("when", [1, 30 * US, 100 * US, 250 * US])
-def test_a_worker_is_restarted_in_the_middle_of_a_sum(net: Star, group: Group, when: int) -> None:
+def test_a_worker_restarts_during_a_sum(net: Star, group: Group, when: int) -> None:
     arrays = vectors(3, 4000, when)
     net.after(when, group.restart, 1)
     check(arrays, group.sum(arrays))
-    assert numbers(group) == [2, 1, 2], "worker 1 has begun this sum anew, and not the one before"
+    assert numbers(group) == [2, 1, 2], "worker 1 has restarted this sum, and not the previous one"
     check(arrays := vectors(3, 50, 1), group.sum(arrays))
 
 
-def test_a_worker_is_dead_for_a_while(net: Star, group: Group) -> None:
+def test_a_worker_is_down_temporarily(net: Star, group: Group) -> None:
     arrays = vectors(3, 4000)
     net.after(50 * US, group.kill, 0)
     net.after(5_000 * US, group.restart, 0)
@@ -62,13 +62,13 @@ def test_a_worker_is_dead_for_a_while(net: Star, group: Group) -> None:
     assert net.now - before > 5_000 * US
 
 
-def test_a_worker_restarted_between_sums(group: Group) -> None:
+def test_a_worker_restarts_between_sums(group: Group) -> None:
     group.restart(2)
     check(arrays := vectors(3, 500), group.sum(arrays))
     assert numbers(group) == [2, 2, 1]
 
 
-def test_every_worker_is_restarted_at_once(net: Star, group: Group) -> None:
+def test_all_workers_restart_at_once(net: Star, group: Group) -> None:
     arrays = vectors(3, 4000)
     for worker in range(3):
         net.after(100 * US, group.restart, worker)
@@ -76,7 +76,7 @@ def test_every_worker_is_restarted_at_once(net: Star, group: Group) -> None:
     assert numbers(group) == [1, 1, 1]
 
 
-def test_another_host_takes_a_workers_place_in_the_middle_of_a_sum(net: Star, group: Group) -> None:
+def test_another_host_replaces_a_worker_during_a_sum(net: Star, group: Group) -> None:
     arrays = vectors(3, 4000)
     sent = net.uplink(net.hosts[4]).packets
     net.after(50 * US, group.kill, 1)
@@ -103,7 +103,7 @@ def test_another_host_takes_a_workers_place_in_the_middle_of_a_sum(net: Star, gr
         (lambda net, group: net.give_up("s0"), "there is no switch named s0"),
     ],
 )
-def test_mistakes_are_told_and_change_nothing(
+def test_errors_are_reported_and_change_nothing(
     net: Star, group: Group, wrong: Callable[[Star, Group], None], words: str
 ) -> None:
     with pytest.raises(MidflightError, match=words):
@@ -112,7 +112,7 @@ def test_mistakes_are_told_and_change_nothing(
     check(arrays := vectors(3, 50, 1), group.sum(arrays))
 
 
-def test_a_worker_that_stays_dead_ends_the_sum_and_the_next_one_is_a_new_job(net: Star, group: Group) -> None:
+def test_a_dead_worker_makes_the_sum_fail_and_the_next_sum_is_a_new_job(net: Star, group: Group) -> None:
     net.after(10 * US, group.kill, 2)
     with pytest.raises(NoAnswerError):
         group.sum(vectors(3, 400))
@@ -120,7 +120,7 @@ def test_a_worker_that_stays_dead_ends_the_sum_and_the_next_one_is_a_new_job(net
     assert numbers(group) == [1, 1, 1]
 
 
-def test_one_sum_at_a_time(net: Star, group: Group) -> None:
+def test_only_one_sum_runs_at_a_time(net: Star, group: Group) -> None:
     refused: list[MidflightError] = []
 
     def again() -> None:
@@ -133,7 +133,7 @@ def test_one_sum_at_a_time(net: Star, group: Group) -> None:
     assert len(refused) == 1
 
 
-def test_groups_of_one_application_one_after_the_other_and_another_beside_them(net: Star) -> None:
+def test_successive_groups_of_one_application_run_beside_another_application(net: Star) -> None:
     with net.group("others", [net.hosts[5], net.hosts[0]], server=net.hosts[4]) as beside:
         check(arrays := vectors(2, 30), beside.sum(arrays))
         for turn, hosts in enumerate([net.hosts[:3], net.hosts[2:5], net.hosts[2:5], net.hosts[:3]]):
@@ -150,7 +150,7 @@ def test_groups_of_one_application_one_after_the_other_and_another_beside_them(n
         check(arrays := vectors(2, 30), beside.sum(arrays))
 
 
-def test_two_jobs_are_at_the_switch_at_the_same_time_and_it_forgets_both() -> None:
+def test_two_concurrent_jobs_survive_a_loss_of_state() -> None:
     with Star(6, program=PROGRAM, quality=BAD, seed=6) as net:
         group, beside = net.group("gradients", net.hosts[:3]), net.group("others", net.hosts[3:5])
         arrays, others = vectors(3, 4000), vectors(2, 500)
@@ -163,7 +163,7 @@ def test_two_jobs_are_at_the_switch_at_the_same_time_and_it_forgets_both() -> No
         assert all(each.epochs for each in group.statistics)
 
 
-def test_job_numbers_go_round(net: Star) -> None:
+def test_job_numbers_wrap(net: Star) -> None:
     hosts = net.hosts[:3]
     net.controller.jobs.numbers["gradients"] = 2**16 - 2
     for turn in range(3):
@@ -172,13 +172,13 @@ def test_job_numbers_go_round(net: Star) -> None:
     assert net.controller.jobs.numbers["gradients"] == 1
 
 
-def test_switch_and_worker_die_together_and_the_switch_comes_back_without_its_memory(net: Star, group: Group) -> None:
+def test_switch_and_worker_fail_together(net: Star, group: Group) -> None:
     arrays = vectors(3, 4000)
     net.after(100 * US, net.kill, "s1")
     net.after(100 * US, group.restart, 0)
     net.after(1_000 * US, net.revive, "s1")
     check(arrays, group.sum(arrays))
-    net.revive("s1")  # one that runs
+    net.revive("s1")  # which is running
     check(arrays, group.sum(arrays))
 
 
@@ -200,7 +200,7 @@ def test_a_revived_switch_forwards_only_once_it_computes(
     assert max(admissions) < written.index("ingress.route")
 
 
-def test_a_switch_given_up_computes_again_once_it_is_revived(net: Star, group: Group) -> None:
+def test_a_given_up_switch_computes_again_after_revive(net: Star, group: Group) -> None:
     arrays = vectors(3, 4000)
     net.after(100 * US, net.give_up, "s1")
     before = net.link(net.hosts[5]).packets
@@ -209,7 +209,7 @@ def test_a_switch_given_up_computes_again_once_it_is_revived(net: Star, group: G
     assert between - before > 500, "the server has computed"
     group.replace(0, net.hosts[3])
     check(arrays, group.sum(arrays))
-    assert net.link(net.hosts[5]).packets - between > 500, "and goes on when workers are replaced"
+    assert net.link(net.hosts[5]).packets - between > 500, "and continues when workers are replaced"
     net.after(100 * US, net.revive, "s1")
     check(arrays, group.sum(arrays))
     between = net.link(net.hosts[5]).packets
@@ -217,7 +217,7 @@ def test_a_switch_given_up_computes_again_once_it_is_revived(net: Star, group: G
     assert net.link(net.hosts[5]).packets - between == 0
 
 
-def test_without_a_switch_and_without_a_server_the_workers_finish_by_themselves() -> None:
+def test_workers_finish_after_losing_the_switch_without_a_server() -> None:
     program = Program(Aggregate("gradients", workers=3, lanes=8, slots=16))
     with Star(3, program=program, quality=LinkQuality(loss=0.01), seed=1) as net:
         group = net.group("gradients", net.hosts)
@@ -225,11 +225,11 @@ def test_without_a_switch_and_without_a_server_the_workers_finish_by_themselves(
         net.after(50 * US, net.give_up, "s1")
         check(arrays, group.sum(arrays))
         assert all(each.stuck > 200 for each in group.statistics)
-        assert net.now < 5_000 * US, "they do not wait for a switch at every chunk"
+        assert net.now < 5_000 * US, "they do not wait for the switch in every chunk"
         assert net.steering["s1"].admitted == {}
 
 
-def test_the_others_go_on_without_a_switch_that_is_not_the_only_way() -> None:
+def test_other_switches_continue_without_a_switch_that_is_not_on_the_only_path() -> None:
     program = Program(Aggregate("gradients", workers=2, lanes=8, slots=16))
     with Net(leaf_spine(3, 2, hosts=1, quality=LinkQuality(loss=0.01)), program=program, seed=1) as net:
         group = net.group("gradients", net.hosts[:2], server=net.hosts[2])
@@ -246,7 +246,7 @@ def test_the_others_go_on_without_a_switch_that_is_not_the_only_way() -> None:
         check(arrays, group.sum(arrays))
 
 
-def test_a_worker_in_a_tree_is_replaced_by_a_host_on_the_same_switch() -> None:
+def test_a_worker_in_a_tree_can_be_replaced_by_a_host_on_the_same_switch() -> None:
     links = [(each.one.node, each.other.node, LinkQuality(loss=0.01)) for each in uneven().links]
     topology = Topology.of([*links, ("h8", "b", LinkQuality()), ("h9", "c", LinkQuality())])
     aggregate = Aggregate("sums", workers=6, lanes=8, slots=4)
@@ -265,7 +265,7 @@ def test_a_worker_in_a_tree_is_replaced_by_a_host_on_the_same_switch() -> None:
         check(arrays, group.sum(arrays))
 
 
-def test_packets_that_are_larger_than_a_link_takes_are_refused_before_anything_is_sent() -> None:
+def test_packets_beyond_the_mtu_are_rejected_before_sending() -> None:
     program = Program(Aggregate("gradients", workers=2, lanes=32, slots=4))
     with (
         Star(3, program=program, quality=LinkQuality(mtu=128)) as net,
@@ -280,7 +280,7 @@ def test_packets_that_are_larger_than_a_link_takes_are_refused_before_anything_i
         assert net.totals().oversized == 0
 
 
-def test_sixty_four_workers_and_messages_of_many_packets_over_bad_links() -> None:
+def test_sixty_four_workers_with_multi_packet_messages_over_lossy_links() -> None:
     program = Program(Aggregate("gradients", workers=64, lanes=32, slots=16))
     with Star(65, program=program, quality=LinkQuality(loss=0.001, duplicate=0.001, reorder=0.01), seed=4) as net:
         group = net.group("gradients", net.hosts[:64])

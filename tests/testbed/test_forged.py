@@ -1,4 +1,4 @@
-"""A host that is no member answers every request before the switch does, with lies: no endpoint believes any."""
+"""Forged messages: a host that is not a member answers every request before the switch, and endpoints ignore it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ Lies = Callable[[Message], Iterable[Message]]
 
 
 class Liar:
-    """The host that lies: to the sender of each message that a member sends, and to where it is sent."""
+    """The forging host. It sends to the sender of each member's message, and to its destination."""
 
     def __init__(self, net: Star, host: int, members: Sequence[int], lies: Lies) -> None:
-        self.told = 0
+        self.sent = 0
         self._schema = Schema(net.program.schema())
         self._lies = lies
         self._busy = False
@@ -57,7 +57,7 @@ class Liar:
             back = str(victim.address), seen.source_port
             there = str(victim.family(seen.destination)), seen.destination_port
             for lie in self._lies(self._schema.decode(seen.payload)):
-                self.told += 1
+                self.sent += 1
                 to = there if lie.kind in (REQUEST, FOR_HOST) else back
                 evil.transmit(evil.flow(5555, to).encode(self._schema.encode(lie)))
             transmit(frame)
@@ -66,7 +66,7 @@ class Liar:
 
 
 def answering(kinds: Sequence[int] = (RESULT,), payload: bytes | None = None, **fields: Any) -> Lies:
-    """Return lies that answer each request, in these kinds of messages and with these fields."""
+    """Return forged answers to each request, with these kinds of messages and these fields."""
 
     def lies(message: Message) -> Iterable[Message]:
         for kind in kinds:
@@ -81,7 +81,7 @@ def answering(kinds: Sequence[int] = (RESULT,), payload: bytes | None = None, **
     answering(values=[0] * 8, epoch=20_000, flags=0),
     answering(kinds=(ASK, BEGUN, SHARE), values=[LIE] * 8),
 ], ids=["result", "epoch", "peers"])  # fmt: skip
-def test_sums(lies: Lies) -> None:
+def test_workers_ignore_forged_results(lies: Lies) -> None:
     with Star(hosts=6, program=Program(Aggregate("sums", workers=3, lanes=8, slots=8))) as net:
         Liar(net, 4, range(3), lies)
         with net.group("sums", net.hosts[:3]) as group:
@@ -93,7 +93,7 @@ def test_sums(lies: Lies) -> None:
             assert not any(each.epochs for each in group.statistics)
 
 
-def test_contributions_that_workers_ask_each_other_for() -> None:
+def test_workers_ignore_forged_contributions() -> None:
     def lies(message: Message) -> Iterable[Message]:
         if message.kind == ASK and message.fields["flags"] == OVERFLOW:
             for worker in range(3):
@@ -108,8 +108,8 @@ def test_contributions_that_workers_ask_each_other_for() -> None:
             assert sum(each.refused.source for each in group.statistics) > 0
 
 
-def test_a_worker_lends_nobody_its_name() -> None:
-    """A peer's answer counts as its own, even where it comes from a member."""
+def test_a_member_cannot_answer_in_the_name_of_another() -> None:
+    """An answer in the name of a peer must come from that peer, not from another member."""
     with Star(hosts=6, program=Program(Aggregate("sums", workers=3, lanes=8, slots=8, overflow="detect"))) as net:
 
         def lies(message: Message) -> Iterable[Message]:
@@ -128,7 +128,7 @@ def test_a_worker_lends_nobody_its_name() -> None:
 
 
 @pytest.mark.parametrize("forward", [False, True])
-def test_contributions_to_a_server(forward: bool) -> None:
+def test_a_server_ignores_forged_contributions(forward: bool) -> None:
     def lies(message: Message) -> Iterable[Message]:
         for worker in range(3):
             kind = FOR_HOST if forward else REQUEST
@@ -139,18 +139,18 @@ def test_contributions_to_a_server(forward: bool) -> None:
         with net.group("sums", net.hosts[:3]) as group:
             for each in group.allreduce([np.full(100, worker + 1, np.int32) for worker in range(3)]):
                 assert set(each.tolist()) == {6}
-            assert liar.told
+            assert liar.sent
 
 
 def pass_time(net: Star) -> None:
-    """Let 2 ms pass: everything sent has arrived, many times over."""
+    """Run the network for 2 ms, in which all messages arrive."""
     end = net.now + 2_000_000
     net.after(2_000_000, lambda: None)
     net.run(lambda: net.now >= end)
 
 
 @pytest.mark.parametrize("offload", [True, False])
-def test_releases(offload: bool) -> None:
+def test_parties_ignore_forged_releases(offload: bool) -> None:
     with Star(hosts=6, program=Program(Barrier("steps", parties=4)), offload=offload) as net:
         parties = net.join("steps", net.hosts[:4])
 
@@ -170,7 +170,7 @@ def test_releases(offload: bool) -> None:
 
 
 @pytest.mark.parametrize("result", ["multicast", "forward"])
-def test_decisions(result: Literal["multicast", "forward"]) -> None:
+def test_voters_ignore_forged_decisions(result: Literal["multicast", "forward"]) -> None:
     program = Program(Quorum("commits", voters=5, needed=3, slots=4, choices=2, result=result))
     with Star(hosts=7, program=program) as net:
         voters = net.join("commits", net.hosts[:5], server=net.hosts[5])
@@ -185,7 +185,7 @@ def test_decisions(result: Literal["multicast", "forward"]) -> None:
         assert [each.decided for each in voters] == [{1: 7}] * 5
 
 
-def test_votes_and_questions_to_a_server() -> None:
+def test_a_server_ignores_forged_votes_and_questions() -> None:
     program = Program(Quorum("commits", voters=5, needed=3, slots=4, choices=2, result="forward"))
     with Star(hosts=7, program=program, offload=False) as net:
         voters = net.join("commits", net.hosts[:5], server=net.hosts[5])
@@ -203,7 +203,7 @@ def test_votes_and_questions_to_a_server() -> None:
         assert voters.server.refused.source
 
 
-def test_locks() -> None:
+def test_clients_ignore_forged_grants() -> None:
     with Star(hosts=5, program=Program(Lock("locks"))) as net:
         locks = net.join("locks", net.hosts[:2], server=net.hosts[3])
         one, other = locks
@@ -222,7 +222,7 @@ def test_locks() -> None:
         net.run(lambda: other.holds(3))
 
 
-def test_requests_to_the_server_of_locks() -> None:
+def test_a_lock_server_ignores_forged_requests() -> None:
     with Star(hosts=5, program=Program(Lock("locks")), offload=False) as net:
         locks = net.join("locks", net.hosts[:2], server=net.hosts[3])
         one, other = locks
@@ -244,7 +244,7 @@ def test_requests_to_the_server_of_locks() -> None:
         net.run(lambda: other.holds(3))
 
 
-def test_reads_and_writes() -> None:
+def test_store_clients_and_server_ignore_forged_messages() -> None:
     with Star(hosts=4, program=Program(Cache("store", entries=4, lanes=1, keys=(7,)))) as net:
         clients = net.join("store", net.hosts[:1], server=net.hosts[2])
         client = clients[0]
@@ -257,7 +257,7 @@ def test_reads_and_writes() -> None:
                     yield replace(message, kind=kind, fields=fields)
 
         Liar(net, 3, range(1), lies)
-        for key in (7, 8):  # one that the switch holds, and one that it does not
+        for key in (7, 8):  # a cached key and another one
             client.put(key, [5])
             net.run(lambda: client.idle)
             client.get(key, 1)
@@ -268,7 +268,7 @@ def test_reads_and_writes() -> None:
 
 
 @pytest.mark.parametrize("offload", [True, False])
-def test_totals(offload: bool) -> None:
+def test_grouping_ignores_forged_messages(offload: bool) -> None:
     program = Program(GroupBy("words", workers=3, lanes=2, cells=8, window=4))
     with Star(hosts=5, program=program, offload=offload) as net:
         workers = net.join("words", net.hosts[:2], server=net.hosts[3])
@@ -286,12 +286,12 @@ def test_totals(offload: bool) -> None:
         workers.server.flush()
         net.run(lambda: bool(workers.server.idle))
         assert workers.server.totals == dict.fromkeys(range(20), 2)
-        assert liar.told
+        assert liar.sent
         assert all(worker.refused.source for worker in workers)
         assert workers.server.refused.source
 
 
-def test_order() -> None:
+def test_replicas_ignore_forged_stamps() -> None:
     with Star(hosts=6, program=Program(Sequencer("orders"))) as net:
         orders = net.join("orders", net.hosts[:2], clients=net.hosts[2:3], server=net.hosts[4])
         (client,) = orders.clients
@@ -313,7 +313,7 @@ def test_order() -> None:
         assert all(replica.statistics.refused.source for replica in orders)
 
 
-def test_consensus() -> None:
+def test_paxos_ignores_forged_messages() -> None:
     names = ("first", "second", "third")
     program = Program(*(Acceptor(name, number=number, instances=16) for number, name in enumerate(names)))
     with Star(hosts=4, program=program) as net:
@@ -330,4 +330,4 @@ def test_consensus() -> None:
         listen(net, 0, host, PORT)
         pass_time(net)
         assert host.chosen == {1: 42}
-        assert host.statistics.refused.source == liar.told
+        assert host.statistics.refused.source == liar.sent

@@ -1,4 +1,4 @@
-"""Pairs put together by key over a network that loses, doubles and reorders: every one counts once."""
+"""Aggregation of pairs by key over a network with loss, duplication and reordering: each pair counts once."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ JOIN: dict[str, Callable[[list[int]], int]] = {"sum": sum, "count": len, "min": 
 
 
 def draw(random: Random) -> tuple[int, int]:
-    """Return a pair; most keys are seen again."""
+    """Return a pair. Most keys occur repeatedly."""
     key = random.randrange(2**64) if random.random() < 0.1 else random.randrange(30)
     return key, random.randint(-(2**31), 2**31 - 1)
 
 
 def holds_pairs(net: Star) -> bool:
-    """Tell whether the switch holds any."""
+    """Return whether the switch holds any pairs."""
     return any(any(row) for row in net.state("words").cell_keys.read())
 
 
 @pytest.mark.parametrize("switch", [True, False], ids=["in the switch", "at the server alone"])
 @pytest.mark.parametrize("operation", JOIN)
-def test_the_totals_are_true(operation: Literal["sum", "min", "max", "count"], switch: bool) -> None:
+def test_the_totals_are_correct(operation: Literal["sum", "min", "max", "count"], switch: bool) -> None:
     random = Random(operation)
     groups = GroupBy("words", workers=WORKERS + 1, operation=operation, lanes=2, cells=8, window=4)
     program = Program(groups)
@@ -41,7 +41,7 @@ def test_the_totals_are_true(operation: Literal["sum", "min", "max", "count"], s
     with Star(WORKERS + 1, program=program, seed=3, loss=0.1, duplicate=0.1, reorder=0.2) as net:
         if switch:
             admit(net, "words", range(WORKERS + 1), epoch=5)
-        # The server listens where requests go to; results of its own requests come back there as well.
+        # The server listens on the port of requests, where results of its own requests arrive as well.
         server = GroupByServer(groups, schema, address(net, SERVER, UDP_PORT), WORKERS, timing=TIMING)
         there = listen(net, SERVER, server, UDP_PORT)
         workers = [
@@ -67,7 +67,7 @@ def test_the_totals_are_true(operation: Literal["sum", "min", "max", "count"], s
     assert server.totals == {key: JOIN[operation](each) for key, each in values.items()}
 
 
-def test_what_does_not_fit_is_refused_and_what_makes_no_sense_is_counted() -> None:
+def test_values_that_do_not_fit_are_rejected_and_malformed_messages_counted() -> None:
     groups = GroupBy("words", workers=2)
     schema = Schema(Program(groups).schema())
     with pytest.raises(MidflightError, match="no worker 2, only 0 to 1"):

@@ -1,4 +1,4 @@
-"""Aggregation up a tree of switches, each compiled for its own fan-in, over links that lose what they carry."""
+"""Aggregation in trees of switches, each compiled for its own fan-in, over lossy links."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOSSY = LinkQuality(loss=0.05, duplicate=0.05, reorder=0.1)
 
 
 def uneven(quality: LinkQuality | None = None) -> Topology:
-    """Three workers on one leaf, two on another, one on a leaf under a switch of its own, and the server at the top."""
+    """Return a tree: three workers on one leaf, two on another, one below two switches, and the server at the top."""
     quality = quality or LinkQuality()
     pairs = [
         *(("h1", "a"), ("h2", "a"), ("h3", "a"), ("h4", "b"), ("h5", "b"), ("h6", "c")),
@@ -31,7 +31,7 @@ def uneven(quality: LinkQuality | None = None) -> Topology:
 WORKERS = [f"h{number}" for number in range(1, 7)]
 
 
-def test_every_switch_counts_what_is_below_it() -> None:
+def test_each_switch_has_as_many_workers_as_there_are_below_it() -> None:
     found = branches(uneven().graph(), WORKERS, "h7")
     assert {name: (each.children, each.base, each.rank) for name, each in found.items()} == {
         "top": (("a", "b", "d"), 6, -1),
@@ -42,7 +42,7 @@ def test_every_switch_counts_what_is_below_it() -> None:
     }
 
 
-def test_workers_and_switches_below_one_switch_are_numbered_apart() -> None:
+def test_workers_and_switches_below_one_switch_have_distinct_numbers() -> None:
     found = branches(line(3, 2).graph(), [f"h{number}" for number in range(1, 6)], "h6")
     assert {name: (each.children, each.parameters) for name, each in found.items()} == {
         "s3": (("h5", "s2"), {"workers": 2, "base": 4, "rank": -1, "switches": 1, "first": 5}),
@@ -60,9 +60,9 @@ def test_a_line_of_switches_with_workers_on_each_sums_on_all(quality: LinkQualit
         check(arrays, net.workers().sum(arrays))
         assert net.link(net.host("h6")).packets == 0
         if not quality.impaired:
-            chunks = 50 + 1  # and one for the scale
+            chunks = 50 + 1  # one more for the scale
             up = [net.fabric.statistics(*each).packets for each in (("s1", "s2"), ("s2", "s3"))]
-            assert all(chunks <= each < 1.2 * chunks for each in up), "one for all below, and few that are repeated"
+            assert all(chunks <= each < 1.2 * chunks for each in up), "one for each chunk, and few retransmissions"
 
 
 def test_a_tree_sums_several_applications_beside_others() -> None:
@@ -80,12 +80,12 @@ def test_a_tree_sums_several_applications_beside_others() -> None:
         (largest, *_) = net.workers("largest").allreduce([np.full(5, each, np.int64) for each in (3, 9, 7)])
         assert largest.tolist() == [9] * 5
         check(arrays := vectors(2, 50), net.group("pair", net.hosts[:2], server=net.host("h4")).sum(arrays))
-        assert net.link(net.host("h4")).packets == 0, "switches have summed, and nobody else"
+        assert net.link(net.host("h4")).packets == 0, "only switches have summed"
         net.send("h1", "pressure", to="h4", sensor=7, value=950)
         assert net.alerts("pressure") == [(7, 950)]
 
 
-def test_a_group_that_no_single_switch_can_compute_is_told_of_the_tree() -> None:
+def test_a_group_that_needs_several_switches_gets_a_hint_about_trees() -> None:
     with Net(tree(2, 2), program=Program(Aggregate("sums", workers=3, lanes=4, slots=4))) as net:
         with pytest.raises(MidflightError, match="both lie behind port") as raised:
             net.group("sums", net.hosts[:3], server=net.host("h4"))
@@ -93,7 +93,7 @@ def test_a_group_that_no_single_switch_can_compute_is_told_of_the_tree() -> None
         assert "s3, s1, s2" in raised.value.hint
 
 
-def test_a_tree_needs_something_to_sum() -> None:
+def test_a_tree_requires_an_aggregate() -> None:
     with pytest.raises(MidflightError, match="no Aggregate over 3 workers"):
         Hierarchy(
             tree(2, 2),
@@ -103,13 +103,13 @@ def test_a_tree_needs_something_to_sum() -> None:
         )
 
 
-def test_one_packet_goes_up_for_all_below_and_one_comes_down() -> None:
+def test_a_link_between_switches_carries_one_packet_each_way_per_chunk() -> None:
     arrays = vectors(6, 100)
     with Hierarchy(
         uneven(), program=Program(Aggregate("sums", workers=6, lanes=32, slots=8)), workers=WORKERS, server="h7"
     ) as net:
         check(arrays, net.workers().sum(arrays))
-        chunks = 4 + 1  # and one for the scale
+        chunks = 4 + 1  # one more for the scale
         for leaf in ("a", "b", "c"):
             above = "d" if leaf == "c" else "top"
             assert net.fabric.statistics(leaf, above).packets == chunks
@@ -118,7 +118,7 @@ def test_one_packet_goes_up_for_all_below_and_one_comes_down() -> None:
 
 
 @pytest.mark.parametrize("overflow", ["saturate", "detect"])
-def test_hosts_make_good_what_is_lost_between_switches(overflow: str) -> None:
+def test_hosts_repair_losses_between_switches(overflow: str) -> None:
     assert overflow in ("saturate", "detect")
     aggregate = Aggregate(
         "sums", workers=6, lanes=8, slots=4, overflow="detect" if overflow == "detect" else "saturate"
@@ -132,7 +132,7 @@ def test_hosts_make_good_what_is_lost_between_switches(overflow: str) -> None:
         assert net.link(net.host("h7")).packets == 0
 
 
-def test_any_switch_may_forget_in_the_middle() -> None:
+def test_any_switch_may_lose_its_state_during_a_sum() -> None:
     aggregate = Aggregate("sums", workers=6, lanes=8, slots=4)
     with Hierarchy(
         uneven(LinkQuality(loss=0.01)), program=Program(aggregate), workers=WORKERS, server="h7", seed=2
@@ -149,7 +149,7 @@ def test_any_switch_may_forget_in_the_middle() -> None:
             assert all(each.epochs == number for each in group.statistics)
 
 
-def test_applications_come_and_go_while_the_tree_sums() -> None:
+def test_applications_change_while_a_tree_sums() -> None:
     pairs = [("h1", "a"), ("h2", "a"), ("h3", "b"), ("a", "top"), ("b", "top"), ("h4", "top")]
     topology = Topology.of([(*each, LinkQuality(loss=0.01)) for each in pairs])
     aggregate = Aggregate("sums", workers=3, lanes=4, slots=4)
@@ -158,17 +158,17 @@ def test_applications_come_and_go_while_the_tree_sums() -> None:
         net.after(100_000, net.change, net.program.extended(Threshold("pressure", above=900, clear=850, sensors=8)))
         check(arrays := vectors(3, 1000), group.sum(arrays))
         assert list(net.state("pressure", "b").armed.read()) == [1] * 8
-        assert {each.epochs for each in group.statistics} == {0}, "nothing was begun anew"
+        assert {each.epochs for each in group.statistics} == {0}, "the epoch has not changed"
         wider = Aggregate("sums", workers=3, lanes=8, slots=4)
         with pytest.raises(MidflightError, match="sums has a group"):
             net.change(net.program.replaced(wider))
         group.close()
         net.change(net.program.without("pressure").replaced(wider))
         check(arrays := vectors(3, 100, 2), net.workers().sum(arrays))
-        assert net.link(net.host("h4")).packets == 0, "switches have summed, and nobody else"
+        assert net.link(net.host("h4")).packets == 0, "only switches have summed"
 
 
-def test_a_switch_outside_of_the_tree_has_what_else_a_program_has() -> None:
+def test_a_switch_outside_the_tree_runs_the_other_applications() -> None:
     program = Program(Aggregate("sums", workers=2, lanes=4, slots=4))
     topology = Topology.of([("h1", "a"), ("h2", "a"), ("a", "b"), ("b", "h3")])
     with Hierarchy(topology, program=program, workers=["h1", "h2"], server="h3") as net:
@@ -181,7 +181,7 @@ def test_a_switch_outside_of_the_tree_has_what_else_a_program_has() -> None:
         check(arrays := vectors(2, 30), net.workers().sum(arrays))
 
 
-def test_without_a_switch_the_server_sums_for_all() -> None:
+def test_without_a_switch_the_server_computes_all_sums() -> None:
     arrays = vectors(6, 2000)
     aggregate = Aggregate("sums", workers=6, lanes=8, slots=4)
     with Hierarchy(
@@ -195,7 +195,7 @@ def test_without_a_switch_the_server_sums_for_all() -> None:
         assert net.link(net.host("h7")).packets > 0
 
 
-def test_a_switch_too_small_leaves_all_to_the_server() -> None:
+def test_a_switch_without_room_leaves_all_sums_to_the_server() -> None:
     arrays = vectors(4, 50)
     aggregate = Aggregate("sums", workers=4, lanes=8, slots=4)
     small = {"s1": Capabilities(kind="small", register_bits=100)}
@@ -212,7 +212,7 @@ def test_a_switch_too_small_leaves_all_to_the_server() -> None:
         (["h1", "h4", "h2"], "the workers on a are not consecutive"),
     ],
 )
-def test_what_is_no_tree_is_refused(workers: list[str], words: str) -> None:
+def test_an_invalid_tree_is_rejected(workers: list[str], words: str) -> None:
     graph = Topology.of([*((each.one.node, each.other.node) for each in uneven().links), ("h8", "top")]).graph()
     with pytest.raises(MidflightError, match=words):
         branches(graph, workers, "h7")

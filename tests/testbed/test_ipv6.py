@@ -1,4 +1,4 @@
-"""Networks whose hosts speak IPv6: the sums are those of IPv4, in the switch and at the server."""
+"""Networks with IPv6 hosts: sums equal those over IPv4, in the switch and at the server."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_sums_are_the_same_over_ipv6_with_losses(expected: NDArray[np.float32], 
         assert net.hosts[0].address == IPv6Address("64:ff9b:1::10.0.0.1")
         assert np.array_equal(total(net), expected)
         assert isinstance(net.fabric, SimFabric)
-        assert [each.malformed for each in net.fabric.hosts.values()] == [0] * 4, "every checksum was right"
+        assert [each.malformed for each in net.fabric.hosts.values()] == [0] * 4, "all checksums were correct"
         asked = net.downlink(net.hosts[3]).packets
-        assert (asked == 0) == offload, "the server computes where the switch does not"
+        assert (asked == 0) == offload, "the server computes if the switch does not"
 
 
-def test_results_come_down_through_switches_below_switches() -> None:
+def test_results_pass_several_levels_of_switches() -> None:
     topology = Topology.of([("h1", "a"), ("h2", "a"), ("h3", "b"), ("a", "top"), ("b", "top"), ("h4", "top")])
     sums = {}
     for name, each in {"IPv4": topology, "IPv6": topology.with_ipv6()}.items():
@@ -55,14 +55,14 @@ def test_results_come_down_through_switches_below_switches() -> None:
     assert np.array_equal(sums["IPv4"], sums["IPv6"])
 
 
-def test_a_dead_switch_costs_no_sum_over_ipv6(expected: NDArray[np.float32]) -> None:
+def test_sums_survive_a_failed_switch_over_ipv6(expected: NDArray[np.float32]) -> None:
     with Star(4, program=PROGRAM, ipv6=True) as net:
         net.after(20_000, net.kill, "s1")
         net.after(400_000, net.revive, "s1")
         assert np.array_equal(total(net), expected)
 
 
-def test_the_hosts_of_a_group_are_of_one_family() -> None:
+def test_the_hosts_of_a_group_have_one_address_family() -> None:
     with Net(star(5).with_ipv6(["h3", "h4"]), program=PROGRAM) as net:
         assert [each.address.version for each in net.hosts] == [4, 4, 6, 6, 4]
         with pytest.raises(MidflightError, match=r"h1 is 10\.0\.0\.1 and h3 is 64:ff9b:1::a00:3"):
@@ -71,7 +71,7 @@ def test_the_hosts_of_a_group_are_of_one_family() -> None:
             net.group("gradients", [net.hosts[0], net.hosts[1], net.hosts[4]], server=net.hosts[3])
 
 
-def test_lanes_have_less_room_over_ipv6() -> None:
+def test_fewer_lanes_fit_a_packet_over_ipv6() -> None:
     hints = []
     for address in ("10.0.0.1", "64:ff9b:1::1"):
         with pytest.raises(MidflightError, match="the MTU is 180") as caught:
@@ -80,7 +80,7 @@ def test_lanes_have_less_room_over_ipv6() -> None:
     assert hints == ["give the Aggregate at most 34 lanes", "give the Aggregate at most 29 lanes"]
 
 
-def test_addresses_are_asked_for() -> None:
+def test_ipv6_must_be_requested() -> None:
     mixed = line(2, 2).with_ipv6({"h2": "2001:db8::2"})
     found: Sequence[object] = [mixed.address(name) for name in mixed.hosts]
     assert found == [IPv4Address("10.0.0.1"), IPv6Address("2001:db8::2"), *map(IPv4Address, ("10.0.0.3", "10.0.0.4"))]

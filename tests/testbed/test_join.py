@@ -1,4 +1,4 @@
-"""Hosts take part in a program's applications by a line each, and run until what they wait for has come."""
+"""`Net.join`: hosts take part in a program's applications, and run until their results have arrived."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def released(parties: Joined) -> bool:
 
 
 @pytest.mark.parametrize(("offload", "ipv6"), [(True, True), (False, False)], ids=["on the switch", "at the server"])
-def test_all_that_hosts_can_join(offload: bool, ipv6: bool) -> None:
+def test_hosts_can_join_every_application(offload: bool, ipv6: bool) -> None:
     with Star(6, program=PROGRAM, loss=0.05, duplicate=0.05, reorder=0.05, offload=offload, ipv6=ipv6) as net:
         four = net.hosts[:4]
 
@@ -96,7 +96,7 @@ def test_all_that_hosts_can_join(offload: bool, ipv6: bool) -> None:
         assert len(orders[0].delivered) == 2
 
 
-def test_who_joins_again_begins_anew_and_an_endpoint_of_ones_own_takes_a_place() -> None:
+def test_joining_again_restarts_and_a_custom_endpoint_can_take_a_place() -> None:
     with Star(6, program=STEPS) as net:
         for _ in range(2):
             parties = net.join("steps", net.hosts[:4])
@@ -104,7 +104,7 @@ def test_who_joins_again_begins_anew_and_an_endpoint_of_ones_own_takes_a_place()
             net.run(partial(released, parties))
         again = replace(parties[0], _arrivals={})
         net.listen(net.hosts[0], again, 49152 + STEPS.applications["steps"].id)
-        assert again.arrive() == 1  # which is over
+        assert again.arrive() == 1  # this round is already complete
         net.run(lambda: not again.waiting())
         for party in (again, *parties[1:]):
             party.arrive()
@@ -112,7 +112,7 @@ def test_who_joins_again_begins_anew_and_an_endpoint_of_ones_own_takes_a_place()
         assert net.state("steps").round.read()[0] == 2
 
 
-def test_a_switch_that_comes_back_has_its_joined_applications() -> None:
+def test_a_revived_switch_has_its_joined_applications() -> None:
     with Star(6, program=STEPS) as net:
         parties = net.join("steps", net.hosts[:4])
         for party in parties:
@@ -123,7 +123,7 @@ def test_a_switch_that_comes_back_has_its_joined_applications() -> None:
         assert len({party.epoch for party in parties}) == 1
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_values_that_do_not_fit_are_rejected() -> None:
     with Star(6, program=STEPS) as net:
         for application, hosts, refusal in (
             ("steps", net.hosts[:3], "steps takes 4 hosts, not 3"),

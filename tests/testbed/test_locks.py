@@ -1,4 +1,4 @@
-"""Locks over a network that loses, doubles and reorders: nobody holds what another has, and all turns come."""
+"""Locks over a network with loss, duplication and reordering: mutual exclusion, and progress of all clients."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CLIENTS = 6
 
 @dataclass
 class Referee:
-    """Who is in which lock: alone, or with others who share it."""
+    """Records the holders of each lock, exclusive or shared."""
 
     inside: dict[int, dict[int, bool]] = field(default_factory=dict)
     together: int = 0
 
     def enter(self, lock: int, client: int, exclusive: bool) -> None:
         others = self.inside.setdefault(lock, {})
-        assert not others or not (exclusive or any(others.values())), f"{client} enters {lock} beside {others}"
+        assert not others or not (exclusive or any(others.values())), f"{client} holds {lock} together with {others}"
         others[client] = exclusive
         self.together += len(others) > 1
 
@@ -39,7 +39,7 @@ class Referee:
 
 
 class Worker:
-    """Takes a lock, stays in it for a while and gives it back, again and again. An `Endpoint`."""
+    """An `Endpoint` that repeatedly acquires a lock, holds it for a while and releases it."""
 
     def __init__(self, client: LockClient, referee: Referee, random: Random, *, rounds: int, locks: int) -> None:
         self.client, self.referee, self.random = client, referee, random
@@ -82,7 +82,7 @@ class Worker:
 def play(
     net: Star, *, rounds: int, locks: int, seed: int, at: Sequence[int], dying: Sequence[int] = ()
 ) -> tuple[Referee, list[Worker]]:
-    """Have clients work; those that are dying stop, odd ones with a lock, and the server is told so later."""
+    """Run clients. Those that are `dying` stop, the odd ones while holding a lock; the server is notified later."""
     schema, server = Schema(net.program.schema()), address(net, CLIENTS, UDP_PORT)
     server_end = LockServer(schema, "locks", server, timing=TIMING)
     there = listen(net, CLIENTS, server_end, UDP_PORT)
@@ -117,7 +117,7 @@ def play(
 
 @pytest.mark.parametrize(("offload", "depth"), [(True, 8), (True, 4), (True, 2), (False, 4)])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_exclusion_and_progress(offload: bool, depth: int, seed: int) -> None:
+def test_locks_exclude_and_every_client_makes_progress(offload: bool, depth: int, seed: int) -> None:
     program = Program(Lock("locks", locks=2, clients=CLIENTS + 1, depth=depth))
     with Star(CLIENTS + 1, program=program, loss=0.1, duplicate=0.1, reorder=0.1, seed=seed) as net:
         if offload:
@@ -133,7 +133,7 @@ def test_exclusion_and_progress(offload: bool, depth: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(("offload", "depth"), [(True, 8), (True, 2), (False, 4)])
-def test_what_the_dead_had_others_get(offload: bool, depth: int) -> None:
+def test_locks_of_dead_clients_pass_to_others(offload: bool, depth: int) -> None:
     program = Program(Lock("locks", locks=2, clients=CLIENTS + 1, depth=depth))
     with Star(CLIENTS + 1, program=program, loss=0.1, duplicate=0.1, reorder=0.1) as net:
         if offload:
@@ -148,10 +148,10 @@ def test_what_the_dead_had_others_get(offload: bool, depth: int) -> None:
             holders += sum(each.entered for each in workers[:3])
             leave(net, *range(CLIENTS))
             leave(net, CLIENTS, port=UDP_PORT)
-        assert holders  # have died
+        assert holders  # some dead clients held locks
 
 
-def test_who_was_buried_alive_gives_back_nothing_that_is_anothers() -> None:
+def test_a_client_declared_dead_by_mistake_does_not_release_locks_of_others() -> None:
     program = Program(Lock("locks", locks=1, clients=4, depth=4))
     with Star(3, program=program) as net:
         admit(net, "locks", range(2))
@@ -174,7 +174,7 @@ def test_who_was_buried_alive_gives_back_nothing_that_is_anothers() -> None:
         lock = program.applications["locks"].primitive
         assert isinstance(lock, Lock)
         server_end.release_for(1, claims(lock, net.state("locks"), 1))
-        assert go_on() == (True, True)  # as the first believes
+        assert go_on() == (True, True)  # the first client still believes that it holds the lock
         clients[0].release(0)
         assert go_on() == (False, True)
         clients[0].acquire(0)
@@ -183,7 +183,7 @@ def test_who_was_buried_alive_gives_back_nothing_that_is_anothers() -> None:
         assert go_on() == (True, False)
 
 
-def test_a_client_that_begins_again_has_what_it_had() -> None:
+def test_a_restarted_client_resumes_its_locks() -> None:
     program = Program(Lock("locks", locks=2, clients=4, depth=4))
     with Star(3, program=program) as net:
         lock = program.applications["locks"].primitive
@@ -203,7 +203,7 @@ def test_a_client_that_begins_again_has_what_it_had() -> None:
         assert list(claims(lock, net.state("locks"), 1)) == [0]
 
 
-def test_the_server_has_nothing_to_do_while_the_queues_have_room() -> None:
+def test_the_server_is_idle_while_the_queues_have_room() -> None:
     program = Program(Lock("locks", locks=2, clients=CLIENTS + 1, depth=8))
     with Star(CLIENTS + 1, program=program) as net:
         admit(net, "locks", range(CLIENTS))
@@ -235,7 +235,7 @@ def test_a_lock_of_an_earlier_life_of_the_switch_is_lost() -> None:
         assert (clients[0].idle(0), clients[0].statistics.lost, clients[1].holds(0)) == (True, 1, True)
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     client = LockClient(Schema(Program(Lock("locks")).schema()), "locks", 1, ("10.0.0.9", UDP_PORT))
     with pytest.raises(MidflightError, match="client 1 does not hold lock 3"):
         client.release(3)

@@ -1,4 +1,4 @@
-"""Maps that the controller writes while a network runs: what hosts compute in software with is what switches have."""
+"""Maps that the controller writes at run time: hosts that compute in software have the same entries as switches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.testbed.test_sim import Inbox
 
 
 class Look(Primitive):
-    """Answer with what a map has for a key."""
+    """Reply with a map's value for a key."""
 
     class Wire(Header):
         key = bit[32]
@@ -34,7 +34,7 @@ PROGRAM = Program(Look("look"))
 
 
 def answers(net: Net, keys: range) -> list[object]:
-    """Ask the last host for these keys, from the first, and return the answers of whoever answers."""
+    """Send requests for these keys from the first host to the last, and return the answers."""
     inbox, schema = Inbox(), Schema(net.program.schema())
     for key in keys:
         message = schema.encode(Message(REQUEST, "look", key, {"key": key, "value": 0}))
@@ -47,7 +47,7 @@ def answers(net: Net, keys: range) -> list[object]:
 
 @pytest.mark.parametrize("fabric", ["sim", pytest.param("netns", marks=ROOT)])
 @pytest.mark.parametrize("room", [True, False])
-def test_hosts_that_compute_have_what_is_written(fabric: str, room: bool) -> None:
+def test_hosts_that_compute_get_the_entries(fabric: str, room: bool) -> None:
     sheet = replace(CAPABILITIES, table_entries=None if room else 0)
     with Star(2, program=PROGRAM, fabric=fabric, capabilities=sheet) as net:
         owner = net.map("look", "owner")
@@ -66,7 +66,7 @@ def test_hosts_that_compute_have_what_is_written(fabric: str, room: bool) -> Non
             assert net.link(net.hosts[1]).packets == 2 * (5 + 5)
 
 
-def test_a_map_that_only_hosts_have_is_a_map_all_the_same() -> None:
+def test_a_map_that_only_hosts_have_behaves_like_any_map() -> None:
     with Star(2, program=PROGRAM, capabilities=replace(CAPABILITIES, table_entries=0)) as net:
         owner = net.map("look", "owner")
         for key in range(3, 9):
@@ -86,7 +86,7 @@ def test_a_map_that_only_hosts_have_is_a_map_all_the_same() -> None:
             net.map("look", "owner", "s1")
 
 
-def test_a_server_that_hosts_have_joined_is_told_too() -> None:
+def test_the_server_of_joined_hosts_gets_the_entries() -> None:
     program = Program(Barrier("steps", parties=1), Look("look"))
     with Star(2, program=program, capabilities=replace(CAPABILITIES, register_arrays=0, table_entries=0)) as net:
         server = net.join("steps", net.hosts[:1]).server
@@ -97,7 +97,7 @@ def test_a_server_that_hosts_have_joined_is_told_too() -> None:
         assert [schema.decode(data).fields["value"] for _, data in server.poll(0)] == [30]
 
 
-def test_what_was_written_stays_at_the_hosts_when_the_program_changes() -> None:
+def test_entries_remain_at_the_hosts_when_the_program_changes() -> None:
     with Star(2, program=PROGRAM, capabilities=replace(CAPABILITIES, table_entries=0)) as net:
         net.map("look", "owner")[3] = 30
         net.fabric.serve("h2", net.program, "look", [], maps=net.controller.fleet.desired.maps.of("look"))

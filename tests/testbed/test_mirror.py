@@ -1,4 +1,4 @@
-"""Copies that kernels mirror: to the hosts that the controller tells, for as long as it does, whatever happens."""
+"""Mirrored packets: copies go to the hosts that the controller names, also after failures and program changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.testbed.test_change import send
 
 
 class Watch(Primitive):
-    """Mirror what is large."""
+    """Mirror packets with large values."""
 
     class Wire(Header):
         value = bit[32]
@@ -36,7 +36,7 @@ def net() -> Iterator[Star]:
 
 
 def copies(net: Net, *fields: dict[str, int]) -> list[int]:
-    """Send requests from the first host to the last, and return what the three between have got of them."""
+    """Send requests from the first host to the last, and return the number of copies at the three hosts between."""
     before = [net.downlink(each).packets for each in net.hosts]
     send(net, "watch", *fields, host=0)
     got = [net.downlink(each).packets - was for each, was in zip(net.hosts, before, strict=True)]
@@ -44,7 +44,7 @@ def copies(net: Net, *fields: dict[str, int]) -> list[int]:
     return got[1:-1]
 
 
-def test_copies_go_to_the_hosts_that_are_told_until_others_are(net: Star) -> None:
+def test_copies_go_to_the_latest_chosen_hosts(net: Star) -> None:
     assert copies(net, LARGE, SMALL) == [0, 0, 0]
     net.mirror("watch", net.hosts[1:3])
     assert copies(net, LARGE, SMALL) == [1, 1, 0]
@@ -57,7 +57,7 @@ def test_copies_go_to_the_hosts_that_are_told_until_others_are(net: Star) -> Non
     assert copies(net, LARGE) == [0, 0, 0]
 
 
-def test_a_mirror_is_there_again_when_the_switch_is(net: Star) -> None:
+def test_a_revived_switch_has_its_mirrors(net: Star) -> None:
     net.mirror("watch", net.hosts[1:2])
     net.revive("s1")
     assert copies(net, LARGE) == [1, 0, 0]
@@ -67,7 +67,7 @@ def test_a_mirror_is_there_again_when_the_switch_is(net: Star) -> None:
     assert copies(net, LARGE) == [0, 1, 0]
 
 
-def test_a_mirror_stays_while_its_application_does(net: Star) -> None:
+def test_a_mirror_remains_with_its_application(net: Star) -> None:
     net.mirror("watch", net.hosts[1:2])
     net.change(PROGRAM.without("warm"))
     assert copies(net, LARGE) == [1, 0, 0]
@@ -81,7 +81,7 @@ def test_a_mirror_stays_while_its_application_does(net: Star) -> None:
     assert copies(net, LARGE) == [0, 0, 0]
 
 
-def test_what_cannot_be_mirrored(net: Star) -> None:
+def test_invalid_mirrors_are_rejected(net: Star) -> None:
     with pytest.raises(MidflightError, match="warm mirrors nothing"):
         net.mirror("warm", net.hosts[:1])
     with pytest.raises(MidflightError, match="no application 'other'"):

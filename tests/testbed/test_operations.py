@@ -1,4 +1,4 @@
-"""What a group of workers can do with their arrays beside summing floats."""
+"""The operations of a group of workers other than sums of floats."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EXACT: dict[Operation, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def done(work: Work, *, loss: float = 0.1, **parameters: Any) -> Any:
-    """Return what the work gives on a group of three, over links that lose packets."""
+    """Return the result of an operation of three workers over lossy links."""
     program = Program(Aggregate("gradients", workers=WORKERS, lanes=8, slots=4, **parameters))
     with Star(hosts=WORKERS + 1, program=program, loss=loss) as net:
         return work(net.group("gradients", net.hosts[:WORKERS]))
@@ -48,7 +48,7 @@ def done(work: Work, *, loss: float = 0.1, **parameters: Any) -> Any:
 
 @pytest.mark.parametrize("number", LIMITS)
 @pytest.mark.parametrize("operation", ["sum", "mean", "min", "max"])
-def test_floats_are_as_near_as_the_bound_says(operation: Operation, number: Number) -> None:
+def test_errors_of_floats_are_within_the_bound(operation: Operation, number: Number) -> None:
     exact = np.stack(FLOATS).astype(np.float64)
     truth = EXACT[operation](exact)
     results = done(lambda group: group.allreduce(FLOATS), operation=operation, number=number)
@@ -72,8 +72,8 @@ HARD = {
 
 @pytest.mark.parametrize("number", LIMITS)
 @pytest.mark.parametrize("rows", HARD.values(), ids=HARD)
-def test_hard_floats_are_as_near_as_the_library_page_says(rows: list[list[float]], number: Number) -> None:
-    """Relative to the largest magnitude, for which an all-reduce takes the power of two above it."""
+def test_errors_of_difficult_floats_are_within_the_documented_bound(rows: list[list[float]], number: Number) -> None:
+    """The bound is relative to the largest magnitude, which an all-reduce rounds up to a power of two."""
     arrays = [np.array(row, np.float32) for row in rows]
     above = Fraction(2) ** largest_exponent(np.stack(arrays))
     for result in done(lambda group: group.allreduce(arrays), number=number):
@@ -92,7 +92,7 @@ def test_integers_are_exact(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize("operation", ["min", "xor"])
-def test_without_a_switch_the_workers_do_it_by_themselves(operation: Operation) -> None:
+def test_workers_compute_operations_without_a_switch(operation: Operation) -> None:
     program = Program(Aggregate("gradients", workers=WORKERS, lanes=8, slots=4, operation=operation))
     with Star(hosts=WORKERS, program=program) as net:
         group = net.group("gradients", net.hosts)
@@ -103,7 +103,7 @@ def test_without_a_switch_the_workers_do_it_by_themselves(operation: Operation) 
         np.testing.assert_array_equal(result, EXACT[operation](np.stack(LONG)))
 
 
-def test_a_sum_that_leaves_the_range_is_what_was_asked_for() -> None:
+def test_overflow_follows_the_parameter() -> None:
     large = [np.array([30_000, -30_000], np.int16)] * WORKERS
     assert done(lambda group: group.allreduce(large), number="int16")[0].tolist() == [32767, -32768]
     wrapped = done(lambda group: group.allreduce(large), number="int16", overflow="wrap")[2]
@@ -112,7 +112,7 @@ def test_a_sum_that_leaves_the_range_is_what_was_asked_for() -> None:
     assert found.tolist() == [90_000, -90_000]
 
 
-def test_a_reduction_comes_to_its_root() -> None:
+def test_a_reduction_returns_its_result_at_the_root() -> None:
     result = done(lambda group: group.reduce(INTEGERS, root=2))
     np.testing.assert_array_equal(result, np.stack(INTEGERS).sum(axis=0))
 
@@ -120,7 +120,7 @@ def test_a_reduction_comes_to_its_root() -> None:
 @pytest.mark.parametrize(
     ("operation", "number"), [*((each, "int32") for each in EXACT), ("sum", "int16"), ("and", "int16")]
 )
-def test_a_broadcast_is_the_same_bits(operation: Operation, number: Number) -> None:
+def test_a_broadcast_is_bit_for_bit_identical(operation: Operation, number: Number) -> None:
     sent = np.array([[1.5, -0.0, np.nan], [np.inf, 1e-300, -7]], np.float64)[:, :: 1 if number == "int32" else 2]
     results = done(lambda group: group.broadcast(sent, root=1), operation=operation, number=number)
     assert [(each.dtype, each.shape, each.tobytes()) for each in results] == [
@@ -128,7 +128,7 @@ def test_a_broadcast_is_the_same_bits(operation: Operation, number: Number) -> N
     ] * WORKERS
 
 
-def test_operations_follow_each_other_in_one_group() -> None:
+def test_one_group_can_perform_several_operations() -> None:
     def work(group: Group) -> list[Any]:
         return [
             group.allreduce(FLOATS)[0],
@@ -144,7 +144,7 @@ def test_operations_follow_each_other_in_one_group() -> None:
 
 
 @pytest.mark.parametrize(
-    ("work", "parameters", "told"),
+    ("work", "parameters", "reported"),
     [
         (
             lambda group: group.allreduce(FLOATS),
@@ -159,13 +159,13 @@ def test_operations_follow_each_other_in_one_group() -> None:
         (lambda group: group.broadcast(INTEGERS[0], root=-1), {}, "gradients has no worker -1"),
     ],
 )
-def test_what_does_not_fit_is_refused(work: Work, parameters: dict[str, Any], told: str) -> None:
-    with pytest.raises(MidflightError, match=told):
+def test_values_that_do_not_fit_are_rejected(work: Work, parameters: dict[str, Any], reported: str) -> None:
+    with pytest.raises(MidflightError, match=reported):
         done(work, loss=0, **parameters)
 
 
-def test_a_block_of_floats_has_an_exponent_of_its_own() -> None:
-    """Beside numbers a million million times larger, small ones keep their digits: they are in another block."""
+def test_each_block_of_floats_has_its_own_exponent() -> None:
+    """Small numbers keep their precision next to numbers 10**12 times as large, as these are in another block."""
     small = [RANDOM.normal(0, 1e-6, 8) for _ in range(WORKERS)]
     arrays = [
         np.concatenate((each, RANDOM.normal(0, 1e6, 8), each[:4])).astype(np.float32).reshape(4, 5) for each in small
@@ -180,6 +180,6 @@ def test_a_block_of_floats_has_an_exponent_of_its_own() -> None:
             assert each.shape == (4, 5)
             error = np.abs(each.astype(np.float64) - truth).reshape(-1)[block]
             assert (error <= error_bound(bits, WORKERS) + rounding).all()
-    assert not together[0].reshape(-1)[:8].any(), "one exponent for all leaves nothing of the small ones"
+    assert not together[0].reshape(-1)[:8].any(), "with a common exponent, the small ones become zero"
     with pytest.raises(MidflightError, match="a block must have at least one number, not 0"):
         done(lambda group: group.allreduce(arrays, block=0))

@@ -1,4 +1,4 @@
-"""Requests in one order over a network that loses, doubles and reorders: no replica delivers another sequence."""
+"""Ordered requests over a network with loss, duplication and reordering: replicas deliver the same sequence."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ PARTS = (0, REPLICAS), (REPLICAS, CLIENTS)
 
 @dataclass
 class Referee:
-    """The one sequence, as far as any replica has delivered it."""
+    """Records the sequence of delivered requests, which must be the same for all replicas."""
 
     order: list[Ordered] = field(default_factory=list)
 
     def see(self, delivered: list[Ordered]) -> None:
         for place, (mine, known) in enumerate(zip(delivered, self.order, strict=False)):
-            assert mine == known, f"{mine} is delivered in place {place}, where another replica has {known}"
+            assert mine == known, f"{mine} is delivered at position {place}, where another replica has {known}"
         self.order += delivered[len(self.order) :]
 
 
 class Machine(Replica):
-    """A replica whose answers tell all that it has executed before."""
+    """A replica whose answers depend on all requests that it has executed."""
 
     def __init__(self, net: Star, number: int, referee: Referee, session: int, newest: int | None) -> None:
         self.history = hashlib.blake2b()
@@ -60,7 +60,7 @@ class Machine(Replica):
 
 
 class Asker:
-    """A client with one request after the other. An `Endpoint`."""
+    """An `Endpoint`: a client that sends one request after the other."""
 
     def __init__(self, client: OrderedClient, requests: int) -> None:
         self.client, self.left = client, [b"%d.%d" % (client.client, each + 1) for each in range(requests)]
@@ -70,7 +70,7 @@ class Asker:
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         if self.client.idle:
-            assert len(set(self.client.answers.values())) <= 1, "the replicas have come to different states"
+            assert len(set(self.client.answers.values())) <= 1, "the states of replicas differ"
             if self.left:
                 self.client.request(self.left.pop(0))
         return self.client.poll(now)
@@ -107,7 +107,7 @@ def machine(net: Star, number: int, referee: Referee, session: int = 1, newest: 
     ],
 )
 def test_all_replicas_deliver_one_sequence(faults: str, needed: int) -> None:
-    told, epochs = 0, [0]
+    reported, epochs = 0, [0]
     with Star(SERVER + 1, program=PROGRAM, loss=0.15, duplicate=0.1, reorder=0.2) as net:
         for seed in range(SEEDS):
             referee, random, session = Referee(), Random(seed), epochs[-1] + 1
@@ -135,7 +135,7 @@ def test_all_replicas_deliver_one_sequence(faults: str, needed: int) -> None:
                     net.after(100_000, restart, number)
                     return
                 leave(net, number)
-                # What it alone had delivered nobody has been told: no client has all answers to it.
+                # No client has accepted a request that only this replica delivered, as answers of others are missing.
                 others = [each.delivered for each in machines if each is not machines[number]]
                 referee.order = max(others, key=len).copy()
                 forget()
@@ -152,10 +152,10 @@ def test_all_replicas_deliver_one_sequence(faults: str, needed: int) -> None:
             assert bodies == [[b"%d.%d" % (client, each + 1) for each in range(REQUESTS)] for client in range(CLIENTS)]
             if needed == REPLICAS:
                 assert all(each.delivered == referee.order for each in machines)
-            told += sum(each.statistics.from_peers for each in machines)
+            reported += sum(each.statistics.from_peers for each in machines)
             leave(net, *range(SERVER))
             leave(net, SERVER, port=UDP_PORT)
-        assert told
+        assert reported
         assert (epochs[-1] > SEEDS) is (faults in ("switch", "replicas"))
 
 
@@ -173,7 +173,7 @@ def pair() -> list[Replica]:
 
 
 def exchange(replicas: Sequence[Replica], now: int) -> None:
-    """Carry what they have for each other, until there is nothing more."""
+    """Deliver messages between replicas until there are no more."""
     for _ in range(20):
         for number, each in enumerate(replicas):
             for to, datagram in each.poll(now):
@@ -181,7 +181,7 @@ def exchange(replicas: Sequence[Replica], now: int) -> None:
                     replicas[1 - number].receive(PLACES[number], datagram, now)
 
 
-def test_a_stamp_that_nobody_has_is_void_by_agreement_and_its_client_is_told() -> None:
+def test_a_lost_stamp_is_declared_void_and_its_client_is_notified() -> None:
     replicas = pair()
     for stamp, to in ((1, replicas), (3, replicas), (4, replicas[:1]), (5, replicas)):
         for each in to:
@@ -191,12 +191,12 @@ def test_a_stamp_that_nobody_has_is_void_by_agreement_and_its_client_is_told() -
     for each in replicas:
         assert ([ordered.stamp for ordered in each.delivered], each.void) == ([1, 3, 4, 5], [(4, 2)])
         each.receive(SWITCH, stamped(4, 2, client=1, number=9), 0)
-        told = [SCHEMA.decode(datagram) for _, datagram in each.poll(50_000_000)]
-        assert [(message.sequence, message.fields["stamp"]) for message in told] == [(9, 0)]
+        reported = [SCHEMA.decode(datagram) for _, datagram in each.poll(50_000_000)]
+        assert [(message.sequence, message.fields["stamp"]) for message in reported] == [(9, 0)]
 
 
-def test_a_session_that_is_over_is_put_together_from_what_each_has_of_it() -> None:
-    """2 is nobody's, 3 one's, 4 the other's; and 5 comes too late."""
+def test_an_ended_session_is_completed_from_all_replicas() -> None:
+    """No replica has stamp 2, one has 3, the other has 4, and 5 arrives too late."""
     one, other = replicas = pair()
     for stamp, to in ((1, replicas), (3, [one]), (4, [other])):
         for each in to:
@@ -214,8 +214,8 @@ def test_a_session_that_is_over_is_put_together_from_what_each_has_of_it() -> No
     assert one.void == other.void == [(4, 2)]
 
 
-def test_when_a_session_is_over_all_are_asked_again() -> None:
-    """Who lacked a stamp before may have got it since, from one who has forgotten it."""
+def test_all_replicas_are_asked_again_after_the_end_of_a_session() -> None:
+    """A replica that lacked a stamp may have received it meanwhile, from one that has since lost it."""
     one = Replica(SCHEMA, "orders", PLACES, session=4, timing=TIMING)
     for stamp in (1, 3):
         one.receive(SWITCH, stamped(4, stamp, number=stamp), 0)
@@ -234,7 +234,7 @@ def test_when_a_session_is_over_all_are_asked_again() -> None:
     assert asked(1_000_001) == {*PLACES}
 
 
-def test_a_request_that_two_sessions_have_stamped_counts_once() -> None:
+def test_a_request_with_stamps_of_two_sessions_counts_once() -> None:
     one = Replica(SCHEMA, "orders", [], session=4)
     for session, stamp, number in ((4, 1, 1), (4, 2, 2), (5, 1, 2), (5, 2, 1), (5, 3, 3)):
         one.receive(SWITCH, stamped(session, stamp, number=number), 0)
@@ -242,13 +242,13 @@ def test_a_request_that_two_sessions_have_stamped_counts_once() -> None:
     assert {to for to, _ in one.poll(0)} == {("10.0.0.7", PORT)}
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     one = Replica(SCHEMA, "orders", [PLACES[1]], session=4)
     for source, nonsense in (
         (SWITCH, b""),
-        (SWITCH, stamped(4, 1, kind=ASK)),  # of no peer
-        (PLACES[1], stamped(4, 1, kind=ASK)),  # does not tell what the asker knows
-        (SWITCH, stamped(4, 1)[:-3]),  # does not tell where the client is
+        (SWITCH, stamped(4, 1, kind=ASK)),  # not from a peer
+        (PLACES[1], stamped(4, 1, kind=ASK)),  # without what the sender knows
+        (SWITCH, stamped(4, 1)[:-3]),  # without the client's address
     ):
         one.receive(source, nonsense, 0)
     assert (one.statistics.refused, one.delivered) == (Refused(malformed=3, source=1), [])
@@ -256,5 +256,5 @@ def test_what_makes_no_sense_is_refused() -> None:
     client.request(b"")
     with pytest.raises(MidflightError, match="client 1 has an open request"):
         client.request(b"")
-    client.receive(SWITCH, stamped(4, 1, client=1), 0)  # no replica's
+    client.receive(SWITCH, stamped(4, 1, client=1), 0)  # not from a replica
     assert (client.idle, client.refused) == (False, Refused(source=1))

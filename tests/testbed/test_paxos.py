@@ -1,4 +1,4 @@
-"""Consensus over a network that loses, doubles and reorders: one value for each instance, and everybody learns it."""
+"""Consensus over a network with loss, duplication and reordering: all learn the same value for each instance."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def hosts(net: Star, *, seed: int = 0, timing: Timing = TIMING, epoch: int = 1) 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("acceptors", [3, 2])
-def test_all_learn_one_value_that_somebody_proposed(seed: int, acceptors: int) -> None:
+def test_all_learners_learn_one_proposed_value(seed: int, acceptors: int) -> None:
     with Star(HOSTS + 1, program=PROGRAM, loss=0.1, duplicate=0.1, reorder=0.2, seed=seed) as net:
-        for name in NAMES[:acceptors]:  # a minority may be away
+        for name in NAMES[:acceptors]:  # a minority may be down
             admit(net, name, range(HOSTS))
         every = hosts(net, seed=seed)
         for number, each in enumerate(every):
@@ -45,7 +45,7 @@ def test_all_learn_one_value_that_somebody_proposed(seed: int, acceptors: int) -
         assert sum(each.statistics.outbid for each in every)
 
 
-def test_what_was_chosen_stays_chosen_for_who_comes_later() -> None:
+def test_a_chosen_value_remains_chosen_for_later_proposers() -> None:
     with Star(HOSTS + 1, program=PROGRAM) as net:
         for name in NAMES:
             admit(net, name, [0])
@@ -61,7 +61,7 @@ def test_what_was_chosen_stays_chosen_for_who_comes_later() -> None:
         assert first.chosen == second.chosen == {1: 42}
 
 
-def test_acceptors_that_have_lost_their_memory_have_no_vote() -> None:
+def test_acceptors_that_lost_their_state_do_not_vote() -> None:
     with Star(HOSTS + 1, program=PROGRAM) as net:
         for name in NAMES:
             admit(net, name, range(HOSTS))
@@ -82,7 +82,7 @@ def test_acceptors_that_have_lost_their_memory_have_no_vote() -> None:
         assert second.chosen == {}
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     host = PaxosHost(Schema(PROGRAM.schema()), dict.fromkeys(NAMES, 1), ("10.0.0.9", 1), 0, 1, Random(1))
     host.propose(1, 5)
     with pytest.raises(MidflightError, match="has already proposed in instance 1"):

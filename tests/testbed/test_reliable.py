@@ -1,4 +1,4 @@
-"""The reliable layer: its timer, its window, and what it makes of an adversary's schedules."""
+"""The reliable layer: its timer, its window, and its behaviour under an adversary's schedules."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def numbered(count: int) -> list[bytes]:
     st.integers(2**31, 2**70) | st.integers(-10, 10).map(lambda offset: 2**32 + offset),
     st.integers(-(2**31) + 2, 2**31 - 2) | st.integers(-20, 20),
 )
-def test_sequence_numbers_wrap_and_leave_0_out(index: int, distance: int) -> None:
+def test_sequence_numbers_wrap_and_skip_0(index: int, distance: int) -> None:
     other = index + distance
     assert 0 < serial(index) < 2**32
     assert unwrap(serial(other), index) == other
     assert is_newer(serial(other), serial(index)) == (distance > 0)
 
 
-def test_requests_cross_the_wrap_of_the_sequence_number() -> None:
+def test_requests_continue_across_the_wrap_of_sequence_numbers() -> None:
     sender = Reliable(window=4, first=2**32 - 3)
     sender.submit(SERVER, numbered(10))
     for index in range(2**32 - 3, 2**32 + 7):
@@ -69,7 +69,7 @@ def test_the_timeout_follows_rfc_6298() -> None:
 
 
 @pytest.mark.parametrize(("maximum", "intervals"), [(4, [1, 2, 4, 4]), (100, [1, 2, 4, 8])])
-def test_a_silent_peer_is_asked_again_at_doubling_intervals_and_no_sample_is_taken(
+def test_retransmissions_to_a_silent_peer_back_off_exponentially_without_samples(
     maximum: int, intervals: list[int]
 ) -> None:
     sender = Reliable(window=1, timing=Timing(initial=MILLISECOND, maximum=maximum * MILLISECOND))
@@ -102,17 +102,17 @@ def test_patience_ends_but_any_new_answer_renews_it() -> None:
         sender.poll(19 * MILLISECOND)
 
 
-def test_repeated_and_foreign_answers_are_counted_and_nothing_else() -> None:
+def test_duplicate_and_foreign_answers_are_only_counted() -> None:
     sender = Reliable(window=2)
     sender.submit(SERVER, numbered(3))
     sender.poll(0)
     assert [sender.acknowledge(each, 1) for each in (1, 1, 0, 3, 2**31 - 1)] == [1, None, None, None, None]
     assert sender.statistics.duplicates == 2
     assert sender.statistics.unexpected == 2
-    assert [each for _, each in sender.poll(1)] == [b"2"], "request 2 is still open, 3 is free to go"
+    assert [each for _, each in sender.poll(1)] == [b"2"], "request 2 is unanswered, and 3 may be sent"
 
 
-def test_what_later_requests_overtook_is_sent_again_before_its_timer_runs_out() -> None:
+def test_requests_overtaken_by_later_ones_are_retransmitted_early() -> None:
     sender = Reliable(window=9, again=lambda datagram: datagram + b" again")
     sender.submit(SERVER, numbered(5))
     sender.poll(0)
@@ -121,14 +121,14 @@ def test_what_later_requests_overtook_is_sent_again_before_its_timer_runs_out() 
         assert sender.poll(10) == []
     sender.acknowledge(4, 11)
     assert sender.next_deadline() == 11
-    assert sender.poll(11) == [(SERVER, b"0 again")], "three came after 1, none after 5"
+    assert sender.poll(11) == [(SERVER, b"0 again")], "three requests after 1 are answered, but none after 5"
     assert (sender.statistics.early, sender.statistics.retransmitted) == (1, 1)
     sender.acknowledge(5, 12)
-    assert sender.poll(12) == [], "5 was sent before 1 was the second time"
+    assert sender.poll(12) == [], "5 was sent before the second transmission of 1"
     assert sender.overdue() == []
 
 
-def test_when_all_is_forgotten_all_is_sent_again_at_once() -> None:
+def test_all_requests_are_retransmitted_after_a_loss_of_state() -> None:
     sender = Reliable(window=3)
     sender.submit(SERVER, numbered(4))
     sender.poll(0)
@@ -138,7 +138,7 @@ def test_when_all_is_forgotten_all_is_sent_again_at_once() -> None:
     assert sender.poll(6) == []
 
 
-def test_an_answer_that_waited_for_somebody_else_says_nothing_about_the_round_trip() -> None:
+def test_an_answer_that_waited_for_other_workers_gives_no_round_trip_sample() -> None:
     sender = Reliable(window=9, timing=Timing(minimum=1, granularity=1))
     sender.submit(SERVER, numbered(3))
     sender.poll(0)
@@ -150,7 +150,7 @@ def test_an_answer_that_waited_for_somebody_else_says_nothing_about_the_round_tr
     assert sender.timeout > before
 
 
-def test_what_times_out_again_and_again_is_overdue() -> None:
+def test_a_request_is_overdue_after_several_timeouts() -> None:
     sender = Reliable(window=1, timing=Timing(initial=MILLISECOND, timeouts_before_asking=2))
     sender.submit(SERVER, numbered(1))
     counts = []
@@ -161,19 +161,19 @@ def test_what_times_out_again_and_again_is_overdue() -> None:
     assert counts == [[], [], [(1, 2)], [(1, 3)]]
 
 
-def test_a_window_lets_something_through() -> None:
+def test_the_window_must_be_at_least_1() -> None:
     with pytest.raises(MidflightError):
         Reliable(window=0)
 
 
 class Adversary:
-    """A network that does with every datagram what the schedule says, around the hand-written aggregation."""
+    """A network that treats datagrams as a schedule says, around the aggregation in plain Python."""
 
     def __init__(self, workers: int, slots: int, chunks: int, lanes: int = 2) -> None:
         self.lanes = lanes
         self.switch = StandIn(workers, slots, lanes)
         self.now = 0
-        self.flying: list[tuple[int | None, bytes]] = []  # to worker n, or None: to the switch
+        self.flying: list[tuple[int | None, bytes]] = []  # datagrams in flight to worker n, or to the switch (None)
         self.vectors = [
             np.arange(each + 1, each + 1 + chunks * lanes).astype(np.float32) * (-1) ** each for each in range(workers)
         ]
@@ -216,7 +216,7 @@ class Adversary:
 
 
 class KernelAdversary(Adversary):
-    """The same around the kernel of `Aggregate`, executed."""
+    """The same around the executed kernel of `Aggregate`."""
 
     def __init__(self, workers: int, slots: int, chunks: int, lanes: int = 2) -> None:
         self.server = SoftwareServer(Program(Aggregate("sums", workers=workers, lanes=lanes, slots=slots)))
@@ -233,7 +233,7 @@ ACTIONS = st.lists(st.tuples(st.sampled_from("dddkkxw"), st.integers(0, 1 << 30)
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 12), ACTIONS)
-def test_no_schedule_makes_a_contribution_count_twice_or_never(
+def test_a_contribution_counts_once_under_every_schedule(
     workers: int, slots: int, chunks: int, actions: list[tuple[str, int]]
 ) -> None:
     adversary = Adversary(workers, slots, chunks)
@@ -245,14 +245,14 @@ def test_no_schedule_makes_a_contribution_count_twice_or_never(
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 12), ACTIONS)
-def test_nor_does_any_with_the_executed_kernel(
+def test_a_contribution_counts_once_under_every_schedule_with_the_executed_kernel(
     workers: int, slots: int, chunks: int, actions: list[tuple[str, int]]
 ) -> None:
     play(KernelAdversary(workers, slots, chunks), actions)
 
 
 def play(adversary: Adversary, actions: list[tuple[str, int]]) -> None:
-    """Follow a schedule, then let the job end; every worker must have the exact sum."""
+    """Follow a schedule, then let the job end, and check that every worker has the exact sum."""
     late: list[tuple[int | None, bytes]] = []
     for action, number in actions:
         if not adversary.flying or action == "w":
@@ -260,10 +260,10 @@ def play(adversary: Adversary, actions: list[tuple[str, int]]) -> None:
             continue
         position = number % len(adversary.flying)
         if action == "x":
-            late.append(adversary.flying.pop(position))  # lost for now; all of these come back at the end
+            late.append(adversary.flying.pop(position))  # lost for now, and delivered at the end
         else:
             adversary.deliver(position, keep=action == "k")
-    # From here on the network is fair, so that the job must end. What seemed lost arrives now, among the rest.
+    # From here on the network loses nothing, so the job must end. The late datagrams arrive as well.
     for _ in range(100_000):
         if all(worker.idle for worker in adversary.workers):
             break

@@ -1,4 +1,4 @@
-"""The simulated network: frames as others read them, what links do, and that a seed is a run."""
+"""The simulated network: frames that other tools can read, the behaviour of links, and determinism."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.testbed.test_allreduce import Cluster, vectors
 
 
 class Inbox:
-    """An endpoint that sends what it is told to and keeps what comes in, with its time."""
+    """An endpoint that sends given datagrams and records those that arrive, with their times."""
 
     def __init__(self) -> None:
         self.outgoing: list[tuple[Address, bytes]] = []
@@ -41,7 +41,7 @@ class Inbox:
 
 
 def send(count: int, quality: LinkQuality, seed: int = 0, size: int = 58) -> tuple[Network, Inbox]:
-    """Send numbered datagrams (100-byte frames unless told otherwise) from h1 to h2 at once."""
+    """Send numbered datagrams (by default in frames of 100 bytes) from h1 to h2 at once."""
     network = Network(star(2, quality), {"s1": StandIn(0, 0, 0, offload=False)}, seed=seed)
     sender, inbox = Inbox(), Inbox()
     socket = network.hosts["h1"].listen(1000, sender)
@@ -53,7 +53,7 @@ def send(count: int, quality: LinkQuality, seed: int = 0, size: int = 58) -> tup
 
 
 @given(st.binary(max_size=200), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1))
-def test_frames_are_what_scapy_would_build(payload: bytes, source: int, destination: int, port: int) -> None:
+def test_frames_equal_those_of_scapy(payload: bytes, source: int, destination: int, port: int) -> None:
     flow = UdpFlow(
         source_mac=0x020000000001, destination_mac=0x02000000FFFE, source_port=port, destination_port=19782,
         source=IPv4Address(source), destination=IPv4Address(destination),
@@ -72,7 +72,7 @@ def test_frames_are_what_scapy_would_build(payload: bytes, source: int, destinat
 
 
 @given(st.binary(max_size=40), st.integers(12, 81), st.integers(0, 7))
-def test_no_damaged_bit_passes_the_checksums(payload: bytes, position: int, bit: int) -> None:
+def test_checksums_detect_every_flipped_bit(payload: bytes, position: int, bit: int) -> None:
     flow = UdpFlow(
         source_mac=1, destination_mac=2, source_port=1, destination_port=2,
         source=IPv4Address("10.0.0.1"), destination=IPv4Address("10.0.0.2"),
@@ -91,7 +91,7 @@ def ipv6_flow(source: int = 1, destination: int = 2, port: int = 1) -> UdpFlow:
 
 
 @given(st.binary(max_size=200), st.integers(0, 2**128 - 1), st.integers(0, 2**128 - 1), st.integers(0, 2**16 - 1))
-def test_frames_of_ipv6_are_what_scapy_would_build(payload: bytes, source: int, destination: int, port: int) -> None:
+def test_ipv6_frames_equal_those_of_scapy(payload: bytes, source: int, destination: int, port: int) -> None:
     expected = (
         Ether(src="02:00:00:00:00:01", dst="02:00:00:00:ff:fe")
         / IPv6(src=str(IPv6Address(source)), dst=str(IPv6Address(destination)), hlim=64)
@@ -106,7 +106,7 @@ def test_frames_of_ipv6_are_what_scapy_would_build(payload: bytes, source: int, 
 
 
 @given(st.binary(max_size=40), st.integers(0, 200), st.integers(0, 7))
-def test_no_damaged_bit_of_an_ipv6_packet_passes_where_it_has_a_checksum(payload: bytes, place: int, bit: int) -> None:
+def test_checksums_detect_every_flipped_bit_that_ipv6_covers(payload: bytes, place: int, bit: int) -> None:
     frame = bytearray(ipv6_flow().encode(payload))
     frame[22 + place % (len(frame) - 22)] ^= 1 << bit
     with pytest.raises(WireError):
@@ -127,7 +127,7 @@ def test_over_ipv6_there_is_always_a_checksum() -> None:
         )  # fmt: skip
 
 
-def test_checksums_at_the_edge_where_a_sum_is_all_ones() -> None:
+def test_checksums_of_sums_with_all_bits_set() -> None:
     def flow(source: int) -> UdpFlow:
         return UdpFlow(
             source_mac=1, destination_mac=2, source_port=1, destination_port=2,
@@ -140,10 +140,10 @@ def test_checksums_at_the_edge_where_a_sum_is_all_ones() -> None:
     one = flow(0x0A000001)
     udp = [one.encode(low.to_bytes(2, "big"))[40:42] for low in range(1 << 16)]
     assert udp.count(b"\xff\xff") >= 1
-    assert b"\0\0" not in udp, "0 says that there is no checksum"
+    assert b"\0\0" not in udp, "0 means that there is no checksum"
 
 
-def test_a_datagram_has_a_largest_size() -> None:
+def test_a_datagram_has_a_maximum_size() -> None:
     flow = UdpFlow(
         source_mac=1, destination_mac=2, source_port=1, destination_port=2,
         source=IPv4Address("10.0.0.1"), destination=IPv4Address("10.0.0.2"),
@@ -153,7 +153,7 @@ def test_a_datagram_has_a_largest_size() -> None:
         flow.encode(bytes(65508))
 
 
-def test_hosts_count_and_drop_what_is_not_for_them() -> None:
+def test_hosts_count_and_drop_packets_for_others() -> None:
     network, inbox = send(1, LinkQuality())
     [(_, source, datagram)] = inbox.incoming
     assert (source, datagram) == (("10.0.0.1", 1000), bytes(58))
@@ -165,7 +165,7 @@ def test_hosts_count_and_drop_what_is_not_for_them() -> None:
     assert (host.malformed, host.unclaimed, len(inbox.incoming)) == (2, 2, 1)
 
 
-def test_delay_and_rate_make_the_arrival_times() -> None:
+def test_delay_and_rate_determine_arrival_times() -> None:
     # 100 bytes at 1 Gbit/s take 800 ns; two links of 1 us; the switch takes 1 us.
     _, inbox = send(3, LinkQuality(delay=1_000, rate=1_000_000_000))
     assert [time for time, *_ in inbox.incoming] == [4_600, 5_400, 6_200]
@@ -173,13 +173,13 @@ def test_delay_and_rate_make_the_arrival_times() -> None:
     assert [time for time, *_ in inbox.incoming] == [3_000] * 3
 
 
-def test_a_queue_overflows_and_says_so() -> None:
+def test_a_queue_overflow_is_counted() -> None:
     network, inbox = send(10, LinkQuality(rate=1_000_000_000, queue=500))
     statistics = network.channels["h1->s1"].statistics
     assert (statistics.packets, statistics.overflowed, len(inbox.incoming)) == (6, 4, 6)
 
 
-def test_counters_go_by_direction_and_add_up() -> None:
+def test_counters_are_per_direction_and_consistent() -> None:
     quality = LinkQuality(loss=0.2, duplicate=0.1, reorder=0.3)
     network, inbox = send(2000, quality)
     first, second = network.channels["h1->s1"].statistics, network.channels["s1->h2"].statistics
@@ -213,13 +213,13 @@ def run(seed: int, loss: float = 0.1) -> str:
     return cluster.network.simulator.trace_hash()
 
 
-def test_a_seed_is_a_run() -> None:
+def test_the_same_seed_gives_the_same_run() -> None:
     assert run(7) == run(7)
     assert run(7) != run(8)
     assert run(7) != run(7, loss=0.11)
 
 
-def test_a_links_luck_does_not_depend_on_the_other_links() -> None:
+def test_random_faults_of_a_link_are_independent_of_other_links() -> None:
     alone = send(200, LinkQuality(loss=0.3))[0].channels["h1->s1"].statistics
     quality = LinkQuality(loss=0.3)
     topology = Topology(
@@ -233,7 +233,7 @@ def test_a_links_luck_does_not_depend_on_the_other_links() -> None:
     assert network.channels["h1->s1"].statistics.lost == alone.lost
 
 
-def test_ties_go_in_order_of_scheduling() -> None:
+def test_simultaneous_events_run_in_order_of_scheduling() -> None:
     simulator, order = Simulator(), list[int]()
     for number in range(50):
         simulator.at(10 if number % 2 else 5, order.append, number)
@@ -256,7 +256,7 @@ def test_ties_go_in_order_of_scheduling() -> None:
         (lambda: Network(star(1), {}), "there is no processor for s1"),
     ],
 )
-def test_impossible_networks_are_refused(wrong: object, words: str) -> None:
+def test_invalid_networks_are_rejected(wrong: object, words: str) -> None:
     assert callable(wrong)
     with pytest.raises(MidflightError, match=words):
         wrong()

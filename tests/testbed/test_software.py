@@ -1,4 +1,4 @@
-"""The parameter server: the kernel itself, behind a UDP port."""
+"""The parameter server: the executed kernel at a UDP port."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def request(worker: int, sequence: int = 1) -> bytes:
     return SCHEMA.encode(Message(1, "sums", sequence, fields))
 
 
-def test_a_complete_sum_goes_to_every_member_and_again_to_who_asks_again() -> None:
+def test_a_complete_sum_goes_to_all_members_and_again_on_request() -> None:
     server = SoftwareServer(PROGRAM)
     server.serve("sums", MEMBERS)
     server.receive(MEMBERS[0], request(0), 0)
@@ -45,7 +45,7 @@ def test_a_complete_sum_goes_to_every_member_and_again_to_who_asks_again() -> No
     assert server.next_deadline() is None
 
 
-def test_what_is_no_request_for_it_is_counted_and_dropped() -> None:
+def test_other_messages_are_counted_and_dropped() -> None:
     server = SoftwareServer(PROGRAM)
     server.serve("sums", MEMBERS)
     telemetry = SCHEMA.encode(Message(1, "telemetry", 1, {"temperature": 90}))
@@ -54,7 +54,7 @@ def test_what_is_no_request_for_it_is_counted_and_dropped() -> None:
     assert (server.statistics.refused.malformed, server.statistics.requests, server.poll(0)) == (5, 0, [])
 
 
-def test_a_forwarded_request_has_come_to_its_end() -> None:
+def test_a_request_with_the_verdict_forward_ends_at_the_server() -> None:
     server = SoftwareServer(PROGRAM)
     server.serve("telemetry", MEMBERS)
     server.receive(MEMBERS[0], SCHEMA.encode(Message(1, "telemetry", 1, {"temperature": 90})), 0)
@@ -66,7 +66,7 @@ def test_only_the_programs_applications_are_served() -> None:
         SoftwareServer(PROGRAM).serve("average", MEMBERS)
 
 
-def test_a_request_that_a_switch_has_left_to_the_host_is_computed_on() -> None:
+def test_the_server_computes_on_requests_after_fallback() -> None:
     server = SoftwareServer(PROGRAM)
     server.serve("sums", MEMBERS)
     for worker in range(2):

@@ -1,4 +1,4 @@
-"""A star end to end: kernel to P4 to native code, configured over P4Runtime, with endpoints on simulated hosts."""
+"""A star, end to end: kernel, P4, native code, configuration over P4Runtime, and endpoints on simulated hosts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def net() -> Iterator[Star]:
         yield net
 
 
-def test_the_switch_sums_and_the_servers_link_stays_silent(net: Star) -> None:
+def test_the_switch_computes_sums_without_traffic_to_the_server(net: Star) -> None:
     group = net.group("gradients", net.hosts[:4])
     arrays = [each.reshape(7, 11) for each in vectors(4, 77)]
     results = group.allreduce(arrays)
@@ -49,13 +49,13 @@ def test_the_switch_sums_and_the_servers_link_stays_silent(net: Star) -> None:
     assert len(net.session.read_table("ingress.route")) == 6
 
 
-def test_as_many_lanes_as_an_aggregate_may_have() -> None:
+def test_the_maximum_number_of_lanes_works() -> None:
     with Star(3, program=Program(Aggregate("gradients", workers=2, lanes=256, slots=2))) as net:
         arrays = vectors(2, 1000)
         check(arrays, net.group("gradients", net.hosts[:2]).sum(arrays))
 
 
-def test_round_after_round_over_all_the_slots(net: Star) -> None:
+def test_many_rounds_use_all_slots(net: Star) -> None:
     group = net.group("gradients", net.hosts[:4])
     for seed, scale in enumerate([1.0, 1e-20, 1e20, 0.0]):
         arrays = vectors(4, 333, seed, scale)
@@ -73,7 +73,7 @@ def test_two_applications_share_the_switch(net: Star) -> None:
     check(arrays, net.group("gradients", net.hosts[:4]).sum(arrays))
 
 
-def test_a_group_is_made_once(net: Star) -> None:
+def test_a_group_can_be_created_only_once(net: Star) -> None:
     group = net.group("gradients", net.hosts[:4])
     assert net.group("gradients", list(net.hosts[:4])) is group
     with pytest.raises(MidflightError, match="already has a group"):
@@ -103,14 +103,14 @@ def test_a_group_is_made_once(net: Star) -> None:
         (lambda net: net.group("gradients", net.hosts[:4]).allreduce([np.full(2, 1e300)] * 4), "position 0 is inf"),
     ],
 )
-def test_mistakes_are_told_and_change_nothing(net: Star, wrong: Callable[[Star], object], words: str) -> None:
+def test_errors_are_reported_and_change_nothing(net: Star, wrong: Callable[[Star], object], words: str) -> None:
     with pytest.raises(MidflightError, match=words):
         wrong(net)
     arrays = vectors(4, 20)
     check(arrays, net.group("gradients", net.hosts[:4]).sum(arrays))
 
 
-def test_a_bad_array_stops_every_worker_not_some(net: Star) -> None:
+def test_an_invalid_array_is_rejected_for_all_workers(net: Star) -> None:
     group = net.group("gradients", net.hosts[:4])
     with pytest.raises(MidflightError, match="position 1"):
         group.sum([np.ones(2), np.ones(2), np.array([1, np.inf]), np.ones(2)])
@@ -118,7 +118,7 @@ def test_a_bad_array_stops_every_worker_not_some(net: Star) -> None:
     check(arrays, group.sum(arrays))
 
 
-def test_a_group_takes_different_hosts_of_this_network(net: Star) -> None:
+def test_a_group_requires_different_hosts_of_this_network(net: Star) -> None:
     with Star(2, program=Program(Aggregate("sums", workers=2, lanes=1, slots=1))) as other:
         with pytest.raises(MidflightError, match=r"distinct hosts of its network; not of this network: Host\('h1'"):
             other.group("sums", net.hosts[:2])
@@ -127,12 +127,12 @@ def test_a_group_takes_different_hosts_of_this_network(net: Star) -> None:
         with pytest.raises(MidflightError, match=r"^h2 is a worker of sums"):
             other.group("sums", other.hosts, server=other.hosts[1])
         arrays = vectors(2, 5)
-        check(arrays, other.group("sums", other.hosts).sum(arrays))  # no host is left for a server, none is needed
+        check(arrays, other.group("sums", other.hosts).sum(arrays))  # there is no host for a server, and no need of one
 
 
 @dataclass(frozen=True)
 class Job:
-    """Three rounds of four workers, and what the network did meanwhile."""
+    """Three rounds of four workers, with statistics of the network."""
 
     sums: list[list[int]]
     trace: str
@@ -159,7 +159,7 @@ def job(*, offload: bool, seed: int = 3, loss: float = 0.1) -> Job:
         )
 
 
-def test_with_the_switch_or_the_server_lossy_or_not_the_sums_are_the_same_and_a_seed_is_a_run() -> None:
+def test_sums_are_equal_with_switch_or_server_with_and_without_loss() -> None:
     lossless, lossy, server = job(offload=True, loss=0.0), job(offload=True), job(offload=False)
     assert lossless.lost == lossless.retransmitted == lossless.server_packets == lossy.server_packets == 0
     assert min(lossy.lost, lossy.retransmitted, server.lost, server.retransmitted, server.server_packets) > 0
@@ -201,12 +201,12 @@ def test_everything_is_closed_on_exit_and_on_error(monkeypatch: pytest.MonkeyPat
         ({"loss": 0.1, "quality": LinkQuality()}, "cannot be combined with a quality"),
     ],
 )
-def test_impossible_stars_are_refused(wrong: dict[str, Any], words: str) -> None:
+def test_invalid_stars_are_rejected(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(MidflightError, match=words):
         Star(**{"program": PROGRAM} | wrong)
 
 
-def test_a_star_without_a_server_says_that_it_needs_one() -> None:
+def test_a_star_without_a_server_reports_that_it_needs_one() -> None:
     with (
         Star(2, program=Program(Aggregate("sums", workers=2, lanes=1, slots=1)), offload=False) as net,
         pytest.raises(MidflightError, match="no host is left to compute sums"),
@@ -224,7 +224,7 @@ def test_a_controllers_packet_out_reaches_its_host(net: Star) -> None:
     assert [datagram for *_, datagram in inbox.incoming] == [b"hello"]
 
 
-def test_requests_are_encoded_as_the_wire_schema_has_them() -> None:
+def test_requests_are_encoded_by_the_wire_schema() -> None:
     values = np.arange(-8, 8, dtype=np.int32).reshape(2, 8) * 2**27
     schema = Schema(PROGRAM.schema())
     requests = Form(1, 8).requests(values, worker=3, slots=8, first=16, job=5)
@@ -247,7 +247,7 @@ SLOW = Capabilities(kind="slow", packets_per_second=100)
         (SLOW, "h5", "gradients: s1"),
     ],
 )
-def test_what_fits_a_switch_and_suits_it_is_computed_there_and_the_rest_at_the_server_with_equal_sums(
+def test_applications_that_fit_run_on_the_switch_and_others_at_the_server(
     sheet: Capabilities | None, instance: str, words: str
 ) -> None:
     program = Program(Aggregate("gradients", workers=4, lanes=10, slots=16), Filter("telemetry", keep="level > 7"))
@@ -266,7 +266,7 @@ def test_what_fits_a_switch_and_suits_it_is_computed_there_and_the_rest_at_the_s
         assert bool(tables) == (instance == "s1")
 
 
-def test_without_room_and_without_a_server_the_reason_is_told() -> None:
+def test_without_room_and_without_a_server_the_reason_is_reported() -> None:
     program = Program(Aggregate("gradients", workers=4, lanes=10, slots=16))
     with (
         Star(4, program=program, capabilities=SMALL) as net,
@@ -277,7 +277,7 @@ def test_without_room_and_without_a_server_the_reason_is_told() -> None:
 
 
 @pytest.mark.parametrize("how", ["revive", "give_up"])
-def test_a_switch_that_dies_in_the_middle_costs_time_and_no_sum(how: str) -> None:
+def test_sums_survive_a_switch_failure(how: str) -> None:
     arrays = vectors(4, 3000)
     with Star(5, program=Program(Aggregate("gradients", workers=4, lanes=8, slots=8)), loss=0.02, seed=3) as net:
         assert isinstance(net.fabric, SimFabric)
@@ -291,7 +291,7 @@ def test_a_switch_that_dies_in_the_middle_costs_time_and_no_sum(how: str) -> Non
         assert (net.link(net.hosts[4]).packets > 0) == (how == "give_up")
 
 
-def test_losses_cost_a_few_round_trips() -> None:
+def test_recovery_from_loss_takes_a_few_round_trips() -> None:
     spent = {}
     for loss in (0.0, 0.05):
         program = Program(Aggregate("gradients", workers=4, lanes=32, slots=256))
@@ -304,7 +304,7 @@ def test_losses_cost_a_few_round_trips() -> None:
     assert spent[0.05] < 200_000
 
 
-def test_a_network_tells_the_state_of_its_switch() -> None:
+def test_the_state_of_a_switch_can_be_read() -> None:
     program = Program(
         Aggregate("gradients", workers=2, lanes=4, slots=2), Threshold("pressure", above=900, clear=850, sensors=3)
     )

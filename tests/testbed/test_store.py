@@ -1,4 +1,4 @@
-"""A store behind a cache, over a network that loses, doubles and reorders: nobody reads what is out of date."""
+"""A store behind a cache, over a network with loss, duplication and reordering: reads are never stale."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LANES = 2
 
 @dataclass
 class Referee:
-    """What each version of a key is, and the newest that an operation has ended with."""
+    """Records the value of each version of a key, and the newest version with which an operation ended."""
 
     newest: dict[int, int] = field(default_factory=dict)
     values: dict[tuple[int, int], tuple[int, ...] | None] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Referee:
     def end(self, client: StoreClient, least: int, operation: str, written: tuple[int, ...] | None) -> None:
         outcome = client.outcome
         assert outcome is not None
-        assert outcome.version >= least, f"{outcome} is older than version {least}, which was known before"
+        assert outcome.version >= least, f"{outcome} is older than version {least}, which an earlier operation had"
         assert self.values.setdefault((outcome.key, outcome.version), outcome.value) == outcome.value
         assert operation == "get" or (outcome.value == written and outcome.version > least)
         assert outcome.value is not None or not outcome.cached
@@ -38,7 +38,7 @@ class Referee:
 
 
 class Worker:
-    """Reads, writes and deletes, one operation after the other. An `Endpoint`."""
+    """An `Endpoint` that reads, writes and deletes, one operation after the other."""
 
     def __init__(self, client: StoreClient, referee: Referee, random: Random, rounds: int) -> None:
         self.client, self.referee, self.random, self.rounds = client, referee, random, rounds
@@ -94,7 +94,7 @@ def program(keys: tuple[int, ...] = KEYS[:2]) -> Program:
 
 @pytest.mark.parametrize("offload", [True, False])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_nobody_reads_what_is_out_of_date(offload: bool, seed: int) -> None:
+def test_reads_are_never_stale(offload: bool, seed: int) -> None:
     with Star(CLIENTS + 1, program=program(), loss=0.1, duplicate=0.1, reorder=0.2, seed=seed) as net:
         if offload:
             admit(net, "store", range(CLIENTS))
@@ -126,7 +126,7 @@ def test_reads_of_cached_keys_do_not_reach_the_server() -> None:
 
 
 class Echo:
-    """A server that says an earlier thing once more when it is told to. An `Endpoint`."""
+    """An `Endpoint`: a server that repeats earlier messages on request."""
 
     def __init__(self, server: StoreServer) -> None:
         self.server = server
@@ -140,7 +140,7 @@ class Echo:
         return out
 
 
-def test_what_is_deleted_stays_so_whatever_comes_late() -> None:
+def test_a_deleted_key_remains_deleted_despite_late_messages() -> None:
     with Star(CLIENTS + 1, program=program()) as net:
         admit(net, "store", range(CLIENTS))
         schema, where = Schema(net.program.schema()), address(net, CLIENTS, UDP_PORT)
@@ -176,7 +176,7 @@ def test_what_is_deleted_stays_so_whatever_comes_late() -> None:
         assert get() == ((8, 9), True)
 
 
-def test_one_operation_at_a_time() -> None:
+def test_a_client_runs_one_operation_at_a_time() -> None:
     client = StoreClient(Schema(program().schema()), "store", ("10.0.0.9", UDP_PORT))
     client.get(7, LANES)
     with pytest.raises(MidflightError, match="has an open operation"):

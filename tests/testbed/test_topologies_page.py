@@ -1,4 +1,4 @@
-"""What docs/topologies.md shows runs, one example after the other."""
+"""docs/topologies.md: its examples run, one after the other."""
 
 from __future__ import annotations
 

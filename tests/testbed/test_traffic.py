@@ -1,4 +1,4 @@
-"""What hosts send by the names of fields, what reaches them, the alerts, and load, in simulation."""
+"""Requests with fields by name, received messages, alerts and load, in simulation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def net() -> Iterator[Star]:
         yield made
 
 
-def test_a_request_by_name_is_seen_everywhere(net: Star) -> None:
+def test_the_effects_of_a_request_are_visible_everywhere(net: Star) -> None:
     assert net.send("h1", "latency", flow=7, value=250).tolist() == [0]
     assert net.alerts("latency") == [(7, 250)]
     assert net.received("h2")[0].fields == {"flow": 7, "value": 250}
@@ -33,7 +33,7 @@ def test_a_request_by_name_is_seen_everywhere(net: Star) -> None:
     assert (alert.flow, alert.value, alert.application, alert.switch) == (7, 250, "latency", "s1")
 
 
-def test_what_has_been_asked_for_can_be_asked_for_again(net: Star) -> None:
+def test_results_can_be_queried_again(net: Star) -> None:
     net.send("h1", "latency", flow=7, value=250)
     assert net.alerts("latency") == net.alerts("latency") == [(7, 250)]
     assert len(net.received("h2")) == len(net.received("h2")) == 1
@@ -44,7 +44,7 @@ def test_what_has_been_asked_for_can_be_asked_for_again(net: Star) -> None:
     assert len(net.received("h2")) == 0
 
 
-def test_arrays_are_many_requests(net: Star) -> None:
+def test_arrays_send_many_requests(net: Star) -> None:
     values = np.arange(100) * 3
     sequences = net.send(net.hosts[0], "latency", to=net.hosts[2], flow=np.arange(100) % 8, value=values)
     assert sequences.tolist() == [*range(100)]
@@ -57,7 +57,7 @@ def test_arrays_are_many_requests(net: Star) -> None:
     assert net.send("h1", "latency", sequence=[9, 4], value=5).tolist() == [9, 4]
 
 
-def test_lanes_are_given_once_or_for_each_request(net: Star) -> None:
+def test_lanes_may_be_given_once_or_per_request(net: Star) -> None:
     net.send("h1", "everything", lanes=[1, 2, 3])
     net.send("h1", "everything", lanes=4)
     net.send("h1", "everything", lanes=[[1, 1, 1], [2, 2, 2]], change=[5, 6])
@@ -69,7 +69,7 @@ def test_lanes_are_given_once_or_for_each_request(net: Star) -> None:
     ]
 
 
-def test_results_requests_and_copies_are_apart(net: Star) -> None:
+def test_results_requests_and_copies_are_distinguished(net: Star) -> None:
     net.mirror("everything", [net.host("h3")])
     net.send("h1", "everything", to="h2", verdict=[0, 1, 2, 3, 4], mirror=[1, 0, 0, 0, 0], payload=b"behind")
     one, two, three = (net.received(each) for each in ("h1", "h2", "h3"))
@@ -105,13 +105,13 @@ def test_signed_numbers_and_filters(net: Star) -> None:
         ({"sequence": -1}, "sequence must be a bit"),
     ],
 )
-def test_wrong_fields_are_refused_before_anything_is_sent(net: Star, fields: dict[str, object], words: str) -> None:
+def test_invalid_fields_are_rejected_before_sending(net: Star, fields: dict[str, object], words: str) -> None:
     with pytest.raises(WireError, match=words):
         net.send("h1", "latency", **fields)  # type: ignore[arg-type]
     assert net.totals().packets == 0
 
 
-def test_unknown_names_are_refused(net: Star) -> None:
+def test_unknown_names_are_rejected(net: Star) -> None:
     with pytest.raises(MidflightError, match="no application 'latenc'"):
         net.send("h1", "latenc")
     with pytest.raises(MidflightError, match="no host named h4"):
@@ -120,12 +120,12 @@ def test_unknown_names_are_refused(net: Star) -> None:
         net.alerts("latenc")
 
 
-def test_fields_whose_names_are_taken_are_told_apart(net: Star) -> None:
+def test_fields_may_have_the_names_of_parameters(net: Star) -> None:
     net.send("h1", "latency", fields={"flow": 3}, value=4)
     assert net.received("h2")[0].fields == {"flow": 3, "value": 4}
 
 
-def test_what_does_not_come_is_told(net: Star) -> None:
+def test_missing_messages_are_reported(net: Star) -> None:
     net.send("h1", "latency", flow=1, value=300)
     with pytest.raises(MidflightError, match=r"expected 2 messages of latency at h2 within 0\.5 s, but 1 arrived"):
         net.received("h2", "latency", count=2, timeout=0.5)
@@ -137,7 +137,7 @@ def test_what_does_not_come_is_told(net: Star) -> None:
     assert "net.run(lambda: net.now < 0)" in raised.value.place.text
 
 
-def test_a_run_that_goes_on_for_ever_ends_in_virtual_time() -> None:
+def test_an_endless_run_times_out_in_virtual_time() -> None:
     with Star(hosts=4, program=Program(Barrier("steps", parties=3))) as net:
         party, *_ = net.join("steps", net.hosts[:3])
         party.arrive()
@@ -152,11 +152,11 @@ def test_alerts_are_followed_while_time_passes(net: Star) -> None:
         net.after(delay * 1_000_000, lambda: net.send("h1", "latency", flow=[1, 2], value=[301, 302]))
     start = net.now
     followed = net.follow("latency", lambda alert: alert.flow == 2, timeout=0.1)
-    assert [*followed] == [(2, 302), (2, 302)], "from now on, and those that are wanted"
-    assert net.now - start == pytest.approx(120e6, abs=1e6), "nothing more happens then"
+    assert [*followed] == [(2, 302), (2, 302)], "only wanted alerts that are raised later"
+    assert net.now - start == pytest.approx(120e6, abs=1e6), "it ends at the timeout"
 
 
-def test_an_application_that_is_admitted_or_withdrawn_stays_so(net: Star) -> None:
+def test_explicit_admissions_and_withdrawals_remain(net: Star) -> None:
     net.send("h2", "latency", flow=1, value=10)
     net.withdraw("latency")
     net.send("h2", "latency", flow=1, value=300)
@@ -169,7 +169,7 @@ def test_an_application_that_is_admitted_or_withdrawn_stays_so(net: Star) -> Non
     assert net.alerts() == [(1, 500)]
 
 
-def test_a_switch_that_comes_back_tells_of_alerts_again(net: Star) -> None:
+def test_a_revived_switch_sends_alerts_again(net: Star) -> None:
     net.send("h1", "latency", flow=1, value=300)
     net.kill("s1")
     net.send("h1", "latency", flow=2, value=300)
@@ -178,7 +178,7 @@ def test_a_switch_that_comes_back_tells_of_alerts_again(net: Star) -> None:
     assert net.alerts() == [(1, 300), (3, 300)]
 
 
-def test_alerts_of_before_a_change_of_program_are_there_after_it(net: Star) -> None:
+def test_alerts_from_before_a_program_change_are_delivered(net: Star) -> None:
     net.send("h1", "latency", flow=1, value=300)
     net.change(PROGRAM.without("latency"))
     net.send("h1", "everything", change=-1)
@@ -187,25 +187,25 @@ def test_alerts_of_before_a_change_of_program_are_there_after_it(net: Star) -> N
     assert net.alerts() == [(1, 300), (-1,), (0, 11)]
 
 
-def test_each_request_is_computed_on_once_on_its_way() -> None:
+def test_a_request_is_computed_on_once_along_its_path() -> None:
     with Net(leaf_spine(2, 1, hosts=2), program=PROGRAM) as net:
         net.send("h1", "latency", to="h3", flow=1, value=300)
         net.send("h3", "latency", to="h1", flow=2, value=300)
         net.send("h3", "latency", to="h4", flow=3, value=300)
-        told = sorted((*each, each.switch) for each in net.alerts())
-        assert told == [(1, 300, "leaf1"), (2, 300, "leaf2"), (3, 300, "leaf2")]
+        reported = sorted((*each, each.switch) for each in net.alerts())
+        assert reported == [(1, 300, "leaf1"), (2, 300, "leaf2"), (3, 300, "leaf2")]
         net.send("h1", "everything", verdict=3)
         assert [len(net.received(f"h{each}", "everything").results) for each in range(1, 5)] == [1, 1, 0, 0]
 
 
-def test_where_the_first_switch_has_no_room_the_next_one_computes() -> None:
+def test_the_next_switch_computes_if_the_first_has_no_room() -> None:
     small = {"leaf1": Capabilities(kind="small", register_bits=0)}
     with Net(leaf_spine(2, 1, hosts=2), program=PROGRAM, capabilities=small) as net:
         net.send("h1", "latency", to="h3", flow=1, value=300)
         net.send("h2", "latency", to="h3", flow=2, value=300)
         net.send("h3", "latency", to="h1", flow=3, value=300)
-        told = sorted((each.flow, each.switch) for each in net.alerts())
-        assert told == [(1, "spine1"), (2, "spine1"), (3, "leaf2")]
+        reported = sorted((each.flow, each.switch) for each in net.alerts())
+        assert reported == [(1, "spine1"), (2, "spine1"), (3, "leaf2")]
         with pytest.raises(MidflightError, match="no switch on the path from h1 to h2 runs latency"):
             net.send("h1", "latency", to="h2")
     with Star(hosts=2, program=PROGRAM, offload=False) as net:
@@ -214,7 +214,7 @@ def test_where_the_first_switch_has_no_room_the_next_one_computes() -> None:
         assert net.alerts() == []
 
 
-def test_requests_go_to_the_server_where_there_is_one() -> None:
+def test_requests_go_to_the_server_if_there_is_one() -> None:
     program = Program(Aggregate("sums", workers=2, lanes=2, slots=4), Cache("cache", keys=range(4)))
     with Star(hosts=4, program=program) as net:
         group = net.group("sums", net.hosts[:2])
@@ -228,13 +228,13 @@ def test_requests_go_to_the_server_where_there_is_one() -> None:
         assert net.received("h2", "cache").requests == ()
 
 
-def test_frames_that_are_lost_are_not_waited_for() -> None:
+def test_lost_frames_are_not_waited_for() -> None:
     with Star(hosts=2, program=PROGRAM, loss=0.5, seed=3) as net:
         net.send("h1", "latency", flow=range(100), value=1)
         assert 0 < len(net.received("h2")) < 100
 
 
-def test_ipv6_hosts_do_the_same() -> None:
+def test_traffic_works_over_ipv6() -> None:
     with Star(hosts=3, program=PROGRAM, ipv6=True) as net:
         net.send("h1", "latency", flow=7, value=250)
         assert net.alerts("latency") == [(7, 250)]
@@ -250,7 +250,7 @@ def test_load_is_paced_and_measured_in_virtual_time(net: Star) -> None:
     assert load.loss == 0
     assert load.kind.tolist() == [REQUEST] * 1000
     low, high = load.percentiles(0, 100)
-    assert 3_000 <= low <= high <= 3_200, "two links of 1 us, the switch's 1 us, and what 56 bytes take at 10 Gb/s"
+    assert 3_000 <= low <= high <= 3_200, "two links of 1 us, 1 us in the switch, and 56 bytes at 10 Gb/s"
     assert load.goodput == pytest.approx(1000 * 14 * 8e9 / (load.sent[-1] + load.latency[-1]))
     assert len(net.received("h2")) == 1000
     parts = load.over_time(5_000_000)
@@ -259,7 +259,7 @@ def test_load_is_paced_and_measured_in_virtual_time(net: Star) -> None:
     assert net.load("h1", "latency", value=[1, 2]).sequence.tolist() == [1000, 1001]
 
 
-def test_load_tells_what_came_of_each_request(net: Star) -> None:
+def test_load_reports_the_outcome_of_each_request(net: Star) -> None:
     load = net.load("h1", "everything", fields={"verdict": [0, 1, 2, 3, 4]}, rate=1e6)
     assert load.kind.tolist() == [REQUEST, 0, RESULT, RESULT, FOR_HOST]
     assert load.answers.tolist() == [1, 0, 1, 3, 1]
@@ -268,7 +268,7 @@ def test_load_tells_what_came_of_each_request(net: Star) -> None:
     assert load.only(load.answered).loss == 0
 
 
-def test_load_of_several_hosts_at_once(net: Star) -> None:
+def test_several_hosts_can_send_load(net: Star) -> None:
     load = net.load(
         ["h1", "h2"], "latency", fields=[{"flow": 1, "value": [1, 2]}, {"flow": 2, "value": [3, 4]}], to="h3"
     )
@@ -277,7 +277,7 @@ def test_load_of_several_hosts_at_once(net: Star) -> None:
     assert sorted(each.fields["value"] for each in net.received("h3")) == [1, 2, 3, 4]  # type: ignore[type-var]
 
 
-def test_a_link_that_is_too_slow_loses_the_rest() -> None:
+def test_a_slow_link_drops_excess_load() -> None:
     slow = LinkQuality(rate=1_000_000, queue=1000)
     topology = Topology.of([("h1", "s1"), ("h2", "s1", slow)])
     with Net(topology, program=PROGRAM) as net:
@@ -298,7 +298,7 @@ def test_the_same_seed_gives_the_same_load() -> None:
     assert len(hashes) == 2
 
 
-def test_wrong_loads_are_refused(net: Star) -> None:
+def test_invalid_loads_are_rejected(net: Star) -> None:
     with pytest.raises(MidflightError, match="the number of requests of h1 is missing"):
         net.load("h1", "latency", value=1)
     with pytest.raises(MidflightError, match="no pacing 'odd'"):

@@ -23,11 +23,11 @@ from midflight.runtime.endpoint.udp import UdpSocket
 _LOOPBACKS = Path("/proc/net/if_inet6")
 IPV6 = pytest.mark.skipif(not (_LOOPBACKS.exists() and " lo" in _LOOPBACKS.read_text()), reason="loopback has no IPv6")
 TIMING = Timing(initial=200_000_000, minimum=20_000_000, maximum=500_000_000)
-NOBODY = "127.0.0.1", 9  # discard: nobody listens there, and what is sent comes back as an ICMP error
+NOBODY = "127.0.0.1", 9  # the discard port, where no program listens, so that packets cause ICMP errors
 
 
 class Echo:
-    """An endpoint that sends what it is told to, and keeps what comes in."""
+    """An endpoint that sends given datagrams, and records those that arrive."""
 
     def __init__(self, *outgoing: tuple[Address, bytes], deadline: int | None = None) -> None:
         self.outgoing = list(outgoing)
@@ -51,7 +51,7 @@ class Echo:
 
 @contextmanager
 def running(endpoint: Endpoint, address: str = "127.0.0.1") -> Iterator[UdpSocket]:
-    """Drive an endpoint in a thread of its own until the context ends."""
+    """Run an endpoint in a thread until the context ends."""
     ready, go = os.pipe()
     with UdpSocket(endpoint, address) as socket:
         thread = threading.Thread(target=socket.run, args=(lambda: False, ready))
@@ -64,7 +64,7 @@ def running(endpoint: Endpoint, address: str = "127.0.0.1") -> Iterator[UdpSocke
             os.close(ready)
 
 
-def test_datagrams_go_there_and_back() -> None:
+def test_datagrams_are_sent_and_received() -> None:
     with running(Echo()) as server:
         echo = Echo(*((server.address, b"ping %d" % number) for number in range(100)))
         with UdpSocket(echo, "127.0.0.1") as client:
@@ -73,7 +73,7 @@ def test_datagrams_go_there_and_back() -> None:
             assert (client.statistics.sent, client.statistics.received) == (100, 100)
 
 
-def test_a_file_that_can_be_read_ends_the_drive() -> None:
+def test_a_readable_file_ends_the_loop() -> None:
     ready, go = os.pipe()
     with UdpSocket(Echo(), "127.0.0.1") as socket:
         os.write(go, b"!")
@@ -96,7 +96,7 @@ def test_an_endpoint_is_woken_at_its_deadline_and_not_before() -> None:
     assert len(echo.polled) <= 20
 
 
-def test_nobody_there_is_a_lost_packet_and_no_error() -> None:
+def test_an_unreachable_peer_counts_as_packet_loss() -> None:
     with running(Echo()) as server:
         echo = Echo(
             (NOBODY, b"lost"), (("255.255.255.255", 9), b""), (("127.0.0.1", 0), b""), (server.address, b"ping")
@@ -109,12 +109,12 @@ def test_nobody_there_is_a_lost_packet_and_no_error() -> None:
             assert client.statistics.unsendable == 2
 
 
-def test_a_datagram_that_is_too_long_is_an_error() -> None:
+def test_a_datagram_beyond_the_maximum_size_is_an_error() -> None:
     with UdpSocket(Echo((NOBODY, bytes(65_508))), "127.0.0.1") as socket, pytest.raises(OSError, match="too long"):
         socket.run(lambda: True)
 
 
-def test_an_address_that_is_taken_or_not_ours() -> None:
+def test_addresses_in_use_or_of_others_are_errors() -> None:
     with UdpSocket(Echo(), "127.0.0.1") as socket, pytest.raises(DeviceError, match="in use"):
         UdpSocket(Echo(), *socket.address)
     with pytest.raises(DeviceError, match=r"cannot listen on UDP 192\.0\.2\.1:7"):
@@ -157,7 +157,7 @@ def test_workers_sum_at_a_server_over_real_sockets(address: str) -> None:
         np.testing.assert_array_equal(each.integers, sums[0].integers)
 
 
-def test_silence_ends_in_an_error() -> None:
+def test_silence_leads_to_an_error() -> None:
     timing = Timing(initial=1_000_000, minimum=1_000_000, maximum=2_000_000, patience=20_000_000)
     [worker] = workers(NOBODY, 1, timing)
     worker.submit(np.ones(3, np.float32))

@@ -1,4 +1,4 @@
-"""Votings over a network that loses, doubles and reorders: a voting never has two results, and all learn the one."""
+"""Votings over a network with loss, duplication and reordering: each has one result, which all voters learn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALUES = (7, 2**64 - 1)
 
 @dataclass
 class Referee:
-    """What voters have voted for, and what any of them has ever taken for the result."""
+    """Records the votes, and the results that voters have accepted."""
 
     votes: dict[tuple[int, int], set[int]] = field(default_factory=dict)
     results: dict[int, int] = field(default_factory=dict)
@@ -35,11 +35,11 @@ class Referee:
     def see(self, decided: dict[int, int]) -> None:
         for number, value in decided.items():
             assert self.results.setdefault(number, value) == value, f"{number} has the results {self.results}, {value}"
-            assert len(self.votes.get((number, value), ())) >= NEEDED, f"too few have voted for {value} in {number}"
+            assert len(self.votes.get((number, value), ())) >= NEEDED, f"too few voted for {value} in {number}"
 
 
 class Watched:
-    """A voter whose results a referee looks at all the time. An `Endpoint`."""
+    """An `Endpoint`: a voter whose results a referee checks continuously."""
 
     def __init__(self, voter: Voter, number: int, referee: Referee, random: Random) -> None:
         self.voter, self.referee = voter, referee
@@ -75,8 +75,8 @@ def voter(
 @pytest.mark.parametrize("result", ["multicast", "forward"])
 @pytest.mark.parametrize("faults", ["none", "voters", "switch", "no switch"])
 def test_a_voting_has_one_result(result: Literal["multicast", "forward"], faults: str) -> None:
-    # What a voter forgets that nobody else has heard, the switch has to have still.
-    quorum, told = votings(result, slots=16 if faults == "voters" else 4), 0
+    # If a voter loses a vote that no other voter has heard of, the switch must still have it.
+    quorum, reported = votings(result, slots=16 if faults == "voters" else 4), 0
     program, epochs = Program(quorum), count(2)
     with Star(VOTERS + 1, program=program, loss=0.1, duplicate=0.1, reorder=0.2) as net:
         everybody = [address(net, each) for each in range(VOTERS)]
@@ -118,15 +118,15 @@ def test_a_voting_has_one_result(result: Literal["multicast", "forward"], faults
             assert all(each.voter.idle for each in every)
             assert all(each.voter.decided == referee.results for each in every)
             assert sorted(referee.results) == list(range(1, VOTINGS + 1))
-            told += sum(each.voter.statistics.from_others for each in every)
+            reported += sum(each.voter.statistics.from_others for each in every)
             leave(net, *range(VOTERS))
             leave(net, VOTERS, port=UDP_PORT)
-        assert told
+        assert reported
 
 
 @pytest.mark.parametrize("result", ["multicast", "forward"])
-def test_a_minority_decides_once_though_the_switch_forgets(result: Literal["multicast", "forward"]) -> None:
-    """Voters rely on one life of the switch's state; a server on what it has told."""
+def test_a_minority_decides_once_after_a_loss_of_state(result: Literal["multicast", "forward"]) -> None:
+    """Voters rely on one epoch of the switch's state, and a server on its own answers."""
     quorum = votings(result, needed=1)
     program = Program(quorum)
     with Star(VOTERS + 1, program=program) as net:
@@ -149,7 +149,7 @@ def test_a_minority_decides_once_though_the_switch_forgets(result: Literal["mult
         assert (second.statistics.refused.epoch > 0) is (result == "multicast")
 
 
-def test_votes_for_too_many_values_are_told_so_and_a_voting_without_a_quorum_ends_with_an_error() -> None:
+def test_too_many_values_are_reported_and_a_voting_without_a_quorum_fails() -> None:
     quorum = votings("multicast", choices=2)
     timing = Timing(initial=500_000, maximum=2_000_000, patience=20_000_000)
     with Star(VOTERS + 1, program=Program(quorum)) as net:
@@ -164,7 +164,7 @@ def test_votes_for_too_many_values_are_told_so_and_a_voting_without_a_quorum_end
         assert not any(each.decided for each in three)
 
 
-def test_what_is_decided_already_is_not_voted_in_any_more() -> None:
+def test_a_voter_does_not_vote_in_a_decided_voting() -> None:
     quorum = votings("multicast", needed=3)
     with Star(VOTERS + 1, program=Program(quorum)) as net:
         admit(net, "commits", range(VOTERS))
@@ -181,7 +181,7 @@ def test_what_is_decided_already_is_not_voted_in_any_more() -> None:
         assert (every[4].idle, every[4].decided, net.uplink(net.hosts[4]).packets) == (True, {1: 7}, before)
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     quorum = votings("multicast")
     schema, server = Schema(Program(quorum).schema()), ("10.0.0.9", UDP_PORT)
     with pytest.raises(MidflightError, match="no voter 5, only 0 to 4"):

@@ -1,4 +1,4 @@
-"""What the referee of games with processes sees in captures."""
+"""The witness: violations that the referee of games with processes finds in captures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALUES = np.arange(12, dtype=np.int32).reshape(6, 2)
 
 
 class Job:
-    """Two workers with a slot each, whose packets are written down one after the other."""
+    """Two workers with one slot each, whose packets are recorded in order."""
 
     def __init__(self) -> None:
         self.witness = Witness(1, 2, 1, 2, int(SERVER))
@@ -60,7 +60,7 @@ class Job:
         self.witness.watch(halves, {3: HOSTS})
 
 
-def test_a_job_as_it_should_be() -> None:
+def test_a_correct_job_has_no_violations() -> None:
     job = Job()
     for chunk in (1, 2, 3, 4):
         job.chunk(chunk)
@@ -69,7 +69,7 @@ def test_a_job_as_it_should_be() -> None:
     assert job.witness.sums == 8
 
 
-def test_a_sum_that_is_none() -> None:
+def test_a_wrong_sum_in_a_capture_is_reported() -> None:
     job = Job()
     job.request(0, 1)
     job.request(1, 1)
@@ -78,7 +78,7 @@ def test_a_sum_that_is_none() -> None:
         job.watch()
 
 
-def test_a_sum_without_all_contributions() -> None:
+def test_a_sum_without_all_contributions_is_reported() -> None:
     job = Job()
     job.request(0, 1)
     job.result(0, 1)
@@ -86,7 +86,7 @@ def test_a_sum_without_all_contributions() -> None:
         job.watch()
 
 
-def test_two_contributions() -> None:
+def test_two_different_contributions_are_reported() -> None:
     job = Job()
     job.request(0, 1)
     job.request(0, 1, add=1)
@@ -94,7 +94,7 @@ def test_two_contributions() -> None:
         job.watch()
 
 
-def test_a_request_too_early() -> None:
+def test_a_premature_request_is_reported() -> None:
     job = Job()
     job.request(0, 1)
     job.request(0, 2)
@@ -103,13 +103,13 @@ def test_a_request_too_early() -> None:
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_an_entry_used_again_while_somebody_lacks_what_it_held(restarted: bool) -> None:
+def test_premature_reuse_of_an_entry_is_reported(restarted: bool) -> None:
     job = Job()
     job.request(0, 1)
     job.request(1, 1)
     job.result(0, 1)
     job.request(0, 2)
-    job._frame(0, HOSTS[1][1], HOSTS[0][1], FORM.message(RESULT, 2, worker=1, job=3))  # by somebody who cannot know
+    job._frame(0, HOSTS[1][1], HOSTS[0][1], FORM.message(RESULT, 2, worker=1, job=3))  # from a host without the sum
     job.request(0, 3)
     if restarted:
         job.witness.restarted(3, 1)
@@ -119,7 +119,7 @@ def test_an_entry_used_again_while_somebody_lacks_what_it_held(restarted: bool) 
             job.watch()
 
 
-def test_shares_are_as_good_as_a_sum() -> None:
+def test_contributions_from_peers_can_replace_a_sum() -> None:
     job = Job()
     for worker in (0, 1):
         job.request(worker, 1)
@@ -129,7 +129,7 @@ def test_shares_are_as_good_as_a_sum() -> None:
     job.watch()
 
 
-def test_a_capture_goes_on(tmp_path: Path) -> None:
+def test_a_growing_capture_is_read_incrementally(tmp_path: Path) -> None:
     file = tmp_path / "h1-s1.pcap"
     file.write_bytes(bytes(24) + struct.pack("=IIII", 1, 2, 3, 3) + b"abc" + struct.pack("=IIII", 1, 3, 3, 3) + b"de")
     capture = Capture("h1", file)
@@ -140,7 +140,7 @@ def test_a_capture_goes_on(tmp_path: Path) -> None:
     assert capture.new_frames() == []
 
 
-def test_a_live_schedule_follows_from_its_seed_and_schedules_do_everything() -> None:
+def test_live_schedules_are_deterministic_and_cover_all_faults() -> None:
     assert draw_live(5) == draw_live(5)
     schedules = [draw_live(seed) for seed in range(50)]
     moves = {move for each in schedules for _, _, move, _ in each.moves}

@@ -98,13 +98,13 @@ MISTAKES = [
 
 
 def test_mistakes_are_told_with_their_place() -> None:
-    told = []
+    reported = []
     for text in MISTAKES:
         with pytest.raises(MidflightError) as caught:
             parse_topology(text, "net.yaml")
         assert caught.value.place is not None
-        told.append(f"{text}\n=>\n{caught.value}\n")
-    assert "\n".join(told) == GOLDEN.read_text()
+        reported.append(f"{text}\n=>\n{caught.value}\n")
+    assert "\n".join(reported) == GOLDEN.read_text()
 
 
 def test_odd_files(tmp_path: Path) -> None:

@@ -200,8 +200,8 @@ class Ground(Draws):
         kind = self.pick(self.kinds)
         first = self.pick("exact lpm ternary range" if keys[0].width % 8 == 0 or not self.for_bmv2 else "exact ternary")
         match = tuple(first if number == 0 else self.pick("exact ternary range") for number in range(len(keys)))
-        told = ", ".join(map(str, keys)) + "," * (len(keys) == 1)
-        self.line(indent, f"{name} = Map(({told}), {kind}, size=8, match={match!r})")
+        listed = ", ".join(map(str, keys)) + "," * (len(keys) == 1)
+        self.line(indent, f"{name} = Map(({listed}), {kind}, size=8, match={match!r})")
         for number in range(self.pick((1, 3, 4))):
             parts = []
             for key, how in zip(keys, match, strict=True):
