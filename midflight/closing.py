@@ -1,4 +1,4 @@
-"""Close what nobody has closed: when its owner is garbage, or when the interpreter exits."""
+"""Automatic closing of resources when their owner is garbage-collected or the interpreter exits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Closer"]
 
 
 class Closer:
-    """Calls `close` once: when this is called, when `owner` is garbage collected, or at interpreter exit.
+    """Calls `close` once: when this object is called, when `owner` is garbage-collected, or at interpreter exit.
 
-    `close` must not refer to `owner`, which would then never be garbage. At exit, the youngest owner is closed first.
-    A forked process closes nothing of its parent's by itself.
+    `close` must not refer to `owner`, which would otherwise never be garbage. At exit, the latest owner is closed
+    first. A forked process does not close its parent's resources by itself.
     """
 
     def __init__(self, owner: object, close: Callable[[], object]) -> None:
@@ -22,7 +22,7 @@ class Closer:
         self._finalizer = weakref.finalize(owner, _abandoned, close, os.getpid())
 
     def __call__(self) -> None:
-        """Close now. Does nothing if that has happened."""
+        """Close now, unless it is already closed."""
         if self._finalizer.detach() is not None:
             self._close()
 
@@ -33,6 +33,6 @@ def _abandoned(close: Callable[[], object], process: int) -> None:
     if not threading.main_thread().is_alive() and threading.current_thread() is threading.main_thread():
         close()  # the interpreter exits
         return
-    # Garbage is collected in any thread and under any lock, so nothing is waited for here. The interpreter waits for
+    # Garbage collection may run in any thread while it holds any lock, so do not wait here. The interpreter waits for
     # this thread when it exits.
     threading.Thread(target=close, name="closing").start()

@@ -1,4 +1,4 @@
-"""Recursion on a stack of our own, so that the depth of a user's program is no limit.
+"""Recursion on an explicit stack, so that the depth of users' programs is not limited by Python's.
 
 A walk over a tree is a generator function. It yields the walk of a child and gets its result back:
 
@@ -10,10 +10,10 @@ A walk over a tree is a generator function. It yields the walk of a child and ge
 
     run(depth(root))
 
-Python's own stack grows by two frames, whatever the depth of the tree.
+Python's own stack grows by two frames, independently of the depth of the tree.
 
-Most nodes of a tree are leaves, which need no walk. A function that starts walks may therefore return either a walk
-or, where nothing nests, the result itself: a `Step`. Yield it in the same way.
+Most nodes of a tree are leaves, which need no walk. A function that starts walks may therefore return a `Step`: either
+a walk or, for a leaf, the result itself. Yield both in the same way.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ T = TypeVar("T")
 Walk: TypeAlias = Generator[Any, Any, T]
 
 Step: TypeAlias = Walk[T] | T
-"""A walk, or its result where no walk is needed. A result is never a generator."""
+"""A walk, or a result that needs no walk. Results must not be generators."""
 
 
 def run(walk: Walk[T]) -> T:
-    """Return the result of a walk. An exception passes through the walks that wait for it, as through callers."""
+    """Run a walk and return its result. Exceptions propagate through the waiting walks, as through callers."""
     waiting: list[Walk[Any]] = [walk]
     value: Any = None
     error: BaseException | None = None
@@ -61,7 +61,7 @@ def run(walk: Walk[T]) -> T:
 
 
 def in_turn(steps: Iterable[Step[Any]]) -> Walk[list[Any]]:
-    """Return the results of the steps, one after another."""
+    """Return a walk that runs the steps one after another and returns a list of their results."""
     results: list[Any] = []
     for each in steps:
         results.append((yield each))

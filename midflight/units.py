@@ -1,4 +1,4 @@
-"""Quantities as people write them: "5us", "10Gbit", "64KiB"."""
+"""Quantities with units, such as "5us", "10Gbit" and "64KiB"."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from collections.abc import Mapping
 __all__ = ["RATES", "SIZES", "TIMES", "measured"]
 
 TIMES: Mapping[str, int] = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
-"""In nanoseconds."""
+"""Units of time, in nanoseconds."""
 RATES: Mapping[str, int] = {"bit": 1, "kbit": 10**3, "Mbit": 10**6, "Gbit": 10**9, "Tbit": 10**12}
-"""In bits a second."""
+"""Units of rates, in bits per second."""
 SIZES: Mapping[str, int] = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-"""In bytes."""
+"""Units of sizes, in bytes."""
 _NUMBER = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-zµ%]*?)(?:/s)?\s*")
 
 
 def measured(text: object) -> tuple[float, str] | None:
-    """Take a text such as "5us" or "100kbit/s" apart into number and unit; None if it is no such text."""
+    """Return the number and the unit of a text such as "5us" or "100kbit/s"; None for any other object.
+
+    The unit is any letters, µ or %, and may be empty; a trailing "/s" is left out. It is not checked against the units
+    above.
+    """
     found = _NUMBER.fullmatch(text) if isinstance(text, str) else None
     return (float(found["number"]), found["unit"]) if found else None

@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Workers:
-    """At most `most` threads that run what is submitted, in order. They start as they are needed.
+    """At most `most` threads, started on demand, which run submitted functions in order.
 
-    Unlike those of a ThreadPoolExecutor, they work until `close`, also while the interpreter waits for other threads
-    at exit and while exit handlers run, and they do not keep the interpreter from exiting.
+    Unlike the threads of a ThreadPoolExecutor, they work until `close`, even while the interpreter waits for other
+    threads at exit and while exit handlers run, and they do not prevent the interpreter from exiting.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -30,7 +30,7 @@ class Workers:
         self._closed = False
 
     def submit(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Have `work(*arguments)` called. RuntimeError after `close`."""
+        """Call `work(*arguments)` in a thread, and return a future of its result. RuntimeError after `close`."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -55,7 +55,7 @@ class Workers:
         return future
 
     def close(self) -> None:
-        """Return when everything submitted is done and the threads have ended. May be called more than once."""
+        """Wait until all submitted functions have returned and the threads have ended. May be called more than once."""
         with self._lock:
             if not self._closed:
                 self._closed = True

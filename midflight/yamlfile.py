@@ -16,7 +16,7 @@ Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 
 
 def read_yaml(path: str | Path) -> str:
-    """Return a YAML file's text; MidflightError if it is not UTF-8."""
+    """Return the text of a YAML file. MidflightError if it is not UTF-8, OSError if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -24,9 +24,10 @@ def read_yaml(path: str | Path) -> str:
 
 
 class YamlFile:
-    """A YAML text as a tree of nodes; `file` is its name in errors.
+    """A YAML text as a tree of nodes. `file` is the name of the file in errors.
 
-    Every method raises MidflightError, with the place of the node, if the node is not of the expected kind.
+    MidflightError if the text is not valid YAML. The methods raise MidflightError, with the place of the node, if a
+    node is not of the expected kind.
     """
 
     def __init__(self, text: str, file: str) -> None:
@@ -47,45 +48,54 @@ class YamlFile:
             raise MidflightError(f"not YAML: {error}", place=self._place(0, 0)) from None
 
     def mapping(self, node: yaml.Node | None, what: str, example: str = "") -> Pairs:
-        """Return the pairs of a mapping, in order; a key that occurs twice is an error."""
+        """Return the pairs of a mapping, in order. MidflightError if it is no mapping, or if a key occurs twice.
+
+        `what` names the mapping in the error, and `example` is its hint.
+        """
         if not isinstance(node, yaml.MappingNode):
-            self.fail(node, f"{what} is a mapping, of names to values", example)
+            self.fail(node, f"{what} must be a mapping from names to values", example)
         found: Pairs = {}
         for key, value in node.value:
             name = str(self.scalar(key))
             if name in found:
-                self.fail(key, f"{name} is there twice")
+                self.fail(key, f"{name} occurs twice")
             found[name] = key, value
         return found
 
     def sequence(self, node: yaml.Node, what: str) -> list[yaml.Node]:
-        """Return the items of a list."""
+        """Return the items of a list. MidflightError if it is no list."""
         if not isinstance(node, yaml.SequenceNode):
-            self.fail(node, f"{what} is expected here", "[one, another], or lines that begin with -")
+            self.fail(node, f"{what} is expected here", "write [one, another], or lines that begin with -")
         items: list[yaml.Node] = node.value
         return items
 
     def names(self, node: yaml.Node) -> list[str]:
-        """Return the items of a list of names."""
+        """Return the items of a list of names. MidflightError if it is no such list."""
         return [str(self.scalar(each)) for each in self.sequence(node, "a list of names")]
 
     def scalar(self, node: yaml.Node) -> Any:
-        """Return a single value: a str, int, float, bool, None or whatever else its tag says."""
+        """Return a single value: a str, int, float, bool, None, or another type that its tag names.
+
+        MidflightError if it is a list or a mapping, or does not match its tag.
+        """
         if not isinstance(node, yaml.ScalarNode):
             self.fail(node, "one value is expected here")
         try:
             return yaml.SafeLoader("").construct_object(node)
         except (yaml.YAMLError, ValueError):
-            self.fail(node, f"{node.value!r} is not what its tag says")
+            self.fail(node, f"{node.value!r} does not match its tag")
 
     def text(self, node: yaml.Node) -> str:
-        """Return a single value as it is written, such as a MAC address, which YAML may take for a number."""
+        """Return a single value exactly as it is written, such as a MAC address, which YAML may read as a number.
+
+        MidflightError if it is a list or a mapping.
+        """
         if not isinstance(node, yaml.ScalarNode):
             self.fail(node, "one value is expected here")
         return str(node.value)
 
     def placed(self, node: yaml.Node | None, error: MidflightError) -> MidflightError:
-        """Return an error with the place of a node; None stands for the whole text."""
+        """Return an error with the place of a node added, or the beginning of the text if the node is None."""
         if node is None:
             return MidflightError(error.message, place=self._place(0, 0), hint=error.hint)
         start, end = node.start_mark, node.end_mark
@@ -95,7 +105,7 @@ class YamlFile:
         return MidflightError(error.message, place=place, hint=error.hint)
 
     def fail(self, node: yaml.Node | None, message: str, hint: str = "") -> NoReturn:
-        """Raise MidflightError with the place of a node."""
+        """Raise MidflightError with the place of a node: see `placed`."""
         raise self.placed(node, MidflightError(message, hint=hint)) from None
 
     def _place(self, line: int, column: int, length: int = 1) -> Place:
