@@ -67,5 +67,5 @@ def test_a_primitive_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("command", ["engine", "primitives"])
 @pytest.mark.parametrize("option", [("--runs", "0"), ("--seed", "-1")])
-def test_a_number_out_of_range(command: str, option: tuple[str, str]) -> None:
+def test_a_number_out_of_range_is_rejected(command: str, option: tuple[str, str]) -> None:
     assert midflight("bench", command, *option).exit_code == 2

@@ -69,7 +69,7 @@ def test_an_address_that_is_taken(program: Path) -> None:
 
 
 @pytest.mark.parametrize("option", [("--device-id", "0"), ("--cpu-port", "511"), ("--cpu-port", "x")])
-def test_a_number_out_of_range(program: Path, option: tuple[str, str]) -> None:
+def test_a_number_out_of_range_is_rejected(program: Path, option: tuple[str, str]) -> None:
     assert midflight("switch", program, *option).exit_code == 2
 
 

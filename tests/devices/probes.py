@@ -1,6 +1,6 @@
-"""Small pieces of P4 run on BMv2 and on the embedded switch, with the same packets, by the same controller.
+"""Small pieces of P4 on BMv2 and on the embedded switch, with the same packets and the same controller.
 
-All pieces of a test are one program, in which a packet's first byte chooses the piece: p4c takes its time.
+All pieces of a test are in one program, because p4c is slow. The first byte of a packet selects the piece.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ V1Switch(parse(), checksums(), ingress(), egress(), checksums(), deparse()) main
 
 Arrivals = Sequence[tuple[int, bytes]]
 Outcome = tuple[dict[int, list[tuple[int, bytes]]], Any]
-"""What leaves for each arrival, (port, packet) each; and whatever else was asked for."""
+"""The packets (port, packet) that leave for each arrival, and the other requested results."""
 
 
 def program(
@@ -68,7 +68,7 @@ def program(
     start: str = "accept;",
     states: str = "",
 ) -> str:
-    """Return the program of some pieces of ingress, each with its piece of egress where it has one."""
+    """Return a program with pieces of ingress, and optional pieces of egress."""
 
     def chosen(each: Mapping[int, str]) -> str:
         return "\n        ".join(f"if (hdr.h.piece == {number}) {{ {text} }}" for number, text in each.items())
@@ -91,7 +91,7 @@ def packet(
 
 
 def packets(piece: int, random: Random, count: int) -> list[bytes]:
-    """Draw packets for a piece, with many values at the edges."""
+    """Draw packets for a piece, with many values at the limits."""
 
     def draw() -> int:
         return random.choice(EDGES) if random.random() < 0.7 else random.getrandbits(16)
@@ -112,7 +112,7 @@ def on_both(
     prepare: Callable[[Session], object] = lambda _: None,
     ask: Callable[[Session], object] = lambda _: None,
 ) -> tuple[Outcome, Outcome]:
-    """Run packets on the embedded switch and on BMv2. `prepare` sets tables up; `ask` reads what is to be compared."""
+    """Process packets on the embedded switch and on BMv2. `prepare` fills tables; `ask` reads results to compare."""
     outcomes: list[Outcome] = []
     for kind in ("host", "bmv2"):
         with open_device(kind) as device, device.session() as session:
@@ -130,7 +130,7 @@ def on_both(
 
 
 def compare(source: str, pieces: Sequence[str], arrivals: Arrivals, **options: Any) -> Outcome:
-    """Assert that both do the same; return it."""
+    """Check that both give the same outcome, and return it."""
     (host, answer), (bmv2, also) = on_both(source, arrivals, **options)
     for number, (_, data) in enumerate(arrivals):
         piece = pieces[data[0]] if data and data[0] < len(pieces) else ""

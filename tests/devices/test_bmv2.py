@@ -1,4 +1,4 @@
-"""A BMv2 switch as a device: it takes what any controller says, forwards packets, and leaves nothing behind."""
+"""BMv2 as a device: control, packets, errors, and cleanup."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def running() -> Iterator[Bmv2Device]:
 
 @pytest.fixture
 def session(running: Bmv2Device, everything: PipelineConfig) -> Iterator[Session]:
-    """A session with a switch that has the program just loaded, and no entries."""
+    """A session with a switch with a newly loaded program and no entries."""
     with running.session() as opened:
         opened.load(everything.p4info, everything.config)
         yield opened
@@ -55,20 +55,20 @@ def session(running: Bmv2Device, everything: PipelineConfig) -> Iterator[Session
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where everything temporary goes."""
+    """The folder for all temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
 def has_ended(pidfd: int) -> bool:
-    """Wait for a process to end. `pidfd` is a descriptor of it, so no other process is taken for it."""
+    """Wait for the end of a process. `pidfd` is a descriptor, which cannot refer to another process."""
     ended = bool(select.select([pidfd], [], [], PATIENCE)[0])
     os.close(pidfd)
     return ended
 
 
 def script(code: str, temporary: Path) -> subprocess.Popen[str]:
-    """Start Python on a piece of code, with its ends in our hands."""
+    """Start Python with a piece of code, with pipes to its standard streams."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
         stdin=subprocess.PIPE,
@@ -80,7 +80,7 @@ def script(code: str, temporary: Path) -> subprocess.Popen[str]:
 
 
 def processes_in(folder: Path) -> list[str]:
-    """The command lines of the processes that know a folder."""
+    """Return the command lines of all processes that contain a folder."""
     lines = []
     for each in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -95,7 +95,7 @@ def processes_in(folder: Path) -> list[str]:
 # Packets and controllers
 
 
-def test_a_controller_makes_it_forward(running: Bmv2Device, session: Session) -> None:
+def test_a_controller_makes_bmv2_forward(running: Bmv2Device, session: Session) -> None:
     session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_port", {"port": 3, "mac": "02:00:00:00:00:03"})
     ((port, left),) = running.process(Packets.from_list([(1, ipv4("10.1.2.3")), (1, ipv4("11.0.0.1"))]))
     assert port == 3
@@ -103,7 +103,7 @@ def test_a_controller_makes_it_forward(running: Bmv2Device, session: Session) ->
     assert (seen.dst, seen.src, seen[IP].ttl) == ("02:00:00:00:00:03", "02:00:00:00:00:01", 63)
 
 
-def test_many_packets_at_once_lose_none_and_say_where_they_come_from(running: Bmv2Device, session: Session) -> None:
+def test_large_batches_lose_no_packet_and_report_sources(running: Bmv2Device, session: Session) -> None:
     session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_group", {"group": 9})
     session.multicast(9, [4, 2, 3])
     given = [(1, ipv4("10.0.0.1" if number % 3 else "11.0.0.1", load=bytes(number))) for number in range(300)]
@@ -123,7 +123,7 @@ def test_packets_pass_between_controller_and_ports(running: Bmv2Device, session:
     assert (arrived.payload, arrived.metadata) == (other(), {"ingress_port": 5})
 
 
-def test_packet_outs_are_kept_while_packets_are_processed(running: Bmv2Device, session: Session) -> None:
+def test_packet_outs_are_stored_while_packets_are_processed(running: Bmv2Device, session: Session) -> None:
     packet = ipv4("10.1.2.3")
     session.packet_out(packet, egress_port=7)
     assert not list(running.process(Packets.from_list([(2, ipv4("11.0.0.1"))])))
@@ -138,13 +138,13 @@ def test_digests_and_counters_reach_the_controller(running: Bmv2Device, session:
     assert session.read_counter("arrivals", 6).packets == 1
 
 
-def test_registers_are_refused_in_words(session: Session) -> None:
+def test_register_access_is_rejected_with_a_message(session: Session) -> None:
     with pytest.raises(DeviceError, match="Register reads are not supported"):
         session.read_register("totals")
     assert not capabilities("bmv2").registers_over_p4runtime
 
 
-def test_a_session_that_is_gone_makes_room_for_the_next(running: Bmv2Device, everything: PipelineConfig) -> None:
+def test_the_next_session_becomes_primary_after_a_session_ends(running: Bmv2Device, everything: PipelineConfig) -> None:
     for _ in range(3):
         with running.session() as session:
             assert session.is_primary
@@ -161,7 +161,7 @@ def test_both_kinds_of_device_compile_to_the_same_p4info(everything: PipelineCon
         assert host.compile(CheckedProgram(PROGRAM)).p4info == everything.p4info
 
 
-def test_it_drops_everything_until_a_program_is_loaded(everything: PipelineConfig) -> None:
+def test_bmv2_drops_all_packets_until_a_program_is_loaded(everything: PipelineConfig) -> None:
     packets = Packets.from_list([(1, ipv4("10.1.2.3"))] * 5)
     with Bmv2Device() as device:
         assert isinstance(device, PacketDevice)
@@ -175,7 +175,7 @@ def test_it_drops_everything_until_a_program_is_loaded(everything: PipelineConfi
             assert list(device.transmitted())
 
 
-def test_a_refused_program_leaves_what_was_there(running: Bmv2Device, session: Session) -> None:
+def test_a_rejected_program_has_no_effect(running: Bmv2Device, session: Session) -> None:
     session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_port", {"port": 3, "mac": 3})
     with pytest.raises(P4Error, match=r"lab3\.p4:1:1"):
         running.load("control", "lab3.p4")
@@ -190,7 +190,7 @@ def test_a_program_may_come_with_the_device_and_be_replaced(everything: Pipeline
         device.load(PROGRAM)
 
 
-def test_loading_beside_a_primary_is_refused(running: Bmv2Device, session: Session) -> None:
+def test_loading_is_rejected_while_there_is_a_primary(running: Bmv2Device, session: Session) -> None:
     with pytest.raises(DeviceError):
         running.load(PROGRAM)
     assert session.is_primary
@@ -199,18 +199,18 @@ def test_loading_beside_a_primary_is_refused(running: Bmv2Device, session: Sessi
 # Addresses
 
 
-def test_nothing_listens_where_others_reach_it(folder: Path) -> None:
+def test_no_socket_is_reachable_by_others(folder: Path) -> None:
     with Bmv2Device() as device:
         path = Path(device.address.removeprefix("unix:"))
         assert path.is_socket()
         assert path.parent.parent == folder
         assert path.parent.stat().st_mode & 0o077 == 0
-        # Thrift listens in the network namespace of the switch, if it has one of its own.
+        # Thrift listens in the network namespace of the switch, if that is a separate one.
         if Path(f"/proc/{device.pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink():
             pytest.skip("this system lets nobody make a network namespace")
 
 
-def test_it_serves_on_a_tcp_port_that_is_told_or_free() -> None:
+def test_bmv2_serves_on_a_given_or_a_free_tcp_port() -> None:
     with Bmv2Device(address="127.0.0.1:0") as first:
         host, _, port = first.address.rpartition(":")
         assert host == "127.0.0.1"
@@ -224,13 +224,13 @@ def test_it_serves_on_a_tcp_port_that_is_told_or_free() -> None:
 
 
 @pytest.mark.parametrize("address", ["localhost", "127.0.0.1:http", ":9559"])
-def test_an_address_that_is_none_is_refused(address: str, folder: Path) -> None:
+def test_an_invalid_address_is_rejected(address: str, folder: Path) -> None:
     with pytest.raises(DeviceError, match="is not an address"):
         Bmv2Device(address=address)
     assert not list(folder.iterdir())
 
 
-def test_an_address_that_cannot_be_had_is_refused(folder: Path) -> None:
+def test_an_unavailable_address_is_rejected(folder: Path) -> None:
     with pytest.raises(DeviceError, match=r"too long for a unix socket\n    set TMPDIR"):
         Bmv2Device(address=f"unix:/tmp/{'x' * 110}")
     with pytest.raises(DeviceError, match=r"cannot serve at 192\.0\.2\.1:0"):
@@ -240,10 +240,10 @@ def test_an_address_that_cannot_be_had_is_refused(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-# The end
+# Termination
 
 
-def test_closing_leaves_nothing(folder: Path) -> None:
+def test_closing_removes_everything(folder: Path) -> None:
     device = Bmv2Device()
     assert device.alive
     pidfd = os.pidfd_open(device.pid)
@@ -259,7 +259,7 @@ def test_closing_leaves_nothing(folder: Path) -> None:
             use()
 
 
-def test_its_death_is_told_with_its_log(folder: Path) -> None:
+def test_a_crash_is_reported_with_the_log(folder: Path) -> None:
     with Bmv2Device() as device:
         os.kill(device.pid, signal.SIGKILL)
         with pytest.raises(
@@ -272,7 +272,7 @@ def test_its_death_is_told_with_its_log(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_one_that_cannot_start_is_told_with_its_log(folder: Path) -> None:
+def test_a_failed_start_is_reported_with_the_log(folder: Path) -> None:
     with pytest.raises(DeviceError, match="port 3 is the controller's"):
         Bmv2Device(interfaces={3: "lo"}, cpu_port=3)
     with pytest.raises(DeviceError, match=r"(?s)cannot open its interfaces.*interface nothing0 as port 3"):
@@ -291,7 +291,7 @@ def test_one_that_cannot_start_is_told_with_its_log(folder: Path) -> None:
         ("echo error while loading shared libraries >&2; exit 127", r"status 127\n[^\n]*\n    error while loading"),
     ],
 )
-def test_one_that_is_no_switch_is_told_and_ended(
+def test_a_program_that_is_not_a_switch_is_reported_and_stopped(
     text: str, reported: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = folder / "wrong"
@@ -305,7 +305,7 @@ def test_one_that_is_no_switch_is_told_and_ended(
     assert not processes_in(folder)
 
 
-def test_one_that_is_let_go_ends(folder: Path) -> None:
+def test_a_garbage_collected_switch_ends(folder: Path) -> None:
     device = Bmv2Device()
     pidfd = os.pidfd_open(device.pid)
     del device
@@ -314,7 +314,7 @@ def test_one_that_is_let_go_ends(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_it_does_not_outlive_who_started_it(tmp_path: Path) -> None:
+def test_a_switch_does_not_outlive_its_parent(tmp_path: Path) -> None:
     code = """
         import sys
         from midflight.runtime.devices import Bmv2Device
@@ -331,7 +331,7 @@ def test_it_does_not_outlive_who_started_it(tmp_path: Path) -> None:
     assert not processes_in(tmp_path)
 
 
-def test_a_thread_may_start_it_and_go() -> None:
+def test_the_thread_that_starts_a_switch_may_end() -> None:
     opened: list[Bmv2Device] = []
     thread = threading.Thread(target=lambda: opened.append(Bmv2Device()))
     thread.start()

@@ -1,4 +1,4 @@
-"""BMv2 and the embedded switch do the same, byte for byte, to everything that may arrive at a port."""
+"""BMv2 and the embedded switch give the same output, byte for byte, for all kinds of packets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def program() -> Program:
 
 
 def steer(program: Program, device: PacketDevice, session: Session) -> None:
-    """What any controller would do: it does not ask what it controls."""
+    """Configure a switch as any controller would, independent of its kind."""
     pipeline = device.compile(CheckedProgram(program.p4()))
     session.load(pipeline.p4info, pipeline.config)
     steering = Offload(session)
@@ -55,7 +55,7 @@ def steer(program: Program, device: PacketDevice, session: Session) -> None:
 
 
 def requests(program: Program, random: Random, count: int) -> Iterator[bytes]:
-    """Draw requests as hosts send them, with duplicates and late ones among them."""
+    """Draw requests like those of hosts, including duplicates and late ones."""
     rig = SwitchRig(program)
     edges = (0, 1, -1, 2**31 - 1, -(2**31))
     sent: list[Sent] = []
@@ -69,7 +69,7 @@ def requests(program: Program, random: Random, count: int) -> Iterator[bytes]:
                 for _ in range(field.count or 1)
             ]
             fields[field.name] = values if field.count else values[0]
-        if name in ("gradients", "losses"):  # often enough for the same sum that some become complete
+        if name in ("gradients", "losses"):  # few chunks, so that some sums become complete
             fields |= {"slot": random.choice((0, 0, 0, 1, 40)), "worker": random.randint(0, 3), "job": 1, "flags": 0}
         if name == "pressure":
             fields |= {"sensor": random.choice((0, 1, 7, 8, 65535)), "value": random.choice((849, 850, 899, 900, at))}
@@ -79,7 +79,7 @@ def requests(program: Program, random: Random, count: int) -> Iterator[bytes]:
 
 
 def with_checksum(frame: bytes) -> bytes:
-    """Return a frame with the checksum that its IPv4 header asks for."""
+    """Return a frame with a correct IPv4 header checksum."""
     header = frame[14:24] + bytes(2) + frame[26:34]
     total = sum(header[place] << 8 | header[place + 1] for place in range(0, 20, 2))
     while total > 0xFFFF:
@@ -88,7 +88,7 @@ def with_checksum(frame: bytes) -> bytes:
 
 
 def damaged(frame: bytes, random: Random) -> bytes:
-    """What a broken host or link makes of a frame."""
+    """Return a frame damaged as by a faulty host or link."""
     data = bytearray(frame)
     match random.randrange(6):
         case 0:
@@ -102,13 +102,13 @@ def damaged(frame: bytes, random: Random) -> bytes:
         case 4:  # UDP ports, the common header
             place = random.randrange(34, min(50, len(data)))
             data[place] = random.getrandbits(8)
-        case 5:  # a time to live that has run out
+        case 5:  # an expired time to live
             data[22] = random.choice((0, 1, 2))
             return with_checksum(bytes(data))
     return bytes(data)
 
 
-def test_everything_that_may_arrive(program: Program) -> None:
+def test_all_kinds_of_packets_give_the_same_results(program: Program) -> None:
     random = Random(7)
     arrivals = [
         (random.choice(PORTS), damaged(frame, random) if random.random() < 0.3 else frame)
@@ -131,12 +131,12 @@ def test_everything_that_may_arrive(program: Program) -> None:
     assert (len(left), inward, counted) == (len(also_left), also_inward, also_counted)
     assert min(counted) > 10
     assert (len(left) > 400, len(inward) > 10) == (True, True)
-    # Sums that are complete leave by all the members' ports.
+    # Complete sums leave by the ports of all members.
     assert sum(one == other for (one, _), (other, _) in pairwise(left)) > 20
 
 
-def test_alerts_come_once_each_and_in_order(program: Program) -> None:
-    """One packet at a time, as BMv2 tells equal digests once as long as the first is under way."""
+def test_each_alert_arrives_once_and_in_order(program: Program) -> None:
+    """One packet at a time, because BMv2 does not send a digest that equals an unacknowledged one."""
     rig = SwitchRig(program)
     random = Random(3)
     readings = [(random.randrange(8), random.choice((849, 851, 899, 900, 901 + at))) for at in range(120)]
@@ -153,7 +153,7 @@ def test_alerts_come_once_each_and_in_order(program: Program) -> None:
             packets = Packets.from_list([(1, frame)])
             assert list(host.process(packets)) == list(bmv2.process(packets))
             alerts = [each.values for each in one.digests()]
-            # BMv2's come in their own time; one too many would be here by the next.
+            # BMv2 sends digests with a delay; an extra one would have arrived before the next.
             assert [each.values for each in other.digests(timeout=PATIENCE if alerts else 0.0)] == alerts
             reported += len(alerts)
         assert reported > 20

@@ -1,4 +1,4 @@
-"""A BMv2 switch on Linux interfaces, in a network namespace that the controller is not in."""
+"""BMv2 on Linux interfaces in another network namespace than its controller."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.wires import Wires
 pytestmark = [*BMV2, *ROOT]
 
 
-def test_it_forwards_between_interfaces_and_is_controlled_from_outside(tmp_path: Path) -> None:
+def test_bmv2_forwards_between_interfaces_of_another_namespace(tmp_path: Path) -> None:
     with Wires(3) as wires:
         with (
             Bmv2Device(PROGRAM, interfaces=wires.interfaces, netns=wires.netns, pcap=tmp_path) as device,
@@ -32,7 +32,7 @@ def test_it_forwards_between_interfaces_and_is_controlled_from_outside(tmp_path:
                 some = packets[start : start + 10]
                 for packet in some:
                     wires.send(1, packet)
-                    wires.send(1, ipv4("11.0.0.1"))  # no way for it
+                    wires.send(1, ipv4("11.0.0.1"))  # without a route
                 for port in (2, 3):
                     assert [wires.receive(port) for _ in some] == some
             wires.send(2, ipv4("10.3.0.1", ttl=9))
@@ -47,7 +47,7 @@ def test_it_forwards_between_interfaces_and_is_controlled_from_outside(tmp_path:
         assert {each.name for each in tmp_path.iterdir()} >= {"p1_in.pcap", "p2_out.pcap"}
 
 
-def test_two_switches_do_not_hear_each_other() -> None:
+def test_two_switches_do_not_affect_each_other() -> None:
     with (
         Wires(2) as wires,
         Wires(2) as others,

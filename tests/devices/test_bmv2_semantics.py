@@ -1,4 +1,4 @@
-"""What v1model leaves open or hides in a corner: the embedded switch does as BMv2 does, and where not, it is told."""
+"""Corner cases and open points of v1model: the embedded switch agrees with BMv2, with documented exceptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = BMV2
 PATIENCE = 20.0
 
 ARITHMETIC = [
-    # Shifts, by as much as the width and more.
+    # Shifts, also by the width and more.
     "hdr.h.r = (bit<64>)(hdr.h.a << hdr.h.n);",
     "hdr.h.r = (bit<64>)(hdr.h.a >> hdr.h.n);",
     "hdr.h.r = (bit<64>)(bit<16>)(hdr.h.s << hdr.h.n);",
@@ -31,14 +31,14 @@ ARITHMETIC = [
     "if ((hdr.h.s >> 1) < 0) { hdr.h.r = 1; } else { hdr.h.r = 0; }",
     "if ((hdr.h.s << 3) < 0) { hdr.h.r = 1; } else { hdr.h.r = 0; }",
     "if ((hdr.h.a << 3) > 0x8000) { hdr.h.r = 1; } else { hdr.h.r = 0; }",
-    # What saturates.
+    # Saturating operators.
     "hdr.h.r = (bit<64>)(hdr.h.a |+| hdr.h.b);",
     "hdr.h.r = (bit<64>)(hdr.h.a |-| hdr.h.b);",
     "hdr.h.r = (bit<64>)(bit<16>)(hdr.h.s |+| hdr.h.t);",
     "hdr.h.r = (bit<64>)(bit<16>)(hdr.h.s |-| hdr.h.t);",
     "if ((hdr.h.s |+| hdr.h.t) < -100) { hdr.h.r = 1; } else { hdr.h.r = 0; }",
     "if ((hdr.h.a |-| hdr.h.b) == 0) { hdr.h.r = 1; } else { hdr.h.r = 0; }",
-    # What wraps, also inside of a larger expression.
+    # Operators that wrap, also inside a larger expression.
     "hdr.h.r = (bit<64>)(hdr.h.a - hdr.h.b);",
     "hdr.h.r = (bit<64>)(hdr.h.a * hdr.h.b);",
     "hdr.h.r = (bit<64>)(bit<16>)(hdr.h.s * hdr.h.t);",
@@ -54,7 +54,7 @@ ARITHMETIC = [
     "int<16> x = hdr.h.s; if (x < 0) { x = -x; } hdr.h.t = x; if (x < 0) { hdr.h.r = 77; }",
     "int<16> x = hdr.h.s |-| 1000; x = x >> 2; if (x >= -5) { x = x + 32767; } hdr.h.t = x;",
     "bit<128> x = hdr.h.w ++ hdr.h.r; x = x * x + (bit<128>)hdr.h.a; hdr.h.w = x[127:64]; hdr.h.r = x[63:0];",
-    # From one type to another.
+    # Conversions between types.
     "hdr.h.r = (bit<64>)(bit<32>)(int<32>)hdr.h.s;",
     "hdr.h.r = (bit<64>)(int<64>)hdr.h.s;",
     "int<8> x = (int<8>)hdr.h.n; hdr.h.t = (int<16>)x; if (x < -1) { hdr.h.r = 8; }",
@@ -125,7 +125,7 @@ VERDICTS = """
 """
 
 
-def test_headers_and_what_the_parser_makes_of_packets() -> None:
+def test_headers_and_parsing() -> None:
     random = Random(2)
     arrivals = [(1, each) for number in range(len(HEADERS)) for each in packets(number, random, 10)]
     for piece in range(100, 108):
@@ -135,7 +135,7 @@ def test_headers_and_what_the_parser_makes_of_packets() -> None:
             arrivals.append((1, packet(piece, n, random.choice((5, 6)), rest=rest)))
     arrivals += [(1, packet(100)[:length]) for length in range(1, 28)]
     random.shuffle(arrivals)
-    # In egress too, as there the length is another.
+    # Also in egress, where the length differs.
     length = "hdr.h.w = (bit<64>)standard_metadata.packet_length;"
     egress = {number: length for number, piece in enumerate(HEADERS) if "setInvalid" not in piece}
     source = program([*HEADERS], egress, start=START, states=PARSER)
@@ -213,7 +213,7 @@ STATE = """
 """
 
 
-def test_where_packets_go() -> None:
+def test_destinations_of_packets() -> None:
     def prepare(session: Session) -> None:
         session.multicast(3, [2, 3])
         session.multicast(4, [(1, 1), (2, 2), (3, 3), (3, 4)])
@@ -267,7 +267,7 @@ APPLIES = [
 
 
 def fill(session: Session) -> None:
-    """Entries that overlap, with priorities that decide and some that are equal."""
+    """Insert overlapping entries, some with equal priorities."""
     for a in (0, 1, 7, 0x8000, 0xFFFF):
         session.insert("exactly", {"hdr.h.a": a, "hdr.h.n": a & 7}, "set", {"v": a * 3})
     session.insert("exactly", {"hdr.h.a": 8, "hdr.h.n": 8}, "both", {"x": 1, "y": 2})
@@ -311,7 +311,7 @@ def test_tables() -> None:
 
 
 class Two(Primitive):
-    """Raises its alerts in two places."""
+    """Raises alerts in two places."""
 
     class Wire(Header):
         a = bit[16]
@@ -329,7 +329,7 @@ class Two(Primitive):
 
 
 @pytest.mark.parametrize("kind", ["host", "bmv2"])
-def test_alerts_of_several_places_in_a_kernel_are_told_in_order(kind: str) -> None:
+def test_alerts_of_several_places_in_a_kernel_arrive_in_order(kind: str) -> None:
     with DeviceRig(Program(Two("two")), kind) as rig:
         for a, b in ((1, 1), (6, 3), (2, 9), (7, 9)):
             rig.process(Packets.from_list([(1, rig.frame(Sent("two", 1, {"a": a, "b": b})))]))
@@ -339,11 +339,11 @@ def test_alerts_of_several_places_in_a_kernel_are_told_in_order(kind: str) -> No
     assert reported == [(6, 3), (2, 0), (7, 9)]
 
 
-# Where the two differ. BMv2's side is told in the docstring of its device.
+# Differences, which the docstring of the module `bmv2` lists.
 
 
-def test_bmv2_goes_on_where_no_case_of_a_select_matches() -> None:
-    """The specification (section 12.6) has it an error, and so has the embedded switch."""
+def test_bmv2_accepts_a_packet_without_a_matching_case() -> None:
+    """By the specification (section 12.6) it is an error, also on the embedded switch."""
     states = "state nowhere { transition select(hdr.h.n) { 1: accept; } }"
     source = program([VERDICTS], start="nowhere;", states=states)
     (host, _), (bmv2, _) = on_both(source, [(1, packet(0, n=1)), (1, packet(0, n=2))])
@@ -351,7 +351,7 @@ def test_bmv2_goes_on_where_no_case_of_a_select_matches() -> None:
     assert [bmv2[each][0][1][5] for each in (0, 1)] == [1, 1]
 
 
-def test_bmv2_tells_one_digest_of_a_packet() -> None:
+def test_bmv2_sends_one_digest_per_packet() -> None:
     declarations = "struct also_t { bit<16> first; bit<16> second; }"
     source = program(["digest<told_t>(1, {hdr.h.a, 1}); digest<also_t>(1, {hdr.h.a, 2});"])
     source = source.replace("struct told_t", declarations + "\nstruct told_t")
@@ -368,8 +368,8 @@ def test_bmv2_tells_one_digest_of_a_packet() -> None:
     assert reported == [["told_t", "also_t"], ["also_t"]]
 
 
-def test_bmv2_takes_a_negative_number_out_of_a_register_as_a_large_one() -> None:
-    """A cast to bits and back mends it, which is what programs made of primitives do."""
+def test_bmv2_reads_a_negative_number_from_a_register_as_a_large_one() -> None:
+    """A cast to bits and back corrects it, as in generated programs."""
     declarations = "register<int<16>>(1) signed;"
     reads = "int<16> x; signed.write(0, -5); signed.read(x, 0); %s if (x < 0) { hdr.h.r = 1; }"
     source = program([reads % "", reads % "x = (int<16>)(bit<16>)x;"], declarations=declarations)

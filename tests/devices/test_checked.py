@@ -1,4 +1,4 @@
-"""A checked program: each part of it is made once, in whatever thread, and shared by those that share its text."""
+"""Checked programs: each part is computed once by all threads, and shared by users of the same text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BESIDE = '#include "mine.p4"\n'
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that the front end has checked."""
+    """The texts that the front end checks."""
     texts: list[str] = []
     check = frontend.check
 
@@ -38,7 +38,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return texts
 
 
-def test_each_part_is_made_once_in_whatever_thread(checks: list[str]) -> None:
+def test_each_part_is_computed_once_by_all_threads(checks: list[str]) -> None:
     program = CheckedProgram(EVERYTHING)
     assert checks == []
     with ThreadPoolExecutor(4) as pool:
@@ -50,7 +50,7 @@ def test_each_part_is_made_once_in_whatever_thread(checks: list[str]) -> None:
     assert checks == [EVERYTHING]
 
 
-def test_a_wrong_text_is_told_by_each_part_that_needs_it() -> None:
+def test_each_part_that_needs_it_reports_an_invalid_text() -> None:
     program = CheckedProgram(EVERYTHING.replace("mark_to_drop", "mark_to_dorp"), "mine.p4")
     for _ in range(2):
         with pytest.raises(P4Error) as wrong:
@@ -59,7 +59,7 @@ def test_a_wrong_text_is_told_by_each_part_that_needs_it() -> None:
         assert wrong.value.place.file == "mine.p4"
 
 
-def test_programs_are_shared_by_text_while_somebody_holds_them(checks: list[str]) -> None:
+def test_programs_are_shared_by_text_while_they_are_referenced(checks: list[str]) -> None:
     programs = Programs()
     held = programs.get(EVERYTHING)
     assert programs.get(EVERYTHING, "another name") is held
@@ -70,7 +70,7 @@ def test_programs_are_shared_by_text_while_somebody_holds_them(checks: list[str]
     assert len(checks) == 2
 
 
-def test_a_program_that_includes_files_from_beside_it_is_not_shared(tmp_path: Path) -> None:
+def test_a_program_that_includes_files_is_not_shared(tmp_path: Path) -> None:
     programs, mine = Programs(), tmp_path / "mine.p4"
     mine.write_text(EVERYTHING)
     before = programs.get(BESIDE, str(tmp_path / "all.p4"))
@@ -80,7 +80,7 @@ def test_a_program_that_includes_files_from_beside_it_is_not_shared(tmp_path: Pa
     assert "roads" in {each.split(".")[-1] for each in after.program.tables}
 
 
-def test_devices_that_share_programs_share_code_and_nothing_else(checks: list[str]) -> None:
+def test_devices_that_share_programs_share_only_code(checks: list[str]) -> None:
     programs = Programs()
     with HostDevice(EVERYTHING, programs=programs) as one, HostDevice(EVERYTHING, programs=programs) as other:
         pipelines = [each.switch.pipeline for each in (one, other)]
@@ -92,14 +92,14 @@ def test_devices_that_share_programs_share_code_and_nothing_else(checks: list[st
     assert checks == [EVERYTHING]
 
 
-def test_a_network_checks_one_text_once(checks: list[str]) -> None:
+def test_a_network_checks_each_text_once(checks: list[str]) -> None:
     with Net(line(3), program=Program(Threshold("pressure", above=900, clear=850))) as net:
         assert len(net.devices) == 3
     assert len(checks) == 1
 
 
 @pytest.mark.parametrize("beside", ['#include "mine.p4"\n', "#include <mine.p4>\n"])
-def test_a_program_that_is_not_trusted_is_never_the_one_with_files_from_beside_it(beside: str, tmp_path: Path) -> None:
+def test_an_untrusted_program_does_not_share_one_with_included_files(beside: str, tmp_path: Path) -> None:
     programs, file = Programs(), str(tmp_path / "all.p4")
     (tmp_path / "mine.p4").write_text(EVERYTHING)
     trusted = programs.get(beside, file)
@@ -108,7 +108,7 @@ def test_a_program_that_is_not_trusted_is_never_the_one_with_files_from_beside_i
     assert not trusted.confined
 
 
-def test_a_program_goes_to_a_device_with_what_it_includes(tmp_path: Path) -> None:
+def test_included_files_are_expanded_for_a_device(tmp_path: Path) -> None:
     (tmp_path / "mine.p4").write_text(EVERYTHING)
     program = CheckedProgram(BESIDE, str(tmp_path / "all.p4"))
     with HostDevice() as device:
@@ -147,14 +147,14 @@ def test_processes_that_share_a_store_compile_once(folder: Path, monkeypatch: py
         assert len(reported) == 1
 
 
-def test_a_wrong_program_is_told_though_there_is_a_store(folder: Path) -> None:
+def test_an_invalid_program_is_reported_with_a_store(folder: Path) -> None:
     for _ in range(2):
         with pytest.raises(P4Error, match="mark_to_dorp"):
             HostDevice(EVERYTHING.replace("mark_to_drop", "mark_to_dorp"), programs=Programs(Store(folder)))
     assert list(folder.iterdir()) == []
 
 
-def test_a_folder_that_others_can_write_to_is_refused(folder: Path) -> None:
+def test_a_folder_that_others_can_write_to_is_rejected(folder: Path) -> None:
     folder.chmod(0o770)
     with pytest.raises(MidflightError, match="other users may"):
         Store(folder)
@@ -162,7 +162,7 @@ def test_a_folder_that_others_can_write_to_is_refused(folder: Path) -> None:
         Store(folder / "none")
 
 
-def test_what_nests_too_deep_for_a_pickle_is_not_stored(folder: Path) -> None:
+def test_objects_nested_too_deeply_to_pickle_are_not_stored(folder: Path) -> None:
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]

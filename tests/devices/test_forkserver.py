@@ -1,4 +1,4 @@
-"""Commands as forks of one process: as good as processes of their own, and gone with it."""
+"""Commands as forks of a server process: they behave like separate processes, and end with the server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def forks() -> Iterator[ForkServer]:
 
 
 def waiting(server: ForkServer, folder: Path) -> Fork:
-    """Start a switch that runs until it is told to end."""
+    """Start a switch that runs until it is stopped."""
     (folder / "program.p4").write_text(EVERYTHING)
     fork = server.start(
         ["switch", str(folder / "program.p4"), "--grpc-server-addr", f"unix:{folder}/socket"], folder / "log"
@@ -38,7 +38,7 @@ def waiting(server: ForkServer, folder: Path) -> Fork:
     return fork
 
 
-def test_what_it_prints_and_how_it_ends(forks: ForkServer, tmp_path: Path) -> None:
+def test_output_and_exit_status_of_a_fork(forks: ForkServer, tmp_path: Path) -> None:
     fork = forks.start(["--version"], tmp_path / "log")
     assert fork.wait(PATIENCE)
     assert (fork.alive, fork.status) == (False, "status 0")
@@ -49,7 +49,7 @@ def test_what_it_prints_and_how_it_ends(forks: ForkServer, tmp_path: Path) -> No
     fork.stop()
 
 
-def test_many_at_once(forks: ForkServer, tmp_path: Path) -> None:
+def test_many_forks_start_at_once(forks: ForkServer, tmp_path: Path) -> None:
     def run(number: int) -> tuple[str, str]:
         fork = forks.start(["p4info", f"/nothing{number}.p4"], tmp_path / f"log{number}")
         assert fork.wait(PATIENCE)
@@ -61,7 +61,7 @@ def test_many_at_once(forks: ForkServer, tmp_path: Path) -> None:
             assert f"/nothing{number}.p4" in log
 
 
-def test_it_is_listed_as_what_it_is(forks: ForkServer, tmp_path: Path) -> None:
+def test_a_fork_is_listed_with_its_command_line(forks: ForkServer, tmp_path: Path) -> None:
     fork = waiting(forks, tmp_path)
     command = Path(f"/proc/{fork.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     assert [each.decode() for each in command] == [
@@ -73,7 +73,7 @@ def test_it_is_listed_as_what_it_is(forks: ForkServer, tmp_path: Path) -> None:
     assert (fork.alive, fork.status) == (False, "status 0")
 
 
-def test_one_that_is_killed_says_so_and_leaves_the_others(forks: ForkServer, tmp_path: Path) -> None:
+def test_a_killed_fork_does_not_affect_others(forks: ForkServer, tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
     one, other = waiting(forks, tmp_path / "one"), waiting(forks, tmp_path / "other")
@@ -94,7 +94,7 @@ def test_a_namespace_that_is_not_there(forks: ForkServer, tmp_path: Path) -> Non
     )
 
 
-def test_closing_ends_those_that_still_run(tmp_path: Path) -> None:
+def test_closing_ends_running_forks(tmp_path: Path) -> None:
     with ForkServer() as server:
         fork = waiting(server, tmp_path)
         handle = os.pidfd_open(fork.pid)
@@ -105,7 +105,7 @@ def test_closing_ends_those_that_still_run(tmp_path: Path) -> None:
         server.start(["--version"], tmp_path / "log")
 
 
-def test_they_go_with_a_process_that_is_killed(tmp_path: Path) -> None:
+def test_forks_end_with_a_killed_parent(tmp_path: Path) -> None:
     (tmp_path / "program.p4").write_text(EVERYTHING)
     script = textwrap.dedent(f"""
         import sys
@@ -127,7 +127,7 @@ def test_they_go_with_a_process_that_is_killed(tmp_path: Path) -> None:
     assert has_ended(handle)
 
 
-def test_switches_of_one_server(forks: ForkServer, tmp_path: Path) -> None:
+def test_switches_run_as_forks(forks: ForkServer, tmp_path: Path) -> None:
     code = tmp_path / "code"
     code.mkdir(mode=0o700)
     with (

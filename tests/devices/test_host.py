@@ -18,7 +18,7 @@ from tests.p4runtime.support import EVERYTHING, ipv4
 ROUTE = {"hdr.ipv4.destination": "10.0.0.0/8"}
 
 
-def test_a_device_starts_with_a_program_and_keeps_it_when_another_is_wrong() -> None:
+def test_a_device_keeps_its_program_if_another_is_invalid() -> None:
     with HostDevice(EVERYTHING) as device, device.session() as session:
         assert isinstance(device, Device)
         session.insert("route", ROUTE, "to_port", {"port": 2, "mac": 1})
@@ -44,7 +44,7 @@ def test_devices_by_name() -> None:
         open_device("tofino")
 
 
-def test_looking_at_the_devices_loads_no_compiler() -> None:
+def test_listing_devices_imports_no_compiler() -> None:
     code = (
         "import sys, midflight.runtime.devices; print(sorted({'llvmlite', 'grpc', 'finsy', 'lark'} & set(sys.modules)))"
     )
@@ -52,7 +52,7 @@ def test_looking_at_the_devices_loads_no_compiler() -> None:
     assert out.strip() == "[]"
 
 
-def test_an_address_in_use_is_told_and_freed_on_close() -> None:
+def test_an_address_in_use_is_reported_and_released_on_close() -> None:
     with HostDevice() as first:
         with pytest.raises(DeviceError, match=f"cannot listen on {first.address}"):
             HostDevice(address=first.address)
@@ -63,19 +63,19 @@ def test_an_address_in_use_is_told_and_freed_on_close() -> None:
         second.close()
 
 
-def test_a_switch_listens_on_loopback_unless_told_otherwise() -> None:
+def test_a_switch_listens_on_loopback_by_default() -> None:
     with HostDevice() as device:
         assert device.address.startswith("127.0.0.1:")
 
 
-def test_a_unix_socket_is_an_address_too(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_unix_socket_is_an_address(tmp_path_factory: pytest.TempPathFactory) -> None:
     address = f"unix:{tmp_path_factory.mktemp('s')}/p4"
     with HostDevice(EVERYTHING, address=address) as device, device.session() as session:
         assert (device.address, session.is_primary) == (address, True)
 
 
-def test_packets_see_a_batch_whole_or_not_at_all() -> None:
-    """While packets run, two entries change places in one batch: never both, never neither."""
+def test_batches_of_writes_are_atomic_for_packets() -> None:
+    """During packets, a batch swaps two entries: no packet sees both entries or neither."""
     ports = np.zeros(512, np.int64)
     stop = threading.Event()
     with HostDevice(EVERYTHING) as device, device.session() as session:

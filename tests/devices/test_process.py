@@ -1,4 +1,4 @@
-"""A program of somebody else's never outlives what it runs for, however that ends."""
+"""Child processes never outlive their owner, however it ends."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PATIENCE = 20.0
 
 
 def has_ended(pidfd: int) -> bool:
-    """Wait for a process to end. `pidfd` is a descriptor of it, so no other process is taken for it."""
+    """Wait for the end of a process. `pidfd` is a descriptor, which cannot refer to another process."""
     ended = bool(select.select([pidfd], [], [], PATIENCE)[0])
     os.close(pidfd)
     return ended
 
 
-def test_what_it_prints_is_kept(tmp_path: Path) -> None:
+def test_the_output_is_logged(tmp_path: Path) -> None:
     process = Process(["/bin/sh", "-c", "echo one; echo two >&2; exit 3"], tmp_path / "log")
     assert process.wait(PATIENCE)
     assert (process.alive, process.status, process.log()) == (False, "status 3", "one\ntwo\n")
@@ -37,14 +37,14 @@ def test_what_it_prints_is_kept(tmp_path: Path) -> None:
     assert (process.status, process.log()) == ("signal SIGSEGV", "one\ntwo\nthree\n")
 
 
-def test_a_long_log_is_cut_at_its_beginning(tmp_path: Path) -> None:
+def test_only_the_end_of_a_long_log_is_returned(tmp_path: Path) -> None:
     process = Process(["/bin/sh", "-c", "printf '%0200000d\\nend\\n' 0"], tmp_path / "log")
     assert process.wait(PATIENCE)
     assert len(process.log()) == 65536
     assert process.log().endswith("0\nend\n")
 
 
-def test_what_cannot_be_run_says_so(tmp_path: Path) -> None:
+def test_a_command_that_cannot_run_is_reported(tmp_path: Path) -> None:
     process = Process(["/bin/nothing"], tmp_path / "log")
     assert process.wait(PATIENCE)
     assert (process.status, process.log()) == ("status 1", "/bin/nothing: No such file or directory\n")
@@ -52,8 +52,8 @@ def test_what_cannot_be_run_says_so(tmp_path: Path) -> None:
         Process(["/bin/true"], tmp_path / "no folder" / "log")
 
 
-def test_stopping_ends_it_and_what_it_started(tmp_path: Path) -> None:
-    # It does not hear SIGTERM, and neither does its child, which tells its id.
+def test_stopping_ends_a_command_and_its_children(tmp_path: Path) -> None:
+    # The command and its child ignore SIGTERM. The child prints its id.
     text = "trap '' TERM; (trap '' TERM; sh -c 'echo $PPID'; sleep 300) & wait; sleep 300"
     process = Process(["/bin/sh", "-c", text], tmp_path / "log")
     while not process.log():
@@ -71,7 +71,7 @@ def test_stopping_ends_it_and_what_it_started(tmp_path: Path) -> None:
     process.stop()
 
 
-def test_letting_it_go_ends_it(tmp_path: Path) -> None:
+def test_garbage_collection_ends_a_command(tmp_path: Path) -> None:
     process = Process(["/bin/sleep", "300"], tmp_path / "log")
     pidfd = os.pidfd_open(process.pid)
     del process
@@ -79,7 +79,7 @@ def test_letting_it_go_ends_it(tmp_path: Path) -> None:
     assert has_ended(pidfd)
 
 
-def test_the_thread_that_starts_it_may_go(tmp_path: Path) -> None:
+def test_the_thread_that_starts_a_command_may_end(tmp_path: Path) -> None:
     started: list[Process] = []
     thread = threading.Thread(target=lambda: started.append(Process(["/bin/sleep", "300"], tmp_path / "log")))
     thread.start()
@@ -99,7 +99,7 @@ def test_the_thread_that_starts_it_may_go(tmp_path: Path) -> None:
         "gc.disable(); other = [process]; other.append(other)",
     ],
 )
-def test_it_ends_with_its_python(end: str, tmp_path: Path) -> None:
+def test_a_command_ends_with_the_interpreter(end: str, tmp_path: Path) -> None:
     code = f"""
         import gc, os, signal, sys
         from pathlib import Path
@@ -124,7 +124,7 @@ def test_it_ends_with_its_python(end: str, tmp_path: Path) -> None:
     assert has_ended(pidfd)
 
 
-def test_a_fork_that_exits_leaves_it_alone(tmp_path: Path) -> None:
+def test_an_exiting_fork_does_not_stop_its_parents_commands(tmp_path: Path) -> None:
     code = """
         import os, sys
         from pathlib import Path
@@ -140,7 +140,7 @@ def test_a_fork_that_exits_leaves_it_alone(tmp_path: Path) -> None:
     assert done.stdout == "True False\n"
 
 
-def test_a_signal_to_the_terminal_does_not_reach_it(tmp_path: Path) -> None:
+def test_terminal_signals_do_not_reach_a_command(tmp_path: Path) -> None:
     process = Process(["/bin/sleep", "300"], tmp_path / "log")
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
     os.kill(process.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""p4lang's tools: found where the user says or on PATH, named when they are missing, quoted when they refuse."""
+"""p4lang's tools: how they are found, and the errors if they are missing or reject a program."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def script(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine without p4lang's tools; temporary files go to the folder returned."""
+    """A machine without p4lang's tools. Temporary files go to the returned folder."""
     for tool in (P4C, SIMPLE_SWITCH_GRPC):
         monkeypatch.delenv(tool.variable, raising=False)
     (tmp_path / "bin").mkdir()
@@ -65,7 +65,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     ],
 )
 @pytest.mark.usefixtures("nothing")
-def test_a_missing_tool_is_named_with_the_ways_to_get_it(tool: Tool, name: str, variable: str, package: str) -> None:
+def test_a_missing_tool_is_reported_with_ways_to_install_it(tool: Tool, name: str, variable: str, package: str) -> None:
     with pytest.raises(DeviceError) as caught:
         tool.find()
     reported = str(caught.value)
@@ -74,7 +74,7 @@ def test_a_missing_tool_is_named_with_the_ways_to_get_it(tool: Tool, name: str, 
     assert tool.missing == f"{name} is required, but not on PATH"
 
 
-def test_the_variable_goes_before_path(nothing: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_variable_has_precedence_over_path(nothing: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     on_path = script(tmp_path / "bin" / "p4c-bm2-ss", "echo 'Version 1.2.3 (SHA: 1)'")
     assert P4C.find() == str(on_path)
     reported = script(tmp_path / "mine", "echo 9.8")
@@ -87,7 +87,7 @@ def test_the_variable_goes_before_path(nothing: Path, monkeypatch: pytest.Monkey
     assert P4C.version() == "1.2.3"
 
 
-def test_a_tool_that_does_not_run_is_told(nothing: Path, tmp_path: Path) -> None:
+def test_a_tool_that_cannot_run_is_reported(nothing: Path, tmp_path: Path) -> None:
     script(tmp_path / "bin" / "p4c", "echo library missing >&2; exit 127")
     with pytest.raises(DeviceError, match=r"does not print its version\n    library missing"):
         P4C.version()
@@ -96,22 +96,22 @@ def test_a_tool_that_does_not_run_is_told(nothing: Path, tmp_path: Path) -> None
         P4C.version()
 
 
-def test_a_compiler_that_hangs_is_stopped_with_all_it_started(nothing: Path, tmp_path: Path) -> None:
-    # The child holds the pipe open, so the compiler's end alone would not be seen.
+def test_a_hanging_compiler_is_stopped_with_its_children(nothing: Path, tmp_path: Path) -> None:
+    # The child keeps the pipe open, so the end of the compiler alone would not be noticed.
     script(tmp_path / "bin" / "p4c-bm2-ss", "/bin/sleep 300 & /bin/sleep 300")
     with pytest.raises(DeviceError, match=r"p4c-bm2-ss took more than 0\.2 s and was stopped"):
         compile_p4(PROGRAM, timeout=0.2)
     assert not list(nothing.iterdir())
 
 
-def test_a_compiler_that_leaves_no_program_is_told(nothing: Path, tmp_path: Path) -> None:
+def test_a_compiler_without_output_is_reported(nothing: Path, tmp_path: Path) -> None:
     script(tmp_path / "bin" / "p4c-bm2-ss", "true")
     with pytest.raises(DeviceError, match="succeeded, but wrote no program"):
         compile_p4(PROGRAM)
     assert not list(nothing.iterdir())
 
 
-def test_the_driver_is_told_a_folder(nothing: Path, tmp_path: Path) -> None:
+def test_the_driver_gets_a_folder(nothing: Path, tmp_path: Path) -> None:
     says = 'echo "$@" > "$0.arguments"; : > p4info.bin; echo config > program.json'
     driver = script(tmp_path / "bin" / "p4c", says)
     assert compile_p4(PROGRAM, defines={"WIDTH": "3"}).config == b"config\n"
@@ -120,12 +120,12 @@ def test_the_driver_is_told_a_folder(nothing: Path, tmp_path: Path) -> None:
     assert "-DWIDTH=3" in arguments
 
 
-# From here on with the real ones
+# With the real tools
 
 
 @pytest.mark.usefixtures("real")
 class TestReal:
-    """What needs p4c itself."""
+    """Tests that need p4c."""
 
     pytestmark = BMV2
 
@@ -152,7 +152,7 @@ class TestReal:
             ("#error told so", "#error told so", "e"),
         ],
     )
-    def test_a_refusal_has_p4cs_words_and_the_place(self, body: str, message: str, marked: str) -> None:
+    def test_errors_have_p4cs_message_and_the_place(self, body: str, message: str, marked: str) -> None:
         source = PROGRAM.replace("/* BODY */", body)
         with pytest.raises(P4Error) as caught:
             compile_p4(source, "lab3.p4")
@@ -164,12 +164,12 @@ class TestReal:
         start = error.place.column - 1
         assert error.place.text[start : start + error.place.length] == marked
 
-    def test_what_p4c_says_more_is_quoted(self) -> None:
+    def test_further_output_of_p4c_is_quoted(self) -> None:
         source = PROGRAM.replace("/* BODY */", "log_msg(3);")
         with pytest.raises(P4Error, match=r"lab3\.p4\(15\): Type of argument '3' \(int\) does not match"):
             compile_p4(source, "lab3.p4")
 
-    def test_a_program_without_main_is_refused(self) -> None:
+    def test_a_program_without_main_is_rejected(self) -> None:
         with pytest.raises(P4Error, match=r"^p4c refuses lab3\.p4: Program does not contain a `main' module$"):
             compile_p4("", "lab3.p4")
 
@@ -185,7 +185,7 @@ class TestReal:
         with pytest.raises(P4Error, match=r"lab3\.p4:15:\d+: p4c: body\.p4: No such file or directory"):
             compile_p4(source, "lab3.p4")
 
-    def test_nothing_is_left_behind(self, real: Path) -> None:
+    def test_temporary_files_are_removed(self, real: Path) -> None:
         compile_p4(PROGRAM)
         with pytest.raises(P4Error):
             compile_p4("", "lab3.p4")
@@ -194,7 +194,7 @@ class TestReal:
 
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The tools as they are; temporary files go to the folder returned."""
+    """The real tools. Temporary files go to the returned folder."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))

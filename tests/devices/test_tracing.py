@@ -1,4 +1,4 @@
-"""Tracing a device: the same of every kind, as far as each can tell."""
+"""Tracing of devices: the same form for every kind."""
 
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ in by port 1
 SECOND = "in by port 2\n  parser     start, reject (PacketTooShort)\n  dropped    in ingress"
 
 
-def test_a_log_of_bmv2_is_told_like_a_trace(tmp_path: Path) -> None:
+def test_a_log_of_bmv2_becomes_traces(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("[15:00:00.000] [bmv2] [D] [thread 7] [3.0] [cxt 0] Processing packet received on port 1\n")
     tracer = LogTracer(log, {"ingress.route", "egress.deliver"})
     with log.open("a") as file:
         file.write(LOG)
-    assert tracer.take() == []  # more may come of them
+    assert tracer.take() == []  # they may not be complete yet
     assert tracer.take() == [FIRST, SECOND]
     with log.open("a") as file:
         file.write("eived on port 9\n")
     assert tracer.close() == ["in by port 9"]
 
 
-def test_packets_that_never_end_are_told_when_they_are_many(tmp_path: Path) -> None:
+def test_traces_beyond_the_limit_are_returned_incomplete(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("")
     tracer = LogTracer(log, {"ingress.route", "egress.deliver"})
@@ -81,7 +81,7 @@ def test_packets_that_never_end_are_told_when_they_are_many(tmp_path: Path) -> N
     assert len(tracer.take()) == 300 - 256
 
 
-def test_the_embedded_switch_needs_nothing_to_be_traced() -> None:
+def test_the_embedded_switch_can_always_be_traced() -> None:
     with open_device("host", PROGRAM) as device, device.session() as session:
         assert isinstance(device, PacketDevice)
         tracer = open_tracer(device, session)
@@ -97,7 +97,7 @@ def test_the_embedded_switch_needs_nothing_to_be_traced() -> None:
 class TestBmv2:
     pytestmark = BMV2
 
-    def test_it_tells_what_the_embedded_switch_tells(self) -> None:
+    def test_bmv2_gives_the_same_traces_as_the_embedded_switch(self) -> None:
         found = []
         for device in (open_device("host", PROGRAM), Bmv2Device(PROGRAM, log_level="trace")):
             assert isinstance(device, PacketDevice)
@@ -109,7 +109,7 @@ class TestBmv2:
         assert found[0] == found[1]
         assert len(found[0]) == 2
 
-    def test_one_that_does_not_log_its_packets_says_what_is_needed(self) -> None:
+    def test_a_switch_without_packet_logs_reports_what_is_needed(self) -> None:
         with Bmv2Device(PROGRAM) as device, device.session() as session:
             with pytest.raises(DeviceError, match="does not log its packets") as refused:
                 open_tracer(device, session)

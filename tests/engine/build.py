@@ -1,4 +1,4 @@
-"""P4 programs for the engine's tests, written with as little text as a test needs."""
+"""P4 programs for the engine's tests, from the parts that matter to a test."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ PARTS = {
 
 
 def source(**parts: str) -> str:
-    """Return a v1model program; `header` holds the fields of the one header `hdr.h` that every packet begins with."""
+    """Return a v1model program. `header` contains the fields of `hdr.h`, the header at the start of every packet."""
     return TEMPLATE.format(**{**PARTS, **parts})
 
 
 @cache
 def checked(text: str) -> ir.Program:
-    """Check a program, once however often tests ask for it."""
+    """Return the checked program of a text, which is cached."""
     return check(text)
 
 
@@ -66,12 +66,12 @@ def engine(*, seed: int = 0, **parts: str) -> Engine:
 
 
 def run(switch: Engine, *packets: bytes, port: int = 1, now: int = 0) -> list[tuple[int, bytes]]:
-    """Send packets in on one port and return what comes out."""
+    """Process packets from one port, and return the packets that leave."""
     return list(switch.process(Packets.from_list([(port, each) for each in packets]), now))
 
 
 def bytes_of(kind: str) -> int:
-    """Return the whole bytes that a `bit<W>` or `int<W>` takes, padded in front."""
+    """Return the number of bytes of a `bit<W>` or `int<W>` with padding in front."""
     return -(-width_of(kind) // 8)
 
 
@@ -80,14 +80,14 @@ def width_of(kind: str) -> int:
 
 
 def field(kind: str, name: str) -> str:
-    """Declare a header field, padded to whole bytes in front."""
+    """Return the declaration of a header field, with padding to whole bytes in front."""
     padding = -width_of(kind) % 8
     return (f"bit<{padding}> pad_{name}; " if padding else "") + f"{kind} {name};"
 
 
 @lru_cache(maxsize=64)
 def calculator(inputs: tuple[str, ...], results: tuple[tuple[str, str], ...]) -> Engine:
-    """Return an engine that puts (type, expression) pairs over input fields `$a`, `$b`, ... into fields behind them."""
+    """Return an engine that evaluates (type, expression) pairs on fields `$a`, `$b`, ... into the fields after them."""
     header = [field(kind, name) for name, kind in zip("abcd", inputs, strict=False)]
     header += [field(kind, f"r{number}") for number, (kind, _) in enumerate(results)]
     lines = (f"hdr.h.r{number} = {text.replace('$', 'hdr.h.')};" for number, (_, text) in enumerate(results))
@@ -97,7 +97,7 @@ def calculator(inputs: tuple[str, ...], results: tuple[tuple[str, str], ...]) ->
 def compute(
     inputs: tuple[str, ...], rows: Sequence[tuple[int, ...]], *results: tuple[str, str]
 ) -> list[tuple[int, ...]]:
-    """Evaluate (type, expression) pairs in native code for rows of unsigned inputs; return rows of unsigned results."""
+    """Evaluate (type, expression) pairs in native code for rows of unsigned inputs. Return rows of unsigned results."""
     switch = calculator(inputs, results)
     sizes = [bytes_of(kind) for kind in inputs]
     room = bytes(sum(bytes_of(kind) for kind, _ in results))

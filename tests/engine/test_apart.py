@@ -1,4 +1,4 @@
-"""Programs compiled in a process of their own: the same code, and an end to what never ends."""
+"""Compilation in a separate process: it gives the same code, and ends at its limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def played(engine: Engine) -> list[tuple[int, bytes]]:
     return list(engine.process(Packets.from_list(BATCH)))
 
 
-def test_code_from_another_process_does_the_same() -> None:
+def test_code_from_another_process_gives_the_same_results() -> None:
     compiled = compile_apart(EVERYTHING, "mine.p4", CompileBudget(), DEFAULT)
     assert played(Engine(compiled.program, compiled=compiled)) == played(Engine(check(EVERYTHING)))
     traced = Engine(compiled.program, compiled=compiled)
@@ -47,7 +47,7 @@ def test_code_may_be_copied_and_outlives_its_copy() -> None:
         ("", "has no main"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(text: str, said: str) -> None:
+def test_errors_are_reported_with_their_place(text: str, said: str) -> None:
     with pytest.raises(P4Error, match=said) as wrong:
         compile_apart(text, "mine.p4", CompileBudget(), DEFAULT)
     assert wrong.value.place is not None
@@ -55,24 +55,24 @@ def test_what_is_wrong_is_told_with_its_place(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("budget", [CompileBudget(seconds=0), CompileBudget(memory=64 << 20)])
-def test_what_takes_too_much_is_ended(budget: CompileBudget) -> None:
+def test_compilation_beyond_its_limits_is_ended(budget: CompileBudget) -> None:
     with pytest.raises(BudgetError, match="takes more than"):
         compile_apart(EVERYTHING, "mine.p4", budget, DEFAULT)
 
 
-def test_state_beyond_the_memory_is_refused_there_too() -> None:
+def test_state_beyond_the_memory_limit_is_rejected() -> None:
     text = EVERYTHING.replace("register<int<16>>(4) levels;", "register<int<16>>(0x7fffffff) levels;")
     with pytest.raises(BudgetError, match="levels alone"):
         compile_apart(text, "mine.p4", CompileBudget(), DEFAULT)
 
 
-def test_a_compiler_that_breaks_is_not_the_programs_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_of_the_compiler_is_not_reported_as_an_error_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("midflight.runtime.engine.apart.__name__", "midflight.no_such_module")
     with pytest.raises(CompilerDied, match="no_such_module"):
         compile_apart(EVERYTHING, "mine.p4", CompileBudget(), DEFAULT)
 
 
-def test_the_file_that_a_switch_starts_with_is_compiled_by_itself() -> None:
+def test_the_initial_program_of_a_switch_is_compiled_in_a_separate_process() -> None:
     switch = Switch(apart=CompileBudget(seconds=0))
     switch.load(EVERYTHING)
     assert switch.pipeline is not None

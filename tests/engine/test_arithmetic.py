@@ -1,4 +1,4 @@
-"""Arithmetic against Python's integers, per width and sign."""
+"""Arithmetic compared with Python's integers, for each width and sign."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ COMPARE: dict[str, Callable[[int, int], bool]] = {
 
 
 def numbers(width: int) -> st.SearchStrategy[int]:
-    """Draw the edges as often as all that lies between them."""
+    """Draw values at the limits as often as all other values."""
     edges = {0, 1, (1 << width) - 1, 1 << (width - 1), (1 << (width - 1)) - 1}
     return st.one_of(
         st.sampled_from(sorted(each & ((1 << width) - 1) for each in edges)), st.integers(0, (1 << width) - 1)
@@ -61,7 +61,7 @@ def numbers(width: int) -> st.SearchStrategy[int]:
 
 
 def rows_of(*widths: int) -> st.SearchStrategy[list[tuple[int, ...]]]:
-    """Draw many rows at once: one batch of packets tests them all."""
+    """Draw many rows at once, which one batch of packets tests."""
     return st.lists(st.tuples(*map(numbers, widths)), min_size=1, max_size=40)
 
 
@@ -69,7 +69,7 @@ def rows_of(*widths: int) -> st.SearchStrategy[list[tuple[int, ...]]]:
 @pytest.mark.parametrize("width", WIDTHS)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
-def test_operators_are_those_of_the_integers(width: int, is_signed: bool, data: st.DataObject) -> None:
+def test_operators_agree_with_pythons_integers(width: int, is_signed: bool, data: st.DataObject) -> None:
     kind = f"{'int' if is_signed else 'bit'}<{width}>"
     rows = data.draw(rows_of(width, width))
     results = [(kind, f"$a {operator} $b") for operator in BINARY]
@@ -87,7 +87,7 @@ def test_operators_are_those_of_the_integers(width: int, is_signed: bool, data: 
 @pytest.mark.parametrize("width", [1, 8, 33, 100])
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
-def test_shifts_lose_every_bit_beyond_the_width(width: int, is_signed: bool, data: st.DataObject) -> None:
+def test_shifts_drop_bits_beyond_the_width(width: int, is_signed: bool, data: st.DataObject) -> None:
     kind = f"{'int' if is_signed else 'bit'}<{width}>"
     rows = data.draw(rows_of(width, 8))
     fixed = [0, 1, width - 1, width, width + 9]
@@ -101,7 +101,7 @@ def test_shifts_lose_every_bit_beyond_the_width(width: int, is_signed: bool, dat
 @pytest.mark.parametrize(("source", "target"), [(16, 8), (9, 64), (64, 65), (128, 3)])
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
-def test_casts_cut_or_extend_by_sign(source: int, target: int, data: st.DataObject) -> None:
+def test_casts_truncate_or_extend_by_sign(source: int, target: int, data: st.DataObject) -> None:
     rows = data.draw(rows_of(source))
     results = [(f"bit<{target}>", f"(bit<{target}>)$a"), (f"int<{target}>", f"(int<{target}>)(int<{source}>)$a")]
     expected = [(wrap(a, target), wrap(signed(a, source), target)) for (a,) in rows]
@@ -134,7 +134,7 @@ def slicer() -> Engine:
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_division_truncates_and_never_traps(width: int, is_signed: bool, data: st.DataObject) -> None:
-    """Only through the engine: the language gives / and % to constants, so the program is made by hand."""
+    """The typed program is built by hand, because P4 permits / and % only for constants."""
     rows = data.draw(rows_of(width, width))
     switch = divider(width, is_signed)
     size = -(-width // 8)
@@ -149,7 +149,7 @@ def test_division_truncates_and_never_traps(width: int, is_signed: bool, data: s
 
 @lru_cache
 def divider(width: int, is_signed: bool) -> Engine:
-    """Compile `a * b` twice and put `/` and `%` in the place of `*`."""
+    """Compile two copies of `a * b` in which `/` and `%` replace `*`."""
     kind = f"{'int' if is_signed else 'bit'}<{width}>"
     header = " ".join(field(kind, name) for name in ("a", "b", "q", "r"))
     program = check(source(header=header, ingress="hdr.h.q = hdr.h.a * hdr.h.b; hdr.h.r = hdr.h.a * hdr.h.b;"))

@@ -1,4 +1,4 @@
-"""Where the embedded switch and BMv2 are known to differ, as docs/semantics.md says: neither has changed its ways."""
+"""The known differences between the embedded switch and BMv2, from docs/semantics.md: both still behave so."""
 
 from __future__ import annotations
 

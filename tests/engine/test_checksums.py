@@ -1,4 +1,4 @@
-"""Checksums against RFC 1071 done the plain way; hashes against zlib, known vectors and plain Python."""
+"""Checksums compared with a simple RFC 1071, and hashes compared with zlib, known vectors and Python code."""
 
 from __future__ import annotations
 
@@ -66,18 +66,18 @@ def updater(odd: bool = False) -> Engine:
 
 @settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.binary(min_size=SIZE, max_size=SIZE), min_size=1, max_size=40))
-def test_the_checksum_of_any_fields_is_that_of_their_bits(rows: list[bytes]) -> None:
+def test_the_checksum_of_fields_is_that_of_their_bits(rows: list[bytes]) -> None:
     out = run(updater(), *(row + b"\0\0" for row in rows))
     assert [int.from_bytes(data[-2:], "big") for _, data in out] == [ones_complement(row) for row in rows]
 
 
-def test_fields_that_fill_no_whole_byte_are_followed_by_zero_bits() -> None:
+def test_zero_bits_fill_the_last_byte() -> None:
     row = bytes(range(100, 100 + SIZE))
     ((_, data),) = run(updater(odd=True), row + b"\0\0")
     assert int.from_bytes(data[-2:], "big") == ones_complement(row + bytes([(row[-1] & 0x7F) << 1]))
 
 
-def test_fields_of_a_header_that_is_gone_add_nothing() -> None:
+def test_fields_of_an_invalid_header_are_left_out() -> None:
     switch = engine(
         types="header pair_t { bit<16> a; bit<16> b; }",
         header="bit<16> x; bit<16> sum;",
@@ -97,7 +97,7 @@ def test_all_zeros_and_all_ones_have_the_checksums_that_the_plain_sum_gives(row:
     assert int.from_bytes(data[-2:], "big") == ones_complement(row)
 
 
-def test_a_wrong_checksum_is_told_to_ingress_unless_its_condition_or_header_is_off() -> None:
+def test_a_wrong_checksum_sets_checksum_error_if_condition_and_header_hold() -> None:
     switch = engine(
         header="bit<8> check; bit<8> bad; bit<32> value; bit<16> sum;",
         verify="verify_checksum(hdr.h.check == 1, { hdr.h.value }, hdr.h.sum, HashAlgorithm.csum16);",
@@ -111,7 +111,7 @@ def test_a_wrong_checksum_is_told_to_ingress_unless_its_condition_or_header_is_o
 
 @settings(max_examples=40, deadline=None)
 @given(payload=st.binary(max_size=80))
-def test_the_payload_can_be_summed_too(payload: bytes) -> None:
+def test_the_payload_can_be_included(payload: bytes) -> None:
     ((_, data),) = run(with_payload(), b"\7\1\2" + b"\0\0\0" + payload)
     assert int.from_bytes(data[3:5], "big") == ones_complement(b"\7\1\2" + payload)
     assert data[5] == 0
@@ -132,7 +132,7 @@ def with_payload() -> Engine:
     )
 
 
-def test_checksums_take_in_as_much_of_a_varbit_as_there_is() -> None:
+def test_checksums_include_the_present_part_of_a_varbit() -> None:
     switch = engine(
         types="header o_t { bit<8> kind; varbit<320> options; bit<16> sum; }",
         header="bit<8> bytes;",
@@ -158,7 +158,7 @@ def hasher(algorithm: str, base: int, most: int, result: int = 64) -> Engine:
 
 @settings(max_examples=20, deadline=None)
 @given(rows=st.lists(st.binary(min_size=SIZE, max_size=SIZE), min_size=1, max_size=40))
-def test_hashes_are_those_of_the_fields_bits(rows: list[bytes]) -> None:
+def test_the_hash_of_fields_is_that_of_their_bits(rows: list[bytes]) -> None:
     most = (1 << 64) - 1
     for row, (_, data) in zip(rows, run(hashers(), *(row + bytes(40) for row in rows)), strict=True):
         found = [int.from_bytes(data[at : at + 8], "big") for at in range(SIZE, SIZE + 40, 8)]
@@ -175,7 +175,7 @@ def hashers() -> Engine:
 
 
 def test_known_vectors() -> None:
-    """The check values of the string 123456789 in the catalogue of parametrised CRC algorithms."""
+    """The check values of "123456789" from the catalogue of parametrised CRC algorithms."""
     switch = engine(
         header="bit<72> v; bit<16> r; bit<32> s;",
         ingress="hash(hdr.h.r, HashAlgorithm.crc16, 16w0, { hdr.h.v }, 32w0xffffffff); "
@@ -204,7 +204,7 @@ def test_the_random_hash_follows_the_seed() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["crc16_custom", "crc32_custom"])
-def test_custom_crcs_are_refused_by_name(algorithm: str) -> None:
+def test_custom_crcs_are_rejected_by_name(algorithm: str) -> None:
     with pytest.raises(P4Error, match=algorithm):
         hasher(algorithm, 0, 10)
 
@@ -241,7 +241,7 @@ def chooser() -> Engine:
 
 @settings(max_examples=60, deadline=None)
 @given(which=st.integers(0, 3), data=st.binary(min_size=12, max_size=40))
-def test_headers_are_summed_whole_where_they_are_there_and_what_is_behind_moves_up(which: int, data: bytes) -> None:
+def test_checksums_leave_out_invalid_headers_and_move_later_fields_up(which: int, data: bytes) -> None:
     ((_, sent),) = run(chooser(), bytes([which, 0, 0]) + data)
     size = (0, 3, 6, 12)[which]
     whole = bytes([which]) + data[:size] + b"\x12\x34" + data[size:]

@@ -1,4 +1,4 @@
-"""Programs far deeper than Python's stack, laid out in stages, made native and run."""
+"""Programs far deeper than Python's stack are compiled and run, and their stages computed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ X, Y = "hdr.h.x", "hdr.h.y"
 
 
 def chained(form: str, end: str, close: str = "") -> str:
-    """Return a form for each number from 0 on, one within the other."""
+    """Return a text with nested copies of a form, numbered from 0."""
     return "".join(form % {"i": number} for number in range(DEPTH)) + end + close * DEPTH
 
 
-# Parts of a program, and y for x = 1000: nobody can tell how deep the way there was.
+# Parts of a program, with the value of y for x = 1000.
 DEEP: dict[str, tuple[dict[str, str], int]] = {
     "if within if": ({"ingress": chained(f"if ({X} != %(i)d + 2000) {{ ", f"{Y} = {X};", "}")}, 1000),
     "else if": ({"ingress": chained(f"if ({X} == %(i)d) {{ {Y} = %(i)d + 1; }} else ", "{ }")}, 1001),
@@ -101,7 +101,7 @@ DEEP: dict[str, tuple[dict[str, str], int]] = {
 
 
 @pytest.mark.parametrize(("parts", "result"), [pytest.param(*each, id=name) for name, each in DEEP.items()])
-def test_depth_is_no_limit(parts: dict[str, str], result: int) -> None:
+def test_depth_is_not_limited(parts: dict[str, str], result: int) -> None:
     header = "bit<32> x; bit<32> y;"
     assert footprint(checked(source(header=header, **parts))).total.stages_on() == 0
     packet = (1000).to_bytes(4, "big")

@@ -1,4 +1,4 @@
-"""What a program may take: of each packet, of the native stack, and of memory for its state."""
+"""Limits on the state of a packet, on the native stack, and on the memory for a program's state."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ MANY = "struct s_t { bit<2048> a; bit<2048> b; bit<2048> c; bit<2048> d; } struc
         ("v_t[5] v;", ""),
     ],
 )
-def test_a_packet_with_too_much_state_is_refused_before_there_is_code(
+def test_excessive_packet_state_is_rejected_before_code_is_generated(
     headers: str, metadata: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = program(headers, metadata, types=MANY + "header v_t { varbit<65536> a; }")
@@ -66,15 +66,15 @@ def test_a_packet_with_too_much_state_is_refused_before_there_is_code(
 
 
 @pytest.mark.parametrize("count", [200, 2000])
-def test_variables_beyond_the_native_stack_are_refused(count: int) -> None:
+def test_variables_beyond_the_native_stack_are_rejected(count: int) -> None:
     locals_ = " ".join(f"t_t v{n};" for n in range(count))
     apply = " ".join(f"v{n}.a.a = 1;" for n in range(count))
     with pytest.raises(P4Error, match="variables and parameters together take more than"):
         Engine(program(locals_=locals_, apply=apply, types=MANY))
 
 
-def test_the_largest_packet_state_runs_on_a_thread_of_the_usual_size() -> None:
-    """It is copied for clones and for packets that go round again, which all have their own on the stack."""
+def test_the_largest_packet_state_runs_on_a_thread_with_the_default_stack() -> None:
+    """Clones and packets in further rounds have copies of the state on the stack."""
     apply = "clone(CloneType.I2E, 32w5); if (m.x == 0 && s.instance_type == 0) { resubmit_preserving_field_list(0); }"
     room = (STATE - 1024) // 4096
     checked = program(metadata=" ".join(f"t_t m{n};" for n in range(room)), types=MANY, apply=apply)
@@ -102,7 +102,7 @@ def test_the_largest_packet_state_runs_on_a_thread_of_the_usual_size() -> None:
         ("meter({}, MeterType.packets)", 64),
     ],
 )
-def test_arrays_have_to_fit_into_memory(kind: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_must_fit_the_memory_limit(kind: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     base = demand(program(), 1 << 40)
     cells = MIB // size
     for count, fits in ((cells, True), (cells + 1, False), ((1 << 31) - 1, False)):
@@ -116,7 +116,7 @@ def test_arrays_have_to_fit_into_memory(kind: str, size: int, monkeypatch: pytes
                     Engine(checked, memory=base + MIB)
 
 
-def test_entries_take_their_share_and_give_it_back() -> None:
+def test_entries_reserve_and_release_memory() -> None:
     table = "table t { key = { hdr.h.c: exact; } actions = { NoAction; } size = 100000; }"
     checked = program(locals_=table, apply="t.apply();")
     engine = Engine(checked, memory=demand(checked, 1 << 40) + 20_000)
@@ -141,7 +141,7 @@ def test_entries_take_their_share_and_give_it_back() -> None:
     assert engine.memory.used == used
 
 
-def test_a_budget_never_goes_beyond_its_limit() -> None:
+def test_a_budget_never_exceeds_its_limit() -> None:
     budget = Budget(100)
     budget.take(60, "one")
     with pytest.raises(BudgetError, match="no memory for two: the program uses 60 bytes of its 100 bytes"):

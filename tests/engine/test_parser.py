@@ -1,4 +1,4 @@
-"""Parsing and deparsing: states, stacks, varbits, lookahead, and packets that end too soon."""
+"""Parsing and deparsing: states, stacks, varbits, lookahead, and truncated packets."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_select_by_value_mask_range_and_several_fields() -> None:
     assert found == [1, 0, 2, 0, 3, 3, 0, 4, 1]
 
 
-def test_no_case_that_matches_is_an_error_that_ingress_sees() -> None:
+def test_a_select_without_a_match_sets_the_parser_error() -> None:
     switch = engine(
         parser="state start { packet.extract(hdr.h); transition select(hdr.h.x) { 1 : accept; 2 : accept; } }",
         ingress=NAMES,
@@ -103,7 +103,7 @@ def test_no_case_that_matches_is_an_error_that_ingress_sees() -> None:
     assert [data[0] for _, data in run(switch, b"\1", b"\3")] == [100, 102]
 
 
-def test_a_packet_cut_short_leaves_its_header_invalid_and_its_bytes_as_payload() -> None:
+def test_the_header_of_a_truncated_packet_is_invalid_and_its_bytes_are_payload() -> None:
     switch = engine(
         header="bit<8> x;",
         types="header pair_t { bit<32> left; bit<32> right; }",
@@ -152,7 +152,7 @@ def test_stacks_shift_both_ways() -> None:
     ]
 
 
-def test_an_element_beyond_the_stack_reads_as_nothing_and_takes_no_writes() -> None:
+def test_an_element_beyond_the_stack_is_invalid_and_ignores_writes() -> None:
     switch = engine(
         header="bit<8> x; bit<8> r;",
         types=LABELS,
@@ -172,7 +172,7 @@ def test_an_element_beyond_the_stack_reads_as_nothing_and_takes_no_writes() -> N
         assert data == bytes([index, 63 if index < 3 else 200, *expected])
 
 
-def test_a_parser_that_goes_round_without_end_is_stopped() -> None:
+def test_an_endless_parser_is_stopped() -> None:
     switch = engine(
         parser="""
             state start { packet.extract(hdr.h); transition again; }
@@ -201,7 +201,7 @@ def test_lookahead_reads_without_moving_and_advance_moves_without_reading() -> N
         ingress=NAMES + "hdr.h.seen = meta.seen; if (hdr.extra.isValid()) { hdr.extra.e = hdr.extra.e + 1; }",
     )
     packet = b"\0\0" + b"\x12\x34\x56rest"
-    # What was advanced over is parsed: it is neither header nor payload, so it does not come out again.
+    # Bytes that the parser advanced over are neither header nor payload, so they are not sent.
     assert run(switch, b"\x10" + packet) == [(0, b"\x64\x12\x34\x57rest")]
     assert run(switch, b"\x08" + packet) == [(0, b"\x64\x12\x34\x35\x56rest")]
     assert run(switch, b"\x03" + packet)[0][1][0] == 106
@@ -210,7 +210,7 @@ def test_lookahead_reads_without_moving_and_advance_moves_without_reading() -> N
 
 
 def varbit(header: str, ingress: str) -> Engine:
-    """Return an engine that takes the bits of a varbit from the two bytes in front of the header."""
+    """Return an engine that reads the length of a varbit in bits from the two bytes before the header."""
     return engine(
         header=header,
         types="header prefix_t { bit<16> bits; }",
@@ -224,7 +224,7 @@ def varbit(header: str, ingress: str) -> Engine:
     )
 
 
-def test_varbits_take_what_the_parser_gives_them() -> None:
+def test_varbits_have_the_length_that_the_parser_computes() -> None:
     switch = varbit(
         "bit<8> x; bit<8> length; varbit<64> options; bit<8> last;",
         NAMES + "if (hdr.h.isValid()) { hdr.h.last = hdr.h.last + 1; }",
@@ -260,7 +260,7 @@ def test_verify_ends_the_parser_with_the_programs_own_error() -> None:
     assert [data[0] for _, data in run(switch, b"\x09", b"\x0a")] == [100, 107]
 
 
-def test_headers_can_be_made_dropped_and_copied() -> None:
+def test_headers_can_be_added_removed_and_copied() -> None:
     switch = engine(
         header="bit<8> x; bit<8> y;",
         headers="h_t second; h_t third;",
@@ -293,7 +293,7 @@ def test_headers_compare_by_validity_and_fields() -> None:
     assert [data[2] for _, data in run(switch, *(bytes([*each, 9]) for each in cases))] == list(cases.values())
 
 
-def test_nothing_of_one_packet_shows_in_the_next() -> None:
+def test_packets_do_not_see_data_of_earlier_packets() -> None:
     switch = engine(
         header="bit<8> x; bit<8> r;",
         types="header secret_t { bit<8> s; }",
@@ -311,7 +311,7 @@ def test_nothing_of_one_packet_shows_in_the_next() -> None:
     assert [data[1] for _, data in run(switch, b"\1\0\x77", b"\0\0\x77", b"\0\0\x77")] == [0x77, 0, 0]
 
 
-def test_sub_parsers_and_sub_controls_work_on_what_they_are_given() -> None:
+def test_sub_parsers_and_sub_controls_work_on_their_arguments() -> None:
     switch = engine(
         types="""
             header h_t2 { bit<8> v; }
@@ -340,6 +340,6 @@ def test_sub_parsers_and_sub_controls_work_on_what_they_are_given() -> None:
     assert run(switch, bytes([0, 10, 0, 20, 22])) == [(0, bytes([42, 0, 10, 20, 22]))]
 
 
-def test_a_header_that_is_not_whole_bytes_is_refused_by_name() -> None:
+def test_a_header_that_does_not_fill_bytes_is_rejected_by_name() -> None:
     with pytest.raises(P4Error, match="a multiple of 8"):
         engine(header="bit<8> x; bit<3> y;")

@@ -1,4 +1,4 @@
-"""Whatever comes in, nothing breaks: random bytes, control writes while a batch runs, many engines at once."""
+"""Robustness: random bytes, control writes during batches, and many engines at once."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def everything() -> Engine:
     return switch
 
 
-# First bytes that reach every branch, then anything.
+# Bytes that reach every branch, followed by random bytes.
 PACKETS = st.lists(
     st.one_of(
         st.binary(max_size=60),
@@ -93,8 +93,8 @@ PACKETS = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(packets=PACKETS)
-def test_no_bytes_make_the_engine_read_or_write_beyond_them(packets: list[bytes]) -> None:
-    """Each packet gives the same whether it stands alone or among others, and whatever lies around it in memory."""
+def test_the_engine_never_accesses_memory_outside_a_packet(packets: list[bytes]) -> None:
+    """The result for a packet depends neither on other packets nor on the memory around it."""
     switch = everything()
 
     def fresh() -> None:
@@ -110,7 +110,7 @@ def test_no_bytes_make_the_engine_read_or_write_beyond_them(packets: list[bytes]
 
 
 def _outputs(switch: Engine, packets: list[bytes], gap: bytes) -> list[tuple[int, tuple[int, bytes]]]:
-    """Run packets that have `gap` between them in memory."""
+    """Process packets with `gap` between them in memory."""
     data = gap + gap.join(packets) + gap
     lengths = np.array([len(each) for each in packets], np.uint32)
     starts = np.array([len(gap) + sum(len(each) + len(gap) for each in packets[:n]) for n in range(len(packets))])
@@ -129,7 +129,7 @@ def test_an_empty_batch_gives_an_empty_batch() -> None:
     assert len(engine().process(Packets.from_list([]))) == 0
 
 
-def test_packets_that_somebody_still_holds_are_not_written_over() -> None:
+def test_packets_in_use_are_not_overwritten() -> None:
     switch = engine(ingress="hdr.h.x = hdr.h.x + 1;")
     first = switch.process(Packets.from_list([(1, bytes([number])) for number in range(9)]))
     held = first.data[:3]
@@ -145,8 +145,8 @@ def test_jumbo_packets_pass_whole() -> None:
     assert run(engine(), b"\1" + payload) == [(0, b"\1" + payload)]
 
 
-def test_control_writes_while_batches_run_are_all_or_nothing() -> None:
-    """Two registers and an entry change together between batches; no batch may see half of a change."""
+def test_control_writes_are_atomic_with_respect_to_batches() -> None:
+    """Two registers and an entry change together between batches. No batch may see a part of a change."""
     switch = engine(
         header="bit<8> k; bit<32> a; bit<32> b;",
         declarations="""
@@ -223,7 +223,7 @@ def test_engines_compiled_in_several_threads_do_not_disturb_each_other() -> None
     assert results == {number: [(0, bytes([number]))] for number in range(1, 5)}
 
 
-def test_batches_whose_packets_lie_outside_their_data_are_refused() -> None:
+def test_packets_outside_the_data_are_rejected() -> None:
     one = np.array([0], np.uint32)
     for offset, length in ((0, 11), (11, 0), (2**32 - 1, 2**32 - 1)):
         with pytest.raises(ValueError, match="outside"):

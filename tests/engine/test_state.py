@@ -17,7 +17,7 @@ WIDTHS = "bit<1> int<8> bit<12> int<12> bit<64> bit<65> int<128> bit<200>"
 
 @pytest.fixture(scope="module")
 def registers() -> Engine:
-    """Return a switch with a register of each kind: a packet says whether to write, in which, where and what."""
+    """Return a switch with a register of each kind. Packets select the register, the index, and a value to write."""
     kinds = WIDTHS.split()
     branches = (
         f"if (hdr.h.which == {i}) {{ if (hdr.h.write == 1) {{ r{i}.write((bit<32>)hdr.h.index, hdr.h.v{i}); }}"
@@ -134,7 +134,7 @@ def test_counters_count_packets_and_their_bytes() -> None:
 
 
 def test_a_meter_colours_by_two_rates_and_the_time_that_passes() -> None:
-    """Against RFC 2698 in Python, colour-blind, in fractions of a token."""
+    """Compared with RFC 2698 in Python, colour-blind, with fractions of tokens."""
     switch = engine(
         header="bit<8> i; bit<8> colour;",
         declarations="meter(2, MeterType.bytes) m; bit<8> c;",
@@ -165,7 +165,7 @@ def test_a_meter_colours_by_two_rates_and_the_time_that_passes() -> None:
     assert seen == {0, 1, 2}
 
 
-def test_a_direct_meter_goes_with_its_entry() -> None:
+def test_a_direct_meter_belongs_to_its_entry() -> None:
     switch = engine(
         header="bit<8> k; bit<8> colour;",
         metadata="bit<2> colour;",
@@ -184,7 +184,7 @@ def test_a_direct_meter_goes_with_its_entry() -> None:
     assert [data[1] for _, data in out] == [0, 1, 2, 2, 0, 0]
 
 
-def test_digests_arrive_in_order_with_the_values_they_had() -> None:
+def test_digests_arrive_in_order_with_the_values_at_the_call() -> None:
     switch = engine(
         types="struct seen_t { bit<8> a; bit<48> mac; int<16> level; } struct big_t { bit<100> wide; bool yes; }",
         header="bit<8> a; bit<48> mac; int<16> level;",
@@ -207,7 +207,7 @@ def test_digests_arrive_in_order_with_the_values_they_had() -> None:
     assert switch.digests() == []
 
 
-def test_digests_without_room_are_lost_and_counted() -> None:
+def test_digests_beyond_the_buffer_are_lost_and_counted() -> None:
     switch = engine(types="struct d_t { bit<1024> a; }", ingress="digest<d_t>(1, { (bit<1024>)hdr.h.x });")
     run(switch, *[b"\1"] * 9_000)
     kept = len(switch.digests())
@@ -217,7 +217,7 @@ def test_digests_without_room_are_lost_and_counted() -> None:
     assert len(switch.digests()) == 1
 
 
-def test_random_numbers_keep_to_their_bounds_and_follow_the_seed() -> None:
+def test_random_numbers_are_within_bounds_and_follow_the_seed() -> None:
     def numbers(seed: int) -> list[int]:
         switch = engine(
             seed=seed,
@@ -234,7 +234,7 @@ def test_random_numbers_keep_to_their_bounds_and_follow_the_seed() -> None:
     assert first != numbers(2)
 
 
-def test_assertions_that_fail_are_counted_and_log_messages_do_no_harm() -> None:
+def test_failed_assertions_are_counted_and_log_messages_ignored() -> None:
     switch = engine(ingress='assert(hdr.h.x != 3); assume(hdr.h.x < 5); log_msg("seen {}", { hdr.h.x });')
     assert len(run(switch, b"\1", b"\3", b"\7")) == 3
     assert switch.stats.assertions == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.engine.build import engine, run
 
 
-def test_exit_deep_inside_still_copies_results_out() -> None:
+def test_exit_in_a_nested_call_copies_results_out() -> None:
     switch = engine(
         header="bit<8> x; bit<8> y; bit<8> z;",
         types="""
@@ -19,7 +19,7 @@ def test_exit_deep_inside_still_copies_results_out() -> None:
     assert out == [bytes([5, 0, 0]), bytes([51, 11, 0]), bytes([51, 204, 1])]
 
 
-def test_return_ends_only_the_action_or_control_it_stands_in() -> None:
+def test_return_ends_only_its_own_action_or_control() -> None:
     switch = engine(
         header="bit<8> x; bit<8> y;",
         types="control inner(inout bit<8> v) { apply { if (v == 1) { return; } v = 9; } }",
@@ -30,14 +30,14 @@ def test_return_ends_only_the_action_or_control_it_stands_in() -> None:
     assert out == [bytes([50, 7]), bytes([50, 1]), bytes([3, 7]), bytes([50, 9])]
 
 
-def test_arguments_that_name_one_place_twice_are_copied() -> None:
+def test_aliased_arguments_are_copied() -> None:
     switch = engine(
         header="bit<8> x; bit<8> y;",
         types="control mix(inout bit<8> a, inout bit<8> b) { apply { a = a + 1; b = b + 10; a = a + b; } }",
         declarations="mix() m; action add(inout bit<8> a, in bit<8> b) { a = a + b; hdr.h.y = 100; a = a + b; }",
         ingress="m.apply(hdr.h.x, hdr.h.x); add(hdr.h.x, hdr.h.y);",
     )
-    # The second copy-out is the one that stays: 5 + 10. Then y is read before the action changes it.
+    # The second copy-out remains: 5 + 10. Then y is read before the action changes it.
     assert run(switch, bytes([5, 3])) == [(0, bytes([15 + 3 + 3, 100]))]
 
 
@@ -81,7 +81,7 @@ def test_structs_and_tuples_are_assigned_and_compared_whole() -> None:
     assert run(switch, b"\x05\x00\x10\x00") == [(0, b"\x06\x00\x0f\x05")]
 
 
-def test_a_list_that_reads_what_it_is_assigned_to_is_read_first() -> None:
+def test_a_list_is_read_completely_before_it_is_assigned() -> None:
     switch = engine(
         types="struct pair_t { bit<8> a; bit<8> b; }",
         header="bit<8> a; bit<8> b;",
@@ -94,8 +94,8 @@ def test_a_list_that_reads_what_it_is_assigned_to_is_read_first() -> None:
     assert run(switch, b"\1\2") == [(0, b"\2\1")]
 
 
-def test_both_operators_that_stop_early_do_so() -> None:
-    """The right side's table must be applied only where the left side does not settle it."""
+def test_logical_operators_short_circuit() -> None:
+    """The table on the right side is applied only if the left side does not determine the result."""
     switch = engine(
         header="bit<8> x; bit<8> n;",
         declarations="""
@@ -126,7 +126,7 @@ def test_switch_over_values_takes_shared_labels_and_a_default() -> None:
     assert [data[1] for _, data in run(switch, b"\1\0", b"\2\0", b"\3\0", b"\4\0")] == [10, 20, 20, 30]
 
 
-def test_variables_begin_at_zero_in_every_packet() -> None:
+def test_variables_are_zero_at_the_start_of_every_packet() -> None:
     switch = engine(
         header="bit<8> x; bit<8> r;",
         declarations="bit<8> kept;",
@@ -135,7 +135,7 @@ def test_variables_begin_at_zero_in_every_packet() -> None:
     assert [data[1] for _, data in run(switch, b"\5\0", b"\6\0")] == [0, 0]
 
 
-def test_enums_and_errors_are_compared_by_what_they_name() -> None:
+def test_enums_and_errors_are_compared_by_member() -> None:
     switch = engine(
         types="""
             enum kind_t { Apple, Pear } enum bit<8> code_t { One = 10, Two = 20 } error { Mine }

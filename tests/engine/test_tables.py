@@ -1,4 +1,4 @@
-"""Tables: native lookups against a naive matcher, under random insertions, changes and removals; what is refused."""
+"""Tables: native lookups compared with a naive matcher during random changes, and rejected requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Model = dict[tuple[tuple[EntryKey, ...], int], int]
 
 @lru_cache
 def fixture(name: str) -> Engine:
-    """Return an engine whose table writes the data of the entry that hit, 0xffff on a miss, into the packet."""
+    """Return an engine whose table writes the data of the matching entry to the packet, or 0xffff on a miss."""
     fields = KINDS[name]
     keys = " ".join(f"hdr.h.k{number} : {kind};" for number, (kind, _) in enumerate(fields))
     return engine(
@@ -56,7 +56,7 @@ def look_up(switch: Engine, fields: Sequence[tuple[str, int]], keys: list[tuple[
 
 
 def matches(kind: str, width: int, key: EntryKey, value: int) -> bool:
-    """Tell by the language's definition whether one field matches."""
+    """Return whether one field matches, by the language's definition."""
     if key.value is None:
         return True
     if kind == "range":
@@ -66,7 +66,7 @@ def matches(kind: str, width: int, key: EntryKey, value: int) -> bool:
 
 
 def winners(fields: Sequence[tuple[str, int]], model: Model, value: tuple[int, ...]) -> set[int]:
-    """Return the data of all entries that may win: those of the greatest priority, or of the longest prefix."""
+    """Return the data of all entries that may win: those with the largest priority or the longest prefix."""
     best, found = -1, {0xFFFF}
     by_priority = any(kind in ("ternary", "range", "optional") for kind, _ in fields)
     for (keys, priority), data in model.items():
@@ -82,7 +82,7 @@ def winners(fields: Sequence[tuple[str, int]], model: Model, value: tuple[int, .
 
 def random_key(rng: random.Random, kind: str, width: int) -> EntryKey:
     ones = (1 << width) - 1
-    # Few distinct values, so that entries meet.
+    # Few distinct values, so that entries overlap.
     value = rng.choice([rng.getrandbits(width), rng.randrange(4) << max(0, width - 2), rng.randrange(min(8, ones + 1))])
     if kind == "exact":
         return EntryKey(value)
@@ -105,7 +105,7 @@ def random_key(rng: random.Random, kind: str, width: int) -> EntryKey:
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_lookups_agree_with_a_naive_matcher_through_any_changes(name: str, seed: int) -> None:
+def test_lookups_agree_with_a_naive_matcher_during_changes(name: str, seed: int) -> None:
     fields, switch, rng = KINDS[name], fixture(name), random.Random(seed)
     table = switch.tables["ingress.t"]
     for entry in table.entries():
@@ -152,7 +152,7 @@ def _same_match(
     priority: int,
     other: tuple[tuple[EntryKey, ...], int],
 ) -> bool:
-    """Tell whether two sets of keys say the same, a range of everything being as good as no range."""
+    """Return whether two sets of keys are equivalent. A range of all values is equivalent to no range."""
 
     def plain(key: EntryKey, kind: str, width: int) -> tuple[int, int]:
         ones = (1 << width) - 1
@@ -178,8 +178,8 @@ def test_a_table_without_entries_always_misses(name: str) -> None:
     assert look_up(switch, fields, keys) == [0xFFFF, 0xFFFF]
 
 
-def test_thousands_of_entries_come_and_go() -> None:
-    """Long probe sequences, growth and removal in the hash table, against a dictionary."""
+def test_thousands_of_entries_are_inserted_and_removed() -> None:
+    """Long probe sequences, growth and removal in the hash table, compared with a dict."""
     switch = engine(
         header="bit<32> k; bit<32> r;",
         declarations="""
@@ -262,7 +262,7 @@ def test_entries_are_kept_in_canonical_form() -> None:
     assert caught.value.reason is Reason.EXISTS
 
 
-def test_a_full_table_says_so_and_takes_another_when_one_has_gone() -> None:
+def test_a_full_table_rejects_entries_until_one_is_removed() -> None:
     table = small().tables["ingress.t"]
     for number in range(4):
         table.insert(Entry((EntryKey(number),), "ingress.a", (number,)))
@@ -292,7 +292,7 @@ def small(**options: str) -> Engine:
     )
 
 
-def test_what_is_not_there_cannot_be_changed() -> None:
+def test_missing_entries_cannot_be_changed() -> None:
     table = small().tables["ingress.t"]
     attempts: list[Callable[[], object]] = [
         lambda: table.modify(Entry((EntryKey(1),), "ingress.a", (1,))),
@@ -323,7 +323,7 @@ def test_the_default_action_can_be_set_and_reset() -> None:
     assert run(switch, b"\1\0") == [(0, b"\1\x63")]
 
 
-def test_actions_for_defaults_only_and_for_entries_only_keep_to_that() -> None:
+def test_default_only_and_table_only_actions_are_enforced() -> None:
     switch = small()
     table = switch.tables["ingress.t"]
     with pytest.raises(TableError) as caught:
@@ -381,7 +381,7 @@ def test_direct_counters_follow_their_entry() -> None:
     assert counter.read(table.number((EntryKey(1),))) == CounterValue(0, 0)
 
 
-def test_action_data_of_any_width_arrives_whole() -> None:
+def test_action_data_of_any_width_is_complete() -> None:
     switch = engine(
         header="bit<8> k; bit<1> a; bit<7> b; bit<128> c; int<16> d; bit<200> e;",
         declarations="""
@@ -400,7 +400,7 @@ def test_action_data_of_any_width_arrives_whole() -> None:
     assert data[1:] == expected
 
 
-def test_hit_miss_and_action_run_steer_the_program() -> None:
+def test_hit_miss_and_action_run_control_the_program() -> None:
     switch = engine(
         header="bit<8> k; bit<8> hit; bit<8> run;",
         declarations="""
@@ -421,7 +421,7 @@ def test_hit_miss_and_action_run_steer_the_program() -> None:
     assert [data for _, data in run(switch, b"\1\0\0", b"\2\0\0")] == [b"\1\1\x0a", b"\2\2\x14"]
 
 
-def test_a_table_without_keys_runs_its_default_and_takes_no_entries() -> None:
+def test_a_table_without_keys_runs_its_default_and_rejects_entries() -> None:
     switch = engine(
         header="bit<8> r;",
         declarations="action a(bit<8> v) { hdr.h.r = v; } table t { actions = { a; } default_action = a(4); }",

@@ -1,4 +1,4 @@
-"""Traces: what is told of a packet's way, and that being traced changes nothing else."""
+"""Traces: their contents, and that tracing has no other effect."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_tracing_changes_neither_packets_nor_state() -> None:
     assert len(traced.traces()) == third
 
 
-def test_a_ring_that_is_full_loses_steps_and_says_so() -> None:
+def test_lost_steps_of_a_full_buffer_are_reported() -> None:
     switch = engine(header=HEADER, ingress="std.egress_spec = 4;")
     switch.trace(True)
     run(switch, *[b"\0\0"] * 20_000)

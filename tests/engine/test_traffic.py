@@ -1,4 +1,4 @@
-"""What happens to packets after ingress and egress: unicast, drop, multicast, clones, going round again."""
+"""The traffic manager: unicast, drop, multicast, clones, resubmission and recirculation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from midflight.errors import P4Error
 from midflight.runtime.engine import Packets, Reason, TableError
 from tests.engine.build import engine, run
 
-# The first byte says what to do, the second where to; the third shows what egress saw.
+# The first byte selects the action and the second the destination. Egress writes what it sees to the third.
 HEADER = "bit<8> what; bit<8> where; bit<8> seen;"
 GO = "std.egress_spec = (bit<9>)hdr.h.where;"
 
@@ -20,7 +20,7 @@ def test_unicast_goes_to_egress_spec_with_its_payload() -> None:
     assert switch.stats.sent == 2
 
 
-def test_port_0_is_where_packets_go_that_nobody_steers() -> None:
+def test_packets_without_an_egress_port_go_to_port_0() -> None:
     assert run(engine(), b"\1") == [(0, b"\1")]
 
 
@@ -66,7 +66,7 @@ def test_multicast_copies_carry_ingress_state_and_their_instance() -> None:
     assert switch.multicast.groups == {5: ((3, 10), (4, 11), (3, 12))}
 
 
-def test_multicast_goes_before_drop_and_unicast_but_mark_to_drop_clears_it() -> None:
+def test_multicast_precedes_drop_and_unicast_but_mark_to_drop_clears_it() -> None:
     before = engine(header=HEADER, ingress="std.mcast_grp = 1; std.egress_spec = 511;")
     before.multicast.set(1, [(2, 0)])
     assert [port for port, _ in run(before, b"\0\0\0")] == [2]
@@ -87,13 +87,13 @@ def test_an_unknown_group_sends_nothing_and_is_counted() -> None:
 @pytest.mark.parametrize(
     ("group", "replicas"), [(0, []), (1 << 16, []), (1, [(512, 0)]), (1, [(-1, 0)]), (1, [(1, 1 << 16)])]
 )
-def test_groups_that_make_no_sense_are_refused(group: int, replicas: list[tuple[int, int]]) -> None:
+def test_invalid_groups_are_rejected(group: int, replicas: list[tuple[int, int]]) -> None:
     with pytest.raises(TableError) as caught:
         engine(ingress="std.mcast_grp = 1;").multicast.set(group, replicas)
     assert caught.value.reason is Reason.INVALID
 
 
-def test_deleting_a_group_that_is_not_there_says_so() -> None:
+def test_deleting_an_unknown_group_is_an_error() -> None:
     with pytest.raises(TableError) as caught:
         engine().multicast.delete(4)
     assert caught.value.reason is Reason.NOT_FOUND
@@ -105,7 +105,7 @@ CLONE = """
 """ + GO  # fmt: skip
 
 
-def test_an_ingress_clone_is_the_packet_as_it_came_with_the_fields_of_its_list() -> None:
+def test_an_ingress_clone_is_the_original_packet_with_its_field_list() -> None:
     switch = engine(
         header=HEADER,
         metadata="@field_list(1) bit<8> kept; bit<8> lost;",
@@ -116,18 +116,18 @@ def test_an_ingress_clone_is_the_packet_as_it_came_with_the_fields_of_its_list()
     assert run(switch, b"\1\2\0zz") == [(7, b"\1\2\x69zz"), (8, b"\1\2\5zz"), (2, b"\x63\2\0zz")]
 
 
-def test_a_clone_to_an_unknown_session_leaves_the_original_alone() -> None:
+def test_a_clone_to_an_unknown_session_does_not_affect_the_original() -> None:
     switch = engine(header=HEADER, metadata="@field_list(1) bit<8> kept; bit<8> lost;", ingress=CLONE)
     assert run(switch, b"\1\2\0") == [(2, b"\x63\2\0")]
 
 
-def test_a_dropped_packet_still_leaves_its_clone() -> None:
+def test_a_clone_survives_the_drop_of_its_original() -> None:
     switch = engine(header=HEADER, ingress="clone(CloneType.I2E, 1); mark_to_drop(std);")
     switch.clones.set(1, [(6, 0)])
     assert run(switch, b"\1\2\0") == [(6, b"\1\2\0")]
 
 
-def test_an_egress_clone_has_the_headers_as_egress_left_them_and_goes_through_egress_again() -> None:
+def test_an_egress_clone_has_the_headers_after_egress_and_passes_egress_again() -> None:
     switch = engine(
         header=HEADER,
         ingress=GO,
@@ -140,7 +140,7 @@ def test_an_egress_clone_has_the_headers_as_egress_left_them_and_goes_through_eg
     assert run(switch, b"\1\2\0p") == [(2, b"\2\2\0p"), (9, b"\2\2\x2ap")]
 
 
-def test_a_clone_that_clones_itself_forever_is_stopped() -> None:
+def test_an_endless_chain_of_clones_is_stopped() -> None:
     switch = engine(header=HEADER, ingress=GO, egress="clone(CloneType.E2E, 4);")
     switch.clones.set(4, [(9, 0)])
     assert len(run(switch, b"\1\2\0")) == 257
@@ -180,13 +180,13 @@ def test_recirculate_starts_over_with_the_deparsed_packet() -> None:
     assert run(switch, b"\0\0\0!") == [(3, b"\4\0\3" + b"\3\0\2" + b"\2\0\1" + b"\1\0\0!")]
 
 
-def test_a_packet_that_goes_round_forever_is_dropped_and_counted() -> None:
+def test_a_packet_with_too_many_rounds_is_dropped_and_counted() -> None:
     switch = engine(header=HEADER, ingress=GO, egress="recirculate_preserving_field_list(0);")
     assert run(switch, b"\1\2\0", b"\1\2\0") == []
     assert switch.stats.dropped["rounds"] == 2
 
 
-def test_copies_that_breed_faster_than_they_leave_are_bounded() -> None:
+def test_exponentially_growing_copies_are_bounded() -> None:
     switch = engine(
         header=HEADER, ingress="std.mcast_grp = 1;", egress="hdr.h.seen = 1; recirculate_preserving_field_list(0);"
     )
@@ -197,7 +197,7 @@ def test_copies_that_breed_faster_than_they_leave_are_bounded() -> None:
     assert dropped["rounds"] > 0
 
 
-def test_truncate_limits_what_leaves() -> None:
+def test_truncate_limits_the_sent_bytes() -> None:
     switch = engine(header=HEADER, ingress=GO + "if (hdr.h.what == 1) { truncate(4); }")
     assert run(switch, b"\1\2\0abcdef", b"\0\2\0abcdef", b"\1\2\0") == [
         (2, b"\1\2\0a"),
@@ -206,7 +206,7 @@ def test_truncate_limits_what_leaves() -> None:
     ]
 
 
-def test_output_larger_than_anyone_guessed_is_complete() -> None:
+def test_output_beyond_the_initial_buffer_is_complete() -> None:
     switch = engine(header="bit<8> n;", ingress="std.mcast_grp = 1;", egress="hdr.h.n = (bit<8>)std.egress_rid;")
     switch.multicast.set(1, [(1, number % 256) for number in range(500)])
     packets = Packets.from_list([(1, bytes([0]) + bytes([source]) * 700) for source in range(40)])
@@ -219,7 +219,7 @@ def test_output_larger_than_anyone_guessed_is_complete() -> None:
     assert switch.stats.dropped["memory"] == 0
 
 
-def test_time_and_ports_are_what_was_passed_in() -> None:
+def test_time_and_ports_are_those_passed_in() -> None:
     switch = engine(
         header="bit<48> at; bit<16> port; bit<32> length; bit<48> later;",
         ingress="hdr.h.at = std.ingress_global_timestamp; hdr.h.port = (bit<16>)std.ingress_port; "
@@ -232,7 +232,7 @@ def test_time_and_ports_are_what_was_passed_in() -> None:
     assert int.from_bytes(data[8:12], "big") == 30
 
 
-def test_the_length_that_egress_sees_counts_headers_made_and_removed() -> None:
+def test_packet_length_in_egress_includes_added_and_removed_headers() -> None:
     switch = engine(
         header="bit<8> what; bit<32> length;",
         types="header a_t { bit<32> a; }",
@@ -250,7 +250,7 @@ def test_the_length_that_egress_sees_counts_headers_made_and_removed() -> None:
 
 
 @pytest.mark.parametrize("how", ["resubmit", "recirculate"])
-def test_a_packet_that_goes_round_again_comes_from_port_0_and_says_why(how: str) -> None:
+def test_a_packet_in_another_round_has_port_0_and_its_instance_type(how: str) -> None:
     again = f"if (std.instance_type == 0) {{ {how}_preserving_field_list(0); }}"
     switch = engine(
         header="bit<8> port; bit<8> why;",
@@ -261,6 +261,6 @@ def test_a_packet_that_goes_round_again_comes_from_port_0_and_says_why(how: str)
     assert run(switch, b"\0\0", port=9) == [(5, bytes([0, 6 if how == "resubmit" else 4]))]
 
 
-def test_deprecated_calls_are_refused_by_name() -> None:
+def test_deprecated_calls_are_rejected_by_name() -> None:
     with pytest.raises(P4Error, match="clone3"):
         engine(ingress="clone3(CloneType.I2E, 1, { hdr.h.x });")

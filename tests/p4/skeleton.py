@@ -1,4 +1,4 @@
-"""A v1model program with gaps: each test writes only the lines that it is about."""
+"""A v1model program with gaps, so that tests contain only the relevant lines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ V1Switch(MyParser(), MyVerify(), MyIngress(), MyEgress(), MyCompute(), MyDeparse
 
 
 def skeleton(**parts: str) -> str:
-    """Return the program's text with its gaps filled: top, locals, apply, verify, state, states, parser_locals."""
+    """Return the program's text with filled gaps: top, locals, apply, verify, state, states, parser_locals."""
     gaps = dict.fromkeys(["top", "parser_locals", "state", "states", "verify", "locals", "apply"], "")
     return SKELETON % (gaps | {"transition": "accept;"} | parts)
 
@@ -54,12 +54,12 @@ def program(**parts: str) -> ir.Program:
 
 
 def ingress_statements(**parts: str) -> tuple[ir.Statement, ...]:
-    """Return what the ingress control's apply block became."""
+    """Return the checked statements of the ingress control's apply block."""
     return program(**parts).ingress.body.body
 
 
 def assigned(expression: str, target: str = "meta.wide", **parts: str) -> ir.Expression:
-    """Return what an expression became that is assigned to a field."""
+    """Return the checked form of an expression that is assigned to a field."""
     statement = ingress_statements(apply=f"{target} = {expression};", **parts)[-1]
     assert isinstance(statement, ir.Assign)
     return statement.value

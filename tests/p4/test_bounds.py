@@ -1,4 +1,4 @@
-"""What a program's text may read, and how much work it may make, before anything is known about it."""
+"""Preprocessing of untrusted programs: which files they may read, and the limits on its work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def refusal(text: str, *, confined: bool = False, file: str = "test.p4") -> P4Er
     return caught.value
 
 
-# What may be included
+# Included files
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_confined_program_reads_no_file_of_the_host(
     assert "SECRET_WORD" not in text
 
 
-def test_it_is_not_told_whether_a_file_is_there(secret: Path) -> None:
+def test_messages_do_not_reveal_whether_a_file_exists(secret: Path) -> None:
     reported = [
         str(refusal(f'#include "{each}"\n', confined=True)).replace(str(each), "").replace("^", "")
         for each in (secret, secret.with_name("nothing.p4"), secret.parent, Path("/dev/zero"))
@@ -76,7 +76,7 @@ def test_a_confined_program_includes_the_architecture() -> None:
     assert preprocess('#include "core.p4"\n', confined=True).text
 
 
-def test_symbolic_links_out_of_a_folder_are_the_users_own_affair_but_devices_are_not_read(tmp_path: Path) -> None:
+def test_symbolic_links_may_leave_a_folder_but_devices_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "endless.p4").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.p4")
     for name in ("endless.p4", "pipe.p4"):
@@ -84,7 +84,7 @@ def test_symbolic_links_out_of_a_folder_are_the_users_own_affair_but_devices_are
         assert "not a regular file" in error.message
 
 
-# How much
+# Limits
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_symbolic_links_out_of_a_folder_are_the_users_own_affair_but_devices_are
         ("#pragma\n", "incomplete"),
     ],
 )
-def test_work_has_a_bound(text: str, said: str) -> None:
+def test_the_work_of_macros_is_bounded(text: str, said: str) -> None:
     error = refusal(text)
     assert said in error.message
     assert len(str(error)) < 1000
@@ -139,11 +139,11 @@ def test_text_within_the_bounds_is_expanded() -> None:
     assert EXPANSION > 10_000
 
 
-def test_includes_have_a_bound(tmp_path: Path) -> None:
+def test_the_work_of_includes_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "leaf.p4").write_text("\n")
     error = refusal('#include "leaf.p4"\n' * (INCLUDES + 1), file=str(tmp_path / "test.p4"))
     assert f"at most {INCLUDES} files" in error.message
-    for level in range(DEEPEST - 1):  # each twice the one below: 2**49 in all
+    for level in range(DEEPEST - 1):  # each includes the next one twice: 2**49 in total
         (tmp_path / f"f{level + 1}.p4").write_text(f'#include "f{level}.p4"\n' * 2)
     (tmp_path / "f0.p4").write_text("x\n")
     assert "files" in refusal('#include "f45.p4"\n', file=str(tmp_path / "test.p4")).message
@@ -152,7 +152,7 @@ def test_includes_have_a_bound(tmp_path: Path) -> None:
     assert f"at most {LARGEST} characters" in error.message
 
 
-def test_a_file_without_an_end_is_refused() -> None:
+def test_an_endless_file_is_rejected() -> None:
     with pytest.raises(P4Error):
         check_file("/dev/zero")
 
@@ -191,12 +191,12 @@ def test_conditions_are_computed_as_in_c(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1 +", "( 1", "1 )", "1 2", "1 ? 2", "1 : 2", "* 2", "08", "1 ? 2 : "])
-def test_what_is_no_condition_is_told(text: str) -> None:
+def test_an_invalid_condition_is_reported(text: str) -> None:
     with pytest.raises(ConditionError):
         evaluate(text.split())
 
 
-def test_conditions_nest_and_chain_without_end() -> None:
+def test_conditions_may_be_arbitrarily_deep() -> None:
     assert evaluate(["("] * 50_000 + ["1"] + [")"] * 50_000) == 1
     assert evaluate(["0", "||"] * 50_000 + ["1"]) == 1
     assert evaluate(["-"] * 50_000 + ["1"]) == 1

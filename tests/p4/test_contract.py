@@ -1,4 +1,4 @@
-"""What an engine may rely on: no type without a width is left anywhere in a checked program."""
+"""The guarantee of checked programs that engines rely on: they contain no type without a width."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.p4.test_p4c import EVERYTHING
 
 
 def nodes(part: object, seen: set[int]) -> Iterator[object]:
-    """Yield everything that a program holds, each once."""
+    """Yield all objects in a program, each once."""
     if isinstance(part, str | int) or part is None or id(part) in seen:
         return
     seen.add(id(part))
@@ -44,7 +44,7 @@ CONSTANTS = """
 """
 
 
-def test_no_constant_is_left_without_a_width() -> None:
+def test_every_constant_has_a_width() -> None:
     for text in (EVERYTHING, skeleton(apply=CONSTANTS)):
         program = check(text, "test.p4")
         found = list(nodes(program, set()))

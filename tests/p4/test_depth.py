@@ -1,4 +1,4 @@
-"""Programs far deeper than Python's stack are checked; types, which must not be, are refused with their place."""
+"""Programs far deeper than Python's stack are checked. Types of excessive depth are rejected with their place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEPTH = 1100
 
 
 def chained(form: str, end: str, close: str = "") -> str:
-    """Return a form for each number from 0 on, one within the other."""
+    """Return a text with nested copies of a form, numbered from 0."""
     return "".join(form % {"i": number} for number in range(DEPTH)) + end + close * DEPTH
 
 
@@ -65,12 +65,12 @@ CALLED = {
 
 
 @pytest.mark.parametrize("parts", [pytest.param(parts, id=name) for name, parts in (DEEP | CALLED).items()])
-def test_depth_is_no_limit(parts: dict[str, str]) -> None:
+def test_depth_is_not_limited(parts: dict[str, str]) -> None:
     checked = program(**parts)
     assert p4info(checked).pkg_info.arch == "v1model"
 
 
-def test_nothing_is_lost_on_the_way_down() -> None:
+def test_deep_programs_are_checked_completely() -> None:
     checked = program(**DEEP["if within if"])
     conditions = [each.condition for each in within(checked.ingress.body) if isinstance(each, ir.If)]
     compared = [
@@ -80,7 +80,7 @@ def test_nothing_is_lost_on_the_way_down() -> None:
 
 
 @pytest.mark.parametrize("text", ["meta.nothing", "meta.flag"])
-def test_a_mistake_at_the_bottom_is_found(text: str) -> None:
+def test_a_mistake_at_the_greatest_depth_is_found(text: str) -> None:
     with pytest.raises(P4Error) as caught:
         program(apply="if (meta.wide != 1) {\n" * DEPTH + f"meta.wide = {text};" + "}" * DEPTH)
     assert caught.value.place is not None
@@ -95,13 +95,13 @@ def test_a_mistake_at_the_bottom_is_found(text: str) -> None:
         {"apply": f"{'tuple<' * 100}bit<8>{'>' * 100} x;"},
     ],
 )
-def test_types_nest_only_so_deep(parts: dict[str, str]) -> None:
+def test_the_depth_of_types_is_limited(parts: dict[str, str]) -> None:
     with pytest.raises(P4Error, match="types nest 65 deep here, above the limit of 64") as caught:
         program(**parts)
     assert caught.value.place is not None
 
 
-def test_types_that_nest_as_deep_as_they_may() -> None:
+def test_types_of_the_maximum_depth_are_accepted() -> None:
     top = "struct t0 { bit<8> a; }" + "".join(f"struct t{i + 1} {{ t{i} a; }}" for i in range(62))
     whole = skeleton(top=top, locals="t62 deep;", apply=f"deep = {'{' * 63}1{'}' * 63}; meta.small = deep{'.a' * 63};")
     assert check(whole, "test.p4").ingress.locals

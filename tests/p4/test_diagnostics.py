@@ -1,4 +1,4 @@
-"""What a user reads who made a mistake: place, caret, and what to do. The golden file holds every message whole."""
+"""Error messages: place, caret and hint. The golden file contains each message completely."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TITLE = re.compile(r"^=== (.+)$", re.MULTILINE)
 
 
 def cases() -> list[tuple[str, str, str]]:
-    """Return title, gap and source, and the message of each case of the golden file."""
+    """Return the title with the gap, the source and the message of each case in the golden file."""
     _, *pieces = TITLE.split(GOLDEN.read_text())
     made = []
     for title, body in zip(pieces[::2], pieces[1::2], strict=True):
@@ -26,15 +26,15 @@ def cases() -> list[tuple[str, str, str]]:
 
 
 def complaint(title: str, source: str) -> str:
-    """Return the message for a case; its title names the gap that the source fills, or `file`."""
+    """Return the message for a case. Its title names the gap that the source fills, or `file`."""
     gap = title.partition(":")[0]
     text = source if gap == "file" else skeleton(**{gap: source})
     with pytest.raises(P4Error) as caught:
         check(text, "test.p4")
     shown = str(caught.value)
     place = caught.value.place
-    assert place is None or place.text in text.split("\n"), "the place shows the line as the user wrote it"
-    # The line's number depends on the skeleton around it, which is nobody's business.
+    assert place is None or place.text in text.split("\n"), "the place shows the original line"
+    # The line number depends on the skeleton, which is irrelevant here.
     return re.sub(r"\btest\.p4:\d+:(\d+)", r"test.p4:L:\1", shown)
 
 
@@ -42,11 +42,11 @@ CASES = cases()
 
 
 @pytest.mark.parametrize(("title", "source", "message"), CASES, ids=[title for title, _, _ in CASES])
-def test_a_mistake_is_told(title: str, source: str, message: str) -> None:
+def test_a_mistake_is_reported_as_in_the_golden_file(title: str, source: str, message: str) -> None:
     assert complaint(title, source) == message
 
 
-def test_the_line_is_the_user_s_own_behind_includes_and_comments() -> None:
+def test_places_are_correct_after_includes_and_comments() -> None:
     text = "// one\n/* two\n   three */ #include\n".replace("#include", "") + skeleton(apply="        meta.smal = 1;")
     line = text[: text.index("meta.smal")].count("\n") + 1
     with pytest.raises(P4Error) as caught:

@@ -1,4 +1,4 @@
-"""Expressions: precedence and constants against plain integers, and the types that the checker gives."""
+"""Expressions: precedence and constants compared with Python's integers, and types."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from midflight.p4.types import BOOL, Bits
 from tests.p4.skeleton import assigned, ingress_statements, program
 
 WIDTH = 8
-# The levels of section 8.2's table, loosest first, by the operators that random trees are made of.
+# The levels of precedence in section 8.2, lowest first, with the operators that random trees contain.
 LEVELS = [["|"], ["^"], ["&"], ["<<", ">>"], ["+", "-", "|+|", "|-|"], ["*"]]
 LEVEL = {operator: number for number, operators in enumerate(LEVELS) for operator in operators}
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A binary operator, or a number when `operator` is empty."""
+    """A binary operator, or a number if `operator` is empty."""
 
     operator: str
     value: int = 0
@@ -29,7 +29,7 @@ class Tree:
     right: Tree | None = None
 
     def text(self) -> str:
-        """Write with no bracket that the precedence makes needless."""
+        """Return the tree as text, without redundant parentheses."""
         if not self.left or not self.right:
             return f"{WIDTH}w{self.value}"
         left, right = self.left.text(), self.right.text()
@@ -40,7 +40,7 @@ class Tree:
         return f"{left} {self.operator} {right}"
 
     def result(self) -> int:
-        """Compute with Python's integers."""
+        """Evaluate the tree with Python's integers."""
         if not self.left or not self.right:
             return self.value
         a, b = self.left.result(), self.right.result()
@@ -78,7 +78,7 @@ TREES = st.recursive(
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(TREES, min_size=20, max_size=20))
-def test_constants_are_folded_as_integers_wrap_and_saturate(trees: list[Tree]) -> None:
+def test_folding_of_constants_wraps_and_saturates(trees: list[Tree]) -> None:
     made = ingress_statements(apply="\n".join(f"meta.small = {tree.text()};" for tree in trees))
     values = [each.value for each in made if isinstance(each, ir.Assign)]
     assert values == [ir.Literal(tree.result(), Bits(WIDTH)) for tree in trees]
@@ -126,7 +126,7 @@ TYPES = [
 
 
 @pytest.mark.parametrize(("text", "kind", "width"), TYPES, ids=[each[0] for each in TYPES])
-def test_an_expression_knows_its_type(text: str, kind: str, width: Bits) -> None:
+def test_expressions_have_the_expected_types(text: str, kind: str, width: Bits) -> None:
     value = assigned(text)
     assert f"ir.{type(value).__name__}" == kind
     assert value.type == width
@@ -138,7 +138,7 @@ def test_a_constant_takes_the_width_of_the_other_side() -> None:
     assert value.left == ir.Literal(1, Bits(32))
 
 
-def test_conditions_are_bool_and_decided_ones_fall_away() -> None:
+def test_conditions_are_bool_and_constant_ones_are_folded() -> None:
     value = assigned("meta.flag && true", target="meta.flag")
     assert isinstance(value, ir.Binary)
     assert value.type == BOOL
@@ -146,7 +146,7 @@ def test_conditions_are_bool_and_decided_ones_fall_away() -> None:
     assert assigned("false && meta.flag", target="meta.flag") == ir.Literal(0, BOOL)
 
 
-def test_a_division_by_a_power_of_two_shifts_and_its_rest_masks() -> None:
+def test_division_by_a_power_of_two_becomes_a_shift_and_its_remainder_a_mask() -> None:
     quotient, rest = assigned("meta.wide / 8"), assigned("meta.wide % 8")
     assert isinstance(quotient, ir.Binary)
     assert (quotient.operator, quotient.right) == (">>", ir.Literal(3, Bits(2)))
@@ -173,7 +173,7 @@ def test_lists_and_struct_expressions_become_values_in_field_order() -> None:
     assert assigned("{ first = 1, ... }", target="meta.pair").elements[1] == ir.Literal(0, Bits(16))  # type: ignore[union-attr]
 
 
-def test_a_generic_call_and_a_comparison_are_told_apart() -> None:
+def test_generic_calls_and_comparisons_are_distinguished() -> None:
     apply = """
         bit<32> a = 1; bit<32> b = 2; bool c = a < b && (b > (a));
         random<bit<32>>(meta.wide, 0, 9);
@@ -217,6 +217,6 @@ def test_sizes_are_known_when_a_program_is_checked(text: str, size: int) -> None
     assert assigned(text) == ir.Literal(size, Bits(32))
 
 
-def test_what_has_no_size_says_so() -> None:
+def test_the_size_of_a_type_without_one_is_an_error() -> None:
     with pytest.raises(P4Error, match="error has no size, so no minSizeInBits"):
         program(apply="meta.wide = standard_metadata.parser_error.minSizeInBits();")

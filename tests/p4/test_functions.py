@@ -1,4 +1,4 @@
-"""Functions, written out where they are called, compute what the same Python computes on every packet of a trace."""
+"""Inlined functions give the same results as the same function in Python, for every packet of a trace."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def chosen(a: int, _: int) -> int:
 
 @dataclass
 class Counting:
-    """What a function with an inout parameter leaves behind."""
+    """A function with an inout parameter."""
 
     count: int = 0
     log: list[int] = field(default_factory=list)
@@ -100,7 +100,7 @@ BODIES: list[tuple[str, Callable[[int, int], int]]] = [
 
 
 @pytest.mark.parametrize(("body", "oracle"), BODIES, ids=[body for body, _ in BODIES])
-def test_a_function_computes_what_it_says(body: str, oracle: Callable[[int, int], int]) -> None:
+def test_functions_compute_the_same_as_in_python(body: str, oracle: Callable[[int, int], int]) -> None:
     made = program(
         top=FUNCTIONS,
         apply=f"""

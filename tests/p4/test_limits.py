@@ -1,4 +1,4 @@
-"""Small texts that would grow without end are refused at the limit that they run into, with their place."""
+"""Small texts with excessive growth are rejected at the limit that they exceed, with their place."""
 
 from __future__ import annotations
 
@@ -136,14 +136,14 @@ GROWING = {
 
 
 @pytest.mark.parametrize(("parts", "message"), [pytest.param(*each, id=name) for name, each in GROWING.items()])
-def test_what_would_grow_without_end_is_refused(parts: dict[str, str], message: str) -> None:
+def test_excessive_growth_is_rejected(parts: dict[str, str], message: str) -> None:
     with pytest.raises(P4Error, match=message) as caught:
         program(**parts)
     assert caught.value.place is not None
     assert len(str(caught.value)) < 1500
 
 
-def test_what_is_used_often_within_the_limits_is_accepted() -> None:
+def test_frequent_use_within_the_limits_is_accepted() -> None:
     uses = COPIED // 40
     checked = check(
         skeleton(

@@ -1,4 +1,4 @@
-"""Control-plane names, annotations, and what of a program is reachable."""
+"""Control-plane names, annotations, and the reachable parts of a program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_names_of_nested_instances_carry_the_path_of_instances() -> None:
     assert body.value.right == ir.Literal(2, Bits(8)), "a constructor's argument is a constant inside"
 
 
-def test_a_name_annotation_stands_for_the_last_part_and_a_dot_for_all_of_it() -> None:
+def test_a_name_annotation_replaces_the_last_part_or_with_a_dot_the_whole_name() -> None:
     made = program(
         locals="""
             @name("renamed") register<bit<8>>(4) first;
@@ -83,7 +83,7 @@ def test_keys_are_named_as_they_are_written() -> None:
     ]
 
 
-def test_what_nothing_reaches_is_left_out() -> None:
+def test_unreachable_objects_are_left_out() -> None:
     made = program(
         locals="""
             action used() {} action unused() {} action called() {}
@@ -96,7 +96,7 @@ def test_what_nothing_reaches_is_left_out() -> None:
     assert list(made.actions) == ["MyIngress.used", "MyIngress.called"]
 
 
-def test_a_type_applied_directly_is_an_instance_of_its_own() -> None:
+def test_directly_applied_types_are_separate_instances() -> None:
     top = "control Inner(inout bit<8> x) { apply { x = x + 1; } }"
     first, second = ingress_statements(top=top, apply="Inner.apply(meta.small); Inner.apply(meta.small);")
     assert isinstance(first, ir.Apply)

@@ -1,4 +1,4 @@
-"""What runs, how often and in which order: left to right, each part once (P4_16 sections 8.1 and 6.8)."""
+"""Evaluation order: from left to right, each part once (P4_16 sections 8.1 and 6.8)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from midflight.runtime.engine import Engine, Packets
 from tests.p4.skeleton import program
 
 
-def test_a_lookahead_whose_value_nobody_wants_can_still_find_the_packet_too_short() -> None:
+def test_an_unused_lookahead_still_detects_a_short_packet() -> None:
     made = program(
         state="packet.lookahead<label_t>();",
         apply="""
@@ -35,7 +35,7 @@ LOCALS = """
     action move(inout bit<8> x) { n = 0; x = 7; }
 """
 
-# Statements, and what they leave in n, a, b and c when n begins as 1 and the labels' ttl are 10, 11, 12 and 13.
+# Statements with the final values of n, a, b and c; n is 1 at first, and the labels' ttl are 10, 11, 12 and 13.
 CASES = {
     "three_t t = { n, next(n), n }; a = t.a; b = t.b; c = t.c;": (2, 1, 2, 2),
     "three_t t = { c = n, b = next(n), a = n + next(n) }; a = t.a; b = t.b; c = t.c;": (3, 5, 2, 1),
@@ -60,7 +60,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, tuple[int, ...]]:
-    """Run all of the cases in one program, one a packet."""
+    """Run all cases in one program, with a packet for each."""
     branches = "".join(f"if (which == {i}) {{ {text} }} " for i, text in enumerate(CASES))
     made = program(
         top=TOP,

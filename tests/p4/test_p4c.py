@@ -1,4 +1,4 @@
-"""p4c's word on the same programs, where it is installed: what we take it takes, and its P4Info is ours."""
+"""Comparison with p4c, if it is installed: it accepts the same programs, with the same P4Info."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ PROGRAMS = {"everything": EVERYTHING, "nothing": skeleton()}
 
 
 def compiled(text: str, folder: Path) -> p4i.P4Info:
-    """Return p4c's P4Info for a program, with our own declarations of the architecture included."""
+    """Return p4c's P4Info for a program that includes our declarations of the architecture."""
     source, info = folder / "program.p4", folder / "info.txtpb"
     source.write_text(text)
     command = ["p4c-bm2-ss", "-I", INCLUDE, "--p4runtime-files", info, "-o", folder / "program.json", source]
@@ -88,13 +88,13 @@ def compiled(text: str, folder: Path) -> p4i.P4Info:
 
 
 def by_name(info: p4i.P4Info) -> dict[str, list[str]]:
-    """Return each kind's objects as text in order of name: p4c's order of actions is not ours to follow."""
+    """Return the objects of each kind as text, sorted by name, because p4c orders actions differently."""
     kinds = ["tables", "actions", "counters", "direct_counters", "meters", "registers", "digests",
              "controller_packet_metadata"]  # fmt: skip
     return {kind: sorted(map(str, getattr(info, kind)), key=lambda each: each[each.index("name") :]) for kind in kinds}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_p4c_takes_what_we_take_and_names_it_alike(name: str, tmp_path: Path) -> None:
+def test_p4c_accepts_the_same_programs_with_the_same_p4info(name: str, tmp_path: Path) -> None:
     ours = p4info(check(PROGRAMS[name], "program.p4"))
     assert by_name(ours) == by_name(compiled(PROGRAMS[name], tmp_path))

@@ -1,4 +1,4 @@
-"""Includes and macros, and the places that they must not lose."""
+"""Includes and macros, and the places of the expanded text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_defines_from_outside_choose_a_branch() -> None:
         ("/* LONG_NAME */ meta.small = LONG_NAME + LONG_NAME + metta.small;", "metta"),
     ],
 )
-def test_a_caret_stands_right_on_a_line_with_macros(line: str, needle: str) -> None:
+def test_the_caret_is_correct_on_a_line_with_macros(line: str, needle: str) -> None:
     place = complaint(skeleton(top="#define LONG_NAME 1\n#define LOST nowhere", apply=line)).place
     assert place is not None
     assert place.text == line
@@ -70,7 +70,7 @@ def test_includes_are_found_beside_the_file_and_in_the_folders_given(tmp_path: P
     assert source.text.split() == ["3"]
 
 
-def test_a_file_that_includes_itself_is_told(tmp_path: Path) -> None:
+def test_a_recursive_include_is_reported(tmp_path: Path) -> None:
     program = tmp_path / "main.p4"
     program.write_text('#include "main.p4"\n')
     with pytest.raises(P4Error, match="does a file include itself"):
@@ -82,7 +82,7 @@ def test_a_bad_directive_has_a_place(text: str) -> None:
     assert complaint(text).place is not None
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(P4Error, match=r"cannot read .*missing\.p4: No such file"):
         check_file(tmp_path / "missing.p4")
     (tmp_path / "latin.p4").write_bytes(b"// \xe9")

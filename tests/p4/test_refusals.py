@@ -1,4 +1,4 @@
-"""What the language has and we do not take yet is refused by its name, at its place, and never by a traceback."""
+"""Unsupported features of the language are rejected by name, with their place, and never with a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is written, the answer is a checked program or one message: never a traceback."""
+"""Any text results in a checked program or in an error message, never in a traceback."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def refusal(text: str) -> P4Error | None:
 
 @settings(max_examples=15, deadline=None)
 @given(CHANGES)
-def test_a_changed_program_is_checked_or_refused(changes: list[tuple[int, str]]) -> None:
+def test_a_mutated_program_is_accepted_or_rejected(changes: list[tuple[int, str]]) -> None:
     tokens = list(TOKENS)
     for index, text in changes:
         tokens[index] = text
@@ -54,6 +54,6 @@ def test_a_mistake_deep_down_has_its_place(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", ";", "#", "/", "@", "header", "}", "\x00"])
-def test_scraps_are_refused(text: str) -> None:
+def test_fragments_of_programs_are_rejected(text: str) -> None:
     with pytest.raises(P4Error):
         check(text, "test.p4")

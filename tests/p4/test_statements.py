@@ -159,12 +159,12 @@ def test_parameters_may_have_default_values() -> None:
         ("in bit<8> x = 3, bit<8> y", "a();", r"a takes 2 arguments, not 0"),
     ],
 )
-def test_default_values_that_do_not_do(parameters: str, call: str, message: str) -> None:
+def test_invalid_default_values_are_rejected(parameters: str, call: str, message: str) -> None:
     with pytest.raises(P4Error, match=message):
         program(locals=f"action a({parameters}) {{ }}", apply=call)
 
 
-def test_controls_not_reached_are_checked_too() -> None:
+def test_unreachable_controls_are_checked() -> None:
     with pytest.raises(Exception, match="nothing is not declared"):
         program(top="control Unused(inout bit<8> x) { apply { x = nothing; } }")
     with pytest.raises(Exception, match="nothing is not declared"):

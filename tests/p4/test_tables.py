@@ -17,7 +17,7 @@ def table(body: str, extra: str = "") -> ir.Table:
     return made.tables["MyIngress.t"]
 
 
-def test_a_table_without_a_default_gets_no_action_for_it_alone() -> None:
+def test_a_table_without_a_default_action_gets_noaction() -> None:
     made = table("key = { meta.small: exact; } actions = { go; }")
     assert [(each.action.name, each.default_only) for each in made.actions] == [
         ("MyIngress.go", False),
@@ -60,7 +60,7 @@ def test_entries_of_every_match_kind() -> None:
     assert second.keys == (e(2), e(None), e(5, mask=0xFFFFFFFF), e(7, high=7), e(None))
     assert third.keys == (e(3), e(0xABCD, mask=0xFFFF), e(None), e(None), e(0))
     assert [each.arguments for each in made.entries] == [(1,), (2,), ()]
-    assert [each.priority for each in made.entries] == [3, 2, 1], "the first of constant entries wins"
+    assert [each.priority for each in made.entries] == [3, 2, 1], "the first constant entry wins"
     assert made.entries_const
 
 
@@ -73,7 +73,7 @@ PRIORITIES = [
 
 
 @pytest.mark.parametrize(("more", "entries", "expected"), PRIORITIES)
-def test_priorities_count_on_and_the_larger_wins(more: str, entries: str, expected: list[int] | None) -> None:
+def test_priorities_continue_and_the_larger_wins(more: str, entries: str, expected: list[int] | None) -> None:
     body = f"key = {{ meta.small: ternary; }} actions = {{ go; NoAction; }} {more} entries = {{ {entries} }}"
     if expected is None:
         with pytest.raises(Exception, match="the first entry needs a priority"):
@@ -102,7 +102,7 @@ def test_the_smallest_annotated_priority_wins_and_then_the_first(entries: str, e
         assert [each.priority for each in table(body).entries] == expected
 
 
-def test_an_annotated_priority_is_told_as_a_matter_of_bmv2_alone() -> None:
+def test_an_annotated_priority_gives_a_warning_about_bmv2() -> None:
     key = "key = { meta.small: %s; } actions = { go; NoAction; } const entries = { 1: go(1) @priority(2); }"
     (warning,) = program(locals=f"{ACTIONS} table t {{ {key % 'ternary'} }}", apply="t.apply();").warnings
     assert "@priority is not part of P4_16" in warning.message

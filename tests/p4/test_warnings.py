@@ -1,4 +1,4 @@
-"""What is allowed and yet doubtful is told with its place, once, and the program is taken all the same."""
+"""Warnings: valid but questionable code is reported once, with its place, and the program is accepted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.p4.skeleton import program
 
 TABLE = "table t {{ key = {{ meta.small: exact; }} actions = {{ NoAction; }} {} }}"
 
-# What is written in which gap, what the warning says, and what its caret stands under.
+# The gap and its text, the warning, and the marked part of the line.
 DOUBTFUL: list[tuple[str, str, str, str]] = [
     ("apply", "meta.small = 256;", "256 does not fit bit<8>: it becomes 0", "256"),
     ("apply", "meta.small = 8w257;", "257 does not fit bit<8>: it becomes 1", "8w257"),
@@ -29,14 +29,14 @@ DOUBTFUL: list[tuple[str, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("gap", "text", "message", "caret"), DOUBTFUL, ids=[each[1] for each in DOUBTFUL])
-def test_a_doubt_is_told_at_its_place(gap: str, text: str, message: str, caret: str) -> None:
+def test_a_warning_has_its_place(gap: str, text: str, message: str, caret: str) -> None:
     (warning,) = program(**{gap: text}).warnings
     assert warning.message == message
     place = warning.place
     assert place.text[place.column - 1 : place.column - 1 + place.length] == caret
 
 
-def test_what_is_cut_on_purpose_is_not_doubtful() -> None:
+def test_explicit_truncation_gives_no_warning() -> None:
     text = """
         meta.small = (bit<8>)256; meta.small = 8w255 + 8w1; meta.small = ~8w0; meta.small = -8w1; meta.small = 255;
         meta.signed = -128; meta.signed = meta.signed >> 8; meta.small = 0x1234[7:0]; meta.small = 16w256[7:0];
@@ -44,7 +44,7 @@ def test_what_is_cut_on_purpose_is_not_doubtful() -> None:
     assert program(apply=text).warnings == ()
 
 
-def test_warnings_stand_in_the_order_of_the_source() -> None:
+def test_warnings_are_in_the_order_of_the_source() -> None:
     made = program(
         top="bit<8> twice(in bit<8> x) { return x + 0x101; }",
         locals=TABLE.format("sise = 1;"),

@@ -1,4 +1,4 @@
-"""One embedded switch for all tests that leave its program alone; each gets it empty."""
+"""One embedded switch for all tests that do not change its program. Each test gets it without entries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def config(info: p4i.P4Info) -> p4r.ForwardingPipelineConfig:
 
 @pytest.fixture(scope="session")
 def ids(info: p4i.P4Info) -> dict[str, int]:
-    """Every object's id by its full name."""
+    """The ids of all objects by their full names."""
     parts = (info.tables, info.actions, info.counters, info.direct_counters, info.meters, info.registers, info.digests)
     return {each.preamble.name: each.preamble.id for part in parts for each in part}
 

@@ -1,4 +1,4 @@
-"""A controller of plain gRPC and packets of scapy: nothing here shares code with what is tested."""
+"""A controller in plain gRPC, and packets from scapy. This shares no code with the tested modules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def other(load: bytes = b"unknown") -> bytes:
 
 
 class Controller:
-    """A stream of one's own, with requests in raw messages."""
+    """A stream, and requests as raw messages."""
 
     def __init__(self, address: str, device_id: int = 1) -> None:
         self.device_id = device_id
@@ -61,7 +61,7 @@ class Controller:
         return self.receive().arbitration
 
     def become_primary(self) -> None:
-        """Bid more than anybody has."""
+        """Become the primary with a higher election id than all others."""
         self.election = self.arbitrate(None).election_id.low + 1
         assert self.arbitrate(self.election).status.code == 0
 
@@ -99,7 +99,7 @@ class Controller:
         return response
 
     def hang_up(self) -> None:
-        """End the stream the way a controller does that closes it: no more requests."""
+        """Close the request side of the stream, as a controller does at its end."""
         self._requests.put(None)
         for _ in self._call:
             pass
@@ -120,12 +120,12 @@ class Controller:
 
 
 def code_of(error: grpc.RpcError) -> str:
-    """The name of the status that an RPC failed with."""
+    """Return the name of an RPC's error status."""
     return str(error.code().name)
 
 
 def details_of(error: grpc.RpcError) -> list[p4r.Error]:
-    """The error of each update or request of a batch."""
+    """Return the error of each element of a batch."""
     for key, value in error.trailing_metadata():
         if key == "grpc-status-details-bin":
             status = rpc_status.Status.FromString(value)
@@ -151,5 +151,5 @@ def updates(kind: str, *entities: p4r.Entity) -> Iterator[p4r.Update]:
 
 
 def entity(**parts: Any) -> p4r.Entity:
-    """An entity from nested dicts, which protobuf takes and its type stubs do not tell."""
+    """Return an entity from nested dicts, which protobuf accepts although its type stubs do not."""
     return p4r.Entity(**parts)

@@ -1,4 +1,4 @@
-"""Election ids, roles, and who may write (specification section 5), with controllers of plain gRPC."""
+"""Arbitration: election ids, roles and write access (specification section 5), with controllers in plain gRPC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def switch() -> Iterator[HostDevice]:
 
 
 class Room:
-    """Controllers of one role of their own, so that tests share a switch without meeting."""
+    """Controllers of a separate role, so that tests can share a switch."""
 
     def __init__(self, address: str, role: str, stack: ExitStack) -> None:
         self.address = address
@@ -46,7 +46,7 @@ def status(update: p4r.MasterArbitrationUpdate) -> tuple[int, int]:
     return update.status.code, update.election_id.low
 
 
-def test_the_first_is_primary_and_a_lower_bid_is_backup(room: Room) -> None:
+def test_the_first_controller_is_primary_and_a_lower_election_id_is_backup(room: Room) -> None:
     first, second = room.controller(), room.controller()
     assert status(first.arbitrate(5, room.role)) == (OK, 5)
     assert status(second.arbitrate(4, room.role)) == (ALREADY_EXISTS, 5)
@@ -56,7 +56,7 @@ def test_the_first_is_primary_and_a_lower_bid_is_backup(room: Room) -> None:
     assert code_of(refused.value) == "PERMISSION_DENIED"
 
 
-def test_a_higher_bid_takes_over_and_both_are_told(room: Room) -> None:
+def test_a_higher_election_id_takes_over_and_both_are_notified(room: Room) -> None:
     first, second = room.controller(), room.controller()
     first.arbitrate(5, room.role)
     assert status(second.arbitrate(6, room.role)) == (OK, 6)
@@ -67,7 +67,7 @@ def test_a_higher_bid_takes_over_and_both_are_told(room: Room) -> None:
     room.write(second, 6)
 
 
-def test_when_the_primary_goes_nobody_is_until_a_bid_as_high(room: Room) -> None:
+def test_after_the_primary_leaves_the_next_one_needs_at_least_its_election_id(room: Room) -> None:
     first, second = room.controller(), room.controller()
     first.arbitrate(9, room.role)
     second.arbitrate(3, room.role)
@@ -80,7 +80,7 @@ def test_when_the_primary_goes_nobody_is_until_a_bid_as_high(room: Room) -> None
     room.write(second, 9)
 
 
-def test_a_primary_that_bids_lower_steps_down_and_all_hear_of_it(room: Room) -> None:
+def test_a_primary_that_lowers_its_election_id_steps_down_and_all_are_notified(room: Room) -> None:
     first, second = room.controller(), room.controller()
     first.arbitrate(9, room.role)
     second.arbitrate(3, room.role)
@@ -88,7 +88,7 @@ def test_a_primary_that_bids_lower_steps_down_and_all_hear_of_it(room: Room) -> 
     assert status(second.receive().arbitration) == (NOT_FOUND, 9)
 
 
-def test_without_an_election_id_one_is_never_primary(room: Room) -> None:
+def test_a_controller_without_an_election_id_is_never_primary(room: Room) -> None:
     controller = room.controller()
     update = controller.arbitrate(None, room.role)
     assert update.status.code == NOT_FOUND
@@ -98,7 +98,7 @@ def test_without_an_election_id_one_is_never_primary(room: Room) -> None:
     assert code_of(refused.value) == "PERMISSION_DENIED"
 
 
-def test_election_id_zero_is_one_like_any_other(room: Room) -> None:
+def test_election_id_0_is_valid(room: Room) -> None:
     controller = room.controller()
     assert status(controller.arbitrate(0, room.role)) == (OK, 0)
     room.write(controller, 0)
@@ -126,7 +126,9 @@ def test_roles_have_primaries_of_their_own(switch: HostDevice) -> None:
         ({"election": 1, "device_id": 99}, "NOT_FOUND"),
     ],
 )
-def test_a_wrong_first_bid_ends_the_stream(switch: HostDevice, bid: dict[str, object], expected: str) -> None:
+def test_an_invalid_first_arbitration_update_ends_the_stream(
+    switch: HostDevice, bid: dict[str, object], expected: str
+) -> None:
     with Controller(switch.address) as holder, Controller(switch.address) as late:
         holder.arbitrate(5, "same")
         late.device_id = int(str(bid.get("device_id", 1)))
@@ -138,7 +140,7 @@ def test_a_wrong_first_bid_ends_the_stream(switch: HostDevice, bid: dict[str, ob
 
 
 @pytest.mark.parametrize("change", ["device", "role"])
-def test_a_stream_keeps_its_device_and_role(room: Room, change: str) -> None:
+def test_a_stream_cannot_change_its_device_or_role(room: Room, change: str) -> None:
     controller = room.controller()
     controller.arbitrate(5, room.role)
     if change == "device":
@@ -149,7 +151,7 @@ def test_a_stream_keeps_its_device_and_role(room: Room, change: str) -> None:
     assert code_of(refused.value) == "FAILED_PRECONDITION"
 
 
-def test_a_role_config_of_an_unknown_kind_is_refused(room: Room) -> None:
+def test_a_role_config_of_an_unknown_type_is_rejected(room: Room) -> None:
     controller = room.controller()
     update = p4r.MasterArbitrationUpdate(device_id=1, election_id=p4r.Uint128(low=1))
     update.role.name = room.role
@@ -185,13 +187,13 @@ def test_a_role_config_limits_what_its_primary_may_do(room: Room, switch: HostDe
     assert code_of(refused.value) == "PERMISSION_DENIED"
 
 
-def test_a_request_in_a_role_that_nobody_has(switch: HostDevice) -> None:
+def test_a_request_in_an_unknown_role_is_rejected(switch: HostDevice) -> None:
     with Controller(switch.address) as controller, pytest.raises(grpc.RpcError) as refused:
         controller.write(election=1, role="nobody")
     assert code_of(refused.value) == "NOT_FOUND"
 
 
-def test_streams_are_limited_and_free_their_place(switch: HostDevice) -> None:
+def test_the_number_of_streams_is_limited(switch: HostDevice) -> None:
     with ExitStack() as stack:
         crowd = [stack.enter_context(Controller(switch.address)) for _ in range(100)]
 

@@ -1,4 +1,4 @@
-"""Batches: their atomicity, and what is said of each of their elements (specification sections 10, 12 and 13)."""
+"""Batches: atomicity, and the errors of elements (specification sections 10, 12 and 13)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fill(session: Session) -> None:
 
 
 def state(device: HostDevice) -> list[bytes]:
-    """Everything that can be read of a switch."""
+    """Return the complete readable state of a switch."""
     entities = [
         entity(table_entry={"counter_data": {}}),
         entity(register_entry={}),
@@ -53,7 +53,7 @@ def state(device: HostDevice) -> list[bytes]:
 
 
 def everything(session: Session) -> None:
-    """A change of every kind."""
+    """Make a change of every kind."""
     session.delete("route", {"hdr.ipv4.destination": "10.0.0.0/8"})
     session.modify("route", {"hdr.ipv4.destination": "11.0.0.0/8"}, "to_controller")
     session.insert("route", {"hdr.ipv4.destination": "12.0.0.0/8"}, "to_controller")
@@ -63,7 +63,7 @@ def everything(session: Session) -> None:
 
 
 def batch(session: Session, work: Callable[[], None], *, atomic: bool = False) -> RequestError:
-    """Do something in a batch that is refused, and return how."""
+    """Run `work` in a batch that must be rejected, and return the error."""
 
     def whole() -> None:
         with session.batch(atomic=atomic):
@@ -74,7 +74,7 @@ def batch(session: Session, work: Callable[[], None], *, atomic: bool = False) -
     return cast(RequestError, refused.value)
 
 
-def test_an_atomic_batch_is_undone_whole(device: HostDevice, session: Session, ids: dict[str, int]) -> None:
+def test_an_atomic_batch_is_rolled_back_completely(device: HostDevice, session: Session, ids: dict[str, int]) -> None:
     fill(session)
     device.process(Packets.from_list([(1, ipv4("10.0.0.1"))]))
     before = state(device)
@@ -93,7 +93,7 @@ def test_an_atomic_batch_is_undone_whole(device: HostDevice, session: Session, i
 
 
 @pytest.mark.parametrize("atomicity", ["ROLLBACK_ON_ERROR", "DATAPLANE_ATOMIC"])
-def test_groups_sessions_digests_and_meters_are_undone_too(
+def test_groups_sessions_digests_and_meters_are_rolled_back(
     device: HostDevice, session: Session, ids: dict[str, int], atomicity: str
 ) -> None:
     fill(session)
@@ -119,7 +119,7 @@ def test_groups_sessions_digests_and_meters_are_undone_too(
     assert state(device) == before
 
 
-def test_otherwise_a_batch_goes_on_after_an_error_and_each_is_told(
+def test_other_batches_continue_after_an_error_and_report_each(
     device: HostDevice, session: Session, ids: dict[str, int]
 ) -> None:
     batch = [register(ids, 1, 11), register(ids, 16, 1), register(ids, 2, 12), p4r.Update(), p4r.Update(type=INSERT)]
@@ -134,7 +134,7 @@ def test_otherwise_a_batch_goes_on_after_an_error_and_each_is_told(
     assert list(session.read_register("totals"))[:3] == [0, 11, 12]
 
 
-def test_a_session_tells_which_of_a_batch_were_refused(session: Session) -> None:
+def test_a_session_reports_the_rejected_writes_of_a_batch(session: Session) -> None:
     session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_controller")
 
     def work() -> None:
@@ -149,7 +149,7 @@ def test_a_session_tells_which_of_a_batch_were_refused(session: Session) -> None
     assert len(session.read_table("route")) == 3
 
 
-def test_nothing_is_sent_of_a_batch_that_fails_before_its_end(session: Session) -> None:
+def test_nothing_is_sent_if_the_block_of_a_batch_raises(session: Session) -> None:
 
     def work() -> None:
         session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_controller")
@@ -161,8 +161,8 @@ def test_nothing_is_sent_of_a_batch_that_fails_before_its_end(session: Session) 
         pass
 
 
-def test_a_batch_of_many_with_many_errors_is_still_told(session: Session) -> None:
-    """The details of 3,000 refusals outgrow what gRPC carries, if they are told at length."""
+def test_a_batch_with_thousands_of_errors_is_reported(session: Session) -> None:
+    """The details of 3,000 errors with their messages would exceed gRPC's limit."""
 
     def work() -> None:
         for index in range(3000):
@@ -174,7 +174,7 @@ def test_a_batch_of_many_with_many_errors_is_still_told(session: Session) -> Non
     assert session.read_register("totals", 15) == 1
 
 
-def test_reads_in_a_batch_are_told_one_by_one(device: HostDevice, ids: dict[str, int]) -> None:
+def test_entities_of_a_read_are_rejected_individually(device: HostDevice, ids: dict[str, int]) -> None:
     requests = [
         entity(register_entry={"register_id": ids["ingress.totals"], "index": {"index": 3}}),
         p4r.Entity(),
@@ -203,7 +203,7 @@ def test_another_device_is_not_found(device: HostDevice, rpc: str) -> None:
     assert code_of(refused.value) == "NOT_FOUND"
 
 
-def test_bytes_that_are_no_message_are_refused(device: HostDevice, session: Session) -> None:
+def test_bytes_that_are_not_a_message_are_rejected(device: HostDevice, session: Session) -> None:
     garbage = b"\xff\xff\xff\xff garbage"
     with grpc.insecure_channel(device.address) as channel:
         for method in ("Write", "SetForwardingPipelineConfig", "GetForwardingPipelineConfig", "Capabilities"):

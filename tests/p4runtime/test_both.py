@@ -1,4 +1,4 @@
-"""The same words to the embedded switch and to BMv2: a controller cannot tell which of them it has."""
+"""The same requests to the embedded switch and to BMv2, with the same results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from midflight.runtime.p4runtime.client.session import Count, DigestMessage, Req
 from tests.bmv2 import BMV2
 from tests.p4runtime.support import EVERYTHING, Controller, details_of, ipv4, names, other, updates
 
-# BMv2 answers when its own threads have done their work.
+# BMv2 may answer before its threads have processed a packet.
 PATIENCE = 10.0
 
 
@@ -27,7 +27,7 @@ PATIENCE = 10.0
 def device(request: pytest.FixtureRequest) -> Iterator[HostDevice | Bmv2Device]:
     with HostDevice() if request.param == "host" else Bmv2Device() as running:
         pipeline = running.compile(CheckedProgram(EVERYTHING))
-        # Once, for all tests: each puts back what it has changed.
+        # Once for all tests, which undo their changes.
         with running.session() as loader:
             loader.load(pipeline.p4info, pipeline.config, cookie=7)
         yield running
@@ -150,13 +150,13 @@ def test_packet_out_and_packet_in(device: HostDevice | Bmv2Device, session: Sess
     (arrived,) = session.packets_in(PATIENCE)
     assert (arrived.payload, arrived.metadata) == (other(), {"ingress_port": 6})
     session.packet_out(other(), egress_port=9)
-    # A packet-in of its own tells that the packet-out before it has passed.
+    # A later packet-in shows that the packet-out before it has been processed.
     session.packet_out(other(), egress_port=510)
     assert len(session.packets_in(PATIENCE)) == 1
     assert list(device.transmitted()) == [(9, other())]
 
 
-def test_registers_are_read_or_said_to_be_out_of_reach(device: HostDevice | Bmv2Device, session: Session) -> None:
+def test_registers_are_read_or_reported_as_unsupported(device: HostDevice | Bmv2Device, session: Session) -> None:
     if device.capabilities.registers_over_p4runtime:
         session.write_register("totals", 4, 2)
         assert session.read_register("totals", 2) == 4
@@ -166,7 +166,7 @@ def test_registers_are_read_or_said_to_be_out_of_reach(device: HostDevice | Bmv2
     assert refused.value.code.name == "UNIMPLEMENTED"
 
 
-def test_what_is_wrong_before_it_is_sent_is_told_alike(session: Session) -> None:
+def test_errors_before_sending_are_the_same_for_both(session: Session) -> None:
     with pytest.raises(DeviceError, match=r"(?s)no action 'to_prt'.*ingress\.to_port"):
         session.insert("route", ROUTE, "to_prt")
     with pytest.raises(DeviceError, match="does not fit bit<9>"):
@@ -175,8 +175,8 @@ def test_what_is_wrong_before_it_is_sent_is_told_alike(session: Session) -> None
 
 @pytest.mark.bmv2
 @BMV2[1]
-def test_what_p4c_says_of_a_program_serves_for_ours() -> None:
-    """p4c's P4Info and ours hold the same, ids and all, and either may be pushed."""
+def test_p4cs_p4info_works_with_the_embedded_switch() -> None:
+    """p4c's P4Info equals ours, including ids, and either may be pushed."""
     theirs = compile_p4(EVERYTHING).p4info
     with HostDevice() as host, host.session() as opened:
         assert sorted(to_text(theirs).splitlines()) == sorted(

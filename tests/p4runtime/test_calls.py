@@ -1,4 +1,4 @@
-"""How many calls a server takes, from whom, and that it answers others meanwhile."""
+"""Limits on concurrent calls, in total and per peer, and that waiting calls do not block others."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.p4runtime.support import EVERYTHING, TIMEOUT, Controller, code_of
 S = "/p4.v1.P4Runtime/"
 
 
-# The count
+# Limits
 
 
 def calls(most: int = 4, per_peer: int = 2, patience: float = 10.0) -> Calls:
     return Calls("calls", most=most, per_peer=per_peer, patience=patience)
 
 
-def test_who_has_waited_longest_goes_for_a_new_call_of_its_peer() -> None:
+def test_a_new_call_ends_the_longest_waiting_call_of_its_peer() -> None:
     counted = calls()
     ended: list[int] = []
     for now in range(5):
@@ -41,7 +41,7 @@ def test_who_has_waited_longest_goes_for_a_new_call_of_its_peer() -> None:
     assert len(counted) == 2
 
 
-def test_who_does_not_wait_stays_and_the_new_one_is_refused() -> None:
+def test_calls_that_do_not_wait_remain_and_the_new_one_is_rejected() -> None:
     counted = calls()
     first = counted.enter("a", lambda _: None)
     counted.enter("a", lambda _: None)
@@ -53,7 +53,7 @@ def test_who_does_not_wait_stays_and_the_new_one_is_refused() -> None:
     counted.enter("a", lambda _: None)
 
 
-def test_who_has_most_loses_one_when_all_places_are_taken() -> None:
+def test_at_the_total_limit_the_peer_with_the_most_calls_loses_one() -> None:
     counted = calls(most=5, per_peer=3)
     ended: list[str] = []
     for peer in ("a", "b", "b", "b", "c"):
@@ -63,7 +63,7 @@ def test_who_has_most_loses_one_when_all_places_are_taken() -> None:
     assert len(counted) == 5
 
 
-def test_patience_ends() -> None:
+def test_calls_end_after_their_patience() -> None:
     counted = calls(patience=10.0)
     ended: list[Refusal] = []
     waiting = counted.enter("a", ended.append, waiting=5.0)
@@ -91,7 +91,7 @@ def server() -> Iterator[Server]:
 
 
 class Raw:
-    """A channel of its own, with streams that say nothing."""
+    """A separate channel with silent streams."""
 
     def __init__(self, address: str, stack: ExitStack) -> None:
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
@@ -108,7 +108,7 @@ class Raw:
         return bool(self.stub.Capabilities(p4r.CapabilitiesRequest(), timeout=TIMEOUT).p4runtime_api_version)
 
 
-def test_silent_streams_keep_nobody_from_an_answer(server: Server) -> None:
+def test_silent_streams_do_not_block_other_clients(server: Server) -> None:
     with ExitStack() as stack:
         raw, other = (Raw(server.address, stack) for _ in range(2))
         streams = [raw.silent() for _ in range(300)]
@@ -132,12 +132,12 @@ def test_a_stream_that_does_not_arbitrate_is_ended(server: Server, monkeypatch: 
         with pytest.raises(grpc.RpcError) as ended:
             next(Raw(impatient.address, stack).silent())
         assert code_of(ended.value) == "DEADLINE_EXCEEDED"
-        with Controller(server.address) as held:  # another server has its own patience
+        with Controller(server.address) as held:  # a new server with this patience
             assert held.arbitrate(5, "patient").status.code == 0
 
 
-def test_requests_that_never_come_keep_nobody_from_an_answer(server: Server) -> None:
-    """Unary calls whose message is never sent: the server must not wait for one with a thread."""
+def test_unfinished_requests_do_not_block_other_clients(server: Server) -> None:
+    """Unary calls whose message is never sent must not occupy a thread of the server."""
     with ExitStack() as stack:
         raw, other = (Raw(server.address, stack) for _ in range(2))
         halted = Event()
@@ -155,7 +155,7 @@ def test_requests_that_never_come_keep_nobody_from_an_answer(server: Server) -> 
         halted.set()
 
 
-def test_readers_that_do_not_read_keep_nobody_from_an_answer(server: Server) -> None:
+def test_readers_that_do_not_read_do_not_block_other_clients(server: Server) -> None:
     with ExitStack() as stack:
         raw, other = (Raw(server.address, stack) for _ in range(2))
         info = server.switch.pipeline
@@ -165,7 +165,7 @@ def test_readers_that_do_not_read_keep_nobody_from_an_answer(server: Server) -> 
         request.entities.add().register_entry.register_id = register.preamble.id
         slow = [raw.stub.Read(request, timeout=TIMEOUT) for _ in range(100)]
         for each in slow:
-            next(each)  # and no more
+            next(each)  # read only the first part
         for _ in range(20):
             assert other.answers()
         whole = sum(len(part.entities) for part in other.stub.Read(request, timeout=60))
@@ -174,7 +174,7 @@ def test_readers_that_do_not_read_keep_nobody_from_an_answer(server: Server) -> 
             each.cancel()
 
 
-def test_an_answer_comes_while_a_program_is_compiled(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_answered_while_a_program_is_compiled(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = Event(), Event()
     set_pipeline = server.switch.set_pipeline
 
@@ -202,7 +202,7 @@ def test_an_answer_comes_while_a_program_is_compiled(server: Server, monkeypatch
             each.join()
 
 
-def test_controllers_of_one_peer_are_bounded() -> None:
+def test_the_number_of_controllers_of_one_peer_is_limited() -> None:
     with Server(Switch()) as running, ExitStack() as stack:
         for number in range(PEER_LIMIT):
             stack.enter_context(Controller(running.address)).arbitrate(number, "crowd")
@@ -225,7 +225,7 @@ def test_a_message_too_long_for_a_stream_ends_it(server: Server) -> None:
 
 
 @pytest.mark.parametrize("rpc", ["Write", "Read", "SetForwardingPipelineConfig", "GetForwardingPipelineConfig"])
-def test_what_went_wrong_inside_is_told_by_an_id_alone(
+def test_internal_errors_are_reported_only_by_an_id(
     server: Server, rpc: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Somebody else's controller: finsy's own switch, used the way its documentation does."""
+"""A third-party controller: finsy, used as in its documentation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.p4runtime.support import EVERYTHING, ipv4, other
 
 
 def read(switch: finsy.Switch, what: object) -> AsyncIterator[Any]:
-    """Read by finsy's own method, whose type says a coroutine of what it really returns."""
+    """Read with finsy's method, whose declared type is a coroutine of what it actually returns."""
     return cast(AsyncIterator[Any], switch.read(what))
 
 
@@ -31,7 +31,7 @@ def control(device: HostDevice, work: Callable[[finsy.Switch], Awaitable[None]],
     asyncio.run(run())
 
 
-def test_finsy_pushes_a_pipeline_and_uses_all_of_it(info: p4i.P4Info, tmp_path: Path) -> None:
+def test_finsy_pushes_a_pipeline_and_uses_all_features(info: p4i.P4Info, tmp_path: Path) -> None:
     described, program = tmp_path / "p4info.txtpb", tmp_path / "program.p4"
     described.write_text(to_text(info))
     program.write_text(EVERYTHING)
@@ -88,7 +88,7 @@ def test_finsy_pushes_a_pipeline_and_uses_all_of_it(info: p4i.P4Info, tmp_path: 
         control(device, work, p4info=described, p4blob=program)
 
 
-def test_finsy_learns_the_pipeline_that_is_there(device: HostDevice) -> None:
+def test_finsy_reads_the_existing_pipeline(device: HostDevice) -> None:
     async def work(switch: finsy.Switch) -> None:
         assert switch.is_primary
         assert {table.alias for table in switch.p4info.tables} == {"route", "acl", "fixed"}

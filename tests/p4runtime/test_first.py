@@ -1,4 +1,4 @@
-"""The whole way once: a controller pushes a program, fills a table, and packets go where it says."""
+"""End to end: a controller pushes a program and fills a table, and the switch forwards packets accordingly."""
 
 from __future__ import annotations
 

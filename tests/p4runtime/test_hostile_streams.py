@@ -1,4 +1,4 @@
-"""Hostile and careless streams: what one controller does the others do not notice, and what is lost is counted."""
+"""Hostile and faulty streams: one controller does not affect others, and lost messages are counted."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ UNDECODABLE = {
 
 
 @pytest.mark.parametrize("config", UNDECODABLE.values(), ids=UNDECODABLE)
-def test_a_role_config_that_cannot_be_understood_is_refused_and_others_get_their_packets(
+def test_an_invalid_role_config_is_rejected_without_effect_on_others(
     device: HostDevice, session: Session, config: AnyMessage
 ) -> None:
     with Controller(device.address) as evil:
@@ -100,7 +100,7 @@ def test_a_role_config_that_cannot_be_understood_is_refused_and_others_get_their
     assert not device.switch.faults.counts
 
 
-def test_a_long_role_name_is_refused(device: HostDevice) -> None:
+def test_a_long_role_name_is_rejected(device: HostDevice) -> None:
     with Controller(device.address) as evil:
         evil.bid(1, "x" * (ROLE_NAME + 1))
         with pytest.raises(grpc.RpcError) as refused:
@@ -115,7 +115,7 @@ class Nobody:
         return bool(response)
 
 
-def test_roles_that_nobody_has_any_more_are_bounded() -> None:
+def test_the_number_of_unused_roles_is_bounded() -> None:
     arbitration = Arbitration(1)
     holder = Nobody()
     update = p4r.MasterArbitrationUpdate(device_id=1, election_id=p4r.Uint128(low=1))
@@ -130,7 +130,7 @@ def test_roles_that_nobody_has_any_more_are_bounded() -> None:
     assert arbitration.role_of(holder) is arbitration.roles["held"]
 
 
-def test_an_undecodable_wish_for_traces_is_told_and_the_stream_goes_on(device: HostDevice) -> None:
+def test_an_invalid_request_for_traces_is_reported_and_the_stream_continues(device: HostDevice) -> None:
     with Controller(device.address) as evil:
         evil.become_primary()
         wish = AnyMessage()
@@ -142,7 +142,7 @@ def test_an_undecodable_wish_for_traces_is_told_and_the_stream_goes_on(device: H
 
 
 class Broken:
-    """A tracer whose every call fails."""
+    """An observer of traces that always raises."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -152,7 +152,7 @@ class Broken:
         raise RuntimeError("SECRET in an exception")
 
 
-def test_an_exception_while_telling_one_is_logged_counted_and_not_felt_by_others(
+def test_an_exception_for_one_observer_is_logged_and_counted_without_effect_on_others(
     device: HostDevice, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = Broken()
@@ -169,7 +169,7 @@ def test_an_exception_while_telling_one_is_logged_counted_and_not_felt_by_others
     assert "fault-" in caplog.text
 
 
-def test_a_message_that_breaks_the_switch_is_told_by_an_id_and_the_stream_goes_on(
+def test_an_internal_error_is_reported_by_an_id_and_the_stream_continues(
     device: HostDevice, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
@@ -197,10 +197,8 @@ def traveller() -> Iterator[HostDevice]:
 
 
 @pytest.mark.parametrize("where", range(11))
-def test_packets_without_room_for_their_header_are_counted_and_the_others_come(
-    traveller: HostDevice, where: int
-) -> None:
-    """One packet too short stands at each place of a batch, and some lengths are tried."""
+def test_packets_shorter_than_their_header_are_counted_and_others_delivered(traveller: HostDevice, where: int) -> None:
+    """A packet that is too short, with several lengths, at each position of a batch."""
     with traveller.session() as session:
         before = traveller.switch.lost.get("packet-in too short", 0)
         batch = [bytes([0xAA, number]) + bytes(58) for number in range(10)]
@@ -211,7 +209,9 @@ def test_packets_without_room_for_their_header_are_counted_and_the_others_come(
         assert traveller.switch.lost["packet-in too short"] == before + 1
 
 
-def test_what_a_controller_does_not_read_is_counted(traveller: HostDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_that_a_controller_does_not_read_are_counted(
+    traveller: HostDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("midflight.runtime.p4runtime.server.stream.BACKLOG", 0)
     with traveller.session() as session:
         before = traveller.switch.lost.get("packet-in backlog", 0)
@@ -249,10 +249,10 @@ def test_unacknowledged_digests_are_bounded_and_counted(schema: Schema) -> None:
     assert book.dropped == 60_000 - UNACKNOWLEDGED
     book.acknowledge(number, lists[0].list_id)
     assert sum(len(each.data) for each in book.lists(seen(*range(200)), now=60_000)) == 100
-    book.acknowledge(number, 10**6)  # none of ours
+    book.acknowledge(number, 10**6)  # an unknown list
 
 
-def test_what_was_given_up_makes_room(schema: Schema) -> None:
+def test_timed_out_messages_free_their_place(schema: Schema) -> None:
     book, _ = book_of(schema, max_list_size=1, ack_timeout_ns=1_000_000)
     book.lists(seen(*range(UNACKNOWLEDGED + 1)), now=0)
     assert book.dropped == 1
@@ -260,15 +260,15 @@ def test_what_was_given_up_makes_room(schema: Schema) -> None:
     assert book.dropped == 1
 
 
-def test_without_acknowledgements_nothing_is_kept(schema: Schema) -> None:
+def test_without_acknowledgements_nothing_is_stored(schema: Schema) -> None:
     book, _ = book_of(schema, max_list_size=1)
     for now in range(3):
         assert len(book.lists(seen(*range(UNACKNOWLEDGED)), now=now)) == UNACKNOWLEDGED
     assert book.dropped == 0
 
 
-def test_the_work_for_a_message_does_not_grow_with_those_that_wait(schema: Schema) -> None:
-    """Every comparison of a message with another is counted: few, however many wait."""
+def test_the_cost_of_a_message_is_independent_of_waiting_ones(schema: Schema) -> None:
+    """The number of comparisons between messages remains small with many waiting messages."""
     compared = 0
 
     class Counted(tuple[int, ...]):
@@ -288,14 +288,14 @@ def test_the_work_for_a_message_does_not_grow_with_those_that_wait(schema: Schem
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, LONGEST, LONGEST + 1, 1 << 30])
-def test_lists_have_a_longest_length(schema: Schema, size: int) -> None:
+def test_the_length_of_lists_is_limited(schema: Schema, size: int) -> None:
     book, _ = book_of(schema, max_list_size=size, max_timeout_ns=1)
     lists = book.lists(seen(*range(2 * LONGEST)), now=0)
     assert sum(len(each.data) for each in lists) == 2 * LONGEST
     assert max(len(each.data) for each in lists) == min(size or LONGEST, LONGEST)
 
 
-def test_a_digest_that_is_disabled_and_enabled_again_begins_anew(schema: Schema) -> None:
+def test_re_enabling_a_digest_clears_its_messages(schema: Schema) -> None:
     book, number = book_of(schema, max_list_size=1, ack_timeout_ns=10**12)
     assert len(book.lists(seen(1), now=0)) == 1
     book.delete(number)

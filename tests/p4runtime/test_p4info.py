@@ -1,4 +1,4 @@
-"""P4Info: ids by p4c's rule, names, annotations, types; what p4c itself says is compared where p4c is at hand."""
+"""P4Info: ids by p4c's rule, names, annotations and types, compared with p4c's if it is installed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_ids_are_a_type_and_a_hash() -> None:
     # The published test vectors of the one-at-a-time hash.
     assert name_hash("a") == 0xCA2E9442
     assert name_hash("The quick brown fox jumps over the lazy dog") == 0x519E91F5
-    # Known from every P4Info that p4c has written.
+    # These ids occur in p4c's P4Info.
     assert by_name(changed())["NoAction"] == 21257015
 
 
@@ -41,8 +41,8 @@ def test_ids_do_not_depend_on_their_neighbours() -> None:
     assert len(set(after.values())) == len(after)
 
 
-def test_ids_that_collide_move_on_in_the_order_of_their_names() -> None:
-    """Of names whose hashes share 24 bits, found by trying; the lesser keeps the hash's id."""
+def test_colliding_ids_increase_in_the_order_of_names() -> None:
+    """Of two names whose hashes share 24 bits, the smaller one keeps the id of the hash."""
     seen: dict[int, str] = {}
     pair = None
     for number in range(100_000):
@@ -72,12 +72,12 @@ def test_an_id_annotation_is_honoured_with_its_prefix_or_without() -> None:
         ([("table route", "@id(5) table route"), ("table acl", "@id(5) table acl")], r"ingress\.acl is already taken"),
     ],
 )
-def test_id_annotations_that_cannot_be_are_refused(pairs: list[tuple[str, str]], said: str) -> None:
+def test_invalid_id_annotations_are_rejected(pairs: list[tuple[str, str]], said: str) -> None:
     with pytest.raises(P4Error, match=said):
         changed(*pairs)
 
 
-def test_ids_within_an_object_count_from_one_around_those_asked_for() -> None:
+def test_ids_within_an_object_count_from_1_and_skip_annotated_ones() -> None:
     info = changed(
         ("action to_port(bit<9> port, bit<48> mac)", "action to_port(bit<9> port, @id(1) bit<48> mac)"),
         ("hdr.ipv4.protocol: optional;", "hdr.ipv4.protocol: optional @id(9);"),
@@ -88,12 +88,12 @@ def test_ids_within_an_object_count_from_one_around_those_asked_for() -> None:
     assert [each.id for each in acl.match_fields] == [1, 9, 2, 3]
 
 
-def test_a_name_annotation_names() -> None:
+def test_a_name_annotation_sets_the_name() -> None:
     ids = by_name(changed(("table route", '@name("way") table route'), ("table acl", '@name(".rules") table acl')))
     assert {"ingress.way", "rules"} <= ids.keys()
 
 
-def test_aliases_are_the_shortest_endings_that_tell_apart() -> None:
+def test_aliases_are_the_shortest_unique_suffixes() -> None:
     info = changed(("control ingress(", """
         control other(inout headers_t hdr, inout metadata_t meta) {
             register<bit<8>>(1) totals;
@@ -107,7 +107,7 @@ def test_aliases_are_the_shortest_endings_that_tell_apart() -> None:
     }  # fmt: skip
 
 
-def test_everything_is_described(info: p4i.P4Info) -> None:
+def test_all_objects_are_described(info: p4i.P4Info) -> None:
     assert info.pkg_info.arch == "v1model"
     tables = {each.preamble.alias: each for each in info.tables}
     acl, fixed, route = (tables[name] for name in ("acl", "fixed", "route"))
@@ -145,7 +145,7 @@ def test_everything_is_described(info: p4i.P4Info) -> None:
     assert documented.preamble.doc.brief == "Send out of a port"
 
 
-def test_the_text_is_the_message_and_always_the_same(info: p4i.P4Info) -> None:
+def test_the_text_form_is_equivalent_and_deterministic(info: p4i.P4Info) -> None:
     text = to_text(info)
     assert text_format.Parse(text, p4i.P4Info()) == info
     assert text.startswith("# proto-file: p4/config/v1/p4info.proto\n# proto-message: p4.config.v1.P4Info\n\n")

@@ -18,7 +18,7 @@ def arrive(device: HostDevice, *packets: bytes, port: int = 1, now: int = 0) -> 
     return list(device.process(Packets.from_list([(port, packet) for packet in packets]), now))
 
 
-def test_packets_for_the_controller_and_for_ports_part(device: HostDevice, session: Session) -> None:
+def test_packets_go_to_the_controller_or_to_ports(device: HostDevice, session: Session) -> None:
     session.insert("route", {"hdr.ipv4.destination": "10.0.0.0/8"}, "to_port", {"port": 4, "mac": 1})
     batch = [
         (1, other(b"one")),
@@ -42,7 +42,7 @@ def test_packet_outs_leave_in_order(device: HostDevice, session: Session) -> Non
     assert list(device.transmitted()) == [(number, other(bytes([number]))) for number in range(20)]
 
 
-def test_a_packet_out_that_comes_back_is_there_when_the_call_returns(device: HostDevice, session: Session) -> None:
+def test_a_returned_packet_out_has_arrived_when_the_call_returns(device: HostDevice, session: Session) -> None:
     session.packet_out(other(), egress_port=510)
     (back,) = session.packets_in()
     assert back.payload[-len(other()) + 2 :] == other()[2:]
@@ -65,7 +65,7 @@ def test_a_session_names_the_fields_of_the_header(session: Session) -> None:
         ([(1, b"")], "empty"),
     ],
 )
-def test_wrong_metadata_is_told_and_the_stream_goes_on(
+def test_invalid_metadata_is_reported_and_the_stream_continues(
     device: HostDevice, metadata: list[tuple[int, bytes]], said: str
 ) -> None:
     with Controller(device.address) as raw:
@@ -84,7 +84,7 @@ def test_wrong_metadata_is_told_and_the_stream_goes_on(
         assert list(device.transmitted()) == [(5, other())]
 
 
-def test_only_the_primary_sends_packets_and_gets_them(device: HostDevice, session: Session) -> None:
+def test_only_the_primary_sends_and_receives_packets(device: HostDevice, session: Session) -> None:
     with device.session(election_id=0) as backup:
         assert not backup.is_primary
         with pytest.raises(RequestError, match="only a role's primary") as refused:
@@ -95,7 +95,7 @@ def test_only_the_primary_sends_packets_and_gets_them(device: HostDevice, sessio
         assert backup.packets_in() == []
 
 
-def test_a_stream_message_of_an_unknown_kind_is_told(device: HostDevice) -> None:
+def test_a_stream_message_of_an_unknown_kind_is_reported(device: HostDevice) -> None:
     with Controller(device.address) as raw:
         message = p4r.StreamMessageRequest()
         message.other.Pack(p4r.Uint128(low=1))
@@ -104,7 +104,7 @@ def test_a_stream_message_of_an_unknown_kind_is_told(device: HostDevice) -> None
         assert (error.canonical_code, error.other.other) == (UNIMPLEMENTED, message.other)
 
 
-def test_packets_too_short_for_the_program_do_no_harm(device: HostDevice, session: Session) -> None:
+def test_packets_too_short_for_the_program_are_harmless(device: HostDevice, session: Session) -> None:
     arrive(device, b"", b"\0", other()[:13])
     arrive(device, ipv4("10.0.0.1")[:20])
     session.packet_out(b"", egress_port=3)
@@ -118,7 +118,7 @@ def seen(source: int, ttl: int) -> DigestMessage:
     return DigestMessage("seen_t", {"source": source, "ttl": ttl})
 
 
-def test_digests_come_once_subscribed_each_of_them(device: HostDevice, session: Session) -> None:
+def test_all_digests_arrive_after_subscribing(device: HostDevice, session: Session) -> None:
     arrive(device, ipv4("10.0.0.1", "10.0.0.7"))
     session.subscribe("seen_t")
     assert session.digests() == []
@@ -134,7 +134,7 @@ def test_digests_come_once_subscribed_each_of_them(device: HostDevice, session: 
 
 
 class Listener:
-    """A controller with a digest configuration of its own."""
+    """A controller with a separate digest configuration."""
 
     def __init__(self, device: HostDevice, digest: int, **config: int) -> None:
         self.device = device
@@ -145,7 +145,7 @@ class Listener:
         self.raw.write(*updates("INSERT", p4r.Entity(digest_entry=entry)))
 
     def lists(self) -> list[p4r.DigestList]:
-        """What has come up to now: the answer to a bid stands behind all of it."""
+        """Return the lists so far. The answer to an arbitration update shows that they are complete."""
         self.raw.bid(self.raw.election)
         found = []
         while (response := self.raw.receive()).HasField("digest"):
@@ -169,7 +169,7 @@ def test_lists_hold_distinct_messages_up_to_their_size(device: HostDevice, ids: 
         assert listener.sources() == [[1]]
 
 
-def test_what_was_sent_is_not_repeated_until_acknowledged_or_timed_out(device: HostDevice, ids: dict[str, int]) -> None:
+def test_a_message_is_not_repeated_until_acknowledged_or_timed_out(device: HostDevice, ids: dict[str, int]) -> None:
     listener = Listener(device, ids["seen_t"], max_list_size=1, ack_timeout_ns=1_000_000)
     with listener.raw:
         arrive(device, *packets(1), now=10)
@@ -185,7 +185,7 @@ def test_what_was_sent_is_not_repeated_until_acknowledged_or_timed_out(device: H
         assert listener.sources() == [[2]]
 
 
-def test_an_acknowledgement_of_an_unknown_digest_is_told(device: HostDevice, ids: dict[str, int]) -> None:
+def test_an_acknowledgement_of_an_unknown_digest_is_reported(device: HostDevice, ids: dict[str, int]) -> None:
     listener = Listener(device, ids["seen_t"], max_list_size=1)
     with listener.raw:
         listener.raw.send(digest_ack=p4r.DigestListAck(digest_id=5, list_id=1))

@@ -56,7 +56,7 @@ def route(ids: dict[str, int], port: int = 3) -> p4r.Update:
     return p4r.Update(type=p4r.Update.INSERT, entity=p4r.Entity(table_entry=entry))
 
 
-def test_without_a_pipeline_nothing_is_there_to_write_to(primary: Controller) -> None:
+def test_writes_without_a_pipeline_are_rejected(primary: Controller) -> None:
     for attempt in (lambda: primary.write(), lambda: primary.read(p4r.Entity(table_entry=p4r.TableEntry()))):
         with pytest.raises(grpc.RpcError) as refused:
             attempt()
@@ -64,7 +64,7 @@ def test_without_a_pipeline_nothing_is_there_to_write_to(primary: Controller) ->
     assert not primary.pull().HasField("config")
 
 
-def test_what_was_pushed_is_what_is_told(primary: Controller, config: p4r.ForwardingPipelineConfig) -> None:
+def test_the_pushed_config_can_be_read(primary: Controller, config: p4r.ForwardingPipelineConfig) -> None:
     pushed = p4r.ForwardingPipelineConfig()
     pushed.CopyFrom(config)
     pushed.cookie.cookie = 0
@@ -94,7 +94,7 @@ def test_committing_clears_the_state(
     assert ports(empty) == []
 
 
-def test_a_program_loaded_again_is_not_compiled_again_and_has_nothing_left(empty: HostDevice, info: p4i.P4Info) -> None:
+def test_reloading_a_program_reuses_its_code_and_clears_its_state(empty: HostDevice, info: p4i.P4Info) -> None:
     with empty.session() as session:
         reported = []
         for _ in range(2):
@@ -122,7 +122,7 @@ def test_a_program_loaded_again_is_not_compiled_again_and_has_nothing_left(empty
         pipeline = empty.switch.pipeline
         assert pipeline is not None
         assert pipeline.engine.compiled is reported[0]
-        del pipeline  # whoever holds a program keeps it compiled
+        del pipeline  # a referenced program remains compiled
         for other in others:
             session.load(p4info(check(other)), other)
         session.load(info, EVERYTHING)
@@ -131,7 +131,7 @@ def test_a_program_loaded_again_is_not_compiled_again_and_has_nothing_left(empty
         assert pipeline.engine.compiled is not reported[0]
 
 
-def test_a_program_that_was_verified_is_not_compiled_when_it_is_committed(
+def test_committing_a_verified_program_does_not_compile_it_again(
     empty: HostDevice, info: p4i.P4Info, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with empty.session() as session:
@@ -143,7 +143,7 @@ def test_a_program_that_was_verified_is_not_compiled_when_it_is_committed(
         assert ports(empty) == [6]
 
 
-def test_a_program_loaded_again_leaves_the_running_one_alone(empty: HostDevice, info: p4i.P4Info) -> None:
+def test_verifying_the_running_program_does_not_affect_it(empty: HostDevice, info: p4i.P4Info) -> None:
     with empty.session() as session:
         session.load(info, EVERYTHING)
         session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1})
@@ -193,7 +193,7 @@ def test_a_config_is_needed(primary: Controller, action: str) -> None:
         ({"action": "UNSPECIFIED"}, "INVALID_ARGUMENT", "not specified"),
     ],
 )
-def test_who_may_push(
+def test_only_the_primary_may_push(
     primary: Controller, config: p4r.ForwardingPipelineConfig, change: dict[str, object], expected: str, said: str
 ) -> None:
     parts: dict[str, object] = {"action": "VERIFY_AND_COMMIT", **change}
@@ -259,7 +259,7 @@ def loaded(config: p4r.ForwardingPipelineConfig, ids: dict[str, int]) -> Iterato
         ("other header", "packet_in"),
     ],
 )
-def test_a_device_keeps_what_it_had_when_a_config_is_wrong(
+def test_a_device_keeps_its_pipeline_if_a_config_is_invalid(
     loaded: tuple[HostDevice, Controller], config: p4r.ForwardingPipelineConfig, how: str, said: str
 ) -> None:
     device, primary = loaded
@@ -273,7 +273,7 @@ def test_a_device_keeps_what_it_had_when_a_config_is_wrong(
 
 
 def test_ids_are_those_of_the_pushed_p4info(empty: HostDevice, info: p4i.P4Info) -> None:
-    """Another compiler's ids: every id is another, and fields and parameters count backwards."""
+    """As from another compiler: all ids differ, and those of fields and parameters are in reverse order."""
     text = info.SerializeToString()
     other = p4i.P4Info.FromString(text)
     moved = {}
@@ -306,7 +306,7 @@ def test_ids_are_those_of_the_pushed_p4info(empty: HostDevice, info: p4i.P4Info)
         assert session.read_register("totals", 3) == 5
 
 
-def test_a_p4info_may_leave_out_what_the_controller_is_not_to_see(empty: HostDevice, info: p4i.P4Info) -> None:
+def test_a_p4info_may_omit_objects(empty: HostDevice, info: p4i.P4Info) -> None:
     part = p4i.P4Info()
     part.CopyFrom(info)
     del part.registers[:]
@@ -329,11 +329,11 @@ def test_reconciling_keeps_the_forwarding_state(empty: HostDevice, info: p4i.P4I
         (entry,) = session.read_table("route")
         assert entry.metadata == b"mine"
         assert session.read_multicast() == {4: [(1, 0), (2, 0)]}
-        # A packet of class 0 has been counted since.
+        # A packet of class 0 was counted meanwhile.
         assert list(session.read_register("totals"))[1:] == list(range(1, 16))
 
 
-def test_reconciling_is_refused_when_state_would_be_lost(empty: HostDevice, info: p4i.P4Info) -> None:
+def test_reconciling_is_rejected_if_state_would_be_lost(empty: HostDevice, info: p4i.P4Info) -> None:
     with empty.session() as session:
         session.load(info, EVERYTHING)
         session.insert("route", ROUTE, "to_port", {"port": 6, "mac": 1})
@@ -376,7 +376,7 @@ def test_a_pushed_program_reads_no_file_of_the_host(
 
 @pytest.fixture
 def modest() -> Iterator[Controller]:
-    """The controller of a switch with little memory."""
+    """The controller of a switch with a low memory limit."""
     switch = Switch(memory=48 << 20)
     with Server(switch, "127.0.0.1:0") as server, Controller(server.address) as controller:
         controller.arbitrate(1)
@@ -397,7 +397,7 @@ def config_of(text: str) -> p4r.ForwardingPipelineConfig:
         "register<bit<64>>(4000000) big; register<bit<64>>(4000000) big2;",
     ],
 )
-def test_a_program_beyond_the_memory_is_refused_and_the_switch_keeps_what_it_had(
+def test_a_program_beyond_the_memory_limit_is_rejected_without_effect(
     modest: Controller, config: p4r.ForwardingPipelineConfig, line: str
 ) -> None:
     modest.push("VERIFY_AND_COMMIT", config)
@@ -411,7 +411,7 @@ def test_a_program_beyond_the_memory_is_refused_and_the_switch_keeps_what_it_had
 
 
 @pytest.mark.parametrize("size", [600_000, 100_000, 5_000])
-def test_a_program_with_too_much_packet_state_is_refused(modest: Controller, size: int) -> None:
+def test_a_program_with_excessive_packet_state_is_rejected(modest: Controller, size: int) -> None:
     text = EVERYTHING.replace("struct headers_t {", f"struct headers_t {{ ethernet_t[{size}] deep;", 1)
     assert text != EVERYTHING
     with pytest.raises(grpc.RpcError) as refused:
@@ -420,7 +420,7 @@ def test_a_program_with_too_much_packet_state_is_refused(modest: Controller, siz
     assert "bytes per packet" in str(refused.value.details())
 
 
-def test_multicast_groups_and_metadata_take_memory_too(
+def test_multicast_groups_and_metadata_count_towards_the_memory_limit(
     config: p4r.ForwardingPipelineConfig, ids: dict[str, int]
 ) -> None:
     pipeline = assemble(config, CheckedProgram(EVERYTHING), memory=demand(check(EVERYTHING), 1 << 40) + (1 << 20))
@@ -456,7 +456,7 @@ def test_multicast_groups_and_metadata_take_memory_too(
     assert pipeline.engine.memory.used == used
 
 
-def test_a_program_that_takes_too_long_to_compile_is_refused_and_the_switch_goes_on(
+def test_a_program_that_compiles_too_long_is_rejected_and_the_switch_continues(
     config: p4r.ForwardingPipelineConfig,
 ) -> None:
     for budget, expected in ((CompileBudget(), None), (CompileBudget(seconds=0), "RESOURCE_EXHAUSTED")):

@@ -1,4 +1,4 @@
-"""A session that finds things in place: what is there, what that lacks, and whose it is."""
+"""Reading back a device's state: entities, differences from the desired state, and which entities are ours."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def session(running: tuple[Device, PipelineConfig], notes: Notes) -> Iterator[Se
 
 
 def place(session: Session, epoch: int = 1, rate: int = 0) -> None:
-    """Have all in place: maps, routes, an admission with its group, a mirror."""
+    """Write maps, routes, an admission with its group, and a mirror."""
     hosts = [(IPv4Address(f"10.0.0.{port}"), port, 0x02_00_00_00_00_00 + port) for port in (1, 2)]
     Maps(session, PROGRAM).install()
     offload = Offload(session)
@@ -81,11 +81,11 @@ def place(session: Session, epoch: int = 1, rate: int = 0) -> None:
 def planned(session: Session, epoch: int = 1, rate: int = 0) -> list[p4r.Entity]:
     with session.planning() as wanted:
         place(session, epoch, rate)
-    session.subscriptions.clear()  # nothing is done yet
+    session.subscriptions.clear()  # so that the session subscribes
     return wanted
 
 
-def test_what_was_written_is_found_again(session: Session, notes: Notes) -> None:
+def test_written_entities_are_read_back(session: Session, notes: Notes) -> None:
     wanted = planned(session)
     assert session.holding() == {}
     place(session)
@@ -99,13 +99,13 @@ def test_only_the_difference_is_written(session: Session, notes: Notes) -> None:
     session.multicast(1, [1])
     session.insert("ingress.route", {"hdr.ipv4.destination": "10.9.0.0/16"}, "ingress.to_port", {"port": 2, "mac": 2})
     found = difference(planned(session, rate=500), session.holding(), notes.keys)
-    assert str(found) == "1 missing, 3 changed, 1 stale"  # the route, the group and two rates, the other route
+    assert str(found) == "1 missing, 3 changed, 1 stale"  # a route; the group and two rates; another route
     session.amend(found)
     assert not difference(planned(session, rate=500), session.holding(), notes.keys)
     assert [port for port, _ in sorted(session.read_multicast()[1])] == [1, 2]
 
 
-def test_what_others_wrote_in_our_absence_stays(notes: Notes, running: tuple[Device, PipelineConfig]) -> None:
+def test_entities_of_others_remain(notes: Notes, running: tuple[Device, PipelineConfig]) -> None:
     device, pipeline = running
     with Session(device.address, device.device_id, journal=notes) as session:
         session.load(pipeline.p4info, pipeline.config)
@@ -121,7 +121,7 @@ def test_what_others_wrote_in_our_absence_stays(notes: Notes, running: tuple[Dev
         assert len(session.read_table("ingress.route")) == 3
 
 
-def test_refused_writes_are_not_ours(session: Session, notes: Notes) -> None:
+def test_rejected_writes_are_not_recorded(session: Session, notes: Notes) -> None:
     before = dict(notes.keys)
     with pytest.raises(RequestError):
         session.delete("ingress.route", {"hdr.ipv4.destination": "10.0.0.7/32"})
@@ -140,7 +140,7 @@ def test_refused_writes_are_not_ours(session: Session, notes: Notes) -> None:
     assert notes.keys == before
 
 
-def test_a_loaded_pipeline_holds_nothing(
+def test_a_new_pipeline_clears_the_journal(
     session: Session, notes: Notes, running: tuple[Device, PipelineConfig]
 ) -> None:
     place(session)
@@ -149,7 +149,7 @@ def test_a_loaded_pipeline_holds_nothing(
     assert len(difference(planned(session), session.holding(), notes.keys).missing) == len(planned(session))
 
 
-def test_who_is_outbid_writes_nothing_any_more() -> None:
+def test_a_controller_that_is_outbid_cannot_write() -> None:
     with HostDevice(PROGRAM.p4()) as device, device.session(election_id=1) as old:
         old.insert("ingress.route", {"hdr.ipv4.destination": "10.0.0.1/32"}, "ingress.unreachable", {})
         with device.session(election_id=3) as new:

@@ -53,7 +53,7 @@ def test_a_packet_goes_to_every_port_of_its_group(device: HostDevice, session: S
     assert session.read_multicast() == {}
 
 
-def test_groups_are_inserted_once_and_modified_and_deleted_where_they_are(device: HostDevice, session: Session) -> None:
+def test_groups_are_inserted_modified_and_deleted(device: HostDevice, session: Session) -> None:
     assert outcome(device, session, "MODIFY", group(3, (1, 0))) == "NOT_FOUND"
     assert outcome(device, session, "DELETE", group(3)) == "NOT_FOUND"
     assert outcome(device, session, "INSERT", group(3, (1, 0), (1, 1), metadata=b"x")) == "OK"
@@ -67,7 +67,7 @@ def test_groups_are_inserted_once_and_modified_and_deleted_where_they_are(device
     assert outcome(device, session, "DELETE", group(3)) == "NOT_FOUND"
 
 
-def test_ports_of_the_old_kind_are_taken_too(device: HostDevice, session: Session) -> None:
+def test_ports_in_the_deprecated_field_are_accepted(device: HostDevice, session: Session) -> None:
     entity = group(3)
     entity.packet_replication_engine_entry.multicast_group_entry.replicas.add(egress_port=5, instance=1)
     assert outcome(device, session, "INSERT", entity) == "OK"
@@ -88,7 +88,9 @@ def test_ports_of_the_old_kind_are_taken_too(device: HostDevice, session: Sessio
         (entity(packet_replication_engine_entry={}), "INVALID_ARGUMENT"),
     ],
 )
-def test_what_is_wrong_with_a_group(device: HostDevice, session: Session, entity: p4r.Entity, expected: str) -> None:
+def test_invalid_groups_are_rejected_with_the_reason(
+    device: HostDevice, session: Session, entity: p4r.Entity, expected: str
+) -> None:
     assert outcome(device, session, "INSERT", entity) == expected
     assert session.read_multicast() == {}
 
@@ -100,7 +102,7 @@ def test_backup_replicas_are_not_supported(device: HostDevice, session: Session)
     assert outcome(device, session, "INSERT", entity) == "UNIMPLEMENTED"
 
 
-def test_clone_sessions_come_back(device: HostDevice, session: Session) -> None:
+def test_clone_sessions_are_read_back(device: HostDevice, session: Session) -> None:
     session.clone_session(7, [1, 2])
     with Controller(device.address) as raw:
         everything = entity(packet_replication_engine_entry={"clone_session_entry": {}})

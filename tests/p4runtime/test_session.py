@@ -1,4 +1,4 @@
-"""What a controller may write for values, and what it is told when it is wrong."""
+"""Sessions: accepted forms of values and matches, and errors."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def table(kind: p4i.MatchField.MatchType.ValueType, width: int) -> p4i.Table:
         (b"\x01\x00", 16, 256),
     ],
 )
-def test_spellings_of_a_value(value: object, width: int, expected: int) -> None:
+def test_accepted_forms_of_a_value(value: object, width: int, expected: int) -> None:
     assert number(value, width, "it") == expected
 
 
 @pytest.mark.parametrize("value", [256, -1, "256", "10.0.0.1", "ten", 1.5, [1], object()])
-def test_what_is_no_value_of_eight_bits(value: object) -> None:
+def test_invalid_values_are_rejected(value: object) -> None:
     with pytest.raises(DeviceError, match=r"^it: "):
         number(value, 8, "it")
 
@@ -76,7 +76,7 @@ def test_what_is_no_value_of_eight_bits(value: object) -> None:
         (KINDS.OPTIONAL, None, None),
     ],
 )
-def test_spellings_of_a_match(kind: p4i.MatchField.MatchType.ValueType, value: object, expected: object) -> None:
+def test_accepted_forms_of_a_match(kind: p4i.MatchField.MatchType.ValueType, value: object, expected: object) -> None:
     described = table(kind, 32)
     read = decode_match(described, encode_match(described, {"field": value}))
     assert read == ({} if expected is None else {"field": expected})
@@ -95,14 +95,16 @@ def test_spellings_of_a_match(kind: p4i.MatchField.MatchType.ValueType, value: o
         (KINDS.EXACT, (1, 2), "not a value"),
     ],
 )
-def test_what_is_wrong_with_a_match(kind: p4i.MatchField.MatchType.ValueType, value: object, said: str) -> None:
+def test_invalid_matches_are_rejected_with_the_reason(
+    kind: p4i.MatchField.MatchType.ValueType, value: object, said: str
+) -> None:
     with pytest.raises(DeviceError, match=said) as wrong:
         encode_match(table(kind, 32), {"field": value})
     assert str(wrong.value).startswith("table the.table, field")
 
 
 @given(st.integers(1, 130), st.data())
-def test_ternary_matches_come_back(width: int, data: st.DataObject) -> None:
+def test_ternary_matches_are_read_back(width: int, data: st.DataObject) -> None:
     mask = data.draw(st.integers(1, (1 << width) - 1))
     value = data.draw(st.integers(0, (1 << width) - 1)) & mask
     described = table(KINDS.TERNARY, width)
@@ -133,7 +135,7 @@ def test_errors_name_what_is_allowed(session: Session) -> None:
     assert refused.value.code.name == "ALREADY_EXISTS"
 
 
-def test_an_entry_read_can_be_given_back(session: Session) -> None:
+def test_an_entry_that_was_read_can_be_written(session: Session) -> None:
     match = {"hdr.ipv4.source": "10.0.0.0/8", "length": (10, 20), "standard_metadata.ingress_port": 3}
     session.insert("acl", match, "classify", {"class": 9}, priority=7, metadata=b"me")
     (entry,) = session.read_table("acl")
@@ -159,13 +161,13 @@ def test_default_actions(session: Session) -> None:
     assert session.read_default("route").action == "ingress.drop"
 
 
-def test_a_session_learns_the_pipeline_that_is_there(device: HostDevice, info: p4i.P4Info) -> None:
+def test_a_session_reads_the_existing_pipeline(device: HostDevice, info: p4i.P4Info) -> None:
     with device.session() as session:
         assert session.p4info == info
         assert session.cookie is None
 
 
-def test_a_second_session_is_a_backup_until_the_first_is_gone(device: HostDevice) -> None:
+def test_a_second_session_is_a_backup_until_the_first_is_closed(device: HostDevice) -> None:
     first = device.session()
     with device.session(election_id=first.election_id - 1) as second:
         assert (first.is_primary, second.is_primary) == (True, False)
@@ -179,7 +181,7 @@ def test_a_second_session_is_a_backup_until_the_first_is_gone(device: HostDevice
         third.write_register("totals", 1)
 
 
-def test_an_election_id_in_use_is_told(device: HostDevice, session: Session) -> None:
+def test_an_election_id_in_use_is_reported(device: HostDevice, session: Session) -> None:
     with pytest.raises(RequestError, match="used by another controller"):
         device.session(election_id=session.election_id)
 
@@ -192,12 +194,12 @@ def test_sessions_of_two_roles_write_side_by_side(device: HostDevice, session: S
         assert list(session.read_register("totals"))[:3] == [0, 1, 2]
 
 
-def test_nobody_answers() -> None:
+def test_an_unreachable_address_is_reported() -> None:
     with pytest.raises(DeviceError, match=r"no P4Runtime server answers at 127\.0\.0\.1:1"):
         Session("127.0.0.1:1")
 
 
-def test_a_closed_session_says_so(device: HostDevice) -> None:
+def test_a_closed_session_reports_that_it_is_closed(device: HostDevice) -> None:
     session = device.session()
     session.close()
     session.close()
@@ -205,7 +207,7 @@ def test_a_closed_session_says_so(device: HostDevice) -> None:
         session.read_register("totals")
 
 
-def test_a_device_that_goes_away_is_an_error_and_not_a_hang() -> None:
+def test_a_device_that_disappears_is_an_error() -> None:
     device = HostDevice(EVERYTHING)
     with device.session() as session:
         device.close()
@@ -215,18 +217,18 @@ def test_a_device_that_goes_away_is_an_error_and_not_a_hang() -> None:
             session.read_register("totals")
 
 
-def test_a_session_without_a_pipeline() -> None:
+def test_a_missing_pipeline_is_reported() -> None:
     with HostDevice() as device, device.session() as session, pytest.raises(DeviceError, match="no pipeline yet"):
         session.read_table("route")
 
 
-def test_an_unknown_pipeline_action(session: Session, info: p4i.P4Info) -> None:
+def test_an_unknown_pipeline_action_is_rejected(session: Session, info: p4i.P4Info) -> None:
     with pytest.raises(DeviceError, match=r"(?s)no pipeline action 'INSTALL'.*VERIFY_AND_COMMIT"):
         session.load(info, EVERYTHING, action="INSTALL")
 
 
-def test_a_server_that_does_not_answer_in_time_is_told() -> None:
-    """It is no refusal: nobody knows what became of the request."""
+def test_a_timeout_is_reported() -> None:
+    """A timeout is not a RequestError, because the outcome of the request is unknown."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"127.0.0.1:{mute.getsockname()[1]}"
         link = Link(address, 0.2)

@@ -94,7 +94,7 @@ INDEX = {"index": {"index": 16}}
         ("INSERT", {"meter_entry": {"index": {"index": 1}, "config": {"cir": 1, "pir": 2}}}, "INVALID_ARGUMENT"),
     ],
 )
-def test_what_is_wrong_with_a_cell(
+def test_invalid_cells_are_rejected_with_the_reason(
     session: Session,
     device: HostDevice,
     ids: dict[str, int],
@@ -111,7 +111,7 @@ def test_what_is_wrong_with_a_cell(
     assert names(details_of(refused.value)) == [expected]
 
 
-def test_unknown_ids_are_refused(session: Session, device: HostDevice) -> None:
+def test_unknown_ids_are_rejected(session: Session, device: HostDevice) -> None:
     with Controller(device.address) as raw:
         for request in (
             {"register_entry": {"register_id": 9}},
@@ -150,7 +150,7 @@ def test_meters_keep_their_configuration(session: Session, device: HostDevice, i
         assert not again.meter_entry.HasField("config")
 
 
-def test_a_session_names_what_there_is_when_a_name_is_wrong(session: Session) -> None:
+def test_errors_for_unknown_names_list_the_known_ones(session: Session) -> None:
     with pytest.raises(DeviceError, match=r"(?s)no register 'total'.*ingress\.levels, ingress\.totals, ingress\.wide"):
         session.read_register("total")
     with pytest.raises(DeviceError, match=r"(?s)no counter 'arrival'.*ingress\.arrivals"):

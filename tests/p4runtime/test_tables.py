@@ -24,7 +24,7 @@ def primary(device: HostDevice) -> Iterator[Controller]:
 
 
 def write(controller: Controller, kind: str, *entries: p4r.TableEntry) -> list[str]:
-    """Write entries and return what became of each."""
+    """Write entries, and return the outcome of each."""
     entities = [p4r.Entity(table_entry=each) for each in entries]
     try:
         controller.write(*updates(kind, *entities))
@@ -74,7 +74,7 @@ ACL = r"""
 
 
 @pytest.mark.parametrize("text", [ROUTE, ACL])
-def test_an_entry_comes_back_as_it_was_written(primary: Controller, words: Words, text: str) -> None:
+def test_an_entry_is_read_back_unchanged(primary: Controller, words: Words, text: str) -> None:
     entry = words(text)
     entry.metadata, entry.controller_metadata = b"opaque", 77
     assert write(primary, "INSERT", entry) == ["OK"]
@@ -86,7 +86,7 @@ def test_an_entry_comes_back_as_it_was_written(primary: Controller, words: Words
     assert read(primary, p4r.TableEntry(table_id=entry.table_id)) == []
 
 
-def test_padded_values_come_back_in_their_shortest_form(primary: Controller, words: Words) -> None:
+def test_padded_values_are_read_back_in_canonical_form(primary: Controller, words: Words) -> None:
     short = words(ROUTE)
     padded = words(ROUTE.replace(r"\003", r"\000\000\003").replace(r'"\n\000', r'"\000\n\000'))
     assert padded != short
@@ -95,7 +95,7 @@ def test_padded_values_come_back_in_their_shortest_form(primary: Controller, wor
     assert write(primary, "INSERT", short) == ["ALREADY_EXISTS"]
 
 
-def test_deleting_looks_at_the_key_alone(primary: Controller, words: Words) -> None:
+def test_deletion_considers_only_the_key(primary: Controller, words: Words) -> None:
     write(primary, "INSERT", words(ROUTE))
     nonsense = words(ROUTE)
     nonsense.action.action.action_id = 12345
@@ -103,7 +103,7 @@ def test_deleting_looks_at_the_key_alone(primary: Controller, words: Words) -> N
     assert write(primary, "DELETE", nonsense) == ["OK"]
 
 
-def test_modifying_changes_the_action_and_an_unset_action_keeps_it(primary: Controller, words: Words) -> None:
+def test_modify_changes_the_action_or_keeps_it_if_unset(primary: Controller, words: Words) -> None:
     entry = words(ROUTE)
     write(primary, "INSERT", entry)
     changed = words(ROUTE.replace(r"\003", r"\004"))
@@ -158,7 +158,7 @@ def test_modifying_changes_the_action_and_an_unset_action_keeps_it(primary: Cont
         (ACL, "priority: 10", "priority: 10 counter_data { packet_count: 1 }", "INVALID_ARGUMENT"),
     ],
 )
-def test_what_is_wrong_with_an_entry(
+def test_invalid_entries_are_rejected_with_the_reason(
     primary: Controller, words: Words, text: str, old: str, new: str, expected: str
 ) -> None:
     assert old in text
@@ -179,7 +179,7 @@ def test_an_entry_without_an_action_is_not_inserted(primary: Controller, words: 
     assert write(primary, "INSERT", entry) == ["INVALID_ARGUMENT"]
 
 
-def test_a_full_table(primary: Controller, words: Words) -> None:
+def test_a_full_table_rejects_entries(primary: Controller, words: Words) -> None:
     entries = []
     for number in range(5):
         entries.append(words(ACL))
@@ -224,7 +224,7 @@ def test_a_default_action_is_set_and_reset(device: HostDevice, primary: Controll
         ("MODIFY", "ingress.route", "ingress.classify", "INVALID_ARGUMENT"),
     ],
 )
-def test_what_is_wrong_with_a_default_action(
+def test_invalid_default_actions_are_rejected_with_the_reason(
     primary: Controller, ids: dict[str, int], kind: str, table: str, action: str, expected: str
 ) -> None:
     assert write(primary, kind, default(ids, table, action)) == [expected]
@@ -318,7 +318,7 @@ def test_a_direct_counter_is_set_read_and_counts(
 
 
 def entries_of(info: p4i.P4Info) -> st.SearchStrategy[dict[str, object]]:
-    """Matches and parameters of the access list, as P4Runtime's numbers."""
+    """Draw matches and parameters of the access list as numbers."""
     mask = st.integers(1, (1 << 32) - 1)
     bounds = st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(lambda pair: (min(pair), max(pair)))
     return st.fixed_dictionaries(
@@ -336,7 +336,9 @@ def entries_of(info: p4i.P4Info) -> st.SearchStrategy[dict[str, object]]:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_any_entry_comes_back(primary: Controller, info: p4i.P4Info, ids: dict[str, int], data: st.DataObject) -> None:
+def test_every_entry_is_read_back(
+    primary: Controller, info: p4i.P4Info, ids: dict[str, int], data: st.DataObject
+) -> None:
     drawn = data.draw(entries_of(info))
     entry = p4r.TableEntry(table_id=ids["ingress.acl"], priority=drawn["priority"])  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""TLS and mutual TLS, roles by certificate, and who may use a unix socket."""
+"""TLS and mutual TLS, roles by certificate, and access to unix sockets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def opened(server: Server, tls: ClientTls | None, role: str = "") -> Session:
 
 
 @needs_openssl
-def test_a_session_with_tls_does_what_any_does(papers: Papers) -> None:
+def test_a_session_with_tls_works(papers: Papers) -> None:
     with serving(ServerTls(*papers.server)) as server, opened(server, papers.client()) as session:
         session.write_register("totals", 7, 3)
         assert session.read_register("totals", 3) == 7
@@ -40,7 +40,7 @@ def test_a_session_with_tls_does_what_any_does(papers: Papers) -> None:
 
 @needs_openssl
 @pytest.mark.parametrize("who", ["no TLS", "another authority's word", "TLS to a server without"])
-def test_ends_that_do_not_trust_each_other_do_not_talk(papers: Papers, who: str) -> None:
+def test_peers_without_mutual_trust_do_not_connect(papers: Papers, who: str) -> None:
     tls = None if who == "TLS to a server without" else ServerTls(*papers.server)
     client = {"no TLS": None, "another authority's word": papers.client(ca=papers.other_ca)}.get(who, papers.client())
     with serving(tls) as server, pytest.raises(DeviceError, match=r"no P4Runtime server answers|did not answer"):
@@ -60,7 +60,7 @@ def test_clients_need_a_certificate_of_the_authority(papers: Papers, name: str, 
 
 
 @needs_openssl
-def test_a_certificate_is_for_its_roles_alone(papers: Papers) -> None:
+def test_a_certificate_permits_only_its_roles(papers: Papers) -> None:
     roles = {"alice": frozenset({"", "ops"}), "bob": frozenset({"tenant"})}
     with serving(ServerTls(*papers.server, papers.ca, roles)) as server:
         with (
@@ -70,7 +70,7 @@ def test_a_certificate_is_for_its_roles_alone(papers: Papers) -> None:
         ):
             for each in (alice, ops, bob):
                 each.write_register("totals", 1, 1)
-            # Bob knows everything of Alice's session but her key.
+            # Bob knows everything about Alice's session except her key.
             bob.role, bob.election_id = "", alice.election_id
             with pytest.raises(RequestError, match="does not permit role ''") as refused:
                 bob.write_register("totals", 2, 1)
@@ -83,7 +83,7 @@ def test_a_certificate_is_for_its_roles_alone(papers: Papers) -> None:
                 opened(server, papers.client(name), role)
 
 
-def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
+def test_missing_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"none\.pem: No such file"):
         Server(Switch(), tls=ServerTls(tmp_path / "none.pem", tmp_path / "none.pem"))
     with pytest.raises(DeviceError, match=r"none\.pem: No such file"):
@@ -92,7 +92,7 @@ def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
         ServerTls(tmp_path, tmp_path, roles={"alice": frozenset({""})})
 
 
-def test_a_unix_socket_is_its_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_use_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "p4runtime"
     with Server(Switch(), f"unix:{path}") as server:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -109,5 +109,5 @@ def test_a_unix_socket_is_its_owners_alone(tmp_path: Path) -> None:
         ("127.0.0.1.example:1", False),
     ],
 )  # fmt: skip
-def test_what_others_can_reach(address: str, local: bool) -> None:
+def test_addresses_that_other_machines_can_reach(address: str, local: bool) -> None:
     assert is_local(address) is local

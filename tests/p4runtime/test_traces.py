@@ -1,4 +1,4 @@
-"""Traces over P4Runtime: by a message of our own on the stream, to primaries that ask."""
+"""Traces over P4Runtime, through an extension of the stream, for primaries that request them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def send(device: HostDevice) -> None:
     device.process(Packets.from_list([(3, FRAME)]))
 
 
-def test_a_controller_is_told_while_it_wants_to_be() -> None:
+def test_a_controller_receives_traces_while_it_requests_them() -> None:
     with HostDevice(PROGRAM) as device, device.session() as session:
         send(device)
         session.trace(True)
@@ -33,7 +33,7 @@ def test_a_controller_is_told_while_it_wants_to_be() -> None:
         assert session.traces() == []
 
 
-def test_a_new_program_is_traced_like_the_one_before() -> None:
+def test_tracing_continues_with_a_new_program() -> None:
     with HostDevice(PROGRAM) as device, device.session() as session:
         session.trace(True)
         other = device.compile(CheckedProgram(Program(Threshold("heat", above=9, clear=2)).p4()))
@@ -43,7 +43,7 @@ def test_a_new_program_is_traced_like_the_one_before() -> None:
         assert session.traces() == [WAY]
 
 
-def test_a_controller_that_goes_takes_its_traces_with_it() -> None:
+def test_tracing_ends_when_its_controller_leaves() -> None:
     with HostDevice(PROGRAM) as device:
         with device.session() as session:
             session.trace(True)
@@ -53,7 +53,7 @@ def test_a_controller_that_goes_takes_its_traces_with_it() -> None:
         assert pipeline.engine.traces() == []
 
 
-def test_a_backup_is_refused() -> None:
+def test_a_backup_cannot_trace() -> None:
     with HostDevice(PROGRAM) as device, device.session(election_id=9), device.session(election_id=8) as backup:
         with pytest.raises(RequestError, match="only a role's primary") as refused:
             backup.trace(True)

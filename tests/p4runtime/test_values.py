@@ -1,4 +1,4 @@
-"""Byte strings and P4Data, by the tables of the specification (section 8.4) and by round trips."""
+"""Byte strings and P4Data: the tables of the specification (section 8.4), and round trips."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_invalid_byte_strings_are_out_of_range(width: int, signed: bool, text: b
 
 
 @given(st.data(), st.integers(1, 300))
-def test_unsigned_values_come_back_and_are_as_short_as_can_be(data: st.DataObject, width: int) -> None:
+def test_unsigned_values_round_trip_in_the_shortest_form(data: st.DataObject, width: int) -> None:
     value = data.draw(st.integers(0, (1 << width) - 1))
     text = encode(value)
     assert decode(b"\0" * data.draw(st.integers(0, 3)) + text, width) == value
@@ -67,7 +67,7 @@ def test_unsigned_values_come_back_and_are_as_short_as_can_be(data: st.DataObjec
 
 
 @given(st.data(), st.integers(1, 300))
-def test_signed_values_come_back_from_number_and_from_pattern(data: st.DataObject, width: int) -> None:
+def test_signed_values_round_trip_from_numbers_and_patterns(data: st.DataObject, width: int) -> None:
     value = data.draw(st.integers(-(1 << width - 1), (1 << width - 1) - 1))
     text = encode(value, width, signed=True)
     assert text == encode(value % (1 << width), width, signed=True)
@@ -76,7 +76,7 @@ def test_signed_values_come_back_from_number_and_from_pattern(data: st.DataObjec
 
 
 @given(st.integers(1, 64), st.binary(max_size=12))
-def test_what_decodes_is_what_a_plain_integer_says(width: int, text: bytes) -> None:
+def test_decoding_agrees_with_pythons_integers(width: int, text: bytes) -> None:
     value = int.from_bytes(text, "big")
     if text and value < 1 << width:
         assert decode(text, width) == value
@@ -111,14 +111,14 @@ def _spec() -> tuple[p4t.P4DataTypeSpec, p4t.P4TypeInfo]:
         st.integers(0, 65535),
     )
 )  # fmt: skip
-def test_structs_come_back_member_by_member(values: tuple[int, ...]) -> None:
+def test_structs_round_trip(values: tuple[int, ...]) -> None:
     spec, info = _spec()
     assert flat_names(spec, info) == ["port", "deep.level", "deep.up", "why", "mode", "code"]
     assert [kind.width for kind in flat_types(spec, info)][:3] == [9, 8, 1]
     assert decode_data(spec, info, encode_data(spec, info, list(values)), "it") == list(values)
 
 
-def test_a_struct_looks_as_the_specification_says() -> None:
+def test_a_struct_is_encoded_as_specified() -> None:
     spec, info = _spec()
     data = encode_data(spec, info, [300, 0xFF, 1, 1, 0, 7])
     members = data.struct.members

@@ -1,4 +1,4 @@
-"""A network namespace with veth pairs, and what hosts at their far ends send and see; frames for both."""
+"""A network namespace with veth pairs, hosts at their far ends, and frames for tests."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def ethernet(destination: int, payload: bytes = b"", *, source: int = 0x0200_000
 
 
 def station(number: int) -> int:
-    """Return the address that the bridge sends to a port."""
+    """Return the MAC address that the bridge forwards to a port."""
     return 0x0200_0000_0000 + number
 
 
 def numbered(destination: int, size: int = 60) -> bytes:
-    """Return a frame that the bridge writes a number and its time into."""
+    """Return a frame into which the bridge writes a number and its time."""
     return ethernet(destination, bytes(size - 14), kind=0x1234)
 
 
@@ -45,7 +45,7 @@ def time_of(frame: bytes) -> int:
 
 
 class Lab:
-    """Pairs s1-h1, s2-h2 and so on in one namespace: a switch has the one end of each, a host the other."""
+    """Pairs s1-h1, s2-h2 and so on in one namespace, with one end for a switch and the other for a host."""
 
     def __init__(self, pairs: int = 2, *, mtu: int = 1500) -> None:
         self._open = ExitStack()
@@ -67,12 +67,12 @@ class Lab:
             raise
 
     def ip(self, *lines: str) -> None:
-        """Run lines of iproute2's inside."""
+        """Run iproute2 commands in the namespace."""
         text = "\n".join(lines)
         self.inside(lambda: subprocess.run(["ip", "-batch", "-"], input=text, text=True, check=True))
 
     def inside(self, do: Callable[[], Result]) -> Result:
-        """Run a function inside."""
+        """Run a function in the namespace."""
         return self.namespace.run(do)
 
     def host(self, number: int) -> Host:
@@ -89,7 +89,7 @@ class Lab:
 
 
 class Host:
-    """Sends and sees whole frames at an interface, with the VLAN tags that the kernel keeps beside them."""
+    """Sends and receives complete frames at an interface, with VLAN tags that the kernel stores separately."""
 
     def __init__(self, interface: str) -> None:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -104,7 +104,7 @@ class Host:
         self._socket.send(frame)
 
     def receive(self) -> bytes:
-        """Return the next frame; TimeoutError where none comes."""
+        """Return the next frame. Raises TimeoutError if there is none."""
         frame, auxiliary, _, _ = self._socket.recvmsg(1 << 16, 64)
         for level, kind, data in auxiliary:
             if (level, kind) == (263, 8):
@@ -114,7 +114,7 @@ class Host:
         return frame
 
     def waiting(self) -> list[bytes]:
-        """Return the frames that are there already."""
+        """Return the frames that have arrived."""
         self._socket.setblocking(False)
         found = []
         try:

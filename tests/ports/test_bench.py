@@ -1,4 +1,4 @@
-"""`midflight bench ports`: figures, what is said without root, and a generator that sends what it is told."""
+"""`midflight bench ports`: its report, the error without root, and the packet generator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.ports.lab import Lab, ethernet
 from tests.ports.test_command import without_rights
 
 
-def test_without_root_it_says_what_is_needed() -> None:
+def test_without_root_the_requirement_is_reported() -> None:
     result = without_rights("bench", "ports")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
@@ -24,7 +24,7 @@ def test_without_root_it_says_what_is_needed() -> None:
 
 
 @pytest.mark.parametrize("option", [("--runs", "0"), ("--size", "63"), ("--size", "1515")])
-def test_a_number_out_of_range(option: tuple[str, str]) -> None:
+def test_a_number_out_of_range_is_rejected(option: tuple[str, str]) -> None:
     assert midflight("bench", "ports", *option).exit_code == 2
 
 
@@ -47,7 +47,7 @@ class TestWithRoot:
         assert rows["midflight by this, from a backlog"] == [f"{found['to_bare']:.2f}"]
         assert rows["midflight by this, live"] == [f"{found['to_bare_live']:.2f}"]
 
-    def test_a_generator_sends_each_packet_in_turn_and_no_more_than_told(self) -> None:
+    def test_a_generator_sends_each_packet_in_turn_up_to_the_given_number(self) -> None:
         packets = [ethernet(1, bytes([number]) * 60) for number in range(3)]
         with Lab(1) as lab, lab.inside(lambda: Generator("s1", packets)) as generator:
             seen = lab.host(1)
@@ -58,7 +58,7 @@ class TestWithRoot:
             assert len(seen.waiting()) == 130
             assert generator.run(0.0).packets == 0
 
-    def test_the_bare_loop_carries_every_packet_unchanged(self) -> None:
+    def test_the_bare_loop_forwards_every_packet_unchanged(self) -> None:
         packets = [ethernet(9, bytes([size % 256]) * size) for size in range(1, 1400, 7)]
         with Lab(2) as lab, lab.inside(lambda: BareForwarder("s1", "s2")) as forwarder:
             one, two = lab.host(1), lab.host(2)

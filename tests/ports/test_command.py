@@ -1,4 +1,4 @@
-"""`midflight switch` with ports: captures anywhere, interfaces with root."""
+"""`midflight switch` with ports: captures, and with root interfaces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def command(*arguments: object) -> list[str]:
 def running(
     *arguments: object, inside: Callable[[Callable[[], object]], object] = lambda do: do()
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run a switch and yield it with the line that it greets with."""
+    """Run a switch, and yield the process with the first line of its output."""
 
     def start() -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
@@ -47,7 +47,7 @@ def running(
 
 
 def without_rights(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command line as somebody who is not root, nor has what root gives to packets and namespaces."""
+    """Run a command line without root and without capabilities for packets and namespaces."""
 
     def give_up() -> None:
         if not os.geteuid():
@@ -75,7 +75,7 @@ def times(path: Path) -> list[int]:
     return [each.time // 1000 - 1_700_000_000 * 10**6 for each in PcapReader(path)]
 
 
-def test_captures_are_played_in_the_order_of_their_times_and_it_ends_with_them(tmp_path: Path) -> None:
+def test_captures_are_played_in_order_of_time_and_then_the_command_ends(tmp_path: Path) -> None:
     to_two = numbered(station(2))
     one = capture(tmp_path / "in1.pcap", [(0, to_two), (10, to_two), (10, to_two), (40, to_two)])
     two = capture(tmp_path / "in2.pcap", [(5, to_two), (10, to_two), (39, numbered(station(1))), (50, numbered(9))])
@@ -95,7 +95,7 @@ def test_captures_are_played_in_the_order_of_their_times_and_it_ends_with_them(t
     ]
 
 
-def test_with_trace_it_tells_what_happens_to_every_packet(tmp_path: Path) -> None:
+def test_trace_prints_what_happens_to_every_packet(tmp_path: Path) -> None:
     given = capture(tmp_path / "in.pcap", [(0, numbered(station(2))), (1, numbered(9))])
     ports = ("-i", f"1@pcap:{given}", "-i", f"2@pcap:,{tmp_path}/out.pcap")
     result = midflight("switch", TAP, *ports, "--trace", "--grpc-server-addr", "127.0.0.1:0")
@@ -106,7 +106,7 @@ def test_with_trace_it_tells_what_happens_to_every_packet(tmp_path: Path) -> Non
     assert lines[-1] == "  dropped    in ingress"
 
 
-def test_captures_of_captures(tmp_path: Path) -> None:
+def test_captures_can_be_captured(tmp_path: Path) -> None:
     given = capture(tmp_path / "in.pcap", [(time, ethernet(station(2 + time % 2))) for time in range(6)])
     kept = tmp_path / "kept"
     ports = ("-i", f"1@pcap:{given}", "-i", f"2@pcap:,{tmp_path}/out2.pcap", "--pcap", kept)
@@ -121,7 +121,7 @@ def test_captures_of_captures(tmp_path: Path) -> None:
     ]
 
 
-def test_with_wait_they_are_played_when_a_controller_has_gone(tmp_path: Path) -> None:
+def test_wait_plays_captures_after_a_controller_has_left(tmp_path: Path) -> None:
     given = capture(tmp_path / "in.pcap", [(0, ethernet(0x77)), (1, ethernet(0x77))])
     ports = ("-i", f"1@pcap:{given},", "-i", f"3@pcap:,{tmp_path}/out.pcap")
     with running(TAP, *ports, "--wait", "--grpc-server-addr", f"unix:{tmp_path}/socket") as (process, greeting):
@@ -133,7 +133,7 @@ def test_with_wait_they_are_played_when_a_controller_has_gone(tmp_path: Path) ->
     assert frames(tmp_path / "out.pcap") == [ethernet(0x77)] * 2
 
 
-def test_packets_of_a_pipe_come_when_they_are_written(tmp_path: Path) -> None:
+def test_packets_of_a_pipe_arrive_when_they_are_written(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     content = capture(tmp_path / "in.pcap", [(0, ethernet(0x77, b"?"))]).read_bytes()
@@ -150,7 +150,7 @@ def test_packets_of_a_pipe_come_when_they_are_written(tmp_path: Path) -> None:
     assert frames(tmp_path / "out.pcap") == [ethernet(0x77, b"!")]
 
 
-def test_a_signal_ends_one_that_waits_for_a_pipe(tmp_path: Path) -> None:
+def test_a_signal_ends_a_switch_that_waits_for_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     ports = ("-i", f"1@pcap:{tmp_path}/pipe,{tmp_path}/out.pcap")
     with running(TAP, *ports, "--stats", "--grpc-server-addr", "127.0.0.1:0") as (process, _):
@@ -161,7 +161,7 @@ def test_a_signal_ends_one_that_waits_for_a_pipe(tmp_path: Path) -> None:
     assert frames(tmp_path / "out.pcap") == []
 
 
-def test_mistakes_with_ports(tmp_path: Path) -> None:
+def test_invalid_ports_are_reported(tmp_path: Path) -> None:
     given = capture(tmp_path / "in.pcap", [])
     (tmp_path / "text").write_text("no capture")
     mistakes = {
@@ -185,7 +185,7 @@ def test_mistakes_with_ports(tmp_path: Path) -> None:
         assert result.stderr.startswith(f"midflight: {message}"), result.stderr
 
 
-def test_a_capture_that_ends_early_is_told_when_what_was_before_it_is_out(tmp_path: Path) -> None:
+def test_a_truncated_capture_is_reported_after_its_valid_packets(tmp_path: Path) -> None:
     given = capture(tmp_path / "in.pcap", [(0, ethernet(station(2))), (1, ethernet(station(2)))])
     given.write_bytes(given.read_bytes()[:-3])
     ports = ("-i", f"1@pcap:{given}", "-i", f"2@pcap:,{tmp_path}/out.pcap")
@@ -193,7 +193,7 @@ def test_a_capture_that_ends_early_is_told_when_what_was_before_it_is_out(tmp_pa
     assert (result.exit_code, result.stderr) == (1, f"midflight: {given}: ends within packet 2\n")
 
 
-def test_without_the_right_to_packets_it_says_what_is_needed() -> None:
+def test_without_the_right_to_capture_the_requirement_is_reported() -> None:
     result = without_rights("switch", TAP, "-i", "1@lo", "--grpc-server-addr", "127.0.0.1:0")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
@@ -206,7 +206,7 @@ class TestOnInterfaces:
     pytestmark = ROOT
 
     @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-    def test_a_signal_ends_it_when_what_has_arrived_is_sent(self, tmp_path: Path, stop: signal.Signals) -> None:
+    def test_a_signal_ends_a_switch_after_sending_what_has_arrived(self, tmp_path: Path, stop: signal.Signals) -> None:
         with Lab(2) as lab:
             one, two = lab.host(1), lab.host(2)
             ports = ("-i", "1@s1", "-i", "2@s2", "--stats", "--pcap", tmp_path)
@@ -229,7 +229,7 @@ class TestOnInterfaces:
             assert two.waiting() == sent
             assert frames(tmp_path / "port2_out.pcap") == sent
 
-    def test_counts_while_it_runs(self, tmp_path: Path) -> None:
+    def test_counts_are_printed_at_run_time(self, tmp_path: Path) -> None:
         with Lab(2) as lab:
             one, two = lab.host(1), lab.host(2)
             where = ("--grpc-server-addr", f"unix:{tmp_path}/socket")
@@ -242,7 +242,7 @@ class TestOnInterfaces:
                 process.send_signal(signal.SIGTERM)
                 process.communicate(timeout=PATIENCE)
 
-    def test_a_controller_outside_the_namespace_and_news_of_an_interface(self, tmp_path: Path) -> None:
+    def test_a_controller_outside_the_namespace_and_messages_about_an_interface(self, tmp_path: Path) -> None:
         with Lab(2) as lab:
             one, two = lab.host(1), lab.host(2)
             where = ("--grpc-server-addr", f"unix:{tmp_path}/socket")

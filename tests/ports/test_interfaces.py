@@ -1,4 +1,4 @@
-"""Ports that are Linux interfaces: what goes in at one end of a veth pair comes out where the program says."""
+"""Linux interfaces as ports, with veth pairs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def switch(lab: Lab, ports: int = 3, *, pcap: Path | None = None, threads: int =
         yield device
 
 
-def test_frames_go_out_by_the_port_that_the_table_says_unchanged(lab: Lab) -> None:
+def test_frames_leave_unchanged_by_the_port_in_the_table(lab: Lab) -> None:
     one, two, three = (lab.host(number) for number in (1, 2, 3))
     with switch(lab) as device:
         sent = [ethernet(station(2), bytes([size % 256]) * size) for size in (0, 1, 45, 46, 47, 100, 1499, 1500)]
@@ -49,7 +49,7 @@ def test_frames_go_out_by_the_port_that_the_table_says_unchanged(lab: Lab) -> No
         assert [two.receive() for _ in sent] == sent
         two.send(ethernet(station(1), b"back"))
         assert one.receive() == ethernet(station(1), b"back")
-        one.send(ethernet(0x0300_0000_0000))  # nowhere: the default drops it
+        one.send(ethernet(0x0300_0000_0000))  # dropped by the default action
         one.send(ethernet(station(3), b"last"))
         assert three.receive() == ethernet(station(3), b"last")
     assert device.ports is not None
@@ -114,7 +114,7 @@ def test_digests_reach_the_controller(lab: Lab) -> None:
         assert seen == [11, 12, 13]
 
 
-def test_vlan_tags_stay_where_they_are(lab: Lab) -> None:
+def test_vlan_tags_are_preserved(lab: Lab) -> None:
     one, two = lab.host(1), lab.host(2)
     tags = [(0x8100, 5), (0x8100, 0xFFFF), (0x88A8, 0x2064)]
     with switch(lab):
@@ -124,7 +124,7 @@ def test_vlan_tags_stay_where_they_are(lab: Lab) -> None:
             assert two.receive() == frame
 
 
-def test_checksums_that_a_host_leaves_to_its_interface_are_complete(lab: Lab) -> None:
+def test_checksums_left_to_the_interface_are_completed(lab: Lab) -> None:
     two = lab.host(2)
     lab.ip("addr add 10.0.0.1/24 dev h1", "neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev h1 nud permanent")
     with switch(lab), lab.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
@@ -163,7 +163,7 @@ def test_segments_left_to_the_interface_are_counted_and_dropped(lab: Lab) -> Non
     assert "ethtool -K INTERFACE tso off gso off" in line
 
 
-def test_frames_longer_than_the_ring_has_room_for_are_counted_and_dropped(lab: Lab) -> None:
+def test_frames_beyond_the_ring_size_are_counted_and_dropped(lab: Lab) -> None:
     one, two = lab.host(1), lab.host(2)
     with switch(lab) as device:
         lab.ip("link set s1 mtu 9000", "link set h1 mtu 9000")
@@ -174,7 +174,7 @@ def test_frames_longer_than_the_ring_has_room_for_are_counted_and_dropped(lab: L
     assert dict(device.ports.stats.dropped) == {"oversize": 1}
 
 
-def test_an_interface_that_takes_no_more_loses_what_it_does_not_take() -> None:
+def test_frames_beyond_an_interfaces_queue_are_lost() -> None:
     with Lab(2, mtu=9000) as lab:
         lab.ip("link set s2 mtu 1500")
         one, two = lab.host(1), lab.host(2)
@@ -188,7 +188,7 @@ def test_an_interface_that_takes_no_more_loses_what_it_does_not_take() -> None:
 
 @contextmanager
 def flood(lab: Lab, frame: bytes) -> Iterator[threading.Thread]:
-    """Send a frame over and over at port 1, as fast as can be, for as long as the context lasts."""
+    """Send a frame repeatedly to port 1, as fast as possible, until the context ends."""
     with lab.inside(lambda: Generator("h1", [frame])) as generator:
         thread = threading.Thread(target=generator.run, args=(120.0,))
         thread.start()
@@ -201,7 +201,7 @@ def flood(lab: Lab, frame: bytes) -> Iterator[threading.Thread]:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_registers_are_exact_while_controllers_write(lab: Lab, tmp_path: Path, threads: int) -> None:
-    """Every packet of a flood takes its own number, and writes get through without waiting for the flood to end."""
+    """Every packet of a flood gets a distinct number, and writes succeed during the flood."""
     with (
         switch(lab, pcap=tmp_path, threads=threads) as device,
         device.session() as session,
@@ -228,7 +228,7 @@ def test_registers_are_exact_while_controllers_write(lab: Lab, tmp_path: Path, t
     assert pipeline.engine.registers["ingress.count"].read(0) == len(sent)
 
 
-def test_a_program_is_replaced_between_two_packets(lab: Lab, tmp_path: Path) -> None:
+def test_a_program_is_replaced_atomically_between_packets(lab: Lab, tmp_path: Path) -> None:
     source = TAP.read_text().replace("0x020000000002: send(2)", "0x020000000002: send(3)")
     info = p4info(check(source))
     with switch(lab, pcap=tmp_path) as device, device.session() as session, flood(lab, numbered(station(2))):
@@ -248,7 +248,7 @@ def test_a_program_is_replaced_between_two_packets(lab: Lab, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_what_has_arrived_is_worked_off_before_it_closes(lab: Lab, threads: int) -> None:
+def test_packets_that_have_arrived_are_processed_before_closing(lab: Lab, threads: int) -> None:
     one, two = lab.host(1), lab.host(2)
     frames = [ethernet(station(2), number.to_bytes(2, "big")) for number in range(1500)]
     with switch(lab, threads=threads) as device:
@@ -263,7 +263,7 @@ def test_what_has_arrived_is_worked_off_before_it_closes(lab: Lab, threads: int)
     assert two.waiting() == []
 
 
-def test_an_interface_that_disappears_is_told_and_the_others_go_on(lab: Lab) -> None:
+def test_a_disappearing_interface_is_reported_and_others_continue(lab: Lab) -> None:
     one, two, three = lab.host(1), lab.host(2), lab.host(3)
     news: list[str] = []
     reported = threading.Event()
@@ -287,7 +287,7 @@ def test_an_interface_that_disappears_is_told_and_the_others_go_on(lab: Lab) -> 
     assert dict(ports.stats.dropped) == {"unsent": 1}
 
 
-def test_an_interface_that_comes_back_up_carries_on(lab: Lab) -> None:
+def test_an_interface_that_comes_up_again_is_used(lab: Lab) -> None:
     one, two = lab.host(1), lab.host(2)
     with switch(lab):
         lab.ip("link set s1 down", "link set s1 up")
@@ -325,7 +325,7 @@ def test_without_a_program_packets_are_counted_and_dropped(lab: Lab) -> None:
     assert frames[0] in (ethernet(station(2)), ethernet(station(2), b"now"))
 
 
-def test_closing_gives_everything_back(lab: Lab) -> None:
+def test_closing_releases_everything(lab: Lab) -> None:
     device = Switch()
     device.load(TAP.read_text())
     files, threads = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
@@ -338,7 +338,7 @@ def test_closing_gives_everything_back(lab: Lab) -> None:
     assert sockets == []
 
 
-def test_an_interface_that_is_not_there(lab: Lab) -> None:
+def test_a_missing_interface_is_reported(lab: Lab) -> None:
     with pytest.raises(DeviceError, match=r"there is no interface s9\n    there is lo, .*s1"):
         HostDevice(interfaces={1: "s1", 2: "s9"}, netns=lab.netns)
     assert lab.inside(lambda: Path("/proc/thread-self/net/packet").read_text().splitlines()[1:]) == []
@@ -349,6 +349,6 @@ def test_a_namespace_that_is_not_there() -> None:
         HostDevice(interfaces={1: "s1"}, netns="nowhere")
 
 
-def test_a_switch_with_ports_takes_no_packets_from_elsewhere(lab: Lab) -> None:
+def test_a_switch_with_ports_rejects_process(lab: Lab) -> None:
     with switch(lab) as device, pytest.raises(DeviceError, match="gets its packets from its ports"):
         device.process(Packets.from_list([(1, bytes(60))]))

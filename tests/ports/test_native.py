@@ -1,4 +1,4 @@
-"""The native loop without interfaces or root: a ring in our own memory, and sockets of our own to send by."""
+"""The native loop without interfaces or root: a ring in the test's memory, and sockets of the test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAME, FRAMES, MAC = 2048, 16, 96
 
 @dataclass(frozen=True)
 class Arrival:
-    """A packet as the kernel has it: a VLAN tag and a checksum to complete beside it."""
+    """A packet as the kernel delivers it, with a separate VLAN tag and an incomplete checksum."""
 
     data: bytes
     tag: tuple[int, int] | None = None
@@ -33,7 +33,7 @@ class Arrival:
 
 
 class Stub(Interface):
-    """A ring that a test fills, and a socket whose other end is the wire."""
+    """A ring that a test fills, and a socket whose other end represents the wire."""
 
     def __init__(self, name: str) -> None:
         self.name, self.lost = name, 0
@@ -59,7 +59,7 @@ class Stub(Interface):
         place[4 : len(head)] = np.frombuffer(head[4:], np.uint8)
         place[MAC - len(extra) : MAC] = np.frombuffer(extra, np.uint8)
         place[MAC : MAC + len(arrival.data)] = np.frombuffer(arrival.data, np.uint8)
-        place[:4].view(np.uint32)[0] = status  # last, as it gives the frame away
+        place[:4].view(np.uint32)[0] = status  # last, as this passes the frame to the loop
         self.next += 1
 
     def sent(self) -> list[bytes]:
@@ -89,7 +89,7 @@ class Bench:
     gate: Gate
 
     def carry(self, arrivals: list[Arrival], threads: int = 1) -> tuple[list[bytes], TrafficStats]:
-        """Let packets arrive at port 1; return what leaves by port 2, and the counts."""
+        """Send packets to port 1. Return the packets that leave by port 2, and the counts."""
         with Stub("one") as one, Stub("two") as two:
             for each in arrivals:
                 one.put(each)
@@ -97,7 +97,7 @@ class Bench:
             loop.use(self.engine)
             loop.start()
             loop.close()
-            assert not one.memory[:, :4].any(), "every frame is the kernel's again"
+            assert not one.memory[:, :4].any(), "every frame has been returned to the kernel"
             return two.sent(), loop.stats
 
 
@@ -130,7 +130,7 @@ def arrivals(draw: st.DrawFn) -> Arrival:
 
 
 def as_on_a_wire(given: Arrival, seen: bytes) -> None:
-    """Check a packet against what the kernel had."""
+    """Check a packet against the kernel's form of it."""
     if given.tag is not None:
         kind, control = given.tag
         assert seen[12:16] == kind.to_bytes(2, "big") + control.to_bytes(2, "big")
@@ -142,13 +142,13 @@ def as_on_a_wire(given: Arrival, seen: bytes) -> None:
     place = start + offset
     assert seen[:place] + seen[place + 2 :] == given.data[:place] + given.data[place + 2 :]
     value = int.from_bytes(seen[place : place + 2], "big")
-    # The pseudo header's sum is where the checksum goes, so the complement of all there is, with it, is the checksum.
+    # The checksum field holds the sum of the pseudo header, so the complement of the sum of all words is the checksum.
     assert value == (0xFFFF - ones_complement_sum(given.data[start:]) or 0xFFFF)
 
 
 @settings(max_examples=60, deadline=None)
 @given(packets=st.lists(arrivals(), min_size=1, max_size=8))
-def test_packets_are_as_on_a_wire(bench: Bench, packets: list[Arrival]) -> None:
+def test_packets_equal_those_on_the_wire(bench: Bench, packets: list[Arrival]) -> None:
     sent, stats = bench.carry(packets)
     assert (stats.received, stats.sent, dict(stats.dropped)) == (len(packets), len(packets), {})
     for each, seen in zip(packets, sent, strict=True):
@@ -156,7 +156,7 @@ def test_packets_are_as_on_a_wire(bench: Bench, packets: list[Arrival]) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_what_cannot_be_had_whole_is_counted_and_the_rest_goes_on(bench: Bench, threads: int) -> None:
+def test_incomplete_packets_are_counted_and_others_processed(bench: Bench, threads: int) -> None:
     frame = ethernet(station(2), b"whole")
     packets = [
         Arrival(frame),
@@ -176,13 +176,13 @@ def test_what_cannot_be_had_whole_is_counted_and_the_rest_goes_on(bench: Bench, 
     assert stats.dropped["no port"] == 1
 
 
-def test_a_checksum_whose_place_lies_outside_is_left_alone(bench: Bench) -> None:
+def test_a_checksum_position_outside_the_packet_is_ignored(bench: Bench) -> None:
     frame = ethernet(station(2), bytes(range(50)))
     packets = [Arrival(frame, checksum=each) for each in ((14, 49), (64, 0), (63, 0), (0xFFFF, 0xFFFF), (14, 0xFFFF))]
     assert bench.carry(packets)[0] == [frame] * 5
 
 
-def test_what_is_processed_by_itself_is_right_after_packets_have_been_carried(bench: Bench) -> None:
+def test_process_works_after_a_native_loop(bench: Bench) -> None:
     for number in range(3):
         alone, carried = numbered(station(2)) + bytes([number]), numbered(station(2)) + bytes([number, number])
         [(_, before)] = bench.engine.process(Packets.from_list([(1, alone)]))
@@ -194,7 +194,7 @@ def test_what_is_processed_by_itself_is_right_after_packets_have_been_carried(be
         assert (number_of(last), len(last)) == (number_of(before) + 3, len(alone))
 
 
-def test_a_ring_is_gone_through_again_and_again(bench: Bench) -> None:
+def test_a_ring_wraps_many_times(bench: Bench) -> None:
     bench.engine.registers["ingress.count"].clear()
     with Stub("one") as one, Stub("two") as two:
         two.wire.settimeout(20)
@@ -205,7 +205,7 @@ def test_a_ring_is_gone_through_again_and_again(bench: Bench) -> None:
         for _ in range(10):
             for _ in range(7):
                 one.put(Arrival(numbered(station(2))))
-            one.bell.send(b"arrived")  # what poll() waits for
+            one.bell.send(b"arrived")  # wakes up poll()
             seen += [two.wire.recv(1 << 16) for _ in range(7)]
             one.receiver.recv(16)
         loop.close()
@@ -220,7 +220,7 @@ def test_a_loop_that_never_started_may_be_closed(bench: Bench) -> None:
 
 
 class TestGate:
-    def test_a_loop_waits_once_for_the_outermost(self) -> None:
+    def test_only_the_outermost_holder_waits_for_the_loop(self) -> None:
         gate, calls = Gate(), []
         gate.attach(lambda: calls.append("enter"), lambda: calls.append("leave"))
         with gate, gate:
@@ -231,7 +231,7 @@ class TestGate:
             pass
         assert calls == ["enter", "leave"]
 
-    def test_it_is_free_again_after_an_error(self) -> None:
+    def test_the_gate_is_released_after_an_error(self) -> None:
         gate = Gate()
 
         def fail() -> None:

@@ -1,4 +1,4 @@
-"""Captures: what we write scapy reads, what scapy writes we read, and what is no capture is said to be none."""
+"""Captures: compatibility with scapy in both directions, and invalid files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.ports.lab import ethernet
 PACKETS = [(1_700_000_000_000_000_000 + number * 1_234_567_891, ethernet(5, bytes(number))) for number in range(50)]
 
 
-def test_scapy_reads_what_we_write(tmp_path: Path) -> None:
+def test_scapy_can_read_our_captures(tmp_path: Path) -> None:
     with PcapWriter(tmp_path / "ours.pcap") as file:
         for time, data in PACKETS:
             file.write(time, data)
@@ -26,7 +26,7 @@ def test_scapy_reads_what_we_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("nano", "unit"), [(True, 1), (False, 1000)])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_we_read_what_scapy_writes(tmp_path: Path, nano: bool, unit: int, order: str) -> None:
+def test_captures_of_scapy_can_be_read(tmp_path: Path, nano: bool, unit: int, order: str) -> None:
     packets = []
     for time, data in PACKETS:
         packet = Ether(data)
@@ -39,7 +39,7 @@ def test_we_read_what_scapy_writes(tmp_path: Path, nano: bool, unit: int, order:
     assert all(abs(each.time - time) < 1000 for each, (time, _) in zip(found, PACKETS, strict=True))
 
 
-def test_a_packet_that_was_cut_is_not_whole(tmp_path: Path) -> None:
+def test_a_truncated_packet_is_marked(tmp_path: Path) -> None:
     head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 4, 1)
     (tmp_path / "cut.pcap").write_bytes(head + struct.pack("<IIII", 1, 2, 4, 60) + b"abcd")
     assert list(PcapReader(tmp_path / "cut.pcap")) == [Captured(1_000_002_000, b"abcd", False)]
@@ -55,7 +55,7 @@ def test_a_packet_that_was_cut_is_not_whole(tmp_path: Path) -> None:
         (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 4, 113), "contains packets of link type 113, not Ethernet"),
     ],
 )
-def test_what_is_no_capture_of_ethernet(tmp_path: Path, content: bytes, message: str) -> None:
+def test_files_other_than_ethernet_captures_are_rejected(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(DeviceError, match=message):
         PcapReader(tmp_path / "file")
@@ -69,7 +69,7 @@ def test_what_is_no_capture_of_ethernet(tmp_path: Path, content: bytes, message:
         (struct.pack("<IIII", 1, 2, 1 << 31, 9), "the file is damaged"),
     ],
 )
-def test_what_is_damaged(tmp_path: Path, tail: bytes, message: str) -> None:
+def test_damaged_captures_are_rejected(tmp_path: Path, tail: bytes, message: str) -> None:
     (tmp_path / "file").write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 4, 1) + tail)
     with pytest.raises(DeviceError, match=message):
         list(PcapReader(tmp_path / "file"))

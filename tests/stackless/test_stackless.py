@@ -1,4 +1,4 @@
-"""Walks that are deeper than Python's stack, and errors that pass through them."""
+"""Walks deeper than Python's stack, and the propagation of errors through them."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def catch(depth: int) -> Walk[str]:
     return "nothing raised"
 
 
-def test_a_walk_may_be_deeper_than_pythons_stack() -> None:
+def test_walks_may_be_deeper_than_pythons_stack() -> None:
     assert run(count(100_000)) == 100_000
 
 
-def test_an_error_passes_through_every_walk_that_waits() -> None:
+def test_errors_propagate_through_all_suspended_walks() -> None:
     seen: list[int] = []
     with pytest.raises(ValueError, match="at the bottom"):
         run(fail(5_000, seen))
     assert seen == [*range(1, 5_001)]
 
 
-def test_a_walk_can_catch_what_a_walk_below_raises() -> None:
+def test_walks_can_catch_errors_of_inner_walks() -> None:
     assert run(catch(3)) == "caught: at the bottom"
