@@ -49,7 +49,10 @@ class Arguments:
 
 @v_args(inline=True)
 class SyntaxBuilder(Transformer[Any, Any]):
-    """Builds types, expressions and statements. It has no state."""
+    """Builds types, expressions and statements. It has no state.
+
+    Each method builds one rule of the grammar. P4Error for a number that is malformed or too large.
+    """
 
     # Names and types -------------------------------------------------------------------------------------------------
 

@@ -115,7 +115,10 @@ def expand(
     *,
     confined: bool = False,
 ) -> tuple[Source, frozenset[str]]:
-    """Expand includes and macros as `preprocess` does, and also return the names of the macros defined at the end."""
+    """Expand includes and macros as `preprocess` does, and also return the names of the macros defined at the end.
+
+    P4Error as for `preprocess`.
+    """
     folders = [] if confined else [Path(each) for each in include_dirs]
     processor = Preprocessor([*folders, INCLUDE], defines or {}, confined=confined)
     output = io.StringIO()

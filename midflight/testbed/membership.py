@@ -34,7 +34,10 @@ class Memberships:
         server: Host | None = None,
         switch: str = "",
     ) -> Joined:
-        """Run the endpoints of an application on hosts, and return them: see `Net.join`."""
+        """Run the endpoints of an application on hosts, and return them: see `Net.join`.
+
+        MidflightError if the application is unknown, or if the hosts do not fit it.
+        """
         controller, fleet = self._controller, self._controller.fleet
         with fleet.lock:
             found, hosts = fleet.application(application), tuple(hosts)

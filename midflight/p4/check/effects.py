@@ -22,7 +22,10 @@ __all__ = ["application", "call_statement", "may_apply"]
 
 
 def call_statement(ctx: Context, node: s.Call) -> Walk[ir.Statement | None]:
-    """Check a call as a statement. Returns None for a call without side effects."""
+    """Check a call as a statement. Returns None for a call without side effects.
+
+    P4Error if the call is invalid, or if it is no call and so has no effect.
+    """
     made: ir.Statement | None
     match node.callee:
         case s.Name() as name:
@@ -119,7 +122,10 @@ def _method_statement(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.S
 def application(
     ctx: Context, callee: ir.Control | ir.Parser, arguments: tuple[s.Argument, ...], place: Place
 ) -> Walk[ir.Statement]:
-    """Check `instance.apply(...)`. The packet is implicit in the IR and dropped from the arguments."""
+    """Check `instance.apply(...)`. The packet is implicit in the IR and dropped from the arguments.
+
+    P4Error if the instance cannot be applied here, or if the arguments do not fit its parameters.
+    """
     may_apply(ctx, place)
     if isinstance(callee, ir.Parser) != (ctx.kind == "parser"):
         raise P4Error(f"a {ctx.kind} cannot apply {describe(callee)}", place=place)

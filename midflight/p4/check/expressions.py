@@ -152,7 +152,10 @@ def _default_value(kind: Type, place: Place) -> ir.Expression:
 
 
 def expression(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
-    """Check an expression without an expected type. A constant without a width keeps the type `int`."""
+    """Check an expression without an expected type. A constant without a width keeps the type `int`.
+
+    P4Error if the expression is invalid, or if it needs a type from its context.
+    """
     match node:
         case s.Member():
             return _member(ctx, node)
@@ -285,7 +288,10 @@ def _table_member(table: ir.Table, node: s.Member) -> ir.Expression:
 
 
 def applied_table(ctx: Context, node: s.Expression) -> ir.Table | None:
-    """Return the table of `table.apply()`, or None for any other expression. Marks the table as applied."""
+    """Return the table of `table.apply()`, or None for any other expression. Marks the table as applied.
+
+    P4Error if the call has arguments.
+    """
     match node:
         case s.Call(callee=s.Member(base=s.Name() as name, member="apply")):
             entity = ctx.scope.lookup(name.name, name.top, name.place)

@@ -86,7 +86,10 @@ def _make(
 
 
 def anonymous(ctx: Context, node: s.DirectApplication) -> Walk[ir.Control | ir.Parser]:
-    """Create the instance for `Type.apply(...)`, named after its type (P4_16, section 15.1)."""
+    """Create the instance for `Type.apply(...)`, named after its type (P4_16, section 15.1).
+
+    P4Error in a function, or if the type has no `apply`.
+    """
     if ctx.kind == "function":
         raise P4Error("a function cannot create an instance", place=node.place)
     base = node.type
@@ -143,7 +146,10 @@ def _extern_object(
 def part(
     ctx: Context, declaration: d.Control | d.Parser, name: str, arguments: Sequence[s.Argument], place: Place
 ) -> Walk[ir.Control | ir.Parser]:
-    """Elaborate one instance of a control or parser with the control-plane name `name`."""
+    """Elaborate one instance of a control or parser with the control-plane name `name`.
+
+    P4Error if it cannot be created in this kind of body, or if it is invalid.
+    """
     match ctx.kind, declaration:
         case "control", d.Parser():
             raise P4Error("a control cannot contain a parser", place=place)

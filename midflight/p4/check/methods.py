@@ -18,7 +18,7 @@ __all__ = ["count_arguments", "method", "size_of"]
 
 
 def method(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expression]:
-    """Check `object.method(...)` where its value is used."""
+    """Check `object.method(...)` where its value is used. P4Error if it returns no value, or if there is none such."""
     if isinstance(callee.base, s.Name):
         entity = ctx.scope.lookup(callee.base.name, callee.base.top, callee.base.place)
         match entity:
@@ -69,7 +69,7 @@ def count_arguments(node: s.Call, wanted: int, name: str) -> None:
 
 
 def size_of(node: s.Call, method: str, kind: Type) -> ir.Expression:
-    """Check `minSizeInBits()` and its relatives, and return the constant."""
+    """Check `minSizeInBits()` and its relatives, and return the constant. P4Error if the type has no size."""
     count_arguments(node, 0, method)
     size = size_in(method, kind)
     if size is None:

@@ -23,7 +23,7 @@ COMPARED = ("<", ">", "<=", ">=")
 
 
 def unary(ctx: Context, node: s.Unary) -> Walk[ir.Expression]:
-    """Check `!`, `~`, `-` and `+`."""
+    """Check `!`, `~`, `-` and `+`. P4Error if the operand has the wrong type."""
     operand: ir.Expression = yield ctx.state.checks.expression(ctx, node.operand)
     if node.operator == "!":
         operand = coerce(operand, BOOL, "the operand of '!'")
@@ -198,7 +198,10 @@ def _concat(node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Exp
 
 
 def ternary(ctx: Context, node: s.Ternary, wanted: Type | None) -> Walk[ir.Expression]:
-    """Check `condition ? yes : no`. `wanted` is the type that the context expects, if any."""
+    """Check `condition ? yes : no`. `wanted` is the type that the context expects, if any.
+
+    P4Error if the types do not fit, or if both sides are constants without a width.
+    """
     checks = ctx.state.checks
     condition: ir.Expression = yield checks.value(ctx, node.condition, BOOL, "a condition")
     if wanted is not None and anonymous(wanted):

@@ -28,7 +28,10 @@ def _action_of(ctx: Context, node: d.ActionReference) -> ir.Action:
 
 
 def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
-    """Check a reference in a table's list of actions, which sets the parameters that have a direction."""
+    """Check a reference in a table's list of actions, which sets the parameters that have a direction.
+
+    P4Error if there is no such action, or if the arguments do not fit these parameters.
+    """
     action = _action_of(ctx, node)
     directed = [each for each in action.parameters if each.direction is not Direction.NONE]
     given = node.arguments or ()

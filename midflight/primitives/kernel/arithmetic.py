@@ -43,7 +43,10 @@ def add_overflows(left: int, right: int) -> bool:
 
 
 def bits(value: int, high: int, low: int) -> int:
-    """Return the bits `high` to `low` of a number, inclusive, as a bit[high - low + 1]. Bit 0 is the lowest."""
+    """Return the bits `high` to `low` of a number, inclusive, as a bit[high - low + 1]. Bit 0 is the lowest.
+
+    KernelError if the number has no width, or if it does not have these bits.
+    """
     if not isinstance(value, Number):
         raise KernelError(f"bits: {value!r} has no width: convert it with bit[n](...)")
     if not 0 <= low <= high < value.kind.width:
@@ -54,7 +57,8 @@ def bits(value: int, high: int, low: int) -> int:
 def concat(*values: int) -> int:
     """Concatenate the bits of two or more numbers, the first as the highest, into one unsigned number.
 
-    The widths add up to at most 2048 bits.
+    The widths add up to at most 2048 bits. KernelError if a number has no width, if there are more bits, or if there
+    are fewer than two numbers.
     """
     result = width = 0
     for value in values:
@@ -68,7 +72,7 @@ def concat(*values: int) -> int:
 
 
 def popcount(value: int) -> int:
-    """Return the number of bits that are 1, as a bit[16]."""
+    """Return the number of bits that are 1, as a bit[16]. KernelError if the argument has no width."""
     if not isinstance(value, Number):
         raise KernelError(f"popcount: {value!r} has no width: convert it with bit[n](...)")
     return Number(COUNT, (int(value) & ((1 << value.kind.width) - 1)).bit_count())
@@ -79,7 +83,8 @@ def hash_(*values: int, seed: int = 0, range: int | None = None) -> int:
 
     Each value is padded with leading zero bits to whole bytes. MurmurHash3's finaliser mixes the CRC-32 (IEEE 802.3) of
     the bytes with `seed` (0 to 2**32 - 1). A `range` (1 to 2**32) scales the hash (Lemire, 2016), or keeps its low bits
-    if it is a power of two. Seed and range are constants.
+    if it is a power of two. Seed and range are constants. KernelError if a value has no width, if there is none, or if
+    seed or range is out of these limits.
     """
     data = b""
     for value in values:

@@ -58,7 +58,7 @@ _SIGNS: dict[type[ast.unaryop], tuple[str, Callable[[Any], Any]]] = {
 
 
 def values_of(code: Context, *nodes: ast.expr) -> Walk[list[Value]]:
-    """Compile several expressions. If any has a mistake, report the mistakes of all."""
+    """Compile several expressions. KernelError after the mistakes of all of them were reported, if there are any."""
     found: list[Value] = []
     failed: list[KernelError] = []
     for node in nodes:

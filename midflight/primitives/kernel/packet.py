@@ -142,7 +142,10 @@ class Packet:
         self.__dict__["_mirrored"] = True
 
     def alert(self, *values: int) -> None:
-        """Report numbers to the controller (a P4 digest). At most once per packet; every number needs a width."""
+        """Report numbers to the controller (a P4 digest). At most once per packet.
+
+        KernelError if there is no number, or if one has no width.
+        """
         if not values or not all(isinstance(each, Number) for each in values):
             raise KernelError("packet.alert takes numbers with a width: convert a constant with bit[n](...)")
         self.alerts.append(tuple(int(each) for each in values))

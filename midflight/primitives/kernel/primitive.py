@@ -100,7 +100,7 @@ class Primitive(_Parameters):
         """
 
     def ingress(self, packet: Packet, wire: Any) -> None:  # noqa: ARG002
-        """Process one packet: the kernel, which every primitive defines."""
+        """Process one packet: the kernel, which every primitive defines. KernelError if it does not."""
         raise KernelError(f"{self.title} has no kernel", hint="write `def ingress(self, packet, wire):`")
 
     def header(self) -> Layout:
@@ -114,7 +114,7 @@ class Primitive(_Parameters):
 
     @cached_property
     def layout(self) -> Layout:
-        """The header's fields in wire order."""
+        """The header's fields in wire order. KernelError if there are none."""
         layout = self.header()
         if not layout.fields:
             raise KernelError(f"{self.title}: the header has no fields", hint="declare some: `value = bit[32]`")
@@ -303,7 +303,11 @@ class Chain(Primitive):
         self.__post_init__()
 
     def validate(self) -> None:
-        """Check that the primitives can be combined."""
+        """Check that the primitives can be combined.
+
+        KernelError if there are fewer than two, if names are not unique, if a primitive after the first recirculates,
+        or if several raise alerts.
+        """
         if len(self.stages) < 2 or not all(isinstance(each, Primitive) for each in self.stages):
             raise KernelError(
                 f"{self.title}: a chain consists of two or more primitives",
@@ -340,7 +344,7 @@ class Chain(Primitive):
         }
 
     def header(self) -> Layout:
-        """Return a layout with the fields of all primitives."""
+        """Return a layout with the fields of all primitives. KernelError if fields of the same name differ."""
         try:
             layout = Layout.union({each.title: each.layout for each in self.stages})
         except KernelError as error:

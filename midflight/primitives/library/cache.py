@@ -114,7 +114,7 @@ class Cache(Primitive):
         value = bit[32].array("lanes")
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Check the limits. KernelError if a parameter is out of range, or if there are more keys than entries."""
         within(self, "entries", 1, 2**16)
         within(self, "lanes", 1, 64)
         within(self, "item_bits", 8, 128)

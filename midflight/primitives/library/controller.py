@@ -75,7 +75,7 @@ class Controller(Primitive):
         command = int_[32]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Check the limits. KernelError if a parameter is out of range, or if `low` is above `high`."""
         within(self, "fraction", 0, 16)
         within(self, "channels", 1, 8)
         within(self, "loops", 1, 2**16)

@@ -50,7 +50,7 @@ class Distinct(Pruning):
         item = bit["item_bits"]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Check the limits. KernelError if a parameter is out of range."""
         super().validate()
         within(self, "rows", 1, 2**20)
         within(self, "columns", 1, 16)

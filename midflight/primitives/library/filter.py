@@ -41,7 +41,10 @@ class Filter(Primitive):
     fields: Mapping[str, Kind] | None = None
 
     def validate(self) -> None:
-        """Check the types of the parameters. The condition is checked when the kernel is compiled."""
+        """Check the types of the parameters. KernelError if `keep` is no string or `fields` no dict of types.
+
+        The condition is checked when the kernel is compiled.
+        """
         if not isinstance(self.keep, str):
             raise KernelError(f"{self.title}: keep must be a string such as 'temperature > 80', not {self.keep!r}")
         if self.fields is not None and not (

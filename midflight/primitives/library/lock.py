@@ -102,7 +102,7 @@ class Lock(Primitive):
         granted = bit[32]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Check the limits. KernelError if a parameter is out of range, or `locks` times `clients` is above 65536."""
         within(self, "locks", 1, 2**12)
         within(self, "clients", 2, 2**12)
         power_of_two(self, "depth", 2, 64)

@@ -62,7 +62,7 @@ class Sequencer(Primitive):
         stamp = bit["width"]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Check the limits. KernelError if a parameter is out of range, or `groups` times `clients` is above 65536."""
         within(self, "groups", 1, 2**12)
         within(self, "clients", 1, 2**12)
         within(self, "width", 2, 64)

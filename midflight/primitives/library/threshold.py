@@ -50,7 +50,7 @@ class Threshold(Primitive):
         value = bit[32]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Check the limits. KernelError if a parameter is out of range, or if `clear` is not below `above`."""
         within(self, "above", 1, 2**32 - 1)
         within(self, "clear", 0, 2**32 - 2)
         within(self, "rate", 0, 2**32 - 1)

@@ -53,7 +53,7 @@ class TopN(Pruning):
         value = bit[32]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Check the limits. KernelError if a parameter is out of range, or if the highest threshold exceeds 32 bits."""
         super().validate()
         within(self, "n", 1, 2**16 - 1)
         within(self, "lowest", 1, 2**32 - 1)

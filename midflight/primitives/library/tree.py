@@ -97,7 +97,10 @@ class Tree(Primitive):
         )
 
     def validate(self) -> None:
-        """Check the limits and the trees."""
+        """Check the limits and the trees. KernelError if a parameter is out of range, or if a tree is malformed.
+
+        There are 1 to 16 trees, with a limited number of different thresholds in total.
+        """
         within(self, "features", 1, 32)
         within(self, "classes", 2, 16)
         within(self, "width", 1, 32)

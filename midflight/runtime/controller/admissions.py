@@ -67,7 +67,10 @@ class Admissions:
             fleet.request(fleet.desired.limiting(application, rate))
 
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
-        """Send an application's mirrored packets to hosts: see `Controller.mirror`."""
+        """Send an application's mirrored packets to hosts: see `Controller.mirror`.
+
+        MidflightError if no switch runs the application, or if its kernel mirrors nothing.
+        """
         fleet = self._fleet
         with fleet.lock:
             found, switch = fleet.application(application), fleet.running(application, switch)

@@ -109,7 +109,7 @@ class Fleet:
         return application.name in self.switches[switch].running.placed and switch not in self.given_up
 
     def neighbour(self, host: Host) -> str:
-        """Return the node at the other end of a host's link."""
+        """Return the node at the other end of a host's link. MidflightError if the host has no link."""
         for link in self.whole.links:
             for near, far in ((link.left, link.right), (link.right, link.left)):
                 if near == host.name:

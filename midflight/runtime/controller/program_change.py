@@ -16,7 +16,11 @@ __all__ = ["change_program"]
 
 
 def change_program(fleet: Fleet, jobs: JobScheduler, recovery: Recovery, program: Program) -> None:
-    """Change the program of all switches, or of none: see `Controller.change`."""
+    """Change the program of all switches in one transaction: see `Controller.change`.
+
+    MidflightError if the program is invalid or does not fit an open group, before anything has changed. DeviceError if
+    a switch rejects the program, after all switches were rolled back.
+    """
     with fleet.lock:
         for name in jobs.jobs:
             if not survives(fleet.program, program, name):

@@ -54,7 +54,7 @@ class PaxosHost:
     hosts do not refuse each other indefinitely. `chosen` holds the learned values, by instance (1 to 2**32 - 1).
 
     A value is chosen when a majority of the acceptors has accepted it in one ballot. Messages are retransmitted until
-    then.
+    then. MidflightError if `number` is not 0 to `hosts` - 1.
     """
 
     schema: Schema

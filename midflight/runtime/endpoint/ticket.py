@@ -57,7 +57,7 @@ class TicketWorker:
 
     It is bound to the ticket's address and port, and answers its peers from a thread of its own until it is closed:
     they may need something of it after its own last sum, so close it once all have theirs. `timing` is that of its
-    retransmissions. DeviceError if the address is none of this machine.
+    retransmissions. MidflightError if the ticket is invalid, DeviceError if the address is none of this machine.
     """
 
     def __init__(self, ticket: Mapping[str, Any], timing: Timing = _TIMING) -> None:
@@ -76,7 +76,7 @@ class TicketWorker:
 
     @classmethod
     def read(cls, path: str | Path, timing: Timing = _TIMING) -> TicketWorker:
-        """Return the worker of a ticket in a JSON file."""
+        """Return the worker of a ticket in a JSON file. MidflightError if the file cannot be read or has no ticket."""
         try:
             ticket = json.loads(Path(path).read_text())
         except (OSError, ValueError) as error:
@@ -93,8 +93,8 @@ class TicketWorker:
     def sum(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the sum of this array with those that the other workers pass, or what else the operation is.
 
-        All pass arrays of one shape, of floats or of integers, and make the same sums in the same order. What is raised
-        if the network or a worker does not answer ends the worker.
+        All pass arrays of one shape, of floats or of integers, and make the same sums in the same order.
+        MidflightError if the network or a worker does not answer, which ends this worker, or if it has ended.
         """
         with self._changed:
             if self._closing or isinstance(self._result, Exception):

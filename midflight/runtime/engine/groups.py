@@ -35,7 +35,10 @@ class Groups:
             return dict(self._groups)
 
     def set(self, group: int, replicas: Iterable[tuple[int, int]]) -> None:
-        """Create or replace a group. Copies are sent in the order of `replicas`, pairs (port, instance)."""
+        """Create or replace a group. Copies are sent in the order of `replicas`, pairs (port, instance).
+
+        TableError if the group, a port (0 to 511) or an instance (16 bits) is out of range.
+        """
         listed = tuple((int(port), int(instance)) for port, instance in replicas)
         if not 0 < group < self._size and not (group == 0 and self.name == "clones"):
             raise TableError(Reason.INVALID, f"{self.name}: numbers are 1 to {self._size - 1}, not {group}")

@@ -58,7 +58,10 @@ class Register:
         return whole[:, 0] if self._words == 1 else whole
 
     def write_all(self, values: ArrayLike) -> None:
-        """Set all elements, from an array like that of `read_all` or any sequence of `size` numbers."""
+        """Set all elements, from an array like that of `read_all` or any sequence of `size` numbers.
+
+        DeviceError if there are not `size` of them.
+        """
         given = np.asarray(values)
         if self._words > 1 and given.shape == (self.size, self._words):
             with self._lock:

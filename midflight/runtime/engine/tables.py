@@ -103,7 +103,10 @@ class Table:
             self._insert(entry, const=False)
 
     def modify(self, entry: Entry) -> None:
-        """Replace the action and data of an existing entry. Its counters continue."""
+        """Replace the action and data of an existing entry. Its counters continue.
+
+        TableError if there is no such entry, if the program declares it const, or if action and data are invalid.
+        """
         with self._lock:
             self._check_writable()
             held = self._find(entry.keys, entry.priority)
@@ -115,7 +118,7 @@ class Table:
             self._touch()
 
     def delete(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> None:
-        """Remove an entry."""
+        """Remove an entry. TableError if there is no such entry, or if the program declares it const."""
         with self._lock:
             self._check_writable()
             held = self._find(keys, priority)
@@ -149,7 +152,7 @@ class Table:
         return self._default
 
     def set_default(self, action: str, arguments: tuple[int, ...] = ()) -> None:
-        """Replace the default action."""
+        """Replace the default action. TableError if the program declares it const, or if the new one is invalid."""
         with self._lock:
             if self._table.default_const:
                 raise TableError(Reason.CONSTANT, f"{self.name}: the program declares the default action const")

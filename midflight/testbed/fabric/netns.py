@@ -232,7 +232,10 @@ class NetnsFabric:
         return play(schedules, cards, lambda seconds: self.drive(lambda: False, seconds))
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
-        """Return the statistics of a link, from the kernel's or the relay's counters: see `Fabric.statistics`."""
+        """Return the statistics of a link, from the kernel's or the relay's counters: see `Fabric.statistics`.
+
+        MidflightError if there is no such link.
+        """
         for number, (far, link) in self.topology.ports(one).items():
             if far.node == other and _worse(link.quality):
                 assert self._relay is not None

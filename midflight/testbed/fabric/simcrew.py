@@ -39,7 +39,10 @@ class SimCrew:
         return tuple(endpoint.statistics for endpoint in self._endpoints)
 
     def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
-        """Submit the vectors, run the network until every worker has its sum, and return the sums: see `Crew.sum`."""
+        """Submit the vectors, run the network until every worker has its sum, and return the sums: see `Crew.sum`.
+
+        MidflightError if a worker is dead and the simulation has no more events.
+        """
         self._vectors = vectors
         try:
             for number in range(len(vectors)):

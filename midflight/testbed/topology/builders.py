@@ -63,6 +63,7 @@ def fat_tree(k: int, quality: LinkQuality | None = None) -> Topology:
 
     It has k^3/4 hosts; k is even, 2 to 32. Edge and aggregation switches are `edge1`, `agg1`, ... pod after pod.
     Aggregation switch n of every pod is linked to the n-th group of k/2 cores (Al-Fares et al., SIGCOMM 2008).
+    MidflightError if k is odd or out of range.
     """
     if k < 2 or k % 2 or k > 32:
         raise MidflightError(f"the switches of a fat tree have an even number of ports, 2 to 32, not {k}")

@@ -76,7 +76,8 @@ class Commands:
         """Admit an application.
 
         For an Aggregate this starts a job, and the result contains the tickets of its workers. Any other application is
-        admitted for the named hosts, or for everybody.
+        admitted for the named hosts, or for all hosts. MidflightError if the application or a host is unknown, or if
+        another application than an Aggregate has a server.
         """
         application, it = str(arguments["application"]), self._deployment
         controller = it.controller
@@ -101,7 +102,10 @@ class Commands:
         return result
 
     def withdraw(self, arguments: Json) -> Json:
-        """Withdraw an application, and end its job if it has one. Its requests are forwarded from now on."""
+        """Withdraw an application, and end its job if it has one. Its requests are forwarded from now on.
+
+        MidflightError if it is not admitted.
+        """
         application, controller = str(arguments["application"]), self._deployment.controller
         switch = str(arguments.get("switch", ""))
         with controller.fleet.lock:

@@ -102,14 +102,14 @@ class PcapWriter:
             raise DeviceError(f"{path}: {error.strerror}") from None
 
     def write(self, time: int, data: bytes) -> None:
-        """Add a packet. `time` is in nanoseconds since 1970."""
+        """Add a packet. `time` is in nanoseconds since 1970. DeviceError if it cannot be written."""
         try:
             self._file.write(record(time, data))
         except OSError as error:
             raise DeviceError(f"{self.path}: {error.strerror}") from None
 
     def close(self) -> None:
-        """Write the remaining data and close the file. May be called more than once."""
+        """Write the remaining data and close the file. May be called more than once. DeviceError if that fails."""
         try:
             self._file.close()
         except OSError as error:

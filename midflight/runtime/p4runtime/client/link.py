@@ -125,7 +125,10 @@ class Link:
             pass
 
     def wait(self, waiting: deque[T]) -> T:
-        """Remove and return the first message of a queue. Waits for one up to the link's timeout."""
+        """Remove and return the first message of a queue. Waits for one up to the link's timeout.
+
+        DeviceError if none arrives, or if the connection fails.
+        """
         with self.arrived:
             if not self.arrived.wait_for(lambda: waiting or self.failure, self.timeout):
                 raise DeviceError(f"{self.address} did not answer within {self.timeout:g} s")

@@ -331,7 +331,11 @@ class Session(Connection):
         self.flush()
 
     def packets_out(self, payloads: Iterable[bytes], **metadata: object) -> None:
-        """Send packets through the switch without waiting. All have the same packet-out header."""
+        """Send packets through the switch without waiting. All have the same packet-out header.
+
+        `metadata` are the values of all fields of that header. DeviceError if a field is missing or unknown, or if a
+        value does not fit.
+        """
         fields = self._schema.packet_out
         names = {each.name for each in fields}
         if names != metadata.keys():

@@ -86,7 +86,10 @@ def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Undo:
 
 
 def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Undo:
-    """Configure an entry's meter. Without `config`, it marks every packet green. Returns a function that undoes it."""
+    """Configure an entry's meter. Without `config`, it marks every packet green. Returns a function that undoes it.
+
+    Refusal if the configuration is invalid, or if the message has counter data.
+    """
     bound, entry = _place(pipeline, message.table_entry, one=True)
     meter, info = _meter(pipeline, bound), pipeline.schema.meter_of(bound.info)
     assert entry is not None

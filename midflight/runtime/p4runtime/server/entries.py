@@ -38,7 +38,10 @@ CODES = {
 
 
 def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry) -> Undo:
-    """Insert, modify or delete an entry, or set a default action. Returns a function that undoes the change."""
+    """Insert, modify or delete an entry, or set a default action. Returns a function that undoes the change.
+
+    Refusal if the entry is invalid, or if the table cannot have it.
+    """
     bound = pipeline.table(message.table_id)
     if len(message.metadata) > METADATA:
         raise Refusal(Code.RESOURCE_EXHAUSTED, f"table {bound.name}: an entry has at most {METADATA} bytes of metadata")

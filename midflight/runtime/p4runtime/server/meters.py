@@ -18,7 +18,8 @@ __all__ = ["config_message", "meter_config", "read_meter", "write_meter"]
 def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Callable[[], None]:
     """Configure one cell, or all cells if there is no index. Returns a function that undoes the change.
 
-    Without `config`, they mark every packet green.
+    Without `config`, they mark every packet green. Refusal if the index or the configuration is invalid, or if the
+    message has counter data.
     """
     info = pipeline.schema.meters.of_id(entry.meter_id)
     if entry.HasField("counter_data"):

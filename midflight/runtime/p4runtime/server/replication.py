@@ -38,7 +38,10 @@ class Groups(Protocol):
 def write(
     pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.PacketReplicationEngineEntry
 ) -> Callable[[], None]:
-    """Insert, modify or delete a multicast group or a clone session. Returns a function that undoes the change."""
+    """Insert, modify or delete a multicast group or a clone session. Returns a function that undoes the change.
+
+    Refusal if it is invalid, or if it asks for truncation or a class of service.
+    """
     match entry.WhichOneof("type"):
         case "multicast_group_entry":
             group = entry.multicast_group_entry

@@ -313,7 +313,7 @@ class Switch:
             self._call_watchers()
 
     def acknowledge(self, stream: Stream, message: p4r.DigestListAck) -> None:
-        """Process the acknowledgement of a digest list."""
+        """Process the acknowledgement of a digest list. Refusal unless the stream is the primary of its role."""
         with self._lock:
             role = self._arbitration.role_of(stream)
             if role is None or role.primary is not stream:
