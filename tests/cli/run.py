@@ -1,4 +1,4 @@
-"""Run the command line, in this process or in one of its own."""
+"""Running the command line, in this process or in a separate one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def midflight(*arguments: str | Path) -> Result:
 
 
 def process(*arguments: str | Path, input: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command line as a process of its own, with a text for its standard input."""
+    """Run a command line in a separate process, with a text as its standard input."""
     return subprocess.run(
         [sys.executable, "-m", "midflight", *map(str, arguments)],
         input=input,
@@ -59,5 +59,5 @@ def process(*arguments: str | Path, input: str | None = None, **environment: str
 
 
 def listing(folder: Path) -> dict[str, str]:
-    """Return every file below a folder with its text, hidden ones too."""
+    """Return the texts of all files below a folder, including hidden ones, by path."""
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}

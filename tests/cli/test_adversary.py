@@ -1,4 +1,4 @@
-"""`midflight adversary`: what it says of games won and lost."""
+"""`midflight adversary`: its report of games."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_games_are_counted(tmp_path: Path) -> None:
     assert (figures["schedules"], figures["seed"], figures["failures"]) == (3, 5, [])
 
 
-def test_a_lost_game_is_told_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_game_is_reported_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     def lose(self: Game) -> None:
         raise ViolationError("the job does not end")
 

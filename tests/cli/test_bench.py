@@ -1,4 +1,4 @@
-"""`midflight bench`: figures, and where they go."""
+"""`midflight bench`: figures, and their output."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_opening_networks(tmp_path: Path) -> None:
     for each in (one, many):
         assert each["median"] == each["seconds"][0] > 0
         assert each["spent"]["p4"] > 0
-    # A text is checked and compiled once, however many switches run it.
+    # A text is checked and compiled once for all switches.
     assert many["spent"]["p4"] < 5 * one["spent"]["p4"]
     assert 0 < one["calls"] < many["calls"] < 20 * one["calls"]
     assert any(line.startswith("opens in") for line in result.stdout.splitlines())
 
 
-def test_a_primitive_that_is_not_there() -> None:
+def test_an_unknown_primitive_is_rejected() -> None:
     result = midflight("bench", "primitives", "agregate")
     assert result.exit_code == 1
     assert "the library has no primitive 'agregate'" in result.stderr

@@ -17,13 +17,13 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_right_program(program: Path) -> None:
+def test_a_valid_program(program: Path) -> None:
     done = process("check", program)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{program}: no errors (1 table, ")
 
 
-def test_json_of_a_right_program(program: Path) -> None:
+def test_json_of_a_valid_program(program: Path) -> None:
     reported = json.loads(midflight("check", program, "--json").stdout)
     assert reported == {"file": str(program), "ok": True, "diagnostics": []}
 
@@ -54,7 +54,7 @@ def test_json_of_a_mistake(program: Path) -> None:
     assert "prot" in diagnostic["message"]
 
 
-def test_a_doubt_is_a_warning(program: Path) -> None:
+def test_questionable_code_gives_a_warning(program: Path) -> None:
     program.write_text(program.read_text().replace("size = 64", "sise = 64"))
     result = midflight("check", program)
     assert result.exit_code == 0
@@ -78,7 +78,7 @@ def test_definitions_and_include_folders(tmp_path: Path) -> None:
     assert "size: 16" in midflight("p4info", program, "-I", include, "-D", "TIMES").stdout
 
 
-def test_a_definition_that_makes_no_sense(program: Path) -> None:
+def test_an_invalid_definition_is_rejected(program: Path) -> None:
     result = midflight("check", program, "-D", "=4")
     assert result.exit_code == 2
     assert "'=4' is not NAME or NAME=VALUE" in result.stderr
@@ -89,7 +89,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (1, f"midflight: {tmp_path / 'none.p4'}: No such file or directory\n")
 
 
-def test_a_file_that_is_not_text(program: Path) -> None:
+def test_a_binary_file_is_rejected(program: Path) -> None:
     program.write_bytes(b"header \xff")
     assert midflight("check", program).stderr == f"midflight: {program}: not UTF-8 text (byte 7)\n"
 
@@ -102,7 +102,7 @@ def test_p4info(program: Path, tmp_path: Path) -> None:
     assert listing(tmp_path / "out") == {"bridge.txtpb": result.stdout}
 
 
-def test_p4info_of_a_wrong_program_writes_nothing(program: Path, tmp_path: Path) -> None:
+def test_p4info_of_an_invalid_program_writes_nothing(program: Path, tmp_path: Path) -> None:
     program.write_text("header {")
     assert midflight("p4info", program, "-o", tmp_path / "out" / "x").exit_code == 1
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""`midflight compile`: all files or none, and a user's mistake told with its place."""
+"""`midflight compile`: all files or none are written, and errors have their place."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def test_without_a_folder_the_p4_is_printed_and_nothing_written(
 
 
 @pytest.mark.parametrize("arguments", [(), ("--explain", "-o", "out")])
-def test_json_is_of_files_that_are_written(lab: Path, arguments: tuple[str, ...]) -> None:
+def test_json_requires_an_output_folder(lab: Path, arguments: tuple[str, ...]) -> None:
     result = midflight("compile", lab, "--json", *arguments)
     assert result.exit_code == 2
     assert "use it with -o" in result.stderr
 
 
-def test_again_gives_the_same_files(lab: Path, tmp_path: Path) -> None:
+def test_repeated_compilation_gives_the_same_files(lab: Path, tmp_path: Path) -> None:
     midflight("compile", lab, "-o", tmp_path / "one")
     process("compile", lab, "-o", tmp_path / "two", PYTHONHASHSEED="5")
     assert listing(tmp_path / "one") == listing(tmp_path / "two") != {}
 
 
-def test_files_are_readable_as_others_are(lab: Path, tmp_path: Path) -> None:
+def test_files_have_the_usual_permissions(lab: Path, tmp_path: Path) -> None:
     midflight("compile", lab, "-o", tmp_path / "out")
     assert (tmp_path / "out" / "lab3.p4").stat().st_mode == lab.stat().st_mode
 
@@ -73,7 +73,7 @@ def test_json(lab: Path, tmp_path: Path) -> None:
     assert reported["applications"] == {"gradients": 1, "pressure": 2}
 
 
-def test_a_program_by_name_and_the_only_one(lab: Path, tmp_path: Path) -> None:
+def test_the_program_is_chosen_by_name_or_is_the_only_one(lab: Path, tmp_path: Path) -> None:
     lab.write_text(PROGRAM.replace("program =", "edge ="))
     assert midflight("compile", lab, "-o", tmp_path / "only").exit_code == 0
     lab.write_text(lab.read_text() + "other = Program(Threshold('t', above=9, clear=8))\n")
@@ -87,7 +87,7 @@ def test_a_program_by_name_and_the_only_one(lab: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_a_file_may_import_its_neighbours(lab: Path, tmp_path: Path) -> None:
+def test_a_file_may_import_modules_beside_it(lab: Path, tmp_path: Path) -> None:
     (tmp_path / "neighbour_of_lab3.py").write_text("WORKERS = 3\n")
     text = PROGRAM.replace("workers=4", "workers=WORKERS")
     lab.write_text("from neighbour_of_lab3 import WORKERS\n" + text)
@@ -95,7 +95,7 @@ def test_a_file_may_import_its_neighbours(lab: Path, tmp_path: Path) -> None:
     assert '"workers": 3' in listing(tmp_path / "out")["lab3.wire.json"]
 
 
-def test_a_primitive_of_the_user_s_own(lab: Path, tmp_path: Path) -> None:
+def test_a_users_own_primitive(lab: Path, tmp_path: Path) -> None:
     lab.write_text(
         "from midflight.primitives import Header, Packet, Primitive, Program, bit\n\n\n"
         "class Twice(Primitive):\n"
@@ -140,7 +140,7 @@ def test_a_mistake_in_the_user_s_file(lab: Path, tmp_path: Path, text: str, mess
     assert not (tmp_path / "out").exists()
 
 
-def test_a_wrong_parameter_is_shown_where_it_was_written(lab: Path, tmp_path: Path) -> None:
+def test_an_invalid_parameter_is_reported_with_its_place(lab: Path, tmp_path: Path) -> None:
     lab.write_text(PROGRAM.replace("workers=4", "workers=0"))
     result = midflight("compile", lab, "-o", tmp_path / "out")
     assert result.exit_code == 1
@@ -149,7 +149,7 @@ def test_a_wrong_parameter_is_shown_where_it_was_written(lab: Path, tmp_path: Pa
     assert "Traceback" not in result.stderr
 
 
-def test_a_construct_outside_the_language_is_shown(lab: Path, tmp_path: Path) -> None:
+def test_a_construct_outside_the_language_is_reported_with_its_place(lab: Path, tmp_path: Path) -> None:
     lab.write_text(
         "from midflight.primitives import Header, Packet, Primitive, Program, bit\n\n\n"
         "class Bad(Primitive):\n"
@@ -168,7 +168,7 @@ def test_a_construct_outside_the_language_is_shown(lab: Path, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_what_was_there_stays_when_something_is_wrong(lab: Path, tmp_path: Path) -> None:
+def test_existing_files_remain_after_an_error(lab: Path, tmp_path: Path) -> None:
     midflight("compile", lab, "-o", tmp_path / "out")
     before = listing(tmp_path / "out")
     lab.write_text(PROGRAM + "oops\n")
@@ -176,14 +176,14 @@ def test_what_was_there_stays_when_something_is_wrong(lab: Path, tmp_path: Path)
     assert listing(tmp_path / "out") == before
 
 
-def test_a_place_that_cannot_be_written_to(lab: Path, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported(lab: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     result = midflight("compile", lab, "-o", tmp_path / "file" / "below")
     assert result.exit_code == 1
     assert result.stderr == f"midflight: {tmp_path / 'file' / 'below'}: Not a directory\n"
 
 
-def test_of_three_files_none_where_one_has_no_place(lab: Path, tmp_path: Path) -> None:
+def test_no_file_is_written_if_one_cannot_be(lab: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "lab3.wire.json").mkdir(parents=True)
     result = midflight("compile", lab, "-o", out)
@@ -196,7 +196,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (1, f"midflight: {tmp_path / 'none.py'}: No such file or directory\n")
 
 
-def test_a_profile_s_rules_are_told_with_both_lines_and_nothing_is_written(tmp_path: Path) -> None:
+def test_violations_of_a_profile_are_reported_with_both_lines(tmp_path: Path) -> None:
     lab = tmp_path / "circle.py"
     lab.write_text(CIRCLE)
     assert midflight("compile", lab, "-o", tmp_path / "out").exit_code == 0
@@ -210,7 +210,7 @@ def test_a_profile_s_rules_are_told_with_both_lines_and_nothing_is_written(tmp_p
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-def test_what_a_program_needs_all_together_is_held_to_a_profile(tmp_path: Path) -> None:
+def test_the_needs_of_a_whole_program_are_checked_against_a_profile(tmp_path: Path) -> None:
     lab = tmp_path / "large.py"
     lab.write_text(
         "from midflight.primitives import *\n"
@@ -222,7 +222,7 @@ def test_what_a_program_needs_all_together_is_held_to_a_profile(tmp_path: Path) 
     assert "stages, has 12" in result.stderr
 
 
-def test_a_profile_that_is_not_there(lab: Path, tmp_path: Path) -> None:
+def test_an_unknown_profile_is_rejected(lab: Path, tmp_path: Path) -> None:
     result = midflight("compile", lab, "-o", tmp_path / "out", "--profile", "fpga")
     assert result.exit_code == 1
     assert "there is no profile 'fpga'" in result.stderr
@@ -272,7 +272,7 @@ def test_all_mistakes_of_a_kernel_are_printed(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_what_python_cannot_compile_is_told_with_a_place(tmp_path: Path) -> None:
+def test_errors_of_pythons_compiler_are_reported_with_their_place(tmp_path: Path) -> None:
     lab = tmp_path / "lab.py"
     lab.write_text("one = 1\nmany = " + " + ".join(["one"] * 100_000) + "\n")
     result = midflight("compile", lab, "-o", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""`midflight demo allreduce`: the figures, where they go, and what is said when something is missing."""
+"""`midflight demo allreduce`: figures, their output, and errors for missing prerequisites."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ISSUED = {
 }  # fmt: skip
 
 
-def test_figures_picture_and_table_and_again_the_same(tmp_path: Path) -> None:
+def test_figures_picture_and_table_are_reproducible(tmp_path: Path) -> None:
     figures, picture = tmp_path / "out" / "f.json", tmp_path / "out" / "p.png"
     job = ("demo", "allreduce", "--steps", "1", "--loss", "0.1", "--seed", "7", "--picture", picture)
     result = midflight(*job, "--json", figures)
@@ -43,7 +43,7 @@ def test_figures_picture_and_table_and_again_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("module", "package"), [("matplotlib", "matplotlib"), ("sklearn", "scikit-learn")])
-def test_a_missing_extra_names_the_command(
+def test_a_missing_extra_is_reported_with_the_command(
     module: str, package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     find = importlib.util.find_spec
@@ -58,11 +58,11 @@ def test_a_missing_extra_names_the_command(
 
 
 @pytest.mark.parametrize("option", [("--loss", "0.9"), ("--loss", "-1"), ("--steps", "0"), ("--seed", "x")])
-def test_a_value_out_of_range(option: tuple[str, str]) -> None:
+def test_a_value_out_of_range_is_rejected(option: tuple[str, str]) -> None:
     assert midflight("demo", "allreduce", *option).exit_code == 2
 
 
-def test_a_place_that_cannot_be_written_to_is_told_before_the_work(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_reported_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     result = midflight("demo", "allreduce", "--picture", tmp_path / "file" / "p.png")
     assert (result.exit_code, result.stdout) == (1, "")

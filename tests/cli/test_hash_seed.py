@@ -1,4 +1,4 @@
-"""The same seed gives the same output, bit for bit, in every process whatever its hash seed."""
+"""The same seed gives the same output, bit for bit, in every process, independent of its hash seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ for name in names():
 
 
 def outputs(arguments: list[str], folder: Path) -> list[dict[str, bytes]]:
-    """Return what each of two Python processes prints and writes, which have different hash seeds."""
+    """Return the output and files of two Python processes with different hash seeds."""
     places = [folder / "1", folder / "2"]
     with ExitStack() as stack:
         running = []
@@ -61,13 +61,13 @@ def outputs(arguments: list[str], folder: Path) -> list[dict[str, bytes]]:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_a_command_does_the_same_whatever_the_hash_seed(command: list[str], tmp_path: Path) -> None:
+def test_the_output_of_a_command_is_independent_of_the_hash_seed(command: list[str], tmp_path: Path) -> None:
     one, other = outputs(["-m", "midflight", *command], tmp_path)
     assert one["stdout"]
     assert one == other
 
 
-def test_texts_are_the_same_whatever_the_hash_seed(tmp_path: Path) -> None:
+def test_generated_texts_are_independent_of_the_hash_seed(tmp_path: Path) -> None:
     one, other = outputs(["-c", EVERY_TEXT], tmp_path)
     assert len(one["stdout"]) > 100_000
     assert one == other

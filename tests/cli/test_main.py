@@ -1,4 +1,4 @@
-"""The command line as a whole: quick help, one message a mistake, exit statuses."""
+"""The command line as a whole: fast help, one message for each error, exit statuses."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"midflight {__version__}\n")
 
 
-def test_a_command_that_is_not_there() -> None:
+def test_an_unknown_command_is_reported() -> None:
     result = midflight("chekc")
     assert result.exit_code == 2
     assert "No such command 'chekc'" in result.stderr
@@ -97,7 +97,7 @@ def _group(error: BaseException) -> LazyGroup:
         (click.BadParameter("not so"), 2, "Error: Invalid value: not so\n"),
     ],
 )
-def test_a_mistake_is_one_message(
+def test_an_error_is_one_message(
     error: BaseException, status: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MIDFLIGHT_DEBUG", raising=False)
@@ -108,19 +108,19 @@ def test_a_mistake_is_one_message(
     assert "Traceback" not in result.stderr
 
 
-def test_a_traceback_for_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracebacks_can_be_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIDFLIGHT_DEBUG", "1")
     error = DeviceError("the switch is gone")
     assert CliRunner().invoke(_group(error), ["fail"]).exception is error
 
 
-def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIDFLIGHT_DEBUG", raising=False)
     for error in (ModuleNotFoundError("No module named 'midflight.oops'", name="midflight.oops"), KeyError("x")):
         assert CliRunner().invoke(_group(error), ["fail"]).exception is error
 
 
-def test_a_reader_that_goes_away_is_no_mishap(tmp_path: Path) -> None:
+def test_a_closed_output_pipe_is_not_an_error(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

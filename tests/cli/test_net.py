@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
     return made
 
 
-def test_commands_tell_of_a_network(file: Path, tmp_path: Path) -> None:
+def test_commands_show_a_network(file: Path, tmp_path: Path) -> None:
     done = midflight(
         "net", file, "--fabric", "sim", "--picture", tmp_path / "net.svg",
         "-c", "nodes", "-c", "links", "-c", "s1 table", "-c", "s1 table ingress.route", "-c", "s1 counter",
@@ -60,7 +60,7 @@ def test_commands_tell_of_a_network(file: Path, tmp_path: Path) -> None:
         ("s1 'table", "No closing quotation"),
     ],
 )
-def test_a_wrong_command_is_told_and_ends_a_list_of_commands(file: Path, command: str, words: str) -> None:
+def test_an_invalid_command_is_reported_and_ends_a_list_of_commands(file: Path, command: str, words: str) -> None:
     done = midflight("net", file, "--fabric", "sim", "-c", command, "-c", "nodes")
     assert done.exit_code == 1
     assert words in done.output
@@ -79,7 +79,7 @@ def test_the_prompt_reads_until_exit_or_the_end(file: Path, tmp_path: Path) -> N
     assert "10.0.0.1" in process(*arguments, input="nodes\n").stdout
 
 
-def test_a_wrong_file_is_told_with_its_place(file: Path) -> None:
+def test_an_invalid_file_is_reported_with_its_place(file: Path) -> None:
     file.write_text("links: [h1]")
     done = midflight("net", file)
     assert done.exit_code == 1
@@ -97,14 +97,14 @@ def test_hosts_in_namespaces_run_commands(file: Path, tmp_path: Path) -> None:
     assert "02:00:00:00:00:01\n10.0.0.2 to h9\n" in done.output
     assert "P4Runtime on unix:" in done.output
     assert len(list((tmp_path / "captures").iterdir())) == 3
-    # Others may run networks of theirs on this machine meanwhile.
+    # Other networks may run on this machine at the same time.
     assert [each.id for each in find() if each.owner == os.getpid()] == []
 
 
 @PING
 @ROOT[0]
 @ROOT[1]
-def test_a_switch_tells_what_happens_to_packets(file: Path) -> None:
+def test_a_switch_traces_packets(file: Path) -> None:
     done = midflight(
         "net", file, "-c", "s1 trace on", "-c", "s1 trace on", "-c", "h1 ping -c 1 -W 5 h2", "-c", "s1 trace off",
         "-c", "s1 trace off", "-c", "h1 ping -c 1 -W 5 h2",
@@ -125,7 +125,7 @@ def test_a_switch_tells_what_happens_to_packets(file: Path) -> None:
 @ROOT[1]
 @BMV2[0]
 @BMV2[1]
-def test_a_bmv2_tells_it_where_it_was_started_for_that(file: Path) -> None:
+def test_bmv2_traces_packets_if_started_for_it(file: Path) -> None:
     ping = ("-c", "s1 trace on", "-c", "h1 ping -c 1 -W 5 h2")
     done = midflight("net", file, "--device", "bmv2", "--trace", *ping)
     assert done.exit_code == 0, done.output
@@ -144,7 +144,7 @@ def test_a_bmv2_tells_it_where_it_was_started_for_that(file: Path) -> None:
 @PING
 @ROOT[0]
 @ROOT[1]
-def test_what_is_traced_at_the_end_is_told(file: Path) -> None:
+def test_traces_at_the_end_are_printed(file: Path) -> None:
     done = midflight("net", file, "-c", "s1 trace on", "-c", "h1 ping -c 1 -W 5 h2")
     assert done.exit_code == 0, done.output
     assert "s1   out        by port 5, 98 bytes\n" in done.output

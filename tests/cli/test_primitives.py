@@ -1,4 +1,4 @@
-"""`midflight primitives`, and `midflight compile` of what it lists."""
+"""`midflight primitives`, and `midflight compile` with primitives of the library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_library_is_listed() -> None:
     assert all(len(line.split()) > 5 for line in lines), "each has a summary"
 
 
-def test_one_is_told_with_its_parameters() -> None:
+def test_one_primitive_is_shown_with_its_parameters() -> None:
     reported = midflight("primitives", "THRESHOLD").stdout
     for words in (
         "Threshold: Raise an alert",
@@ -35,7 +35,7 @@ def test_one_is_told_with_its_parameters() -> None:
     assert "Aggregate" not in reported
 
 
-def test_machines_are_told_everything() -> None:
+def test_json_contains_everything() -> None:
     entries = json.loads(midflight("primitives", "--json").stdout)["primitives"]
     assert [each["name"] for each in entries] == sorted(LIBRARY)
     for each in entries:
@@ -81,7 +81,7 @@ def test_a_primitive_of_the_library_is_compiled(tmp_path: Path) -> None:
         ((str(Path(__file__)), "--set", "above=1"), "--set is only for primitives of the library"),
     ],
 )
-def test_mistakes_are_told(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+def test_errors_are_reported(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
     done = midflight("compile", *arguments, "-o", tmp_path / "build")
     assert done.exit_code == 1
     assert words in done.stderr
@@ -89,7 +89,7 @@ def test_mistakes_are_told(arguments: tuple[str, ...], words: str, tmp_path: Pat
     assert midflight("compile", "threshold", "--set", "above").exit_code == 2
 
 
-def test_each_line_is_explained_by_its_p4() -> None:
+def test_each_line_is_explained_with_its_p4() -> None:
     reported = midflight("compile", "aggregate", "--set", "workers=3", "--set", "lanes=16", "--explain").stdout
     lines = reported.splitlines()
     assert lines[0].startswith("aggregate: ")

@@ -1,4 +1,4 @@
-"""`midflight switch`: serves P4Runtime until it is told to stop."""
+"""`midflight switch`, which serves P4Runtime until it is stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def program(tmp_path: Path) -> Path:
 
 @contextmanager
 def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run a switch on a free port and yield it with the line that it greets with."""
+    """Run a switch on a free port, and yield the process with the first line of its output."""
     command = [sys.executable, "-m", "midflight", "switch", *map(str, arguments), "--grpc-server-addr", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -37,7 +37,7 @@ def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_until_a_signal_and_exits_0(program: Path, stop: signal.Signals) -> None:
+def test_a_switch_serves_until_a_signal_and_exits_with_status_0(program: Path, stop: signal.Signals) -> None:
     with serving(program, "--device-id", "3") as (process, greeting):
         assert greeting.startswith(f"{program}: P4Runtime on 127.0.0.1:")
         assert greeting.endswith(", device 3, CPU port 510\n")
@@ -53,14 +53,14 @@ def test_it_serves_until_a_signal_and_exits_0(program: Path, stop: signal.Signal
         assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_a_wrong_program_is_not_served(program: Path) -> None:
+def test_an_invalid_program_is_rejected(program: Path) -> None:
     program.write_text(program.read_text().replace("egress_spec", "egress_spek"))
     result = midflight("switch", program, "--grpc-server-addr", "127.0.0.1:0")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"{program}:")
 
 
-def test_an_address_that_is_taken(program: Path) -> None:
+def test_an_address_in_use_is_reported(program: Path) -> None:
     with serving(program) as (_, greeting):
         address = greeting.split(" on ")[1].split(",")[0]
         result = midflight("switch", program, "--grpc-server-addr", address)
@@ -85,13 +85,13 @@ def test_a_number_out_of_range_is_rejected(program: Path, option: tuple[str, str
         (["--memory", "1KiB"], "the limit is 1 KiB"),
     ],
 )
-def test_what_it_cannot_serve_with_is_told(arguments: list[str], said: str, program: Path) -> None:
+def test_invalid_options_are_reported(arguments: list[str], said: str, program: Path) -> None:
     result = midflight("switch", str(program), "--grpc-server-addr", "127.0.0.1:0", *arguments)
     assert result.exit_code != 0
     assert said in result.output
 
 
-def test_it_warns_where_others_reach_it_without_tls(program: Path) -> None:
-    result = midflight("switch", str(program), "--grpc-server-addr", "192.0.2.1:0")  # an address that nobody has
+def test_a_reachable_address_without_tls_gives_a_warning(program: Path) -> None:
+    result = midflight("switch", str(program), "--grpc-server-addr", "192.0.2.1:0")  # an unassigned address
     assert result.exit_code == 1
     assert "192.0.2.1:0 is served without TLS" in result.output

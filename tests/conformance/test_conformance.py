@@ -1,4 +1,4 @@
-"""The harness: its cases hold on devices, broken programs are caught, and what it leaves can be used."""
+"""The conformance harness: cases pass on devices, broken programs are detected, and its files can be used."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def named(name: str) -> Case:
     return next(each for each in WRITTEN if each.name == name)
 
 
-def test_every_case_holds_on_the_embedded_switch() -> None:
+def test_every_case_passes_on_the_embedded_switch() -> None:
     report = check("host", cases(count=1, seed=3))
     assert [(each.case.name, each.differences) for each in report.results if not each.good] == []
     assert not any(each.unasked for each in report.results)
@@ -48,31 +48,31 @@ def test_every_case_holds_on_the_embedded_switch() -> None:
 
 @pytest.mark.bmv2
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
-def test_every_case_holds_on_bmv2() -> None:
+def test_every_case_passes_on_bmv2() -> None:
     report = check("bmv2", WRITTEN)
     assert [(each.case.name, each.differences) for each in report.results if not each.good] == []
 
 
-def test_every_broken_program_is_caught() -> None:
+def test_every_broken_program_is_detected() -> None:
     caught = self_test("host", count=0)
     assert len(caught) >= 40
     assert [each.mutant.name for each in caught if each.case is None] == []
-    # None of them because it does not compile: that would prove nothing.
+    # None of them merely fails to compile, which would prove nothing.
     assert [each.mutant.name for each in caught if each.case and each.case.startswith("(")] == []
 
 
-def test_written_answers_are_what_the_model_gives() -> None:
+def test_written_answers_agree_with_the_model() -> None:
     for case in WRITTEN:
         meant = answered(case, case.program())
         assert (meant.steps, meant.alerts) == (case.steps, case.alerts)
 
 
-def test_generated_cases_come_from_their_seed() -> None:
+def test_generated_cases_are_determined_by_their_seed() -> None:
     assert generate("Aggregate", 7, 2) == generate("Aggregate", 7, 2)
     assert generate("Aggregate", 7, 2) != generate("Aggregate", 8, 2)
 
 
-def test_a_case_survives_its_file(tmp_path: Path) -> None:
+def test_cases_round_trip_through_files(tmp_path: Path) -> None:
     case = replace(generate("Cache", 1, 0), expected_failures={"bmv2": "a reason"})
     assert any(step.writes for step in case.steps)
     (tmp_path / "case.json").write_text(case.json())
@@ -80,14 +80,14 @@ def test_a_case_survives_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", [*WRITTEN, *(generate(name, 5, 0) for name in LIBRARY)], ids=lambda case: case.name)
-def test_cases_keep_to_the_schema_that_is_told(case: Case) -> None:
+def test_cases_conform_to_the_published_schema(case: Case) -> None:
     reported = json.loads(CliRunner().invoke(midflight, ["conformance", "--schema"], standalone_mode=False).stdout)
     assert reported == schema()
     Draft202012Validator.check_schema(reported)
     assert list(Draft202012Validator(reported).iter_errors(json.loads(case.json()))) == []
 
 
-def test_what_the_controller_writes_to_maps_is_part_of_a_case() -> None:
+def test_map_writes_of_the_controller_are_part_of_a_case() -> None:
     made = [generate("Cache", 2, number) for number in range(3)]
     tests = [case for case in made if any(step.writes for step in case.steps)]
     assert tests
@@ -106,7 +106,7 @@ def test_what_the_controller_writes_to_maps_is_part_of_a_case() -> None:
         ({"step": []}, "Additional properties are not allowed ('step' was unexpected)"),
     ],
 )
-def test_a_wrong_file_is_told(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_an_invalid_file_is_reported(tmp_path: Path, change: dict[str, object], message: str) -> None:
     document = json.loads(WRITTEN[0].json()) | change
     file = tmp_path / "wrong.json"
     file.write_text(json.dumps(document))
@@ -115,20 +115,20 @@ def test_a_wrong_file_is_told(tmp_path: Path, change: dict[str, object], message
     assert str(file) in str(caught.value)
 
 
-def test_a_failing_case_is_shrunk_to_what_it_takes() -> None:
+def test_a_failing_case_is_shrunk() -> None:
     case = named("aggregate-sums-once")
     mutant = next(each for each in mutants() if each.name == "duplicate-multicast")
     with open_device("host") as opened:
         device = cast(PacketDevice, opened)
         with Player(device, case, mutant.apply(case.program().p4())) as player:
             small = shrink(case, lambda each: not player.play(each).passed)
-    # Three contributions make a sum, and a fourth asks for it again.
+    # Three contributions complete a sum, and a fourth requests it again.
     assert len(small.steps) == 4
     assert len(small.steps[-1].expect) == 1
 
 
 class Forgetful(HostDevice):
-    """A switch that loses the first packets that it is given."""
+    """A switch that loses its first packets."""
 
     lost = False
 
@@ -139,7 +139,7 @@ class Forgetful(HostDevice):
         return super().process(packets, now)
 
 
-def test_a_case_that_passes_when_it_is_played_again_is_said_to_be_flaky() -> None:
+def test_a_case_that_passes_on_retry_is_reported_as_flaky() -> None:
     case = named("filter-at-the-edges")
     report = check("host", [case, case], start=Forgetful)
     failed, passed = report.results
@@ -154,14 +154,14 @@ def test_a_case_that_passes_when_it_is_played_again_is_said_to_be_flaky() -> Non
     assert reason.endswith("(flaky)")
 
 
-def test_what_is_known_to_fail_and_passes_fails_the_run() -> None:
+def test_an_expected_failure_that_passes_fails_the_run() -> None:
     known = replace(named("filter-at-the-edges"), expected_failures={"host": "it is broken"})
     (result,) = check("host", [known]).results
     assert result.verdict is Verdict.UNEXPECTED_PASS
     assert not result.good
 
 
-def test_what_is_known_to_fail_and_fails_does_not() -> None:
+def test_an_expected_failure_does_not_fail_the_run() -> None:
     case = named("filter-at-the-edges")
     wrong = replace(case.steps[0], expect=((1, b"nothing like it"),))
     known = replace(case, steps=(wrong, *case.steps[1:]), expected_failures={"host": "it is broken"})
@@ -170,17 +170,17 @@ def test_what_is_known_to_fail_and_fails_does_not() -> None:
     assert result.good
 
 
-def test_register_state_is_asserted() -> None:
+def test_wrong_register_state_fails_a_case() -> None:
     case = named("aggregate-sums-once")
     wrong = replace(case, state=(replace(case.state[0], value=6),))
     with open_device("host") as opened, Player(cast(PacketDevice, opened), wrong) as player:
         assert player.play(wrong).differences == ("held[0] is 5, not 6",)
 
 
-def test_a_failing_run_leaves_what_it_takes_to_see_why(tmp_path: Path) -> None:
+def test_a_failing_run_leaves_files_to_reproduce_it(tmp_path: Path) -> None:
     case = named("filter-at-the-edges")
     (tmp_path / "cases").mkdir()
-    # The written answer, and with it the whole run, is wrong; shrinking asks the model, which is right.
+    # The written answer is wrong, so the run fails. Shrinking uses the model, which is correct.
     wrong = replace(case, steps=(replace(case.steps[1], expect=()),))
     (tmp_path / "cases" / "wrong.json").write_text(wrong.json())
     arguments = ["conformance", "--cases", "0", "--case-dir", str(tmp_path / "cases"), "--keep", str(tmp_path / "kept")]
@@ -200,13 +200,13 @@ def test_a_failing_run_leaves_what_it_takes_to_see_why(tmp_path: Path) -> None:
     assert "llvm" in document["versions"]["host"]
 
 
-def test_a_good_run_exits_with_0(tmp_path: Path) -> None:
+def test_a_successful_run_exits_with_status_0(tmp_path: Path) -> None:
     done = CliRunner().invoke(midflight, ["conformance", "--primitive", "Filter", "--cases", "1", "--json", "-"])
     assert done.exit_code == 0
     assert json.loads(done.stdout)["good"] is True
 
 
-def test_an_interrupted_run_leaves_what_it_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_keeps_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[Case] = []
 
     def play(self: Player, case: Case) -> Played:
@@ -239,7 +239,7 @@ def test_a_second_interrupt_does_not_wait_for_the_case(monkeypatch: pytest.Monke
     assert done.exit_code == 130
 
 
-def test_a_failure_is_not_shrunk_when_the_run_is_to_stop() -> None:
+def test_a_failure_is_not_shrunk_if_the_run_is_stopping() -> None:
     case = named("filter-at-the-edges")
     wrong = replace(case, steps=tuple(replace(each, expect=()) for each in case.steps), state=())
     asked = iter([False])
@@ -248,12 +248,12 @@ def test_a_failure_is_not_shrunk_when_the_run_is_to_stop() -> None:
     assert (result.verdict, result.case, report.left) == (Verdict.FAILED, wrong, 1)
 
 
-def test_an_unknown_primitive_is_told() -> None:
+def test_an_unknown_primitive_is_reported() -> None:
     with pytest.raises(MidflightError, match="no primitive 'Sum' has cases"):
         cases(["Sum"])
 
 
-def test_errors_of_a_device_are_results_too() -> None:
+def test_errors_of_a_device_are_results() -> None:
     result = Result(WRITTEN[0], Verdict.ERROR, ("it died",), log="the last words")
     text = reports.junit([Report("host", 0, (result,))])
     assert "it died" in text

@@ -1,4 +1,4 @@
-"""What a network does to the packets of a case: it loses, doubles and delays them, and makes none up."""
+"""Network faults in cases: packets are lost, duplicated and delayed, and none are invented."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def numbers(requests: list[Request]) -> list[int]:
         ([LOST, LOST, LOST], [0]),
     ],
 )
-def test_each_packet_has_its_fate(fates: list[Fate], arrive: list[int]) -> None:
+def test_packets_are_lost_duplicated_and_delayed_as_drawn(fates: list[Fate], arrive: list[int]) -> None:
     assert numbers(brought(SENT[:3], fates)) == arrive
 
 
-def test_a_network_loses_doubles_and_reorders() -> None:
+def test_a_network_loses_duplicates_and_reorders() -> None:
     seen: Counter[str] = Counter()
     for seed in range(300):
         came = numbers(weathered(Random(seed), SENT))

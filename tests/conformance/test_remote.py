@@ -1,4 +1,4 @@
-"""Devices that somebody else runs: reached by P4Runtime alone, or by interfaces joined to their ports as well."""
+"""Remote devices, which are reached only by P4Runtime, or also by interfaces that are connected to their ports."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def differences(report: Report) -> list[object]:
 
 
 def fitting() -> list[Case]:
-    """The written cases, but for packets that no Ethernet interface sends."""
+    """Return the written cases without packets that no Ethernet interface can send."""
     return [case for case in WRITTEN if all(len(each.packet) >= 14 for each in case.steps)]
 
 
 @pytest.fixture
 def switch() -> Iterator[HostDevice]:
-    """A switch that runs, with some program or other."""
+    """A running switch with an arbitrary program."""
     with HostDevice(Program(Threshold("other", above=2, clear=1)).p4()) as device:
         yield device
 
 
-def test_every_case_holds_on_a_switch_that_runs_already(switch: HostDevice) -> None:
+def test_every_case_passes_on_a_remote_switch(switch: HostDevice) -> None:
     report = check(f"grpc:{switch.address}", WRITTEN)
     assert differences(report) == []
     assert report.server == "P4Runtime 1.5.0, midflight"
@@ -63,9 +63,7 @@ def test_every_case_holds_on_a_switch_that_runs_already(switch: HostDevice) -> N
     }
 
 
-def test_alerts_that_come_later_than_packets_are_waited_for(
-    switch: HostDevice, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_alerts_are_waited_for(switch: HostDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     there_at_once = Session.digests
 
     def late(session: Session, timeout: float = 0.0) -> list[DigestMessage]:
@@ -78,7 +76,7 @@ def test_alerts_that_come_later_than_packets_are_waited_for(
 
 
 @pytest.mark.parametrize("name", ["copies-undelivered", "duplicate-multicast", "epoch-forgotten"])
-def test_broken_programs_are_caught_there(switch: HostDevice, name: str) -> None:
+def test_broken_programs_are_detected_on_a_remote_switch(switch: HostDevice, name: str) -> None:
     mutant = next(each for each in mutants() if each.name == name)
     tests = [each for each in WRITTEN if each.parameters == mutant.parameters and each.primitive == mutant.primitive]
     with ReachedDevice(RemoteDevice(address=switch.address)) as device:
@@ -88,7 +86,7 @@ def test_broken_programs_are_caught_there(switch: HostDevice, name: str) -> None
             assert all(player.play(each).passed for each in tests)
 
 
-def test_a_switch_that_does_not_forward_is_told(switch: HostDevice) -> None:
+def test_a_switch_that_does_not_forward_is_reported(switch: HostDevice) -> None:
     case = WRITTEN[0]
     p4 = case.program().p4()
     apply = "\n        if (hdr.packet_out.isValid()) {\n"
@@ -112,7 +110,7 @@ def test_the_command(switch: HostDevice) -> None:
     assert reason.startswith("packets at its ports")
 
 
-def test_a_compiler_of_ones_own(switch: HostDevice, tmp_path: Path) -> None:
+def test_a_custom_compiler(switch: HostDevice, tmp_path: Path) -> None:
     script = tmp_path / "compile.py"
     script.write_text(
         "import shutil, sys\n"
@@ -148,17 +146,17 @@ def test_mistakes() -> None:
         assert message in reported, reported
 
 
-def test_ports_that_are_not_all_there(switch: HostDevice) -> None:
+def test_missing_ports_are_reported(switch: HostDevice) -> None:
     with pytest.raises(DeviceError, match="an interface for each of ports 1 to 4"):
         opening(f"grpc:{switch.address}", interfaces={1: "lo"})()
 
 
-def test_a_program_without_a_place_for_a_tap() -> None:
+def test_a_program_without_a_place_for_a_tap_is_rejected() -> None:
     with pytest.raises(MidflightError, match="no place for a tap"):
         tapped("control ingress() {}")
 
 
-def test_a_tap_keeps_to_the_language() -> None:
+def test_a_tapped_program_is_valid_p4() -> None:
     for case in WRITTEN:
         assert checked(tapped(case.program().p4()))
 
@@ -166,14 +164,14 @@ def test_a_tap_keeps_to_the_language() -> None:
 class TestInterfaces:
     pytestmark = ROOT
 
-    def test_every_case_holds_by_interfaces(self) -> None:
+    def test_every_case_passes_through_interfaces(self) -> None:
         with Lab(4) as lab, HostProcessDevice(interfaces=PORTS, netns=lab.netns) as switch:
             start = opening(f"grpc:{switch.address}", interfaces=FAR_ENDS)
             report = check("lab", fitting(), start=partial(lab.inside, start))
             assert differences(report) == []
             assert not any(each.unasked for each in report.results)
 
-    def test_an_interface_that_is_not_joined_is_told(self, switch: HostDevice) -> None:
+    def test_an_unconnected_interface_is_reported(self, switch: HostDevice) -> None:
         with Lab(4) as lab:
             make = partial(ReachedDevice, RemoteDevice(address=switch.address), FAR_ENDS, timeout=0.2)
             with (
@@ -189,7 +187,7 @@ class TestInterfaces:
 class TestBmv2:
     pytestmark = BMV2
 
-    def test_every_case_holds_on_a_bmv2_that_runs_already(self) -> None:
+    def test_every_case_passes_on_a_remote_bmv2(self) -> None:
         with Bmv2Device(cpu_port=510) as switch:
             report = check(f"grpc:{switch.address}", WRITTEN)
             assert differences(report) == []
@@ -197,17 +195,17 @@ class TestBmv2:
 
     @ROOT[0]
     @ROOT[1]
-    def test_every_case_holds_by_interfaces(self) -> None:
+    def test_every_case_passes_through_interfaces(self) -> None:
         with Lab(4) as lab, Bmv2Device(interfaces=PORTS, netns=lab.netns, cpu_port=510) as switch:
             start = opening(f"grpc:{switch.address}", interfaces=FAR_ENDS)
             report = check("lab", fitting(), start=partial(lab.inside, start))
             assert differences(report) == []
 
-    def test_p4c_takes_every_tap(self) -> None:
+    def test_p4c_accepts_every_tapped_program(self) -> None:
         assert P4C.find()
         with Bmv2Device() as switch, RemoteDevice(address=switch.address) as device:
             assert device.compiler == "p4c"
-            assert device.capabilities.registers_over_p4runtime  # it cannot tell yet
+            assert device.capabilities.registers_over_p4runtime  # not known yet
             device.load(WRITTEN[0].program().p4())
             assert not device.capabilities.registers_over_p4runtime
             assert device.capabilities.multicast
@@ -215,7 +213,7 @@ class TestBmv2:
                 assert device.compile(CheckedProgram(tapped(case.program().p4()))).config
 
 
-def test_opened_by_name(switch: HostDevice) -> None:
+def test_a_remote_device_is_opened_by_name(switch: HostDevice) -> None:
     with open_device(f"grpc:{switch.address}") as device, device.session() as session:
         assert device.capabilities.kind == "grpc"
         assert session.is_primary

@@ -1,4 +1,4 @@
-"""The Wireshark dissector: its text, and what Wireshark's own engine makes of packets with it."""
+"""The Wireshark dissector: its text, and how Wireshark decodes packets with it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Odd(Primitive):
     """Fields of every kind: narrow, across bytes, signed, wide, wider than any number, and lanes of them."""
 
     class Wire(Header):
-        """Nothing is aligned but the first."""
+        """Only the first field is aligned."""
 
         first = bit[8]
         flag = bit[1]
@@ -48,7 +48,7 @@ FIELDS: dict[str, FieldValue] = {
 }  # fmt: skip
 
 
-def test_its_text() -> None:
+def test_the_dissector_has_the_expected_text() -> None:
     check_golden("dissector.lua", dissector(PROGRAM.schema()))
 
 
@@ -80,7 +80,7 @@ def test_wireshark_shows_every_field(tmp_path: Path, stack: Ether) -> None:
     one, other, short, alien = (each["_source"]["layers"] for each in json.loads(reported))
     assert one["midflight.kind"] == ["1"]
     assert one["midflight.sequence"] == ["7"]
-    assert len(one["midflight.odd.key"]) == 1, "too wide for a number: the bytes that it lies in"
+    assert len(one["midflight.odd.key"]) == 1, "too wide for a number, so shown as bytes"
     for name, value in FIELDS.items():
         if name != "key":
             numbers = value if isinstance(value, list) else [value]
@@ -93,7 +93,7 @@ def test_wireshark_shows_every_field(tmp_path: Path, stack: Ether) -> None:
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not on PATH")
-def test_wireshark_shows_the_items_that_are_there(tmp_path: Path) -> None:
+def test_wireshark_shows_the_present_items(tmp_path: Path) -> None:
     program = Program(kernels.Basket("basket"))
     script, capture = tmp_path / "basket.lua", tmp_path / "basket.pcap"
     script.write_text(dissector(program.schema()))

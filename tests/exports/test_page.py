@@ -1,4 +1,4 @@
-"""The page of a program: well-formed, whole in itself, and true."""
+"""The page of a program: well-formed, self-contained and correct."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def html() -> str:
     return page(PROGRAM, check(PROGRAM.p4(), "edge.p4"), "edge <1>")
 
 
-def test_its_pictures_are_svg_with_every_state_and_kernel(html: str) -> None:
+def test_the_pictures_show_every_state_and_kernel(html: str) -> None:
     pipeline, parser = (ElementTree.fromstring(each) for each in re.findall(r"<svg.*?</svg>", html, re.DOTALL))
     words = " ".join(pipeline.itertext())
     for each in (
@@ -45,15 +45,15 @@ def test_its_pictures_are_svg_with_every_state_and_kernel(html: str) -> None:
             assert y + high <= height
 
 
-def test_what_it_tells(html: str) -> None:
+def test_the_page_has_all_facts(html: str) -> None:
     assert "<h1>edge &lt;1&gt;</h1>" in html
     assert "keep=&#x27;temperature &lt; 80 and status != 0&#x27;" in html
     assert "<td>pressure.armed</td><td>bit[1]</td><td>1024</td><td></td><td>128</td>" in html
     assert "<td>ingress.route</td><td>hdr.ipv4.destination: lpm</td>" in html
-    assert "lines more</summary>" in html, "what sixteen lanes repeat is folded away"
+    assert "lines more</summary>" in html, "the repetitions of sixteen lanes are collapsed"
     assert "http" not in html.replace("http://www.w3.org/2000/svg", ""), "nothing is fetched from anywhere"
 
 
-def test_each_line_stands_beside_its_p4(html: str) -> None:
+def test_each_line_is_next_to_its_p4(html: str) -> None:
     [row] = [each for each in html.split("<tr>") if "packet.alert(wire.sensor, wire.value)" in each]
     assert "digest&lt;pressure_alert_t&gt;(1, meta.pressure_alert);" in row

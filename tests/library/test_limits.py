@@ -100,7 +100,7 @@ def test_the_limits_are_found() -> None:
 
 
 @pytest.mark.parametrize(("limit", "value"), ENDS)
-def test_a_parameter_may_be_at_its_limit(limit: Limit, value: int) -> None:
+def test_parameters_work_at_their_limits(limit: Limit, value: int) -> None:
     text = Program(limit.made(value)).p4()
     assert check(text, "limit.p4").tables
 
@@ -108,7 +108,7 @@ def test_a_parameter_may_be_at_its_limit(limit: Limit, value: int) -> None:
 @pytest.mark.long
 @pytest.mark.skipif(COMPILER is None, reason="p4c-bm2-ss is not on PATH")
 @pytest.mark.parametrize(("limit", "value"), ENDS)
-def test_p4c_takes_it_as_well(limit: Limit, value: int, tmp_path: Path) -> None:
+def test_p4c_accepts_parameters_at_their_limits(limit: Limit, value: int, tmp_path: Path) -> None:
     source = tmp_path / "limit.p4"
     source.write_text(Program(limit.made(value)).p4())
     assert COMPILER is not None
@@ -119,7 +119,7 @@ def test_p4c_takes_it_as_well(limit: Limit, value: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda each: f"{each.kind}-{each.name}")
-def test_one_beyond_is_refused_by_the_parameters_name(limit: Limit) -> None:
+def test_a_value_beyond_a_limit_is_rejected_with_the_parameters_name(limit: Limit) -> None:
     for value in (limit.low - 1, limit.high + 1):
         with pytest.raises(KernelError) as caught:
             limit.made(value)

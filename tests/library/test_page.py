@@ -11,7 +11,7 @@ from midflight.primitives.catalogue import FAMILIES, LIBRARY, Entry, catalogue, 
 from tests.library.page import LINES, PAGE, compared, lines_of_code, rendered
 
 
-def test_the_page_has_every_primitive_as_the_catalogue_has_it() -> None:
+def test_the_page_agrees_with_the_catalogue() -> None:
     now = rendered(PAGE.read_text())
     if os.environ.get("MIDFLIGHT_GOLDEN") == "write":
         PAGE.write_text(compared(now))
@@ -22,7 +22,7 @@ def test_the_page_has_every_primitive_as_the_catalogue_has_it() -> None:
 
 
 @pytest.mark.parametrize("entry", catalogue(), ids=lambda each: each.name)
-def test_the_catalogue_knows_all_that_the_page_tells(entry: Entry) -> None:
+def test_the_catalogue_has_all_facts_of_the_page(entry: Entry) -> None:
     assert entry.family in FAMILIES, f"{entry.name}.FAMILY must be one of {', '.join(FAMILIES)}"
     for each in (entry.summary, entry.paper, entry.overflow, entry.example):
         assert each, f"{entry.name} has no {each}"
@@ -41,7 +41,7 @@ def test_lines_are_compared_with_published_programs() -> None:
             assert float(row[ratio]) == round(theirs / int(row[lines]), 1)
 
 
-def test_lines_of_code_are_neither_blank_nor_words() -> None:
+def test_lines_of_code_exclude_blanks_and_docstrings() -> None:
     source = '''"""A module.
 
 With a docstring.

@@ -68,7 +68,7 @@ def test_oracle_kernel_and_switch_agree(tested: Subject) -> None:
 
 
 @pytest.mark.parametrize("name", ["Barrier", "Lock"])
-def test_a_broken_kernel_is_shown_with_few_packets(name: str) -> None:
+def test_a_failing_trace_is_shrunk_to_few_packets(name: str) -> None:
     of = subject(name)
     for mutant in mutants(of, 3)[:3]:
         broken = [mutant.make(parameters) for parameters in of.parameters]
@@ -112,7 +112,7 @@ def test_bmv2_agrees(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", names())
-def test_its_example_runs(name: str) -> None:
+def test_the_docstrings_example_runs(name: str) -> None:
     """An example knows what `midflight.primitives` exports."""
     scope = {each: getattr(library, each) for each in library.__all__}
     example = doctest.DocTestParser().get_doctest(str(LIBRARY[name].__doc__), scope, name, None, 0)

@@ -33,7 +33,7 @@ control compute(inout headers_t hdr, inout metadata_t meta) { apply { } }
 control deparse(packet_out packet, in headers_t hdr) { apply { } }
 V1Switch(parse(), verify_checksums(), ingress(), egress(), compute(), deparse()) main;
 """
-"""What comes in by port 1 leaves by port 2, and the other way round."""
+"""Forwards packets from port 1 to port 2 and vice versa."""
 
 
 def _missing() -> str:
@@ -47,7 +47,7 @@ _reason = _missing()
 pytestmark = [*ROOT, pytest.mark.skipif(bool(_reason), reason=_reason)]
 
 
-# A network namespace of its own, as Mininet's names of interfaces are the same for everybody. Tells what is left in it.
+# Runs in a separate network namespace, because Mininet's interface names are global, and prints what remains in it.
 SANDBOX = """\
 ip link set lo up
 "$@"
@@ -78,7 +78,7 @@ def program(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def midflight(tmp_path: Path) -> str:
-    """The `midflight` of this Python, wherever that is."""
+    """The `midflight` command of this Python."""
     made = tmp_path / "midflight"
     made.write_text(f'#!/bin/sh\nexec {sys.executable} -m midflight "$@"\n')
     made.chmod(0o755)
@@ -86,14 +86,14 @@ def midflight(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", ["midflight", pytest.param("bmv2", marks=BMV2)])
-def test_a_stream_passes_the_switch_and_nothing_is_left(kind: str, program: Path, midflight: str) -> None:
+def test_a_stream_passes_the_switch_and_everything_is_removed(kind: str, program: Path, midflight: str) -> None:
     done = mininet(kind, program, MIDFLIGHT=midflight)
     assert done.returncode == 0, done.stderr
     assert "received 200000\ns1 on 127.0.0.1:9559, device 1\nstopped" in done.stdout
     assert done.stdout.endswith("left: lo\n")
 
 
-def test_a_program_that_does_not_compile_is_told(program: Path, midflight: str) -> None:
+def test_a_program_that_does_not_compile_is_reported(program: Path, midflight: str) -> None:
     program.write_text(WIRE.replace("egress_spec", "nowhere"))
     done = mininet("midflight", program, MIDFLIGHT=midflight)
     assert done.returncode == 1
@@ -109,7 +109,7 @@ def test_a_program_that_does_not_compile_is_told(program: Path, midflight: str) 
         ({}, "/nowhere/prog.p4", "s1 needs a P4 program: program=/nowhere/prog.p4"),
     ],
 )
-def test_what_is_missing_is_named(environment: dict[str, str], program: str, words: str, tmp_path: Path) -> None:
+def test_missing_prerequisites_are_named(environment: dict[str, str], program: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "wire.p4"
     file.write_text(WIRE)
     done = mininet("midflight", program or file, **environment)

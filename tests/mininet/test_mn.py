@@ -1,4 +1,4 @@
-"""Mininet's own command, and a controller that finds a Mininet switch by its name; with namespaces of their own."""
+"""Mininet's command, and a controller that finds a Mininet switch by its name, in separate namespaces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [*test_mininet.pytestmark, pytest.mark.skipif(bool(_lack), reason=_
 
 
 def mn(folder: Path, *arguments: str, text: str = "") -> str:
-    """Run `mn` where network, processes and /tmp are its own: its clean-up after a failure spares nobody's."""
+    """Run `mn` with a separate network, process namespace and /tmp, because its clean-up would affect others."""
     sandbox = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec"]
     enter = 'mount --bind "$0" /tmp; ip link set lo up; exec mn "$@"'
     options = ["--custom", str(FILE), "--controller", "none", "--topo", "single,2"]

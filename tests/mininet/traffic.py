@@ -1,6 +1,6 @@
-"""Run by Mininet's own Python: a network of two hosts and a switch of ours, with traffic through it.
+"""Script for Mininet's Python: a network of two hosts and a Midflight switch, with traffic through it.
 
-traffic.py FILE KIND PROGRAM: FILE has the switches, which are taken from it as `mn --custom` does.
+traffic.py FILE KIND PROGRAM: FILE defines the switches, and is loaded like the argument of `mn --custom`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ print("received", received)
 
 
 def main(file: str, kind: str, program: str) -> None:
-    """Start the network, carry a TCP stream over it, and take it down."""
+    """Start the network, send a TCP stream through it, and stop it."""
     custom: dict[str, Any] = {}
     with open(file) as text:  # noqa: PTH123
         exec(compile(text.read(), file, "exec"), custom, custom)

@@ -1,4 +1,4 @@
-"""What a run has left on this machine, and programs that make networks to be killed."""
+"""Leftovers of runs on this machine, and processes with networks that tests kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Victim", "left", "victim"]
 
 PATIENCE = 60_000  # milliseconds
 
-# A network with two workers in processes of their own; its switch is nobody.
+# A network with two workers in processes, without a switch process.
 SCRIPT = """
 import contextlib, os, sys
 from midflight.runtime.endpoint.worker import Worker
@@ -38,7 +38,7 @@ with NetnsFabric(star(2), lambda *_: contextlib.nullcontext()) as fabric:
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A process with a network: its run's id and folder, the janitor, and the workers."""
+    """A process with a network: the id and folder of its run, the janitor, and the workers."""
 
     process: subprocess.Popen[str]
     run: str
@@ -47,7 +47,7 @@ class Victim:
     workers: tuple[int, ...]
 
     def kill(self, number: signal.Signals, *others: int) -> None:
-        """Send a signal to others and to the process, and return when all of them and the workers are gone."""
+        """Send a signal to others and to the process, and wait for the end of all of them and the workers."""
         for each in others:
             os.kill(each, number)
         with ExitStack() as stack:
@@ -57,7 +57,7 @@ class Victim:
         self.process.wait(PATIENCE / 1000)
 
     def tidied(self) -> None:
-        """Return when the janitor is gone."""
+        """Wait for the end of the janitor."""
         with _open(self.janitor) as handle:
             _wait([handle])
 
@@ -78,7 +78,7 @@ def victim() -> Iterator[Victim]:
 
 
 def left(run: str) -> list[str]:
-    """Return the names of everything that a run has left: records, namespaces, folders."""
+    """Return the names of all leftovers of a run: records, namespaces, folders."""
     records = [f"record of {each.id}" for each in find() if each.id == run]
     places = [*NETNS.glob(f"mf-{run}-*"), *Path("/tmp").glob(f"midflight-{run}-*")]
     return records + sorted(str(each) for each in places)

@@ -1,4 +1,4 @@
-"""The adversary with processes: games that are won on both kinds of switch, and a lost one, after which it goes on."""
+"""The adversary with processes: won games on both kinds of switch, and a lost one, after which it continues."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.netns.left import left
 
 pytestmark = ROOT
 
-# Between them they do everything.
+# Together they cover all faults.
 SEEDS = (2, 3, 14)
 
 
 @pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
-def test_every_job_ends_with_the_right_sums_whoever_is_killed(device: str) -> None:
+def test_every_job_ends_with_correct_sums_despite_killed_processes(device: str) -> None:
     done: list[tuple[int, int]] = []
     found = live_campaign(SEEDS, device=device, progress=lambda *each: done.append(each))
     assert found.failures == ()
@@ -28,7 +28,7 @@ def test_every_job_ends_with_the_right_sums_whoever_is_killed(device: str) -> No
     assert moves == {Move.RESTART, Move.REPLACE, Move.KILL, Move.REVIVE, Move.RESET, Move.FAIL_OVER}
 
 
-def test_a_lost_game_is_told_by_its_seed_and_the_next_has_a_network_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_game_is_reported_and_the_next_one_has_a_new_network(monkeypatch: pytest.MonkeyPatch) -> None:
     arenas: list[Arena] = []
 
     def lose(arena: Arena, schedule: LiveSchedule) -> Played:

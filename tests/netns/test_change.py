@@ -1,4 +1,4 @@
-"""Another program on switches that are processes, while others sum through them over real sockets."""
+"""Program changes on switch processes, while workers sum through them over real sockets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHERS = Aggregate("others", workers=2, lanes=4, slots=4)
 
 @pytest.mark.parametrize("live", [True, False], ids=["live", "restarted"])
 @pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
-def test_a_sum_goes_on_while_an_application_comes_and_goes(device: str, live: bool) -> None:
+def test_a_sum_continues_while_an_application_is_added_and_removed(device: str, live: bool) -> None:
     sheet = replace(capabilities(device), live_pipelines=live)
     with Star(4, program=PROGRAM, fabric="netns", device=device, capabilities=sheet) as net:
         before = net.device
@@ -45,7 +45,7 @@ def test_a_sum_goes_on_while_an_application_comes_and_goes(device: str, live: bo
 
         amid(net, group, come_and_go)
         assert (net.device is before) == live
-        assert {each.epochs for each in group.statistics} == {0}, "nothing was begun anew"
+        assert {each.epochs for each in group.statistics} == {0}, "the epoch has not changed"
         assert list(net.state("pressure").armed.read()) == [0, 1, 0, 1, 1, 1, 0, 1]
         assert sum(each.packets for each in net.counters("gradients").values()) > 2 * 2000
         assert [each.values for each in net.session.digests()] == [{"sensor": 6, "value": 905}]

@@ -1,4 +1,4 @@
-"""Networks of namespaces leave nothing behind, whatever happens to them."""
+"""Networks of namespaces clean up after themselves in all cases."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def nobody(name: str, netns: str, ports: Mapping[int, str], folder: Path) -> Dev
     return cast(Device, contextlib.nullcontext())
 
 
-def test_a_network_is_there_and_then_it_is_not() -> None:
+def test_a_network_is_created_and_removed() -> None:
     with NetnsFabric(star(2, LinkQuality(loss=0.1)), nobody) as fabric:
         run = fabric.run.id
         names = {each.name for each in NETNS.glob(f"mf-{run}-*")}
@@ -42,7 +42,7 @@ def test_a_network_is_there_and_then_it_is_not() -> None:
     fabric.close()
 
 
-def test_a_device_that_does_not_start_takes_the_network_down() -> None:
+def test_a_device_that_does_not_start_removes_the_network() -> None:
     netns = ""
 
     def broken(name: str, inside: str, ports: Mapping[int, str], folder: Path) -> Device:
@@ -58,7 +58,7 @@ def test_a_device_that_does_not_start_takes_the_network_down() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_process_takes_its_network_along(number: signal.Signals) -> None:
+def test_a_killed_process_leaves_no_network(number: signal.Signals) -> None:
     with victim() as each:
         assert len(left(each.run)) == 5
         each.kill(number)
@@ -66,7 +66,7 @@ def test_a_killed_process_takes_its_network_along(number: signal.Signals) -> Non
         assert left(each.run) == []
 
 
-def test_clean_removes_what_nobody_else_did() -> None:
+def test_clean_removes_leftovers() -> None:
     with victim() as each:
         midflight("clean")
         assert len(left(each.run)) == 5, "a network in use is left alone"
@@ -79,7 +79,7 @@ def test_clean_removes_what_nobody_else_did() -> None:
         assert left(each.run) == []
 
 
-def test_processes_that_a_command_leaves_running_go_too() -> None:
+def test_background_processes_of_commands_end() -> None:
     with NetnsFabric(star(1), nobody) as fabric:
         script = (
             "import subprocess; print(subprocess.Popen(['cat', '/dev/zero'], stdout=-3, start_new_session=True).pid)"
@@ -89,7 +89,7 @@ def test_processes_that_a_command_leaves_running_go_too() -> None:
     assert not janitor.birth(pid)
 
 
-def test_records_that_make_no_sense_are_removed_as_well(tmp_path: Path) -> None:
+def test_invalid_records_are_removed(tmp_path: Path) -> None:
     (tmp_path / "abcdef.json").write_text('{"id": "abc')
     [found] = find(tmp_path, tmp_path)
     assert (found.id, found.owner, found.namespaces) == ("abcdef", None, ())
@@ -97,7 +97,7 @@ def test_records_that_make_no_sense_are_removed_as_well(tmp_path: Path) -> None:
     assert find(tmp_path, tmp_path) == []
 
 
-def test_a_process_id_that_somebody_else_has_now_is_not_the_owner(tmp_path: Path) -> None:
+def test_a_reused_process_id_is_not_the_owner(tmp_path: Path) -> None:
     run = Run([], home=tmp_path)
     try:
         assert [each.owner for each in find(tmp_path, tmp_path)] == [os.getpid()]

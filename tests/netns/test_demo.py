@@ -20,7 +20,7 @@ def simulated() -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
-def test_the_weights_are_those_of_the_simulated_network(device: str, simulated: tuple[str, str]) -> None:
+def test_the_weights_equal_those_of_the_simulated_network(device: str, simulated: tuple[str, str]) -> None:
     figures = run(Settings(workers=2, steps=2, device=device, fabric="netns", loss=0.01)).figures
     assert (figures.sums_digest, figures.weights_digest) == simulated
     assert figures.sums_exact

@@ -1,4 +1,4 @@
-"""Switches that are processes and die of a program: they come back with it, or with the one before, or stay off."""
+"""Switch processes that crash during a program change: they restart with the new or the old program, or stay off."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ A, B = [0, 1, 1, 0, 1, 1, 1, 1], [1, 0, 1, 0, 1, 1, 1, 1]
 
 
 def has(net: Net, program: Program, **armed: list[int]) -> None:
-    """See that all switches run a program, with this state, and forward."""
+    """Check that all switches run a program with this state, and forward."""
     assert net.program is program
     for switch, state in armed.items():
         assert list(net.state("pressure", switch).armed.read()) == state
@@ -60,14 +60,14 @@ def test_a_switch_that_dies_of_a_program(device: str, monkeypatch: pytest.Monkey
         for switch, state in (("a", A), ("b", B)):
             net.state("pressure", switch).armed.write(state)
 
-        # It runs on and refuses the new program: it has the one before, with what it had, and can change.
+        # It survives and rejects the new program: it keeps the previous one with its state, and can change later.
         with pytest.raises(DeviceError, match="b rejects the program") as refusal:
             net.change(WANTED)
         assert "all switches were rolled back" in refusal.value.hint
         has(net, PROGRAM, a=A, b=B)
         garbled = False
 
-        # It dies of the new program again and again: back to the one before, with what it had.
+        # It crashes repeatedly with the new program: back to the previous one, with its state.
         deadly = lambda which: which == "heat"  # noqa: E731
         with pytest.raises(DeviceError, match="b rejects the program") as refusal:
             net.change(WANTED)
@@ -75,7 +75,7 @@ def test_a_switch_that_dies_of_a_program(device: str, monkeypatch: pytest.Monkey
         assert "all switches were rolled back" in refusal.value.hint
         has(net, PROGRAM, a=A, b=B)
 
-        # It dies of every program: off, until it is revived.
+        # It crashes with every program: off until it is revived.
         deadly = lambda _: True  # noqa: E731
         with pytest.raises(DeviceError, match="b rejects the program") as refusal:
             net.change(WANTED)
@@ -89,7 +89,7 @@ def test_a_switch_that_dies_of_a_program(device: str, monkeypatch: pytest.Monkey
         net.revive("b")
         has(net, PROGRAM, a=A, b=[1] * 8)
 
-        # It dies once, and comes back with the new program and what it had.
+        # It crashes once, and restarts with the new program and its state.
         net.state("pressure", "b").armed.write(B)
         deaths = 0
         deadly = lambda _: deaths == 0  # noqa: E731
@@ -97,7 +97,7 @@ def test_a_switch_that_dies_of_a_program(device: str, monkeypatch: pytest.Monkey
         assert deaths == 1
         has(net, WANTED, a=A, b=B)
 
-        # It has died before, and nobody has noticed.
+        # It crashed before, unnoticed.
         it = net.devices["b"]
         assert isinstance(it, SwitchProcess)
         os.kill(it.pid, signal.SIGKILL)
@@ -125,7 +125,7 @@ WAITING: dict[str, Callable[[Star, Group], object]] = {
 
 
 @pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
-def test_what_waits_for_a_switch_that_dies_by_itself_is_told_so(device: str) -> None:
+def test_calls_that_wait_for_a_switch_fail_when_it_dies(device: str) -> None:
     name = {"host": "midflight switch", "bmv2": "simple_switch_grpc"}[device]
     with Star(3, program=SUMS, fabric="netns", device=device) as net, net.group("sums", net.hosts[:2]) as group:
         group.allreduce([np.ones(8)] * 2)
@@ -136,7 +136,7 @@ def test_what_waits_for_a_switch_that_dies_by_itself_is_told_so(device: str) -> 
                 wait(net, group)
             thread.join()
             assert "the end of its log" in death.value.hint
-            # And so is whatever is asked of it from then on, without waiting.
+            # Later requests to it fail as well, without waiting.
             for ask in (
                 lambda: net.state("pressure").armed.read(),
                 lambda: net.send("h1", "pressure", sensor=1, value=1),
@@ -150,7 +150,7 @@ def test_what_waits_for_a_switch_that_dies_by_itself_is_told_so(device: str) -> 
             assert [list(each) for each in group.allreduce([np.ones(8)] * 2)] == [[2.0] * 8] * 2
 
 
-def test_who_kills_a_switch_may_wait_for_its_return() -> None:
+def test_a_killed_switch_may_be_waited_for() -> None:
     with Star(3, program=SUMS, fabric="netns") as net, net.group("sums", net.hosts[:2]) as group:
         net.kill("s1")
         with pytest.raises(MidflightError, match="did not hold within 2 s"):
@@ -159,7 +159,7 @@ def test_who_kills_a_switch_may_wait_for_its_return() -> None:
         assert list(group.allreduce([np.ones(8)] * 2)[1]) == [2.0] * 8
 
 
-def test_the_process_of_the_links_is_watched_as_well() -> None:
+def test_the_process_of_the_links_is_monitored() -> None:
     with Star(2, program=PROGRAM, fabric="netns", loss=0.01) as net:
         assert isinstance(net.fabric, NetnsFabric)
         assert net.fabric._relay is not None

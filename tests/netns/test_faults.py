@@ -1,4 +1,4 @@
-"""Processes that are killed while others sum: workers, restarted and replaced, and switches, revived and given up."""
+"""Processes killed during sums: workers that restart or are replaced, switches that are revived or given up."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def group(net: Star) -> Iterator[Group]:
 
 
 def amid(net: Net, group: Group, action: Callable[[], object], size: int = 8_000) -> None:
-    """Sum, do something while that is under way, and check the sum."""
+    """Run an action during a sum, and check the sum."""
     arrays = vectors(len(group), size)
     failures: list[BaseException] = []
 
@@ -59,7 +59,7 @@ def amid(net: Net, group: Group, action: Callable[[], object], size: int = 8_000
     thread.start()
     while thread.is_alive() and net.uplink(group.hosts[0]).packets < before + 50:
         thread.join(0.001)
-    assert thread.is_alive(), "the sum was done before anything happened"
+    assert thread.is_alive(), "the sum was complete before the action"
     try:
         action()
     finally:
@@ -93,7 +93,7 @@ def test_another_host_replaces_a_worker_during_a_sum(net: Star, group: Group) ->
 
     amid(net, group, change)
     assert group.hosts == (net.hosts[2], net.hosts[1])
-    assert pids(group)[1] == before[1], "who stays keeps its process"
+    assert pids(group)[1] == before[1], "remaining workers keep their processes"
     assert net.uplink(net.hosts[2]).packets > 2_000
     with pytest.raises(MidflightError, match="cannot be its server"):
         group.replace(0, net.hosts[3])
@@ -101,11 +101,11 @@ def test_another_host_replaces_a_worker_during_a_sum(net: Star, group: Group) ->
 
 
 @pytest.mark.parametrize("how", ["revive", "give_up"])
-def test_a_switch_is_killed_in_the_middle_of_a_sum(net: Star, group: Group, how: str) -> None:
+def test_a_switch_is_killed_during_a_sum(net: Star, group: Group, how: str) -> None:
     def change() -> None:
         device = net.device
         assert isinstance(device, SwitchProcess)
-        os.kill(device.pid, signal.SIGKILL)  # not by us
+        os.kill(device.pid, signal.SIGKILL)  # unknown to the controller
         device._process.wait(10)  # type: ignore[union-attr]
         net.kill("s1")
         net.kill("s1")
@@ -129,7 +129,7 @@ def test_worker_and_switch_are_killed_together(net: Star, group: Group) -> None:
     amid(net, group, change)
 
 
-def test_two_jobs_on_one_switch_and_one_after_the_other(net: Star, group: Group) -> None:
+def test_two_concurrent_jobs_and_a_later_one(net: Star, group: Group) -> None:
     with net.group("others", net.hosts[2:4], server=net.hosts[0]) as beside:
         amid(net, group, lambda: check(arrays := vectors(2, 300), beside.sum(arrays)))
         group.close()
@@ -138,7 +138,7 @@ def test_two_jobs_on_one_switch_and_one_after_the_other(net: Star, group: Group)
         check(arrays := vectors(2, 100, 8), beside.sum(arrays))
 
 
-def test_a_sum_that_failed_is_followed_by_one_that_does_not(net: Star, group: Group) -> None:
+def test_a_sum_succeeds_after_a_failed_one(net: Star, group: Group) -> None:
     with pytest.raises(DeviceError, match="the process of host h2 ended with signal SIGKILL"):
         amid(net, group, lambda: os.kill(pids(group)[1], signal.SIGKILL))
     check(arrays := vectors(2, 20), group.sum(arrays))
@@ -157,7 +157,7 @@ def test_other_switches_continue_without_a_switch_that_is_not_on_the_only_path()
 
 
 @pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
-def test_a_switch_in_the_middle_of_a_tree_forgets_and_a_worker_with_it(device: str) -> None:
+def test_a_switch_inside_a_tree_and_a_worker_restart(device: str) -> None:
     pairs = [("h1", "a"), ("h2", "a"), ("h3", "b"), ("a", "top"), ("b", "top"), ("h4", "top")]
     aggregate = Aggregate("sums", workers=3, lanes=4, slots=4)
     workers = ["h1", "h2", "h3"]

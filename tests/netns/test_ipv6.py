@@ -1,4 +1,4 @@
-"""Ordinary sockets over IPv6, through real switches: a kernel takes no datagram whose checksum is wrong or missing."""
+"""Ordinary sockets over IPv6 through real switches. The kernel drops datagrams with a wrong or missing checksum."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def net(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def counters(net: Star, host: int) -> dict[str, int]:
-    """Return what a host's kernel has counted of IPv6."""
+    """Return the IPv6 counters of a host's kernel."""
     lines = net.hosts[host].run(["cat", "/proc/net/snmp6"]).splitlines()
     return {name: int(number) for name, number in (each.split() for each in lines)}
 
@@ -39,7 +39,7 @@ def test_workers_sum_over_a_real_switch(net: tuple[Star, Path]) -> None:
     check(network, vectors(3, 500))
     check(network, vectors(2, 30, seed=2), "others")
     assert network.link(network.hosts[3]).packets == 0, (
-        "the server has had nothing to do, and nobody looks for neighbours"
+        "the server was not involved, and there was no neighbour discovery"
     )
     for host in range(3):
         counted = counters(network, host)
@@ -48,7 +48,7 @@ def test_workers_sum_over_a_real_switch(net: tuple[Star, Path]) -> None:
         assert counted["Icmp6OutMsgs"] == 0
 
 
-def test_without_the_switch_a_process_computes_the_same(net: tuple[Star, Path]) -> None:
+def test_without_the_switch_a_server_process_computes_the_same(net: tuple[Star, Path]) -> None:
     network, _ = net
     network.group("gradients", network.hosts[:3])
     network.steering["s1"].withdraw(1)
@@ -64,10 +64,10 @@ def test_hosts_reach_each_other(net: tuple[Star, Path]) -> None:
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not on PATH")
-def test_wireshark_finds_every_checksum_right(net: tuple[Star, Path]) -> None:
+def test_wireshark_finds_all_checksums_correct(net: tuple[Star, Path]) -> None:
     network, folder = net
     check(network, vectors(3, 100, seed=4))
-    network.fabric.close()  # by then the captures are whole
+    network.fabric.close()  # which completes the captures
     reported = subprocess.run(
         ["tshark", "-r", str(folder / "h1-s1.pcap"), "-Y", "udp", "-o", "udp.check_checksum:TRUE",
          "-T", "fields", "-e", "eth.src", "-e", "udp.checksum.status"],

@@ -19,7 +19,7 @@ def wait(net: Star, span: int) -> None:
 
 
 @pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
-def test_hosts_meet_lock_and_agree_on_an_order(device: str) -> None:
+def test_hosts_join_barrier_lock_and_sequencer(device: str) -> None:
     with Star(5, program=PROGRAM, fabric="netns", device=device, ipv6=device == "host", loss=0.02, seed=3) as net:
         parties = net.join("steps", net.hosts[:3])
         for number in (1, 2, 3):

@@ -72,12 +72,12 @@ def test_workers_in_processes_sum_over_a_real_switch(net: Star) -> None:
     assert all(each.rounds == 1 for each in net.group("gradients", net.hosts[:3]).statistics)
     check(net, vectors(3, 7, seed=1))
     check(net, vectors(2, 30, seed=2), "others")
-    assert net.link(net.hosts[3]).packets == 0, "the server has had nothing to do"
+    assert net.link(net.hosts[3]).packets == 0, "the server was not involved"
     assert net.uplink(net.hosts[0]).packets >= 500 // 8
     assert net.totals().delivered == net.totals().packets
 
 
-def test_without_the_switch_a_process_computes_the_same(net: Star) -> None:
+def test_without_the_switch_a_server_process_computes_the_same(net: Star) -> None:
     group = net.group("gradients", net.hosts[:3])
     before = net.downlink(net.hosts[3]).packets
     net.steering["s1"].withdraw(1)
@@ -86,7 +86,7 @@ def test_without_the_switch_a_process_computes_the_same(net: Star) -> None:
     assert group is net.group("gradients", net.hosts[:3])
 
 
-def test_a_switch_that_is_killed_comes_back_empty_and_no_sum_is_wrong(net: Star) -> None:
+def test_a_killed_switch_restarts_empty_and_sums_are_correct(net: Star) -> None:
     net.group("others", net.hosts[:2])
     assert 2 in net.steering["s1"].admitted
     before = net.uplink(net.hosts[0]).packets
@@ -104,7 +104,7 @@ def test_a_switch_that_is_killed_comes_back_empty_and_no_sum_is_wrong(net: Star)
     while thread.is_alive() and net.uplink(net.hosts[0]).packets < before + 100:
         thread.join(0.001)
     net.kill("s1")
-    assert thread.is_alive(), "the job was done before the switch was killed"
+    assert thread.is_alive(), "the job was complete before the switch was killed"
     net.revive("s1")
     thread.join(60)
     assert not thread.is_alive()
@@ -112,7 +112,7 @@ def test_a_switch_that_is_killed_comes_back_empty_and_no_sum_is_wrong(net: Star)
     assert net.device is not device
 
 
-def test_a_worker_that_dies_is_named(net: Star) -> None:
+def test_a_dead_worker_is_named(net: Star) -> None:
     group = net.group("others", net.hosts[:2])
     assert isinstance(group.crew, ProcessCrew)
     victim = group.crew.processes[1]
@@ -132,21 +132,21 @@ def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Star, Path
     assert left(made.fabric.run.id) == []
 
 
-def test_bad_links_change_no_sum(lossy: tuple[Star, Path]) -> None:
+def test_lossy_links_do_not_change_sums(lossy: tuple[Star, Path]) -> None:
     net, _ = lossy
     check(net, vectors(3, 1000))
     totals = net.totals()
     assert totals.lost > 0
     assert totals.duplicated > 0
     assert totals.reordered > 0
-    assert net.uplink(net.hosts[0]).packets > 125, "what was lost has been sent again"
+    assert net.uplink(net.hosts[0]).packets > 125, "lost packets were retransmitted"
     assert sum(each.reliable.retransmitted for each in net.group("gradients", net.hosts[:3]).statistics) > 0
 
 
-def test_captures_hold_whole_packets(lossy: tuple[Star, Path]) -> None:
+def test_captures_contain_complete_packets(lossy: tuple[Star, Path]) -> None:
     net, folder = lossy
     assert sorted(each.name for each in folder.iterdir()) == [f"h{number}-s1.pcap" for number in range(1, 5)]
-    net.totals()  # an answer from the process that captures: it has written what came before
+    net.totals()  # waits for the capturing process, which has then written all earlier packets
     with RawPcapReader(str(folder / "h1-s1.pcap")) as reader:
         frames = list(reader)
     sent = 0
@@ -160,7 +160,7 @@ def test_captures_hold_whole_packets(lossy: tuple[Star, Path]) -> None:
         again = Ether(bytes(packet))
         assert (again[IP].chksum, again[UDP].chksum) == reported, "the kernel has left a checksum to its network card"
         assert (packet.dst, packet.src) == ("02:00:00:01:00:01", "02:00:00:00:00:01")
-        # A worker whose sum does not come asks its peers, and tells them its own.
+        # A worker without a result asks its peers, and sends them its own contribution.
         assert packet[UDP].dport == (19782 if packet[IP].dst == "10.0.0.4" else 49153)
     assert sent == net.uplink(net.hosts[0]).packets
 
@@ -184,7 +184,7 @@ def test_datagrams_cross_switches_of_both_kinds() -> None:
             net.devices["spine1"].session()
 
 
-def test_a_fabric_that_is_not_there() -> None:
+def test_an_unknown_fabric_is_rejected() -> None:
     with pytest.raises(MidflightError, match="no fabric 'cloud'"):
         open_fabric("cloud", star(2))
     with pytest.raises(MidflightError, match="no device 'toaster'"):

@@ -1,4 +1,4 @@
-"""What hosts send and receive, alerts and load, over real switches, and in simulation with BMv2."""
+"""Traffic of hosts, alerts and load, over real switches, and in simulation with BMv2."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def net(request: pytest.FixtureRequest) -> Iterator[Star]:
         yield made
 
 
-def test_what_is_sent_is_seen(net: Star) -> None:
+def test_requests_alerts_and_state_are_visible(net: Star) -> None:
     net.forget()
     net.send("h1", "latency", flow=7, value=250)
     assert net.alerts("latency") == [(7, 250)]
@@ -42,7 +42,7 @@ def test_what_is_sent_is_seen(net: Star) -> None:
     assert net.state("latency").held.read()[7] == 250
 
 
-def test_many_requests_lose_nothing(net: Star) -> None:
+def test_no_request_is_lost_without_faults(net: Star) -> None:
     net.forget()
     net.send("h1", "latency", flow=np.arange(500) % 64, value=np.arange(500))
     assert [each.fields["value"] for each in net.received("h2", "latency")] == [*range(500)]
@@ -78,7 +78,7 @@ def test_load_is_measured(net: Star) -> None:
     assert dropped.kind.tolist() == [REQUEST, 0]
 
 
-def test_what_does_not_come_ends_after_its_time(net: Star) -> None:
+def test_waiting_ends_at_the_timeout(net: Star) -> None:
     with pytest.raises(MidflightError, match=r"did not become true|no more events"):
         net.run(lambda: False, timeout=0.2)
     with pytest.raises(MidflightError, match="expected 1000000 messages"):
@@ -89,7 +89,7 @@ def test_what_does_not_come_ends_after_its_time(net: Star) -> None:
 
 @pytest.mark.parametrize("reorder", [0.0, 0.3])
 @NEEDS_ROOT
-def test_links_that_lose_and_reorder_are_waited_for(reorder: float) -> None:
+def test_lossy_and_reordering_links_are_waited_for(reorder: float) -> None:
     quality = LinkQuality(loss=0.2, duplicate=0.1, reorder=reorder)
     with Net(star(3, quality), program=PROGRAM, fabric="netns", seed=5) as net:
         net.send("h1", "latency", flow=range(60), value=1)
@@ -101,7 +101,7 @@ def test_links_that_lose_and_reorder_are_waited_for(reorder: float) -> None:
 
 
 @NEEDS_ROOT
-def test_a_switch_that_is_off_lets_nothing_through() -> None:
+def test_a_switch_that_is_off_forwards_nothing() -> None:
     with Star(hosts=2, program=PROGRAM, fabric="netns") as net:
         net.send("h1", "latency", flow=1, value=300)
         assert net.alerts() == [(1, 300)]

@@ -1,4 +1,4 @@
-"""What a program asks for, read off known programs: memory, entries, accesses, and chains of operations."""
+"""Footprints of known programs: memory, entries, accesses, and chains of operations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def stages(declarations: str, body: str) -> int:
 R, S = "register<bit<8>>(16) r;", "register<bit<8>>(16) s;"
 
 
-def test_what_is_shared_and_what_is_the_application_s() -> None:
+def test_needs_are_shared_or_belong_to_an_application() -> None:
     found = measure(f"{R} register<bit<32>>(1000) wide;", "r.read(meta.y, 0); wide.write(0, 1);")
     assert list(found.applications) == ["mine"]
     mine = found.applications["mine"]
@@ -81,7 +81,7 @@ def test_what_is_shared_and_what_is_the_application_s() -> None:
         ("r.write(0, 1); r.write(1, 2); r.write(2, 3);", 3),
         ("if (hdr.mine.a == 0) { r.read(meta.y, 0); } else { r.read(meta.y, 1); }", 1),
         ("if (hdr.mine.a == 0) { r.read(meta.y, 0); } r.read(meta.y, 1);", 2),
-        # A packet that leaves reaches nothing of what follows.
+        # A packet that leaves the control does not reach later statements.
         ("if (hdr.mine.a == 0) { r.read(meta.y, 0); return; } r.read(meta.y, 1);", 1),
         ("if (hdr.mine.a == 0) { r.read(meta.y, 0); } else { exit; } r.read(meta.y, 1);", 2),
         ("if (hdr.mine.a == 0) { r.read(meta.y, 0); return; } else { exit; } r.read(meta.y, 1);", 1),
@@ -89,11 +89,11 @@ def test_what_is_shared_and_what_is_the_application_s() -> None:
         ("", 0),
     ],
 )
-def test_the_worst_way_through_counts_the_accesses(body: str, count: int) -> None:
+def test_accesses_are_those_of_the_worst_path(body: str, count: int) -> None:
     assert measure(R, body).total.most_accesses == count
 
 
-def test_the_worst_way_through_many_ways() -> None:
+def test_the_worst_of_many_paths_is_found() -> None:
     ways = "".join(f"if (hdr.mine.c == {i}) {{ r.read(meta.y, {i}); return; }} " for i in range(1100))
     assert measure(R, ways + "r.read(meta.y, 0); r.read(meta.z, 1);").total.most_accesses == 2
     nested = "if (hdr.mine.c != 0) { r.read(meta.y, 0); " * 1100 + "}" * 1100
@@ -103,79 +103,79 @@ def test_the_worst_way_through_many_ways() -> None:
 @pytest.mark.parametrize(
     ("body", "length"),
     [
-        # Independent of everything: in the first stage, beside both tables.
+        # Independent of everything else, so in the first stage, together with both tables.
         ("r.read(meta.y, 0);", 1),
         # A register indexed by what the first table set comes after it.
         ("r.read(meta.y, (bit<32>)meta.x);", 2),
         # The same register, read and written: one operation.
         ("r.read(meta.y, 0); r.write(0, meta.y + 1);", 1),
-        # One register after another, by index, by value and by condition.
+        # Registers that depend on each other, by index, by value and by condition.
         ("r.read(meta.y, 0); s.read(meta.z, (bit<32>)meta.y);", 2),
         ("r.read(meta.y, 0); s.write(0, meta.y);", 2),
         ("r.read(meta.y, 0); if (meta.y == 1) { s.write(0, 1); }", 2),
         ("r.read(meta.y, 0); if (meta.y == 1) { return; } s.write(0, 1);", 2),
-        # Neither needs the other.
+        # Independent of each other.
         ("r.read(meta.y, 0); s.read(meta.z, 0);", 1),
-        # What was read and then overwritten by a constant is needed no longer.
+        # A value that is overwritten by a constant has no dependencies.
         ("r.read(meta.y, 0); meta.y = 0; s.write((bit<32>)meta.y, 1);", 1),
-        # What decides over a value is needed for it, and what may be there still is too.
+        # A value depends on its condition, and on the previous value that may remain.
         ("r.read(meta.y, 0); if (meta.y == 1) { meta.z = 1; } else { meta.z = 0; } s.write((bit<32>)meta.z, 1);", 2),
         ("r.read(meta.y, 0); if (hdr.mine.a == 1) { meta.y = 0; } s.write((bit<32>)meta.y, 1);", 2),
         ("r.read(meta.y, 0); meta.index[7:0] = meta.y; meta.index[15:8] = 0; s.read(meta.z, meta.index);", 2),
         # The second table matches on a field that a register gave.
         ("r.read(hdr.mine.b, 0);", 2),
         ("r.read(meta.y, 0); hdr.mine.b = meta.y; r.write(0, 1);", 2),
-        # To drop a packet changes where it goes, and not where it came from.
+        # Dropping a packet changes its destination, but not its ingress port.
         (
             "r.read(meta.y, 0); if (meta.y == 1) { mark_to_drop(standard_metadata); }"
             " s.read(meta.z, (bit<32>)standard_metadata.ingress_port); hdr.mine.b = meta.z;",
             2,
         ),
-        # A part of a field taints it whole.
+        # A dependency of a part of a field applies to the whole field.
         ("r.read(meta.y, 0); hdr.mine.c[7:0] = meta.y;", 2),
-        # After both: first -> r -> s -> second.
+        # It depends on both: first -> r -> s -> second.
         ("r.read(meta.y, (bit<32>)meta.x); s.read(meta.z, (bit<32>)meta.y); hdr.mine.b = meta.z;", 4),
     ],
 )
-def test_the_longest_chain_of_needs(body: str, length: int) -> None:
+def test_stages_are_the_longest_chain_of_needs(body: str, length: int) -> None:
     assert stages(R + S, body) == length
 
 
 @pytest.mark.parametrize(
     ("body", "length"),
     [
-        # What a branch put somewhere may be there still, and what all branches overwrote cannot.
+        # The value of one branch may remain; a value that all branches overwrite cannot.
         (
             "r.read(meta.y, 0); if (hdr.mine.a == 1) { meta.y = 0; } else { meta.y = 1; } s.write((bit<32>)meta.y, 1);",
             1,
         ),
         ("if (hdr.mine.a == 1) { r.read(meta.y, 0); } meta.y = 0; s.write((bit<32>)meta.y, 1);", 1),
         ("if (hdr.mine.a == 1) { r.read(meta.y, 0); } else { meta.y = 1; } s.write((bit<32>)meta.y, 1);", 2),
-        # A header that is overwritten whole rests on what its fields rested on no longer.
+        # A header that is completely overwritten loses the dependencies of its fields.
         ("mine_t h; r.read(h.a, 0); h = hdr.mine; s.write((bit<32>)h.a, 1);", 1),
         ("mine_t h; r.read(h.a, 0); s.write((bit<32>)h.c, 1);", 1),
         ("mine_t h; r.read(h.a, 0); hdr.mine = h; s.write((bit<32>)hdr.mine.c, 1);", 2),
         ("mine_t h; if (hdr.mine.a == 1) { r.read(h.a, 0); } else { h = hdr.mine; } s.write((bit<32>)h.a, 1);", 2),
     ],
 )
-def test_what_is_known_after_branches(body: str, length: int) -> None:
+def test_dependencies_after_branches(body: str, length: int) -> None:
     inner = "action work() { } table third { key = { } actions = { work; } }"
     assert stages(R + S + inner, body) == length
 
 
-def test_a_local_variable_of_an_action_needs_what_it_is_made_of() -> None:
+def test_a_local_variable_of_an_action_has_the_dependencies_of_its_value() -> None:
     table = "action put() { bit<8> n; n = meta.y; meta.z = 1; } table t { actions = { put; } default_action = put(); }"
     assert stages(R + table, "r.read(meta.y, 0); t.apply();") == 2
 
 
-def test_waiting_for_a_hit_shares_the_stage_and_using_its_result_does_not() -> None:
+def test_depending_on_a_hit_shares_the_stage_but_using_its_result_does_not() -> None:
     table = "action put() { meta.z = 1; } table t { key = { hdr.mine.b : exact; } actions = { put; NoAction; } }"
     assert stages(R + table, "if (t.apply().hit) { r.write(0, 1); }") == 1
     assert stages(R + table, "switch (t.apply().action_run) { put: { r.write(0, 1); } default: { } }") == 1
     assert stages(R + table, "t.apply(); r.write((bit<32>)meta.z, 1);") == 2
 
 
-def test_an_action_that_works_on_what_another_wrote_comes_later() -> None:
+def test_an_action_that_uses_a_result_is_in_a_later_stage() -> None:
     tables = """
     action add(bit<8> n) { meta.z = meta.z + n; }
     action put(bit<8> n) { meta.z = n; }
@@ -186,7 +186,7 @@ def test_an_action_that_works_on_what_another_wrote_comes_later() -> None:
     assert stages(tables.replace("meta.z = meta.z + n", "meta.y = n"), "t.apply(); u.apply();") == 1
 
 
-def test_registers_that_need_each_other_cannot_be_laid_out() -> None:
+def test_registers_with_cyclic_dependencies_cannot_be_ordered() -> None:
     found = measure(
         R + S, "r.read(meta.y, 0); s.read(meta.z, (bit<32>)meta.y); s.write(0, meta.y); r.write(0, meta.z);"
     )
@@ -205,7 +205,7 @@ def test_the_footprint_of_real_primitives(lanes: int) -> None:
     )
     found = footprint(check(program.p4()))
     gradients, pressure = found.applications["gradients"], found.applications["pressure"]
-    # Twice 16 entries of: job and sequence, workers seen, a total a lane. (Overflow flag: only to detect it.)
+    # Twice 16 entries with job and sequence, workers seen, and a total per lane; the overflow flag only for `detect`.
     assert gradients.register_bits == 32 * (48 + 4 + 32 * lanes)
     assert gradients.register_arrays == 2 + lanes
     assert gradients.header_bits == 64 + 32 * lanes
@@ -214,7 +214,7 @@ def test_the_footprint_of_real_primitives(lanes: int) -> None:
     assert "digest" in pressure.externs
     assert "digest" not in gradients.externs
     assert not found.total.circles
-    # admission -> held -> seen -> totals, with the routes beside these, and as many lanes as a stage has room for.
+    # admission -> held -> seen -> totals, with the routes in parallel, and as many lanes as fit a stage.
     assert found.total.stages_on() == 4
     assert found.total.stages_on({"register": 4}) == 3 + -(-lanes // 4)
     asic = Capabilities(kind="asic", stages=12, per_stage={"register": 4}, register_accesses=1)
@@ -224,7 +224,7 @@ def test_the_footprint_of_real_primitives(lanes: int) -> None:
     assert place(found, {"s1": short}).device_of("gradients") is None
 
 
-def test_maps_count_as_tables_and_packets_that_come_around_as_the_application_s() -> None:
+def test_maps_and_recirculation_are_needs_of_the_application() -> None:
     program = Program(Directory("directory", room=100), Walk("walk"))
     found = footprint(check(program.p4()))
     directory, walk = found.applications["directory"], found.applications["walk"]
@@ -238,6 +238,6 @@ def test_maps_count_as_tables_and_packets_that_come_around_as_the_application_s(
     assert placed.decisions[1].refusals[0].reasons[1:] == ("cannot clone", "cannot recirculate")
 
 
-def test_only_products_of_numbers_that_are_not_known_count() -> None:
+def test_only_products_of_variables_count() -> None:
     assert measure("", "hdr.mine.a = meta.x * meta.y;").applications["mine"].products
     assert not measure("", "hdr.mine.a = meta.x * 3 + meta.y;").total.products

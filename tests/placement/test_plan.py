@@ -1,4 +1,4 @@
-"""The first device with room takes an application; what no device takes goes to the hosts, with the reasons."""
+"""Placement: the first device with room gets an application. One that fits nowhere goes to the hosts, with reasons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from midflight.runtime.placement import place, reasons_against
 
 
 def chain(length: int, kind: str = "register") -> tuple[Operation, ...]:
-    """Operations each of which needs the one before."""
+    """Return operations of which each needs the previous one."""
     return tuple(Operation(f"o{n}", kind, frozenset({f"o{n - 1}"} if n else ())) for n in range(length))
 
 
@@ -53,7 +53,7 @@ EXACTLY: dict[str, Any] = {
 }
 
 
-def test_what_fits_to_the_last_bit_fits() -> None:
+def test_an_exact_fit_is_accepted() -> None:
     assert not reasons_against(DEMAND, Capabilities(kind="tight", **EXACTLY))
     assert not reasons_against(DEMAND, Capabilities(kind="boundless"))
 
@@ -78,7 +78,7 @@ def test_what_fits_to_the_last_bit_fits() -> None:
         ("digests", False, "cannot send digests"),
     ],
 )
-def test_one_too_many_goes_to_the_hosts_with_the_reason(limit: str, value: Any, reason: str) -> None:
+def test_an_application_beyond_a_limit_goes_to_the_hosts_with_the_reason(limit: str, value: Any, reason: str) -> None:
     short = Capabilities(kind="short", **{**EXACTLY, limit: value})
     placement = place(Footprint(Demand(), {"sum": DEMAND}), {"s1": short})
     assert placement.device_of("sum") is None
@@ -99,12 +99,12 @@ def test_every_limit_has_a_boundary_test() -> None:
     assert {each.name for each in fields(Capabilities)} - informative == set(EXACTLY)
 
 
-def test_every_reason_is_told() -> None:
+def test_all_reasons_are_reported() -> None:
     poor = Capabilities(kind="poor", register_arrays=0, register_bits=0, stages=0)
     assert len(reasons_against(DEMAND, poor)) == 3
 
 
-def test_the_first_device_with_room_is_taken_and_then_it_is_fuller() -> None:
+def test_the_first_device_with_room_is_chosen_and_its_room_reduced() -> None:
     demand = {name: Demand(registers={f"ingress.{name}.r": 60}) for name in ("a", "b", "c", "d")}
     shared = Demand(registers={"ingress.seen": 10})
     devices = {
@@ -143,7 +143,7 @@ def test_a_small_application_fits_behind_a_large_one_that_did_not() -> None:
     st.lists(st.integers(0, 120), max_size=4),
     st.integers(0, 20),
 )
-def test_no_device_is_given_more_than_it_has(bits: list[int], rooms: list[int], shared: int) -> None:
+def test_no_device_gets_more_than_its_capacity(bits: list[int], rooms: list[int], shared: int) -> None:
     demand = {f"a{n}": Demand(registers={f"a{n}": each}) for n, each in enumerate(bits)}
     devices = {f"s{n}": Capabilities(kind="x", register_bits=each) for n, each in enumerate(rooms)}
     placement = place(Footprint(Demand(registers={"shared": shared}), demand), devices)

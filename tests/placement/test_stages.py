@@ -1,4 +1,4 @@
-"""Operations come after what they need, beside what they only wait for, and no stage holds more than it can."""
+"""Stages: operations are after those whose results they need, and no stage exceeds its capacity."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ def operation(name: str, *needs: str, follows: tuple[str, ...] = (), kind: str =
     return Operation(name, kind, frozenset(needs), frozenset(follows))
 
 
-def test_the_longest_chain_decides() -> None:
+def test_the_longest_chain_determines_the_stages() -> None:
     assert stages([]) == 0
     assert stages([operation("a"), operation("b"), operation("c")]) == 1
     assert stages([operation("a"), operation("b", "a"), operation("c", "a"), operation("d", "b", "c")]) == 3
 
 
-def test_waiting_for_a_match_takes_no_stage_of_its_own() -> None:
+def test_depending_on_a_match_needs_no_separate_stage() -> None:
     assert stages([operation("t", kind="table"), operation("r", follows=("t",))]) == 1
     assert stages([operation("a"), operation("t", "a", kind="table"), operation("r", follows=("t",))]) == 2
 
 
-def test_a_full_stage_sends_operations_on_to_the_next() -> None:
+def test_operations_beyond_a_full_stage_go_to_the_next() -> None:
     lanes = [operation(f"lane{n}", "slot") for n in range(32)]
     together = [operation("slot"), *lanes]
     assert stages(together) == 2
@@ -32,11 +32,11 @@ def test_a_full_stage_sends_operations_on_to_the_next() -> None:
     assert stages(together, {"table": 1}) == 2
 
 
-def test_needs_outside_the_list_are_met() -> None:
+def test_needs_outside_the_list_are_ignored() -> None:
     assert stages([operation("a", "elsewhere")]) == 1
 
 
-def test_a_circle_is_found_and_laid_into_one_stage() -> None:
+def test_a_cycle_is_found_and_counts_as_one_operation() -> None:
     ring = [operation("a", "c"), operation("b", "a"), operation("c", "b"), operation("d", "c")]
     assert circles(ring) == (("a", "b", "c"),)
     assert stages(ring) == 2
@@ -44,7 +44,7 @@ def test_a_circle_is_found_and_laid_into_one_stage() -> None:
 
 
 @given(st.lists(st.tuples(st.sets(st.integers(0, 11)), st.sets(st.integers(0, 11))), max_size=12), st.integers(1, 4))
-def test_against_counting_by_hand(edges: list[tuple[set[int], set[int]]], room: int) -> None:
+def test_stages_agree_with_a_simple_count(edges: list[tuple[set[int], set[int]]], room: int) -> None:
     made = [
         operation(f"o{n}", *(f"o{m}" for m in needs if m < n), follows=tuple(f"o{m}" for m in follows if m < n))
         for n, (needs, follows) in enumerate(edges)

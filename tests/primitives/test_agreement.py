@@ -53,7 +53,7 @@ def tenants(overflow: Literal["wrap", "saturate", "detect"] = "detect") -> Progr
     )
 
 
-def test_all_of_them_in_one_program_keep_apart() -> None:
+def test_applications_in_one_program_do_not_affect_each_other() -> None:
     program = tenants()
     seen, alerts = agree(program, mixed_trace(program, 400))
     assert {each.verdict for each in seen} == {Verdict.FORWARD, Verdict.DROP, Verdict.REPLY, Verdict.MULTICAST}
@@ -65,7 +65,7 @@ def test_all_of_them_in_one_program_keep_apart() -> None:
 
 @settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(seed=SEEDS)
-def test_kernels_that_nobody_would_write(seed: int) -> None:
+def test_random_kernels_agree_with_the_switch(seed: int) -> None:
     trial(seed, agree)
 
 
@@ -82,7 +82,7 @@ def test_bmv2_agrees(overflow: Literal["wrap", "saturate", "detect"]) -> None:
 @pytest.mark.bmv2
 @settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(seed=SEEDS)
-def test_bmv2_agrees_on_kernels_that_nobody_would_write(seed: int) -> None:
+def test_bmv2_agrees_on_random_kernels(seed: int) -> None:
     # BMv2's clock and chances are its own, and while a packet comes around others pass.
     # To make a program short takes a compiler's run for each line: `trial(seed, ...)` does it for who looks for it.
     trial(seed, agree_on_bmv2, timed=False, shrink=False)

@@ -39,7 +39,7 @@ def mixed() -> tuple[Program, list[Sent]]:
     return program, trace
 
 
-def test_chains_mean_what_they_mean_in_python() -> None:
+def test_chains_behave_as_in_python() -> None:
     seen, alerts = agree(*mixed())
     assert {each.verdict for each in seen} >= {Verdict.FORWARD, Verdict.DROP, Verdict.REPLY, Verdict.FALLBACK}
     assert {name for name, _ in alerts} == {"collatz_alert_t", "slow_alert_t"}
@@ -50,7 +50,7 @@ def test_chains_on_bmv2() -> None:
     agree_on_bmv2(*mixed())
 
 
-def test_state_is_called_as_in_the_stages_or_by_the_stage_where_two_have_it() -> None:
+def test_state_has_the_names_of_the_stages_qualified_if_ambiguous() -> None:
     chain = Ewma("fast") >> Filter("high", keep="average > 0") >> Ewma("slow")
     assert [*chain.registers] == ["fast_seen", "fast_average", "slow_seen", "slow_average"]
     assert [*(Filter("hot", keep="value > 3") >> threshold()).registers] == ["armed"]
@@ -63,19 +63,19 @@ def test_a_controller_reads_the_state_of_a_chain() -> None:
         assert list(net.state("pressure").armed.read()) == [1, 0, 1]
 
 
-def test_what_a_filter_does_not_say_of_its_fields_the_others_do() -> None:
+def test_undeclared_fields_of_a_filter_take_their_types_from_other_stages() -> None:
     chain = Filter("hot", keep="value >= 3000000000 and room != 0") >> Threshold("pressure", above=9, clear=1)
     assert [str(each.kind) for each in chain.layout] == ["bit[32]", "int_[32]", "bit[16]"]
 
 
-def test_chains_are_flattened_and_called_as_the_last() -> None:
+def test_chains_are_flattened_and_named_after_the_last_stage() -> None:
     one, two, three = (Filter(name, keep="a > 0") for name in ("one", "two", "three"))
     chain = one >> two >> three
     assert chain.name == "three"
     assert chain.stages == Chain("three", one, Chain("both", two, three)).stages
 
 
-def test_what_the_schema_tells_of_a_chain_makes_it_again() -> None:
+def test_a_chain_can_be_rebuilt_from_its_schema() -> None:
     chain = Filter("hot", keep="value > 3") >> Threshold("pressure", above=9, clear=1)
     program = Program(chain)
     reported = json.loads(json.dumps(program.schema()))["applications"]["pressure"]["parameters"]
@@ -101,7 +101,7 @@ def threshold(name: str = "b") -> Threshold:
         (lambda: made(Chain, "x", {"stages": [{"primitive": "Filter"}] * 2}), "does not describe a primitive"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_chained(wrong: Callable[[], object], reported: str) -> None:
+def test_invalid_chains_are_rejected(wrong: Callable[[], object], reported: str) -> None:
     with pytest.raises(Exception, match=reported) as caught:
         wrong()
     assert isinstance(caught.value, KernelError) or "does not describe" in reported

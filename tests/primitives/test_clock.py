@@ -23,7 +23,7 @@ def samples() -> Program:
     return Program(kernels.Samples("samples", rate=1, gap=1000))
 
 
-def test_the_reference_takes_its_time_and_its_chances_from_outside() -> None:
+def test_time_and_randomness_are_passed_to_the_reference() -> None:
     one, other = (kernels.Samples("samples").reference(random=Random(3)) for _ in range(2))
     message = Message(REQUEST, "samples", 1, FIELDS)
     for now in (5000, 5001, 7000):
@@ -44,7 +44,7 @@ def evenly(coins: list[int], offsets: list[int]) -> None:
     assert len({*zip(coins, offsets, strict=True)}) > 0.99 * ROUNDS
 
 
-def test_draws_of_the_reference() -> None:
+def test_random_numbers_of_the_reference() -> None:
     reference = kernels.Samples("samples").reference(epoch=EPOCH, random=Random(5))
     fields = [reference.process(Message(REQUEST, "samples", 1, FIELDS)).message.fields for _ in range(ROUNDS)]
     evenly([int(each["coin"]) for each in fields], [int(each["offset"]) for each in fields])  # type: ignore[arg-type]
@@ -56,14 +56,14 @@ def device(request: pytest.FixtureRequest) -> Iterator[DeviceRig]:
         yield rig
 
 
-def test_draws_of_devices(device: DeviceRig) -> None:
+def test_random_numbers_of_devices(device: DeviceRig) -> None:
     seen, _ = device.run([Sent("samples", number, FIELDS) for number in range(ROUNDS)])
     fields = [each.fields for each in seen if each.fields]
     evenly([each["coin"] for each in fields], [each["offset"] for each in fields])
 
 
 @pytest.mark.parametrize("device", [pytest.param("bmv2", marks=BMV2)], indirect=True)
-def test_a_switch_with_a_clock_of_its_own_has_the_time(device: DeviceRig) -> None:
+def test_a_switch_with_its_own_clock_gives_the_time(device: DeviceRig) -> None:
     times = []
     for number in range(3):
         seen, _ = device.run([Sent("samples", number, FIELDS)] * 10)
@@ -73,7 +73,7 @@ def test_a_switch_with_a_clock_of_its_own_has_the_time(device: DeviceRig) -> Non
     assert 0 < times[0] < times[-1]
 
 
-def test_the_switch_has_the_time() -> None:
+def test_the_embedded_switch_gives_the_time() -> None:
     rig = SwitchRig(samples())
     times = []
     for now in (0, 4000, 4000, 4999, 5000, 2**48 - 1):

@@ -24,7 +24,7 @@ from midflight.primitives import REQUEST, Controller, Message, SafetyStop
         ({"integral": [float("nan")]}, "the magnitude of the integral gain nan must be below"),
     ],
 )
-def test_controllers_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+def test_invalid_controllers_are_rejected(wrong: dict[str, Any], reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         Controller("heater", **{"low": 0, "high": 10} | wrong)
 
@@ -39,7 +39,7 @@ def test_controllers_out_of_their_limits(wrong: dict[str, Any], reported: str) -
         ({"cells": 2**16 + 1}, "cells must be 1 to 65536"),
     ],
 )
-def test_stops_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+def test_invalid_safety_stops_are_rejected(wrong: dict[str, Any], reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         SafetyStop("press", **{"low": -100, "high": 100, "patience": 20} | wrong)
 
@@ -72,12 +72,12 @@ class Heater:
         return seen
 
 
-def test_an_integral_takes_the_plant_to_its_target_and_a_gain_alone_does_not() -> None:
+def test_an_integral_removes_the_steady_state_error_of_a_gain() -> None:
     assert abs(Heater(proportional=[0.01], integral=[]).run(200, 60_000)[-1] - 60_000) > 1000
     assert abs(Heater(proportional=[0.002], integral=[0.0002]).run(200, 60_000)[-1] - 60_000) < 1000
 
 
-def test_an_integral_does_not_wind_up_behind_a_limit() -> None:
+def test_an_integral_does_not_wind_up_at_a_limit() -> None:
     heater = Heater(proportional=[0.002], integral=[0.0002])
     heater.run(500, 200_000)  # beyond what it can heat to
     assert heater.temperature == pytest.approx(100_000, abs=1000)
@@ -85,7 +85,7 @@ def test_an_integral_does_not_wind_up_behind_a_limit() -> None:
     assert heater.run(10, 50_000)[-1] < 75_000
 
 
-def test_state_feedback_stabilises_what_is_unstable_by_itself() -> None:
+def test_state_feedback_stabilises_an_unstable_plant() -> None:
     """A double integrator: position and speed, of which u = -K x with an LQR's gains brings both to 0."""
     controller = Controller("cart", proportional=[0.6, 1.2], channels=2, fraction=12, low=-(10**6), high=10**6)
     reference = controller.reference()

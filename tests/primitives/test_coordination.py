@@ -42,6 +42,6 @@ from midflight.primitives import Acceptor, Barrier, Cache, Learner, Lock, Primit
         (lambda: Cache("c", item_bits=8, keys=[256]), "the key 256 does not fit"),
     ],
 )
-def test_parameters_out_of_their_limits(make: Callable[[], Primitive], reported: str) -> None:
+def test_parameters_out_of_range_are_rejected(make: Callable[[], Primitive], reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         make()

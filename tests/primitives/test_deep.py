@@ -50,13 +50,13 @@ def program(name: str, body: str, before: str = "") -> Program:
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_thousand_of_one_thing_compile(name: str) -> None:
+def test_a_thousand_nested_constructs_compile(name: str) -> None:
     made = program(name, BODIES[name])
     assert "lesson" in made.p4()
     assert made.check("asic") == ()
 
 
-def test_a_thousand_terms_and_branches_are_all_there() -> None:
+def test_all_of_a_thousand_terms_and_branches_are_computed() -> None:
     assert program("sum", BODIES["sum"]).p4().count("hdr.lesson.value + ") == MANY - 1
     assert len(re.findall(r"else if \(hdr.lesson.key == ", program("elif", BODIES["elif"]).p4())) == MANY - 1
 
@@ -71,12 +71,12 @@ def test_a_helper_may_return_in_a_thousand_places(call: str) -> None:
     assert made.p4().count("+ 998") == 1
 
 
-def test_the_least_of_many_numbers_is_no_larger_than_the_numbers() -> None:
+def test_the_minimum_of_many_numbers_repeats_none_of_them_often() -> None:
     text = program("least", "wire.value = min(" + ", ".join(f"wire.value + {each}" for each in range(200)) + ")").p4()
     assert text.count("+ 57;") + text.count("+ 57)") <= 2
 
 
-def test_what_grows_without_end_when_it_is_written_out_is_refused() -> None:
+def test_exponential_growth_by_inlining_is_rejected() -> None:
     doubled = "def doubled(value):\n" + "    value = value + value\n" * 40 + "    return value\n"
     with pytest.raises(KernelError, match="expression has more than 65536 terms") as caught:
         program("doubled", "self.count.update(0, lambda old: doubled(old))", doubled)
@@ -89,7 +89,7 @@ def test_a_mistake_in_a_deep_expression_is_quoted_in_part() -> None:
     assert len(caught.value.message) < 200
 
 
-def test_what_python_cannot_parse_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_python_cannot_parse_is_reported_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     made = lesson("unparsed", "wire.value = 3", HEAD)
 
     def parse(*_: object, **__: object) -> None:

@@ -18,7 +18,7 @@ from tests.primitives.programs import PROGRAMS
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_p4_is_what_it_was(name: str) -> None:
+def test_the_p4_equals_the_golden_file(name: str) -> None:
     check_golden(f"{name}.p4", PROGRAMS[name]().p4())
 
 
@@ -29,7 +29,7 @@ def test_the_p4_is_the_same_every_time(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_our_front_end_takes_it(name: str) -> None:
+def test_our_front_end_accepts_the_p4(name: str) -> None:
     program = PROGRAMS[name]()
     checked = check(program.p4(), f"{name}.p4")
     assert {"ingress.route", "ingress.admission", "egress.deliver"} <= checked.tables.keys()
@@ -44,7 +44,7 @@ def test_our_front_end_takes_it(name: str) -> None:
 
 @pytest.mark.bmv2
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_p4c_takes_it_without_a_word(name: str, tmp_path: Path) -> None:
+def test_p4c_accepts_the_p4_without_messages(name: str, tmp_path: Path) -> None:
     if shutil.which("p4c-bm2-ss") is None:
         pytest.skip("p4c-bm2-ss is not on PATH")
     source = tmp_path / f"{name}.p4"
@@ -54,18 +54,18 @@ def test_p4c_takes_it_without_a_word(name: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_ids_count_from_one_in_the_order_given() -> None:
+def test_ids_count_from_1_in_the_given_order() -> None:
     program = Program(Filter("b", keep="x > 1"), Filter("a", keep="x > 1"))
     assert [(each.id, each.name) for each in program.applications.values()] == [(1, "b"), (2, "a")]
     assert "const bit<16> B_ID = 1;" in program.p4()
 
 
-def test_a_cleared_register_means_its_initial_value() -> None:
+def test_a_cleared_register_has_its_initial_value() -> None:
     text = Program(Threshold("pressure", above=9, clear=5)).p4()
     assert "Holds its values XOR 1, so that a cleared register means 1." in text
 
 
-def test_no_action_holds_a_condition() -> None:
+def test_no_action_contains_a_condition() -> None:
     for make in PROGRAMS.values():
         inside = False
         for line in make().p4().splitlines():
@@ -77,17 +77,17 @@ def test_no_action_holds_a_condition() -> None:
 
 
 @pytest.mark.parametrize("name", ["table", "ethernet", "route", "in", "reply"])
-def test_an_application_cannot_take_a_name_of_p4s(name: str) -> None:
+def test_an_application_cannot_have_a_name_of_p4(name: str) -> None:
     with pytest.raises(KernelError, match=f"cannot have the name '{name}'"):
         Program(Filter(name, keep="x > 1"))
 
 
-def test_two_applications_of_one_name() -> None:
+def test_two_applications_with_one_name_are_rejected() -> None:
     with pytest.raises(KernelError, match="two applications have the name 'a'"):
         Program(Filter("a", keep="x > 1"), Filter("a", keep="x > 2"))
 
 
-def test_names_that_would_be_one_in_the_p4() -> None:
+def test_names_that_clash_in_the_p4_are_rejected() -> None:
     with pytest.raises(KernelError, match="clash"):
         Program(Filter("a", keep="x > 1"), Filter("A", keep="x > 2"))
 
@@ -108,7 +108,7 @@ class Awkward(Primitive):
         wire.value = hdr
 
 
-def test_local_variables_make_way_for_p4s_words() -> None:
+def test_local_variables_are_renamed_if_p4_has_their_names() -> None:
     text = Program(Awkward("awkward")).p4()
     check(text)
     assert "held_value" in text
@@ -139,7 +139,7 @@ GUARDS = {
 
 
 @pytest.mark.parametrize("case", GUARDS)
-def test_an_index_is_checked_unless_it_is_known_to_be_inside(case: str) -> None:
+def test_an_index_is_checked_unless_it_is_known_to_be_in_range(case: str) -> None:
     """What a register does with an index outside it differs among devices, BMv2 among the worst."""
     before, checked = GUARDS[case]
     access = "wire.value = self.count.update(wire.slot, lambda old: old + 1)"
@@ -156,12 +156,12 @@ def test_an_index_inside_a_condition_needs_no_check() -> None:
     assert Program(kernel_of("inside", body)("inside")).p4().count("hdr.inside.slot < 8") == 1
 
 
-def test_an_index_that_is_too_narrow_to_lie_outside_needs_no_check() -> None:
+def test_an_index_that_cannot_be_out_of_range_needs_no_check() -> None:
     body = "wire.value = self.count.update(bit[3](wire.slot), lambda old: old + 1)"
     assert "slot < 8" not in Program(kernel_of("narrow", body)("narrow")).p4()
 
 
-def test_registers_that_a_kernel_does_not_use_are_not_there() -> None:
+def test_unused_registers_are_not_emitted() -> None:
     assert "register<" not in Program(kernel_of("unused", "packet.drop()")("unused")).p4()
 
 

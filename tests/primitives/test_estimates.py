@@ -26,7 +26,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[DeviceRig]:
         yield made
 
 
-def test_the_controller_estimates_what_the_hosts_have_sent(rig: DeviceRig) -> None:
+def test_the_controllers_estimates_agree_with_the_sent_items(rig: DeviceRig) -> None:
     random = np.random.default_rng(2)
     which, amounts = random.zipf(1.4, 120) % 60, random.integers(1, 1500, 120)
     truth = np.bincount(which, amounts, minlength=60)

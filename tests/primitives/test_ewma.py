@@ -23,14 +23,14 @@ from midflight.primitives import REQUEST, Ewma, Message
         ({"weight": 0.5}, "weight must be an integer, not 0.5"),
     ],
 )
-def test_parameters_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+def test_parameters_out_of_range_are_rejected(wrong: dict[str, Any], reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         Ewma("load", **wrong)
 
 
 @pytest.mark.parametrize(("weight", "shift", "fraction"), [(1, 4, 0), (1, 4, 8), (3, 4, 0), (1, 12, 4)])
 @pytest.mark.parametrize("target", [1000, -1000])
-def test_it_stops_short_by_no_more_than_it_says(weight: int, shift: int, fraction: int, target: int) -> None:
+def test_the_final_error_is_within_the_documented_bound(weight: int, shift: int, fraction: int, target: int) -> None:
     made = Ewma("load", weight=weight, shift=shift, fraction=fraction)
     reference = made.reference()
     held = None

@@ -56,7 +56,7 @@ HARD = {
 
 @pytest.mark.parametrize("rows", HARD.values(), ids=HARD)
 @pytest.mark.parametrize("limit", [INT16_MAX, INT32_MAX])
-def test_hard_sums_come_back_within_the_bound_and_one_rounding(rows: list[list[float]], limit: int) -> None:
+def test_difficult_sums_are_within_the_bound_and_one_rounding(rows: list[list[float]], limit: int) -> None:
     matrix = np.array(rows, np.float32)
     workers = len(matrix)
     bits = scale_bits(2.0 ** largest_exponent(matrix), workers, limit)
@@ -70,14 +70,14 @@ def test_hard_sums_come_back_within_the_bound_and_one_rounding(rows: list[list[f
 
 
 @given(st.floats(min_value=1e-40, max_value=1e38), st.integers(1, INT16_MAX // 2), LIMITS)
-def test_the_bound_is_a_share_of_the_largest_magnitude(largest: float, workers: int, limit: int) -> None:
+def test_the_bound_is_relative_to_the_largest_magnitude(largest: float, workers: int, limit: int) -> None:
     bound = Fraction(workers) / 2 / Fraction(2) ** scale_bits(largest, workers, limit)
     assert error_bound(scale_bits(largest, workers, limit), workers) == float(bound)
     assert bound <= Fraction(largest) * workers**2 * Fraction(2, limit + 1)
 
 
 @given(st.floats(min_value=1e-40, max_value=1e38), st.integers(1, 4096), LIMITS)
-def test_the_scale_is_the_finest_that_cannot_overflow(largest: float, workers: int, limit: int) -> None:
+def test_the_scale_is_the_finest_without_overflow(largest: float, workers: int, limit: int) -> None:
     bits = scale_bits(largest, workers, limit)
     assert workers * round(Fraction(largest) * Fraction(2) ** bits) <= limit
     assert workers * round(Fraction(largest) * Fraction(2) ** (bits + 1)) > limit
@@ -92,7 +92,7 @@ def test_the_exponent_bounds_every_value_tightly(values: NDArray[np.float32]) ->
 
 
 @given(st.integers(-INT32_MAX, INT32_MAX), st.integers(-90, 140))
-def test_integers_come_back_as_the_nearest_float(integer: int, bits: int) -> None:
+def test_integers_become_the_nearest_float(integer: int, bits: int) -> None:
     [value] = dequantise(np.array([integer], np.int32), bits)
     assert value == np.float32(math.ldexp(integer, -bits))
 
@@ -109,7 +109,7 @@ def test_nothing_to_sum() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_has_no_fixed_point_form_is_refused_with_its_position(bad: float) -> None:
+def test_values_without_fixed_point_form_are_rejected_with_their_position(bad: float) -> None:
     values = np.array([1, bad, 2], np.float32)
     with pytest.raises(WireError, match="position 1"):
         quantise(values, 4)
@@ -117,7 +117,7 @@ def test_what_has_no_fixed_point_form_is_refused_with_its_position(bad: float) -
         largest_exponent(values)
 
 
-def test_values_beyond_the_scale_are_refused_rather_than_wrapped() -> None:
+def test_values_beyond_the_scale_are_rejected_instead_of_wrapped() -> None:
     assert quantise(np.array([-INT32_MAX], np.float64), 0).tolist() == [-INT32_MAX]
     with pytest.raises(WireError, match="does not fit an int32 with 0 fraction bits"):
         quantise(np.array([2.0**31]), 0)
@@ -127,7 +127,7 @@ def test_values_beyond_the_scale_are_refused_rather_than_wrapped() -> None:
         largest_exponent(np.array([1e300]))
 
 
-def test_a_sum_beyond_float32_is_refused_rather_than_infinite() -> None:
+def test_a_sum_beyond_float32_is_rejected_instead_of_infinite() -> None:
     with pytest.raises(WireError, match="does not fit a float32"):
         dequantise(np.array([INT32_MAX], np.int32), -98)
 

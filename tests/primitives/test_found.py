@@ -79,14 +79,14 @@ def requests(random: Random, application: str) -> list[Sent]:
     return [Sent(application, number, fields()) for number in range(30)]
 
 
-def test_what_was_refused_or_went_wrong() -> None:
+def test_kernels_that_once_failed() -> None:
     primitives = [lesson(f"found_{name}", body, HEAD)(name) for name, body in FOUND.items()]
     random = Random(3)
     seen, _ = agree(Program(*primitives), [each for name in FOUND for each in requests(random, name)])
     assert {each.verdict.name for each in seen} == {"FORWARD", "DROP"}
 
 
-def test_a_chain_of_comparisons_goes_on_only_where_it_must() -> None:
+def test_an_access_in_a_chain_of_comparisons_must_be_unconditional() -> None:
     body = "if 3 < wire.value < self.count.update(wire.key8, lambda old: old + 1): packet.drop()"
     with pytest.raises(KernelError, match="`count` is accessed in an expression that is not evaluated for every"):
         Program(lesson("found_chain", body, HEAD)("lesson"))

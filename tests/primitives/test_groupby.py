@@ -27,7 +27,7 @@ OPERATIONS: tuple[Literal["sum", "min", "max", "count"], ...] = ("sum", "min", "
         ({"window": 12}, "window must be a power of two, not 12"),
     ],
 )
-def test_parameters_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+def test_parameters_out_of_range_are_rejected(wrong: dict[str, Any], reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         GroupBy("words", **{"workers": 2} | wrong)
 
@@ -84,7 +84,7 @@ def joined(operation: str, old: int | None, value: int) -> int:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("seed", range(5))
-def test_the_servers_totals_are_true_whatever_the_network_does(
+def test_the_servers_totals_are_correct_under_network_faults(
     operation: Literal["sum", "min", "max", "count"], seed: int
 ) -> None:
     random = Random(seed)

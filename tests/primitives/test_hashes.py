@@ -32,11 +32,11 @@ def hashes(seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
-def test_a_hash_is_a_checksum_finalised(seed: int) -> None:
+def test_a_hash_is_a_finalised_checksum(seed: int) -> None:
     assert [hash_(bit[32](int(key)), seed=seed) for key in KEYS[:50]] == hashes(seed)[:50].tolist()
 
 
-def test_values_are_filled_up_to_bytes() -> None:
+def test_values_are_padded_to_bytes() -> None:
     data = bytes((5, 0x0F, 0xFF, 0b11111, 0xFF, 0xFE))
     expected = int(finalised(np.array([zlib.crc32(data)]), 3)[0])
     assert hash_(bit[3](5), bit[12](0xFFF), int_[5](-1), int_[16](-2), seed=3) == expected
@@ -44,7 +44,7 @@ def test_values_are_filled_up_to_bytes() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 10, 64, 1000, 1 << 31])
-def test_a_range_is_hit_evenly(size: int) -> None:
+def test_hashes_are_uniform_over_a_range(size: int) -> None:
     rows = [int(hash_(bit[32](int(key)), seed=5, range=size)) for key in KEYS]
     assert max(rows) < size
     groups = max(each for each in range(1, 11) if size % each == 0)
@@ -73,7 +73,7 @@ def test_seeds_are_independent(seeds: tuple[int, int], size: int) -> None:
     assert abs(both - mean) < 5 * np.sqrt(mean)
 
 
-def test_a_constant_has_no_width_to_be_hashed() -> None:
+def test_a_constant_without_a_width_cannot_be_hashed() -> None:
     with pytest.raises(KernelError, match="has no width"):
         hash_(3)
     with pytest.raises(KernelError, match="the range must be 1 to"):
@@ -94,20 +94,20 @@ def rows_trace() -> tuple[Program, list[Sent]]:
     return Program(kernels.Rows("rows")), trace
 
 
-def test_switch_and_reference_hash_alike() -> None:
+def test_switch_and_reference_compute_the_same_hashes() -> None:
     seen, _ = agree(*rows_trace())
     assert {each.verdict.name for each in seen} == {"FORWARD", "REPLY"}
 
 
 @pytest.mark.bmv2
-def test_bmv2_hashes_alike() -> None:
+def test_bmv2_computes_the_same_hashes() -> None:
     agree_on_bmv2(*rows_trace())
 
 
-def test_a_range_needs_no_guard_where_the_register_is_as_large() -> None:
+def test_a_hash_with_the_registers_size_as_range_needs_no_check() -> None:
     assert "if (index < 1000)" not in Program(kernels.Rows("rows")).p4()
 
 
-def test_numbers_that_stay_as_they_are_are_summed_once() -> None:
+def test_checksums_of_unchanged_numbers_are_shared() -> None:
     text = Program(kernels.Rows("rows", rows=3)).p4()
     assert text.count("hash(") == 4  # three rows share one; `port` is written before the last

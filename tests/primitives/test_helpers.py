@@ -32,7 +32,7 @@ def layered_trace() -> tuple[Program, list[Sent]]:
     return Program(kernels.Layered("layered", limit=14)), trace
 
 
-def test_helpers_mean_what_they_mean_in_python() -> None:
+def test_helpers_behave_as_in_python() -> None:
     seen, alerts = agree(*layered_trace())
     assert {each.verdict.name for each in seen} == {"FORWARD", "REPLY"}
     assert alerts
@@ -203,7 +203,7 @@ def test_the_p4_quotes_a_helpers_line(tools: ModuleType) -> None:
     assert "// self.count.update(0, lambda old: old + 1)" in Program(Once("user", tool=tools.doubled)).p4()
 
 
-def test_two_attributes_that_would_have_one_name() -> None:
+def test_attributes_whose_names_clash_are_rejected() -> None:
     class Clash(kernels.Layered):
         def setup(self) -> None:
             super().setup()

@@ -54,7 +54,7 @@ def written(machine: Reference, sent: Sequence[Sent]) -> list[Seen]:
 
 @settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 2**63))
-def test_the_switch_finds_what_the_executed_kernel_finds(seed: int) -> None:
+def test_lookups_on_the_switch_agree_with_the_executed_kernel(seed: int) -> None:
     program = Program(Directory("directory"))
     rig, machine = SwitchRig(program), program.applications["directory"].primitive.reference()
     owner = machine.map("owner")
@@ -69,12 +69,12 @@ def test_the_switch_finds_what_the_executed_kernel_finds(seed: int) -> None:
 
 
 @pytest.mark.bmv2
-def test_bmv2_finds_it_too() -> None:
+def test_lookups_on_bmv2_agree_with_the_executed_kernel() -> None:
     agree_on_bmv2(Program(Directory("directory")), trace(11))
 
 
 @pytest.mark.parametrize("kind", ["host", pytest.param("bmv2", marks=BMV2)])
-def test_a_device_takes_what_a_controller_writes(kind: str) -> None:
+def test_devices_and_reference_agree_after_writes(kind: str) -> None:
     """Write, change and remove entries of every match kind, on a device and on the reference, and compare."""
     program = Program(Directory("directory", room=64))
     machine = program.applications["directory"].primitive.reference()
@@ -101,7 +101,7 @@ def test_a_device_takes_what_a_controller_writes(kind: str) -> None:
             assert dict(rig.maps["directory", name]) == {key: there[key] for key in there}
 
 
-def test_a_network_s_map_is_a_dict_and_outlives_the_switch() -> None:
+def test_a_networks_map_is_a_dict_and_survives_a_switch_failure() -> None:
     with Star(hosts=2, program=Program(Directory("directory"))) as net:
         owner = net.map("directory", "owner")
         owner[7] = 3
@@ -130,7 +130,7 @@ def test_a_network_s_map_is_a_dict_and_outlives_the_switch() -> None:
             owner[200] = 1
 
 
-def test_of_overlapping_entries_the_larger_priority_wins_whatever_came_first() -> None:
+def test_the_largest_priority_wins_independent_of_the_order() -> None:
     ranks = Map(bit[8], bit[8], size=4, match="ternary")
     ranks.insert((0, 0), 1, priority=3)
     ranks.insert((5, 255), 2, priority=2)
@@ -168,13 +168,13 @@ MISUSES = [
 
 
 @pytest.mark.parametrize(("make", "reported"), MISUSES)
-def test_what_does_not_fit_a_map_is_refused(make: Any, reported: str) -> None:
+def test_values_that_do_not_fit_a_map_are_rejected(make: Any, reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         make()
 
 
 @pytest.mark.parametrize("match", ["exact", "lpm", "ternary", "range"])
-def test_a_copy_of_the_key_is_read_as_it_was_written(match: Match) -> None:
+def test_keys_round_trip_through_copies(match: Match) -> None:
     keys: dict[Match, Key] = {"exact": 5, "lpm": (4, 7), "ternary": (4, 6), "range": (4, 6)}
     one = Map(bit[8], bit[8], size=4, match=match)
     one[keys[match]] = 3
@@ -183,7 +183,7 @@ def test_a_copy_of_the_key_is_read_as_it_was_written(match: Match) -> None:
     assert (len(one), one.get(5, 0)) == (0, 0)
 
 
-def test_a_reference_has_entries_of_its_own() -> None:
+def test_a_reference_has_separate_entries() -> None:
     program = Program(Directory("directory"))
     primitive = program.applications["directory"].primitive
     primitive.reference().map("owner")[0] = 1

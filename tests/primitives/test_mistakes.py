@@ -414,7 +414,7 @@ packet.send()""",
 
 
 @pytest.mark.parametrize("name", SEVERAL)
-def test_all_mistakes_of_a_kernel_are_told_at_once(name: str) -> None:
+def test_all_mistakes_of_a_kernel_are_reported_at_once(name: str) -> None:
     body, reported = SEVERAL[name]
     with pytest.raises(KernelErrors) as caught:
         Program(lesson(f"several_{name.split()[0]}", body)("lesson"))
@@ -423,13 +423,13 @@ def test_all_mistakes_of_a_kernel_are_told_at_once(name: str) -> None:
     assert str(caught.value) == "\n".join(map(str, caught.value.errors))
 
 
-def test_a_single_mistake_is_no_group() -> None:
+def test_a_single_mistake_is_not_a_group() -> None:
     with pytest.raises(KernelError) as caught:
         Program(lesson("single", "wire.valeu = 3")("lesson"))
     assert not isinstance(caught.value, KernelErrors)
 
 
-def test_a_refused_kernel_does_not_run_as_reference_either() -> None:
+def test_an_invalid_kernel_does_not_run_as_reference() -> None:
     with pytest.raises(KernelError, match="floating-point"):
         lesson("float", MISTAKES["float"])("lesson").reference()
 
@@ -490,20 +490,20 @@ def test_a_condition_names_declared_fields_only() -> None:
         (lambda: Program(), "a program needs at least one primitive"),
     ],
 )
-def test_parameters_out_of_their_limits(make: object, reported: str) -> None:
+def test_parameters_out_of_range_are_rejected(make: object, reported: str) -> None:
     assert callable(make)
     with pytest.raises(KernelError, match=reported):
         make()
 
 
-def test_a_field_that_is_only_annotated() -> None:
+def test_a_field_with_only_an_annotation_is_reported() -> None:
     with pytest.raises(KernelError, match="is only annotated"):
 
         class Wire(Header):
             value: int
 
 
-def test_a_header_inside_without_struct() -> None:
+def test_a_nested_header_without_struct_is_reported() -> None:
     class Point(Header):
         x = bit[8]
 
@@ -515,7 +515,7 @@ def test_a_header_inside_without_struct() -> None:
     assert "write `origin = Point.struct()`" in str(caught.value)
 
 
-def test_a_parameter_that_is_not_there() -> None:
+def test_an_unknown_parameter_is_reported() -> None:
     class Missing(Primitive):
         class Wire(Header):
             value = bit["widht"]
@@ -527,7 +527,7 @@ def test_a_parameter_that_is_not_there() -> None:
         Program(Missing("missing"))
 
 
-def test_a_function_that_is_not_imported() -> None:
+def test_a_missing_import_is_reported() -> None:
     class Forgetful(Primitive):
         class Wire(Header):
             value = bit[8]

@@ -29,7 +29,7 @@ OPERATORS: tuple[Callable[[int, int], int], ...] = (
 
 
 @given(data=st.data(), kind=KINDS, function=st.sampled_from(OPERATORS))
-def test_arithmetic_wraps_as_numpys_does(data: st.DataObject, kind: Kind, function: Callable[[int, int], int]) -> None:
+def test_arithmetic_wraps_like_numpys(data: st.DataObject, kind: Kind, function: Callable[[int, int], int]) -> None:
     left, right = (data.draw(st.integers(kind.low, kind.high)) for _ in range(2))
     dtype = DTYPES[kind]
     with np.errstate(over="ignore"):
@@ -56,7 +56,7 @@ def test_bits_of_a_number(value: int, ends: tuple[int, int]) -> None:
 
 
 @given(values=st.lists(st.tuples(st.integers(1, 70), st.booleans(), st.integers(0)), min_size=2, max_size=5))
-def test_numbers_one_behind_the_other(values: list[tuple[int, bool, int]]) -> None:
+def test_concatenation_of_numbers(values: list[tuple[int, bool, int]]) -> None:
     numbers = [(int_ if signed and width > 1 else bit)[width](value) for width, signed, value in values]
     text = "".join(f"{value % 2**width:0{width}b}" for width, _, value in values)
     assert concat(*numbers) == bit[len(text)](int(text, 2))
@@ -95,7 +95,7 @@ def test_shifts_by_any_amount(value: int, amount: int) -> None:
         lambda: 5 // bit[8](4),
     ],
 )
-def test_what_would_mean_something_else_on_a_switch_is_refused(mistake: Callable[[], object]) -> None:
+def test_operations_with_another_meaning_on_a_switch_are_rejected(mistake: Callable[[], object]) -> None:
     with pytest.raises(KernelError):
         mistake()
 

@@ -36,12 +36,12 @@ def trace(seed: int) -> list[Sent]:
     ]
 
 
-def test_a_packet_that_recirculates_comes_around_with_its_fields_as_they_are() -> None:
+def test_a_recirculated_packet_keeps_its_fields() -> None:
     assert walk(8) == (Verdict.REPLY, {"value": 1, "steps": 3, "flags": 0}, 0)
     assert walk(3) == (Verdict.REPLY, {"value": 1, "steps": 7, "flags": 0}, 0)
 
 
-def test_no_packet_comes_around_for_ever() -> None:
+def test_rounds_are_limited() -> None:
     assert walk(2**15)[:2] == (Verdict.REPLY, {"value": 1, "steps": 15, "flags": 0})
     assert walk(2**16)[0] == Verdict.DROP
     rig = SwitchRig(PROGRAM)
@@ -50,20 +50,20 @@ def test_no_packet_comes_around_for_ever() -> None:
     assert rig.engine.registers["ingress.walk.rounds"].read(0) == 48
 
 
-def test_a_request_left_to_the_host_says_so() -> None:
+def test_a_request_after_fallback_has_its_own_kind() -> None:
     machine = PROGRAM.applications["walk"].primitive.reference()
     outcome = machine.process(Message(REQUEST, "walk", 1, {"value": 64, "steps": 0, "flags": 4}))
     assert (outcome.verdict, outcome.message.kind) == (Verdict.FALLBACK, FOR_HOST)
     assert outcome.message.fields == {"value": 4, "steps": 4, "flags": 6}
 
 
-def test_the_mirror_gets_the_packet_as_it_came() -> None:
+def test_the_mirror_gets_the_original_packet() -> None:
     machine = PROGRAM.applications["walk"].primitive.reference()
     message = Message(REQUEST, "walk", 1, {"value": 7, "steps": 0, "flags": 0})
     assert machine.process(message).mirrored == (message,)
 
 
-def test_the_switch_does_what_the_reference_does() -> None:
+def test_the_switch_agrees_with_the_reference() -> None:
     seen, alerts = agree(PROGRAM, trace(5))
     assert {each.verdict for each in seen} == {*Verdict} - {Verdict.MULTICAST, Verdict.RECIRCULATE}
     assert max(len(each.mirrored) for each in seen) == 1
@@ -71,11 +71,11 @@ def test_the_switch_does_what_the_reference_does() -> None:
 
 
 @pytest.mark.bmv2
-def test_bmv2_does_so_too() -> None:
+def test_bmv2_agrees_with_the_reference() -> None:
     agree_on_bmv2(PROGRAM, trace(6))
 
 
-def test_a_program_has_only_what_its_kernels_decide() -> None:
+def test_a_program_contains_only_the_verdicts_of_its_kernels() -> None:
     text = PROGRAM.p4()
     assert "recirculate" in text
     assert "clone_preserving_field_list(CloneType.I2E, (bit<32>)WALK_ID, 1);" in text

@@ -36,7 +36,7 @@ from midflight.primitives.estimators import completion
         (lambda: SemiJoin("j", pruned="all"), "pruned must be drop or reply, not 'all'"),  # type: ignore[arg-type]
     ],
 )
-def test_parameters_out_of_their_limits(make: Callable[[], Primitive], reported: str) -> None:
+def test_parameters_out_of_range_are_rejected(make: Callable[[], Primitive], reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         make()
 
@@ -49,7 +49,7 @@ def left(primitive: Primitive, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
 
 
 @pytest.mark.parametrize("fingerprint", [0, 32])
-def test_what_distinct_leaves_has_the_same_items(fingerprint: int) -> None:
+def test_distinct_keeps_all_items(fingerprint: int) -> None:
     items = np.random.default_rng(1).zipf(1.2, 4000) % 1000
     distinct = Distinct("app", rows=64, columns=4, fingerprint=fingerprint)
     stay = left(distinct, [{"item": each} for each in items.tolist()])
@@ -57,7 +57,7 @@ def test_what_distinct_leaves_has_the_same_items(fingerprint: int) -> None:
     assert np.mean(stay) < 0.35
 
 
-def test_a_short_fingerprint_loses_items_no_more_often_than_it_says() -> None:
+def test_a_short_fingerprint_loses_items_within_the_documented_bound() -> None:
     items = list(range(0, 3000 * 7, 7))
     stay = left(Distinct("app", rows=16, columns=4, fingerprint=8), [{"item": each} for each in items])
     lost = len(items) - sum(stay)
@@ -66,7 +66,7 @@ def test_a_short_fingerprint_loses_items_no_more_often_than_it_says() -> None:
 
 
 @pytest.mark.parametrize(("n", "levels"), [(1, 16), (10, 16), (50, 8), (3000, 4)])
-def test_what_topn_leaves_has_the_largest(n: int, levels: int) -> None:
+def test_topn_keeps_the_largest_values(n: int, levels: int) -> None:
     random = np.random.default_rng(n)
     values = (random.pareto(1.5, 2000) * 50).astype(np.int64)
     topn = TopN("app", n=n, lowest=8, levels=levels)
@@ -80,7 +80,7 @@ def test_what_topn_leaves_has_the_largest(n: int, levels: int) -> None:
 
 
 @pytest.mark.parametrize("dimensions", [2, 3, 5])
-def test_what_skyline_leaves_has_the_skyline(dimensions: int) -> None:
+def test_skyline_keeps_the_skyline(dimensions: int) -> None:
     points = np.random.default_rng(dimensions).integers(0, 200, (1500, dimensions))
     skyline = Skyline("app", points=8, dimensions=dimensions, width=8)
     stay = left(skyline, [{"values": each} for each in points.tolist()])
@@ -97,7 +97,7 @@ def by_definition(points: np.ndarray) -> set[tuple[int, ...]]:
     return {tuple(each) for each in different[~beats.any(axis=0)].tolist()}
 
 
-def test_what_semijoin_leaves_has_every_row_with_a_partner_and_few_without() -> None:
+def test_semijoin_keeps_all_rows_with_a_partner_and_few_others() -> None:
     random = np.random.default_rng(7)
     ours, theirs = random.integers(0, 2**63, 300), random.integers(0, 2**63, 2000)
     theirs[::10] = random.choice(ours, 200)
@@ -112,7 +112,7 @@ def test_what_semijoin_leaves_has_every_row_with_a_partner_and_few_without() -> 
     assert abs(passing - expected) < 5 * np.sqrt(expected)
 
 
-def test_a_switch_that_has_forgotten_the_keys_prunes_nothing() -> None:
+def test_a_switch_that_lost_its_keys_prunes_nothing() -> None:
     join = SemiJoin("app", columns=64)
     fields = {"flags": 0, "side": SemiJoin.BUILD, "epoch": 0, "item": 5}
     built = join.reference(epoch=8).process(Message(REQUEST, "app", 0, fields)).message.fields
@@ -122,7 +122,7 @@ def test_a_switch_that_has_forgotten_the_keys_prunes_nothing() -> None:
     assert join.reference(epoch=9).process(probe).verdict == Verdict.FORWARD
 
 
-def test_a_row_that_is_lost_behind_the_switch_comes_through_when_it_is_sent_again() -> None:
+def test_a_retransmitted_row_is_not_pruned() -> None:
     users = Distinct("app", pruned="reply").reference()
 
     def send(flags: int) -> tuple[str, object]:

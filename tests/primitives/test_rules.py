@@ -108,7 +108,7 @@ else:
 }
 
 
-def test_every_broken_rule_is_told_with_its_lines() -> None:
+def test_every_violation_is_reported_with_its_lines() -> None:
     reported = []
     for name, body in BROKEN.items():
         broken = Program(lesson(f"rules_{name}", body, HEAD)("lesson")).check("asic")
@@ -119,24 +119,24 @@ def test_every_broken_rule_is_told_with_its_lines() -> None:
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_what_a_pipeline_can_do_is_no_mistake(name: str) -> None:
+def test_valid_kernels_have_no_violations(name: str) -> None:
     assert Program(lesson(f"rules_{name}", KEPT[name], HEAD)("lesson")).check("asic") == ()
 
 
-def test_only_what_a_profile_asks_for_is_checked() -> None:
+def test_only_the_limits_of_a_profile_are_checked() -> None:
     lax = Profile(name="lax")
     for name, body in BROKEN.items():
         broken = violations(lesson(f"rules_{name}", body, HEAD)("lesson"), lax)
         assert bool(broken) == name.startswith("circle"), name
 
 
-def test_a_pipeline_that_a_packet_passes_once() -> None:
+def test_a_profile_without_recirculation() -> None:
     broken = PROGRAMS["outputs"]().check(Profile(name="once", recirculation=False))
     assert [each.message for each in broken] == ['Walk("walk"): profile once: a packet cannot recirculate']
     assert PROGRAMS["outputs"]().check("asic") == ()
 
 
-def test_a_profile_that_is_not_there() -> None:
+def test_an_unknown_profile_is_rejected() -> None:
     with pytest.raises(KernelError, match="no profile 'fpga'") as caught:
         PROGRAMS["filter"]().check("fpga")
     assert set(PROFILES) == {"asic"}

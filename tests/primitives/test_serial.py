@@ -25,7 +25,7 @@ def rfc1982(held: int, number: int) -> int:
     return 0 if held == number else 1 if newer else -1
 
 
-def test_a_number_takes_the_place_of_an_older_one() -> None:
+def test_a_newer_number_replaces_an_older_one() -> None:
     program, sent = Program(Latest("latest")), trace()
     seen, _ = agree(program, sent)
     second = [each.fields["ahead"] for each in seen[1::2] if each.fields is not None]
@@ -45,7 +45,7 @@ def test_a_number_takes_the_place_of_an_older_one() -> None:
     assert {each.fields["ahead"] for each in seen[len(sent) :] if each.fields is not None} == {0}
 
 
-def test_bits_that_are_1_are_counted() -> None:
+def test_popcount_counts_the_set_bits() -> None:
     sent = trace()
     seen, _ = agree(Program(Latest("latest")), sent)
     for each, one in zip(sent, seen, strict=True):

@@ -55,13 +55,13 @@ from tests.primitives.sketches import SKETCHES
         (lambda: HyperLogLog("u", item_bits=129), "item_bits must be 8 to 128, not 129"),
     ],
 )
-def test_parameters_out_of_their_limits(make: Callable[[], Primitive], reported: str) -> None:
+def test_parameters_out_of_range_are_rejected(make: Callable[[], Primitive], reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         make()
 
 
 @pytest.mark.parametrize("name", SKETCHES)
-def test_each_goes_through_a_pipeline_in_a_few_stages(name: str) -> None:
+def test_each_sketch_needs_few_stages(name: str) -> None:
     asked = footprint(check(SKETCHES[name]().p4(), f"{name}.p4")).total
     assert asked.most_accesses <= 1
     assert asked.circles == ()
@@ -74,7 +74,7 @@ def drawn(seed: int, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 600), (2, 512), (4, 400)])
-def test_a_bloom_filter_denies_no_member_and_is_wrong_as_often_as_it_says(rows: int, columns: int) -> None:
+def test_a_bloom_filter_has_no_false_negatives_and_the_documented_false_positives(rows: int, columns: int) -> None:
     bloom = Bloom("app", rows=rows, columns=columns, capacity=200)
     seen = bloom.reference()
 
@@ -105,7 +105,7 @@ def test_the_shape_of_a_bloom_filter_keeps_its_rate() -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 64), (3, 64), (4, 40)])
-def test_a_count_is_never_too_small_and_seldom_too_large(rows: int, columns: int) -> None:
+def test_counts_are_never_too_small_and_rarely_too_large(rows: int, columns: int) -> None:
     random = np.random.default_rng(rows)
     items, ranks = drawn(2, 500), random.zipf(1.2, 4000) % 500
     amounts = random.integers(0, 1500, 4000)
@@ -135,7 +135,7 @@ def test_the_shape_of_a_count_min_sketch_keeps_its_bound() -> None:
         count_min.shape(0, 0.1)
 
 
-def test_no_heavy_item_is_missed_and_each_is_told_once_a_window() -> None:
+def test_every_heavy_item_is_reported_once_per_window() -> None:
     random = np.random.default_rng(4)
     window, above = 500, 20
     items, ranks = drawn(3, 300), random.zipf(1.3, 6 * window) % 300
@@ -186,7 +186,7 @@ def test_distinct_items_are_estimated_within_the_standard_error(count: int) -> N
 
 
 @pytest.mark.parametrize("count", [10**6, 10**9, 4 * 10**9, 10**10])
-def test_the_estimate_has_no_bias_where_items_share_hashes(count: int) -> None:
+def test_the_estimate_is_unbiased_with_hash_collisions(count: int) -> None:
     """Registers drawn as `count` items would leave them: too many to be hashed one by one."""
     random = np.random.default_rng(9)
     precision, share = 10, -(2.0**32) * np.expm1(-count / 2**32) / 2**10
@@ -198,7 +198,7 @@ def test_the_estimate_has_no_bias_where_items_share_hashes(count: int) -> None:
     assert abs(off.mean()) < (4 if count > 10**9 else 1.5) * hyperloglog.standard_error(precision)
 
 
-def test_an_empty_hyperloglog_a_full_one_and_none() -> None:
+def test_extreme_states_of_a_hyperloglog() -> None:
     assert hyperloglog.estimate(np.zeros(16, dtype=np.uint8)) == 0
     assert hyperloglog.estimate(np.full(16, 29)) == np.inf
     for wrong in (np.zeros(15, dtype=np.uint8), np.full(16, 30)):
@@ -206,7 +206,7 @@ def test_an_empty_hyperloglog_a_full_one_and_none() -> None:
             hyperloglog.estimate(wrong)
 
 
-def test_sketches_of_several_switches_are_united() -> None:
+def test_sketches_of_several_switches_are_merged() -> None:
     items = drawn(6, 1500)
     united = np.maximum(seen(8, items[:1000]), seen(8, items[500:]))
     assert united.tolist() == seen(8, items).tolist()
@@ -220,7 +220,7 @@ def sampled(sample: Sample, packets: list[tuple[int, int]]) -> list[bool]:
 
 
 @pytest.mark.parametrize("one_in", [8, 10])
-def test_samples_stand_for_what_they_are_taken_from(one_in: int) -> None:
+def test_samples_are_representative(one_in: int) -> None:
     items = drawn(8, 4000)
     each = [(item, number) for number, item in enumerate(items)]
     counted = sampled(Sample("app", one_in=one_in, by="count", others="drop"), each)
@@ -236,7 +236,7 @@ def test_samples_stand_for_what_they_are_taken_from(one_in: int) -> None:
     assert abs(sum(flows) * one_in - 4000) < 4 * 4000 / np.sqrt(sum(flows))
 
 
-def test_a_sketch_behind_a_sample_of_flows_has_them_in_all_its_columns() -> None:
+def test_a_sketch_after_a_sample_of_flows_uses_all_columns() -> None:
     items = drawn(9, 6000)
     chosen = sampled(Sample("app", one_in=20, by="flow", others="drop"), [(item, 0) for item in items])
     columns = [int(hash_(bit[64](item), seed=0, range=16)) for item, stays in zip(items, chosen, strict=True) if stays]

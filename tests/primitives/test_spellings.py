@@ -190,14 +190,14 @@ def _tidy(text: str) -> str:
 
 
 @pytest.mark.parametrize("first", range(0, 100, 20))
-def test_every_spelling_gets_the_same_verdict(first: int) -> None:
+def test_equivalent_kernels_get_the_same_verdict(first: int) -> None:
     for seed in range(first, first + 20):
         verdicts = [bool(each.check("asic")) for each in spelled(seed)]
         assert len({*verdicts}) == 1, (seed, verdicts)
 
 
 @pytest.mark.parametrize("first", range(0, 20, 10))
-def test_every_spelling_needs_the_same_stages(first: int) -> None:
+def test_equivalent_kernels_need_the_same_stages(first: int) -> None:
     for seed in range(first, first + 10):
         demands = [footprint(check(each.p4(), "spelled.p4")).total for each in spelled(seed)]
         assert len({bool(each.circles) for each in demands}) == 1, seed
@@ -205,12 +205,12 @@ def test_every_spelling_needs_the_same_stages(first: int) -> None:
             assert len({each.stages_on({}) for each in demands}) == 1, (seed, [each.stages_on({}) for each in demands])
 
 
-def test_some_of_them_are_refused_and_some_are_not() -> None:
+def test_some_random_kernels_are_rejected_and_some_accepted() -> None:
     verdicts = [bool(spelled(seed)[0].check(PROFILES["asic"])) for seed in range(100)]
     assert 3 < sum(verdicts) < 97
 
 
-def test_every_spelling_means_the_same() -> None:
+def test_equivalent_kernels_give_the_same_results() -> None:
     for seed in range(20):
         references = [each.applications["lesson"].primitive.reference() for each in spelled(seed)]
         random = Random(seed)

@@ -23,7 +23,7 @@ def together() -> tuple[Program, list[Step]]:
 
 
 @pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
-def test_all_primitives_at_once_do_what_they_mean(device: str) -> None:
+def test_all_primitives_work_in_one_program(device: str) -> None:
     program, steps = together()
     came, alerts, written = meant(program, steps)
     assert len(program.applications) > 20
@@ -52,7 +52,7 @@ def check_state(house: House, name: str, registers: dict[str, Any]) -> None:
 
 
 @pytest.mark.bmv2
-def test_p4c_takes_all_primitives_at_once_without_a_word(tmp_path: Path) -> None:
+def test_p4c_accepts_all_primitives_in_one_program(tmp_path: Path) -> None:
     if shutil.which("p4c-bm2-ss") is None:
         pytest.skip("p4c-bm2-ss is not on PATH")
     source = tmp_path / "together.p4"

@@ -40,12 +40,12 @@ STUMP: dict[str, list[Any]] = {
         ({"trees": [STUMP | {"threshold": [0.5, 0, 0]}]}, "the threshold of node 0 must be an integer, not 0.5"),
     ],
 )
-def test_parameters_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+def test_parameters_out_of_range_are_rejected(wrong: dict[str, Any], reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         Tree("alarm", **dict[str, Any]({"trees": [STUMP], "features": 1, "classes": 2} | wrong))
 
 
-def test_more_thresholds_than_a_code_has_bits() -> None:
+def test_too_many_thresholds_are_rejected() -> None:
     stumps = [STUMP | {"threshold": [number, 0, 0]} for number in range(16)]
     assert Tree("alarm", trees=stumps, features=1, classes=2).code_width == 16
     chain: dict[str, list[Any]] = {name: [] for name in STUMP}
@@ -68,7 +68,7 @@ def answers(tree: Tree, rows: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", ["tree", "shallow tree", "forest"])
-def test_a_fitted_model_is_answered_for(kind: str) -> None:
+def test_a_tree_predicts_like_the_fitted_model(kind: str) -> None:
     ensemble, tree = pytest.importorskip("sklearn.ensemble"), pytest.importorskip("sklearn.tree")
     random = np.random.default_rng(5)
     rows = random.integers(0, 256, (300, 4))
@@ -83,7 +83,7 @@ def test_a_fitted_model_is_answered_for(kind: str) -> None:
     assert [model.classes_[label] for label in answers(made, asked)] == model.predict(asked).tolist()
 
 
-def test_a_forest_of_impure_leaves_decides_by_their_shares() -> None:
+def test_a_forest_with_impure_leaves_decides_by_their_shares() -> None:
     ensemble = pytest.importorskip("sklearn.ensemble")
     random = np.random.default_rng(6)
     rows = random.integers(0, 256, (400, 3))

@@ -125,7 +125,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_has_no_meaning_is_told_with_a_way_out(name: str) -> None:
+def test_code_without_a_defined_meaning_is_reported_with_a_fix(name: str) -> None:
     body, message, hint = WRONG[name]
     with pytest.raises(KernelError) as caught:
         made(name.split()[0], body)
@@ -133,12 +133,12 @@ def test_what_has_no_meaning_is_told_with_a_way_out(name: str) -> None:
     assert hint in caught.value.hint
 
 
-def test_the_rest_of_a_helper_is_written_once() -> None:
+def test_the_rest_of_a_helper_is_emitted_once() -> None:
     text = made("map_after_a_return_in_a_case", RIGHT["map_after_a_return_in_a_case"]).p4()
     assert text.count("inner_owner.apply()") == 1
 
 
-def test_a_forgotten_kernel_is_told_with_its_class() -> None:
+def test_a_missing_kernel_is_reported_with_its_class() -> None:
     kind = lesson("forgotten", "pass", HEAD.replace("ingress(self, packet, wire):\n", "ingres(self, packet, wire):\n"))
     with pytest.raises(KernelError, match=r'Lesson\("lesson"\) has no kernel: `ingress` is missing') as caught:
         Program(kind("lesson"))
@@ -169,7 +169,7 @@ def test_a_held_primitive_without_a_kernel_is_named_at_the_call() -> None:
     assert "rename `ingres` to `ingress`" in caught.value.hint
 
 
-def test_super_without_a_kernel_above_is_refused() -> None:
+def test_super_without_a_kernel_in_the_base_class_is_rejected() -> None:
     class Alone(Primitive):
         class Wire(Header):
             key = bit[16]

@@ -24,7 +24,7 @@ EMPTY = {"series": 0, "what": 0, "end": 0, "count": 0, "total": 0, "least": 0, "
         ({"series": 0}, "series must be 1 to 65536, not 0"),
     ],
 )
-def test_parameters_out_of_their_limits(wrong: dict[str, Any], reported: str) -> None:
+def test_parameters_out_of_range_are_rejected(wrong: dict[str, Any], reported: str) -> None:
     with pytest.raises(KernelError, match=reported):
         Window("load", **{"pane": 8} | wrong)
 
@@ -39,7 +39,7 @@ def results(window: Window, times: Sequence[int], values: Sequence[int]) -> list
     return [dict(each.message.fields) for each in outcomes if each.verdict == Verdict.FORWARD]
 
 
-def test_tumbling_windows_of_time_share_out_all_items() -> None:
+def test_every_item_is_in_one_tumbling_window() -> None:
     random = np.random.default_rng(3)
     times = np.cumsum(random.integers(0, 40, 500))
     values = random.integers(-1000, 1000, 500)
@@ -50,6 +50,6 @@ def test_tumbling_windows_of_time_share_out_all_items() -> None:
     assert [each["end"] for each in seen] == sorted({(time // 64 + 1) * 64 for time in times.tolist()})[: len(seen)]
 
 
-def test_late_items_are_told_apart() -> None:
+def test_late_items_are_distinguished() -> None:
     (late,) = results(Window("load", pane=8), [17, 15, 16], [1, 2, 3])
     assert (late["what"], late["time"], late["value"]) == (2, 15, 2)

@@ -61,17 +61,17 @@ def trace() -> tuple[Program, list[Sent]]:
     return Program(Words("words")), [Sent("words", number, fields()) for number in range(60)]
 
 
-def test_the_switch_computes_on_them() -> None:
+def test_the_switch_handles_fields_named_like_p4_keywords() -> None:
     _, alerts = agree(*trace())
     assert alerts
 
 
 @pytest.mark.bmv2
-def test_bmv2_computes_on_them() -> None:
+def test_bmv2_handles_fields_named_like_p4_keywords() -> None:
     agree_on_bmv2(*trace())
 
 
-def test_outside_the_p4_they_keep_their_names() -> None:
+def test_fields_keep_their_names_outside_the_p4() -> None:
     program, _ = trace()
     described = program.schema()["applications"]["words"]
     assert [each["name"] for each in described["fields"]][:2] == ["key", "table"]
@@ -81,7 +81,7 @@ def test_outside_the_p4_they_keep_their_names() -> None:
     assert "bit<32> table_;" in program.p4()
 
 
-def test_two_fields_that_would_be_one_in_the_p4() -> None:
+def test_fields_that_clash_in_the_p4_are_rejected() -> None:
     class Clash(Primitive):
         class Wire(Header):
             table = bit[8]

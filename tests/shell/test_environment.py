@@ -1,4 +1,4 @@
-"""The environment of p4runtime-shell is made once, whole or not at all, by one process at a time."""
+"""The environment of p4runtime-shell is created once, atomically, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "p4runtime-shell-0.0.6"
 
 
 class Installer:
-    """Makes an environment that is only a number in a file."""
+    """Creates an environment that consists of a number in a file."""
 
     def __init__(self, *, failing: bool = False) -> None:
         self.failing = failing
@@ -36,7 +36,7 @@ def names(cache: Path) -> set[str]:
     return {each.name for each in (cache / "midflight").iterdir()}
 
 
-def test_it_is_made_once_and_anew_when_asked(tmp_path: Path) -> None:
+def test_the_environment_is_created_once_and_again_on_request(tmp_path: Path) -> None:
     install, said = Installer(), list[str]()
     variables = {"XDG_CACHE_HOME": str(tmp_path)}
     for reinstall, expected in ((False, "1"), (False, "1"), (True, "2")):
@@ -48,7 +48,7 @@ def test_it_is_made_once_and_anew_when_asked(tmp_path: Path) -> None:
     assert names(tmp_path) == {NAME, f"{NAME}.lock"}
 
 
-def test_one_that_fails_leaves_nothing_and_takes_nothing_away(tmp_path: Path) -> None:
+def test_a_failed_installation_has_no_effect(tmp_path: Path) -> None:
     variables = {"XDG_CACHE_HOME": str(tmp_path)}
     with pytest.raises(MidflightError):
         environment(str, variables=variables, install=Installer(failing=True))
@@ -62,13 +62,13 @@ def test_one_that_fails_leaves_nothing_and_takes_nothing_away(tmp_path: Path) ->
     assert names(tmp_path) == {NAME, f"{NAME}.lock"}
 
 
-def test_what_a_killed_one_left_is_removed(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_installation_are_removed(tmp_path: Path) -> None:
     (tmp_path / "midflight" / f"{NAME}.part-x" / "new").mkdir(parents=True)
     environment(str, variables={"XDG_CACHE_HOME": str(tmp_path)}, install=Installer())
     assert names(tmp_path) == {NAME, f"{NAME}.lock"}
 
 
-def test_the_second_process_waits_for_the_first_and_takes_what_it_made(tmp_path: Path) -> None:
+def test_a_second_process_waits_for_the_first_and_uses_its_environment(tmp_path: Path) -> None:
     install, waiting, done = Installer(), threading.Event(), list[Path]()
 
     def second() -> None:
@@ -89,7 +89,7 @@ def test_the_second_process_waits_for_the_first_and_takes_what_it_made(tmp_path:
     assert install.calls == 0
 
 
-def test_without_an_index_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+def test_without_an_index_the_error_says_so_and_nothing_remains(tmp_path: Path) -> None:
     shut = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": str(tmp_path)}
     done = process("shell", XDG_CACHE_HOME=str(tmp_path), **shut)
     assert done.returncode == 1
@@ -116,7 +116,7 @@ def test_an_election_id_has_two_halves() -> None:
         (("--device-of", "nobody"), 1, "no switch named nobody is running"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_installed(
+def test_errors_are_reported_before_the_installation(
     arguments: tuple[str, ...], status: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

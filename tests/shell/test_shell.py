@@ -1,4 +1,4 @@
-"""p4runtime-shell, as others wrote it, on every switch."""
+"""The unmodified p4runtime-shell on every kind of switch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ print("routes", len(list(table_entry["ingress.route"].read())))
 
 @pytest.fixture(scope="session", autouse=True)
 def installed() -> None:
-    """Make the environment, in the user's cache as anybody does."""
+    """Create the environment in the user's cache."""
     try:
         environment(str)
     except MidflightError as error:
@@ -81,7 +81,7 @@ def run(*arguments: object, text: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def files(device: PacketDevice, folder: Path) -> str:
-    """Write a program's files the way its device's own tools do."""
+    """Write a program's files as the tools of its device do."""
     pipeline = device.compile(CheckedProgram(PROGRAM))
     (folder / "p4info.txtpb").write_text(str(pipeline.p4info))
     (folder / "config").write_bytes(pipeline.config)
@@ -103,7 +103,7 @@ def test_a_session_configures_fills_reads_deletes_counts_and_sends(device: Packe
                 said.append(line.strip())
                 if line == "ready\n":
                     assert len(device.process(Packets.from_list([(1, other())]))) == 0
-                    # Only now may the packet-out come: what leaves BMv2 while a batch is being ended is lost.
+                    # The packet-out must not come earlier: packets that leave BMv2 at the end of a batch are lost.
                     assert process.stdin is not None
                     process.stdin.write("go\n")
                     process.stdin.flush()
@@ -112,7 +112,7 @@ def test_a_session_configures_fills_reads_deletes_counts_and_sends(device: Packe
             process.kill()
     assert said == ["route 2", "ready", f"packet-in {len(other())}"], errors
     assert (process.returncode, errors) == (0, "")
-    # On BMv2 the packet-out may still be on its way out, before the packets that come after it.
+    # On BMv2 the packet-out may not have left yet when later packets arrive.
     after = device.process(Packets.from_list([(1, ipv4("10.1.2.3"))] * 2))
     sent = [*device.transmitted(), *after]
     assert sorted(port for port, _ in sent) == [2, 2, 3]
@@ -123,7 +123,7 @@ def test_a_session_configures_fills_reads_deletes_counts_and_sends(device: Packe
     assert len(device.process(Packets.from_list([(1, ipv4("10.1.2.3"))]))) == 0
 
 
-def test_a_script_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_failing_script_is_reported_with_its_line(tmp_path: Path) -> None:
     script = tmp_path / "wrong.py"
     with open_device("host") as device:
         device.load(PROGRAM)
@@ -142,13 +142,13 @@ def test_a_script_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
             assert "Traceback" not in done.stderr
 
 
-def test_a_switch_that_is_not_there() -> None:
+def test_a_missing_switch_is_reported() -> None:
     done = run("--grpc-addr", "unix:/nowhere/socket")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "midflight: no switch answers at unix:/nowhere/socket\n"
 
 
-def test_one_who_bids_less_may_only_look() -> None:
+def test_a_backup_may_only_read() -> None:
     with open_device("host") as device:
         device.load(PROGRAM)
         with device.session(election_id=5):
@@ -159,7 +159,7 @@ def test_one_who_bids_less_may_only_look() -> None:
 
 
 def test_the_prompt(tmp_path: Path) -> None:
-    """In a terminal it is p4runtime-shell as people know it, where an entry is inserted without parentheses."""
+    """In a terminal it behaves like p4runtime-shell, where an entry is inserted without parentheses."""
     master, slave = pty.openpty()
     with open_device("host") as device:
         device.load(PROGRAM)
@@ -193,7 +193,7 @@ def test_the_prompt(tmp_path: Path) -> None:
 @pytest.mark.root
 @ROOT[1]
 def test_the_switch_of_a_running_network() -> None:
-    name = "shelled"  # which no other network's switch is called
+    name = "shelled"  # a name that switches of other networks do not have
     with open_fabric("netns", Topology.of([("h1", name), ("h2", name)]), "host") as fabric:
         fabric.devices[name].load(PROGRAM)
         done = run("--device-of", name, text='print(tables["ingress.route"].name)')

@@ -18,7 +18,7 @@ def switch(number: int) -> Switch:
 
 
 def diamond() -> Graph:
-    """h1 and h2 over two ways: by s2 (delay 2 + 2) or by s3 (delay 1 + 5); h3 hangs on s3."""
+    """Return h1 and h2 with two paths, through s2 (delay 2 + 2) or s3 (delay 1 + 5), and h3 at s3."""
     return Graph(
         hosts=(host(1), host(2), host(3)),
         switches=(switch(1), switch(2), switch(3), switch(4)),
@@ -42,7 +42,7 @@ def star(hosts: int) -> Graph:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
-    """Up to seven switches with any links between them, parallel and free ones too, and hosts with one or two."""
+    """Draw up to seven switches with arbitrary links, also parallel and without delay, and hosts with one or two."""
     switches = [switch(n) for n in range(1, draw(st.integers(1, 7)) + 1)]
     hosts = [host(n) for n in range(1, draw(st.integers(1, 5)) + 1)]
     names = st.sampled_from([each.name for each in switches])

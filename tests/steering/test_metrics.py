@@ -1,4 +1,4 @@
-"""Raw readings become scores from 0 to 10, one a category, and one of all."""
+"""Normalisation of raw readings to scores from 0 to 10, for each category and in total."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_known_scores() -> None:
     assert report.at == 7
 
 
-def test_half_a_point_goes_up() -> None:
+def test_half_a_point_is_rounded_up() -> None:
     agent = Agent(C_NMA, [DELAY])
     values = [agent.report("p", {"delay": each}, 0).metrics[Category.COMMUNICATION].value for each in (47.5, 47.6)]
     assert values == [1, 0]
 
 
-def test_an_instance_that_is_down_scores_nothing_however_idle() -> None:
+def test_an_instance_that_is_down_scores_0() -> None:
     report = Agent(C_SMA, [IDLE, UP, RATE]).report("i", {"idle": 100, "up": 0, "requests_left": 1000}, 0)
     assert {each.kind: each.value for each in report.metrics.values()} == {"computing_comb": 10, "service_comb": 0}
 
@@ -83,7 +83,7 @@ def test_a_better_reading_never_scores_worse(worst: float, best: float, one: flo
     assert (gauge.score(worst), gauge.score(best)) == (Fraction(0), Fraction(10))
 
 
-def test_a_path_is_as_full_as_its_fullest_link_and_as_lossy_as_all_together() -> None:
+def test_a_path_has_the_utilisation_of_its_fullest_link_and_the_loss_of_all() -> None:
     links = {("s1", "s2"): {"utilisation": 0.5, "loss": 0.5}, ("s2", "h1"): {"utilisation": 0.25, "loss": 0.5}}
     assert path_readings(Path(("s1", "s2", "h1"), 12), links) == {
         "delay": 12,

@@ -1,4 +1,4 @@
-"""Routes reach their host by a shortest way and never go in a circle; groups and trees reach every member."""
+"""Routes are shortest paths without loops. Groups and trees reach every member."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.steering.graphs import diamond, graphs, host, star, switch
 
 
 def delays_by_relaxation(graph: Graph, destination: str) -> dict[str, int]:
-    """Bellman and Ford's way, for an opinion of its own: relax every link until nothing changes."""
+    """Return delays by Bellman-Ford, as an independent result: relax every link until nothing changes."""
     carriers = {each.name for each in graph.switches} | {destination}
     best = {destination: 0}
     changed = True
@@ -27,7 +27,7 @@ def delays_by_relaxation(graph: Graph, destination: str) -> dict[str, int]:
 
 
 @given(graphs())
-def test_every_way_is_shortest(graph: Graph) -> None:
+def test_all_routes_are_shortest_paths(graph: Graph) -> None:
     for node in graph.nodes:
         oracle = delays_by_relaxation(graph, node.name)
         found = {name: hop.delay for name, hop in graph.towards(node.name).items()} | {node.name: 0}
@@ -35,7 +35,7 @@ def test_every_way_is_shortest(graph: Graph) -> None:
 
 
 @given(graphs())
-def test_routes_reach_their_host_without_a_circle(graph: Graph) -> None:
+def test_routes_have_no_loops(graph: Graph) -> None:
     cables = {}
     for link in graph.links:
         cables[link.left, link.left_port] = link.right
@@ -54,7 +54,7 @@ def test_routes_reach_their_host_without_a_circle(graph: Graph) -> None:
 
 
 @given(graphs(), st.data())
-def test_a_tree_brings_one_copy_to_every_leaf(graph: Graph, data: st.DataObject) -> None:
+def test_a_tree_delivers_one_copy_to_every_leaf(graph: Graph, data: st.DataObject) -> None:
     root = data.draw(st.sampled_from(graph.switches)).name
     reachable = sorted(set(graph.towards(root)) & {each.name for each in graph.hosts})
     leaves = data.draw(st.lists(st.sampled_from(reachable), unique=True)) if reachable else []
@@ -74,7 +74,7 @@ def test_the_order_of_links_does_not_matter(graph: Graph) -> None:
     assert routes(graph) == routes(Graph(graph.hosts, graph.switches, graph.links[::-1]))
 
 
-def test_known_ways() -> None:
+def test_known_routes() -> None:
     graph = diamond()
     assert str(graph.path("h1", "h2")) == "h1 -> s1 -> s2 -> s4 -> h2 (delay 6)"
     assert str(graph.path("h1", "h1")) == "h1 (delay 0)"
@@ -96,7 +96,7 @@ def test_a_host_carries_no_traffic_of_others() -> None:
     assert [each.address for each in routes(graph)["s1"]] == [host(1).address, host(2).address]
 
 
-def test_between_equal_ways_the_first_name_wins() -> None:
+def test_between_equal_routes_the_first_name_wins() -> None:
     graph = Graph(
         (host(1), host(2)),
         (switch(1), switch(2), switch(3), switch(4)),
@@ -118,7 +118,7 @@ def test_members_of_a_star() -> None:
     ]
 
 
-def test_two_members_behind_one_port_are_refused() -> None:
+def test_two_members_behind_one_port_are_rejected() -> None:
     graph = Graph(
         (host(1), host(2)),
         (switch(1), switch(2)),
@@ -139,7 +139,7 @@ def test_two_members_behind_one_port_are_refused() -> None:
         ((host(1),), (Link("h1", 0, "s1", 1, -1),), "negative delay"),
     ],
 )
-def test_a_graph_that_cannot_be_is_refused(hosts: tuple[Host, ...], links: tuple[Link, ...], message: str) -> None:
+def test_an_invalid_graph_is_rejected(hosts: tuple[Host, ...], links: tuple[Link, ...], message: str) -> None:
     with pytest.raises(MidflightError, match=message):
         Graph(hosts, (Switch("s1", 1),), links)
 

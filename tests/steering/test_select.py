@@ -1,4 +1,4 @@
-"""Instance and path are chosen together, always the same way, and for reasons that are told."""
+"""Joint selection of instance and path, which is deterministic and reports its reasons."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def candidate(name: str, computing: int, network: int, *, delay: int = 5, at: in
 def simple_paths(
     graph: Graph, here: tuple[str, ...], end: str, delay: int = 0
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Every path without a repeated node, found by trying everything."""
+    """Yield all paths without repeated nodes, by exhaustive search."""
     if here[-1] == end:
         yield delay, here
         return
@@ -70,7 +70,7 @@ def test_the_best_paths_are_found_in_order(graph: Graph, most: int, data: st.Dat
     assert graph.path(source, destination) == (found[0] if found else None)
 
 
-def test_a_busy_instance_nearby_loses_to_an_idle_one_further_off() -> None:
+def test_an_idle_distant_instance_beats_a_busy_near_one() -> None:
     reports = {"10.0.0.2": SMA.report("10.0.0.2", {"idle": 90}, 0), "10.0.0.3": SMA.report("10.0.0.3", {"idle": 40}, 0)}
     offered = candidates(diamond(), "s1", {"10.0.0.2": "h2", "10.0.0.3": "h3"}, reports, NMA)
     # h2: computing 9, delay 5 gives 5 (by s3: delay 7, 3); h3: computing 4, delay 2 gives 8 (by s2: delay 10, 0).
@@ -90,13 +90,13 @@ def test_a_busy_instance_nearby_loses_to_an_idle_one_further_off() -> None:
     ]
 
 
-def test_an_instance_that_tells_nothing_is_no_candidate() -> None:
+def test_an_instance_without_metrics_is_not_a_candidate() -> None:
     reports = {"10.0.0.3": SMA.report("10.0.0.3", {"idle": 40}, 0)}
     offered = candidates(diamond(), "s1", {"10.0.0.2": "h2", "10.0.0.3": "h3"}, reports, NMA, paths=1)
     assert [each.csci_id for each in offered] == ["10.0.0.3"]
 
 
-def test_what_scores_low_anywhere_is_the_last_resort() -> None:
+def test_a_candidate_with_a_low_score_in_any_category_is_the_last_resort() -> None:
     lopsided, plain = candidate("a", 10, 3), candidate("b", 6, 6)
     assert select([lopsided, plain]).candidate is plain
     alone = select([lopsided])
@@ -105,7 +105,7 @@ def test_what_scores_low_anywhere_is_the_last_resort() -> None:
     assert select([lopsided, plain], Policy(recommended=3)).candidate is lopsided
 
 
-def test_traffic_stays_unless_another_is_well_ahead() -> None:
+def test_traffic_stays_unless_another_candidate_is_clearly_better() -> None:
     here, there = candidate("a", 6, 6), candidate("b", 8, 6)
     current = ("a", here.path.nodes)
     kept = select([here, there], Policy(stickiness=1), current=current)
@@ -123,7 +123,7 @@ def test_traffic_leaves_an_instance_that_is_ruled_out_or_no_longer_recommended()
         assert select([here, other], policy, current=("a", here.path.nodes), now=20).candidate is other
 
 
-def test_old_metrics_and_long_ways_are_ruled_out_with_the_reason() -> None:
+def test_old_metrics_and_long_paths_are_ruled_out_with_the_reason() -> None:
     offered = [candidate("a", 9, 9, at=0), candidate("b", 9, 9, at=5, delay=101)]
     with pytest.raises(MidflightError) as caught:
         select(offered, Policy(max_delay=100, max_age=9), now=10)
@@ -132,7 +132,7 @@ def test_old_metrics_and_long_ways_are_ruled_out_with_the_reason() -> None:
     assert select(offered, Policy(max_delay=100, max_age=10), now=10).candidate.csci_id == "a"
 
 
-def test_nothing_offered() -> None:
+def test_no_offers() -> None:
     with pytest.raises(MidflightError, match="no service contact instance"):
         select([])
 
@@ -154,9 +154,7 @@ OFFERS = st.lists(
 
 
 @given(OFFERS, st.data())
-def test_the_order_of_offers_never_matters_and_nobody_better_is_left(
-    offers: list[Candidate], data: st.DataObject
-) -> None:
+def test_the_best_candidate_is_chosen_in_any_order_of_offers(offers: list[Candidate], data: st.DataObject) -> None:
     choice = select(offers)
     again = select(data.draw(st.permutations(offers)))
     assert (again.candidate, again.ranking) == (choice.candidate, choice.ranking)

@@ -1,4 +1,4 @@
-"""Topologies from YAML: what files mean, and what is said where one is wrong."""
+"""Topologies from YAML files, and errors in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from midflight.testbed.topology.units import quality_of, quantity
 GOLDEN = Path(__file__).parent / "golden" / "mistakes.txt"
 
 
-def test_a_file_says_what_python_says() -> None:
+def test_a_file_gives_the_same_topology_as_python() -> None:
     text = """
 hosts: [a, h1, h2]   # a would be a switch by its name
 switches: [s1]
@@ -54,7 +54,7 @@ links:
         ("star: {hosts: 2}\nipv6: {h1: '2001:db8::1'}", star(2).with_ipv6({"h1": "2001:db8::1"})),
     ],
 )
-def test_builders_have_their_names(text: str, topology: Topology) -> None:
+def test_builders_are_available_by_name(text: str, topology: Topology) -> None:
     assert parse_topology(text) == topology
 
 
@@ -97,7 +97,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told_with_their_place() -> None:
+def test_errors_are_reported_with_their_place() -> None:
     reported = []
     for text in MISTAKES:
         with pytest.raises(MidflightError) as caught:
@@ -107,7 +107,7 @@ def test_mistakes_are_told_with_their_place() -> None:
     assert "\n".join(reported) == GOLDEN.read_text()
 
 
-def test_odd_files(tmp_path: Path) -> None:
+def test_invalid_files_are_reported(tmp_path: Path) -> None:
     file = tmp_path / "net.yaml"
     file.write_bytes(b"links: [\xff]")
     with pytest.raises(MidflightError, match=r"net\.yaml is not text in UTF-8"):
@@ -153,12 +153,12 @@ def test_quantities_have_units(name: str, text: object, value: float | None) -> 
         ("queue", []),
     ],
 )
-def test_other_texts_are_no_quantities(name: str, text: object) -> None:
+def test_other_texts_are_not_quantities(name: str, text: object) -> None:
     with pytest.raises(MidflightError, match=f"is not a valid {name} of a link"):
         quantity(name, text)
 
 
-def test_unknown_qualities_are_refused() -> None:
+def test_unknown_qualities_are_rejected() -> None:
     assert quality_of({"delay": "1ms"}, LinkQuality(loss=0.1)) == LinkQuality(delay=1_000_000, loss=0.1)
     with pytest.raises(MidflightError, match="a link has no 'speed'"):
         quality_of({"speed": 1})

@@ -1,4 +1,4 @@
-"""Topologies: what builders build, what ports and addresses follow, and what is refused."""
+"""Topologies: builders, port numbers, addresses, and errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOSSY = LinkQuality(loss=0.01, delay=2_000_000)
 
 
 def graph(topology: Topology) -> nx.Graph:
-    """Return a topology as networkx has it."""
+    """Return a topology as a networkx graph."""
     made = nx.Graph()
     made.add_nodes_from((*topology.hosts, *topology.switches))
     made.add_edges_from((link.one.node, link.other.node) for link in topology.links)
@@ -52,7 +52,7 @@ def graph(topology: Topology) -> nx.Graph:
         (fat_tree(6), 54, 45, 162, 6),
     ],
 )
-def test_builders_build_what_they_are_named_after(
+def test_builders_create_the_named_shapes(
     topology: Topology, hosts: int, switches: int, links: int, diameter: int
 ) -> None:
     made = graph(topology)
@@ -66,14 +66,14 @@ def test_builders_build_what_they_are_named_after(
         assert [*topology.ports(name)] == [0]
 
 
-def test_a_fat_tree_has_a_way_through_every_core() -> None:
+def test_a_fat_tree_has_a_path_through_every_core() -> None:
     made = graph(fat_tree(4))
     assert all(made.degree(name) == 4 for name in made if not name.startswith("h"))
     ways = list(nx.all_shortest_paths(made, "h1", "h16"))
     assert sorted(way[3] for way in ways) == ["core1", "core2", "core3", "core4"]
 
 
-def test_a_trees_switches_lead_up_by_port_one() -> None:
+def test_port_1_of_a_trees_switch_leads_up() -> None:
     topology = tree(3, 2)
     assert {name: topology.ports(name)[1][0].node for name in topology.switches[1:]} == {
         "s2": "s1", "s3": "s1", "s4": "s2", "s5": "s2", "s6": "s3", "s7": "s3",
@@ -91,7 +91,7 @@ def test_addresses_follow_from_the_order() -> None:
     assert len(macs) == 301
 
 
-def test_ports_are_numbered_in_order_but_for_those_that_are_told() -> None:
+def test_ports_are_numbered_in_order_except_given_ones() -> None:
     topology = Topology.of(
         [("h1", "s1"), ("s1:2", "s2:0"), ("h2", "s1"), ("s2", "h3"), ("core", "s1", LOSSY)], hosts=["extra"]
     )
@@ -105,7 +105,7 @@ def test_ports_are_numbered_in_order_but_for_those_that_are_told() -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
-def test_steering_finds_a_way_from_every_switch_to_every_host(leaves: int, spines: int, hosts: int) -> None:
+def test_steering_finds_a_route_from_every_switch_to_every_host(leaves: int, spines: int, hosts: int) -> None:
     topology = leaf_spine(leaves, spines, hosts)
     ways = routes(topology.graph())
     macs = {topology.mac(name): name for name in (*topology.hosts, *topology.switches)}
@@ -144,7 +144,7 @@ def test_steering_finds_a_way_from_every_switch_to_every_host(leaves: int, spine
         (lambda: Topology(("h1",), (), ()).gateway("h1"), "host h1 has no link"),
     ],
 )
-def test_what_is_no_topology_is_refused(wrong: Callable[[], object], words: str) -> None:
+def test_an_invalid_topology_is_rejected(wrong: Callable[[], object], words: str) -> None:
     with pytest.raises(MidflightError, match=words):
         wrong()
 
@@ -169,7 +169,7 @@ def test_a_networkx_graph_is_a_topology() -> None:
         nx.relabel_nodes(nx.cycle_graph(5), "s{}".format))  # fmt: skip
 
 
-def test_parallel_links_of_a_multigraph_are_all_there() -> None:
+def test_parallel_links_of_a_multigraph_are_kept() -> None:
     given_graph = nx.MultiGraph([("s1", "s2"), ("s1", "s2")])
     assert [(str(link.one), str(link.other)) for link in from_networkx(given_graph).links] == [
         ("s1:1", "s2:1"),
@@ -185,7 +185,7 @@ def test_parallel_links_of_a_multigraph_are_all_there() -> None:
         (nx.Graph([("h1", "s1", {"loss": "much"})]), "the link between h1 and s1: 'much' is not a valid loss"),
     ],
 )
-def test_what_is_no_topology_of_networkx_is_refused(wrong: nx.Graph, words: str) -> None:
+def test_an_invalid_networkx_graph_is_rejected(wrong: nx.Graph, words: str) -> None:
     with pytest.raises(MidflightError, match=words):
         from_networkx(wrong)
 
@@ -208,7 +208,7 @@ SVG = "{http://www.w3.org/2000/svg}"
     ],
     ids=["star", "big-star", "tree", "leaf-spine", "fat-tree", "line", "ring", "no-links", "nothing"],
 )
-def test_a_picture_shows_every_node_once_and_apart(topology: Topology) -> None:
+def test_a_picture_shows_every_node_once_without_overlap(topology: Topology) -> None:
     picture = topology.svg()
     assert picture == topology.svg()
     root = ElementTree.fromstring(picture)
@@ -230,7 +230,7 @@ def test_a_picture_shows_every_node_once_and_apart(topology: Topology) -> None:
     assert len(list(root.iter(f"{SVG}path"))) == len(topology.links) + len(topology.hosts)
 
 
-def test_a_picture_tells_what_is_not_as_usual() -> None:
+def test_a_picture_labels_qualities_other_than_the_default() -> None:
     quality = LinkQuality(rate=100_000_000, delay=2_000_000, loss=0.01, reorder=0.125)
     picture = star(1, quality).svg()
     for word in ("100 Mbit/s", "2 ms", "1% loss", "12.5% reorder", "10.0.0.1", "link bad"):
