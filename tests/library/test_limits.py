@@ -19,6 +19,7 @@ from midflight.p4.frontend import check
 from midflight.primitives import Primitive, Program
 from midflight.primitives.catalogue import LIBRARY, catalogue
 from midflight.primitives.kernel import limits
+from midflight.testbed import Star
 
 STUMP: Mapping[str, Any] = {
     "feature": [0, -1, -1],
@@ -116,6 +117,15 @@ def test_p4c_accepts_parameters_at_their_limits(limit: Limit, value: int, tmp_pa
         [COMPILER, "--std", "p4-16", "-o", str(tmp_path / "limit.json"), str(source)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("limit", "value"), ENDS)
+def test_the_embedded_switch_runs_it_as_well(limit: Limit, value: int) -> None:
+    primitive = limit.made(value)
+    with Star(hosts=3, program=Program(primitive)) as net:
+        net.send("h1", primitive.name)
+        assert sum(each.packets for each in net.counters(primitive.name).values()) == 1
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda each: f"{each.kind}-{each.name}")
