@@ -22,6 +22,7 @@ TRACES = 1 << 14  # traces that can wait to be printed; the oldest are dropped f
 EPILOG = """\b
 Examples:
   midflight switch prog.p4                                        without ports: only packet-in and packet-out
+  sudo midflight switch -i 1@veth0 -i 2@veth1                     without a program, which a controller loads later
   midflight switch prog.p4 --grpc-server-addr 127.0.0.1:0         on a free port, which it prints
   sudo midflight switch prog.p4 -i 1@veth0 -i 2@veth1 --stats     with interfaces as ports
   midflight switch prog.p4 -i 1@pcap:in.pcap,out.pcap -i 2@pcap:,out2.pcap --trace
@@ -29,7 +30,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("file", metavar="PROG.p4", type=click.Path(path_type=Path))
+@click.argument("file", metavar="[PROG.p4]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-i",
     "--interface",
@@ -109,7 +110,7 @@ Examples:
 @click.option("--trace", is_flag=True, help="Print what happens to every packet; slow, so some may be left out.")
 @click.option("--stats", is_flag=True, help="Print packets received, sent and dropped at the end, and on SIGUSR1.")
 def switch(
-    file: Path,
+    file: Path | None,
     interfaces: tuple[str, ...],
     address: str,
     certificate: Path | None,
@@ -128,6 +129,8 @@ def switch(
 ) -> None:
     """Run a P4 program on the embedded switch, and serve P4Runtime.
 
+    Without PROG.p4, the switch drops all packets until a controller loads a program.
+
     The switch prints the address that controllers can connect to. It runs until SIGINT or SIGTERM, finishes the packets
     that have arrived by then, and exits with status 0. With captures as ports, it also exits once these have been read
     and no controller is connected.
@@ -144,7 +147,7 @@ def switch(
     from midflight.cli.output import read_text
     from midflight.runtime.checked import Programs
     from midflight.runtime.engine.apart import CompileBudget
-    from midflight.runtime.engine.ports.spec import parse_ports
+    from midflight.runtime.engine.ports.spec import FilePort, parse_port, parse_ports
     from midflight.runtime.engine.store import Store
     from midflight.runtime.p4runtime.ports.opening import open_ports
     from midflight.runtime.p4runtime.server.server import Server
@@ -158,9 +161,12 @@ def switch(
     before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         names = parse_ports(list(interfaces))
+        if file is None and not wait and any(isinstance(parse_port(each), FilePort) for each in interfaces):
+            raise click.UsageError("captures as ports need a program to read them, or --wait for a controller's")
         programs = Programs(None if code is None else Store(code))
         device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory, programs=programs, apart=CompileBudget())
-        device.load(read_text(file), str(file))
+        if file is not None:
+            device.load(read_text(file), str(file))
         ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_complain)
         traces: deque[str] = deque(maxlen=TRACES)
 
@@ -177,7 +183,9 @@ def switch(
                 if trace:
                     device.trace("printing", lambda each: traces.append(str(each)))
                 ports.start()
-                click.echo(f"{file}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}")
+                click.echo(
+                    f"{file or 'no program yet'}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}"
+                )
                 follower = Follower(take) if trace else None
                 stop.wait()
                 ports.close()

@@ -53,6 +53,25 @@ def test_a_switch_serves_until_a_signal_and_exits_with_status_0(program: Path, s
         assert (process.returncode, out, err) == (0, "", "")
 
 
+def test_it_waits_for_a_program(program: Path) -> None:
+    with serving("--trace") as (process, greeting):
+        assert greeting.startswith("no program yet: P4Runtime on 127.0.0.1:")
+        with Session(greeting.split(" on ")[1].split(",")[0]) as session:
+            source = program.read_text()
+            session.load(p4info(check(source)), source)
+            session.insert("ingress.bridge", {"hdr.ethernet.destination": 5}, "ingress.send", {"port": 2})
+            assert len(session.read_table("ingress.bridge")) == 1
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+        assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_captures_need_a_program(tmp_path: Path) -> None:
+    result = midflight("switch", "-i", f"1@pcap:{tmp_path}/in.pcap,", "--grpc-server-addr", "127.0.0.1:0")
+    assert result.exit_code == 2
+    assert "captures as ports need a program" in result.output
+
+
 def test_an_invalid_program_is_rejected(program: Path) -> None:
     program.write_text(program.read_text().replace("egress_spec", "egress_spek"))
     result = midflight("switch", program, "--grpc-server-addr", "127.0.0.1:0")
