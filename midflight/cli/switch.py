@@ -147,7 +147,7 @@ def switch(
     from midflight.cli.output import read_text
     from midflight.runtime.checked import Programs
     from midflight.runtime.engine.apart import CompileBudget
-    from midflight.runtime.engine.ports.spec import FilePort, parse_port, parse_ports
+    from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.runtime.engine.store import Store
     from midflight.runtime.p4runtime.ports.opening import open_ports
     from midflight.runtime.p4runtime.server.server import Server
@@ -160,9 +160,9 @@ def switch(
     stop = threading.Event()
     before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
+        if file is None and not wait and any("@pcap:" in each for each in interfaces):
+            raise click.UsageError("captures as ports need a program, or --wait until a controller has loaded one")
         names = parse_ports(list(interfaces))
-        if file is None and not wait and any(isinstance(parse_port(each), FilePort) for each in interfaces):
-            raise click.UsageError("captures as ports need a program to read them, or --wait for a controller's")
         programs = Programs(None if code is None else Store(code))
         device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory, programs=programs, apart=CompileBudget())
         if file is not None:
@@ -183,9 +183,8 @@ def switch(
                 if trace:
                     device.trace("printing", lambda each: traces.append(str(each)))
                 ports.start()
-                click.echo(
-                    f"{file or 'no program yet'}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}"
-                )
+                name = file or "no program yet"
+                click.echo(f"{name}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}")
                 follower = Follower(take) if trace else None
                 stop.wait()
                 ports.close()

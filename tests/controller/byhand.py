@@ -24,7 +24,6 @@ from midflight.testbed.topology import Topology
 __all__ = ["ByHand", "Started"]
 
 PATIENCE = 90.0
-BLANK = Path(__file__).with_name("blank.p4")
 WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -163,7 +162,7 @@ class ByHand:
         ports = [word for port, interface in interfaces.items() for word in ("-i", f"{port}@{interface}")]
         address = f"unix:{self.folder / name}"
         if self.kinds[name] == "host":
-            command = [sys.executable, "-m", "midflight", "switch", str(BLANK), *ports, "--grpc-server-addr", address]
+            command = [sys.executable, "-m", "midflight", "switch", *ports, "--grpc-server-addr", address]
             ready = "P4Runtime on"
         else:
             command = [SIMPLE_SWITCH_GRPC.find(), str(self.folder / "blank.json"), "--device-id", "1", *ports]
