@@ -1,7 +1,7 @@
-"""Mutants of a primitive: its kernel with one thing changed that its author could have got wrong.
+"""Mutants of a primitive: its kernel with one plausible mistake.
 
-The kernel's syntax tree is changed, and what comes of it is a kernel as any other: executed as Python, and compiled
-where it keeps to the language. The conditions of a `Predicate` are changed in the same way.
+Mutation changes the kernel's syntax tree. The result is an ordinary kernel: executed as Python, and compiled if it is
+within the language. The conditions of a `Predicate` are changed in the same way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from midflight.testbed.conformance.subject import Parameters, Subject
 __all__ = ["Mutant", "mutants"]
 
 Change = tuple[ast.AST | str, Callable[[], Callable[[], None]]]
-"""What is changed, in words or as the node, and what changes it, in place; which returns what changes it back."""
+"""The changed code as text or node, and a function that changes it in place and returns a function to undo that."""
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -67,18 +67,18 @@ NAMES = {
 LIBRARY = "midflight.primitives.library."
 BY_DEFAULT = "packet.forward()"
 LEGIBLE = 16
-"""So long must the code in a mutant's name be, or a whole statement, that one can tell where it stands."""
+"""The minimum length of the code in a mutant's name, unless it is a whole statement, so that its place is clear."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A changed primitive. `name` tells the code before and after, with a number where that is there more than once."""
+    """A changed primitive. `name` has the code before and after, with a number if it occurs more than once."""
 
     name: str
     primitive: type[Primitive]
 
     def make(self, parameters: Parameters) -> Primitive | None:
-        """Return it with these parameters, called `app`; None where it does not compile."""
+        """Return the mutant with these parameters and the name `app`, or None if it does not compile."""
         try:
             primitive = made(self.primitive, "app", parameters)
             assert primitive.kernel
@@ -171,11 +171,11 @@ def _with_helper(primitive: type[Primitive], helper: FunctionType, text: str, na
 
 
 def _function(function: str, text: str, known: Mapping[str, Any], name: str) -> FunctionType:
-    """Return the function of this text, which finds `known` outside itself."""
+    """Return the function of a text, with `known` as its globals."""
     text = f"from __future__ import annotations\n\n{text}\n"
     file = f"<{function}: {name}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    scope = FUNCTIONS | dict(known)  # a change may call what is not imported
+    scope = FUNCTIONS | dict(known)  # a change may call a function that is not imported
     exec(compile(text, file, "exec", dont_inherit=True), scope)
     made = scope[function]
     assert isinstance(made, FunctionType)
@@ -193,7 +193,7 @@ def _with_condition(primitive: type[Primitive], attribute: str, text: str, chang
 
 
 def _changed(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield what each change does, in words, and the tree's code with it."""
+    """Yield a description of each change, and the changed code of the tree."""
     above = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     for where, change in list(_changes(tree)):
         if isinstance(where, str):
@@ -251,7 +251,7 @@ def _comparison(node: ast.Compare) -> Iterator[Change]:
 
 
 def _left_out(block: list[ast.stmt]) -> Iterator[Change]:
-    """Yield a block's statements left out, one at a time, but for an `if`, and for what does nothing."""
+    """Yield the removal of each statement of a block, except an `if` and statements without effect."""
 
     def without(place: int, statement: ast.stmt) -> Callable[[], Callable[[], None]]:
         def change() -> Callable[[], None]:

@@ -41,7 +41,7 @@ def rendered(page: str) -> str:
 
 
 def compared(page: str) -> str:
-    """Return a page with our lines and ratios filled in, in rows `| [program](link) | Primitive | lines | ... |`."""
+    """Return a page with line counts and ratios in the rows `| [program](link) | Primitive | lines | ... |`."""
     ours = lines_of_code()
 
     def row(match: re.Match[str]) -> str:
@@ -52,12 +52,12 @@ def compared(page: str) -> str:
 
 
 def lines_of_code() -> dict[str, tuple[int, int]]:
-    """Return for each primitive the lines of its module, and of that with what it shares with others."""
+    """Return for each primitive the lines of its module, and the lines including code shared with others."""
     return {each.name: (each.lines, each.lines + _shared(LIBRARY[each.name])) for each in catalogue()}
 
 
 def _shared(kind: type[Primitive]) -> int:
-    """Count the code in other modules of the library: classes that a primitive or its header extends, and functions."""
+    """Count the lines of functions and base classes in other modules of the library."""
     known = vars(sys.modules[kind.__module__]).values()
     found: list[Any] = [*kind.__mro__, *getattr(kind, "Wire", kind).__mro__, *filter(inspect.isfunction, known)]
     others = {each for each in found if ".library." in each.__module__ and each.__module__ != kind.__module__}
@@ -77,7 +77,7 @@ def _row(entry: Entry) -> str:
 
 
 def _state(primitive: Primitive) -> Iterator[str]:
-    """Yield in words what a primitive with its defaults asks for: bits of registers, entries of maps and lookups."""
+    """Yield descriptions of the state of a primitive with defaults: register bits, entries of maps and lookups."""
     used = {each.name for each in primitive.state_layout.fields}
     registers = [each for name, each in primitive.registers.items() if name in used]
     if bits := sum(each.kind.width * each.size * (each.lanes or 1) for each in registers):

@@ -1,4 +1,4 @@
-"""Every primitive of the library at the least and the most that each of its parameters may be, and one beyond."""
+"""Every primitive of the library at the minimum and maximum of each parameter, and one beyond."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STUMP: Mapping[str, Any] = {
     "right": [2, -1, -1],
     "votes": [[0, 0], [1, 0], [0, 1]],
 }
-# What else has to be so that a parameter may be at its limit, where limits depend on each other.
+# Other parameters that a parameter needs at its limit, where limits depend on each other.
 ALONG: Mapping[tuple[str, str, int], Mapping[str, Any]] = {
     ("Aggregate", "switches", 1): {"first": 1},
     ("Controller", "channels", 8): {"proportional": [1.0] * 8, "integral": [0.5] * 8},
@@ -47,7 +47,7 @@ ALONG: Mapping[tuple[str, str, int], Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Limit:
-    """What a parameter of a primitive may be."""
+    """The limits of a parameter of a primitive."""
 
     kind: str
     name: str
@@ -55,7 +55,7 @@ class Limit:
     high: int
 
     def made(self, value: int) -> Primitive:
-        """Make the primitive with the parameter at this value, all others being those of its example."""
+        """Return the primitive with the parameter at this value, and the others from its example."""
         parameters = {**example(self.kind).parameters, **ALONG.get((self.kind, self.name, value), {}), self.name: value}
         return LIBRARY[self.kind](self.kind.lower(), **parameters)
 
@@ -135,4 +135,4 @@ def test_a_value_beyond_a_limit_is_rejected_with_the_parameters_name(limit: Limi
             limit.made(value)
         assert limit.name in caught.value.message
         assert limit.kind in caught.value.message
-        assert caught.value.place is None, "it is the user's parameter that is wrong, not a line of the library"
+        assert caught.value.place is None, "the error is in the user's parameter, not in a line of the library"

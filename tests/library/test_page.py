@@ -1,4 +1,4 @@
-"""docs/library.md tells of every primitive what the catalogue says."""
+"""docs/library.md agrees with the catalogue for every primitive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_the_page_agrees_with_the_catalogue() -> None:
     if os.environ.get("MIDFLIGHT_GOLDEN") == "write":
         PAGE.write_text(compared(now))
     assert rendered(PAGE.read_text()) == PAGE.read_text(), (
-        "docs/library.md is out of date (MIDFLIGHT_GOLDEN=write brings it up to date)"
+        "docs/library.md is out of date (MIDFLIGHT_GOLDEN=write updates it)"
     )
     assert sorted(re.findall(r"^\| \*\*(\w+)\*\* \|", now, re.MULTILINE)) == sorted(LIBRARY)
 
@@ -30,7 +30,7 @@ def test_the_catalogue_has_all_facts_of_the_page(entry: Entry) -> None:
 
 
 def test_lines_are_compared_with_published_programs() -> None:
-    """The page may be a few lines behind, and says no ratio that is not theirs by ours."""
+    """Line counts may be slightly outdated, but ratios must be those of the line counts."""
     ours = lines_of_code()
     rows = list(LINES.finditer(PAGE.read_text()))
     assert len(rows) == len(re.findall(r"^\| \[", PAGE.read_text(), re.MULTILINE)) > 6

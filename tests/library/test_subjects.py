@@ -1,4 +1,4 @@
-"""What every primitive of the library must pass, from its subject: it needs no test of its own for any of this."""
+"""Tests of every primitive of the library, from its subject."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ FEW = 6
 MISSING = P4C.missing or SIMPLE_SWITCH_GRPC.missing
 
 
-# What is one primitive's is for one process.
+# The tests of one primitive run in one process.
 @pytest.fixture(scope="module", params=[pytest.param(each, marks=pytest.mark.xdist_group(each)) for each in names()])
 def tested(request: pytest.FixtureRequest) -> Subject:
     return subject(request.param)
 
 
 def asked() -> settings:
-    """Return how many traces to draw: a thousand, the same ones every time, unless pytest is given a profile.
+    """Return the settings: a thousand deterministic traces, unless pytest is run with a profile.
 
-    A few more, as hypothesis draws some a second time.
+    The number is a little larger, as hypothesis draws some twice.
     """
     if settings.get_current_profile_name() == SEARCH:
         return settings.get_profile(SEARCH)
@@ -81,19 +81,19 @@ def test_mutants_are_caught(tested: Subject) -> None:
     chosen = mutants(tested, MUTANTS)
     assert len(chosen) >= 12 or len(chosen) == len(mutants(tested, 10_000))
     missed = {each.name for each in chosen if not caught(tested, each, every)}
-    assert missed - tested.equivalent.keys() == set(), "nothing in the traces tells these from the kernel"
-    assert tested.equivalent.keys() - missed == set(), "these are said to be equivalent, and are not"
+    assert missed - tested.equivalent.keys() == set(), "no trace distinguishes these from the kernel"
+    assert tested.equivalent.keys() - missed == set(), "these are declared equivalent, but are not"
 
 
 def caught(subject: Subject, mutant: Mutant, every: list[Trace]) -> bool:
-    """Tell whether a mutant, executed, is found out by a trace."""
+    """Return whether a trace detects an executed mutant."""
     broken = [mutant.make(parameters) for parameters in subject.parameters]
     assert all(broken), f"{mutant.name} does not compile"
     return any(differs(broken, trace) for trace in every)
 
 
 def differs(broken: Sequence[Primitive | None], trace: Trace) -> bool:
-    """Tell whether an executed kernel breaks off or answers wrong; there is one for each of the parameters."""
+    """Return whether an executed kernel raises or gives a wrong answer. There is one for each choice of parameters."""
     primitive = broken[trace.number % len(broken)]
     assert primitive is not None
     try:
@@ -113,7 +113,7 @@ def test_bmv2_agrees(name: str) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_the_docstrings_example_runs(name: str) -> None:
-    """An example knows what `midflight.primitives` exports."""
+    """Examples can use the exports of `midflight.primitives`."""
     scope = {each: getattr(library, each) for each in library.__all__}
     example = doctest.DocTestParser().get_doctest(str(LIBRARY[name].__doc__), scope, name, None, 0)
     assert example.examples, f"the docstring of {name} has no example"

@@ -1,4 +1,4 @@
-"""A subject's traces with its oracle's answers, and how they are played on the executed kernel and on the switch."""
+"""Traces of a subject with its oracle's answers, and their execution on the kernel and on the switch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Switch", "Trace", "drawn", "played", "traces"]
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A trace with the parameters of `Subject.choice(number)`, and what the oracle answers."""
+    """A trace with the parameters of `Subject.choice(number)`, and the oracle's answers."""
 
     number: int
     requests: Sequence[Request]
@@ -35,7 +35,7 @@ class Trace:
 
 
 def traces(subject: Subject, count: int) -> list[Trace]:
-    """Return the first `count` traces, the same every time."""
+    """Return the first `count` traces, which are deterministic."""
     made = [subject.make(number) for number in range(len(subject.parameters))]
     found = []
     for number in range(count):
@@ -47,10 +47,10 @@ def traces(subject: Subject, count: int) -> list[Trace]:
 
 @st.composite
 def drawn(draw: st.DrawFn, subject: Subject) -> Trace:
-    """Draw a trace: what a network brings of some requests. It is shrunk to the fewest packets that will do.
+    """Draw a trace: the packets that a network delivers of some requests. It shrinks to the fewest packets.
 
-    The requests come from a seed, which is all that is drawn of them: examples of hundreds of draws each are slow, and
-    half of them have been there before. What becomes of each is a byte, whose least value means that it is lost.
+    Only a seed is drawn for the requests, because examples with hundreds of draws are slow and often duplicates. The
+    fate of each request is a byte, whose smallest value means that it is lost.
     """
     number = draw(st.integers(0, 2**32 - 1))
     sent = list(subject.requests(Random(number), subject.make(number).parameters))
@@ -61,7 +61,7 @@ def drawn(draw: st.DrawFn, subject: Subject) -> Trace:
 
 
 def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields with lists for arrays, to be compared."""
+    """Return fields with lists instead of arrays, for comparison."""
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
 
@@ -73,7 +73,7 @@ def step(reference: Reference, request: Request) -> Answer:
 
 
 def played(primitive: Primitive, trace: Trace) -> Reference:
-    """Run the executed kernel on a trace, from an empty state; AssertionError where it is not what the oracle says."""
+    """Run the executed kernel on a trace, from an empty state. Raises AssertionError if it differs from the oracle."""
     reference = primitive.reference(epoch=EPOCH)
     for place, (request, answer) in enumerate(zip(trace.requests, trace.answers, strict=True)):
         for each in request.writes:
@@ -83,7 +83,7 @@ def played(primitive: Primitive, trace: Trace) -> Reference:
 
 
 class Switch:
-    """The embedded switch with a primitive, as application `app`, among the hosts of the conformance cases."""
+    """The embedded switch with a primitive as application `app`, and the hosts of the conformance cases."""
 
     def __init__(self, primitive: Primitive) -> None:
         program = Program(primitive)
@@ -93,7 +93,7 @@ class Switch:
         self.maps = {name: each.copy() for name, each in self.initial.items()}
 
     def play(self, trace: Trace, reference: Reference) -> None:
-        """Play a trace from an empty state; AssertionError where it answers otherwise, or ends in another state."""
+        """Play a trace from an empty state. Raises AssertionError if answers or the final state differ."""
         self.clear()
         came: list[list[tuple[int, bytes]]] = [[] for _ in trace.requests]
         starts = [0, *(n for n, each in enumerate(trace.requests) if each.writes and n), len(trace.requests)]
@@ -115,7 +115,7 @@ class Switch:
         assert alerts == [values for each in trace.answers for values in each.alerts], f"trace {trace.number}"
         for array, meant in arrays(reference).items():
             held = self.engine.registers[f"ingress.app.{array}"]
-            # The switch keeps values so that a cleared register means the initial one. What is not told is 0.
+            # The switch encodes values so that 0 represents the initial one. Elements that are not read are 0.
             reported = {index for index, value in meant.written.items() if value != meant.initial}
             reported |= {*np.flatnonzero(held.read_all().reshape(meant.size, -1).any(axis=1)).tolist()}
             for index in reported:
@@ -123,7 +123,7 @@ class Switch:
                 assert value == meant.written.get(index, meant.initial), f"trace {trace.number}: {array}[{index}]"
 
     def clear(self) -> None:
-        """Give registers and maps back what they began with, and forget alerts."""
+        """Reset registers and maps to their initial contents, and discard alerts."""
         self.engine.digests()
         for register in self.engine.registers.values():
             register.clear()
@@ -135,7 +135,7 @@ class Switch:
                     self.write(Write(name, shape.key(entry.parts), entry.value))
 
     def write(self, write: Write) -> None:
-        """Do what the controller does to a map."""
+        """Apply a controller's write to a map."""
         shape, name = self.maps[write.map], f"ingress.app.{write.map}"
         table = self.engine.tables[name]
         if (before := shape.find(shape.parts(write.key))) is not None:

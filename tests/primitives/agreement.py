@@ -1,4 +1,4 @@
-"""Executed kernels beside switches: the same trace both ways, and what came of it compared."""
+"""Comparison of executed kernels with switches on the same traces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Alerts = list[tuple[str, tuple[int, ...]]]
 def executed(
     program: Program, trace: Sequence[Sent], references: Mapping[str, Reference] | None = None
 ) -> tuple[list[Seen], Alerts]:
-    """Run a trace through the kernels as plain Python; from a cleared state unless machines are given."""
+    """Run a trace through the executed kernels, from an empty state unless machines are given."""
     references = references or machines(program)
     seen, alerts = [], []
     for each in trace:
@@ -40,13 +40,13 @@ def executed(
 
 
 def machines(program: Program) -> Mapping[str, Reference]:
-    """Return the applications as plain Python, drawing from one source, as on the embedded switch."""
+    """Return the references of all applications, with one source of random numbers, as on the embedded switch."""
     chance = Chance()
     return {name: each.primitive.reference(epoch=EPOCH, random=chance) for name, each in program.applications.items()}
 
 
 def arrays(reference: Reference) -> dict[str, Register]:
-    """Return the registers of a kernel as the switch has them: each lane is an array of its own."""
+    """Return the registers of a kernel by their names on the switch, where each lane is a separate array."""
     found: dict[str, Register] = {}
     for name, register in reference.registers.items():
         if register.lanes is None:
@@ -57,7 +57,7 @@ def arrays(reference: Reference) -> dict[str, Register]:
 
 
 def agree(program: Program, trace: Sequence[Sent]) -> tuple[list[Seen], Alerts]:
-    """Run a trace both ways and compare what comes of each packet, the alerts, and what the registers hold then."""
+    """Run a trace on both, and compare the outcome of each packet, the alerts, and the final registers."""
     references = machines(program)
     meant = executed(program, trace, references)
     rig = SwitchRig(program)
@@ -69,7 +69,7 @@ def agree(program: Program, trace: Sequence[Sent]) -> tuple[list[Seen], Alerts]:
         for array, held in arrays(reference).items():
             register = rig.engine.registers.get(f"ingress.{application}.{array}")
             if register is not None:
-                # The switch keeps values so that a cleared register means the initial one.
+                # The switch encodes values so that 0 represents the initial one.
                 found = {index: register.read(index) ^ held.initial for index in range(held.size)}
                 assert found == {each: held.written.get(each, held.initial) for each in found}, (application, array)
     return meant
@@ -84,5 +84,5 @@ def agree_on_bmv2(program: Program, trace: Sequence[Sent]) -> None:
         done, reported = rig.run(trace)
     for number, (one, other) in enumerate(zip(meant, done, strict=True)):
         assert one == other, (number, trace[number])
-    # BMv2 tells a digest once when the controller has not acknowledged an equal one yet.
+    # BMv2 does not send a digest that equals an unacknowledged one.
     assert {*alerts} == {*reported}

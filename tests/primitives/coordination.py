@@ -1,4 +1,4 @@
-"""The programs of the primitives for coordination whose P4 is kept in golden files."""
+"""Programs of the coordination primitives with golden files of their P4."""
 
 from __future__ import annotations
 

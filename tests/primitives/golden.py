@@ -1,4 +1,4 @@
-"""Golden files: what a program gave when somebody last looked at it and was content."""
+"""Golden files: the approved output of programs."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ def check_golden(name: str, text: str) -> None:
         path.write_text(text)
     kept = path.read_text() if path.exists() else ""
     changes = "\n".join(difflib.unified_diff(kept.splitlines(), text.splitlines(), "golden", "now", lineterm=""))
-    assert text == kept, f"{path} differs (MIDFLIGHT_GOLDEN=write keeps what is new):\n{changes}"
+    assert text == kept, f"{path} differs (MIDFLIGHT_GOLDEN=write updates it):\n{changes}"

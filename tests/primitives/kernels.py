@@ -55,7 +55,7 @@ class Ewma(Primitive):
 
 
 class Tally(Primitive):
-    """Count in lanes, with everything that the language has."""
+    """Count in lanes, with many features of the language."""
 
     lanes: int = 3
     mode: str = "strict"
@@ -96,7 +96,7 @@ class Tally(Primitive):
 
 
 class Rows(Primitive):
-    """Count flows in rows of counters, each indexed by a hash of its own, and sample some of them."""
+    """Count flows in rows of counters, each with a different hash, and sample some of them."""
 
     rows: int = 3
     width: int = 1000
@@ -125,7 +125,7 @@ class Rows(Primitive):
 
 
 class Samples(Primitive):
-    """Pass one packet in 2**`rate` of each flow on to the controller, and at most one in `gap` microseconds."""
+    """Raise an alert for one packet in 2**`rate` of each flow, and at most one in `gap` microseconds."""
 
     rate: int = 2
     gap: int = 1000
@@ -149,7 +149,7 @@ class Samples(Primitive):
 
 
 class Calls(Primitive):
-    """Do what the request's code says."""
+    """Perform the operation of the request's code."""
 
     READ = 1
     CLEAR = 2
@@ -164,7 +164,7 @@ class Calls(Primitive):
         self.values = Register(bit[32], 200, initial=7)
 
     def cost(self, wire: Wire) -> int:
-        """Return what a request is worth."""
+        """Return the cost of a request."""
         match wire.code, wire.index:
             case (self.READ, _):
                 return bit[32](1)
@@ -194,14 +194,14 @@ class Calls(Primitive):
 
 
 class Point(Header):
-    """A place in the plane."""
+    """A point in the plane."""
 
     x = int_[16]
     y = int_[16]
 
 
 class Track(Header):
-    """A moving thing."""
+    """A moving object."""
 
     tag = bit[8]
     place = Point.struct()
@@ -209,12 +209,12 @@ class Track(Header):
 
 
 def distance(one: Point, other: Point) -> int:
-    """Return how far two places are from each other, along the axes."""
+    """Return the Manhattan distance of two points."""
     return abs(one.x - other.x) + abs(one.y - other.y)
 
 
 class Nearest(Primitive):
-    """Find the track that is nearest to a place."""
+    """Find the nearest track to a point."""
 
     tracks: int = 3
 
@@ -246,14 +246,14 @@ class Nearest(Primitive):
 
 
 class Item(Header):
-    """One thing in a basket."""
+    """One item of a basket."""
 
     kind = bit[4]
     price = bit[32]
 
 
 class Basket(Primitive):
-    """Sum up what is in a basket, and mark what is dear."""
+    """Sum up the prices in a basket, and mark expensive items."""
 
     capacity: int = 4
 
@@ -285,7 +285,7 @@ class Basket(Primitive):
 
 
 class Words(Primitive):
-    """Take numbers apart and put them together."""
+    """Split and join numbers."""
 
     class Wire(Header):
         word = bit[32]
@@ -320,7 +320,7 @@ def ones(value: int) -> int:
 
 
 class Counted(Primitive):
-    """Count packets by a key, and stop those that come too often."""
+    """Count packets by key, and drop those of too frequent keys."""
 
     limit: int = 3
 
@@ -332,7 +332,7 @@ class Counted(Primitive):
         self.counts = Register(bit[16], 16)
 
     def too_many(self, count: int) -> bool:
-        """Tell whether a key has come too often."""
+        """Return whether a key is too frequent."""
         return count > self.limit
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
@@ -345,7 +345,7 @@ class Counted(Primitive):
 
 
 class Layered(Counted):
-    """Do what Counted does, and watch the level with a Threshold inside."""
+    """Extend Counted with a nested Threshold for the level."""
 
     class Wire(Counted.Wire, Threshold.Wire):
         weight = bit[8]
@@ -356,7 +356,7 @@ class Layered(Counted):
         self.heaviest = Register(bit[8], 16)
 
     def scale(self, wire: Wire, by: int) -> int:
-        """Scale the value up; tell by how much it has grown."""
+        """Scale the value up, and return the increase."""
         before = wire.value
         wire.value = before * by
         if wire.value < before:
@@ -365,7 +365,7 @@ class Layered(Counted):
         return wire.value - before
 
     def heavy(self, wire: Wire) -> bool:
-        """Tell whether a packet weighs more than any before it."""
+        """Return whether a packet is heavier than all before it."""
         weight = ones(wire.weight) + ones(bit[8](wire.value))
         heaviest = self.heaviest.update(wire.index, lambda old: max(old, weight))
         return weight > heaviest

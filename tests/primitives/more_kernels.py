@@ -1,4 +1,4 @@
-"""More kernels as users write them: state that the controller fills, and what becomes of a packet."""
+"""More kernels as users write them, with maps and various verdicts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from midflight.primitives import Header, Lookup, Map, Packet, Primitive, Registe
 
 
 class Directory(Primitive):
-    """Look a key's owner up, the zone of an address, the grade of a size and logarithms."""
+    """Look up the owner of a key, the zone of an address, the grade of a size, and logarithms."""
 
     room: int = 4
 
@@ -65,7 +65,7 @@ class Directory(Primitive):
 
 
 class Walk(Primitive):
-    """Count the steps that a number takes to 1, in each round halved, or trebled and one more (Collatz)."""
+    """Count the steps of the Collatz sequence of a number, one in each round."""
 
     class Wire(Header):
         value = bit[32]
@@ -99,7 +99,7 @@ class Walk(Primitive):
 
 
 class Latest(Primitive):
-    """Tell how far a number is ahead of the latest one of its flow, and how many of its bits are 1."""
+    """Return how far a number is ahead of the latest one of its flow, and the number of its set bits."""
 
     class Wire(Header):
         flow = bit[16]

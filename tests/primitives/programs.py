@@ -1,4 +1,4 @@
-"""The programs whose P4 is kept in golden files, and which are run on every switch at hand."""
+"""Programs with golden files of their P4, which run on all available switches."""
 
 from __future__ import annotations
 

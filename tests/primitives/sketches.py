@@ -1,4 +1,4 @@
-"""The programs of the sketches and of pruning whose P4 is kept in golden files."""
+"""Programs of the sketches and of pruning with golden files of their P4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several applications on one switch among the hosts of the conformance cases: what each means, and what comes."""
+"""Several applications on one switch with the hosts of the conformance cases: expected and actual results."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from midflight.testbed.conformance.subject import Request, subject
 __all__ = ["Alert", "Came", "House", "Step", "meant", "mixed", "primitive", "requests"]
 
 Came = tuple[tuple[int, bytes], ...]
-"""What comes of a packet: frames by port."""
+"""The outcome of a packet: frames by port."""
 
 Alert = tuple[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A packet that comes by a port; `application` is empty where it is nobody's request."""
+    """A packet that arrives at a port. `application` is empty if it is not a request of an application."""
 
     port: int
     packet: bytes
@@ -41,19 +41,19 @@ class Step:
 
 
 def primitive(kind: str, name: str, choice: int = 0) -> Primitive:
-    """Return a primitive of the library, with parameters of its subject."""
+    """Return a primitive of the library with parameters from its subject."""
     of = subject(kind)
     return made(of.primitive, name, of.choice(choice))
 
 
 def requests(program: Program, name: str, seed: int) -> list[Request]:
-    """Return a trace of an application's, from its subject."""
+    """Return a trace of an application from its subject."""
     found = program.applications[name].primitive
     return list(subject(type(found).__name__).requests(Random(f"{seed}/{name}"), found.parameters))
 
 
 def mixed(program: Program, traces: Mapping[str, Sequence[Request]], seed: int) -> list[Step]:
-    """Return the applications' requests in one row, those of each in their order."""
+    """Return the interleaved requests of all applications, each application's in order."""
     schema, random = Schema(program.schema()), Random(seed)
     rows = {name: iter(each) for name, each in traces.items()}
     turns = [name for name, each in traces.items() for _ in each]
@@ -67,7 +67,7 @@ def mixed(program: Program, traces: Mapping[str, Sequence[Request]], seed: int) 
 
 
 def meant(program: Program, steps: Sequence[Step]) -> tuple[list[Came], list[Alert], dict[str, dict[str, Any]]]:
-    """Return what executed kernels make of requests: the frames, the alerts, and what stands in the registers."""
+    """Return the results of the executed kernels: the frames, the alerts, and the registers."""
     schema = Schema(program.schema())
     references = {name: each.primitive.reference(epoch=EPOCH) for name, each in program.applications.items()}
     came, alerts = [], []
@@ -95,9 +95,9 @@ def _written(registers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class House:
-    """A device with a program, its applications admitted on some ports or on all; a context manager.
+    """A device with a program whose applications are admitted on some or all ports; a context manager.
 
-    `admissions` are by name: the ports, None for all, those who get what it multicasts, and the rate.
+    `admissions` are by name: the ports (None for all), the receivers of multicasts, and the rate.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class House:
                 self.session.subscribe(f"{name}_alert_t")
 
     def play(self, steps: Sequence[Step]) -> list[Came]:
-        """Send packets one after the other; return what comes of each."""
+        """Process packets one after the other, and return the outcome of each."""
         came: list[Came] = []
         for batch in _batches(steps):
             first = batch[0]
@@ -145,12 +145,12 @@ class House:
         return found
 
     def state(self, name: str) -> dict[str, list[Any]]:
-        """Return what an application's registers hold."""
+        """Return the contents of an application's registers."""
         held = self.program.state(name, self.session.inband).read()
         return {register: np.asarray(values, dtype=object).tolist() for register, values in held.items()}
 
     def counters(self, name: str) -> dict[int | None, Count]:
-        """Return what an application has been counted."""
+        """Return the traffic counters of an application."""
         return self.steering.counters(self.program.applications[name].id)
 
     def __enter__(self) -> House:

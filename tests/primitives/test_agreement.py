@@ -1,4 +1,4 @@
-"""Executed kernels and switches give the same answers where several applications, or odd ones, are in a program."""
+"""Executed kernels and switches agree for programs with several applications, and for random kernels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEEDS = st.integers(0, 2**63)
 
 
 def mixed_trace(program: Program, length: int) -> list[Sent]:
-    """Return requests to all applications of a program, in a row that is the same every time."""
+    """Return a deterministic sequence of requests to all applications of a program."""
     rng = np.random.default_rng(5)
     names = list(program.applications)
     trace = []
@@ -83,6 +83,6 @@ def test_bmv2_agrees(overflow: Literal["wrap", "saturate", "detect"]) -> None:
 @settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(seed=SEEDS)
 def test_bmv2_agrees_on_random_kernels(seed: int) -> None:
-    # BMv2's clock and chances are its own, and while a packet comes around others pass.
-    # To make a program short takes a compiler's run for each line: `trial(seed, ...)` does it for who looks for it.
+    # BMv2 has its own clock and random numbers, and processes other packets between the rounds of one.
+    # Shrinking compiles the program for each line, so it is not done here; `trial(seed, ...)` does it.
     trial(seed, agree_on_bmv2, timed=False, shrink=False)

@@ -1,4 +1,4 @@
-"""Chains: primitives one after the other on one packet, in plain Python and on a switch."""
+"""Chains of primitives on one packet, as executed kernels and on a switch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.primitives.rig import Sent
 
 
 def mixed() -> tuple[Program, list[Sent]]:
-    """Return a program of chains, and requests to them: with maps, and with packets that come around."""
+    """Return a program of chains, with maps and recirculation, and requests to them."""
     random = Random(8)
     program = Program(
         Filter("known", keep="port == 80 and size > 20") >> Directory("directory"),

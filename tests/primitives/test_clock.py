@@ -1,4 +1,4 @@
-"""Time and chance: they are passed in, and every switch has them."""
+"""Time and random numbers: passed in to the reference, and available on every switch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_time_and_randomness_are_passed_to_the_reference() -> None:
 
 
 def evenly(coins: list[int], offsets: list[int]) -> None:
-    """Check that all values come up, and none too often."""
+    """Check that all values occur, and none too often."""
     assert len({*coins}) > 230
     assert max(Counter(coins).values()) < 5 * ROUNDS / 256
     assert min(offsets) < -(2**15) + 2**11

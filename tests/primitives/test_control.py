@@ -1,4 +1,4 @@
-"""Controller and SafetyStop: what they refuse, and what they do for a plant."""
+"""Controller and SafetyStop: invalid parameters, and control of a plant."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_invalid_safety_stops_are_rejected(wrong: dict[str, Any], reported: str)
 
 
 class Heater:
-    """A plant: a tenth of the way to what the command would heat it to, in thousandths of a degree, each step."""
+    """A plant whose temperature, in thousandths of a degree, approaches the command's target by a tenth each step."""
 
     def __init__(self, proportional: list[float], integral: list[float]) -> None:
         made = Controller("heater", proportional=proportional, integral=integral, low=0, high=100, fraction=16)
@@ -54,7 +54,7 @@ class Heater:
         self.steps = 0
 
     def run(self, steps: int, target: int) -> list[float]:
-        """Close the loop for some steps; return the temperatures."""
+        """Run the closed loop for some steps, and return the temperatures."""
         seen = []
         for _ in range(steps):
             self.steps += 1
@@ -79,14 +79,14 @@ def test_an_integral_removes_the_steady_state_error_of_a_gain() -> None:
 
 def test_an_integral_does_not_wind_up_at_a_limit() -> None:
     heater = Heater(proportional=[0.002], integral=[0.0002])
-    heater.run(500, 200_000)  # beyond what it can heat to
+    heater.run(500, 200_000)  # beyond its maximum temperature
     assert heater.temperature == pytest.approx(100_000, abs=1000)
-    # The command leaves its limit at once: 50 degrees are 10 units of integral each step, and 100 of proportional.
+    # The command leaves its limit immediately: 50 degrees are 10 units of integral per step, and 100 of proportional.
     assert heater.run(10, 50_000)[-1] < 75_000
 
 
 def test_state_feedback_stabilises_an_unstable_plant() -> None:
-    """A double integrator: position and speed, of which u = -K x with an LQR's gains brings both to 0."""
+    """A double integrator with position and speed, which u = -K x with the gains of an LQR controls to 0."""
     controller = Controller("cart", proportional=[0.6, 1.2], channels=2, fraction=12, low=-(10**6), high=10**6)
     reference = controller.reference()
     position, speed = 100_000.0, 0.0

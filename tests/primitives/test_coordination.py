@@ -1,4 +1,4 @@
-"""What the primitives for coordination refuse."""
+"""Invalid parameters of the coordination primitives."""
 
 from __future__ import annotations
 

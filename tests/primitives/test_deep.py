@@ -1,4 +1,4 @@
-"""Kernels that are deeper than Python's stack: long sums, chains of branches, helpers with many returns."""
+"""Kernels deeper than Python's stack: long sums, chains of branches, helpers with many returns."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_code_that_python_cannot_parse_is_reported_with_its_place(monkeypatch: p
 
 
 def nested(leaf: type[Header], depth: int) -> type[Header]:
-    """Return a header with so many others inside each other, the innermost of which is `leaf`."""
+    """Return a header with `depth` levels of nested headers, the innermost of which is `leaf`."""
     for _ in range(depth):
         leaf = type("Nest", (Header,), {"i": leaf.struct()})
     return leaf

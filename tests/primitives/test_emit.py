@@ -1,4 +1,4 @@
-"""The emitted P4: what it looks like, that it does not vary, and that p4c and our own front end take it."""
+"""The emitted P4: golden files, determinism, and acceptance by p4c and our front end."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_names_that_clash_in_the_p4_are_rejected() -> None:
 
 
 class Awkward(Primitive):
-    """Local variables that are called what P4 calls something else."""
+    """Local variables with names that P4 uses otherwise."""
 
     class Wire(Header):
         value = bit[8]
@@ -140,13 +140,13 @@ GUARDS = {
 
 @pytest.mark.parametrize("case", GUARDS)
 def test_an_index_is_checked_unless_it_is_known_to_be_in_range(case: str) -> None:
-    """What a register does with an index outside it differs among devices, BMv2 among the worst."""
+    """Devices treat an index out of range differently, and BMv2 accesses other memory."""
     before, checked = GUARDS[case]
     access = "wire.value = self.count.update(wire.slot, lambda old: old + 1)"
     text = Program(kernel_of("guards", f"{before}\n{access}")("guards")).p4()
     lines = [
         line.strip() for line in text.partition("return;\n        }")[2].splitlines()
-    ]  # behind the controller's way
+    ]  # after the code for the controller's requests
     read = next(number for number, line in enumerate(lines) if line.startswith("count.read("))
     assert (lines[read - 1] == "if (hdr.guards.slot < 8) {") is checked
 
@@ -166,7 +166,7 @@ def test_unused_registers_are_not_emitted() -> None:
 
 
 def kernel_of(name: str, body: str) -> type[Primitive]:
-    """Make a primitive of a kernel's text."""
+    """Return a primitive class with the text of a kernel."""
     source = (
         "from midflight.primitives import *\n"
         "class Written(Primitive):\n"

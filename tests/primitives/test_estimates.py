@@ -1,4 +1,4 @@
-"""Sketches on a switch: what the controller and the hosts make of its state, its answers and its alerts."""
+"""Sketches on a switch: estimates of controller and hosts from its state, answers and alerts."""
 
 from __future__ import annotations
 

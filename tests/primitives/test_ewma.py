@@ -1,4 +1,4 @@
-"""Ewma: what it refuses, and how near it comes to a value that stays."""
+"""Ewma: invalid parameters, and its final error for a constant value."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def test_the_final_error_is_within_the_documented_bound(weight: int, shift: int,
     for value in (0, *[target] * (20 << shift)):
         reference.process(Message(REQUEST, "load", 0, {"series": 0, "value": value, "average": 0}))
         held, before = reference.registers["average"].written[0], held
-    assert held == before, "it has come to rest"
+    assert held == before, "the average is stationary"
     assert abs(target * 2**fraction - held) <= 2 ** (shift - 1) / weight

@@ -1,4 +1,4 @@
-"""The fixed-point edge: its error bound, that sums cannot overflow, and what is refused."""
+"""Fixed-point conversion: its error bound, absence of overflow, and rejected values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from midflight.primitives.fixedpoint import (
 
 LIMITS = st.sampled_from((INT16_MAX, INT32_MAX))
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
-# Eight of these do not leave float32's range.
+# The sum of eight of these is within float32's range.
 SUMMABLE = st.floats(-(2.0**124), 2.0**124, width=32)
 MATRICES = arrays.arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(1, 6)), elements=SUMMABLE)
 

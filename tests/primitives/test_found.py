@@ -1,4 +1,4 @@
-"""What drawn kernels have found, each as short as it can be: the compiler refused them, or meant something else."""
+"""Minimal kernels that random tests found: the compiler once rejected them, or compiled them incorrectly."""
 
 from __future__ import annotations
 

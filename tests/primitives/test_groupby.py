@@ -1,4 +1,4 @@
-"""GroupBy: what it refuses, and that a server ends with the true totals whatever the network does."""
+"""GroupBy: invalid parameters, and correct totals of the server under network faults."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_parameters_out_of_range_are_rejected(wrong: dict[str, Any], reported: s
 
 @dataclass
 class Host:
-    """Sends its packets in order, each again and again until it is answered, no more than a window at a time."""
+    """Sends its packets in order with a window, and retransmits each until it is answered."""
 
     number: int
     packets: list[dict[str, Any]]
     answered: set[int] = field(default_factory=set)
 
     def due(self) -> list[Message]:
-        """Return every packet that may be on its way now."""
+        """Return all packets in the window."""
         open_ = [number for number in range(1, len(self.packets) + 1) if number not in self.answered]
         return [
             Message(REQUEST, "words", number, self.packets[number - 1])
@@ -52,14 +52,14 @@ class Host:
 
 @dataclass
 class Server:
-    """Takes each packet's pairs once."""
+    """Counts the pairs of each packet once."""
 
     operation: str
     totals: dict[int, int] = field(default_factory=dict)
     taken: set[tuple[int, int]] = field(default_factory=set)
 
     def take(self, message: Message) -> None:
-        """Take what a packet carries."""
+        """Process a packet."""
         fields: Any = message.fields
         if (fields["worker"], message.sequence) in self.taken:
             return
@@ -103,7 +103,7 @@ def test_the_servers_totals_are_correct_under_network_faults(
         while any(len(each.answered) < len(each.packets) for each in hosts):
             way.extend(each for host in hosts for each in host.due())
             random.shuffle(way)
-            for _ in range(len(way) - random.randint(0, 5)):  # some stay on the way, however late
+            for _ in range(len(way) - random.randint(0, 5)):  # some remain in flight
                 message = way.popleft()
                 for _ in range(random.choice((0, 1, 1, 2))):  # to the switch
                     outcome = switch.process(message)

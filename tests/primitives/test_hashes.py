@@ -1,4 +1,4 @@
-"""Hashes: what they are, that they spread, and that those of different seeds have nothing to do with each other."""
+"""Hashes: definition, uniformity, and independence of different seeds."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_seeds_are_independent(seeds: tuple[int, int], size: int) -> None:
     freedom = size * size - 1
     squares = ((together - expected) ** 2 / expected).sum()
     assert abs(squares - freedom) < 5 * np.sqrt(2 * freedom)
-    # Keys that collide under one seed collide under the other no more often than any.
+    # Keys that collide with one seed collide with the other no more often than other keys.
     pairs = Random(1)
     groups = [np.flatnonzero(one == each) for each in range(size)]
     drawn = [pairs.sample(group.tolist(), 2) for group in groups for _ in range(20000 // size)]

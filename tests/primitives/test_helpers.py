@@ -1,4 +1,4 @@
-"""Helpers: functions, methods and other primitives' kernels that a kernel calls."""
+"""Helpers: functions, methods and kernels of other primitives that a kernel calls."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def tools(tmp_path: Path) -> Iterator[ModuleType]:
 
 
 class User(Primitive):
-    """Calls what it is given."""
+    """Calls a given function."""
 
     class Wire(Header):
         value = bit[32]
@@ -165,7 +165,7 @@ class User(Primitive):
 
 
 class Writer(User):
-    """Calls what it is given, with its register."""
+    """Calls a given function with its register."""
 
     def ingress(self, packet: Packet, wire: User.Wire) -> None:
         self.tool(self.count, 0)  # type: ignore[operator]

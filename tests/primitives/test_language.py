@@ -1,4 +1,4 @@
-"""What docs/language.md shows compiles, for our own front end and for p4c, and runs as plain Python."""
+"""docs/language.md: its examples compile with our front end and p4c, and run as plain Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _numbers = itertools.count()
 
 
 def lesson(example: str) -> Primitive:
-    """Make the primitive of an example: its lines in the place of the dots, or a class of its own."""
+    """Return the primitive of an example, which replaces the dots of the frame or defines a class."""
     body = textwrap.indent(example, " " * 8)
     source = example if "class " in example else FRAME.removesuffix(" ...\n") + "\n" + body
     if "class " in example:

@@ -1,4 +1,4 @@
-"""Maps and lookups: what a kernel finds in them, in plain Python and on a switch, and what a controller writes."""
+"""Maps and lookups: reads of kernels, executed and on a switch, and writes of the controller."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def trace(seed: int) -> list[Sent]:
 
 
 def written(machine: Reference, sent: Sequence[Sent]) -> list[Seen]:
-    """Return what the executed kernel makes of requests."""
+    """Return the results of the executed kernel for requests."""
     seen = []
     for each in sent:
         outcome = machine.process(Message(REQUEST, each.application, each.sequence, dict(each.fields)))

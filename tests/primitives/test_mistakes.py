@@ -1,4 +1,4 @@
-"""The mistakes that people make in kernels, and what they are told: place, caret, and what to write instead."""
+"""Error messages for mistakes in kernels: place, caret, and what to write instead."""
 
 from __future__ import annotations
 
@@ -322,7 +322,7 @@ wire.value = (
 
 
 def lesson(name: str, body: str, head: str = HEAD) -> type[Primitive]:
-    """Make a primitive of a kernel's text, as if it stood in a file lesson.py."""
+    """Return a primitive class with the text of a kernel, as if from a file lesson.py."""
     source = head + textwrap.indent(body, " " * 8) + "\n"
     file = f"lesson_{name}.py"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)

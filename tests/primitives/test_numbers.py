@@ -1,4 +1,4 @@
-"""The numbers that kernels run on: they wrap as hardware does, and refuse what hardware would get wrong."""
+"""The numbers of executed kernels: they wrap like hardware, and reject operations with another result on hardware."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of packets: copies for the mirror, requests left to the host, packets that come around."""
+"""Outputs of kernels: mirrored copies, fallback to the host, and recirculation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CPU_PORT = 510
 
 
 def walk(value: int, flags: int = 0) -> tuple[Verdict, dict[str, object], int]:
-    """Return the verdict, the fields and how many copies there were."""
+    """Return the verdict, the fields and the number of copies."""
     fields = {"value": value, "steps": 0, "flags": flags}
     outcome = PROGRAM.applications["walk"].primitive.reference().process(Message(REQUEST, "walk", 1, fields))
     return outcome.verdict, dict(outcome.message.fields), len(outcome.mirrored)

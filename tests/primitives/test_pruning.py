@@ -1,4 +1,4 @@
-"""Pruning: what is left gives the results that all rows would have given, and most rows are gone."""
+"""Pruning: the remaining rows give the same results as all rows, and most rows are dropped."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_parameters_out_of_range_are_rejected(make: Callable[[], Primitive], rep
 
 
 def left(primitive: Primitive, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
-    """Tell which rows are forwarded."""
+    """Return for each row whether it is forwarded."""
     switch = primitive.reference()
     outcomes = [switch.process(Message(REQUEST, primitive.name, 0, {"flags": 0, **row})) for row in rows]
     return [each.verdict == Verdict.FORWARD for each in outcomes]

@@ -1,4 +1,4 @@
-"""The rules of pipelines of stages: what breaks them, told with both lines, and what keeps them."""
+"""The rules of pipelines of stages: violations, reported with both lines, and valid kernels."""
 
 from __future__ import annotations
 

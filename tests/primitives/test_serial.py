@@ -1,4 +1,4 @@
-"""Serial numbers and population counts: every pair of numbers there is, on the executed kernel and on switches."""
+"""Serial numbers and population counts: all pairs of numbers, on the executed kernel and on switches."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PAIRS = [(held, number) for held in range(16) for number in range(1, 16)]
 
 
 def trace() -> list[Sent]:
-    """Return for every pair of numbers of 4 bits, each in a flow of its own, one after the other."""
+    """Return requests for all pairs of 4-bit numbers, each pair in a separate flow."""
     both = [(flow, number) for flow, pair in enumerate(PAIRS) for number in pair]
     fields = [{"flow": flow, "number": number, "ahead": 0, "ones": 0} for flow, number in both]
     return [Sent("latest", 1, each) for each in fields]
 
 
 def rfc1982(held: int, number: int) -> int:
-    """Return 1 where a number of 4 bits is newer, -1 where it is older or incomparable (section 3.2)."""
+    """Return 1 if a 4-bit number is newer, and -1 if it is older or incomparable (section 3.2)."""
     newer = (held < number and number - held < 8) or (held > number and held - number > 8)
     return 0 if held == number else 1 if newer else -1
 
@@ -32,12 +32,12 @@ def test_a_newer_number_replaces_an_older_one() -> None:
     assert len(second) == len(PAIRS)
     for (held, number), ahead in zip(PAIRS, second, strict=True):
         if held == 0:
-            assert ahead == 1, "an empty element takes any number"
+            assert ahead == 1, "an empty element accepts any number"
         else:
             assert (ahead > 0) - (ahead < 0) == rfc1982(held, number), (held, number)
             assert (held + ahead) % 16 == number
 
-    # What each flow holds now is seen by asking again with it.
+    # Repeating a number shows whether it is stored.
     held_now = [number if held == 0 or rfc1982(held, number) > 0 else held for held, number in PAIRS]
     again = [Sent("latest", 1, {"flow": flow, "number": each, "ahead": 0, "ones": 0})
              for flow, each in enumerate(held_now)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Sketches: what they estimate is within the bounds that they state, and what they refuse."""
+"""Sketches: estimates within the documented bounds, and invalid parameters."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_counts_are_never_too_small_and_rarely_too_large(rows: int, columns: int
     error, probability = count_min.bound(rows, columns, int(truth.sum()))
     too_large = (found - truth > error).mean()
     assert too_large <= probability
-    assert (found - truth > error / 10).any(), "a bound that is never approached says little"
+    assert (found - truth > error / 10).any(), "the bound is not trivial"
 
 
 def test_the_shape_of_a_count_min_sketch_keeps_its_bound() -> None:
@@ -160,7 +160,7 @@ def test_every_heavy_item_is_reported_once_per_window() -> None:
 
 
 def seen(precision: int, items: list[int]) -> np.ndarray:
-    """Return the registers after these items, by the oracle's account of a hash."""
+    """Return the registers after these items, from the oracle's hash."""
     registers = np.zeros(2**precision, dtype=np.uint8)
     for register, rank in ranks(items, precision=precision, item_bits=64):
         registers[register] = max(registers[register], rank)
@@ -187,7 +187,7 @@ def test_distinct_items_are_estimated_within_the_standard_error(count: int) -> N
 
 @pytest.mark.parametrize("count", [10**6, 10**9, 4 * 10**9, 10**10])
 def test_the_estimate_is_unbiased_with_hash_collisions(count: int) -> None:
-    """Registers drawn as `count` items would leave them: too many to be hashed one by one."""
+    """Draw registers as after `count` items, which are too many to hash individually."""
     random = np.random.default_rng(9)
     precision, share = 10, -(2.0**32) * np.expm1(-count / 2**32) / 2**10
     uniform = random.random((10, 2**precision))
@@ -213,7 +213,7 @@ def test_sketches_of_several_switches_are_merged() -> None:
 
 
 def sampled(sample: Sample, packets: list[tuple[int, int]]) -> list[bool]:
-    """Tell which packets (item, sequence) are forwarded by a sample that drops the others."""
+    """Return for each packet (item, sequence) whether a sample that drops others forwards it."""
     watch = sample.reference()
     outcomes = [watch.process(Message(REQUEST, "app", sequence, {"item": item})) for item, sequence in packets]
     return [each.verdict == Verdict.FORWARD for each in outcomes]

@@ -1,6 +1,4 @@
-"""One kernel in several spellings: what follows a `return`, in an `else`, behind a `match`. The meaning is the same,
-and so is what a pipeline of stages can run of it.
-"""
+"""Equivalent forms of a kernel, with `return`, `else` or `match`: they have the same results, and the same stages."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ class Lesson(Primitive):
 
 @dataclass(frozen=True)
 class Lines:
-    """What is done on the way: lines of a kernel that return nowhere."""
+    """Lines of a kernel without a return."""
 
     text: tuple[str, ...]
     then: Kernel
@@ -46,7 +44,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Branch:
-    """Two ways to the end."""
+    """Two paths to the end."""
 
     number: int
     subject: str
@@ -56,7 +54,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Partly:
-    """Where `outer` holds, one way to the end, and one that goes on with `on`, then as all others do."""
+    """If `outer` holds, one path ends, and the other continues with `on` and then with the common rest."""
 
     outer: str
     inner: str
@@ -69,7 +67,7 @@ Kernel = Lines | Branch | Partly | None
 
 
 def drawn(random: Random, depth: int, free: frozenset[str], known: tuple[str, ...]) -> Kernel:
-    """Draw a kernel that accesses each register once at most on any path."""
+    """Draw a kernel that accesses each register at most once on each path."""
     if depth == 0:
         return None
     shape = random.choice(("lines", "lines", "lines", "branch", "partly"))
@@ -101,7 +99,7 @@ def body(lines: list[str]) -> list[str]:
 
 
 def nested(kernel: Kernel) -> list[str]:
-    """Spell without any `return`: what follows a branch that ends is in the other one."""
+    """Return the form without `return`: the code after a branch that ends is in the other branch."""
     match kernel:
         case None:
             return []
@@ -115,7 +113,7 @@ def nested(kernel: Kernel) -> list[str]:
 
 
 def early(kernel: Kernel) -> list[str]:
-    """Spell with an early `return` wherever one can be."""
+    """Return the form with early `return`s wherever possible."""
     match kernel:
         case None:
             return []
@@ -129,12 +127,12 @@ def early(kernel: Kernel) -> list[str]:
 
 
 def returned(kernel: Kernel) -> list[str]:
-    """Return a `return` where a kernel does not end in one of its own on all paths."""
+    """Return a `return` statement, unless the kernel ends in one on all paths."""
     return ["return"]
 
 
 def turned(kernel: Kernel) -> list[str]:
-    """Spell each branch the other way round, and match what is compared."""
+    """Return the form with inverted branches, and with `match` for comparisons."""
     match kernel:
         case None:
             return []
@@ -148,7 +146,7 @@ def turned(kernel: Kernel) -> list[str]:
 
 
 def matched(kernel: Kernel) -> list[str]:
-    """Spell each branch as a `match`."""
+    """Return the form with each branch as a `match`."""
     match kernel:
         case None:
             return []
@@ -167,14 +165,14 @@ SPELLINGS: tuple[Callable[[Kernel], list[str]], ...] = (nested, early, turned, m
 def spelled(seed: int) -> list[Program]:
     random = Random(seed)
     kernel = drawn(random, 6, frozenset("ab"), ())
-    if seed % 3 == 0:  # two orders of two arrays, so that some kernels are refused
+    if seed % 3 == 0:  # two orders of two arrays, so that some kernels are rejected
         one = Lines(("a = self.a.read(0)",), drawn(random, 4, frozenset("b"), ("a",)))
         kernel = Branch(0, "wire.kind", one, Lines(("b = self.b.read(0)",), drawn(random, 4, frozenset("a"), ("b",))))
     made = []
     for number, spell in enumerate(SPELLINGS):
         name = f"spelled_{seed}_{number}"
         text = textwrap.dedent("\n".join(spell(kernel) or ["pass"]))
-        # A return that is the kernel's last line, or behind one, says nothing.
+        # A return at the end of the kernel, or after one, has no effect.
         made.append(Program(lesson(name, _tidy(text), HEAD)("lesson")))
     return made
 

@@ -1,4 +1,4 @@
-"""The mistakes that people make with maps, lookups and outputs, and what they are told."""
+"""Error messages for mistakes with maps, lookups and outputs."""
 
 from __future__ import annotations
 

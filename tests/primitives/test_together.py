@@ -1,4 +1,4 @@
-"""Every primitive of the library in one program: it compiles, and each does what it does alone."""
+"""All primitives of the library in one program: it compiles, and each behaves as it does alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_all_primitives_work_in_one_program(device: str) -> None:
 
 
 def check_state(house: House, name: str, registers: dict[str, Any]) -> None:
-    """Compare the elements that the executed kernel has written, which may be some of many."""
+    """Compare the elements that the executed kernel wrote."""
     indexes = sorted({index for lanes in registers.values() for lane in lanes for index in lane})
     state = house.program.state(name, house.session.inband)
     rows = dict(zip(indexes, state.rows(indexes), strict=True))

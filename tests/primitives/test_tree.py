@@ -1,4 +1,4 @@
-"""Tree: what it refuses, and that it answers as the model of scikit-learn that it was made of."""
+"""Tree: invalid parameters, and predictions like those of the scikit-learn model."""
 
 from __future__ import annotations
 

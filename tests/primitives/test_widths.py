@@ -1,4 +1,4 @@
-"""Constants take their width from what they meet and from annotations; what Python computes then is what P4 does."""
+"""Constants take their width from operands and annotations, and then Python and P4 compute the same."""
 
 from __future__ import annotations
 

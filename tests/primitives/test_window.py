@@ -1,4 +1,4 @@
-"""Window: what it refuses, and that its results account for every item."""
+"""Window: invalid parameters, and results that account for every item."""
 
 from __future__ import annotations
 

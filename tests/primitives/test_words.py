@@ -1,4 +1,4 @@
-"""Fields that are called like words of P4: nobody who writes a kernel has to know them."""
+"""Fields with names that are keywords of P4, which authors of kernels need not know."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Entry(Header):
 
 
 class Words(Primitive):
-    """Count by key, with names that P4 has for itself."""
+    """Count by key, with field names that are keywords of P4."""
 
     class Wire(Header):
         key = bit[8]

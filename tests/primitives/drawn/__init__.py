@@ -1,6 +1,6 @@
-"""Kernels that nobody would write, at random from everything the language has, and packets for them.
+"""Random kernels with all features of the language, and packets for them.
 
-Random numbers come from a seeded generator rather than from hypothesis, whose examples of this size are too much alike.
+Random numbers come from a seeded generator instead of hypothesis, whose examples of this size are too similar.
 """
 
 from tests.primitives.drawn.primitives import made, primitive_text

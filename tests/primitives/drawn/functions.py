@@ -1,4 +1,4 @@
-"""Functions and kernels in full, at random."""
+"""Random functions and complete kernels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def bump(register, index, by=1):
 
 
 def _begin(random: Random, ground: Ground, name: str, owner: str = "") -> tuple[Statements, Helper]:
-    """Write the first line of a helper; return who draws the rest, and the helper."""
+    """Write the first line of a helper. Return the generator of its body, and the helper."""
     draw = Statements(random, ground, timed=False)
     draw.lookups = draw.whole = False
     takes = tuple(draw.pick(ground.kinds) for _ in range(draw.pick((1, 2))))
@@ -42,7 +42,7 @@ def computing(random: Random, ground: Ground, name: str) -> tuple[list[str], Hel
 
 
 def _ending(draw: Statements, indent: int, kind: Kind, what: str) -> None:
-    """Write a function's body: it ends with a value on every path."""
+    """Write a function's body, which returns a value on every path."""
     draw.body(indent, draw.pick((0, 0, 1, 2)), 1, what)
     match draw.pick("line choice sides match"):
         case "choice":
@@ -71,7 +71,7 @@ def _ending(draw: Statements, indent: int, kind: Kind, what: str) -> None:
 
 
 def writing(random: Random, ground: Ground, name: str) -> tuple[list[str], Helper]:
-    """Return the text of a function that changes the header and gives a value."""
+    """Return the text of a function that changes the header and returns a value."""
     draw, helper = _begin(random, ground, name)
     draw.whole = True
     assert helper.kind is not None

@@ -1,4 +1,4 @@
-"""What a drawn primitive stands on: its parameters, its header and its state, at random, as text."""
+"""Random parameters, header and state of a primitive, as text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORDS = (
     "exit",
     "void",
 )
-"""Words of P4, which a field may be called all the same."""
+"""Keywords of P4, which may be names of fields."""
 WIDTHS = (2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 24, 31, 32, 33, 40, 48, 63, 64, 65, 96, 128)
 ALWAYS = (bit[8], bit[16], bit[32], int_[32])
 
@@ -50,7 +50,7 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A map or a lookup: the kinds of what it is asked for, and of what it gives."""
+    """A map or a lookup: the types of its keys and of its values."""
 
     text: str
     keys: tuple[Kind, ...]
@@ -58,25 +58,25 @@ class Question:
 
 
 def constant(random: Random, kind: Kind) -> int:
-    """Return a number of a kind: often a small one, or one at the edge."""
+    """Return a number of a kind, often a small one or one at the limits."""
     near = [each for each in (0, 1, 2, 3, 7) if kind.holds(each)]
     edges = [kind.high, kind.high - 1, kind.low, min(kind.low + 1, kind.high)]
     return random.choice([random.choice(near), random.choice(edges), random.randint(kind.low, kind.high)])
 
 
 class Draws:
-    """The ground of all that draws: chances, and the lines written so far."""
+    """Base of all generators: random choices, and the lines written so far."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
         self.lines: list[str] = []
 
     def pick(self, choices: Sequence[Any] | str) -> Any:
-        """Draw one of the choices; those in a text stand apart by blanks."""
+        """Draw one of the choices. In a text, they are separated by blanks."""
         return self.random.choice(choices.split() if isinstance(choices, str) else choices)
 
     def chance(self, one_in: int) -> bool:
-        """Be true once in so many times."""
+        """Return True with a probability of 1 / `one_in`."""
         return self.random.randrange(one_in) == 0
 
     def line(self, indent: int, text: str) -> None:
@@ -86,17 +86,17 @@ class Draws:
 
 @dataclass
 class Ground(Draws):
-    """Parameters, header and state of one primitive. `tag` keeps its names apart from those of others."""
+    """Parameters, header and state of one primitive. `tag` makes its names unique."""
 
     random: Random
     tag: str
     base: Ground | None = None
-    """What the primitive extends or holds: the header is part of its own."""
+    """The primitive that this one extends or holds, whose header is a part of this one's."""
     extends: bool = False
     for_bmv2: bool = False
-    """Whether BMv2 is to take it: prefixes are of whole bytes, maps asked and alerts raised where packets come by.
+    """Whether the primitive must run on BMv2: prefixes have whole bytes, and maps and alerts are reachable.
 
-    p4c leaves out tables and digests where none does, and what the controller says of them is refused.
+    p4c removes unreachable tables and digests, and then rejects the controller's requests for them.
     """
     lines: list[str] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Ground(Draws):
     rows: list[tuple[str, Kind, int]] = field(default_factory=list)
     """Arrays of numbers in the header: the text, the kind and the length."""
     items: tuple[str, list[tuple[str, Kind]], int] | None = None
-    """The items at the end, the fields of one, and how many there are at most."""
+    """The items at the end, the fields of one, and the maximum number."""
     arrays: list[Array] = field(default_factory=list)
     lanes: list[tuple[str, Kind, int, int]] = field(default_factory=list)
     """Registers with lanes: the text, the kind, the size and the number of lanes."""
@@ -121,7 +121,7 @@ class Ground(Draws):
             self.consts = dict(self.base.consts) if self.extends else {}
 
     def parameters(self, indent: int, given: tuple[int, ...] = ()) -> None:
-        """Write the parameters. `given` is what the first one may be instead of its default."""
+        """Write the parameters. `given` are values that the first one may have instead of its default."""
         for name in ("one", "two", "much"):
             value = self.random.randint(-300, 1 << 20) if name == "much" else self.random.randint(0, 6)
             self.line(indent, f"{self.tag}_{name}: int = {value}")
@@ -129,7 +129,7 @@ class Ground(Draws):
             given = ()
 
     def headers(self, extends: str) -> list[str]:
-        """Return the text of the headers: those inside, and `Wire`."""
+        """Return the text of the headers: the nested ones, and `Wire`."""
         self.lines, tag = [], self.tag
         inner = [(f"{tag}p{number}", self.pick(self.kinds)) for number in range(2)]
         self.line(0, f"class {tag.title()}Inner(Header):")
@@ -174,7 +174,7 @@ class Ground(Draws):
         return self.lines
 
     def setup(self, indent: int) -> None:
-        """Write what `setup` makes."""
+        """Write the body of `setup`."""
         tag = self.tag
         for number in range(3):
             kind, size = self.pick(self.kinds), self.pick((1, 5, 64, 200))
@@ -194,7 +194,7 @@ class Ground(Draws):
         self.lookups.append(Question(f"self.{tag}log", (), kind))
 
     def map(self, indent: int, name: str) -> None:
-        """Write a map with a few entries, of any sorts of key."""
+        """Write a map with a few entries and random kinds of keys."""
         unsigned = [each for each in self.kinds if not each.signed and each.width <= 64]
         keys = tuple(self.pick(unsigned) for _ in range(self.pick((1, 1, 2, 3))))
         kind = self.pick(self.kinds)

@@ -1,4 +1,4 @@
-"""Numbers and conditions of the kernel language, at random."""
+"""Random numbers and conditions of the kernel language."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ U8, U16, U32 = bit[8], bit[16], bit[32]
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """A function to call: what it returns (None: nothing) and takes, and the arrays that it is to access.
+    """A function to call: the types of its result (None for no result) and parameters, and the arrays that it accesses.
 
-    `constants` are what its last parameter may be; without it, it has a default.
+    `constants` are the possible values of its last parameter. If empty, that parameter has a default.
     """
 
     name: str
@@ -31,20 +31,20 @@ class Helper:
 
 
 class Numbers(Draws):
-    """Draws expressions. `timed` allows the time and chance, which not every comparison can foresee."""
+    """Draws expressions. `timed` permits time and random numbers, which some comparisons cannot predict."""
 
     def __init__(self, random: Random, ground: Ground, timed: bool) -> None:
         super().__init__(random)
         self.ground, self.timed = ground, timed
         self.scope = Scope()
         self.lazy = False
-        """Whether what is drawn now is evaluated for some packets only: no accesses, no chance."""
+        """Whether the current expression is evaluated only for some packets: no accesses, no random numbers."""
         self.names = itertools.count()
         self.helpers: list[Helper] = []
         """Functions that only compute."""
         self.lookups = True
         self.whole = True
-        """Whether all of the packet can be seen, or only the header and the arguments."""
+        """Whether the whole packet is accessible, or only the header and the arguments."""
 
     def fresh(self, start: str = "v") -> str:
         """Return a name for a variable."""
@@ -53,7 +53,7 @@ class Numbers(Draws):
     # ------------------------------------------------------------- constants
 
     def literal(self, kind: Kind) -> str:
-        """Return a constant that fits a kind: digits, or what the compiler knows by another name."""
+        """Return a constant that fits a kind: digits, or the name of a constant."""
         fitting = [text for text, values in self.scope.consts.items() if all(map(kind.holds, values))]
         if fitting and self.chance(3):
             text = self.pick(fitting)
@@ -81,7 +81,7 @@ class Numbers(Draws):
     # --------------------------------------------------------------- numbers
 
     def atom(self, kind: Kind) -> str:
-        """Return something of a kind that brings its width along."""
+        """Return a simple expression of a kind that has a width of its own."""
         choices = [each.text for each in self.ground.places if each.kind == kind]
         choices += [name for name, each in self.scope.known.items() if each == kind] * 3
         if self.whole:
@@ -104,7 +104,7 @@ class Numbers(Draws):
         return f"hash_({values}{seed}{self.pick(['', ', range=10', ', range=64', ', range=1', ', range=4294967295'])})"
 
     def number(self, kind: Kind, depth: int) -> str:
-        """Return a number of a kind that brings its width along."""
+        """Return an expression of a kind that has a width of its own."""
         if depth <= 0:
             return self.atom(kind)
         depth -= 1
@@ -152,14 +152,14 @@ class Numbers(Draws):
         return f"abs({self.number(kind, depth)})"
 
     def sometimes(self, kind: Kind, depth: int) -> str:
-        """Return a number that is evaluated for some packets only."""
+        """Return a number that is evaluated only for some packets."""
         before, self.lazy = self.lazy, True
         text = self.number(kind, depth)
         self.lazy = before
         return text
 
     def operand(self, kind: Kind, depth: int) -> str:
-        """Return a number, or what takes its width from beside it: a constant, or a choice with one."""
+        """Return a number, or a constant or choice that takes its width from the other operand."""
         match self.pick("number number number constant constant choice least"):
             case "constant":
                 return self.literal(kind)
@@ -180,7 +180,7 @@ class Numbers(Draws):
         return text
 
     def bits(self, kind: Kind, depth: int) -> str:
-        """Return a stretch of a number's bits, or the bits of several, as a number of a kind."""
+        """Return a slice of a number's bits, or the joined bits of several numbers, as a number of a kind."""
         kinds = self.ground.kinds
         pairs = [(one, other) for one in kinds for other in kinds if one.width + other.width == kind.width]
         if pairs and self.chance(2):
@@ -190,7 +190,7 @@ class Numbers(Draws):
         return f"bits({self.number(source, depth)}, {low + kind.width - 1}, {low})"
 
     def lookup(self, kind: Kind, depth: int) -> str:
-        """Return what a lookup has, or where there is none of the kind, has in other bits."""
+        """Return a value of a lookup, converted if there is none of this kind."""
         table = self.pick(self.ground.lookups)
         index = self.pick([self.index(4), self.number(self.pick((U8, U16, U32)), depth - 1)])
         return f"{table.text}.read({index})" if table.kind == kind else f"{kind}({table.text}.read({index}))"
@@ -210,7 +210,7 @@ class Numbers(Draws):
         return [each for each in self.ground.arrays if each.kind == kind and each.text in self.scope.free]
 
     def access(self, array: Array, depth: int) -> str:
-        """Return an access to a register, and note it."""
+        """Return an access to a register, and record it."""
         self.scope.free.discard(array.text)
         kind, method = array.kind, self.pick("update update_fetch update_if read")
         index = self.index(array.size)

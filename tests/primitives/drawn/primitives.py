@@ -1,4 +1,4 @@
-"""A primitive in full, as the text of a file, at random; and the primitive of such a text."""
+"""Random primitives as the text of a file, and the primitive of such a text."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _numbers = itertools.count()
 def primitive_text(random: Random, *, timed: bool = True, rounds: bool = True) -> str:
     """Return the text of a file with a primitive, `Drawn`.
 
-    timed: whether it may ask for the time and for chance, as only the embedded switch's are known; rounds: whether its
-    packets may come around.
+    timed: whether it may use time and random numbers, which are known only for the embedded switch; rounds: whether it
+    may recirculate packets.
     """
     lines = ["from midflight.primitives import *", BUMP]
     how = random.choice(("alone", "alone", "holds", "extends"))
@@ -57,7 +57,7 @@ def _class(
     allowed: Mapping[str, Any],
     given: tuple[int, ...] = (),
 ) -> list[str]:
-    """Return the text of a primitive's class, with its headers and helpers before it; one that is inside is small."""
+    """Return the text of a primitive's class, after its headers and helpers. A nested primitive is small."""
     random, tag, small = ground.random, ground.tag, name == "Held"
     lines = ground.headers(header)
     ground.lines = []
@@ -84,7 +84,7 @@ def _class(
 
 
 def made(text: str, name: str) -> Primitive:
-    """Return the primitive of a text, as if it stood in a file."""
+    """Return the primitive of a text, as if from a file."""
     file = f"<drawn {next(_numbers)}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     scope: dict[str, Any] = {"__name__": "drawn"}

@@ -1,4 +1,4 @@
-"""What a drawn kernel may use at one point: variables that have a value, constants, and state not accessed yet."""
+"""The scope at a point of a random kernel: variables with a value, constants, and state not accessed yet."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["Scope"]
 
 @dataclass(slots=True)
 class Scope:
-    """What is known where the next line goes. A kind of None means a condition."""
+    """The scope of the next line. A kind of None means a condition."""
 
     known: dict[str, Kind | None] = field(default_factory=dict)
     consts: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Texts whose value the compiler knows: parameters, loops' variables; with every value that they may have."""
+    """Expressions that are known at compile time, such as parameters and loop variables, with all their values."""
     free: set[str] = field(default_factory=set)
-    """Register arrays, maps and held primitives that the packet has not been to on any path."""
+    """Register arrays, maps and held primitives that no path has accessed."""
     asked: set[str] = field(default_factory=set)
-    """Maps that have been asked on every path."""
+    """Maps that every path has read."""
     alert: bool = True
-    """Whether the packet has raised no alert."""
+    """Whether no path has raised an alert."""
     ended: bool = False
 
     def copy(self) -> Scope:
@@ -29,7 +29,7 @@ class Scope:
         return Scope(dict(self.known), dict(self.consts), set(self.free), set(self.asked), self.alert, self.ended)
 
     def join(self, sides: list[Scope]) -> None:
-        """Become what holds after branches that end in these scopes. Maps are asked in one place of the text."""
+        """Set the scope after branches that end in these scopes. A map is read in only one place of the text."""
         live = [each for each in sides if not each.ended]
         self.ended = not live
         texts = {each for each in self.free if each.startswith("map ")}

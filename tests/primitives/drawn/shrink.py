@@ -1,4 +1,4 @@
-"""Makes the text of a failing primitive shorter: drops statements for as long as it fails."""
+"""Shrinking of the text of a failing primitive, by removing statements as long as it still fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["shrunk"]
 
 
 def shrunk(text: str, fails: Callable[[str], bool], tries: int = 300) -> str:
-    """Return a text that still fails, with nothing in it that could be left out; after so many tries, what there is."""
+    """Return a text that still fails, from which no statement can be removed. Stops after `tries` attempts."""
     text = ast.unparse(ast.parse(text))
     place = 0
     while tries > 0:
@@ -27,7 +27,7 @@ def shrunk(text: str, fails: Callable[[str], bool], tries: int = 300) -> str:
 
 
 def _without(text: str, place: int) -> list[str] | None:
-    """Return the text without one of its statements, and with what is inside that one instead; None after the last."""
+    """Return variants of the text without one statement, or with its contents instead; None after the last one."""
     found = []
     for inside in (None, "body", "orelse"):
         tree = ast.parse(text)

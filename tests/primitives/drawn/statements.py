@@ -1,4 +1,4 @@
-"""Statements of the kernel language, at random."""
+"""Random statements of the kernel language."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Statements"]
 USUAL = "field field field local bool again aug if if verdict loop access write match map lookup mirror alert constant"
 UNUSUAL = "decided lanes method inner bump advance round quiet return"
 COMPUTE = "local local again aug if loop constant bool"
-"""What a helper consists of that may be called anywhere."""
+"""Statements for helpers that may be called anywhere."""
 
 
 class Statements(Numbers):
@@ -28,30 +28,30 @@ class Statements(Numbers):
     inner: tuple[str, ...] = ()
     """Calls of other primitives' kernels."""
     inner_alerts = False
-    """Whether those raise alerts."""
+    """Whether these raise alerts."""
     alerts: tuple[Kind, ...] = ()
-    """The shape of the alerts."""
+    """The types of the alerts' fields."""
     returns = returns_from_loops = False
-    """Whether a line may be `return`, and one in a loop."""
+    """Whether `return` is permitted, and in loops."""
     rounds = False
-    """Whether packets may come around."""
+    """Whether packets may recirculate."""
     verdicts = "forward reply multicast drop fallback"
     looping = 0
 
     @property
     def may_return(self) -> bool:
-        """Whether a line here may be `return`."""
+        """Return whether `return` is permitted here."""
         return self.returns and (self.returns_from_loops or not self.looping)
 
     def body(self, indent: int, count: int, depth: int, what: str = f"{USUAL} {UNUSUAL}") -> None:
-        """Write a few statements of these sorts."""
+        """Write a few statements of these kinds."""
         for _ in range(count):
             if self.scope.ended:
                 return
             self.statement(indent, depth, what)
 
     def branches(self, *bodies: Callable[[], Any]) -> None:
-        """Write the sides of a branch, each in a scope of its own."""
+        """Write the sides of a branch, each in a separate scope."""
         start, sides = self.scope, []
         for each in bodies:
             self.scope = start.copy()
@@ -169,7 +169,7 @@ class Statements(Numbers):
         self.line(indent, f"{place.text} = {value}")
 
     def lane(self, count: int) -> str:
-        """Return a lane that the compiler knows."""
+        """Return a lane that is known at compile time."""
         fitting = [text for text, values in self.scope.consts.items() if all(0 <= each < count for each in values)]
         return str(self.pick([*fitting, str(self.random.randrange(count))]))
 
@@ -193,7 +193,7 @@ class Statements(Numbers):
                 self.line(indent, f"{text} {symbol}= {self.operand(kind, 2)}")
 
     def branch(self, indent: int, depth: int, what: str) -> None:
-        """Write an if, perhaps with what follows it."""
+        """Write an `if`, possibly with `elif` or `else`."""
         self.line(indent, f"if {self.condition(2)}:")
         sides = [lambda: self.body(indent + 1, self.pick([1, 2]), depth, what)]
         if self.chance(4) and self.may_return:
@@ -220,7 +220,7 @@ class Statements(Numbers):
             self.scope.ended = True
 
     def decided(self, indent: int, depth: int, what: str) -> None:
-        """Write an if that the compiler decides; what follows may be in no program."""
+        """Write an `if` that is decided at compile time, so that its body may not be in the program."""
         texts = [text for text, values in self.scope.consts.items() if len(values) == 1]
         self.line(indent, f"if {self.pick(texts or ['1'])} {self.pick('< == > !=')} {self.pick((0, 2, 4))}:")
         leaves = self.may_return and self.chance(4)
@@ -260,7 +260,7 @@ class Statements(Numbers):
         case(self.pick((0, 1, 2)))
 
     def loop(self, indent: int, depth: int, what: str) -> None:
-        """Write a loop: no access inside but to lanes, as each round does the same."""
+        """Write a loop, which accesses only lanes, because each round has the same code."""
         name, start, count, step = (
             self.fresh("i"),
             self.pick((0, 0, 1, 3)),
@@ -309,7 +309,7 @@ class Statements(Numbers):
         self.scope = outside
 
     def ask(self, indent: int, question: Any) -> None:
-        """Write a question to a map: in a variable or in an expression."""
+        """Write a read of a map, in an assignment or in an expression."""
         self.scope.free.discard(f"map {question.text}")
         key = ", ".join(self.number(each, 1) for each in question.keys)
         key = f"({key})" if len(question.keys) > 1 else key

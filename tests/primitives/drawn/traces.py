@@ -1,4 +1,4 @@
-"""Packets for drawn primitives."""
+"""Packets for random primitives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["requests"]
 
 
 def requests(random: Random, primitive: Primitive) -> dict[str, Any]:
-    """Return a header's fields, with small numbers and edges likelier than others."""
+    """Return random fields of a header, preferring small numbers and limits."""
 
     def value(kind: Kind) -> int:
         near = random.randint(0, min(9, kind.high))

@@ -1,4 +1,4 @@
-"""Drawn primitives in one program, played both ways; what fails is told in full, as short as it can be made."""
+"""Trials of random primitives in one program, executed and on a switch. Failures are shrunk and reported completely."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Compare = Callable[[Program, Sequence[Sent]], object]
 def trial(
     seed: int, compare: Compare, *, kernels: int = 6, packets: int = 30, timed: bool = True, shrink: bool = True
 ) -> None:
-    """Draw kernels from a seed and compare; AssertionError with the first text that fails.
+    """Draw kernels from a seed and compare. Raises AssertionError with the first text that fails.
 
-    timed: whether they may ask for the time and for chance, and come around. shrink: whether what fails is made short.
+    timed: whether they may use time, random numbers and recirculation. shrink: whether a failing text is shrunk.
     """
     random = Random(seed)
     texts = [primitive_text(random, timed=timed, rounds=timed) for _ in range(kernels)]
@@ -64,5 +64,5 @@ def _fails(texts: Sequence[str], seed: int, compare: Compare, packets: int, kind
 
 
 def _kind(error: Exception) -> str:
-    """Return what makes two failures the same: the sort and, of one that says so, how its message goes on."""
+    """Return the kind of a failure, by which two failures count as the same."""
     return type(error).__name__ + (error.message.rpartition("`")[2] if isinstance(error, MidflightError) else "")
