@@ -51,7 +51,7 @@ def write_files(files: Mapping[Path, str | bytes]) -> None:
     """
     with contextlib.ExitStack() as stack:
         try:
-            made = [(stack.enter_context(_aside(path, content)), path) for path, content in files.items()]
+            made = [(stack.enter_context(_temporary(path, content)), path) for path, content in files.items()]
             for temporary, path in made:
                 temporary.replace(path)
         except OSError as error:
@@ -59,7 +59,7 @@ def write_files(files: Mapping[Path, str | bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _aside(path: Path, content: str | bytes) -> Iterator[Path]:
+def _temporary(path: Path, content: str | bytes) -> Iterator[Path]:
     made = _make_folder(path.parent)
     if path.is_dir():
         raise MidflightError(f"{path}: is a directory")

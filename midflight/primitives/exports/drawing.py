@@ -37,7 +37,7 @@ def parser_graph(parser: ir.Parser) -> str:
 
 def pipeline(program: Program, checked: ir.Program) -> str:
     """Return the path of a packet as SVG: parser, admission, the kernels with their registers and tables, egress."""
-    kernels = {name: list(_belongings(checked, name)) for name in program.applications}
+    kernels = {name: list(_state_lines(checked, name)) for name in program.applications}
     boxes = [34 + 18 * max(1, len(each)) for each in kernels.values()]
     height = max(sum(each + 12 for each in boxes) + 24, 150)
     width, middle = 1000, height / 2
@@ -52,18 +52,18 @@ def pipeline(program: Program, checked: ir.Program) -> str:
     for (x, size, title, _), (after, *_) in pairwise(stages):
         if title != "admission":  # whose arrows lead to the kernels
             parts.append(_arrow(x + size, middle, after, middle))
-    parts += [_tall(x, middle - 40, size, 80, title, lines, "stage") for x, size, title, lines in stages]
+    parts += [_titled_box(x, middle - 40, size, 80, title, lines, "stage") for x, size, title, lines in stages]
     y = (height + 12 - sum(each + 12 for each in boxes)) / 2
     for box, (name, belongings) in zip(boxes, kernels.items(), strict=True):
         kind = type(program.applications[name].primitive).__name__
-        parts.append(_tall(320, y, 320, box, f"{name}: {kind}", belongings, "kernel"))
+        parts.append(_titled_box(320, y, 320, box, f"{name}: {kind}", belongings, "kernel"))
         parts.append(_arrow(260, middle, 320, y + box / 2))
         parts.append(_arrow(640, y + box / 2, 700, middle))
         y += box + 12
     return "".join(parts) + "</svg>"
 
 
-def _belongings(checked: ir.Program, application: str) -> Iterator[str]:
+def _state_lines(checked: ir.Program, application: str) -> Iterator[str]:
     """Yield a line for each register array and table of a kernel. The lanes of a register share a line."""
     prefix = f"ingress.{application}."
     arrays: dict[str, list[ir.Instance]] = {}
@@ -135,7 +135,7 @@ def _box(x: float, y: float, width: float, height: float, text: str, kind: str) 
     )
 
 
-def _tall(x: float, y: float, width: float, height: float, title: str, lines: Sequence[str], kind: str) -> str:
+def _titled_box(x: float, y: float, width: float, height: float, title: str, lines: Sequence[str], kind: str) -> str:
     texts = "".join(
         f'<text x="{x + 10:g}" y="{y + 42 + 18 * number:g}" class="small">{escape(line)}</text>'
         for number, line in enumerate(lines)

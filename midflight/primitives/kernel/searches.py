@@ -72,7 +72,7 @@ def _name(code: Context, node: ast.expr, state: Map | Lookup) -> str:
     """Return the attribute name of a map or lookup. Raises KernelError if it is not the primitive's."""
     if id(state) not in code.names.tables:
         raise code.error(
-            node, f"this {_what(state)} is not part of the primitive", "create it in setup: `self.x = ...`"
+            node, f"this {_kind_name(state)} is not part of the primitive", "create it in setup: `self.x = ...`"
         )
     return code.names.tables[id(state)]
 
@@ -130,7 +130,7 @@ def _check(code: Context, call: ast.Call, state: Map | Lookup, method: str) -> N
     name = _name(code, call, state)
     if method != wanted:
         known = "get and hit; only the controller writes entries" if isinstance(state, Map) else "read"
-        raise code.error(call, f"a {_what(state)} has no `{method}` in a kernel", f"it has {known}")
+        raise code.error(call, f"a {_kind_name(state)} has no `{method}` in a kernel", f"it has {known}")
     if len(call.args) != count or call.keywords:
         given = len(call.args) + len(call.keywords)
         raise code.error(
@@ -167,5 +167,5 @@ def _place(code: Context, node: ast.expr) -> Walk[Expr | int]:
     return index
 
 
-def _what(state: Map | Lookup) -> str:
+def _kind_name(state: Map | Lookup) -> str:
     return "map" if isinstance(state, Map) else "lookup"

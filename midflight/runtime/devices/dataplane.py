@@ -103,7 +103,7 @@ class Dataplane:
         """
         deadline = time.monotonic() + self.timeout
         self._start()
-        while not self._turned_away(self._stream(iter(()), timeout=self.timeout)):
+        while not self._is_rejected(self._stream(iter(()), timeout=self.timeout)):
             if not self._call.is_active():  # the switch accepted the second stream first
                 self._requests.put(None)
                 self._start()
@@ -114,7 +114,7 @@ class Dataplane:
         self._requests: SimpleQueue[Any] = SimpleQueue()
         self._call = self._stream(iter(self._requests.get, None))
 
-    def _turned_away(self, call: Any) -> bool:
+    def _is_rejected(self, call: Any) -> bool:
         try:
             list(call)
         except grpc.RpcError as error:

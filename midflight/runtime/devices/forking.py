@@ -93,7 +93,7 @@ def _become(request: dict[str, Any], log: int, parent: int) -> None:
         launch.enter(request["netns"])
         launch.die_with(parent)
         sys.argv = ["midflight", *request["arguments"]]
-        _entitle([sys.executable, "-m", *sys.argv])
+        _set_command_line([sys.executable, "-m", *sys.argv])
         runpy.run_module("midflight", run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
@@ -110,7 +110,7 @@ def _become(request: dict[str, Any], log: int, parent: int) -> None:
         os._exit(0 if code is None else code if isinstance(code, int) else 1)
 
 
-def _entitle(command: list[str]) -> None:
+def _set_command_line(command: list[str]) -> None:
     """Set the command line of this process, as ps shows it, so that switches can be found by it."""
     with suppress(OSError):
         fields = re.sub(r".*\)", "", Path("/proc/self/stat").read_text(), flags=re.DOTALL).split()

@@ -73,7 +73,7 @@ class RemoteDevice:
         if sheet is None or not compiler:
             link = Link(address, timeout, tls=tls)
             try:
-                self.server, ours = _greet(link)
+                self.server, ours = _identify(link)
             finally:
                 link.close()
             # Such a switch has its own ports, so it is unknown when the processing of a packet is complete.
@@ -156,7 +156,7 @@ class RemoteDevice:
         return True
 
 
-def _greet(link: Link) -> tuple[str, bool]:
+def _identify(link: Link) -> tuple[str, bool]:
     """Return the server's description of itself, and whether it is an embedded switch."""
     try:
         answer = link.request("Capabilities", p4r.CapabilitiesRequest())

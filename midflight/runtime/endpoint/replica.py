@@ -119,7 +119,7 @@ class Replica:
             refused.source += 1
         elif whole(message, "group") == self._group:
             if message.kind == RESULT:
-                self._take(message)
+                self._store_missing(message)
             elif message.kind == ASK:
                 self._answer(source, message)
             else:
@@ -142,7 +142,7 @@ class Replica:
         """Return when to call `poll` next if no datagram arrives, or None."""
         return self._asks.next_deadline()
 
-    def _take(self, message: Message) -> None:
+    def _store_missing(self, message: Message) -> None:
         """Store a stamped request that was missing, unless it is refused."""
         session, stamp = whole(message, "session"), whole(message, "stamp")
         passed = is_later(self.session, session) or (session == self.session and stamp < self.upcoming)

@@ -208,7 +208,7 @@ class StoreServer:
             if whole(message, "operation") != Cache.GET:
                 if entry.cached:
                     entry.write = source, message
-                    entry.update = self._update(key, _after(entry.version), _written(message))
+                    entry.update = self._update(key, _next_version(entry.version), _written(message))
                 else:
                     self._commit(entry, source, message)
                 continue
@@ -229,7 +229,7 @@ class StoreServer:
             self._advance(key, entry)
 
     def _commit(self, entry: _Key, source: Address, message: Message) -> None:
-        entry.version = _after(entry.version)
+        entry.version = _next_version(entry.version)
         entry.value = _written(message)
         self._answer(entry, source, message)
 
@@ -250,7 +250,7 @@ class StoreServer:
         return index
 
 
-def _after(version: int) -> int:
+def _next_version(version: int) -> int:
     return serial(version + 1)
 
 

@@ -132,21 +132,21 @@ class TicketWorker:
             while True:
                 if self._socket.run(lambda: busy and self._endpoint.idle, self._wake):  # noqa: B023 - called at once
                     busy = False
-                    self._tell(self._endpoint.take())
+                    self._set_result(self._endpoint.take())
                     continue
                 os.eventfd_read(self._wake)
                 with self._changed:
                     if self._closing:
-                        self._tell(MidflightError("the worker was closed"))
+                        self._set_result(MidflightError("the worker was closed"))
                         return
                     vector, self._vector = self._vector, None
                 if vector is not None:
                     self._endpoint.submit(vector)
                     busy = True
         except Exception as error:
-            self._tell(error)
+            self._set_result(error)
 
-    def _tell(self, result: Sum | Exception | None) -> None:
+    def _set_result(self, result: Sum | Exception | None) -> None:
         with self._changed:
             self._result = result
             self._changed.notify_all()

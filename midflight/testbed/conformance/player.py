@@ -80,7 +80,7 @@ class Player:
                 expected = list(dict.fromkeys(expected))
                 if len(expected) < len(case.alerts):
                     unasked.append("repeated alerts: this device may suppress them")
-            heard = self._hear(len(expected))
+            heard = self._receive_alerts(len(expected))
             differences += _alerts(expected, heard)
         differences += self._state(case)
         offload.close()  # A device may keep its multicast groups when it loads a new pipeline.
@@ -113,7 +113,7 @@ class Player:
                 differences.append(f"{where} is {value}, not {each.value}")
         return differences
 
-    def _hear(self, number: int) -> list[Alert]:
+    def _receive_alerts(self, number: int) -> list[Alert]:
         """Return the digests that have arrived, waiting for the expected number."""
         heard: list[Alert] = []
         sheet = self._device.capabilities

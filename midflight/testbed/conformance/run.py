@@ -104,7 +104,7 @@ def opening(
     For the options see `RemoteDevice` and `ReachedDevice`. MidflightError if they are given for a kind.
     """
     if device.startswith("grpc:"):
-        return partial(_reach, device, interfaces, device_id, compiler)
+        return partial(_open_remote, device, interfaces, device_id, compiler)
     if interfaces or device_id != 1 or compiler:
         raise MidflightError(
             f"a {device} device is started here, so its interfaces, id and compiler cannot be chosen",
@@ -202,7 +202,7 @@ def _packet_device(kind: str) -> PacketDevice:
     return device
 
 
-def _reach(name: str, interfaces: Mapping[int, str] | None, device_id: int, compiler: str) -> PacketDevice:
+def _open_remote(name: str, interfaces: Mapping[int, str] | None, device_id: int, compiler: str) -> PacketDevice:
     device = open_device(name, device_id=device_id, compiler=compiler)
     assert isinstance(device, RemoteDevice)
     return ReachedDevice(device, interfaces)

@@ -41,7 +41,7 @@ class Generator:
             frame = Frame.request(each.host, payload, ipv6=each.host in ipv6)
             steps.append(Step(each.host, bytes(frame), writes=each.writes))
             if random.random() < 0.1:
-                steps.append(_odd(random, each.host, payload, ipv6=each.host in ipv6))
+                steps.append(_unhandled_packet(random, each.host, payload, ipv6=each.host in ipv6))
         if random.random() < 0.5 and len(steps) > 1:
             for place, operation in zip(
                 sorted(random.sample(range(len(steps)), 2)), ("withdraw app", "admit app"), strict=True
@@ -68,7 +68,7 @@ def _ipv6(random: Random) -> tuple[int, ...]:
     return tuple(sorted(random.sample(hosts, random.randint(1, len(hosts))))) if random.random() < 0.5 else ()
 
 
-def _odd(random: Random, host: int, payload: bytes, *, ipv6: bool) -> Step:
+def _unhandled_packet(random: Random, host: int, payload: bytes, *, ipv6: bool) -> Step:
     """Return a packet that must not reach the kernel."""
     request = partial(Frame.request, host, ipv6=ipv6)
     good = bytes(request(payload))

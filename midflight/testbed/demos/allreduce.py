@@ -146,7 +146,7 @@ def run(settings: Settings | None = None, progress: Progress | None = None) -> D
     )
     alone = _Job(settings, train)
     for gradients in alone:
-        alone.learn([_sum_here(gradients)] * settings.workers)
+        alone.learn([_expected_sum(gradients)] * settings.workers)
     exact = (
         alone.digests() == (switch.sums_digest, switch.weights_digest) == (server.sums_digest, server.weights_digest)
     )
@@ -281,7 +281,7 @@ def _train(settings: Settings, train: Digits, test: Digits, *, offload: bool, re
         )
 
 
-def _sum_here(gradients: Sequence[NDArray[np.float32]]) -> Sum:
+def _expected_sum(gradients: Sequence[NDArray[np.float32]]) -> Sum:
     """Return the sum that a switch has to compute for these gradients."""
     bits = scale_bits(2.0 ** max(map(largest_exponent, gradients)), len(gradients))
     quantised = np.stack([quantise(each, bits) for each in gradients])

@@ -49,7 +49,7 @@ class Fences:
         timeout: in seconds.
         """
         self._waiting.clear()
-        ways = self._ways(senders)
+        ways = self._host_pairs(senders)
         end = time.monotonic() + timeout
         missing = ways
         while missing:
@@ -67,7 +67,7 @@ class Fences:
             self._let(lambda: False, self.late)
         return missing
 
-    def _ways(self, senders: Sequence[str]) -> list[tuple[str, str]]:
+    def _host_pairs(self, senders: Sequence[str]) -> list[tuple[str, str]]:
         """Return the pairs of hosts that fences travel between.
 
         Each sender sends to all hosts, or to the next if there are many senders. Only hosts of one IP version can talk.

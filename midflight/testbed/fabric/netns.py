@@ -271,7 +271,7 @@ class NetnsFabric:
                 "the quality of plain veth links cannot be changed", hint="start with links that lose a few packets"
             )
         self._late = _lateness([replace(each, quality=quality) for each in self.topology.links])
-        self._relay.send(Impair(_lively(quality)))
+        self._relay.send(Impair(_with_jitter(quality)))
         self._relay.answer(_ANSWER)
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
@@ -380,7 +380,7 @@ class NetnsFabric:
             for number, link in enumerate(self.topology.links):
                 if link in relayed:
                     ends = opened(_BETWEEN, f"a{number}"), opened(_BETWEEN, f"b{number}")
-                    links.append(Relayed(str(link.one), str(link.other), *ends, _lively(link.quality)))
+                    links.append(Relayed(str(link.one), str(link.other), *ends, _with_jitter(link.quality)))
                 if pcap is not None:
                     pcap.mkdir(parents=True, exist_ok=True)
                     file = pcap.absolute() / f"{link.one.node}-{link.other.node}.pcap"
@@ -417,10 +417,12 @@ def _worse(quality: LinkQuality) -> bool:
     return quality.impaired or slow or quality.delay > 50_000
 
 
-def _lively(quality: LinkQuality) -> LinkQuality:
+def _with_jitter(quality: LinkQuality) -> LinkQuality:
     return replace(quality, jitter=max(quality.jitter, 2_000_000))
 
 
 def _lateness(links: Sequence[Link]) -> float:
     """Return the longest time in seconds by which links can delay a packet while others overtake it."""
-    return sum(_lively(each.quality).jitter / 1e9 for each in links if each.quality.reorder or each.quality.duplicate)
+    return sum(
+        _with_jitter(each.quality).jitter / 1e9 for each in links if each.quality.reorder or each.quality.duplicate
+    )

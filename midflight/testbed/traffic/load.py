@@ -203,7 +203,7 @@ def _run(
     try:
         schedules = [Schedule(each.host.name, when, each.frames) for each, when in zip(loads, times, strict=True)]
         sent = np.concatenate(fabric.play(schedules))
-        _linger(fabric, [each.host.name for each in loads], watch, timeout)
+        _wait_for_answers(fabric, [each.host.name for each in loads], watch, timeout)
     finally:
         for card, tap in taps:
             card.untap(tap)
@@ -257,7 +257,7 @@ class _Watch:
             self.unanswered -= 1
 
 
-def _linger(fabric: Fabric, senders: Sequence[str], watch: _Watch, timeout: float) -> None:
+def _wait_for_answers(fabric: Fabric, senders: Sequence[str], watch: _Watch, timeout: float) -> None:
     """Wait until all answers have arrived, no more arrive, or `timeout` seconds have passed."""
     end = fabric.now + round(timeout * 1e9)
     fabric.settle(senders, timeout)

@@ -109,7 +109,7 @@ class _Position:
         code = self._code
         if self._bits == 0:
             return part
-        back = code.i64(-self._bits % 16) if isinstance(self._bits, int) else self._rest()
+        back = code.i64(-self._bits % 16) if isinstance(self._bits, int) else self._bits_to_word()
         return code.b.shl(fold(code, part), back)
 
     def pass_over(self, width: int | Value, valid: Value | None = None) -> None:
@@ -130,7 +130,7 @@ class _Position:
         else:
             self._bits = code.b.and_(code.b.add(self._bits, code.i64(7)), code.i64(~7))
 
-    def _rest(self) -> Value:
+    def _bits_to_word(self) -> Value:
         assert not isinstance(self._bits, int)
         return self._code.b.and_(self._code.b.neg(self._bits), self._code.i64(15))
 

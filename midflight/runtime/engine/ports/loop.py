@@ -106,7 +106,7 @@ def _work(unit: NativeModule, enter: ll.Function, leave: ll.Function) -> ll.Func
         code.set_slot("unprogrammed", b.add(code.slot_value("unprogrammed"), count))
     with code.when(ready):
         engine = code.load_pointer(code.slot("engine"))
-        _lend(code, engine, port, output)
+        _set_batch(code, engine, port, output)
         process = code.load_pointer(code.slot("process"))
         code.call_through(process, ll.FunctionType(ll.VoidType(), [POINTER]), [engine])
         code.set_field(output, Output.COUNT, code.field(_at(code, engine, "out.count"), 0))
@@ -123,7 +123,7 @@ def _at(code: NativeBuilder, engine: ll.Value, name: str) -> ll.Value:
     return code.at(engine, code.slot_value(f"at.{name}"))
 
 
-def _lend(code: NativeBuilder, engine: ll.Value, port: ll.Value, output: ll.Value) -> None:
+def _set_batch(code: NativeBuilder, engine: ll.Value, port: ll.Value, output: ll.Value) -> None:
     """Put a batch and the buffers for its output into the engine's context."""
     b = code.b
     for name in (*INPUT, *ROOM):
