@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from finsy.proto import p4i, p4r
+from finsy.proto import p4i, p4r, rpc_status
 
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
@@ -18,10 +18,10 @@ from midflight.runtime.engine.apart import CompileBudget
 from midflight.runtime.engine.memory import demand
 from midflight.runtime.p4runtime.client.session import RequestError
 from midflight.runtime.p4runtime.server.arbitration import Role
-from midflight.runtime.p4runtime.server.pipeline import assemble
+from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble
 from midflight.runtime.p4runtime.server.server import Server
 from midflight.runtime.p4runtime.server.switch import Switch
-from midflight.runtime.p4runtime.server.write import write
+from midflight.runtime.p4runtime.server.write import commit, prepare
 from tests.p4runtime.support import EVERYTHING, Controller, code_of, entity, ipv4, updates
 
 ROUTE = {"hdr.ipv4.destination": "10.0.0.0/8"}
@@ -54,6 +54,12 @@ def route(ids: dict[str, int], port: int = 3) -> p4r.Update:
     entry.action.action.params.add(param_id=1, value=bytes([port]))
     entry.action.action.params.add(param_id=2, value=b"\x02")
     return p4r.Update(type=p4r.Update.INSERT, entity=p4r.Entity(table_entry=entry))
+
+
+def write(pipeline: Pipeline, request: p4r.WriteRequest) -> rpc_status.Status | None:
+    """Apply a batch with all rights."""
+    atomic = request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR
+    return commit(prepare(pipeline, request, Role("")), atomic=atomic)
 
 
 def test_writes_without_a_pipeline_are_rejected(primary: Controller) -> None:
@@ -435,24 +441,24 @@ def test_multicast_groups_and_metadata_count_towards_the_memory_limit(
     ]
     used = pipeline.engine.memory.used
     for _ in range(3):
-        status = write(pipeline, p4r.WriteRequest(updates=updates("INSERT", *groups)), Role(""))
+        status = write(pipeline, p4r.WriteRequest(updates=updates("INSERT", *groups)))
         assert status is not None
         codes = [p4r.Error.FromString(each.value).canonical_code for each in status.details]
         assert codes == [0, 0, 0, 0, RESOURCE_EXHAUSTED, RESOURCE_EXHAUSTED]
-        write(pipeline, p4r.WriteRequest(updates=updates("DELETE", *groups[:4])), Role(""))
+        write(pipeline, p4r.WriteRequest(updates=updates("DELETE", *groups[:4])))
         assert pipeline.engine.memory.used == used
         atomic = p4r.WriteRequest(updates=updates("INSERT", *groups), atomicity=p4r.WriteRequest.ROLLBACK_ON_ERROR)
-        assert write(pipeline, atomic, Role("")) is not None
+        assert write(pipeline, atomic) is not None
         assert pipeline.engine.memory.used == used
     update = route(ids)
     update.entity.table_entry.metadata = bytes(5000)
-    status = write(pipeline, p4r.WriteRequest(updates=[update]), Role(""))
+    status = write(pipeline, p4r.WriteRequest(updates=[update]))
     assert status is not None
     assert p4r.Error.FromString(status.details[0].value).canonical_code == RESOURCE_EXHAUSTED
     update.entity.table_entry.metadata = bytes(4000)
-    assert write(pipeline, p4r.WriteRequest(updates=[update]), Role("")) is None
+    assert write(pipeline, p4r.WriteRequest(updates=[update])) is None
     update.type = p4r.Update.DELETE
-    assert write(pipeline, p4r.WriteRequest(updates=[update]), Role("")) is None
+    assert write(pipeline, p4r.WriteRequest(updates=[update])) is None
     assert pipeline.engine.memory.used == used
 
 

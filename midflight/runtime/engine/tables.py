@@ -19,7 +19,7 @@ from midflight.runtime.engine.layout import scalar_width, stored_width
 from midflight.runtime.engine.memory import Budget, BudgetError, entry_bytes
 from midflight.runtime.engine.meters import DirectMeter
 
-__all__ = ["Default", "Table"]
+__all__ = ["Default", "Prepared", "Table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ class _Held:
     number: int
     match: Match
     const: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An entry for `insert`: checked, in canonical form, and as bytes without what depends on its place in memory."""
+
+    entry: Entry
+    match: Match
+    record: bytearray
 
 
 Identity = tuple[tuple[ir.EntryKey, ...], int]
@@ -88,19 +97,24 @@ class Table:
         self.reset_default()
         for each in table.entries:
             entry = Entry(each.keys, each.action.action.name, each.arguments, each.priority)
-            self._insert(entry, const=each.const or table.entries_const)
+            self._insert(self._prepare(entry), const=each.const or table.entries_const)
         if self._index is not None:
             changed(self)  # native code needs an index, even an empty one
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def insert(self, entry: Entry) -> None:
+    def prepare(self, entry: Entry) -> Prepared:
+        """Check and lay out an entry for `insert`. Does not take the lock, so packets and reads go on meanwhile."""
+        self._check_writable()
+        self._check_priority(entry.priority)
+        return self._prepare(entry)
+
+    def insert(self, entry: Entry | Prepared) -> None:
         """Add an entry."""
+        prepared = entry if isinstance(entry, Prepared) else self.prepare(entry)
         with self._lock:
-            self._check_writable()
-            self._check_priority(entry.priority)
-            self._insert(entry, const=False)
+            self._insert(prepared, const=False)
 
     def modify(self, entry: Entry) -> None:
         """Replace the action and data of an existing entry. Its counters continue.
@@ -114,7 +128,7 @@ class Table:
                 raise TableError(Reason.CONSTANT, f"{self.name}: the program declares this entry const")
             action, arguments = self._check_action(entry, default=False)
             held.entry = replace(held.entry, action=entry.action, arguments=arguments)
-            self._write(held, action)
+            self._write(held, self._lay_out(action, held.entry, held.match))
             self._touch()
 
     def delete(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> None:
@@ -211,12 +225,18 @@ class Table:
 
     # Memory
 
-    def _insert(self, entry: Entry, *, const: bool) -> None:
-        assert self._index is not None
+    def _prepare(self, entry: Entry) -> Prepared:
         keys = checked_keys(self._table, self._layout, entry.keys)
         action, arguments = self._check_action(entry, default=False)
         priority = entry.priority if self._layout.search == "masked" else 0
-        if (keys, priority) in self._held:
+        canonical, match = Entry(keys, entry.action, arguments, priority), self._match(keys, priority)
+        return Prepared(canonical, match, self._lay_out(action, canonical, match))
+
+    def _insert(self, prepared: Prepared, *, const: bool) -> None:
+        assert self._index is not None
+        entry = prepared.entry
+        identity = entry.keys, entry.priority
+        if identity in self._held:
             raise TableError(Reason.EXISTS, f"{self.name} already has this entry")
         if len(self._held) >= self.size and not const:
             raise TableError(Reason.FULL, f"{self.name} is full: its size is {self.size}")
@@ -224,9 +244,9 @@ class Table:
             self._budget.take(self._cost, f"an entry of {self.name}")
         except BudgetError as error:
             raise TableError(Reason.FULL, error.message) from None
-        held = _Held(Entry(keys, entry.action, arguments, priority), self._slot(), self._match(keys, priority), const)
-        self._held[keys, priority] = held
-        self._write(held, action)
+        held = _Held(entry, self._slot(), prepared.match, const)
+        self._held[identity] = held
+        self._write(held, prepared.record)
         for counter in self.direct_counters.values():
             counter.reset(held.number)
         for meter in self.direct_meters.values():
@@ -265,21 +285,22 @@ class Table:
             mask |= bits << field.shift
         return Match(packed, mask, tuple(ranges), priority)
 
-    def _write(self, held: _Held, action: ir.Action) -> None:
-        layout, record = self._layout, self._record(action, held.entry.arguments)
-        for at, number in (
-            (PRIORITY, held.entry.priority),
-            (NUMBER, held.number),
-            (NEXT, self._links.get(held.number, 0)),
-        ):
-            record[at : at + 4] = number.to_bytes(4, "little")
-        record[KEY : KEY + layout.stored // 8] = held.match.key.to_bytes(layout.stored // 8, "little")
-        for field, (low, high) in zip(layout.ranges, held.match.ranges, strict=True):
+    def _lay_out(self, action: ir.Action, entry: Entry, match: Match) -> bytearray:
+        """Return an entry's bytes, without its number and link."""
+        layout, record = self._layout, self._record(action, entry.arguments)
+        record[PRIORITY : PRIORITY + 4] = entry.priority.to_bytes(4, "little")
+        record[KEY : KEY + layout.stored // 8] = match.key.to_bytes(layout.stored // 8, "little")
+        for field, (low, high) in zip(layout.ranges, match.ranges, strict=True):
             size = stored_width(field.width) // 8
             record[field.low : field.low + size] = low.to_bytes(size, "little")
             record[field.high : field.high + size] = high.to_bytes(size, "little")
-        start = held.number * layout.stride
-        self._memory[start : start + layout.stride] = np.frombuffer(record, np.uint8)
+        return record
+
+    def _write(self, held: _Held, record: bytearray) -> None:
+        for at, number in ((NUMBER, held.number), (NEXT, self._links.get(held.number, 0))):
+            record[at : at + 4] = number.to_bytes(4, "little")
+        start = held.number * self._layout.stride
+        self._memory[start : start + self._layout.stride] = np.frombuffer(record, np.uint8)
 
     def _write_default(self, action: ir.Action, arguments: tuple[int, ...]) -> None:
         checked = checked_arguments(self._table, action, arguments)

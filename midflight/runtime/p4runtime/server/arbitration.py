@@ -66,9 +66,14 @@ class Role:
 
     def may_write(self, number: int) -> bool:
         """Return whether the role may write to the object with this id."""
+        writable = self.writable
+        return writable is None or number in writable
+
+    @property
+    def writable(self) -> frozenset[int] | None:
+        """The ids of the objects that the role may write to, None for all."""
         limits = self.limits
-        named = {*limits.exclusive_p4_ids, *limits.shared_p4_ids} if limits else set()
-        return not named or number in named
+        return frozenset((*limits.exclusive_p4_ids, *limits.shared_p4_ids)) or None if limits else None
 
 
 class Arbitration:

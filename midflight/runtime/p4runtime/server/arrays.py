@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from finsy.proto import p4d, p4i, p4r
 
 from midflight.runtime.engine import CounterValue
 from midflight.runtime.engine.registers import Register
+from midflight.runtime.p4runtime.server.change import Change
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.values import decode_data, encode_data
@@ -15,14 +16,15 @@ from midflight.runtime.p4runtime.values import decode_data, encode_data
 __all__ = ["cells_of", "count_of", "counter_data", "read_counter", "read_register", "write_counter", "write_register"]
 
 
-def write_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Callable[[], None]:
-    """Set one cell, or all cells if there is no index. Returns a function that undoes the change."""
+def write_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Change:
+    """Set one cell, or all cells if there is no index."""
     info = pipeline.schema.registers.of_id(entry.register_id)
     cells = cells_of(entry, info.preamble.name, info.size)
     (value,) = decode_data(info.type_spec, pipeline.schema.types, entry.data, f"register {info.preamble.name}")
     register = pipeline.engine.registers[info.preamble.name]
     if register.signed and value >> (register.width - 1):
         value -= 1 << register.width
+    yield
     before = [register.read(cell) for cell in cells]
     _fill(register, cells, [value] * len(cells))
     return lambda: _fill(register, cells, before)
@@ -38,17 +40,15 @@ def read_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Iterator[p4r.
             yield p4r.RegisterEntry(register_id=info.preamble.id, index=p4r.Index(index=cell), data=data)
 
 
-def write_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Callable[[], None]:
-    """Set one cell, or all cells if there is no index. Returns a function that undoes the change.
-
-    Without `data`, nothing changes.
-    """
+def write_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Change:
+    """Set one cell, or all cells if there is no index. Without `data`, nothing changes."""
     info = pipeline.schema.counters.of_id(entry.counter_id)
     cells = cells_of(entry, info.preamble.name, info.size)
     counter = pipeline.engine.counters[info.preamble.name]
+    value = CounterValue(*count_of(entry.data)) if entry.HasField("data") else None
+    yield
     before = [counter.read(cell) for cell in cells]
-    if entry.HasField("data"):
-        value = CounterValue(*count_of(entry.data))
+    if value is not None:
         for cell in cells:
             counter.write(cell, value)
 

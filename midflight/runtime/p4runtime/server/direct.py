@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from finsy.proto import p4r
 
 from midflight.errors import DeviceError
+from midflight.p4.ir import EntryKey
 from midflight.runtime.engine import CounterValue, Entry, MeterConfig
 from midflight.runtime.engine.counters import DirectCounter
 from midflight.runtime.engine.meters import DirectMeter
 from midflight.runtime.p4runtime.server.arrays import count_of, counter_data
 from midflight.runtime.p4runtime.server.binding import BoundTable
+from midflight.runtime.p4runtime.server.change import Change, Undo
 from midflight.runtime.p4runtime.server.meters import config_message, meter_config
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.server.tables import decode_keys, decode_priority, encode_entry
 from midflight.runtime.p4runtime.status import Code, Refusal
 
 __all__ = ["check", "fill", "read_counters", "read_meters", "snapshot", "store", "write_counter", "write_meter"]
-
-Undo = Callable[[], None]
 
 
 def check(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry) -> None:
@@ -74,29 +74,32 @@ def snapshot(pipeline: Pipeline, bound: BoundTable, entry: Entry) -> Undo:
     return restore
 
 
-def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Undo:
-    """Set an entry's counter, unless there is no `data`. Returns a function that undoes the change."""
-    bound, entry = _place(pipeline, message.table_entry, one=True)
+def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Change:
+    """Set an entry's counter, unless there is no `data`."""
+    bound, keys, priority = _identity(pipeline, message.table_entry)
     counter = _counter(pipeline, bound)
-    assert entry is not None
+    value = CounterValue(*count_of(message.data)) if message.HasField("data") else None
+    yield
+    entry = pipeline.find(bound, keys, priority)
     undo = snapshot(pipeline, bound, entry)
-    if message.HasField("data"):
-        counter.write(_number(pipeline, bound, entry), CounterValue(*count_of(message.data)))
+    if value is not None:
+        counter.write(_number(pipeline, bound, entry), value)
     return undo
 
 
-def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Undo:
-    """Configure an entry's meter. Without `config`, it marks every packet green. Returns a function that undoes it.
+def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Change:
+    """Configure an entry's meter. Without `config`, it marks every packet green.
 
     Refusal if the configuration is invalid, or if the message has counter data.
     """
-    bound, entry = _place(pipeline, message.table_entry, one=True)
+    bound, keys, priority = _identity(pipeline, message.table_entry)
     meter, info = _meter(pipeline, bound), pipeline.schema.meter_of(bound.info)
-    assert entry is not None
     assert info is not None
     if message.HasField("counter_data"):
         raise Refusal(Code.UNIMPLEMENTED, "meters do not count by colour")
     config = meter_config(message.config, info.spec) if message.HasField("config") else None
+    yield
+    entry = pipeline.find(bound, keys, priority)
     undo = snapshot(pipeline, bound, entry)
     _set_meter(meter, _number(pipeline, bound, entry), config)
     return undo
@@ -134,13 +137,18 @@ def read_meters(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Iterator[p
             yield answer
 
 
-def _place(pipeline: Pipeline, message: p4r.TableEntry, *, one: bool = False) -> tuple[BoundTable, Entry | None]:
+def _identity(pipeline: Pipeline, message: p4r.TableEntry) -> tuple[BoundTable, tuple[EntryKey, ...], int]:
+    """Return the table, keys and priority of the entry that a request is about."""
+    bound = pipeline.table(message.table_id)
+    return bound, decode_keys(bound, list(message.match)), decode_priority(bound, message.priority)
+
+
+def _place(pipeline: Pipeline, message: p4r.TableEntry) -> tuple[BoundTable, Entry | None]:
     """Return the table and the entry that a request refers to; None for the entry if there is no match."""
     bound = pipeline.table(message.table_id)
-    if not message.match and not message.priority and not one:
+    if not message.match and not message.priority:
         return bound, None
-    keys = decode_keys(bound, list(message.match))
-    return bound, pipeline.find(bound, keys, decode_priority(bound, message.priority))
+    return bound, pipeline.find(*_identity(pipeline, message))
 
 
 def _key_of(bound: BoundTable, entry: Entry) -> p4r.TableEntry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from finsy.proto import p4r
 
@@ -11,6 +11,7 @@ from midflight.runtime.engine import Entry, Reason, TableError
 from midflight.runtime.engine.tables import Table
 from midflight.runtime.p4runtime.server import direct
 from midflight.runtime.p4runtime.server.binding import BoundTable
+from midflight.runtime.p4runtime.server.change import Change
 from midflight.runtime.p4runtime.server.pipeline import Note, Pipeline
 from midflight.runtime.p4runtime.server.tables import (
     decode_action,
@@ -22,8 +23,6 @@ from midflight.runtime.p4runtime.server.tables import (
 from midflight.runtime.p4runtime.status import Code, Refusal
 
 __all__ = ["read_entries", "write_entry"]
-
-Undo = Callable[[], None]
 
 METADATA = 1 << 12
 """The maximum bytes of metadata in an entry."""
@@ -37,8 +36,8 @@ CODES = {
 }
 
 
-def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry) -> Undo:
-    """Insert, modify or delete an entry, or set a default action. Returns a function that undoes the change.
+def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry) -> Change:
+    """Insert, modify or delete an entry, or set a default action.
 
     Refusal if the entry is invalid, or if the table cannot have it.
     """
@@ -51,13 +50,13 @@ def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4
         raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no idle timeout")
     direct.check(pipeline, bound, message)
     if message.is_default_action:
-        return _write_default(pipeline, bound, kind, message)
+        return (yield from _write_default(pipeline, bound, kind, message))
     if not bound.fields:
         raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no key: it has only a default action")
     keys = decode_keys(bound, list(message.match))
     priority = decode_priority(bound, message.priority)
     table = pipeline.engine.tables[bound.name]
-    return _write_keyed(pipeline, bound, table, kind, message, Entry(keys, "", (), priority))
+    return (yield from _write_keyed(pipeline, bound, table, kind, message, Entry(keys, "", (), priority)))
 
 
 def read_entries(pipeline: Pipeline, message: p4r.TableEntry) -> Iterator[p4r.TableEntry]:
@@ -76,7 +75,7 @@ def read_entries(pipeline: Pipeline, message: p4r.TableEntry) -> Iterator[p4r.Ta
 
 def _write_default(
     pipeline: Pipeline, bound: BoundTable, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry
-) -> Undo:
+) -> Change:
     name, table = bound.name, pipeline.engine.tables[bound.name]
     if kind != p4r.Update.MODIFY:
         raise Refusal(Code.INVALID_ARGUMENT, f"table {name}: the default action is modified, not inserted or deleted")
@@ -84,10 +83,11 @@ def _write_default(
         raise Refusal(Code.INVALID_ARGUMENT, f"table {name}: the default action has neither match nor priority")
     if bound.table.default_const:
         raise Refusal(Code.PERMISSION_DENIED, f"table {name}: the default action is const")
+    wanted = decode_action(bound, message.action, default=True) if message.HasField("action") else None
+    yield
     before, note = table.default, pipeline.notes.get((name, None, 0))
-    if message.HasField("action"):
-        chosen, values = decode_action(bound, message.action, default=True)
-        table.set_default(chosen.name, values)
+    if wanted is not None:
+        table.set_default(wanted[0].name, wanted[1])
         _note(pipeline, (name, None, 0), message)
     else:
         table.reset_default()
@@ -107,20 +107,23 @@ def _write_keyed(
     kind: p4r.Update.Type.ValueType,
     message: p4r.TableEntry,
     place: Entry,
-) -> Undo:
+) -> Change:
     """Write one entry with the keys and the priority of `place`."""
     key = bound.name, place.keys, place.priority
-    note = pipeline.notes.get(key)
     fixed = bound.table.entries_const or (place.keys, place.priority) in pipeline.const[bound.name]
     if fixed and (kind != p4r.Update.MODIFY or message.HasField("action")):
         raise Refusal(Code.PERMISSION_DENIED, f"table {bound.name}: const entries cannot be changed")
+    fresh, fault = _decoded(bound, message, place)
     try:
         if kind == p4r.Update.INSERT:
-            if not message.HasField("action"):
+            if fault is not None:
+                raise fault
+            if fresh is None:
                 raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name}: a new entry needs an action")
-            action, arguments = decode_action(bound, message.action, default=False)
-            fresh = Entry(place.keys, action.name, arguments, place.priority)
-            table.insert(fresh)
+            prepared = table.prepare(fresh)
+            yield
+            note = pipeline.notes.get(key)
+            table.insert(prepared)
             direct.store(pipeline, bound, message, fresh)
             _note(pipeline, key, message)
 
@@ -130,15 +133,18 @@ def _write_keyed(
 
             return undo
 
+        yield
+        note = pipeline.notes.get(key)
         before = pipeline.find(bound, place.keys, place.priority)
         restore = direct.snapshot(pipeline, bound, before)
         if kind == p4r.Update.DELETE:
             table.delete(place.keys, place.priority)
             _restore(pipeline, key, None)
         else:
-            if message.HasField("action"):
-                action, arguments = decode_action(bound, message.action, default=False)
-                table.modify(Entry(place.keys, action.name, arguments, place.priority))
+            if fault is not None:
+                raise fault
+            if fresh is not None:
+                table.modify(fresh)
                 _note(pipeline, key, message)
             direct.store(pipeline, bound, message, before)
     except TableError as error:
@@ -153,6 +159,17 @@ def _write_keyed(
         _restore(pipeline, key, note)
 
     return put_back
+
+
+def _decoded(bound: BoundTable, message: p4r.TableEntry, place: Entry) -> tuple[Entry | None, Refusal | None]:
+    """Return the entry that a message describes, None without an action, or what is wrong with its action."""
+    if not message.HasField("action"):
+        return None, None
+    try:
+        action, arguments = decode_action(bound, message.action, default=False)
+    except Refusal as refusal:
+        return None, refusal
+    return Entry(place.keys, action.name, arguments, place.priority), None
 
 
 def _note(pipeline: Pipeline, key: tuple[str, ir.Keyset | None, int], message: p4r.TableEntry) -> None:

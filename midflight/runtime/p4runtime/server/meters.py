@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from finsy.proto import p4i, p4r
 
 from midflight.errors import DeviceError
 from midflight.runtime.engine import MeterConfig
 from midflight.runtime.p4runtime.server.arrays import cells_of
+from midflight.runtime.p4runtime.server.change import Change
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.status import Code, Refusal
 
 __all__ = ["config_message", "meter_config", "read_meter", "write_meter"]
 
 
-def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Callable[[], None]:
-    """Configure one cell, or all cells if there is no index. Returns a function that undoes the change.
+def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Change:
+    """Configure one cell, or all cells if there is no index.
 
     Without `config`, they mark every packet green. Refusal if the index or the configuration is invalid, or if the
     message has counter data.
@@ -27,6 +28,7 @@ def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Callable[[], None]
     cells = cells_of(entry, info.preamble.name, info.size)
     config = meter_config(entry.config, info.spec) if entry.HasField("config") else None
     meter = pipeline.engine.meters[info.preamble.name]
+    yield
     before = [meter.read(cell) for cell in cells]
     try:
         for cell in cells:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from finsy.proto import p4r
 
 from midflight.runtime.engine.memory import BudgetError
+from midflight.runtime.p4runtime.server.change import Change, Undo
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.values import decode, encode
@@ -35,10 +36,8 @@ class Groups(Protocol):
         """Remove the list of a number."""
 
 
-def write(
-    pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.PacketReplicationEngineEntry
-) -> Callable[[], None]:
-    """Insert, modify or delete a multicast group or a clone session. Returns a function that undoes the change.
+def write(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.PacketReplicationEngineEntry) -> Change:
+    """Insert, modify or delete a multicast group or a clone session.
 
     Refusal if it is invalid, or if it asks for truncation or a class of service.
     """
@@ -50,6 +49,7 @@ def write(
                 raise Refusal(Code.INVALID_ARGUMENT, f"the id of a multicast group is 1 to {(1 << GROUP_WIDTH) - 1}")
             stored = p4r.MulticastGroupEntry(multicast_group_id=number, metadata=group.metadata)
             stored.replicas.extend(_canonical(replicas))
+            yield
             return _change(
                 pipeline, kind, "multicast group", number, stored, pipeline.groups, replicas, pipeline.engine.multicast
             )
@@ -61,6 +61,7 @@ def write(
             if session.packet_length_bytes or session.class_of_service:
                 raise Refusal(Code.UNIMPLEMENTED, "truncation and class of service of clones are not supported")
             kept = p4r.CloneSessionEntry(session_id=number, replicas=_canonical(replicas))
+            yield
             return _change(
                 pipeline, kind, "clone session", number, kept, pipeline.sessions, replicas, pipeline.engine.clones
             )
@@ -123,7 +124,7 @@ def _change(
     known: dict[int, T],
     replicas: list[tuple[int, int]],
     engine: Groups,
-) -> Callable[[], None]:
+) -> Undo:
     before = known.get(number)
     if kind == p4r.Update.INSERT and before is not None:
         raise Refusal(Code.ALREADY_EXISTS, f"{what} {number} already exists")

@@ -17,7 +17,7 @@ from midflight.runtime.engine.memory import DEFAULT
 from midflight.runtime.engine.store import Store
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
 from midflight.runtime.p4runtime.server import write
-from midflight.runtime.p4runtime.server.arbitration import Arbitration
+from midflight.runtime.p4runtime.server.arbitration import Arbitration, Role
 from midflight.runtime.p4runtime.server.faults import Faults
 from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble, build, describe
 from midflight.runtime.p4runtime.server.read import Reading
@@ -339,12 +339,21 @@ class Switch:
     def write(self, request: p4r.WriteRequest) -> rpc_status.Status | None:
         """Apply a batch of updates. Returns None, or the status of the batch if an update was rejected.
 
-        Raises Refusal if the whole request is rejected.
+        Raises Refusal if the whole request is rejected. Packets and reads go on while the batch is prepared.
         """
-        with self._lock, self.gate:
-            self.demand_device(request.device_id)
-            role = self._arbitration.demand_primary(request.role, _election(request))
-            return write.write(self._demand_pipeline(self._saved or self._forwarding), request, role)
+        while True:
+            with self._lock:
+                prepared_for = pipeline, role, _ = self._writing(request)
+            changes = write.prepare(pipeline, request, role)
+            with self._lock, self.gate:
+                if all(now is then for now, then in zip(self._writing(request), prepared_for, strict=True)):
+                    return write.commit(changes, atomic=request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR)
+
+    def _writing(self, request: p4r.WriteRequest) -> tuple[Pipeline, Role, object]:
+        """Return the pipeline that a request writes to, its role, and what limits that."""
+        self.demand_device(request.device_id)
+        role = self._arbitration.demand_primary(request.role, _election(request))
+        return self._demand_pipeline(self._saved or self._forwarding), role, role.limits
 
     def read(self, request: p4r.ReadRequest) -> Reading:
         """Return the requested entities of the current pipeline in parts. Raises Refusal if there is no pipeline."""

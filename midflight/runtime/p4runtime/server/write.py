@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from finsy.proto import p4r, rpc_status
 
 from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, replication
 from midflight.runtime.p4runtime.server.arbitration import Role
+from midflight.runtime.p4runtime.server.change import Change, Undo, apply
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.status import Code, Refusal, batch_status
 
-__all__ = ["write"]
-
-Undo = Callable[[], None]
+__all__ = ["commit", "prepare"]
 
 
-def write(pipeline: Pipeline, request: p4r.WriteRequest, role: Role) -> rpc_status.Status | None:
+def prepare(pipeline: Pipeline, request: p4r.WriteRequest, role: Role) -> list[Change | Refusal]:
+    """Check and decode the updates of a batch. Return the change of each, or what it is refused for.
+
+    This is the greater part of the work, and needs no lock. It depends on nothing but the request, the pipeline's
+    program and what the role may write.
+    """
+    permitted = role.writable
+    return [_prepared(pipeline, update, role.name, permitted) for update in request.updates]
+
+
+def commit(changes: Sequence[Change | Refusal], *, atomic: bool) -> rpc_status.Status | None:
     """Apply a batch in order. Returns None if all updates succeeded, otherwise a status with a detail per update.
 
-    With ROLLBACK_ON_ERROR and DATAPLANE_ATOMIC, the first error ends the batch and rolls back the earlier updates. The
-    caller holds the switch's lock, so with every atomicity no packet sees a part of a batch.
+    With `atomic`, the first error ends the batch and rolls back the earlier updates. The caller holds the switch's
+    lock, so in either case no packet sees a part of a batch.
     """
-    atomic = request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR
     outcomes: list[Refusal | None] = []
     undos: list[Undo] = []
-    for update in request.updates:
+    for each in changes:
         try:
-            undos.append(_apply(pipeline, update, role))
+            if isinstance(each, Refusal):
+                raise each
+            undos.append(apply(each))
             outcomes.append(None)
         except Refusal as refusal:
             outcomes.append(refusal)
@@ -40,45 +50,59 @@ def write(pipeline: Pipeline, request: p4r.WriteRequest, role: Role) -> rpc_stat
             undo()
         aborted = Refusal(Code.ABORTED, "undone: another update of the batch was refused")
         cause = outcomes[-1]
-        status = batch_status([aborted] * len(undos) + [cause] + [aborted] * (len(request.updates) - len(outcomes)), "")
+        status = batch_status([aborted] * len(undos) + [cause] + [aborted] * (len(changes) - len(outcomes)), "")
         status.message = f"the batch was undone: {cause}"
         return status
     return batch_status(outcomes, "updates")
 
 
-def _apply(pipeline: Pipeline, update: p4r.Update, role: Role) -> Undo:
+def _prepared(pipeline: Pipeline, update: p4r.Update, role: str, permitted: frozenset[int] | None) -> Change | Refusal:
+    try:
+        change = _change(pipeline, update, role, permitted)
+        next(change)
+    except Refusal as refusal:
+        return refusal
+    return change
+
+
+def _change(pipeline: Pipeline, update: p4r.Update, role: str, permitted: frozenset[int] | None) -> Change:
     kind, entity = update.type, update.entity
     if kind not in (p4r.Update.INSERT, p4r.Update.MODIFY, p4r.Update.DELETE):
         raise Refusal(Code.INVALID_ARGUMENT, "an update is an INSERT, a MODIFY or a DELETE")
+
+    def permit(number: int) -> None:
+        if permitted is not None and number not in permitted:
+            raise Refusal(Code.PERMISSION_DENIED, f"role {role!r} may not write to {number:#010x}")
+
     which = entity.WhichOneof("entity")
     match which:
         case "table_entry":
-            _permit(role, entity.table_entry.table_id)
+            permit(entity.table_entry.table_id)
             return entries.write_entry(pipeline, kind, entity.table_entry)
         case "register_entry":
-            _permit(role, entity.register_entry.register_id)
+            permit(entity.register_entry.register_id)
             _demand_modify(kind, which)
             return arrays.write_register(pipeline, entity.register_entry)
         case "counter_entry":
-            _permit(role, entity.counter_entry.counter_id)
+            permit(entity.counter_entry.counter_id)
             _demand_modify(kind, which)
             return arrays.write_counter(pipeline, entity.counter_entry)
         case "direct_counter_entry":
-            _permit(role, entity.direct_counter_entry.table_entry.table_id)
+            permit(entity.direct_counter_entry.table_entry.table_id)
             _demand_modify(kind, which)
             return direct.write_counter(pipeline, entity.direct_counter_entry)
         case "meter_entry":
-            _permit(role, entity.meter_entry.meter_id)
+            permit(entity.meter_entry.meter_id)
             _demand_modify(kind, which)
             return meters.write_meter(pipeline, entity.meter_entry)
         case "direct_meter_entry":
-            _permit(role, entity.direct_meter_entry.table_entry.table_id)
+            permit(entity.direct_meter_entry.table_entry.table_id)
             _demand_modify(kind, which)
             return direct.write_meter(pipeline, entity.direct_meter_entry)
         case "packet_replication_engine_entry":
             return replication.write(pipeline, kind, entity.packet_replication_engine_entry)
         case "digest_entry":
-            _permit(role, entity.digest_entry.digest_id)
+            permit(entity.digest_entry.digest_id)
             return _write_digest(pipeline, kind, entity.digest_entry)
         case None:
             raise Refusal(Code.INVALID_ARGUMENT, "an update has no entity")
@@ -86,18 +110,14 @@ def _apply(pipeline: Pipeline, update: p4r.Update, role: Role) -> Undo:
             raise Refusal(Code.UNIMPLEMENTED, f"{which} is not supported")
 
 
-def _permit(role: Role, number: int) -> None:
-    if not role.may_write(number):
-        raise Refusal(Code.PERMISSION_DENIED, f"role {role.name!r} may not write to {number:#010x}")
-
-
 def _demand_modify(kind: p4r.Update.Type.ValueType, which: str) -> None:
     if kind != p4r.Update.MODIFY:
         raise Refusal(Code.INVALID_ARGUMENT, f"{which} can only be modified")
 
 
-def _write_digest(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.DigestEntry) -> Undo:
+def _write_digest(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.DigestEntry) -> Change:
     number, book = entry.digest_id, pipeline.digests
+    yield
     before = book.configs.get(number)
     match kind:
         case p4r.Update.INSERT:
