@@ -331,7 +331,7 @@ class Net:
         return alerts.heard(application, wanted)
 
     def follow(self, application: str = "", wanted: Wanted | None = None, *, timeout: float = 5.0) -> Iterator[Alert]:
-        """Yield alerts as they are raised from now on, until none is raised for `timeout` seconds of `now`."""
+        """Yield alerts as they are raised from now on, until the network's clock passes `timeout` s without one."""
         let = self._traffic.pass_time
         self.fabric.settle(None, min(timeout, 1.0))
         return self.controller.alerts.follow(application, wanted, timeout=timeout, let=let)

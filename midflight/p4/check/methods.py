@@ -18,7 +18,7 @@ __all__ = ["count_arguments", "method", "size_of"]
 
 
 def method(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expression]:
-    """Check `object.method(...)` where its value is used. P4Error if it returns no value, or if there is none such."""
+    """Check `object.method(...)` where its value is used. P4Error if it returns no value or does not exist."""
     if isinstance(callee.base, s.Name):
         entity = ctx.scope.lookup(callee.base.name, callee.base.top, callee.base.place)
         match entity:

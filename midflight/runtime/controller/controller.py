@@ -42,7 +42,7 @@ class Controller:
             controller.admit("pressure")
             print(controller.state("pressure").armed.read())
 
-    A context manager; leaving it closes the sessions and leaves the switches as they are. Methods may be called from
+    A context manager; leaving it closes the sessions and does not change the switches. Methods may be called from
     any thread.
 
     endpoints: the switches, one for each switch of `graph`. strategy: how the work of a group is spread over them.
@@ -171,7 +171,7 @@ class Controller:
         switch: str = "",
         port: int | None = None,
     ) -> None:
-        """Start computing on an application's requests from these hosts; from everybody if none are named.
+        """Start computing on an application's requests from these hosts, or from all hosts if none are named.
 
         What the kernel multicasts goes to UDP port `port` of the hosts, by default 49152 plus the application's id. The
         requests of `senders` are computed on, but they receive no multicasts. `switch` is required if several switches
@@ -236,7 +236,7 @@ class Controller:
         the same is left alone.
 
         MidflightError, before anything has changed, if the program does not compile, if an application that has a group
-        would go or become another, or if nobody could compute it any more. DeviceError if a switch rejects the program;
+        would be removed or changed, or if nothing could compute it then. DeviceError if a switch rejects the program;
         then all switches are rolled back and keep their current state. A switch that dies and cannot be rolled back is
         off until it is revived.
         """

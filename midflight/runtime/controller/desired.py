@@ -16,7 +16,7 @@ __all__ = ["AdmissionRequest", "DesiredState"]
 class AdmissionRequest:
     """The admission of an application, other than a group's, on a switch.
 
-    The switch computes on the requests of `hosts` and `senders`, or on everybody's if both are empty. `hosts` receive
+    The switch computes on the requests of `hosts` and `senders`, or of all hosts if both are empty. `hosts` receive
     multicast results on UDP port `port`.
     """
 

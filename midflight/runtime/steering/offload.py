@@ -1,4 +1,4 @@
-"""Offload: makes a switch compute on an application's packets in passing, and stops it again.
+"""Offload: starts and stops computing on an application's packets in a switch.
 
 Hosts always address the server. If an application is admitted, a switch on the way computes on its requests; if not,
 they reach the server, which computes the same. So offloading only adds table entries, withdrawing only removes them,

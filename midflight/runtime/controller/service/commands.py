@@ -96,7 +96,7 @@ class Commands:
             if rate is not None:
                 controller.limit(application, int(rate))
         result["epoch"] = controller.fleet.epoch
-        who = ", ".join(each.name for each in hosts) or "everybody"
+        who = ", ".join(each.name for each in hosts) or "all hosts"
         where = ", ".join(result["switches"]) or "no switch"
         it.emit(Event("admitted", f"for {who}, on {where}", application=application))
         return result
