@@ -156,7 +156,7 @@ def switch(
 
     tls = _tls(certificate, key, client_ca, roles)
     if tls is None and not is_local(address):
-        _complain(f"warning: {address} is served without TLS: everyone who can reach it can control the switch")
+        _warn(f"warning: {address} is served without TLS: everyone who can reach it can control the switch")
     stop = threading.Event()
     before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -167,7 +167,7 @@ def switch(
         device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory, programs=programs, apart=CompileBudget())
         if file is not None:
             device.load(read_text(file), str(file))
-        ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_complain)
+        ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_warn)
         traces: deque[str] = deque(maxlen=TRACES)
 
         def take() -> list[str]:
@@ -225,7 +225,7 @@ def _size(text: str) -> int:
     return int(found[0] * SIZES[found[1]])
 
 
-def _complain(words: str) -> None:
+def _warn(words: str) -> None:
     click.echo(f"midflight: {words}", err=True)
 
 

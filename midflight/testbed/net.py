@@ -196,7 +196,7 @@ class Net:
                     )
                 return open_group
             self._by_default.decided(application)
-            server = server or self._spare(application, hosts)
+            server = server or self._default_server(application, hosts)
             workers = jobs.enlist(application, hosts, server)
             try:
                 crew = self.fabric.crew(workers)
@@ -491,7 +491,7 @@ class Net:
         group = self._groups.get(application)
         return self._memberships.server(application) if group is None or group.closed else group.server
 
-    def _spare(self, application: str, hosts: Sequence[Host]) -> Host | None:
+    def _default_server(self, application: str, hosts: Sequence[Host]) -> Host | None:
         """Return the default server of a group; None if no host is left and the only switch computes."""
         version = hosts[0].address.version if hosts else 4
         spare = [each for each in self.hosts if each not in hosts and each.address.version == version]

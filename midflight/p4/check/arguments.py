@@ -163,13 +163,13 @@ def _settled(walk: Walk[ir.Expression]) -> Walk[ir.Expression]:
 
 def lvalue(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
     """Check an expression that is assigned to. Raises P4Error where it is not a writable lvalue."""
-    reason = _why_fixed(ctx, node)
+    reason = _write_error(ctx, node)
     if reason:
         raise P4Error(reason, place=node.place)
     return written(ctx, node) if reason == "" else _stack_lvalue(ctx, node)
 
 
-def _why_fixed(ctx: Context, node: s.Expression) -> str | None:
+def _write_error(ctx: Context, node: s.Expression) -> str | None:
     """Return why an expression is not writable, or an empty string for one that is.
 
     Returns None where that depends on the type of a base, as for a member called `size`.

@@ -109,7 +109,7 @@ def leaving(verdict: Verdict, port: int, frame: Frame, ipv6: Collection[int] = (
         case Verdict.FORWARD | Verdict.FALLBACK:
             return _forward(frame)
         case Verdict.REPLY:
-            return ((port, bytes(_turned(frame))),)
+            return ((port, bytes(_reply(frame))),)
         case Verdict.MULTICAST:
             return tuple((member, bytes(_copy(frame, member, ipv6=member in ipv6))) for member in MEMBERS)
         case _:
@@ -135,7 +135,7 @@ def _forward(frame: Frame) -> tuple[tuple[int, bytes], ...]:
     return ((host, bytes(routed)),)
 
 
-def _turned(frame: Frame) -> Frame:
+def _reply(frame: Frame) -> Frame:
     return replace(
         frame,
         source_mac=frame.destination_mac,

@@ -48,7 +48,7 @@ Opener = Callable[[str, str, Mapping[int, str], Path], Device]
 _AT_ONCE = 8  # devices that are started at a time
 # No host has these addresses. Linux requires an address for a gateway; its MAC address is a static neighbour entry.
 _GATEWAY = {4: "10.255.255.254", 6: "fe80::1"}
-_BETWEEN = "-links"  # the namespace of the relay's ends of links; no node can have this name
+_RELAY = "-links"  # the namespace of the relay's ends of links; no node can have this name
 _ANSWER = 30.0  # seconds that the relay has to answer
 _IPV6_OPTIONS = {
     "ipv6/conf/all/disable_ipv6": "0",
@@ -117,14 +117,14 @@ class NetnsFabric:
         self._cards: dict[str, NetnsCard] = {}
         self._offset = offset()
         self._fences: Fences | None = None
-        self._late = _lateness(topology.links)
+        self._late = _reordering_delay(topology.links)
         self._watch = Watch()
         with ExitStack() as stack:
             for each in owned:
                 stack.enter_context(each)
             stack.callback(self._watch.close)
-            relayed = [link for link in topology.links if _worse(link.quality)]
-            self.run = Run([*topology.hosts, *topology.switches, *([_BETWEEN] if relayed else [])])
+            relayed = [link for link in topology.links if _needs_relay(link.quality)]
+            self.run = Run([*topology.hosts, *topology.switches, *([_RELAY] if relayed else [])])
             stack.callback(self.run.close)
             self._netns = self.run.namespaces
             self._make(relayed)
@@ -132,7 +132,7 @@ class NetnsFabric:
             if relayed or pcap is not None:
                 self._relay = self._start_relay(relayed, pcap, seed)
                 stack.callback(self._relay.close)
-                self._watch.add(_BETWEEN, self._relay)
+                self._watch.add(_RELAY, self._relay)
             self.hosts = {
                 name: NetnsHost(name, topology.mac(name), topology.address(name), self._netns[name])
                 for name in topology.hosts
@@ -237,7 +237,7 @@ class NetnsFabric:
         MidflightError if there is no such link.
         """
         for number, (far, link) in self.topology.ports(one).items():
-            if far.node == other and _worse(link.quality):
+            if far.node == other and _needs_relay(link.quality):
                 assert self._relay is not None
                 self._relay.send(AskStatistics())
                 answer = self._relay.answer(_ANSWER)
@@ -266,11 +266,11 @@ class NetnsFabric:
 
     def impair(self, quality: LinkQuality) -> None:
         """Set the quality of all links. MidflightError unless all links have gone through the relay from the start."""
-        if self._relay is None or not all(_worse(link.quality) for link in self.topology.links):
+        if self._relay is None or not all(_needs_relay(link.quality) for link in self.topology.links):
             raise MidflightError(
                 "the quality of plain veth links cannot be changed", hint="start with links that lose a few packets"
             )
-        self._late = _lateness([replace(each, quality=quality) for each in self.topology.links])
+        self._late = _reordering_delay([replace(each, quality=quality) for each in self.topology.links])
         self._relay.send(Impair(_with_jitter(quality)))
         self._relay.answer(_ANSWER)
 
@@ -309,14 +309,14 @@ class NetnsFabric:
                 for end in link.ends
             )
             if link in relayed:
-                lines.append(f"link add name {one} type veth peer name a{number} mtu {mtu} netns {netns[_BETWEEN]}")
-                lines.append(f"link add name {other} type veth peer name b{number} mtu {mtu} netns {netns[_BETWEEN]}")
+                lines.append(f"link add name {one} type veth peer name a{number} mtu {mtu} netns {netns[_RELAY]}")
+                lines.append(f"link add name {other} type veth peer name b{number} mtu {mtu} netns {netns[_RELAY]}")
             else:
                 lines.append(f"link add name {one} type veth peer name {other}")
         command(lines)
         for node, name in netns.items():
             interfaces = [f"eth{number}" for number in topology.ports(node)]
-            if node == _BETWEEN:
+            if node == _RELAY:
                 numbers = [number for number, link in enumerate(topology.links) if link in relayed]
                 interfaces = [f"{end}{number}" for number in numbers for end in "ab"]
 
@@ -379,7 +379,7 @@ class NetnsFabric:
 
             for number, link in enumerate(self.topology.links):
                 if link in relayed:
-                    ends = opened(_BETWEEN, f"a{number}"), opened(_BETWEEN, f"b{number}")
+                    ends = opened(_RELAY, f"a{number}"), opened(_RELAY, f"b{number}")
                     links.append(Relayed(str(link.one), str(link.other), *ends, _with_jitter(link.quality)))
                 if pcap is not None:
                     pcap.mkdir(parents=True, exist_ok=True)
@@ -411,7 +411,7 @@ class NetnsFabric:
         return within(self._netns[node], read)
 
 
-def _worse(quality: LinkQuality) -> bool:
+def _needs_relay(quality: LinkQuality) -> bool:
     """Return whether a link has a lower quality than a plain veth pair, and so needs the relay."""
     slow = quality.rate is not None and quality.rate < 10_000_000_000
     return quality.impaired or slow or quality.delay > 50_000
@@ -421,7 +421,7 @@ def _with_jitter(quality: LinkQuality) -> LinkQuality:
     return replace(quality, jitter=max(quality.jitter, 2_000_000))
 
 
-def _lateness(links: Sequence[Link]) -> float:
+def _reordering_delay(links: Sequence[Link]) -> float:
     """Return the longest time in seconds by which links can delay a packet while others overtake it."""
     return sum(
         _with_jitter(each.quality).jitter / 1e9 for each in links if each.quality.reorder or each.quality.duplicate
