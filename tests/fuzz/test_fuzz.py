@@ -1,0 +1,46 @@
+"""A slice of each target's campaign: as many inputs as take some seconds, the same ones every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from midflight.errors import MidflightError
+from tests.fuzz.campaign import Campaign, Target
+from tests.fuzz.targets import targets
+
+
+@pytest.mark.parametrize("name", targets())
+def test_mutated_inputs_are_accepted_or_refused(name: str) -> None:
+    target = targets()[name]
+    for each in target.seeds:
+        target.run(each)
+    campaign = Campaign(target, seed=0)
+    campaign.run(target.slice)
+    assert campaign.count == target.slice
+    assert len(campaign.outcomes) > 5
+
+
+def _fragile(data: bytes) -> None:
+    if data[:1] == b"\xff":
+        raise KeyError(data)
+    if data[:1] == b"\x01":
+        raise MidflightError("this is refused")
+
+
+FRAGILE = Target("fragile", _fragile, [b"\0\0\0\0"], [], 0)
+
+
+def test_a_crash_ends_a_campaign_of_the_tests() -> None:
+    with pytest.raises(CrashError, match="KeyError"):
+        Campaign(FRAGILE, seed=1).run(10_000)
+
+
+def test_a_corpus_grows_by_new_outcomes_and_is_taken_up_again(tmp_path: Path) -> None:
+    first = Campaign(FRAGILE, seed=1, folder=tmp_path)
+    first.run(10_000)
+    assert first.crashes == [each for each in first.outcomes if "KeyError" in each]
+    assert len([*tmp_path.glob("*.input")]) == len(first.outcomes) == 3
+    assert len([*tmp_path.glob("*.crash")]) == 1
+    assert len(Campaign(FRAGILE, seed=2, folder=tmp_path).corpus) == 4
