@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from midflight.errors import MidflightError
-from tests.fuzz.campaign import Campaign, Target
+from tests.fuzz.campaign import Campaign, CrashError, Target
 from tests.fuzz.targets import targets
 
 
