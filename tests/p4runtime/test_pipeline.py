@@ -417,7 +417,8 @@ def test_a_program_beyond_the_memory_limit_is_rejected_without_effect(
 
 
 @pytest.mark.parametrize(
-    ("size", "said"), [(600_000, "elements, above the limit"), (20_000, "bytes per packet"), (5_000, "bytes per packet")]
+    ("size", "said"),
+    [(600_000, "elements, above the limit"), (20_000, "bytes per packet"), (5_000, "bytes per packet")],
 )
 def test_a_program_with_excessive_packet_state_is_rejected(modest: Controller, size: int, said: str) -> None:
     text = EVERYTHING.replace("struct headers_t {", f"struct headers_t {{ ethernet_t[{size}] deep;", 1)

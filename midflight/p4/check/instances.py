@@ -12,6 +12,7 @@ from midflight.p4.check.arguments import ordered
 from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.controls import control
 from midflight.p4.check.expressions import constant
+from midflight.p4.check.limits import MOST
 from midflight.p4.check.parameters import qualified
 from midflight.p4.check.parsers import parser
 from midflight.p4.check.scope import Constant, Entity, Named, Scope, describe
@@ -137,6 +138,8 @@ def _extern_object(
         value: ir.Expression = yield constant(ctx, node, wanted_type, f"{extern.name}'s {formal.name}")
         if not isinstance(value, ir.Literal):
             raise P4Error(f"{extern.name}'s {formal.name} must be a number", place=node.place)
+        if formal.name == "size" and isinstance(value.value, int) and value.value > MOST:
+            raise P4Error(f"a {extern.name} has at most {MOST} elements", place=node.place)
         values.append(value.value)
     instance = ir.Instance(name, extern.name, kinds, tuple(values), annotations_of(annotations), place)
     ctx.state.add(ctx.state.instances, name, instance, place)

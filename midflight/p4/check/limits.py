@@ -12,7 +12,7 @@ from midflight.p4.nodes import within
 from midflight.p4.types import ExternType, HeaderType, StackType, StructType, TupleType, Type
 from midflight.stackless import Walk, run
 
-__all__ = ["COPIED", "DEEPEST", "ELEMENTS", "WIDEST", "Copies", "Extents"]
+__all__ = ["COPIED", "DEEPEST", "ELEMENTS", "MOST", "WIDEST", "Copies", "Extents"]
 
 WIDEST = 2048
 """The largest width of a bit string in bits, which is also BMv2's limit."""
@@ -22,6 +22,9 @@ DEEPEST = 64
 
 ELEMENTS = 1 << 16
 """The largest number of elements of a type: fields at any depth, elements of stacks, or members of an enum."""
+
+MOST = (1 << 31) - 1
+"""The largest size of a table, register, counter or meter. P4Info's sizes are signed numbers of 32 bits."""
 
 COPIED = 1 << 17
 """The largest number of nodes that a program may gain by copies. See `Copies`."""

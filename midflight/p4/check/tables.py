@@ -11,6 +11,7 @@ from midflight.p4.check.drafts import Draft
 from midflight.p4.check.entries import entries
 from midflight.p4.check.expressions import constant
 from midflight.p4.check.keys import key
+from midflight.p4.check.limits import MOST
 from midflight.p4.check.parameters import qualified
 from midflight.p4.check.references import as_reference, listed, with_data
 from midflight.p4.check.scope import closest
@@ -78,6 +79,8 @@ def _property(ctx: Context, node: d.Property, draft: Draft, table: d.Table) -> W
             draft.size = yield constant_int(ctx, node.value, "a table's size")
             if draft.size < 0:
                 raise P4Error("a table's size cannot be negative", place=node.value.place)
+            if draft.size > MOST:
+                raise P4Error(f"a table has at most {MOST} entries", place=node.value.place)
             draft.size = draft.size or 1024
         case d.TableProperty(name="largest_priority_wins"):
             value: ir.Expression = yield constant(ctx, node.value, BOOL, "largest_priority_wins")

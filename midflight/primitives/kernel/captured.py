@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from midflight.primitives.kernel.context import Context
+from midflight.primitives.kernel.copies import CONSTANT
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.types import bit
 
-__all__ = ["captured", "lookup_hint"]
+__all__ = ["captured", "demand_short", "lookup_hint"]
 
 
 def captured(code: Context, node: ast.expr, value: Any) -> Known:
@@ -28,7 +29,16 @@ def captured(code: Context, node: ast.expr, value: Any) -> Known:
         raise code.error(
             node, f"`{code.text(node)}` is a Python {type(value).__name__}, which a switch does not have", hint
         )
+    demand_short(code, node, value)
     return Known(value)
+
+
+def demand_short(code: Context, node: ast.expr, value: object) -> None:
+    """Raise KernelError for a number with more than CONSTANT bits, or a string with more characters."""
+    if isinstance(value, int) and value.bit_length() > CONSTANT:
+        raise code.error(node, f"this constant has more than {CONSTANT} bits", "compute with smaller constants")
+    if isinstance(value, str) and len(value) > CONSTANT:
+        raise code.error(node, f"this constant has more than {CONSTANT} characters", "send numbers")
 
 
 def lookup_hint(text: str, values: Sequence[object]) -> str:

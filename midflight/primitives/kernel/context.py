@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from midflight.errors import KernelError
+from midflight.primitives.kernel.copies import Copies
 from midflight.primitives.kernel.flow import Known, Scope
 from midflight.primitives.kernel.frame import Frame
 from midflight.primitives.kernel.header import Layout
@@ -65,14 +66,19 @@ class Variables:
     def __init__(self, kernel: Frame) -> None:
         self.kernel = kernel
         self.kinds: dict[str, Kind | None] = {}
+        self._numbers: dict[str, int] = {}
+        """The number of the last new variable of each name."""
         self._renamed: dict[tuple[tuple[int, ...], str], str] = {}
         """The P4 names of helpers' variables, by the path of calls and the name in Python."""
 
     def fresh(self, name: str, kind: Kind | None) -> Local:
         """Return a new variable: `name`, with a number appended if it is taken."""
-        taken = self.kinds.keys() | self.kernel.assignments.keys()
-        names = (name if not number else f"{name}_{number}" for number in itertools.count())
-        local = Local(next(each for each in names if each not in taken), kind)
+        for number in itertools.count(self._numbers.get(name, 0)):
+            found = name if not number else f"{name}_{number}"
+            if found not in self.kinds and found not in self.kernel.assignments:
+                break
+        self._numbers[name] = number
+        local = Local(found, kind)
         self.kinds[local.name] = kind
         return local
 
@@ -118,6 +124,7 @@ class Context:
         self.names = Names(state)
         self.variables = Variables(frame)
         self.facts = Facts()
+        self.copies = Copies()
         self.errors: list[KernelError] = []
         """The mistakes reported so far."""
         self.frames: dict[object, Frame] = {}

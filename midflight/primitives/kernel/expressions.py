@@ -10,7 +10,7 @@ from typing import Any
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.calls import call
-from midflight.primitives.kernel.captured import captured, lookup_hint
+from midflight.primitives.kernel.captured import captured, demand_short, lookup_hint
 from midflight.primitives.kernel.coercion import constant
 from midflight.primitives.kernel.context import Context, FollowOnError
 from midflight.primitives.kernel.flow import Known
@@ -106,6 +106,7 @@ def _literal(code: Context, node: ast.Constant) -> Value:
         )
     if not isinstance(node.value, (int, str)):
         raise code.error(node, f"the kernel language does not support {node.value!r}", "use integers")
+    demand_short(code, node, node.value)
     return Known(node.value)
 
 

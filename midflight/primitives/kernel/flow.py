@@ -72,6 +72,11 @@ class Scope:
         if not live:
             return
         first, *others = live
+        if not others:
+            kept = first.copy()
+            self.names, self.unset, self.accessed, self.alerted = kept.names, kept.unset, kept.accessed, kept.alerted
+            self.bounds, self.floors, self.checksums = kept.bounds, kept.floors, kept.checksums
+            return
         names: dict[str, Known | Expr] = {}
         for name, value in first.names.items():
             found = [each.names.get(name) for each in others]

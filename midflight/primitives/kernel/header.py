@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from midflight.errors import KernelError
+from midflight.errors import KernelError, Place
+from midflight.primitives.kernel.source import Line, place_of
 from midflight.primitives.kernel.struct import Field, Group, Items, Member, StructArrayKind, StructKind
 from midflight.primitives.kernel.types import ArrayKind, Kind, Number, Size, coerce, resolve
 from midflight.primitives.record import FieldValue, lane_dtype
@@ -16,6 +18,9 @@ from midflight.stackless import Walk, run
 
 __all__ = ["Field", "Header", "HeaderValue", "Layout"]
 
+
+NUMBERS = 8192
+"""The largest number of fields and lanes in a header, nested headers included."""
 
 Declared = Kind | ArrayKind | StructKind[Any] | StructArrayKind[Any]
 """The types of a header's class attributes."""
@@ -83,7 +88,7 @@ class Layout:
     @classmethod
     def of(cls, header: type[Header], parameters: Mapping[str, Any]) -> Layout:
         """Return the layout of a header class for a primitive's parameters. Raises KernelError for invalid sizes."""
-        tree = run(_tree(header, parameters, ""))
+        tree = run(_tree(header, parameters, _Room(), ""))
         return cls(tuple(tree.fields()), tree)
 
     @classmethod
@@ -156,7 +161,33 @@ class Layout:
         return iter(self.fields)
 
 
-def _tree(header: type[Header], parameters: Mapping[str, Any], way: str, part: str = "") -> Walk[Group]:
+class _Room:
+    """Counts the numbers and nested headers of a header, before they are made."""
+
+    def __init__(self) -> None:
+        self._left = NUMBERS
+
+    def take(self, header: type[Header], name: str, count: int) -> None:
+        """Count members. Raises KernelError, with the place of the class, beyond NUMBERS."""
+        self._left -= count
+        if self._left < 0:
+            raise KernelError(
+                f"{header.__qualname__}.{name} is beyond the {NUMBERS} numbers that a header may have",
+                place=_place(header),
+                hint="have fewer fields or shorter arrays, and send several packets",
+            )
+
+
+def _place(header: type[Header]) -> Place | None:
+    """Return the place of a header's class, or None if Python does not have its source."""
+    try:
+        lines, first = inspect.getsourcelines(header)
+        return place_of(Line(first, inspect.getsourcefile(header) or "")) if lines else None
+    except (OSError, TypeError):
+        return None
+
+
+def _tree(header: type[Header], parameters: Mapping[str, Any], room: _Room, way: str, part: str = "") -> Walk[Group]:
     members: dict[str, Member] = {}
     for name, declared in header.declared.items():
         if any(isinstance(each, Items) for each in members.values()):
@@ -166,17 +197,22 @@ def _tree(header: type[Header], parameters: Mapping[str, Any], way: str, part: s
         full = way + name
         match declared:
             case Kind():
+                room.take(header, name, 1)
                 members[name] = Field(full, declared.fixed(parameters), None, part)
             case ArrayKind():
-                members[name] = Field(full, *declared.fixed(parameters), part)
+                lanes = declared.fixed(parameters)
+                room.take(header, name, lanes[1])
+                members[name] = Field(full, *lanes, part)
             case StructKind(header=inner):
-                members[name] = yield _tree(inner, parameters, f"{full}_", part)
+                members[name] = yield _tree(inner, parameters, room, f"{full}_", part)
             case StructArrayKind(header=inner, size=size, count=counted):
-                places = [f"{full}_{place}" for place in range(resolve(size, parameters, f"the number of {name}"))]
+                number = resolve(size, parameters, f"the number of {name}")
+                room.take(header, name, number)
+                places = [f"{full}_{place}" for place in range(number)]
                 parts = places if counted is not None else [part] * len(places)
                 groups: list[Group] = []
                 for each, inside in zip(places, parts, strict=True):
-                    groups.append((yield _tree(inner, parameters, f"{each}_", inside)))
+                    groups.append((yield _tree(inner, parameters, room, f"{each}_", inside)))
                 if counted is None:
                     members[name] = tuple(groups)
                 else:

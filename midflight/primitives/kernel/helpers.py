@@ -14,6 +14,7 @@ from midflight.errors import KernelError
 from midflight.primitives.kernel.captured import captured
 from midflight.primitives.kernel.coercion import condition_of, fit, no_width
 from midflight.primitives.kernel.context import Context, FollowOnError
+from midflight.primitives.kernel.copies import COPIED
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.frame import Frame, Result, frame_of
 from midflight.primitives.kernel.matches import lowered_matches
@@ -46,7 +47,7 @@ from midflight.stackless import Walk, run
 
 __all__ = ["compile_return", "inline"]
 
-MAX_DEPTH = 32
+MAX_DEPTH = 256
 _COMPUTE = (Assign, Checksum, Draw, If, Unrolled)
 _OURS = "midflight.primitives.kernel."
 _NO_KERNEL = (f"{_OURS}primitive", "Primitive.ingress")
@@ -67,8 +68,12 @@ def inline(code: Context, call: ast.Call, function: object) -> Walk[Value | None
     if (function.__module__, function.__qualname__) == _NO_KERNEL:
         raise _missing(code, call, getattr(function, "__self__", None))
     calling = [_code(each.function) for each in (*code.callers, code.frame)]
-    if _code(function) in calling or len(code.callers) >= MAX_DEPTH:
+    if _code(function) in calling:
         raise code.error(call, f"`{name}` is recursive", "write a loop over a range instead")
+    if len(code.callers) >= MAX_DEPTH:
+        raise code.error(
+            call, f"helpers call each other more than {MAX_DEPTH} deep here", "call them one after another"
+        )
     known = len(code.errors)
     try:
         return (yield from _inlined(code, call, function))
@@ -151,6 +156,9 @@ def _prepared(code: Context, call: ast.Call, function: FunctionType | MethodType
     frame = code.frames.get(plain)
     if frame is None:
         frame = code.frames[plain] = frame_of(function, instance)
+    if not code.copies.take(frame.node.body, 1):
+        message = f"loops and helpers make this kernel more than {COPIED} nodes of syntax larger"
+        raise code.error(call, message, "call it in fewer places, or make it smaller")
     if frame.node.args.vararg or frame.node.args.kwarg:
         raise frame.source.error(frame.node, "a helper takes a fixed number of arguments", "name its parameters")
     outer = {**frame.outer, "__self__": instance}

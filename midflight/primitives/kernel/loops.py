@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from midflight.errors import KernelError
 from midflight.primitives.kernel.coercion import constant
 from midflight.primitives.kernel.context import Context
+from midflight.primitives.kernel.copies import COPIED
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.returns import always_returns
 from midflight.primitives.kernel.values import POISON
@@ -66,6 +67,9 @@ def _checked(code: Context, node: ast.For) -> Walk[range]:
     values = range(*bounds)
     if len(values) > MAX_ROUNDS:
         raise code.error(call, f"the loop has {len(values)} rounds; the limit is {MAX_ROUNDS}", "shorten the range")
+    if not code.copies.take(node.body, len(values)):
+        message = f"loops and helpers make this kernel more than {COPIED} nodes of syntax larger"
+        raise code.error(call, message, "have fewer rounds, or less in each of them")
     name = node.target.id
     if name in code.frame.kinds or name in code.frame.fixed:
         raise code.error(node.target, f"the name `{name}` is taken", "choose another name")

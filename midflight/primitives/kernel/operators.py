@@ -10,6 +10,7 @@ from typing import Any
 from midflight.errors import KernelError
 from midflight.primitives.kernel.coercion import condition, constant, fit, no_width, not_a_number
 from midflight.primitives.kernel.context import Context, FollowOnError
+from midflight.primitives.kernel.copies import CONSTANT, bits_of_result
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.typed import (
     Binary,
@@ -114,10 +115,14 @@ def _holds(kind: Kind, numbers: Range) -> bool:
     return kind.holds(numbers[0]) and kind.holds(numbers[1])
 
 
-def _fold(code: Context, node: ast.expr, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Known:
+def _fold(code: Context, node: ast.BinOp, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Known:
     numbers = all(isinstance(each, int) and not isinstance(each, bool) for each in (left, right))
     if not numbers and not (isinstance(left, str) and isinstance(right, str) and function is operator.add):
         raise code.error(node, f"`{code.text(node)}` has operands that are not integers")
+    long = len(left) + len(right) if isinstance(left, str) else bits_of_result(type(node.op), left, right)
+    if long > CONSTANT:
+        what = "characters" if isinstance(left, str) else "bits"
+        raise code.error(node, f"this constant has more than {CONSTANT} {what}", "compute with smaller constants")
     try:
         result = function(left, right)
     except (ArithmeticError, ValueError) as error:

@@ -9,9 +9,12 @@ from midflight.primitives.kernel.types import Kind, Number, coerce
 
 __all__ = ["Register"]
 
+MOST, LANES = (1 << 31) - 1, 8192
+"""The largest number of elements, which P4Info holds as a signed number of 32 bits, and of lanes."""
+
 
 class Register:
-    """An array of `size` numbers of `kind` (1 to 2**32), all `initial` at first; created in a primitive's `setup`.
+    """An array of `size` numbers of `kind` (1 to 2**31 - 1), all `initial` at first; created in a primitive's `setup`.
 
     A packet accesses one element once, for example with `update`. With `lanes=n` there are `n` arrays,
     `self.total[lane]`, each of which a packet accesses once. An index outside the array reads as `initial`, and writes
@@ -22,8 +25,10 @@ class Register:
         for what, value in (("size", size), ("number of lanes", 1 if lanes is None else lanes)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise KernelError(f"a register's {what} must be an integer of at least 1, not {value!r}")
-        if size > 1 << 32:
-            raise KernelError(f"a register has at most 2**32 elements, not {size}")
+        if size > MOST:
+            raise KernelError(f"a register has at most 2**31 - 1 elements, not {size}")
+        if lanes is not None and lanes > LANES:
+            raise KernelError(f"a register has at most {LANES} lanes, not {lanes}")
         self.kind = kind.fixed({})
         if not self.kind.holds(initial):
             raise KernelError(f"the register's initial value {initial} does not fit {kind}")

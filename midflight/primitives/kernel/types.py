@@ -170,6 +170,8 @@ class _Family:
     def __getitem__(self, width: Size) -> FieldKind:
         if not isinstance(width, str) and (type(width) is not int or width < 1):
             resolve(width, {}, f"the width of {'int_' if self.signed else 'bit'}[...]")
+        if isinstance(width, int) and width > MAX_WIDTH:
+            raise KernelError(f"{'int_' if self.signed else 'bit'}[...] is at most {MAX_WIDTH} bits wide, not {width}")
         if self.signed and width == 1:  # BMv2 does not have it.
             raise KernelError("int_[1] is not a type: a signed number has at least 2 bits")
         return _kind(width, self.signed)

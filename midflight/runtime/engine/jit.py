@@ -23,10 +23,14 @@ PASSES = (
 as long, for code that is a tenth faster."""
 
 MOST_BLOCKS = 4000
-"""The maximum number of blocks in a function for which value numbering runs: its time grows with the square of the
-blocks that dominate one another. An aggregation with 256 lanes has 2,700."""
+"""The maximum number of blocks in a function that is optimised. Beyond it, LLVM's time and memory grow with the square
+of the blocks, and its recursion overflows the stack. An aggregation with 256 lanes has 2,700 blocks."""
 
-CODEGEN_LEVEL = 2
+LONGEST = 10_000
+"""The maximum number of instructions in a block that is optimised, for the same reason."""
+
+PLAIN, OPTIMISED = 0, 2
+"""LLVM's levels of code generation. The plain one takes linear time."""
 
 _LOCK = threading.Lock()
 
@@ -37,16 +41,16 @@ class Native:
     def __init__(self, text: str) -> None:
         """Parse, verify, optimise and compile a module from its text."""
         with _LOCK:
-            machine = _machine()
             module = binding.parse_assembly(text)
             module.verify()
-            builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options())
-            manager = binding.create_new_module_pass_manager()
-            large = any(sum(1 for _ in function.blocks) > MOST_BLOCKS for function in module.functions)
-            for each in PASSES:
-                if not (large and each == "new_gvn"):
+            large = _is_large(text)
+            machine = _machine(PLAIN if large else OPTIMISED)
+            if not large:
+                builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options())
+                manager = binding.create_new_module_pass_manager()
+                for each in PASSES:
                     getattr(manager, f"add_{each}_pass")()
-            manager.run(module, builder)
+                manager.run(module, builder)
             self._link(machine.emit_object(module), machine)
 
     def function(self, name: str) -> Any:
@@ -63,7 +67,7 @@ class Native:
 
     def __setstate__(self, code: bytes) -> None:
         with _LOCK:
-            self._link(code, _machine())
+            self._link(code, _machine(OPTIMISED))
 
     def _link(self, code: bytes, machine: Any) -> None:
         """Load object code into this process."""
@@ -73,13 +77,27 @@ class Native:
         self._engine.finalize_object()
 
 
-def _machine() -> Any:
+def _is_large(text: str) -> bool:
+    """Return whether a function of a module has more than MOST_BLOCKS blocks, or a block of more than LONGEST lines."""
+    blocks = lines = 0
+    for line in text.splitlines():
+        lines += 1
+        if line.startswith("define "):
+            blocks = lines = 0
+        elif line.endswith(":"):
+            blocks, lines = blocks + 1, 0
+        if blocks > MOST_BLOCKS or lines > LONGEST:
+            return True
+    return False
+
+
+def _machine(level: int) -> Any:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     return binding.Target.from_default_triple().create_target_machine(
         cpu=binding.get_host_cpu_name(),
         features=binding.get_host_cpu_features().flatten(),
-        opt=CODEGEN_LEVEL,
+        opt=level,
         codemodel="jitdefault",
         jit=True,
     )
