@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo install test check format clean
+.PHONY: demo install test check format fuzz clean
 
 demo: install
 	$(BIN)/midflight demo allreduce --picture build/midflight-allreduce.png
@@ -19,6 +19,10 @@ $(VENV)/installed: pyproject.toml
 
 test: install
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+# An hour for each target, or as `make fuzz FUZZ="checker kernel --seconds 600"` says.
+fuzz: install
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 check: install
 	$(BIN)/ruff check .

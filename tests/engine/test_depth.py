@@ -107,3 +107,45 @@ def test_depth_is_not_limited(parts: dict[str, str], result: int) -> None:
     packet = (1000).to_bytes(4, "big")
     [(_, data)] = run(Engine(checked(source(header=header, **parts))), packet + bytes(4))
     assert data == packet + result.to_bytes(4, "big")
+
+
+MANY = 10_000
+LONG: dict[str, tuple[dict[str, str], int]] = {
+    "else if": (
+        {"ingress": "".join(f"if ({X} == {i}) {{ {Y} = {i} + 1; }} else " for i in range(MANY)) + "{ }"},
+        1001,
+    ),
+    "returns of a function": (
+        {
+            "types": "bit<32> f(in bit<32> x) { "
+            + "".join(f"if (x == {i}) {{ return {i} + 2; }} " for i in range(MANY))
+            + "return x; }",
+            "ingress": f"{Y} = f({X});",
+        },
+        1002,
+    ),
+    "choices on the left": (
+        {"ingress": f"{Y} = " + f"({X} == 5 ? " * MANY + "3" + " : 4)" * MANY + ";"},
+        4,
+    ),
+    "slices that are written": ({"ingress": Y + "[31:0]" * MANY + f" = {X};"}, 1000),
+    "a parser in circles": (
+        {
+            "parser": "state start { packet.extract(hdr.h); transition s0; }"
+            + "".join(
+                f"state s{i} {{ {Y} = {Y} + 1; "
+                f"transition select({X}) {{ {i}: s{i * 17 % 5000}; default: s{i + 1}; }} }}"
+                for i in range(5000)
+            )
+            + "state s5000 { transition accept; }"
+        },
+        1023,  # The parser stops after 1,024 transitions, of which the first leads here.
+    ),
+}
+
+
+@pytest.mark.parametrize(("parts", "result"), [pytest.param(*each, id=name) for name, each in LONG.items()])
+def test_ten_thousand_of_one_thing_are_compiled_in_linear_time(parts: dict[str, str], result: int) -> None:
+    packet = (1000).to_bytes(4, "big")
+    [(_, data)] = run(Engine(checked(source(header="bit<32> x; bit<32> y;", **parts))), packet + bytes(4))
+    assert data == packet + result.to_bytes(4, "big")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 from pathlib import Path
 
 from tests.fuzz.campaign import Campaign
 from tests.fuzz.targets import targets
+
+MEMORY = 6 << 30
+"""The memory of a campaign in bytes. A MemoryError is a crash."""
 
 
 def main() -> int:
@@ -23,6 +27,7 @@ def main() -> int:
         "--corpus", type=Path, help="the folder of the corpora; $MIDFLIGHT_FUZZ, or in the cache folder"
     )
     wanted = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     if unknown := [each for each in wanted.target if each not in known]:
         parser.error(f"there is no target {unknown[0]}")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -59,9 +59,12 @@ class Campaign:
     def __post_init__(self) -> None:
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for each in sorted(self.folder.glob("*.input")):
-                self.corpus.append(each.read_bytes())
+            for file in sorted(self.folder.glob("*.input")):
+                self.corpus.append(file.read_bytes())
         self.corpus += self.target.seeds
+        for each in self.target.seeds:
+            self.one(each)
+        self.count = 0
 
     def run(self, count: int, seconds: float = float("inf")) -> None:
         """Run a number of inputs, or as many as there is time for. Without a folder, raise CrashError for a crash."""

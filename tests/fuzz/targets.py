@@ -86,16 +86,18 @@ _KERNELS = [
     "wire.value = self.powers.read(bits(wire.value, 1, 0))\nwire.value = rounds(wire.value)\n",
 ]
 
-_TOPOLOGY = """\
-switches: [s1, s2]
-hosts:
-  h1: {rate: 1Gbit}
-  h2: {}
+_TOPOLOGIES = [
+    """\
+hosts: [h1, h2, h3]
+switches: [s1]
+defaults: {delay: 5us, rate: 1Gbit}
 links:
   - h1 s1
-  - {ends: s1 s2, delay: 2ms, loss: 1%, rate: 10Gbit, queue: 64KiB}
-  - s2 h2
-"""
+  - h2 s1:7
+  - {ends: h3 s1, loss: 1%, delay: 2ms, queue: 64KiB}
+""",
+    "leaf_spine: {leaves: 2, spines: 2, hosts: 4}\ndefaults: {delay: 5us}\nipv6: [h1, h2]\n",
+]
 
 _NETWORK = """\
 switches:
@@ -131,11 +133,14 @@ def _check(data: bytes) -> None:
 
 
 def _kernel(data: bytes) -> None:
-    body = _text(data)
+    with warnings.catch_warnings(action="ignore"):  # Python's own, of what the mutations wrote.
+        _compile_kernel(_text(data))
+
+
+def _compile_kernel(body: str) -> None:
     text = _KERNEL + textwrap.indent(body, " " * 8, lambda _: True) + "\n"
     try:
-        with warnings.catch_warnings(action="ignore"):
-            code = compile(text, "fuzz_kernel.py", "exec", dont_inherit=True)
+        code = compile(text, "fuzz_kernel.py", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # Python refuses this file itself.
     linecache.cache["fuzz_kernel.py"] = (len(text), None, text.splitlines(keepends=True), "fuzz_kernel.py")
@@ -186,7 +191,8 @@ def _request(data: bytes) -> None:
         pass
     for each in (status, reading.status):
         if each is not None:
-            raise MidflightError(" ".join(p4r.Error.FromString(detail.value).message for detail in each.details))
+            codes = (p4r.Error.FromString(detail.value) for detail in each.details)
+            raise MidflightError(next(code.message for code in codes if code.canonical_code))
 
 
 def _change_request(data: bytes, draw: random.Random) -> bytes:
@@ -219,7 +225,7 @@ def targets() -> dict[str, Target]:
     """Return all targets by name."""
     p4 = [LANGUAGE.encode(), EVERYTHING.encode()]
     small = [b"#define A(x) x ## 1\n#if A(1) > 0\n#include <core.p4>\n#endif\nA(A(2))\n", *p4]
-    wire = [bytes([1, 1, 0, number, 0, 0, 0, 1]) + bytes(200) for number in range(4)]
+    wire = [bytes([1, 1, 0, number, 0, 0, 0, 1]) + bytes(200) for number in (1, 2, 3)]
     packets = b"".join(record(number, bytes(range(64))) for number in range(3))
     kernels = [each.encode() for each in _KERNELS]
     requests = examples(_pipeline().config.p4info)
@@ -230,7 +236,7 @@ def targets() -> dict[str, Target]:
         Target("kernel", _kernel, kernels, _words("kernel"), 150),
         Target("request", _request, requests, [], 2000, _change_request),
         Target("wire", _wire, wire, [], 5000),
-        Target("topology", _topology, [_TOPOLOGY.encode()], _words("yaml"), 500),
+        Target("topology", _topology, [each.encode() for each in _TOPOLOGIES], _words("yaml"), 500),
         Target("network", _network, [_NETWORK.encode()], _words("yaml"), 500),
         Target("pcap", _pcap, [HEADER + packets], [], 3000),
     ]

@@ -14,11 +14,10 @@ from tests.fuzz.targets import targets
 @pytest.mark.parametrize("name", targets())
 def test_mutated_inputs_are_accepted_or_refused(name: str) -> None:
     target = targets()[name]
-    for each in target.seeds:
-        target.run(each)
     campaign = Campaign(target, seed=0)
     campaign.run(target.slice)
     assert campaign.count == target.slice
+    assert "accepted" in campaign.outcomes
     assert len(campaign.outcomes) > 5
 
 
@@ -43,4 +42,4 @@ def test_a_corpus_grows_by_new_outcomes_and_is_taken_up_again(tmp_path: Path) ->
     assert first.crashes == [each for each in first.outcomes if "KeyError" in each]
     assert len([*tmp_path.glob("*.input")]) == len(first.outcomes) == 3
     assert len([*tmp_path.glob("*.crash")]) == 1
-    assert len(Campaign(FRAGILE, seed=2, folder=tmp_path).corpus) == 4
+    assert len(Campaign(FRAGILE, seed=2, folder=tmp_path).corpus) >= 4

@@ -88,7 +88,7 @@ class Layout:
     @classmethod
     def of(cls, header: type[Header], parameters: Mapping[str, Any]) -> Layout:
         """Return the layout of a header class for a primitive's parameters. Raises KernelError for invalid sizes."""
-        tree = run(_tree(header, parameters, _Room(), ""))
+        tree = run(_tree(header, parameters, _Room(header), ""))
         return cls(tuple(tree.fields()), tree)
 
     @classmethod
@@ -164,7 +164,8 @@ class Layout:
 class _Room:
     """Counts the numbers and nested headers of a header, before they are made."""
 
-    def __init__(self) -> None:
+    def __init__(self, outermost: type[Header]) -> None:
+        self._outermost = outermost
         self._left = NUMBERS
 
     def take(self, header: type[Header], name: str, count: int) -> None:
@@ -173,7 +174,7 @@ class _Room:
         if self._left < 0:
             raise KernelError(
                 f"{header.__qualname__}.{name} is beyond the {NUMBERS} numbers that a header may have",
-                place=_place(header),
+                place=_place(self._outermost),
                 hint="have fewer fields or shorter arrays, and send several packets",
             )
 

@@ -201,13 +201,16 @@ def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
 
 def store(code: Code, target: ir.Expression, new: Value) -> None:
     """Store a scalar in an lvalue, which may be a slice."""
-    while isinstance(target, ir.Slice):
-        old = value(code, target.base)
+    if isinstance(target, ir.Slice):
+        low, base = target.low, target.base
+        while isinstance(base, ir.Slice):  # A slice of a slice is a slice of the whole.
+            low, base = low + base.low, base.base
+        old = value(code, base)
         width = old.type.width
-        hole = ((1 << width) - 1) ^ (((1 << (target.high - target.low + 1)) - 1) << target.low)
+        hole = ((1 << width) - 1) ^ (((1 << (target.high - target.low + 1)) - 1) << low)
         kept = code.b.and_(old, code.constant(width, hole))
-        moved = code.b.shl(code.resize(new, width), code.constant(width, target.low))
-        target, new = target.base, code.b.or_(kept, moved)
+        moved = code.b.shl(code.resize(new, width), code.constant(width, low))
+        target, new = base, code.b.or_(kept, moved)
     code.write(new, place(code, target))
 
 

@@ -29,6 +29,9 @@ of the blocks, and its recursion overflows the stack. An aggregation with 256 la
 LONGEST = 10_000
 """The maximum number of instructions in a block that is optimised, for the same reason."""
 
+MOST_SELECTS = 500
+"""The maximum number of choices in a block that is optimised: LLVM's time grows with the square of nested ones."""
+
 PLAIN, OPTIMISED = 0, 2
 """LLVM's levels of code generation. The plain one takes linear time."""
 
@@ -78,15 +81,16 @@ class Native:
 
 
 def _is_large(text: str) -> bool:
-    """Return whether a function of a module has more than MOST_BLOCKS blocks, or a block of more than LONGEST lines."""
-    blocks = lines = 0
+    """Return whether a module is beyond the limits of optimisation: MOST_BLOCKS, LONGEST and MOST_SELECTS."""
+    blocks = lines = selects = 0
     for line in text.splitlines():
         lines += 1
+        selects += " = select " in line
         if line.startswith("define "):
-            blocks = lines = 0
+            blocks = lines = selects = 0
         elif line.endswith(":"):
-            blocks, lines = blocks + 1, 0
-        if blocks > MOST_BLOCKS or lines > LONGEST:
+            blocks, lines, selects = blocks + 1, 0, 0
+        if blocks > MOST_BLOCKS or lines > LONGEST or selects > MOST_SELECTS:
             return True
     return False
 
