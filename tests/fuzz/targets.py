@@ -29,7 +29,7 @@ from midflight.runtime.footprint import footprint
 from midflight.runtime.p4runtime.server.arbitration import Role
 from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble
 from midflight.runtime.p4runtime.server.read import Reading
-from midflight.runtime.p4runtime.server.write import write
+from midflight.runtime.p4runtime.server.write import commit, prepare
 from midflight.testbed.topology.file import parse_topology
 from tests.fuzz.campaign import Target
 from tests.fuzz.protobuf import changed, examples
@@ -185,7 +185,8 @@ def _pipeline() -> Pipeline:
 def _request(data: bytes) -> None:
     """Apply a request's updates and read its entities, as the service does once a controller may."""
     request = p4r.WriteRequest.FromString(data)
-    status = write(_pipeline(), request, Role(""))
+    atomic = request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR
+    status = commit(prepare(_pipeline(), request, Role("")), atomic=atomic)
     reading = Reading(_pipeline(), p4r.ReadRequest(entities=[each.entity for each in request.updates]), nullcontext())
     for _ in reading:
         pass
