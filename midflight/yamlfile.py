@@ -11,16 +11,23 @@ from midflight.errors import MidflightError, Place
 
 __all__ = ["Pairs", "YamlFile", "read_yaml"]
 
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = ("str", "int", "float", "bool", "null")
+_SHOWN = 40  # characters of a value that a message shows
+
 Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 """A mapping: each key with its own node and its value's node."""
 
 
 def read_yaml(path: str | Path) -> str:
-    """Return the text of a YAML file. MidflightError if it is not UTF-8, OSError if it cannot be read."""
+    """Return the text of a YAML file. MidflightError if it cannot be read or is not UTF-8."""
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise MidflightError(f"{path} is not text in UTF-8") from None
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{path} is not text in UTF-8 (byte {error.start})"
+        raise MidflightError(message, hint="Save it as UTF-8.") from None
+    except OSError as error:
+        raise MidflightError(f"{path}: {error.strerror}") from None
 
 
 class YamlFile:
@@ -54,6 +61,7 @@ class YamlFile:
         """
         if not isinstance(node, yaml.MappingNode):
             self.fail(node, f"{what} must be a mapping from names to values", example)
+        self._untagged(node, "map")
         found: Pairs = {}
         for key, value in node.value:
             name = str(self.scalar(key))
@@ -66,6 +74,7 @@ class YamlFile:
         """Return the items of a list. MidflightError if it is no list."""
         if not isinstance(node, yaml.SequenceNode):
             self.fail(node, f"{what} is expected here", "write [one, another], or lines that begin with -")
+        self._untagged(node, "seq")
         items: list[yaml.Node] = node.value
         return items
 
@@ -74,16 +83,20 @@ class YamlFile:
         return [str(self.scalar(each)) for each in self.sequence(node, "a list of names")]
 
     def scalar(self, node: yaml.Node) -> Any:
-        """Return a single value: a str, int, float, bool, None, or another type that its tag names.
+        """Return a single value: a str, int, float, bool or None. A date or time is the text that is written.
 
-        MidflightError if it is a list or a mapping, or does not match its tag.
+        MidflightError if it is a list or a mapping, or has another tag.
         """
         if not isinstance(node, yaml.ScalarNode):
             self.fail(node, "one value is expected here")
+        if node.tag == f"{_TAG}timestamp":
+            return str(node.value)
+        self._untagged(node, *_SCALARS)
         try:
             return yaml.SafeLoader("").construct_object(node)
         except (yaml.YAMLError, ValueError):
-            self.fail(node, f"{node.value!r} does not match its tag")
+            shown = node.value if len(node.value) <= _SHOWN else f"{node.value[:_SHOWN]}..."
+            self.fail(node, f"{shown!r} is not a number that can be used", 'for text, write it as "..."')
 
     def text(self, node: yaml.Node) -> str:
         """Return a single value exactly as it is written, such as a MAC address, which YAML may read as a number.
@@ -107,6 +120,11 @@ class YamlFile:
     def fail(self, node: yaml.Node | None, message: str, hint: str = "") -> NoReturn:
         """Raise MidflightError with the place of a node: see `placed`."""
         raise self.placed(node, MidflightError(message, hint=hint)) from None
+
+    def _untagged(self, node: yaml.Node, *kinds: str) -> None:
+        """Refuse a value whose tag says that it is something else, such as !!python/object or a merge key."""
+        if node.tag not in {f"{_TAG}{each}" for each in kinds}:
+            self.fail(node, f"{node.tag.removeprefix(_TAG)} is not supported here", "write plain values, without tags")
 
     def _place(self, line: int, column: int, length: int = 1) -> Place:
         text = self._lines[line] if line < len(self._lines) else ""

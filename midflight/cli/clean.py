@@ -16,17 +16,20 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option("--all", "everything", is_flag=True, help="Also remove networks that are still in use.")
-@click.option("--list", "only_list", is_flag=True, help="List networks, and remove nothing.")
+@click.option("--list", "only_list", is_flag=True, help="List what there is, and remove nothing.")
 def clean(everything: bool, only_list: bool) -> None:
-    """Remove what networks of namespaces have left behind: namespaces, links, processes and files.
+    """Remove what networks and switches have left behind: namespaces, links, processes, sockets and files.
 
-    A network cleans up when it ends, even if its program is killed. This command is for other cases, such as a power
-    failure.
+    A network cleans up when it ends. If its program is killed, its namespaces and processes are removed, too, but not
+    all temporary files. This command removes these, and everything else that remains after a power failure. A folder of
+    temporary files is left behind if the process in its name no longer exists.
     """
+    from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover
     from midflight.testbed.fabric.runs import clean as remove
     from midflight.testbed.fabric.runs import find
 
     runs = find()
+    leftovers = find_leftovers([each.id for each in runs])
     for run in runs:
         state = "left behind" if run.owner is None else f"in use by process {run.owner}"
         what = f"{run.id}: {len(run.namespaces)} namespaces, {state}"
@@ -35,5 +38,11 @@ def clean(everything: bool, only_list: bool) -> None:
         else:
             remove(run)
             click.echo(f"{what}: removed")
-    if not runs:
+    for each in leftovers:
+        what = f"{each.path}: left behind by {each.owner}"
+        if not only_list:
+            remove_leftover(each)
+            what += ": removed"
+        click.echo(what)
+    if not runs and not leftovers:
         click.echo("there is nothing to remove")

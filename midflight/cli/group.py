@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -19,6 +20,9 @@ DEBUG = "MIDFLIGHT_DEBUG"
 # The optional extra of Midflight that installs a module.
 EXTRAS = {"matplotlib": "demo", "sklearn": "demo", "scapy": "scapy"}
 PACKAGES = {"sklearn": "scikit-learn"}
+
+# What writing to standard output fails with, which has no name: full, closed, or not there any more.
+STREAM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO)
 
 
 class LazyGroup(click.Group):
@@ -63,26 +67,61 @@ class LazyGroup(click.Group):
 
         if not standalone_mode:
             return run()
+        _occupy_standard_streams()
         sys.exit(_exit_status(run))
+
+
+def _occupy_standard_streams() -> None:
+    """Open those of the standard streams that are closed, or the next files that are opened would take their numbers.
+
+    Input is empty, and errors are lost. Writing to standard output fails, as it should.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, mode)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            if number == 0:
+                sys.stdin = open(number, closefd=False)  # noqa: SIM115
+            else:
+                setattr(sys, ("", "stdout", "stderr")[number], open(number, "w", closefd=False))  # noqa: SIM115
+
+
+def _silence(stream: TextIO) -> None:
+    """Discard the rest of a stream that cannot be written to, so that Python does not complain at its exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
+        return
 
 
 def _exit_status(run: Callable[[], Any]) -> int:
     try:
         result = run()
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # The reader of our output has ended, as `| head` does; prevent an error when Python flushes it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)  # the reader of our output has ended, as `| head` does
         return 1
-    except (MidflightError, ModuleNotFoundError, OSError) as error:
+    except (MidflightError, ModuleNotFoundError, OSError, MemoryError) as error:
         message = _explain(error)
         if message is None or os.environ.get(DEBUG):
             raise
-        click.echo(message, err=True)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _silence(sys.stdout)
+        try:
+            click.echo(message, err=True)
+        except OSError:
+            _silence(sys.stderr)
         return 1
     return result if isinstance(result, int) else 0
 
@@ -95,6 +134,15 @@ def _explain(error: Exception) -> str | None:
         if module in EXTRAS:
             package = PACKAGES.get(module, module)
             return f"midflight: {package} is not installed: pip install 'midflight[{EXTRAS[module]}]'"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"midflight: {error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "midflight: there is not enough memory for this"
+    if isinstance(error, OSError):
+        from midflight.cli.output import failed
+
+        if error.filename is not None:
+            return f"midflight: {failed(error, os.fsdecode(error.filename))}"
+        if error.errno in STREAM_ERRORS:
+            return f"midflight: {failed(error, 'standard output')}"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return f"midflight: {failed(error, 'this takes more files')}"
     return None

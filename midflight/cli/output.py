@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -13,20 +14,24 @@ import click
 
 from midflight.errors import MidflightError
 
-__all__ = ["read_text", "write_files", "write_json"]
+__all__ = ["HINTS", "failed", "read_text", "write_files", "write_json"]
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file. MidflightError if it cannot be read, is not UTF-8, or is too long for a program."""
+    """Return the text of a file, without its byte-order mark.
+
+    MidflightError if it cannot be read, is not UTF-8, or is too long for a program.
+    """
     from midflight.p4.bounded import LARGEST
 
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             text = file.read(LARGEST + 1)
     except UnicodeDecodeError as error:
-        raise MidflightError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        where = "it begins like UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {error.start}"
+        raise MidflightError(f"{path}: not UTF-8 text ({where})", hint="Save it as UTF-8.") from None
     except OSError as error:
-        raise MidflightError(f"{path}: {error.strerror}") from None
+        raise failed(error, path) from None
     if len(text) > LARGEST:
         raise MidflightError(f"{path}: longer than {LARGEST} characters")
     return text
@@ -47,32 +52,78 @@ def write_json(value: Mapping[str, object], to: str) -> None:
 def write_files(files: Mapping[Path, str | bytes]) -> None:
     """Write all of the files, or none of them, and create missing folders.
 
-    Each file is written under a temporary name first, and then renamed. MidflightError if a file cannot be written.
+    Each file is written under a temporary name first, and then renamed. Devices and pipes,
+    such as /dev/stdout, are written to directly. MidflightError if a file cannot be written.
     """
+    streams = [path for path in files if _is_stream(path)]
     with contextlib.ExitStack() as stack:
-        try:
-            made = [(stack.enter_context(_temporary(path, content)), path) for path, content in files.items()]
-            for temporary, path in made:
-                temporary.replace(path)
-        except OSError as error:
-            raise MidflightError(f"{error.filename2 or error.filename}: {error.strerror}") from None
+        made = [(stack.enter_context(_temporary(path, files[path])), path) for path in files if path not in streams]
+        for path in streams:
+            with _reported(path):
+                path.write_bytes(_bytes(files[path]))
+        for temporary, path in made:
+            with _reported(path):
+                temporary.replace(path.resolve())
+
+
+def failed(error: OSError, path: Path | str) -> MidflightError:
+    """Return the error for a file that cannot be read or written, with what to do about it if that is known."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return MidflightError(f"{path}: {error.filename} is not a directory")
+    return MidflightError(f"{path}: {error.strerror or error}", hint=HINTS.get(error.errno or 0, ""))
+
+
+HINTS = {
+    errno.ENOSPC: "Free some space, or choose another place.",
+    errno.EDQUOT: "Free some space, or choose another place.",
+    errno.EMFILE: "Allow more open files, as with `ulimit -n 1024`.",
+    errno.ENFILE: "This machine has too many open files.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EBADF: "It is closed.",
+}
+"""What to do about errors of the system, by number."""
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is a device or a pipe, or leads to whatever a process has open."""
+    special = path.is_absolute() and path.parts[1] in ("dev", "proc") if len(path.parts) > 1 else False
+    return path.exists() and not path.is_dir() and (special or not path.is_file())
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+@contextlib.contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise failed(error, path) from None
 
 
 @contextlib.contextmanager
 def _temporary(path: Path, content: str | bytes) -> Iterator[Path]:
-    made = _make_folder(path.parent)
     if path.is_dir():
         raise MidflightError(f"{path}: is a directory")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
+    target = path.resolve()  # what a link leads to, so that the link stays one
+    with _reported(path):
+        made = _make_folder(target.parent)
+    temporary = None
     try:
-        with os.fdopen(handle, "wb") as file:
-            # mkstemp creates private files; use the permissions of an ordinary file.
-            os.fchmod(handle, 0o666 & ~_umask())
-            file.write(content.encode() if isinstance(content, str) else content)
+        with _reported(path):
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
+            temporary = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                # mkstemp creates private files; use the permissions of an ordinary file.
+                os.fchmod(handle, 0o666 & ~_umask())
+                file.write(_bytes(content))
         yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         for folder in reversed(made):
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -61,6 +61,7 @@ def shell(
     import sys
 
     from midflight.cli.output import read_text
+    from midflight.runtime.p4runtime.addresses import check_address
     from midflight.runtime.p4runtime.client.shell import ShellSession, environment
 
     if device_of and address:
@@ -77,6 +78,8 @@ def shell(
 
         found = find_switch(device_of)
         address, device_id = found.address, device_id or found.device_id
+    if address:
+        check_address(address)
     session = ShellSession(
         address=address or "127.0.0.1:9559",
         device_id=device_id or 1,

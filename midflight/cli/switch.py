@@ -149,11 +149,13 @@ def switch(
     from midflight.runtime.engine.apart import CompileBudget
     from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.runtime.engine.store import Store
+    from midflight.runtime.p4runtime.addresses import check_address
     from midflight.runtime.p4runtime.ports.opening import open_ports
     from midflight.runtime.p4runtime.server.server import Server
     from midflight.runtime.p4runtime.server.switch import Switch
     from midflight.runtime.p4runtime.tls import is_local
 
+    check_address(address, listening=True)
     tls = _tls(certificate, key, client_ca, roles)
     if tls is None and not is_local(address):
         _warn(f"warning: {address} is served without TLS: everyone who can reach it can control the switch")

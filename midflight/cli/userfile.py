@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import linecache
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from midflight.primitives import Program
 
 __all__ = ["load_program"]
+
+_LONGEST = 2000  # characters of an exception's message that are shown
 
 
 def load_program(path: Path, name: str | None = None, folder: Path | None = None) -> Program:
@@ -51,22 +56,53 @@ def _run(path: Path, folder: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     module.__file__ = str(path)
     sys.modules[name] = module
-    sys.path.insert(0, str(folder.resolve()))
+    place = str(folder.resolve())  # before the file may go elsewhere
+    sys.path.insert(0, place)
     try:
-        exec(_compiled(text, path), module.__dict__)
+        with _stdout_aside():
+            exec(_compiled(text, path), module.__dict__)
     except SyntaxError as error:
-        raise _syntax(error) from error
+        raise _syntax(error, path) from error
     except MidflightError as error:
         if error.place is None:
             error.place = _place(error.__traceback__, path)
         raise
-    except (Exception, SystemExit) as error:
-        what = str(error)
-        message = f"{type(error).__name__}: {what}" if what else type(error).__name__
-        raise MidflightError(message, place=_place(error.__traceback__, path)) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise MidflightError(_words(error), place=_place(error.__traceback__, path), hint=_hint(error)) from error
     finally:
-        sys.path.remove(str(folder.resolve()))
+        with suppress(ValueError):  # the file may have changed it
+            sys.path.remove(place)
     return module
+
+
+@contextmanager
+def _stdout_aside() -> Iterator[None]:
+    """Let what the file prints go to standard error: standard output is for what the command makes of it."""
+    with os.fdopen(os.dup(2), "w", errors="backslashreplace") as aside, redirect_stdout(aside):
+        yield
+        with suppress(OSError, ValueError):
+            aside.flush()
+
+
+def _words(error: BaseException) -> str:
+    try:
+        what = str(error)
+    except Exception as failure:
+        what = f"and its message cannot be had: {type(failure).__name__}"
+    if len(what) > _LONGEST:
+        what = f"{what[:_LONGEST]}..."
+    return f"{type(error).__name__}: {what}" if what else type(error).__name__
+
+
+def _hint(error: BaseException) -> str:
+    module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if module and module not in sys.modules:
+        return f"Install what has the module {module}, or run this where it is installed."
+    if isinstance(error, SystemExit):
+        return "The file ends the program; a file with a Program is loaded as a module."
+    return ""
 
 
 def _compiled(text: str, path: Path) -> CodeType:
@@ -82,10 +118,10 @@ def _compiled(text: str, path: Path) -> CodeType:
         ) from None
 
 
-def _syntax(error: SyntaxError) -> MidflightError:
+def _syntax(error: SyntaxError, path: Path) -> MidflightError:
     line, column = error.lineno or 1, max(1, error.offset or 1)
     length = (error.end_offset or 0) - column if error.end_lineno == error.lineno else 1
-    place = Place(str(error.filename), line, column, max(1, length), error.text or "")
+    place = Place(str(error.filename or path), line, column, max(1, length), error.text or "")
     return MidflightError(f"{type(error).__name__}: {error.msg}", place=place)
 
 

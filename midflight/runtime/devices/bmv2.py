@@ -91,7 +91,7 @@ class Bmv2Device(SwitchProcess):
         self._log_level = log_level
         program = SIMPLE_SWITCH_GRPC.find()
         pipeline = None if source is None else self.compile(CheckedProgram(source, file))
-        super().__init__("simple_switch_grpc", device_id, prefix="midflight-bmv2-", place=folder)
+        super().__init__("simple_switch_grpc", device_id, kind="bmv2", place=folder)
         self._dataplane: Dataplane | None = None
         self._reserved: socket.socket | None = None
         try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from midflight.errors import DeviceError
+from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.devices.forking import LONGEST, TITLE
 from midflight.runtime.devices.process import GRACE, Process, ended_with, tail
 
@@ -42,7 +43,7 @@ class ForkServer:
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None
         self._process: Process | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="midflight-forks-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=owned_prefix("forks")))
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def start(self, arguments: Sequence[str], log: Path, *, netns: str = "") -> Fork:

@@ -88,7 +88,7 @@ class HostProcessDevice(SwitchProcess):
     ) -> None:
         if source is not None:
             _ = CheckedProgram(source, file).program  # raises errors of the program here, instead of in a log
-        super().__init__("midflight switch", device_id, prefix="midflight-switch-", place=folder)
+        super().__init__("midflight switch", device_id, kind="switch", place=folder)
         try:
             program = self.folder / "program.p4"
             program.write_text(_BLANK if source is None else source)

@@ -18,6 +18,7 @@ from midflight.errors import DeviceError, MidflightError, P4Error
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.devices.host import CAPABILITIES as MIDFLIGHT
 from midflight.runtime.devices.toolchain import compile_p4
 from midflight.runtime.p4runtime.client.link import Link, RequestError
@@ -170,7 +171,7 @@ def _identify(link: Link) -> tuple[str, bool]:
 
 
 def _run(command: str, source: str, file: str) -> PipelineConfig:
-    with tempfile.TemporaryDirectory(prefix="midflight-compile-") as folder:
+    with tempfile.TemporaryDirectory(prefix=owned_prefix("compile")) as folder:
         places = {name: Path(folder, name.strip("{}")) for name in PLACES}
         places["{p4}"] = Path(folder, "program.p4")
         places["{p4}"].write_text(source)

@@ -14,6 +14,7 @@ from typing import Self
 import grpc
 
 from midflight.errors import DeviceError
+from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.devices.forkserver import Fork
 from midflight.runtime.devices.process import Process
 from midflight.runtime.p4runtime.client.session import Session
@@ -36,11 +37,11 @@ class SwitchProcess:
     default the system's temporary folder, and `close` removes it.
     """
 
-    def __init__(self, program: str, device_id: int, *, prefix: str, place: Path | None) -> None:
+    def __init__(self, program: str, device_id: int, *, kind: str, place: Path | None) -> None:
         self.name = ""
         self._program = program
         self._id = device_id
-        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+        self.folder = Path(tempfile.mkdtemp(prefix=owned_prefix(kind), dir=place))
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self._address = f"unix:{self.folder}/p4runtime"
         self._process: Process | Fork | None = None

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from midflight.errors import DeviceError, P4Error, Place
 from midflight.runtime.devices.base import PipelineConfig
+from midflight.runtime.devices.folders import owned_prefix
 
 __all__ = ["P4C", "SIMPLE_SWITCH_GRPC", "Tool", "compile_p4"]
 
@@ -100,7 +101,7 @@ def compile_p4(
     """
     compiler = P4C.find()
     folders = [*([Path(file).parent] if Path(file).is_file() else []), *include_dirs]
-    with tempfile.TemporaryDirectory(prefix="midflight-p4c-") as folder:
+    with tempfile.TemporaryDirectory(prefix=owned_prefix("compile")) as folder:
         Path(folder, _NAME).write_text(source)
         arguments = ["--std", "p4-16", "--p4runtime-files", "p4info.bin"]
         # p4c passes these to a shell without quoting. So folders get plain names, and values are quoted here.

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.primitives import Aggregate, Program
+from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.endpoint.allreduce import Sum
 from midflight.testbed.adversary.referee import ViolationError, judge
 from midflight.testbed.adversary.schedule import Move
@@ -100,7 +101,7 @@ class Arena:
 
     def __init__(self, device: str = "host") -> None:
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="midflight-arena-")))
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix=owned_prefix("arena"))))
             quality = LinkQuality(loss=0.001, duplicate=0.001, reorder=0.001)
             self.net = stack.enter_context(
                 Star(_HOSTS, program=_PROGRAM, device=device, fabric="netns", quality=quality, pcap=folder)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from midflight.errors import DeviceError, MidflightError
+from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.devices.process import Process
 from midflight.testbed.fabric.janitor import NETNS
 from midflight.testbed.host.control import Failed, Ready, pair
@@ -98,7 +99,7 @@ def run_inside(host: str, netns: str, arguments: Sequence[str], timeout: float, 
     program = shutil.which(arguments[0])
     if program is None:
         raise DeviceError(f"host {host}: {arguments[0]} is not on PATH")
-    with tempfile.NamedTemporaryFile(prefix="midflight-output-") as output:
+    with tempfile.NamedTemporaryFile(prefix=owned_prefix("output")) as output:
         process = Process([program, *arguments[1:]], Path(output.name), netns=str(NETNS / netns))
         try:
             if not process.wait(timeout):

@@ -17,6 +17,8 @@ from finsy.proto import p4r, p4r_grpc
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 
 from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.addresses import check_address
+from midflight.runtime.p4runtime.descriptors import demand_descriptors
 from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.p4runtime.tls import ClientTls
 
@@ -64,6 +66,8 @@ class Link:
         tls: ClientTls | None = None,
         death: Callable[[], DeviceError | None] = lambda: None,
     ) -> None:
+        check_address(address)
+        demand_descriptors()
         self.address = address
         self._death = death
         self._observer = observer

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import grpc
 
 from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.addresses import check_address
+from midflight.runtime.p4runtime.descriptors import demand_descriptors
 from midflight.runtime.p4runtime.server.service import Service, handlers
 from midflight.runtime.p4runtime.server.switch import Switch
 from midflight.runtime.p4runtime.tls import ServerTls
@@ -45,6 +47,8 @@ class Server:
     """
 
     def __init__(self, switch: Switch, address: str = "127.0.0.1:0", *, tls: ServerTls | None = None) -> None:
+        check_address(address, listening=True)
+        demand_descriptors()
         credentials = None if tls is None else tls.credentials()
         self.switch = switch
         self._service = Service(switch, tls)

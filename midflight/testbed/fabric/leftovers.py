@@ -1,0 +1,66 @@
+"""Temporary folders and files of processes that were killed before they could remove them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from midflight.errors import DeviceError
+from midflight.testbed.fabric import janitor
+
+__all__ = ["Leftover", "find_leftovers", "remove_leftover"]
+
+_OWNED = re.compile(r"midflight-[a-z0-9]+-(?P<process>[0-9]+)-[a-z0-9_]{8}")
+_RUN = re.compile(r"midflight-(?P<run>[0-9a-f]{6})-[a-z0-9_]{8}")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A folder or file, and who made it: a process that no longer exists, or a network without a record."""
+
+    path: Path
+    owner: str
+
+
+def find_leftovers(runs: Collection[str], place: Path | None = None) -> list[Leftover]:
+    """Return what is left in `place`, by default the folder for temporary files, sorted by name.
+
+    `runs` are the ids of the networks that have a record; their folders are removed with them.
+    """
+    folder = Path(tempfile.gettempdir()) if place is None else place
+    found = []
+    for each in sorted(folder.glob("midflight-*")):
+        if each.is_symlink() or each.lstat().st_uid not in (os.geteuid(), 0):
+            continue
+        if (run := _RUN.fullmatch(each.name)) and run["run"] not in runs:
+            found.append(Leftover(each, f"network {run['run']}"))
+        elif (owned := _OWNED.fullmatch(each.name)) and not _lives(int(owned["process"]), each):
+            found.append(Leftover(each, f"process {owned['process']}"))
+    return found
+
+
+def remove_leftover(left: Leftover) -> None:
+    """Remove a folder or file. DeviceError if this user lacks the permission."""
+    try:
+        if left.path.is_dir():
+            shutil.rmtree(left.path)
+        else:
+            left.path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DeviceError(f"cannot remove {left.path}: {error.strerror}", hint="run it with sudo") from None
+
+
+def _lives(process: int, made: Path) -> bool:
+    """Return whether a process exists and is no later one with the same id: such a one began after the last change."""
+    begun = janitor.birth(process) / os.sysconf("SC_CLK_TCK")
+    if not begun:
+        return False
+    booted = next(
+        float(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime")
+    )
+    return booted + begun <= made.lstat().st_ctime + 2

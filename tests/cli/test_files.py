@@ -1,0 +1,451 @@
+"""Files, folders, streams and addresses that are not as they should be: one message, status 1, nothing half done."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from midflight.cli.output import write_files
+from midflight.errors import DeviceError, MidflightError
+from midflight.runtime.devices.folders import owned_prefix
+from midflight.runtime.p4runtime.addresses import check_address
+from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover
+from midflight.testbed.topology.file import parse_topology
+from midflight.yamlfile import read_yaml
+from tests.bmv2 import ROOT
+from tests.cli.run import FORWARDER, PROGRAM, midflight, process
+
+TIMEOUT = 120.0
+GOOD = FORWARDER.replace("SIZE", "8")
+BOM = b"\xef\xbb\xbf"
+
+
+def refused(*arguments: str | Path, says: str) -> None:
+    """See that a command ends with status 1 and a message, without a traceback."""
+    result = midflight(*arguments)
+    assert result.exit_code == 1, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
+# Text
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"// caf\xe9\n" + GOOD.encode(), "not UTF-8 text (byte 6)"),
+        (GOOD.encode("utf-16"), "it begins like UTF-16"),
+        (GOOD.encode("utf-16-be").replace(b"\0#", b"\xfe\xff\0#", 1), "it begins like UTF-16"),
+        (GOOD.encode() + b"\0", "is not a P4 token"),
+        (b"", "the program has no main"),
+        (BOM, "the program has no main"),
+        (b"\x80", "not UTF-8 text (byte 0)"),
+        (b"\xed\xa0\x80", "not UTF-8 text (byte 0)"),
+        (GOOD.encode() + b"\xc3", "not UTF-8 text"),
+        (BOM + BOM + GOOD.encode(), "is not a P4 token"),
+    ],
+)
+def test_p4_that_is_not_text_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "program.p4"
+    file.write_bytes(content)
+    refused("check", file, says=says)
+    refused("p4info", file, says=says)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_and_any_line_ends_are_fine(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "program.p4"
+    file.write_bytes(BOM + GOOD.replace("\n", end).encode())
+    assert midflight("check", file).exit_code == 0
+    wrong = GOOD.replace("apply { bridge.apply(); }", "apply { nothing.apply(); }")
+    file.write_bytes(BOM + wrong.replace("\n", end).encode())
+    line = wrong[: wrong.index("nothing")].count("\n") + 1
+    refused("check", file, says=f"{file}:{line}:")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.p4", b"\xff\xfe.p4", b"a\nb.p4", b" .p4", "é☃.p4".encode()])
+def test_any_name_of_a_file_may_be_read_and_written(tmp_path: Path, name: bytes) -> None:
+    file = tmp_path / os.fsdecode(name)
+    file.write_text(GOOD)
+    other, none = file.with_suffix(".txt"), file.with_suffix(".none")
+    for arguments, status in ((("check", file), 0), (("p4info", file, "-o", other), 0), (("check", none), 1)):
+        command = [sys.executable, "-m", "midflight", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT)
+        assert done.returncode == status, done.stderr
+        assert b"Traceback" not in done.stderr
+    assert other.read_text()
+
+
+# Python files
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("raise BaseException('no')", "BaseException: no"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise SystemExit('bye')", "SystemExit: bye"),
+        ("import sys\nsys.exit((1, 2))", "SystemExit: (1, 2)"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("raise StopIteration", "StopIteration"),
+        ("import no_such_module", "Install what has the module no_such_module"),
+        ("from midflight.nothing import x", "No module named 'midflight.nothing'"),
+        ("def f(:", "SyntaxError"),
+        ("x = 1\0", "null bytes"),
+        ("def f():\n    return f()\nf()", "RecursionError"),
+        ("class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E", "E: and its message"),
+        ("raise ExceptionGroup('several', [ValueError('one')])", "ExceptionGroup: several"),
+        ("x = [0] * 10**14", "MemoryError"),
+        ("input('? ')", "input"),
+        ("import os\nos.chdir('/')\nraise ValueError('elsewhere')", "ValueError: elsewhere"),
+    ],
+)
+def test_whatever_a_users_file_does_is_reported_with_its_place(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "app.py"
+    file.write_text(text)
+    before = Path.cwd()
+    try:
+        refused("compile", file, says=says)
+        refused("compile", file, says=f"{file}:")
+    finally:
+        os.chdir(before)
+
+
+def test_what_a_users_file_prints_is_not_mixed_with_the_result(tmp_path: Path) -> None:
+    file = tmp_path / "app.py"
+    file.write_text("print('hello')\nimport sys\nsys.stdout.close()\n" + PROGRAM)
+    noisy = process("compile", file)
+    file.write_text(PROGRAM)
+    quiet = process("compile", file)
+    assert (noisy.returncode, noisy.stdout) == (0, quiet.stdout)
+    assert noisy.stderr == "hello\n"
+
+
+def test_an_interrupt_while_a_users_file_runs_is_an_interrupt(tmp_path: Path) -> None:
+    file = tmp_path / "app.py"
+    file.write_text(
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "print('running', file=sys.stderr, flush=True)\nwhile True:\n    pass\n"
+    )
+    command = [sys.executable, "-m", "midflight", "compile", str(file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline() == "running\n"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(TIMEOUT) == 130
+        assert running.stderr.read().strip() == ""
+
+
+# Output
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    file = tmp_path / "program.p4"
+    file.write_text(GOOD)
+    return file
+
+
+def shell(line: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell in which "$@" is the command line."""
+    command = ["bash", "-c", line, "bash", sys.executable, "-m", "midflight", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("p4info", "PROGRAM"),
+        ("check", "PROGRAM"),
+        ("check", "--json", "PROGRAM"),
+        ("primitives",),
+        ("primitives", "aggregate"),
+        ("--help",),
+        ("--version",),
+        ("compile", "threshold", "--set", "above=900", "--set", "clear=850"),
+        ("compile", "--help"),
+        ("clean", "--list"),
+    ],
+)
+def test_standard_output_that_cannot_be_written_is_reported(program: Path, arguments: tuple[str, ...]) -> None:
+    line = [program if each == "PROGRAM" else each for each in arguments]
+    full = shell('"$@" >/dev/full', *line)
+    assert full.returncode == 1
+    assert full.stderr.startswith("midflight: standard output: No space left on device\n")
+    closed = shell('"$@" >&-', *line)
+    assert closed.returncode == 1
+    assert closed.stderr.startswith("midflight: standard output: Bad file descriptor\n    It is closed.")
+
+
+@pytest.mark.parametrize("line", ['"$@" | true', '"$@" | head -c 1', '"$@" <&-', '"$@" 2>&-', '"$@" 2>/dev/full'])
+def test_streams_that_nobody_reads_or_writes_are_fine(program: Path, line: str) -> None:
+    for arguments in (("p4info", program), ("primitives",)):
+        done = shell(line, *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_mistake_has_its_status_even_if_nobody_can_read_it(tmp_path: Path) -> None:
+    for line in ('"$@" 2>&-', '"$@" 2>/dev/full', '"$@" >&- 2>&- <&-', '"$@" >/dev/full'):
+        assert shell(line, "check", tmp_path / "none.p4").returncode == 1
+
+
+def test_a_device_or_pipe_is_written_to_and_not_replaced(program: Path, tmp_path: Path) -> None:
+    before = Path("/dev/full").stat()
+    refused("p4info", program, "-o", "/dev/full", says="/dev/full: No space left on device")
+    refused("compile", "threshold", "--set", "above=9", "--set", "clear=8", "-o", "/dev/full", says="not a directory")
+    assert Path("/dev/full").stat().st_rdev == before.st_rdev
+    expected = process("p4info", program).stdout
+    assert process("p4info", program, "-o", "/dev/stdout").stdout == expected
+    assert Path("/dev/stdout").is_symlink()
+    assert shell('"$@" -o >(cat)', "p4info", program).stdout == expected
+    link, target = tmp_path / "link", tmp_path / "target"
+    link.symlink_to(target)
+    assert process("p4info", program, "-o", link).returncode == 0
+    assert link.is_symlink()
+    assert target.read_text() == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("none.p4/x", "is not a directory"),
+        (".", "is a directory"),
+        ("", "is a directory"),
+        ("/proc/nothing/x", "/proc/nothing/x: No such file or directory"),
+        ("x" * 300, "File name too long"),
+        ("/dev/full/x", "is not a directory"),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_named(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("none.p4").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    refused("p4info", program, "-o", output, says=says)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.root
+@ROOT[1]
+def test_a_full_disk_is_reported_and_keeps_what_was_there(small_disk: Path, tmp_path: Path) -> None:
+    old = small_disk / "one"
+    old.write_text("old")
+    with pytest.raises(MidflightError, match=r"two: No space left on device\n    Free some space"):
+        write_files({old: "new", small_disk / "two": bytes(100_000)})
+    assert [each.name for each in small_disk.iterdir()] == ["one"]
+    assert old.read_text() == "old"
+    app = tmp_path / "app.py"
+    app.write_text(PROGRAM)
+    (small_disk / "filling").write_bytes(bytes(40_000))
+    refused("compile", app, "-o", small_disk / "build", says="No space left on device")
+    assert sorted(each.name for each in small_disk.iterdir()) == ["filling", "one"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES])
+def test_an_error_without_a_name_gets_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fchmod", failing)
+    with pytest.raises(MidflightError) as failure:
+        write_files({tmp_path / "file": "text"})
+    assert failure.value.message == f"{tmp_path / 'file'}: {os.strerror(number)}"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [10, 14, 18, 22, 26])
+def test_few_file_descriptors_are_reported(program: Path, limit: int) -> None:
+    assert shell(f'ulimit -n {limit}; "$@"', "check", program).returncode == 0
+    script = (
+        "from midflight.primitives import Filter, Program\nfrom midflight.testbed import Star\n"
+        "Star(2, program=Program(Filter('f', keep='a > 3')))"
+    )
+    command = ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "bash", sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+    assert done.returncode == 1
+    assert f"this process may only open {limit} files" in done.stderr
+    assert "ulimit -n 1024" in done.stderr
+
+
+# YAML
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("hosts: [2001-01-01]\nlinks: [2001-01-01 s1]", "'2001-01-01'"),
+        ("hosts: [2001-99-99]\nlinks: [h1 s1]", "'2001-99-99'"),
+        ("defaults: {delay: 2001-12-14t21:59:43.10-05:00}\nlinks: [h1 s1]", "'2001-12-14t21:59:43.10-05:00'"),
+        ("star: {hosts: 2001-01-01}", "'2001-01-01'"),
+        ("links: [h1 s1]\nlinks: [h2 s1]", "links"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nlinks: [*b, *b]", "has no 'a'"),
+        ("links: &a [*a]", "one value is expected"),
+        ("hosts: &a {h1: *a}\nlinks: [h1 s1]", "a list of names"),
+        ("1: 2", "'1'"),
+        ("[a, b]: c", "one value is expected"),
+        ("{a: b}: c", "one value is expected"),
+        ("~: x", "'None'"),
+        ("links: [h1 s1]\n<<: {x: 1}", "merge is not supported"),
+        ("links: !!python/object/apply:os.system ['echo']", "python/object/apply:os.system is not supported"),
+        ("links: !!set {a, b}", "a list of links"),
+        ("hosts: !!binary aGVsbG8=\nlinks: [h1 s1]", "a list of names"),
+        (f"defaults: {{rate: {'9' * 5000}}}\nlinks: [h1 s1]", "'9999999999999999999999999999999999999999...'"),
+        ("defaults: {loss: .nan}\nlinks: [h1 s1]", "probability"),
+        (f"links: {'[' * 5000}{']' * 5000}", "nested too deeply"),
+        ("links: [h1 s1]\n---\nlinks: [h2 s1]", "single document"),
+        ("links:\n\t- h1 s1", "not YAML"),
+        ("links: [h1\x07 s1]", "not YAML"),
+        ("links: [" + ", ".join(f"h{number} s1" for number in range(3000)) + "]", "port"),
+        ("leaf_spine: {leaves: 100000, spines: 100000, hosts: 1}", "leaves"),
+    ],
+)
+def test_odd_yaml_is_refused_with_its_place(text: str, says: str) -> None:
+    with pytest.raises(MidflightError) as refusal:
+        parse_topology(text, "net.yaml")
+    assert says in refusal.value.message
+    assert "datetime" not in refusal.value.message
+    assert refusal.value.place is not None
+
+
+def test_yaml_may_begin_with_a_byte_order_mark_and_is_utf8(tmp_path: Path) -> None:
+    file = tmp_path / "net.yaml"
+    file.write_bytes(BOM + b"links: [h1 s1, h2 s1]\n")
+    assert len(parse_topology(read_yaml(file)).hosts) == 2
+    for content in (b"# caf\xe9\n", "links: [h1 s1]".encode("utf-16")):
+        file.write_bytes(content)
+        with pytest.raises(MidflightError, match="UTF-8"):
+            read_yaml(file)
+    with pytest.raises(MidflightError, match="No such file"):
+        read_yaml(tmp_path / "none.yaml")
+    with pytest.raises(MidflightError, match="Is a directory"):
+        read_yaml(tmp_path)
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("127.0.0.1:99999", "a port is 1 to 65535"),
+        ("127.0.0.1:65536", "a port is 1 to 65535"),
+        ("127.0.0.1:0", "a port is 1 to 65535"),
+        ("[::1]:70000", "a port is 1 to 65535"),
+        (f"localhost:{'9' * 5000}", "a port is 1 to 65535"),
+        ("127.0.0.1:-1", "is not an address"),
+        ("127.0.0.1:abc", "is not an address"),
+        ("127.0.0.1:²", "is not an address"),
+        ("127.0.0.1", "is not an address"),
+        (":9559", "is not an address"),
+        ("", "is not an address"),
+        ("unix:", "has no path"),
+        (f"unix:/{'x' * 200}", "too long for a socket"),
+    ],
+)
+def test_an_address_that_no_server_has_is_refused(address: str, says: str) -> None:
+    with pytest.raises(DeviceError, match=says):
+        check_address(address)
+    if address != "127.0.0.1:0":
+        with pytest.raises(DeviceError):
+            check_address(address, listening=True)
+
+
+def test_what_gRPC_takes_is_an_address(tmp_path: Path) -> None:  # noqa: N802
+    for each in ("127.0.0.1:9559", "[::1]:1", "localhost:65535", "some-host.example:50051", f"unix:{tmp_path}/socket"):
+        check_address(each)
+        check_address(each, listening=True)
+    check_address("127.0.0.1:0", listening=True)
+    with pytest.raises(DeviceError, match="cannot listen"):
+        check_address(f"unix:{tmp_path}/none/socket", listening=True)
+
+
+def test_the_switch_does_not_serve_at_port_99999(program: Path) -> None:
+    refused("switch", program, "--grpc-server-addr", "127.0.0.1:99999", says="a port is 0 to 65535, not 99999")
+
+
+# What is left behind
+
+FORKS = """
+import sys
+from midflight.runtime.devices.forkserver import ForkServer
+forks = ForkServer()
+print(forks._folder, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_folders_of_killed_processes_are_found_and_removed(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", FORKS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as killed:
+        assert killed.stdout is not None
+        folder = Path(killed.stdout.readline().strip())
+        assert folder.is_dir()
+        assert find_leftovers([], tmp_path) == [], "its process lives"
+        killed.kill()
+        killed.wait(TIMEOUT)
+    (left,) = find_leftovers([], tmp_path)
+    assert (left.path, left.owner) == (folder, f"process {killed.pid}")
+    told = process("clean", "--list", TMPDIR=str(tmp_path))
+    assert f"{folder}: left behind by process {killed.pid}" in told.stdout
+    assert folder.is_dir()
+    remove_leftover(left)
+    assert not folder.exists()
+    remove_leftover(left)
+
+
+def test_only_what_is_left_behind_is_removed(tmp_path: Path) -> None:
+    def make(name: str, make: Callable[[Path], object] = Path.mkdir) -> Path:
+        make(tmp_path / name)
+        return tmp_path / name
+
+    gone = 4_194_305  # beyond the largest process id
+    mine = make(f"{owned_prefix('bmv2')}abcdefgh")
+    make("midflight-notes")
+    make(f"midflight-bmv2-{gone}-abc")
+    make(f"other-bmv2-{gone}-abcdefgh")
+    make(f"midflight-link-{gone}-abcdefgh", lambda path: path.symlink_to("/"))
+    in_use = make("midflight-abc123-abcdefgh")
+    stray, bmv2 = make("midflight-abc124-abcdefgh"), make(f"midflight-bmv2-{gone}-abcdefgh")
+    file = make(f"midflight-output-{gone}-abcdefgh", Path.touch)
+    found = find_leftovers(["abc123"], tmp_path)
+    assert {each.path for each in found} == {stray, bmv2, file}
+    for each in found:
+        remove_leftover(each)
+    assert not any(each.path.exists() for each in found)
+    assert mine.is_dir()
+    assert in_use.is_dir()
+
+
+def test_a_folder_of_an_earlier_process_with_the_same_id_is_left_behind(tmp_path: Path) -> None:
+    folder = tmp_path / f"{owned_prefix('bmv2')}abcdefgh"
+    folder.mkdir()
+    assert find_leftovers([], tmp_path) == []
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as later:
+        other = tmp_path / f"midflight-bmv2-{later.pid}-abcdefgh"
+        other.mkdir()
+        assert find_leftovers([], tmp_path) == [], "made after the process began"
+        later.communicate(b"\n", TIMEOUT)
+    assert [each.path for each in find_leftovers([], tmp_path)] == [other]
