@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from midflight.testbed.bench.opening import OpeningBench
     from midflight.testbed.bench.ports import PortsBench
     from midflight.testbed.bench.primitives import LaneCost, PrimitivesBench
+    from midflight.testbed.bench.soak import Soak
 
 __all__ = ["bench"]
 
@@ -23,6 +24,7 @@ Examples:
   midflight bench primitives
   midflight bench open
   sudo midflight bench ports
+  sudo midflight bench soak --minutes 60
 """
 
 ENGINE = """\b
@@ -42,6 +44,12 @@ OPEN = """\b
 Examples:
   midflight bench open
   sudo midflight bench open --fabric netns --runs 5 --json open.json
+"""
+
+SOAK = """\b
+Examples:
+  sudo midflight bench soak --minutes 60 --json soak.json
+  midflight bench soak --fabric sim --minutes 1
 """
 
 PORTS = """\b
@@ -196,6 +204,59 @@ def _opening_table(found: OpeningBench, console: Console) -> Table:
     made.add_row("calls between files", *(f"{each.calls:,}" for each in found.networks))
     for folder in dict.fromkeys(name for each in found.networks for name in [*each.spent][:5]):
         made.add_row(f"spent in {folder}", *(f"{each.spent.get(folder, 0.0):.2f} s" for each in found.networks))
+    return made
+
+
+@bench.command(epilog=SOAK)
+@click.option(
+    "--fabric",
+    type=click.Choice(["sim", "netns"]),
+    default="netns",
+    show_default=True,
+    help="Linux namespaces with a process for each switch and worker (needs root), or a simulation in this process.",
+)
+@click.option("--minutes", type=click.FloatRange(0.01), default=10.0, show_default=True, help="The duration.")
+@click.option(
+    "--rate", metavar="N", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Rounds a second, at most."
+)
+@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="The seed.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+def soak(fabric: str, minutes: float, rate: float, seed: int, json_to: str | None) -> None:
+    """Keep a network at work, and report the memory, threads and descriptors of each process.
+
+    In each round, three workers sum an array over links with loss, and two controllers connect and disconnect. Every
+    tenth round pushes another program. The first tenth of the time is left out of the figures.
+    """
+    from midflight.cli.output import write_json
+    from midflight.cli.terminal import bar, console_beside
+    from midflight.testbed.bench.soak import soak as run
+
+    console = console_beside(json_to)
+    with bar(console, "Soaking:") as progress:
+        found = run(minutes * 60, fabric=fabric, rate=rate, seed=seed, progress=progress)
+    console.print(_soak_table(found, console))
+    if json_to:
+        write_json(found.json(), json_to)
+        if json_to != "-":
+            console.print(f"Figures: {json_to}", soft_wrap=True)
+
+
+def _soak_table(found: Soak, console: Console) -> Table:
+    from midflight.cli.terminal import table
+
+    done = f"{found.sums:,} sums, {found.pushes:,} pushes, {found.controllers:,} controllers"
+    title = f"{found.seconds / 60:.1f} minutes in {found.fabric}: {done}"
+    made = table(console, title, ("", "memory, first", "last", "most", "growth an hour", "threads", "descriptors"))
+    for each in found.processes:
+        samples = each.settled(found.seconds)
+        first, last = samples[0], samples[-1]
+        made.add_row(
+            each.name,
+            *(f"{size / 1024:.1f} MiB" for size in (first.memory, last.memory, max(one.memory for one in samples))),
+            f"{each.growth(found.seconds) / 1024:+.1f} MiB",
+            f"{first.threads} to {last.threads}",
+            f"{first.descriptors} to {last.descriptors}",
+        )
     return made
 
 

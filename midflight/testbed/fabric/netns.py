@@ -249,6 +249,18 @@ class NetnsFabric:
                 return ChannelStatistics(packets=packets, bytes=size, delivered=delivered)
         raise MidflightError(f"no link leads from {one} to {other}")
 
+    @property
+    def processes(self) -> dict[int, str]:
+        """The processes of the network by id, except those of workers, with what each is."""
+        found = {self.run.janitor: "janitor"}
+        if self._relay is not None:
+            found[self._relay.pid] = "links"
+        found |= {process.pid: f"server on {name}" for name, process in self._servers.items()}
+        for name, device in self.devices.items():
+            if isinstance(device, SwitchProcess) and device.alive:
+                found[device.pid] = f"switch {name}"
+        return found
+
     def power(self, switch: str, *, on: bool) -> None:
         """Kill a switch's process, or start a new one without a program. MidflightError if there is no such switch."""
         if switch not in self.devices:
