@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from midflight.errors import MidflightError, WireError
 from midflight.primitives.record import FieldValue, Record, lane_dtype
-from midflight.primitives.wire import VERSION
+from midflight.primitives.wire import COMMON, VERSION
 
 __all__ = ["STATE", "STATE_DONE", "Exchange", "RegisterState", "State", "Values"]
 
@@ -26,7 +26,6 @@ Exchange = Callable[[Sequence[bytes]], Sequence[bytes]]
 Values = npt.NDArray[Any] | list[Any]
 """The values of a register's elements, as `RegisterState.read` returns them."""
 
-_COMMON = 8  # bytes of the common header
 _HEAD = 8  # bytes of the state header: a mask of the registers to write, and the index
 
 
@@ -98,7 +97,7 @@ class State:
         self._ask([self._request(start + n, 1 << number, empty | {name: value}) for n, value in enumerate(values)])
 
     def _request(self, index: int, written: int, values: Mapping[str, FieldValue]) -> bytes:
-        common = bytes((VERSION, STATE)) + self._id.to_bytes(2, "big") + bytes(4)
+        common = bytes((VERSION, STATE)) + self._id.to_bytes(2, "big") + bytes(COMMON - 4)
         return common + written.to_bytes(4, "big") + index.to_bytes(4, "big") + self._record.encode(values)
 
     def _ask(self, requests: Sequence[bytes]) -> list[dict[str, FieldValue]]:
@@ -109,7 +108,7 @@ class State:
                     f"the switch has no state of {self._application}",
                     hint="it runs another program, or does not have this application",
                 )
-            rows.append(self._record.decode(answer[_COMMON + _HEAD :]))
+            rows.append(self._record.decode(answer[COMMON + _HEAD :]))
         return rows
 
 

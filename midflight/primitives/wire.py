@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import Any, Final
 
 import numpy as np
@@ -12,28 +13,33 @@ from midflight.errors import WireError
 from midflight.primitives.items import RecordWithItems, record_of
 from midflight.primitives.record import FieldValue, Record
 
-__all__ = ["FOR_HOST", "REQUEST", "RESULT", "UDP_PORT", "VERSION", "Message", "Schema", "record_type"]
+__all__ = ["FOR_HOST", "REQUEST", "RESULT", "RESULT_FOR_ALL", "UDP_PORT", "VERSION", "Message", "Schema", "record_type"]
 
 UDP_PORT: Final = 19782
 """The UDP destination port of requests: 0x4D46, "MF"."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 REQUEST: Final = 1
 """The kind of a request, on which switches compute."""
 
 RESULT: Final = 2
 """The kind of a result, which switches forward."""
 
+RESULT_FOR_ALL: Final = 3
+"""The kind of a result from a switch to those below it, which send it to all their members."""
+
 FOR_HOST: Final = 4
 """The kind of a request after `fallback`: the host that it is addressed to computes, and switches forward it."""
 
-# Kind 3 is used between switches, 16 and 17 between a switch and its controller, and 8 to 15 between hosts.
+# 16 and 17 are used between a switch and its controller, and 8 to 15 between hosts.
 
-COMMON_FIELDS: Final = (("version", 8), ("kind", 8), ("application", 16), ("sequence", 32))
+COMMON_FIELDS: Final = (("version", 8), ("kind", 8), ("application", 16), ("sequence", 32), ("token", 64))
 """The common header's fields with their widths in bits."""
 
-COMMON: Final = 8
+COMMON: Final = 16
 """The common header's length in bytes."""
+
+_COMMON = Struct("!BBHIQ")
 
 
 def record_type(fields: Iterable[tuple[str, int, bool, int | None]]) -> np.dtype[np.void]:
@@ -55,7 +61,8 @@ def record_type(fields: Iterable[tuple[str, int, bool, int | None]]) -> np.dtype
 class Message:
     """The contents of a UDP payload. `application` is the name; lane fields are arrays or sequences of ints.
 
-    `kind` has 8 bits, `sequence` 32 bits. `payload` follows the application's header.
+    `kind` has 8 bits, `sequence` 32 bits, `token` 64 bits. `payload` follows the application's header. Without a token,
+    a message is encoded with the one that its `Schema` has for the application.
     """
 
     kind: int
@@ -63,6 +70,7 @@ class Message:
     sequence: int
     fields: Mapping[str, FieldValue] = field(default_factory=dict)
     payload: bytes = b""
+    token: int = 0
 
     def __eq__(self, other: object) -> bool:
         """Compare by value; arrays compare equal to sequences with the same numbers."""
@@ -81,7 +89,7 @@ class Message:
             else ([*value] if isinstance(value, Sequence) else int(value))
             for name, value in self.fields.items()
         }
-        return self.kind, self.application, self.sequence, fields, self.payload
+        return self.kind, self.application, self.sequence, fields, self.payload, self.token
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +102,12 @@ class _Application:
 class Schema:
     """Encodes and decodes messages by the dict that `Program.schema()` returns.
 
-    Raises WireError if `schema` is not such a dict.
+    `tokens` holds, by application, the token of its members, which messages are encoded with. It is 0 for applications
+    that anybody may send to. Raises WireError if `schema` is not such a dict.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Mapping[str, Any], tokens: Mapping[str, int] | None = None) -> None:
+        self._tokens = dict(tokens or {})
         try:
             applications = [
                 _Application(name, int(each["id"]), record_of(name, each))
@@ -125,17 +135,20 @@ class Schema:
             value - (1 << bits) if signed and value >> (bits - 1) == 1 else value for value, (bits, signed) in fields
         )
 
+    def token(self, application: str) -> int:
+        """Return the token of an application's members, 0 if there is none."""
+        return self._tokens.get(application, 0)
+
     def encode(self, message: Message) -> bytes:
         """Return a message as a UDP payload. Raises WireError for an unknown application or values that do not fit."""
         application = self._by_name.get(message.application)
         if application is None:
             raise WireError(f"no application {message.application!r}: there are {', '.join(self._by_name)}")
-        for what, value, bits in (("kind", message.kind, 8), ("sequence", message.sequence, 32)):
+        token = message.token or self.token(message.application)
+        for what, value, bits in (("kind", message.kind, 8), ("sequence", message.sequence, 32), ("token", token, 64)):
             if not 0 <= value < 1 << bits:
                 raise WireError(f"{message.application}: {what} {value} does not fit bit[{bits}]")
-        common = (
-            bytes((VERSION, message.kind)) + application.id.to_bytes(2, "big") + message.sequence.to_bytes(4, "big")
-        )
+        common = _COMMON.pack(VERSION, message.kind, application.id, message.sequence, token)
         return common + application.record.encode(message.fields) + message.payload
 
     def decode(self, data: bytes | memoryview) -> Message:
@@ -147,7 +160,7 @@ class Schema:
             raise WireError(f"{len(data)} bytes are too short for the common header of {COMMON} bytes")
         if data[0] != VERSION:
             raise WireError(f"the message has version {data[0]}; only version {VERSION} is supported")
-        number = int.from_bytes(data[2:4], "big")
+        _, kind, number, sequence, token = _COMMON.unpack_from(data)
         application = self._by_id.get(number)
         if application is None:
             raise WireError(f"no application has the id {number}")
@@ -155,4 +168,4 @@ class Schema:
         if len(data) < end:
             raise WireError(f"{application.name}: the message has {len(data)} bytes, but needs {end}")
         fields = application.record.decode(data[COMMON:end])
-        return Message(data[1], application.name, int.from_bytes(data[4:8], "big"), fields, bytes(data[end:]))
+        return Message(kind, application.name, sequence, fields, bytes(data[end:]), token)

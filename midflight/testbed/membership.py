@@ -8,7 +8,7 @@ from midflight.errors import MidflightError
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.controller import Controller
 from midflight.runtime.controller.jobs import WORKER_PORT
-from midflight.runtime.endpoint.membership import Joined, Places, joined
+from midflight.runtime.endpoint.membership import Joined, Places, joined, senders
 from midflight.testbed.fabric.base import Fabric, Host
 from midflight.testbed.software import ServerHosts
 
@@ -53,15 +53,21 @@ class Memberships:
             switch = fleet.running(application, switch) if computes else ""
             port, epoch = WORKER_PORT + found.id, (fleet.epoch + 1) % 2**16
             members, asking = ([(str(each.address), port) for each in those] for those in (hosts, clients))
+            token = controller.new_token()
             places, timing = Places(members, asking, (str(server.address), UDP_PORT)), self._fabric.timing
             software = None if computes else fleet.desired.maps.of(application)
-            made = joined(fleet.program, application, places, epoch=epoch, timing=timing, software=software)
+            made = joined(
+                fleet.program, application, places, epoch=epoch, timing=timing, token=token, software=software
+            )
             self.leave(application)
             fleet.next_epoch()
             if computes:
                 if (application, switch) in controller.admissions.used:  # clearing needs a packet for each element
                     controller.state(application, switch).clear()
-                controller.admit(application, hosts, senders=(*clients, server), switch=switch)
+                named = {str(each.address): each for each in involved}
+                who = senders(found.primitive, places)
+                numbered = [(named[address], number, job) for (address, _), number, job in who]
+                controller.admit(application, hosts, switch=switch, token=token, members=numbered)
             self._joined[application] = []
             self._server[application] = server
             if made.server is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 from typing import Any
 from weakref import proxy
 
@@ -99,6 +100,7 @@ class Net:
                     offload=offload,
                     capabilities=capabilities,
                     now=lambda: made.now,
+                    random=Random(f"{seed}/tokens") if isinstance(made, Scheduled) else None,
                     mtu=topology.mtu,
                     programs=programs,
                 )
@@ -109,7 +111,13 @@ class Net:
             self._seed = seed
             self._by_default = DefaultAdmission(self.controller)
             me = proxy(self)  # what is closed with this must not keep it
-            self._traffic = Traffic(made, lambda: me.program, lambda name: me._server(name), self._by_default.ensure)
+            self._traffic = Traffic(
+                made,
+                lambda: me.program,
+                lambda name: me._server(name),
+                self._by_default.ensure,
+                self.controller.token,
+            )
             self._close = Closer(self, stack.pop_all().close)
 
     def close(self) -> None:

@@ -34,9 +34,10 @@ class ServerHosts:
         *,
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
+        token: int = 0,
     ) -> None:
         """Start computing an application for a group on a host."""
-        self._fabric.serve(host, program, application, members, epoch=epoch, maps=maps)
+        self._fabric.serve(host, program, application, members, epoch=epoch, maps=maps, token=token)
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
         """Add an entry to a map on every host that computes the application, or remove it."""

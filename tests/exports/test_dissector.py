@@ -67,8 +67,8 @@ def test_wireshark_shows_every_field(tmp_path: Path, stack: Ether) -> None:
     wrpcap(
         str(capture),
         [stack / UDP(sport=sport, dport=dport) / data
-         for sport, dport, data in ((5000, 19782, whole), (19782, 5000, result), (5000, 19782, whole[:30]),
-                                    (5000, 19782, b"\x02" + whole[1:]))],
+         for sport, dport, data in ((5000, 19782, whole), (19782, 5000, result), (5000, 19782, whole[:38]),
+                                    (5000, 19782, b"\x01" + whole[1:]))],
     )  # fmt: skip
     names = ["midflight.kind", "midflight.sequence", *(f"midflight.odd.{name}" for name in FIELDS)]
     names += ["midflight.other.deep", "midflight.cut_short", "_ws.col.Info"]

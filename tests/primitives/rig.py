@@ -17,7 +17,7 @@ from midflight.p4.frontend import check
 from midflight.primitives import Map, Program, Verdict
 from midflight.primitives.exports.scapy_layer import layers
 from midflight.primitives.kernel.map import Entry as MapEntry
-from midflight.primitives.wire import Schema
+from midflight.primitives.wire import VERSION, Schema
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine.engine import Engine
@@ -176,7 +176,7 @@ class Rig(ABC):
             ip, udp = frame[IP], frame[UDP]
             check_frame(port, frame)
             header = self.layers.common(bytes(udp.payload))
-            assert (header.version, header.sequence) == (1, sent.sequence)
+            assert (header.version, header.sequence) == (VERSION, sent.sequence)
             assert not isinstance(header.payload, Raw)
             contents.append((header.kind, _fields(header.payload, sent)))
             expected = {
@@ -228,7 +228,7 @@ class SwitchRig(Rig):
             route.insert(Entry((key,), "ingress.to_port", (port, _number(mac(port), ":", 16))))
         for each in program.applications.values():
             anywhere = ir.EntryKey(each.id), ir.EntryKey(None)
-            admission.insert(Entry(anywhere, "ingress.admit", (each.id, EPOCH), priority=1))
+            admission.insert(Entry(anywhere, "ingress.admit", (each.id, EPOCH, 0, 0), priority=1))
             self.engine.multicast.set(each.id, [(port, 0) for port in MEMBERS])
             if each.primitive.kernel.mirrors:
                 self.engine.clones.set(each.id, [(MIRROR, 0)])
@@ -269,7 +269,7 @@ class DeviceRig(Rig):
             self.session.insert("ingress.route", where, "ingress.to_port", {"port": port, "mac": mac(port)})
         for each in program.applications.values():
             which = {"hdr.midflight.application": each.id}
-            about = {"group": each.id, "epoch": EPOCH}
+            about = {"group": each.id, "epoch": EPOCH, "token": 0, "bound": 0}
             self.session.insert("ingress.admission", which, "ingress.admit", about, priority=1)
             self.session.multicast(each.id, MEMBERS)
             if each.primitive.kernel.mirrors:

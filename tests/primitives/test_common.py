@@ -83,9 +83,9 @@ def test_other_traffic_is_forwarded(rig: SwitchRig, frame: Ether) -> None:
     [
         (bytes(ordinary() / UDP(dport=53))[:30], "malformed"),
         (bytes(ordinary() / UDP(dport=53))[:10], "malformed"),
-        (bytes(ordinary() / UDP(dport=19782) / b"\1\1\0"), "malformed"),
-        (bytes(ordinary() / UDP(dport=19782) / b"\1\1\0\1\0\0\0\1\0"), "malformed"),
-        (bytes(ordinary() / UDP(dport=19782) / (b"\2" + bytes(40))), "malformed"),
+        (bytes(ordinary() / UDP(dport=19782) / b"\2\1\0"), "malformed"),
+        (bytes(ordinary() / UDP(dport=19782) / b"\2\1\0\1\0\0\0\1\0"), "malformed"),
+        (bytes(ordinary() / UDP(dport=19782) / (b"\1" + bytes(40))), "malformed"),
         (bytes(ordinary(chksum=0x1234) / UDP(dport=53)), "malformed"),
         (bytes(ordinary(ttl=1) / UDP(dport=53)), "unroutable"),
         (bytes(ordinary(ttl=0) / UDP(dport=53)), "unroutable"),

@@ -52,11 +52,11 @@ def test_only_what_is_there_is_on_the_wire() -> None:
         items = [(place + 1, 1000 * place) for place in range(count)]
         message = Message(REQUEST, "basket", 7, basket(count, *items), b"after")
         data = schema.encode(message)
-        assert len(data) == 8 + 6 + 5 * count + len(b"after")
+        assert len(data) == 16 + 6 + 5 * count + len(b"after")
         assert schema.decode(data) == message
         made = layers(program.schema())
         layer = made.applications["basket"](**message.fields)
-        assert bytes(layer) == data[8:-5]
+        assert bytes(layer) == data[16:-5]
         parsed = made.common(data).payload
         assert parsed.items_3_price == (3000 if count == 4 else None)
 
@@ -70,18 +70,18 @@ def test_what_does_not_fit_on_the_wire() -> None:
     with pytest.raises(WireError, match="missing items_0_kind"):
         schema.encode(Message(REQUEST, "basket", 1, {"count": 1, "total": 0, "mark": 0, "items_0_price": 4}))
     data = schema.encode(Message(REQUEST, "basket", 1, basket(2, (1, 1), (2, 2))))
-    with pytest.raises(WireError, match="has 23 bytes, but needs 24"):
+    with pytest.raises(WireError, match="has 31 bytes, but needs 32"):
         schema.decode(data[:-1])
     with pytest.raises(WireError, match="count is 9"):
-        schema.decode(data[:8] + b"\x09" + data[9:])
+        schema.decode(data[:16] + b"\x09" + data[17:])
 
 
 def test_more_items_than_fit_and_too_few_bytes_are_malformed() -> None:
     program = Program(kernels.Basket("basket"))
     rig = SwitchRig(program)
     frame = rig.frame(Sent("basket", 1, basket(3, (1, 1), (2, 2), (3, 3))))
-    many = frame[:50] + b"\x05" + frame[51:]
-    few = frame[:50] + b"\x04" + frame[51:]
+    many = frame[:58] + b"\x05" + frame[59:]
+    few = frame[:58] + b"\x04" + frame[59:]
     good = rig.engine.process(Packets.from_list([(SENDER, frame)]))
     assert len(list(good)) == 1
     assert len(list(rig.engine.process(Packets.from_list([(SENDER, many), (SENDER, few)])))) == 0

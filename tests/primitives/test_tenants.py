@@ -11,7 +11,7 @@ import pytest
 
 from midflight.primitives import REQUEST, Message, Program, Schema
 from midflight.primitives.state import STATE, STATE_DONE
-from midflight.primitives.wire import FOR_HOST, RESULT
+from midflight.primitives.wire import FOR_HOST, RESULT, VERSION
 from midflight.testbed.conformance.network import MEMBERS, SERVER, Frame
 from tests.bmv2 import BMV2
 from tests.primitives.tenants import Alert, Came, House, Step, meant, mixed, primitive, requests
@@ -59,11 +59,11 @@ def attacks(random: Random, steps: list[Step]) -> Iterator[bytes]:
         yield frame(payload, forged)
         kinds = (RESULT_FOR_ALL, RESULT, FOR_HOST, STATE, STATE_DONE, 0, 255)
         yield frame(payload[:1] + bytes([random.choice(kinds)]) + payload[2:], forged)
-        ones = bytes([random.choice((0, 255))]) * (len(payload) - 8)
-        yield frame(payload[:8] + ones, forged)
+        ones = bytes([random.choice((0, 255))]) * (len(payload) - 16)
+        yield frame(payload[:16] + ones, forged)
         # The controller's requests for state: read all, write all.
         written, index = random.choice((0, HUGE)), random.choice((0, 1, HUGE))
-        asked = payload[:1] + bytes([STATE]) + payload[2:8] + written.to_bytes(4, "big") + index.to_bytes(4, "big")
+        asked = payload[:1] + bytes([STATE]) + payload[2:16] + written.to_bytes(4, "big") + index.to_bytes(4, "big")
         yield bytes([0, PORT]) + asked + bytes(200)
         yield frame(asked + b"\xff" * random.randint(0, 200), forged)
         # Its own application, with indexes that are not there.
@@ -71,7 +71,7 @@ def attacks(random: Random, steps: list[Step]) -> Iterator[bytes]:
         yield frame(schema.encode(Message(REQUEST, EVIL, HUGE, {**mine.fields, "slot": slot})))
         # No application's, and no packets at all.
         yield frame(payload[:2] + random.choice((0, 11, 0xFFFF)).to_bytes(2, "big") + payload[4:], forged)
-        yield frame(bytes([random.choice((0, 2, 255))]) + payload[1:])
+        yield frame(bytes([random.choice((0, 1, 255))]) + payload[1:])
         whole = frame(payload, forged)
         yield whole[: random.randrange(14, len(whole))]
         yield whole[:24] + bytes([whole[24] ^ 0x55]) + whole[25:]
@@ -109,7 +109,7 @@ def test_nine_tenants_do_not_notice_the_tenth(device: str) -> None:
 def passed_by(came: Came) -> bool:
     """Tell whether a packet of the tenth's application has gone on to the server as it came."""
     number = house()[0].applications[EVIL].id.to_bytes(2, "big")
-    return any(port == SERVER and each[42:46] == bytes([1, REQUEST]) + number for port, each in came)
+    return any(port == SERVER and each[42:46] == bytes([VERSION, REQUEST]) + number for port, each in came)
 
 
 def run(device: str, steps: list[Step]) -> tuple[list[Came], list[Alert], dict[str, Any], dict[str, int]]:

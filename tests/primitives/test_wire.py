@@ -91,9 +91,14 @@ def test_scapy_builds_the_same_bytes(message: Message) -> None:
 
 def test_lanes_are_arrays_in_the_machines_order() -> None:
     values = np.array([1, -2, 3, 2**31 - 1, -(2**31)], dtype=np.int32)
-    message = Message(1, "gradients", 7, {"slot": 1, "worker": 2, "flags": 0, "job": 5, "epoch": 6, "values": values})
+    message = Message(
+        1, "gradients", 7, {"slot": 1, "worker": 2, "flags": 0, "job": 5, "epoch": 6, "values": values}, token=0xBEEF
+    )
     data = SCHEMA.encode(message)
-    assert data.hex() == "0101000100000007" + "0001020000050006" + "00000001fffffffe000000037fffffff80000000"
+    assert (
+        data.hex()
+        == "0201000100000007" + "000000000000beef" + "0001020000050006" + "00000001fffffffe000000037fffffff80000000"
+    )
     decoded = SCHEMA.decode(data).fields["values"]
     assert isinstance(decoded, np.ndarray)
     assert decoded.dtype == np.dtype(np.int32)
@@ -162,9 +167,9 @@ def test_messages_that_do_not_fit(message: Message, reported: str) -> None:
     ("data", "reported"),
     [
         (b"", "too short"),
-        (bytes(8), "the message has version 0; only version 1"),
-        (b"\1\1\0\x09" + bytes(4), "no application has the id 9"),
-        (b"\1\1\0\1" + bytes(4 + 23), "has 31 bytes, but needs 36"),
+        (bytes(16), "the message has version 0; only version 2"),
+        (b"\2\1\0\x09" + bytes(12), "no application has the id 9"),
+        (b"\2\1\0\1" + bytes(12 + 23), "has 39 bytes, but needs 44"),
     ],
 )
 def test_bytes_that_are_no_message(data: bytes, reported: str) -> None:

@@ -128,7 +128,10 @@ def test_what_an_admitted_application_has_on_the_switch() -> None:
     Offload(device).admit(7, [member(2), member(1)], group=3)
     assert device.groups == {3: (1, 2)}
     assert device.entries == {
-        ("ingress.admission", (("hdr.midflight.application", 7),)): ("ingress.admit", {"group": 3, "epoch": 1}),
+        ("ingress.admission", (("hdr.midflight.application", 7),)): (
+            "ingress.admit",
+            {"group": 3, "epoch": 1, "token": 0, "bound": 0},
+        ),
         ("egress.deliver", (("hdr.midflight.application", 7), ("standard_metadata.egress_port", 1))): (
             "egress.to_host",
             {"mac": 0x020000000001, "address": 0x0A000001, "udp_port": 5001},
@@ -230,7 +233,7 @@ def test_an_entry_that_an_earlier_controller_left_is_taken_over() -> None:
     offload = Offload(device)
     offload.admit(1, [member(1)], group=5)
     entry = device.entries["ingress.admission", (("hdr.midflight.application", 1),)]
-    assert entry == ("ingress.admit", {"group": 5, "epoch": 1})
+    assert entry == ("ingress.admit", {"group": 5, "epoch": 1, "token": 0, "bound": 0})
 
 
 def test_two_applications_share_neither_group_nor_fate() -> None:

@@ -46,7 +46,7 @@ def net() -> Iterator[Net]:
 def request(worker: int, value: int) -> tuple[int, bytes]:
     """Return a worker's packet to the server, with the port it comes in by: worker 0 is h1."""
     sender = host(worker + 1)
-    body = struct.pack("!BBHI HBBHH i", 1, 1, 1, 1, 0, worker, 0, 1, 0, value)
+    body = struct.pack("!BBHIQ HBBHH i", 2, 1, 1, 1, 0, 0, worker, 0, 1, 0, value)
     packet = (
         Ether(src=mac(sender.mac), dst="06:00:00:00:00:01")
         / IP(src=str(sender.address), dst=str(SERVER.address))
@@ -66,7 +66,7 @@ def send(net: Net, *packets: tuple[int, bytes]) -> list[tuple[int, str, str, int
     for port, data in net.device.process(Packets.from_list(list(packets))):
         packet = Ether(data)
         body = bytes(packet[UDP].payload)
-        (value,) = struct.unpack("!i", body[16:20])
+        (value,) = struct.unpack("!i", body[24:28])
         found.append((port, packet.dst, packet[IP].dst, packet[UDP].dport, body[1], value))
     return found
 

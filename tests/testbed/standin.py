@@ -45,8 +45,8 @@ class StandIn:
         if not (self.offload and frame[36:38] == struct.pack("!H", 19782) and frame[43] == 1):
             return [(frame[33], frame)]
         body = frame[42:]
-        sequence, slot, worker = struct.unpack_from("!IHB", body, 4)
-        values = struct.unpack_from(f"!{self.lanes}i", body, 16)
+        sequence, slot, worker = struct.unpack_from("!I8xHB", body, 4)
+        values = struct.unpack_from(f"!{self.lanes}i", body, 24)
         answer = self.aggregate(slot, sequence, worker, values)
         if answer is None:
             return []
@@ -54,9 +54,9 @@ class StandIn:
         result = (
             body[:1]
             + b"\2"
-            + body[2:11]
-            + bytes([body[11] & 2])
-            + body[12:16]
+            + body[2:19]
+            + bytes([body[19] & 2])
+            + body[20:24]
             + struct.pack(f"!{self.lanes}i", *totals)
         )
         ports = [port] if not complete else list(range(1, self.workers + 1))

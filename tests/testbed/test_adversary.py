@@ -71,12 +71,12 @@ def first_reason(make: Callable[[Shape], KernelPlace]) -> str:
 
 def off_by_one(sent: Sent) -> Sent:
     return [
-        (to, data[:16] + struct.pack("!i", struct.unpack_from("!i", data, 16)[0] + 1) + data[20:]) for to, data in sent
+        (to, data[:24] + struct.pack("!i", struct.unpack_from("!i", data, 24)[0] + 1) + data[28:]) for to, data in sent
     ]
 
 
 def next_job(request: bytes) -> bytes:
-    return request[:12] + b"\0\7" + request[14:]
+    return request[:20] + b"\0\7" + request[22:]
 
 
 def test_a_wrong_sum_is_detected() -> None:
@@ -85,7 +85,7 @@ def test_a_wrong_sum_is_detected() -> None:
 
 def test_an_overflow_without_a_flag_is_detected() -> None:
     def unflagged(sent: Sent) -> Sent:
-        return [(to, data[:11] + b"\0" + data[12:]) for to, data in sent]
+        return [(to, data[:19] + b"\0" + data[20:]) for to, data in sent]
 
     assert "is not flagged" in first_reason(lambda shape: Broken(shape, result=unflagged))
 

@@ -144,10 +144,10 @@ def test_a_flagged_result_is_an_error_and_foreign_datagrams_are_ignored() -> Non
     endpoint = Cluster(2, lanes=1).endpoints[0]
     endpoint.submit(np.ones(1, np.float32))
     [(destination, request), *_] = endpoint.poll(0)
-    for foreign in (b"", request, request[:-1], b"\2\2" + request[2:], b"\1\2\0\7" + request[4:]):
+    for foreign in (b"", request, request[:-1], b"\1\2" + request[2:], b"\2\2\0\7" + request[4:]):
         endpoint.receive(destination, foreign, 1)
     assert endpoint.statistics.refused.malformed == 5
-    flagged = b"\1\2" + request[2:11] + b"\1" + request[12:]
+    flagged = b"\2\2" + request[2:19] + b"\1" + request[20:]
     with pytest.raises(OverflowedError):
         endpoint.receive(destination, flagged, 1)
 
@@ -222,16 +222,16 @@ def test_messages_of_another_job_are_ignored() -> None:
         worker.submit(np.ones(1, np.float32))
     [(_, request), *_] = old.poll(0)
     new.poll(0)
-    new.receive(SERVER, b"\1\2" + request[2:], 1)
+    new.receive(SERVER, b"\2\2" + request[2:], 1)
     assert new.statistics.refused.job == 1
     assert new.open == 4
 
 
 def test_lanes_must_fit_the_mtu() -> None:
-    with pytest.raises(MidflightError, match="packets with 256 lanes have 1068 bytes, but the MTU is 576") as refusal:
+    with pytest.raises(MidflightError, match="packets with 256 lanes have 1076 bytes, but the MTU is 576") as refusal:
         direct(2, lanes=256, mtu=576)
-    assert refusal.value.hint == "give the Aggregate at most 133 lanes"
-    direct(2, lanes=133, mtu=576)
+    assert refusal.value.hint == "give the Aggregate at most 131 lanes"
+    direct(2, lanes=131, mtu=576)
 
 
 def test_a_worker_number_must_be_within_the_group() -> None:

@@ -257,7 +257,7 @@ def test_a_worker_in_a_tree_can_be_replaced_by_a_host_on_the_same_switch() -> No
         net.after(100 * US, group.replace, 3, net.host("h8"))
         check(arrays, group.sum(arrays))
         assert net.uplink(net.host("h8")).packets > 125
-        assert net.link(net.host("h7")).packets == 0
+        assert net.link(net.host("h7")).packets < 50, "only what was under way when the token changed"
         with pytest.raises(MidflightError, match="these workers form another tree"):
             group.replace(2, net.host("h4"))
         with pytest.raises(MidflightError, match="the workers on c are not consecutive"):

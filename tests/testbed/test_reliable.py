@@ -201,12 +201,12 @@ class Adversary:
         self.pump()
 
     def compute(self, datagram: bytes) -> list[tuple[int, bytes]]:
-        sequence, slot, worker = struct.unpack_from("!IHB", datagram, 4)
-        answer = self.switch.aggregate(slot, sequence, worker, struct.unpack_from(f"!{self.lanes}i", datagram, 16))
+        sequence, slot, worker = struct.unpack_from("!I8xHB", datagram, 4)
+        answer = self.switch.aggregate(slot, sequence, worker, struct.unpack_from(f"!{self.lanes}i", datagram, 24))
         if answer is None:
             return []
         complete, totals = answer
-        result = b"\1\2" + datagram[2:16] + struct.pack(f"!{self.lanes}i", *totals)
+        result = b"\2\2" + datagram[2:24] + struct.pack(f"!{self.lanes}i", *totals)
         return [(each, result) for each in (range(len(self.workers)) if complete else [worker])]
 
     def wait(self) -> None:

@@ -49,7 +49,7 @@ def test_other_messages_are_counted_and_dropped() -> None:
     server = SoftwareServer(PROGRAM)
     server.serve("sums", MEMBERS)
     telemetry = SCHEMA.encode(Message(1, "telemetry", 1, {"temperature": 90}))
-    for datagram in (b"", b"\2" + request(0)[1:], b"\1\2" + request(0)[2:], request(0)[:-1], telemetry):
+    for datagram in (b"", b"\1" + request(0)[1:], b"\2\2" + request(0)[2:], request(0)[:-1], telemetry):
         server.receive(MEMBERS[0], datagram, 0)
     assert (server.statistics.refused.malformed, server.statistics.requests, server.poll(0)) == (5, 0, [])
 

@@ -164,10 +164,15 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
                     out.line(f"{name}_{items.name}_t {each};")
     out.line()
     with out.block("struct metadata_t"):
-        out.line("bool admitted;   // the packet's application computes here")
+        out.line("bool admitted;   // the packet is computed on here")
         out.line("bit<2> colour;   // of its rate")
         out.line("bit<16> group;   // the multicast group of its members")
         out.line("bit<16> epoch;   // the life that the switch's state is in")
+        out.line("bit<64> token;   // what its packets carry")
+        out.line("bit<1> bound;   // whether only members may send them")
+        out.line("bit<128> sender;  // the address that the packet comes from")
+        out.line("bit<16> member;  // the number of the member that it names")
+        out.line("bit<16> job;     // the number of its job")
         out.line("bit<128> address;  // of the member that a copy is for")
         out.line("bit<16> remainder;  // of the UDP checksum of a whole IPv6 packet: none")
         verdicts.metadata(out)
@@ -308,9 +313,7 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
                 out.lines("malformed.count(0);\ndrop();\nreturn;")
             out.undo()
             with out.block(f"}} else if ({ADMISSIBLE})"):
-                out.line("admission.apply();")
-                with out.block("if (meta.colour == RED)"):
-                    out.line("meta.admitted = false;")
+                _admission(out, applications)
             out.line()
             out.line("// Compute.")
             with out.block("if (meta.admitted)"):
@@ -333,6 +336,39 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
                     out.line("return;  // on its way back to the controller")
             verdicts.act(out)
     out.line()
+
+
+def _admission(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
+    """Write the code that decides whether a request is computed on."""
+    reasons = {
+        "!admission.apply().hit": "NOT_ADMITTED",
+        "hdr.midflight.token != meta.token": "WRONG_TOKEN",
+        "meta.colour == RED": "TOO_FAST",
+    }
+    opening = "if"
+    for condition, reason in reasons.items():
+        out.line(f"{opening} ({condition}) {{")
+        out.line(f"    refused.count({reason});")
+        opening = "} else if"
+    with out.block("} else"):
+        out.line("meta.admitted = true;")
+        with out.block("if (meta.bound == 1)"):
+            out.line("meta.sender = (bit<128>)hdr.ipv4.source;")
+            with out.block("if (hdr.ipv6.isValid())"):
+                out.line("meta.sender = hdr.ipv6.source;")
+            opening = "if"
+            for name, (_, primitive) in applications.items():
+                if primitive.MEMBER:
+                    out.line(f"{opening} (hdr.{name}.isValid()) {{")
+                    out.line(f"    meta.member = (bit<16>)hdr.{name}.{spelled(primitive.MEMBER)};")
+                    if primitive.JOB:
+                        out.line(f"    meta.job = hdr.{name}.{spelled(primitive.JOB)};")
+                    opening = "} else if"
+            if opening != "if":
+                out.line("}")
+            with out.block("if (!membership.apply().hit)"):
+                out.line("refused.count(NO_MEMBER);")
+                out.line("meta.admitted = false;")
 
 
 def _checksums(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:

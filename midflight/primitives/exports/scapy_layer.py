@@ -31,7 +31,7 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
     as the common header from then on, everywhere in the process.
     """
     try:
-        from scapy.fields import ByteField, IntField, ShortField
+        from scapy.fields import ByteField, IntField, LongField, ShortField
         from scapy.layers.inet import UDP
         from scapy.packet import Packet, Raw, bind_layers
     except ImportError:
@@ -67,6 +67,7 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
                 ByteField("kind", 1),
                 ShortField("application", min(by_id)),
                 IntField("sequence", 0),
+                LongField("token", 0),
             ],
             "guess_payload_class": guess_payload_class,
         },

@@ -57,6 +57,8 @@ class Primitive(_Parameters):
     """The behaviour of its numbers at their limits."""
     MEMBER: ClassVar[str] = ""
     """The header field of requests with the number of the member that sends them. Empty if there is none."""
+    JOB: ClassVar[str] = ""
+    """The header field, bit[16], of requests with the number of their job. Empty if there is none."""
 
     name: str = field(kw_only=False)
 

@@ -70,6 +70,7 @@ class Aggregate(Primitive):
     PAPER = "SwitchML: Sapio et al., NSDI 2021"
     OVERFLOW = "by parameter: wrap, saturate, or detect and compute on the hosts"
     MEMBER = "worker"
+    JOB = "job"
 
     workers: int
     lanes: int = 32

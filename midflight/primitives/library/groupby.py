@@ -62,6 +62,7 @@ class GroupBy(Primitive):
     PAPER = "DAIET: Sapio et al., HotNets 2017"
     OVERFLOW = "a sum that would exceed int<32> evicts the old pair and restarts the cell"
     MEMBER = "worker"
+    JOB = "job"
 
     PUT = 0
     FLUSH = 1

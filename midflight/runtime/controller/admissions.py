@@ -12,7 +12,7 @@ from midflight.runtime.controller.endpoints import Host
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.jobs import WORKER_PORT
 from midflight.runtime.p4runtime.client.results import Count
-from midflight.runtime.steering import members, port_to
+from midflight.runtime.steering import Sender, members, port_to
 
 __all__ = ["Admissions"]
 
@@ -33,13 +33,15 @@ class Admissions:
         senders: Sequence[Host] = (),
         switch: str = "",
         port: int | None = None,
+        token: int = 0,
+        members: Sequence[tuple[Host, int, int]] = (),
     ) -> None:
         """Start computing on an application's requests: see `Controller.admit`."""
         fleet = self._fleet
         with fleet.lock:
             found, switch = fleet.application(application), fleet.running(application, switch)
             behind = WORKER_PORT + found.id if port is None else port
-            request = AdmissionRequest(found, switch, tuple(hosts), behind, tuple(senders))
+            request = AdmissionRequest(found, switch, tuple(hosts), behind, tuple(senders), token, tuple(members))
             self._apply(request)
             self.used[application, switch] = None
             fleet.request(fleet.desired.admitting(request))
@@ -95,11 +97,25 @@ class Admissions:
 
     def _apply(self, request: AdmissionRequest) -> None:
         fleet, of, switch = self._fleet, request.application, self._fleet.switches[request.switch]
+        senders = [
+            Sender(port_to(fleet.graph, request.switch, each.name), each.address, number, job)
+            for each, number, job in request.members
+        ]
         ports = {port_to(fleet.graph, request.switch, each.name) for each in (*request.hosts, *request.senders)}
+        if senders:
+            ports = {each.port for each in senders}
         receivers = members(fleet.graph, request.switch, {each.name: request.port for each in request.hosts})
         if switch.on:
             rate = fleet.desired.rates.get(of.name, 0)
-            switch.admit(of, receivers, epoch=fleet.epoch, ports=ports or None, rate=rate)
+            switch.admit(
+                of,
+                receivers,
+                epoch=fleet.epoch,
+                ports=ports or None,
+                rate=rate,
+                token=request.token,
+                senders=senders or None,
+            )
 
     def _apply_mirror(self, application: Application, switch: str, hosts: Sequence[Host]) -> None:
         ports = [self._fleet.graph.port_towards(switch, each.name) for each in hosts]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from random import SystemRandom
 from types import TracebackType
 
 from midflight.errors import DeviceError
 from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
+from midflight.primitives.kernel.packet import Randomness
 from midflight.primitives.state import State
 from midflight.runtime.checked import Programs
 from midflight.runtime.controller.admissions import Admissions
@@ -48,7 +50,8 @@ class Controller:
     endpoints: the switches, one for each switch of `graph`. strategy: how the work of a group is spread over them.
     software: the hosts that compute where no switch does. offload: whether switches may compute, or only forward to
     those hosts. capabilities: by switch, overrides of what its device reports. now: the time in nanoseconds, for
-    metrics. mtu: the largest IP packet, in bytes. programs: shared with devices that compile in this process, so that
+    metrics. random: draws tokens; by default the operating system's source of randomness. mtu: the largest IP packet,
+    in bytes. programs: shared with devices that compile in this process, so that
     each text is compiled once. changed: called with this controller after each change of the desired state. saved: the
     desired state of a previous controller. Switches that still run its program only get the entries that differ, and
     switches that do not answer count as off.
@@ -68,6 +71,7 @@ class Controller:
         offload: bool = True,
         capabilities: Mapping[str, Capabilities] | None = None,
         now: Callable[[], int] = lambda: 0,
+        random: Randomness | None = None,
         mtu: int = 1500,
         programs: Programs | None = None,
         changed: Callable[[Controller], None] = lambda _: None,
@@ -92,6 +96,7 @@ class Controller:
                 desired=DesiredState.of(program),
                 programs=programs or Programs(),
                 now=now,
+                random=random or SystemRandom(),
                 offload=offload,
                 mtu=mtu,
                 changed=partial(changed, self),
@@ -170,14 +175,30 @@ class Controller:
         senders: Sequence[Host] = (),
         switch: str = "",
         port: int | None = None,
+        token: int = 0,
+        members: Sequence[tuple[Host, int, int]] = (),
     ) -> None:
         """Start computing on an application's requests from these hosts, or from all hosts if none are named.
 
         What the kernel multicasts goes to UDP port `port` of the hosts, by default 49152 plus the application's id. The
         requests of `senders` are computed on, but they receive no multicasts. `switch` is required if several switches
-        run the application. Idempotent. MidflightError if no switch runs it, or a host is out of reach.
+        run the application. Requests are computed on if they carry `token`: one from `new_token` that only the members
+        know, or 0. With `members`, hosts and the numbers of member and job that their requests carry
+        (`Primitive.MEMBER` and `JOB`; 0 where there is none), a request also has to come from the address and by the
+        port of its member. Idempotent. MidflightError if no switch runs it, or a host is out of reach.
         """
-        self.admissions.admit(application, hosts, senders=senders, switch=switch, port=port)
+        self.admissions.admit(
+            application, hosts, senders=senders, switch=switch, port=port, token=token, members=members
+        )
+
+    def new_token(self) -> int:
+        """Draw an unguessable token for the members of an application, for `admit`: 64 bits, not 0."""
+        return self.fleet.new_token()
+
+    def token(self, application: str) -> int:
+        """Return the token that an application's requests carry: its job's, or that of its admission; 0 without one."""
+        job = self.jobs.jobs.get(application)
+        return self.fleet.token(application) if job is None else job.token
 
     def withdraw(self, application: str, switch: str = "") -> None:
         """Stop computing on an application's requests, which are forwarded from now on. Its state stays. Idempotent."""

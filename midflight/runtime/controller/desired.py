@@ -17,7 +17,8 @@ class AdmissionRequest:
     """The admission of an application, other than a group's, on a switch.
 
     The switch computes on the requests of `hosts` and `senders`, or of all hosts if both are empty. `hosts` receive
-    multicast results on UDP port `port`.
+    multicast results on UDP port `port`. Requests carry `token`; 0 is open to everybody. With `members`, only their
+    requests are computed on, each with its numbers of member and job.
     """
 
     application: Application
@@ -25,6 +26,8 @@ class AdmissionRequest:
     hosts: tuple[Host, ...]
     port: int
     senders: tuple[Host, ...] = ()
+    token: int = field(default=0, repr=False)
+    members: tuple[tuple[Host, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

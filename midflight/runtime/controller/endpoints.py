@@ -85,11 +85,12 @@ class HostSoftware(Protocol):
         *,
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
+        token: int = 0,
     ) -> None:
         """Start computing an application on a host, from its initial state, and send results to `members`.
 
         The epoch must be newer than any in which a switch or host computed for these members before. `maps` holds the
-        initial entries by map name.
+        initial entries by map name. Requests with another token are refused.
         """
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
@@ -111,6 +112,7 @@ class NoSoftware:
         *,
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
+        token: int = 0,
     ) -> None:
         """Do nothing."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from midflight.errors import MidflightError
 from midflight.primitives import Application, Program
+from midflight.primitives.kernel.packet import Randomness
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.controller.configuration import Configuration
 from midflight.runtime.controller.desired import DesiredState
@@ -29,8 +30,8 @@ class Fleet:
 
     `whole` is the network's graph, and `graph` the part of it that routes use, without the switches in `given_up`
     that are off. `epoch` is the current epoch; a new one begins each time state may have been lost. `now` returns the
-    time in nanoseconds, and `mtu` is the largest IP packet in bytes. `changed` is called after each change of the
-    desired state.
+    time in nanoseconds, `random` draws tokens, and `mtu` is the largest IP packet in bytes. `changed` is called after
+    each change of the desired state.
     """
 
     switches: Mapping[str, ManagedSwitch]
@@ -40,6 +41,7 @@ class Fleet:
     desired: DesiredState
     programs: Programs
     now: Callable[[], int]
+    random: Randomness
     offload: bool = True
     mtu: int = 1500
     epoch: int = 1
@@ -70,6 +72,15 @@ class Fleet:
         self.epoch = (self.epoch + 1) % EPOCHS
         self.changed()
         return self.epoch
+
+    def new_token(self) -> int:
+        """Draw a token for the members of an application: 64 bits, not 0."""
+        return 1 + self.random.getrandbits(64) % (2**64 - 1)
+
+    def token(self, application: str) -> int:
+        """Return the token of an application's members, 0 if it is admitted for anybody or not at all."""
+        found = [each.token for (name, _), each in self.desired.admissions.items() if name == application]
+        return found[0] if found else 0
 
     def switch(self, name: str) -> ManagedSwitch:
         """Return a switch by name. MidflightError if there is none."""

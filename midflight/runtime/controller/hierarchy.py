@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Application, Program
+from midflight.primitives.wire import RESULT_FOR_ALL
 from midflight.runtime.controller.branches import Branch, branches
 from midflight.runtime.controller.jobs import Job
 from midflight.runtime.controller.strategy import Flat
 from midflight.runtime.footprint import Footprint
-from midflight.runtime.steering import Child, Graph, Member
+from midflight.runtime.steering import Child, Graph, Member, Sender
 
 __all__ = ["SummationTree"]
 
@@ -79,6 +81,12 @@ class SummationTree:
             return self._flat.receivers(graph, job, switch)
         return tuple(_below(graph, self._found(graph, job)[switch], job))
 
+    def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
+        """Return a switch's workers, what the switches below it send in their numbers, and the switch above it."""
+        if not self._covers(job.application):
+            return self._flat.senders(graph, job, switch)
+        return tuple(_contributors(graph, self._found(graph, job), switch, job))
+
     def _covers(self, application: Application) -> bool:
         primitive = application.primitive
         return isinstance(primitive, Aggregate) and primitive.workers == len(self.workers)
@@ -95,6 +103,36 @@ def _below(graph: Graph, branch: Branch, job: Job) -> Iterator[Member | Child]:
             yield Member(port, workers[each].mac, workers[each].address, job.port)
         else:
             yield Child(port, graph.node(each).mac)
+
+
+def _contributors(graph: Graph, tree: Mapping[str, Branch], switch: str, job: Job) -> Iterator[Sender]:
+    """Yield what a switch of the tree computes on.
+
+    A sum from a switch below has that switch's number, and the address of the worker that completed it. Results for all
+    workers come down from the switch above, and from the address that requests are sent to.
+    """
+    branch, addresses = tree[switch], {each.name: each.address for each in job.hosts}
+    for place, child in enumerate(branch.children):
+        port = graph.port_towards(switch, child)
+        number = branch.base + place if place < branch.hosts else branch.first + place - branch.hosts
+        for worker in _workers_below(tree, child):
+            yield Sender(port, addresses[worker], number, job.number)
+    for above in tree.values():
+        if switch in above.children:
+            source = ip_address(job.destination[0])
+            yield Sender(graph.port_towards(switch, above.switch), source, kind=RESULT_FOR_ALL)
+
+
+def _workers_below(tree: Mapping[str, Branch], node: str) -> list[str]:
+    """Return the workers below a node of the tree, or the node itself if it is one."""
+    nodes, found = [node], []
+    while nodes:
+        each = nodes.pop()
+        if each in tree:
+            nodes += tree[each].children[::-1]
+        else:
+            found.append(each)
+    return found
 
 
 def _shape(tree: Mapping[str, Branch]) -> dict[str, dict[str, int]]:

@@ -26,14 +26,16 @@ class Job:
     """One run of an Aggregate. Worker n runs on the n-th of `hosts`.
 
     `number` is a 16-bit serial number that distinguishes the job from earlier ones of the application; switches and
-    workers drop packets of other jobs. `receivers` maps each switch that computes for the job to the receivers of its
-    results. If it is empty, the server computes, if there is one.
+    workers drop packets of other jobs. All its packets carry `token`, which only its switches, its workers and its
+    server know. `receivers` maps each switch that computes for the job to the receivers of its results. If it is empty,
+    the server computes, if there is one.
     """
 
     application: Application
     hosts: Sequence[Host]
     server: Host | None
     number: int
+    token: int = field(repr=False)
     receivers: Mapping[str, tuple[Member | Child, ...]] = field(default_factory=dict)
 
     @property
@@ -46,6 +48,11 @@ class Job:
         """The addresses of the workers."""
         return [(str(each.address), self.port) for each in self.hosts]
 
+    @property
+    def destination(self) -> Address:
+        """The address that requests are sent to."""
+        return str(self.server.address) if self.server else _NOWHERE[self.hosts[0].address.version], UDP_PORT
+
     @staticmethod
     def after(number: int) -> int:
         """Return the next job number (a serial number of 16 bits)."""
@@ -55,7 +62,6 @@ class Job:
         """Return the workers. Their IP packets have at most `mtu` bytes."""
         primitive = self.application.primitive
         assert isinstance(primitive, Aggregate)
-        server = str(self.server.address) if self.server else _NOWHERE[self.hosts[0].address.version]
         return [
             Worker(
                 host=host.name,
@@ -65,13 +71,14 @@ class Job:
                 workers=primitive.workers,
                 lanes=primitive.lanes,
                 slots=primitive.slots,
-                server=(server, UDP_PORT),
+                server=self.destination,
                 peers=tuple(self.members),
                 job=self.number,
                 headroom=primitive.overflow != "detect",
                 mtu=mtu,
                 operation=primitive.operation,
                 number=primitive.number,
+                token=self.token,
             )
             for number, host in enumerate(self.hosts)
         ]

@@ -90,6 +90,8 @@ class SavedState:
                 hosts(each["hosts"]),
                 int(each["port"]),
                 hosts(each["senders"]),
+                int(each.get("token", 0)),
+                tuple((hosts([name])[0], int(number), int(job)) for name, number, job in each.get("members", ())),
             )
             desired = desired.admitting(request)
         for each in saved["mirrors"]:
@@ -110,7 +112,9 @@ class SavedState:
         for each in saved["jobs"]:
             (server,) = hosts([each["server"]]) if each["server"] else (None,)
             application = fleet.application(each["application"])
-            jobs.jobs[application.name] = Job(application, hosts(each["hosts"]), server, int(each["number"]))
+            jobs.jobs[application.name] = Job(
+                application, hosts(each["hosts"]), server, int(each["number"]), int(each.get("token", 0))
+            )
 
 
 def _admission(request: AdmissionRequest) -> Json:
@@ -120,6 +124,8 @@ def _admission(request: AdmissionRequest) -> Json:
         "hosts": [each.name for each in request.hosts],
         "port": request.port,
         "senders": [each.name for each in request.senders],
+        "token": request.token,
+        "members": [[each.name, number, job] for each, number, job in request.members],
     }
 
 
@@ -129,6 +135,7 @@ def _job(job: Job) -> Json:
         "hosts": [each.name for each in job.hosts],
         "server": job.server.name if job.server else "",
         "number": job.number,
+        "token": job.token,
     }
 
 

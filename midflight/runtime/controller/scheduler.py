@@ -70,7 +70,7 @@ class JobScheduler:
             hosts = tuple(hosts)
             self.check(application, hosts, server)
             number = Job.after(self.numbers.get(application, 0))
-            job = Job(fleet.application(application), hosts, server, number)
+            job = Job(fleet.application(application), hosts, server, number, fleet.new_token())
             fleet.strategy.check(fleet.whole, job)
             if (before := self.jobs.get(application)) is not None:
                 job.receivers = before.receivers
@@ -98,7 +98,13 @@ class JobScheduler:
         if job.server is not None and (restart or (job.receivers and not receivers)):
             entries = fleet.desired.maps.of(application.name)
             fleet.software.serve(
-                job.server.name, fleet.program, application.name, job.members, epoch=fleet.epoch, maps=entries
+                job.server.name,
+                fleet.program,
+                application.name,
+                job.members,
+                epoch=fleet.epoch,
+                maps=entries,
+                token=job.token,
             )
         self._withdraw(application, [each for each in job.receivers if each not in receivers])
         job.receivers = receivers
@@ -106,8 +112,16 @@ class JobScheduler:
         for name, those in receivers.items():
             switch = fleet.switches[name]
             if switch.on:
-                ports = self._entrances(job, name)
-                switch.admit(application, those, epoch=fleet.epoch, ports=ports, rate=rate)
+                senders = fleet.strategy.senders(fleet.graph, job, name)
+                switch.admit(
+                    application,
+                    those,
+                    epoch=fleet.epoch,
+                    ports={each.port for each in senders},
+                    rate=rate,
+                    token=job.token,
+                    senders=senders,
+                )
 
     def arrange_all(self) -> None:
         """Assign every job to the best switches or server."""
@@ -139,19 +153,6 @@ class JobScheduler:
         if not able or choice.candidate.csci_id != switches[0]:
             return {}
         return {each: fleet.strategy.receivers(fleet.graph, job, each) for each in switches}
-
-    def _entrances(self, job: Job, switch: str) -> set[int]:
-        """Return the ports on which a job's packets reach a switch: from workers, other switches and the server."""
-        graph = self._fleet.graph
-        found = {each.port for each in job.receivers[switch]}
-        for host in job.hosts if job.server else ():
-            assert job.server is not None
-            path = graph.path(host.name, job.server.name)
-            nodes = path.nodes if path else ()
-            if switch in nodes:
-                place = nodes.index(switch)
-                found |= {graph.port_towards(switch, nodes[near]) for near in (place - 1, place + 1)}
-        return found
 
     def _withdraw(self, application: Application, switches: Iterable[str]) -> None:
         for name in switches:

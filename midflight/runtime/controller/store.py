@@ -23,8 +23,8 @@ from midflight.runtime.controller.observe.events import Event
 
 __all__ = ["SCHEMA", "StateFolder", "Store"]
 
-SCHEMA = 1
-"""The version of the tables, which is stored in the file."""
+SCHEMA = 2
+"""The version of the file, which is stored in it. Version 1 has no tokens: its jobs and admissions have the token 0."""
 EVENTS = 10_000
 """How many events are kept. Older ones are deleted."""
 _TABLES = """
@@ -125,6 +125,7 @@ class Store:
                 if version == 0:
                     for each in _TABLES.split(";\n"):
                         self._file.execute(each)
+                if version < SCHEMA:
                     self._file.execute(f"PRAGMA user_version = {SCHEMA}")
         except sqlite3.DatabaseError as error:
             raise MidflightError(f"{self.path} is not the state of a controller: {error}") from None

@@ -9,7 +9,7 @@ from midflight.primitives import Program
 from midflight.runtime.controller.branches import branches
 from midflight.runtime.controller.jobs import Job
 from midflight.runtime.footprint import Footprint
-from midflight.runtime.steering import Child, Graph, Member, members
+from midflight.runtime.steering import Child, Graph, Member, Sender, members, port_to
 
 __all__ = ["Flat", "Strategy"]
 
@@ -35,6 +35,9 @@ class Strategy(Protocol):
 
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
         """Return the receivers of the results of one of these switches."""
+
+    def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
+        """Return what one of these switches computes on: by port and address, the numbers of its contributors."""
 
 
 class Flat:
@@ -81,6 +84,18 @@ class Flat:
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
         """Return the workers."""
         return members(graph, switch, {each.name: job.port for each in job.hosts})
+
+    def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
+        """Return the workers, each by the port on its path to the server."""
+        found = []
+        for number, each in enumerate(job.hosts):
+            path = graph.path(each.name, job.server.name) if job.server else None
+            if path is None:
+                port = port_to(graph, switch, each.name)
+            else:
+                port = graph.port_towards(switch, path.nodes[path.nodes.index(switch) - 1])
+            found.append(Sender(port, each.address, number, job.number))
+        return tuple(found)
 
 
 def _advice(graph: Graph, job: Job) -> str:

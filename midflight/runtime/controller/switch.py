@@ -22,7 +22,7 @@ from midflight.runtime.p4runtime.client.maps import Maps
 from midflight.runtime.p4runtime.client.session import RequestError, Session
 from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.placement import Placement
-from midflight.runtime.steering import Child, Member, Offload, Standing
+from midflight.runtime.steering import Child, Member, Offload, Sender, Standing
 
 __all__ = ["ManagedSwitch", "SwitchedOn"]
 
@@ -169,11 +169,15 @@ class ManagedSwitch:
         epoch: int,
         ports: Iterable[int] | None,
         rate: int,
+        token: int = 0,
+        senders: Iterable[Sender] | None = None,
     ) -> None:
         """Subscribe to an application's alerts and start computing on it: see `Offload.admit`."""
         if any(each.preamble.name == application.digest for each in self.session.p4info.digests):
             self.session.subscribe(application.digest)
-        self.steering.admit(application.id, receivers, epoch=epoch, ports=ports, rate=rate)
+        self.steering.admit(
+            application.id, receivers, epoch=epoch, ports=ports, rate=rate, token=token, senders=senders
+        )
 
     def power(self, *, on: bool) -> None:
         """Turn the switch off or on. It loses its state. MidflightError if its endpoint cannot be power-controlled."""

@@ -49,6 +49,7 @@ class Head(NamedTuple):
     kind: int
     application: int
     sequence: int
+    token: int
     slot: int
     worker: int
     flags: int
@@ -59,18 +60,21 @@ class Head(NamedTuple):
 class Form:
     """Encodes and decodes the datagrams of one application, an `Aggregate` with the given number and type of lanes.
 
+    `token` is that of its members, which all datagrams are encoded with.
+
     WireError if the header of `Aggregate` has other fields than the endpoints use.
     """
 
-    def __init__(self, application: int, lanes: int, number: Number = "int32") -> None:
+    def __init__(self, application: int, lanes: int, number: Number = "int32", token: int = 0) -> None:
         layout = Aggregate.layout_of(lanes, number)
         self.record = record_type((each.name, each.kind.width, each.kind.signed, each.count) for each in layout)
         *names, last = self.record.names or ()
         kinds = [self.record[name] for name in names]
         if (*names, last) != (*Head._fields, "values") or self.record["values"].base.kind != "i":
             raise WireError("Aggregate's header is not the one that its endpoints know")
-        self._head = struct.Struct("!" + "".join({1: "B", 2: "H", 4: "I"}[each.itemsize] for each in kinds))
+        self._head = struct.Struct("!" + "".join({1: "B", 2: "H", 4: "I", 8: "Q"}[each.itemsize] for each in kinds))
         self._application = application
+        self.token = token
         self._lanes = lanes
         self._number: np.dtype[np.signedinteger] = self.record["values"].base
         self._flags = sum(each.itemsize for each in kinds[: Head._fields.index("flags")])
@@ -113,6 +117,7 @@ class Form:
         records["kind"] = REQUEST
         records["application"] = self._application
         records["sequence"] = [serial(index) for index in indices]
+        records["token"] = self.token
         records["slot"] = [(index - 1) % (2 * slots) for index in indices]
         records["worker"] = worker
         records["job"] = job
@@ -137,7 +142,9 @@ class Form:
         values: NDArray[np.signedinteger] | None = None,
     ) -> bytes:
         """Return a message about the chunk with this index. Its lanes are 0 if no values are given."""
-        head = self._head.pack(VERSION, kind, self._application, serial(index), 0, worker, flags, job, epoch)
+        head = self._head.pack(
+            VERSION, kind, self._application, serial(index), self.token, 0, worker, flags, job, epoch
+        )
         return head + (
             bytes(self.number_size * self._lanes) if values is None else values.astype(self._number).tobytes()
         )

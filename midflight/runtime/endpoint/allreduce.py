@@ -103,7 +103,8 @@ class AllReduce:
     last `position` of its predecessor. The first `delivered` of the rounds submitted from there on had been finished
     before the restart; they are repeated only because other workers may still be in them. headroom: whether the scale
     leaves room for every worker to have the largest value. Without headroom sums are more exact but may overflow, so
-    the switch has to `detect` that. mtu: the largest IP packet in bytes.
+    the switch has to `detect` that. mtu: the largest IP packet in bytes. token:
+    what all messages of the job carry, known to its workers and switches only; others are dropped.
 
     MidflightError if the worker's number is out of range, if there is not one peer address for each worker, or if the
     lanes do not fit the MTU.
@@ -127,12 +128,13 @@ class AllReduce:
         mtu: int = 1500,
         operation: Operation = "sum",
         number: Number = "int32",
+        token: int = 0,
     ) -> None:
         if not 0 <= worker < workers:
             raise MidflightError(f"there is no worker {worker}: {workers} workers are numbered from 0")
         if peers and len(peers) != workers:
             raise MidflightError(f"{workers} workers need as many peer addresses, not {len(peers)}")
-        self._form = Form(application, lanes, number)
+        self._form = Form(application, lanes, number, token)
         headers = _IP_UDP[6 if ":" in server[0] else 4]
         if self._form.size + headers > mtu:
             most = (mtu - headers - self._form.values_offset) // self._form.number_size
@@ -245,6 +247,8 @@ class AllReduce:
         head = self._form.head(datagram)
         if head is None or head.kind not in (RESULT, ASK, SHARE, BEGUN):
             self.statistics.refused.malformed += 1
+        elif head.token != self._form.token:
+            self.statistics.refused.token += 1
         elif not self._from(source, head):
             self.statistics.refused.source += 1
         elif head.job != self._job:

@@ -20,7 +20,9 @@ from midflight.runtime.endpoint.software import SoftwareServer
 from midflight.runtime.endpoint.store import StoreClient, StoreServer
 from midflight.runtime.endpoint.voting import QuorumServer, Voter
 
-__all__ = ["Joined", "Places", "joined"]
+__all__ = ["Joined", "Places", "joined", "senders"]
+
+_JOB = 1  # of a GroupBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,26 @@ class Joined(Sequence[Any]):
         return self.members[place]
 
 
+def senders(primitive: Primitive, places: Places) -> list[tuple[Address, int, int]]:
+    """Return who sends requests to a switch: addresses, and the numbers of member and job in requests from there.
+
+    A number that the primitive's requests do not carry is 0.
+    """
+    members, server = places.members, places.server
+    match primitive:
+        case Sequencer():
+            return [(each, number, 0) for number, each in enumerate(places.clients)]
+        case Lock():  # the server acquires locks as client 0, and releases those of dead clients in their names
+            own = [(server, number, 0) for number in range(len(members) + 1)]
+            return [*((each, number, 0) for number, each in enumerate(members, 1)), *own]
+        case GroupBy():
+            return [(each, number, _JOB) for number, each in enumerate((*members, server))]
+        case Cache():
+            return [(each, 0, 0) for each in (*members, server)]
+        case _:
+            return [(each, number, 0) for number, each in enumerate(members)]
+
+
 def joined(
     program: Program,
     application: str,
@@ -72,19 +94,21 @@ def joined(
     *,
     epoch: int,
     timing: Timing,
+    token: int = 0,
     software: Mapping[str, Sequence[Entry]] | None = None,
 ) -> Joined:
     """Return new endpoints for an application whose state is empty and in this epoch.
 
+    token: what all their messages carry, known to the members and switches only.
     software: if the server has to do the work of a switch, the entries of its maps, by name. MidflightError if hosts
     take no part in the primitive, or if their number is wrong.
     """
     primitive = program.applications[application].primitive
-    made = _endpoints(primitive, Schema(program.schema()), places, epoch, timing)
+    made = _endpoints(primitive, Schema(program.schema(), {application: token}), places, epoch, timing)
     if software is not None and made.server is None:
         made.server = SoftwareServer(program)
         senders = places.clients if isinstance(primitive, Sequencer) else None
-        made.server.serve(application, places.members, senders=senders, epoch=epoch, maps=software)
+        made.server.serve(application, places.members, senders=senders, epoch=epoch, maps=software, token=token)
     return made
 
 
@@ -117,8 +141,10 @@ def _endpoints(primitive: Primitive, schema: Schema, places: Places, epoch: int,
                 store.fill(key)
             return Joined([StoreClient(schema, name, server, timing) for _ in numbers], server=store)
         case GroupBy():
-            workers = [GroupByWorker(primitive, schema, server, each, timing=timing) for each in numbers]
-            totals = GroupByServer(primitive, schema, server, len(numbers), workers=places.members, timing=timing)
+            workers = [GroupByWorker(primitive, schema, server, each, job=_JOB, timing=timing) for each in numbers]
+            totals = GroupByServer(
+                primitive, schema, server, len(numbers), workers=places.members, job=_JOB, timing=timing
+            )
             return Joined(workers, server=totals)
         case _:
             assert isinstance(primitive, Sequencer)

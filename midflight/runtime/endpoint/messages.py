@@ -26,6 +26,7 @@ class Refused:
     """Counters of the datagrams that an endpoint refused, by reason. A refused datagram changes nothing else."""
 
     malformed: int = 0  # not a message of the application, or of a kind that this endpoint does not take
+    token: int = 0  # with another token than the application's members have
     source: int = 0  # from an address and port that such a message cannot come from
     job: int = 0  # of another job
     epoch: int = 0  # of an epoch that the endpoint does not rely on
@@ -42,6 +43,9 @@ def decoded(
         return None
     if message.application != application or message.kind not in kinds:
         refused.malformed += 1
+        return None
+    if message.token != schema.token(application):
+        refused.token += 1
         return None
     return message
 

@@ -94,6 +94,9 @@ class PaxosHost:
         if epoch is None or message.kind != RESULT:
             self.statistics.refused.malformed += 1
             return
+        if message.token != self.schema.token(message.application):
+            self.statistics.refused.token += 1
+            return
         if source != self.server:
             self.statistics.refused.source += 1
             return

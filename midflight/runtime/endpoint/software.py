@@ -46,6 +46,7 @@ class _Served:
     """An application: its state, and the hosts that take part."""
 
     reference: Reference
+    token: int
     member: str
     members: tuple[Address, ...]
     senders: tuple[Address, ...]
@@ -89,6 +90,7 @@ class SoftwareServer:
         senders: Sequence[Address] | None = None,
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
+        token: int = 0,
     ) -> None:
         """Start computing for an application, with its initial state. `members` receive its multicasts.
 
@@ -96,8 +98,8 @@ class SoftwareServer:
         number of their sender (`Primitive.MEMBER`), these are in the order of the numbers. Without any, requests are
         accepted from any address.
         epoch: must be newer than that of whatever computed for these members before. maps: by name, the entries of
-        maps; the other maps start with the entries that the primitive defines. MidflightError if the program has no
-        such application.
+        maps; the other maps start with the entries that the primitive defines. token: that of the members.
+        MidflightError if the program has no such application.
         """
         found = self._program.applications.get(application)
         if found is None:
@@ -106,7 +108,7 @@ class SoftwareServer:
         for name, entries in (maps or {}).items():
             reference.map(name).hold(entries)
         sending = tuple(members if senders is None else senders)
-        self._served[application] = _Served(reference, found.primitive.MEMBER, tuple(members), sending)
+        self._served[application] = _Served(reference, token, found.primitive.MEMBER, tuple(members), sending)
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
         """Add an entry to a map of an application, or remove it if `there` is False.
@@ -128,6 +130,9 @@ class SoftwareServer:
         served = self._served.get(request.application)
         if served is None or request.kind not in (REQUEST, FOR_HOST):
             self.statistics.refused.malformed += 1
+            return
+        if request.token != served.token:
+            self.statistics.refused.token += 1
             return
         if not served.sends(source, request):
             self.statistics.refused.source += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from midflight.primitives.library.aggregate import Number, Operation
 from midflight.runtime.endpoint.allreduce import AllReduce
@@ -16,7 +16,8 @@ class Worker:
     """A worker of an all-reduce: the host and UDP port that it runs on, and the parameters of its `AllReduce`.
 
     `worker` is its number, 0 to `workers` - 1, and `peers` are the addresses of all workers in the order of their
-    numbers. `job` distinguishes this run of the application from earlier ones. `headroom` leaves enough room in each
+    numbers. `job` distinguishes this run of the application from earlier ones, and `token` (64 bits) its packets from
+    those of others: keep it secret. `headroom` leaves enough room in each
     number that the sum over all workers cannot overflow. `mtu` is the largest IP packet in bytes.
     """
 
@@ -35,6 +36,7 @@ class Worker:
     mtu: int = 1500
     operation: Operation = "sum"
     number: Number = "int32"
+    token: int = field(default=0, repr=False)
 
     def endpoint(self, timing: Timing) -> AllReduce:
         """Return a new endpoint for the worker, at the start of its job. MidflightError as for `AllReduce`."""
@@ -53,4 +55,5 @@ class Worker:
             mtu=self.mtu,
             operation=self.operation,
             number=self.number,
+            token=self.token,
         )

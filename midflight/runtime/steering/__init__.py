@@ -17,7 +17,7 @@ from midflight.runtime.steering.metrics import (
 from midflight.runtime.steering.offload import Offload
 from midflight.runtime.steering.routes import Member, Route, along, members, port_to, routes, tree
 from midflight.runtime.steering.select import Candidate, Choice, Policy, Ranked, candidates, select
-from midflight.runtime.steering.standing import Admission, Child, Standing
+from midflight.runtime.steering.standing import Admission, Child, Sender, Standing
 
 __all__ = [
     "C_NMA",
@@ -43,6 +43,7 @@ __all__ = [
     "Ranked",
     "Report",
     "Route",
+    "Sender",
     "Standing",
     "Switch",
     "along",

@@ -15,8 +15,8 @@ from midflight.runtime.steering.controls import Controls
 from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.ledger import Ledger
 from midflight.runtime.steering.routes import Member, Route
-from midflight.runtime.steering.standing import Admission, Child, Inlet, Standing
-from midflight.runtime.steering.steps import Copies, Step, admitting, computing, delivering, inlets, routing
+from midflight.runtime.steering.standing import Admission, Child, Inlet, Sender, Standing
+from midflight.runtime.steering.steps import Copies, Step, admitting, computing, delivering, enrolling, inlets, routing
 
 __all__ = ["Offload"]
 
@@ -84,12 +84,15 @@ class Offload:
         epoch: int = 1,
         ports: Iterable[int] | None = None,
         rate: int = 0,
+        token: int = 0,
+        senders: Iterable[Sender] | None = None,
     ) -> Admission:
         """Make the switch compute on an application and multicast its results to `members`, hosts and switches.
 
         `group` is the number of the multicast group, by default the application's id. If the application is admitted
-        already, its members are changed in place. See `Admission` for `ports` and `rate`. MidflightError if another
-        application uses the group, if two members share a port, or if a number is out of range.
+        already, its members are changed in place. See `Admission` for `ports`, `rate`, `token` and `senders`.
+        MidflightError if another application uses the group, if two members share a port, or if a number is out of
+        range.
         """
         wanted = Admission(
             application,
@@ -98,6 +101,8 @@ class Offload:
             epoch,
             None if ports is None else tuple(sorted(set(ports))),
             rate,
+            token,
+            None if senders is None else tuple(dict.fromkeys(senders)),
         )
         outlets = [each.port for each in wanted.members]
         if len(set(outlets)) != len(outlets):
@@ -106,6 +111,8 @@ class Offload:
             raise MidflightError(f"epoch {wanted.epoch} is not in 0..65535")
         if not 0 <= wanted.rate < 2**31:
             raise MidflightError(f"a rate of {wanted.rate} packets a second is not in 0..{2**31 - 1}")
+        if not 0 <= wanted.token < 2**64:
+            raise MidflightError("a token has 64 bits")
         if not 1 <= wanted.group <= 0xFFFF:
             raise MidflightError(f"multicast group {wanted.group} is not in 1..65535")
         for other in self._admitted.values():
@@ -115,10 +122,12 @@ class Offload:
         steps = computing(wanted)
         if before:
             now = {each.key for each in steps}
-            steps += [each.deletion() for each in admitting(before) if each.key not in now]
+            old = [*admitting(before), *enrolling(before)]
+            steps += [each.deletion() for each in old if each.key not in now]
             if before.group != wanted.group:
                 steps.append(Copies("group", before.group))
-            steps += [delivering(application, old).deletion() for old in before.members if old.port not in outlets]
+            left = [each for each in before.members if each.port not in outlets]
+            steps += [delivering(application, each).deletion() for each in left]
         self._ledger.change(steps)
         self._admitted[application] = wanted
         self._counted = {
@@ -134,12 +143,15 @@ class Offload:
         KeyError if it is not admitted.
         """
         now = self._admitted[application]
-        self.admit(application, now.members, group=now.group, epoch=now.epoch, ports=now.ports, rate=rate)
+        self.admit(
+            application, now.members, group=now.group, epoch=now.epoch, ports=now.ports, rate=rate, token=now.token
+        )
 
     def withdraw(self, application: int) -> None:
         """Make the switch only forward an application's packets. Idempotent."""
         if before := self._admitted.get(application):
-            steps: list[Step] = [*(each.deletion() for each in admitting(before)), Copies("group", before.group)]
+            steps: list[Step] = [each.deletion() for each in (*admitting(before), *enrolling(before))]
+            steps.append(Copies("group", before.group))
             steps += [delivering(application, each).deletion() for each in before.members]
             self._ledger.change(steps)
             del self._admitted[application]

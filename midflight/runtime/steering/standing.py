@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from midflight.primitives.wire import REQUEST
 from midflight.runtime.p4runtime.client.results import Count
+from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.routes import Member
 
-__all__ = ["Admission", "Child", "Inlet", "Standing"]
+__all__ = ["Admission", "Child", "Inlet", "Sender", "Standing"]
 
 Inlet = tuple[int, int | None]
 """An application id and a port by which its requests arrive. None stands for all ports."""
@@ -23,12 +25,29 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """A member as the switch recognises it: its packets arrive by `port`, come from `address`, and carry the
+    number of the member and that of the `job`.
+
+    These are 0 if the application's header has none. `kind` is that of the packets: requests, or, from the switch
+    above, results for all members.
+    """
+
+    port: int
+    address: IPAddress
+    number: int = 0
+    job: int = 0
+    kind: int = REQUEST
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """An application that a switch computes on: its id, its multicast group and the members that receive results.
 
-    The switch computes only on requests that arrive by `ports`; None stands for all ports. `rate` is the number of
-    requests a second that each port may bring; further ones are forwarded. 0 is no limit. Results carry `epoch` (0 to
-    65535, compared as a serial number). A newer epoch shows hosts that the state before it has been lost.
+    The switch computes only on requests that arrive by `ports`, None for all ports, that carry `token` (64 bits), and,
+    unless `senders` is None, that one of these sends; it forwards all others. `rate` is the number of requests a second
+    that each port may bring; further ones are forwarded. 0 is no limit. Results carry `epoch` (0 to 65535, compared as
+    a serial number). A newer epoch shows hosts that the state before it has been lost.
     """
 
     application: int
@@ -37,6 +56,8 @@ class Admission:
     epoch: int = 1
     ports: tuple[int, ...] | None = None
     rate: int = 0
+    token: int = field(default=0, repr=False)
+    senders: tuple[Sender, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

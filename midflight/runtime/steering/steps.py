@@ -8,12 +8,12 @@ from typing import Literal
 from midflight.runtime.steering.routes import Member, Route
 from midflight.runtime.steering.standing import Admission, Child
 
-__all__ = ["Copies", "Entry", "Step", "admitting", "computing", "delivering", "inlets", "rank", "routing"]
+__all__ = ["Copies", "Entry", "Step", "admitting", "computing", "delivering", "enrolling", "inlets", "rank", "routing"]
 
 ROUTES = {4: "ingress.route", 6: "ingress.route_ipv6"}
 """The table of routes, by IP version."""
-ADMISSION, DELIVER = "ingress.admission", "egress.deliver"
-APPLICATION = "hdr.midflight.application"
+ADMISSION, MEMBERSHIP, DELIVER = "ingress.admission", "ingress.membership", "egress.deliver"
+APPLICATION, INGRESS = "hdr.midflight.application", "standard_metadata.ingress_port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ Step = Entry | Copies
 def rank(step: Step) -> int:
     """Return the order in which steps are deleted: routes first, then admissions, then what those depend on."""
     table = step.table if isinstance(step, Entry) else ""
-    return (*ROUTES.values(), ADMISSION, DELIVER, "").index(table)
+    return (*ROUTES.values(), ADMISSION, MEMBERSHIP, DELIVER, "").index(table)
 
 
 def routing(route: Route) -> Entry:
@@ -75,7 +75,7 @@ def computing(admission: Admission) -> list[Step]:
     """Return all steps that make a switch compute on an application, in order: receivers first, then the admission."""
     steps: list[Step] = [delivering(admission.application, each) for each in admission.members]
     outlets = tuple(sorted(each.port for each in admission.members))
-    return [*steps, Copies("group", admission.group, outlets), *admitting(admission)]
+    return [*steps, Copies("group", admission.group, outlets), *enrolling(admission), *admitting(admission)]
 
 
 def inlets(admission: Admission) -> tuple[int | None, ...]:
@@ -85,11 +85,35 @@ def inlets(admission: Admission) -> tuple[int | None, ...]:
 
 def admitting(admission: Admission) -> list[Entry]:
     """Return the entries that admit an application, one for each of its ports."""
-    params = ("group", admission.group), ("epoch", admission.epoch)
+    params = (
+        ("group", admission.group),
+        ("epoch", admission.epoch),
+        ("token", admission.token),
+        ("bound", int(admission.senders is not None)),
+    )
     matches: list[tuple[tuple[str, object], ...]] = [((APPLICATION, admission.application),)]
     if admission.ports is not None:
-        matches = [(*matches[0], ("standard_metadata.ingress_port", port)) for port in admission.ports]
+        matches = [(*matches[0], (INGRESS, port)) for port in admission.ports]
     return [Entry(ADMISSION, each, "ingress.admit", params, priority=1, rate=admission.rate) for each in matches]
+
+
+def enrolling(admission: Admission) -> list[Entry]:
+    """Return the entries of an application's members, one for each port, address and number. None for an open one."""
+    return [
+        Entry(
+            MEMBERSHIP,
+            (
+                (APPLICATION, admission.application),
+                ("hdr.midflight.kind", each.kind),
+                (INGRESS, each.port),
+                ("meta.sender", int(each.address)),
+                ("meta.member", each.number),
+                ("meta.job", each.job),
+            ),
+            "NoAction",
+        )
+        for each in admission.senders or ()
+    ]
 
 
 def delivering(application: int, member: Member | Child) -> Entry:

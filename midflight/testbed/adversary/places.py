@@ -147,7 +147,7 @@ class EnginePlace:
         self._key = ir.EntryKey(self._group), ir.EntryKey(None)
         self._engine.multicast.set(self._group, [(worker + 1, 0) for worker in range(shape.workers)])
         self._admission = self._engine.tables["ingress.admission"]
-        self._admission.insert(Entry(self._key, "ingress.admit", (self._group, 0), priority=1))
+        self._admission.insert(Entry(self._key, "ingress.admit", (self._group, 0, 0, 0), priority=1))
         self._flows = [
             UdpFlow(
                 source_mac=_MAC + worker + 1,
@@ -168,7 +168,7 @@ class EnginePlace:
         """Clear the state."""
         for register in self._engine.registers.values():
             register.clear()
-        self._admission.modify(Entry(self._key, "ingress.admit", (self._group, epoch), priority=1))
+        self._admission.modify(Entry(self._key, "ingress.admit", (self._group, epoch, 0, 0), priority=1))
 
     def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:  # noqa: ARG002
         """Process a packet."""

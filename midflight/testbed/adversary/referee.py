@@ -16,7 +16,7 @@ from midflight.runtime.endpoint.allreduce import Sum
 __all__ = ["Knowledge", "Referee", "ViolationError", "judge"]
 
 # Defined here again, so that the check does not depend on the code that it checks.
-_HEAD = struct.Struct("!BBHIHBBHH")
+_HEAD = struct.Struct("!BBHIQHBBHH")
 _HALF, _CYCLE = 2**31, 2**32
 
 
@@ -65,7 +65,7 @@ class Referee:
 
         ViolationError if it does not hold, or if a worker's contribution differs from its earlier one.
         """
-        _, _, _, sequence, slot, number, _, job, _ = _HEAD.unpack_from(datagram)
+        _, _, _, sequence, _, slot, number, _, job, _ = _HEAD.unpack_from(datagram)
         given = self._given.setdefault((job, sequence), {})
         values = datagram[_HEAD.size :]
         if worker in given:
@@ -86,7 +86,7 @@ class Referee:
 
         ViolationError if it does not hold.
         """
-        _, kind, _, sequence, _, _, flags, job, _ = _HEAD.unpack_from(datagram)
+        _, kind, _, sequence, _, _, _, flags, job, _ = _HEAD.unpack_from(datagram)
         if kind == 1 and to < 0:
             return  # a partial sum on its way up
         if kind not in (2, 3) or (kind == 2) != (to >= 0):

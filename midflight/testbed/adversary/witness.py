@@ -15,7 +15,7 @@ from midflight.testbed.sim.frames import decode
 __all__ = ["Capture", "Frame", "Witness"]
 
 # The wire and file formats are defined here again, so that the check does not depend on the code that it checks.
-_HEAD = struct.Struct("!BBHIHBBHH")
+_HEAD = struct.Struct("!BBHIQHBBHH")
 _REQUEST, _RESULT, _SHARE = 1, 2, 9
 _FILE, _RECORD = 24, struct.Struct("=IIII")
 
@@ -114,7 +114,7 @@ class Witness:
         payload = datagram.payload
         if len(payload) < _HEAD.size:
             return
-        _, _, application, _, _, _, _, job, _ = _HEAD.unpack_from(payload)
+        _, _, application, _, _, _, _, _, job, _ = _HEAD.unpack_from(payload)
         if application == self._application:
             for number, (host, address) in enumerate(jobs.get(job, ())):
                 if host == frame.host:
@@ -130,7 +130,7 @@ class Witness:
         return self._referees[job], self._seen[job]
 
     def _sent(self, job: int, number: int, payload: bytes) -> None:
-        _, kind, _, sequence, _, _, _, _, _ = _HEAD.unpack_from(payload)
+        _, kind, _, sequence, _, _, _, _, _, _ = _HEAD.unpack_from(payload)
         if kind != _REQUEST:
             return
         referee, seen = self._job(job)
@@ -143,7 +143,7 @@ class Witness:
                 raise ViolationError(f"worker {number} sends chunk {sequence} before it has the sum of {before}")
 
     def _received(self, job: int, number: int, payload: bytes, *, from_peer: bool) -> None:
-        _, kind, _, sequence, _, worker, _, _, _ = _HEAD.unpack_from(payload)
+        _, kind, _, sequence, _, _, worker, _, _, _ = _HEAD.unpack_from(payload)
         referee, seen = self._job(job)
         if kind == _RESULT:
             if not from_peer:

@@ -130,7 +130,9 @@ def aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Clock)
     seconds = clock() - start
     number = program.applications[_APPLICATION].id
     key = ir.EntryKey(number)
-    engine.tables["ingress.admission"].insert(Entry((key, ir.EntryKey(None)), "ingress.admit", (1, 1), priority=1))
+    engine.tables["ingress.admission"].insert(
+        Entry((key, ir.EntryKey(None)), "ingress.admit", (1, 1, 0, 0), priority=1)
+    )
     engine.multicast.set(1, [(worker + 1, 0) for worker in range(workers)])
     deliver = engine.tables["egress.deliver"]
     for worker in range(workers):

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from midflight.errors import WireError
 from midflight.primitives import Message, Program, Verdict
-from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, VERSION, Schema
+from midflight.primitives.wire import COMMON, REQUEST, RESULT, UDP_PORT, VERSION, Schema
 from midflight.testbed.conformance.case import Alert, Case, State, Step, Write
 from midflight.testbed.conformance.network import (
     EPOCH,
@@ -89,7 +89,7 @@ class Model:
         """Return the message to compute on, the frame itself if there is none, or None if it is malformed."""
         if frame.destination_port != UDP_PORT:
             return frame
-        if len(frame.payload) < 8 or frame.payload[0] != VERSION:
+        if len(frame.payload) < COMMON or frame.payload[0] != VERSION:
             return None
         kind, number = struct.unpack_from("!BH", frame.payload, 1)
         if kind != REQUEST or number != self._id:

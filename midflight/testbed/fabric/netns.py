@@ -172,9 +172,10 @@ class NetnsFabric:
         *,
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
+        token: int = 0,
     ) -> None:
         """Start computing an application for a group on a host, in a process that all applications there share."""
-        message = Serve.of(program, application, tuple(members), epoch, maps)
+        message = Serve.of(program, application, tuple(members), epoch, maps, token)
         if host not in self._servers:
             task = StartServer(str(self.hosts[host].address), UDP_PORT, program.schema())
             process = HostProcess(f"host {host}", self._netns[host], task, self.run.folder / f"{host}-server.log")

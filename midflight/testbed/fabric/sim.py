@@ -101,13 +101,14 @@ class SimFabric:
         *,
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
+        token: int = 0,
     ) -> None:
         """Start computing an application for a group on a host; results go to `members`."""
         server = self._servers.get(host)
         if server is None:
             server = self._servers[host] = SoftwareServer(program)
             self.hosts[host].listen(UDP_PORT, server)
-        server.serve(application, members, epoch=epoch, maps=maps)
+        server.serve(application, members, epoch=epoch, maps=maps, token=token)
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
         """Add an entry to a map on every host that computes the application, or remove it if `there` is False."""

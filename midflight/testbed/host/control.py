@@ -68,6 +68,7 @@ class Serve:
     members: tuple[Address, ...]
     epoch: int = 0
     maps: Mapping[str, Sequence[Entry]] | None = None
+    token: int = field(default=0, repr=False)
 
     @classmethod
     def of(
@@ -77,6 +78,7 @@ class Serve:
         members: tuple[Address, ...],
         epoch: int = 0,
         maps: Mapping[str, Sequence[Entry]] | None = None,
+        token: int = 0,
     ) -> Serve:
         """Return the message for an application of a program.
 
@@ -90,7 +92,7 @@ class Serve:
                 hint="define the class at the top level of a module, and import it from there",
             )
         place = kind.__module__, kind.__qualname__
-        return cls(found.id, found.name, place, dict(found.primitive.parameters), members, epoch, maps)
+        return cls(found.id, found.name, place, dict(found.primitive.parameters), members, epoch, maps, token)
 
     def application(self) -> Application:
         """Import the primitive's class and return the application with a new instance of it."""

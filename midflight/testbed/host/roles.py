@@ -80,5 +80,5 @@ def serve(control: Connection, task: StartServer) -> None:
                 continue
             assert isinstance(message, Serve)
             served.applications[message.name] = message.application()
-            endpoint.serve(message.name, message.members, epoch=message.epoch, maps=message.maps)
+            endpoint.serve(message.name, message.members, epoch=message.epoch, maps=message.maps, token=message.token)
             control.send(Ready())

@@ -46,7 +46,8 @@ class Traffic:
     """Sends requests from the hosts of a fabric, and records the messages that reach them.
 
     `program` returns the current program. `server` returns the host that an application's requests are addressed to, or
-    None. `admit` is called with an application, a sender and a receiver before requests are sent.
+    None. `admit` is called with an application, a sender and a receiver before requests are sent. `token` returns the
+    token of an application's requests.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Traffic:
         program: Callable[[], Program],
         server: Callable[[str], Host | None],
         admit: Callable[[str, Host, Host], None],
+        token: Callable[[str], int],
     ) -> None:
         self.fabric = fabric
         self._program = program
         self._server = server
         self._admit = admit
+        self._token = token
         self._schema: tuple[Program, Schema] | None = None
         self._inboxes: dict[str, Inbox] = {}
         self._upcoming: dict[str, int] = {}  # the next sequence number, by application
@@ -116,9 +119,9 @@ class Traffic:
             )
         amount = next(each for each in (count, columns.length, given, 1) if each is not None)
         numbers = self._sequences(application, sequence, amount)
-        schema, flow = self.schema, self._flow(source, target, number)
+        schema, flow, token = self.schema, self._flow(source, target, number), self._token(application)
         datagrams = [
-            schema.encode(Message(REQUEST, application, each, row, payload))
+            schema.encode(Message(REQUEST, application, each, row, payload, token))
             for each, row in zip(numbers.tolist(), columns.rows(amount), strict=True)
         ]
         sizes = np.array([len(each) for each in datagrams], np.int64)

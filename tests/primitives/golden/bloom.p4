@@ -10,11 +10,17 @@ const bit<16> ETHERTYPE_IPV6 = 0x86DD;
 const bit<8> PROTOCOL_UDP = 17;
 const bit<96> IPV4_IN_IPV6 = 0x0064_FF9B_0001_0000_0000_0000;  // 64:ff9b:1::/96, of RFC 8215
 const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
-const bit<8> VERSION = 1;
+const bit<8> VERSION = 2;
 const bit<8> REQUEST = 1;              // to be computed on
 const bit<8> RESULT = 2;               // only forwarded
 const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
-const bit<2> RED = 2;                  // a meter's word on what is too much
+const bit<2> RED = 2;                  // a meter's colour for what exceeds its rate
+
+// Why a request is not computed on: the indexes of `refused`.
+const bit<32> NOT_ADMITTED = 0;        // no application like that is admitted on the port
+const bit<32> WRONG_TOKEN = 1;         // its token is not the application's
+const bit<32> NO_MEMBER = 2;           // no member sends by that port, from that address, with that number
+const bit<32> TOO_FAST = 3;            // it exceeds the application's rate on the port
 const bit<8> STATE = 16;               // from the controller: asks for state
 const bit<8> STATE_DONE = 17;          // the answer
 
@@ -74,6 +80,7 @@ header midflight_t {
     bit<8> kind;
     bit<16> application;
     bit<32> sequence;
+    bit<64> token;  // known to the application's members and switches only
 }
 
 // In front of a packet that the switch hands to the controller.
@@ -125,10 +132,15 @@ struct headers_t {
 }
 
 struct metadata_t {
-    bool admitted;   // the packet's application computes here
+    bool admitted;   // the packet is computed on here
     bit<2> colour;   // of its rate
     bit<16> group;   // the multicast group of its members
     bit<16> epoch;   // the life that the switch's state is in
+    bit<64> token;   // what its packets carry
+    bit<1> bound;   // whether only members may send them
+    bit<128> sender;  // the address that the packet comes from
+    bit<16> member;  // the number of the member that it names
+    bit<16> job;     // the number of its job
     bit<128> address;  // of the member that a copy is for
     bit<16> remainder;  // of the UDP checksum of a whole IPv6 packet: none
     bit<2> verdict;  // what the kernel decided
@@ -362,16 +374,18 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     // How much of it: what comes faster passes by.
     direct_meter<bit<2>>(MeterType.packets) admitted_rate;
 
-    action admit(bit<16> group, bit<16> epoch) {
-        meta.admitted = true;
+    action admit(bit<16> group, bit<16> epoch, bit<64> token, bit<1> bound) {
         meta.group = group;
         meta.epoch = epoch;
+        meta.token = token;
+        meta.bound = bound;
         admitted.count();
         admitted_rate.read(meta.colour);
     }
 
-    // The applications that compute here, and the ports that their requests come by, with the multicast group of their
-    // members and the epoch: the controller raises it when the switch has lost its state. Others pass by.
+    // The applications that compute here, and the ports that their requests come by: the multicast group of their members,
+    // the epoch, which the controller raises when the switch has lost its state, and the token that their packets carry.
+    // With `bound`, only what is in `membership` is computed on. Other requests are forwarded.
     table admission {
         key = {
             hdr.midflight.application: exact;
@@ -386,6 +400,26 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         meters = admitted_rate;
         size = 4096;
     }
+
+    // Who sends what by which port: the member's address, and the numbers of member and job that its requests carry.
+    table membership {
+        key = {
+            hdr.midflight.application: exact;
+            hdr.midflight.kind: exact;
+            standard_metadata.ingress_port: exact;
+            meta.sender: exact;
+            meta.member: exact;
+            meta.job: exact;
+        }
+        actions = {
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 4096;
+    }
+
+    // Requests that are not computed on, but forwarded.
+    counter(4, CounterType.packets) refused;
 
     // Turn the packet around: what is its destination becomes its source.
     action reply() {
@@ -438,9 +472,24 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             drop();
             return;
         } else if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
-            admission.apply();
-            if (meta.colour == RED) {
-                meta.admitted = false;
+            if (!admission.apply().hit) {
+                refused.count(NOT_ADMITTED);
+            } else if (hdr.midflight.token != meta.token) {
+                refused.count(WRONG_TOKEN);
+            } else if (meta.colour == RED) {
+                refused.count(TOO_FAST);
+            } else {
+                meta.admitted = true;
+                if (meta.bound == 1) {
+                    meta.sender = (bit<128>)hdr.ipv4.source;
+                    if (hdr.ipv6.isValid()) {
+                        meta.sender = hdr.ipv6.source;
+                    }
+                    if (!membership.apply().hit) {
+                        refused.count(NO_MEMBER);
+                        meta.admitted = false;
+                    }
+                }
             }
         }
 

@@ -22,6 +22,7 @@ f.version = ProtoField.uint8("midflight.version", "Version")
 f.kind = ProtoField.uint8("midflight.kind", "Kind", base.DEC, kinds)
 f.application = ProtoField.uint16("midflight.application", "Application", base.DEC, applications)
 f.sequence = ProtoField.uint32("midflight.sequence", "Sequence")
+f.token = ProtoField.uint64("midflight.token", "Token", base.HEX)
 local cut_short = ProtoExpert.new("midflight.cut_short", "Too short for its application's header",
     expert.group.MALFORMED, expert.severity.ERROR)
 f.odd_first = ProtoField.uint8("midflight.odd.first", "first")
@@ -111,7 +112,7 @@ headers[2] = function(buffer, tree)
 end
 
 function midflight.dissector(buffer, info, tree)
-    if buffer:len() < 8 or buffer(0, 1):uint() ~= 1 then
+    if buffer:len() < 16 or buffer(0, 1):uint() ~= 2 then
         return 0
     end
     info.cols.protocol = "Midflight"
@@ -121,11 +122,12 @@ function midflight.dissector(buffer, info, tree)
     branch:add(f.kind, buffer(1, 1))
     branch:add(f.application, buffer(2, 2))
     branch:add(f.sequence, buffer(4, 4))
+    branch:add(f.token, buffer(8, 8))
     local name = applications[which] or "application " .. which
     info.cols.info = name .. " " .. (kinds[number] or "kind " .. number) .. " " .. buffer(4, 4):uint()
     local show = headers[which]
     if show and (number <= 4) then
-        show(buffer(8):tvb(), branch)
+        show(buffer(16):tvb(), branch)
     end
     return buffer:len()
 end
