@@ -103,6 +103,7 @@ def _simulated(console: Console, seeds: range, on: str, json_to: str | None) -> 
         )
     console.print(
         f"{found.schedules:,} schedules from seed {seeds[0]} on: {found.moves:,} moves, {found.faults:,} faults, "
+        f"{found.forged:,} forged messages, "
         f"{found.sums:,} sums checked, {len(found.failures)} failed.",
         soft_wrap=True,
     )

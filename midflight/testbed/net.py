@@ -62,10 +62,8 @@ class Net:
 
     pcap: a folder for captures of every link, h1-s1.pcap and so on; not in simulation. traceable: whether BMv2 logs
     every packet, so that it can be traced. The embedded switch can always be traced.
-
     Each switch runs the applications that it has room for: see `placements`. The switch and the server are two
     instances of a service, of which the better one is used: see `choices`.
-
     MidflightError if the program or a parameter is invalid, DeviceError if a device does not start; everything that was
     opened is closed again.
     """
@@ -110,14 +108,8 @@ class Net:
             self._memberships = Memberships(made, self.controller, servers)
             self._seed = seed
             self._by_default = DefaultAdmission(self.controller)
-            me = proxy(self)  # what is closed with this must not keep it
-            self._traffic = Traffic(
-                made,
-                lambda: me.program,
-                lambda name: me._server(name),
-                self._by_default.ensure,
-                self.controller.token,
-            )
+            me, admit, token = proxy(self), self._by_default.ensure, self.controller.token  # a proxy: see `Closer`
+            self._traffic = Traffic(made, lambda: me.program, lambda name: me._server(name), admit, token)
             self._close = Closer(self, stack.pop_all().close)
 
     def close(self) -> None:

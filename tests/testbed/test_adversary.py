@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from midflight.errors import MidflightError
+from midflight.runtime.endpoint.aggregation import Form, Head
 from midflight.runtime.endpoint.allreduce import AllReduce
 from midflight.runtime.endpoint.reliable import Reliable
 from midflight.testbed.adversary import Game, Move, campaign, draw
@@ -26,6 +27,7 @@ def test_every_job_ends_with_correct_sums(on: Sums) -> None:
     assert found.schedules == 60 + len(LOST_ONCE)
     assert found.sums > 1000
     assert found.faults > 100
+    assert found.forged > 100
 
 
 def test_the_compiled_program_gives_the_same_results_as_the_kernel() -> None:
@@ -53,8 +55,8 @@ class Broken(KernelPlace):
         super().__init__(shape)
         self._request, self._result = request, result
 
-    def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:
-        return self._result(super().compute(switch, worker, self._request(datagram)))
+    def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:
+        return self._result(super().compute(switch, port, self._request(datagram), source))
 
 
 def first_reason(make: Callable[[Shape], KernelPlace]) -> str:
@@ -90,8 +92,51 @@ def test_an_overflow_without_a_flag_is_detected() -> None:
     assert "is not flagged" in first_reason(lambda shape: Broken(shape, result=unflagged))
 
 
+class Mixing(Broken):
+    """A switch to which every job is the same one."""
+
+    def admit(self, token: int, job: int) -> None:
+        super().admit(token, 7)
+
+
 def test_a_switch_that_mixes_jobs_is_detected() -> None:
-    assert first_reason(lambda shape: Broken(shape, request=next_job)) != "none is lost"
+    assert first_reason(lambda shape: Mixing(shape, request=next_job)) != "none is lost"
+
+
+class Open(KernelPlace):
+    """A switch that computes on what anybody sends."""
+
+    def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:
+        return super().compute(switch, datagram[18], datagram)
+
+
+class Tokenless(KernelPlace):
+    """A switch that does not look at tokens, nor at the ports of those who send from a worker's address."""
+
+    def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:
+        datagram = datagram[:8] + self._job[0].to_bytes(8, "big") + datagram[16:]
+        return super().compute(switch, port if source is None else source, datagram, source)
+
+
+@pytest.mark.parametrize("place", [Open, Tokenless])
+def test_a_forged_request_that_is_computed_on_is_detected(place: type[KernelPlace]) -> None:
+    assert first_reason(place) == "a forged request was computed on"
+
+
+def test_a_worker_that_believes_anybody_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AllReduce, "_from", lambda *_: True)
+    assert "believes a forged message" in first_reason(KernelPlace)
+
+
+def test_a_worker_that_does_not_look_at_tokens_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = Form.head
+
+    def tokenless(self: Form, datagram: bytes) -> Head | None:
+        found = head(self, datagram)
+        return found and found._replace(token=self.token)
+
+    monkeypatch.setattr(Form, "head", tokenless)
+    assert "believes a forged message" in first_reason(KernelPlace)
 
 
 def test_a_job_that_does_not_end_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,12 +269,12 @@ def test_packets_beyond_the_mtu_are_rejected_before_sending() -> None:
     program = Program(Aggregate("gradients", workers=2, lanes=32, slots=4))
     with (
         Star(3, program=program, quality=LinkQuality(mtu=128)) as net,
-        pytest.raises(MidflightError, match="packets with 32 lanes have 172 bytes, but the MTU is 128") as refusal,
+        pytest.raises(MidflightError, match="packets with 32 lanes have 180 bytes, but the MTU is 128") as refusal,
     ):
         net.group("gradients", net.hosts[:2])
-    assert refusal.value.hint == "give the Aggregate at most 21 lanes"
+    assert refusal.value.hint == "give the Aggregate at most 19 lanes"
     assert net.steering["s1"].admitted == {}
-    program = Program(Aggregate("gradients", workers=2, lanes=21, slots=4))
+    program = Program(Aggregate("gradients", workers=2, lanes=19, slots=4))
     with Star(3, program=program, quality=LinkQuality(mtu=128)) as net:
         check(arrays := vectors(2, 1000), net.group("gradients", net.hosts[:2]).sum(arrays))
         assert net.totals().oversized == 0

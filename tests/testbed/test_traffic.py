@@ -250,8 +250,8 @@ def test_load_is_paced_and_measured_in_virtual_time(net: Star) -> None:
     assert load.loss == 0
     assert load.kind.tolist() == [REQUEST] * 1000
     low, high = load.percentiles(0, 100)
-    assert 3_000 <= low <= high <= 3_200, "two links of 1 us, 1 us in the switch, and 56 bytes at 10 Gb/s"
-    assert load.goodput == pytest.approx(1000 * 14 * 8e9 / (load.sent[-1] + load.latency[-1]))
+    assert 3_000 <= low <= high <= 3_200, "two links of 1 us, 1 us in the switch, and 64 bytes at 10 Gb/s"
+    assert load.goodput == pytest.approx(1000 * 22 * 8e9 / (load.sent[-1] + load.latency[-1]))
     assert len(net.received("h2")) == 1000
     parts = load.over_time(5_000_000)
     assert parts["sent"].tolist() == [250] * 4
@@ -283,7 +283,7 @@ def test_a_slow_link_drops_excess_load() -> None:
     with Net(topology, program=PROGRAM) as net:
         load = net.load("h1", "latency", value=1, count=500, rate=10_000)
         assert 0.5 < load.loss < 0.9
-        assert load.goodput == pytest.approx(1e6 * 14 / 56, rel=0.1), "the payload's share of the bottleneck's rate"
+        assert load.goodput == pytest.approx(1e6 * 22 / 64, rel=0.1), "the payload's share of the bottleneck's rate"
         late, early = load.latency[load.answered][-1], load.latency[load.answered][0]
         assert late > 5 * early
 

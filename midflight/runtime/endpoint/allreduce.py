@@ -47,7 +47,6 @@ _STUCK_TIMEOUTS = 6  # after so many timeouts a chunk counts as stuck
 _MOST_STUCK = 16  # stuck chunks that the workers add up at a time
 _IP_UDP = {4: 28, 6: 48}  # bytes of IP and UDP headers before a datagram, by IP version
 
-
 Numbers = NDArray[Any]
 """A vector to be summed: float32 or int32."""
 
@@ -103,8 +102,7 @@ class AllReduce:
     last `position` of its predecessor. The first `delivered` of the rounds submitted from there on had been finished
     before the restart; they are repeated only because other workers may still be in them. headroom: whether the scale
     leaves room for every worker to have the largest value. Without headroom sums are more exact but may overflow, so
-    the switch has to `detect` that. mtu: the largest IP packet in bytes. token:
-    what all messages of the job carry, known to its workers and switches only; others are dropped.
+    the switch has to `detect` that. mtu: the largest IP packet in bytes. token: in all messages; see `Worker`.
 
     MidflightError if the worker's number is out of range, if there is not one peer address for each worker, or if the
     lanes do not fit the MTU.

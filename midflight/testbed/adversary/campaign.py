@@ -34,6 +34,7 @@ class Campaign:
     schedules: int
     moves: int
     faults: int  # workers restarted or replaced; switches killed, revived or given up
+    forged: int  # messages that a host that is no member forged or replayed
     sums: int  # sums of chunks that were checked
     failures: tuple[Failure, ...]
 
@@ -63,7 +64,7 @@ def campaign(
     schedules played and failed.
     """
     stage = _Stage(on)
-    schedules = moves = faults = sums = 0
+    schedules = moves = faults = forged = sums = 0
     failures: list[Failure] = []
     for seed in seeds:
         schedule = draw(seed)
@@ -75,12 +76,13 @@ def campaign(
         schedules += 1
         moves += len(schedule.moves)
         faults += game.faults
+        forged += game.forged
         sums += game.referee.sums
         if progress:
             progress(schedules, len(failures))
         if len(failures) >= most_failures:
             break
-    return Campaign(schedules, moves, faults, sums, tuple(failures))
+    return Campaign(schedules, moves, faults, forged, sums, tuple(failures))
 
 
 def live_campaign(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections import deque
+from dataclasses import astuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from midflight.runtime.endpoint.allreduce import AllReduce, Sum
 from midflight.runtime.endpoint.reliable import Address, Timing
+from midflight.testbed.adversary.forger import forged
 from midflight.testbed.adversary.places import Place
 from midflight.testbed.adversary.referee import Referee, ViolationError, judge
 from midflight.testbed.adversary.schedule import Move, Schedule
@@ -16,6 +19,8 @@ from midflight.testbed.adversary.schedule import Move, Schedule
 __all__ = ["Game", "ViolationError", "address_of"]
 
 _SERVER: Address = ("10.0.255.254", 19782)
+_STRANGER: Address = ("10.0.0.66", 5555)
+_REMEMBERED = 200  # messages that the host that is no member can replay or change
 _TIMING = Timing(initial=1_000_000, minimum=1_000_000, maximum=50_000_000, patience=10_000_000_000)
 _PATIENCE = 50_000  # steps within which every job must end once the network delivers everything
 
@@ -29,6 +34,9 @@ class Game:
     """Plays a schedule. `switch` computes at first, and `server` after the switch has been given up.
 
     Both start with empty state when the game is created.
+
+    One host is no member. It sees every message, and forges, replays and spoofs: see `forged`. None of that may change
+    anything, at the switch or at a worker, but their counters of what they have refused.
     """
 
     def __init__(self, schedule: Schedule, switch: Place, server: Place) -> None:
@@ -41,6 +49,11 @@ class Game:
         self._random = np.random.default_rng(schedule.seed)
         self._addresses = [address_of(worker) for worker in range(schedule.workers)]
         self._numbers = {address: number for number, address in enumerate(self._addresses)}
+        # The workers' addresses, then that of the host that is no member, and with -1 the server's.
+        self._sources = [*self._addresses, _STRANGER, _SERVER]
+        self._tokens = random.Random(f"{schedule.seed}/tokens")
+        self._token = self._tokens.getrandbits(64)
+        self._history: deque[tuple[int, int, bytes]] = deque(maxlen=_REMEMBERED)
         self._now = 0
         self._flying: list[tuple[int, int, bytes]] = []  # receiver (a worker or a switch), sending worker, datagram
         self._held: list[tuple[int, int, bytes]] = []
@@ -51,6 +64,8 @@ class Game:
         self._settled = [0] * schedule.workers  # rounds that a restarted worker does not repeat
         self.referee = Referee(schedule.workers, schedule.slots, schedule.lanes)
         self.faults = 0
+        self.forged = 0
+        self._admit()
         self._workers = [self._worker(number) for number in range(schedule.workers)]
 
     def play(self) -> None:
@@ -104,6 +119,8 @@ class Game:
         elif move is Move.RELEASE:
             if self._held:
                 self._deliver(*self._held.pop(choice % len(self._held)))
+        elif move is Move.FORGE:
+            self._forge(choice)
         else:
             self._fault(move, choice)
 
@@ -132,6 +149,41 @@ class Game:
         self._epoch = (self._epoch + 1) % 2**16
         self._sums.begin(self._epoch, which)
 
+    def _admit(self) -> None:
+        for place in self._places:
+            place.admit(self._token, self._job)
+
+    def _forge(self, choice: int) -> None:
+        """Deliver a forged or replayed message, and check that it changes nothing."""
+        if not self._history:
+            return
+        random_ = random.Random(choice)
+        to, source, seen = random_.choice(self._history)
+        message = forged(seen, source, self._schedule.workers, random_, to_switch=to < 0)
+        if message.replay:
+            self._deliver(to, source, message.datagram)
+        elif to >= 0:
+            self._lie(self._workers[to], self._sources[message.source], message.datagram, to)
+        elif self._place is not None:
+            before = self._place.state()
+            sent = self._place.compute(to, message.port, message.datagram, message.source)
+            if self._place.state() != before or any(datagram != message.datagram for _, datagram in sent):
+                raise ViolationError("a forged request was computed on")
+            for further, datagram in sent:
+                if self._place.compute(further, message.port, datagram, message.source):
+                    raise ViolationError("a forged request was computed on by the switch above")
+            if self._place.state() != before:
+                raise ViolationError("a forged request was computed on by the switch above")
+        self.forged += 1
+
+    def _lie(self, worker: AllReduce, source: Address, datagram: bytes, number: int) -> None:
+        if worker.closed:
+            return
+        refused = sum(astuple(worker.statistics.refused))
+        worker.receive(source, datagram, self._now)
+        if sum(astuple(worker.statistics.refused)) != refused + 1:
+            raise ViolationError(f"worker {number} believes a forged message")
+
     def _worker(self, number: int) -> AllReduce:
         schedule = self._schedule
         endpoint = AllReduce(
@@ -147,6 +199,7 @@ class Game:
             first=self._positions[number],
             delivered=len(self._results[number]) - self._settled[number],
             headroom=schedule.overflow != "detect",
+            token=self._token,
         )
         for vector in self._vectors[number][self._settled[number] :]:
             endpoint.submit(vector)
@@ -169,6 +222,8 @@ class Game:
             return
         done = min(len(results) for results in self._results)
         self._job = (self._job + 1) % 2**16
+        self._token = self._tokens.getrandbits(64)
+        self._admit()
         self._settled = [done] * self._schedule.workers
         for results in self._results:
             del results[done:]
@@ -204,6 +259,7 @@ class Game:
             for number, result in self._place.compute(to, source, datagram):
                 self.referee.passed(number, result)
                 self._flying.append((number, source if number < 0 else -1, result))
+                self._history.append(self._flying[-1])
 
     def _collect(self, number: int) -> None:
         worker = self._workers[number]
@@ -225,5 +281,6 @@ class Game:
                 to = self._sums.entrance(number)
                 self.referee.sent(number, datagram, self._workers)
             self._flying.append((to, number, datagram))
+            self._history.append(self._flying[-1])
         if worker.open > self._schedule.slots:
             raise ViolationError(f"worker {number} has {worker.open} open requests")

@@ -9,11 +9,12 @@ from typing import Literal, Protocol
 
 from midflight.p4 import ir
 from midflight.p4.frontend import check
-from midflight.primitives import Aggregate, Program, Schema, Verdict
+from midflight.primitives import Aggregate, Message, Program, Schema, Verdict
 from midflight.primitives.kernel.primitive import Reference
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT
 from midflight.runtime.engine import Engine, Packets
 from midflight.runtime.engine.entries import Entry
+from midflight.runtime.engine.tables import Table
 from midflight.testbed.sim.frames import UdpFlow
 
 __all__ = ["NAME", "EnginePlace", "KernelPlace", "Place", "Shape", "TreePlace"]
@@ -52,10 +53,17 @@ class Place(Protocol):
     def begin(self, epoch: int, which: int | None = None) -> None:
         """Clear the state of all switches, or only of the n-th one, and set the new epoch in all of them."""
 
-    def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:
+    def admit(self, token: int, job: int) -> None:
+        """Compute on what the workers send with this token in this job, and on nothing else."""
+
+    def state(self) -> object:
+        """Return all state, to be compared with the state at another time."""
+
+    def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:
         """Process a packet at a switch, sent by a worker, directly or through another switch.
 
-        Return what the switch sends.
+        It arrives by the worker's port, and from its address, or from that of another host, `source`. After the workers
+        comes a host that is no member; source -1 is the server. Return what the switch sends.
         """
 
 
@@ -67,6 +75,15 @@ class KernelPlace:
         self._primitive = shape.aggregate(shape.workers)
         self._schema = Schema(Program(self._primitive).schema())
         self._kernel: Reference = self._primitive.reference()
+        self._job = 0, 0
+
+    def admit(self, token: int, job: int) -> None:
+        """Compute on what the workers send with this token in this job."""
+        self._job = token, job
+
+    def state(self) -> object:
+        """Return the registers."""
+        return _written(self._kernel)
 
     def entrance(self, worker: int) -> int:  # noqa: ARG002
         """Return the only switch."""
@@ -76,14 +93,32 @@ class KernelPlace:
         """Clear the state."""
         self._kernel = self._primitive.reference(epoch=epoch)
 
-    def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:  # noqa: ARG002
+    def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:  # noqa: ARG002
         """Process a packet."""
-        outcome = self._kernel.process(self._schema.decode(datagram))
+        message = self._schema.decode(datagram)
+        named = message.fields["worker"]
+        if not _admitted(message, self._job) or not (port == named == (port if source is None else source)):
+            return []
+        outcome = self._kernel.process(message)
         if outcome.verdict not in (Verdict.REPLY, Verdict.MULTICAST):
             return []
         result = self._schema.encode(outcome.message)
-        receivers = range(self._shape.workers) if outcome.verdict == Verdict.MULTICAST else (worker,)
+        receivers = range(self._shape.workers) if outcome.verdict == Verdict.MULTICAST else (port,)
         return [(each, result) for each in receivers]
+
+
+def _admitted(message: Message, job: tuple[int, int]) -> bool:
+    """Return whether a request has the token and the number of a job."""
+    return message.kind == REQUEST and (message.token, message.fields["job"]) == job
+
+
+def _written(reference: Reference) -> object:
+    """Return what has been written to the registers of a kernel."""
+    return [
+        dict(array.written)
+        for each in reference.registers.values()
+        for array in ([each] if each.lanes is None else [each[lane] for lane in range(each.lanes)])
+    ]
 
 
 class TreePlace:
@@ -104,6 +139,15 @@ class TreePlace:
         ]
         self._schema = Schema(Program(self._primitives[0]).schema())
         self._kernels = [each.reference() for each in self._primitives]
+        self._job = 0, 0
+
+    def admit(self, token: int, job: int) -> None:
+        """Compute on what the workers send with this token in this job."""
+        self._job = token, job
+
+    def state(self) -> object:
+        """Return the registers of all switches."""
+        return [_written(each) for each in self._kernels]
 
     def entrance(self, worker: int) -> int:
         """Return the worker's lower switch."""
@@ -117,10 +161,14 @@ class TreePlace:
             else:
                 self._kernels[number].epoch = epoch
 
-    def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:
-        """Process a packet at one switch, sending up or down."""
-        message = self._schema.decode(datagram)
+    def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:
+        """Process a packet at one switch, sending up or down. The top switch gets what the other two forward."""
+        message, sender = self._schema.decode(datagram), port if source is None else source
+        if message.kind != _RESULT_FOR_ALL and not self._sends(switch, port, sender, message):
+            return [] if switch == self._TOP else [(self._TOP, datagram)]
         if message.kind == _RESULT_FOR_ALL:
+            if not any(port in each for each in self._halves):  # from no switch
+                return []
             result = self._schema.encode(replace(message, kind=RESULT))
             return [(each, result) for each in self._halves[-1 - switch]]
         assert message.kind == REQUEST
@@ -130,11 +178,20 @@ class TreePlace:
             assert switch != self._TOP
             return [(self._TOP, self._schema.encode(message))]
         if outcome.verdict == Verdict.REPLY:
-            return [(worker, self._schema.encode(message))]
+            return [(port, self._schema.encode(message))]
         if outcome.verdict == Verdict.MULTICAST:
             down = self._schema.encode(replace(message, kind=_RESULT_FOR_ALL))
             return [(-1, down), (-2, down)]
         return []
+
+    def _sends(self, switch: int, port: int, source: int, message: Message) -> bool:
+        """Return whether a member sends this request to a switch: itself, or a switch below, in its number."""
+        half = next((number for number, each in enumerate(self._halves) if port in each), -1)
+        if half < 0 or source not in self._halves[half] or not _admitted(message, self._job):
+            return False
+        workers = sum(map(len, self._halves))
+        number = workers + half if switch == self._TOP else source
+        return message.fields["worker"] == number and (switch == self._TOP or (half == -1 - switch and port == source))
 
 
 class EnginePlace:
@@ -144,21 +201,44 @@ class EnginePlace:
         program = Program(shape.aggregate(shape.workers))
         self._engine = Engine(check(program.p4(), "program.p4"))
         self._group = program.applications[NAME].id
-        self._key = ir.EntryKey(self._group), ir.EntryKey(None)
-        self._engine.multicast.set(self._group, [(worker + 1, 0) for worker in range(shape.workers)])
-        self._admission = self._engine.tables["ingress.admission"]
-        self._admission.insert(Entry(self._key, "ingress.admit", (self._group, 0, 0, 0), priority=1))
+        self._workers = range(shape.workers)
+        self._engine.multicast.set(self._group, [(worker + 1, 0) for worker in self._workers])
+        self._admission, self._membership = (
+            self._engine.tables[f"ingress.{each}"] for each in ("admission", "membership")
+        )
+        self._job = 0, 0
+        self._epoch = 0
         self._flows = [
             UdpFlow(
                 source_mac=_MAC + worker + 1,
                 destination_mac=_MAC,
-                source=IPv4Address("10.0.0.1") + worker,
+                source=_address(worker),
                 destination=IPv4Address("10.0.255.254"),
                 source_port=50_000,
                 destination_port=UDP_PORT,
             )
-            for worker in range(shape.workers)
+            for worker in (*self._workers, shape.workers, -1)
         ]
+
+    def admit(self, token: int, job: int) -> None:
+        """Admit each worker by its port, with its address, its number and this job."""
+        self._job = token, job
+        _empty(self._membership)
+        for worker in self._workers:
+            numbers = self._group, REQUEST, worker + 1, int(_address(worker)), worker, job
+            self._membership.insert(Entry(tuple(map(ir.EntryKey, numbers)), "NoAction", ()))
+        self._write()
+
+    def state(self) -> object:
+        """Return the registers."""
+        return [each.read_all().tobytes() for each in self._engine.registers.values()]
+
+    def _write(self) -> None:
+        _empty(self._admission)
+        for worker in self._workers:
+            key = ir.EntryKey(self._group), ir.EntryKey(worker + 1, 2**9 - 1)
+            given = self._group, self._epoch, self._job[0], 1
+            self._admission.insert(Entry(key, "ingress.admit", given, priority=1))
 
     def entrance(self, worker: int) -> int:  # noqa: ARG002
         """Return the only switch."""
@@ -168,10 +248,21 @@ class EnginePlace:
         """Clear the state."""
         for register in self._engine.registers.values():
             register.clear()
-        self._admission.modify(Entry(self._key, "ingress.admit", (self._group, epoch, 0, 0), priority=1))
+        self._epoch = epoch
+        self._write()
 
-    def compute(self, switch: int, worker: int, datagram: bytes) -> Sent:  # noqa: ARG002
+    def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:  # noqa: ARG002
         """Process a packet."""
-        frame = self._flows[worker].encode(datagram)
-        packets: Sequence[tuple[int, bytes]] = [(worker + 1, frame)]
-        return [(port - 1, data[_HEADERS:]) for port, data in self._engine.process(Packets.from_list(packets))]
+        frame = self._flows[port if source is None else source].encode(datagram)
+        packets: Sequence[tuple[int, bytes]] = [(port + 1, frame)]
+        return [(out - 1, data[_HEADERS:]) for out, data in self._engine.process(Packets.from_list(packets))]
+
+
+def _empty(table: Table) -> None:
+    for each in table.entries():
+        table.delete(each.keys, each.priority)
+
+
+def _address(host: int) -> IPv4Address:
+    """Return the address of a worker, of the host that is no member, or with -1 of the server."""
+    return IPv4Address("10.0.255.254") if host < 0 else IPv4Address("10.0.0.1") + host

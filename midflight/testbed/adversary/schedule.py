@@ -24,6 +24,7 @@ class Move(StrEnum):
     KILL = "kill"  # the switch dies: packets that reach it are lost
     REVIVE = "revive"  # it runs again, with empty state
     RESET = "reset"  # a switch loses its state, in a tree one of them
+    FORGE = "forge"  # a host sends what others should send: see `Game`
     FAIL_OVER = "fail over"  # the switch never returns: the server takes its place
 
 
@@ -62,6 +63,12 @@ def draw(seed: int) -> Schedule:
     kinds = random_.choices((*_PACKETS, *_FAULTS), weights, k=length)
     # In most schedules packets arrive roughly in order, in some in any order.
     spread = random_.choice((1, 3, 1000))
-    moves = tuple((kind, random_.randrange(spread)) for kind in kinds)
+    moves = [(kind, random_.randrange(spread)) for kind in kinds]
     overflow: Literal["saturate", "detect"] = random_.choice(("saturate", "detect"))
-    return Schedule(seed, workers, slots, lanes, rounds, overflow, moves, random_.random() < 0.1)
+    abandoned = random_.random() < 0.1
+    # Between the other moves, which so remain what they are without this host.
+    forging = random_.choice((0, 0.1, 0.3))
+    woven: list[tuple[Move, int]] = []
+    for move in moves:
+        woven += [move] if random_.random() >= forging else [(Move.FORGE, random_.randrange(2**32)), move]
+    return Schedule(seed, workers, slots, lanes, rounds, overflow, tuple(woven), abandoned)

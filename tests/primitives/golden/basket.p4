@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What basket sends. Basket: Sum up what is in a basket, and mark what is dear.
+// What basket sends. Basket: Sum up the prices in a basket, and mark expensive items.
 header basket_t {
     bit<8> count;
     bit<32> total;
@@ -292,7 +292,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of basket: Basket.ingress in kernels.py, with capacity=4.
-// Sum up what is in a basket, and mark what is dear.
+// Sum up the prices in a basket, and mark expensive items.
 control basket_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(16) sold_0;
     register<bit<32>>(16) sold_1;

@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What calls sends. Calls: Do what the request's code says.
+// What calls sends. Calls: Perform the operation of the request's code.
 header calls_t {
     bit<8> code;
     bit<8> index;
@@ -243,7 +243,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of calls: Calls.ingress in kernels.py, with modulus=4.
-// Do what the request's code says.
+// Perform the operation of the request's code.
 control calls_kernel(inout headers_t hdr, inout metadata_t meta) {
     // Holds its values XOR 7, so that a cleared register means 7.
     register<bit<32>>(200) values;

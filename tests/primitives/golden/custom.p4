@@ -136,7 +136,7 @@ header smooth_state_t {
     int<32> average;
 }
 
-// What tally sends. Tally: Count in lanes, with everything that the language has.
+// What tally sends. Tally: Count in lanes, with many features of the language.
 header tally_t {
     bit<8> index;
     bit<8> limit;
@@ -391,7 +391,7 @@ control smooth_kernel(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of tally: Tally.ingress in kernels.py, with lanes=3, mode='strict'.
-// Count in lanes, with everything that the language has.
+// Count in lanes, with many features of the language.
 control tally_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<24>>(100) counted_0;
     register<bit<24>>(100) counted_1;

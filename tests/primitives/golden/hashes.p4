@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What rows sends. Rows: Count flows in rows of counters, each indexed by a hash of its own, and sample some of them.
+// What rows sends. Rows: Count flows in rows of counters, each with a different hash, and sample some of them.
 header rows_t {
     bit<32> source;
     bit<12> port;
@@ -256,7 +256,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of rows: Rows.ingress in kernels.py, with rows=3, width=1000.
-// Count flows in rows of counters, each indexed by a hash of its own, and sample some of them.
+// Count flows in rows of counters, each with a different hash, and sample some of them.
 control rows_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(1000) counts_0;
     register<bit<32>>(1000) counts_1;

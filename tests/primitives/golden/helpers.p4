@@ -103,7 +103,7 @@ header state_t {
     bit<32> index;
 }
 
-// What layered sends. Layered: Do what Counted does, and watch the level with a Threshold inside.
+// What layered sends. Layered: Extend Counted with a nested Threshold for the level.
 header layered_t {
     bit<4> index;
     bit<16> count;
@@ -127,7 +127,7 @@ struct layered_alert_t {
     bit<32> value;
 }
 
-// What counted sends. Counted: Count packets by a key, and stop those that come too often.
+// What counted sends. Counted: Count packets by key, and drop those of too frequent keys.
 header counted_t {
     bit<4> index;
     bit<16> count;
@@ -283,7 +283,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of layered: Layered.ingress in kernels.py, with limit=3.
-// Do what Counted does, and watch the level with a Threshold inside.
+// Extend Counted with a nested Threshold for the level.
 control layered_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<16>>(16) counts;
     // Holds its values XOR 1, so that a cleared register means 1.
@@ -464,7 +464,7 @@ control layered_kernel(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of counted: Counted.ingress in kernels.py, with limit=3.
-// Count packets by a key, and stop those that come too often.
+// Count packets by key, and drop those of too frequent keys.
 control counted_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<16>>(16) counts;
     bit<16> count;

@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What nearest sends. Nearest: Find the track that is nearest to a place.
+// What nearest sends. Nearest: Find the nearest track to a point.
 header nearest_t {
     int<16> origin_x;
     int<16> origin_y;
@@ -264,7 +264,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of nearest: Nearest.ingress in kernels.py, with tracks=3.
-// Find the track that is nearest to a place.
+// Find the nearest track to a point.
 control nearest_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<8>>(16) seen_0;
     register<bit<8>>(16) seen_1;

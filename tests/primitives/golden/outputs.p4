@@ -107,8 +107,7 @@ header state_t {
     bit<32> index;
 }
 
-// What walk sends. Walk: Count the steps that a number takes to 1, in each round halved, or trebled and one more
-// (Collatz).
+// What walk sends. Walk: Count the steps of the Collatz sequence of a number, one in each round.
 header walk_t {
     bit<32> value;
     bit<8> steps;
@@ -273,7 +272,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of walk: Walk.ingress in more_kernels.py.
-// Count the steps that a number takes to 1, in each round halved, or trebled and one more (Collatz).
+// Count the steps of the Collatz sequence of a number, one in each round.
 control walk_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(1) rounds;
     bit<32> rounds_old;

@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What samples sends. Samples: Pass one packet in 2**`rate` of each flow on to the controller, and at most one in `gap`
+// What samples sends. Samples: Raise an alert for one packet in 2**`rate` of each flow, and at most one in `gap`
 // microseconds.
 header samples_t {
     bit<8> flow;
@@ -252,7 +252,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of samples: Samples.ingress in kernels.py, with rate=2, gap=1000.
-// Pass one packet in 2**`rate` of each flow on to the controller, and at most one in `gap` microseconds.
+// Raise an alert for one packet in 2**`rate` of each flow, and at most one in `gap` microseconds.
 control samples_kernel(inout headers_t hdr, inout metadata_t meta, in standard_metadata_t standard_metadata) {
     register<bit<48>>(256) last;
     bit<8> drawn;

@@ -102,7 +102,8 @@ header state_t {
     bit<32> index;
 }
 
-// What directory sends. Directory: Look a key's owner up, the zone of an address, the grade of a size and logarithms.
+// What directory sends. Directory: Look up the owner of a key, the zone of an address, the grade of a size, and
+// logarithms.
 header directory_t {
     bit<128> key;
     bit<32> address;
@@ -251,7 +252,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of directory: Directory.ingress in more_kernels.py, with room=4.
-// Look a key's owner up, the zone of an address, the grade of a size and logarithms.
+// Look up the owner of a key, the zone of an address, the grade of a size, and logarithms.
 control directory_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(16) seen;
     bit<16> owner_value;

@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What words sends. Words: Take numbers apart and put them together.
+// What words sends. Words: Split and join numbers.
 header words_t {
     bit<32> word;
     int<12> level;
@@ -244,7 +244,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of words: Words.ingress in kernels.py.
-// Take numbers apart and put them together.
+// Split and join numbers.
 control words_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<16>>(4096) seen;
     bit<12> prefix;

@@ -1,0 +1,68 @@
+"""The host that forges, replays and spoofs: what it sends instead of a message that it has seen."""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import dataclass
+
+from midflight.runtime.endpoint.aggregation import ASK, BEGUN, REQUEST, RESULT, SHARE
+
+__all__ = ["Forged", "forged"]
+
+# Defined here again, so that the check does not depend on the code that it checks.
+_HEAD = struct.Struct("!BBHIQHBBHH")
+_LIE = 666
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """A forged message: the host whose port it arrives by, and the host whose address and UDP port it comes from.
+
+    Hosts are given by number: the workers, then the host that is no member; -1 is the server. `replay` says that it is
+    a message of its source, unchanged: to the protocol that is a duplicate.
+    """
+
+    port: int
+    source: int
+    datagram: bytes
+    replay: bool = False
+
+
+def forged(seen: bytes, source: int, workers: int, random_: random.Random, *, to_switch: bool) -> Forged:
+    """Return what the host makes of a message that `source` has sent, to a switch or to a worker.
+
+    It knows one of the two secrets: where a message has to come from, or the token. A member's own host knows both, and
+    sends in the name of another member or of another job.
+    """
+    stranger = workers
+    attack = random_.randrange(4)
+    if attack == 0:
+        return Forged(source if source >= 0 else stranger, source, seen, replay=True)
+    if attack == 1:
+        return Forged(stranger, stranger, seen)
+    version, kind, application, sequence, token, slot, worker, flags, job, epoch = _HEAD.unpack_from(seen)
+    values = seen[_HEAD.size :]
+    if random_.random() < 0.7:
+        values = struct.pack(f"!{len(values) // 4}i", *[_LIE] * (len(values) // 4))
+    if attack == 3:
+        member = random_.randrange(workers)
+        others = [each for each in range(workers) if each != member]
+        if random_.random() < 0.5 or not to_switch:
+            worker, kind = random_.choice(others), REQUEST if to_switch else SHARE
+        else:
+            worker, kind, job = member, REQUEST, (job + random_.choice((1, 16_000, 2**15, 2**16 - 1))) % 2**16
+        head = _HEAD.pack(version, kind, application, sequence, token, slot, worker, flags, job, epoch)
+        return Forged(member, member, head + values)
+    kind = REQUEST if to_switch else random_.choice((RESULT, RESULT, ASK, SHARE, BEGUN))
+    sequence = (sequence + random_.choice((0, 0, 1, 2, 2**20))) % 2**32
+    epoch, flags = (epoch + random_.choice((0, 1, 20_000))) % 2**16, random_.choice((0, flags, 1))
+    job = (job + random_.choice((0, 0, 0, 1, 16_000))) % 2**16
+    worker = random_.randrange(workers)
+    if random_.random() < 0.5:
+        spoofed = random_.choice([-1, *range(workers)])
+        token = random_.choice((0, token ^ 1, token ^ 1 << 63, random_.getrandbits(64)))
+    else:
+        spoofed = stranger
+    head = _HEAD.pack(version, kind, application, sequence, token, slot, worker, flags, job, epoch)
+    return Forged(stranger, spoofed, head + values)
