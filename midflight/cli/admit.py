@@ -58,9 +58,10 @@ def admit(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Start computing application NAME for these hosts, or for all hosts.
+    """Start computing application NAME.
 
-    For an Aggregate, this starts a job. Each worker gets a ticket: a JSON file with its parameters.
+    Switches compute on the requests of the named hosts, or of all hosts. For an Aggregate, this starts a job. Each
+    worker gets a ticket: a JSON file with its parameters.
     """
     from midflight.cli.output import write_files
 

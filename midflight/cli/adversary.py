@@ -62,11 +62,12 @@ Examples:
 )
 @click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
 def adversary(schedules: int | None, seed: int, fabric: str, on: str, device: str, json_to: str | None) -> None:
-    """Run all-reduces under schedules of faults, and check every packet.
+    """Run all-reduces under faults, and check every packet.
 
-    A schedule drops, duplicates, delays and reorders packets, restarts and replaces workers, and kills the switch,
-    which comes back with empty state or not at all. At every step, each contribution must count exactly once, each sum
-    must be correct, and each worker must keep to its slots. Every job must end, with the sums that NumPy computes.
+    A schedule of faults drops, duplicates, delays and reorders packets, restarts and replaces workers, and kills the
+    switch, which comes back with empty state or not at all. At every step, each contribution must count exactly once,
+    each sum must be correct, and each worker must keep to its slots. Every job must end, with the sums that NumPy
+    computes.
 
     A schedule depends only on its seed. The seeds of failed schedules are printed, and the exit status is 1. With
     --fabric netns, the workers and the switch are processes that are killed, and packets are checked from captures;

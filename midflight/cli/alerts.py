@@ -29,7 +29,7 @@ Examples:
 @state_option
 @json_option
 def alerts(name: str, follow: bool, count: int, state: Path | None, as_json: bool) -> None:
-    """Print the alerts of all applications, or of application NAME.
+    """Print the alerts of all applications, or of one.
 
     With --json, each alert is a JSON object on its own line.
     """

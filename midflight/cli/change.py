@@ -22,10 +22,10 @@ Examples:
 @state_option
 @json_option
 def change(app: Path, name: str | None, state: Path | None, as_json: bool) -> None:
-    """Change the program of all switches to the one in APP.py, in one transaction.
+    """Change the program of all switches in one transaction.
 
-    If a switch rejects the program, all switches are rolled back. Applications that stay the same keep their state,
-    admissions and jobs.
+    The new program is the one in APP.py. If a switch rejects the program, all switches are rolled back. Applications
+    that stay the same keep their state, admissions and jobs.
     """
     found = call(state, "change", file=str(app.absolute()), name=name)
     show(found, as_json, f"the switches run {', '.join(found['applications'])}")

@@ -18,11 +18,12 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help="Also remove networks that are still in use.")
 @click.option("--list", "only_list", is_flag=True, help="List what there is, and remove nothing.")
 def clean(everything: bool, only_list: bool) -> None:
-    """Remove what networks and switches have left behind: namespaces, links, processes, sockets and files.
+    """Remove what networks and switches have left behind.
 
-    A network cleans up when it ends. If its program is killed, its namespaces and processes are removed, too, but not
-    all temporary files. This command removes these, and everything else that remains after a power failure. A folder of
-    temporary files is left behind if the process in its name no longer exists.
+    This includes namespaces, links, processes, sockets and files. A network cleans up when it ends. If its program is
+    killed, its namespaces and processes are removed, too, but not all temporary files. This command removes these, and
+    everything else that remains after a power failure. A folder of temporary files is left behind if the process in its
+    name no longer exists.
     """
     from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover
     from midflight.testbed.fabric.runs import clean as remove

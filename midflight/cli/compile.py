@@ -56,7 +56,7 @@ def compile(
     explain: bool,
     as_json: bool,
 ) -> int:
-    """Compile a Python file's program, or a primitive of the library, to P4_16.
+    """Compile a Python program, or a library primitive, to P4_16.
 
     Prints the P4, or with -o writes it and related files to a folder. A Python file is executed, and the Program in its
     global variable `program` is compiled. In case of errors, nothing is written. With --profile, all violated rules are

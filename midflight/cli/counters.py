@@ -22,7 +22,10 @@ Examples:
 @state_option
 @json_option
 def counters(name: str, state: Path | None, as_json: bool) -> None:
-    """Print the requests that arrived for each application, by switch and port, and the packets that were dropped."""
+    """Print how many requests have arrived for applications.
+
+    Counts packets and bytes by application, switch and port, and the packets that switches have dropped.
+    """
     from rich.console import Console
 
     from midflight.cli.terminal import table

@@ -72,11 +72,12 @@ def deploy(
     form: Literal["text", "json"],
     metrics: int | None,
 ) -> None:
-    """Compile a program, load it onto switches that are already running, and keep it there.
+    """Deploy a program to switches that are already running.
 
-    The controller keeps running. It restores switches that restart, and accepts the commands admit, withdraw, change,
-    state, counters, alerts, status and undeploy. The state folder contains its desired state. A controller that was
-    killed resumes from there: it writes only differences to the switches, and does not disturb traffic.
+    Compiles the program, places its applications on the switches, and loads it. The controller keeps running. It
+    restores switches that restart, and accepts the commands admit, withdraw, change, state, counters, alerts, status
+    and undeploy. The state folder contains its desired state. A controller that was killed resumes from there: it
+    writes only differences to the switches, and does not disturb traffic.
 
     The log goes to standard error. Ctrl-C or SIGTERM withdraws all applications, so that switches only forward; with
     --keep, it leaves the switches unchanged.

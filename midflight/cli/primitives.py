@@ -22,7 +22,7 @@ To compile a primitive to P4:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 def primitives(name: str | None, as_json: bool) -> None:
-    """List the library's primitives, or show the details of primitive NAME."""
+    """List the primitives of the library, or show one of them."""
     import dataclasses
 
     from midflight.cli.output import write_json

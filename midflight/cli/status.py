@@ -29,7 +29,11 @@ Examples:
 @click.option("--watch", is_flag=True, help="Keep running, and show changes.")
 @json_option
 def status(state: Path | None, watch: bool, as_json: bool) -> None:
-    """Show the switches, applications, placements with reasons, rates and latest events of a controller."""
+    """Show the status of a running controller.
+
+    The status consists of the switches, the applications, their placements with reasons and rates, and the latest
+    events.
+    """
     from rich.console import Console
     from rich.live import Live
 
