@@ -20,14 +20,12 @@ Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 
 
 def read_yaml(path: str | Path) -> str:
-    """Return the text of a YAML file. MidflightError if it cannot be read or is not UTF-8."""
+    """Return the text of a YAML file. MidflightError if it is not UTF-8, OSError if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"{path} is not text in UTF-8 (byte {error.start})"
         raise MidflightError(message, hint="Save it as UTF-8.") from None
-    except OSError as error:
-        raise MidflightError(f"{path}: {error.strerror}") from None
 
 
 class YamlFile:
@@ -96,7 +94,7 @@ class YamlFile:
             return yaml.SafeLoader("").construct_object(node)
         except (yaml.YAMLError, ValueError):
             shown = node.value if len(node.value) <= _SHOWN else f"{node.value[:_SHOWN]}..."
-            self.fail(node, f"{shown!r} is not a number that can be used", 'for text, write it as "..."')
+            self.fail(node, f"{shown!r} does not match its tag")
 
     def text(self, node: yaml.Node) -> str:
         """Return a single value exactly as it is written, such as a MAC address, which YAML may read as a number.

@@ -69,7 +69,7 @@ def write_files(files: Mapping[Path, str | bytes]) -> None:
 def failed(error: OSError, path: Path | str) -> MidflightError:
     """Return the error for a file that cannot be read or written, with what to do about it if that is known."""
     if isinstance(error, (FileExistsError, NotADirectoryError)):
-        return MidflightError(f"{path}: {error.filename} is not a directory")
+        return MidflightError(f"{error.filename}: Not a directory")
     return MidflightError(f"{path}: {error.strerror or error}", hint=HINTS.get(error.errno or 0, ""))
 
 

@@ -120,7 +120,11 @@ def test_a_users_own_primitive(lab: Path, tmp_path: Path) -> None:
             "{}:2:11: NameError: name 'oops' is not defined\n    program = oops(2)\n              ^^^^\n",
         ),
         ("def f(:\n    pass\n", "{}:1:7: SyntaxError: invalid syntax\n    def f(:\n          ^\n"),
-        ("raise SystemExit(3)\n", "{}:1:1: SystemExit: 3\n    raise SystemExit(3)\n    ^^^^^^^^^^^^^^^^^^^\n"),
+        (
+            "raise SystemExit(3)\n",
+            "{}:1:1: SystemExit: 3\n    raise SystemExit(3)\n    ^^^^^^^^^^^^^^^^^^^\n"
+            "    The file ends the program; a file with a Program is loaded as a module.\n",
+        ),
         (
             "x = 1\n",
             "midflight: there is no Program in {}\n    Write `program = Program(...)` at the file's top level.\n",

@@ -201,7 +201,17 @@ def test_a_mistake_has_its_status_even_if_nobody_can_read_it(tmp_path: Path) -> 
 def test_a_device_or_pipe_is_written_to_and_not_replaced(program: Path, tmp_path: Path) -> None:
     before = Path("/dev/full").stat()
     refused("p4info", program, "-o", "/dev/full", says="/dev/full: No space left on device")
-    refused("compile", "threshold", "--set", "above=9", "--set", "clear=8", "-o", "/dev/full", says="not a directory")
+    refused(
+        "compile",
+        "threshold",
+        "--set",
+        "above=9",
+        "--set",
+        "clear=8",
+        "-o",
+        "/dev/full",
+        says="/dev/full: Not a directory",
+    )
     assert Path("/dev/full").stat().st_rdev == before.st_rdev
     expected = process("p4info", program).stdout
     assert process("p4info", program, "-o", "/dev/stdout").stdout == expected
@@ -217,12 +227,12 @@ def test_a_device_or_pipe_is_written_to_and_not_replaced(program: Path, tmp_path
 @pytest.mark.parametrize(
     ("output", "says"),
     [
-        ("none.p4/x", "is not a directory"),
+        ("none.p4/x", "Not a directory"),
         (".", "is a directory"),
         ("", "is a directory"),
         ("/proc/nothing/x", "/proc/nothing/x: No such file or directory"),
         ("x" * 300, "File name too long"),
-        ("/dev/full/x", "is not a directory"),
+        ("/dev/full/x", "Not a directory"),
     ],
 )
 def test_a_place_that_cannot_be_written_to_is_named(
@@ -337,10 +347,6 @@ def test_yaml_may_begin_with_a_byte_order_mark_and_is_utf8(tmp_path: Path) -> No
         file.write_bytes(content)
         with pytest.raises(MidflightError, match="UTF-8"):
             read_yaml(file)
-    with pytest.raises(MidflightError, match="No such file"):
-        read_yaml(tmp_path / "none.yaml")
-    with pytest.raises(MidflightError, match="Is a directory"):
-        read_yaml(tmp_path)
 
 
 # Addresses
