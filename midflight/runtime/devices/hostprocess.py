@@ -112,7 +112,10 @@ class HostProcessDevice(SwitchProcess):
         return PipelineConfig(program.p4info, program.standalone.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Replace the program. Raises P4Error if it does not compile; the device then keeps its previous program."""
+        """Replace the program. Raises P4Error if it does not compile; the device then keeps its previous program.
+
+        Raises DeviceError while a controller is the primary, which must load programs itself.
+        """
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)

@@ -164,7 +164,7 @@ def _identify(link: Link) -> tuple[str, bool]:
     except RequestError as error:
         if error.code != Code.UNIMPLEMENTED:
             raise
-        return "P4Runtime of a version that it does not tell", False
+        return "P4Runtime of an unknown version", False
     name = StringValue()
     ours = bool(answer.experimental.Unpack(name) and name.value == SERVER_NAME)
     return f"P4Runtime {answer.p4runtime_api_version}{f', {name.value}' if name.value else ''}", ours

@@ -26,7 +26,7 @@ def header_bytes(fields: Fields, values: Mapping[int, int]) -> bytes:
 def header_fields(fields: Fields, packet: bytes) -> tuple[dict[int, int], bytes]:
     """Return the header's values by metadata id, and the bytes after the header.
 
-    Raises Refusal with INTERNAL where the packet is shorter than the header.
+    Raises Refusal with INTERNAL if the packet is shorter than the header.
     """
     total = sum(field.bitwidth for field in fields)
     size = total // 8

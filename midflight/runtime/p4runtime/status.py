@@ -31,7 +31,7 @@ class Refusal(DeviceError):  # noqa: N818 - the client gets the error; this is t
 def batch_status(outcomes: Sequence[Refusal | None], what: str) -> rpc_status.Status:
     """Return the status of a batch with at least one rejected element. It has one detail for each element, in order.
 
-    Where the status would exceed DETAILS_BUDGET bytes, the details lose their messages, and then are left out.
+    If the status would exceed DETAILS_BUDGET bytes, the details lose their messages, or are left out entirely.
     """
     status = rpc_status.Status(code=int(Code.UNKNOWN))
     refused = [outcome for outcome in outcomes if outcome is not None]

@@ -34,7 +34,7 @@ class ServerTls:
             raise DeviceError("roles need client certificates, and so the authority that signs them (client_ca)")
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return the credentials for gRPC. Raises DeviceError where a file cannot be read."""
+        """Return the credentials for gRPC. Raises DeviceError if a file cannot be read."""
         pair = _read(self.key), _read(self.certificate)
         authority = None if self.client_ca is None else _read(self.client_ca)
         return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
@@ -57,7 +57,7 @@ class ClientTls:
     server_name: str = ""
 
     def credentials(self) -> GRPCCredentialsTLS:
-        """Return the credentials for finsy. Raises DeviceError where a file cannot be read."""
+        """Return the credentials for finsy. Raises DeviceError if a file cannot be read."""
         return GRPCCredentialsTLS(
             cacert=_read(self.ca),
             cert=None if self.certificate is None else _read(self.certificate),

@@ -130,7 +130,8 @@ class Connection:
 
         With `atomic`, they are one request, and the device applies all of them or none. Otherwise they are sent in
         requests of at most 1000 writes, and the device applies those that it accepts. Raises RequestError if a write is
-        rejected; its `refused` has the rejected ones. Raises DeviceError inside another batch.
+        rejected; its `refused` has the rejected ones. Raises DeviceError inside another batch. Inside `planning`, a
+        batch has no effect.
         """
         if self._planned is not None:
             yield

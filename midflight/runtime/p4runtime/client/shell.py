@@ -122,7 +122,7 @@ def _run(command: Sequence[str], failure: str, variables: Mapping[str, str]) -> 
     )
     if done.returncode:
         lines = [line for line in done.stdout.strip().splitlines() if line.strip()][-_QUOTED:]
-        hint = "\n    ".join(["the end of what it says:", *lines])
+        hint = "\n    ".join(["the end of its output:", *lines])
         if _NO_INDEX.search(done.stdout):
             failure = f"p4runtime-shell {VERSION} is not installed yet, and pip reaches no index that has it"
             hint += "\n    connect this machine once, or let PIP_INDEX_URL or PIP_FIND_LINKS lead to the packages"
