@@ -50,7 +50,7 @@ def binary(code: Code, operator: str, left: Value, right: Value, signed: bool) -
 def shift(code: Code, operator: str, left: Value, amount: Value | int, signed: bool) -> Value:
     """Return `left << amount` or `left >> amount`. Right shifts of signed values are arithmetic.
 
-    An amount of the width or more shifts out all bits.
+    An amount of the width or more gives 0, or -1 for a right shift of a negative number.
     """
     b, width = code.b, left.type.width
     if isinstance(amount, int):

@@ -13,8 +13,9 @@ __all__ = ["carry_over"]
 def carry_over(old: Pipeline, new: Pipeline) -> None:
     """Copy entries, default actions, registers, counters, groups, sessions and digests to a new pipeline.
 
-    Objects are matched by name, as the new P4Info may have other ids. Direct counters and meters start from zero.
-    Raises Refusal with INVALID_ARGUMENT if an entry or group of the old pipeline does not fit the new one.
+    Objects are matched by name, as the new P4Info may have other ids. Registers and counters of another size or type
+    keep their initial contents, as do meters and direct counters. Raises Refusal with INVALID_ARGUMENT if the entries
+    or the default action of a table do not fit the new pipeline.
     """
     for name, table in old.engine.tables.items():
         kept = [each for each in table.entries() if (each.keys, each.priority) not in old.const[name]]
