@@ -175,12 +175,12 @@ def switch(
         def take() -> list[str]:
             return [traces.popleft() for _ in range(len(traces))]
 
-        def tell(*_: object) -> None:
+        def report(*_: object) -> None:
             click.echo(_describe(ports.stats, names))
 
         try:
             if stats:
-                before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, tell)
+                before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, report)
             with Server(device, address, tls=tls) as server:
                 if trace:
                     device.trace("printing", lambda each: traces.append(str(each)))
@@ -195,7 +195,7 @@ def switch(
         finally:
             ports.close()
             if stats:
-                tell()
+                report()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

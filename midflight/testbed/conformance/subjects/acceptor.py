@@ -67,10 +67,10 @@ def _answer(voter: Voter, request: Request, acceptor: int) -> Answer:
     if fields["epoch"] != EPOCH:
         return Answer(Verdict.REPLY, {**fields, "phase": Acceptor.FORGOTTEN, "epoch": EPOCH})
     if phase == Acceptor.PREPARE:
-        told = voter.prepare(request.sequence, ballot)
+        answer = voter.prepare(request.sequence, ballot)
     else:
-        told = voter.accept(request.sequence, ballot, fields["value"])
-    match told:
+        answer = voter.accept(request.sequence, ballot, fields["value"])
+    match answer:
         case Promise(voted=voted, value=value):
             return Answer(Verdict.REPLY, {**fields, "phase": Acceptor.PROMISE, "voted": voted, "value": value})
         case Accepted():

@@ -73,20 +73,20 @@ def _answer(store: Store, request: Request) -> Answer:
     fields = request.fields
     operation, item, version = fields["operation"], fields["item"], fields["version"]
     if operation == Cache.GET:
-        told = store.get(item)
+        answer = store.get(item)
     elif operation in (Cache.PUT, Cache.DELETE):
-        told = store.put(item)
+        answer = store.put(item)
     elif operation in (Cache.UPDATE, Cache.REMOVE) and version != 0:
-        told = store.update(item, version, tuple(fields["value"]), removed=operation == Cache.REMOVE)
+        answer = store.update(item, version, tuple(fields["value"]), removed=operation == Cache.REMOVE)
     else:
         return Answer(Verdict.DROP)
-    changed = {**fields, "status": STATUS[told.status]}
-    if told.hits is not None:
-        changed["hits"] = told.hits
-    if told.held is not None:
-        changed |= {"version": told.held[0], "value": list(told.held[1])}
-    replied = told.status == "hit" or operation in (Cache.UPDATE, Cache.REMOVE)
-    return Answer(Verdict.REPLY if replied else Verdict.FORWARD, changed, ((item,),) if told.hot else ())
+    changed = {**fields, "status": STATUS[answer.status]}
+    if answer.hits is not None:
+        changed["hits"] = answer.hits
+    if answer.held is not None:
+        changed |= {"version": answer.held[0], "value": list(answer.held[1])}
+    replied = answer.status == "hit" or operation in (Cache.UPDATE, Cache.REMOVE)
+    return Answer(Verdict.REPLY if replied else Verdict.FORWARD, changed, ((item,),) if answer.hot else ())
 
 
 SUBJECT = Subject(

@@ -53,12 +53,12 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
         if fields["phase"] != Acceptor.ACCEPTED:
             answers.append(Answer(Verdict.FORWARD, fields))
             continue
-        told = counter.accepted(each.sequence, fields["acceptor"], fields["ballot"], fields["value"])
-        if told is None:
+        answer = counter.accepted(each.sequence, fields["acceptor"], fields["ballot"], fields["value"])
+        if answer is None:
             answers.append(Answer(Verdict.DROP))
             continue
-        changed = {**fields, "phase": Learner.CHOSEN, "epoch": EPOCH, "value": told.value}
-        answers.append(Answer(Verdict.MULTICAST if told.to_all else Verdict.REPLY, changed))
+        changed = {**fields, "phase": Learner.CHOSEN, "epoch": EPOCH, "value": answer.value}
+        answers.append(Answer(Verdict.MULTICAST if answer.to_all else Verdict.REPLY, changed))
     return answers
 
 

@@ -79,13 +79,15 @@ def _answer(queues: list[Queue], clients: int, request: Request) -> Answer:
     if wish == Lock.RELEASE and request.fields["epoch"] != EPOCH:
         return Answer(Verdict.REPLY, {**fields, "status": Lock.LOST})
     if wish == Lock.RELEASE:
-        told = queues[lock].release(client, request.sequence)
+        answer = queues[lock].release(client, request.sequence)
     else:
-        told = queues[lock].ask(client, request.sequence, wish == Lock.EXCLUSIVE)
-    if told is None:
+        answer = queues[lock].ask(client, request.sequence, wish == Lock.EXCLUSIVE)
+    if answer is None:
         return Answer(Verdict.DROP)
-    verdict = Verdict.MULTICAST if told.to_all else Verdict.FALLBACK if told.status == "handed" else Verdict.REPLY
-    return Answer(verdict, {**fields, "status": STATUS[told.status], "ticket": told.ticket, "granted": told.granted})
+    verdict = Verdict.MULTICAST if answer.to_all else Verdict.FALLBACK if answer.status == "handed" else Verdict.REPLY
+    return Answer(
+        verdict, {**fields, "status": STATUS[answer.status], "ticket": answer.ticket, "granted": answer.granted}
+    )
 
 
 SUBJECT = Subject(

@@ -50,14 +50,14 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
     boxes = Boxes(**{name: parameters[name] for name in ("voters", "needed", "slots", "choices")})
     answers = []
     for each in requests:
-        told = boxes.vote(each.sequence, each.fields["voter"], each.fields["value"])
-        if told is None:
+        answer = boxes.vote(each.sequence, each.fields["voter"], each.fields["value"])
+        if answer is None:
             answers.append(Answer(Verdict.DROP))
             continue
-        verdict = Verdict.MULTICAST if told.status == "reached" else Verdict.REPLY
-        if parameters["result"] == "forward" and told.status != "crowded":
+        verdict = Verdict.MULTICAST if answer.status == "reached" else Verdict.REPLY
+        if parameters["result"] == "forward" and answer.status != "crowded":
             verdict = Verdict.FORWARD
-        changed = {"status": STATUS[told.status], "epoch": EPOCH, "value": told.value}
+        changed = {"status": STATUS[answer.status], "epoch": EPOCH, "value": answer.value}
         answers.append(Answer(verdict, {**each.fields, **changed}))
     return answers
 

@@ -53,10 +53,10 @@ def _answer(parameters: Parameters, cells: list[Cell], fields: dict[str, Any]) -
     if fields["role"] == REARM:
         cell.rearm()
         return Answer(Verdict.FORWARD, fields)
-    told, stops = cell.command(fields["time"], fields["value"])
-    reason = REASONS.index(told)
+    answer, stops = cell.command(fields["time"], fields["value"])
+    reason = REASONS.index(answer)
     alerts = ((fields["cell"], reason, fields["time"], fields["value"]),) if stops else ()
-    if told == "passed":
+    if answer == "passed":
         return Answer(Verdict.FORWARD, {**fields, "reason": reason}, alerts)
     if parameters["blocked"] == "drop":
         return Answer(Verdict.DROP, None, alerts)

@@ -27,8 +27,8 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
     alone = parameters["others"] == "drop"
     found = []
     for each, sample in zip(requests, samples, strict=True):
-        told = ((each.fields["item"], each.sequence),) if sample and not alone else ()
-        found.append(Answer(Verdict.DROP) if alone and not sample else Answer(Verdict.FORWARD, each.fields, told))
+        answer = ((each.fields["item"], each.sequence),) if sample and not alone else ()
+        found.append(Answer(Verdict.DROP) if alone and not sample else Answer(Verdict.FORWARD, each.fields, answer))
     return found
 
 
