@@ -22,7 +22,6 @@ NOT_DONE = (
     "docs/library.md",
     "docs/reliability.md",
     "docs/wire.md",
-    "midflight/primitives/library",
     "tests",
 )
 

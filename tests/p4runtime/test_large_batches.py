@@ -1,4 +1,4 @@
-"""Large batches: their work is linear, and packets, reads and other controllers go on while one is prepared."""
+"""Large batches: their cost is linear, and packets, reads and other controllers continue while one is prepared."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def number(value: int) -> bytes:
 
 
 class Entities:
-    """Entities of each kind by number, of a program that has them."""
+    """Entities of each kind by number, for a program that has them."""
 
     def __init__(self, session: Session) -> None:
         info = session.p4info
@@ -202,7 +202,7 @@ def test_the_work_is_linear_in_the_batch(device: HostDevice, session: Session, w
 
 
 class Halt:
-    """Halts the preparation of a batch at its third update until told to go on."""
+    """Halts the preparation of a batch at its third update until it may continue."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go_on, self.prepared = threading.Event(), threading.Event(), 0
@@ -219,7 +219,7 @@ class Halt:
 
 
 def during(halt: Halt, action: Callable[[], object], meanwhile: Callable[[], None]) -> list[object]:
-    """Do something while a batch is being prepared; return what became of the batch."""
+    """Run `meanwhile` while a batch is being prepared. Return the outcome of the batch."""
     outcome: list[object] = []
 
     def run() -> None:
@@ -239,7 +239,7 @@ def during(halt: Halt, action: Callable[[], object], meanwhile: Callable[[], Non
     return outcome
 
 
-def test_reads_packets_and_other_requests_go_on_while_a_batch_is_prepared(
+def test_reads_packets_and_other_requests_continue_while_a_batch_is_prepared(
     device: HostDevice, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entities = Entities(session)
@@ -260,7 +260,7 @@ def test_reads_packets_and_other_requests_go_on_while_a_batch_is_prepared(
     assert len(session.read_table(table)) == 6
 
 
-def test_a_batch_goes_to_the_pipeline_that_is_there_when_it_is_applied(
+def test_a_batch_applies_to_the_pipeline_at_the_time_of_its_application(
     device: HostDevice, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entities, halt = Entities(session), Halt(monkeypatch)
@@ -273,7 +273,7 @@ def test_a_batch_goes_to_the_pipeline_that_is_there_when_it_is_applied(
 
 
 @pytest.mark.parametrize("what", ["rights", "primary"])
-def test_a_batch_of_one_who_may_no_longer_write_is_refused(
+def test_a_batch_of_a_controller_that_may_no_longer_write_is_rejected(
     device: HostDevice, session: Session, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     entities, halt = Entities(session), Halt(monkeypatch)
@@ -295,9 +295,7 @@ def test_a_batch_of_one_who_may_no_longer_write_is_refused(
         assert reader.read_multicast() == {}
 
 
-def test_what_is_wrong_by_itself_and_what_is_wrong_by_the_state_is_reported_in_order(
-    device: HostDevice, session: Session
-) -> None:
+def test_errors_of_updates_and_of_the_state_are_reported_in_order(device: HostDevice, session: Session) -> None:
     entities = Entities(session)
     good, double = entities.exact(1), entities.exact(1)
     wrong = entities.exact(2)

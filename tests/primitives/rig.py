@@ -1,4 +1,4 @@
-"""A program on a switch among hosts, with packets built and taken apart by scapy."""
+"""A program on a switch with hosts, whose packets scapy builds and decodes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EPOCH = 5
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One request: what the oracle, the executed kernel and the switch are all given.
+    """One request, the input of the oracle, the executed kernel and the switch.
 
     `now` (us) is when it comes; a switch with a clock of its own goes by that.
     """
@@ -48,7 +48,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of a request, as the hosts see it; `fields` is None where nothing arrived.
+    """The outcome of a request at the hosts. `fields` is None if nothing arrived.
 
     `mirrored` are the fields of the copies that the mirror got.
     """
@@ -59,13 +59,13 @@ class Seen:
 
 
 class Chance:
-    """Draws what the embedded switch draws (xorshift64*), so that a reference beside it has the same chances."""
+    """Draws the same random numbers as the embedded switch (xorshift64*), for a reference."""
 
     def __init__(self, seed: int = 0) -> None:
         self._state = (seed * 0x9E37_79B9_7F4A_7C15 + 0xD1B5_4A32_D192_ED03) % 2**64 or 1
 
     def getrandbits(self, k: int, /) -> int:
-        """Return a number of `k` random bits, 64 at most."""
+        """Return a number with `k` random bits, at most 64."""
         state = self._state
         state ^= state >> 12
         state ^= state << 25 & 2**64 - 1
@@ -87,7 +87,7 @@ def _number(text: str, separator: str, base: int) -> int:
 
 
 def _fields(layer: Any, sent: Sent) -> dict[str, Any]:
-    """Return the values of a request's fields; None stands for one of an item that is not there."""
+    """Return the values of a request's fields, where None stands for a field of an absent item."""
 
     def value(name: str, meant: Any) -> Any:
         if not isinstance(meant, int) and not hasattr(layer, name):  # lanes that do not fill bytes
@@ -101,7 +101,7 @@ def _fields(layer: Any, sent: Sent) -> dict[str, Any]:
 
 
 class Rig(ABC):
-    """Hosts 1 to 4 on ports 1 to 4; 1 sends requests to the server, 4; 1 to 3 are members of every application."""
+    """Hosts 1 to 4 on ports 1 to 4. Host 1 sends requests to host 4, the server. Hosts 1 to 3 are members."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -110,7 +110,7 @@ class Rig(ABC):
 
     @abstractmethod
     def process(self, packets: Packets, now: int) -> Packets:
-        """Run a batch that comes at one time (us) through the switch."""
+        """Process a batch of packets with the same time, in microseconds."""
 
     @abstractmethod
     def alerts(self) -> list[tuple[str, tuple[int, ...]]]:
@@ -118,7 +118,7 @@ class Rig(ABC):
 
     @staticmethod
     def packets(frames: Sequence[bytes]) -> Packets:
-        """Return frames as packets that the sending host's port brings."""
+        """Return frames as packets from the sending host's port."""
         return Packets.from_list([(SENDER, each) for each in frames])
 
     def frame(self, sent: Sent, **common: int) -> bytes:
@@ -142,7 +142,7 @@ class Rig(ABC):
         )
 
     def run(self, trace: Sequence[Sent]) -> tuple[list[Seen], list[tuple[str, tuple[int, ...]]]]:
-        """Send a row of requests; return what came of each, and all alerts in order (digest's name, values)."""
+        """Send requests. Return the outcome of each, and all alerts in order (digest's name, values)."""
         arrived: list[list[tuple[int, bytes]]] = [[] for _ in trace]
         for now, together in groupby(enumerate(trace), key=lambda each: each[1].now):
             numbers, sent = zip(*together, strict=True)
@@ -158,7 +158,7 @@ class Rig(ABC):
         return replace(answer, mirrored=self._copies(sent, copies))
 
     def _copies(self, sent: Sent, copies: list[Any]) -> tuple[Mapping[str, Any], ...]:
-        """Check that copies are the request, save for the application's fields, and return those."""
+        """Check that copies equal the request except for the application's fields, and return these fields."""
         found = []
         for frame in copies:
             header = self.layers.common(bytes(frame[UDP].payload))
@@ -200,7 +200,7 @@ class Rig(ABC):
 
 
 def table_entry(action: str, shape: Map, each: MapEntry) -> Entry:
-    """Return a map's entry as the engine takes it."""
+    """Return a map's entry in the engine's form."""
     keys = []
     for kind, how, part in zip(shape.keys, shape.match, each.parts, strict=True):
         if not isinstance(part, tuple):
@@ -215,7 +215,7 @@ def table_entry(action: str, shape: Map, each: MapEntry) -> Entry:
 
 
 class SwitchRig(Rig):
-    """The embedded switch itself, its tables filled without a control plane between."""
+    """The embedded switch, whose tables are filled directly, without P4Runtime."""
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
@@ -285,7 +285,7 @@ class DeviceRig(Rig):
         return self.device.process(packets)
 
     def alerts(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Return the digests that have come; those of a device that is a process of its own come a little later."""
+        """Return the digests that have arrived. Those of a device in another process arrive with a delay."""
         found = []
         while more := self.session.digests(timeout=1.0):
             found += [(each.name, self.schema.alert(each.name, each.values.values())) for each in more]
@@ -300,7 +300,7 @@ class DeviceRig(Rig):
 
 
 def check_frame(port: int, frame: Any) -> None:
-    """Check what scapy would have computed for a frame: the IPv4 checksum; and that UDP claims none."""
+    """Check the IPv4 checksum of a frame with scapy, and that the UDP checksum is absent."""
     given = frame[IP].chksum
     again = frame[IP].copy()
     del again.chksum

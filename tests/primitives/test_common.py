@@ -1,4 +1,4 @@
-"""What every program does around its kernels: forwarding, admission, malformed packets, the controller's port."""
+"""The common part of all programs: forwarding, admission, malformed packets, the controller's port."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def ordinary(**ip: Any) -> Ether:
     return Ether(src=mac(SENDER), dst=mac(99)) / IP(src=address(SENDER), dst=address(SERVER), **ip)
 
 
-def test_a_request_is_computed_on_where_its_application_is_admitted(rig: SwitchRig) -> None:
+def test_a_request_of_an_admitted_application_is_computed_on(rig: SwitchRig) -> None:
     assert send(rig, rig.frame(LOW)) == []
 
 
-def test_a_request_passes_by_where_its_application_is_not_admitted() -> None:
+def test_a_request_of_another_application_is_forwarded() -> None:
     rig = SwitchRig(PROGRAM)
     rig.engine.tables["ingress.admission"].delete((ir.EntryKey(1), ir.EntryKey(None)), 1)
     frame = rig.frame(LOW)
@@ -52,7 +52,7 @@ def test_a_request_passes_by_where_its_application_is_not_admitted() -> None:
 
 
 @pytest.mark.parametrize(("common", "lost"), [({"kind": 2}, 0), ({"kind": 77}, 0), ({"application": 9}, 0)])
-def test_what_is_no_request_of_ours_is_forwarded_as_it_is(rig: SwitchRig, common: dict[str, int], lost: int) -> None:
+def test_other_messages_are_forwarded_unchanged(rig: SwitchRig, common: dict[str, int], lost: int) -> None:
     frame = rig.frame(LOW, **common)
     [(port, out)] = send(rig, frame)
     assert port == SERVER
@@ -94,18 +94,18 @@ def test_other_traffic_is_forwarded(rig: SwitchRig, frame: Ether) -> None:
         (bytes(Ether(src=mac(SENDER)) / ARP()), "unroutable"),
     ],
 )
-def test_what_cannot_be_forwarded_is_counted_and_dropped(rig: SwitchRig, frame: bytes, counter: str) -> None:
+def test_packets_that_cannot_be_forwarded_are_counted_and_dropped(rig: SwitchRig, frame: bytes, counter: str) -> None:
     before = {name: counted(rig, name) for name in ("malformed", "unroutable")}
     assert send(rig, frame) == []
     assert {name: counted(rig, name) for name in before} == before | {counter: before[counter] + 1}
 
 
-def test_packets_from_the_controller_go_out_as_they_are(rig: SwitchRig) -> None:
+def test_packets_from_the_controller_are_sent_unchanged(rig: SwitchRig) -> None:
     frame = bytes(ordinary(ttl=1) / UDP(dport=19782) / b"\2\2\2")
     assert send(rig, b"\x00\x03" + frame, CPU) == [(3, frame)]
 
 
-def test_packets_to_the_controller_say_where_they_came_in(rig: SwitchRig) -> None:
+def test_packets_to_the_controller_have_their_ingress_port(rig: SwitchRig) -> None:
     key = (ir.EntryKey(0x0A00FF00, 0xFFFFFF00),)
     rig.engine.tables["ingress.route"].insert(Entry(key, "ingress.to_port", (CPU, 0)))
     frame = bytes(Ether(dst=mac(99)) / IP(dst="10.0.255.1", ttl=9) / UDP(dport=53) / b"hello")
@@ -114,7 +114,7 @@ def test_packets_to_the_controller_say_where_they_came_in(rig: SwitchRig) -> Non
     assert Ether(out[2:])[UDP].payload.load == b"hello"
 
 
-def test_the_payload_behind_a_header_stays(rig: SwitchRig) -> None:
+def test_the_payload_after_a_header_is_preserved(rig: SwitchRig) -> None:
     sent = Sent("gradients", 5, {"slot": 0, "worker": 0, "flags": 0, "job": 1, "epoch": 5, "values": [3]})
     frame = Ether(rig.frame(sent)) / b"and more"
     del frame[IP].len, frame[IP].chksum, frame[UDP].len, frame[UDP].chksum

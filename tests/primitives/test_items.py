@@ -1,4 +1,4 @@
-"""Items whose number varies from packet to packet: on the wire, in the reference, and on the switch."""
+"""Arrays of variable length: on the wire, in the reference, and on the switch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.primitives.rig import SENDER, Sent, SwitchRig
 
 
 def basket(count: int, *items: tuple[int, int], **fields: int) -> dict[str, Any]:
-    """Return the fields of a basket of four at most."""
+    """Return the fields of a basket with at most four items."""
     made: dict[str, Any] = {"count": count, "total": 0, "mark": 9} | fields
     for place in range(4):
         kind, price = items[place] if place < len(items) else (0, 0)
@@ -35,17 +35,17 @@ def basket_trace() -> tuple[Program, list[Sent]]:
     return Program(kernels.Basket("basket")), trace
 
 
-def test_switch_and_reference_agree_on_what_is_there() -> None:
+def test_switch_and_reference_agree_on_items() -> None:
     seen, _ = agree(*basket_trace())
     assert {each.verdict.name for each in seen} == {"FORWARD", "REPLY", "DROP"}
 
 
 @pytest.mark.bmv2
-def test_bmv2_agrees_on_what_is_there() -> None:
+def test_bmv2_agrees_on_items() -> None:
     agree_on_bmv2(*basket_trace())
 
 
-def test_only_what_is_there_is_on_the_wire() -> None:
+def test_only_present_items_are_on_the_wire() -> None:
     program = Program(kernels.Basket("basket"))
     schema = Schema(program.schema())
     for count in range(5):
@@ -61,7 +61,7 @@ def test_only_what_is_there_is_on_the_wire() -> None:
         assert parsed.items_3_price == (3000 if count == 4 else None)
 
 
-def test_what_does_not_fit_on_the_wire() -> None:
+def test_items_that_do_not_fit_are_rejected() -> None:
     schema = Schema(Program(kernels.Basket("basket")).schema())
     with pytest.raises(WireError, match="count is 5; at most 4 items fit"):
         schema.encode(Message(REQUEST, "basket", 1, basket(5)))
@@ -76,7 +76,7 @@ def test_what_does_not_fit_on_the_wire() -> None:
         schema.decode(data[:16] + b"\x09" + data[17:])
 
 
-def test_more_items_than_fit_and_too_few_bytes_are_malformed() -> None:
+def test_too_many_items_and_too_few_bytes_are_malformed() -> None:
     program = Program(kernels.Basket("basket"))
     rig = SwitchRig(program)
     frame = rig.frame(Sent("basket", 1, basket(3, (1, 1), (2, 2), (3, 3))))
@@ -88,7 +88,7 @@ def test_more_items_than_fit_and_too_few_bytes_are_malformed() -> None:
     assert rig.engine.counters["ingress.malformed"].read(0).packets == 2
 
 
-def test_absent_items_read_as_nothing_in_the_reference() -> None:
+def test_absent_items_read_as_0_in_the_reference() -> None:
     reference = kernels.Basket("basket").reference()
     outcome = reference.process(Message(REQUEST, "basket", 1, basket(2, (1, 5), (2, 2000))))
     assert outcome.message.fields["total"] == 2005
@@ -109,7 +109,7 @@ def refuse(wire: type[Header], reported: str) -> None:
         Program(Bad("bad"))
 
 
-def test_headers_that_cannot_be() -> None:
+def test_invalid_headers_are_rejected() -> None:
     class Item(Header):
         x = bit[8]
 

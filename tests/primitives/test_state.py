@@ -1,4 +1,4 @@
-"""A controller reads, writes and clears an application's registers in packets, the same way on every device."""
+"""In-band access of a controller to an application's registers, which is the same on every device."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from tests.primitives.rig import DeviceRig, Sent
 
 
 class Kinds(Primitive):
-    """Registers of all kinds and of several sizes, each counting."""
+    """Counters in registers of all kinds and several sizes."""
 
     class Wire(Header):
-        """Where to count, and by how much."""
+        """The index, and the amount to add."""
 
         where = bit[8]
         by = int_[16]
 
     def setup(self) -> None:
-        """Narrow, wide, signed, with lanes, with a value to begin with."""
+        """Create narrow, wide and signed registers, with lanes, and with an initial value."""
         self.flag = Register(bit[3], 4, initial=5)
         self.wide = Register(bit[100], 4)
         self.down = Register(int_[16], 8, initial=-7)
@@ -45,7 +45,7 @@ class Kinds(Primitive):
         self.unused = Register(bit[8], 8)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count."""
+        """Add the amount."""
         self.flag.update(wire.where, lambda old: old + 1)
         self.wide.update(wire.where, lambda old: (old << 1) + 1)
         self.down.update(wire.where, lambda old: old + wire.by)
@@ -70,7 +70,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[DeviceRig]:
 
 @pytest.fixture
 def state(rig: DeviceRig) -> Callable[[str], State]:
-    """State of an application by name, cleared."""
+    """The cleared state of an application by name."""
 
     def of(application: str) -> State:
         found = PROGRAM.state(application, rig.session.inband)
@@ -80,7 +80,7 @@ def state(rig: DeviceRig) -> Callable[[str], State]:
     return of
 
 
-def test_what_packets_leave_behind_is_read(rig: DeviceRig, state: Callable[[str], State]) -> None:
+def test_state_written_by_packets_is_read(rig: DeviceRig, state: Callable[[str], State]) -> None:
     kinds = state("kinds")
     assert kinds.flag.read().tolist() == [5] * 4  # type: ignore[union-attr]
     rig.run([Sent("kinds", 1, {"where": 1, "by": 300}), Sent("kinds", 2, {"where": 1, "by": -900})])
@@ -95,7 +95,7 @@ def test_what_packets_leave_behind_is_read(rig: DeviceRig, state: Callable[[str]
     assert found["pair"].tolist() == [[0, 0], [-2, -2], *[[0, 0]] * 5, [-1, -1]]
 
 
-def test_what_is_written_is_what_packets_find(rig: DeviceRig, state: Callable[[str], State]) -> None:
+def test_packets_find_written_state(rig: DeviceRig, state: Callable[[str], State]) -> None:
     pressure = state("pressure")
     hot = [Sent("pressure", number, {"sensor": number, "value": 1000}) for number in range(5)]
     pressure.armed.write([0, 0], start=1)
@@ -104,7 +104,7 @@ def test_what_is_written_is_what_packets_find(rig: DeviceRig, state: Callable[[s
     assert pressure.armed.read(1, 4).tolist() == [0, 0, 0]  # type: ignore[union-attr]
 
 
-def test_one_register_is_written_and_the_others_stay(state: Callable[[str], State]) -> None:
+def test_writing_one_register_does_not_change_others(state: Callable[[str], State]) -> None:
     kinds = state("kinds")
     kinds.wide.write([2**100 - 1, 2**99], start=2)
     kinds.pair.write(np.array([[-128, 127], [1, -1]]), start=6)
@@ -119,7 +119,7 @@ def test_one_register_is_written_and_the_others_stay(state: Callable[[str], Stat
     assert np.asarray(kinds.pair.read(7)).tolist() == [[1, -1]]
 
 
-def test_what_does_not_fit_is_refused_and_nothing_written(state: Callable[[str], State]) -> None:
+def test_values_that_do_not_fit_are_rejected_without_effect(state: Callable[[str], State]) -> None:
     kinds = state("kinds")
     for wrong, start in (([0, 8], 0), ([0] * 5, 0), ([1], 4), ([1], -1)):
         with pytest.raises(WireError):
@@ -133,8 +133,8 @@ def test_what_does_not_fit_is_refused_and_nothing_written(state: Callable[[str],
         PROGRAM.state("nothing", lambda _: [])
 
 
-def test_only_the_controller_reaches_state(rig: DeviceRig, state: Callable[[str], State]) -> None:
-    """The same bytes by an ordinary port are a packet like any other, wherever in it they stand."""
+def test_only_the_controller_can_access_state(rig: DeviceRig, state: Callable[[str], State]) -> None:
+    """The same bytes from an ordinary port are an ordinary packet, at any position in it."""
     pressure = state("pressure")
     taken: list[bytes] = []
 
@@ -153,8 +153,8 @@ def test_only_the_controller_reaches_state(rig: DeviceRig, state: Callable[[str]
     assert np.asarray(pressure.armed.read()).tolist() == [1] * 5
 
 
-def test_a_request_passes_by_other_packets_of_the_controller(rig: DeviceRig) -> None:
-    """What is sent to the CPU port and is no request comes back as it is, and stays for who waits for it."""
+def test_requests_do_not_consume_other_packets_of_the_controller(rig: DeviceRig) -> None:
+    """Other packets to the CPU port come back unchanged, and remain for those who wait for them."""
     session = rig.session
     session.packet_out(b"to myself and no request", egress_port=CPU_PORT)
     assert np.asarray(PROGRAM.state("pressure", session.inband).armed.read()).shape == (5,)
@@ -162,13 +162,13 @@ def test_a_request_passes_by_other_packets_of_the_controller(rig: DeviceRig) -> 
     assert [each.payload for each in waiting] == [b"to myself and no request"]
 
 
-def test_a_program_without_the_application_says_so(rig: DeviceRig) -> None:
+def test_a_program_without_the_application_is_reported(rig: DeviceRig) -> None:
     other = Program(*(Threshold(f"t{number}", above=9, clear=1) for number in range(9)))
     with pytest.raises(MidflightError, match="the switch has no state of t8"):
         other.state("t8", rig.session.inband).armed.read()
 
 
-def test_the_kernel_counts_on_from_what_is_written(rig: DeviceRig, state: Callable[[str], State]) -> None:
+def test_the_kernel_continues_from_written_state(rig: DeviceRig, state: Callable[[str], State]) -> None:
     gradients = state("gradients")
     gradients.total.write([[7, -7]], start=1)
     gradients.held.write(3, start=1)
@@ -183,7 +183,7 @@ def test_the_kernel_counts_on_from_what_is_written(rig: DeviceRig, state: Callab
 
 
 class Lossy:
-    """A session whose switch answers every request at last: the first tries are lost, others come twice."""
+    """A session whose switch eventually answers every request: first attempts are lost, others arrive twice."""
 
     address = "somewhere"
 
@@ -203,7 +203,7 @@ class Lossy:
         return came
 
 
-def test_lost_answers_are_asked_for_again() -> None:
+def test_requests_with_lost_answers_are_repeated() -> None:
     requests = [b"\x01\x10\x00\x01\0\0\0\0" + bytes([number]) for number in range(5)]
     session = Lossy(7)
     answers = InBand(session)(requests)

@@ -1,4 +1,4 @@
-"""Ten tenants on one switch, one of which misbehaves: the other nine cannot tell that it is there."""
+"""Ten tenants on one switch, one of which misbehaves without any effect on the other nine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HUGE = 2**32 - 1
 
 @cache
 def house() -> tuple[Program, list[Step]]:
-    """Return the program, and three traces of each of the nine, in one row."""
+    """Return the program, and three interleaved traces of each of the nine tenants."""
     program = Program(
         *(primitive(kind, name, choice) for name, (kind, choice) in NINE.items()), primitive("Aggregate", EVIL, 0)
     )
@@ -44,7 +44,7 @@ def frame(payload: bytes, source: int = PORT, **more: int) -> bytes:
 
 
 def attacks(random: Random, steps: list[Step]) -> Iterator[bytes]:
-    """Yield what a tenant sends that means ill, for ever."""
+    """Yield the packets of a malicious tenant, endlessly."""
     program, _ = house()
     schema = Schema(program.schema())
     own = requests(program, EVIL, 1)
@@ -55,7 +55,7 @@ def attacks(random: Random, steps: list[Step]) -> Iterator[bytes]:
         mine = random.choice(own)
         flood = schema.encode(Message(REQUEST, EVIL, mine.sequence, mine.fields))
         yield from [frame(flood)] * random.randint(1, 4)
-        # In the name of others: what they send, as they send it, and with other kinds.
+        # In the name of others: copies of their packets, also with other kinds.
         yield frame(payload, forged)
         kinds = (RESULT_FOR_ALL, RESULT, FOR_HOST, STATE, STATE_DONE, 0, 255)
         yield frame(payload[:1] + bytes([random.choice(kinds)]) + payload[2:], forged)
@@ -66,10 +66,10 @@ def attacks(random: Random, steps: list[Step]) -> Iterator[bytes]:
         asked = payload[:1] + bytes([STATE]) + payload[2:16] + written.to_bytes(4, "big") + index.to_bytes(4, "big")
         yield bytes([0, PORT]) + asked + bytes(200)
         yield frame(asked + b"\xff" * random.randint(0, 200), forged)
-        # Its own application, with indexes that are not there.
+        # Its own application, with indexes out of range.
         slot = random.choice((2**16 - 1, 2**15, 255))
         yield frame(schema.encode(Message(REQUEST, EVIL, HUGE, {**mine.fields, "slot": slot})))
-        # No application's, and no packets at all.
+        # Unknown applications, and invalid packets.
         yield frame(payload[:2] + random.choice((0, 11, 0xFFFF)).to_bytes(2, "big") + payload[4:], forged)
         yield frame(bytes([random.choice((0, 1, 255))]) + payload[1:])
         whole = frame(payload, forged)
@@ -79,12 +79,12 @@ def attacks(random: Random, steps: list[Step]) -> Iterator[bytes]:
 
 
 def tenancy() -> dict[str, Any]:
-    """Return who is admitted where: the nine on the hosts' ports, the tenth on its own, and at most so fast."""
+    """Return the admissions: the nine on the hosts' ports, the tenth on its own port with a rate limit."""
     return {**dict.fromkeys(NINE, ((*MEMBERS, SERVER), MEMBERS, 0)), EVIL: ((PORT,), (PORT,), RATE)}
 
 
 @pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
-def test_nine_tenants_do_not_notice_the_tenth(device: str) -> None:
+def test_nine_tenants_are_unaffected_by_the_tenth(device: str) -> None:
     program, steps = house()
     quiet_came, quiet_alerts, quiet_state, _ = run(device, steps)
     came, alerts, _ = meant(program, steps)
@@ -107,13 +107,13 @@ def test_nine_tenants_do_not_notice_the_tenth(device: str) -> None:
 
 
 def passed_by(came: Came) -> bool:
-    """Tell whether a packet of the tenth's application has gone on to the server as it came."""
+    """Return whether a packet of the tenth's application was forwarded to the server unchanged."""
     number = house()[0].applications[EVIL].id.to_bytes(2, "big")
     return any(port == SERVER and each[42:46] == bytes([VERSION, REQUEST]) + number for port, each in came)
 
 
 def run(device: str, steps: list[Step]) -> tuple[list[Came], list[Alert], dict[str, Any], dict[str, int]]:
-    """Play packets; return what came, the alerts, the state of the nine, and how many packets each was counted."""
+    """Process packets. Return the outcomes, the alerts, the state of the nine, and the packet count of each."""
     program, _ = house()
     with House(program, device, tenancy(), ports=(*MEMBERS, SERVER, PORT)) as made:
         came = made.play(steps)
@@ -123,7 +123,7 @@ def run(device: str, steps: list[Step]) -> tuple[list[Came], list[Alert], dict[s
         return came, alerts, state, counted
 
 
-def test_a_rate_is_each_ports_own() -> None:
+def test_rates_apply_to_each_port_separately() -> None:
     program, _ = house()
     own = requests(program, EVIL, 1)[0]
     payload = Schema(program.schema()).encode(Message(REQUEST, EVIL, own.sequence, own.fields))

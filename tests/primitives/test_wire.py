@@ -1,4 +1,4 @@
-"""The wire: our encoder and decoder against scapy's, and against bytes that are no message."""
+"""The wire format: our encoder and decoder compared with scapy's, and invalid bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from midflight.primitives.exports.scapy_layer import layers
 
 
 class Odd(Primitive):
-    """A header whose fields begin and end in the middle of bytes."""
+    """A header whose fields are not aligned to bytes."""
 
     class Wire(Header):
         a = bit[3]
@@ -66,7 +66,7 @@ def messages(draw: st.DrawFn) -> Message:
 
 
 @given(message=messages())
-def test_what_is_encoded_is_decoded(message: Message) -> None:
+def test_messages_round_trip(message: Message) -> None:
     assert SCHEMA.decode(SCHEMA.encode(message)) == message
 
 
@@ -89,7 +89,7 @@ def test_scapy_builds_the_same_bytes(message: Message) -> None:
     assert {name: getattr(taken_apart, name) for name in fields} == fields
 
 
-def test_lanes_are_arrays_in_the_machines_order() -> None:
+def test_lanes_are_arrays_in_native_byte_order() -> None:
     values = np.array([1, -2, 3, 2**31 - 1, -(2**31)], dtype=np.int32)
     message = Message(
         1, "gradients", 7, {"slot": 1, "worker": 2, "flags": 0, "job": 5, "epoch": 6, "values": values}, token=0xBEEF
@@ -105,7 +105,7 @@ def test_lanes_are_arrays_in_the_machines_order() -> None:
     assert decoded.flags.writeable
 
 
-def test_lanes_of_64_bits_come_as_lists_of_any_numbers_that_fit() -> None:
+def test_lanes_of_64_bits_accept_lists_of_all_numbers_that_fit() -> None:
     program = Program(GroupBy("words", workers=1, lanes=3))
     header: dict[str, Any] = {
         "command": 0,
@@ -129,7 +129,7 @@ def test_lanes_of_64_bits_come_as_lists_of_any_numbers_that_fit() -> None:
 
 
 @given(data=st.binary(max_size=60))
-def test_bytes_from_anywhere_decode_or_are_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_decoded_or_rejected(data: bytes) -> None:
     try:
         message = SCHEMA.decode(data)
     except WireError:
@@ -158,7 +158,7 @@ FIELDS: dict[str, Any] = {"slot": 1, "worker": 2, "flags": 0, "job": 5, "epoch":
         (Message(1, "gradients", 1, FIELDS | {"slot": [1]}), "slot cannot be"),
     ],
 )
-def test_messages_that_do_not_fit(message: Message, reported: str) -> None:
+def test_messages_that_do_not_fit_are_rejected(message: Message, reported: str) -> None:
     with pytest.raises(WireError, match=reported):
         SCHEMA.encode(message)
 
@@ -172,18 +172,18 @@ def test_messages_that_do_not_fit(message: Message, reported: str) -> None:
         (b"\2\1\0\1" + bytes(12 + 23), "has 39 bytes, but needs 44"),
     ],
 )
-def test_bytes_that_are_no_message(data: bytes, reported: str) -> None:
+def test_bytes_that_are_not_a_message_are_rejected_by_the_decoder(data: bytes, reported: str) -> None:
     with pytest.raises(WireError, match=reported):
         SCHEMA.decode(data)
 
 
-def test_something_that_is_no_schema() -> None:
+def test_an_invalid_schema_is_rejected() -> None:
     with pytest.raises(WireError, match="not a wire schema"):
         Schema({"applications": {"a": {"id": 1}}})
 
 
 @pytest.mark.parametrize("stack", BOTH, ids=["IPv4", "IPv6"])
-def test_bound_layers_are_found_behind_udp(stack: Ether) -> None:
+def test_bound_layers_are_found_after_udp(stack: Ether) -> None:
     message = Message(1, "pressure", 7, {"sensor": 3, "value": 8})
     frame = bytes(stack / UDP(sport=5000, dport=19782) / SCHEMA.encode(message))
     bound = layers(DESCRIPTION, bind=True)

@@ -1,4 +1,4 @@
-"""Offload says what shall hold on a switch: twice is as good as once, a refusal leaves things as they were."""
+"""Offload: its operations are idempotent, and rejected ones have no effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Entry = tuple[str, tuple[tuple[str, object], ...]]
 
 
 class Device:
-    """A P4Runtime device as far as steering sees it: strict about what exists, and able to refuse a call."""
+    """A fake P4Runtime device for steering, which checks that entries exist, and can reject a call."""
 
     def __init__(self) -> None:
         self.entries: dict[Entry, tuple[str, dict[str, int]]] = {}
@@ -111,7 +111,7 @@ class Device:
 
 
 def address(number: int) -> IPv4Address | IPv6Address:
-    """Return an IPv4 address, or from 3 on an IPv6 address."""
+    """Return an IPv4 address, or an IPv6 address for numbers from 3 on."""
     return IPv4Address("10.0.0.0") + number if number < 3 else IPv6Address("2001:db8::") + number
 
 
@@ -123,7 +123,7 @@ def route(number: int, port: int) -> Route:
     return Route(address(number), port, 0x02_0000_000000 + port)
 
 
-def test_what_an_admitted_application_has_on_the_switch() -> None:
+def test_the_entries_of_an_admitted_application() -> None:
     device = Device()
     Offload(device).admit(7, [member(2), member(1)], group=3)
     assert device.groups == {3: (1, 2)}
@@ -143,7 +143,7 @@ def test_what_an_admitted_application_has_on_the_switch() -> None:
     }
 
 
-def test_receivers_come_before_the_admission_and_go_after_it() -> None:
+def test_receivers_are_added_before_the_admission_and_removed_after_it() -> None:
     device = Device()
     offload = Offload(device)
     offload.admit(1, [member(1)])
@@ -155,7 +155,7 @@ def test_receivers_come_before_the_admission_and_go_after_it() -> None:
     assert device.state() == ({}, {})
 
 
-def test_what_was_done_is_taken_back_last_first() -> None:
+def test_a_failed_admission_is_rolled_back_in_reverse_order() -> None:
     device = Device()
     device.refuse_at = 2
     with pytest.raises(DeviceError, match="RESOURCE_EXHAUSTED"):
@@ -164,7 +164,7 @@ def test_what_was_done_is_taken_back_last_first() -> None:
     assert device.ports == [2, 1, 1, 2]
 
 
-def test_a_device_that_dies_is_told_as_it_died() -> None:
+def test_the_error_of_a_failing_device_is_raised() -> None:
     device = Device()
     offload = Offload(device)
     device.refuse_at, device.dead = 2, True
@@ -178,7 +178,7 @@ def test_a_device_that_dies_is_told_as_it_died() -> None:
     assert device.state() == other.state()
 
 
-def test_twice_is_as_good_as_once() -> None:
+def test_operations_are_idempotent() -> None:
     device = Device()
     offload = Offload(device)
     for _ in range(2):
@@ -210,7 +210,7 @@ def test_a_member_is_replaced_in_place() -> None:
     assert "delete ingress.admission" not in device.calls
 
 
-def test_a_redirection_outlives_new_routes_and_is_taken_back() -> None:
+def test_a_redirection_survives_new_routes_and_can_be_removed() -> None:
     device = Device()
     offload = Offload(device)
     key = ("ingress.route", (("hdr.ipv4.destination", "10.0.0.1/32"),))
@@ -227,7 +227,7 @@ def test_a_redirection_outlives_new_routes_and_is_taken_back() -> None:
     assert device.state() == ({}, {})
 
 
-def test_an_entry_that_an_earlier_controller_left_is_taken_over() -> None:
+def test_entries_of_an_earlier_controller_are_taken_over() -> None:
     device = Device()
     Offload(device).admit(1, [member(1)], group=4)
     offload = Offload(device)
@@ -236,7 +236,7 @@ def test_an_entry_that_an_earlier_controller_left_is_taken_over() -> None:
     assert entry == ("ingress.admit", {"group": 5, "epoch": 1, "token": 0, "bound": 0})
 
 
-def test_two_applications_share_neither_group_nor_fate() -> None:
+def test_two_applications_have_separate_groups() -> None:
     device = Device()
     offload = Offload(device)
     offload.admit(1, [member(1)])
@@ -248,7 +248,7 @@ def test_two_applications_share_neither_group_nor_fate() -> None:
     assert device.state() == alone
 
 
-def test_two_members_on_one_port_are_refused_before_anything_is_done() -> None:
+def test_two_members_on_one_port_are_rejected_without_effect() -> None:
     device = Device()
     with pytest.raises(MidflightError, match="share a port"):
         Offload(device).admit(1, [member(1), member(1)])
@@ -282,7 +282,9 @@ def act(offload: Offload, what: str, number: int, ports: set[int]) -> None:
 
 
 @given(ACTS, st.integers(0, 40))
-def test_a_refusal_leaves_the_switch_as_it_was(acts: list[tuple[str, int, set[int]]], refuse_at: int) -> None:
+def test_a_rejected_operation_leaves_the_switch_unchanged(
+    acts: list[tuple[str, int, set[int]]], refuse_at: int
+) -> None:
     device = Device()
     device.refuse_at = refuse_at
     offload = Offload(device)
@@ -305,7 +307,7 @@ def test_a_refusal_leaves_the_switch_as_it_was(acts: list[tuple[str, int, set[in
     assert device.state() == ({}, {})
 
 
-def test_a_mirror_is_set_once_and_ends_with_the_controller() -> None:
+def test_a_mirror_is_written_once_and_removed_at_the_end() -> None:
     device = Device()
     offload = Offload(device)
     offload.mirror(7, [5, 2])
@@ -316,7 +318,7 @@ def test_a_mirror_is_set_once_and_ends_with_the_controller() -> None:
     assert device.mirrors == {7: ()}
 
 
-def test_requests_are_admitted_by_their_port_and_no_faster_than_told() -> None:
+def test_requests_are_admitted_by_port_up_to_their_rate() -> None:
     device = Device()
     offload = Offload(device)
     offload.admit(7, [member(1), member(2)], ports=[2, 1, 4], rate=500)
@@ -339,7 +341,7 @@ def test_requests_are_admitted_by_their_port_and_no_faster_than_told() -> None:
     assert device.entries == {}
 
 
-def test_what_is_held_forwards_and_computes_nothing_and_comes_back_on_another_switch() -> None:
+def test_a_held_switch_only_forwards_and_its_state_can_be_restored_elsewhere() -> None:
     device, other = Device(), Device()
     offload = Offload(device)
     offload.install([route(1, 1), route(2, 2)])
@@ -358,7 +360,7 @@ def test_what_is_held_forwards_and_computes_nothing_and_comes_back_on_another_sw
     assert len(other.entries) == len(device.entries) + len(whole[0])
 
 
-def test_counts_go_on_where_entries_do() -> None:
+def test_counters_continue_with_their_entries() -> None:
     device, other = Device(), Device()
     offload = Offload(device)
     offload.admit(7, [], ports=[3, 4])

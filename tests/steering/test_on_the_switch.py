@@ -1,4 +1,4 @@
-"""Steering on a real pipeline, over P4Runtime: an application computed on, handed back, and sent elsewhere."""
+"""Steering on a real pipeline over P4Runtime: an application is admitted, withdrawn and redirected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def net() -> Iterator[Net]:
 
 
 def request(worker: int, value: int) -> tuple[int, bytes]:
-    """Return a worker's packet to the server, with the port it comes in by: worker 0 is h1."""
+    """Return a worker's packet to the server with its ingress port. Worker 0 is h1."""
     sender = host(worker + 1)
     body = struct.pack("!BBHIQ HBBHH i", 2, 1, 1, 1, 0, 0, worker, 0, 1, 0, value)
     packet = (
@@ -61,7 +61,7 @@ def mac(value: int) -> str:
 
 
 def send(net: Net, *packets: tuple[int, bytes]) -> list[tuple[int, str, str, int, int, int]]:
-    """Return for each packet that comes out: port, MAC and IP addresses and UDP port it goes to, kind, value."""
+    """Return for each packet that leaves: port, destination MAC, IP address and UDP port, kind, value."""
     found = []
     for port, data in net.device.process(Packets.from_list(list(packets))):
         packet = Ether(data)
@@ -71,7 +71,7 @@ def send(net: Net, *packets: tuple[int, bytes]) -> list[tuple[int, str, str, int
     return found
 
 
-def test_offload_is_a_few_entries_and_so_is_taking_it_back(net: Net) -> None:
+def test_offload_and_its_removal_change_few_entries(net: Net) -> None:
     to_server = [(5, mac(SERVER.mac), "10.0.0.5", MIDFLIGHT, 1, 20), (5, mac(SERVER.mac), "10.0.0.5", MIDFLIGHT, 1, 3)]
     assert send(net, request(0, 20), request(1, 3)) == to_server
     net.offload.admit(1, members(star(5), "s1", {"h1": 5000, "h2": 5001}))
@@ -93,7 +93,7 @@ def test_traffic_is_redirected_and_restored(net: Net) -> None:
     assert [each[:2] for each in send(net, request(0, 1))] == [(5, mac(SERVER.mac))]
 
 
-def test_a_new_controller_takes_over_what_an_old_one_left(net: Net) -> None:
+def test_a_new_controller_takes_over_existing_entries(net: Net) -> None:
     net.offload.admit(1, members(star(5), "s1", {"h1": 5000, "h2": 5001}))
     fresh = Offload(net.session)
     fresh.install(routes(star(5))["s1"])

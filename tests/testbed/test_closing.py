@@ -1,4 +1,4 @@
-"""What a program opens and does not close is closed when it is garbage, and when the program ends, however it ends."""
+"""Networks and devices that a program leaves open are closed by garbage collection, and at any end of the program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from midflight.testbed.fabric.janitor import NETNS
 from midflight.workers import Workers
 from tests.bmv2 import BMV2, ROOT
 
-TIMEOUT = 120.0  # seconds, for a busy machine: a program that does not end takes for ever
+TIMEOUT = 120.0  # seconds; long enough for a busy machine, as only a program that hangs takes longer
 
 BEGIN = """
 import gc, os, signal, sys, threading
@@ -51,13 +51,13 @@ SESSION = 'device = open_device("host")\nsession = device.session()\n'
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return an empty folder with a short name: sockets are made in it."""
+    """Return an empty folder with a short name, for sockets."""
     with tempfile.TemporaryDirectory(prefix="mf-") as name:
         yield Path(name)
 
 
 def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run a program whose temporary files go to a folder; no process that it began may be there at its end."""
+    """Run a program whose temporary files go to a folder, and check that none of its processes remains."""
     command = [sys.executable, "-X", "dev", "-c", BEGIN + script]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=TIMEOUT, env={**os.environ, "TMPDIR": str(folder)}
@@ -69,7 +69,7 @@ def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
             try:
                 assert mark not in (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
             except OSError:
-                continue  # it has gone, or is somebody else's
+                continue  # it has ended, or belongs to another user
     for word in done.stdout.split():
         assert not list(NETNS.glob(f"mf-{word}-*")), "a namespace is left"
     assert "pending" not in done.stderr
@@ -122,7 +122,7 @@ def test_a_program_that_does_not_close_its_network_ends(folder: Path, end: str, 
         pytest.param(NETWORK + "loop = [net]\nloop.append(loop)\n", "del net, loop", 0, id="a cycle"),
     ],
 )
-def test_it_ends_whatever_it_has_opened(folder: Path, opened: str, end: str, status: int) -> None:
+def test_a_program_ends_with_every_kind_of_open_object(folder: Path, opened: str, end: str, status: int) -> None:
     done = run(folder, opened + end)
     assert done.returncode == status, done.stderr
 
@@ -142,7 +142,7 @@ threading.Thread(target=work).start()
     assert (done.returncode, done.stdout, done.stderr) == (0, "used\n", "")
 
 
-def test_a_fork_that_ends_leaves_its_parents_network_alone() -> None:
+def test_an_ending_fork_does_not_affect_its_parents_network() -> None:
     script = """
 if (child := os.fork()) == 0:
     sys.exit(0)
@@ -177,7 +177,7 @@ assert len(net.received("h2")) == 2
         ),
     ],
 )
-def test_what_is_garbage_is_closed_while_the_program_goes_on(folder: Path, script: str) -> None:
+def test_garbage_is_closed_while_the_program_runs(folder: Path, script: str) -> None:
     done = run(folder, script)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -196,7 +196,7 @@ def test_a_closer_closes_once() -> None:
     assert calls == ["closed"]
 
 
-def test_garbage_is_closed_by_a_thread_that_waits_for_nobody() -> None:
+def test_garbage_is_closed_in_a_separate_thread() -> None:
     lock, done = threading.Lock(), threading.Event()
 
     def close() -> None:
@@ -211,7 +211,7 @@ def test_garbage_is_closed_by_a_thread_that_waits_for_nobody() -> None:
     assert done.wait(TIMEOUT)
 
 
-def test_workers_run_so_many_at_once_and_lose_nothing() -> None:
+def test_workers_run_a_limited_number_of_functions_at_once() -> None:
     workers, gate, lock, running, peak = Workers(2, "test"), threading.Barrier(2), threading.Lock(), 0, 0
 
     def work(number: int) -> int:
@@ -234,7 +234,7 @@ def test_workers_run_so_many_at_once_and_lose_nothing() -> None:
         workers.submit(work, 8)
 
 
-def test_workers_do_not_do_what_was_cancelled() -> None:
+def test_workers_skip_cancelled_functions() -> None:
     workers, gate, done = Workers(1, "test"), threading.Event(), list[int]()
     first = workers.submit(gate.wait, TIMEOUT)
     unwanted, wanted = workers.submit(done.append, 1), workers.submit(done.append, 2)

@@ -9,7 +9,7 @@ __all__ = ["Acceptor"]
 
 
 class Acceptor(Primitive):
-    """Promise and accept ballots for the instances of a consensus, as Paxos has it, and tell all learners.
+    """Promise and accept ballots for the instances of a consensus as a Paxos acceptor, and inform all learners.
 
     Parameters:
         number: the number of this acceptor (0 to 63), which every answer contains
@@ -38,8 +38,8 @@ class Acceptor(Primitive):
     >>> def send(phase, ballot, value=0):
     ...     fields = {"phase": phase, "acceptor": 0, "epoch": 0, "ballot": ballot, "voted": 0, "value": value}
     ...     outcome = first.process(Message(REQUEST, "first", 1, fields))
-    ...     told = outcome.message.fields
-    ...     return outcome.verdict.name, told["phase"], told["ballot"], told["voted"], told["value"]
+    ...     answer = outcome.message.fields
+    ...     return outcome.verdict.name, answer["phase"], answer["ballot"], answer["voted"], answer["value"]
     >>> send(Acceptor.PREPARE, 7) == ("REPLY", Acceptor.PROMISE, 7, 0, 0)
     True
     >>> send(Acceptor.ACCEPT, 7, 42) == ("MULTICAST", Acceptor.ACCEPTED, 7, 7, 42)

@@ -11,7 +11,7 @@ __all__ = ["Bloom"]
 
 
 class Bloom(Primitive):
-    """Insert items into a set and ask whether one is in it; every request is answered to its sender.
+    """Insert items into a set, and answer whether an item is in it.
 
     Parameters:
         rows: how many hashes, each with a row of bits of its own (1 to 16)

@@ -13,7 +13,7 @@ __all__ = ["Cache"]
 
 
 class Cache(Primitive):
-    """Answer reads of cached keys, pass on all else to the server, and tell which keys are hot and not cached.
+    """Answer reads of cached keys, forward other requests to the server, and report hot keys that are not cached.
 
     Parameters:
         entries: how many keys can be cached (1 to 65536)

@@ -16,7 +16,7 @@ LARGEST_GAIN = 2**23
 
 
 class Controller(Primitive):
-    """Put a command into each reading that passes, from the errors of `channels` measured values against their targets.
+    """Write a command into each reading, computed from the errors of `channels` measured values.
 
         command = sum(proportional * error) + integral - sum(derivative * change of measured)
         integral += sum(integral_gain * error)

@@ -9,7 +9,7 @@ __all__ = ["CountMin"]
 
 
 class CountMin(Primitive):
-    """Add amounts to items as packets pass, and answer how much an item has had.
+    """Add up the amounts of each item, and answer with an estimate of an item's total.
 
     Parameters:
         rows: how many hashes, each with a row of counters of its own (1 to 16)

@@ -11,7 +11,7 @@ __all__ = ["Distinct"]
 
 
 class Distinct(Pruning):
-    """Prune rows whose item is in the cache; what is left has the same set of different items.
+    """Prune rows whose item is in the cache; the remaining rows have the same set of distinct items.
 
     Parameters:
         rows: how many rows the cache has; a hash of the item chooses one (1 to 2**20)

@@ -12,7 +12,7 @@ __all__ = ["GroupBy"]
 
 
 class GroupBy(Primitive):
-    """Aggregate values by key in the switch; a pair that has to make room goes on to the server inside the packet.
+    """Aggregate values by key in the switch; an evicted pair goes on to the server in the packet that evicts it.
 
     Parameters:
         workers: the number of senders (1 to 256), including the server if it flushes

@@ -9,7 +9,7 @@ __all__ = ["HyperLogLog"]
 
 
 class HyperLogLog(Primitive):
-    """Keep what is needed to estimate how many different items have passed.
+    """Maintain registers from which the number of distinct items can be estimated.
 
     Parameters:
         precision: how many of a hash's 32 bits choose one of 2**precision registers (4 to 16)

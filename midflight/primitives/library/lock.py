@@ -17,7 +17,7 @@ FIRST: Final = 2**32 - 6
 
 
 class Lock(Primitive):
-    """Grant locks in the order of the requests: one exclusive holder, or all that share in a row.
+    """Grant locks in the order of requests: to one exclusive holder, or to all consecutive shared requests.
 
     Parameters:
         locks: the number of locks (1 to 4096)

@@ -14,7 +14,7 @@ SEED = 0x53414D50
 
 
 class Sample(Primitive):
-    """Choose one packet in `one_in`, and tell the controller of it or keep it alone.
+    """Choose one packet in `one_in`, and report it to the controller, or drop all others.
 
     Parameters:
         one_in: one in this many packets, or flows, is chosen (1 to 2**31)

@@ -11,7 +11,7 @@ __all__ = ["SemiJoin"]
 
 
 class SemiJoin(Pruning):
-    """Learn the keys of one table as its rows pass, then prune rows of the other that have none of them.
+    """Learn the keys of one table from its rows, then prune rows of the other table without any of these keys.
 
     Parameters:
         rows: how many hashes, each with a row of bits of its own (1 to 16)

@@ -10,7 +10,7 @@ __all__ = ["Skyline"]
 
 
 class Skyline(Pruning):
-    """Prune points that one of a few stored points is at least as good as in every dimension; larger is better.
+    """Prune points that one of a few stored points matches or exceeds in every dimension.
 
     Parameters:
         points: how many points are stored, those with the largest scores (1 to 64)

@@ -10,7 +10,7 @@ __all__ = ["TopN"]
 
 
 class TopN(Pruning):
-    """Prune rows below a threshold that `n` rows have reached; what is left has the `n` largest in it.
+    """Prune rows below a threshold that `n` rows have reached; the remaining rows include the `n` largest.
 
     Parameters:
         n: the number of largest rows that the query selects (1 to 65535)

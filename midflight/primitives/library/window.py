@@ -14,7 +14,7 @@ LATE: Final = 2
 
 
 class Window(Primitive):
-    """Take a stream's items in, and send on one result for each window of each series.
+    """Aggregate the items of a stream, and forward one result for each window of each series.
 
     Parameters:
         pane: the length of a pane, in items or in the unit of `time` (1 to 2**24, a power of two)

@@ -102,8 +102,8 @@ header state_t {
     bit<32> index;
 }
 
-// What first sends. Acceptor: Promise and accept ballots for the instances of a consensus, as Paxos has it, and tell
-// all learners.
+// What first sends. Acceptor: Promise and accept ballots for the instances of a consensus as a Paxos acceptor, and
+// inform all learners.
 header first_t {
     bit<8> phase;
     bit<8> acceptor;
@@ -250,7 +250,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of first: Acceptor.ingress in acceptor.py, with number=1, instances=8, width=64.
-// Promise and accept ballots for the instances of a consensus, as Paxos has it, and tell all learners.
+// Promise and accept ballots for the instances of a consensus as a Paxos acceptor, and inform all learners.
 control first_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(8) held;
     register<bit<32>>(8) promised;

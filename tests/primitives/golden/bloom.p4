@@ -102,8 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What seen sends. Bloom: Insert items into a set and ask whether one is in it; every request is answered to its
-// sender.
+// What seen sends. Bloom: Insert items into a set, and answer whether an item is in it.
 header seen_t {
     bit<8> operation;
     bit<8> flags;
@@ -256,7 +255,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of seen: Bloom.ingress in bloom.py, with rows=2, columns=1000, capacity=100, item_bits=64.
-// Insert items into a set and ask whether one is in it; every request is answered to its sender.
+// Insert items into a set, and answer whether an item is in it.
 control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<1>>(1000) bits_0;
     register<bit<1>>(1000) bits_1;

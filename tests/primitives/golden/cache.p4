@@ -102,8 +102,8 @@ header state_t {
     bit<32> index;
 }
 
-// What store sends. Cache: Answer reads of cached keys, pass on all else to the server, and tell which keys are hot and
-// not cached.
+// What store sends. Cache: Answer reads of cached keys, forward other requests to the server, and report hot keys that
+// are not cached.
 header store_t {
     bit<8> operation;
     bit<8> status;
@@ -272,7 +272,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of store: Cache.ingress in cache.py, with entries=16, lanes=2, item_bits=64, hot=128, rows=2, columns=64.
-// Answer reads of cached keys, pass on all else to the server, and tell which keys are hot and not cached.
+// Answer reads of cached keys, forward other requests to the server, and report hot keys that are not cached.
 control store_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(16) version;
     register<bit<1>>(16) valid;

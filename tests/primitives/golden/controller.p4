@@ -102,8 +102,8 @@ header state_t {
     bit<32> index;
 }
 
-// What heater sends. Controller: Put a command into each reading that passes, from the errors of `channels` measured
-// values against their targets.
+// What heater sends. Controller: Write a command into each reading, computed from the errors of `channels` measured
+// values.
 header heater_t {
     bit<16> loop;
     int<32> target_0;
@@ -247,7 +247,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of heater: Controller.ingress in controller.py, with low=0, high=1000, fraction=8, channels=1, loops=8.
-// Put a command into each reading that passes, from the errors of `channels` measured values against their targets.
+// Write a command into each reading, computed from the errors of `channels` measured values.
 control heater_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(8) latest;
     // Signed: what is read is cast, as BMv2 takes a negative number out as a large one.

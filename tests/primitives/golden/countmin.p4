@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What traffic sends. CountMin: Add amounts to items as packets pass, and answer how much an item has had.
+// What traffic sends. CountMin: Add up the amounts of each item, and answer with an estimate of an item's total.
 header traffic_t {
     bit<8> operation;
     bit<8> flags;
@@ -257,7 +257,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of traffic: CountMin.ingress in countmin.py, with rows=2, columns=1024, width=32, item_bits=64.
-// Add amounts to items as packets pass, and answer how much an item has had.
+// Add up the amounts of each item, and answer with an estimate of an item's total.
 control traffic_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(1024) counts_0;
     register<bit<32>>(1024) counts_1;

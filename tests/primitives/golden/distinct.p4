@@ -102,7 +102,8 @@ header state_t {
     bit<32> index;
 }
 
-// What users sends. Distinct: Prune rows whose item is in the cache; what is left has the same set of different items.
+// What users sends. Distinct: Prune rows whose item is in the cache; the remaining rows have the same set of distinct
+// items.
 header users_t {
     bit<8> flags;
     bit<64> item;
@@ -254,7 +255,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 
 // The kernel of users: Distinct.ingress in distinct.py, with pruned='drop', rows=1000, columns=2, item_bits=64,
 // fingerprint=0.
-// Prune rows whose item is in the cache; what is left has the same set of different items.
+// Prune rows whose item is in the cache; the remaining rows have the same set of distinct items.
 control users_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<65>>(1000) cache_0;
     register<bit<65>>(1000) cache_1;

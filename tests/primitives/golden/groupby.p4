@@ -102,8 +102,8 @@ header state_t {
     bit<32> index;
 }
 
-// What words sends. GroupBy: Aggregate values by key in the switch; a pair that has to make room goes on to the server
-// inside the packet.
+// What words sends. GroupBy: Aggregate values by key in the switch; an evicted pair goes on to the server in the packet
+// that evicts it.
 header words_t {
     bit<8> command;
     bit<8> worker;
@@ -269,7 +269,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of words: GroupBy.ingress in groupby.py, with workers=4, operation='sum', lanes=2, cells=64, window=8.
-// Aggregate values by key in the switch; a pair that has to make room goes on to the server inside the packet.
+// Aggregate values by key in the switch; an evicted pair goes on to the server in the packet that evicts it.
 control words_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<48>>(32) held;
     register<bit<65>>(64) cell_keys_0;

@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What users sends. HyperLogLog: Keep what is needed to estimate how many different items have passed.
+// What users sends. HyperLogLog: Maintain registers from which the number of distinct items can be estimated.
 header users_t {
     bit<64> item;
 }
@@ -258,7 +258,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of users: HyperLogLog.ingress in hyperloglog.py, with precision=10, item_bits=64.
-// Keep what is needed to estimate how many different items have passed.
+// Maintain registers from which the number of distinct items can be estimated.
 control users_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<5>>(1024) ranks;
     bit<32> checksum;

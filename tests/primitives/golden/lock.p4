@@ -104,7 +104,8 @@ header state_t {
     bit<32> index;
 }
 
-// What locks sends. Lock: Grant locks in the order of the requests: one exclusive holder, or all that share in a row.
+// What locks sends. Lock: Grant locks in the order of requests: to one exclusive holder, or to all consecutive shared
+// requests.
 header locks_t {
     bit<16> lock;
     bit<16> client;
@@ -255,7 +256,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of locks: Lock.ingress in lock.py, with locks=4, clients=16, depth=4.
-// Grant locks in the order of the requests: one exclusive holder, or all that share in a row.
+// Grant locks in the order of requests: to one exclusive holder, or to all consecutive shared requests.
 control locks_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(64) latest;
     // Holds its values XOR 18446744052234715130, so that a cleared register means 18446744052234715130.

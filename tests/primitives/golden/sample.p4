@@ -93,7 +93,7 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
-// What watch sends. Sample: Choose one packet in `one_in`, and tell the controller of it or keep it alone.
+// What watch sends. Sample: Choose one packet in `one_in`, and report it to the controller, or drop all others.
 header watch_t {
     bit<64> item;
 }
@@ -224,7 +224,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of watch: Sample.ingress in sample.py, with one_in=1000, by='packet', others='forward', item_bits=64.
-// Choose one packet in `one_in`, and tell the controller of it or keep it alone.
+// Choose one packet in `one_in`, and report it to the controller, or drop all others.
 control watch_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> checksum;
     bit<32> place;

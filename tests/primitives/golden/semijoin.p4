@@ -102,8 +102,8 @@ header state_t {
     bit<32> index;
 }
 
-// What orders sends. SemiJoin: Learn the keys of one table as its rows pass, then prune rows of the other that have
-// none of them.
+// What orders sends. SemiJoin: Learn the keys of one table from its rows, then prune rows of the other table without
+// any of these keys.
 header orders_t {
     bit<8> flags;
     bit<8> side;
@@ -256,7 +256,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of orders: SemiJoin.ingress in semijoin.py, with pruned='drop', rows=2, columns=65536, item_bits=64.
-// Learn the keys of one table as its rows pass, then prune rows of the other that have none of them.
+// Learn the keys of one table from its rows, then prune rows of the other table without any of these keys.
 control orders_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<1>>(65536) bits_0;
     register<bit<1>>(65536) bits_1;

@@ -102,8 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What hotels sends. Skyline: Prune points that one of a few stored points is at least as good as in every dimension;
-// larger is better.
+// What hotels sends. Skyline: Prune points that one of a few stored points matches or exceeds in every dimension.
 header hotels_t {
     bit<8> flags;
     bit<32> values_0;
@@ -245,7 +244,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of hotels: Skyline.ingress in skyline.py, with pruned='drop', points=2, dimensions=2, width=32.
-// Prune points that one of a few stored points is at least as good as in every dimension; larger is better.
+// Prune points that one of a few stored points matches or exceeds in every dimension.
 control hotels_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<100>>(1) best_0;
     register<bit<100>>(1) best_1;

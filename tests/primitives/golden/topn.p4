@@ -102,8 +102,8 @@ header state_t {
     bit<32> index;
 }
 
-// What prices sends. TopN: Prune rows below a threshold that `n` rows have reached; what is left has the `n` largest in
-// it.
+// What prices sends. TopN: Prune rows below a threshold that `n` rows have reached; the remaining rows include the `n`
+// largest.
 header prices_t {
     bit<8> flags;
     bit<16> query;
@@ -246,7 +246,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of prices: TopN.ingress in topn.py, with pruned='reply', n=100, lowest=64, levels=3, queries=1.
-// Prune rows below a threshold that `n` rows have reached; what is left has the `n` largest in it.
+// Prune rows below a threshold that `n` rows have reached; the remaining rows include the `n` largest.
 control prices_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<16>>(1) reached_0;
     register<bit<16>>(1) reached_1;

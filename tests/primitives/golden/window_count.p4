@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What load sends. Window: Take a stream's items in, and send on one result for each window of each series.
+// What load sends. Window: Aggregate the items of a stream, and forward one result for each window of each series.
 header load_t {
     bit<16> series;
     bit<8> what;
@@ -255,7 +255,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of load: Window.ingress in window.py, with pane=16, panes=1, by='count', series=8.
-// Take a stream's items in, and send on one result for each window of each series.
+// Aggregate the items of a stream, and forward one result for each window of each series.
 control load_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(8) items;
     register<bit<29>>(8) number_0;

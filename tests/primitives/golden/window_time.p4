@@ -102,7 +102,7 @@ header state_t {
     bit<32> index;
 }
 
-// What load sends. Window: Take a stream's items in, and send on one result for each window of each series.
+// What load sends. Window: Aggregate the items of a stream, and forward one result for each window of each series.
 header load_t {
     bit<16> series;
     bit<8> what;
@@ -260,7 +260,7 @@ control verify_checksums(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The kernel of load: Window.ingress in window.py, with pane=1024, panes=2, by='time', series=8.
-// Take a stream's items in, and send on one result for each window of each series.
+// Aggregate the items of a stream, and forward one result for each window of each series.
 control load_kernel(inout headers_t hdr, inout metadata_t meta) {
     register<bit<23>>(8) latest;
     register<bit<23>>(8) number_0;
