@@ -214,9 +214,9 @@ def test_the_footprint_of_real_primitives(lanes: int) -> None:
     assert "digest" in pressure.externs
     assert "digest" not in gradients.externs
     assert not found.total.circles
-    # admission -> held -> seen -> totals, with the routes in parallel, and as many lanes as fit a stage.
-    assert found.total.stages_on() == 4
-    assert found.total.stages_on({"register": 4}) == 3 + -(-lanes // 4)
+    # admission -> membership -> held -> seen -> totals, with the routes in parallel, and as many lanes as fit a stage.
+    assert found.total.stages_on() == 5
+    assert found.total.stages_on({"register": 4}) == 4 + -(-lanes // 4)
     asic = Capabilities(kind="asic", stages=12, per_stage={"register": 4}, register_accesses=1)
     assert place(found, {"s1": asic}).on("s1") == ("gradients", "pressure")
     assert found.total.multicast
@@ -234,7 +234,7 @@ def test_maps_and_recirculation_are_needs_of_the_application() -> None:
     assert {"exact", "lpm", "ternary", "range"} <= directory.match_kinds
     assert "recirculate_preserving_field_list" in walk.externs - directory.externs - found.shared.externs
     placed = place(found, {"asic": Capabilities(kind="asic", recirculation=False, clones=False, key_bits=64)})
-    assert placed.decisions[0].refusals[0].reasons == ("needs 128 bits in one match key, has 64",)
+    assert placed.decisions[0].refusals[0].reasons == ("needs 193 bits in one match key, has 64",)
     assert placed.decisions[1].refusals[0].reasons[1:] == ("cannot clone", "cannot recirculate")
 
 
