@@ -68,9 +68,8 @@ def admit(
     arguments = {"hosts": names(hosts), "senders": names(senders), "server": server, "switch": switch}
     found = call(state, "admit", application=name, **arguments, port=port, rate=rate)
     if tickets is not None:
-        write_files(
-            {tickets / f"ticket-{each['host']}.json": json.dumps(each, indent=2) + "\n" for each in found["tickets"]}
-        )
+        texts = {f"ticket-{each['host']}.json": json.dumps(each, indent=2) + "\n" for each in found["tickets"]}
+        write_files({tickets / file: text for file, text in texts.items()}, private=True)
     where = ", ".join(found["switches"]) or "no switch; the workers or their server compute"
     text = f"{name} is computed on {where}"
     if found["tickets"] and tickets is None:

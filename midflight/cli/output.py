@@ -49,15 +49,17 @@ def write_json(value: Mapping[str, object], to: str) -> None:
         write_files({Path(to): text})
 
 
-def write_files(files: Mapping[Path, str | bytes]) -> None:
-    """Write all of the files, or none of them, and create missing folders.
+def write_files(files: Mapping[Path, str | bytes], *, private: bool = False) -> None:
+    """Write all of the files, or none of them, and create missing folders. Only their owner can access `private` files.
 
     Each file is written under a temporary name first, and then renamed. Devices and pipes,
     such as /dev/stdout, are written to directly. MidflightError if a file cannot be written.
     """
     streams = [path for path in files if _is_stream(path)]
     with contextlib.ExitStack() as stack:
-        made = [(stack.enter_context(_temporary(path, files[path])), path) for path in files if path not in streams]
+        made = [
+            (stack.enter_context(_temporary(path, files[path], private)), path) for path in files if path not in streams
+        ]
         for path in streams:
             with _reported(path):
                 path.write_bytes(_bytes(files[path]))
@@ -105,7 +107,7 @@ def _reported(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _temporary(path: Path, content: str | bytes) -> Iterator[Path]:
+def _temporary(path: Path, content: str | bytes, private: bool) -> Iterator[Path]:
     if path.is_dir():
         raise MidflightError(f"{path}: is a directory")
     target = path.resolve()  # what a link leads to, so that the link stays one
@@ -117,8 +119,8 @@ def _temporary(path: Path, content: str | bytes) -> Iterator[Path]:
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
             temporary = Path(name)
             with os.fdopen(handle, "wb") as file:
-                # mkstemp creates private files; use the permissions of an ordinary file.
-                os.fchmod(handle, 0o666 & ~_umask())
+                if not private:  # mkstemp creates private files; use the permissions of an ordinary file
+                    os.fchmod(handle, 0o666 & ~_umask())
                 file.write(_bytes(content))
         yield temporary
     finally:

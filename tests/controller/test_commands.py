@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -68,6 +69,8 @@ def test_tickets_contain_everything_that_a_worker_needs(running: Running, tmp_pa
     assert first["peers"] == [["10.0.0.1", 49153], ["10.0.0.2", 49153]]
     assert worker_from_ticket(first).job == 1
     assert json.loads((tmp_path / "t" / "ticket-h2.json").read_text()) == second
+    assert first["token"] == second["token"] != 0
+    assert stat.filemode((tmp_path / "t" / "ticket-h2.json").stat().st_mode) == "-rw-------"
     assert "to get the workers' tickets" in running.run("admit", "sums", "--hosts", "h2,h1", "--server", "h3").output
     job = running.json("status")["applications"][0]["job"]
     assert (job["number"], job["hosts"], job["server"], job["switches"]) == (2, ["h2", "h1"], "h3", ["s1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def address(worker: int) -> IPv4Address:
 
 
 def frame(worker: int, *, source: int, token: int = TOKEN, job: int = 5) -> bytes:
-    fields = {"slot": 0, "worker": worker, "flags": 0, "job": job, "epoch": 0, "values": [7]}
+    fields: dict[str, Any] = {"slot": 0, "worker": worker, "flags": 0, "job": job, "epoch": 0, "values": [7]}
     payload = Schema(PROGRAM.schema()).encode(Message(REQUEST, "sums", 1, fields, token=token))
     flow = UdpFlow(
         source_mac=1,
