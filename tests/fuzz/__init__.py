@@ -1,5 +1,6 @@
-"""Fuzzing: whatever the input is, the answer is a result or a MidflightError.
+"""Fuzzing: every input leads to a result or to a MidflightError.
 
-`targets` has a function from bytes to nothing for each way in, `mutation` makes new inputs of old ones, and `campaign`
-runs a target for a number of inputs. `python -m tests.fuzz` runs campaigns for hours; `test_fuzz.py` a slice of each.
+`targets` has a function that takes bytes for each entry point, `mutation` derives new inputs from old ones, and
+`campaign` runs a target on a number of inputs. `python -m tests.fuzz` runs campaigns for hours, and `test_fuzz.py` a
+small part of each.
 """

@@ -1,4 +1,4 @@
-"""A switch computes on what members send, each in its own number and by its own port: nobody else changes anything."""
+"""Switches compute only on requests of members, each with its own number and through its own port."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def refused(net: Net, reason: int, switch: str = "s1") -> int:
 
 
 def lying(net: Net, victim: str, liar: str, lies: Lies) -> None:
-    """Have a host send lies, each with the source that it is given, before every request of another host."""
+    """Make a host send forged messages, with given sources, before every request of another host."""
     hosts: dict[str, Any] = {each.name: each for each in net.hosts}
     schema, transmit, send = Schema(net.program.schema()), hosts[victim].transmit, hosts[liar].transmit
 
-    def told_first(frame: bytes) -> None:
+    def lie_first(frame: bytes) -> None:
         seen = decode(frame)
         message = schema.decode(seen.payload)
         source = str(hosts[victim].address), seen.source_port
@@ -49,11 +49,11 @@ def lying(net: Net, victim: str, liar: str, lies: Lies) -> None:
             send(flow.encode(schema.encode(lie)))
         transmit(frame)
 
-    hosts[victim].transmit = told_first
+    hosts[victim].transmit = lie_first
 
 
 def as_others(message: Message, source: Address) -> Iterable[tuple[Address, Message]]:
-    """Contribute in the names of workers 1 and 2, from the own address and from theirs."""
+    """Yield contributions in the names of workers 1 and 2, from the host's own address and from theirs."""
     for worker in (1, 2):
         for address in (source[0], f"10.0.0.{worker + 1}"):
             fields = {**message.fields, "worker": worker, "values": [666] * LANES}
@@ -61,7 +61,7 @@ def as_others(message: Message, source: Address) -> Iterable[tuple[Address, Mess
 
 
 def jump(message: Message, source: Address) -> Iterable[tuple[Address, Message]]:
-    """Send one packet for each slot, 16,000 jobs ahead, in the names of all workers, the own one among them."""
+    """Yield one packet for each slot, 16,000 jobs ahead, in the names of all workers, including the host's own."""
     for worker in range(3 if message.sequence == 1 else 0):
         for slot in range(2 * SLOTS):
             job = (int(message.fields["job"]) + 16_000) % 2**16  # type: ignore[arg-type]
@@ -69,7 +69,7 @@ def jump(message: Message, source: Address) -> Iterable[tuple[Address, Message]]
 
 
 def results(message: Message, source: Address) -> Iterable[tuple[Address, Message]]:
-    """Pretend to be the switch above, which sends results for all."""
+    """Yield results as if from the switch above, which sends them for all members."""
     for address in (source[0], "10.0.0.6"):
         lie = replace(message, kind=RESULT_FOR_ALL, fields={**message.fields, "values": [666] * LANES})
         yield (address, source[1]), lie
@@ -90,14 +90,14 @@ def net() -> Iterable[Star]:
 
 @pytest.mark.parametrize("liar", ["h1", "h5", "h6"], ids=["a member", "another host", "the server"])
 @pytest.mark.parametrize("lies", [as_others, results], ids=["contributions", "results"])
-def test_nobody_contributes_in_anothers_name(net: Star, lies: Lies, liar: str) -> None:
+def test_hosts_cannot_contribute_in_the_name_of_others(net: Star, lies: Lies, liar: str) -> None:
     lying(net, "h1", liar, lies)
     check(net)
     assert refused(net, NO_MEMBER if liar == "h1" else NOT_ADMITTED)
 
 
 @pytest.mark.parametrize("liar", ["h1", "h2", "h5"], ids=["itself", "a member", "another host"])
-def test_a_jump_to_a_later_job_changes_nothing(net: Star, liar: str) -> None:
+def test_a_jump_to_a_later_job_has_no_effect(net: Star, liar: str) -> None:
     lying(net, "h1", liar, jump)
     check(net)
     assert refused(net, NOT_ADMITTED if liar == "h5" else NO_MEMBER)
@@ -110,7 +110,7 @@ def test_requests_without_the_token_are_forwarded_and_counted(net: Star) -> None
     assert net.downlink(net.hosts[5]).packets == refused(net, WRONG_TOKEN)
 
 
-def test_a_new_job_has_another_token_and_the_last_ones_passes_by(net: Star) -> None:
+def test_a_new_job_has_a_new_token_and_requests_with_the_old_one_are_forwarded(net: Star) -> None:
     tokens = []
     for hosts in (net.hosts[:3], net.hosts[1:4]):
         with net.group("sums", hosts) as group:
@@ -131,7 +131,7 @@ def test_tokens_follow_from_the_seed_in_virtual_time() -> None:
 
 
 @pytest.mark.parametrize("liar", ["h2", "h5"], ids=["a member", "the server"])
-def test_in_a_tree_the_port_of_a_switch_is_for_the_members_below_it(liar: str) -> None:
+def test_in_a_tree_a_port_accepts_only_members_below_it(liar: str) -> None:
     links = [("h1", "a"), ("h2", "a"), ("h3", "b"), ("h4", "b"), ("a", "top"), ("b", "top"), ("h5", "top"), ("h6", "b")]
     program = Program(Aggregate("sums", workers=4, lanes=LANES, slots=SLOTS))
     with Hierarchy(Topology.of(links), program=program, workers=["h1", "h2", "h3", "h4"], server="h5") as net:
@@ -157,7 +157,7 @@ def test_in_a_tree_the_port_of_a_switch_is_for_the_members_below_it(liar: str) -
             assert refused(net, NOT_ADMITTED, "top")
 
 
-def test_a_party_arrives_for_nobody_else() -> None:
+def test_a_party_cannot_arrive_for_another() -> None:
     def others(message: Message, source: Address) -> Iterable[tuple[Address, Message]]:
         for party in range(4):
             for address in (source[0], f"10.0.0.{party + 1}"):
@@ -179,7 +179,7 @@ def test_a_party_arrives_for_nobody_else() -> None:
         net.run(lambda: not any(party.waiting() for party in parties))
 
 
-def test_a_client_releases_nobody_elses_lock() -> None:
+def test_a_client_cannot_release_the_lock_of_another() -> None:
     def release(message: Message, source: Address) -> Iterable[tuple[Address, Message]]:
         for client in (0, 1):
             for address in (source[0], "10.0.0.1", "10.0.0.5"):
