@@ -77,7 +77,7 @@ def test_fewer_lanes_fit_a_packet_over_ipv6() -> None:
         with pytest.raises(MidflightError, match="the MTU is 180") as caught:
             AllReduce(application=1, worker=0, workers=1, lanes=64, slots=1, server=(address, 19782), mtu=180)
         hints.append(caught.value.hint)
-    assert hints == ["give the Aggregate at most 34 lanes", "give the Aggregate at most 29 lanes"]
+    assert hints == ["give the Aggregate at most 32 lanes", "give the Aggregate at most 27 lanes"]
 
 
 def test_ipv6_must_be_requested() -> None:
