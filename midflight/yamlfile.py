@@ -92,7 +92,7 @@ class YamlFile:
         self._untagged(node, *_SCALARS)
         try:
             return yaml.SafeLoader("").construct_object(node)
-        except (yaml.YAMLError, ValueError):
+        except (yaml.YAMLError, ValueError, TypeError, AttributeError):  # raised by PyYAML's constructors
             shown = node.value if len(node.value) <= _SHOWN else f"{node.value[:_SHOWN]}..."
             self.fail(node, f"{shown!r} does not match its tag")
 

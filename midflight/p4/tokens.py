@@ -57,6 +57,8 @@ _SOFT = _words("actions apply entries key priority state type")
 _AFTER_DECLARATOR = _words("; = , ) { (")
 
 
+_ARGUMENTS = 1000  # the most tokens of a name's type arguments, so that a chain of comparisons takes linear time
+
 MOST_TOKENS = 1 << 18
 """The largest number of tokens of a program. Comments count as none, and an annotation as one."""
 
@@ -368,7 +370,7 @@ class _Classifier:
             return False
         end, typed = index + 1, False
         depth = 1
-        while depth > 0 and end < len(self.raws):
+        while depth > 0 and end < min(len(self.raws), index + _ARGUMENTS):
             raw = self.raws[end]
             if raw.text == "<":
                 depth += 1

@@ -70,7 +70,7 @@ class Program:
         self._texts: dict[tuple[str, ...], str] = {}  # P4 by the names of the chosen applications
         for each in applications.values():
             self._check_names(each)
-            assert each.primitive.kernel
+            assert each.primitive.state_layout is not None  # compiles the kernel, and raises what is wrong with it
 
     @property
     def applications(self) -> Mapping[str, Application]:

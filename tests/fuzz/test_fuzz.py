@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,25 @@ def test_mutated_inputs_are_accepted_or_refused(name: str) -> None:
     assert campaign.count == target.slice
     assert "accepted" in campaign.outcomes
     assert len(campaign.outcomes) > 5
+
+
+def _run_apart(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_native_code_stays_within_its_memory() -> None:
+    done = _run_apart("from tests.fuzz.guarded import main; print(main(10_000, 1))")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 1000
+
+
+@pytest.mark.parametrize("offset", [24, -4073])
+def test_the_pages_around_guarded_memory_are_protected(offset: int) -> None:
+    done = _run_apart(
+        "import ctypes\nfrom tests.fuzz.guarded import guarded\n"
+        f"ctypes.string_at(guarded(24).ctypes.data + {offset}, 1)"
+    )
+    assert done.returncode == -11
 
 
 def _fragile(data: bytes) -> None:

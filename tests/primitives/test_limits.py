@@ -15,7 +15,7 @@ import pytest
 from midflight.errors import KernelError
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
-from midflight.primitives import Program
+from midflight.primitives import Program, Register, bit
 from midflight.primitives.kernel.copies import CONSTANT, COPIED
 from midflight.primitives.kernel.header import NUMBERS
 from midflight.primitives.kernel.register import LANES
@@ -150,3 +150,19 @@ def test_the_largest_register_is_described_by_p4info() -> None:
     made.setup = scope["setup"]  # type: ignore[attr-defined]
     registers = p4info(check(Program(made("lesson")).p4())).registers
     assert max(each.size for each in registers) == 2**31 - 1
+
+
+@pytest.mark.parametrize("number", [32, 33])
+def test_a_primitive_has_a_largest_number_of_registers(number: int) -> None:
+    made = lesson("\n".join(f"self.r{each}.write(0, 1)" for each in range(number)))
+
+    def setup(self: Any) -> None:
+        for each in range(number):
+            setattr(self, f"r{each}", Register(bit[32], 4))
+
+    made.setup = setup  # type: ignore[attr-defined]
+    if number == 32:
+        assert check(Program(made("lesson")).p4())
+        return
+    with pytest.raises(KernelError, match="uses 33 registers; the limit is 32"):
+        Program(made("lesson"))

@@ -151,11 +151,22 @@ def test_quantities_have_units(name: str, text: object, value: float | None) -> 
         ("loss", "1us"),
         ("loss", None),
         ("queue", []),
+        ("delay", float("inf")),
+        ("delay", float("nan")),
+        ("delay", "9" * 400 + "ms"),
+        ("rate", "1000000000000000Gbit"),
+        ("loss", 10**400),
     ],
 )
 def test_other_texts_are_not_quantities(name: str, text: object) -> None:
     with pytest.raises(MidflightError, match=f"is not a valid {name} of a link"):
         quantity(name, text)
+
+
+def test_a_value_that_does_not_match_its_tag_is_reported() -> None:
+    for value in ("!!int x", "!!float x", "!!binary é"):
+        with pytest.raises(MidflightError, match="does not match its tag"):
+            parse_topology(f"links: [h1 s1]\ndefaults: {{delay: {value}}}\n")
 
 
 def test_unknown_qualities_are_rejected() -> None:

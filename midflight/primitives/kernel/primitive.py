@@ -28,6 +28,9 @@ from midflight.stackless import Walk, in_turn, run
 
 __all__ = ["Chain", "Outcome", "Primitive", "Reference", "parameter", "summary"]
 
+REGISTERS = 32
+"""The maximum number of registers of a primitive."""
+
 parameter = field
 """A parameter with more options than a default, like `dataclasses.field`."""
 
@@ -187,8 +190,14 @@ class Primitive(_Parameters):
 
     @cached_property
     def state_layout(self) -> Layout:
-        """The layout of the state that a controller exchanges in one packet: one element of each register in use."""
+        """The layout of the state that a controller exchanges in one packet: one element of each register in use.
+
+        Raises KernelError for more than 32 of them: a request has one bit for each, to write it.
+        """
         used = {each.register for each in accesses(self.kernel.body)}
+        if len(used) > REGISTERS:
+            hint = "join registers with the same index as lanes: `Register(bit[32], 1024, lanes=4)`"
+            raise KernelError(f"{self.title} uses {len(used)} registers; the limit is {REGISTERS}", hint=hint)
         return Layout(
             tuple(Field(name, each.kind, each.lanes) for name, each in self.registers.items() if name in used)
         )

@@ -12,6 +12,10 @@ from midflight.runtime.engine.layout import stored_width
 
 __all__ = ["binary", "shift"]
 
+WIDE = 256
+"""The largest width in bits of numbers that are multiplied and shifted in place. Beyond it, that takes thousands of
+instructions, and all such places call one function."""
+
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 SATURATING = {"|+|": "add.sat", "|-|": "sub.sat"}
 
@@ -33,6 +37,8 @@ def binary(code: Code, operator: str, left: Value, right: Value, signed: bool) -
             return b.add(left, right)
         case "-":
             return b.sub(left, right)
+        case "*" if left.type.width > WIDE:
+            return b.call(_apart(code, "mul", left.type), [left, right])
         case "*":
             return b.mul(left, right)
         case "&":
@@ -68,15 +74,33 @@ def shift(code: Code, operator: str, left: Value, amount: Value | int, signed: b
         inside = b.icmp_unsigned("<", wide, code.constant(common, width))
         by = code.resize(wide, width)
     if operator == "<<":
-        moved, beyond = b.shl, code.constant(width, 0)
+        moved, beyond = "shl", code.constant(width, 0)
     elif signed:
-        moved, beyond = b.ashr, b.ashr(left, code.constant(width, width - 1))
+        moved, beyond = "ashr", b.ashr(left, code.constant(width, width - 1))
     else:
-        moved, beyond = b.lshr, code.constant(width, 0)
+        moved, beyond = "lshr", code.constant(width, 0)
     if inside is None:
-        return moved(left, by)
+        return _moved(code, moved, left, by)
     # A shift by the width or more is poison in LLVM, so the amount is replaced before the shift.
-    return b.select(inside, moved(left, b.select(inside, by, code.constant(width, 0))), beyond)
+    safe = b.select(inside, by, code.constant(width, 0))
+    if width > WIDE:
+        return b.select(inside, b.call(_apart(code, moved, left.type), [left, safe]), beyond)
+    return b.select(inside, _moved(code, moved, left, safe), beyond)
+
+
+def _moved(code: Code, operation: str, left: Value, by: Value) -> Value:
+    moved: Value = getattr(code.b, operation)(left, by)
+    return moved
+
+
+def _apart(code: Code, operation: str, kind: ll.IntType) -> ll.Function:
+    """Return a function that computes an operation of the builder on two numbers of a type."""
+
+    def build(inner: Code) -> None:
+        left, right = inner.function.args
+        inner.b.ret(getattr(inner.b, operation)(left, right))
+
+    return code.unit.helper(f"{operation}.{kind.width}", [kind, kind], kind, build)
 
 
 def _divide(code: Code, operator: str, left: Value, right: Value, signed: bool) -> Value:

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 from midflight.errors import MidflightError
 from midflight.testbed.topology.quality import LinkQuality
-from midflight.units import RATES, SIZES, TIMES, measured
+from midflight.units import LARGEST, RATES, SIZES, TIMES, measured
 
 __all__ = ["QUALITIES", "quality_of", "quantity"]
 
@@ -33,13 +33,13 @@ def quantity(name: str, value: object) -> int | float | None:
         raise MidflightError(f"a link has no {name!r}", hint=f"it has {', '.join(QUALITIES)}")
     if name in ("rate", "queue") and (value is None or value == "none"):
         return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST:
         return float(value) if name not in _UNITS else round(value)
     if found := measured(value):
         number, unit = found
         if name not in _UNITS and unit in ("", "%"):
             return number / 100 if unit else number
-        if unit in _UNITS.get(name, {}):
+        if unit in _UNITS.get(name, {}) and number * _UNITS[name][unit] <= LARGEST:
             return round(number * _UNITS[name][unit])
     known = ", ".join(f"1{unit}" for unit in _UNITS.get(name, ["%"]))
     raise MidflightError(f"{value!r} is not a valid {name} of a link", hint=f"write it like {known}")
