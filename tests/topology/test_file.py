@@ -164,7 +164,7 @@ def test_other_texts_are_not_quantities(name: str, text: object) -> None:
 
 
 def test_a_value_that_does_not_match_its_tag_is_reported() -> None:
-    for value in ("!!int x", "!!float x", "!!binary é"):
+    for value in ("!!int x", "!!float x"):
         with pytest.raises(MidflightError, match="does not match its tag"):
             parse_topology(f"links: [h1 s1]\ndefaults: {{delay: {value}}}\n")
 
