@@ -23,5 +23,12 @@ Examples:
 @state_option
 @json_option
 def withdraw(name: str, switch: str, state: Path | None, as_json: bool) -> None:
-    """Stop computing application NAME. Switches only forward its packets, and keep its state."""
-    show(call(state, "withdraw", application=name, switch=switch), as_json, f"{name} is only forwarded")
+    """Stop computing application NAME on all switches, or on one with --switch.
+
+    Its packets are only forwarded from now on. Its state stays. The job of an Aggregate ends on all switches.
+    """
+    show(
+        call(state, "withdraw", application=name, switch=switch),
+        as_json,
+        f"{name} is only forwarded{f' on {switch}' if switch else ''}",
+    )

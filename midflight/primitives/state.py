@@ -60,6 +60,10 @@ class State:
         found: RegisterState = registers[name]
         return found
 
+    def __repr__(self) -> str:
+        registers = ", ".join(f"{name}[{each.size}]" for name, each in self.registers.items())
+        return f"<state of {self._application}: {registers or 'no registers'}>"
+
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.registers]
 

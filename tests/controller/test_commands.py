@@ -281,7 +281,7 @@ def test_a_controller_ends_with_the_requested_behaviour(lab: Lab, deploy: Any) -
     assert midflight("admit", "hot", "--switch", "s1", *state).exit_code == 0
     second = midflight("deploy", str(lab.file), "--switches", lab.folder / "network.yaml", *state)
     assert second.exit_code == 1
-    assert f"process {first.process.pid} is the controller of" in second.output
+    assert f"process {first.process.pid} is already the controller of" in second.output
     assert "the switches are left unchanged" in first.end(signal.SIGTERM)
     with lab.devices["s1"].session() as session:
         assert len(session.read_table("ingress.admission")) == 1

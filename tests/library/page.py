@@ -32,7 +32,7 @@ def rendered(page: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         rows = [_row(each) for each in entries if each.family == match[2]]
-        head = ["|  | What it does | Follows | At the limits of its numbers | State | Example |"]
+        head = ["|  | What it does | Follows | At the limits of its numbers | State by default | Example |"]
         return match[1] + "\n".join([*head, "|---|---|---|---|---|---|", *rows]) + "\n" + match[3]
 
     missing = FAMILIES.keys() - {match[2] for match in MARKED.finditer(page)}

@@ -31,7 +31,11 @@ def anonymous(kind: Type) -> bool:
 
 
 def compatible(given: Type, wanted: Type) -> bool:
-    """Return whether a value of type `given` converts implicitly to `wanted`."""
+    """Return whether the types permit an implicit conversion from `given` to `wanted`. Equal types do.
+
+    This looks at types only, and of a struct expression only at the names of its fields. So `coerce` may still raise
+    P4Error. Lists for header stacks are not covered: the result is False, although `coerce` accepts them.
+    """
     if given == wanted:
         return True
     match given, wanted:

@@ -58,11 +58,11 @@ def in_order(
     written: Container[int] = (),
     checked: Iterable[ir.Expression] = (),
 ) -> Walk[list[ir.Expression]]:
-    """Check expressions that are evaluated left to right (P4_16, section 8.1).
+    """Check expressions that are evaluated left to right (P4_16, section 8.1), and return their values in order.
 
-    Where an expression needs statements before it, the values to its left are copied first, so that these statements
-    cannot change them. `written` holds the positions of lvalues, of which only the indices are copied. `checked` holds
-    values that stand to the left of all others.
+    The result begins with `checked`: values that stand to the left of all others. Where an expression needs statements
+    before it, the values to its left are copied first, so that these statements cannot change them. `written` holds the
+    positions of lvalues in the result. Of an lvalue, only the indices are copied.
     """
     made = list(checked)
     kept = 0

@@ -233,7 +233,10 @@ class KernelWriter:
             self.writer.comment(text + "...)" if text.endswith("(") else text)
 
     def guarded(self, condition: str, write: object) -> None:
-        """Write statements, under a condition unless it is empty."""
+        """Call `write`, which writes statements. `condition` opens a block around them, such as `if (i < 8)`.
+
+        Without a condition, there is no block.
+        """
         assert callable(write)
         if condition:
             with self.writer.block(condition):

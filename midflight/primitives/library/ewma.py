@@ -48,7 +48,7 @@ class Ewma(Primitive):
     series: int = 1024
 
     class Wire(Header):
-        """A value, and the average on the way out."""
+        """A value of a series. On the way out, also the series' average."""
 
         series = bit[16]
         value = int_[32]

@@ -75,7 +75,7 @@ class DeployedSwitch:
             if not session.was_primary:
                 raise DeviceError(
                     f"another controller is the primary of {self.name}, with election id {session.highest}",
-                    hint="this controller retries until the other one disconnects",
+                    hint="that controller has to disconnect, or to leave the switch's role to this one",
                 )
         except BaseException:
             session.close()

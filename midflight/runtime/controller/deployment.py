@@ -236,9 +236,10 @@ def _program_to_run(saved: dict[str, Any] | None, source: ProgramSource | None) 
         if source is None:
             raise MidflightError("nothing is deployed yet", hint="name a Python file with a program")
         return source, source.digest
-    if source is not None and source.digest != saved["deployed"]:
+    running = ProgramSource.of(saved["program"])
+    if source is not None and source.digest not in (saved["deployed"], running.digest):
         raise MidflightError(
             f"{source.file} differs from the deployed program",
             hint="resume without a file and then run `midflight change`, or run `midflight undeploy` first",
         )
-    return ProgramSource.of(saved["program"]), str(saved["deployed"])
+    return running, str(saved["deployed"])

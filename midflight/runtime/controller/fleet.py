@@ -105,11 +105,13 @@ class Fleet:
         having = [name for name, each in self.switches.items() if application in each.running.placed]
         if switch and switch not in having:
             raise MidflightError(
-                f"{switch} does not run {application}", hint=f"{', '.join(having) or 'no switch'} does"
+                f"{switch} does not run {application}", hint=f"it runs on {', '.join(having) or 'no switch'}"
             )
         if not switch and len(having) > 1:
+            names = ", ".join(having)
             raise MidflightError(
-                f"{len(having)} switches run {application}", hint=f'choose one, such as switch="{having[0]}"'
+                f"{len(having)} switches run {application}",
+                hint=f"choose one of {names}, with switch=... in Python or --switch on the command line",
             )
         if not having:
             raise MidflightError(f"no switch runs {application}")

@@ -26,8 +26,8 @@ def change_program(fleet: Fleet, jobs: JobScheduler, recovery: Recovery, program
             if not survives(fleet.program, program, name):
                 raise MidflightError(
                     f"{name} has a group and cannot be removed or changed",
-                    hint="close the group first, and derive the program from `net.program` with `extended`, `without` "
-                    "or `replaced`",
+                    hint="end its job first: close the group, or run `midflight withdraw`. To keep it, derive the new "
+                    "program from the running one with `extended`, `without` or `replaced`",
                 )
         wanted = fleet.configurations(program)
         on = [name for name, each in fleet.switches.items() if each.on]

@@ -55,7 +55,8 @@ class JobScheduler:
         if len(hosts) != primitive.workers:
             raise MidflightError(
                 f"{primitive.name} sums over {primitive.workers} workers; hosts passed: {len(hosts)}",
-                hint=f"pass {primitive.workers} hosts, or make it Aggregate({primitive.name!r}, workers={len(hosts)})",
+                hint=f"pass {primitive.workers} hosts"
+                + (f", or make it Aggregate({primitive.name!r}, workers={len(hosts)})" if hosts else ""),
             )
         return primitive
 

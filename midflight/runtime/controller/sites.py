@@ -43,9 +43,11 @@ _PLENTY = 2e4  # assumed of a device whose sheet gives no rate
 def choose(
     graph: Graph, ingress: str, sites: Mapping[str, Capabilities], policy: Policy | None = None, now: int = 0
 ) -> Choice:
-    """Return the instance to use. `sites` maps the nodes that have an instance to their capabilities.
+    """Return the instance whose compute and network metrics together score best.
 
-    `ingress` is the switch that the workers' packets reach first. MidflightError if no instance is reachable.
+    `sites` maps the nodes that have an instance to their capabilities. `ingress` is the switch that the workers'
+    packets reach first. `now` is the time of the metrics. MidflightError if no instance is reachable, or if `policy`
+    excludes all that are.
     """
     reports = {}
     for name, sheet in sites.items():

@@ -12,7 +12,7 @@ __all__ = ["blank_program"]
 
 
 def blank_program() -> str:
-    """Return the program in BMv2's JSON format."""
+    """Return a program that drops every packet, in BMv2's JSON format."""
     widths = {"ingress_port": 9, "egress_spec": 9, "egress_port": 9, "instance_type": 32, "packet_length": 32}
     widths["_padding"] = -sum(widths.values()) % 8  # BMv2 crashes with headers that do not fill whole bytes
     metadata = "standard_metadata"

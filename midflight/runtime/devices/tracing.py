@@ -77,9 +77,11 @@ DROP_PORT = "port 511"
 
 
 class LogTracer:
-    """Reads the log of a BMv2 switch from its current end on. A trace is complete if a `take` adds nothing to it.
+    """Reads the log of a BMv2 switch from its current end on.
 
-    `tables` are the tables of the program. Others, which p4c generates for statements, are left out.
+    A trace is complete if a `take` adds nothing to it. If more than 256 packets are in progress, the oldest traces are
+    returned unfinished. `tables` are the tables of the program. Tables that p4c generates for statements are left out,
+    and so are their actions.
     """
 
     def __init__(self, log: Path, tables: Collection[str]) -> None:

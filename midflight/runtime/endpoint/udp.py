@@ -101,7 +101,10 @@ class UdpSocket:
         poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._backlog else 0))
 
     def receive(self) -> None:
-        """Pass the datagrams that have arrived to the endpoint, at most 64 of them."""
+        """Pass the datagrams that have arrived to the endpoint, at most 64 of them. Does not block.
+
+        OSError if the socket is closed. Errors that the endpoint raises propagate.
+        """
         for _ in range(_BATCH):
             try:
                 datagram, source = self._socket.recvfrom(_LARGEST)

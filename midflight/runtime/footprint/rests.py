@@ -79,7 +79,10 @@ class Rests:
         return len(self._open) - 1
 
     def change(self, since: int) -> Change:
-        """Return what a branch, and the branches inside it, have changed so far."""
+        """Return the changes of the open branch number `since` and of the open branches inside it.
+
+        `open` returns the number. Variables that these branches declare are left out.
+        """
         branches = self._open[since:]
         gone = {variable for branch in branches for variable in branch.declared}
         return {key: self._names.get(key) for branch in branches for key in branch.before if key[0] not in gone}

@@ -110,18 +110,20 @@ class Commands:
         switch = str(arguments.get("switch", ""))
         with controller.fleet.lock:
             controller.fleet.application(application)
-            wanted = [where for name, where in controller.fleet.desired.admissions if name == application]
-            if switch:
-                wanted = [controller.fleet.running(application, switch)]
+            admitted = [where for name, where in controller.fleet.desired.admissions if name == application]
+            wanted = [controller.fleet.running(application, switch)] if switch else admitted
             job = controller.jobs.jobs.get(application)
-            if job is None and not wanted:
-                raise MidflightError(f"{application} is not admitted")
+            if job is None and not set(wanted) & set(admitted):
+                where = f" on {switch}" if switch else ""
+                hint = f"it is admitted on {', '.join(admitted)}" if admitted else ""
+                raise MidflightError(f"{application} is not admitted{where}", hint=hint)
             if job is not None:
                 controller.jobs.leave(application)
             for each in wanted:
                 controller.withdraw(application, each)
-        self._deployment.emit(Event("withdrawn", "requests are only forwarded", application=application))
-        return {"application": application}
+        where = f" on {switch}" if switch and job is None else ""
+        self._deployment.emit(Event("withdrawn", f"requests are only forwarded{where}", application=application))
+        return {"application": application, "switches": wanted}
 
     def change(self, arguments: Json) -> Json:
         """Change the program of all switches to that of another file."""
@@ -156,10 +158,14 @@ class Commands:
         return {"absent": self._deployment.withdraw_all()}
 
     def watch(self, _: Json, listening: Callable[[], bool]) -> Iterator[Json]:
-        """Yield the status now, after each event, and at least every second."""
-        yield self.status({})
+        """Yield the status now, and whenever it has changed. It is compared after each event, and every second."""
+        shown = self.status({})
+        yield shown
         for _event in self._deployment.follow(self._listening(listening)):
-            yield self.status({})
+            status = self.status({})
+            if status != shown:
+                shown = status
+                yield status
 
     def alerts(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
         """Yield alerts as they arrive, of one application or of all."""

@@ -104,24 +104,36 @@ class DigestBook:
             self._sent[digest_id].drop(list_id)
 
     def insert(self, digest_id: int, config: p4r.DigestEntry.Config) -> None:
-        """Enable a digest. Raises Refusal with ALREADY_EXISTS if it is enabled."""
+        """Enable a digest.
+
+        Raises Refusal with ALREADY_EXISTS if it is enabled, and with INVALID_ARGUMENT for an unknown digest.
+        """
         if digest_id in self.configs:
             raise Refusal(Code.ALREADY_EXISTS, f"{self._name(digest_id)} is already enabled")
         self.configs[digest_id] = config
 
     def modify(self, digest_id: int, config: p4r.DigestEntry.Config) -> None:
-        """Change an enabled digest's configuration. Raises Refusal with NOT_FOUND if it is not enabled."""
+        """Change an enabled digest's configuration.
+
+        Raises Refusal with NOT_FOUND if it is not enabled, and with INVALID_ARGUMENT for an unknown digest.
+        """
         self.read(digest_id)
         self.configs[digest_id] = config
 
     def delete(self, digest_id: int) -> None:
-        """Disable a digest, and forget its messages. Raises Refusal with NOT_FOUND if it is not enabled."""
+        """Disable a digest, and forget its messages.
+
+        Raises Refusal with NOT_FOUND if it is not enabled, and with INVALID_ARGUMENT for an unknown digest.
+        """
         self.read(digest_id)
         del self.configs[digest_id]
         self._sent.pop(digest_id, None)
 
     def read(self, digest_id: int) -> p4r.DigestEntry.Config:
-        """Return an enabled digest's configuration. Raises Refusal with NOT_FOUND if it is not enabled."""
+        """Return an enabled digest's configuration.
+
+        Raises Refusal with NOT_FOUND if it is not enabled, and with INVALID_ARGUMENT for an unknown digest.
+        """
         name = self._name(digest_id)
         if digest_id not in self.configs:
             raise Refusal(Code.NOT_FOUND, f"{name} is not enabled")

@@ -17,10 +17,9 @@ __all__ = ["config_message", "meter_config", "read_meter", "write_meter"]
 
 
 def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Change:
-    """Configure one cell, or all cells if there is no index.
+    """Configure one cell of a meter, or all cells if there is no index. Without `config`, the cells mark packets green.
 
-    Without `config`, they mark every packet green. Refusal if the index or the configuration is invalid, or if the
-    message has counter data.
+    Refusal if the meter is unknown, if the index or the configuration is invalid, or if the message has counter data.
     """
     info = pipeline.schema.meters.of_id(entry.meter_id)
     if entry.HasField("counter_data"):
