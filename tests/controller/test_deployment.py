@@ -201,6 +201,9 @@ def test_a_restarted_controller_resumes_the_changed_program(lab: Lab) -> None:
         assert [each.id for each in applications.values()] == [1, 5, 3, 4]
         assert applications["hot"].primitive.parameters["above"] == 90
     lab.file.write_text(APP2)
+    with lab.deployed() as (_, events):  # the running program is accepted as well as the first one
+        assert events.kinds()[0] == "resumed"
+    lab.file.write_text(APP2.replace("above=90", "above=91"))
     with pytest.raises(MidflightError, match="differs from the deployed program"), lab.deployed():
         pass
 

@@ -30,7 +30,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
         else:
             name = text.splitlines()[0].removeprefix("# ")
             (tmp_path / name).write_text(text)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["app.py", "network.yaml", "worker.py"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["app.py", "network.yaml", "reading.py", "worker.py"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with (tmp_path / "output").open("w+") as output:
         done = subprocess.run(
