@@ -24,7 +24,8 @@ Examples:
 def counters(name: str, state: Path | None, as_json: bool) -> None:
     """Print how many requests have arrived for applications.
 
-    Counts packets and bytes by application, switch and port, and the packets that switches have dropped.
+    Counts packets and bytes by application, switch and port, the packets that switches have dropped,
+    and the requests that they have forwarded without computing on them.
     """
     from rich.console import Console
 
@@ -40,4 +41,9 @@ def counters(name: str, state: Path | None, as_json: bool) -> None:
         rows.add_row(*(str(each[part]) for part in ("application", "switch", "port", "packets", "bytes")))
     console.print(rows)
     for switch, drops in found["drops"].items():
-        console.print(f"{switch} dropped " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))
+        by = [f"{count} {reason}" for reason, count in drops.items()]
+        by += [f"{count} by {application}" for application, count in found["dropped"][switch].items()]
+        console.print(f"{switch} dropped {', '.join(by)}")
+    for switch, refused in found["refused"].items():
+        reasons = [f"{count} {reason}" for reason, count in refused.items()]
+        console.print(f"{switch} forwarded without computing {', '.join(reasons)}")

@@ -106,6 +106,8 @@ def test_state_and_counters_come_from_the_switch(running: Running) -> None:
         {"switch": "s1", "application": "hot", "port": "any", "packets": 1, "bytes": len(frame)}
     ]
     assert found["drops"]["s1"] == {"malformed": 1, "unroutable": 0}
+    assert found["dropped"]["s1"] == {"sums": 0, "store": 0}
+    assert found["refused"]["s1"] == {"not admitted": 0, "wrong token": 0, "no member": 0, "too fast": 0}
     armed = running.json("state", "hot", "--switch", "s1")["registers"]["armed"]
     assert armed == [0 if sensor == 3 else 1 for sensor in range(16)]
     assert "armed" in running.run("state", "hot", "--switch", "s1").output
@@ -120,7 +122,7 @@ def test_state_and_counters_come_from_the_switch(running: Running) -> None:
         'midflight_admissions{switch="s1"} 1.0',
         'midflight_packets_total{application="hot",port="any",switch="s1"} 1.0',
         f'midflight_bytes_total{{application="hot",port="any",switch="s1"}} {float(len(frame))}',
-        'midflight_drops_total{reason="malformed",switch="s1"} 1.0',
+        'midflight_drops_total{application="",reason="malformed",switch="s1"} 1.0',
         'midflight_events_total{event="admitted"} 1.0',
         "midflight_epoch 1.0",
     ):

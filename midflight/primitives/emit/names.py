@@ -15,7 +15,7 @@ verify packet_in packet_out lookahead extract emit isValid setValid setInvalid
 _PROGRAM = """
 ethernet ipv4 ipv6 udp midflight state packet_in packet_out headers metadata ingress egress route admission
 admit admitted admitted_rate membership refused
-to_port unreachable deliver to_host to_switch malformed unroutable drop reply multicast parse verify_checksums
+to_port unreachable deliver to_host to_switch malformed unroutable dropped drop reply multicast parse verify_checksums
 compute_checksums deparse again stop endless standard_metadata hdr meta NoAction V1Switch main core v1model
 """
 

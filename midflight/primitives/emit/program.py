@@ -28,6 +28,7 @@ from midflight.primitives.emit.names import constant, spelled
 from midflight.primitives.emit.verdicts import Verdicts
 from midflight.primitives.emit.writer import WIDTH, Writer
 from midflight.primitives.kernel.header import Layout
+from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.primitive import Chain, Primitive, summary
 from midflight.primitives.kernel.struct import Items
 
@@ -287,6 +288,11 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
     ):
         out.lines(FORWARDING)
         out.line()
+        dropping = [name for name, (_, each) in applications.items() if Verdict.DROP in each.kernel.verdicts]
+        if dropping:
+            out.line("// Packets that applications drop, by their place in the program.")
+            out.line(f"counter({len(applications)}, CounterType.packets) dropped;")
+            out.line()
         verdicts.actions(out)
         for name in applications:
             out.line(f"{name}_kernel() {name};")
@@ -320,12 +326,15 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
                 out.line("hdr.udp.checksum = 0;  // none, as the payload may change; over IPv6 there is one in the end")
                 with out.block("if (hdr.midflight.kind == RESULT_FOR_ALL)"):
                     out.line("meta.verdict = MULTICAST;")
-                for name, (_, primitive) in applications.items():
+                for number, (name, (_, primitive)) in enumerate(applications.items()):
                     out.undo()
                     asked = f" || hdr.{name}_state.isValid()" if name in stateful else ""
                     with out.block(f"}} else if (hdr.{name}.isValid(){asked})"):
                         clock = ", standard_metadata" if primitive.kernel.timed else ""
                         out.line(f"{name}.apply(hdr, meta{clock});")
+                        if name in dropping:
+                            with out.block("if (meta.verdict == DROP)"):
+                                out.line(f"dropped.count({number});")
                         if alerts_late(primitive.kernel):
                             with out.block(f"if (meta.{name}_alerted)"):
                                 out.line(f"digest<{name}_alert_t>(1, meta.{name}_alert);")

@@ -13,6 +13,7 @@ from typing import Any
 from midflight.closing import Closer
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Program
+from midflight.primitives.kernel.packet import Verdict
 from midflight.runtime.controller.controller import Controller
 from midflight.runtime.controller.deployed import DeployedSwitch
 from midflight.runtime.controller.monitor import Monitor, restored
@@ -25,6 +26,9 @@ from midflight.runtime.controller.sources import Loader, ProgramSource, succeedi
 from midflight.runtime.controller.store import Store
 
 __all__ = ["Deployment"]
+
+_REFUSALS = ("not admitted", "wrong token", "no member", "too fast")
+"""Why a request is not computed on, in the order of the counter `refused`."""
 
 _KEPT_EVENTS = 200
 """How many of the latest events are kept in memory for `Deployment.follow`."""
@@ -222,12 +226,17 @@ class Deployment:
                 for port, count in switch.steering.counters(number).items():
                     key = names.get(number, str(number)), "any" if port is None else str(port)
                     packets[key], octets[key] = count.packets, count.bytes
-            drops = {
-                each: switch.session.read_counter(f"ingress.{each}", 0).packets for each in ("malformed", "unroutable")
+            counted = switch.session.read_counter
+            drops = {each: counted(f"ingress.{each}", 0).packets for each in ("malformed", "unroutable")}
+            refused = {reason: counted("ingress.refused", number).packets for number, reason in enumerate(_REFUSALS)}
+            dropped = {
+                name: counted("ingress.dropped", number).packets
+                for number, (name, each) in enumerate(switch.running.program.applications.items())
+                if Verdict.DROP in each.primitive.kernel.verdicts
             }
         except DeviceError:
             return SwitchReading(session=True, admissions=len(admitted))
-        return SwitchReading(True, len(admitted), packets, octets, drops)
+        return SwitchReading(True, len(admitted), packets, octets, drops, dropped, refused)
 
 
 def _program_to_run(saved: dict[str, Any] | None, source: ProgramSource | None) -> tuple[ProgramSource, str]:

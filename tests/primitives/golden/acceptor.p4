@@ -476,6 +476,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard_metadata.mcast_grp = meta.group;
     }
 
+    // Packets that applications drop, by their place in the program.
+    counter(1, CounterType.packets) dropped;
+
     first_kernel() first;
 
     apply {
@@ -523,6 +526,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 meta.verdict = MULTICAST;
             } else if (hdr.first.isValid() || hdr.first_state.isValid()) {
                 first.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(0);
+                }
             }
         }
 

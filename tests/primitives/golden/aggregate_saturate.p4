@@ -478,6 +478,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard_metadata.mcast_grp = meta.group;
     }
 
+    // Packets that applications drop, by their place in the program.
+    counter(1, CounterType.packets) dropped;
+
     gradients_kernel() gradients;
 
     apply {
@@ -529,6 +532,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 meta.verdict = MULTICAST;
             } else if (hdr.gradients.isValid() || hdr.gradients_state.isValid()) {
                 gradients.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(0);
+                }
             }
         }
 

@@ -606,6 +606,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard_metadata.mcast_grp = meta.group;
     }
 
+    // Packets that applications drop, by their place in the program.
+    counter(3, CounterType.packets) dropped;
+
     gradients_kernel() gradients;
     telemetry_kernel() telemetry;
     pressure_kernel() pressure;
@@ -659,8 +662,14 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 meta.verdict = MULTICAST;
             } else if (hdr.gradients.isValid() || hdr.gradients_state.isValid()) {
                 gradients.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(0);
+                }
             } else if (hdr.telemetry.isValid()) {
                 telemetry.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(1);
+                }
             } else if (hdr.pressure.isValid() || hdr.pressure_state.isValid()) {
                 pressure.apply(hdr, meta);
             }

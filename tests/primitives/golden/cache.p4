@@ -614,6 +614,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard_metadata.mcast_grp = meta.group;
     }
 
+    // Packets that applications drop, by their place in the program.
+    counter(1, CounterType.packets) dropped;
+
     store_kernel() store;
 
     apply {
@@ -661,6 +664,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 meta.verdict = MULTICAST;
             } else if (hdr.store.isValid() || hdr.store_state.isValid()) {
                 store.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(0);
+                }
             }
         }
 

@@ -628,6 +628,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard_metadata.mcast_grp = meta.group;
     }
 
+    // Packets that applications drop, by their place in the program.
+    counter(3, CounterType.packets) dropped;
+
     boiler_kernel() boiler;
     smooth_kernel() smooth;
     tally_kernel() tally;
@@ -681,6 +684,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 smooth.apply(hdr, meta);
             } else if (hdr.tally.isValid() || hdr.tally_state.isValid()) {
                 tally.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(2);
+                }
             }
         }
 

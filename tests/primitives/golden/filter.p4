@@ -353,6 +353,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard_metadata.mcast_grp = meta.group;
     }
 
+    // Packets that applications drop, by their place in the program.
+    counter(1, CounterType.packets) dropped;
+
     telemetry_kernel() telemetry;
 
     apply {
@@ -397,6 +400,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 meta.verdict = MULTICAST;
             } else if (hdr.telemetry.isValid()) {
                 telemetry.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(0);
+                }
             }
         }
 

@@ -614,6 +614,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard_metadata.mcast_grp = meta.group;
     }
 
+    // Packets that applications drop, by their place in the program.
+    counter(1, CounterType.packets) dropped;
+
     words_kernel() words;
 
     apply {
@@ -665,6 +668,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 meta.verdict = MULTICAST;
             } else if (hdr.words.isValid() || hdr.words_state.isValid()) {
                 words.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(0);
+                }
             }
         }
 

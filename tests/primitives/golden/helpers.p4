@@ -628,6 +628,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard_metadata.mcast_grp = meta.group;
     }
 
+    // Packets that applications drop, by their place in the program.
+    counter(2, CounterType.packets) dropped;
+
     layered_kernel() layered;
     counted_kernel() counted;
 
@@ -676,8 +679,14 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 meta.verdict = MULTICAST;
             } else if (hdr.layered.isValid() || hdr.layered_state.isValid()) {
                 layered.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(0);
+                }
             } else if (hdr.counted.isValid() || hdr.counted_state.isValid()) {
                 counted.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(1);
+                }
             }
         }
 

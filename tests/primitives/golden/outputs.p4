@@ -475,6 +475,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard_metadata.mcast_grp = meta.group;
     }
 
+    // Packets that applications drop, by their place in the program.
+    counter(2, CounterType.packets) dropped;
+
     // Packets whose kernel would have them come around for ever.
     counter(1, CounterType.packets) endless;
 
@@ -545,6 +548,9 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 walk.apply(hdr, meta);
             } else if (hdr.telemetry.isValid()) {
                 telemetry.apply(hdr, meta);
+                if (meta.verdict == DROP) {
+                    dropped.count(1);
+                }
             }
         }
 

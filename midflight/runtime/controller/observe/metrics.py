@@ -23,7 +23,9 @@ class SwitchReading:
     """A sample of one switch: whether it has a session, how many applications it computes, and its counters.
 
     `packets` and `octets` count requests by application and port; the port is "any" for an application that is admitted
-    on all ports. `drops` counts dropped packets by reason. All three are None if the switch does not answer.
+    on all ports. `drops` counts packets that the switch dropped, by reason, and `dropped` those that applications
+    dropped. `refused` counts requests that it forwarded without computing on them, by reason. All are None if the
+    switch does not answer.
     """
 
     session: bool
@@ -31,6 +33,8 @@ class SwitchReading:
     packets: dict[tuple[str, str], int] | None = None
     octets: dict[tuple[str, str], int] | None = None
     drops: dict[str, int] | None = None
+    dropped: dict[str, int] | None = None
+    refused: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,12 @@ class Metrics:
         labels = ["switch", "application", "port"]
         packets = CounterMetricFamily("midflight_packets", "Requests that arrived for an application", labels=labels)
         octets = CounterMetricFamily("midflight_bytes", "Bytes of those requests", labels=labels)
-        drops = CounterMetricFamily("midflight_drops", "Packets that a switch dropped", labels=["switch", "reason"])
+        drops = CounterMetricFamily(
+            "midflight_drops", "Packets that a switch dropped", labels=["switch", "application", "reason"]
+        )
+        refused = CounterMetricFamily(
+            "midflight_refused", "Requests that were forwarded without computing", labels=["switch", "reason"]
+        )
         for switch, each in reading.switches.items():
             sessions.add_metric([switch], int(each.session))
             admissions.add_metric([switch], each.admissions)
@@ -126,5 +135,9 @@ class Metrics:
                 for (application, port), value in (values or {}).items():
                     family.add_metric([switch, application, port], value)
             for reason, value in (each.drops or {}).items():
-                drops.add_metric([switch, reason], value)
-        yield from (sessions, admissions, packets, octets, drops)
+                drops.add_metric([switch, "", reason], value)
+            for application, value in (each.dropped or {}).items():
+                drops.add_metric([switch, application, "application"], value)
+            for reason, value in (each.refused or {}).items():
+                refused.add_metric([switch, reason], value)
+        yield from (sessions, admissions, packets, octets, drops, refused)

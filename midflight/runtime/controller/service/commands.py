@@ -146,7 +146,9 @@ class Commands:
                     row = {"switch": switch, "application": application, "port": port}
                     rows.append({**row, "packets": packets, "bytes": octets})
         drops = {name: each.drops for name, each in reading.switches.items() if each.drops is not None}
-        return {"counters": rows, "drops": drops}
+        dropped = {name: each.dropped for name, each in reading.switches.items() if each.dropped is not None}
+        refused = {name: each.refused for name, each in reading.switches.items() if each.refused is not None}
+        return {"counters": rows, "drops": drops, "dropped": dropped, "refused": refused}
 
     def latest_alerts(self, arguments: Json) -> Json:
         """Return the latest alerts, of one application or of all."""
