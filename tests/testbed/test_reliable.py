@@ -224,7 +224,7 @@ class KernelAdversary(Adversary):
         super().__init__(workers, slots, chunks, lanes)
 
     def compute(self, datagram: bytes) -> list[tuple[int, bytes]]:
-        self.server.receive(("10.0.0.1", datagram[10]), datagram, self.now)
+        self.server.receive(("10.0.0.1", datagram[18]), datagram, self.now)
         return [(port, result) for (_, port), result in self.server.poll(self.now)]
 
 
