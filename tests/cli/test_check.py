@@ -58,7 +58,7 @@ def test_questionable_code_gives_a_warning(program: Path) -> None:
     program.write_text(program.read_text().replace("size = 64", "sise = 64"))
     result = midflight("check", program)
     assert result.exit_code == 0
-    assert ": warning: there is no table property sise" in result.stderr.splitlines()[0]
+    assert ": warning: sise is not a table property" in result.stderr.splitlines()[0]
     assert ": no errors, 1 warning (1 table, " in result.stdout
     reported = json.loads(midflight("check", program, "--json").stdout)
     (diagnostic,) = reported["diagnostics"]
@@ -91,7 +91,9 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_binary_file_is_rejected(program: Path) -> None:
     program.write_bytes(b"header \xff")
-    assert midflight("check", program).stderr == f"midflight: {program}: not UTF-8 text (byte 7)\n"
+    assert (
+        midflight("check", program).stderr == f"midflight: {program}: not UTF-8 text (byte 7)\n    Save it as UTF-8.\n"
+    )
 
 
 def test_p4info(program: Path, tmp_path: Path) -> None:

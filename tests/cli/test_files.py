@@ -322,7 +322,7 @@ def test_few_file_descriptors_are_reported(program: Path, limit: int) -> None:
         ("links: !!set {a, b}", "a list of links"),
         ("hosts: !!binary aGVsbG8=\nlinks: [h1 s1]", "a list of names"),
         (f"defaults: {{rate: {'9' * 5000}}}\nlinks: [h1 s1]", "'9999999999999999999999999999999999999999...'"),
-        ("defaults: {loss: .nan}\nlinks: [h1 s1]", "probability"),
+        ("defaults: {loss: .nan}\nlinks: [h1 s1]", "not a valid loss"),
         (f"links: {'[' * 5000}{']' * 5000}", "nested too deeply"),
         ("links: [h1 s1]\n---\nlinks: [h2 s1]", "single document"),
         ("links:\n\t- h1 s1", "not YAML"),

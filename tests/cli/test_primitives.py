@@ -65,7 +65,9 @@ def test_a_primitive_of_the_library_is_compiled(tmp_path: Path) -> None:
     assert schema["applications"]["threshold"]["parameters"]["clear"] == 850
     script = "import threshold_scapy as t; print(bytes(t.Midflight() / t.Threshold(sensor=1, value=2)).hex())"
     shown = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "0101000100000000000100000002"
+    assert (
+        shown.stdout.strip() == "0201000100000000" + "0000000000000000" + "000100000002"
+    )  # version 2, without a token
 
 
 @pytest.mark.parametrize(

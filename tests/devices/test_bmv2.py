@@ -54,10 +54,11 @@ def session(running: Bmv2Device, everything: PipelineConfig) -> Iterator[Session
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder for all temporary files."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for all temporary files. Its path is short enough for sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="short-") as made:
+        monkeypatch.setattr(tempfile, "tempdir", made)
+        yield Path(made)
 
 
 def has_ended(pidfd: int) -> bool:
@@ -314,7 +315,7 @@ def test_a_garbage_collected_switch_ends(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_a_switch_does_not_outlive_its_parent(tmp_path: Path) -> None:
+def test_a_switch_does_not_outlive_its_parent(folder: Path) -> None:
     code = """
         import sys
         from midflight.runtime.devices import Bmv2Device
@@ -322,13 +323,13 @@ def test_a_switch_does_not_outlive_its_parent(tmp_path: Path) -> None:
         print(device.pid, flush=True)
         sys.stdin.readline()
     """
-    with script(code, tmp_path) as starter:
+    with script(code, folder) as starter:
         assert starter.stdout is not None
         pidfd = os.pidfd_open(int(starter.stdout.readline()))
         starter.kill()
         starter.communicate()
     assert has_ended(pidfd)
-    assert not processes_in(tmp_path)
+    assert not processes_in(folder)
 
 
 def test_the_thread_that_starts_a_switch_may_end() -> None:

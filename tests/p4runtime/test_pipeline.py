@@ -423,8 +423,10 @@ def test_a_program_beyond_the_memory_limit_is_rejected_without_effect(
 def test_a_program_with_excessive_packet_state_is_rejected(modest: Controller, size: int, said: str) -> None:
     text = EVERYTHING.replace("struct headers_t {", f"struct headers_t {{ ethernet_t[{size}] deep;", 1)
     assert text != EVERYTHING
+    config = config_of(EVERYTHING)
+    config.p4_device_config = text.encode()
     with pytest.raises(grpc.RpcError) as refused:
-        modest.push("VERIFY_AND_COMMIT", config_of(text))
+        modest.push("VERIFY_AND_COMMIT", config)
     assert code_of(refused.value) == "INVALID_ARGUMENT"
     assert said in str(refused.value.details())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,9 @@ class TestWithRoot:
         for name in ("bare", "switch"):
             assert len(found[name]["backlog"]) == len(found[name]["live"]) == 2
             assert min(found[name]["backlog"] + found[name]["live"]) > 0
-        rows = {line[:36].strip(): line[36:].split() for line in result.stdout.splitlines()}
-        assert rows["midflight by this, from a backlog"] == [f"{found['to_bare']:.2f}"]
-        assert rows["midflight by this, live"] == [f"{found['to_bare_live']:.2f}"]
+        rows = dict(re.split(r" {2,}", line.strip())[:2] for line in result.stdout.splitlines() if "  " in line.strip())
+        assert rows["speed of midflight relative to this, from a backlog"] == f"{found['to_bare']:.2f}"
+        assert rows["speed of midflight relative to this, live"] == f"{found['to_bare_live']:.2f}"
 
     def test_a_generator_sends_each_packet_in_turn_up_to_the_given_number(self) -> None:
         packets = [ethernet(1, bytes([number]) * 60) for number in range(3)]

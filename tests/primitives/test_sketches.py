@@ -65,7 +65,7 @@ def test_each_sketch_needs_few_stages(name: str) -> None:
     asked = footprint(check(SKETCHES[name]().p4(), f"{name}.p4")).total
     assert asked.most_accesses <= 1
     assert asked.circles == ()
-    assert asked.stages_on() <= 4
+    assert asked.stages_on() <= 5  # two of them for admission and membership
 
 
 def drawn(seed: int, count: int) -> list[int]:

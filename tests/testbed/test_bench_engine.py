@@ -31,7 +31,7 @@ def test_figures_follow_from_the_clock_and_say_what_was_measured() -> None:
         assert rate.nanoseconds == 1e9 / 400
         assert rate.compile_seconds == 0.5
     assert bench.forwarder.packet_bytes == 64
-    assert bench.aggregation.packet_bytes == 14 + 20 + 8 + 8 + 8 + 4 * 4
+    assert bench.aggregation.packet_bytes == 14 + 20 + 8 + 16 + 8 + 4 * 4
     assert [done for done, _, _ in reported] == [0, 1, 2, 3, 3, 4, 5, 6]
     assert {total for _, total, _ in reported} == {6}
     assert json.loads(json.dumps(bench.json()))["routes"] == 40

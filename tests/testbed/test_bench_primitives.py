@@ -34,7 +34,7 @@ def test_figures_follow_from_the_clock_and_say_what_was_measured() -> None:
     assert bench.primitives[0].parameters["lanes"] == 32
     assert bench.lanes is not None
     assert bench.lanes.lanes == (1, 3)
-    assert [each.packet_bytes for each in bench.lanes.rates] == [14 + 20 + 8 + 8 + 8 + 4 * lanes for lanes in (1, 3)]
+    assert [each.packet_bytes for each in bench.lanes.rates] == [14 + 20 + 8 + 16 + 8 + 4 * lanes for lanes in (1, 3)]
     # Both took half a second, so a lane has no cost.
     assert bench.lanes.fixed == pytest.approx(0.5e9 / 64)
     assert bench.lanes.each == pytest.approx(0, abs=1)

@@ -41,7 +41,7 @@ def test_training_with_the_switch_gives_the_same_model_without_server_traffic(lo
     assert 4 * figures.server_link_bytes_switch <= figures.server_link_bytes_server
     # 650 parameters are 21 chunks, and one more agrees on the scale; each crosses the link once for every worker, both
     # ways, in 42 bytes of Ethernet, IPv4 and UDP, 16 of header and 128 of lanes.
-    assert figures.server_link_bytes_server == 2 * 22 * 4 * 2 * (42 + 16 + 128)
+    assert figures.server_link_bytes_server == 2 * 22 * 4 * 2 * (42 + 24 + 128)
     assert figures.packets == 2 * 22 * 4 * 2 + 2 * 22 * 4 * 4
     assert figures.lost == figures.retransmitted == figures.duplicates_suppressed == 0
 

@@ -249,7 +249,7 @@ def _subscript(code: Context, node: ast.Subscript) -> Walk[Value]:
         try:
             return Known(thing[width])
         except KernelError as error:
-            raise code.error(node, error.message) from None
+            raise code.error(node, error.message, error.hint) from None
     if isinstance(thing, (LaneField, Register, tuple, Items)):
         return (yield from _lane(code, node, thing))
     text = code.text(node.value)

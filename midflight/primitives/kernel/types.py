@@ -171,7 +171,10 @@ class _Family:
         if not isinstance(width, str) and (type(width) is not int or width < 1):
             resolve(width, {}, f"the width of {'int_' if self.signed else 'bit'}[...]")
         if isinstance(width, int) and width > MAX_WIDTH:
-            raise KernelError(f"{'int_' if self.signed else 'bit'}[...] is at most {MAX_WIDTH} bits wide, not {width}")
+            raise KernelError(
+                f"{'int_' if self.signed else 'bit'}[...] is at most {MAX_WIDTH} bits wide, not {width}",
+                hint=f"use a width of 1 to {MAX_WIDTH}",
+            )
         if self.signed and width == 1:  # BMv2 does not have it.
             raise KernelError("int_[1] is not a type: a signed number has at least 2 bits")
         return _kind(width, self.signed)
