@@ -19,9 +19,9 @@ from midflight.p4.preprocess import Source, expand, plain
 
 __all__ = ["Parts", "split"]
 
-_SPACE = r"(?:\s|//[^\n]*\n|/\*.*?\*/)*"
-_START = re.compile(rf"{_SPACE}(?:\#[ \t]*include[ \t]*<(?:core|v1model)\.p4>[ \t]*\r?\n{_SPACE})+", re.DOTALL)
-_INCLUDES = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<(core|v1model)\.p4>[ \t]*\r?$", re.MULTILINE)
+# Possessive, so that a long row of comments is read once.
+_SPACE = re.compile(r"(?>\s+|//[^\n]*\n|/\*.*?\*/)*+", re.DOTALL)
+_INCLUDE = re.compile(r"#[ \t]*include[ \t]*<(core|v1model)\.p4>[ \t]*\r?\n")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _BUILT_IN = frozenset(["__LINE__", "__FILE__", "__DATE__", "__TIME__", "__COUNTER__"])
 
@@ -51,17 +51,30 @@ def split(
     It does where it has directives other than includes of core.p4 and v1model.p4 at its start, uses a macro, is longer
     than the preprocessor allows, or where a folder of the user's comes first in the search for these files.
     """
-    start = _START.match(source)
-    if start is None or defines or include_dirs:
+    if defines or include_dirs or "\\" in source or "??" in source or len(source) > LARGEST // 2:
         return None
-    if "#" in source[start.end() :] or "\\" in source or "??" in source or len(source) > LARGEST // 2:
+    files: dict[str, None] = {}
+    kept: list[str] = []
+    done, at = 0, _after_space(source, 0)
+    while found := _INCLUDE.match(source, at):
+        files[found[1]] = None
+        kept.append(source[done:at])
+        done = found.end() - 1  # the end of the line stays
+        at = _after_space(source, found.end())
+    if not files or "#" in source[at:]:
         return None
-    files = tuple(dict.fromkeys(_INCLUDES.findall(source[: start.end()])))
-    prelude = _prepare(files)
+    prelude = _prepare(tuple(files))
     if not prelude.macros.isdisjoint(_WORD.findall(source)):
         return None
-    start_text = _INCLUDES.sub("", start[0])
-    return Parts(prelude.declarations, plain(start_text + source[start.end() :], file, source, prelude.types))
+    text = "".join([*kept, source[done:]])
+    return Parts(prelude.declarations, plain(text, file, source, prelude.types))
+
+
+def _after_space(source: str, at: int) -> int:
+    """Return the offset after white space and comments."""
+    found = _SPACE.match(source, at)
+    assert found is not None
+    return found.end()
 
 
 @cache

@@ -88,3 +88,22 @@ def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "latin.p4").write_bytes(b"// \xe9")
     with pytest.raises(P4Error, match="it is not UTF-8 text"):
         check_file(tmp_path / "latin.p4")
+
+
+def test_an_include_in_a_comment_does_not_count() -> None:
+    error = complaint("/*\n#include <v1model.p4>\n*/\n#include <core.p4>\nstruct s { standard_metadata_t m; }\n")
+    assert "standard_metadata_t" in error.message
+
+
+def test_a_long_row_of_comments_is_read_once() -> None:
+    assert complaint("/* a */ " * 20_000 + "x").place is not None
+
+
+@pytest.mark.parametrize(
+    "start", ["#include <core.p4>\n", "// it\r\n#include <core.p4>\r\n\r\n  #include <v1model.p4>\r\n"]
+)
+def test_places_are_the_same_with_and_without_the_preprocessor(start: str) -> None:
+    text = f"{start}/* two\nlines */ struct s {{ bit<8> a; wrong_t b; }}\n"
+    plain, preprocessed = complaint(text), complaint(text, defines={"UNUSED": "1"})
+    assert plain.place == preprocessed.place
+    assert plain.message == preprocessed.message
