@@ -163,7 +163,7 @@ class Layout:
             case TupleType(elements=elements):
                 return self._record([(str(number), each) for number, each in enumerate(elements)])
             case StackType(size=size):
-                return Extent(8 + size * self.stride(kind), 8, {"": 8}, {})
+                return Extent(8 + size * self.stride(kind), 8, {}, {})
             case Varbit(width=width):
                 return Extent(VARBIT_BYTES + align(-(-width // 8), 8), 8, {}, {})
             case _ if is_scalar(kind):

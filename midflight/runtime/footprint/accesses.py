@@ -49,7 +49,7 @@ class _Way:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class _Part:
     """A statement: the calls that it always makes, and the alternative paths after them. A packet takes one."""
 
     calls: Calls
@@ -83,9 +83,9 @@ def _callee(callee: ir.Action | ir.Table | ir.Control, count: _Count) -> Walk[Ca
 
 def _row(statements: Iterable[ir.Statement], count: _Count) -> Walk[_Way]:
     """Count the calls of a sequence of statements. Calls after a return or exit count only on the other paths."""
-    steps: list[_Step] = []
+    steps: list[_Part] = []
     for each in statements:
-        step: _Step = yield _statement(each, count)
+        step: _Part = yield _statement(each, count)
         steps.append(step)
     rest = Calls()
     for step in reversed(steps):
@@ -96,34 +96,34 @@ def _row(statements: Iterable[ir.Statement], count: _Count) -> Walk[_Way]:
     return _Way(rest, any(step.leaves for step in steps))
 
 
-def _statement(statement: ir.Statement, count: _Count) -> Step[_Step]:
+def _statement(statement: ir.Statement, count: _Count) -> Step[_Part]:
     match statement:
         case ir.Return() | ir.Exit():
-            return _Step(Calls(), (_Way(leaves=True),))
+            return _Part(Calls(), (_Way(leaves=True),))
         case ir.Block() | ir.If() | ir.Switch() | ir.TableApply() | ir.ActionCall() | ir.Apply():
             return _compound(statement, count)
     calls = _expression(statement, count)
-    return _Step(calls) if isinstance(calls, Counter) else _counted(calls)
+    return _Part(calls) if isinstance(calls, Counter) else _counted(calls)
 
 
-def _counted(walk: Walk[Calls]) -> Walk[_Step]:
+def _counted(walk: Walk[Calls]) -> Walk[_Part]:
     calls: Calls = yield walk
-    return _Step(calls)
+    return _Part(calls)
 
 
-def _compound(statement: ir.Statement, count: _Count) -> Walk[_Step]:
+def _compound(statement: ir.Statement, count: _Count) -> Walk[_Part]:
     """Count the calls of a statement with other statements, a table, an action or a control inside."""
     calls: Calls
     way: _Way
     match statement:
         case ir.Block(body=body):
             way = yield _row(body, count)
-            return _Step(Calls(), (way,))
+            return _Part(Calls(), (way,))
         case ir.If(condition=condition, yes=yes, no=no):
             calls = yield _expression(condition, count)
             first: _Way = yield _row((yes,), count)
             second: _Way = (yield _row((no,), count)) if no is not None else _Way()
-            return _Step(calls, (first, second))
+            return _Part(calls, (first, second))
         case ir.Switch(subject=subject, cases=cases):
             if isinstance(subject, ir.Table):
                 calls = yield _callee(subject, count)
@@ -133,15 +133,15 @@ def _compound(statement: ir.Statement, count: _Count) -> Walk[_Step]:
             for case in cases:
                 way = yield _row((case.body,), count)
                 ways.append(_Way(way.calls))
-            return _Step(calls, tuple(ways))
+            return _Part(calls, tuple(ways))
         case ir.TableApply(table=table):
             calls = yield _callee(table, count)
-            return _Step(calls)
+            return _Part(calls)
         case ir.ActionCall(action=called) | ir.Apply(callee=ir.Control() as called):
             calls = yield _expression(statement, count)
-            return _Step(_both(calls, (yield _callee(called, count))))
+            return _Part(_both(calls, (yield _callee(called, count))))
     calls = yield _expression(statement, count)
-    return _Step(calls)
+    return _Part(calls)
 
 
 def _expression(part: ir.Node, count: _Count) -> Step[Calls]:
@@ -151,10 +151,16 @@ def _expression(part: ir.Node, count: _Count) -> Step[Calls]:
         match node:
             case ir.Ternary() | ir.TableHit():
                 return _branching(part, count)
-            case ir.Call(instance=ir.Instance(kind="register", name=name)):
-                count.met[name] = None
-                found[name, node.name] += 1
+            case ir.Call():
+                _add(node, found, count)
     return found
+
+
+def _add(call: ir.Call, found: Calls, count: _Count) -> None:
+    """Count a call if it is that of a register array's method."""
+    if call.instance is not None and call.instance.kind == "register":
+        count.met[call.instance.name] = None
+        found[call.instance.name, call.name] += 1
 
 
 def _branching(part: ir.Node, count: _Count) -> Walk[Calls]:
@@ -170,9 +176,8 @@ def _branching(part: ir.Node, count: _Count) -> Walk[Calls]:
             case ir.TableHit(table=table):
                 found = _both(found, (yield _callee(table, count)))
             case _:
-                if isinstance(node, ir.Call) and node.instance is not None and node.instance.kind == "register":
-                    count.met[node.instance.name] = None
-                    found[node.instance.name, node.name] += 1
+                if isinstance(node, ir.Call):
+                    _add(node, found, count)
                 waiting.extend(each for each in children(node) if isinstance(each, ir.Node))
     return found
 

@@ -9,7 +9,7 @@ bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from midflight.p4 import ir
@@ -118,13 +118,19 @@ def _statement(pass_: _Pass, statement: ir.Statement, control: _Control) -> Step
             pass_.ended = True
         case ir.Exit():
             pass_.ended = True
-        case ir.Assign(target=target, value=ir.Literal()):
-            _assign(pass_, target, NONE, control)
-        case ir.Assign(target=target, value=ir.VariableRef() | ir.Member() as value):
-            _assign(pass_, target, pass_.values.at(_key(value)[0]), control)
+        case ir.Assign(target=target, value=value):
+            step = _reads(pass_, value, control)
+            if isinstance(step, Generator):
+                return _assigned(pass_, target, step, control)
+            _assign(pass_, target, step, control)
         case _:
             return _compound(pass_, statement, control)
     return None
+
+
+def _assigned(pass_: _Pass, target: ir.Expression, walk: Walk[Names], control: _Control) -> Walk[None]:
+    names: Names = yield walk
+    _assign(pass_, target, names, control)
 
 
 def _compound(pass_: _Pass, statement: ir.Statement, control: _Control) -> Walk[None]:
@@ -135,11 +141,8 @@ def _compound(pass_: _Pass, statement: ir.Statement, control: _Control) -> Walk[
         case ir.Block(body=body):
             for each in body:
                 yield _statement(pass_, each, control)
-        case ir.Assign(target=target, value=value):
+        case ir.Declare(variable=variable, value=ir.Node() as value):
             names = yield _reads(pass_, value, control)
-            _assign(pass_, target, names, control)
-        case ir.Declare(variable=variable, value=value):
-            names = (yield _reads(pass_, value, control)) if value is not None else NONE
             pass_.values.declare(variable, names)
         case ir.If(condition=condition, yes=yes, no=no):
             inner = yield _decided_by(pass_, condition, control)
