@@ -77,7 +77,7 @@ def engine(runs: int, seed: int, json_to: str | None) -> None:
     aggregation of 32 lanes. Each batch is timed as a whole, in native code. The output is checked before the timed
     runs. Figures are medians over the runs.
     """
-    from midflight.cli.output import write_json
+    from midflight.cli.output import write_figures
     from midflight.cli.terminal import bar, console_beside
     from midflight.testbed.bench.engine import bench_engine
 
@@ -85,10 +85,7 @@ def engine(runs: int, seed: int, json_to: str | None) -> None:
     with bar(console, "Measuring:") as progress:
         found = bench_engine(runs=runs, seed=seed, progress=progress)
     console.print(_table(found, console))
-    if json_to:
-        write_json(found.json(), json_to)
-        if json_to != "-":
-            console.print(f"Figures: {json_to}", soft_wrap=True)
+    write_figures(found.json(), json_to, console)
 
 
 @bench.command(epilog=PRIMITIVES)
@@ -104,7 +101,7 @@ def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None
     that of the kernel in Python. Aggregate is also timed with 1 to 128 lanes, to find the cost of a lane. Figures are
     medians over the runs.
     """
-    from midflight.cli.output import write_json
+    from midflight.cli.output import write_figures
     from midflight.cli.terminal import bar, console_beside
     from midflight.primitives.catalogue import LIBRARY, find
     from midflight.testbed.bench.primitives import bench_primitives
@@ -122,10 +119,7 @@ def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None
             f"within {found.lanes.off:.0%}.",
             soft_wrap=True,
         )
-    if json_to:
-        write_json(found.json(), json_to)
-        if json_to != "-":
-            console.print(f"Figures: {json_to}", soft_wrap=True)
+    write_figures(found.json(), json_to, console)
 
 
 @bench.command(epilog=PORTS)
@@ -145,7 +139,7 @@ def ports(runs: int, size: int, json_to: str | None) -> None:
     packets that arrive while a generator sends as fast as it can; for simple_switch it sends at the rate that suits it
     best. Runs alternate. Figures are medians, and ratios are medians of ratios of neighbouring runs.
     """
-    from midflight.cli.output import write_json
+    from midflight.cli.output import write_figures
     from midflight.cli.terminal import bar, console_beside
     from midflight.testbed.bench.ports import bench_ports
 
@@ -155,10 +149,7 @@ def ports(runs: int, size: int, json_to: str | None) -> None:
     console.print(_ports_table(found, console))
     if found.missing:
         console.print(f"Without simple_switch: {found.missing}", soft_wrap=True)
-    if json_to:
-        write_json(found.json(), json_to)
-        if json_to != "-":
-            console.print(f"Figures: {json_to}", soft_wrap=True)
+    write_figures(found.json(), json_to, console)
 
 
 @bench.command("open", epilog=OPEN)
@@ -178,7 +169,7 @@ def opening(fabric: str, runs: int, json_to: str | None) -> None:
     open when every switch runs its program and forwards. Times are medians over the runs. The number of calls between
     files of the package, and the time spent in each folder, come from one more run each.
     """
-    from midflight.cli.output import write_json
+    from midflight.cli.output import write_figures
     from midflight.cli.terminal import bar, console_beside
     from midflight.testbed.bench.opening import bench_opening
 
@@ -186,10 +177,7 @@ def opening(fabric: str, runs: int, json_to: str | None) -> None:
     with bar(console, "Opening:") as progress:
         found = bench_opening(fabric, runs=runs, progress=progress)
     console.print(_opening_table(found, console))
-    if json_to:
-        write_json(found.json(), json_to)
-        if json_to != "-":
-            console.print(f"Figures: {json_to}", soft_wrap=True)
+    write_figures(found.json(), json_to, console)
 
 
 def _opening_table(found: OpeningBench, console: Console) -> Table:
@@ -227,7 +215,7 @@ def soak(fabric: str, minutes: float, rate: float, seed: int, json_to: str | Non
     In each round, three workers sum an array over links with loss, and two controllers connect and disconnect. Every
     tenth round pushes another program. The first tenth of the time is left out of the figures.
     """
-    from midflight.cli.output import write_json
+    from midflight.cli.output import write_figures
     from midflight.cli.terminal import bar, console_beside
     from midflight.testbed.bench.soak import soak as run
 
@@ -235,10 +223,7 @@ def soak(fabric: str, minutes: float, rate: float, seed: int, json_to: str | Non
     with bar(console, "Soaking:") as progress:
         found = run(minutes * 60, fabric=fabric, rate=rate, seed=seed, progress=progress)
     console.print(_soak_table(found, console))
-    if json_to:
-        write_json(found.json(), json_to)
-        if json_to != "-":
-            console.print(f"Figures: {json_to}", soft_wrap=True)
+    write_figures(found.json(), json_to, console)
 
 
 def _soak_table(found: Soak, console: Console) -> Table:

@@ -82,7 +82,7 @@ def allreduce(
     from dataclasses import replace
     from importlib.util import find_spec
 
-    from midflight.cli.output import write_json
+    from midflight.cli.output import write_figures
     from midflight.cli.terminal import bar, console_beside
     from midflight.errors import MidflightError
 
@@ -103,10 +103,7 @@ def allreduce(
     save(done, picture)
     console.print(_table(done, console))
     console.print(f"Picture: {picture}", soft_wrap=True)
-    if json_to:
-        write_json(done.figures.json(), json_to)
-        if json_to != "-":
-            console.print(f"Figures: {json_to}", soft_wrap=True)
+    write_figures(done.figures.json(), json_to, console)
     if not done.figures.sums_exact:
         raise MidflightError("a sum differs from NumPy's sum of the same fixed-point numbers")
 

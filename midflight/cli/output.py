@@ -9,12 +9,16 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from midflight.errors import MidflightError
 
-__all__ = ["HINTS", "failed", "read_text", "write_files", "write_json"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["HINTS", "failed", "read_text", "write_figures", "write_files", "write_json"]
 
 
 def read_text(path: Path) -> str:
@@ -47,6 +51,17 @@ def write_json(value: Mapping[str, object], to: str) -> None:
         click.echo(text, nl=False)
     else:
         write_files({Path(to): text})
+
+
+def write_figures(figures: Mapping[str, object], to: str | None, console: Console) -> None:
+    """Write figures as `write_json` does, and say where they are. Do nothing if `to` is None or empty.
+
+    MidflightError if the file cannot be written.
+    """
+    if to:
+        write_json(figures, to)
+        if to != "-":
+            console.print(f"Figures: {to}", soft_wrap=True)
 
 
 def write_files(files: Mapping[Path, str | bytes], *, private: bool = False) -> None:
