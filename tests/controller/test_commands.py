@@ -219,6 +219,26 @@ def test_watching_the_status_ends_with_the_controller(running: Running) -> None:
     assert len(lines) == 1
 
 
+def test_watching_yields_changes_only(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def follow(_: object) -> Iterator[None]:
+        yield None  # a second without an event
+        running.run("admit", "hot", "--switch", "s1")
+        yield None
+        yield None
+
+    monkeypatch.setattr(running.deployment, "follow", follow)
+    found = list(Commands(running.deployment).watch({}, lambda: True))
+    assert [each["switches"][0]["computes"] for each in found] == [[], ["hot"]]
+
+
+def test_withdrawing_from_a_switch_that_does_not_compute_is_refused(running: Running) -> None:
+    running.run("admit", "hot", "--switch", "s2")
+    refused = running.run("withdraw", "hot", "--switch", "s1")
+    assert refused.exit_code == 1
+    assert "hot is not admitted on s1\n    it is admitted on s2" in refused.output
+    assert running.run("withdraw", "hot", "--switch", "s2").output == "hot is only forwarded on s2\n"
+
+
 def test_errors_are_reported_and_change_nothing(running: Running) -> None:
     before = running.json("status")["switches"]
     for words, message in (
