@@ -12,6 +12,7 @@ from typing import Any
 
 import pcpp
 
+from midflight.p4.comments import OpenCommentError, blank
 from midflight.p4.conditions import ConditionError, evaluate
 
 __all__ = ["INCLUDE", "LARGEST", "Preprocessor", "PreprocessorError"]
@@ -40,23 +41,24 @@ MACRO_PARAMETERS = 127
 EXPANSION = 1 << 20
 """The largest number of tokens that all macro expansions of a program may produce, counting each copy."""
 
-# pcpp's tokeniser searches for the end of an unclosed comment or string from each of its possible starts, which is
-# quadratic.
-_OPEN_COMMENTS = 10
+# pcpp's tokeniser searches for the end of an unclosed string from each of its possible starts, which is quadratic.
 _QUOTE_STEPS = 50_000_000
 # Moving this many tokens costs as much as creating one.
 _MOVES = 1024
 
 
 class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
-    """pcpp with Midflight's rules: it keeps comments, so that columns stay right, has limits, and raises errors.
+    """pcpp with Midflight's rules: it has limits, raises errors, and skips what p4c skips.
 
-    With `confined`, only files in INCLUDE can be included.
+    With `confined`, only files in INCLUDE can be included. `included` has the text of each included file, `blanked` the
+    text of each file without comments, and `notes` the file, line and text of each `#warning`.
     """
 
     def __init__(self, folders: Sequence[Path], defines: Mapping[str, str], *, confined: bool) -> None:
         super().__init__()
         self.included: dict[str, str] = {}
+        self.blanked: dict[str, str] = {}
+        self.notes: list[tuple[str, int, str]] = []
         self.directive: Any = None
         self.expand_filemacro = not confined
         self._confined = confined
@@ -71,18 +73,22 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         for name, value in defines.items():
             self.define(f"{name} {value}")
 
-    def on_comment(self, _tok: Any) -> bool:
-        """Keep comments; the tokeniser skips them later."""
-        return True
-
     def take(self, text: str, file: str) -> str:
-        """Count a file's text against LARGEST and return it. Raises PreprocessorError beyond the limit."""
+        """Count a file's text against LARGEST and return it without comments.
+
+        Raises PreprocessorError beyond the limit, and for a comment that is not closed.
+        """
         self._room -= len(text)
         if self._room < 0:
             line = text.count("\n", 0, len(text) + self._room) + 1
             raise PreprocessorError(f"a program and its includes have at most {LARGEST} characters", file, line, "")
-        _check_lexable(text, file)
-        return text
+        try:
+            blanked = self.blanked[file] = blank(text)
+        except OpenCommentError as error:
+            line = text.count("\n", 0, error.start) + 1
+            raise PreprocessorError("this comment is not closed", file, line, "/*") from None
+        _check_lexable(blanked, file)
+        return blanked
 
     def include(self, tokens: Any, original_line: Any) -> Iterator[Any]:
         """Expand an include directive and record it for error messages."""
@@ -225,16 +231,21 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         self._fail(message, includepath)
 
     def on_directive_handle(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> Any:
-        """Raises PreprocessorError for #error, and ignores #warning."""
+        """Record a directive for error messages. It may be in a branch that is not taken."""
         self.directive = directive
+        if directive.value == "pragma" and not toks:
+            raise pcpp.OutputDirective(pcpp.Action.IgnoreAndRemove)
+        return super().on_directive_handle(directive, toks, ifpassthru, precedingtoks)
+
+    def on_directive_unknown(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> Any:
+        """Raises PreprocessorError for #error, records #warning, and removes any other directive except #line."""
+        del ifpassthru, precedingtoks
+        text = "".join(each.value for each in toks).strip()
         if directive.value == "error":
-            text = "".join(each.value for each in toks).strip()
             raise PreprocessorError(text or "#error", directive.source, directive.lineno, "")
-        return (
-            None
-            if directive.value == "warning"
-            else super().on_directive_handle(directive, toks, ifpassthru, precedingtoks)
-        )
+        if directive.value == "warning":
+            self.notes.append((directive.source, directive.lineno, text or "#warning"))
+        return None if directive.value == "line" else True
 
     def on_error(self, file: str, line: int, msg: str) -> None:
         """Raises PreprocessorError for a message that pcpp would print."""
@@ -270,10 +281,6 @@ def _read(path: Path, room: int) -> str:
 
 def _check_lexable(text: str, file: str) -> None:
     """Raises PreprocessorError for text on which pcpp's tokeniser would take quadratic time."""
-    closed = text.rfind("*/") + 2 if "*/" in text else 0
-    if text.count("/*", closed) > _OPEN_COMMENTS:
-        line = text.count("\n", 0, text.index("/*", closed)) + 1
-        raise PreprocessorError("this comment is not closed", file, line, "/*")
     if '\\"' in text or "\\'" in text:
         number = 1
         for line_ in re.split(r"(?<!\\)\n", text):

@@ -15,7 +15,7 @@ from lark import Transformer, v_args
 
 from midflight.errors import P4Error, Place
 from midflight.p4 import syntax as s
-from midflight.p4.tokens import PlacedToken
+from midflight.p4.tokens import PlacedToken, words
 
 __all__ = ["Arguments", "SyntaxBuilder", "span"]
 
@@ -29,7 +29,8 @@ _PRECEDENCE = {
 _NUMBER = re.compile(r"(?:(\d+)([ws]))?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|0[dD][0-9_]+|[0-9][0-9_]*)$")
 _WIDTH_DIGITS = 9
 _BASES = {"0x": 16, "0b": 2, "0o": 8, "0d": 10}
-_ANNOTATION = re.compile(r"@\s*([A-Za-z_]\w*)\s*(?:([(\[])(.*)[)\]])?\s*$", re.DOTALL)
+_ANNOTATION = re.compile(r"@\s*([A-Za-z_]\w*)(.*)$", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z_]\w*$")
 
 
 def span(first: Place, last: Place) -> Place:
@@ -257,7 +258,11 @@ class SyntaxBuilder(Transformer[Any, Any]):
 def _annotation(token: PlacedToken) -> s.Annotation:
     match = _ANNOTATION.match(token)
     assert match is not None
-    if match[1] == "pragma":
-        name, _, body = token.partition("pragma")[2].strip().partition(" ")
-        return s.Annotation(token.place, name, body.strip())
-    return s.Annotation(token.place, match[1], (match[3] or "").strip(), match[2] == "[")
+    name, body = match.groups()
+    if name == "pragma":
+        name, _, body = words(body).partition(" ")
+        if not _WORD.match(name):
+            raise P4Error("@pragma needs a name", place=token.place)
+        return s.Annotation(token.place, name, body)
+    body = words(body)
+    return s.Annotation(token.place, name, body[1:-1].strip(), body.startswith("["))

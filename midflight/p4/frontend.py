@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from midflight.errors import P4Error
@@ -34,10 +35,10 @@ def check(
     """
     parts = split(source, file, include_dirs, defines)
     if parts is None:
-        program = parse(preprocess(source, file, include_dirs, defines, confined=confined), file)
-    else:
-        program = Program(file, parts.declarations + parse(parts.rest, file).declarations)
-    return check_program(program, source)
+        expanded = preprocess(source, file, include_dirs, defines, confined=confined)
+        checked = check_program(parse(expanded, file), source)
+        return replace(checked, warnings=expanded.warnings + checked.warnings) if expanded.warnings else checked
+    return check_program(Program(file, parts.declarations + parse(parts.rest, file).declarations), source)
 
 
 def check_file(

@@ -6,10 +6,10 @@ import io
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from midflight.errors import P4Error, Place
+from midflight.errors import P4Error, P4Warning, Place
 from midflight.p4.bounded import INCLUDE, Preprocessor, PreprocessorError
 
 __all__ = ["Line", "Source", "expand", "plain", "preprocess"]
@@ -21,8 +21,9 @@ _LINE_MARKER = re.compile(r'#line\s+(\d+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*$')
 class Line:
     """A line of preprocessed text with its origin: file, line number and original text.
 
-    `start` is its offset in the preprocessed text. `before` and `after` count the characters at its ends that are the
-    same as in the original.
+    `start` is its offset in the preprocessed text. `bare` is the original without comments, in the same columns, and
+    the same object as `text` where no macro changed the line. `before` and `after` count the characters at the ends of
+    `text` that are the same as in `bare`.
     """
 
     start: int
@@ -30,6 +31,7 @@ class Line:
     number: int
     text: str
     original: str
+    bare: str
     before: int
     after: int
 
@@ -38,20 +40,21 @@ class Line:
 class Source:
     """Preprocessed text without line markers, with the origin of each line.
 
-    `types` are the names of types that are declared before the text.
+    `types` are the names of types that are declared before the text, and `warnings` are those of the preprocessor.
     """
 
     text: str
     lines: tuple[Line, ...]
     starts: tuple[int, ...] = field(repr=False)
     types: frozenset[str] = frozenset()
+    warnings: tuple[P4Warning, ...] = ()
 
     def place(self, start: int, end: int) -> Place:
         """Return the original place of a range of offsets in the preprocessed text."""
         line = self.lines[max(0, bisect_right(self.starts, start) - 1)]
         begin = start - line.start
         finish = min(max(end, start + 1) - line.start, max(len(line.text), begin + 1))
-        if line.text != line.original:
+        if line.text is not line.bare:
             begin, finish = _unexpanded(line, begin, finish)
         return Place(line.file, line.number, begin + 1, max(1, finish - begin), line.original)
 
@@ -71,7 +74,7 @@ def _unexpanded(line: Line, begin: int, finish: int) -> tuple[int, int]:
 
     Text before and after the expansions keeps its column. Text that a macro produced maps to the macro's use.
     """
-    new, old = line.text, line.original
+    new, old = line.text, line.bare
     before, after = line.before, line.after
     if finish <= before:
         return begin, finish
@@ -128,22 +131,27 @@ def expand(
             processor.parse(processor.take(source, file), file)
             processor.write(output)
         except (IndexError, AttributeError) as error:  # raised by pcpp for an incomplete directive
-            found = processor.directive
-            at = (found.source, found.lineno) if found else (file, 1)
+            last = processor.directive
+            at = (last.source, last.lineno) if last else (file, 1)
             raise PreprocessorError("this directive is incomplete", at[0], at[1], "") from error
     except PreprocessorError as error:
-        where = error.file or file
-        where = file if where == str(Path(file).absolute()) else where
-        text = source if where == file else texts.get(where, "")
-        lines = text.split("\n")
-        line = lines[error.line - 1] if 0 < error.line <= len(lines) else ""
-        column = max(0, line.find(error.needle)) if error.needle else len(line) - len(line.lstrip())
-        length = len(error.needle) or max(1, len(line.strip()))
-        place = Place(where, max(1, error.line), column + 1, length, line)
+        place = _line_place(error.file or file, error.line, file, source, texts, error.needle)
         missing = error.needle and str(error).startswith("there is no file")
         hint = "Move it to this file's folder, or add its folder with -I." if missing else ""
         raise P4Error(str(error), place=place, hint=hint) from None
-    return _with_lines(output.getvalue(), file, source, texts), frozenset(processor.macros)
+    warnings = [P4Warning(text, _line_place(where, line, file, source, texts)) for where, line, text in processor.notes]
+    found = _with_lines(output.getvalue(), file, source, texts, processor.blanked)
+    return replace(found, warnings=tuple(warnings)), frozenset(processor.macros)
+
+
+def _line_place(where: str, number: int, file: str, source: str, texts: Mapping[str, str], needle: str = "") -> Place:
+    """Return the place of a line, or of `needle` in it. `where` is the preprocessor's name of the file."""
+    where = file if where == str(Path(file).absolute()) else where
+    lines = (source if where == file else texts.get(where, "")).split("\n")
+    line = lines[number - 1] if 0 < number <= len(lines) else ""
+    column = max(0, line.find(needle)) if needle else len(line) - len(line.lstrip())
+    length = len(needle) or max(1, len(line.strip()))
+    return Place(where, max(1, number), column + 1, length, line)
 
 
 def plain(text: str, file: str, source: str, types: frozenset[str]) -> Source:
@@ -153,13 +161,13 @@ def plain(text: str, file: str, source: str, types: frozenset[str]) -> Source:
     for number, (each, original) in enumerate(zip(text.split("\n"), source.split("\n"), strict=True), 1):
         # The same object where both are alike, so that they are compared without a look at each character.
         same = original if each == original else each
-        lines.append(Line(start, file, number, same, original, len(each), 0))
+        lines.append(Line(start, file, number, same, original, same, len(each), 0))
         start += len(each) + 1
     return Source(text, tuple(lines), tuple(each.start for each in lines), types)
 
 
-def _with_lines(output: str, file: str, source: str, included: Mapping[str, str]) -> Source:
-    originals = {file: source.split("\n")}
+def _with_lines(output: str, file: str, source: str, included: Mapping[str, str], blanked: Mapping[str, str]) -> Source:
+    originals = {file: (source.split("\n"), blanked[file].split("\n"))}
     absolute = str(Path(file).absolute())
     where, number = file, 1
     lines: list[Line] = []
@@ -171,11 +179,12 @@ def _with_lines(output: str, file: str, source: str, included: Mapping[str, str]
             where = file if where == absolute else where
             continue
         if where not in originals:
-            originals[where] = included.get(where, "").split("\n")
-        known = originals[where]
+            originals[where] = included.get(where, "").split("\n"), blanked.get(where, "").split("\n")
+        known, without = originals[where]
         original = known[number - 1].rstrip("\r") if 0 < number <= len(known) else text
-        same = original if text == original else text
-        lines.append(Line(start, where, number, same, original, *_unchanged(text, original)))
+        bare = without[number - 1].rstrip() if 0 < number <= len(without) else text
+        same = bare if text == bare else text
+        lines.append(Line(start, where, number, same, original, bare, *_unchanged(text, bare)))
         start += len(text) + 1
         number += 1
     return Source("\n".join(each.text for each in lines), tuple(lines), tuple(each.start for each in lines))

@@ -18,7 +18,7 @@ from lark import Token
 from midflight.errors import P4Error, Place
 from midflight.p4.preprocess import Line, Source
 
-__all__ = ["KEYWORDS", "PlacedToken", "tokenise", "types_declared"]
+__all__ = ["KEYWORDS", "PlacedToken", "tokenise", "types_declared", "words"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -47,6 +47,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+# The opening bracket of an annotation's body, which may follow white space and comments.
+_BODY = re.compile(r"(?>\s+|//[^\n]*|/\*.*?\*/)*+([(\[])", re.DOTALL)
 
 _OPERATORS = _words("* / % ++ |+| |-| << >> <= >= == != & ^ | && || < >")
 _ASSIGNMENTS = _words("+= -= *= /= %= &= |= ^= <<= >>= |+|= |-|=")
@@ -78,8 +81,8 @@ class PlacedToken(Token):
     def place(self) -> Place:
         """The token's place in the original file."""
         line, begin = self.origin, self.start - self.origin.start
-        if line.text == line.original and begin + len(self) <= len(line.text):
-            return Place(line.file, line.number, begin + 1, len(self), line.text)
+        if line.text is line.bare and begin + len(self) <= len(line.text):
+            return Place(line.file, line.number, begin + 1, len(self), line.original)
         return self.source.place(self.start, self.end)
 
 
@@ -155,21 +158,28 @@ def _annotation_end(source: Source, start: int) -> int:
     if match[1] == "pragma":
         newline = text.find("\n", end)
         return len(text) if newline < 0 else newline
-    opening = re.compile(r"\s*([(\[])").match(text, end)
+    opening = _BODY.match(text, end)
     if opening is None:
         return end
+    # Any tokens may stand between the brackets of an unstructured annotation, other brackets without partners too.
+    begins, ends = ("(", ")") if opening[1] == "(" else ("([{", ")]}")
     depth, position = 0, opening.start(1)
     while position < len(text):
         token = _TOKEN.match(text, position)
         assert token is not None
-        if token[0] in ("(", "["):
+        if token[0] in begins:
             depth += 1
-        elif token[0] in (")", "]"):
+        elif token[0] in ends:
             depth -= 1
             if depth == 0:
                 return token.end()
         position = token.end()
     raise P4Error("the annotation's bracket is not closed", place=source.place(start, match.end()))
+
+
+def words(text: str) -> str:
+    """Return a text's tokens with a space between them and without comments, as p4c keeps an annotation's body."""
+    return " ".join(each[0] for each in _TOKEN.finditer(text) if each.lastgroup != "skip")
 
 
 class _Classifier:

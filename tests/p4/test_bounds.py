@@ -122,7 +122,6 @@ def test_symbolic_links_may_leave_a_folder_but_devices_are_not_read(tmp_path: Pa
         ("#ifdef\n#endif\n", "incomplete"),
         ("#ifndef\n#endif\n", "incomplete"),
         ("#undef\n", "incomplete"),
-        ("#pragma\n", "incomplete"),
     ],
 )
 def test_the_work_of_macros_is_bounded(text: str, said: str) -> None:

@@ -107,3 +107,92 @@ def test_places_are_the_same_with_and_without_the_preprocessor(start: str) -> No
     plain, preprocessed = complaint(text), complaint(text, defines={"UNUSED": "1"})
     assert plain.place == preprocessed.place
     assert plain.message == preprocessed.message
+
+
+@pytest.mark.parametrize(
+    "macro",
+    [
+        "#define VALUE 7 // a line comment; it's not a value",
+        "#define VALUE /* before */ 7 /* after */",
+        "#define VALUE 3 + /* over\ntwo lines */ 4",
+        "#define VALUE 3 \\\n    + 4 // at the end",
+        "#define VALUE 7 // goes on \\\n 9 here",
+        "#define PLUS(a /* left */, b) a + b // sum\n#define VALUE PLUS(3, 4)",
+        "/* before */ #define VALUE 7",
+        '#define TEXT "//" // and a string\n#define VALUE 7',
+        "#if 1 // chosen\n#define VALUE 7\n#else // not\n#define VALUE 8\n#endif // VALUE",
+    ],
+)
+def test_comments_are_no_part_of_a_directive(macro: str) -> None:
+    assert assigned("VALUE", top=macro) == ir.Literal(7, Bits(32))
+
+
+def test_a_macro_with_a_comment_does_not_move_the_caret() -> None:
+    line = "meta.small = /* first */ VALUE + /* second */ wrong; // third"
+    place = complaint(skeleton(top="#define VALUE 7 // seven", apply=line)).place
+    assert place is not None
+    assert (place.text, place.column - 1) == (line, line.index("wrong"))
+
+
+@pytest.mark.parametrize(
+    "line", ["# a comment, it's not a directive", "#######", "#pragma stage 0", "#pragma", '# 7 "other.p4"', "  #!"]
+)
+def test_lines_that_are_no_directives_are_skipped(line: str) -> None:
+    text = skeleton(top=f"{line}\nconst bit<32> seven = 7;", apply="meta.wide = seven + wrong;")
+    place = complaint(text).place
+    assert place is not None
+    assert text.split("\n")[place.line - 1] == place.text == "meta.wide = seven + wrong;"
+
+
+def test_error_directives_stop_only_where_they_are_reached() -> None:
+    guarded = "#define WIDTH 9\n#ifndef WIDTH\n#error WIDTH is missing\n#warning never\n#endif\n"
+    assert check(guarded + skeleton(), "test.p4").warnings == ()
+    error = complaint("#define A 1\n#ifdef A\n  #error A is old // and gone\n#endif\n" + skeleton())
+    assert error.message == "A is old"
+    assert error.place is not None
+    assert error.place.line == 3
+
+
+def test_a_warning_directive_warns_at_its_line() -> None:
+    (warning,) = check("\n#warning soon gone\n" + skeleton(), "test.p4").warnings
+    assert (warning.message, warning.place.line) == ("soon gone", 2)
+
+
+def test_an_open_comment_is_reported_where_it_begins() -> None:
+    error = complaint("#define A 1\n" + skeleton(apply="meta.small = 1; /* never closed"))
+    assert error.message == "this comment is not closed"
+    assert error.place is not None
+    assert error.place.text == "meta.small = 1; /* never closed"
+
+
+def table_annotations(text: str, top: str = "") -> dict[str, str]:
+    """Return the annotations of a table without a key."""
+    source = skeleton(top=top, locals=f"{text}\ntable here {{ actions = {{ NoAction; }} }}", apply="here.apply();")
+    return dict(check(source, "test.p4").tables["MyIngress.here"].annotations)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("@pragma stage 0", {"stage": "0"}),
+        ('@pragma stage 0 "x" (a b) // comment\n@pragma other', {"stage": '0 "x" ( a b )', "other": ""}),
+        ("@plain(a /* comment */ b,{x;}[1]\n  second line)", {"plain": "a b , { x ; } [ 1 ] second line"}),
+        ("@odd(]}) @two() @three", {"odd": "] }", "two": "", "three": ""}),
+        ("@spaced /* ( */ (1)", {"spaced": "1"}),
+        ("@nested(f(1)(2))", {"nested": "f ( 1 ) ( 2 )"}),
+    ],
+)
+@pytest.mark.parametrize("top", ["", "#define UNUSED 1"])
+def test_bodies_of_annotations_hold_any_balanced_tokens(text: str, expected: dict[str, str], top: str) -> None:
+    assert table_annotations(text, top) == expected
+
+
+def test_annotations_may_come_from_macros() -> None:
+    top = '#define ACL(stage, words) @acl(stage, /* of */ \\\n    words)\n#define NAME "a name"'
+    assert table_annotations("ACL(ingress,\n  one two)\n@name_of(NAME)", top) == {
+        "acl": "ingress , one two", "name_of": '"a name"'}  # fmt: skip
+
+
+def test_an_open_annotation_is_reported() -> None:
+    assert complaint(skeleton(locals="@open(a (b)")).message == "the annotation's bracket is not closed"
+    assert complaint(skeleton(locals="@pragma 7\n")).message == "@pragma needs a name"
