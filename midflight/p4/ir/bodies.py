@@ -1,42 +1,21 @@
-"""Typed intermediate representation of a P4 program, with names resolved, constants folded and instances created.
-
-This is the front end's result. Generic and constructor parameters are gone: a parser or control that is instantiated
-twice appears twice, each with its own fully qualified names. Integer constants of type `int` have the width that their
-context requires, so that a body contains no `Integer` type.
-"""
+"""Expressions, statements, actions, tables, parsers and controls. They refer to each other, so they are one module."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from midflight.errors import P4Warning, Place
-from midflight.p4.types import Direction, EnumType, HeaderType, StructType, Type
+from midflight.errors import Place
+from midflight.p4.ir.entities import Instance, Keyset, Node, Parameter, Variable
+from midflight.p4.types import Direction, Type
 
 __all__ = [
     "Action", "ActionCall", "ActionRef", "Advance", "Apply", "Assign", "Binary", "Block", "Call", "CallStatement",
-    "Case", "Cast", "Concat", "Control", "Declare", "Direction", "Emit", "EntryKey", "Exit", "Expression",
-    "Extract", "If", "Index", "Instance", "IsValid", "Key", "Keyset", "Last", "Literal", "Lookahead", "Member",
-    "Next", "Node", "Parameter", "Parser", "Program", "Return", "Select", "SetValidity", "Shift", "Slice", "State",
-    "Statement", "StructValue", "Switch", "Table", "TableApply", "TableEntry", "TableHit", "Ternary", "Unary",
-    "Variable", "VariableRef",
+    "Case", "Cast", "Concat", "Control", "Declare", "Emit", "Exit", "Expression", "Extract", "If", "Index", "IsValid",
+    "Key", "Last", "Literal", "Lookahead", "Member", "Next", "Parser", "Return", "Select", "SetValidity", "Shift",
+    "Slice", "State", "Statement", "StructValue", "Switch", "Table", "TableApply", "TableEntry", "TableHit", "Ternary",
+    "Unary", "VariableRef",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Variable:
-    """A local variable or parameter. It is compared by identity, so two variables with the same name differ."""
-
-    name: str
-    type: Type
-    place: Place | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """A node with a place in the source, which comparisons ignore."""
-
-    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,27 +313,6 @@ Statement = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter of a parser, control or action."""
-
-    variable: Variable
-    direction: Direction
-    annotations: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Instance:
-    """An extern object: `name` is its control-plane name, and `arguments` are its constructor's constants."""
-
-    name: str
-    kind: str
-    type_arguments: tuple[Type, ...]
-    arguments: tuple[int | str, ...]
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    place: Place | None = None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Action:
     """An action. Its parameters with Direction.NONE come last, and the control plane sets them."""
@@ -389,18 +347,6 @@ class ActionRef:
     bound: tuple[Expression, ...] = ()
     table_only: bool = False
     default_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class EntryKey:
-    """A field of a key: a value, with `mask` (ternary, LPM) or `high` (range). A value of None matches all."""
-
-    value: int | None
-    mask: int | None = None
-    high: int | None = None
-
-
-Keyset = tuple[EntryKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,32 +415,3 @@ class Control:
     locals: tuple[Statement, ...]
     body: Block
     place: Place | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Program:
-    """A v1model program. Parameters of the six parts are in v1model's order, without the packet.
-
-    `tables`, `actions` and `instances` hold what is reachable from `main`, by fully qualified name. They and
-    `warnings` are in the order of the source.
-    """
-
-    file: str
-    source: str
-    parser: Parser
-    verify: Control
-    ingress: Control
-    egress: Control
-    compute: Control
-    deparser: Control
-    headers: StructType
-    metadata: Type
-    standard_metadata: StructType
-    errors: tuple[str, ...]
-    tables: Mapping[str, Table]
-    actions: Mapping[str, Action]
-    instances: Mapping[str, Instance]
-    controller_headers: tuple[HeaderType, ...] = ()
-    enums: tuple[EnumType, ...] = ()
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[P4Warning, ...] = ()

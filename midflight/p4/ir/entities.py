@@ -1,0 +1,62 @@
+"""Entities that expressions and statements refer to, and that contain none themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from midflight.errors import Place
+from midflight.p4.types import Direction, Type
+
+__all__ = [
+    "EntryKey", "Instance", "Keyset", "Node", "Parameter", "Variable",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variable:
+    """A local variable or parameter. It is compared by identity, so two variables with the same name differ."""
+
+    name: str
+    type: Type
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node with a place in the source, which comparisons ignore."""
+
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a parser, control or action."""
+
+    variable: Variable
+    direction: Direction
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """An extern object: `name` is its control-plane name, and `arguments` are its constructor's constants."""
+
+    name: str
+    kind: str
+    type_arguments: tuple[Type, ...]
+    arguments: tuple[int | str, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryKey:
+    """A field of a key: a value, with `mask` (ternary, LPM) or `high` (range). A value of None matches all."""
+
+    value: int | None
+    mask: int | None = None
+    high: int | None = None
+
+
+Keyset = tuple[EntryKey, ...]

@@ -1,0 +1,42 @@
+"""A whole program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from midflight.errors import P4Warning
+from midflight.p4.ir.bodies import Action, Control, Parser, Table
+from midflight.p4.ir.entities import Instance
+from midflight.p4.types import EnumType, HeaderType, StructType, Type
+
+__all__ = ["Program"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A v1model program. Parameters of the six parts are in v1model's order, without the packet.
+
+    `tables`, `actions` and `instances` hold what is reachable from `main`, by fully qualified name. They and
+    `warnings` are in the order of the source.
+    """
+
+    file: str
+    source: str
+    parser: Parser
+    verify: Control
+    ingress: Control
+    egress: Control
+    compute: Control
+    deparser: Control
+    headers: StructType
+    metadata: Type
+    standard_metadata: StructType
+    errors: tuple[str, ...]
+    tables: Mapping[str, Table]
+    actions: Mapping[str, Action]
+    instances: Mapping[str, Instance]
+    controller_headers: tuple[HeaderType, ...] = ()
+    enums: tuple[EnumType, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[P4Warning, ...] = ()
