@@ -43,7 +43,11 @@ FAMILIES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ParameterEntry:
-    """A parameter: its type as written, its default (None if `required`), and its description."""
+    """A parameter of a primitive: its name, its type as written in the class, its default, and its description.
+
+    `default` is None if the parameter is `required`, or if None is the default. `meaning` is the text of the class's
+    docstring, empty if it has none.
+    """
 
     name: str
     type: str
@@ -54,9 +58,10 @@ class ParameterEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A primitive of the library. `overflow` is the behaviour of its numbers at their limits, `paper` its source.
+    """A primitive of the library, as the catalogue lists it: `name` is its class, `summary` one sentence about it.
 
-    `family` is one of `FAMILIES`, `example` an expression that creates an instance. `lines` is the number of lines of
+    `family` is one of `FAMILIES`, `example` an expression in Python that creates an instance. `overflow` is the
+    behaviour of its numbers at their limits, `paper` the publication that it follows. `lines` is the number of lines of
     code in its module, without blank lines, comments and docstrings.
     """
 
@@ -71,12 +76,12 @@ class Entry:
 
 
 def catalogue() -> tuple[Entry, ...]:
-    """Return the library's primitives, sorted by name."""
+    """Return an entry for each primitive of the library, sorted by name. Reads their source files."""
     return tuple(_entry(name, each) for name, each in sorted(LIBRARY.items()))
 
 
 def find(name: str) -> type[Primitive]:
-    """Return a primitive by its name, ignoring case. Raises MidflightError if there is none."""
+    """Return the class of a library primitive by its name, ignoring case. Raises MidflightError for an unknown name."""
     found = {each.lower(): primitive for each, primitive in LIBRARY.items()}.get(name.lower())
     if found is None:
         raise MidflightError(f"the library has no primitive {name!r}", hint=f"it has {', '.join(sorted(LIBRARY))}")
@@ -84,9 +89,11 @@ def find(name: str) -> type[Primitive]:
 
 
 def instance(name: str, settings: Mapping[str, str]) -> Primitive:
-    """Return a primitive with parameters given as text. Its application name is its class name in lower case.
+    """Create a library primitive from parameters given as text, as on the command line.
 
-    Raises MidflightError for a missing or unknown parameter, or a value that does not have its type.
+    `name` is the class, ignoring case; the application's name is the class in lower case. `settings` maps parameters to
+    texts: ints in any base of Python, strings unquoted, other types as Python literals. Raises MidflightError for an
+    unknown primitive, a missing or unknown parameter, and a value that is malformed or outside the limits.
     """
     kind = find(name)
     known = {each.name: each for each in parameters_of(kind)}
@@ -105,7 +112,11 @@ def instance(name: str, settings: Mapping[str, str]) -> Primitive:
 
 
 def made(kind: type[Primitive], name: str, parameters: Mapping[str, Any]) -> Primitive:
-    """Return a primitive with these parameters. The stages of a chain may be mappings as in `Chain.parameters`."""
+    """Create a primitive of class `kind` with an application name and parameters that are already Python values.
+
+    For a `Chain`, the elements of `stages` may be primitives, or mappings with `primitive`, `name` and parameters as in
+    `Chain.parameters`. Raises MidflightError for a malformed mapping, and KernelError for invalid parameters.
+    """
     if "stages" in parameters and issubclass(kind, Chain):
         parameters = {**parameters, "stages": [_stage(each) for each in parameters["stages"]]}
     return kind(name, **parameters)
@@ -131,7 +142,11 @@ def _entry(name: str, kind: type[Primitive]) -> Entry:
 
 
 def code_lines(source: str) -> int:
-    """Return the number of lines of Python without blank lines, comments and docstrings, also those of attributes."""
+    """Return how many lines of Python source contain code: blank lines, comments and docstrings do not count.
+
+    String expressions after an attribute, which document it, do not count either. Raises SyntaxError for invalid
+    source.
+    """
     docstrings: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
@@ -165,7 +180,7 @@ def _example(kind: type[Primitive]) -> str:
 
 
 def parameters_of(kind: type[Primitive]) -> tuple[ParameterEntry, ...]:
-    """Return the parameters of a primitive, without its name."""
+    """Return the constructor's parameters of a primitive's class in order, without `name`, which they all have."""
     meanings = _meanings(inspect.getdoc(kind) or "")
     found = []
     for each in dataclasses.fields(kind):

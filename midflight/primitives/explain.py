@@ -1,4 +1,4 @@
-"""Explains a program: every line of its kernels with the P4 that it compiles to."""
+"""Explains a program: each line of its kernels' Python source together with the lines of P4 that it was compiled to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INSIDE = " " * 8  # the indentation of statements in a control's `apply`
 
 @dataclass(frozen=True, slots=True)
 class P4Line:
-    """A line of the P4 program, counted from 1."""
+    """A line of a program's P4 text: its number, from 1, and its text without the indentation of a control's body."""
 
     number: int
     text: str
@@ -25,10 +25,11 @@ class P4Line:
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """A line of a kernel, or of a helper that it calls, and its P4, which is empty if it generates no code.
+    """A line of a kernel, or of a helper that it calls, with its P4.
 
-    `application` is the name of the kernel's application. For a line in a loop, or in a helper that is called several
-    times, `p4` has the code of all rounds and calls.
+    `application` is the name of the kernel's application. `file`, `number` (from 1) and `text` are the line in the
+    user's source. `p4` are the lines generated from it, empty if there are none. For a line in a loop, or in a helper
+    that is called several times, they are those of all rounds and calls.
     """
 
     application: str
@@ -39,7 +40,11 @@ class SourceLine:
 
 
 def explain(program: Program) -> tuple[SourceLine, ...]:
-    """Return every line of the program's kernels in order with its P4; lines of helpers follow those of the kernel."""
+    """Return every line of the program's kernels that is not blank, with its P4, application by application.
+
+    Lines of a kernel are in source order. Those of helpers that generate code follow, sorted by file and line. Reads
+    the source files.
+    """
     found: list[SourceLine] = []
     became: dict[str, dict[tuple[str, int], list[P4Line]]] = {name: {} for name in program.applications}
     application = ""

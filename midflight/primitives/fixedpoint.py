@@ -1,4 +1,4 @@
-"""float32 as int32 or int16 fixed point, for switches that compute only with integers.
+"""Fixed point: float32 numbers as int32 or int16, for switches that compute only with integers.
 
 A value x is sent as `rint(x * 2**bits)`. The factor is a power of two, so the multiplication is exact in float64. The
 only error of quantising is that of rounding, at most half a step, 2**-(bits + 1), per value. A sum over w workers is
@@ -21,7 +21,10 @@ from midflight.errors import WireError
 __all__ = ["INT16_MAX", "INT32_MAX", "dequantise", "error_bound", "largest_exponent", "quantise", "scale_bits"]
 
 INT32_MAX = 2**31 - 1
+"""The largest int32, 2**31 - 1."""
+
 INT16_MAX = 2**15 - 1
+"""The largest int16, 2**15 - 1."""
 
 # The range of `largest_exponent`: normal float32 numbers are below 2**128 and at least 2**-126.
 _LOWEST_EXPONENT = -125
@@ -29,9 +32,10 @@ _HIGHEST_EXPONENT = 128
 
 
 def largest_exponent(values: NDArray[np.floating]) -> int:
-    """Return the smallest e, -125 to 128, with |value| < 2**e for all values; -125 for zeros and empty arrays.
+    """Return the smallest integer e from -125 to 128 with |value| < 2**e for all values.
 
-    Raises WireError for NaN, infinity, and values beyond the range of float32.
+    It is -125 for empty arrays and arrays of zeros. Raises WireError for NaN, infinity, and values beyond the range of
+    float32.
     """
     if values.size == 0:
         return _LOWEST_EXPONENT
@@ -45,10 +49,11 @@ def largest_exponent(values: NDArray[np.floating]) -> int:
 
 
 def scale_bits(largest: float, workers: int, limit: int = INT32_MAX) -> int:
-    """Return the largest number of fraction bits with which a sum of `workers` values cannot exceed `limit`.
+    """Return the largest number of fraction bits with which a sum of one value per worker cannot exceed `limit`.
 
-    `largest` bounds the magnitude of the values. The result is negative if even integers would not fit. Raises
-    WireError unless `largest` is positive and finite, and `workers` is 1 to `limit`.
+    `largest` bounds the magnitude of the values, and `limit` is the largest number on the wire. The result may be
+    negative: values are then multiples of 2**-bits. Raises WireError unless `largest` is positive and finite, and
+    `workers` is 1 to `limit`.
     """
     if not (math.isfinite(largest) and largest > 0):
         raise WireError(f"the largest magnitude must be positive and finite, not {largest}")
@@ -65,9 +70,10 @@ def scale_bits(largest: float, workers: int, limit: int = INT32_MAX) -> int:
 
 
 def quantise(values: NDArray[np.floating], bits: int, limit: int = INT32_MAX) -> NDArray[np.int32]:
-    """Return the values as int32 with `bits` fraction bits, rounded to the nearest (ties to even), in their shape.
+    """Return `rint(values * 2**bits)` as a new int32 array of the same shape; halves are rounded to even.
 
-    Raises WireError for NaN and infinity, and for values whose magnitude exceeds `limit` at this scale.
+    `bits` is the number of fraction bits and may be negative. Raises WireError for NaN and infinity, and if the
+    magnitude of a result exceeds `limit`.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # both are reported below
         scaled = np.rint(np.ldexp(values.astype(np.float64), bits))
@@ -85,7 +91,10 @@ def quantise(values: NDArray[np.floating], bits: int, limit: int = INT32_MAX) ->
 
 
 def dequantise(sums: NDArray[np.signedinteger], bits: int) -> NDArray[np.float32]:
-    """Return the float32 nearest to each `sum * 2**-bits`, in their shape. Raises WireError beyond float32's range."""
+    """Return the float32 nearest to `sum * 2**-bits` for each sum: the inverse of `quantise`.
+
+    The result is a new array of the same shape. Raises WireError if a result exceeds the range of float32.
+    """
     exact = np.ldexp(sums.astype(np.float64), -bits)
     if exact.size and np.abs(exact).max() > np.finfo(np.float32).max:
         raise WireError("a sum does not fit a float32", hint="scale the arrays down before summing them")
@@ -93,7 +102,10 @@ def dequantise(sums: NDArray[np.signedinteger], bits: int) -> NDArray[np.float32
 
 
 def error_bound(bits: int, workers: int) -> float:
-    """Return the maximum error of a sum of `workers` quantised values, before it is rounded to float32."""
+    """Return the maximum absolute error of a sum of `workers` values quantised with `bits` fraction bits.
+
+    The unit is that of the values. Rounding the result to float32 adds its own error.
+    """
     return math.ldexp(workers, -(bits + 1))
 
 

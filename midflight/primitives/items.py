@@ -1,4 +1,4 @@
-"""Encodes and decodes a header with an array of variable length at its end."""
+"""The byte layout of a header that ends with an array of variable length, whose elements are called items."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ __all__ = ["RecordWithItems", "record_of"]
 
 
 class RecordWithItems:
-    """Encodes and decodes a header and its items. Decoded values contain the fields of all items, 0 for absent ones.
+    """Encodes and decodes a header and the items at its end.
 
-    `fields` are those of the header, then those of each item. `items` has `name`, `count` (the name of the field with
-    the number of items), `capacity` (the maximum number), and `fields` (the number of fields per item). Raises
-    WireError like `Record`, and for more items than the capacity.
+    A field of the header gives the number of items in a packet. `fields` are described as for `Record`: those of the
+    header, then those of each item up to the capacity. `items` has `name` (of the array), `count` (the name of the
+    field with the number of items in a packet), `capacity` (the maximum number), and `fields` (the number of fields per
+    item). `what` names the header in error messages.
     """
 
     def __init__(self, what: str, fields: Sequence[Mapping[str, Any]], items: Mapping[str, Any]) -> None:
@@ -33,16 +34,25 @@ class RecordWithItems:
         self._inside = [{each["name"] for each in fields[head + size * place :]} for place in range(capacity + 1)]
         self._own = [each["name"] for each in fields[:head]]
         self.bytes = self._head.bytes
-        """The length in bytes without items."""
+        """The length of the header in bytes, without items."""
 
     def length(self, data: bytes | memoryview) -> int:
-        """Return the length in bytes of the header at the start of `data`, with its items if the header is complete."""
+        """Return the length in bytes of the header at the start of `data`, with the items that it counts.
+
+        Return the length without items if `data` is too short to contain the count. Raises WireError for a count above
+        the capacity.
+        """
         if len(data) < self.bytes:
             return self.bytes
         return self.bytes + sum(part.bytes for part in self._parts[: self._count(self._head.decode(data))])
 
     def encode(self, values: Mapping[str, FieldValue]) -> bytes:
-        """Return the header and its items. Raises WireError if an absent item has a value other than 0."""
+        """Return the header and the items that it counts as bytes.
+
+        `values` has the value of each field by name; the fields of absent items may be omitted or 0. Raises WireError
+        if an absent item has another value, for a count above the capacity, for missing or unknown names, and for
+        numbers that do not fit.
+        """
         count = self._count(values)
         names = self._names - self._inside[count]
         for name in values:
@@ -56,7 +66,11 @@ class RecordWithItems:
         return head + b"".join(part.encode({name: values[name] for name in part.names}) for part in self._parts[:count])
 
     def decode(self, data: bytes | memoryview) -> dict[str, FieldValue]:
-        """Return the values of the header at the start of `data`, which must have at least `length` bytes."""
+        """Return the values of the header at the start of `data` by field name, with 0 for the fields of absent items.
+
+        `data` must have at least `length(data)` bytes, which the caller checks. Raises WireError for a count above the
+        capacity.
+        """
         fields = self._head.decode(data)
         count, start = self._count(fields), self.bytes
         for place, part in enumerate(self._parts):
@@ -74,6 +88,11 @@ class RecordWithItems:
 
 
 def record_of(what: str, description: Mapping[str, Any]) -> Record | RecordWithItems:
-    """Return the encoder and decoder for an application's part of a wire schema."""
+    """Return the encoder and decoder of one application's header.
+
+    `description` is the application's entry in `Program.schema()["applications"]`. The result is a `RecordWithItems` if
+    the entry has an array of variable length (`items`), otherwise a `Record`. `what` names the header in error
+    messages.
+    """
     fields, items = description["fields"], description.get("items")
     return Record(what, fields) if items is None else RecordWithItems(what, fields, items)

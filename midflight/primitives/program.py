@@ -1,4 +1,4 @@
-"""Programs: primitives that share one switch, their P4 and their wire schema."""
+"""Programs: primitives that share one switch, the P4 that they compile to, and the wire schema of their messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _IDS = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A primitive as a part of a program. `id` identifies it in the common header, 1 to 65535."""
+    """A primitive as a part of a program.
+
+    `id` (1 to 65535) identifies it in the common header; `name` is the primitive's.
+    """
 
     id: int
     name: str
@@ -34,16 +37,18 @@ class Application:
 
     @property
     def digest(self) -> str:
-        """The name of the digest that carries its alerts; empty if its kernel raises none."""
+        """The name of the P4 digest that carries its alerts to the controller; empty if its kernel raises none."""
         return f"{self.name}_alert_t" if self.primitive.kernel.alert else ""
 
 
 class Program:
-    """One or more primitives in one program, with one parser, one common header and shared forwarding.
+    """One or more primitives that run on the same switch, with one parser, one common header and shared forwarding.
 
-    Each is an application with an id: 1, 2, ... in order, or as in `ids` by name. Raises KernelError for kernels that
-    do not compile, and for names or ids that clash. A program is immutable. `extended`, `without` and `replaced` return
-    new programs, in which remaining applications keep their ids and used ids are not assigned again.
+    Each primitive is an application with the primitive's name and an id. `ids` assigns ids by name; without it they are
+    1, 2, ... in order. Primitives that `ids` omits get the ids after its largest. All kernels are compiled at once.
+    Raises KernelError for kernels that do not compile, and for names or ids that clash. A program is immutable.
+    `extended`, `without` and `replaced` return new programs, in which remaining applications keep their ids and used
+    ids are not assigned again.
     """
 
     def __init__(self, *primitives: Primitive, ids: Mapping[str, int] | None = None) -> None:
@@ -78,21 +83,27 @@ class Program:
         return self._applications
 
     def extended(self, *primitives: Primitive) -> Program:
-        """Return a program with additional primitives."""
+        """Return a program with additional primitives, which get ids that were never used.
+
+        Raises KernelError like `Program`.
+        """
         return self._changed([*(each.primitive for each in self._applications.values()), *primitives], self._ids)
 
     def without(self, *names: str) -> Program:
-        """Return a program without these applications. Raises KernelError for an unknown name, or if none remains."""
+        """Return a program without the applications of these names.
+
+        Raises KernelError for an unknown name, or if none remains.
+        """
         for name in names:
             self._find(name)
         left = [each.primitive for name, each in self._applications.items() if name not in names]
         return self._changed(left, self._ids)
 
     def replaced(self, primitive: Primitive) -> Program:
-        """Return a program with this primitive instead of the one with its name.
+        """Return a program with this primitive in place of the application that has its name.
 
         The application keeps its id if class and header fields are the same, so that packets in flight remain valid.
-        Raises KernelError for an unknown name.
+        Otherwise it gets an id that was never used. Raises KernelError for an unknown name, or like `Program`.
         """
         before = self._find(primitive.name)
         ids = dict(self._ids)
@@ -124,9 +135,10 @@ class Program:
         return self._applications[name]
 
     def p4(self, only: Collection[str] | None = None) -> str:
-        """Return the program as P4_16 source for v1model. The text is deterministic.
+        """Return the program as P4_16 source for v1model. The same program always gives the same text.
 
-        only: the names of the applications to include, by default all; an empty collection gives pure forwarding.
+        only: the names of the applications to include, by default (None) all; an empty collection gives pure
+        forwarding. Names that the program does not have are ignored.
         """
         chosen = self._chosen(only)
         if (names := tuple(chosen)) not in self._texts:
@@ -134,22 +146,23 @@ class Program:
         return self._texts[names]
 
     def listing(self) -> tuple[tuple[str, Line | None], ...]:
-        """Return the lines of the P4, each with the line of a kernel that it comes from, or None for common code."""
+        """Return the lines of `p4()`, each with the line of a kernel that it comes from, or None for common code."""
         out = emit(self._chosen(None))
         return tuple(zip(str(out).splitlines(), out.origins, strict=True))
 
     def state(self, application: str, exchange: Exchange) -> State:
-        """Return access to an application's registers on a switch that runs the program.
+        """Return access to an application's registers on a switch that runs the program. Sends nothing itself.
 
-        exchange: a function that sends packets to the switch and returns its answers, such as a session's `inband`.
-        Raises KernelError for an unknown application.
+        application: the application's name. exchange: a function that sends packets to the switch and returns its
+        answers, such as a session's `inband`. Raises KernelError for an unknown application.
         """
         return State(application, _describe(self._find(application)), exchange)
 
     def check(self, profile: Profile | str) -> tuple[KernelError, ...]:
-        """Return all violations of a profile's rules in the kernels, empty if there are none.
+        """Return all violations of a pipeline's rules in the program's kernels, each with its place.
 
-        profile: a profile, or the name of one of `PROFILES`, such as "asic". Raises KernelError for an unknown name.
+        profile: a `Profile` with the rules of a kind of pipeline, or the name of one in `PROFILES`, such as "asic".
+        Violations are returned, not raised. Raises KernelError for an unknown name.
         """
         if isinstance(profile, str):
             if profile not in PROFILES:
@@ -160,11 +173,11 @@ class Program:
     def schema(self) -> dict[str, Any]:
         """Return the wire schema as a JSON-compatible dict, with which `Schema` encodes and decodes messages.
 
-        `applications` has, by name: `id`, `primitive` (the class), `bytes` (the header's length), `parameters`,
-        `fields` (each with `name`, `bits`, `signed`, and `count`, the number of lanes or None; zero bits pad the header
-        to whole bytes), `state` (the registers that a controller can read: like fields, with the array's `size` and
-        `initial` value), `items` (the array of variable length, or None) and `alert` (the digest's `name` and `fields`,
-        or None).
+        It has `version`, `udp_port` and `applications`. The latter has, by name: `id`, `primitive` (the class), `bytes`
+        (the header's length), `parameters`, `fields` (each with `name`, `bits`, `signed`, and `count`, the number of
+        lanes or None for a single number; zero bits pad the header to whole bytes), `state` (the registers that a
+        controller can read: like fields, with the array's `size` and `initial` value), `items` (the array of variable
+        length, or None) and `alert` (the digest's `name` and `fields`, or None).
         """
         return {
             "version": VERSION,

@@ -1,4 +1,4 @@
-"""Encodes and decodes a header: fields of any width and arrays, packed without gaps and padded to whole bytes."""
+"""The byte layout of one header of fixed length: big-endian fields of any width, and arrays, without gaps."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ __all__ = ["FieldValue", "Record", "lane_dtype"]
 
 Array = npt.NDArray[Any]
 FieldValue = int | Sequence[int] | Array
-"""A field's value: an int, or for lanes an array or sequence. Lanes of more than 64 bits decode to a list."""
+"""A field's value: an int, or for a field with several lanes one int per lane, as a sequence or a NumPy array."""
 
 
 def lane_dtype(bits: int, signed: bool) -> np.dtype[Any] | None:
-    """Return the type of the array that a lane field decodes to: 8, 16, 32 or 64 bits. None for wider lanes."""
+    """Return the NumPy type that an array of `bits`-bit numbers decodes to, or None for more than 64 bits.
+
+    The type has the narrowest of 8, 16, 32 and 64 bits that holds the numbers, in native byte order. Wider arrays
+    decode to lists of ints.
+    """
     size = next((each for each in (8, 16, 32, 64) if bits <= each), None)
     return None if size is None else np.dtype(f"{'i' if signed else 'u'}{size // 8}")
 
@@ -50,10 +54,11 @@ class _Array:
 
 
 class Record:
-    """Encodes and decodes one header. `what` names it in error messages.
+    """Encodes a header's values to bytes and decodes them.
 
-    `fields` are mappings in wire order with `name`, `bits`, `signed`, and `count`, the number of lanes or None. Zero
-    bits pad the header to whole bytes.
+    The header has a fixed length; `what` names it in error messages. `fields` are mappings in wire order with `name`,
+    `bits` (the width of one number), `signed`, and `count`: the number of lanes, or None for a single number. Fields
+    follow each other without gaps, and zero bits pad the header to whole bytes.
     """
 
     def __init__(self, what: str, fields: Sequence[Mapping[str, Any]]) -> None:
@@ -82,14 +87,21 @@ class Record:
         padding = -position % 8
         close(padding)
         self.bytes = (position + padding) // 8
-        """The header's length in bytes."""
+        """The header's length in bytes, including the padding."""
 
     def length(self, data: bytes | memoryview) -> int:  # noqa: ARG002
-        """Return the length in bytes of the header at the start of `data`."""
+        """Return the header's length in bytes, `bytes`, without examining `data`.
+
+        `RecordWithItems.length` does examine it.
+        """
         return self.bytes
 
     def encode(self, values: Mapping[str, FieldValue]) -> bytes:
-        """Return the encoded header. Raises WireError for values that do not fit, and missing or unknown names."""
+        """Return the header as `bytes` bytes, big-endian.
+
+        `values` has an int for each field, or as many ints as the field has lanes. Raises WireError for a missing or
+        unknown name, a wrong number of lanes, or a number that does not fit its field's width.
+        """
         if self.names != values.keys():
             missing = ", ".join(sorted(self.names - values.keys()))
             unknown = ", ".join(sorted(values.keys() - self.names))
@@ -105,7 +117,11 @@ class Record:
         )
 
     def decode(self, data: bytes | memoryview) -> dict[str, FieldValue]:
-        """Return the values of the header at the start of `data`, which must have at least `bytes` bytes."""
+        """Return the values of the header at the start of `data`, by field name.
+
+        A single number becomes an int, and lanes become an array of `lane_dtype`, or a list of ints if they are wider
+        than 64 bits. `data` must have at least `bytes` bytes, which the caller checks; further bytes are ignored.
+        """
         fields: dict[str, FieldValue] = {}
         for part in self._parts:
             if isinstance(part, _Array):

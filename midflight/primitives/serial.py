@@ -9,10 +9,13 @@ __all__ = ["advance"]
 
 
 def advance(held: Register, index: int, number: int) -> int:
-    """Store a serial number in an element unless the stored one is newer; return its distance from the stored one.
+    """Store `number` in element `index` of a register unless a newer one is there; return the distance between the two.
 
-    The result is positive if the number is newer or the element was 0, which stands for no number; 0 for the same
-    number; and negative if it is older. It is signed and has the width of the register's elements. `number` is never 0.
+    The distance is positive if `number` is newer or the element was 0, which means that it is empty; 0 if both are
+    equal; negative if `number` is older, and then nothing is stored. "Newer" is that of RFC 1982 for numbers as wide as
+    the register's elements: at most half of the range ahead, so numbers may wrap. The result is signed and has the same
+    width. `number` must not be 0. The function is written in the kernel language and is the packet's one access to the
+    register.
     """
     signed = int_[held.kind.width]
     there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)

@@ -1,4 +1,4 @@
-"""Access to an application's registers on a running switch, in packets from the controller."""
+"""Reads and writes an application's registers on a running switch, with packets to and from its CPU port."""
 
 from __future__ import annotations
 
@@ -15,31 +15,36 @@ from midflight.primitives.wire import COMMON, VERSION
 __all__ = ["STATE", "STATE_DONE", "Exchange", "RegisterState", "State", "Values"]
 
 STATE: Final = 16
-"""The kind of a controller's request for state."""
+"""The message kind (the common header's second byte) of a controller's request to read or write registers."""
 
 STATE_DONE: Final = 17
-"""The kind of the answer."""
+"""The message kind of the switch's answer to a `STATE` request."""
 
 Exchange = Callable[[Sequence[bytes]], Sequence[bytes]]
-"""Sends packets to a switch's CPU port and returns its answers in order. It sets the packets' sequence numbers."""
+"""A function that sends packets to a switch's CPU port, waits, and returns one answer per packet, in their order.
+
+It writes the packets' sequence numbers. `Session.inband` is one.
+"""
 
 Values = npt.NDArray[Any] | list[Any]
-"""The values of a register's elements, as `RegisterState.read` returns them."""
+"""The elements of a register: an array, or for numbers of more than 64 bits a list; see `RegisterState.read`."""
 
 _HEAD = 8  # bytes of the state header: a mask of the registers to write, and the index
 
 
 class State:
-    """The registers of one application on one switch, as attributes with their names in the kernel.
+    """The registers of one application on one switch, each as an attribute with its name in the kernel.
 
         state = program.state("gradients", session.inband)
         state.total.read()      # an array: a row for each element, a column for each lane
         state.seen.write([0, 0, 3], start=5)
         state.clear()
 
-    A packet carries one element of every register, so the elements of a row are a consistent snapshot. `description` is
-    an application's part of `Program.schema()`. Methods raise MidflightError if the switch does not run that
-    application.
+    `application` is the application's name, `description` its part of `Program.schema()`, and `exchange` sends packets
+    to the switch. A packet carries one element of every register, so the elements of a row (one index in all registers)
+    are a consistent snapshot; different rows are not. All methods wait for the switch's answers. They raise
+    MidflightError if the switch does not run that application, and whatever `exchange` raises, for example without an
+    answer. An unknown attribute also raises MidflightError.
     """
 
     def __init__(self, application: str, description: Mapping[str, Any], exchange: Exchange) -> None:
@@ -68,13 +73,17 @@ class State:
         return [*super().__dir__(), *self.registers]
 
     def read(self) -> dict[str, Values]:
-        """Return the values of all registers by name; see `RegisterState.read`."""
+        """Return all elements of all registers, by register name; `RegisterState.read` describes their form."""
         size = max((each.size for each in self.registers.values()), default=0)
         rows = self.rows(range(size))
         return {name: each.array([row[name] for row in rows[: each.size]]) for name, each in self.registers.items()}
 
     def restore(self, values: Mapping[str, Values]) -> None:
-        """Set all registers to values that `read` returned. They must have their initial values before."""
+        """Write values that `read` returned, by register name, to a switch whose registers hold their initial values.
+
+        Elements that equal the initial value are not sent. Elements that were different before the call therefore may
+        remain.
+        """
         size = max((each.size for each in self.registers.values()), default=0)
         requests = []
         for index in range(size):
@@ -86,17 +95,27 @@ class State:
         self._ask(requests)
 
     def clear(self) -> None:
-        """Set every element of every register to its initial value."""
+        """Set every element of every register to its initial value.
+
+        Register by register: packets may pass in between.
+        """
         for each in self.registers.values():
             each.clear()
 
     def rows(self, indexes: Sequence[int]) -> list[dict[str, FieldValue]]:
-        """Return one element of every register per index; 0 for registers that are too short."""
+        """Return one row per index, in the same order: the element with that index in every register, by register name.
+
+        An element is an int, or the lanes of a register with lanes. It is 0 for registers without that index.
+        """
         empty = {name: each.zero for name, each in self.registers.items()}
         return self._ask([self._request(index, 0, empty) for index in indexes])
 
     def put(self, number: int, name: str, start: int, values: Sequence[FieldValue]) -> None:
-        """Write elements of register number `number`, named `name`, from index `start` on."""
+        """Write consecutive elements of one register, from index `start` on. The indexes are not checked.
+
+        `number` is the register's place in `registers`, from 0, and `name` its name. An element is an int, or one int
+        per lane. Raises WireError, before anything is written, for numbers that do not fit.
+        """
         empty = {name: each.zero for name, each in self.registers.items()}
         self._ask([self._request(start + n, 1 << number, empty | {name: value}) for n, value in enumerate(values)])
 
@@ -117,7 +136,10 @@ class State:
 
 
 class RegisterState:
-    """One register on a running switch: `size` elements, each of `lanes` numbers or, for None, one number."""
+    """One register on a running switch: `size` elements of `lanes` numbers each, or of one number if `lanes` is None.
+
+    `initial` is the value of each number after a restart of the switch. Methods send packets and wait, as in `State`.
+    """
 
     def __init__(self, state: State, number: int, description: Mapping[str, Any]) -> None:
         self._state = state
@@ -130,22 +152,23 @@ class RegisterState:
 
     @property
     def zero(self) -> FieldValue:
-        """An element with the value 0 in all lanes."""
+        """An element with the value 0: an int, or a list with a 0 for each lane."""
         return 0 if self.lanes is None else [0] * self.lanes
 
     def read(self, start: int = 0, stop: int | None = None) -> Values:
-        """Return the elements from `start` to `stop`, exclusive, by default all.
+        """Return the elements from index `start` to `stop`, exclusive, by default all; both are as in a slice.
 
-        The result is an array of the narrowest type that fits, with shape (elements,) or (elements, lanes). It is a
-        list for numbers of more than 64 bits.
+        The result is an array with shape (elements,) or (elements, lanes), of the narrowest integer type that fits. It
+        is a list for numbers of more than 64 bits.
         """
         indexes = range(*slice(start, stop).indices(self.size))
         return self.array([row[self.name] for row in self._state.rows(indexes)])
 
     def write(self, values: Sequence[FieldValue] | npt.NDArray[Any] | int, start: int = 0) -> None:
-        """Set elements from `start` on, in the shape that `read` returns; a single number sets one element.
+        """Set consecutive elements from index `start` on. `values` has the shape that `read` returns.
 
-        Raises WireError for values or indexes that do not fit, without writing anything.
+        An int sets one element of a register without lanes. Raises WireError for numbers that do not fit, or indexes
+        outside the register, without writing anything.
         """
         rows = list(self._rows(values))
         if not 0 <= start <= self.size - len(rows):
@@ -153,12 +176,12 @@ class RegisterState:
         self._state.put(self._number, self.name, start, rows)
 
     def clear(self) -> None:
-        """Set every element to its initial value."""
+        """Set every number of every element to `initial`."""
         element: FieldValue = self.initial if self.lanes is None else [self.initial] * self.lanes
         self._state.put(self._number, self.name, 0, [element] * self.size)
 
     def array(self, elements: Sequence[FieldValue]) -> Values:
-        """Return elements in the form that `read` returns."""
+        """Return elements, each an int or a sequence of one int per lane, as the array or list that `read` returns."""
         if self._dtype is None:
             return list(elements)
         shape = (len(elements),) if self.lanes is None else (len(elements), self.lanes)

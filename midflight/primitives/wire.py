@@ -1,4 +1,4 @@
-"""Messages, and their encoding as UDP payloads by the schema that a program generates."""
+"""The wire format: a message is the payload of a UDP datagram, encoded by the schema that a program generates."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ UDP_PORT: Final = 19782
 """The UDP destination port of requests: 0x4D46, "MF"."""
 
 VERSION: Final = 2
+"""The version in the first byte of the common header. Hosts and switches reject messages with another one."""
+
 REQUEST: Final = 1
 """The kind of a request, on which switches compute."""
 
@@ -29,12 +31,12 @@ RESULT_FOR_ALL: Final = 3
 """The kind of a result from a switch to those below it, which send it to all their members."""
 
 FOR_HOST: Final = 4
-"""The kind of a request after `fallback`: the host that it is addressed to computes, and switches forward it."""
+"""The kind of a request after `packet.fallback`: the host that it is addressed to computes, switches only forward."""
 
 # 16 and 17 are used between a switch and its controller, and 8 to 15 between hosts.
 
 COMMON_FIELDS: Final = (("version", 8), ("kind", 8), ("application", 16), ("sequence", 32), ("token", 64))
-"""The common header's fields with their widths in bits."""
+"""The fields of the common header, with which every message starts, in wire order with their widths in bits."""
 
 COMMON: Final = 16
 """The common header's length in bytes."""
@@ -43,10 +45,10 @@ _COMMON = Struct("!BBHIQ")
 
 
 def record_type(fields: Iterable[tuple[str, int, bool, int | None]]) -> np.dtype[np.void]:
-    """Return the NumPy type of a whole datagram, big-endian: the common header, then an application's fields.
+    """Return the NumPy type of a UDP payload: the common header's fields, then an application's fields, big-endian.
 
-    `fields` are tuples (name, bits, signed, number of lanes or None). Use it to process many messages at once, as
-    arrays. Raises WireError for fields that do not have 8, 16, 32 or 64 bits.
+    `fields` are tuples (name, bits, signed, number of lanes, or None for a single number). An array of this type
+    decodes or encodes many messages at once. Raises WireError for a field that does not have 8, 16, 32 or 64 bits.
     """
     described: list[Any] = []
     for name, bits, signed, count in (*((*each, False, None) for each in COMMON_FIELDS), *fields):
@@ -59,10 +61,13 @@ def record_type(fields: Iterable[tuple[str, int, bool, int | None]]) -> np.dtype
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The contents of a UDP payload. `application` is the name; lane fields are arrays or sequences of ints.
+    """A message of an application: the decoded payload of a UDP datagram.
 
-    `kind` has 8 bits, `sequence` 32 bits, `token` 64 bits. `payload` follows the application's header. Without a token,
-    a message is encoded with the one that its `Schema` has for the application.
+    `kind` is 8 bits wide, for example REQUEST or RESULT. `application` is the application's name. `sequence` (32 bits)
+    is the sender's number for the message. `fields` are the values of the application's header by name: ints, and for
+    lanes arrays or sequences of ints. `payload` is the data behind that header. `token` (64 bits) is the secret of the
+    application's members; 0 means that `Schema.encode` inserts the token that the schema has. Nothing is checked before
+    a message is encoded.
     """
 
     kind: int
@@ -100,10 +105,11 @@ class _Application:
 
 
 class Schema:
-    """Encodes and decodes messages by the dict that `Program.schema()` returns.
+    """Encodes and decodes messages. `schema` is the dict that `Program.schema()` returns, or the same from JSON.
 
-    `tokens` holds, by application, the token of its members, which messages are encoded with. It is 0 for applications
-    that anybody may send to. Raises WireError if `schema` is not such a dict.
+    `tokens` are the secrets of applications' members by application name, which `encode` writes into messages. An
+    application that is not in it has the token 0, as those have that anybody may send to. Raises WireError if `schema`
+    has another structure.
     """
 
     def __init__(self, schema: Mapping[str, Any], tokens: Mapping[str, int] | None = None) -> None:
@@ -124,9 +130,10 @@ class Schema:
         self._by_id = {each.id: each for each in applications}
 
     def alert(self, digest: str, values: Iterable[int]) -> tuple[int, ...]:
-        """Return an alert's numbers as the kernel raised them; digests carry signed numbers as unsigned bits.
+        """Return the numbers of an alert as the kernel raised them, with the signs that a P4 digest does not carry.
 
-        Raises WireError for an unknown digest.
+        `digest` is the name of the P4 digest. `values` are the digest's fields in order, as unsigned numbers;
+        ValueError if their number is wrong. Raises WireError for a digest that no application has.
         """
         if digest not in self._alerts:
             raise WireError(f"no application has a digest {digest!r}: there are {', '.join(self._alerts) or 'none'}")
@@ -136,11 +143,15 @@ class Schema:
         )
 
     def token(self, application: str) -> int:
-        """Return the token of an application's members, 0 if there is none."""
+        """Return the token of an application's members as passed to the constructor; 0 for any other name."""
         return self._tokens.get(application, 0)
 
     def encode(self, message: Message) -> bytes:
-        """Return a message as a UDP payload. Raises WireError for an unknown application or values that do not fit."""
+        """Return a message as a UDP payload: common header, the application's header, payload.
+
+        A message with token 0 gets the application's token. Raises WireError for an unknown application, missing or
+        unknown fields, or values that do not fit.
+        """
         application = self._by_name.get(message.application)
         if application is None:
             raise WireError(f"no application {message.application!r}: there are {', '.join(self._by_name)}")
@@ -152,9 +163,11 @@ class Schema:
         return common + application.record.encode(message.fields) + message.payload
 
     def decode(self, data: bytes | memoryview) -> Message:
-        """Return the message in a UDP payload. Lane fields are NumPy arrays in native byte order.
+        """Return the message in a UDP payload.
 
-        Raises WireError for data that is too short, of another version, or for an unknown application.
+        Lane fields are NumPy arrays in native byte order, or lists above 64 bits. The token is returned as received,
+        without comparing it. Raises WireError if the data is too short, has another `VERSION`, or names an unknown
+        application id. Bytes behind the headers become the message's `payload`.
         """
         if len(data) < COMMON:
             raise WireError(f"{len(data)} bytes are too short for the common header of {COMMON} bytes")

@@ -45,7 +45,10 @@ def p4_type(kind: Kind | None) -> str:
 
 
 class Printer:
-    """Prints an application's expressions. `header` is its header's path, `names` the P4 names of its variables."""
+    """Prints an application's expressions as P4. `header` is its header's path, such as `hdr.gradients`.
+
+    `names` maps the kernel's variables to their names in the P4.
+    """
 
     def __init__(self, header: str, names: Mapping[str, str]) -> None:
         self.header = header
@@ -54,14 +57,14 @@ class Printer:
         """The P4 variable with the register's old value, while its update is printed."""
 
     def field(self, field: FieldRef) -> str:
-        """Return a header field's path."""
+        """Return the path of a header field or lane, such as `hdr.gradients.values_3`."""
         header, name = self.header, field.name
         if field.part:
             header, name = f"{self.header}_{field.part}", field.name.removeprefix(f"{field.part}_")
         return f"{header}.{spelled(name) if field.lane is None else f'{name}_{field.lane}'}"
 
     def __call__(self, expr: Expr) -> str:
-        """Return an expression's text without outer parentheses."""
+        """Return an expression's text without outer parentheses, for a place where it stands alone."""
         return run(self._text(expr))
 
     def tight(self, expr: Expr) -> str:
@@ -126,28 +129,31 @@ class Printer:
         return text if simple else f"({text})"
 
     def sized(self, value: int, kind: Kind) -> str:
-        """Return a constant with its width."""
+        """Return a constant with the width of its type, such as `8w255` or `-32s5`."""
         if kind.signed and value == kind.low:
             return f"(int<{kind.width}>){kind.width}w0x{1 << (kind.width - 1):x}"
         return f"{'-' if value < 0 else ''}{kind.width}{'s' if kind.signed else 'w'}{_digits(abs(value))}"
 
     def plain(self, value: int, kind: Kind) -> str:
-        """Return a constant without a width, which it takes from the other operand."""
+        """Return a constant without a width, for an operand that takes its type from the other one.
+
+        It may be negative.
+        """
         if kind.signed and value == kind.low:
             return f"({self.sized(value, kind)})"
         return f"-{_digits(-value)}" if value < 0 else _digits(value)
 
     def operand(self, value: int, kind: Kind) -> str:
-        """Return a constant as an operand, in parentheses if it is negative."""
+        """Return a constant without a width as an operand of any operator, in parentheses if it is negative."""
         text = self.plain(value, kind)
         return f"({text})" if text.startswith("-") else text
 
     def value(self, expr: Expr) -> str:
-        """Return the right side of an assignment. A constant needs no width there."""
+        """Return the text of the right side of an assignment, where a constant needs no width."""
         return self.plain(expr.value, expr.kind) if isinstance(expr, Const) else self(expr)
 
     def index(self, expr: Expr) -> str:
-        """Return a register's index, which has 32 bits in v1model."""
+        """Return the text of a register's index, cast to the 32 bits that it has in v1model."""
         if isinstance(expr, Const):
             return str(expr.value)
         assert expr.kind is not None

@@ -38,7 +38,7 @@ __all__ = ["KernelWriter", "alerts_late", "hashes"]
 
 
 class KernelWriter:
-    """Writes the control of one application."""
+    """Writes one application's kernel as a P4 control, with its registers, tables and variables, to a `Writer`."""
 
     def __init__(self, name: str, primitive: Primitive, writer: Writer) -> None:
         self.name = name
@@ -65,7 +65,10 @@ class KernelWriter:
         self.searches = {each.table: SearchWriter(each, primitive.tables[each.source], names) for each in searches}
 
     def declare(self, local: str, kind: Kind | None, taken: set[str]) -> None:
-        """Choose an unused P4 name for a variable, and add it to `taken`."""
+        """Choose an unused P4 name for the variable `local` of type `kind` (None: a condition), and add it to `taken`.
+
+        Does nothing if the variable has a name.
+        """
         if local in self.locals:
             return
         name = local.replace(".", "_")
@@ -83,7 +86,7 @@ class KernelWriter:
         return any(access.target in reads(each) for each in parts if each is not None)
 
     def write(self) -> None:
-        """Write the control."""
+        """Write the whole control: registers, variables, tables, access to the state, and the kernel's statements."""
         out = self.writer
         clock = ", in standard_metadata_t standard_metadata" if self.kernel.timed else ""
         with out.block(f"control {self.name}_kernel(inout headers_t hdr, inout metadata_t meta{clock})"):
@@ -107,7 +110,7 @@ class KernelWriter:
                 run(self.statements(self.kernel.body))
 
     def statements(self, body: tuple[Statement, ...]) -> Walk[None]:
-        """Write a list of statements."""
+        """Write a list of statements with those nested in them, each with its line of the user's source as origin."""
         for each in body:
             with self.writer.origin(each.line):
                 match each:
@@ -121,7 +124,7 @@ class KernelWriter:
                         self.statement(each)
 
     def statement(self, statement: Statement) -> None:
-        """Write a statement without nested statements."""
+        """Write a statement that contains no others."""
         out, show = self.writer, self.printer
         match statement:
             case Assign(target=target, value=value):
@@ -154,7 +157,7 @@ class KernelWriter:
                 self.searches[table].write(out, show, hit=self.locals[hit.name][0] if hit.name in self.locals else "")
 
     def branch(self, statement: If) -> Walk[None]:
-        """Write an `if` with its chain of `else if`s."""
+        """Write an `if` with both sides; an `else` that contains only an `if` becomes an `else if`."""
         out = self.writer
         opening = f"if ({self.printer(statement.condition)})"
         if not statement.yes:
@@ -178,7 +181,10 @@ class KernelWriter:
             return
 
     def access(self, access: Access) -> None:
-        """Write a register's read-modify-write."""
+        """Write a register's read-modify-write: a read, the new value, and a write, within a check of the index.
+
+        The check is omitted if the index cannot be outside the register.
+        """
         out, show = self.writer, self.printer
         register = self.registers[access.register]
         array = access.register if access.lane is None else f"{access.register}_{access.lane}"
@@ -226,16 +232,16 @@ class KernelWriter:
             self.guarded(inside, lambda: out.long(f"{array}.write({index}, {result}{flip});"))
 
     def quote(self, line: Line) -> None:
-        """Write a line of the kernel as a comment above its P4, once per line: an access becomes several lines."""
+        """Write a line of the user's source as a comment above its P4, once: an access becomes several lines."""
         if (line.file, line) not in self.quoted:
             self.quoted.add((line.file, line))
             text = linecache.getline(line.file, line).strip()
             self.writer.comment(text + "...)" if text.endswith("(") else text)
 
     def guarded(self, condition: str, write: object) -> None:
-        """Call `write`, which writes statements. `condition` opens a block around them, such as `if (i < 8)`.
+        """Call `write`, which writes statements, inside a block that `condition` opens, such as `if (i < 8)`.
 
-        Without a condition, there is no block.
+        With an empty condition, there is no block.
         """
         assert callable(write)
         if condition:
@@ -262,5 +268,5 @@ def alerts_late(kernel: Kernel) -> bool:
 
 
 def hashes(kernel: Kernel) -> bool:
-    """Return whether a kernel computes a hash."""
+    """Return whether a kernel computes a hash, so that the P4 needs the function `scramble`."""
     return any(isinstance(each, Checksum) for each in walk(kernel.body))

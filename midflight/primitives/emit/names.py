@@ -1,4 +1,4 @@
-"""Names that P4 or the emitted program reserves."""
+"""Names that P4 or the emitted program reserves, and how names are spelled in the P4."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TAKEN = frozenset(_TAKEN.split())
 
 
 def constant(application: str) -> str:
-    """Return the name of the constant with an application's id."""
+    """Return the name of the P4 constant with an application's id: `GRADIENTS_ID` for gradients."""
     return f"{application.upper()}_ID"
 
 

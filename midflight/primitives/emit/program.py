@@ -36,7 +36,11 @@ __all__ = ["emit"]
 
 
 def emit(applications: Mapping[str, tuple[int, Primitive]]) -> Writer:
-    """Return a writer with the P4 of a program. `applications` has, by name, ids and primitives."""
+    """Return a writer with the P4 text of a whole program, and for each line the line of a kernel that it comes from.
+
+    `applications` maps names to ids and primitives, in the order of the program. Raises KernelError for kernels that do
+    not compile.
+    """
     out = Writer()
     names = list(applications)
     verdicts = Verdicts({name: primitive.kernel for name, (_, primitive) in applications.items()})

@@ -1,4 +1,4 @@
-"""Emits the controller's access to an application's registers, in packets that the kernel's control answers."""
+"""Emits the code by which a switch answers a controller's requests to read or write an application's registers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ __all__ = ["arrays_of", "write_state_access"]
 
 
 def arrays_of(name: str, register: Register) -> list[str]:
-    """Return the P4 names of a register's arrays, one per lane."""
+    """Return the P4 names of a register's arrays: `name` without lanes, or `name_0`, `name_1`, ... with lanes."""
     return [name] if register.lanes is None else [f"{name}_{lane}" for lane in range(register.lanes)]
 
 
 def write_state_access(out: Writer, application: str, registers: Mapping[str, Register]) -> None:
-    """Write the handling of a controller's request, which precedes the kernel and does not run it."""
+    """Write the P4 that handles a controller's request for the state, at the start of an application's control.
+
+    `registers` are the application's by name, in the order of their bits in a request. The kernel does not run for such
+    a packet.
+    """
     header = f"hdr.{application}_state"
     with out.block(f"if ({header}.isValid())"):
         numbered = [(number, name, register) for number, (name, register) in enumerate(registers.items())]

@@ -22,18 +22,21 @@ IN_TABLES = frozenset({PARAMETER, "size", "default_action"})
 
 
 def found(table: str) -> str:
-    """Return the name of a table's action."""
+    """Return the name of the action of a map's or lookup's table in the P4."""
     return f"{table}_is"
 
 
 def key_names(count: int) -> list[str]:
-    """Return the names of the parts of a table's key in P4Info."""
+    """Return the names in P4Info of the parts of a table's key: `key`, or `key_0`, `key_1`, ... for several."""
     return ["key"] if count == 1 else [f"key_{number}" for number in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchWriter:
-    """Writes one search. `names` are the P4 names of all variables, including those of keys."""
+    """Writes one read of a map or lookup as P4. `source` is that map or lookup.
+
+    `names` are the P4 names of all variables, including those that hold parts of keys.
+    """
 
     search: Search
     source: Map | Lookup
@@ -41,7 +44,7 @@ class SearchWriter:
 
     @staticmethod
     def scratch(search: Search) -> dict[str, Kind]:
-        """Return the variables that a search needs for parts of its key that are neither fields nor variables."""
+        """Return the variables, with types, that a search needs for parts of a key other than fields or variables."""
         return {
             f"{search.table}_{name}": _kind(key)
             for name, key in zip(key_names(len(search.keys)), search.keys, strict=True)
@@ -49,7 +52,7 @@ class SearchWriter:
         }
 
     def declare(self, out: Writer, show: Printer) -> None:
-        """Write the action and the table."""
+        """Write the table, and the action that assigns an entry's value. A lookup's table contains its entries."""
         search, source = self.search, self.source
         target, kind = self.names[search.target.name], search.target.kind
         assert kind is not None
@@ -81,7 +84,10 @@ class SearchWriter:
                 out.line(f"{index}: {found(self.search.table)}({value & bits});")
 
     def write(self, out: Writer, show: Printer, *, hit: str = "") -> None:
-        """Write the search: assign the default, then apply the table. `hit` names a variable for whether it hit."""
+        """Write the search: compute the key, assign the default value, then apply the table.
+
+        `hit` names a variable that receives whether there was an entry; without it, that is not recorded.
+        """
         search = self.search
         for name, key in zip(key_names(len(search.keys)), search.keys, strict=True):
             if not _plain(key, search):

@@ -62,7 +62,7 @@ _AGAIN = """\
 
 
 class Verdicts:
-    """Writes the verdicts of a program. `kernels` are those of its applications, by name."""
+    """Writes the code for a program's verdicts. `kernels` are those of its applications, by name."""
 
     def __init__(self, kernels: Mapping[str, Kernel]) -> None:
         self._around = [name for name, each in kernels.items() if Verdict.RECIRCULATE in each.verdicts]
@@ -77,14 +77,14 @@ class Verdicts:
         return any(verdict in each.verdicts for each in kernels)
 
     def constants(self, out: Writer) -> None:
-        """Write the constants for message kinds and rounds that the verdicts need."""
+        """Write the constants for the message kind of fallback and the last round of recirculation, if used."""
         if self._fallback:
             out.line(f"const bit<8> FOR_HOST = {FOR_HOST};             // a request that a switch has left to the host")
         if self._around:
             out.line(f"const bit<8> LAST_ROUND = {ROUNDS - 1};          // a packet passes no kernel after this one")
 
     def declare(self, out: Writer) -> None:
-        """Write the verdicts' constants."""
+        """Write the constants for the verdicts that are used, with comments."""
         out.line("// What a kernel decides about its packet. The ingress control acts on it afterwards.")
         lines = {each: f"const bit<{self._width}> {each.name} = {each.value};" for each in self._used}
         column = max(len(lines[each]) for each in self._used if _MEANING[each]) + 2
@@ -92,7 +92,7 @@ class Verdicts:
             out.line(f"{line:{column}}// {_MEANING[each]}" if _MEANING[each] else line)
 
     def metadata(self, out: Writer) -> None:
-        """Write the metadata fields for the verdict, and those that a recirculated packet keeps."""
+        """Write the metadata fields for the verdict, and those that a recirculated or mirrored packet keeps."""
         out.line(f"bit<{self._width}> verdict;  // what the kernel decided")
         if self._rounds:
             out.line("@field_list(1)")
@@ -102,7 +102,7 @@ class Verdicts:
             out.line("bit<9> entered;  // the port that it came by at first")
 
     def kernels(self, out: Writer) -> None:
-        """Write the controls that recirculate packets, one per application that does."""
+        """Write a control for each application that recirculates packets; egress applies it."""
         for name in self._around:
             out.line(f"// Sends a packet through the kernel of {name} once more.")
             with out.block(f"control {name}_again(inout metadata_t meta)"), out.block("apply"):
@@ -111,19 +111,19 @@ class Verdicts:
             out.line()
 
     def actions(self, out: Writer) -> None:
-        """Write the actions of ingress for recirculation."""
+        """Write the actions of ingress for recirculation; nothing if no kernel recirculates."""
         if self._around:
             out.lines(_ACTIONS)
             out.line()
 
     def enter(self, out: Writer) -> None:
-        """Write the beginning of ingress."""
+        """Write the start of ingress, which stores a packet's first ingress port for recirculation and mirroring."""
         if self._rounds or self._mirrors:
             out.lines(_ENTERED if self._rounds else _COPIED)
             out.line()
 
     def act(self, out: Writer) -> None:
-        """Write the code of ingress that acts on the verdict."""
+        """Write the end of ingress: drop, reply, multicast, recirculate or route the packet, as the verdict says."""
         if self._fallback:
             with out.block("if (meta.verdict == FALLBACK)"):
                 out.line("hdr.midflight.kind = FOR_HOST;")

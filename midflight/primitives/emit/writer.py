@@ -1,4 +1,4 @@
-"""Indented text, line by line."""
+"""Writes indented text line by line, and records which line of a user's source each line comes from."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ class Writer:
         self.origins.append(self._origin)
 
     def long(self, text: str) -> None:
-        """Add one statement. A long one is broken at its outermost operators."""
+        """Add one statement. If it is wider than 120 columns, it is broken at its outermost operators and indented."""
         for number, each in enumerate(_broken(text, WIDTH - 4 * self._depth)):
             self.line(each if not number else f"    {each}")
 
     def comment(self, text: str) -> None:
-        """Add a comment, filled to the width."""
+        """Add a comment in `//`, filled to 120 columns."""
         for each in wrap(text, WIDTH - 4 * self._depth - 3, break_long_words=False, break_on_hyphens=False):
             self.line(f"// {each}")
 
     def lines(self, text: str) -> None:
-        """Add several lines; their relative indentation is kept."""
+        """Add several lines, given as one text. Their relative indentation is kept, blank lines around them are not."""
         for each in dedent(text).strip("\n").split("\n"):
             self.line(each)
 
     @contextmanager
     def block(self, opening: str, closing: str = "}") -> Iterator[None]:
-        """Write a block: an opening with a brace, the body one level deeper, and the closing."""
+        """Write `opening {` and, after the body of the `with`, `closing`. What the body writes is one level deeper."""
         self.long(f"{opening} {{" if opening else "{")
         self._depth += 1
         yield
@@ -57,7 +57,7 @@ class Writer:
         self.line(closing)
 
     def undo(self) -> None:
-        """Remove the last line."""
+        """Remove the last line, for example to write an `else` instead of a closing brace."""
         self._lines.pop()
         self.origins.pop()
 

@@ -1,1 +1,1 @@
-"""Host-side results from a primitive's state and answers: estimates with error bounds, and completed results."""
+"""Host-side functions that turn a primitive's state and answers into results, such as estimates with bounds."""

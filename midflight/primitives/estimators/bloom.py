@@ -1,4 +1,4 @@
-"""Bloom filters with one row of bits for each hash: false-positive rate and dimensions."""
+"""Bloom filters with one row of bits for each hash: their false-positive rate and dimensions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["false_positives", "shape"]
 
 
 def false_positives(rows: int, columns: int, items: int) -> float:
-    """Return the false-positive rate (0 to 1) of a filter that holds `items` distinct items.
+    """Return the false-positive rate (0 to 1) of a filter of `rows` times `columns` bits with `items` items in it.
 
     In each row the bit of an item is set with probability 1 - (1 - 1/columns)**items, and in all rows with that to the
     power of `rows`. This is the average for independent hashes.
@@ -19,10 +19,10 @@ def false_positives(rows: int, columns: int, items: int) -> float:
 
 
 def shape(items: int, rate: float) -> tuple[int, int]:
-    """Return the (rows, columns) of the smallest filter that has at most this false-positive rate with `items` items.
+    """Return the (rows, columns) of the smallest filter with at most the false-positive rate `rate` for `items` items.
 
-    `items` is at least 1 and `rate` between 0 and 1, exclusive. There are at most 16 rows. KernelError if a parameter
-    is out of range.
+    `items` is at least 1 and `rate` between 0 and 1, exclusive; otherwise KernelError is raised. There are at most 16
+    rows.
     """
     if items < 1 or not 0 < rate < 1:
         raise KernelError(f"no filter has {items} items and a false-positive rate of {rate}")

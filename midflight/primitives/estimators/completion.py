@@ -1,4 +1,4 @@
-"""The results over all rows, computed by a server from the rows that the switch has not pruned."""
+"""The results of queries over all rows, which a server computes from the rows that a switch has not pruned."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ Array = npt.NDArray[Any]
 
 
 def top(values: Array, n: int) -> Array:
-    """Return the `n` largest values, the largest first, or all if there are fewer."""
+    """Return the `n` largest of a one-dimensional array in descending order, or all values if there are fewer."""
     least = max(len(values) - n, 0)
     largest: Array = np.sort(np.partition(values, least)[least:] if least else values)[::-1]
     return largest
 
 
 def skyline(points: Array) -> Array:
-    """Return the distinct points that no other point dominates. Larger is better, in every dimension.
+    """Return the distinct points that no other point dominates.
+
+    A point dominates another if it is at least as large in all dimensions, and larger in one.
 
     `points` has the shape (points, dimensions). So has the result, in lexicographic order.
     """

@@ -16,10 +16,10 @@ __all__ = ["bound", "estimates", "shape"]
 
 
 def estimates(counts: npt.NDArray[np.unsignedinteger], items: Sequence[int], item_bits: int) -> npt.NDArray[np.uint64]:
-    """Return an upper bound of each item's count, from a switch's counters as `state.counts.read()` returns them.
+    """Return an upper bound of each item's total amount, from counters as `state.counts.read()` returns them.
 
-    `counts` has the shape (columns, rows), and the result (items,). Counters of several switches may be added first, as
-    uint64, as long as none has reached its limit.
+    `counts` has the shape (columns, rows), and the result (items,). `item_bits` is the parameter of `CountMin`.
+    Counters of several switches may be added first, as uint64, as long as none has reached its limit.
     """
     columns, rows = counts.shape
     kind = bit[item_bits]
@@ -31,7 +31,7 @@ def estimates(counts: npt.NDArray[np.unsignedinteger], items: Sequence[int], ite
 
 
 def bound(rows: int, columns: int, total: int) -> tuple[float, float]:
-    """Return (error, probability): an estimate is too large by more than `error` with at most this probability.
+    """Return (error, probability): an estimate exceeds the true amount by more than `error` at most so often.
 
     `total` is the sum of all amounts. The error, in the same unit, is e / columns * total, and the probability
     e**-rows.
@@ -40,9 +40,10 @@ def bound(rows: int, columns: int, total: int) -> tuple[float, float]:
 
 
 def shape(error: float, probability: float) -> tuple[int, int]:
-    """Return the (rows, columns) with which an error exceeds this share of the total with at most this probability.
+    """Return the (rows, columns) of a sketch whose estimates rarely exceed the true amount by `error` * total.
 
-    Both are between 0 and 1, exclusive; otherwise KernelError is raised.
+    That happens with a probability of at most `probability`. Both are between 0 and 1, exclusive; otherwise KernelError
+    is raised.
     """
     if not (0 < error < 1 and 0 < probability < 1):
         raise KernelError(f"an error of {error} with a probability of {probability}: both have to be between 0 and 1")

@@ -23,7 +23,10 @@ Ranks = npt.NDArray[np.integer]
 
 
 def registers(alerts: Iterable[tuple[int, ...]], precision: int) -> npt.NDArray[np.uint8]:
-    """Return the registers (shape (2**precision,)) from a switch's alerts (register, rank), in any order."""
+    """Return the registers of a sketch from a switch's alerts (register, rank), in any order.
+
+    The result has the shape (2**precision,), with 0 for registers without an alert. It is correct if no alert was lost.
+    """
     ranks = np.zeros(1 << precision, dtype=np.uint8)
     for register, rank in alerts:
         ranks[register] = max(int(ranks[register]), rank)
@@ -31,14 +34,14 @@ def registers(alerts: Iterable[tuple[int, ...]], precision: int) -> npt.NDArray[
 
 
 def standard_error(precision: int) -> float:
-    """Return the standard deviation of the estimate relative to the true number: 1.04 / sqrt(2**precision)."""
+    """Return the standard deviation of an estimate relative to the true number: 1.04 / sqrt(2**precision)."""
     return 1.04 / math.sqrt(1 << precision)
 
 
 def estimate(ranks: Ranks) -> float:
-    """Return the number of distinct items, or infinity if every register has its largest rank.
+    """Return the estimated number of distinct items; infinity if every register has its largest rank.
 
-    `ranks` holds the registers; their number is a power of two. KernelError if they cannot come from such a sketch.
+    `ranks` holds the registers, whose number is a power of two. KernelError if they cannot come from such a sketch.
     """
     size = len(ranks)
     precision = size.bit_length() - 1

@@ -85,7 +85,7 @@ DissectorTable.get("udp.port"):add({port}, midflight)
 
 
 def dissector(schema: Mapping[str, Any]) -> str:
-    """Return the Lua text of a dissector, given the dict of `Program.schema()`.
+    """Return the Lua text of a Wireshark dissector for messages; `schema` is the dict of `Program.schema()`.
 
     It shows the common header and, for requests and results, the application's fields, with lanes as `values[3]`.
     Display filters refer to them as `midflight.gradients.slot == 7`.

@@ -16,7 +16,7 @@ _LABEL = 6.6  # width of a letter of a label, in pixels
 
 
 def parser_graph(parser: ir.Parser) -> str:
-    """Return the states of a parser as SVG, from left to right, with their transitions."""
+    """Return an SVG picture of a parser's state graph, from left to right, with transitions as lines."""
     edges = {name: list(_edges(state)) for name, state in parser.states.items()}
     columns = _columns(edges)
     places = {
@@ -36,7 +36,10 @@ def parser_graph(parser: ir.Parser) -> str:
 
 
 def pipeline(program: Program, checked: ir.Program) -> str:
-    """Return the path of a packet as SVG: parser, admission, the kernels with their registers and tables, egress."""
+    """Return an SVG picture of a packet's path: parser, admission, the kernels with their registers and tables, egress.
+
+    `checked` is the checked P4 of the program.
+    """
     kernels = {name: list(_state_lines(checked, name)) for name in program.applications}
     boxes = [34 + 18 * max(1, len(each)) for each in kernels.values()]
     height = max(sum(each + 12 for each in boxes) + 24, 150)

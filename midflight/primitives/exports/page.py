@@ -1,4 +1,4 @@
-"""A program on one self-contained HTML page: pipeline, parser, state, wire format, and the P4 of each source line."""
+"""A self-contained HTML page about a program: pipeline, parser, state, wire format, and the P4 of each source line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ _SHOWN = 12  # lines of P4 shown for a source line before the rest is folded
 
 
 def page(program: Program, checked: ir.Program, title: str) -> str:
-    """Return the HTML page of a program. `checked` is its checked P4."""
+    """Return the HTML page about a program. `checked` is its checked P4, and `title` the page's heading.
+
+    Reads the source files of the program's kernels.
+    """
     parts = [
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n",

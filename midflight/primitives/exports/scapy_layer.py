@@ -24,11 +24,11 @@ class Layers:
 
 
 def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
-    """Return the layers for a schema, the dict of `Program.schema()`. WireError if scapy is not installed.
+    """Return the scapy layers for a wire schema, the dict of `Program.schema()`. WireError if scapy is not installed.
 
     `Midflight(kind=1, application=1, sequence=7) / Gradients(slot=0, values=[1, 2])` is a UDP payload. When a common
-    header is dissected, it selects its application's layer by id. With `bind`, scapy's UDP dissects the schema's port
-    as the common header from then on, everywhere in the process.
+    header is dissected, it selects its application's layer by id. With `bind`, scapy's UDP dissects the schema's UDP
+    port as the common header from then on, everywhere in the process.
     """
     try:
         from scapy.fields import ByteField, IntField, LongField, ShortField
@@ -79,7 +79,7 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
 
 
 def class_name(name: str) -> str:
-    """Return the class name of an application's layer: `Gradients` for gradients."""
+    """Return the class name of an application's layer: `Gradients` for gradients, `HotKeys` for hot_keys."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 

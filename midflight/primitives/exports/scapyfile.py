@@ -1,4 +1,4 @@
-"""A Python file with the scapy layers of a program, which needs only the file and midflight[scapy]."""
+"""A Python file with the scapy layers of a program, for others: it needs only itself and midflight[scapy]."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ Midflight = _layers.common
 
 
 def scapy_file(schema: Mapping[str, Any]) -> str:
-    """Return the file's text, given the dict of `Program.schema()`. Importing it binds the layers to scapy's UDP."""
+    """Return the text of the file, given the dict of `Program.schema()`. Nothing is written.
+
+    Importing the file binds the layers to scapy's UDP.
+    """
     plain = json.loads(json.dumps(schema))
     applications = schema["applications"]
     first = next(iter(applications))

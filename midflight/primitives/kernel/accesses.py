@@ -31,7 +31,11 @@ _ONCE = (
 
 
 def access(code: Context, call: ast.Call, register: Register, method: str) -> Walk[Expr]:
-    """Compile an access inside an expression: it runs before the statement, into a variable that is returned."""
+    """Compile a register access inside an expression, such as `1 + self.count.read(0)`; `method` is the called method.
+
+    The access becomes a statement that runs before the current one and stores to a new variable, which is returned.
+    Raises KernelError if Python would not always evaluate the expression, and as `compile_access` does.
+    """
     name, _ = _array(code, call, register)
     if code.conditional:
         helper = code.in_helper
@@ -50,7 +54,11 @@ def access(code: Context, call: ast.Call, register: Register, method: str) -> Wa
 
 
 def assigned(code: Context, target: ast.Name, call: ast.Call, register: Register, line: Line) -> Walk[list[Statement]]:
-    """Compile `target = register.method(...)`."""
+    """Compile `target = register.method(...)`, where `call` is the right side; the access stores to the variable.
+
+    Return the statements, with those that must run before the access first. Raises KernelError as `compile_access`
+    does, or if the variable has another type.
+    """
     local = code.local(target.id, register.kind)
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     done = yield from compile_access(code, call, register, method, local)
@@ -72,9 +80,10 @@ def _array(code: Context, call: ast.Call, register: Register) -> tuple[str, int 
 def compile_access(
     code: Context, call: ast.Call, register: Register, method: str, target: Local | None
 ) -> Walk[Access]:
-    """Compile one access; `target` receives its value.
+    """Compile the call of a register's method, such as `self.count.update(i, lambda old: old + 1)`.
 
-    Raises KernelError for a second access of the packet to the same array.
+    `target` is the variable that receives the method's result, or None if the result is not used. Raises KernelError
+    for a second access of a packet to the same array (on any path), an unknown method, or arguments that do not fit.
     """
     name, lane = _array(code, call, register)
     line = code.source.line(call)
@@ -130,7 +139,10 @@ def _index(code: Context, node: ast.expr, register: Register, shown: str) -> Wal
 
 
 def dynamic_index(code: Context, value: Value, node: ast.expr) -> Expr:
-    """Return an index that the packet decides: an unsigned number of at most 32 bits."""
+    """Return `value`, the compiled expression `node`, as an index that is known only when a packet arrives.
+
+    Raises KernelError unless it is an unsigned number of at most 32 bits.
+    """
     found = sized(code, value, node)
     assert found.kind is not None
     if found.kind.signed or found.kind.width > 32:

@@ -21,9 +21,11 @@ __all__ = ["analyse"]
 
 
 def analyse(function: Callable[..., Any], instance: object, layout: Layout, state: Mapping[str, State]) -> Kernel:
-    """Check a kernel function, bound to an instance of its primitive, and return its typed form.
+    """Check a kernel function against the rules of the language, and return its typed form.
 
-    Raises KernelError with the place and a fix, or KernelErrors if there are several mistakes.
+    `function` is the plain function `ingress(self, packet, wire)`, `instance` the primitive that stands for `self`,
+    `layout` its header, and `state` its registers and tables by name. All mistakes are collected: raises KernelError
+    with the place and a hint for one mistake, KernelErrors for several.
     """
     frame = frame_of(function, instance)
     source, node = frame.source, frame.node

@@ -1,4 +1,4 @@
-"""The numeric functions of the kernel language, as plain Python."""
+"""The numeric functions of the kernel language as plain Python, for kernels that run as the reference."""
 
 from __future__ import annotations
 
@@ -25,27 +25,40 @@ def _pair(left: int, right: int, what: str) -> tuple[Kind, int, int]:
 
 
 def sat_add(left: int, right: int) -> int:
-    """Return `left + right`, limited to the range of their type (P4's `|+|`)."""
+    """Return `left + right`, limited to the range of their type instead of wrapping (P4's `|+|`).
+
+    One argument may be an int without a width, which takes the other's type. KernelError if both are, if their types
+    differ, or if the int does not fit.
+    """
     kind, one, other = _pair(left, right, "sat_add")
     return Number(kind, max(kind.low, min(kind.high, one + other)))
 
 
 def sat_sub(left: int, right: int) -> int:
-    """Return `left - right`, limited to the range of their type (P4's `|-|`)."""
+    """Return `left - right`, limited to the range of their type instead of wrapping (P4's `|-|`).
+
+    One argument may be an int without a width, which takes the other's type. KernelError if both are, if their types
+    differ, or if the int does not fit.
+    """
     kind, one, other = _pair(left, right, "sat_sub")
     return Number(kind, max(kind.low, min(kind.high, one - other)))
 
 
 def add_overflows(left: int, right: int) -> bool:
-    """Return whether `left + right` exceeds the range of their type, so that the sum wraps."""
+    """Return whether `left + right` exceeds the range of their type, so that the sum wraps.
+
+    One argument may be an int without a width, which takes the other's type. KernelError if both are, if their types
+    differ, or if the int does not fit.
+    """
     kind, one, other = _pair(left, right, "add_overflows")
     return not kind.holds(one + other)
 
 
 def bits(value: int, high: int, low: int) -> int:
-    """Return the bits `high` to `low` of a number, inclusive, as a bit[high - low + 1]. Bit 0 is the lowest.
+    """Return the bits `high` to `low` of a number, both inclusive, as a bit[high - low + 1].
 
-    KernelError if the number has no width, or if it does not have these bits.
+    Bit 0 is the least significant. KernelError if the number is an int without a width, or if it does not have these
+    bits.
     """
     if not isinstance(value, Number):
         raise KernelError(f"bits: {value!r} has no width: convert it with bit[n](...)")
@@ -72,7 +85,10 @@ def concat(*values: int) -> int:
 
 
 def popcount(value: int) -> int:
-    """Return the number of bits that are 1, as a bit[16]. KernelError if the argument has no width."""
+    """Return the number of 1 bits of a number in two's complement, as a bit[16].
+
+    KernelError for an int without a width.
+    """
     if not isinstance(value, Number):
         raise KernelError(f"popcount: {value!r} has no width: convert it with bit[n](...)")
     return Number(COUNT, (int(value) & ((1 << value.kind.width) - 1)).bit_count())
@@ -103,7 +119,10 @@ def hash_(*values: int, seed: int = 0, range: int | None = None) -> int:
 
 
 def scramble(checksum: int, seed: int) -> int:
-    """Return a checksum mixed by MurmurHash3's finaliser. CRCs alone collide for the same values with any seed."""
+    """Return a 32-bit checksum mixed with a 32-bit seed by the finaliser of MurmurHash3.
+
+    A CRC alone would not do: it is linear, so values that collide with one seed would collide with every other.
+    """
     h = checksum ^ seed * 0x9E3779B1 & 0xFFFFFFFF
     h = (h ^ h >> 16) * 0x85EBCA6B & 0xFFFFFFFF
     h = (h ^ h >> 13) * 0xC2B2AE35 & 0xFFFFFFFF

@@ -51,7 +51,11 @@ _ALTERNATIVES = {
 
 
 def call(code: Context, node: ast.Call) -> Walk[Value]:
-    """Compile a call and return its value. Raises KernelError for what a kernel cannot call."""
+    """Compile a call in an expression and return its value: of the language's functions, state, predicates or helpers.
+
+    Statements that must run before, such as a register access, are added to the context. Raises KernelError for
+    functions that a kernel cannot call, and for arguments that do not fit.
+    """
     callee: Any
     if isinstance(node.func, ast.Attribute):
         method = node.func.attr

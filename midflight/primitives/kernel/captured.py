@@ -15,7 +15,11 @@ __all__ = ["captured", "demand_short", "lookup_hint"]
 
 
 def captured(code: Context, node: ast.expr, value: Any) -> Known:
-    """Return a captured value. Raises KernelError for types that a switch does not have."""
+    """Return a Python object that a kernel refers to by name or attribute as a value that is known at compile time.
+
+    `node` is the reference, for errors. Raises KernelError for floats, dicts, sets and lists, which a switch does not
+    have, and for constants that are too long.
+    """
     if isinstance(value, float):
         raise code.error(
             node,
@@ -34,7 +38,10 @@ def captured(code: Context, node: ast.expr, value: Any) -> Known:
 
 
 def demand_short(code: Context, node: ast.expr, value: object) -> None:
-    """Raise KernelError for a number with more than CONSTANT bits, or a string with more characters."""
+    """Raise KernelError for an int with more than CONSTANT bits, or a string with more than CONSTANT characters.
+
+    `node` is the expression with this value, for the error's place. Other values are accepted.
+    """
     if isinstance(value, int) and value.bit_length() > CONSTANT:
         raise code.error(node, f"this constant has more than {CONSTANT} bits", "compute with smaller constants")
     if isinstance(value, str) and len(value) > CONSTANT:
@@ -42,7 +49,10 @@ def demand_short(code: Context, node: ast.expr, value: object) -> None:
 
 
 def lookup_hint(text: str, values: Sequence[object]) -> str:
-    """Return a hint to use a Lookup for these constants; empty if they are not all integers."""
+    """Return a hint to put these constants into a `Lookup` with a type that fits; empty if they are not all integers.
+
+    `text` is the list or tuple in the source, or its name, from which the hint derives the name of the lookup.
+    """
     numbers = [each for each in values if isinstance(each, int) and not isinstance(each, bool)]
     if not numbers or len(numbers) < len(values):
         return ""

@@ -1,4 +1,4 @@
-"""Converts a value to what its context requires: a number of a type, a condition or a constant; and the errors."""
+"""Converts the value of an expression to what its context requires: a number of a type, a condition or a constant."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ __all__ = ["condition", "condition_of", "constant", "fit", "no_width", "not_a_nu
 
 
 def number(code: Context, node: ast.expr, kind: Kind | None = None, what: str = "this value") -> Walk[Expr]:
-    """Compile `node` to a number. With `kind`, the number has that type; a constant takes it if it fits."""
+    """Compile `node` and return it as a number: of type `kind`, or for None of its own type.
+
+    A constant without a width takes `kind` if it fits. `what` names the value in errors. Raises KernelError for a
+    condition, a number of another type, or for a constant without a width if `kind` is None.
+    """
     value: Value = yield code.value(node)
     return sized(code, value, node) if kind is None else fit(code, value, kind, node, what)
 
 
 def sized(code: Context, value: Value, node: ast.expr) -> Expr:
-    """Return `value`, the result of `node`, as a number with a width of its own."""
+    """Return `value`, the compiled expression `node`, as a number that has a width of its own.
+
+    Raises KernelError for a constant without a width, a condition, or another object.
+    """
     if isinstance(value, Known) and (isinstance(value.value, bool) or not isinstance(value.value, int)):
         raise not_a_number(code, node, value.value)
     if isinstance(value, (Known, Untyped)):
@@ -33,13 +40,13 @@ def sized(code: Context, value: Value, node: ast.expr) -> Expr:
 
 
 def condition(code: Context, node: ast.expr) -> Walk[Expr]:
-    """Compile `node` to a condition."""
+    """Compile `node` and return it as a condition (true or false). Raises KernelError if it is a number."""
     value: Value = yield code.value(node)
     return condition_of(code, value, node)
 
 
 def condition_of(code: Context, value: Value, node: ast.expr) -> Expr:
-    """Return `value` as a condition. Raises KernelError for a number."""
+    """Return `value`, the compiled expression `node`, as a condition. Raises KernelError if it is a number."""
     if isinstance(value, Known) and isinstance(value.value, bool):
         return Truth(value.value)
     if isinstance(value, (Known, Untyped)) or value.kind is not None:
@@ -51,7 +58,10 @@ def condition_of(code: Context, value: Value, node: ast.expr) -> Expr:
 def constant(
     code: Context, node: ast.expr, what: str, hint: str = "use a constant, a parameter or a loop's variable"
 ) -> Walk[int]:
-    """Compile `node` to an integer that is known at compile time."""
+    """Compile `node` and return the integer that it is known to have at compile time.
+
+    Raises KernelError otherwise; `what` names the value in the message, and `hint` says what to do.
+    """
     match (yield code.value(node)):
         case Known(value=int(found)) if not isinstance(found, bool):
             return found
@@ -62,7 +72,11 @@ def constant(
 
 
 def fit(code: Context, value: Value, kind: Kind, node: ast.expr, what: str) -> Expr:
-    """Return `value` as a number of `kind`. Raises KernelError if it has another type or does not fit."""
+    """Return `value`, the compiled expression `node`, as a number of type `kind`.
+
+    Constants without a width take that type. `what` names the value in the error. Raises KernelError for a number of
+    another type, a constant that does not fit, or a condition.
+    """
     if isinstance(value, Untyped):
         return _choice_of(code, value, kind, node)
     if isinstance(value, Known):
@@ -106,7 +120,10 @@ def _choice_of(code: Context, value: Untyped, kind: Kind, node: ast.expr) -> Exp
 
 
 def no_width(code: Context, node: ast.expr, kind: Kind | None = None) -> KernelError:
-    """Return the error that a constant has no width here; `kind` is the type to suggest."""
+    """Return the error, to be raised, that the constant `node` has no width here.
+
+    It suggests the type `kind` or bit[32].
+    """
     text, kind = code.text(node), kind or Kind(32)
     fixed = f"{kind}({text})"
     if isinstance(node, ast.IfExp):
@@ -116,7 +133,10 @@ def no_width(code: Context, node: ast.expr, kind: Kind | None = None) -> KernelE
 
 
 def not_a_number(code: Context, node: ast.expr, value: object = None) -> KernelError:
-    """Return the error that a number is required."""
+    """Return the error, to be raised, that `node` is not a number.
+
+    `value` is the object that it is; None for a condition.
+    """
     text = code.text(node)
     if value is None or isinstance(value, bool):
         return code.error(

@@ -1,7 +1,8 @@
-"""The compiler's state while it walks a kernel: the current function, the scope and the results so far.
+"""The state of the compiler while it walks a kernel: the current function, the scope and the results so far.
 
-The rules are functions that take this context. They are generators, so that the depth of a user's code is not limited:
-see `midflight.stackless`. All rules call the two for an expression and for a block of statements through the context.
+The compiler's rules are functions that take this context. They are generators, so that the depth of a user's code is
+not limited: see `midflight.stackless`. The rules for a single expression and for a list of statements, which all other
+rules need, are called through the context.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ __all__ = ["Context", "Facts", "FollowOnError", "Names", "Rules", "Variables", "
 
 
 class FollowOnError(KernelError):
-    """An error that follows from a mistake that is already reported, and is not reported itself."""
+    """An error that only follows from a mistake that is already reported; it is caught and never reported itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules that all other rules call: `value` compiles an expression, `block` a list of statements."""
+    """The two rules that all other rules call: `value` compiles an expression, `block` a list of statements."""
 
     value: Callable[[Context, ast.expr], Step[Value]]
     block: Callable[[Context, list[ast.stmt]], Walk[tuple[Statement, ...]]]
 
 
 class Names:
-    """The names of the primitive's registers and tables, and the tables that have been read so far."""
+    """The names of a primitive's registers and tables by the ids of their objects, and the tables read so far."""
 
     def __init__(self, state: Mapping[str, State]) -> None:
         self.arrays: dict[int, tuple[str, int | None]] = {}
@@ -61,7 +62,10 @@ class Names:
 
 
 class Variables:
-    """The variables of the P4 program."""
+    """The variables of the P4 that a kernel becomes, with their types.
+
+    `kernel` is the frame of the kernel's own function.
+    """
 
     def __init__(self, kernel: Frame) -> None:
         self.kernel = kernel
@@ -72,7 +76,10 @@ class Variables:
         """The P4 names of helpers' variables, by the path of calls and the name in Python."""
 
     def fresh(self, name: str, kind: Kind | None) -> Local:
-        """Return a new variable: `name`, with a number appended if it is taken."""
+        """Declare and return a new variable: `name`, with a number appended if it is taken.
+
+        `kind` is the variable's type; None is a condition.
+        """
         for number in itertools.count(self._numbers.get(name, 0)):
             found = name if not number else f"{name}_{number}"
             if found not in self.kinds and found not in self.kernel.assignments:
@@ -83,7 +90,11 @@ class Variables:
         return local
 
     def local(self, name: str, kind: Kind | None, frame: Frame) -> Local:
-        """Return the P4 variable for a function's variable. Each call of a helper has variables of its own."""
+        """Return the P4 variable for the variable `name` of a function, of type `kind` (None: a condition).
+
+        The kernel's own variables keep their names. Each call of a helper, whose frame is passed, has variables of its
+        own.
+        """
         if frame is self.kernel:
             return Local(name, kind)
         key = (frame.path, name)
@@ -95,7 +106,7 @@ class Variables:
 
 @dataclass(slots=True)
 class Facts:
-    """Facts about a kernel, collected while it is compiled."""
+    """Facts about a kernel, collected while it is compiled: its possible verdicts, its alerts, and what it uses."""
 
     verdicts: set[Verdict] = field(default_factory=set)
     alert: tuple[tuple[str, Kind], ...] = ()
@@ -109,7 +120,7 @@ class Facts:
 
 
 class Context:
-    """The state of the compilation of one kernel."""
+    """The state of the compilation of one kernel, which every rule of the compiler receives and changes."""
 
     def __init__(self, frame: Frame, layout: Layout, state: Mapping[str, State], rules: Rules) -> None:
         self.value: Callable[[ast.expr], Step[Value]] = partial(rules.value, self)
@@ -144,15 +155,18 @@ class Context:
         return bool(self.callers)
 
     def error(self, node: ast.AST, message: str, hint: str = "") -> KernelError:
-        """Return an error about a node of the current function, to be raised."""
+        """Return an error about a node of the current function, with its place. The caller raises it."""
         return self.source.error(node, message, hint)
 
     def text(self, node: ast.AST) -> str:
-        """Return a node's source on one line."""
+        """Return the source of a syntax node of the current function on one line."""
         return self.source.text(node)
 
     def report(self, error: KernelError) -> None:
-        """Record a mistake. Only the first one per place counts: loop rounds and calls of a helper would repeat it."""
+        """Record a mistake and continue. A second mistake at the same place is ignored, and so are follow-on errors.
+
+        Loop rounds and several calls of a helper compile the same code several times and would repeat its mistakes.
+        """
         place = error.place
         places = [each.place for each in self.errors]
         where = [(each.file, each.line, each.column) for each in places if each is not None]
@@ -162,20 +176,24 @@ class Context:
             self.errors.append(error)
 
     def emit_before(self, statement: Statement) -> None:
-        """Put a statement before the current one."""
+        """Put a statement before the statement that is being compiled, behind those already put there."""
         self.before.append(statement)
 
     def flush(self) -> list[Statement]:
-        """Return and clear the statements that must run before the current one."""
+        """Return the statements that must run before the current statement, in order, and clear the list."""
         done, self.before = self.before, []
         return done
 
     def local(self, name: str, kind: Kind | None) -> Local:
-        """Return the P4 variable for a variable of the current function."""
+        """Return the P4 variable of type `kind` (None: a condition) for the variable `name` of the current function."""
         return self.variables.local(name, kind, self.frame)
 
     def declare(self, node: ast.AST, name: str, local: Local, line: Line) -> None:
-        """Record that the variable `name` has a value from here on. Raises KernelError if its type would change."""
+        """Record that the variable `name`, which the P4 calls `local`, has a value from `line` on.
+
+        `node` is the assignment, for errors. Raises KernelError if the name cannot be assigned, or the variable has
+        another type already.
+        """
         frame = self.frame
         if name in frame.fixed:
             raise self.error(node, f"the name `{name}` is taken", "choose another name")
@@ -195,7 +213,10 @@ class Context:
 
     @contextmanager
     def conditionally(self, scope: Scope) -> Iterator[None]:
-        """Compile code that Python evaluates conditionally, in the given scope."""
+        """In the body, compile code that Python evaluates only under a condition, in `scope`.
+
+        The outer scope returns afterwards. Registers and maps cannot be accessed there.
+        """
         outside, self.scope = self.scope, scope
         self.conditional += 1
         try:
@@ -206,7 +227,10 @@ class Context:
 
     @contextmanager
     def reading(self, source: Source, outer: Mapping[str, Any], scope: Scope) -> Iterator[None]:
-        """Compile another source text with its own globals, in the given scope."""
+        """In the body, compile code of another source text, with its own global names, in `scope`.
+
+        All are restored afterwards.
+        """
         kept = self.source, self.outer, self.scope
         self.source, self.outer, self.scope = source, outer, scope
         try:
@@ -216,7 +240,11 @@ class Context:
 
     @contextmanager
     def entered(self, frame: Frame, names: Mapping[str, Known | Expr]) -> Iterator[None]:
-        """Compile the function of a frame, called by the current one, in a scope of its own."""
+        """In the body, compile the function of `frame`, called by the current one, in a new scope with `names` in it.
+
+        Afterwards the caller is current again, with the facts that hold after the call but without the callee's
+        variables.
+        """
         outside, caller, whole = self.scope, self.frame, self.whole
         self.callers, self.frame, self.whole = (*self.callers, caller), frame, None
         inside = outside.enter(names)
@@ -231,7 +259,7 @@ class Context:
 
 
 def also(first: Line, line: Line) -> str:
-    """Return the first of two clashing lines as a quote that precedes a hint; empty if both are the same line."""
+    """Return the line `first` quoted with its place, to precede a hint about `line`; empty if both are equal."""
     return quoted(first) if (first, first.file) != (line, line.file) else ""
 
 

@@ -1,4 +1,4 @@
-"""Limits on what a kernel may grow to while it is compiled: copies of code, and constants."""
+"""Limits on how much a kernel grows while it is compiled: copies of code, and constants."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ CONSTANT = 4096
 
 
 class Copies:
-    """Counts what is compiled more than once: the body of a loop in each round, and that of a helper in each call."""
+    """The number of syntax nodes that one kernel may still compile more than once, at first COPIED.
+
+    The body of a loop is compiled in each round, and that of a helper in each call.
+    """
 
     def __init__(self) -> None:
         self._left = COPIED
         self._weights: dict[int, tuple[Sequence[ast.stmt], int]] = {}
 
     def take(self, body: Sequence[ast.stmt], times: int) -> bool:
-        """Count a body as compiled `times` times. Return whether that is within the limit."""
+        """Count a body as compiled `times` times, and return whether all bodies so far are within the limit."""
         if id(body) not in self._weights:
             self._weights[id(body)] = body, sum(1 for each in body for _ in ast.walk(each))
         self._left -= max(LEAST, self._weights[id(body)][1]) * times
@@ -33,7 +36,7 @@ class Copies:
 
 
 def bits_of_result(operator: type[ast.operator], left: int, right: int) -> int:
-    """Return at most how many bits an operator's result has: 0 for operators that make no number longer."""
+    """Return an upper bound of the bits of `left <operator> right`; 0 for operators that make no number longer."""
     one, other = left.bit_length(), right.bit_length()
     if operator is ast.Pow:
         return one * max(right, 0)

@@ -71,7 +71,11 @@ _WORDS = {
 
 
 def value(code: Context, node: ast.expr) -> Step[Value]:
-    """Compile an expression. Raises KernelError for constructs that the language does not support."""
+    """Compile an expression and return its value: a constant, an object, or a typed expression.
+
+    Leaves return the value itself, others a walk, as `stackless.Step` describes. Raises KernelError for constructs that
+    the language does not support, and FollowOnError for variables whose assignment has a mistake.
+    """
     match node:
         case ast.Constant():
             return _literal(code, node)

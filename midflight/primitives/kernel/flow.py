@@ -1,4 +1,4 @@
-"""Dataflow facts at one point of a kernel that hold on every path to it."""
+"""Facts about the variables, registers and numbers at one point of a kernel, which hold on every path to it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A value that is known at compile time: a parameter, a loop variable, a type, a register."""
+    """An object known at compile time: a constant, a parameter, a loop variable, a type, a register, a function."""
 
     value: Any
 
 
 @dataclass(slots=True)
 class Scope:
-    """The variables that have a value, the registers that may have been accessed, and bounds of numbers."""
+    """What is known at one point of a kernel: the variables with a value, accesses so far, and bounds of numbers.
+
+    `names` maps variables to values. `accessed` has the registers (name, and lane or None) that a packet may have
+    accessed on some path, with the line; `alerted` the line of an earlier alert, or None. `ended` is whether every path
+    to this point has returned, so that it is unreachable.
+    """
 
     names: dict[str, Known | Expr] = field(default_factory=dict)
     unset: dict[str, int] = field(default_factory=dict)
@@ -40,7 +45,7 @@ class Scope:
     ended: bool = False
 
     def copy(self) -> Scope:
-        """Return a copy, for a branch."""
+        """Return an independent copy, for one side of a branch."""
         return Scope(
             dict(self.names),
             dict(self.unset),
@@ -53,20 +58,27 @@ class Scope:
         )
 
     def enter(self, names: Mapping[str, Known | Expr]) -> Scope:
-        """Return the scope for the body of a function that is inlined here; `names` are its variables."""
+        """Return the scope for the body of a function that is inlined at this point; `names` are its parameters.
+
+        It has the facts of this scope, but none of its variables except the `hit`s of maps.
+        """
         inner = self.copy()
         inner.names = {name: value for name, value in self.names.items() if "." in name} | dict(names)
         inner.unset = {name: line for name, line in self.unset.items() if "." in name}
         return inner
 
     def leave(self, inner: Scope) -> None:
-        """Adopt the facts of an inlined function's scope, but not its variables."""
+        """Adopt the facts at the end of an inlined function, whose scope is `inner`, but not its variables."""
         self.names |= {name: value for name, value in inner.names.items() if "." in name}
         self.accessed, self.alerted = inner.accessed, inner.alerted
         self.bounds, self.checksums, self.floors = inner.bounds, inner.checksums, inner.floors
 
     def join(self, ends: Iterable[Scope], line: int) -> None:
-        """Set this scope to the facts that hold after paths with these scopes meet."""
+        """Replace this scope by the facts that hold after several paths meet here; `ends` are the scopes at their ends.
+
+        Paths that have returned do not count; if all have, this point is unreachable. A variable that only some paths
+        assign becomes unset; `line` says where, for errors. An access or alert on any path counts.
+        """
         live = [each for each in ends if not each.ended]
         self.ended = not live
         if not live:
@@ -104,7 +116,10 @@ class Scope:
         }
 
     def assign(self, target: Local | FieldRef, value: Known | Local | None) -> None:
-        """Record an assignment to a variable or field: earlier facts about it no longer hold."""
+        """Record an assignment to a variable or field: bounds and checksums that involve its old value no longer hold.
+
+        A `value` other than None becomes the variable's value in later expressions.
+        """
         if isinstance(target, Local) and value is not None:
             self.names[target.name] = value
             self.unset.pop(target.name, None)
@@ -115,7 +130,7 @@ class Scope:
             del self.checksums[key]
 
     def assume(self, condition: Expr, holds: bool) -> None:
-        """Derive bounds of unsigned numbers from a condition that holds, or that does not."""
+        """Derive bounds of unsigned numbers from a condition that is true here (`holds`), or that is false."""
         waiting = [(condition, holds)]
         while waiting:
             each, true = waiting.pop()
@@ -145,12 +160,12 @@ class Scope:
             self.floors[left] = max(self.floors.get(left, 0), more[operator])
 
     def below(self, index: Expr, size: int) -> bool:
-        """Return whether an unsigned index is less than `size` on every path."""
+        """Return whether an unsigned number is certainly less than `size` here. False means that it is not known."""
         limit = self.limit(index)
         return limit is not None and limit <= size
 
     def limit(self, number: Expr) -> int | None:
-        """Return an exclusive upper bound of an unsigned number; None for other values."""
+        """Return an exclusive upper bound of an unsigned number here, at most 2**width; None for other expressions."""
         # Go down to the operand whose bound is known, then apply the operators to the bound on the way up.
         way: list[Expr] = []
         while isinstance(number, (Cast, Binary)):

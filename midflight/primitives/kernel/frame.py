@@ -1,4 +1,4 @@
-"""Frames: one function under compilation, the kernel itself or one call of a helper."""
+"""Frames: one function under compilation, either the kernel itself or one call of a helper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ __all__ = ["Frame", "Result", "frame_of"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One `return` of a helper: the value, its node, and an exclusive upper bound of the value or None."""
+    """One `return` of a helper: the returned value and its syntax node.
+
+    `limit` is an exclusive upper bound of the value, or None if there is none.
+    """
 
     value: Value
     node: ast.expr
@@ -29,7 +32,10 @@ class Result:
 
 @dataclass(slots=True)
 class Frame:
-    """One function: its source, the names outside it, and its variables by their names in Python."""
+    """One function under compilation: its source, the names outside it, and its variables by their names in Python.
+
+    `kinds` has the type of each variable that has had a value; None is a condition.
+    """
 
     function: Callable[..., Any]
     source: Source
@@ -51,12 +57,15 @@ class Frame:
 
     @property
     def parameters(self) -> list[str]:
-        """The names of the function's parameters."""
+        """The names of the function's parameters in order, without `*args` and `**kwargs`."""
         arguments = self.node.args
         return [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
 
     def fresh(self, name: str, others: Iterable[str] = ()) -> str:
-        """Return an unused name for a variable that is assigned once: `name`, or with a number; none of `others`."""
+        """Reserve an unused name for a variable that is assigned once, and return it: `name`, or `name` with a number.
+
+        Names in `others` are avoided too.
+        """
         taken = {*self.assignments, *self.parameters, *others}
         names = (name if not number else f"{name}_{number}" for number in itertools.count())
         found = next(each for each in names if each not in taken)
@@ -65,7 +74,11 @@ class Frame:
 
 
 def frame_of(function: Callable[..., Any], instance: object, path: tuple[int, ...] = ()) -> Frame:
-    """Parse a function's source into a frame. `instance` is the object that `super()` refers to."""
+    """Parse a function's source into a frame. `instance` is the object that `super()` refers to in it.
+
+    `path` has the ids of the calls that lead to the function, empty for the kernel. Raises KernelError if Python does
+    not have the source or cannot parse it.
+    """
     source, node = source_of(function)
     outer = vars(builtins) | inspect.unwrap(function).__globals__ | dict(inspect.getclosurevars(function).nonlocals)
     return Frame(function, source, node, outer | {"__self__": instance}, path, _count_assignments(node))

@@ -50,7 +50,11 @@ _OWN = (sat_add, sat_sub, add_overflows, min, max, abs, len, bits, concat, popco
 
 
 def function(code: Context, node: ast.Call, callee: Any) -> Walk[Value | None]:
-    """Compile a call of a built-in function of the language; return None for any other."""
+    """Compile a call of one of the language's built-in functions and return its value; None for any other `callee`.
+
+    `callee` is the object that `node.func` refers to: a type such as bit[8], `min`, `sat_add`, `hash_` and so on.
+    Raises KernelError for arguments that do not fit.
+    """
     if callee is hash_:
         return (yield from _hash(code, node))
     known = isinstance(callee, Kind) or any(callee is each for each in _OWN)
@@ -81,7 +85,7 @@ def function(code: Context, node: ast.Call, callee: Any) -> Walk[Value | None]:
 
 
 def arguments(code: Context, node: ast.Call, count: int) -> list[ast.expr]:
-    """Return a call's arguments. Raises KernelError unless there are `count`."""
+    """Return the positional arguments of a call. Raises KernelError unless there are exactly `count`."""
     if len(node.args) != count:
         name = code.text(node.func)
         raise code.error(node, f"`{name}` takes {count} argument{'s'[: count != 1]}, not {len(node.args)}")

@@ -1,4 +1,4 @@
-"""Headers: a primitive's fields on the wire, declared as a class and laid out in bits."""
+"""Headers: the fields of a primitive's messages, declared as a class and laid out in bits."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ class Header:
 
     @classmethod
     def struct(cls) -> StructKind[Self]:
-        """Return the type of a field that is a nested header: `origin = Point.struct()`."""
+        """Return the type of a field that is a nested header of this class: `origin = Point.struct()`."""
         return StructKind(cls)
 
     @classmethod
     def array(cls, size: Size, *, count: str | None = None) -> StructArrayKind[Self]:
-        """Return the type of a field that is an array of `size` headers; `size` may name a parameter.
+        """Return the type of a field that is an array of headers of this class: `points = Point.array(4)`.
 
-        With `count`, the name of an earlier field, that field gives the number of headers on the wire, at most `size`.
+        `size` is the array's length, or the name of a parameter with it. `count` names an earlier unsigned field with
+        the number of headers in a packet, at most `size`; such an array is the last field. With None, all are in every
+        packet.
         """
         return StructArrayKind(cls, size, count)
 
@@ -79,7 +81,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A header's fields in wire order, with all widths resolved."""
+    """A header's fields in wire order, with the widths and lengths that parameters determine resolved."""
 
     fields: tuple[Field, ...]
     tree: Group | None = None
@@ -87,16 +89,21 @@ class Layout:
 
     @classmethod
     def of(cls, header: type[Header], parameters: Mapping[str, Any]) -> Layout:
-        """Return the layout of a header class for a primitive's parameters. Raises KernelError for invalid sizes."""
+        """Return the layout of a header class.
+
+        Widths and lengths that name a parameter take its value from `parameters`. Raises KernelError for invalid sizes,
+        for more than 8192 numbers, or a misplaced array of variable length.
+        """
         tree = run(_tree(header, parameters, _Room(header), ""))
         return cls(tuple(tree.fields()), tree)
 
     @classmethod
     def union(cls, layouts: Mapping[str, Layout]) -> Layout:
-        """Return a layout with the fields of several headers; a field that several have stands where it is first.
+        """Return a layout with the fields of several headers in order.
 
-        `layouts` has the owners' names, for messages, as keys. A field with an assumed type takes the type of another
-        header. Raises KernelError if headers declare the same field differently.
+        A field that several of them have is included once. `layouts` has the headers' owners as keys, which name them
+        in messages. A field whose type was assumed (`Field.assumed`) takes the type from a header that declares it.
+        Raises KernelError if headers declare a field differently, or if more than one has an array of variable length.
         """
         members: dict[str, Member] = {}
         owners: dict[str, str] = {}
@@ -123,16 +130,19 @@ class Layout:
 
     @property
     def items(self) -> Items | None:
-        """The items of variable number at the end, or None."""
+        """The array of variable length at the end of the header, or None."""
         return next((each for each in self.members.values() if isinstance(each, Items)), None)
 
     @property
     def head(self) -> Layout:
-        """The header without its items."""
+        """The layout of the fields before the array of variable length; all fields if there is none."""
         return Layout(tuple(each for each in self.fields if not each.part))
 
     def item(self, place: int) -> Layout:
-        """Return the layout of one item, with the names of its class."""
+        """Return the layout of element `place` of the array of variable length, with the field names of its class.
+
+        There must be such an array.
+        """
         items = self.items
         assert items is not None
         inner = items.groups[place].fields()
@@ -140,21 +150,21 @@ class Layout:
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """The members of the header by their names in its class."""
+        """The direct members of the header by their names in its class: fields, nested headers, arrays of headers."""
         return {each.name: each for each in self.fields} if self.tree is None else self.tree.members
 
     @property
     def padding(self) -> int:
-        """The number of padding bits that fill the last byte, without the items."""
+        """The number of zero bits (0 to 7) that fill the last byte, without the array of variable length."""
         return -sum(each.bits for each in self.fields if not each.part) % 8
 
     @property
     def bytes(self) -> int:
-        """The header's length on the wire in bytes, without the items."""
+        """The header's length on the wire in bytes, padding included, without the array of variable length."""
         return (sum(each.bits for each in self.fields if not each.part) + self.padding) // 8
 
     def get(self, name: str) -> Field | None:
-        """Return the field of that name, or None."""
+        """Return the field of that name, or None. A nested field's name is its path, such as `points_0_x`."""
         return next((each for each in self.fields if each.name == name), None)
 
     def __iter__(self) -> Iterator[Field]:
@@ -265,7 +275,7 @@ def _shown(member: Member) -> str:
 
 
 def plain(values: Any) -> list[int]:
-    """Return a lane array's numbers as plain ints."""
+    """Return the numbers of a lane array, in an array of NumPy or another iterable, as a list of plain ints."""
     return values.tolist() if isinstance(values, np.ndarray) else [int(each) for each in values]
 
 
@@ -348,9 +358,10 @@ class _Items:
 
 
 class HeaderValue(_Part):
-    """A header in a running kernel, with one attribute per field; every number has its width.
+    """A header in a running kernel: one attribute per field, whose numbers have the widths that the layout declares.
 
-    Raises KernelError for values that do not fit, or for more items than the header has.
+    `values` has every field by name, with an iterable for lanes. Assigning attributes changes this object only. Raises
+    KernelError for values that do not fit, or for more items than the header can have.
     """
 
     def __init__(self, layout: Layout, values: Mapping[str, Any]) -> None:
@@ -368,7 +379,10 @@ class HeaderValue(_Part):
             )
 
     def plain(self) -> dict[str, FieldValue]:
-        """Return the fields as plain ints, and lanes in the type that decoding from the wire returns."""
+        """Return the current values by field name: plain ints, and lanes as an array of `lane_dtype`.
+
+        Lanes of more than 64 bits are a list of ints. Decoding a message returns the same types.
+        """
         return {
             name: value.array() if isinstance(value, _Lanes) else int(value) for name, value in self._values.items()
         }

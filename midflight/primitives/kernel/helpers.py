@@ -1,4 +1,4 @@
-"""Inlines helpers: the user's functions and methods, and the kernels of held primitives and base classes."""
+"""Inlines the functions and methods that a kernel calls, also the kernels of held primitives and base classes."""
 
 from __future__ import annotations
 
@@ -57,10 +57,12 @@ _RESULT = "return {}"
 
 
 def inline(code: Context, call: ast.Call, function: object) -> Walk[Value | None]:
-    """Inline a call of a user's function and return its value, Known(None) if it returns nothing.
+    """Inline a kernel's call of a user's function or method and return its value.
 
-    Return None if `function` is not a user's function. Raises KernelError for recursion, and for whatever the language
-    does not have in it; mistakes in the arguments of Midflight's own functions are reported at the call.
+    The value is Known(None) if the function returns nothing. Return None if `function` is not a user's function. The
+    function's statements go before the current one. Raises KernelError for recursion, calls that are nested too deep,
+    and for any construct in the function that the language does not have. Mistakes in the arguments of a function that
+    is part of Midflight are reported at the call.
     """
     if not isinstance(function, (FunctionType, MethodType)) or _library(function):
         return None
@@ -233,7 +235,7 @@ def _bind_parameters(code: Context, frame: Frame, values: dict[str, Known | Expr
 
 
 def compile_return(code: Context, node: ast.Return) -> Walk[list[Statement]]:
-    """Compile a helper's `return`."""
+    """Compile a `return` of an inlined helper: record its value in the current frame, and return its statements."""
     done: list[Statement] = []
     frame, line = code.frame, code.source.line(node)
     if node.value is not None:

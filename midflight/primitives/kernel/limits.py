@@ -1,4 +1,4 @@
-"""Checks of parameters for a primitive's `validate`."""
+"""Checks of an integer or string parameter, for the `validate` method of primitives."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["one_of", "power_of_two", "within"]
 
 
 def within(primitive: Primitive, name: str, low: int, high: int) -> None:
-    """Raise KernelError unless a parameter is `low` to `high`, inclusive."""
+    """Raise KernelError unless the primitive's parameter `name` is `low` to `high`, inclusive."""
     value = getattr(primitive, name)
     if not low <= value <= high:
         raise KernelError(f"{primitive.title}: {name} must be {low} to {high}, not {value}")
 
 
 def power_of_two(primitive: Primitive, name: str, low: int, high: int) -> None:
-    """Raise KernelError unless a parameter is a power of two from `low` to `high`, inclusive."""
+    """Raise KernelError unless the primitive's parameter `name` is a power of two from `low` to `high`, inclusive."""
     within(primitive, name, low, high)
     value = getattr(primitive, name)
     if value & (value - 1):
@@ -24,7 +24,7 @@ def power_of_two(primitive: Primitive, name: str, low: int, high: int) -> None:
 
 
 def one_of(primitive: Primitive, name: str, *choices: str) -> None:
-    """Raise KernelError unless a parameter is one of two or more strings."""
+    """Raise KernelError unless the primitive's parameter `name` is one of the strings `choices` (two or more)."""
     value = getattr(primitive, name)
     if value not in choices:
         *most, last = choices

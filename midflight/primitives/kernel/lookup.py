@@ -36,6 +36,6 @@ class Lookup:
         return len(self.values)
 
     def read(self, index: int) -> int:
-        """Return the value at `index`, or the default beyond the end."""
+        """Return the value at `index`, from 0, as a number of the lookup's type; the default beyond the end."""
         position = int(index)
         return Number(self.kind, self.values[position] if position < len(self.values) else self.default)

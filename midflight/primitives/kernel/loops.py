@@ -1,4 +1,4 @@
-"""Unrolls loops over a range."""
+"""Unrolls `for` loops over a range, whose bounds are known at compile time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ MAX_ROUNDS = 1024
 
 
 def values_of_loop(code: Context, node: ast.For) -> Walk[range | None]:
-    """Return the values of a loop's variable; None if the header has a mistake, which is reported."""
+    """Return the values that a loop's variable takes, as a range; None if the loop's header has a mistake.
+
+    The mistake is recorded in the context and not raised, so that the loop's body is checked as well.
+    """
     try:
         return (yield from _checked(code, node))
     except KernelError as error:
@@ -29,7 +32,12 @@ def values_of_loop(code: Context, node: ast.For) -> Walk[range | None]:
 
 
 def rounds(code: Context, node: ast.For, values: range | None) -> Iterator[int]:
-    """Bind a loop's variable to each value in turn and yield it. For `values` None, bind POISON once and yield 0."""
+    """Bind a loop's variable to each value in turn and yield it; the caller compiles the body in between.
+
+    For `values` None, after a mistake, bind the variable to POISON (a value whose use is not reported again) and yield
+    0 once. The loop ends early when a round has returned on every path. Raises KernelError if the body always returns,
+    so that there is no second round.
+    """
     if not isinstance(node.target, ast.Name):
         return
     name, fixed = node.target.id, code.frame.fixed

@@ -26,7 +26,7 @@ Key = Part | tuple[Part, ...]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry; `parts` are normalised by `Map.parts`. The larger priority wins."""
+    """One entry of a map: its key as `Map.parts` returns it, its value, and its priority, of which the largest wins."""
 
     parts: tuple[Part, ...]
     value: int
@@ -64,7 +64,7 @@ class Map:
         self.size = size
         self.match: tuple[Match, ...] = match if isinstance(match, tuple) else (match,) * len(self.keys)
         self.hit = False
-        """Whether the last `get` found an entry."""
+        """Whether the last `get` found an entry; False before the first one."""
         self._entries: dict[tuple[Part, ...], Entry] = {}
         self._check()
         for key, value in (entries or {}).items():
@@ -86,13 +86,14 @@ class Map:
 
     @property
     def ranked(self) -> bool:
-        """Whether several entries may match, so that the largest priority wins."""
+        """Whether several entries may match a key (ternary or range), so that the largest priority wins."""
         return bool({"ternary", "range"} & {*self.match})
 
     def parts(self, key: object) -> tuple[Part, ...]:
-        """Return an entry's key as normalised parts: bits outside the prefix or mask are 0.
+        """Return an entry's key as a tuple with one part per key type, in which bits outside a prefix or mask are 0.
 
-        Raises KernelError for a key that does not fit the map.
+        `key` is a `Key`, as users write it. An int for an lpm, ternary or range part matches exactly. Raises
+        KernelError for a key that does not fit the map's types and match kinds.
         """
         single = len(self.keys) == 1
         given = (key,) if single else key
@@ -103,22 +104,29 @@ class Map:
         )  # fmt: skip
 
     def number(self, value: object) -> int:
-        """Return an entry's value as an int. Raises KernelError if it does not fit."""
+        """Return an entry's value as an int.
+
+        Raises KernelError if it is not an integer that fits the map's type `kind`.
+        """
         number = _whole(value, "a map's value")
         if not self.kind.holds(number):
             raise KernelError(f"the map value {number} does not fit {self.kind}")
         return number
 
     def key(self, parts: tuple[Part, ...]) -> Key:
-        """Return a key as users write it: a single part without a tuple."""
+        """Return a key, given as a tuple of parts, as users write it: a key with a single part without the tuple."""
         return parts[0] if len(self.keys) == 1 else parts
 
     def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
-        """Add or replace an entry. Raises KernelError if it does not fit or the map is full."""
+        """Add an entry, or replace the one with the same key.
+
+        Of several entries that match, the one with the largest `priority` (at least 1) wins; only ternary and range
+        keys can have other than 1. Raises KernelError if key, value or priority do not fit, or if the map is full.
+        """
         self.keep(self.entry(key, value, priority))
 
     def entry(self, key: Key, value: int, priority: int = 1) -> Entry:
-        """Return a checked entry without adding it. Raises KernelError if it does not fit or the map is full."""
+        """Return an entry for `insert` without adding it. Raises KernelError like `insert`, also if the map is full."""
         entry = Entry(self.parts(key), self.number(value), priority)
         if priority < 1 or (priority != 1 and not self.ranked):
             raise KernelError(
@@ -129,11 +137,11 @@ class Map:
         return entry
 
     def keep(self, entry: Entry) -> None:
-        """Add or replace an entry that `entry` returned."""
+        """Add an entry that `entry` returned, or replace the one with the same key. Checks nothing."""
         self._entries[entry.parts] = entry
 
     def find(self, parts: tuple[Part, ...]) -> Entry | None:
-        """Return the entry with exactly this key, in parts, or None."""
+        """Return the entry with exactly this key, as `parts` returns it, or None. Does not match: see `get`."""
         return self._entries.get(parts)
 
     def __setitem__(self, key: Key, value: int) -> None:
@@ -157,12 +165,12 @@ class Map:
         return len(self._entries)
 
     def alike(self, other: Map) -> bool:
-        """Return whether another map has the same key, type, match kinds and size, whatever its entries."""
+        """Return whether another map has the same key types, value type, match kinds and size. Entries may differ."""
         one, two = ((each.keys, each.kind, each.match, each.size) for each in (self, other))
         return one == two
 
     def hold(self, entries: Iterable[Entry]) -> None:
-        """Replace all entries."""
+        """Replace all entries by these, which `entry` has checked. Checks nothing."""
         self._entries = {each.parts: each for each in entries}
 
     def copy(self) -> Map:
@@ -173,7 +181,7 @@ class Map:
 
     @property
     def everything(self) -> tuple[Part, ...]:
-        """The key that matches every value, in parts; exact parts are 0."""
+        """The parts of the key that matches every value. Exact parts cannot; they are 0."""
         wide: dict[Match, Callable[[Kind], Part]] = {
             "exact": lambda _: 0,
             "lpm": lambda _: (0, 0),
@@ -188,7 +196,11 @@ class Map:
         return tuple(self._entries.values())
 
     def get(self, key: int | tuple[int, ...], default: int) -> int:
-        """Return the value of the matching entry, or `default`, and set `hit`. Raises KernelError for a bad key."""
+        """Return the value of the entry that matches a key, or `default`, as a number of type `kind`; set `hit`.
+
+        `key` is a number, or a tuple of numbers if the map has several key types. Of several matching entries, the
+        longest prefix or the largest priority wins. Raises KernelError for a key or default that does not fit.
+        """
         values = key if isinstance(key, tuple) else (key,)
         if len(values) != len(self.keys):
             raise KernelError(f"this map's key has {len(self.keys)} parts, not {len(values)}")

@@ -1,4 +1,4 @@
-"""Lowers `match` over numbers to a chain of `if`s."""
+"""Rewrites Python's `match` over numbers as a chain of `if`s."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ __all__ = ["lowered_match", "lowered_matches"]
 
 
 def lowered_matches(body: list[ast.stmt], frame: Frame) -> list[ast.stmt]:
-    """Return statements with every `match` in them lowered. Nested statements are changed in place."""
+    """Return the statements with every `match` in them, at any depth, rewritten as `if`s.
+
+    Nested statements change in place. New variables get names that are unused in `frame`. Raises KernelError for
+    patterns that `lowered_match` does not have.
+    """
     return run(_lowered(body, frame))
 
 
@@ -41,9 +45,10 @@ def _nests(body: list[ast.stmt]) -> bool:
 
 
 def lowered_match(node: ast.Match, frame: Frame, others: Iterable[str] = ()) -> list[ast.stmt]:
-    """Return a `match` as an `if` with `elif`s, after assignments that evaluate the subject once.
+    """Return one `match` as an `if` with `elif`s, after assignments that evaluate the subject once.
 
-    Their variables have none of the names `others`. Raises KernelError for patterns other than numbers, `|` and `_`.
+    The variables of these assignments get names that are unused in `frame` and not in `others`. Raises KernelError for
+    patterns other than numbers, `|`, `_` and, for a tuple as subject, tuples of these.
     """
     before: list[ast.stmt] = []
 
@@ -71,7 +76,7 @@ def lowered_match(node: ast.Match, frame: Frame, others: Iterable[str] = ()) -> 
 
 
 def is_plain(subject: ast.expr) -> bool:
-    """Return whether an expression may be duplicated: a name, a field, a lane, or a tuple of these."""
+    """Return whether an expression may be evaluated several times: a name, a field, a lane, or a tuple of these."""
     if isinstance(subject, ast.Tuple):
         return all(is_plain(each) for each in subject.elts)
     while isinstance(subject, (ast.Attribute, ast.Subscript)):

@@ -1,4 +1,4 @@
-"""The base of typed expressions: hashes, equality and sizes without recursion."""
+"""The base class of typed expressions: hashes, equality and sizes without recursion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _compared(kind: Any) -> tuple[str, ...]:
 
 
 def contents(node: Any) -> tuple[Any, ...]:
-    """Return the compared attributes of an expression: its parts and constants."""
+    """Return the attributes of an expression that comparisons use: its subexpressions and constants, in field order."""
     return tuple(getattr(node, name) for name in _compared(type(node)))  # type: ignore[arg-type]
 
 

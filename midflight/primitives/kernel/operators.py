@@ -59,7 +59,11 @@ _SIGNS: dict[type[ast.unaryop], tuple[str, Callable[[Any], Any]]] = {
 
 
 def values_of(code: Context, *nodes: ast.expr) -> Walk[list[Value]]:
-    """Compile several expressions. KernelError after the mistakes of all of them were reported, if there are any."""
+    """Compile several expressions and return their values in order; all are compiled even if one has a mistake.
+
+    With one mistake, raises its KernelError. With several, all are recorded in the context, and FollowOnError is
+    raised.
+    """
     found: list[Value] = []
     failed: list[KernelError] = []
     for node in nodes:
@@ -78,7 +82,11 @@ def values_of(code: Context, *nodes: ast.expr) -> Walk[list[Value]]:
 
 
 def binary(code: Context, node: ast.BinOp) -> Walk[Value]:
-    """Compile arithmetic on two numbers."""
+    """Compile a binary operator (`+`, `<<`, `//` and so on) and return its value; two constants give a constant.
+
+    Raises KernelError for operands of different types, constants that do not fit, floats, `/`, a divisor that is not a
+    constant power of two, and `**` of variables.
+    """
     if type(node.op) not in _ARITHMETIC:
         hint = "write `//`, by a power of two" if isinstance(node.op, ast.Div) else "multiply numbers: `a * b`"
         what = "`/` gives a floating-point number" if isinstance(node.op, ast.Div) else "this operator is not supported"
@@ -143,9 +151,11 @@ def pair(
     *,
     solids: int = 1,
 ) -> tuple[Expr, Expr, Kind]:
-    """Return two operands as numbers of one type, and the type.
+    """Return two compiled operands as numbers of one type, and that type: (left, right, type).
 
-    At least `solids` of them must have a width when the kernel runs as Python.
+    `left` and `right` are the values of `left_node` and `right_node`. A constant takes the type of the other operand.
+    At least `solids` of both must be numbers with a width when the kernel runs as Python, where a constant is a plain
+    int. `what` names the operation in errors. Raises KernelError for different types, conditions, and two constants.
     """
     kinds = [each.kind for each in (left, right) if not isinstance(each, (Known, Untyped))]
     if None in kinds:
@@ -243,7 +253,7 @@ def _divide(code: Context, node: ast.BinOp, symbol: str, left: Value, right: Val
 
 
 def unary(code: Context, node: ast.UnaryOp) -> Walk[Value]:
-    """Compile `not`, `-`, `~` or `+`."""
+    """Compile `not`, `-`, `~` or `+` and return its value. Raises KernelError for an operand of the wrong kind."""
     if isinstance(node.op, ast.Not):
         operand = yield from condition(code, node.operand)
         return Known(not operand.value) if isinstance(operand, Truth) else Not(operand)
@@ -268,7 +278,11 @@ def unary(code: Context, node: ast.UnaryOp) -> Walk[Value]:
 
 
 def logic(code: Context, node: ast.BoolOp) -> Walk[Value]:
-    """Compile `and` or `or`, which evaluate a condition only if the previous ones do not decide the result."""
+    """Compile `and` or `or` and return its value.
+
+    An operand is evaluated only if those before do not decide the result. Raises KernelError for operands that are not
+    conditions, and for register or map accesses behind the first operand.
+    """
     symbol, short = ("&&", False) if isinstance(node.op, ast.And) else ("||", True)
     result = yield from condition(code, node.values[0])
     known = code.scope.copy()
@@ -289,7 +303,10 @@ def logic(code: Context, node: ast.BoolOp) -> Walk[Value]:
 
 
 def compare(code: Context, node: ast.Compare) -> Walk[Value]:
-    """Compile a chain of comparisons."""
+    """Compile a chain of comparisons such as `0 < x <= 5` or `x in (1, 2)`, and return its value.
+
+    Raises KernelError for `is`, for `in` without a tuple of constants, and for operands of different types.
+    """
     result: Expr = Truth(True)
     known = code.scope.copy()
     left_node: ast.expr = node.left
@@ -379,7 +396,10 @@ def _membership(code: Context, node: ast.Compare, left: Value, choices: ast.expr
 
 
 def choose(code: Context, node: ast.IfExp) -> Walk[Value]:
-    """Compile a conditional expression."""
+    """Compile `a if test else b` and return its value; with a constant test, only the chosen side is compiled.
+
+    Raises KernelError if the sides have different types.
+    """
     test = yield from condition(code, node.test)
     if isinstance(test, Truth):
         side: Value = yield code.value(node.body if test.value else node.orelse)
@@ -394,7 +414,11 @@ def choose(code: Context, node: ast.IfExp) -> Walk[Value]:
 
 
 def choice(code: Context, node: ast.expr, test: Expr, yes: tuple[ast.expr, Value], no: tuple[ast.expr, Value]) -> Value:
-    """Return `yes if test else no`; each side is a node and its value. Raises KernelError for different types."""
+    """Return the value `yes if test else no`. Each side is a pair of its syntax node and its compiled value.
+
+    Two constants give an `Untyped` choice, which takes its width from the context. `node` is the expression as a whole,
+    for errors. Raises KernelError if the sides have different types.
+    """
     one, other = _truth(yes[1]), _truth(no[1])
     if isinstance(one, (Known, Untyped)) and isinstance(other, (Known, Untyped)):
         return Untyped(test, one, other)

@@ -1,4 +1,4 @@
-"""Dependencies between the accesses of a kernel, over all paths. They determine the order of a pipeline's stages.
+"""Dependencies between a kernel's accesses to registers and tables. They determine the order of a pipeline's stages.
 
 Each register array and table is in one stage, and a packet passes the stages once. An access depends on another if its
 index, update, key or condition uses the other's result. It must then be in a later stage, on every path (Sonchack et
@@ -38,7 +38,7 @@ __all__ = ["Dependency", "cycles", "dependencies", "longest_chain"]
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """The access to `array` in `line` uses the result of the access to `on` in `on_line`."""
+    """The access to the array or table `array` in `line` uses the result of the access to `on` in `on_line`."""
 
     array: str
     line: Line
@@ -47,14 +47,21 @@ class Dependency:
 
 
 def dependencies(kernel: Kernel) -> tuple[Dependency, ...]:
-    """Return the first dependency of each pair of arrays, in source order. Each lane is an array."""
+    """Return the dependencies between a kernel's accesses, one for each pair of register arrays or tables.
+
+    All paths are followed, in source order; of several dependencies of a pair, the first is returned. Each lane of a
+    register is an array of its own.
+    """
     flow = _Flow()
     run(flow.block(kernel.body, frozenset()))
     return tuple(flow.dependencies.values())
 
 
 def cycles(found: tuple[Dependency, ...]) -> Iterator[tuple[Dependency, Dependency]]:
-    """Yield two consecutive dependencies of each cycle: the first in source order, and the next on the way back."""
+    """Yield two dependencies of each cycle among `found`: the first in source order, and the next one on the way back.
+
+    Yields nothing if the arrays have an order that satisfies all dependencies.
+    """
     by_array = _by_array(found)
     try:
         TopologicalSorter({array: [each.on for each in its] for array, its in by_array.items()}).prepare()
@@ -73,7 +80,10 @@ def cycles(found: tuple[Dependency, ...]) -> Iterator[tuple[Dependency, Dependen
 
 
 def longest_chain(found: tuple[Dependency, ...]) -> tuple[Dependency, ...]:
-    """Return the longest chain of dependencies, the last access first. There must be no cycles."""
+    """Return the longest chain of dependencies, each of which depends on the next one's array; () if there are none.
+
+    The last access comes first. `found` must not contain cycles.
+    """
     by_array = _by_array(found)
     chains: dict[str, tuple[Dependency, ...]] = {}
 

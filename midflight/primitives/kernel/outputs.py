@@ -20,12 +20,19 @@ _VERDICTS = {each.name.lower(): each for each in Verdict}
 
 
 def forwarded(code: Context) -> Expr:
-    """Compile `packet.forwarded`. It is the constant True before any other verdict."""
+    """Compile `packet.forwarded`, whether the last verdict so far is FORWARD.
+
+    True if the kernel has given no other verdict.
+    """
     return ForwardedRef() if code.facts.verdicts - {Verdict.FORWARD} else Truth(True)
 
 
 def packet_call(code: Context, call: ast.Call, name: str, line: Line) -> Walk[list[Statement]]:
-    """Compile a statement that calls a method of the packet."""
+    """Compile a statement that calls the packet's method `name`: a verdict, `mirror` or `alert`.
+
+    Return the statements. Raises KernelError for an unknown method, wrong arguments, a second alert of a packet, and
+    alerts of one kernel with different types.
+    """
     if name == "alert":
         return (yield from _alert(code, call, line))
     if name == "random":

@@ -18,7 +18,10 @@ ROUNDS: Final = 16
 
 
 class Verdict(IntEnum):
-    """What happens to a packet after the kernel. The values are those of the constants in the emitted P4."""
+    """What the switch does with a packet after the kernel; `Packet` has a method for each.
+
+    The values are those of the constants in the emitted P4.
+    """
 
     FORWARD = 0
     DROP = 1
@@ -32,11 +35,16 @@ class Randomness(Protocol):
     """A source of random numbers, such as a seeded `random.Random`."""
 
     def getrandbits(self, k: int, /) -> int:
-        """Return a non-negative integer with `k` random bits."""
+        """Return a non-negative integer less than 2**k, whose `k` bits are random."""
 
 
 class Packet:
-    """The packet that a kernel runs on, and the kernel's outputs. The last verdict counts."""
+    """The packet that a kernel runs on as the reference; it records what the kernel decides. The last verdict counts.
+
+    `sequence` is the common header's (32 bits), `epoch` that of the switch's state (16 bits), `now` the arrival time in
+    microseconds (48 bits), `random` the source of random numbers, and `round` the number of earlier runs on this
+    packet. Assigning attributes raises KernelError.
+    """
 
     def __init__(
         self, sequence: int, epoch: int = 0, now: int = 0, random: Randomness | None = None, round: int = 0
@@ -52,13 +60,13 @@ class Packet:
 
     @property
     def sequence(self) -> int:
-        """The common header's sequence number, bit[32]."""
+        """The sequence number in the packet's common header, bit[32]."""
         number: int = self.__dict__["_sequence"]
         return number
 
     @property
     def epoch(self) -> int:
-        """The epoch of the switch's state, bit[16]. The controller starts a new one when state may have been lost."""
+        """The epoch of the switch's state, bit[16]: the controller starts a new one when state may have been lost."""
         number: int = self.__dict__["_epoch"]
         return number
 
@@ -75,9 +83,9 @@ class Packet:
         return number
 
     def random(self, kind: Kind) -> int:
-        """Return a uniformly distributed random number of a type of at most 64 bits.
+        """Return a uniformly distributed random number of type `kind`, which has at most 64 bits on a switch.
 
-        Raises KernelError without a source of random numbers.
+        Raises KernelError if the packet was created without a source of random numbers.
         """
         source: Randomness | None = self.__dict__["_random"]
         if source is None:
@@ -89,62 +97,66 @@ class Packet:
 
     @property
     def verdict(self) -> Verdict:
-        """The last verdict."""
+        """The verdict that the kernel gave last; FORWARD if it gave none."""
         verdict: Verdict = self.__dict__["_verdict"]
         return verdict
 
     @property
     def forwarded(self) -> bool:
-        """Whether the last verdict is `forward`, or there is no verdict yet."""
+        """Whether the verdict so far is FORWARD, which it is before any verdict."""
         return self.verdict == Verdict.FORWARD
 
     @property
     def mirrored(self) -> bool:
-        """Whether a copy of the packet goes to the application's mirror."""
+        """Whether the kernel has called `mirror`, so that a copy of the packet is sent."""
         mirrored: bool = self.__dict__["_mirrored"]
         return mirrored
 
     @property
     def alerts(self) -> list[tuple[int, ...]]:
-        """The alerts raised so far."""
+        """The alerts raised so far, each as a tuple of plain ints."""
         alerts: list[tuple[int, ...]] = self.__dict__["_alerts"]
         return alerts
 
     def forward(self) -> None:
-        """Send the packet on to its destination. This is the default verdict."""
+        """Set the verdict FORWARD, the default: the packet goes on to its destination, with the changed fields."""
         self.__dict__["_verdict"] = Verdict.FORWARD
 
     def drop(self) -> None:
-        """Discard the packet."""
+        """Set the verdict DROP: the packet is discarded."""
         self.__dict__["_verdict"] = Verdict.DROP
 
     def reply(self) -> None:
-        """Return the packet to its sender as a result, with the fields as changed by the kernel."""
+        """Set the verdict REPLY: the packet returns to its sender as a result, with the changed fields."""
         self.__dict__["_verdict"] = Verdict.REPLY
 
     def multicast(self) -> None:
-        """Send the packet to all members of the application as a result, with the fields as changed by the kernel."""
+        """Set the verdict MULTICAST: all members of the application get the packet as a result, with changed fields."""
         self.__dict__["_verdict"] = Verdict.MULTICAST
 
     def fallback(self) -> None:
-        """Send the packet to the host that it is addressed to, which computes instead, with the fields as changed."""
+        """Set the verdict FALLBACK: the packet goes on to the host that it is addressed to, which computes instead.
+
+        It has the fields as changed by the kernel. Switches on the way only forward it.
+        """
         self.__dict__["_verdict"] = Verdict.FALLBACK
 
     def recirculate(self) -> None:
-        """Run the kernel on the packet once more, with the fields as changed, in the next `round`.
+        """Set the verdict RECIRCULATE: the kernel runs on the packet again, with changed fields, in the next `round`.
 
         Other packets may pass in between. A packet that recirculates in round 15 is dropped and counted.
         """
         self.__dict__["_verdict"] = Verdict.RECIRCULATE
 
     def mirror(self) -> None:
-        """Send a copy of the packet as it arrived to the application's mirror, whatever the verdict."""
+        """Send a copy of the packet as it arrived to the hosts that `Controller.mirror` names, whatever the verdict."""
         self.__dict__["_mirrored"] = True
 
     def alert(self, *values: int) -> None:
-        """Report numbers to the controller (a P4 digest). At most once per packet.
+        """Report numbers to the controller, as a P4 digest.
 
-        KernelError if there is no number, or if one has no width.
+        A packet may raise one alert; the compiler rejects kernels with a path to a second. KernelError if there is no
+        number, or if one has no width.
         """
         if not values or not all(isinstance(each, Number) for each in values):
             raise KernelError("packet.alert takes numbers with a width: convert a constant with bit[n](...)")

@@ -1,4 +1,4 @@
-"""Conditions over header fields as text, such as `temperature > 80 and status != 0`."""
+"""Predicates: conditions over header fields as text, such as `temperature > 80 and status != 0`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ FUNCTIONS: dict[str, Any] = {
 
 
 class Predicate:
-    """One expression of the kernel language as text. In a kernel, `predicate(wire)` is its value.
+    """An expression of the kernel language, given as text, over header fields.
 
-    `where` names the text in error messages. Raises KernelError for text that Python cannot parse.
+    In a kernel, `predicate(wire)` is its value. `where` names the text in error messages. Only the syntax is checked
+    here: raises KernelError for text that Python cannot parse. The rest is checked when the kernel is compiled.
     """
 
     def __init__(self, text: str, where: str) -> None:
@@ -59,7 +60,7 @@ class Predicate:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the fields in the expression, in order of first appearance."""
+        """The names in the expression that are not functions, and so fields of the header, in order of appearance."""
         found = [node for node in ast.walk(self.tree) if isinstance(node, ast.Name) and node.id not in FUNCTIONS]
         found.sort(key=lambda node: (node.lineno, node.col_offset))
         return tuple(dict.fromkeys(node.id for node in found))

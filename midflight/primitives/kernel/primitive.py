@@ -32,7 +32,7 @@ REGISTERS = 32
 """The maximum number of registers of a primitive."""
 
 parameter = field
-"""A parameter with more options than a default, like `dataclasses.field`."""
+"""Declares a parameter with more options than a default; it is `dataclasses.field`."""
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -45,11 +45,12 @@ class _Parameters:
 
 
 class Primitive(_Parameters):
-    """A computation on packets. A subclass declares parameters, a `Wire` header, state and the kernel.
+    """Base class of computations on packets. A subclass declares parameters, a `Wire` header, state and the kernel.
 
-    Parameters are annotated attributes, passed by keyword; `name` comes first and names the application. `setup`
-    creates the registers, maps and lookups. `ingress` is the kernel: it runs as plain Python, as the reference, and
-    compiles to P4. Raises KernelError for parameters outside their limits, and later for kernels outside the language.
+    Parameters are annotated attributes, passed by keyword; `name` comes first and names the application (letters,
+    digits and `_`). `setup` creates the registers, maps and lookups. `ingress` is the kernel: it runs as plain Python,
+    as the reference, and compiles to P4. The constructor raises KernelError for parameters outside their limits. The
+    kernel is compiled when first needed, and errors in it are raised then.
     """
 
     FAMILY: ClassVar[str] = ""
@@ -57,7 +58,7 @@ class Primitive(_Parameters):
     PAPER: ClassVar[str] = ""
     """The source of a library primitive: authors or system, venue and year."""
     OVERFLOW: ClassVar[str] = ""
-    """The behaviour of its numbers at their limits."""
+    """What a library primitive does with numbers that exceed their limits."""
     MEMBER: ClassVar[str] = ""
     """The header field of requests with the number of the member that sends them. Empty if there is none."""
     JOB: ClassVar[str] = ""
@@ -87,29 +88,40 @@ class Primitive(_Parameters):
 
     @property
     def title(self) -> str:
-        """The class and name, for messages: `Threshold("pressure")`."""
+        """The class and name, as error messages name the primitive: `Threshold("pressure")`."""
         return f'{type(self).__name__}("{self.name}")'
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The parameters and their values, without the name."""
+        """The values of the constructor's parameters by name, without `name`."""
         return {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "name"}
 
     def validate(self) -> None:
-        """Check the parameters. Raise KernelError for invalid ones; `limits` has functions for this."""
+        """Check the parameters' values. A subclass raises KernelError for invalid ones; by default all are accepted.
+
+        The constructor calls it before `setup`. `within`, `power_of_two` and `one_of` check common limits.
+        """
 
     def setup(self) -> None:
-        """Create the state: registers such as `self.count = Register(bit[32], 1024)`, maps and lookups.
+        """Create the state as attributes: registers such as `self.count = Register(bit[32], 1024)`, maps and lookups.
 
-        The constructor calls it after `validate`, and each `reference` calls it again for a copy.
+        The constructor calls it after `validate`, and each `reference` calls it again on a copy. By default there is no
+        state.
         """
 
     def ingress(self, packet: Packet, wire: Any) -> None:  # noqa: ARG002
-        """Process one packet: the kernel, which every primitive defines. KernelError if it does not."""
+        """Process one packet: the kernel, which every primitive overrides. This one raises KernelError.
+
+        `packet` is the `Packet`, which takes the verdict and alerts. `wire` has the header's fields as attributes,
+        which the kernel reads and assigns.
+        """
         raise KernelError(f"{self.title} has no kernel", hint="write `def ingress(self, packet, wire):`")
 
     def header(self) -> Layout:
-        """Return the header's layout, by default that of the class `Wire`. Raises KernelError without one."""
+        """Return the header's layout, by default that of the class `Wire` for the primitive's parameters.
+
+        Raises KernelError if there is no class `Wire`, or if its sizes are invalid.
+        """
         wire = getattr(type(self), "Wire", None)
         if not (isinstance(wire, type) and issubclass(wire, Header)):
             raise KernelError(
@@ -119,7 +131,7 @@ class Primitive(_Parameters):
 
     @cached_property
     def layout(self) -> Layout:
-        """The header's fields in wire order. KernelError if there are none."""
+        """The layout of the header, computed once. KernelError if it has no fields, or as `header` raises it."""
         layout = self.header()
         if not layout.fields:
             raise KernelError(f"{self.title}: the header has no fields", hint="declare some: `value = bit[32]`")
@@ -127,29 +139,39 @@ class Primitive(_Parameters):
 
     @property
     def registers(self) -> Mapping[str, Register]:
-        """The registers by attribute name, in creation order; those of a held primitive as `<attribute>_<name>`."""
+        """The registers by attribute name, in creation order.
+
+        Those of a primitive that is an attribute of this one are included, as `<attribute>_<name>`. KernelError if two
+        have the same name.
+        """
         return {name: each for name, each in self._state().items() if isinstance(each, Register)}
 
     @property
     def tables(self) -> Mapping[str, Map | Lookup]:
-        """The maps and lookups by attribute name, in creation order, named like `registers`."""
+        """The maps and lookups by attribute name, in creation order, including those of primitives in attributes.
+
+        Names and errors are those of `registers`.
+        """
         return {name: each for name, each in self._state().items() if isinstance(each, (Map, Lookup))}
 
     @property
     def maps(self) -> Mapping[str, Map]:
-        """The maps that the kernel reads, by attribute name. Only these exist on a switch."""
+        """The maps that the kernel reads, by attribute name. Maps that it does not read have no table on a switch."""
         read = self.kernel.tables
         return {name: each for name, each in self.tables.items() if isinstance(each, Map) and name in read}
 
     @cached_property
     def kernel(self) -> Kernel:
-        """The compiled kernel. Raises KernelError or KernelErrors for mistakes in it."""
+        """The compiled kernel, computed once. KernelError for a mistake in `ingress`, KernelErrors for several."""
         if type(self).ingress is Primitive.ingress:
             raise self.missing_kernel()
         return analyse(type(self).ingress, self, self.layout, self._state())
 
     def missing_kernel(self) -> KernelError:
-        """Return the error that the class has no `ingress`; it suggests a method with a similar name."""
+        """Return the error, to be raised, that the class does not define `ingress`.
+
+        Its hint names a method of the class with a similar name, if there is one.
+        """
         kind = type(self)
         methods = [
             name for name, each in vars(kind).items() if inspect.isfunction(each) and name not in vars(Primitive)
@@ -181,18 +203,19 @@ class Primitive(_Parameters):
         return found
 
     def reference(self, *, epoch: int = 0, random: Randomness | None = None) -> Reference:
-        """Return the primitive as a state machine in plain Python, in its initial state.
+        """Return the primitive as a state machine in plain Python, with new registers and maps as `setup` creates them.
 
-        epoch: the value of `packet.epoch`, 0 to 65535. random: the source of `packet.random`, such as `Random(seed)`.
-        Raises KernelError for a kernel that does not compile.
+        epoch: the value of `packet.epoch`, 0 to 65535. random: the source of `packet.random`, such as `Random(seed)`;
+        without one, `packet.random` raises KernelError. Raises KernelError for a kernel that does not compile.
         """
         return Reference(self, epoch, random)
 
     @cached_property
     def state_layout(self) -> Layout:
-        """The layout of the state that a controller exchanges in one packet: one element of each register in use.
+        """The layout of a row of the state, as a controller reads or writes it in one packet; computed once.
 
-        Raises KernelError for more than 32 of them: a request has one bit for each, to write it.
+        It has a field for each register that the kernel accesses, with the register's lanes. Raises KernelError for
+        more than 32 of them: a request has one bit for each, to write it.
         """
         used = {each.register for each in accesses(self.kernel.body)}
         if len(used) > REGISTERS:
@@ -205,10 +228,10 @@ class Primitive(_Parameters):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a message: the verdict, the message as it leaves, and the alerts.
+    """The result of processing a message: the verdict, the message as it leaves, and the alerts as tuples of ints.
 
-    `mirrored` are the copies to the mirror: the message as it was at the start of the round. The verdict is DROP for a
-    message that recirculates more than 15 times.
+    `mirrored` are the copies that the kernel requested with `packet.mirror`: the message as it was at the start of the
+    round. A message that recirculates more than 15 times has the verdict DROP.
     """
 
     verdict: Verdict
@@ -222,9 +245,11 @@ _KINDS = {Verdict.REPLY: RESULT, Verdict.MULTICAST: RESULT, Verdict.FALLBACK: FO
 
 
 class Reference:
-    """A primitive that runs as plain Python. It defines the behaviour that every device must have.
+    """A primitive that runs as plain Python on messages. It defines the behaviour that every device must have.
 
-    `epoch` is the value of `packet.epoch`, and `random` the source of `packet.random`. Both may be changed.
+    It has its own copy of the primitive's state, initially as `setup` creates it. `epoch` is the value of
+    `packet.epoch`, and `random` the source of `packet.random`, or None; both may be changed. Raises KernelError for a
+    kernel that does not compile.
     """
 
     def __init__(self, primitive: Primitive, epoch: int = 0, random: Randomness | None = None) -> None:
@@ -235,13 +260,14 @@ class Reference:
 
     @property
     def registers(self) -> Mapping[str, Register]:
-        """The registers by attribute name."""
+        """The registers of this reference by attribute name, with their current contents."""
         return self._primitive.registers
 
     def map(self, name: str) -> Map:
-        """Return a map, whose entries a controller would write: `reference.map("owner")[key] = value`.
+        """Return a map of this reference by its attribute name.
 
-        Raises KernelError for a name that is not a map.
+        Its entries are those that a controller would write: `reference.map("owner")[key] = value`. Raises KernelError
+        for a name that is not a map.
         """
         found = self._primitive.tables.get(name)
         if not isinstance(found, Map):
@@ -249,9 +275,10 @@ class Reference:
         return found
 
     def process(self, message: Message, now: int = 0) -> Outcome:
-        """Run the kernel on a request that arrives at the time `now` (microseconds). Forward other kinds unchanged.
+        """Run the kernel on a request, update the state, and return the outcome.
 
-        Raises KernelError for a message to another application.
+        `now` is the arrival time in microseconds. Messages of other kinds are forwarded unchanged. Raises KernelError
+        for a message to another application, or for fields that do not fit.
         """
         primitive = self._primitive
         if message.application != primitive.name:
@@ -314,10 +341,10 @@ class Chain(Primitive):
         self.__post_init__()
 
     def validate(self) -> None:
-        """Check that the primitives can be combined.
+        """Check that the primitives can be combined, and compile their kernels.
 
         KernelError if there are fewer than two, if names are not unique, if a primitive after the first recirculates,
-        or if several raise alerts.
+        if several raise alerts, or if a kernel does not compile.
         """
         if len(self.stages) < 2 or not all(isinstance(each, Primitive) for each in self.stages):
             raise KernelError(
@@ -347,7 +374,10 @@ class Chain(Primitive):
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The primitives as `stages`, each a mapping with its class name, its name and its parameters."""
+        """The primitives, as the single parameter `stages`: a tuple of mappings with class name, name and parameters.
+
+        The keys of a mapping are `primitive`, `name`, and the names of the parameters.
+        """
         return {
             "stages": tuple(
                 {"primitive": type(each).__name__, "name": each.name, **each.parameters} for each in self.stages
@@ -355,7 +385,10 @@ class Chain(Primitive):
         }
 
     def header(self) -> Layout:
-        """Return a layout with the fields of all primitives. KernelError if fields of the same name differ."""
+        """Return a layout with the fields of all primitives in order; those with the same name are shared.
+
+        KernelError if fields of the same name have different types.
+        """
         try:
             layout = Layout.union({each.title: each.layout for each in self.stages})
         except KernelError as error:
@@ -363,7 +396,7 @@ class Chain(Primitive):
         return layout
 
     def ingress(self, packet: Packet, wire: Any) -> None:
-        """Run each primitive while the packet is forwarded."""
+        """Run each primitive's kernel in order, as long as the verdict is FORWARD."""
         for stage in range(len(self.stages)):
             if packet.forwarded:
                 self.stages[stage].ingress(packet, wire)
@@ -407,5 +440,5 @@ def _class_place(kind: type[Any]) -> Place | None:
 
 
 def summary(kind: type[Primitive]) -> str:
-    """Return the first paragraph of a primitive's docstring, on one line."""
+    """Return the first paragraph of a primitive class's docstring, on one line; empty without a docstring."""
     return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").strip()

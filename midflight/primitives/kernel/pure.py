@@ -1,4 +1,4 @@
-"""Inlines helpers without side effects as expressions, with the values of variables substituted."""
+"""Inlines helpers as a single expression, for calls where no statement can run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from midflight.stackless import Walk
 __all__ = ["Given", "computed"]
 
 Given = tuple[ast.expr, Value]
-"""The result of a `return`: its node and its value."""
+"""The result of a `return`: the syntax node of the returned expression, and its compiled value."""
 
 
 def computed(code: Context, body: list[ast.stmt]) -> Walk[Given | None]:
-    """Return the result of a body; None if it ends without a `return`.
+    """Return the result of a helper's body as one expression, with its node; None if the body ends without a `return`.
 
-    These rules apply to helpers that are called in an expression that is not evaluated for every packet. The body must
-    be in the form of `returns.tail_duplicated`. Raises KernelError for statements with side effects.
+    Used for helpers that are called in an expression that Python does not always evaluate, such as a register's update.
+    The body must be in the form of `returns.tail_duplicated`. Raises KernelError for statements with side effects.
     """
     for node in body:
         match node:

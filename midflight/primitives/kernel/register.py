@@ -46,28 +46,44 @@ class Register:
         return self._lanes[lane]
 
     def update(self, index: int, function: Callable[[int], int]) -> int:
-        """Replace the element by `function` of it; return the old value."""
+        """Replace element `index` by `function(old)`, where `old` is its value; return the old value.
+
+        The new value must be of the register's type, or an int that fits; otherwise KernelError is raised. An index
+        outside the array gives `initial` as the old value, and nothing is stored.
+        """
         return self._access(index, function)[0]
 
     def update_fetch(self, index: int, function: Callable[[int], int]) -> int:
-        """Replace the element by `function` of it; return the new value."""
+        """Replace element `index` by `function(old)`, where `old` is its value; return the new value.
+
+        Indexes and errors are those of `update`. An index outside the array returns the value computed from `initial`.
+        """
         return self._access(index, function)[1]
 
     def update_if(self, index: int, condition: bool, function: Callable[[int], int]) -> int:
-        """If the condition holds, replace the element by `function` of it; return the old value."""
+        """If the condition holds, replace element `index` by `function(old)`; return the old value in either case.
+
+        Indexes and errors are those of `update`.
+        """
         return self._access(index, function if condition else lambda old: old)[0]
 
     def read(self, index: int) -> int:
-        """Return the element."""
+        """Return element `index`; `initial` if the index is outside the array."""
         return self._access(index, lambda old: old)[0]
 
     def write(self, index: int, value: int) -> None:
-        """Replace the element."""
+        """Replace element `index` by `value`; ignored if the index is outside the array.
+
+        KernelError if the value does not fit.
+        """
         self._access(index, lambda _: value)
 
     @property
     def written(self) -> dict[int, int]:
-        """The values of all elements that have been written, by index."""
+        """The current values by index of the elements that a packet has accessed; all others are `initial`.
+
+        Empty with lanes.
+        """
         return {index: int(value) for index, value in self._values.items()}
 
     def _access(self, index: int, function: Callable[[int], int]) -> tuple[Number, Number]:

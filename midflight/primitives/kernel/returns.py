@@ -1,4 +1,4 @@
-"""Finds the `return`s of a function, and moves code so that each is the last statement of its branch."""
+"""Finds the `return` statements in Python's syntax tree of a function, and moves code so that each ends its branch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _NESTING = (ast.If, ast.For, ast.Match)
 
 
 def tail_duplicated(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Return a body in which the code after an `if` with a `return` is moved into the branches that do not return."""
+    """Return an equivalent body in which every `return` is the last statement of its branch.
+
+    The code after an `if` with a `return` is copied into the branches that do not return. `body` itself is not changed.
+    """
     return run(_tail_duplicated(body, _Exits(body)))
 
 
@@ -32,7 +35,7 @@ def _tail_duplicated(body: list[ast.stmt], exits: _Exits) -> Walk[list[ast.stmt]
 
 
 def no_return_in_a_loop(body: list[ast.stmt], source: Source) -> None:
-    """Raise KernelError if a helper returns from inside a loop."""
+    """Raise KernelError if a helper's body has a `return` inside a `for` loop. `source` gives the error its place."""
     for each in body:
         for node in ast.walk(each):
             if isinstance(node, ast.For) and (inside := returns([node])):
@@ -44,12 +47,12 @@ def no_return_in_a_loop(body: list[ast.stmt], source: Source) -> None:
 
 
 def returns(body: list[ast.stmt]) -> list[ast.Return]:
-    """Return all `return` statements in a body."""
+    """Return all `return` statements in a body, at any depth."""
     return [node for each in body for node in ast.walk(each) if isinstance(node, ast.Return)]
 
 
 def always_returns(body: list[ast.stmt]) -> bool:
-    """Return whether every path through a body ends in a `return`."""
+    """Return whether every path through a body ends in a `return`. A loop counts as one that may have no rounds."""
     return _Exits(body).every(body)
 
 

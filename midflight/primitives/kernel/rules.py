@@ -1,4 +1,4 @@
-"""Profiles: additional rules for kernels on a pipeline of stages. Violations are reported with their lines.
+"""Profiles: the additional rules that a kind of pipeline has for kernels, and a check that reports violations.
 
 The pipeline is that of Bosshart et al., Forwarding Metamorphosis: Fast Programmable Match-Action Processing in Hardware
 for SDN, SIGCOMM 2013. The limits of `asic` are those of Tofino 1 in its compiler, which p4lang/p4c publishes in
@@ -75,7 +75,11 @@ PROFILES: Mapping[str, Profile] = {
 
 
 def violations(primitive: Primitive, profile: Profile) -> tuple[KernelError, ...]:
-    """Return all violations of a profile's rules in a kernel, in source order, with their places."""
+    """Return all violations of a profile's rules in a primitive's kernel, in source order, as errors with places.
+
+    They are returned, not raised; the result is empty if the kernel satisfies all rules. Of the limits per stage, only
+    the length of a chain of dependent accesses is checked here. Raises KernelError for a kernel that does not compile.
+    """
     found = [*_widths(primitive, profile), *_keys(primitive, profile), *_order(primitive, profile)]
     if not profile.multiplication:
         found += _products(primitive)

@@ -1,4 +1,4 @@
-"""Compiles searches: reads of maps, once per packet, and of lookups."""
+"""Compiles searches: reads of maps, which a kernel may do in one place per map, and reads of lookups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ __all__ = ["assigned", "hit", "poison", "search"]
 
 
 def search(code: Context, call: ast.Call, state: Map | Lookup, method: str) -> Walk[Expr]:
-    """Compile a search inside an expression: it runs before the statement, into a variable that is returned."""
+    """Compile a read of a map or lookup inside an expression; `method` is the called method, `get` or `read`.
+
+    The read runs before the current statement and stores to a new variable, which is returned. The result is a constant
+    for a lookup whose index is known. Raises KernelError for a second read of a map, a map in an expression that Python
+    does not always evaluate, and arguments that do not fit.
+    """
     _check(code, call, state, method)
     if isinstance(state, Map) and code.conditional:
         raise code.error(
@@ -35,7 +40,11 @@ def search(code: Context, call: ast.Call, state: Map | Lookup, method: str) -> W
 
 
 def assigned(code: Context, target: ast.Name, call: ast.Call, state: Map | Lookup, line: Line) -> Walk[list[Statement]]:
-    """Compile `target = state.method(...)`."""
+    """Compile `target = state.method(...)`, where `call` is the right side; the read stores to the variable directly.
+
+    Return the statements, with those that must run before first. Raises KernelError like `search`, or if the variable
+    has another type.
+    """
     assert isinstance(call.func, ast.Attribute)
     _check(code, call, state, call.func.attr)
     local = code.local(target.id, state.kind)
@@ -45,7 +54,10 @@ def assigned(code: Context, target: ast.Name, call: ast.Call, state: Map | Looku
 
 
 def hit(code: Context, node: ast.Attribute, state: Map) -> Expr:
-    """Compile `state.hit`. Raises KernelError if a path to it does not read the map."""
+    """Compile `state.hit`, whether the map's last `get` found an entry, and return the variable with it.
+
+    Raises KernelError if a path to this point does not read the map.
+    """
     name = _name(code, node, state)
     key = f"{name}.hit"
     found = code.scope.names.get(key)
@@ -63,7 +75,7 @@ def hit(code: Context, node: ast.Attribute, state: Map) -> Expr:
 
 
 def poison(code: Context) -> None:
-    """Mark `hit` of all maps as unknown, after a mistake in a read: the map may not be known."""
+    """Mark the `hit` of all maps as unknown after a mistake in a read, so that its uses are not reported as well."""
     for name in code.names.tables.values():
         code.scope.names.setdefault(f"{name}.hit", POISON)
 

@@ -1,4 +1,4 @@
-"""Removes the `return`s of an inlined helper: its statements get a single exit, at their end."""
+"""Removes the `return`s of an inlined helper from its typed statements: they get a single exit, at their end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["single_exit"]
 
 
 def single_exit(statements: Sequence[Statement], variable: Callable[[], Local]) -> list[Statement]:
-    """Return equivalent statements without `return`. No statement is duplicated. Loops must not contain `return`.
+    """Return equivalent statements without `return`. None is copied, and loops must not contain `return`.
 
     The code after an `if` of which one side always returns moves into the other side. If neither side always returns, a
-    new condition from `variable` records whether the helper has returned, and guards the code that follows.
+    condition that records whether the helper has returned guards the code that follows; `variable` creates it.
     """
     paths = _ReturnPaths(statements)
     flag: Local | None = None

@@ -1,4 +1,4 @@
-"""The source of a kernel function: its syntax tree, and the place of each node in the user's file."""
+"""The source of a kernel function: its syntax tree, and the places of nodes in the user's file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MAX_NESTING = 40
 
 
 class Line(int):
-    """A line number that also has its file, as helpers may be in other files than the kernel."""
+    """A line number, from 1, that also has its file, as helpers may be in other files than the kernel."""
 
     file: str
 
     def __new__(cls, number: int, file: str) -> Line:
-        """Create a line number, from 1."""
+        """Create the number of a line in a file."""
         self = int.__new__(cls, number)
         self.file = file
         return self
@@ -33,29 +33,32 @@ class Line(int):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A range of lines of a file, from line `first`. The line numbers of nodes are relative to it and start at 1."""
+    """Consecutive lines of a file, the first of which has the number `first`.
+
+    Syntax nodes have line numbers that are relative to them, from 1.
+    """
 
     file: str
     first: int
     lines: tuple[str, ...]
 
     def line(self, node: ast.AST) -> Line:
-        """Return the node's line in the file."""
+        """Return the number in the file of the line on which a node starts."""
         return Line(self.first + int(getattr(node, "lineno", 1)) - 1, self.file)
 
     def where(self, line: Line) -> str:
-        """Return a line as text for a message, with the file name if it is another file."""
+        """Return a line as text for a message: `line 7`, or `line 7 of helpers.py` if it is in another file."""
         return f"line {line}" if line.file == self.file else f"line {line} of {Path(line.file).name}"
 
     def text(self, node: ast.AST) -> str:
-        """Return a node's source on one line, shortened if it is too deep for a message."""
+        """Return a node's source on one line, normalised; only the start of it if it is nested more than 40 deep."""
         if _deeper(node, MAX_NESTING):
             place = self.place(node)
             return place.text[place.column - 1 : place.column + 40].strip() + "..."
         return ast.unparse(node)
 
     def place(self, node: ast.AST) -> Place:
-        """Return the place of a node, up to the end of its first line."""
+        """Return the place of a node in the file, from its first character to its end or the end of that line."""
         number = int(getattr(node, "lineno", 1))
         text = self.lines[number - 1] if number <= len(self.lines) else ""
         raw = text.encode()
@@ -67,32 +70,35 @@ class Source:
         return Place(self.file, self.first + number - 1, start + 1, max(1, end - start), text.rstrip("\n"))
 
     def error(self, node: ast.AST, message: str, hint: str = "") -> KernelError:
-        """Return an error about a node, to be raised."""
+        """Return an error about a node, with its place. The caller raises it."""
         return KernelError(message, place=self.place(node), hint=hint)
 
 
 def as_load(target: ast.expr) -> ast.expr:
-    """Return a copy of an assignment's target as an expression that reads it."""
+    """Return a copy of an assignment's target, such as `x` or `wire.x`, as an expression that reads it."""
     read = copy.copy(target)
     read.ctx = ast.Load()  # type: ignore[attr-defined]
     return read
 
 
 def place_of(line: Line) -> Place:
-    """Return the place of a whole line."""
+    """Return the place of a whole line without its indentation. Reads the file; the text is empty if it is missing."""
     text = linecache.getline(line.file, line).rstrip("\n")
     indent = len(text) - len(text.lstrip())
     return Place(line.file, line, indent + 1, max(1, len(text) - indent), text)
 
 
 def quoted(line: Line) -> str:
-    """Return a line with its place, to precede the hint of an error about another line."""
+    """Return a line with its place and carets, as text to put before the hint of an error about another line."""
     place = place_of(line)
     return f"{place}:\n{place.caret()}\n    "
 
 
 def source_of(function: Callable[..., Any]) -> tuple[Source, ast.FunctionDef]:
-    """Return a function's source and syntax tree. Raises KernelError if Python does not have it or cannot parse it."""
+    """Return the source of a function defined with `def`, and its syntax tree. Reads the file.
+
+    Raises KernelError if Python does not have the source, cannot parse it, or if it is a lambda.
+    """
     try:
         lines, first = inspect.getsourcelines(function)
         file = inspect.getsourcefile(function) or "<unknown>"

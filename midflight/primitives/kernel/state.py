@@ -1,4 +1,4 @@
-"""The kinds of state that a primitive creates in its `setup`."""
+"""The types of state that a primitive creates in its `setup`: registers, maps and lookups."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from midflight.primitives.kernel.register import Register
 __all__ = ["State"]
 
 State = Register | Map | Lookup
-"""State that persists between packets: a register, a map or a lookup."""
+"""A register, a map or a lookup."""

@@ -71,7 +71,11 @@ _ALTERNATIVES: dict[type[ast.stmt], tuple[str, str]] = {
 
 
 def block(code: Context, nodes: list[ast.stmt]) -> Walk[tuple[Statement, ...]]:
-    """Compile a list of statements. A mistake in one is reported, and checking continues with the next one."""
+    """Compile a list of statements and return their typed form.
+
+    A mistake in one is recorded in the context, and compilation continues with the next, so that one run reports all
+    mistakes. Nothing is raised. Statements that are never reached, behind a `return`, are a mistake.
+    """
     done: list[Statement] = []
     for place, node in enumerate(nodes):
         if code.scope.ended:

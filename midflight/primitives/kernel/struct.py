@@ -1,4 +1,4 @@
-"""Nested headers: how they are declared, and the tree of a header's members."""
+"""Nested headers: the types that declare them, and the tree of a header's members."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Structs(Protocol[T_co]):
-    """The interface of an array of headers in a kernel."""
+    """The interface, for type checkers, of a field that is an array of headers."""
 
     def __getitem__(self, place: int, /) -> T_co:
         """Return one header; `place` is a constant index from 0."""
@@ -25,12 +25,12 @@ class Structs(Protocol[T_co]):
         """Return the array's size."""
 
     def present(self, place: int, /) -> bool:
-        """Return whether an item is on the wire, for arrays of variable length."""
+        """Return whether header `place`, from 0, is in the packet. Only arrays of variable length have this."""
 
 
 @dataclass(frozen=True, slots=True)
 class StructKind(Generic[T]):
-    """The type of a field that is a nested header."""
+    """The type of a field that is a nested header of the class `header`, as `Header.struct()` returns it."""
 
     header: type[T]
 
@@ -47,7 +47,7 @@ class StructKind(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class StructArrayKind(Generic[T]):
-    """The type of a field that is an array of headers."""
+    """The type of a field that is an array of `size` headers of the class `header`, as `Header.array()` returns it."""
 
     header: type[T]
     size: Size
@@ -67,7 +67,7 @@ class StructArrayKind(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: `count` lanes of `kind`, or a single number if `count` is None.
+    """One field of a header: `count` lanes of type `kind`, or a single number if `count` is None.
 
     The name of a field in a nested header is its path: `points_0_x`. If the type is `assumed`, because nobody declared
     it, another header of a chain that has the field decides its type.
@@ -82,18 +82,18 @@ class Field:
 
     @property
     def bits(self) -> int:
-        """The width of all lanes together, in bits."""
+        """The field's width on the wire in bits, with all lanes."""
         return self.kind.width * (1 if self.count is None else self.count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """A header or nested header: its members by their names in the class."""
+    """A header or nested header: its direct members by their names in the class, in wire order."""
 
     members: Mapping[str, Member]
 
     def fields(self) -> Iterator[Field]:
-        """Yield all fields in wire order, at any depth."""
+        """Yield all fields in wire order, including those of nested headers and of all elements of arrays."""
         waiting = [iter(self.members.values())]
         while waiting:
             each = next(waiting[-1], None)
@@ -108,7 +108,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Items:
-    """An array of variable length at the end of a header; `counted` is the field with the number in a packet."""
+    """An array of variable length at the end of a header: `groups` are its elements up to the maximum number.
+
+    `counted` is the field with the number of elements in a packet.
+    """
 
     name: str
     counted: Field

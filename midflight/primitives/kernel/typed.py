@@ -1,6 +1,7 @@
 """The typed form of a kernel: every expression has its type, loops are unrolled and parameters are constants.
 
-The compiler produces it and the emitter prints it. A `kind` of None is a condition (true or false).
+The compiler (`analysis.py`) produces it, and `emit` prints it as P4. A `kind` of None is a condition (true or false).
+`line` is the line of the user's source.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Truth(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Local(Node):
-    """A local variable."""
+    """A local variable of the kernel, by its name in the P4."""
 
     name: str
     kind: Kind | None
@@ -86,7 +87,7 @@ class Local(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldRef(Node):
-    """A field of the application's header, or one lane of it."""
+    """A field of the application's header, or one lane of it; `lane` is None for a field without lanes."""
 
     name: str
     lane: int | None
@@ -97,49 +98,49 @@ class FieldRef(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceRef(Node):
-    """`packet.sequence`."""
+    """`packet.sequence`, the sequence number in the common header."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EpochRef(Node):
-    """`packet.epoch`."""
+    """`packet.epoch`, the epoch of the switch's state."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NowRef(Node):
-    """`packet.now`."""
+    """`packet.now`, the packet's arrival time in microseconds."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundRef(Node):
-    """`packet.round`."""
+    """`packet.round`, how often the packet has recirculated."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForwardedRef(Node):
-    """`packet.forwarded`."""
+    """`packet.forwarded`, the condition that the verdict so far is FORWARD."""
 
     kind: None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Old(Node):
-    """The element's old value inside a register's update."""
+    """The register element's value before the access, inside the expression of its new value."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unary(Node):
-    """`-` or `~`."""
+    """The operator `-` or `~` on a number."""
 
     operator: str
     operand: Expr
@@ -149,7 +150,10 @@ class Unary(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Binary(Node):
-    """`operator` is P4's: + - * & | ^ << >> |+| |-|. Both operands have the same type, except for shifts."""
+    """Arithmetic on two numbers. `operator` is P4's: + - * & | ^ << >> |+| |-|.
+
+    Both operands have the result's type, except for the right one of a shift.
+    """
 
     operator: str
     left: Expr
@@ -160,7 +164,7 @@ class Binary(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compare(Node):
-    """== != < <= > >= of two numbers of one type, or == and != of two conditions."""
+    """A comparison, == != < <= > or >=, of two numbers of one type, or == or != of two conditions."""
 
     operator: str
     left: Expr
@@ -199,7 +203,7 @@ class Choose(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cast(Node):
-    """A conversion from another kind of number."""
+    """A conversion of a number to the type `kind`, which keeps the low bits."""
 
     operand: Expr
     kind: Kind
@@ -216,7 +220,7 @@ class Overflows(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice(Node):
-    """The bits `high` to `low` of an unsigned number."""
+    """The bits `high` to `low` of an unsigned number, both inclusive; bit 0 is the least significant."""
 
     operand: Expr
     high: int
@@ -235,7 +239,7 @@ class Concat(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scramble(Node):
-    """A hash: a checksum mixed with a seed."""
+    """A hash: the variable `checksum` mixed with a constant seed, as `arithmetic.scramble` does."""
 
     checksum: Local
     seed: int
@@ -287,7 +291,7 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Assign a random number to `target`, which is unsigned."""
+    """Assign a uniformly distributed random number to `target`, which is unsigned."""
 
     target: Local
     line: Line
@@ -295,7 +299,7 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A read-modify-write of one element of a register.
+    """A read-modify-write of one element of a register, or of one lane of it (`lane`, None without lanes).
 
     `new` is the value to write, in terms of `Old`; None for a read. `target`, if not None, receives the old value or,
     with `fetch`, the new one. `guarded` is whether `index` may be outside the array. The element is written only if
@@ -317,8 +321,8 @@ class Access:
 class Search:
     """A read of a map or lookup: `source` is its attribute, `table` the name of the table in the P4.
 
-    `target` receives the value that is found, or `default`. `hit` receives whether there was an entry, if the kernel
-    reads it.
+    `target` receives the value of the entry that matches `keys`, or `default`. `hit` receives whether there was one, if
+    the kernel reads that.
     """
 
     source: str
@@ -342,7 +346,7 @@ class If:
 
 @dataclass(frozen=True, slots=True)
 class Unrolled:
-    """An unrolled loop: the variable's name, and the statements for each of its values."""
+    """An unrolled loop: the variable's name, and its rounds in order, each the variable's value and the statements."""
 
     variable: str
     rounds: tuple[tuple[int, tuple[Statement, ...]], ...]
@@ -351,7 +355,7 @@ class Unrolled:
 
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """Set the packet's verdict."""
+    """Set the packet's verdict. A later one replaces it."""
 
     verdict: Verdict
     line: Line
@@ -359,7 +363,7 @@ class Decide:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Send a digest of these values."""
+    """Send a digest of these values to the controller."""
 
     values: tuple[Expr, ...]
     line: Line
@@ -367,14 +371,14 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Send a copy of the packet as it arrived."""
+    """Send a copy of the packet as it arrived to the application's mirror."""
 
     line: Line
 
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """Return from the kernel."""
+    """Return from the kernel, or from an inlined helper until `single_exit` has removed it."""
 
     line: Line
 
@@ -384,10 +388,12 @@ Statement = Assign | Checksum | Draw | Access | Search | If | Unrolled | Decide 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A compiled kernel. `locals` are in order of first use, `alert` has the fields of its digest.
+    """A compiled kernel: its statements, its place in the user's file, and what it uses.
 
-    `timed` is whether it reads `packet.now`, `rounds` whether it recirculates or reads `packet.round`, `mirrors`
-    whether it mirrors packets. `tables` are the tables that it reads, `verdicts` the verdicts that it may give.
+    `locals` are its variables in order of first use, with their types. `alert` has the names and types of the fields of
+    its alerts, empty without alerts. `timed` is whether it reads `packet.now`, `rounds` whether it recirculates or
+    reads `packet.round`, `mirrors` whether it mirrors packets. `tables` are the names in the P4 of the tables that it
+    reads, `verdicts` the verdicts that it may give.
     """
 
     file: str
@@ -403,12 +409,15 @@ class Kernel:
 
 
 def parts(expr: Expr) -> list[Expr]:
-    """Return the direct subexpressions of an expression."""
+    """Return the direct subexpressions of an expression, from left to right."""
     return [each for each in contents(expr) if isinstance(each, Node)]  # type: ignore[misc]
 
 
 def within(expr: Expr) -> Iterator[Expr]:
-    """Yield an expression and all its subexpressions, each object once."""
+    """Yield an expression and all its subexpressions, in no particular order.
+
+    An object that is shared is yielded once.
+    """
     seen, waiting = {id(expr)}, [expr]
     while waiting:
         each = waiting.pop()
@@ -420,7 +429,7 @@ def within(expr: Expr) -> Iterator[Expr]:
 
 
 def expressions(statement: Statement) -> list[Expr]:
-    """Return the expressions of a statement, without those of nested statements."""
+    """Return the expressions that a statement evaluates itself, without those of statements inside it."""
     match statement:
         case Assign(value=value):
             return [value]
@@ -437,18 +446,18 @@ def expressions(statement: Statement) -> list[Expr]:
 
 
 def reads(expr: Expr) -> frozenset[Expr]:
-    """Return the variables, fields and other inputs that an expression reads."""
+    """Return the variables, header fields and other inputs of the packet or register that an expression reads."""
     atoms = (Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef, Old)
     return frozenset(each for each in within(expr) if isinstance(each, atoms))
 
 
 def accesses(body: tuple[Statement, ...]) -> list[Access]:
-    """Return all register accesses in a body, in order."""
+    """Return all register accesses in a body, those in branches and loops included, in source order."""
     return [each for each in walk(body) if isinstance(each, Access)]
 
 
 def walk(body: Iterable[Statement]) -> Iterator[Statement]:
-    """Yield all statements in a body, nested ones included, in order."""
+    """Yield all statements in a body, those in branches and loops included, in source order, outer ones first."""
     waiting = [iter(body)]
     while waiting:
         each = next(waiting[-1], None)

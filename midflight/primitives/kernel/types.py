@@ -31,20 +31,24 @@ Size = int | str
 
 
 class Lanes(Protocol):
-    """The interface of a lane array in a kernel: fixed length, one number per lane."""
+    """The interface, for type checkers, of a field with lanes in a kernel: a fixed number of ints."""
 
     def __getitem__(self, lane: int, /) -> int:
         """Return the number in a lane; `lane` is a constant index from 0."""
 
     def __setitem__(self, lane: int, value: int, /) -> None:
-        """Assign a number to a lane."""
+        """Assign a number to a lane; `lane` is a constant index from 0."""
 
     def __len__(self) -> int:
         """Return the number of lanes."""
 
 
 def resolve(size: Size, parameters: Mapping[str, Any], what: str) -> int:
-    """Return a size as a number of at least 1; a name is looked up in `parameters`. Raises KernelError otherwise."""
+    """Return a size as a number: itself, or the value of the parameter that it names.
+
+    Raises KernelError for an unknown name, or unless the number is an integer of at least 1. `what` names it in
+    messages.
+    """
     value = parameters.get(size) if isinstance(size, str) else size
     if isinstance(size, str) and size not in parameters:
         raise KernelError(f"{what} is {size!r}, but there is no parameter of that name")
@@ -76,14 +80,14 @@ class Kind:
         object.__setattr__(self, "high", (1 << (width - (self.signed and width > 0))) - 1)
 
     def wrap(self, value: int) -> int:
-        """Return `value` modulo 2**width as a plain int within this type's range."""
+        """Return `value` modulo 2**width as a plain int within this type's range (two's complement if signed)."""
         if self.low <= value <= self.high:
             return value
         value &= (1 << self.width) - 1
         return value - (1 << self.width) if value > self.high else value
 
     def holds(self, value: int) -> bool:
-        """Return whether `value` fits without wrapping."""
+        """Return whether `value` is in this type's range, so that it fits without wrapping."""
         return self.low <= value <= self.high
 
     def ends_at(self, value: object) -> bool:
@@ -94,7 +98,10 @@ class Kind:
         return isinstance(value, int) and not isinstance(value, (bool, Number)) and int(value) == self.high + 1
 
     def fixed(self, parameters: Mapping[str, Any]) -> Kind:
-        """Return the type with its width resolved. Raises KernelError for an invalid width."""
+        """Return the type with its width as a number. A width that names a parameter takes its value from `parameters`.
+
+        Raises KernelError unless the width is 1 to 2048.
+        """
         width = resolve(self.size, parameters, f"the width of {self}")
         if width > MAX_WIDTH:
             raise KernelError(f"{self} is {width} bits wide; the limit is {MAX_WIDTH}")
@@ -117,12 +124,12 @@ class Kind:
 
 
 class FieldKind(Kind):
-    """A type as users write it. In a header class it declares a field, whose type for type checkers is int."""
+    """A type as users write it: `bit[8]`. In a header class it declares a field, which is an int for type checkers."""
 
     __slots__ = ()
 
     def array(self, count: Size) -> ArrayKind:
-        """Return the type of a header field with `count` lanes; `count` may name a parameter."""
+        """Return the type of a header field with `count` lanes of this type, a number or the name of a parameter."""
         return ArrayKind(self, count)
 
     @overload
@@ -144,7 +151,10 @@ class ArrayKind:
     count: Size
 
     def fixed(self, parameters: Mapping[str, Any]) -> tuple[Kind, int]:
-        """Return the lanes' type and number, resolved. Raises KernelError for invalid sizes."""
+        """Return the lanes' type and number; those that name a parameter take its value from `parameters`.
+
+        Raises KernelError for an invalid width or number.
+        """
         return self.kind.fixed(parameters), resolve(self.count, parameters, f"the number of lanes of {self}")
 
     @overload
@@ -193,7 +203,10 @@ int_: Final = _Family(True)
 
 
 class Number(int):
-    """An int of a fixed width. Arithmetic wraps; the other operand has the same type or is a constant that fits."""
+    """An int of a fixed width. Arithmetic wraps; the other operand has the same type or is a plain int that fits.
+
+    Other operands raise KernelError, and so do operators that the kernel language does not have.
+    """
 
     kind: Kind
     """The number's type."""
@@ -305,7 +318,11 @@ for _name in ("rfloordiv", "rmod"):
 
 
 def coerce(kind: Kind, value: int, what: str) -> Number:
-    """Return `value` as a Number of `kind`. Raises KernelError for a Number of another type, or if it does not fit."""
+    """Return `value` as a Number of type `kind`.
+
+    Raises KernelError for a Number of another type, or if it does not fit. `what` names the value in the message.
+    Conditions and floats raise KernelError too.
+    """
     if isinstance(value, Number):
         if value.kind is not kind and value.kind != kind:
             raise KernelError(f"{what} is {kind}, the value is {value.kind}: convert it, {kind}(...)")

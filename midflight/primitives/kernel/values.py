@@ -34,14 +34,14 @@ POISON = Known(_Poison())
 
 @dataclass(frozen=True, slots=True)
 class LaneField:
-    """A lane array of the header."""
+    """A header field with lanes, as a whole; a kernel can only index it or take its `len`."""
 
     field: Field
 
 
 @dataclass(frozen=True, slots=True)
 class Untyped:
-    """A choice between constants. It takes its width from the context."""
+    """The value `yes if condition else no` of two constants without a width, which the context determines."""
 
     condition: Expr
     yes: Known | Untyped
@@ -52,9 +52,9 @@ Value = Known | Untyped | Expr
 
 
 def bare(expr: Expr) -> Range | None:
-    """Return the range of plain ints that Python may compute for an expression; None if it is always a `Number`.
+    """Return the (smallest, largest) plain int that Python may compute for an expression; None if it is a `Number`.
 
-    A plain int has no width, so computations with it do not wrap.
+    A plain int has no width, so computations with it do not wrap as they do on the switch.
     """
     match expr:
         case Const(value=value, solid=False):
@@ -66,17 +66,20 @@ def bare(expr: Expr) -> Range | None:
 
 
 def solid(expr: Expr) -> bool:
-    """Return whether an expression also has a width when the kernel runs as Python, where a plain int has none."""
+    """Return whether an expression has a width also when the kernel runs as Python; a plain int has none (`bare`)."""
     return bare(expr) is None
 
 
 def hull(one: Range | None, other: Range | None) -> Range | None:
-    """Return the smallest range that contains two others; None stands for an empty one."""
+    """Return the smallest range that contains two others. None is an empty range; two of them give None."""
     if one is None or other is None:
         return one or other
     return min(one[0], other[0]), max(one[1], other[1])
 
 
 def chosen(condition: Expr, yes: Expr, no: Expr, kind: Kind | None) -> Choose:
-    """Return `yes if condition else no`."""
+    """Return the typed expression `yes if condition else no`, of type `kind`, which both sides have.
+
+    None is a condition.
+    """
     return Choose(condition, yes, no, kind, hull(bare(yes), bare(no)))

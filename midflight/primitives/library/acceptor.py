@@ -71,7 +71,12 @@ class Acceptor(Primitive):
     width: int = 64
 
     class Wire(Header):
-        """A Paxos message; the instance is the common header's sequence."""
+        """A Paxos message. The instance is the common header's sequence.
+
+        `phase` is one of the constants of `Acceptor`, `acceptor` the number of the answering acceptor, `epoch` the
+        epoch of its state. `ballot` is the ballot of the request, or in `REFUSED` the promised one. `voted` is the
+        ballot in which `value` was accepted, 0 for none.
+        """
 
         phase = bit[8]
         acceptor = bit[8]
@@ -81,20 +86,23 @@ class Acceptor(Primitive):
         value = bit["width"]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "number", 0, 63)
         power_of_two(self, "instances", 1, 2**16)
         within(self, "width", 1, 512)
 
     def setup(self) -> None:
-        """Create, per entry: the instance, the promised ballot, and the accepted ballot and value."""
+        """Create, for each of `instances` entries: its instance, promised ballot, and accepted ballot and value."""
         self.held = Register(bit[32], self.instances)
         self.promised = Register(bit[32], self.instances)
         self.voted = Register(bit[32], self.instances)
         self.value = Register(bit[self.width], self.instances)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Answer phases 1a and 2a."""
+        """Process a PREPARE or ACCEPT: reply with a promise or refusal, or multicast an acceptance.
+
+        Drop all other messages.
+        """
         if wire.phase not in (self.PREPARE, self.ACCEPT) or wire.ballot == 0 or packet.sequence == 0:
             packet.drop()
             return

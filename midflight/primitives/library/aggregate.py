@@ -13,7 +13,10 @@ from midflight.primitives.serial import advance
 __all__ = ["WIDTHS", "Aggregate", "Number", "Operation"]
 
 Operation = Literal["sum", "min", "max", "and", "or", "xor", "count", "mean"]
+"""The reductions that an `Aggregate` computes."""
+
 Number = Literal["int32", "int16"]
+"""The types of an `Aggregate`'s numbers on the wire."""
 
 WIDTHS: Final[Mapping[Number, int]] = {"int32": 32, "int16": 16}
 """The width of each number type in bits."""
@@ -84,7 +87,11 @@ class Aggregate(Primitive):
     first: int = 0
 
     class Wire(Header):
-        """One worker's contribution on the way in, the sum on the way out."""
+        """One worker's contribution to a chunk on the way in, the sum on the way out.
+
+        `slot` is the pool entry, `worker` the sender's number. Bit 0 of `flags` means overflow, bit 1 a retransmission.
+        `job` is the job's number, `epoch` in a result that of the switch's state, and `values` the chunk's numbers.
+        """
 
         slot = bit[16]
         worker = bit[8]
@@ -94,16 +101,16 @@ class Aggregate(Primitive):
         values = int_["width"].array("lanes")
 
     def header(self) -> Layout:
-        """Return the header's layout, with lanes of the number type."""
+        """Return the layout of `Wire` with `lanes` lanes of the parameter `number`'s type."""
         return self.layout_of(self.lanes, self.number)
 
     @classmethod
     def layout_of(cls, lanes: int, number: Number) -> Layout:
-        """Return the header's layout for a number of lanes and a number type."""
+        """Return the header's layout for a number of lanes and a number type, without creating an `Aggregate`."""
         return Layout.of(cls.Wire, {"lanes": lanes, "width": WIDTHS[number]})
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description, or for numbers above 255."""
         within(self, "workers", 1, 64)
         within(self, "lanes", 1, 256)
         within(self, "slots", 1, 2**14)
@@ -117,7 +124,7 @@ class Aggregate(Primitive):
         one_of(self, "number", *get_args(Number))
 
     def setup(self) -> None:
-        """Create, per pool entry: its job and sequence, the workers seen, and the sum so far."""
+        """Create, for each of 2 * `slots` pool entries: its job and sequence, the workers seen, and the sum so far."""
         entries = 2 * self.slots
         self.width = WIDTHS[self.number]
         self.hosts = self.workers - self.switches
@@ -130,7 +137,11 @@ class Aggregate(Primitive):
             self.overflowed = Register(bit[8], entries)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Add a contribution once; answer when the sum is complete."""
+        """Add a worker's contribution to its entry's sum, once. Answer with a complete sum, otherwise drop the packet.
+
+        The contribution that completes the sum is multicast; a repeated one is replied to. Below another switch
+        (`rank`), both are forwarded to it instead.
+        """
         worker = wire.worker
         if self.base > 0:
             worker -= self.base  # wraps below the first one's
@@ -187,12 +198,12 @@ class Aggregate(Primitive):
 
     @property
     def neutral(self) -> int:
-        """The neutral element of the operation."""
+        """The number that does not change another one in `combined`: 0 for sums, the largest number for `min`, ..."""
         most = (1 << (WIDTHS[self.number] - 1)) - 1
         return {"min": most, "max": -most - 1, "and": -1}.get(self.operation, 0)
 
     def combined(self, old: int, value: int) -> int:
-        """Return the reduction of two numbers."""
+        """Return the reduction of a stored and a new number by `operation`. Sums saturate or wrap, by `overflow`."""
         if self.operation == "min":
             return min(old, value)
         if self.operation == "max":

@@ -46,24 +46,30 @@ class Barrier(Primitive):
     barriers: int = 64
 
     class Wire(Header):
-        """An arrival on the way in, the release on the way out."""
+        """An arrival on the way in, the release on the way out. The round is the common header's sequence.
+
+        `barrier` and `party` are numbers from 0; `epoch` in a release is that of the switch's state.
+        """
 
         barrier = bit[16]
         party = bit[8]
         epoch = bit[16]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "parties", 1, 64)
         within(self, "barriers", 1, 2**16)
 
     def setup(self) -> None:
-        """Create, per barrier: the current round, and the parties that have arrived."""
+        """Create, for each barrier: the current round, and the parties that have arrived in it."""
         self.round = Register(bit[32], self.barriers)
         self.arrived = Register(bit[self.parties], self.barriers)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count an arrival once; release the parties when all have arrived."""
+        """Record a party's arrival, once. The last arrival of a round is multicast, earlier ones are dropped.
+
+        An arrival is replied to if it repeats one in a complete round, or belongs to an older round.
+        """
         if wire.barrier >= self.barriers or wire.party >= self.parties or packet.sequence == 0:
             packet.drop()
             return

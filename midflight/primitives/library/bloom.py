@@ -52,30 +52,33 @@ class Bloom(Primitive):
     item_bits: int = 64
 
     class Wire(Header):
-        """A request, and its answer."""
+        """A request and its answer: `operation` is QUERY or INSERT, `flags` the answer's bits, `item` the item."""
 
         operation = bit[8]
         flags = bit[8]
         item = bit["item_bits"]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "rows", 1, 16)
         within(self, "columns", 1, 2**24)
         within(self, "capacity", 1, 2**32 - 2)
         within(self, "item_bits", 8, 128)
 
     def false_positives(self, items: int | None = None) -> float:
-        """Return the probability (0 to 1) of a false positive after `items` insertions, by default `capacity`."""
+        """Return the probability (0 to 1) of finding an item by mistake after `items` insertions (None: `capacity`)."""
         return false_positives(self.rows, self.columns, self.capacity if items is None else items)
 
     def setup(self) -> None:
-        """Create the rows of bits, and the number of items that have set a bit."""
+        """Create the rows of bits, and the number of insertions that have set a bit."""
         self.bits = Register(bit[1], self.columns, lanes=self.rows)
         self.items = Register(bit[32], 1)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Test the item's bit in every row; set it to insert the item."""
+        """Test whether the item's bit is set in every row, set the bits for an INSERT, and reply.
+
+        Drop other operations.
+        """
         if wire.operation > self.INSERT:
             packet.drop()
             return

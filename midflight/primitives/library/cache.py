@@ -104,7 +104,11 @@ class Cache(Primitive):
     keys: Sequence[int] = ()
 
     class Wire(Header):
-        """A request and its answer; `item` is the key."""
+        """A request and its answer, with the class's constants in `operation` and `status`; `item` is the key.
+
+        `hits` counts the reads of the key that the switch has answered. `version` is the number of the key's latest
+        write, and `value` the words of its value.
+        """
 
         operation = bit[8]
         status = bit[8]
@@ -114,7 +118,7 @@ class Cache(Primitive):
         value = bit[32].array("lanes")
 
     def validate(self) -> None:
-        """Check the limits. KernelError if a parameter is out of range, or if there are more keys than entries."""
+        """Raise KernelError for a parameter outside the limits in the class's description, or too many keys."""
         within(self, "entries", 1, 2**16)
         within(self, "lanes", 1, 64)
         within(self, "item_bits", 8, 128)
@@ -125,7 +129,7 @@ class Cache(Primitive):
             raise KernelError(f"{self.title}: {len(self.keys)} keys for {self.entries} entries", hint="raise entries")
 
     def setup(self) -> None:
-        """Create the map from keys to entries, the entries' values, versions and hits, and the counters of misses."""
+        """Create the map from keys to entries, the entries' contents and hit counters, and the counters of misses."""
         self.cached = Map(bit[self.item_bits], bit[16], size=self.entries)
         for entry, item in enumerate(self.keys):
             self.cached[item] = entry
@@ -137,7 +141,10 @@ class Cache(Primitive):
         self.told = Register(bit[1], self.columns, lanes=self.rows)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Answer reads of valid entries, apply writes, and count misses."""
+        """Answer a GET of a valid entry, apply an UPDATE or REMOVE, invalidate on a PUT or DELETE, and count misses.
+
+        The class's description says which requests are replied to and which are forwarded.
+        """
         getting = wire.operation == self.GET
         putting = wire.operation == self.PUT or wire.operation == self.DELETE
         removing = wire.operation == self.REMOVE

@@ -67,7 +67,10 @@ class Controller(Primitive):
     loops: int = 256
 
     class Wire(Header):
-        """A reading, and its command on the way out."""
+        """A reading, and its command on the way out: `loop` is the number of the loop, from 0.
+
+        `target` and `measured` have a value per channel, in a unit that the user chooses.
+        """
 
         loop = bit[16]
         target = int_[32].array("channels")
@@ -75,7 +78,10 @@ class Controller(Primitive):
         command = int_[32]
 
     def validate(self) -> None:
-        """Check the limits. KernelError if a parameter is out of range, or if `low` is above `high`."""
+        """Raise KernelError for a parameter outside the limits in the class's description, or if `low` is above `high`.
+
+        `setup` checks the gains.
+        """
         within(self, "fraction", 0, 16)
         within(self, "channels", 1, 8)
         within(self, "loops", 1, 2**16)
@@ -85,7 +91,10 @@ class Controller(Primitive):
             raise KernelError(f"{self.title}: low ({self.low}) must not be above high ({self.high})")
 
     def setup(self) -> None:
-        """Convert the gains to integers. Create, per loop: latest sequence, integral and weighted measurement."""
+        """Convert the gains to integers; create, per loop: latest sequence, integral, weighted sum of measured values.
+
+        KernelError for a gain that is too large, or if there is not one gain per channel.
+        """
         self.p = self._fixed("proportional", self.proportional)
         self.i = self._fixed("integral", self.integral)
         self.d = self._fixed("derivative", self.derivative)
@@ -94,7 +103,10 @@ class Controller(Primitive):
         self.weighted = Register(int_[64], self.loops)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Compute the command from the errors and the loop's state."""
+        """Write the command into a reading and forward it.
+
+        Drop readings that are not newer than the latest, and resets.
+        """
         if wire.loop >= self.loops:
             packet.drop()
             return

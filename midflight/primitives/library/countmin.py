@@ -56,7 +56,10 @@ class CountMin(Primitive):
     item_bits: int = 64
 
     class Wire(Header):
-        """An update with its amount, or a query and its answer."""
+        """An update or query, and its answer: `operation` is UPDATE or QUERY, `amount` what an update adds to the item.
+
+        `estimate`, `total` and `flags` are the switch's answer.
+        """
 
         operation = bit[8]
         flags = bit[8]
@@ -66,19 +69,22 @@ class CountMin(Primitive):
         total = bit[64]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "rows", 1, 16)
         within(self, "columns", 1, 2**24)
         within(self, "width", 8, 64)
         within(self, "item_bits", 8, 128)
 
     def setup(self) -> None:
-        """Create the rows of counters, and the sum of all amounts."""
+        """Create `rows` rows of `columns` counters, and the sum of all amounts."""
         self.counts = Register(bit[self.width], self.columns, lanes=self.rows)
         self.total = Register(bit[64], 1)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Add the amount in every row; the smallest of the item's counters is the estimate."""
+        """Add an update's amount to the item's counter in every row; write the smallest of them as the estimate.
+
+        Reply to a query, forward an update, drop other operations.
+        """
         amount = wire.amount if wire.operation == self.UPDATE else bit[self.width](0)
         estimate = bit[self.width](2**self.width - 1)
         for row in range(self.rows):

@@ -45,12 +45,12 @@ class Distinct(Pruning):
     fingerprint: int = 0
 
     class Wire(Pruning.Wire):
-        """The part of a row that distinguishes it from others."""
+        """A row of the query's input: `item` is the part by which rows are compared."""
 
         item = bit["item_bits"]
 
     def validate(self) -> None:
-        """Check the limits. KernelError if a parameter is out of range."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         super().validate()
         within(self, "rows", 1, 2**20)
         within(self, "columns", 1, 16)
@@ -59,11 +59,15 @@ class Distinct(Pruning):
             raise KernelError(f"{self.title}: fingerprint must be 0 or 8 to 32, not {self.fingerprint}")
 
     def setup(self) -> None:
-        """Create the cache: a valid bit above the item or fingerprint."""
+        """Create the cache: `columns` arrays of `rows` items or fingerprints, each below a valid bit."""
         self.cache = Register(bit[1 + (self.fingerprint or self.item_bits)], self.rows, lanes=self.columns)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Move the item to the first column and the others back by one, up to the column where the item was."""
+        """Prune a row whose item is in the cache, and forward others.
+
+        The item moves to the first column of its cache row. The items before it move back by one column.
+        Retransmissions (bit 0 of `flags`) are forwarded and change nothing.
+        """
         if wire.flags & 1 == 1:
             packet.forward()
             return

@@ -48,14 +48,14 @@ class Ewma(Primitive):
     series: int = 1024
 
     class Wire(Header):
-        """A value of a series. On the way out, also the series' average."""
+        """A value of a series, given by its number from 0. On the way out, `average` is the series' average."""
 
         series = bit[16]
         value = int_[32]
         average = int_[32]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "shift", 1, 12)
         within(self, "weight", 1, 2**self.shift - 1)
         within(self, "fraction", 0, 16)
@@ -63,12 +63,12 @@ class Ewma(Primitive):
         within(self, "series", 1, 2**16)
 
     def setup(self) -> None:
-        """Create, per series: whether it has had a value, and the average in units of 2**-fraction."""
+        """Create, for each series: whether it has had a value, and the average in units of 2**-fraction."""
         self.seen = Register(bit[1], self.series)
         self.average = Register(int_[64], self.series)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Move the average towards the value."""
+        """Update the average of the value's series and forward the packet with it; raise an alert for an outlier."""
         seen = self.seen.update(wire.series, lambda _: 1)
         value = int_[64](wire.value) << self.fraction
         # The widest product: 33 bits of difference, 16 of fraction and 12 of weight.

@@ -41,9 +41,9 @@ class Filter(Primitive):
     fields: Mapping[str, Kind] | None = None
 
     def validate(self) -> None:
-        """Check the types of the parameters. KernelError if `keep` is no string or `fields` no dict of types.
+        """Check parameters' types: KernelError if `keep` is no string, or `fields` neither None nor a dict of types.
 
-        The condition is checked when the kernel is compiled.
+        The condition itself is checked when it is parsed and when the kernel is compiled.
         """
         if not isinstance(self.keep, str):
             raise KernelError(f"{self.title}: keep must be a string such as 'temperature > 80', not {self.keep!r}")
@@ -53,17 +53,17 @@ class Filter(Primitive):
             raise KernelError(f"{self.title}: fields must be a dict from names to types, such as {{'status': bit[8]}}")
 
     def setup(self) -> None:
-        """Parse the condition."""
+        """Parse the condition. KernelError if Python cannot parse it. There is no state."""
         self.kept = Predicate(self.keep, f"{self.title} keep")
 
     def header(self) -> Layout:
-        """Return the declared fields, or those of the condition."""
+        """Return the layout of `fields`, or by default of the names in the condition, in order of first appearance."""
         fields = self.fields if self.fields is not None else dict.fromkeys(self.kept.names, int_[32])
         assumed = self.fields is None
         return Layout(tuple(Field(name, kind.fixed({}), assumed=assumed) for name, kind in fields.items()))
 
     def ingress(self, packet: Packet, wire: Any) -> None:
-        """Evaluate the condition."""
+        """Forward the packet if the condition holds for its fields, otherwise drop it."""
         if self.kept(wire):
             packet.forward()
         else:

@@ -74,7 +74,11 @@ class GroupBy(Primitive):
     window: int = 16
 
     class Wire(Header):
-        """Pairs on the way in, evicted or flushed pairs on the way out."""
+        """A packet with a key-value pair in each lane whose bit is set in `present` (bit 0 for lane 0).
+
+        `command` is PUT or FLUSH, `worker` the sender's number, `job` its run, `cell` the cell to flush. On the way
+        out, the pairs are those that were evicted or flushed, and `epoch` is that of the switch's state.
+        """
 
         command = bit[8]
         worker = bit[8]
@@ -86,7 +90,7 @@ class GroupBy(Primitive):
         values = int_[32].array("lanes")
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "workers", 1, 256)
         within(self, "lanes", 1, 16)
         within(self, "cells", 1, 2**20)
@@ -94,7 +98,7 @@ class GroupBy(Primitive):
         one_of(self, "operation", "sum", "min", "max", "count")
 
     def setup(self) -> None:
-        """Create the cells, and, per packet in flight: its number and the pairs that it carried.
+        """Create the cells, and for each packet in flight: its number and the pairs that left with it.
 
         A stored key has a valid bit above it.
         """
@@ -107,7 +111,10 @@ class GroupBy(Primitive):
         self.taken_values = Register(int_[32], flights, lanes=self.lanes)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Merge the pairs into their cells, or flush one cell; carry the evicted or flushed pairs."""
+        """Merge a packet's pairs into their cells, or flush one cell of every lane, once. It carries the evicted pairs.
+
+        Reply if no pair remains, and to a FLUSH; otherwise forward the packet to the server.
+        """
         flush = wire.command == self.FLUSH
         unknown = wire.command > self.FLUSH or wire.worker >= self.workers
         if unknown or packet.sequence == 0 or wire.cell >= self.cells:
@@ -152,7 +159,7 @@ class GroupBy(Primitive):
             packet.forward()
 
     def combined(self, old: int, value: int) -> int:
-        """Return the aggregate of two values of a key, or the new value if the sum would overflow."""
+        """Return the aggregate of a key's stored and new value; the new value alone if the sum would exceed int<32>."""
         if self.operation == "min":
             return min(old, value)
         if self.operation == "max":

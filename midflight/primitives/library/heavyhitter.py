@@ -51,13 +51,13 @@ class HeavyHitter(Primitive):
     item_bits: int = 64
 
     class Wire(Header):
-        """A packet of an item, and its amount, for example 1 or its bytes."""
+        """A packet of an item, with the amount to add to it: for example 1 to count packets, or the packet's bytes."""
 
         item = bit["item_bits"]
         amount = bit[32]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "above", 1, 2**32 - 1)
         within(self, "window", 1, 2**31 - 1)
         within(self, "rows", 1, 16)
@@ -66,13 +66,16 @@ class HeavyHitter(Primitive):
         within(self, "item_bits", 8, 128)
 
     def setup(self) -> None:
-        """Create the window's number and packet count, the counters, and the reported items."""
+        """Create the window's number and packet count, the rows of counters, and the slots of reported items."""
         self.clock = Register(bit[64], 1, initial=1 << 32)
         self.counts = Register(bit[64], self.columns, lanes=self.rows)
         self.told = Register(bit[32 + self.item_bits], self.slots)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count in every row, and report the item when the smallest of its counters becomes heavy."""
+        """Add the amount to the item's counter in every row, and forward the packet.
+
+        Raise an alert if the smallest of these counters reaches `above` and the item was not reported in this window.
+        """
         clock = self.clock.update(
             0,
             lambda old: old + 1 if bits(old, 31, 0) + 1 < self.window else concat(bits(old, 63, 32) + 1, bit[32](0)),

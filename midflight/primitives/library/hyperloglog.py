@@ -42,21 +42,24 @@ class HyperLogLog(Primitive):
     item_bits: int = 64
 
     class Wire(Header):
-        """A packet with an item, such as an address."""
+        """A packet with the item to count, such as an address."""
 
         item = bit["item_bits"]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "precision", 4, 16)
         within(self, "item_bits", 8, 128)
 
     def setup(self) -> None:
-        """Create the registers: the largest rank of each."""
+        """Create the 2**`precision` registers, which hold the largest rank of their items; 0 is empty."""
         self.ranks = Register(bit[5], 2**self.precision)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Compute the item's register and rank; keep the larger rank."""
+        """Keep the rank of the item in its register if it is larger; then raise the alert (register, rank).
+
+        Forward the packet.
+        """
         spread = hash_(wire.item)
         register = spread & 2**self.precision - 1
         # Count leading zeros by bisection: test the upper 16 bits, then the upper 8 of the rest, and so on. The

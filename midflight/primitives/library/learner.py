@@ -54,16 +54,16 @@ class Learner(Primitive):
     width: int = 64
 
     class Wire(Acceptor.Wire):
-        """An acceptance on the way in, the chosen value on the way out."""
+        """An acceptance on the way in, the chosen value on the way out, with the fields of `Acceptor.Wire`."""
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "acceptors", 1, 63)
         power_of_two(self, "instances", 1, 2**16)
         within(self, "width", 1, 512)
 
     def setup(self) -> None:
-        """Create, per entry: the instance, the latest ballot, its acceptors so far, and the chosen value."""
+        """Create, for each of `instances` entries: its instance, latest ballot, acceptors so far, and chosen value."""
         self.held = Register(bit[32], self.instances)
         self.ballot = Register(bit[32], self.instances)
         self.voted = Register(bit[self.acceptors], self.instances)
@@ -71,7 +71,10 @@ class Learner(Primitive):
         self.value = Register(bit[self.width], self.instances)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count an acceptance once; answer with the chosen value."""
+        """Count an acceptance once; multicast the value when a majority has accepted it, and reply with it afterwards.
+
+        Other acceptances are dropped, and packets of other phases forwarded.
+        """
         if wire.phase != Acceptor.ACCEPTED:
             packet.forward()
             return

@@ -91,7 +91,11 @@ class Lock(Primitive):
     depth: int = 8
 
     class Wire(Header):
-        """A request and its answer."""
+        """A request and its answer: `lock` and `client` are numbers from 0, `wish` and `status` constants of `Lock`.
+
+        `ticket` is the client's place in the queue, and `granted` the first ticket that has to wait. `epoch` is that of
+        the switch's state in an answer, and that of the grant in a release.
+        """
 
         lock = bit[16]
         client = bit[16]
@@ -102,7 +106,7 @@ class Lock(Primitive):
         granted = bit[32]
 
     def validate(self) -> None:
-        """Check the limits. KernelError if a parameter is out of range, or `locks` times `clients` is above 65536."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "locks", 1, 2**12)
         within(self, "clients", 2, 2**12)
         power_of_two(self, "depth", 2, 64)
@@ -113,7 +117,7 @@ class Lock(Primitive):
             )
 
     def setup(self) -> None:
-        """Create, per lock: its queue; per client and lock: the latest request and its place in the queue."""
+        """Create, for each lock: its queue; for each client and lock: the latest request and its place in the queue."""
         owners = self.locks * self.clients
         self.latest = Register(bit[32], owners)
         self.queue = Register(bit[64], self.locks, initial=FIRST << 32 | FIRST)  # the next ticket, and the first one in
@@ -123,7 +127,11 @@ class Lock(Primitive):
         self.granted = Register(bit[32], self.locks, initial=FIRST)  # the first ticket that has to wait
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Enqueue a request, or dequeue the first one, once; answer with how far the lock is granted."""
+        """Process a request or release, once: enqueue it, or dequeue the first request; answer who has the lock.
+
+        Reply to the client, multicast a release that grants the lock to others, or hand the request to the server if
+        the queue is full. Malformed and outdated requests are dropped.
+        """
         if wire.lock >= self.locks or wire.client >= self.clients or packet.sequence == 0:
             packet.drop()
             return

@@ -1,4 +1,4 @@
-"""Bloom filters: the code shared by primitives that store items in rows of bits."""
+"""A Bloom filter as a function of the kernel language, for primitives that store items in rows of bits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ __all__ = ["remember"]
 
 
 def remember(bits: Register, rows: int, item: int, new: bool, seed: int = 0) -> bool:
-    """Return whether an item's bit is set in every row; set the bits if `new`.
+    """Return whether an item's bit is set in every row of a Bloom filter, and set these bits if `new`.
 
-    Each row is a lane of the register with its own hash, the first with `seed`.
+    The filter is a register with `rows` lanes of single bits. Row number n has the hash with seed `seed` + n. The
+    function is inlined into a kernel and is the packet's one access to each lane.
     """
     known = True
     for row in range(rows):

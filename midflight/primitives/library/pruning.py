@@ -26,16 +26,19 @@ class Pruning(Primitive):
     pruned: Literal["drop", "reply"] = "drop"
 
     class Wire(Header):
-        """The first field of every row."""
+        """The first field of every row. Bit 0 of `flags` marks a retransmission, bit 1 a pruned row in a reply."""
 
         flags = bit[8]
 
     def validate(self) -> None:
-        """Check `pruned`."""
+        """Raise KernelError unless `pruned` is `drop` or `reply`."""
         one_of(self, "pruned", "drop", "reply")
 
     def prune(self, packet: Packet, wire: Wire) -> None:
-        """Drop an unnecessary row, or reply with it."""
+        """Give the verdict for a row that the query does not need: drop it, or reply with bit 1 of `flags` set.
+
+        Kernels of subclasses call it.
+        """
         if self.pruned == "drop":
             packet.drop()
         else:

@@ -66,7 +66,11 @@ class Quorum(Primitive):
     result: Literal["multicast", "forward"] = "multicast"
 
     class Wire(Header):
-        """A vote on the way in, the decided value on the way out. A value is never 0."""
+        """A vote on the way in, the decided value on the way out. The voting's number is the common header's sequence.
+
+        `voter` is a number from 0, `value` is never 0, `status` is a constant of `Quorum`, and `epoch` that of the
+        switch's state.
+        """
 
         voter = bit[8]
         status = bit[8]
@@ -74,7 +78,7 @@ class Quorum(Primitive):
         value = bit[64]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "voters", 1, 64)
         within(self, "needed", 1, self.voters)
         power_of_two(self, "slots", 1, 2**16)
@@ -82,7 +86,7 @@ class Quorum(Primitive):
         one_of(self, "result", "multicast", "forward")
 
     def setup(self) -> None:
-        """Create, per slot: its voting, the voters so far, the values and their votes, and the decided value."""
+        """Create, for each slot: its voting, the voters so far, the values and their votes, and the decided value."""
         self.held = Register(bit[32], self.slots)
         self.voted = Register(bit[self.voters], self.slots)
         self.values = Register(bit[64], self.slots, lanes=self.choices)
@@ -90,7 +94,10 @@ class Quorum(Primitive):
         self.decided = Register(bit[64], self.slots)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count a vote once; answer if there is a quorum."""
+        """Count a vote, once per voter; answer with the decided value if there is one, otherwise drop the packet.
+
+        A vote for one value too many (`choices`) is replied to as CROWDED.
+        """
         if wire.voter >= self.voters or wire.value == 0 or packet.sequence == 0:
             packet.drop()
             return

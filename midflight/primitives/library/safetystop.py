@@ -70,7 +70,11 @@ class SafetyStop(Primitive):
     cells: int = 256
 
     class Wire(Header):
-        """A reading, a command or a re-arm order."""
+        """A reading, a command or a re-arm order, as `role` says: 0, 1 or 2.
+
+        `cell` is a number from 0, `time` the sender's clock, `value` a command's value, and `reason` the result of a
+        command.
+        """
 
         cell = bit[16]
         role = bit[8]
@@ -79,7 +83,7 @@ class SafetyStop(Primitive):
         value = int_[32]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "low", -(2**31), 2**31 - 1)
         within(self, "high", self.low, 2**31 - 1)
         within(self, "safe", self.low, self.high)
@@ -88,12 +92,15 @@ class SafetyStop(Primitive):
         one_of(self, "blocked", "replace", "drop")
 
     def setup(self) -> None:
-        """Create, per cell: whether it is armed, and the time of its latest reading below a valid bit."""
+        """Create, for each cell: whether it is armed, and the time of its latest reading below a valid bit."""
         self.armed = Register(bit[1], self.cells)
         self.heard = Register(bit[33], self.cells)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Store a reading or order; pass a command or stop its cell."""
+        """Store a reading's time, arm a cell, or check a command: forward it if it is safe and the cell armed.
+
+        Otherwise replace or drop it, as `blocked` says. The command that stops an armed cell raises an alert.
+        """
         if wire.cell >= self.cells or wire.role > REARM:
             packet.drop()
             return

@@ -48,24 +48,27 @@ class Sample(Primitive):
     item_bits: int = 64
 
     class Wire(Header):
-        """A packet of a flow."""
+        """A packet of a flow; `item` identifies the flow."""
 
         item = bit["item_bits"]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "one_in", 1, 2**31)
         within(self, "item_bits", 8, 128)
         one_of(self, "by", "count", "packet", "flow")
         one_of(self, "others", "forward", "drop")
 
     def setup(self) -> None:
-        """Create, for `count`: the number of packets since the last sample, inclusive."""
+        """Create the counter of packets since the last sample, if `by` is `count`; otherwise there is no state."""
         if self.by == "count":
             self.count = Register(bit[32], 1)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Choose the packet or not, and act on it."""
+        """Decide whether the packet is a sample.
+
+        Raise an alert for samples, or drop all others, as the parameter `others` says.
+        """
         if self.by == "count":
             place = self.count.update(0, lambda old: old + 1 if old + 1 < self.one_in else 0)
         elif self.by == "packet":

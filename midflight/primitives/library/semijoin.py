@@ -54,29 +54,32 @@ class SemiJoin(Pruning):
     item_bits: int = 64
 
     class Wire(Pruning.Wire):
-        """The side and key of a row."""
+        """A row: `side` is BUILD or PROBE, `item` the key, `epoch` that of the switch's state when keys were built."""
 
         side = bit[8]
         epoch = bit[16]
         item = bit["item_bits"]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         super().validate()
         within(self, "rows", 1, 16)
         within(self, "columns", 1, 2**24)
         within(self, "item_bits", 8, 128)
 
     def false_positives(self, items: int) -> float:
-        """Return the fraction (0 to 1) of rows without a partner that pass after `items` keys have been built."""
+        """Return the fraction (0 to 1) of rows without a partner that pass after `items` different keys were built."""
         return false_positives(self.rows, self.columns, items)
 
     def setup(self) -> None:
-        """Create the rows of bits."""
+        """Create the Bloom filter of keys: `rows` rows of `columns` bits."""
         self.bits = Register(bit[1], self.columns, lanes=self.rows)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Set the key's bits, or test whether all of them are set."""
+        """Set the bits of a building row's key and forward the row; prune a probing row with a bit that is not set.
+
+        Probing rows of another epoch, and retransmissions (bit 0 of `flags`), are forwarded.
+        """
         building = wire.side == self.BUILD
         partner = remember(self.bits, self.rows, wire.item, building)
         packet.forward()

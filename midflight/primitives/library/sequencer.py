@@ -54,7 +54,10 @@ class Sequencer(Primitive):
     width: int = 32
 
     class Wire(Header):
-        """A request; the switch writes its session and stamp."""
+        """A request of a client to a group, both numbered from 0. The switch writes its session and stamp.
+
+        `session` is the epoch of the switch's state, and `stamp` the request's number in the group, from 1.
+        """
 
         group = bit[16]
         client = bit[16]
@@ -62,7 +65,7 @@ class Sequencer(Primitive):
         stamp = bit["width"]
 
     def validate(self) -> None:
-        """Check the limits. KernelError if a parameter is out of range, or `groups` times `clients` is above 65536."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "groups", 1, 2**12)
         within(self, "clients", 1, 2**12)
         within(self, "width", 2, 64)
@@ -73,13 +76,16 @@ class Sequencer(Primitive):
             )
 
     def setup(self) -> None:
-        """Create, per group: its latest number; per client and group: the latest request and its stamp."""
+        """Create, for each group: its latest number; for each client and group: the latest request and its number."""
         self.counted = Register(bit[self.width], self.groups)
         self.latest = Register(bit[32], self.groups * self.clients)
         self.given = Register(bit[self.width], self.groups * self.clients)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Stamp a new request with the next number; stamp a repeated one with its old number."""
+        """Number a new request with the group's next number, a repeated one with its old number, and multicast it.
+
+        Outdated requests are dropped. So are new ones without a number left, which also raise an alert with the group.
+        """
         if wire.group >= self.groups or wire.client >= self.clients or packet.sequence == 0:
             packet.drop()
             return

@@ -45,23 +45,27 @@ class Skyline(Pruning):
     width: int = 32
 
     class Wire(Pruning.Wire):
-        """A point."""
+        """A point: `values` has a coordinate per dimension, of which larger is better."""
 
         values = bit["width"].array("dimensions")
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         super().validate()
         within(self, "points", 1, 64)
         within(self, "dimensions", 2, 8)
         within(self, "width", 4, 32)
 
     def setup(self) -> None:
-        """Create the stored points in order, each below a valid bit and its score; empty entries are 0."""
+        """Create the stored points by descending score, each below a valid bit and its score; empty entries are 0."""
         self.best = Register(bit[self.width * (self.dimensions + 1) + 4], 1, lanes=self.points)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Compare with the points with larger scores; then insert the point before the first with a smaller one."""
+        """Prune a point that a stored point matches or exceeds in every dimension; store and forward others.
+
+        A new point takes its place by score and moves the following ones back, the last one out. Retransmissions (bit 0
+        of `flags`) are forwarded and change nothing.
+        """
         if wire.flags & 1 == 1:
             packet.forward()
             return

@@ -44,13 +44,13 @@ class Threshold(Primitive):
     sensors: int = 1024
 
     class Wire(Header):
-        """A reading."""
+        """A sensor's reading: the sensor's number, from 0, and the value in a unit that the user chooses."""
 
         sensor = bit[16]
         value = bit[32]
 
     def validate(self) -> None:
-        """Check the limits. KernelError if a parameter is out of range, or if `clear` is not below `above`."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "above", 1, 2**32 - 1)
         within(self, "clear", 0, 2**32 - 2)
         within(self, "rate", 0, 2**32 - 1)
@@ -59,13 +59,16 @@ class Threshold(Primitive):
             raise KernelError(f"{self.title}: clear must be below above ({self.above}), not {self.clear}")
 
     def setup(self) -> None:
-        """Create, per sensor: whether it is armed; with `rate`, the last reading below a valid bit."""
+        """Create, for each sensor: whether it is armed, first 1; with `rate`, the last reading below a valid bit."""
         self.armed = Register(bit[1], self.sensors, initial=1)
         if self.rate > 0:
             self.last = Register(bit[33], self.sensors)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Compare the reading with the levels and the previous reading; raise an alert if necessary."""
+        """Forward a reading.
+
+        Raise an alert if it reaches `above` while the sensor is armed, or changes by more than `rate`.
+        """
         was_armed = self.armed.update(
             wire.sensor, lambda old: 0 if wire.value >= self.above else (1 if wire.value <= self.clear else old)
         )

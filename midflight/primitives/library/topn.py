@@ -47,13 +47,16 @@ class TopN(Pruning):
     queries: int = 1
 
     class Wire(Pruning.Wire):
-        """The query and value of a row."""
+        """A row: the number of its query, from 0, and the value by which the query orders rows."""
 
         query = bit[16]
         value = bit[32]
 
     def validate(self) -> None:
-        """Check the limits. KernelError if a parameter is out of range, or if the highest threshold exceeds 32 bits."""
+        """Raise KernelError for a parameter outside the limits in the class's description.
+
+        The highest threshold, `lowest` * 2**(`levels` - 1), must fit 32 bits.
+        """
         super().validate()
         within(self, "n", 1, 2**16 - 1)
         within(self, "lowest", 1, 2**32 - 1)
@@ -64,11 +67,15 @@ class TopN(Pruning):
             raise KernelError(f"{self.title}: the highest threshold would be {highest}; use fewer levels")
 
     def setup(self) -> None:
-        """Create, per threshold and query: the number of rows that have reached it, at most n."""
+        """Create, for each threshold and query: the number of rows that have reached the threshold, at most `n`."""
         self.reached = Register(bit[16], self.queries, lanes=self.levels)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Count the row at the thresholds that it reaches; prune it if n rows have reached one that it does not."""
+        """Count the row at the thresholds that it reaches.
+
+        Prune it if `n` rows have reached a threshold that it does not. Other rows are forwarded. Retransmissions (bit 0
+        of `flags`) are forwarded and not counted.
+        """
         if wire.flags & 1 == 1:
             packet.forward()
             return

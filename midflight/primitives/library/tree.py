@@ -71,7 +71,7 @@ class Tree(Primitive):
     width: int = 16
 
     class Wire(Header):
-        """Features, and the label on the way out."""
+        """A packet's features; on the way out, also the number of its label and the votes for it."""
 
         label = bit[8]
         votes = bit[16]
@@ -79,12 +79,12 @@ class Tree(Primitive):
 
     @classmethod
     def fitted(cls, name: str, model: Any, *, width: int = 16) -> Tree:
-        """Return the tree of a `DecisionTreeClassifier` or `RandomForestClassifier` that was fitted to integers.
+        """Return the `Tree` of a `DecisionTreeClassifier` or `RandomForestClassifier` of scikit-learn.
 
-        Labels are the indexes of `model.classes_`. A tree predicts like the model's `predict`, and so does a forest
-        with pure leaves. In other forests, the leaves' class probabilities are rounded to 1/255, and predictions may
-        differ if the mean probabilities of two classes differ by less than 1/255. Raises KernelError if the model
-        exceeds the limits.
+        The model must have been fitted to integers; `width` is the number of bits of a feature. Labels are the indexes
+        of `model.classes_`. A tree predicts like the model's `predict`, and so does a forest with pure leaves. In other
+        forests, the leaves' class probabilities are rounded to 1/255, and predictions may differ if the mean
+        probabilities of two classes differ by less than 1/255. Raises KernelError if the model exceeds the limits.
         """
         estimators = getattr(model, "estimators_", None)
         fitted = [each.tree_ for each in ([model] if estimators is None else estimators)]
@@ -97,9 +97,9 @@ class Tree(Primitive):
         )
 
     def validate(self) -> None:
-        """Check the limits and the trees. KernelError if a parameter is out of range, or if a tree is malformed.
+        """Raise KernelError for a parameter outside the limits in the class's description, or a malformed tree.
 
-        There are 1 to 16 trees, with a limited number of different thresholds in total.
+        All trees together have at most 256 different pairs of feature and threshold.
         """
         within(self, "features", 1, 32)
         within(self, "classes", 2, 16)
@@ -114,7 +114,10 @@ class Tree(Primitive):
                               hint="limit the trees' depth, or round the features to fewer values")  # fmt: skip
 
     def setup(self) -> None:
-        """Create the tables: `code_0` etc. for the features that are tested, `leaf_0` etc. for the trees."""
+        """Create the maps: `code_0` etc.
+
+        from a feature's ranges to bits, `leaf_0` etc. from all bits to a tree's votes.
+        """
         tests = self._tests()
         self.code_width = max(1, len(tests))
         self.sum_width = BITS * self.classes
@@ -126,7 +129,7 @@ class Tree(Primitive):
                 setattr(self, f"{name}_{number}", each)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Look up the features' bits, then the trees' votes, and choose the label."""
+        """Look up the bits of all features, then the votes of all trees; forward the packet with the winning label."""
         code = bit[self.code_width](0)
         for feature in range(self.features):
             if self.asked[feature]:

@@ -60,7 +60,11 @@ class Window(Primitive):
     series: int = 256
 
     class Wire(Header):
-        """An item, and on the way out the result of the window that it closes."""
+        """An item of a series, and on the way out the result of the window that it closes.
+
+        `what` is 0 for an item, 1 for a result, and 2 for a late item. `time` is the item's time, on a 32-bit clock,
+        and `value` its value; the other fields are the result.
+        """
 
         series = bit[16]
         what = bit[8]
@@ -73,14 +77,14 @@ class Window(Primitive):
         most = int_[32]
 
     def validate(self) -> None:
-        """Check the limits."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         power_of_two(self, "pane", 1, 2**24)
         within(self, "series", 1, 2**16)
         power_of_two(self, "panes", 1, 8)
         one_of(self, "by", "count", "time")
 
     def setup(self) -> None:
-        """Create, per series: its latest pane or item; per pane of a window: its number and its results so far."""
+        """Create, for each series: its latest pane or item; for each pane in a window: its number and results."""
         self.shift = self.pane.bit_length() - 1
         self.width = 32 - self.shift  # bits of a pane's number
         if self.by == "count":
@@ -94,7 +98,11 @@ class Window(Primitive):
         self.mosts = Register(int_[32], self.series, lanes=self.panes)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Add the item to its pane; if a window closes, combine its panes."""
+        """Add an item to its pane.
+
+        If it closes a window, write the result of the window's panes and forward the packet. Otherwise the packet is
+        dropped. Late items and those of unknown series are forwarded and not counted.
+        """
         if wire.series >= self.series:
             packet.forward()
             return

@@ -1,1 +1,1 @@
-"""Independent implementations of the primitives in NumPy. They share no code with the kernels that they check."""
+"""Oracles: second implementations of the primitives, in NumPy and Python, which share no code with the kernels."""

@@ -11,9 +11,9 @@ __all__ = ["Accepted", "Forgotten", "Promise", "Refused", "Voter"]
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A promise to accept nothing below `ballot`. `voted` and `value` are the accepted proposal of the largest ballot.
+    """A promise to accept no ballot below `ballot`.
 
-    They are (0, 0) if nothing was accepted.
+    `voted` and `value` are the accepted proposal with the largest ballot. They are (0, 0) if nothing was accepted.
     """
 
     ballot: int
@@ -35,14 +35,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """The acceptor no longer has the instance."""
+    """The acceptor no longer has the instance, because a newer one has replaced it."""
 
 
 Answer = Promise | Accepted | Refused | Forgotten
 
 
 class Voter:
-    """An acceptor, defined by the requests that it has received: its answers follow from them alone."""
+    """A Paxos acceptor that remembers `instances` instances; its answers follow from the requests that it has received.
+
+    Instance n replaces an older one with the same remainder modulo `instances`.
+    """
 
     def __init__(self, instances: int) -> None:
         self._instances = instances
@@ -51,11 +54,11 @@ class Voter:
         """By instance, the requests that were not refused: ballot and, in phase 2, value."""
 
     def prepare(self, instance: int, ballot: int) -> Answer:
-        """Answer a phase 1 request."""
+        """Answer a phase 1 request: Promise, Refused (a larger ballot is promised), or Forgotten (an old instance)."""
         return self._answer(instance, ballot, None)
 
     def accept(self, instance: int, ballot: int, value: int) -> Answer:
-        """Answer a phase 2 request."""
+        """Answer a phase 2 request: Accepted, Refused (a larger ballot is promised), or Forgotten (an old instance)."""
         return self._answer(instance, ballot, value)
 
     def _answer(self, instance: int, ballot: int, value: int | None) -> Answer:

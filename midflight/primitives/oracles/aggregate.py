@@ -26,7 +26,7 @@ REDUCTIONS: dict[str, np.ufunc] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of a contribution: `drop`, or one of the others with the sum and its flags."""
+    """The outcome of a contribution: the verdict, and unless it is `drop`, the sum and its flags (bits 0 and 1)."""
 
     verdict: Literal["drop", "reply", "multicast", "forward"]
     values: Values | None = None
@@ -41,7 +41,11 @@ class _Entry:
 
 
 class Pool:
-    """The switch's side of the aggregation: each entry keeps every contribution that it has accepted."""
+    """The switch's side of an `Aggregate`: a pool of 2 * `slots` entries that keep every contribution accepted.
+
+    `operation` and `overflow` are those of `Aggregate`, and `dtype` is the type of its numbers. `top` is whether the
+    switch answers the workers; otherwise it forwards complete sums to the switch above.
+    """
 
     def __init__(
         self,
@@ -61,7 +65,10 @@ class Pool:
         self._entries = [_Entry() for _ in range(2 * slots)]
 
     def contribute(self, slot: int, worker: int, sequence: int, flags: int, values: Values, job: int = 0) -> Answer:
-        """Process one packet and return the outcome."""
+        """Process one packet of a worker and return the outcome.
+
+        `slot` is the pool entry, `sequence` and `job` identify the chunk, and `values` are its numbers, one per lane.
+        """
         if slot >= len(self._entries) or worker >= self._workers or sequence == 0:
             return Answer("drop")
         entry = self._entries[slot]

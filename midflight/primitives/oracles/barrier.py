@@ -10,7 +10,7 @@ __all__ = ["Gate"]
 
 
 class Gate:
-    """One barrier.
+    """One barrier for `parties` parties.
 
     A round is over when all parties have arrived in it, or when any party has arrived in a newer one.
     """
@@ -21,8 +21,10 @@ class Gate:
         self._arrivals: list[int] = []
 
     def arrive(self, party: int, number: int) -> Literal["wait", "release", "all"]:
-        """Return `wait` if the party waits, `release` if its round is over, `all` if it is the last one and all are
-        released.
+        """Process the arrival of a party in round `number` and return what happens.
+
+        `wait`: the party has to wait, or the arrival is invalid. `release`: the round is over already. `all`: it was
+        the last arrival, and all are released.
         """
         if party >= self._parties or number == 0:
             return "wait"

@@ -12,9 +12,10 @@ __all__ = ["answers"]
 def answers(
     requests: Sequence[tuple[int, int]], *, rows: int, columns: int, capacity: int, item_bits: int
 ) -> list[tuple[bool, bool] | None]:
-    """Return the answers to requests (operation, item) of an initially empty filter: (is a member, is too full).
+    """Return the answers to requests (operation, item) in order, of a filter that is empty at first.
 
-    An answer is None if the operation is neither 0 (query) nor 1 (insert).
+    An answer is (whether the item was a member before, whether there are more than `capacity` items), or None if the
+    operation is neither 0 (query) nor 1 (insert). The other parameters are those of `Bloom`.
     """
     items = [item for _, item in requests]
     places = list(zip(*(_places(row, items, columns, item_bits) for row in range(rows)), strict=True))

@@ -17,9 +17,10 @@ Status = Literal["hit", "miss", "invalid", "stored", "older"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of an operation.
+    """The outcome of an operation on a key: its status, and the number of reads of the entry that were hits so far.
 
-    `held` is the version and value returned; `hot` means that the key was reported as hot.
+    `hits` is None if the key is not cached. `held` is the version and value returned, or None; `hot` means that the key
+    was reported as hot.
     """
 
     status: Status
@@ -38,7 +39,10 @@ class _Entry:
 
 
 class Store:
-    """A cache of a fixed set of keys, each with an entry of its own that can be removed and added again."""
+    """A cache of a fixed set of keys, each with an entry of its own that can be removed and added again.
+
+    `bits` is the width of a key. `hot`, `rows` and `columns` are the parameters of `Cache`.
+    """
 
     def __init__(self, keys: Sequence[int], *, bits: int, hot: int, rows: int, columns: int) -> None:
         self._entries = {key: _Entry() for key in keys}
@@ -51,17 +55,17 @@ class Store:
         self._reported: set[tuple[int, int]] = set()
 
     def part(self, key: int) -> None:
-        """Remove a key's entry, keeping its state."""
+        """Remove a key's entry from the cache, keeping its contents. Ignored if the key is not cached."""
         if key in self._entries:
             self._parted[key] = self._entries.pop(key)
 
     def rejoin(self, key: int) -> None:
-        """Add a removed entry again."""
+        """Add an entry that `part` removed again, with its contents. Ignored for other keys."""
         if key in self._parted:
             self._entries[key] = self._parted.pop(key)
 
     def get(self, key: int) -> Answer:
-        """Read a key."""
+        """Process a read of a key: `hit` with the contents, `invalid`, or `miss`, which may report the key as hot."""
         entry = self._entries.get(key)
         if entry is None:
             return Answer("miss", hot=self._becomes_hot(key))
@@ -71,14 +75,14 @@ class Store:
         return Answer("hit", entry.hits, entry.updates[-1])
 
     def put(self, key: int) -> Answer:
-        """Write or delete a key."""
+        """Process a client's write or deletion, which invalidates the key's entry: `invalid`, or `miss`."""
         if key not in self._entries:
             return Answer("miss")
         self._entries[key].written = True
         return Answer("invalid", self._entries[key].hits)
 
     def update(self, key: int, version: int, value: tuple[int, ...], *, removed: bool = False) -> Answer:
-        """Process a value from the server, or with `removed` its removal."""
+        """Process a value from the server, or with `removed` a deletion: `stored`, `older`, or `miss` if not cached."""
         entry = self._entries.get(key)
         if entry is None:
             return Answer("miss")

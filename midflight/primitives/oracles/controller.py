@@ -16,7 +16,7 @@ Gains = Sequence[Fraction]
 
 @dataclass(slots=True)
 class Loop:
-    """One control loop: its gains by channel, the limits of its command, and its state."""
+    """One control loop: its gains by channel, the limits of its command, and its state. Gains are exact fractions."""
 
     proportional: Gains
     integral: Gains
@@ -27,7 +27,11 @@ class Loop:
     _integral: Fraction = Fraction(0)
 
     def command(self, sequence: int, target: Sequence[int], measured: Sequence[int]) -> int | None:
-        """Process a reading and return its command, or None if it is out of date or resets the loop."""
+        """Process a reading and return its command, rounded to an integer (halves up) and limited to `low` to `high`.
+
+        `target` and `measured` have one number per channel. Return None for a reading that is not newer than the
+        latest, and for sequence 0, which resets the loop.
+        """
         if sequence == 0:
             self._readings.clear()
             self._integral = Fraction(0)

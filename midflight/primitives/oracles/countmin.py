@@ -14,7 +14,10 @@ __all__ = ["answers"]
 def answers(
     requests: Sequence[tuple[int, int, int]], *, rows: int, columns: int, width: int, item_bits: int
 ) -> list[tuple[int, int] | None]:
-    """Return (estimate, total) for each request (operation, item, amount); None if its operation is neither 0 nor 1."""
+    """Return (estimate, total) for each request (operation, item, amount) in order; None for an unknown operation.
+
+    Operation 0 is a query and 1 an update. The sketch is empty at first; the other parameters are those of `CountMin`.
+    """
     items = [item for _, item, _ in requests]
     added = np.array([amount if operation == 1 else 0 for operation, _, amount in requests], dtype=object)
     least = np.full(len(requests), 2**width - 1, dtype=object)

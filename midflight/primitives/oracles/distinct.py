@@ -12,7 +12,11 @@ __all__ = ["pruned"]
 def pruned(
     items: Sequence[int], again: Sequence[bool], *, rows: int, columns: int, item_bits: int, fingerprint: int
 ) -> list[bool]:
-    """Return which items are duplicates as far as the cache knows. Items sent `again` are ignored."""
+    """Return for each item whether its row is pruned: whether the cache holds the item when the row arrives.
+
+    Rows with `again` are retransmissions, which are never pruned and do not change the cache. The other parameters are
+    those of `Distinct`.
+    """
     marks = [int(each) % 2**fingerprint for each in hashes(items, item_bits, 1)] if fingerprint else list(items)
     places = positions(items, item_bits, 0, rows)
     found = []

@@ -10,9 +10,10 @@ __all__ = ["averages"]
 
 
 def averages(values: Iterable[int], *, weight: Fraction, step: Fraction) -> list[Fraction]:
-    """Return the average of one series after each of its values.
+    """Return the average of one series after each of its values, in order. The first value is the first average.
 
-    `weight` is the weight of a new value, between 0 and 1. Averages are multiples of `step`.
+    `weight` is the weight of a new value, between 0 and 1. Each change of the average is rounded to a multiple of
+    `step`.
     """
     result: list[Fraction] = []
     for value in values:
@@ -25,5 +26,5 @@ def averages(values: Iterable[int], *, weight: Fraction, step: Fraction) -> list
 
 
 def rounded(number: Fraction) -> int:
-    """Return the nearest integer. Halves are rounded up."""
+    """Return the nearest integer; halves are rounded up."""
     return math.floor(number + Fraction(1, 2))

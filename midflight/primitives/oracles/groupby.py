@@ -29,11 +29,18 @@ class Switch:
     _flights: dict[tuple[int, int], tuple[int, list[Pair | None]]] = field(default_factory=dict)
 
     def put(self, worker: int, number: int, pairs: Sequence[Pair | None]) -> list[Pair | None] | None:
-        """Process a packet's pairs. Return the pairs that leave with it, by lane, or None if the packet is too old."""
+        """Process a packet's pairs, by lane, with None for absent ones. Return the pairs that leave with it, by lane.
+
+        `number` is the packet's job * 2**32 + sequence. A repeated packet gets the pairs of the first time. Return None
+        if a newer packet of the worker has replaced it.
+        """
         return self._once(worker, number, lambda: [self._put(lane, pair) for lane, pair in enumerate(pairs)])
 
     def flush(self, worker: int, number: int, cell: int, lanes: int) -> list[Pair | None] | None:
-        """Empty a cell of every lane. Return its pairs by lane, or None if the packet is too old."""
+        """Empty the cell number `cell` in each of `lanes` lanes. Return its pairs by lane, with None for empty cells.
+
+        `number` is the packet's job * 2**32 + sequence, and repeated or replaced packets are handled as in `put`.
+        """
         return self._once(worker, number, lambda: [self._held.pop((lane, cell), None) for lane in range(lanes)])
 
     def _once(self, worker: int, number: int, act: Callable[[], list[Pair | None]]) -> list[Pair | None] | None:

@@ -13,7 +13,10 @@ Words = npt.NDArray[np.uint32]
 
 
 def hashes(items: Sequence[int], bits: int, seed: int) -> Words:
-    """Return each item's hash: the CRC-32 of its bytes, most significant first, then the finaliser of MurmurHash3."""
+    """Return the 32-bit hash of each item, as `hash_` defines it: CRC-32, then MurmurHash3's finaliser with a seed.
+
+    The CRC is that of the item's bytes, most significant first; `bits` is the width of an item.
+    """
     h = _crc32(items, -(-bits // 8)) ^ np.uint32(seed * 0x9E3779B1 % 2**32)
     with np.errstate(over="ignore"):
         h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)
@@ -22,7 +25,11 @@ def hashes(items: Sequence[int], bits: int, seed: int) -> Words:
 
 
 def positions(items: Sequence[int], bits: int, seed: int, size: int) -> list[int]:
-    """Return each item's place in a row of `size`: from the low bits if that is a power of two, otherwise scaled."""
+    """Return each item's place (0 to `size` - 1) in a row, by its hash with this seed.
+
+    The place is the low bits of the hash if `size` is a power of two, otherwise the hash scaled to it. `bits` is the
+    width of an item.
+    """
     h = hashes(items, bits, seed).astype(np.uint64)
     fallen = h % np.uint64(size) if size.bit_count() == 1 else h * np.uint64(size) >> np.uint64(32)
     return [int(each) for each in fallen]

@@ -22,7 +22,10 @@ def alerts(
     slots: int,
     item_bits: int,
 ) -> list[int | None]:
-    """Return for each packet the amount that its item is reported with, or None if it is not reported."""
+    """Return for each packet, in order, the amount that its item is reported with, or None if it is not reported.
+
+    `items` and `amounts` have an element per packet. The other parameters are those of `HeavyHitter`.
+    """
     windows = np.arange(len(items)) // window
     least = np.full(len(items), 2**32 - 1)
     for row in range(rows):

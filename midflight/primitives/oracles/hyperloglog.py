@@ -10,7 +10,11 @@ __all__ = ["ranks", "records"]
 
 
 def ranks(items: Sequence[int], *, precision: int, item_bits: int) -> list[tuple[int, int]]:
-    """Return each item's register (the last digits of its hash) and rank (the position of the first 1 in the rest)."""
+    """Return (register, rank) of each item, as the parameters of `HyperLogLog` determine them.
+
+    The register is the number in the last `precision` binary digits of the item's hash, the rank the position from 1 of
+    the first 1 in the remaining digits.
+    """
     found = []
     for each in hashes(items, item_bits, 0).tolist():
         digits = f"{each:032b}"
@@ -19,7 +23,7 @@ def ranks(items: Sequence[int], *, precision: int, item_bits: int) -> list[tuple
 
 
 def records(items: Sequence[int], *, precision: int, item_bits: int) -> list[tuple[int, int] | None]:
-    """Return (register, rank) for each item with a higher rank than all before in its register, otherwise None."""
+    """Return (register, rank) for each item whose rank is the highest so far in its register, otherwise None."""
     highest: dict[int, int] = {}
     found: list[tuple[int, int] | None] = []
     for register, rank in ranks(items, precision=precision, item_bits=item_bits):

@@ -11,7 +11,7 @@ __all__ = ["Answer", "Counter"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The chosen value. `to_all` is set for the acceptance that decided it."""
+    """The chosen value. `to_all` is set in the answer to the acceptance that decided it, which goes to all members."""
 
     value: int
     to_all: bool
@@ -25,14 +25,20 @@ class _Instance:
 
 
 class Counter:
-    """A learner for a number of acceptors."""
+    """A learner for a number of acceptors, which remembers `instances` instances.
+
+    Instance n replaces an older one with the same remainder modulo `instances`.
+    """
 
     def __init__(self, acceptors: int, instances: int) -> None:
         self._acceptors = acceptors
         self._instances: list[_Instance | None] = [None] * instances
 
     def accepted(self, instance: int, acceptor: int, ballot: int, value: int) -> Answer | None:
-        """Process an acceptance. Return the answer, or None if there is none."""
+        """Process an acceptance of `value` in a ballot of an instance.
+
+        Return the answer, or None if it is not answered.
+        """
         if instance == 0 or ballot == 0 or acceptor >= self._acceptors:
             return None
         place = instance % len(self._instances)

@@ -27,7 +27,11 @@ class Answer:
 
 @dataclass(slots=True)
 class Queue:
-    """One lock: the tickets in its queue, the first in front, and whether each is exclusive."""
+    """One lock, whose queue has `depth` places: the tickets in the queue in order, and whether each is exclusive.
+
+    `drawn` is the next ticket to be drawn, and `seen` the number of each client's latest request. Tickets do not wrap
+    here.
+    """
 
     depth: int
     waiting: list[tuple[int, bool]] = field(default_factory=list)
@@ -40,7 +44,7 @@ class Queue:
 
     @property
     def holders(self) -> list[int]:
-        """The tickets that hold the lock: all shared ones at the front, or the first one alone."""
+        """The tickets that hold the lock: all consecutive shared ones in front of the queue, or one exclusive one."""
         if not self.waiting:
             return []
         sharing: list[int] = []
@@ -52,11 +56,14 @@ class Queue:
 
     @property
     def granted(self) -> int:
-        """The first ticket that has to wait, drawn or not drawn yet."""
+        """The first ticket that has to wait: behind those of the holders, whether it is drawn already or not."""
         return self.holders[-1] + 1 if self.waiting else self.drawn
 
     def ask(self, client: int, number: int, exclusive: bool) -> Answer | None:
-        """Process a request for the lock. Return None if it is out of date."""
+        """Process request `number` of a client for the lock, and return the answer; None if it has sent a newer one.
+
+        A repeated request has no further effect. If the queue is full, the answer is `handed`, to the server.
+        """
         new = self._new(client, number)
         if new is None:
             return None
@@ -73,7 +80,10 @@ class Queue:
         return Answer("granted" if ticket < self.granted else "waiting", ticket % WRAP, self.granted % WRAP)
 
     def release(self, client: int, number: int) -> Answer | None:
-        """Remove the first request from the queue. Return None if the release is out of date."""
+        """Process a release, request `number` of a client: remove the queue's first ticket, and return the answer.
+
+        Return None if the client has sent a newer request. A repeated release has no further effect.
+        """
         new = self._new(client, number)
         if new is None:
             return None

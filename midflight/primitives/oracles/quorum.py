@@ -30,7 +30,10 @@ class _Box:
 
 
 class Boxes:
-    """All votings in progress."""
+    """All votings in progress, of which there are at most `slots`. The parameters are those of `Quorum`.
+
+    Voting n replaces an older one with the same remainder modulo `slots`.
+    """
 
     def __init__(self, *, voters: int, needed: int, slots: int, choices: int) -> None:
         self._voters = voters
@@ -39,7 +42,7 @@ class Boxes:
         self._boxes: list[_Box | None] = [None] * slots
 
     def vote(self, number: int, voter: int, value: int) -> Answer | None:
-        """Cast a vote in voting `number`. Return the answer, or None if there is none."""
+        """Cast a vote for `value` in voting `number`. Return the answer, or None if the vote is not answered."""
         if number == 0 or value == 0 or voter >= self._voters:
             return None
         place = number % len(self._boxes)

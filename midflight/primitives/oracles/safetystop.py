@@ -12,7 +12,7 @@ Reason = Literal["passed", "outside", "stale", "stopped"]
 
 @dataclass(slots=True)
 class Cell:
-    """A cell with its envelope. It starts disarmed."""
+    """One cell with its limits, `low` to `high`, and the maximum age of a reading. It is disarmed at first."""
 
     low: int
     high: int
@@ -21,16 +21,19 @@ class Cell:
     _events: list[str] = field(default_factory=list)
 
     def reading(self, time: int) -> None:
-        """Record a reading, unless it is older than an earlier one."""
+        """Record a sensor reading with its time on a 32-bit clock; ignored if it is older than an earlier one."""
         if not self._readings or _ahead(time, self._readings[-1]) >= 0:
             self._readings.append(time)
 
     def rearm(self) -> None:
-        """Record an order to re-arm."""
+        """Arm the cell, so that safe commands pass."""
         self._events.append("armed")
 
     def command(self, time: int, value: int) -> tuple[Reason, bool]:
-        """Process a command. Return its outcome, and whether it stops the cell."""
+        """Process a command with its time on a 32-bit clock.
+
+        Return its outcome, and whether it stops the armed cell.
+        """
         wrong: Reason = "passed"
         if not self.low <= value <= self.high:
             wrong = "outside"

@@ -15,7 +15,10 @@ _SEED = int.from_bytes(b"SAMP", "big")
 def chosen(
     packets: Sequence[tuple[int, int]], *, one_in: int, by: Literal["count", "packet", "flow"], item_bits: int
 ) -> list[bool]:
-    """Return which of the packets (item, sequence) are samples."""
+    """Return for each packet (item, sequence), in order, whether it is a sample.
+
+    The parameters are those of `Sample`.
+    """
     if by == "count":
         return [number % one_in == 0 for number in range(len(packets))]
     if by == "flow":

@@ -12,7 +12,11 @@ __all__ = ["partners"]
 
 
 def partners(items: Sequence[int], building: Sequence[bool], *, rows: int, columns: int, item_bits: int) -> list[bool]:
-    """Return for each row whether all the places of its key had been set before it arrived."""
+    """Return for each row, in order, whether building rows before it have set all places of its key in the filter.
+
+    `items` has the key of each row, and `building` whether it is a building row. The other parameters are those of
+    `SemiJoin`.
+    """
     found = np.ones(len(items), dtype=np.bool_)
     for row in range(rows):
         places = np.array(positions(items, item_bits, row, columns))

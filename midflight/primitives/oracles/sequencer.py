@@ -15,7 +15,7 @@ class ExhaustedError(Exception):
 
 @dataclass(slots=True)
 class Group:
-    """One group: the stamped requests in order, and the latest request of each client."""
+    """One group: the numbered requests in order, and the latest request of each client. `limit` is the last number."""
 
     limit: int
     order: list[tuple[int, int]] = field(default_factory=list)
@@ -24,9 +24,10 @@ class Group:
     """By client, its latest request and the stamp of that, if it has one."""
 
     def stamp(self, client: int, request: int) -> int | None:
-        """Return the stamp of a request, or None if it is dropped.
+        """Return the number that a client's request gets, or None if it is dropped.
 
-        ExhaustedError if no stamp is left for a new request.
+        A repeated request has its old number. Request 0 and requests older than the client's latest are dropped.
+        ExhaustedError if no number is left for a new request.
         """
         if request == 0:
             return None

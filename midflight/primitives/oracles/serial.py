@@ -6,6 +6,9 @@ __all__ = ["is_older"]
 
 
 def is_older(number: int, newest: int, bits: int = 32) -> bool:
-    """Return whether a number is older than another. Exactly half of the circle away counts as older."""
+    """Return whether `number` is older than `newest`, both serial numbers of `bits` bits that wrap (RFC 1982).
+
+    Equal numbers are not older. Numbers that are exactly half of the range apart count as older, in both directions.
+    """
     circle = 1 << bits
     return 0 < (newest - number) % circle <= circle // 2

@@ -10,7 +10,10 @@ __all__ = ["pruned"]
 
 
 def pruned(points: Sequence[Sequence[int]], again: Sequence[bool], *, stored: int) -> list[bool]:
-    """Return which points are dominated or equalled by one of the `stored` points. Points sent `again` are ignored."""
+    """Return for each point whether it is pruned: whether a stored point is at least as large in every dimension.
+
+    Up to `stored` points are stored, those with the largest sums. Points sent `again` are never pruned and not stored.
+    """
     best: list[tuple[int, ...]] = []
     gone = []
     for each, repeated in zip(points, again, strict=True):

@@ -11,10 +11,11 @@ __all__ = ["alerts", "jumps"]
 def alerts(
     sensors: npt.NDArray[np.uint16], values: npt.NDArray[np.uint32], *, above: int, clear: int, states: int
 ) -> npt.NDArray[np.bool_]:
-    """Return which readings raise an alert: a boolean array of shape (readings,).
+    """Return for each reading whether it raises an alert: a boolean array of shape (readings,).
 
-    A reading raises an alert if it is at least `above` and there was a reading of at most `clear` since the last alert
-    of its sensor. Sensors from `states` up have no state and raise an alert every time.
+    `sensors` and `values` have an element per reading. A reading raises an alert if it is at least `above`, and the
+    sensor has had no alert yet or a reading of at most `clear` since. Sensors from number `states` up have no state and
+    raise an alert every time.
     """
     high, low = values >= above, values <= clear
     result = high & (sensors >= states)
@@ -31,9 +32,10 @@ def alerts(
 def jumps(
     sensors: npt.NDArray[np.uint16], values: npt.NDArray[np.uint32], *, rate: int, states: int
 ) -> npt.NDArray[np.bool_]:
-    """Return which readings differ by more than `rate` from the previous one of the same sensor.
+    """Return for each reading whether it differs by more than `rate` from the previous one of its sensor.
 
-    Sensors from `states` up have no state, so their readings never do.
+    `sensors` and `values` have an element per reading, and so has the result. Sensors from number `states` up have no
+    state, so their readings never do.
     """
     result = np.zeros(len(sensors), dtype=np.bool_)
     for sensor in np.unique(sensors[sensors < states]):

@@ -12,7 +12,10 @@ __all__ = ["pruned"]
 def pruned(
     rows: Sequence[tuple[int, int]], again: Sequence[bool], *, n: int, lowest: int, levels: int, queries: int
 ) -> list[bool]:
-    """Return which rows (query, value) are not needed. Rows sent `again` are always needed and do not count."""
+    """Return for each row (query, value), in order, whether it is pruned: `n` rows have reached a higher threshold.
+
+    Rows sent `again` are never pruned and do not count. The other parameters are those of `TopN`.
+    """
     query, value = np.array(rows, dtype=np.int64).T
     fresh = ~np.array(again) & (query < queries)
     gone = np.zeros(len(rows), dtype=np.bool_)

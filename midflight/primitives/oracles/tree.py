@@ -11,7 +11,11 @@ __all__ = ["label"]
 
 
 def label(trees: Sequence[Mapping[str, Sequence[Any]]], values: Sequence[int]) -> tuple[int, int]:
-    """Return the label with the most votes for these features, the first of several, and its number of votes."""
+    """Return (label, votes): the label with the most votes of all trees for these features, and its votes.
+
+    The first of several labels wins. `trees` are as in the parameter of `Tree`, and `values` has the value of each
+    feature.
+    """
     total = np.sum([tree["votes"][_leaf(tree, values)] for tree in trees], axis=0)
     best = int(np.argmax(total))
     return best, int(total[best])

@@ -14,7 +14,10 @@ CLOCK = 2**32
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The contents of a window: its end, and the count, sum, minimum and maximum of its values."""
+    """The contents of a window: its end, and the count, sum, minimum and maximum of its values.
+
+    `end` is exclusive: a number of items, or a time.
+    """
 
     end: int
     count: int
@@ -25,7 +28,7 @@ class Result:
 
 @dataclass(slots=True)
 class Series:
-    """One series. Windows consist of `panes` panes of `length` each."""
+    """One series of items. Windows consist of `panes` panes of `length` each, in items or units of time."""
 
     length: int
     panes: int
@@ -34,18 +37,20 @@ class Series:
     """The pane of each value, numbered without bound."""
 
     def counted(self, value: int) -> Result | None:
-        """Add an item, with windows by count. Return the result of the window that it completes, or None."""
+        """Add an item, where panes have a fixed number of items.
+
+        Return the result of the window that it completes, or None.
+        """
         self._values.append(value)
         self._panes.append((len(self._values) - 1) // self.length)
         full = len(self._values) % self.length == 0
         return self._result(self._panes[-1]) if full else None
 
     def timed(self, time: int, value: int) -> Result | None:
-        """Add an item, with windows by a time on a clock that wraps.
+        """Add an item, where panes have a fixed length of time, on a 32-bit clock that wraps.
 
-        Return the result of the window that it ends, or None.
-
-        ValueError if the item is late.
+        Return the result of the window that it ends, to which it does not belong, or None. ValueError if the item is
+        late: of an earlier pane than the latest.
         """
         around = CLOCK // self.length
         pane = time // self.length
