@@ -65,6 +65,12 @@ class SyntaxBuilder(Transformer[Any, Any]):
     def annotations(self, *tokens: PlacedToken) -> s.Annotations:
         return tuple(_annotation(token) for token in tokens)
 
+    def body(self, expressions: tuple[s.Expression, ...]) -> list[tuple[str, s.Expression]]:
+        return [("", each) for each in expressions]
+
+    def body_pairs(self, *pairs: tuple[str, s.Expression]) -> list[tuple[str, s.Expression]]:
+        return [*pairs]
+
     def base_type(self, word: PlacedToken, *rest: Any) -> s.BaseType:
         if not rest:
             return s.BaseType(word.place, str(word))

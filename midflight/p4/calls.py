@@ -8,7 +8,7 @@ from midflight.p4 import ir
 from midflight.p4.nodes import within
 from midflight.p4.types import StructType
 
-__all__ = ["called_actions", "calls", "digests"]
+__all__ = ["called_actions", "calls", "digests", "reached"]
 
 
 def calls(program: ir.Program) -> Iterator[ir.Call]:
@@ -30,6 +30,26 @@ def digests(program: ir.Program) -> list[StructType]:
         if call.name == "digest" and call.type_arguments and isinstance(kind := call.type_arguments[0], StructType):
             found.setdefault(kind.name, kind)
     return list(found.values())
+
+
+def reached(control: ir.Control) -> Iterator[ir.Node]:
+    """Yield each node that a control can run: its own, and those of the controls, tables and actions that it uses."""
+    waiting: list[ir.Control | ir.Action] = [control]
+    seen: set[int] = set()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        for node in within(*part.locals, part.body) if isinstance(part, ir.Control) else within(part.body):
+            yield node
+            match node:
+                case ir.ActionCall(action=action):
+                    waiting.append(action)
+                case ir.Apply(callee=ir.Control() as inner):
+                    waiting.append(inner)
+                case ir.TableApply(table=table) | ir.TableHit(table=table) | ir.Switch(subject=ir.Table() as table):
+                    waiting += [each.action for each in table.actions]
 
 
 def _in_controls(program: ir.Program) -> Iterator[ir.Node]:

@@ -41,6 +41,7 @@ _TYPE = frozenset(
 _NAME = frozenset(["NAME", "TYPE_NAME", "ACTIONS", "APPLY", "ENTRIES", "KEY", "PRIORITY", "STATE", "TYPE"])
 _GOES_ON = frozenset(["OPERATOR", "PLUS", "MINUS", "QMARK", "DOT", "LSQB", "LPAR", "LESS_ARGUMENTS"])
 _STATEMENT = frozenset(["IF", "SWITCH", "RETURN", "EXIT", "CONST", "SEMICOLON", "LBRACE", "THIS"])
+_VALUE_ENDS = frozenset(["NUMBER", "STRING", "NAME", "TRUE", "FALSE", "RPAR", "RSQB", "RBRACE"])
 _PLENTY = 6
 
 
@@ -60,6 +61,9 @@ def explain(error: UnexpectedToken, source: Source, names: Mapping[str, str]) ->
         return _no_type(str(token), token.place, types)
     if before is not None and before.type == "NAME" and token.type == "NAME" and "EQUAL" in expected:
         return _no_type(str(before), before.place, types)
+    if token.type == "QMARK" and before is not None and before.type in _VALUE_ENDS:
+        hint = "p4c reads it as (a ? x : b) ? y : z. Write a ? x : (b ? y : z)."
+        return P4Error("a '?:' after another one needs brackets", place=token.place, hint=hint)
     if before is not None and expected - _GOES_ON - {"ANNOTATION"} == {"SEMICOLON"}:
         return P4Error("';' is missing here", place=_behind(before.place))
     if "NAME" in expected and str(token) in KEYWORDS and not expected & {"NUMBER", "BIT"}:

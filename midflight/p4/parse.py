@@ -12,13 +12,14 @@ from lark import Lark, UnexpectedToken
 from lark.common import LexerConf
 from lark.lexer import Lexer, Token
 
+from midflight.p4 import syntax as s
 from midflight.p4.declaration_builder import Builder
 from midflight.p4.declarations import Program
 from midflight.p4.explain import explain
-from midflight.p4.preprocess import Source
+from midflight.p4.preprocess import Source, plain
 from midflight.p4.tokens import tokenise, types_declared
 
-__all__ = ["declared_types", "parse"]
+__all__ = ["declared_types", "parse", "parse_body"]
 
 
 class _Feed(Lexer):
@@ -37,7 +38,13 @@ def _grammar() -> Lark:
     """Return the parser tables. They take 0.4 s to build, so the process and the user's cache folder keep them."""
     text = Path(__file__).with_name("grammar.lark").read_text(encoding="utf-8")
     return Lark(
-        text, parser="lalr", lexer=_Feed, maybe_placeholders=True, transformer=Builder(), cache=_cache_file() or False
+        text,
+        parser="lalr",
+        start=["start", "body"],
+        lexer=_Feed,
+        maybe_placeholders=True,
+        transformer=Builder(),
+        cache=_cache_file() or False,
     )
 
 
@@ -56,9 +63,22 @@ def parse(source: Source, file: str) -> Program:
     """Return the syntax tree of preprocessed text. Raises P4Error for a syntax error, with its place in the source."""
     grammar = _grammar()
     try:
-        return Program(file, grammar.parse(source))  # type: ignore[arg-type]
+        return Program(file, grammar.parse(source, "start"))  # type: ignore[arg-type]
     except UnexpectedToken as error:
         raise explain(error, source, _terminals(grammar)) from None
+
+
+def parse_body(text: str, types: frozenset[str]) -> list[tuple[str, s.Expression]]:
+    """Return the expressions in the body of an annotation, each with its key, which is empty in a list.
+
+    `types` are the names of types that the expressions may use. Raises P4Error for a syntax error.
+    """
+    grammar, source = _grammar(), plain(text, "<annotation>", text, types)
+    try:
+        parsed: list[tuple[str, s.Expression]] = grammar.parse(source, "body")  # type: ignore[assignment]
+    except UnexpectedToken as error:
+        raise explain(error, source, _terminals(grammar)) from None
+    return parsed
 
 
 def declared_types(source: Source) -> frozenset[str]:

@@ -378,20 +378,36 @@ class _Classifier:
             return True
         if before not in {"NAME"} | {self.names[each] for each in _SOFT}:
             return False
-        end, typed = index + 1, False
-        depth = 1
-        while depth > 0 and end < min(len(self.raws), index + _ARGUMENTS):
+        return self.holds_types(index)
+
+    def holds_types(self, index: int) -> bool:
+        """Return whether the `<` at `index` encloses type arguments of a call, as opposed to being a comparison.
+
+        Expressions occur there only in square brackets, and in the brackets of a width, such as `bit<(W + 1)>`.
+        """
+        depth, inner, typed = 1, [""], False
+        for end in range(index + 1, min(len(self.raws), index + _ARGUMENTS)):
             raw = self.raws[end]
-            if raw.text == "<":
+            if raw.text in ("(", "["):
+                if raw.text == "(" and depth == 1:
+                    return False
+                inner.append(raw.text)
+            elif raw.text in (")", "]"):
+                if inner.pop() != {")": "(", "]": "["}[raw.text]:
+                    return False
+            elif inner[-1]:
+                continue
+            elif raw.text == "<":
                 depth += 1
             elif raw.text in (">", ">>"):
                 depth -= len(raw.text)
+                if depth <= 0:
+                    return typed and self.text_at(end + 1) in ("(", "{")
             elif raw.kind == "word":
                 typed |= raw.text in _TYPE_WORDS or raw.text == "_" or self.is_type(raw.text)
-            elif raw.kind != "number" and raw.text not in (",", ".", "[", "]", "(", ")"):
+            elif not (raw.text in (",", ".") or (raw.kind == "number" and depth > 1)):
                 return False
-            end += 1
-        return typed and self.text_at(end) in ("(", "{")
+        return False
 
 
 _TYPE_ENDS = frozenset(

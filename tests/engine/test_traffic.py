@@ -108,7 +108,8 @@ CLONE = """
 def test_an_ingress_clone_is_the_original_packet_with_its_field_list() -> None:
     switch = engine(
         header=HEADER,
-        metadata="@field_list(1) bit<8> kept; bit<8> lost;",
+        types="const bit<8> FIRST = 1;",
+        metadata="@field_list(FIRST, 7) bit<8> kept; @field_list(2) bit<8> lost;",
         ingress=CLONE,
         egress="if (std.instance_type == 1) { hdr.h.seen = meta.kept + 10 * meta.lost + (bit<8>)std.egress_rid; }",
     )

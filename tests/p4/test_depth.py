@@ -32,7 +32,7 @@ DEEP = {
     "parentheses": {"apply": "meta.wide = " + chained("(", "meta.wide", ")") + ";"},
     "operators of one side": {"apply": "meta.wide = " + chained("~", "meta.wide") + ";"},
     "casts": {"apply": "meta.wide = " + chained("(bit<32>)(bit<16>)", "meta.wide") + ";"},
-    "choices": {"apply": "meta.wide = " + chained("meta.wide == %(i)d ? %(i)d : ", "meta.wide") + ";"},
+    "choices": {"apply": "meta.wide = " + chained("meta.wide == %(i)d ? %(i)d : (", "meta.wide", ")") + ";"},
     "conditions": {"apply": "if (" + chained("meta.wide != %(i)d && ", "true") + ") { meta.wide = 1; }"},
     "slices": {"apply": "meta.wide = meta.wide" + chained("[31:0]", "") + ";"},
     "indices": {"apply": "meta.small = " + chained("hdr.labels[", "0", "].ttl") + ";"},

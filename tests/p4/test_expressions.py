@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
-from midflight.p4.types import BOOL, Bits
+from midflight.p4.types import BOOL, Bits, StructType
 from tests.p4.skeleton import assigned, ingress_statements, program
 
 WIDTH = 8
@@ -220,3 +220,58 @@ def test_sizes_are_known_when_a_program_is_checked(text: str, size: int) -> None
 def test_the_size_of_a_type_without_one_is_an_error() -> None:
     with pytest.raises(P4Error, match="error has no size, so no minSizeInBits"):
         program(apply="meta.wide = standard_metadata.parser_error.minSizeInBits();")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "meta.medium < (bit<16>)hdr.ethernet.type >> (bit<8>)2",
+        "meta.medium < (bit<16>)meta.small",
+        "meta.medium < (meta.medium) >> (8w2)",
+        "(bit<(8 + 8)>)meta.small < meta.medium",
+    ],
+)
+def test_a_comparison_with_a_cast_is_no_list_of_types(text: str) -> None:
+    value = assigned(text, target="meta.flag")
+    assert isinstance(value, ir.Binary)
+    assert value.operator == "<"
+
+
+def test_type_arguments_may_contain_a_width_in_brackets() -> None:
+    top = "T same<T>(in T x) { return x; }\nconst int W = 4;"
+    value = assigned("same<bit<(W * 2 + (1 << 3))>>(meta.medium)", target="meta.medium", top=top)
+    assert value.type == Bits(16)
+
+
+@pytest.mark.parametrize(
+    "comparison", ["k != 0", "0 == k", "k == 16w1", "k == kind_t.a && kind_t.a == 1", "k == other_t.b", "k < 3"]
+)
+def test_a_serializable_enum_compares_with_numbers_of_its_width(comparison: str) -> None:
+    top = "enum bit<16> kind_t { a = 1 }\nenum bit<16> other_t { b = 2 }"
+    assert assigned(comparison, target="meta.flag", top=top, locals="kind_t k = kind_t.a;").type == BOOL
+
+
+def test_a_serializable_enum_does_not_compare_with_another_width() -> None:
+    top = "enum bit<16> kind_t { a = 1 }\nenum bit<8> other_t { b = 2 }"
+    with pytest.raises(P4Error, match=r"the operands of '==' differ: bit<16> and bit<8>"):
+        assigned("kind_t.a == other_t.b", target="meta.flag", top=top)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "lists"),
+    [("FIRST", "1"), ("lists_t.third, 8w2", "3, 2"), ("FIRST + 4, (bit<8>)7", "5, 7"), ("0x10", "16")],
+)
+def test_field_lists_are_numbered_by_constant_expressions(annotation: str, lists: str) -> None:
+    top = f"""const bit<8> FIRST = 1; enum bit<8> lists_t {{ third = 3 }}
+        struct kept_t {{ @field_list({annotation}) bit<8> x; }}"""
+    kind = program(top=top, locals="kept_t kept;", apply="kept.x = 1;").ingress.locals[0]
+    assert isinstance(kind, ir.Declare)
+    assert isinstance(kind.variable.type, StructType)
+    assert kind.variable.type.fields[0].annotations == {"field_list": lists}
+
+
+def test_a_wrong_field_list_is_reported_at_its_annotation() -> None:
+    with pytest.raises(P4Error, match="@field_list: LOST is not declared") as caught:
+        program(top="struct kept_t { @field_list(LOST) bit<8> x; }")
+    assert caught.value.place is not None
+    assert caught.value.place.text[caught.value.place.column - 1 :].startswith("@field_list(LOST)")

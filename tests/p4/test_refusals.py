@@ -30,17 +30,10 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
         {"locals": TABLE.format(kind="exact", more="implementation = action_profile(4);")},
     ),
     ("idle timeouts of entries are", {"locals": TABLE.format(kind="exact", more="support_timeout = true;")}),
-    (
-        "a direct_counter created inside a table is",
-        {"locals": TABLE.format(kind="exact", more="counters = direct_counter(CounterType.bytes);")},
-    ),
     ("the match kind fuzzy is", {"top": "match_kind { fuzzy }", "locals": TABLE.format(kind="fuzzy", more="")}),
     ("keys of type error are", {"locals": TABLE.format(kind="exact", more="").replace(
         "meta.small", "standard_metadata.parser_error")}),
     ("the deprecated extern Checksum16 is", {"locals": "Checksum16() sum;"}),
-    ("clone3 is", {"apply": "clone3(CloneType.I2E, 1, { meta.small });"}),
-    ("resubmit is", {"apply": "resubmit({ meta.small });"}),
-    ("recirculate is", {"apply": "recirculate({ meta.small });"}),
     ("a register of pair_t is", {"locals": "register<pair_t>(4) pairs;"}),
     ("the extern lookup is", {"top": "extern void lookup(in bit<8> x);", "apply": "lookup(meta.small);"}),
     ("the extern bucket is", {"top": "extern bucket { bucket(); }", "locals": "bucket() b;"}),
@@ -66,6 +59,39 @@ def test_a_feature_is_refused_by_name(words: str, parts: dict[str, str]) -> None
     assert caught.value.message == f"{words} not supported yet"
     assert caught.value.place is not None
     assert caught.value.place.file == "test.p4"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("clone3(CloneType.I2E, 1, { meta.small });", "clone3 is deprecated, and p4c refuses it too"),
+        ("resubmit({ meta.small });", "resubmit is deprecated, and p4c refuses it too"),
+        ("recirculate({ meta.small });", "recirculate is deprecated, and p4c refuses it too"),
+        ("mark_to_drop();", "mark_to_drop without an argument is deprecated, and p4c refuses it too"),
+        ("clone(CloneType.E2E, 1);", "clone of CloneType.E2E can be called in egress only, not in ingress"),
+        ("recirculate_preserving_field_list(1);",
+         "recirculate_preserving_field_list can be called in egress only, not in ingress"),
+        ("meta.small = meta.flag ? 8w1 : meta.flag ? 8w2 : 8w3;", "a '?:' after another one needs brackets"),
+    ],
+)  # fmt: skip
+def test_what_p4c_refuses_is_refused_at_its_place(call: str, message: str) -> None:
+    with pytest.raises(P4Error) as caught:
+        check(skeleton(apply=call), "test.p4")
+    assert caught.value.message == message
+    assert caught.value.place is not None
+    assert call in caught.value.place.text
+
+
+def test_a_call_is_found_in_the_stage_that_reaches_it() -> None:
+    text = skeleton(
+        locals="""
+            action again() { recirculate_preserving_field_list(1); }
+            table t { key = { meta.small: exact; } actions = { again; NoAction; } }
+        """,
+        apply="if (t.apply().hit) { }",
+    )
+    with pytest.raises(P4Error, match="can be called in egress only"):
+        check(text)
 
 
 def test_another_architecture_is_refused_by_name() -> None:

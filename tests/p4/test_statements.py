@@ -14,7 +14,6 @@ IN, OUT, INOUT = Direction.IN, Direction.OUT, Direction.INOUT
 
 CALLS: list[tuple[str, str, str, list[Direction]]] = [
     ("", "mark_to_drop(standard_metadata);", "mark_to_drop", [INOUT]),
-    ("", "mark_to_drop();", "mark_to_drop", []),
     ("", "random(meta.small, 0, 9);", "random", [OUT, IN, IN]),
     ("", "digest<pair_t>(1, meta.pair);", "digest", [IN, IN]),
     ("", "digest(1, { meta.small, 8w3 });", "digest", [IN, IN]),
@@ -27,7 +26,6 @@ CALLS: list[tuple[str, str, str, list[Direction]]] = [
     ("", "clone(CloneType.I2E, 5);", "clone", [IN, IN]),
     ("", "clone_preserving_field_list(CloneType.I2E, 5, 1);", "clone_preserving_field_list", [IN, IN, IN]),
     ("", "resubmit_preserving_field_list(1);", "resubmit_preserving_field_list", [IN]),
-    ("", "recirculate_preserving_field_list(1);", "recirculate_preserving_field_list", [IN]),
     ("", "truncate(64);", "truncate", [IN]),
     ("", "assert(meta.flag);", "assert", [IN]),
     ("", "assume(meta.flag);", "assume", [IN]),

@@ -144,3 +144,18 @@ def test_switches_and_hits() -> None:
         [2, 3],
         [],
     ]
+
+
+def test_a_direct_counter_may_be_created_inside_the_table() -> None:
+    made = table("key = { meta.small: exact; } actions = { NoAction; } counters = direct_counter(CounterType.bytes);")
+    (counter,) = made.direct
+    assert (counter.kind, counter.name, counter.arguments) == ("direct_counter", "MyIngress.t.counter", (1,))
+    named = table('key = { meta.small: exact; } actions = { NoAction; } @name("seen") '
+                  'counters = direct_counter(CounterType.bytes);')  # fmt: skip
+    assert named.direct[0].name == "seen"  # without the control's name, as p4c
+
+
+def test_a_direct_meter_is_declared_so_that_it_can_be_read() -> None:
+    with pytest.raises(P4Error, match="meters must name a direct_meter") as caught:
+        table("key = { meta.small: exact; } actions = { NoAction; } meters = direct_meter<bit<2>>(MeterType.bytes);")
+    assert "so that actions can read it" in caught.value.hint

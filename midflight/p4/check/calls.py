@@ -18,7 +18,7 @@ from midflight.stackless import Walk, in_turn
 
 __all__ = ["call"]
 
-REFUSED_FUNCTIONS = {
+DEPRECATED = {
     "resubmit": "resubmit_preserving_field_list",
     "recirculate": "recirculate_preserving_field_list",
     "clone3": "clone_preserving_field_list",
@@ -105,8 +105,14 @@ def _function(ctx: Context, entity: Callables, node: s.Call, name: s.Name) -> Wa
     if function.body is not None:
         inlined: ir.Expression = yield ctx.state.checks.inline(ctx, function, node)
         return inlined
-    if name.name in REFUSED_FUNCTIONS:
-        raise refuse(name.name, node.place, f"Use {REFUSED_FUNCTIONS[name.name]}.", plural=False)
+    if name.name in DEPRECATED:
+        hint = f"Write {DEPRECATED[name.name]} instead."
+        raise P4Error(f"{name.name} is deprecated, and p4c refuses it too", place=node.place, hint=hint)
+    if name.name == "mark_to_drop" and not node.arguments:
+        hint = "Write mark_to_drop(standard_metadata)."
+        raise P4Error(
+            "mark_to_drop without an argument is deprecated, and p4c refuses it too", place=node.place, hint=hint
+        )
     if name.name not in KNOWN_FUNCTIONS:
         raise refuse(f"the extern {name.name}", node.place, "It is not part of v1model.", plural=False)
     if name.name == "verify" and not ctx.in_parser:

@@ -33,6 +33,7 @@ class Checks:
     inline: Callable[[Context, d.Function, s.Call], Walk[ir.Expression]]
     instantiate: Callable[[Context, s.Instantiation], Walk[None]]
     anonymous: Callable[[Context, s.DirectApplication], Walk[ir.Control | ir.Parser]]
+    create: Callable[[Context, s.Construct, str, s.Annotations], Walk[ir.Instance | ir.Control | ir.Parser]]
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from midflight.p4.check.typing import type_arguments, type_of
 from midflight.p4.types import Bits, EnumType, ExternType, Type
 from midflight.stackless import Walk
 
-__all__ = ["anonymous", "instantiate", "part"]
+__all__ = ["anonymous", "create", "instantiate", "part"]
 
 REFUSED_EXTERNS = {
     "action_profile": "action profiles",
@@ -49,6 +49,13 @@ def instantiate(ctx: Context, node: s.Instantiation) -> Walk[None]:
         ctx, node.type, node.arguments, name, node.annotations, node.place
     )
     ctx.scope.declare(node.name, made, node.place)
+
+
+def create(
+    ctx: Context, node: s.Construct, name: str, annotations: s.Annotations
+) -> Walk[ir.Instance | ir.Control | ir.Parser]:
+    """Create the instance of `Type(arguments)` with the control-plane name `name`. P4Error as for `instantiate`."""
+    return _make(ctx, node.type, node.arguments, name, annotations, node.place)
 
 
 def _make(
@@ -195,8 +202,8 @@ def _constructor_values(
                 values.append(entity)
                 continue
         if isinstance(node, s.Construct):
-            made: ir.Instance | ir.Control | ir.Parser = yield _make(
-                ctx, node.type, node.arguments, qualified(ctx.name, formal.name, ()), (), place
+            made: ir.Instance | ir.Control | ir.Parser = yield create(
+                ctx, node, qualified(ctx.name, formal.name, ()), ()
             )
             values.append(made)
             continue

@@ -155,7 +155,7 @@ def same(
 
 def _equality(ctx: Context, node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Expression:
     if left.type != right.type:
-        left, right = same(ctx, node, left, right)
+        left, right = same(ctx, node, underlying(left), underlying(right))
     elif anonymous(left.type) and left.type != right.type:
         raise P4Error("two lists of different kinds cannot be compared", place=node.place)
     return _folded(node, left, right, BOOL)

@@ -14,8 +14,9 @@ from midflight.p4.check.context import Checks, Context, State, annotations_of, r
 from midflight.p4.check.controls import action
 from midflight.p4.check.expressions import expression, value
 from midflight.p4.check.functions import check_alone, inline
-from midflight.p4.check.instances import anonymous, instantiate, part
+from midflight.p4.check.instances import anonymous, create, instantiate, part
 from midflight.p4.check.scope import Callables, Named, Scope, describe
+from midflight.p4.check.stages import check_stages
 from midflight.p4.check.statements import declare_constant
 from midflight.p4.check.structures import enumeration, structure
 from midflight.p4.check.typing import type_of
@@ -26,7 +27,7 @@ __all__ = ["check_program"]
 
 PARTS = ("parser", "verify", "ingress", "egress", "compute", "deparser")
 
-CHECKS = Checks(expression, value, call, inline, instantiate, anonymous)
+CHECKS = Checks(expression, value, call, inline, instantiate, anonymous, create)
 
 
 @dataclass(slots=True)
@@ -66,6 +67,7 @@ def _program(top: _Top, program: d.Program, source: str) -> Walk[ir.Program]:
     headers, metadata, standard = (each.variable.type for each in parser.parameters)
     assert isinstance(headers, StructType)
     assert isinstance(standard, StructType)
+    check_stages(controls["ingress"], controls["egress"])
     tables = {name: each for name, each in ctx.state.tables.items() if name in ctx.state.applied}
     reached = ctx.state.reached | {each.action.name for table in tables.values() for each in table.actions}
     return ir.Program(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from midflight.errors import P4Error
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
+from midflight.p4.check.annotated import annotation_numbers
 from midflight.p4.check.coerce import coerce
 from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.expressions import expression
@@ -47,7 +48,12 @@ def structure(ctx: Context, node: d.Structure) -> Walk[StructType | HeaderType]:
         kind: Type = yield type_of(ctx, each.type)
         if isinstance(kind, ExternType | StringType | Integer) or kind == VOID:
             raise P4Error(f"a field cannot be of type {kind}", place=each.place)
-        fields.append(Field(each.name, kind, annotations_of(each.annotations)))
+        annotations = annotations_of(each.annotations)
+        for annotation in each.annotations:
+            if annotation.name == "field_list" and node.kind == "struct":
+                numbers: list[int] = yield annotation_numbers(ctx, annotation, Bits(8))
+                annotations["field_list"] = ", ".join(map(str, numbers))
+        fields.append(Field(each.name, kind, annotations))
     if node.kind == "struct":
         struct = StructType(node.name, tuple(fields))
         ctx.state.extents.bounded(struct, node.place)

@@ -43,7 +43,7 @@ def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
         if (title := _title(each)) in seen:
             raise P4Error(f"table {node.name} declares {title} twice", place=each.place)
         seen.add(title)
-        yield _property(ctx, each, draft, node)
+        yield _property(ctx, each, draft, node, name)
     if "actions" not in seen:
         raise P4Error(f"table {node.name} has no actions", place=node.place)
     default = draft.default or _no_action(ctx, draft, node.place)
@@ -64,7 +64,7 @@ def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
     )
 
 
-def _property(ctx: Context, node: d.Property, draft: Draft, table: d.Table) -> Walk[None]:
+def _property(ctx: Context, node: d.Property, draft: Draft, table: d.Table, name: str) -> Walk[None]:
     match node:
         case d.TableKey(keys=keys):
             checked: list[ir.Key] = yield in_turn(key(ctx, each) for each in keys)
@@ -89,14 +89,15 @@ def _property(ctx: Context, node: d.Property, draft: Draft, table: d.Table) -> W
             draft.priority_delta = yield constant_int(ctx, node.value, "priority_delta")
             if draft.priority_delta < 1:
                 raise P4Error("priority_delta must be positive", place=node.value.place)
-        case d.TableProperty(name=name) if name in DIRECT:
-            draft.direct.append(_direct(ctx, node))
-        case d.TableProperty(name=name) if name in REFUSED_PROPERTIES:
-            raise refuse(REFUSED_PROPERTIES[name], node.place)
-        case d.TableProperty(name=name):
+        case d.TableProperty(name=title) if title in DIRECT:
+            instance: ir.Instance = yield _direct(ctx, node, name)
+            draft.direct.append(instance)
+        case d.TableProperty(name=title) if title in REFUSED_PROPERTIES:
+            raise refuse(REFUSED_PROPERTIES[title], node.place)
+        case d.TableProperty(name=title):
             known = ["default_action", "size", "largest_priority_wins", "priority_delta", *DIRECT]
-            hint = closest(name, known)
-            ctx.state.warn(f"{name} is not a table property and has no effect", node.place, hint)
+            hint = closest(title, known)
+            ctx.state.warn(f"{title} is not a table property and has no effect", node.place, hint)
 
 
 def _default(ctx: Context, node: d.TableProperty, draft: Draft, table: d.Table) -> Walk[None]:
@@ -121,15 +122,26 @@ def _no_action(ctx: Context, draft: Draft, place: Place) -> ir.ActionRef:
     return reference
 
 
-def _direct(ctx: Context, node: d.TableProperty) -> ir.Instance:
+def _direct(ctx: Context, node: d.TableProperty, table: str) -> Walk[ir.Instance]:
+    """Return the direct counter or meter that a property names, or the counter that it creates.
+
+    The name of a counter without `@name` is `counter`, in its table, as p4c has it in BMv2's JSON.
+    """
     kind = DIRECT[node.name]
     if isinstance(node.value, s.Name):
         entity = ctx.scope.lookup(node.value.name, node.value.top, node.value.place)
         if isinstance(entity, ir.Instance) and entity.kind == kind:
             return entity
-    if isinstance(node.value, s.Construct):
-        raise refuse(f"a {kind} created inside a table", node.place, f"Declare {kind}(...) name; above.", plural=False)
-    raise P4Error(f"{node.name} must name a {kind}", place=node.value.place)
+    if isinstance(node.value, s.Construct) and kind == "direct_counter":
+        name = annotations_of(node.annotations).get("name")
+        full = f"{table}.counter" if name is None else name.strip('"')
+        made: ir.Instance | ir.Control | ir.Parser = yield ctx.state.checks.create(
+            ctx, node.value, full, node.annotations
+        )
+        if isinstance(made, ir.Instance) and made.kind == kind:
+            return made
+    hint = f"Declare {kind}(...) above, so that actions can read it." if kind == "direct_meter" else ""
+    raise P4Error(f"{node.name} must name a {kind}", place=node.value.place, hint=hint)
 
 
 def _order(node: d.Property) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from midflight.errors import P4Error
@@ -48,25 +47,14 @@ class PacketState:
         return self.intents + 4 * INTENTS.index(name)
 
 
-def preserved_fields(program: ir.Program, kind: Type) -> Iterator[tuple[tuple[str, ...], Type, frozenset[int]]]:
+def preserved_fields(kind: Type) -> Iterator[tuple[tuple[str, ...], Type, frozenset[int]]]:
     """Yield every field with a `@field_list` annotation: its path, its type, and the lists that contain it."""
     if not isinstance(kind, StructType):
         return
     for field in kind.fields:
         text = field.annotations.get("field_list")
         if text is not None:
-            yield (field.name,), field.type, frozenset(_list_number(program, each.strip()) for each in text.split(","))
+            yield (field.name,), field.type, frozenset(map(int, text.split(",") if text else ()))
         else:
-            for path, inner, numbers in preserved_fields(program, field.type):
+            for path, inner, numbers in preserved_fields(field.type):
                 yield (field.name, *path), inner, numbers
-
-
-def _list_number(program: ir.Program, text: str) -> int:
-    """Return the number of an argument of `@field_list`, a literal or a member of a serializable enum."""
-    name, _, member = text.rpartition(".")
-    for each in program.enums:
-        if each.name == name and member in each.members:
-            return each.value_of(member)
-    if (literal := re.fullmatch(r"(?:\d+[ws])?(0[xXbBoO]?[\da-fA-F]+|\d+)", text)) is None:
-        raise P4Error(f"the engine does not support {text!r} as the number of a field list")
-    return int(literal[1], 0)

@@ -97,7 +97,7 @@ class _Driver:
         """Copy the user metadata fields of a field list, whose number is known only at run time."""
         kind = self.unit.program.metadata
         metadata = self.unit.state.metadata
-        for path, field_type, numbers in preserved_fields(self.unit.program, kind):
+        for path, field_type, numbers in preserved_fields(kind):
             wanted = code.constant(1, 0)
             for each in sorted(numbers):
                 wanted = code.b.or_(wanted, code.b.icmp_unsigned("==", number, code.i32(each)))

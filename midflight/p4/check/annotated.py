@@ -1,0 +1,62 @@
+"""Values of expressions in the bodies of annotations (P4_16, section 20.2)."""
+
+from __future__ import annotations
+
+from midflight.errors import P4Error
+from midflight.p4 import ir
+from midflight.p4 import syntax as s
+from midflight.p4.check.context import Context
+from midflight.p4.check.expressions import constant, expression
+from midflight.p4.check.fold import is_literal
+from midflight.p4.check.scope import Named
+from midflight.p4.parse import parse_body
+from midflight.p4.types import Type
+from midflight.stackless import Walk
+
+__all__ = ["annotation_numbers", "annotation_values"]
+
+
+def annotation_numbers(ctx: Context, node: s.Annotation, wanted: Type) -> Walk[list[int]]:
+    """Return the values of an annotation's body, which is a list of constant expressions of a type."""
+    numbers: list[int] = []
+    for _, each in _parsed(ctx, node):
+        made: ir.Expression
+        try:
+            made = yield constant(ctx, each, wanted, f"@{node.name}")
+        except P4Error as error:
+            raise _at(error, node) from None
+        assert isinstance(made, ir.Literal)
+        numbers.append(int(made.value))
+    return numbers
+
+
+def annotation_values(ctx: Context, node: s.Annotation) -> Walk[list[tuple[str, ir.Literal]]]:
+    """Return the literals in the body of a structured annotation, each with its key, which is empty in a list.
+
+    P4Error for a value that is not a number, a string or a bool known at compile time.
+    """
+    values: list[tuple[str, ir.Literal]] = []
+    for key, each in _parsed(ctx, node):
+        made: ir.Expression
+        try:
+            made = yield expression(ctx, each)
+        except P4Error as error:
+            raise _at(error, node) from None
+        if not is_literal(made):
+            raise P4Error(f"@{node.name} takes values that are known at compile time", place=node.place)
+        assert isinstance(made, ir.Literal)
+        values.append((key, made))
+    return values
+
+
+def _parsed(ctx: Context, node: s.Annotation) -> list[tuple[str, s.Expression]]:
+    types = {name for name, entity in ctx.scope.visible() if isinstance(entity, Named)}
+    try:
+        return parse_body(node.body, frozenset(types))
+    except P4Error as error:
+        raise _at(error, node) from None
+
+
+def _at(error: P4Error, node: s.Annotation) -> P4Error:
+    """Return an error in an annotation's body with the place of the annotation, for the body has none of its own."""
+    return P4Error(f"@{node.name}: {error.message}", place=node.place, hint=error.hint)
