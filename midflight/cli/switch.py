@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.errors import MidflightError
 from midflight.units import SIZES, measured
 
 if TYPE_CHECKING:
@@ -108,6 +109,9 @@ Examples:
 )
 @click.option("--wait", is_flag=True, help="Read captures only after a controller has connected and disconnected.")
 @click.option("--trace", is_flag=True, help="Print what happens to every packet; slow, so some may be left out.")
+@click.option(
+    "--stop-on-assert", is_flag=True, help="Stop with status 1 when an assert or assume of the program fails."
+)
 @click.option("--stats", is_flag=True, help="Print packets received, sent and dropped at the end, and on SIGUSR1.")
 def switch(
     file: Path | None,
@@ -125,6 +129,7 @@ def switch(
     code: Path | None,
     wait: bool,
     trace: bool,
+    stop_on_assert: bool,
     stats: bool,
 ) -> None:
     """Run a P4 program on the embedded switch, and serve P4Runtime.
@@ -134,6 +139,8 @@ def switch(
     The switch prints the address that controllers can connect to. It runs until SIGINT or SIGTERM, finishes the packets
     that have arrived by then, and exits with status 0. With captures as ports, it also exits once these have been read
     and no controller is connected.
+
+    What the program logs (log_msg, and assert and assume that fail) is printed on lines that begin with "log".
 
     Interfaces need root or the capability CAP_NET_RAW. Their packets are seen as on a wire, with VLAN tags and complete
     checksums. An exception are large segments that a sending host leaves to its interface to split: the switch drops
@@ -171,6 +178,11 @@ def switch(
             device.load(read_text(file), str(file))
         ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_warn)
         traces: deque[str] = deque(maxlen=TRACES)
+        failed = threading.Event()
+
+        def fail() -> None:
+            failed.set()
+            stop.set()
 
         def take() -> list[str]:
             return [traces.popleft() for _ in range(len(traces))]
@@ -182,16 +194,18 @@ def switch(
             if stats:
                 before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, report)
             with Server(device, address, tls=tls) as server:
+                device.log("printing", lambda text: traces.append(f"log        {text}"))
+                if stop_on_assert:
+                    device.on_assertion(fail)
                 if trace:
                     device.trace("printing", lambda each: traces.append(str(each)))
                 ports.start()
                 name = file or "no program yet"
                 click.echo(f"{name}: P4Runtime on {server.address}, device {device_id}, CPU port {cpu_port}")
-                follower = Follower(take) if trace else None
+                follower = Follower(take)
                 stop.wait()
                 ports.close()
-                if follower is not None:
-                    follower.close(take)
+                follower.close(take)
         finally:
             ports.close()
             if stats:
@@ -199,6 +213,8 @@ def switch(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if failed.is_set():
+        raise MidflightError("the switch stopped because an assertion of the program failed")
 
 
 def _tls(

@@ -13,6 +13,7 @@ import pytest
 
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
+from midflight.runtime.engine.ports.pcap import PcapWriter
 from midflight.runtime.p4runtime.client.session import Session
 from tests.cli.run import FORWARDER, midflight
 
@@ -51,6 +52,25 @@ def test_a_switch_serves_until_a_signal_and_exits_with_status_0(program: Path, s
         process.send_signal(stop)
         out, err = process.communicate()
         assert (process.returncode, out, err) == (0, "", "")
+
+
+ASSERTING = 'assert(hdr.ethernet.kind != 0x806); log_msg("kind {}", { hdr.ethernet.kind });'
+
+
+@pytest.mark.parametrize(("options", "status"), [([], 0), (["--stop-on-assert"], 1)])
+def test_what_the_program_logs_is_printed(program: Path, tmp_path: Path, options: list[str], status: int) -> None:
+    program.write_text(program.read_text().replace("apply { bridge.apply(); }", f"apply {{ {ASSERTING} }}"))
+    frame = bytes(12) + b"\x08\x06" + bytes(46)
+    with PcapWriter(tmp_path / "in.pcap") as file:
+        file.write(0, frame)
+    result = midflight(
+        "switch", program, "-i", f"1@pcap:{tmp_path}/in.pcap,", "--grpc-server-addr", "127.0.0.1:0", *options
+    )
+    assert result.exit_code == status
+    _, first, second, *_ = result.stdout.splitlines()
+    assert first.startswith(f"log        assert failed at {program}:")
+    assert second == "log        kind 2054"
+    assert ("an assertion of the program failed" in result.stderr) == bool(status)
 
 
 def test_it_waits_for_a_program(program: Path) -> None:

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midflight.errors import P4Error
-from midflight.runtime.engine import Engine
-from tests.engine.build import engine, run
+from midflight.runtime.devices import open_device
+from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.engine import Engine, Packets
+from tests.bmv2 import BMV2
+from tests.engine.build import engine, run, source
 
 FIELDS = (("a", 4), ("b", 12), ("c", 32), ("d", 48), ("e", 3), ("f", 13), ("g", 128), ("h", 1), ("i", 7))
 HEADER = " ".join(f"bit<{width}> {name};" for name, width in FIELDS)
@@ -203,10 +205,28 @@ def test_the_random_hash_follows_the_seed() -> None:
     assert len(set(first)) > 30
 
 
-@pytest.mark.parametrize("algorithm", ["crc16_custom", "crc32_custom"])
-def test_custom_crcs_are_rejected_by_name(algorithm: str) -> None:
-    with pytest.raises(P4Error, match=algorithm):
-        hasher(algorithm, 0, 10)
+@pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
+def test_wide_results_and_custom_algorithms(device: str) -> None:
+    """Only the low 64 bits of base and bound count, and the custom CRCs begin with the parameters of the others."""
+    text = source(
+        header="bit<72> base; bit<72> most; bit<72> r; bit<16> short; bit<32> long;",
+        ingress="""
+            std.egress_spec = 1;
+            hash(hdr.h.r, HashAlgorithm.crc32, hdr.h.base, { hdr.h.base }, hdr.h.most);
+            hash(hdr.h.short, HashAlgorithm.crc16_custom, 16w0, { hdr.h.base }, 32w0xffffffff);
+            hash(hdr.h.long, HashAlgorithm.crc32_custom, 32w0, { hdr.h.base }, 64w0x100000000);
+        """,
+    )
+    high = 1 << 64
+    rows = [(3, 100), (high + 5, 100), (high - 1, 100), (0, high + 3), (0, high), (9, (1 << 72) - 1)]
+    packets = [(1, b"".join(each.to_bytes(9, "big") for each in row) + bytes(15)) for row in rows]
+    with open_device(device, text) as opened:
+        assert isinstance(opened, PacketDevice)
+        out = [data for _, data in opened.process(Packets.from_list(packets))]
+    for (base, most), data in zip(rows, out, strict=True):
+        fields = base.to_bytes(9, "big")
+        total = (base + zlib.crc32(fields) % (most % high or 1)) % high
+        assert data[18:].hex() == f"{total:018x}{crc16(fields):04x}{zlib.crc32(fields):08x}"
 
 
 CHOICE = """\

@@ -234,7 +234,44 @@ def test_random_numbers_are_within_bounds_and_follow_the_seed() -> None:
     assert first != numbers(2)
 
 
-def test_failed_assertions_are_counted_and_log_messages_ignored() -> None:
-    switch = engine(ingress='assert(hdr.h.x != 3); assume(hdr.h.x < 5); log_msg("seen {}", { hdr.h.x });')
+def test_failed_assertions_are_counted_and_logged() -> None:
+    switch = engine(ingress="assert(hdr.h.x != 3); assume(hdr.h.x < 5);")
     assert len(run(switch, b"\1", b"\3", b"\7")) == 3
     assert switch.stats.assertions == 2
+    one, other = switch.messages()
+    assert (one.partition(" at ")[0], other.partition(" at ")[0]) == ("assert failed", "assume failed")
+    assert switch.messages() == []
+
+
+LOGGING = """
+    log_msg("plain");
+    log_msg("x={} wide={} signed={} and {}", { hdr.h.x, hdr.h.wide, (int<8>)hdr.h.x, hdr.h.x == 255 });
+    log_msg("too few {}, {}", { hdr.h.x });
+"""
+
+
+def test_log_messages_have_their_values_in_order_and_leave_digests_alone() -> None:
+    logged = ["plain", f"x=255 wide={(1 << 95) + 7} signed=-1 and 1", "too few 255, {}"]
+    switch = engine(
+        types="struct note_t { bit<8> x; }",
+        header="bit<8> x; bit<96> wide;",
+        ingress=LOGGING + "digest<note_t>(1, { hdr.h.x });",
+    )
+    packet = b"\xff" + ((1 << 95) + 7).to_bytes(12, "big")
+    run(switch, packet)
+    assert [each.values for each in switch.digests()] == [(255,)]
+    assert switch.messages() == logged
+    run(switch, packet)
+    assert switch.messages() == logged
+    assert [each.values for each in switch.digests()] == [(255,)]
+    switch.trace(True)
+    run(switch, packet)
+    (trace,) = switch.traces()
+    assert [how for what, how in trace.steps if what == "log"] == logged
+
+
+def test_messages_beyond_the_buffer_are_counted() -> None:
+    switch = engine(ingress='log_msg("seen {}", { hdr.h.x });')
+    run(switch, *[b"\1"] * 50_000)
+    assert 0 < switch.stats.messages_lost < 50_000
+    assert set(switch.messages()) == {"seen 1"}

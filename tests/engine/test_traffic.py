@@ -207,6 +207,12 @@ def test_truncate_limits_the_sent_bytes() -> None:
     ]
 
 
+@pytest.mark.parametrize("egress", ["", "if (hdr.h.what == 3) { truncate(4); } else { truncate(6); }"])
+def test_the_smallest_truncation_holds(egress: str) -> None:
+    switch = engine(header=HEADER, ingress=GO + "truncate(7); truncate(5); truncate(9);", egress=egress)
+    assert run(switch, b"\1\2\0abcdef", b"\3\2\0abcdef") == [(2, b"\1\2\0ab"), (2, b"\3\2\0a" + b"b" * (not egress))]
+
+
 def test_output_beyond_the_initial_buffer_is_complete() -> None:
     switch = engine(header="bit<8> n;", ingress="std.mcast_grp = 1;", egress="hdr.h.n = (bit<8>)std.egress_rid;")
     switch.multicast.set(1, [(1, number % 256) for number in range(500)])

@@ -20,8 +20,8 @@ from midflight.runtime.engine.layout import Layout, scalar_width, stored_width
 from midflight.runtime.engine.packetstate import PacketState
 
 __all__ = [
-    "I1", "I8", "I16", "I32", "I64", "POINTER", "Applied", "Code", "Cursor", "DigestKind", "Frame", "Place", "Unit",
-    "Value", "integer", "unsupported",
+    "I1", "I8", "I16", "I32", "I64", "POINTER", "Applied", "Code", "Cursor", "Frame", "Place",
+    "RecordKind", "Unit", "Value", "integer", "unsupported",
 ]  # fmt: skip
 
 
@@ -43,15 +43,17 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class DigestKind:
-    """One type of digest: its name, and for each value its width in bits and whether it is signed.
+class RecordKind:
+    """A kind of record for the control side: a type of digest, or one call of `log_msg`, `assert` or `assume`.
 
-    In memory, a value takes whole 64-bit words.
+    `name` is the digest's name or, with `log`, the text of the message. Each value has a width in bits, and may be
+    signed. In memory, a value takes whole 64-bit words.
     """
 
     name: str
-    widths: tuple[int, ...]
-    signed: tuple[bool, ...]
+    widths: tuple[int, ...] = ()
+    signed: tuple[bool, ...] = ()
+    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Unit(Module):
     """A module under construction, with the state that all of its functions share.
 
     `call` lowers a call of an extern and `apply` a table; expressions and statements need these two from the layers
-    above them. `intents` and `digests` collect the intents and digests that the program's controls use. `traced` are
+    above them. `intents` and `records` collect the intents and kinds of record that the program uses. `traced` are
     the slots of the same program compiled before: the code then records traces, in a context that fits both. `names`
     are the names that traces refer to, or None without tracing. `pure` caches, by the identity of a node, whether
     evaluating it unnecessarily is harmless and cheap.
@@ -87,7 +89,7 @@ class Unit(Module):
         self.layout = Layout()
         self.state = PacketState(program, self.layout)
         self.intents: set[str] = set()
-        self.digests: list[DigestKind] = []
+        self.records: list[RecordKind] = []
         self.stack = 0
         self.widths: dict[Type, tuple[int, int]] = {}
         self.pure: dict[int, bool] = {}

@@ -20,8 +20,8 @@ class Compiled:
     """The native code of a checked program. Raises P4Error for a construct that the engine does not support.
 
     The function `entry` of `native` processes a batch. `slots` is the layout of its context. `layouts` are the layouts
-    of table entries by the fully qualified names of the tables. `digests` are the kinds of digest that it sends, and
-    `record` is the size in bytes of a packet that waits for another round.
+    of table entries by the fully qualified names of the tables. `records` are the kinds of digest and log message that
+    it sends, and `record` is the size in bytes of a packet that waits for another round.
     """
 
     def __init__(self, program: ir.Program) -> None:
@@ -33,7 +33,7 @@ class Compiled:
         self.entry = lowered.entry
         self.slots = unit.slots
         self.layouts = {name: lowered.tables.layout(unit, table) for name, table in program.tables.items()}
-        self.digests = unit.digests
+        self.records = unit.records
         self.record = Queue(unit).record
         self.native = Native(str(unit.module))
 

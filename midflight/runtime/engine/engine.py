@@ -12,7 +12,6 @@ from midflight.runtime.engine.batch import Output
 from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.counters import Counter
-from midflight.runtime.engine.digests import Digest, Ring
 from midflight.runtime.engine.externs.traffic import SESSION_MASK
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.groups import Groups
@@ -21,6 +20,7 @@ from midflight.runtime.engine.meters import Meter
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.pipeline import DROPS
 from midflight.runtime.engine.queue import QUEUE_LENGTH
+from midflight.runtime.engine.records import Digest, Records
 from midflight.runtime.engine.registers import Register
 from midflight.runtime.engine.tables import Table
 from midflight.runtime.engine.traces import Trace, Traces
@@ -35,13 +35,15 @@ class Stats:
     `received` and `sent` count packets. `dropped` counts dropped packets by reason: `ingress` and `egress` (by the
     program), `replicas` (a multicast group or clone session without members), `memory` (no memory for the output),
     `queue` (the queue for another round was full) and `rounds` (too many rounds). `assertions` counts `assert` and
-    `assume` calls that failed, and `digests_lost` the digests lost because the buffer was full.
+    `assume` calls that failed. `digests_lost` and `messages_lost` count digests and log messages that were lost because
+    their buffer was full.
     """
 
     received: int
     sent: int
     dropped: Mapping[str, int]
     digests_lost: int
+    messages_lost: int
     assertions: int
 
 
@@ -97,7 +99,7 @@ class Engine:
         }
         self.multicast = Groups("groups", 1 << 16, context, self._lock, self._note)
         self.clones = Groups("clones", SESSION_MASK + 1, context, self._lock, self._note)
-        self._ring = Ring(compiled.digests, context)
+        self._records = Records(compiled.records, context)
         self._output = Output(context)
         context.point("queue", np.zeros(compiled.record * QUEUE_LENGTH if context.has("queue") else 0, np.uint8))
         # The generator's state must not be zero, and similar seeds must not give similar states.
@@ -134,7 +136,7 @@ class Engine:
         """
         compiled = self.compiled
         if on and self._traces is None:
-            self._traces = Traces(self.program, compiled.traced.names, compiled.digests, self._context)
+            self._traces = Traces(self.program, compiled.traced.names, compiled.records, self._context)
         with self._lock:
             self._running = compiled.traced.native if on else compiled.native
             self._process = self._running.function(compiled.entry)
@@ -149,8 +151,19 @@ class Engine:
     def digests(self) -> list[Digest]:
         """Return the digests sent since the last call."""
         with self._lock:
-            taken = self._ring.take()
-        return self._ring.read(taken)
+            taken = self._records.take()
+        return self._records.digests(taken)
+
+    def messages(self) -> list[str]:
+        """Return what `log_msg`, `assert` and `assume` logged since the last call."""
+        with self._lock:
+            taken = self._records.take()
+        return self._records.messages(taken)
+
+    @property
+    def assertions(self) -> int:
+        """The number of `assert` and `assume` calls that failed."""
+        return self._context.get("assertions")
 
     @property
     def stats(self) -> Stats:
@@ -162,6 +175,7 @@ class Engine:
                 sent=context.get("sent"),
                 dropped={reason: context.get(f"dropped.{reason}") for reason in DROPS},
                 digests_lost=context.get("digests.lost"),
+                messages_lost=context.get("log.lost"),
                 assertions=context.get("assertions"),
             )
 

@@ -42,6 +42,10 @@ class Event(IntEnum):
     RECIRCULATE = 10
     SENT = 11
     """The packet was sent: port; length."""
+    LOG = 12
+    """The program logged a message: number of its kind. The words of its values follow as VALUE events."""
+    VALUE = 13
+    """64 bits of a logged value, the least significant word first: 0; the bits."""
 
 
 def note(code: Code, event: Event, first: Value | str | int = 0, second: Value | int = 0) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from midflight.p4 import ir
-from midflight.runtime.engine.code import DigestKind
+from midflight.runtime.engine.code import RecordKind
 from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.entrylayout import actions_of
 from midflight.runtime.engine.noting import RECORD, Event
+from midflight.runtime.engine.records import logged
 
 __all__ = ["CAPACITY", "Trace", "Traces"]
 
@@ -42,11 +43,11 @@ class Traces:
     """The buffer that a traced program writes to. `take` empties it."""
 
     def __init__(
-        self, program: ir.Program, names: Sequence[str], kinds: Sequence[DigestKind], context: Context
+        self, program: ir.Program, names: Sequence[str], kinds: Sequence[RecordKind], context: Context
     ) -> None:
         self._names = names
         self._errors = program.errors
-        self._digests = [each.name for each in kinds]
+        self._kinds = kinds
         self._actions = {
             name: [each.action.name for each in actions_of(table)] for name, table in program.tables.items()
         }
@@ -65,12 +66,15 @@ class Traces:
         context.set("trace.used", 0)
         context.set("trace.lost", 0)
         found: list[tuple[int, int, list[tuple[str, str]]]] = []
-        for event, first, second in self._memory[:used].view(_KIND).tolist():
+        records = iter(self._memory[:used].view(_KIND).tolist())
+        for event, first, second in records:
             instance = second >> 32 if event == Event.PACKET else 0
             if event == Event.PACKET and instance not in _AGAIN:
                 found.append((first, second & 0xFFFF_FFFF, []))
             elif found:
                 self._add(found[-1][2], Event(event), first, second)
+                if event == Event.LOG:
+                    found[-1][2].append(("log", _logged(self._kinds[first], records)))
         if lost and found:
             found[-1][2].append(("...", f"{lost} steps of this and later packets are lost: the buffer was full"))
         return [Trace(port, length, tuple(steps)) for port, length, steps in found]
@@ -89,7 +93,7 @@ class Traces:
                 result = action if hit == _KEYLESS else f"{'hit' if hit else 'miss'}, {action}"
                 steps.append(("table", f"{name}: {result}"))
             case Event.DIGEST:
-                steps.append(("digest", self._digests[first]))
+                steps.append(("digest", self._kinds[first].name))
             case Event.CLONE:
                 steps.append(("clone", f"session {first}"))
             case Event.RESUBMIT:
@@ -104,6 +108,19 @@ class Traces:
                 steps.append(("recirculate", ""))
             case Event.SENT:
                 steps.append(("out", f"by port {first}, {second} bytes"))
+            case Event.LOG | Event.VALUE:
+                pass  # `take` reads them together
+
+
+def _logged(kind: RecordKind, records: Iterator[list[int]]) -> str:
+    """Return the text of a log message, and remove the records of its values."""
+    values = []
+    for width, signed in zip(kind.widths, kind.signed, strict=True):
+        value = 0
+        for shift in range(0, width, 64):
+            value |= next(records, [0, 0, 0])[2] << shift  # the last message may be cut off
+        values.append(value - (1 << width) if signed and value >> (width - 1) else value)
+    return logged(kind, values)
 
 
 def _add_state(steps: list[tuple[str, str]], state: str) -> None:

@@ -7,7 +7,17 @@ from collections.abc import Callable
 from midflight.p4 import ir
 from midflight.runtime.engine.code import Code, Value, unsupported
 from midflight.runtime.engine.expressions import value
-from midflight.runtime.engine.externs import checksums, counters, digests, hashes, meters, randoms, registers, traffic
+from midflight.runtime.engine.externs import (
+    checksums,
+    counters,
+    digests,
+    hashes,
+    logs,
+    meters,
+    randoms,
+    registers,
+    traffic,
+)
 
 __all__ = ["lower_call"]
 
@@ -27,16 +37,6 @@ def lower_call(code: Code, call: ir.Call) -> Value | None:
     return None
 
 
-def _nothing(code: Code, call: ir.Call) -> None:
-    """Lower log_msg, which has no effect in the engine."""
-
-
-def _check(code: Code, call: ir.Call) -> None:
-    """Lower `assert` and `assume`, which count failed conditions."""
-    with code.when(code.b.not_(value(code, call.arguments[0]))):
-        code.count("assertions")
-
-
 def _verify(code: Code, call: ir.Call) -> None:
     """Lower the parser's `verify(condition, error)`."""
     if code.cursor is None:
@@ -50,13 +50,13 @@ def _counted_already(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
 
 FUNCTIONS: dict[str, Callable[[Code, ir.Call], None]] = {
-    "assert": _check,
-    "assume": _check,
+    "assert": logs.check,
+    "assume": logs.check,
     "clone": traffic.clone,
     "clone_preserving_field_list": traffic.clone_preserving,
     "digest": digests.digest,
     "hash": hashes.hash_fields,
-    "log_msg": _nothing,
+    "log_msg": logs.log_msg,
     "mark_to_drop": traffic.mark_to_drop,
     "random": randoms.random,
     "recirculate_preserving_field_list": traffic.recirculate,

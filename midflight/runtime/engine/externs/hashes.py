@@ -1,5 +1,6 @@
-"""Hash algorithms over bytes, and `hash`: crc16, crc32, csum16, xor16, identity and random.
+"""Hash algorithms over bytes, and `hash`.
 
+crc16_custom and crc32_custom have BMv2's default parameters, which are those of crc16 and crc32.
 The input bytes are the fields' bits in order, without gaps, and zero bits that fill the last byte, as in BMv2.
 """
 
@@ -19,12 +20,12 @@ __all__ = ["algorithm_of", "digest_of", "fold", "hash_fields", "serialise", "sum
 
 
 def hash_fields(code: Code, call: ir.Call) -> None:
-    """Lower `hash(result, algorithm, base, data, max)`: base + H % max, or base if max is 0."""
+    """Lower `hash(result, algorithm, base, data, max)`: base + H % max, or base if max is 0.
+
+    As in BMv2, only the low 64 bits of base and max count, and the sum has 64 bits.
+    """
     target, algorithm, base, data, most = call.arguments
     b = code.b
-    for each in (base, most, target):
-        if scalar_width(each.type) > 64:
-            raise unsupported(f"hash() with a {each.type}, which is wider than 64 bits", call.place)
     low, limit = code.resize(value(code, base), 64), code.resize(value(code, most), 64)
     number = digest_of(code, algorithm_of(algorithm), items_of(code, data))
     none = b.icmp_unsigned("==", limit, code.i64(0))
@@ -33,16 +34,11 @@ def hash_fields(code: Code, call: ir.Call) -> None:
 
 
 def algorithm_of(expression: ir.Expression) -> str:
-    """Return the name of a HashAlgorithm constant. Raises P4Error for one that the engine does not support."""
+    """Return the name of a HashAlgorithm. Raises P4Error for one that is not a constant."""
     if not (isinstance(expression, ir.Literal) and isinstance(expression.type, EnumType)):
         raise unsupported("a hash algorithm that is not a constant", expression.place)
     assert isinstance(expression.value, int)
-    name = expression.type.members[expression.value]
-    if name not in (*BYTEWISE, "identity", "random"):
-        raise unsupported(
-            f"HashAlgorithm.{name}", expression.place, "use crc16, crc32, csum16, xor16, identity or random"
-        )
-    return name
+    return expression.type.members[expression.value]
 
 
 def digest_of(code: Code, algorithm: str, items: list[Item]) -> Value:
@@ -152,7 +148,9 @@ def _identity(code: Code, buffer: Value, length: Value) -> Value:
 
 BYTEWISE: dict[str, Callable[[Code], None]] = {
     "crc16": _crc(16, 0xA001, 0, 0),
+    "crc16_custom": _crc(16, 0xA001, 0, 0),
     "crc32": _crc(32, 0xEDB88320, 0xFFFFFFFF, 0xFFFFFFFF),
+    "crc32_custom": _crc(32, 0xEDB88320, 0xFFFFFFFF, 0xFFFFFFFF),
     "csum16": _csum16,
     "xor16": _xor16,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from midflight.p4 import ir
-from midflight.runtime.engine.code import I64, POINTER, Code, Value, unsupported
+from midflight.runtime.engine.code import I64, POINTER, Code, Value
 from midflight.runtime.engine.expressions import store, value
 from midflight.runtime.engine.layout import scalar_width
 
@@ -11,11 +11,12 @@ __all__ = ["next_random", "random"]
 
 
 def random(code: Code, call: ir.Call) -> None:
-    """Lower `random(result, low, high)`: a number from low to high, both inclusive, or low if high is smaller."""
+    """Lower `random(result, low, high)`: a number from low to high, both inclusive, or low if high is smaller.
+
+    As in BMv2, only the low 64 bits of the limits count.
+    """
     target, low, high = call.arguments
     width = scalar_width(target.type)
-    if width > 64:
-        raise unsupported(f"random() with a {target.type}, which is wider than 64 bits", call.place)
     b = code.b
     first, last = (code.resize(value(code, each), 64) for each in (low, high))
     span = b.add(b.sub(last, first), code.i64(1))

@@ -1,7 +1,7 @@
 """Requests of a control to the traffic manager: drop, clone, resubmit, recirculate, truncate.
 
 Each only sets an intent in the packet's state. As in simple_switch, the pipeline acts on the intents after the control,
-so the last of several calls counts.
+so the last of several calls counts; of `truncate`, the one with the smallest length does.
 """
 
 from __future__ import annotations
@@ -60,9 +60,12 @@ def recirculate(code: Code, call: ir.Call) -> None:
 
 
 def truncate(code: Code, call: ir.Call) -> None:
-    """Lower `truncate(length)`: at most `length` bytes of the packet leave the switch."""
-    length = code.resize(value(code, call.arguments[0]), 32)
-    _mark(code, "truncate", code.b.add(length, code.i32(1)))
+    """Lower `truncate(length)`: at most `length` bytes of the packet leave the switch. The smallest length counts."""
+    b, length = code.b, code.resize(value(code, call.arguments[0]), 32)
+    # An intent of 0 means no truncation, and 0 - 1 is the largest length.
+    before = b.sub(code.load(code.at(code.function.args[1], code.unit.state.intent("truncate")), 32), code.i32(1))
+    least = b.select(b.icmp_unsigned("<", length, before), length, before)
+    _mark(code, "truncate", b.add(least, code.i32(1)))
 
 
 def _clone(code: Code, session: Value, field_list: Value) -> None:

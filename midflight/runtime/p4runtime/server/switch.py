@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypedDict
 
-import numpy as np
 from finsy.proto import p4r, rpc_status
 
 from midflight.runtime.checked import CheckedProgram, Programs
@@ -15,10 +13,11 @@ from midflight.runtime.engine import Engine, Gate, Packets, Trace
 from midflight.runtime.engine.apart import CompileBudget
 from midflight.runtime.engine.memory import DEFAULT
 from midflight.runtime.engine.store import Store
-from midflight.runtime.p4runtime.packets import from_metadata, header_bytes, header_fields, to_metadata
+from midflight.runtime.p4runtime.packets import from_metadata, header_bytes
 from midflight.runtime.p4runtime.server import write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration, Role
 from midflight.runtime.p4runtime.server.faults import Faults
+from midflight.runtime.p4runtime.server.messages import Messages
 from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble, build, describe
 from midflight.runtime.p4runtime.server.read import Reading
 from midflight.runtime.p4runtime.server.reconcile import carry_over
@@ -88,17 +87,16 @@ class Switch:
         self.device_id = device_id
         self.cpu_port = cpu_port
         self.gate = Gate()
-        self.packets_in = self.packets_out = 0
-        self._lost: Counter[str] = Counter()
+        self.packets_out = 0
         self.faults = Faults()
         self.watchers: list[Callable[[int], None]] = []
-        self._tracers: dict[object, Callable[[Trace], None]] = {}
         self._now = 0
         self._seed = seed
         self._memory = memory
         self._apart = apart
         self._lock = threading.RLock()
         self._arbitration = Arbitration(device_id)
+        self._messages = Messages(self._arbitration, self.faults)
         self._forwarding: Pipeline | None = None
         self._saved: Pipeline | None = None
         self._programs = programs or Programs()
@@ -146,9 +144,8 @@ class Switch:
             if pipeline is None:
                 return Packets.from_list([])
             output = pipeline.engine.process(packets, now)
-            self._send_traces(pipeline)
-            self._send_digests(pipeline, now)
-            return self._split(pipeline, output)
+            self._messages.deliver(pipeline, now)
+            return self._messages.split(pipeline, output, self.cpu_port)
 
     def transmitted(self) -> Packets:
         """Remove and return the packets that left through ports because of packet-outs, if there is no carrier."""
@@ -193,20 +190,19 @@ class Switch:
         with self._lock:
             if self._carrier is None or self._forwarding is None:
                 return
-            self._send_traces(self._forwarding)
-            self._send_digests(self._forwarding, self._carrier.now)
+            self._messages.deliver(self._forwarding, self._carrier.now)
             for packet in self._carrier.packets_in():
-                self._send_packet_in(self._forwarding, packet)
+                self._messages.packet_in(self._forwarding, packet)
 
     def _commit(self, pipeline: Pipeline) -> None:
         """Replace the current pipeline, after delivering its last messages."""
-        if self._tracers:
+        if self._messages.tracers:
             pipeline.engine.trace(True)
         if self._carrier is not None:
             self.collect()
             self._carrier.use(pipeline.engine)
         if self._forwarding is not None:
-            self._lost += _lost_by(self._forwarding)
+            self._messages.retire(self._forwarding)
         self._forwarding, self._saved = pipeline, None
 
     # Traces
@@ -219,13 +215,13 @@ class Switch:
         """
         with self._lock:
             self.collect()
-            before = bool(self._tracers)
+            before = bool(self._messages.tracers)
             if observer is None:
-                self._tracers.pop(who, None)
+                self._messages.tracers.pop(who, None)
             else:
-                self._tracers[who] = observer
-            if self._forwarding is not None and before != bool(self._tracers):
-                self._forwarding.engine.trace(bool(self._tracers))
+                self._messages.tracers[who] = observer
+            if self._forwarding is not None and before != bool(self._messages.tracers):
+                self._forwarding.engine.trace(bool(self._messages.tracers))
                 if self._carrier is not None:
                     self._carrier.use(self._forwarding.engine)
 
@@ -237,68 +233,43 @@ class Switch:
                 raise Refusal(Code.PERMISSION_DENIED, "only a role's primary may trace packets")
             self.trace(stream, (lambda trace: stream.send_trace(str(trace))) if on else None)
 
-    def _send_traces(self, pipeline: Pipeline) -> None:
-        if self._tracers:
-            for trace in pipeline.engine.traces():
-                for observer in self._tracers.values():
-                    with self.faults.survived("sending a trace"):
-                        observer(trace)
+    # Log messages
+
+    def log(self, who: object, observer: Callable[[str], None] | None) -> None:
+        """Call `observer` with every message that the program logs from now on; with None, stop that.
+
+        These are the texts of `log_msg`, and of `assert` and `assume` that failed. `who` identifies the observer.
+        """
+        with self._lock:
+            self.collect()
+            if observer is None:
+                self._messages.loggers.pop(who, None)
+            else:
+                self._messages.loggers[who] = observer
+
+    def on_assertion(self, stop: Callable[[], None]) -> None:
+        """Call `stop` once, after the batch of packets in which an `assert` or `assume` first fails."""
+        with self._lock:
+            self._messages.assertion = stop
 
     # Messages to controllers
 
-    def _send_digests(self, pipeline: Pipeline, now: int) -> None:
-        messages = pipeline.engine.digests()
-        if messages:
-            for digest in pipeline.digests.lists(messages, now):
-                self._send(p4r.StreamMessageResponse(digest=digest), "digest")
-
-    def _send_packet_in(self, pipeline: Pipeline, packet: bytes) -> None:
-        try:
-            values, payload = header_fields(pipeline.schema.packet_in, packet)
-        except Refusal:
-            self._lost["packet-in too short"] += 1
-            return
-        self.packets_in += 1
-        message = p4r.PacketIn(payload=payload, metadata=to_metadata(pipeline.schema.packet_in, values))
-        self._send(p4r.StreamMessageResponse(packet=message), "packet-in")
-
-    def _split(self, pipeline: Pipeline, output: Packets) -> Packets:
-        """Send packets to the CPU port to the controllers, and return the others."""
-        inward = output.ports == self.cpu_port
-        if not inward.any():
-            return output
-        for position in np.flatnonzero(inward):
-            start = int(output.offsets[position])
-            self._send_packet_in(pipeline, bytes(output.data[start : start + int(output.lengths[position])]))
-        keep = ~inward
-        return Packets(
-            data=output.data,
-            offsets=output.offsets[keep],
-            lengths=output.lengths[keep],
-            ports=output.ports[keep],
-            sources=output.sources[keep],
-        )
+    @property
+    def packets_in(self) -> int:
+        """The number of packets that the program sent to controllers."""
+        return self._messages.packets_in
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """The number of packet-ins and digests that not every intended controller received, by reason.
+        """The number of packet-ins, digests and log messages that not every intended receiver got, by reason.
 
         `packet-in too short`: a packet to the CPU port is shorter than the packet-in header. `packet-in backlog` and
-        `digest backlog`: a controller does not read fast enough. `digest memory`: the engine's buffer was full. `digest
-        unacknowledged`: too many messages are not acknowledged. Reasons with a count of 0 are left out.
+        `digest backlog`: a controller does not read fast enough. `digest memory` and `log memory`: the engine's
+        buffer was full. `digest unacknowledged`: too many messages are not acknowledged. Reasons with a count of 0 are
+        left out.
         """
         with self._lock:
-            lost = Counter(self._lost)
-            if self._forwarding is not None:
-                lost += _lost_by(self._forwarding)
-            return {reason: count for reason, count in lost.items() if count}
-
-    def _send(self, response: p4r.StreamMessageResponse, what: str) -> None:
-        """Send a packet-in or a digest to the primary of every role that receives it."""
-        for role in self._arbitration.roles.values():
-            with self.faults.survived("sending to a controller"):
-                if role.primary is not None and role.takes(response) and not role.primary.send(response):
-                    self._lost[f"{what} backlog"] += 1
+            return self._messages.lost(self._forwarding)
 
     # Streams
 
@@ -323,7 +294,7 @@ class Switch:
     def leave(self, stream: Stream) -> None:
         """Remove a controller whose stream has ended."""
         with self._lock:
-            if stream in self._tracers:
+            if stream in self._messages.tracers:
                 self.trace(stream, None)
             self._arbitration.leave(stream)
             self._streams.discard(stream)
@@ -419,12 +390,6 @@ class Switch:
         if pipeline is None:
             raise Refusal(Code.FAILED_PRECONDITION, "no forwarding pipeline config has been set")
         return pipeline
-
-
-def _lost_by(pipeline: Pipeline) -> Counter[str]:
-    """Return the number of lost digests of a pipeline, by reason."""
-    unacknowledged, memory = pipeline.digests.dropped, pipeline.engine.stats.digests_lost
-    return Counter({"digest unacknowledged": unacknowledged, "digest memory": memory})
 
 
 def _election(request: p4r.WriteRequest | p4r.SetForwardingPipelineConfigRequest) -> int:
