@@ -1,4 +1,7 @@
-"""Test networks of hosts and switches, simulated in virtual time or made of Linux network namespaces."""
+"""Test networks of hosts and switches, simulated in virtual time or made of Linux network namespaces.
+
+`Net` takes any `Topology`, and `Star` is a short form for one switch. `Group` is what `Net.group` returns.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ __all__ = ["Group"]
 
 
 class Group:
-    """The workers of one `Aggregate` application. Worker n runs on `hosts[n]`. A context manager.
+    """The workers of one `Aggregate` application, from `Net.group`. Worker n runs on `hosts[n]`. A context manager.
 
     Workers may be killed and restarted at any time, also during a sum: from another thread in a network of namespaces,
     by events in a simulated one (`Net.after`). The sum then takes longer, and its result is the same.
@@ -73,13 +73,17 @@ class Group:
 
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """The statistics of each worker since it was last started or assigned."""
+        """The counters of each worker, in the order of their numbers.
+
+        In simulation they count from the worker's last start; in namespaces they are those of its latest result.
+        """
         return self.crew.statistics
 
     def allreduce(self, arrays: Sequence[NDArray[Any]], *, block: int | None = None) -> list[NDArray[Any]]:
         """Reduce the workers' arrays with the Aggregate's operation, and return the result of each worker, all equal.
 
-        `arrays` has one array for each worker, all of the same shape, of floats or of integers.
+        `arrays` has one array for each worker, all of the same shape, of floats or of integers. Blocks until all
+        workers have the result.
 
         Floats are converted to float32, and so are the results. A sum is within `error_bound(bits, workers)` of the
         exact one (see `midflight.primitives.fixedpoint`), a minimum or maximum within that bound for one worker; it is
@@ -89,9 +93,9 @@ class Group:
         range of `number` follow the Aggregate's `overflow`. With `detect`, the workers compute such sums, and results
         have type int64. `count` counts the workers whose element is not 0. The `mean` of integers is float64.
 
-        All floats share one exponent. With `block`, each `block` consecutive elements of the flattened arrays share an
-        exponent of their own, so that small values keep their precision beside large values in other blocks. Each block
-        takes another round trip, and the error bound holds for each block.
+        block: by default (None), all floats share one exponent. With a number, each `block` consecutive elements of the
+        flattened arrays share an exponent of their own, so that small values keep their precision beside large values
+        in other blocks. Each block takes another round trip, and the error bound holds for each block.
 
         MidflightError if the arrays do not fit the group or the operation or contain NaN or infinity, if another sum is
         in progress, if the group is closed, or if the network does not answer.
@@ -119,8 +123,7 @@ class Group:
         """Send the array of worker `root` to all workers, and return what each received, equal bit for bit.
 
         The array may have any NumPy type of fixed size. The other workers contribute the operation's neutral element,
-        so the switch releases a chunk when all workers have sent theirs. MidflightError if there is no such worker, or
-        as for `allreduce`.
+        so the result is the root's array. MidflightError if there is no such worker, or as for `allreduce`.
         """
         self._open(root)
         lane = np.dtype(f"i{WIDTHS[self.aggregate.number] // 8}")
@@ -132,10 +135,10 @@ class Group:
         return [np.frombuffer(each, array.dtype).reshape(array.shape).copy() for each in sums]
 
     def sum(self, arrays: Sequence[NDArray[Any]]) -> list[Sum]:
-        """Reduce the workers' arrays as `allreduce` does, and return the flattened results with their integers.
+        """Reduce the workers' arrays as `allreduce` does, and return each worker's flattened result as a `Sum`.
 
-        A `Sum` contains the integers that the switch computed. For a `mean`, values and integers are those of the sum.
-        MidflightError as for `allreduce`.
+        A `Sum` also contains the integers that the switch computed and their fraction bits. For a `mean`, values and
+        integers are those of the sum, not divided by the number of workers. MidflightError as for `allreduce`.
         """
         return self._run(self._vectors(arrays))
 
@@ -158,7 +161,7 @@ class Group:
         return exact.astype(np.float32) if values.dtype.kind == "f" else exact
 
     def kill(self, worker: int) -> None:
-        """Kill a worker, which loses its state. The others wait for it to be restarted, up to their patience.
+        """Kill worker number `worker`, which loses its state. A sum waits until `restart`, up to the workers' patience.
 
         MidflightError if there is no such worker or the group is closed.
         """
@@ -174,7 +177,7 @@ class Group:
         self.crew.restart(worker)
 
     def replace(self, worker: int, host: Host) -> None:
-        """Move a worker to another host. All workers start the current sum again, as a new job.
+        """Move worker number `worker` to another host. All workers start the current sum again, as a new job.
 
         MidflightError if there is no such worker, if the group is closed, or if the host cannot be in the group or
         already is; nothing changes then.

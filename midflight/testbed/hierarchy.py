@@ -1,4 +1,4 @@
-"""Networks whose switches compute sums as a tree."""
+"""`Hierarchy`: a network whose switches form a tree that sums the arrays of workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Hierarchy", "Opening"]
 
 
 class Opening(TypedDict, total=False):
-    """The keyword parameters of `Net` that `Hierarchy` passes on: all but `program` and `strategy`."""
+    """The keyword parameters that `Hierarchy` passes on to `Net`: all but `program` and `strategy`."""
 
     device: str | Mapping[str, str]
     fabric: str
@@ -37,10 +37,13 @@ class Hierarchy(Net):
         with Hierarchy(tree(2, 3), program=program, workers=["h1", "h2", "h4", "h5"], server="h9") as net:
             sums = net.workers().allreduce(arrays)
 
+    workers: the names of the workers' hosts; those on one switch must be consecutive. server: the name of the host that
+    requests are addressed to. The tree consists of the switches on the workers' paths to it.
+
     The tree sums each `Aggregate` of the program that has as many workers as are named. Each of its switches runs an
-    `Aggregate` over its own children: hosts, switches or both. Workers on one switch must be consecutive in `workers`.
-    If a switch of the tree has no room, the server sums, as with `offload=False`. This is a short form of `Net` with
-    the strategy `SummationTree`: other applications and parameters are as for `Net`.
+    `Aggregate` over its own children: hosts, switches or both. If a switch of the tree has no room, the server sums, as
+    with `offload=False`. This is a short form of `Net` with the strategy `SummationTree`: other applications and
+    parameters are as for `Net`.
 
     MidflightError if the program has no such `Aggregate`, if the workers' paths to the server form no tree, or as for
     `Net`.
@@ -68,13 +71,13 @@ class Hierarchy(Net):
 
     @property
     def branches(self) -> Mapping[str, Branch]:
-        """The switches of the tree by name, the topmost first."""
+        """The switches of the tree by name, the topmost first, each with its children."""
         return self._tree.branches
 
     def workers(self, application: str = "") -> Group:
-        """Return the group of the workers. `application` is required if the tree sums several applications.
+        """Return the group of the network's workers for an application, after starting it if it is not open.
 
-        MidflightError if it is missing, or as for `group`.
+        `application` may be empty if the tree sums exactly one. MidflightError if it is missing, or as for `Net.group`.
         """
         tree, sums = self._tree, self._tree.sums(self.program)
         if not application and len(sums) != 1:

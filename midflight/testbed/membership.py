@@ -1,4 +1,4 @@
-"""Hosts that have joined applications, with their endpoints and servers."""
+"""The applications of a network that hosts have joined with `Net.join`, with their endpoints and servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Memberships"]
 
 
 class Memberships:
-    """The applications of a network that hosts have joined. See `Net.join`."""
+    """The part of a `Net` that runs `join` and `leave`: which hosts run the endpoints of which application."""
 
     def __init__(self, fabric: Fabric, controller: Controller, servers: ServerHosts) -> None:
         self._fabric = fabric
@@ -34,9 +34,11 @@ class Memberships:
         server: Host | None = None,
         switch: str = "",
     ) -> Joined:
-        """Run the endpoints of an application on hosts, and return them: see `Net.join`.
+        """Run new endpoints of an application on hosts, admit it on a switch, and return the endpoints.
 
-        MidflightError if the application is unknown, or if the hosts do not fit it.
+        Replaces earlier endpoints of the application and clears its registers. server: None selects the last host that
+        does not take part. See `Net.join` for the parameters. MidflightError if the application is unknown, or if the
+        hosts do not fit it; nothing has changed then.
         """
         controller, fleet = self._controller, self._controller.fleet
         with fleet.lock:
@@ -78,11 +80,14 @@ class Memberships:
             return made
 
     def server(self, application: str) -> Host | None:
-        """Return the host that requests of an application are addressed to, if hosts have joined it."""
+        """Return the host that requests of an application are addressed to, or None if no hosts have joined it."""
         return self._server.get(application)
 
     def leave(self, application: str) -> None:
-        """Remove the endpoints of an application: see `Net.leave`."""
+        """Remove the endpoints and the server of an application from their hosts, and withdraw it from its switches.
+
+        Does nothing else if no hosts have joined it. MidflightError if the program has no such application.
+        """
         fleet = self._controller.fleet
         with fleet.lock:
             number = fleet.application(application).id

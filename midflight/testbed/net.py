@@ -48,24 +48,19 @@ __all__ = ["Net"]
 
 
 class Net:
-    """A running network with a controller, whose switches run a program. A context manager.
-
-        with Net(leaf_spine(2, 2, hosts=4), program=program, fabric="netns", device="bmv2") as net:
-            group = net.group("gradients", net.hosts[:4])
-            sums = group.allreduce(arrays)
+    """A running network with a controller, whose switches run a program. A context manager: leaving it calls `close`.
 
     fabric: `sim` for a simulation in virtual time, or `netns` for network namespaces, processes and sockets (needs
-    root). device: the kind of all switches, `host` for the embedded switch or `bmv2`; or a mapping from switches to
-    kinds. seed: the seed of all random choices. offload: whether switches may compute, or only forward requests to the
-    hosts that compute instead. capabilities: per-switch overrides of the reported capabilities. strategy: how the work
-    of a group is spread over switches; by default, one switch computes for a whole group.
+    root). device: the kind of all switches, `host` for the embedded switch or `bmv2`; or a mapping from switch names to
+    kinds. seed: of all random choices. offload: False makes switches only forward; hosts then compute. capabilities: by
+    switch name, limits and features to assume instead of those that the device reports. strategy: how the work of a
+    group is spread over switches; None lets one switch compute for the whole group. pcap: a folder for captures of
+    every link, h1-s1.pcap and so on; not in simulation. traceable: whether BMv2 logs every packet, so that it can be
+    traced; the embedded switch can always be traced.
 
-    pcap: a folder for captures of every link, h1-s1.pcap and so on; not in simulation. traceable: whether BMv2 logs
-    every packet, so that it can be traced. The embedded switch can always be traced.
-    Each switch runs the applications that it has room for: see `placements`. The switch and the server are two
-    instances of a service, of which the better one is used: see `choices`.
-    MidflightError if the program or a parameter is invalid, DeviceError if a device does not start; everything that was
-    opened is closed again.
+    Each switch runs the applications that it has room for (`placements`). One switch or server is chosen to compute for
+    a group (`choices`). MidflightError if the program or a parameter is invalid, DeviceError if a device does not
+    start; everything that was opened is closed again.
     """
 
     def __init__(
@@ -103,7 +98,6 @@ class Net:
                     programs=programs,
                 )
             )
-            """The controller of all switches."""
             self._groups: dict[str, Group] = {}  # by application
             self._memberships = Memberships(made, self.controller, servers)
             self._seed = seed
@@ -122,11 +116,9 @@ class Net:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # Parts of the network
-
     @property
     def program(self) -> Program:
-        """The program that the switches run."""
+        """The program that the switches run now; `change` replaces it."""
         return self.controller.program
 
     @property
@@ -140,35 +132,33 @@ class Net:
 
     @property
     def devices(self) -> Mapping[str, Device]:
-        """The switches' devices by name."""
+        """The switches' devices by switch name. `revive` may replace a device by a new object."""
         return self.fabric.devices
 
     @property
     def switches(self) -> Mapping[str, ManagedSwitch]:
-        """The switches by name, each with the controller's view of it."""
+        """By name, the controller's object for each switch: its session, its configuration, and whether it is on."""
         return self.controller.switches
 
     @property
     def sessions(self) -> Mapping[str, Session]:
-        """The controller's session with each switch."""
+        """The controller's P4Runtime session with each switch, by switch name."""
         return self.controller.sessions
 
     @property
     def steering(self) -> Mapping[str, Offload]:
-        """The forwarding and offloading state of each switch."""
+        """By switch name, the routes, admissions and mirrors that the controller has written to the switch."""
         return self.controller.steering
 
     @property
     def placements(self) -> Mapping[str, Placement]:
-        """The applications that each switch has room for, and the reasons why it does not run the others."""
+        """By switch name, the applications that the switch has room for, and the reasons against the others."""
         return self.controller.placements
 
     @property
     def choices(self) -> Mapping[str, Choice]:
-        """By application, the instance that computes for its group, and why. Missing if there was no choice."""
+        """By application, the switch or server that computes for its group, and why. Missing if there was no choice."""
         return self.controller.choices
-
-    # Groups of workers, and hosts that join
 
     def group(self, application: str, hosts: Sequence[Host], *, server: Host | None = None) -> Group:
         """Start workers of an `Aggregate` on these hosts, worker n on the n-th, and return their group.
@@ -176,7 +166,6 @@ class Net:
         `server` is the host that requests are addressed to, by default the last host outside of the group. The switch
         that computes is the one nearest to the workers that all requests pass and that has a port for each worker. An
         application has one group at a time. If it has an open group of the same hosts, that group is returned.
-
         MidflightError if the program has no such `Aggregate`, if the hosts do not fit it or are of another network, if
         the application has a group of other hosts, or if no host is left to be the server.
         """
@@ -218,31 +207,27 @@ class Net:
         """Run the endpoints of a Barrier, Cache, GroupBy, Lock, Quorum or Sequencer on hosts, and return them.
 
             parties = net.join("steps", net.hosts[:4])
-            for party in parties:
-                party.arrive()
-            net.run(lambda: not any(party.waiting() for party in parties))
+            parties[0].arrive()
 
         The n-th endpoint runs on the n-th host. For a Sequencer, `hosts` run the replicas and `clients` the clients.
         Requests are addressed to `server`, by default the last host that does not take part otherwise. The server
         computes what a switch leaves to it, or everything if no switch computes. The server's own requests have to pass
         the switch that computes, so choose a host on that switch. `switch` is required if several switches run the
-        application.
-
-        Joining again clears the state and replaces the earlier endpoints. MidflightError if the program has no such
-        application, or if the hosts do not fit it.
+        application. Joining again clears the state and replaces the earlier endpoints. MidflightError if the program
+        has no such application, or if the hosts do not fit it.
         """
         self._by_default.decided(application)
         return self._memberships.join(application, hosts, clients=clients, server=server, switch=switch)
 
     def leave(self, application: str) -> None:
-        """Remove the endpoints of a joined application, and withdraw it from switches.
+        """Remove the endpoints of a joined application, and withdraw it.
 
-        MidflightError if the program has no such application.
+        MidflightError if the program does not have it.
         """
         self._memberships.leave(application)
 
     def listen(self, host: Host, endpoint: Endpoint, port: int) -> None:
-        """Run an endpoint of your own on a UDP port of a host. It replaces an endpoint that is already there."""
+        """Run your own endpoint on a UDP port of a host, in place of an earlier one on that port. `run` drives it."""
         self.fabric.listen(host.name, port, endpoint)
 
     def run(self, until: Callable[[], bool], timeout: float = 60.0) -> None:
@@ -255,8 +240,6 @@ class Net:
         start = self.now
         if not self.fabric.drive(until, timeout):
             raise overdue(until, None if self.now - start < round(timeout * 1e9) else timeout)
-
-    # Requests and their outcome
 
     def send(
         self,
@@ -283,15 +266,12 @@ class Net:
         `sequence` is the number of the first request, or an array of all; by default, numbers continue after the last
         request of the application. `payload` follows the fields.
 
-        Returns when the requests and everything that followed from them have passed the network, so that `received`,
-        `alerts` and `state` show the outcome. With `timeout=0`, returns immediately.
-
-        If the application has not been admitted, withdrawn or joined, and has no group, it is admitted (unless
-        `offload` is False): on the first switch on the path that runs it, for that switch's hosts, which also receive
-        multicasts.
-
-        MidflightError if a name is unknown, if no switch on the path runs the application, or if packets are still in
-        the network after `timeout` seconds. WireError if a field, the sequence or the payload is invalid.
+        Returns when the requests and everything that followed from them have passed the network, or immediately with
+        `timeout=0`. An application that has not been admitted, withdrawn or joined, and has no group, is admitted first
+        (unless `offload` is False): on the first switch on the path that runs it, for that switch's hosts, which also
+        receive multicasts. MidflightError if a name is unknown, if no switch on the path runs the application, or if
+        packets are still in the network after `timeout` seconds. WireError if a field, the sequence or the payload is
+        invalid.
         """
         given = {**(fields or {}), **values}
         return self._traffic.send(host, application, given, to=to, sequence=sequence, payload=payload, timeout=timeout)
@@ -299,13 +279,11 @@ class Net:
     def received(self, host: Named, application: str = "", *, count: int = 0, timeout: float = 5.0) -> Received:
         """Return the messages that have reached a host, of all applications or of one, in order of arrival.
 
-            net.received("h2")[0].fields["value"]
             net.received("h1").results          # others: `requests`, those `left` to the host, and mirrored `copies`
 
         Messages for any program on the host are recorded, from the first `send`, `load` or `received` on; the latest
         65,536 are kept. Waits for packets that were sent before the call, and with `count`, until there are that many
-        messages. MidflightError if the host is unknown, or if there are fewer than `count` messages after `timeout`
-        seconds.
+        messages. MidflightError if the host is unknown, or if fewer have arrived after `timeout` seconds.
         """
         return self._traffic.received(host, application, count=count, timeout=timeout)
 
@@ -314,7 +292,6 @@ class Net:
     ) -> list[Alert]:
         """Return the alerts that kernels have raised, of all applications or of one, filtered by `wanted`.
 
-            assert net.alerts("latency") == [(7, 250)]
             net.alerts("latency", lambda alert: alert.value > 300)
 
         An alert is a tuple of the numbers that the kernel passed to `packet.alert`, which are also attributes. Alerts
@@ -331,7 +308,10 @@ class Net:
         return alerts.heard(application, wanted)
 
     def follow(self, application: str = "", wanted: Wanted | None = None, *, timeout: float = 5.0) -> Iterator[Alert]:
-        """Yield alerts as they are raised from now on, until the network's clock passes `timeout` s without one."""
+        """Yield alerts as they are raised from now on, until the network's clock passes `timeout` seconds without one.
+
+        The other parameters are as for `alerts`. Also ends when a simulated network has no more events.
+        """
         let = self._traffic.pass_time
         self.fabric.settle(None, min(timeout, 1.0))
         return self.controller.alerts.follow(application, wanted, timeout=timeout, let=let)
@@ -355,17 +335,14 @@ class Net:
         """Send many requests from one or several hosts at a rate, and return the outcome as arrays.
 
             load = net.load("h1", "latency", fields={"flow": np.arange(1000), "value": 5}, rate=20_000)
-            print(load)
-            load.loss, load.goodput, load.percentiles(50, 99), load.latency
 
-        Fields are as in `send`, or a mapping for each host. Arrays that are shorter than `count` repeat. rate: requests
-        per second of each host, above 0 and at most 1e9. pacing: `even`; `poisson`, with random gaps from `seed`, which
-        is the network's by default; or an array of sending times in nanoseconds. Sending takes virtual time in a
-        simulated network and real time in others. Afterwards, this waits for answers until no more arrive, for at most
-        `timeout` seconds.
-
-        MidflightError if a name, the rate or the pacing is invalid, if neither `count` nor an array gives the number of
-        requests, or if no switch on the path runs the application. WireError if a field is invalid.
+        Fields, `to` and `payload` are as in `send`; `fields` may also be a mapping for each host. count: requests of
+        each host, by default the length of the fields' arrays; shorter arrays repeat. rate: requests per second of each
+        host, above 0 and at most 1e9. pacing: `even`; `poisson`, with random gaps from `seed` (by default the
+        network's); or an array of sending times in nanoseconds from the start. Sending takes virtual time in a
+        simulated network and real time in others. Then waits for answers until no more arrive, for at most `timeout`
+        seconds. MidflightError if a name, the rate or the pacing is invalid, if neither `count` nor an array gives the
+        number of requests, or if no switch on the path runs the application. WireError if a field is invalid.
         """
         given = fields if isinstance(fields, Sequence) else {**(fields or {}), **values}
         pace = Pace(rate, pacing, self._seed if seed is None else seed)
@@ -374,11 +351,9 @@ class Net:
         )
 
     def forget(self) -> None:
-        """Clear the records of received messages and alerts."""
+        """Clear the records of received messages and alerts, which `received` and `alerts` return."""
         self._traffic.clear()
         self.controller.alerts.clear()
-
-    # Admission and state
 
     def admit(
         self,
@@ -389,61 +364,89 @@ class Net:
         switch: str = "",
         port: int | None = None,
     ) -> None:
-        """Start computing on an application's requests: see `Controller.admit`. `group` and `join` also do this."""
+        """Make a switch compute on an application's requests from these hosts and senders; without any, from all ports.
+
+        `hosts` get the multicasts, on UDP port `port`: by default 49152 plus the application's id. Idempotent. Name
+        `switch` if several run the application. MidflightError if it does not run there or a host is out of reach.
+        """
         self._by_default.decided(application)
         self.controller.admit(application, hosts, senders=senders, switch=switch, port=port)
 
     def withdraw(self, application: str, switch: str = "") -> None:
-        """Stop computing on an application's requests, which are only forwarded from now on. Its state stays."""
+        """Make a switch only forward an application's requests. Its registers keep their contents. Idempotent.
+
+        Name `switch` if several run the application. MidflightError if it does not run there.
+        """
         self._by_default.decided(application)
         self.controller.withdraw(application, switch)
 
     def limit(self, application: str, rate: int) -> None:
-        """Limit how many requests per second switches compute on: see `Controller.limit`."""
+        """Compute on at most `rate` requests per second of an application from each port of a switch; 0 is no limit.
+
+        More are only forwarded. MidflightError if there is no such application, DeviceError if a switch refuses.
+        """
         self.controller.limit(application, rate)
 
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
-        """Send the packets that a kernel mirrors to these hosts: see `Controller.mirror`."""
+        """Send the copies that an application's kernel makes with `packet.mirror` to hosts on its switch; or to nobody.
+
+        Name `switch` if several run the application. MidflightError if it does not run there or mirrors nothing.
+        """
         self.controller.mirror(application, hosts, switch=switch)
 
     def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
-        """Return the packets and bytes that arrived for an application: see `Controller.counters`."""
+        """Return the packets and bytes that arrived for an application, by switch port; None stands for all ports.
+
+        Name `switch` if several run the application. MidflightError if it is not admitted there.
+        """
         return self.controller.counters(application, switch)
 
     def map(self, application: str, name: str, switch: str = "") -> ControlledMap:
-        """Return a map of an application, which can be used like a dict: see `Controller.map`."""
+        """Return a map (match-action table) of an application by its name in the kernel, to use like a dict.
+
+        Name `switch` if several run the application. MidflightError if there is no such map or switch.
+        """
         return self.controller.map(application, name, switch)
 
     def state(self, application: str, switch: str = "") -> State:
-        """Return an application's registers on a switch: see `Controller.state`."""
+        """Return an application's registers on a switch: `net.state("gradients").total.read()` is an array.
+
+        Name `switch` if several run the application. MidflightError if it does not run there.
+        """
         return self.controller.state(application, switch)
 
-    # Change, failure and recovery
-
     def change(self, program: Program) -> None:
-        """Change the program of all switches in one transaction: see `Controller.change`.
+        """Change the program of all switches in one transaction: all run the new one, or all keep what they have.
 
-        `extended`, `without` and `replaced` derive programs from the current one.
+        Applications in both keep their groups, admissions, maps and state. Errors are as for `Controller.change`.
         """
         self.controller.change(program)
 
     def kill(self, switch: str) -> None:
-        """Turn a simulated switch off, or kill a switch's process. Packets that reach it are lost."""
+        """Turn a switch off: its state and the packets that reach it are lost.
+
+        MidflightError if there is no such switch.
+        """
         self.controller.power_off(switch)
 
     def revive(self, switch: str) -> None:
-        """Turn a switch on again, with its program and tables and empty state: see `Controller.revive`."""
+        """Start a switch, or restart a running one, with its program and entries, empty registers and a new epoch.
+
+        MidflightError if there is no such switch. DeviceError if it does not start; it then stays off.
+        """
         self.controller.revive(switch)
 
     def give_up(self, switch: str) -> None:
-        """Remove a switch from the computation until it is revived: see `Controller.give_up`."""
-        self.controller.give_up(switch)
+        """Kill a switch and give its jobs to another switch or the server until `revive`. Routes avoid it.
 
-    # Time and traffic
+        If it is the only path between some hosts, it is restarted and only forwards. MidflightError for an unknown
+        name.
+        """
+        self.controller.give_up(switch)
 
     @property
     def now(self) -> int:
-        """The time in nanoseconds of the network's clock, which is virtual in a simulation."""
+        """The time of the network's clock in nanoseconds: virtual in a simulation, monotonic system time otherwise."""
         return self.fabric.now
 
     def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
@@ -456,19 +459,19 @@ class Net:
         self.fabric.after(delay, action, *arguments)
 
     def uplink(self, host: Host) -> ChannelStatistics:
-        """Return the statistics of the link from a host to its switch."""
+        """Return the counters of packets and bytes on a host's link, from the host to its switch."""
         return self.fabric.statistics(host.name, self.controller.fleet.neighbour(host))
 
     def downlink(self, host: Host) -> ChannelStatistics:
-        """Return the statistics of the link from its switch to a host."""
+        """Return the counters of packets and bytes on a host's link, from its switch to the host."""
         return self.fabric.statistics(self.controller.fleet.neighbour(host), host.name)
 
     def link(self, host: Host) -> ChannelStatistics:
-        """Return the statistics of a host's link, both directions together."""
+        """Return the counters of packets and bytes on a host's link, the sum of both directions."""
         return self.uplink(host) + self.downlink(host)
 
     def totals(self) -> ChannelStatistics:
-        """Return the statistics of all links together."""
+        """Return the counters of packets and bytes summed over both directions of all links."""
         total = ChannelStatistics()
         for link in self.topology.links:
             for near, far in (link.ends, link.ends[::-1]):
@@ -476,10 +479,7 @@ class Net:
         return total
 
     def settle(self, timeout: float = 5.0) -> None:
-        """Send packet-outs that wait in switches, and wait until all packets have passed the network.
-
-        MidflightError if packets are still in the network after `timeout` seconds.
-        """
+        """Wait until all packets have passed the network. MidflightError if some have not after `timeout` seconds."""
         self._traffic.settle(None, timeout)
 
     def trace_hash(self) -> str:

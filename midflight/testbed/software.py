@@ -16,9 +16,10 @@ __all__ = ["ServerHosts"]
 
 
 class ServerHosts:
-    """Servers on a fabric's hosts: the fabric's own, for groups, and those of joined applications (a `HostSoftware`).
+    """The controller's access to the hosts that compute in place of a switch (a `HostSoftware`).
 
-    The servers of joined applications on one host share a UDP port.
+    Servers of groups belong to the fabric, and those of joined applications to this object. The latter share one UDP
+    port on each host.
     """
 
     def __init__(self, fabric: Fabric) -> None:
@@ -36,11 +37,18 @@ class ServerHosts:
         maps: Mapping[str, Sequence[Entry]] | None = None,
         token: int = 0,
     ) -> None:
-        """Start computing an application for a group on a host."""
+        """Start computing an application on the named host, for a group whose workers have the addresses `members`.
+
+        epoch: the epoch that results carry. maps: the entries of maps, by map name; None for those that the primitive
+        defines. token: the number that the group's packets carry.
+        """
         self._fabric.serve(host, program, application, members, epoch=epoch, maps=maps, token=token)
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Add an entry to a map on every host that computes the application, or remove it."""
+        """Add an entry to the map `name` on every host that computes the application.
+
+        If `there` is False, remove it instead.
+        """
         self._fabric.write(application, name, entry, there)
         for shared in self._shared.values():
             for each in shared.endpoints.values():
@@ -48,11 +56,11 @@ class ServerHosts:
                     each.write(application, name, entry, there)
 
     def adopt(self, program: Program) -> None:
-        """Continue with another program."""
+        """Continue with another program on the groups' servers. Applications that it does not have end."""
         self._fabric.adopt(program)
 
     def put(self, host: Host, application: int, server: Endpoint) -> None:
-        """Put the server of a joined application, given by id, on a host."""
+        """Run the server of a joined application, given by its 16-bit id, on a host, in place of an earlier one."""
         shared = self._shared.get(host.name) or Shared()
         if host.name not in self._shared:
             self._fabric.listen(host.name, UDP_PORT, shared)
@@ -60,6 +68,6 @@ class ServerHosts:
         shared.endpoints[application] = server
 
     def remove(self, application: int) -> None:
-        """Remove the servers of a joined application."""
+        """Remove the server of the joined application with this id from its host. Does nothing if there is none."""
         for shared in self._shared.values():
             shared.endpoints.pop(application, None)

@@ -19,15 +19,16 @@ _SWITCH = "s1"
 
 
 class Star(Net):
-    """Hosts `h1`, `h2`, ... around a switch that runs a program; a context manager.
+    """Hosts `h1`, `h2`, ... around one switch `s1` that runs a program; a context manager that closes the network.
 
         with Star(hosts=5, program=program) as net:
             group = net.group("gradients", net.hosts[:4])
             sums = group.allreduce(arrays)
 
-    hosts: 1 to 500. ipv6: whether the hosts have IPv6 addresses. quality: the quality of all links; alternatively,
-    loss, duplicate and reorder are probabilities that change the default quality. capabilities: overrides what the
-    switch reports. Other parameters are as for `Net`.
+    hosts: 1 to 500. ipv6: whether the hosts have IPv6 addresses. quality: the quality of all links, by default
+    `LinkQuality()`. Alternatively, loss, duplicate and reorder are probabilities, 0 to 1, that change this default.
+    capabilities: the limits and features to assume instead of those that the switch reports. Other parameters are as
+    for `Net`.
 
     MidflightError if both `quality` and one of the probabilities are given, or as for `Net`.
     """
@@ -75,10 +76,10 @@ class Star(Net):
 
     @property
     def device(self) -> Device:
-        """The switch's device."""
+        """The device of the only switch, `s1`."""
         return self.devices[_SWITCH]
 
     @property
     def session(self) -> Session:
-        """The controller's session with the switch."""
+        """The controller's P4Runtime session with the only switch, `s1`."""
         return self.sessions[_SWITCH]

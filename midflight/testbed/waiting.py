@@ -1,4 +1,4 @@
-"""Errors for conditions that did not become true in time."""
+"""The error for a condition that did not become true in time, with its place in the user's source."""
 
 from __future__ import annotations
 
