@@ -1,4 +1,4 @@
-"""pcpp with limits on what it may read, how deeply it may nest and how much it may expand, and with error places."""
+"""The preprocessor pcpp with limits on input, nesting and expansion, and with errors that have a place."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ _MOVES = 1024
 
 
 class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
-    """pcpp with Midflight's rules: it has limits, raises errors, and skips what p4c skips.
+    """pcpp with Midflight's rules: it has limits, raises PreprocessorError where pcpp prints, and skips what p4c skips.
 
-    With `confined`, only files in INCLUDE can be included. `included` has the text of each included file, `blanked` the
+    `folders` are searched for included files in order, and `defines` are macros by name. With `confined`, for untrusted
+    sources, only files in INCLUDE can be included. `included` has the text of each included file by path, `blanked` the
     text of each file without comments, and `notes` the file, line and text of each `#warning`.
     """
 
@@ -74,9 +75,10 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
             self.define(f"{name} {value}")
 
     def take(self, text: str, file: str) -> str:
-        """Count a file's text against LARGEST and return it without comments.
+        """Count a file's text against LARGEST and return it without comments, in the same lines and columns.
 
-        Raises PreprocessorError beyond the limit, and for a comment that is not closed.
+        `file` names it in errors. Raises PreprocessorError if all files together exceed LARGEST, for a comment that is
+        not closed, and for a line with too many escaped quotes.
         """
         self._room -= len(text)
         if self._room < 0:
@@ -91,7 +93,10 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         return blanked
 
     def include(self, tokens: Any, original_line: Any) -> Iterator[Any]:
-        """Expand an include directive and record it for error messages."""
+        """Expand an `#include` directive, as pcpp calls it, and yield the tokens of the file.
+
+        Raises PreprocessorError beyond INCLUDES or DEEPEST.
+        """
         self.directive = tokens[0] if tokens else None
         self._includes += 1
         if self._includes > INCLUDES:
@@ -101,10 +106,10 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         yield from super().include(tokens, original_line)
 
     def on_file_open(self, is_system_include: bool, includepath: str) -> Any:
-        """Open an included file and record its text for error messages.
+        """Open a file to include, as pcpp calls it, and return its text without comments as a stream.
 
-        Raises FileNotFoundError where pcpp has to try the next folder, and PreprocessorError for a file that cannot be
-        read.
+        The original text is recorded in `included`. Raises FileNotFoundError where pcpp has to try the next folder, and
+        PreprocessorError for a file that is not regular or not UTF-8, and beyond LARGEST.
         """
         del is_system_include
         path = Path(includepath)
@@ -120,7 +125,10 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         return io.StringIO(self.take(text, includepath))
 
     def define(self, tokens: Any) -> None:
-        """Define a macro. Raises PreprocessorError where its definition has more than MACRO_TOKENS tokens."""
+        """Define a macro, as pcpp calls it for `#define`.
+
+        Raises PreprocessorError if the definition exceeds MACRO_TOKENS.
+        """
         if not isinstance(tokens, str) and len(tokens) > MACRO_TOKENS:
             where = tokens[0]
             raise PreprocessorError(
@@ -129,13 +137,16 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         super().define(tokens)
 
     def macro_prescan(self, macro: Any) -> None:
-        """Prepare a macro with parameters. Raises PreprocessorError where it has more than MACRO_PARAMETERS."""
+        """Prepare a macro with parameters, as pcpp calls it. Raises PreprocessorError beyond MACRO_PARAMETERS."""
         if len(macro.arglist) > MACRO_PARAMETERS:
             self.on_error(self.source, self.linemacro, f"a macro has at most {MACRO_PARAMETERS} parameters")
         super().macro_prescan(macro)
 
     def expand_macros(self, tokens: Any, expanding_from: Any = ()) -> Any:
-        """Expand macros. Raises PreprocessorError beyond MACRO_DEPTH or EXPANSION."""
+        """Return the tokens with all macros expanded, as pcpp calls it.
+
+        Raises PreprocessorError beyond MACRO_DEPTH or EXPANSION.
+        """
         if not self._lists:
             self._lists.append(len(tokens))
             try:
@@ -157,7 +168,10 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         return expanded
 
     def macro_expand_args(self, macro: Any, args: Any) -> Any:
-        """Substitute a macro's arguments, and charge the work to the expansion limit."""
+        """Return a macro's tokens with its arguments substituted, as pcpp calls it; count the work for EXPANSION.
+
+        Raises PreprocessorError beyond that limit.
+        """
         where = macro.value[0] if macro.value else None
         joins = 1 + sum(each.value == "##" for each in macro.value)
         copies = len(macro.patch) + len(macro.str_patch)
@@ -170,14 +184,17 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
             self._uses = 0
 
     def collect_args(self, tokenlist: Any, ignore_errors: bool = False) -> Any:
-        """Collect a macro's arguments. pcpp copies the remaining tokens for that, which the limit includes."""
+        """Return a macro's arguments, as pcpp calls it.
+
+        pcpp copies the remaining tokens for this, which EXPANSION includes.
+        """
         self._spend(len(tokenlist) // _MOVES, tokenlist[0] if tokenlist else None)
         return super().collect_args(tokenlist, ignore_errors)
 
     def evalexpr(self, tokens: Any) -> Any:
-        """Return the value of a condition and None, as pcpp expects: the expression and the tokens left over.
+        """Return (value, None) for the condition of `#if` or `#elif`; pcpp expects remaining tokens as second element.
 
-        Raises PreprocessorError where the condition cannot be evaluated.
+        Raises PreprocessorError if the condition cannot be evaluated, for example for a division by zero.
         """
         where = tokens[0] if tokens else self.directive
         tokens = self._settled(self.expand_macros(self._settled(tokens)))
@@ -221,7 +238,7 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         raise PreprocessorError(message, file, line, "")
 
     def on_include_not_found(self, is_malformed: bool, is_system_include: bool, curdir: str, includepath: str) -> None:
-        """Raises PreprocessorError, which names the missing file."""
+        """Raise PreprocessorError for an `#include` that names no file, or with `confined` one that is not allowed."""
         del curdir
         mark = f"<{includepath}>" if is_system_include else f'"{includepath}"'
         message = f"malformed #include {includepath}" if is_malformed else f"there is no file {mark} to include"
@@ -231,14 +248,20 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         self._fail(message, includepath)
 
     def on_directive_handle(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> Any:
-        """Record a directive for error messages. It may be in a branch that is not taken."""
+        """Record a directive as the place of later errors, and return what pcpp does with it.
+
+        `#pragma` alone is removed. pcpp also calls this for directives in a branch that is not taken.
+        """
         self.directive = directive
         if directive.value == "pragma" and not toks:
             raise pcpp.OutputDirective(pcpp.Action.IgnoreAndRemove)
         return super().on_directive_handle(directive, toks, ifpassthru, precedingtoks)
 
     def on_directive_unknown(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> Any:
-        """Raises PreprocessorError for #error, records #warning, and removes any other directive except #line."""
+        """Handle a directive that pcpp does not know: #error raises PreprocessorError, #warning is recorded in `notes`.
+
+        Both and all others are removed, except #line, which stays in the output.
+        """
         del ifpassthru, precedingtoks
         text = "".join(each.value for each in toks).strip()
         if directive.value == "error":
@@ -248,7 +271,7 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         return None if directive.value == "line" else True
 
     def on_error(self, file: str, line: int, msg: str) -> None:
-        """Raises PreprocessorError for a message that pcpp would print."""
+        """Raise PreprocessorError with a message that pcpp would print."""
         raise PreprocessorError(msg[:1].lower() + msg[1:], file, line, "")
 
     def _fail(self, message: str, needle: str) -> None:
@@ -257,7 +280,10 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
 
 
 class PreprocessorError(Exception):
-    """An error of the preprocessor: message, file, line (from 1), and the text in that line to underline."""
+    """An error of the preprocessor: message, file, line (from 1), and the text in that line to underline.
+
+    An empty `needle` underlines the whole line.
+    """
 
     def __init__(self, message: str, file: str, line: int, needle: str) -> None:
         super().__init__(message)

@@ -34,7 +34,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*$")
 
 
 def span(first: Place, last: Place) -> Place:
-    """Return the place from one to the end of another, or the first alone if they are on different lines."""
+    """Return the place from the start of `first` to the end of `last`; `first` alone if they are on different lines."""
     if first.file != last.file or first.line != last.line or last.column < first.column:
         return first
     return Place(first.file, first.line, first.column, last.column + last.length - first.column, first.text)
@@ -42,7 +42,7 @@ def span(first: Place, last: Place) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """Parsed arguments, and the place of the closing parenthesis."""
+    """The parsed arguments of a call, and the place of the closing parenthesis."""
 
     items: tuple[s.Argument, ...]
     end: Place
@@ -50,9 +50,10 @@ class Arguments:
 
 @v_args(inline=True)
 class SyntaxBuilder(Transformer[Any, Any]):
-    """Builds types, expressions and statements. It has no state.
+    """Builds types, expressions and statements of the syntax tree. It has no state.
 
-    Each method builds one rule of the grammar. P4Error for a number that is malformed or too large.
+    lark calls the method named after a rule of the grammar with the rule's children. Raises P4Error for a number that
+    is malformed or too large, and for a `@pragma` without a name.
     """
 
     # Names and types -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Extern calls, direct action calls and digest types of a program."""
+"""Queries about a checked program: its extern calls, direct action calls and digest types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ __all__ = ["called_actions", "calls", "digests", "reached"]
 
 
 def calls(program: ir.Program) -> Iterator[ir.Call]:
-    """Yield each extern call in a program's controls and actions. A call in an action is yielded once."""
+    """Yield each extern call in the controls and actions of a program, not in its parsers.
+
+    One in an action is yielded once.
+    """
     for action in program.actions.values():
         yield from (each for each in within(action.body) if isinstance(each, ir.Call))
     yield from (each for each in _in_controls(program) if isinstance(each, ir.Call))
@@ -24,7 +27,7 @@ def called_actions(program: ir.Program) -> set[str]:
 
 
 def digests(program: ir.Program) -> list[StructType]:
-    """Return the types that the program passes to `digest`, each once. The name of a digest is that of its type."""
+    """Return the struct types that a program passes to `digest`, each once. A digest has the name of its type."""
     found: dict[str, StructType] = {}
     for call in calls(program):
         if call.name == "digest" and call.type_arguments and isinstance(kind := call.type_arguments[0], StructType):

@@ -1,6 +1,6 @@
-"""Comments and lines that are no directives, replaced by spaces before the preprocessor, as C does (C11, 5.1.1.2).
+"""Replaces comments, and lines that start with `#` but no directive, by spaces before the preprocessor runs.
 
-Each remaining character keeps its line and column.
+C does so as well (C11, 5.1.1.2). Each remaining character keeps its line and column.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BREAKS = re.compile("[\v\f\x1c\x1d\x1e\x85\u2028\u2029]|\r(?!\n)")
 
 
 class OpenCommentError(Exception):
-    """A block comment that is not closed, at the offset `start`."""
+    """A block comment is not closed. `start` is the offset of its `/*` in the text."""
 
     def __init__(self, start: int) -> None:
         super().__init__(start)
@@ -46,9 +46,10 @@ class OpenCommentError(Exception):
 
 
 def blank(text: str) -> str:
-    """Return a text without comments, and without lines that start with `#` but no directive.
+    """Return a text with comments, and lines that start with `#` but no directive, replaced by spaces.
 
-    A comment inside a directive does not end it: its line breaks become continuations. Raises OpenCommentError.
+    Lines and columns of the rest stay the same. A comment inside a directive does not end it: its line breaks become
+    continuations. Raises OpenCommentError for a block comment that is not closed.
     """
     if "#" not in text and "/" not in text:
         return _BREAKS.sub(" ", text)

@@ -1,4 +1,4 @@
-"""Conditions of `#if` and `#elif`: C's integer expressions on 64 bits, evaluated in linear time without recursion."""
+"""Evaluates conditions of `#if` and `#elif`: C's integer expressions on 64 bits, in linear time, without recursion."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ class _Value:
 
 
 def evaluate(tokens: Iterable[str]) -> int:
-    """Return the value of an expression after macro expansion. A remaining name counts as 0, as in C.
+    """Return the value of a condition, given as its tokens after macro expansion. It is a 64-bit integer, as in C.
 
-    Raises ConditionError where the tokens are not an expression, and where the value depends on a division by zero.
+    A remaining name counts as 0. Raises ConditionError if the tokens are not an expression, or if the value depends on
+    a division by zero.
     """
     values: list[_Value] = []
     pending: list[str] = []

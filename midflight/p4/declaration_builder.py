@@ -21,7 +21,7 @@ __all__ = ["Builder"]
 
 @v_args(inline=True)
 class Builder(SyntaxBuilder):
-    """Builds the whole syntax tree. It has no state."""
+    """Builds the whole syntax tree: declarations, and everything that `SyntaxBuilder` builds. It has no state."""
 
     # Declarations ----------------------------------------------------------------------------------------------------
 

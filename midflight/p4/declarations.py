@@ -1,4 +1,4 @@
-"""Declarations of the syntax tree, on top of the types, expressions and statements of syntax.py."""
+"""Declarations of the syntax tree, before name resolution; syntax.py has types, expressions and statements."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Node):
-    """A parameter. `direction` is in, out, inout or empty."""
+    """A parameter of a function, method, action, parser or control. `direction` is in, out, inout or empty.
+
+    `default` is None if there is no default value.
+    """
 
     name: str
     type: Type
@@ -42,7 +45,10 @@ class Parameter(Node):
 
 @dataclass(frozen=True, slots=True)
 class Prototype(Node):
-    """The signature of a function or method. `result` is None for a constructor."""
+    """The signature of a function or method. `result` is None for a constructor.
+
+    `type_parameters` are the names of its generic types, and `abstract` is whether it is an abstract method.
+    """
 
     name: str
     result: Type | None
@@ -54,7 +60,7 @@ class Prototype(Node):
 
 @dataclass(frozen=True, slots=True)
 class Extern(Node):
-    """A declaration of an extern object type."""
+    """A declaration of an extern object type: its type parameters, and prototypes of its methods and constructors."""
 
     name: str
     type_parameters: tuple[str, ...]
@@ -64,7 +70,7 @@ class Extern(Node):
 
 @dataclass(frozen=True, slots=True)
 class Function(Node):
-    """A function. `body` is None for an extern function."""
+    """A function that the program defines, or an extern function, whose `body` is None."""
 
     prototype: Prototype
     body: Block | None
@@ -73,7 +79,7 @@ class Function(Node):
 
 @dataclass(frozen=True, slots=True)
 class Action(Node):
-    """`action name(parameters) body`."""
+    """A declaration `action name(parameters) body`."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -83,7 +89,7 @@ class Action(Node):
 
 @dataclass(frozen=True, slots=True)
 class Package(Node):
-    """A package type."""
+    """A declaration of a package type, such as V1Switch."""
 
     name: str
     type_parameters: tuple[str, ...]
@@ -93,7 +99,7 @@ class Package(Node):
 
 @dataclass(frozen=True, slots=True)
 class Typedef(Node):
-    """`typedef type name;`."""
+    """A declaration `typedef type name;`, which gives a type a second name."""
 
     name: str
     type: Type | Structure
@@ -102,7 +108,7 @@ class Typedef(Node):
 
 @dataclass(frozen=True, slots=True)
 class NewType(Node):
-    """`type type name;`."""
+    """A declaration `type type name;`, which introduces a new type with the values of another."""
 
     name: str
     type: Type
@@ -139,7 +145,7 @@ class EnumMember(Node):
 
 @dataclass(frozen=True, slots=True)
 class Enumeration(Node):
-    """An `enum`, which is serializable if it has an `underlying` type."""
+    """A declaration of an enum. It is serializable if it has an `underlying` type; None otherwise."""
 
     name: str
     underlying: Type | None
@@ -149,21 +155,21 @@ class Enumeration(Node):
 
 @dataclass(frozen=True, slots=True)
 class ErrorDeclaration(Node):
-    """`error { ... }`."""
+    """A declaration `error { ... }`, which adds members to the type `error`."""
 
     members: tuple[Name, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MatchKindDeclaration(Node):
-    """`match_kind { ... }`."""
+    """A declaration `match_kind { ... }`, which adds match kinds for keys of tables."""
 
     members: tuple[Name, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ValueSet(Node):
-    """`value_set<type>(size) name;`."""
+    """A declaration `value_set<type>(size) name;` in a parser."""
 
     name: str
     type: Type
@@ -173,7 +179,7 @@ class ValueSet(Node):
 
 @dataclass(frozen=True, slots=True)
 class SelectCase(Node):
-    """`keyset: state;`."""
+    """A case `keyset: state;` of a select."""
 
     keyset: SimpleKeyset | TupleKeyset
     state: str
@@ -181,7 +187,7 @@ class SelectCase(Node):
 
 @dataclass(frozen=True, slots=True)
 class Select(Node):
-    """`transition select(...) {...}`."""
+    """A transition `transition select(expressions) {cases}` of a parser state."""
 
     expressions: tuple[Expression, ...]
     cases: tuple[SelectCase, ...]
@@ -189,14 +195,14 @@ class Select(Node):
 
 @dataclass(frozen=True, slots=True)
 class Transition(Node):
-    """`transition state;`."""
+    """A transition `transition state;` of a parser state to the state of that name."""
 
     state: str
 
 
 @dataclass(frozen=True, slots=True)
 class State(Node):
-    """A parser state. Without a transition, it rejects the packet."""
+    """A parser state. Without a transition (None), it rejects the packet."""
 
     name: str
     body: tuple[Statement, ...]
@@ -206,7 +212,7 @@ class State(Node):
 
 @dataclass(frozen=True, slots=True)
 class Parser(Node):
-    """A parser, or only its type if `states` is None."""
+    """A parser, or only its type if `states` is None. `constructor` are its constructor's parameters."""
 
     name: str
     type_parameters: tuple[str, ...]
@@ -219,7 +225,7 @@ class Parser(Node):
 
 @dataclass(frozen=True, slots=True)
 class Control(Node):
-    """A control, or only its type if `body` is None."""
+    """A control, or only its type if `body` is None. `constructor` are its constructor's parameters."""
 
     name: str
     type_parameters: tuple[str, ...]
@@ -232,7 +238,7 @@ class Control(Node):
 
 @dataclass(frozen=True, slots=True)
 class Key(Node):
-    """A match field of a table."""
+    """A match field of a table: an expression and its match kind, such as exact, with the place of the latter."""
 
     expression: Expression
     kind: str
@@ -242,7 +248,10 @@ class Key(Node):
 
 @dataclass(frozen=True, slots=True)
 class ActionReference(Node):
-    """A reference to an action. `arguments` is None without parentheses."""
+    """A reference to an action in a table. `arguments` is None if it has no parentheses.
+
+    `top` is set for a name with a leading dot, which refers to the program's top level.
+    """
 
     name: str
     top: bool
@@ -252,7 +261,7 @@ class ActionReference(Node):
 
 @dataclass(frozen=True, slots=True)
 class Entry(Node):
-    """An entry in a table's `entries`."""
+    """An entry in a table's `entries`. `priority` is None if it has none, and `const` whether it is declared const."""
 
     keyset: SimpleKeyset | TupleKeyset
     action: ActionReference
@@ -263,21 +272,21 @@ class Entry(Node):
 
 @dataclass(frozen=True, slots=True)
 class TableKey(Node):
-    """`key = {...}`."""
+    """The property `key = {...}` of a table."""
 
     keys: tuple[Key, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TableActions(Node):
-    """`actions = {...}`."""
+    """The property `actions = {...}` of a table."""
 
     actions: tuple[ActionReference, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TableEntries(Node):
-    """`entries = {...}`."""
+    """The property `entries = {...}` of a table; `const` is whether it is declared const."""
 
     entries: tuple[Entry, ...]
     const: bool
@@ -285,7 +294,7 @@ class TableEntries(Node):
 
 @dataclass(frozen=True, slots=True)
 class TableProperty(Node):
-    """A property other than key, actions and entries."""
+    """A property of a table other than key, actions and entries, such as `size = 1024`."""
 
     name: str
     value: Expression
@@ -298,7 +307,7 @@ Property = TableKey | TableActions | TableEntries | TableProperty
 
 @dataclass(frozen=True, slots=True)
 class Table(Node):
-    """`table name {...}`."""
+    """A declaration `table name {properties}`."""
 
     name: str
     properties: tuple[Property, ...]
@@ -313,7 +322,7 @@ Declaration = (
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A whole program, with the declarations of its includes."""
+    """A whole program: its file, and its declarations in order, with those of its includes."""
 
     file: str
     declarations: tuple[Declaration, ...]

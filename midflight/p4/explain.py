@@ -46,9 +46,9 @@ _PLENTY = 6
 
 
 def explain(error: UnexpectedToken, source: Source, names: Mapping[str, str]) -> P4Error:
-    """Return the diagnostic for a syntax error that lark found.
+    """Return the P4Error, to be raised, for a syntax error that lark found, with its place and what was expected.
 
-    `names` gives the terminal's name for each literal token, such as LPAR for `(`.
+    `source` is the preprocessed text. `names` gives the terminal's name for each literal token, such as LPAR for `(`.
     """
     token = error.token
     expected = set(error.accepts or error.expected) - {"$END"}

@@ -26,12 +26,12 @@ def check(
     *,
     confined: bool = False,
 ) -> ir.Program:
-    """Check a v1model program and return it as `ir.Program`.
+    """Check a v1model program, given as text, and return it as `ir.Program`.
 
-    `file` names the source in messages, and quoted includes are searched for in its folder first. `confined` is for
-    untrusted sources: only Midflight's own core.p4 and v1model.p4 can be included.
-
-    Raises P4Error for the first error or unsupported feature, with its place in the source.
+    `file` names the source in messages, and quoted includes are searched for in its folder first, then in
+    `include_dirs`. `defines` are macros with their values. `confined` is for untrusted sources: only Midflight's own
+    core.p4 and v1model.p4 can be included. Raises P4Error for the first error or unsupported feature, with its place in
+    the source.
     """
     parts = split(source, file, include_dirs, defines)
     if parts is None:
@@ -44,7 +44,7 @@ def check(
 def check_file(
     path: str | Path, include_dirs: Sequence[str | Path] = (), defines: Mapping[str, str] | None = None
 ) -> ir.Program:
-    """Check the program in a file. Raises P4Error as `check` does, and where the file cannot be read."""
+    """Read a file and check its program as `check` does. Raises P4Error also if the file cannot be read."""
     try:
         with Path(path).open(encoding="utf-8") as opened:
             source = opened.read(LARGEST + 1)  # enough for the preprocessor to find it too long

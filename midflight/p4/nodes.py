@@ -1,4 +1,4 @@
-"""Traversal of statements and expressions, without recursion."""
+"""Traversal of the typed program's statements and expressions, without recursion."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ _FIELDS: dict[type, tuple[str, ...]] = {
 
 
 def children(node: ir.Node | ir.Case) -> list[ir.Node | ir.Case]:
-    """Return a node's direct children. Referenced actions, tables, controls and parsers are not among them."""
+    """Return a node's direct children in evaluation order.
+
+    Actions, tables, controls and parsers that the node refers to are not among them.
+    """
     found: list[ir.Node | ir.Case] = []
     for name in _FIELDS.get(type(node), ()):
         below = getattr(node, name)
@@ -55,7 +58,10 @@ def children(node: ir.Node | ir.Case) -> list[ir.Node | ir.Case]:
 
 
 def within(*parts: ir.Node) -> Iterator[ir.Node]:
-    """Yield the given nodes and all of their descendants in pre-order."""
+    """Yield the given nodes and all of their descendants, parents before children, in evaluation order.
+
+    Actions, tables, controls and parsers that they refer to are not entered.
+    """
     waiting: list[ir.Node | ir.Case] = list(reversed(parts))
     while waiting:
         node = waiting.pop()

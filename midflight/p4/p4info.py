@@ -49,27 +49,27 @@ SPOKEN_FOR = frozenset({"name", "id", "brief", "description"})
 
 
 def p4info(program: ir.Program) -> p4i.P4Info:
-    """Return the program's P4Info, in the order of the source.
+    """Return a program's P4Info, with objects in the order of the source.
 
     Raises P4Error for what P4Info cannot represent: an `@id` that is used twice or has the prefix of another type, a
-    match kind that P4Runtime does not define, and a type that it cannot describe.
+    match kind that P4Runtime does not define, or a type that it cannot describe.
     """
     return _Writer(program).write()
 
 
 def to_text(info: p4i.P4Info) -> str:
-    """Return the text format, as p4c writes to `.txtpb`. Equal messages give equal texts."""
+    """Return P4Info in protobuf's text format, as p4c writes it to `.txtpb`. Equal messages give equal texts."""
     head = "# proto-file: p4/config/v1/p4info.proto\n# proto-message: p4.config.v1.P4Info\n\n"
     return head + str(text_format.MessageToString(info))
 
 
 def to_bytes(info: p4i.P4Info) -> bytes:
-    """Return the binary format with map entries sorted by key. Equal messages give equal bytes."""
+    """Return P4Info in protobuf's binary format, with map entries sorted by key. Equal messages give equal bytes."""
     return bytes(info.SerializeToString(deterministic=True))
 
 
 def name_hash(name: str) -> int:
-    """Return the Jenkins one-at-a-time hash of a name, 32 bits wide."""
+    """Return the 32-bit Jenkins one-at-a-time hash of a name in UTF-8, from which ids of objects are derived."""
     value = 0
     for byte in name.encode():
         value = (value + byte) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Parser: from tokens to the syntax tree, with diagnostics for syntax errors."""
+"""Parser: from preprocessed text to the syntax tree, with diagnostics for syntax errors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,11 @@ def _cache_file() -> str | None:
 
 
 def parse(source: Source, file: str) -> Program:
-    """Return the syntax tree of preprocessed text. Raises P4Error for a syntax error, with its place in the source."""
+    """Return the syntax tree of preprocessed text; `file` is the program's name.
+
+    Raises P4Error for a syntax error, with its place in the original source. The first call reads or builds the parser
+    tables, which may write to the user's cache folder.
+    """
     grammar = _grammar()
     try:
         return Program(file, grammar.parse(source, "start"))  # type: ignore[arg-type]
@@ -82,7 +86,10 @@ def parse_body(text: str, types: frozenset[str]) -> list[tuple[str, s.Expression
 
 
 def declared_types(source: Source) -> frozenset[str]:
-    """Return the names of the types that a text declares at its top level."""
+    """Return the names of the types that preprocessed text declares at its top level.
+
+    Raises P4Error for invalid tokens.
+    """
     return types_declared(source, _terminals(_grammar()))
 
 

@@ -1,7 +1,7 @@
-"""The architecture's own files at the start of a program, prepared once for the whole process.
+"""The architecture's own files at the start of a program, parsed once for the whole process.
 
-Nearly every program starts by including core.p4 and v1model.p4. Where it has no other directives and uses no macros,
-its text needs no preprocessor, and the declarations of the two files are the same each time.
+Nearly every program starts by including core.p4 and v1model.p4. If it has no other directives and uses no macros, its
+text needs no preprocessor, and the declarations of the two files are the same each time.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ class _Prelude:
 def split(
     source: str, file: str, include_dirs: Sequence[str | Path], defines: Mapping[str, str] | None
 ) -> Parts | None:
-    """Return the parts of a program, or None where it needs the preprocessor.
+    """Return a program in two parts, which need no preprocessor; None if the program does need it.
 
-    It does where it has directives other than includes of core.p4 and v1model.p4 at its start, uses a macro, is longer
-    than the preprocessor allows, or where a folder of the user's comes first in the search for these files.
+    It does if it has directives other than includes of core.p4 and v1model.p4 at its start, uses a macro, is longer
+    than half of the preprocessor's limit, has a backslash or `??`, or if the user has given folders or defines. The
+    parameters are those of `check`.
     """
     if defines or include_dirs or "\\" in source or "??" in source or len(source) > LARGEST // 2:
         return None

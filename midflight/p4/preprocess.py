@@ -19,7 +19,7 @@ _LINE_MARKER = re.compile(r'#line\s+(\d+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*$')
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of preprocessed text with its origin: file, line number and original text.
+    """A line of preprocessed text with its origin: file, line number (from 1) and original text.
 
     `start` is its offset in the preprocessed text. `bare` is the original without comments, in the same columns, and
     the same object as `text` where no macro changed the line. `before` and `after` count the characters at the ends of
@@ -50,7 +50,10 @@ class Source:
     warnings: tuple[P4Warning, ...] = ()
 
     def place(self, start: int, end: int) -> Place:
-        """Return the original place of a range of offsets in the preprocessed text."""
+        """Return the place in the original source of the offsets `start` to `end` (exclusive) of the preprocessed text.
+
+        At most the first line is covered. Text that a macro produced has the place of the macro's use.
+        """
         line = self.lines[max(0, bisect_right(self.starts, start) - 1)]
         begin = start - line.start
         finish = min(max(end, start + 1) - line.start, max(len(line.text), begin + 1))
@@ -99,11 +102,11 @@ def preprocess(
     *,
     confined: bool = False,
 ) -> Source:
-    """Expand includes and macros.
+    """Expand the includes and macros of a program, and return its text with the origin of each line.
 
     Quoted includes are searched for in the folder of the including file, then, like those in angle brackets, in
     `include_dirs` and last in Midflight's own folder. With `confined`, for untrusted sources, only the last is
-    searched.
+    searched. `defines` are macros with their values.
 
     Raises P4Error for a missing include, an invalid directive, and a source beyond the limits in bounded.py.
     """
@@ -118,9 +121,9 @@ def expand(
     *,
     confined: bool = False,
 ) -> tuple[Source, frozenset[str]]:
-    """Expand includes and macros as `preprocess` does, and also return the names of the macros defined at the end.
+    """Expand includes and macros as `preprocess` does, and return (text, names of the macros defined at the end).
 
-    P4Error as for `preprocess`.
+    Raises P4Error as `preprocess` does.
     """
     folders = [] if confined else [Path(each) for each in include_dirs]
     processor = Preprocessor([*folders, INCLUDE], defines or {}, confined=confined)
@@ -155,7 +158,11 @@ def _line_place(where: str, number: int, file: str, source: str, texts: Mapping[
 
 
 def plain(text: str, file: str, source: str, types: frozenset[str]) -> Source:
-    """Return a text that needs no preprocessor. `source` is the original, which has the same lines or longer ones."""
+    """Return the Source of a text that needs no preprocessor, for example because its includes were cut out.
+
+    `source` is the original, with as many lines, to be shown in messages. `types` are the names of types that are
+    declared before the text.
+    """
     lines: list[Line] = []
     start = 0
     for number, (each, original) in enumerate(zip(text.split("\n"), source.split("\n"), strict=True), 1):

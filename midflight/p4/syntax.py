@@ -1,6 +1,6 @@
 """Types, expressions and statements of the syntax tree, before name resolution.
 
-All nodes are frozen and have a place. declarations.py has the rest of the tree.
+All nodes are frozen and have a place. declarations.py has the rest of the tree, the declarations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LARGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node with a place in the source."""
+    """A node of the syntax tree, with its place in the source."""
 
     place: Place
 
@@ -46,7 +46,10 @@ Annotations = tuple[Annotation, ...]
 
 @dataclass(frozen=True, slots=True)
 class BaseType(Node):
-    """`bit`, `int`, `varbit`, `bool`, `error`, `string`, `match_kind` or `void`; `_` as a type argument."""
+    """A built-in type: `bit`, `int`, `varbit`, `bool`, `error`, `string`, `match_kind`, `void`; or `_` as an argument.
+
+    `width` is None if none is written.
+    """
 
     name: str
     width: Expression | None = None
@@ -54,7 +57,7 @@ class BaseType(Node):
 
 @dataclass(frozen=True, slots=True)
 class TypeName(Node):
-    """A named type. `top` is set for a leading dot."""
+    """A named type. `top` is set for a leading dot, which refers to the program's top level."""
 
     name: str
     top: bool = False
@@ -62,7 +65,7 @@ class TypeName(Node):
 
 @dataclass(frozen=True, slots=True)
 class SpecialisedType(Node):
-    """A generic type with type arguments."""
+    """A generic type with type arguments, such as `register<bit<32>>`."""
 
     base: TypeName
     arguments: tuple[Type, ...]
@@ -70,7 +73,7 @@ class SpecialisedType(Node):
 
 @dataclass(frozen=True, slots=True)
 class StackType(Node):
-    """`element[size]`."""
+    """The type of a header stack, `element[size]`."""
 
     element: Type
     size: Expression
@@ -92,7 +95,7 @@ Type = BaseType | TypeName | SpecialisedType | StackType | TupleType
 
 @dataclass(frozen=True, slots=True)
 class Number(Node):
-    """An integer literal. `width` is None if the literal has no width."""
+    """An integer literal. `width` is None if the literal has no width; `signed` is set for widths with `s`."""
 
     value: int
     width: int | None = None
@@ -115,7 +118,7 @@ class Boolean(Node):
 
 @dataclass(frozen=True, slots=True)
 class Name(Node):
-    """A name that is not a type. `top` is set for a leading dot."""
+    """A name in an expression that is not a type. `top` is set for a leading dot, which refers to the top level."""
 
     name: str
     top: bool = False
@@ -123,7 +126,7 @@ class Name(Node):
 
 @dataclass(frozen=True, slots=True)
 class TypeMember(Node):
-    """`Type.member`."""
+    """A member of a type, such as an enum: `Type.member`."""
 
     type: TypeName
     member: str
@@ -138,7 +141,7 @@ class ErrorMember(Node):
 
 @dataclass(frozen=True, slots=True)
 class Member(Node):
-    """`base.member`. `at` is the place of the member's name."""
+    """A field or method, `base.member`. `at` is the place of the member's name."""
 
     base: Expression
     member: str
@@ -147,7 +150,7 @@ class Member(Node):
 
 @dataclass(frozen=True, slots=True)
 class Index(Node):
-    """`base[index]`."""
+    """An element of a stack or tuple, `base[index]`."""
 
     base: Expression
     index: Expression
@@ -155,7 +158,7 @@ class Index(Node):
 
 @dataclass(frozen=True, slots=True)
 class Slice(Node):
-    """`base[high:low]`."""
+    """The bits `base[high:low]`, both ends included."""
 
     base: Expression
     high: Expression
@@ -164,7 +167,7 @@ class Slice(Node):
 
 @dataclass(frozen=True, slots=True)
 class Unary(Node):
-    """`!`, `~`, `-` or `+`."""
+    """A prefix operator on an operand: `!`, `~`, `-` or `+`."""
 
     operator: str
     operand: Expression
@@ -172,7 +175,7 @@ class Unary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Binary(Node):
-    """A binary operator as P4 spells it."""
+    """A binary operator on two operands, as P4 spells it."""
 
     operator: str
     left: Expression
@@ -198,7 +201,7 @@ class Cast(Node):
 
 @dataclass(frozen=True, slots=True)
 class Argument(Node):
-    """An argument. `name` is empty for a positional argument, and `value` is None for `_`."""
+    """An argument of a call. `name` is empty for a positional argument, and `value` is None for `_`."""
 
     value: Expression | None
     name: str = ""
@@ -206,7 +209,7 @@ class Argument(Node):
 
 @dataclass(frozen=True, slots=True)
 class Call(Node):
-    """`callee<types>(arguments)`."""
+    """A call of a function or method, `callee<types>(arguments)`."""
 
     callee: Expression
     types: tuple[Type, ...]
@@ -223,14 +226,14 @@ class Construct(Node):
 
 @dataclass(frozen=True, slots=True)
 class ListExpression(Node):
-    """`{a, b}`."""
+    """A list of values, `{a, b}`."""
 
     elements: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Record(Node):
-    """`{a = 1, b = 2}`. `rest` is set if it ends with `...`."""
+    """A list of values by field name, `{a = 1, b = 2}`. `rest` is set if it ends with `...`."""
 
     fields: tuple[tuple[str, Expression], ...]
     rest: bool = False
@@ -243,7 +246,7 @@ class Default(Node):
 
 @dataclass(frozen=True, slots=True)
 class InvalidHeader(Node):
-    """`{#}`."""
+    """The invalid header, `{#}`."""
 
 
 Expression = (
@@ -254,7 +257,7 @@ Expression = (
 
 @dataclass(frozen=True, slots=True)
 class MaskKeyset(Node):
-    """`value &&& mask`."""
+    """A keyset that matches under a mask, `value &&& mask`."""
 
     value: Expression
     mask: Expression
@@ -262,7 +265,7 @@ class MaskKeyset(Node):
 
 @dataclass(frozen=True, slots=True)
 class RangeKeyset(Node):
-    """`low .. high`."""
+    """A keyset that matches a range, `low .. high`, both included."""
 
     low: Expression
     high: Expression
@@ -270,7 +273,7 @@ class RangeKeyset(Node):
 
 @dataclass(frozen=True, slots=True)
 class DefaultKeyset(Node):
-    """`default` or `_`."""
+    """The keyset that matches everything, `default` or `_`."""
 
 
 SimpleKeyset = Expression | MaskKeyset | RangeKeyset | DefaultKeyset
@@ -278,7 +281,7 @@ SimpleKeyset = Expression | MaskKeyset | RangeKeyset | DefaultKeyset
 
 @dataclass(frozen=True, slots=True)
 class TupleKeyset(Node):
-    """`(a, b)`."""
+    """A keyset for several fields, `(a, b)`."""
 
     elements: tuple[SimpleKeyset, ...]
 
@@ -288,7 +291,7 @@ class TupleKeyset(Node):
 
 @dataclass(frozen=True, slots=True)
 class Constant(Node):
-    """`const type name = value;`."""
+    """A declaration `const type name = value;`."""
 
     name: str
     type: Type
@@ -298,7 +301,7 @@ class Constant(Node):
 
 @dataclass(frozen=True, slots=True)
 class Variable(Node):
-    """`type name = value;`."""
+    """A declaration `type name = value;`. `value` is None without an initial value."""
 
     name: str
     type: Type
@@ -308,7 +311,10 @@ class Variable(Node):
 
 @dataclass(frozen=True, slots=True)
 class Instantiation(Node):
-    """`type(arguments) name;`. `initialised` is set if a body of abstract methods follows."""
+    """A declaration of an instance, `type(arguments) name;`.
+
+    `initialised` is set if a body of abstract methods follows.
+    """
 
     name: str
     type: Type
@@ -319,12 +325,15 @@ class Instantiation(Node):
 
 @dataclass(frozen=True, slots=True)
 class Empty(Node):
-    """`;`."""
+    """The empty statement, `;`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assign(Node):
-    """`target = value;`. `operator` is the binary operator of a compound assignment, such as `+` for `+=`."""
+    """A statement `target = value;`.
+
+    `operator` is the binary operator of a compound assignment, such as `+` for `+=`.
+    """
 
     target: Expression
     value: Expression
@@ -340,7 +349,7 @@ class CallStatement(Node):
 
 @dataclass(frozen=True, slots=True)
 class DirectApplication(Node):
-    """`Type.apply(arguments);`: applies an anonymous instance."""
+    """A statement `Type.apply(arguments);`, which applies an instance without a name."""
 
     type: Type
     arguments: tuple[Argument, ...]
@@ -348,7 +357,7 @@ class DirectApplication(Node):
 
 @dataclass(frozen=True, slots=True)
 class If(Node):
-    """`if (condition) yes else no`."""
+    """A statement `if (condition) yes else no`. `no` is None without an else."""
 
     condition: Expression
     yes: Statement
@@ -357,7 +366,10 @@ class If(Node):
 
 @dataclass(frozen=True, slots=True)
 class SwitchCase(Node):
-    """`label: block`. `label` is None for `default`, and `block` is None if the case falls through."""
+    """A case `label: block` of a switch.
+
+    `label` is None for `default`, and `block` is None if the case falls through.
+    """
 
     label: Expression | None
     block: Block | None
@@ -365,7 +377,7 @@ class SwitchCase(Node):
 
 @dataclass(frozen=True, slots=True)
 class Switch(Node):
-    """`switch (subject) {...}`."""
+    """A statement `switch (subject) {cases}`."""
 
     subject: Expression
     cases: tuple[SwitchCase, ...]
@@ -373,7 +385,7 @@ class Switch(Node):
 
 @dataclass(frozen=True, slots=True)
 class Block(Node):
-    """`{...}`."""
+    """A sequence of statements in braces, with a scope of its own."""
 
     body: tuple[Statement, ...]
     annotations: Annotations
@@ -381,14 +393,14 @@ class Block(Node):
 
 @dataclass(frozen=True, slots=True)
 class Return(Node):
-    """`return value;`."""
+    """A statement `return value;`. `value` is None in `return;`."""
 
     value: Expression | None
 
 
 @dataclass(frozen=True, slots=True)
 class Exit(Node):
-    """`exit;`."""
+    """The statement `exit;`."""
 
 
 Statement = (

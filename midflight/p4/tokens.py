@@ -67,9 +67,9 @@ MOST_TOKENS = 1 << 18
 
 
 class PlacedToken(Token):
-    """A token that knows its range of offsets, from `start` to `end`, in the preprocessed `source`.
+    """A token of the grammar that knows its offsets in the preprocessed `source`: from `start` to `end`, exclusive.
 
-    `origin` is the line of its start.
+    `origin` is the line on which it starts.
     """
 
     source: Source
@@ -79,7 +79,7 @@ class PlacedToken(Token):
 
     @cached_property
     def place(self) -> Place:
-        """The token's place in the original file."""
+        """The token's place in the original file. Text that a macro produced has the place of the macro's use."""
         line, begin = self.origin, self.start - self.origin.start
         if line.text is line.bare and begin + len(self) <= len(line.text):
             return Place(line.file, line.number, begin + 1, len(self), line.original)
@@ -105,15 +105,20 @@ class _Scope:
 
 
 def tokenise(source: Source, names: dict[str, str]) -> Iterator[PlacedToken]:
-    """Yield the grammar's tokens. `names` gives the terminal's name for each literal token, such as LPAR for `(`.
+    """Yield the grammar's tokens of a preprocessed text, with names classified as types or other names.
 
-    Raises P4Error for text that is not a token, for loops, and for an annotation without a name or a closing bracket.
+    `names` gives the terminal's name for each literal token, such as LPAR for `(`. Raises P4Error for text that is not
+    a token, for loops, which are not supported, for an annotation without a name or a closing bracket, and beyond
+    MOST_TOKENS.
     """
     return _Classifier(source, names).run()
 
 
 def types_declared(source: Source, names: dict[str, str]) -> frozenset[str]:
-    """Return the names of the types that a text declares at its top level."""
+    """Return the names of the types that a preprocessed text declares at its top level.
+
+    Parameters and errors as `tokenise`.
+    """
     classifier = _Classifier(source, names)
     for _ in classifier.run():
         pass
@@ -178,7 +183,7 @@ def _annotation_end(source: Source, start: int) -> int:
 
 
 def words(text: str) -> str:
-    """Return a text's tokens with a space between them and without comments, as p4c keeps an annotation's body."""
+    """Return a text's tokens joined by single spaces, without comments, as p4c keeps an annotation's body."""
     return " ".join(each[0] for each in _TOKEN.finditer(text) if each.lastgroup != "skip")
 
 

@@ -69,7 +69,7 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Varbit:
-    """`varbit<W>`, with at most `width` bits."""
+    """`varbit<W>`: a bit string of a length that varies at run time, up to `width` bits."""
 
     width: int
 
@@ -103,7 +103,10 @@ class Void:
 
 @dataclass(frozen=True, slots=True)
 class EnumType:
-    """`enum`. It is serializable if `underlying` is set, and `values` are then its members' values."""
+    """An enum with its members in order.
+
+    It is serializable if `underlying` is set; `values` are then its members' values.
+    """
 
     name: str
     members: tuple[str, ...]
@@ -114,14 +117,17 @@ class EnumType:
         return self.name
 
     def value_of(self, member: str) -> int:
-        """Return a member's value at run time: its declared value if serializable, and otherwise its index."""
+        """Return a member's value at run time: its declared value if the enum is serializable, else its index from 0.
+
+        ValueError if there is no such member.
+        """
         index = self.members.index(member)
         return self.values[index] if self.underlying else index
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a header or struct, with its annotations by name."""
+    """A field of a header or struct, with its annotations: the text between their brackets, by name."""
 
     name: str
     type: Type
@@ -130,7 +136,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class StructType:
-    """`struct`."""
+    """A `struct`, with its fields in order. The type of a struct expression without a type has an empty name."""
 
     name: str
     fields: tuple[Field, ...]
@@ -139,13 +145,13 @@ class StructType:
         return self.name
 
     def field(self, name: str) -> Field | None:
-        """Return the field with a name, or None."""
+        """Return the field with this name, or None if there is none."""
         return next((each for each in self.fields if each.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderType:
-    """`header`, with its fields in wire order. `controller` is the name in `@controller_header`, or empty."""
+    """A `header`, with its fields in wire order. `controller` is the name in `@controller_header`, or empty."""
 
     name: str
     fields: tuple[Field, ...]
@@ -155,7 +161,7 @@ class HeaderType:
         return self.name
 
     def field(self, name: str) -> Field | None:
-        """Return the field with a name, or None."""
+        """Return the field with this name, or None if there is none."""
         return next((each for each in self.fields if each.name == name), None)
 
 
@@ -172,7 +178,7 @@ class StackType:
 
 @dataclass(frozen=True, slots=True)
 class TupleType:
-    """`tuple<...>`, or the type of a list expression."""
+    """`tuple<...>`, or the type of a list expression before it takes its context's type."""
 
     elements: tuple[Type, ...]
 
@@ -225,7 +231,10 @@ VOID = Void()
 
 
 def width_of(kind: Type) -> int:
-    """Return the width in bits of a type's values, for varbit the largest. Raises ValueError for a type without one."""
+    """Return the width in bits of a type's values: the sum over all fields or elements, and of a varbit the largest.
+
+    Raises ValueError for a type without a width, such as `error` or an enum that is not serializable.
+    """
     match kind:
         case Bits(width=width) | Varbit(width=width):
             return width

@@ -31,16 +31,17 @@ __all__ = [
 ]
 
 Given = s.Argument | s.Expression | ir.Literal | ir.StructValue | None
+"""An argument before it is checked: from the source, a parameter's default, or None if it is missing."""
 
 
 def bind(
     ctx: Context, prototype: d.Prototype, node: s.Call, given: Sequence[s.Argument | s.Expression | None]
 ) -> Walk[dict[str, Type]]:
-    """Return the type arguments of a call by name, explicit or inferred from the arguments' types.
+    """Return the type arguments of a call by the names of the type parameters, explicit or inferred from the arguments.
 
-    A type argument `_` is inferred. An `int` without a width becomes `bit<32>`, or wider where the value needs it.
-
-    Raises P4Error for a wrong number of type arguments, and for one that cannot be inferred.
+    `given` has one argument for each parameter, as `ordered` returns them. A type argument `_` is inferred. An `int`
+    without a width becomes `bit<32>`, or wider if the value needs it. Raises P4Error for a wrong number of type
+    arguments, and for one that cannot be inferred.
     """
     names = prototype.type_parameters
     if node.types:
@@ -84,10 +85,10 @@ def arguments_in_order(
     directions: Sequence[Direction],
     whats: Sequence[str],
 ) -> Walk[tuple[ir.Expression, ...]]:
-    """Check the arguments of a call in evaluation order, left to right (P4_16, section 6.8).
+    """Check the arguments of a call in evaluation order, left to right (P4_16, section 6.8), and return their values.
 
     `given`, `kinds`, `directions` and `whats` have one element for each parameter. `whats` names each argument in error
-    messages.
+    messages. Raises P4Error as `argument` does.
     """
     places = {i for i, each in enumerate(directions) if each in (Direction.OUT, Direction.INOUT)}
     wanted = zip(given, kinds, directions, whats, strict=True)
@@ -96,7 +97,7 @@ def arguments_in_order(
 
 
 def accepts(ctx: Context, parameters: Sequence[ir.Parameter], given: Sequence[s.Argument]) -> bool:
-    """Return whether the number of arguments fits the parameters, of which those with a default are optional."""
+    """Return whether the number of arguments fits checked parameters, of which those with a default are optional."""
     least = sum(each.variable not in ctx.state.defaults for each in parameters)
     return least <= len(given) <= len(parameters)
 
@@ -104,9 +105,10 @@ def accepts(ctx: Context, parameters: Sequence[ir.Parameter], given: Sequence[s.
 def passed(
     ctx: Context, parameters: Iterable[ir.Parameter], given: Iterable[s.Argument]
 ) -> Walk[tuple[ir.Expression, ...]]:
-    """Check arguments, by position or by name, for parameters whose types are known, and fill in defaults.
+    """Check arguments, by position or by name, against parameters whose types are known, and return one value for each.
 
-    Raises P4Error for a parameter that has neither an argument nor a default, and for an argument of the wrong type.
+    Missing ones take the parameter's default. Raises P4Error for a parameter that has neither, and for an argument of
+    the wrong type.
     """
     listed, wanted = list(given), list(parameters)
     defaults = [ctx.state.defaults.get(each.variable) for each in wanted]
@@ -127,10 +129,11 @@ def passed(
 
 
 def argument(ctx: Context, given: Given, kind: Type, direction: Direction, what: str) -> Step[ir.Expression]:
-    """Check one argument of a call and coerce it to the parameter's type.
+    """Check one argument of a call, coerce it to the parameter's type `kind`, and return its value.
 
-    A parameter's default arrives as a checked value and is returned unchanged. `_` for an `out` parameter becomes a
-    fresh variable. Raises P4Error where an `out` or `inout` argument is not an lvalue of exactly that type.
+    A parameter's default arrives as a checked value and is returned unchanged. `_` for an `out` parameter becomes a new
+    variable. `what` names the argument in messages. Raises P4Error for a value of another type, or if an `out` or
+    `inout` argument is not an lvalue of exactly that type.
     """
     if isinstance(given, ir.Literal | ir.StructValue):
         return given
@@ -162,7 +165,7 @@ def _settled(walk: Walk[ir.Expression]) -> Walk[ir.Expression]:
 
 
 def lvalue(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
-    """Check an expression that is assigned to. Raises P4Error where it is not a writable lvalue."""
+    """Check an expression that is assigned to, and return it. Raises P4Error if it cannot be written."""
     reason = _write_error(ctx, node)
     if reason:
         raise P4Error(reason, place=node.place)
@@ -207,7 +210,8 @@ def ordered(
 ) -> list[s.Argument | s.Expression | None]:
     """Return one argument for each parameter, in the order of the parameters, with defaults filled in.
 
-    Raises P4Error where only some arguments are named, for an unknown name, and for a missing argument.
+    `place` is the call's. Raises P4Error if only some arguments are named, for an unknown name, and for a missing
+    argument.
     """
     if any(each.name for each in arguments):
         by_name: Mapping[str, s.Argument] = {each.name: each for each in arguments}
@@ -228,12 +232,12 @@ def ordered(
 
 
 def fits(parameters: Sequence[d.Parameter], arguments: Sequence[s.Argument]) -> bool:
-    """Return whether the number of arguments fits the parameters, of which those with a default are optional."""
+    """Return whether the number of arguments fits declared parameters, of which those with a default are optional."""
     least = sum(each.default is None for each in parameters)
     return least <= len(arguments) <= len(parameters)
 
 
 def signature(prototype: d.Prototype) -> str:
-    """Return a hint that shows a function's name and parameters."""
+    """Return a hint with a function's name and parameters: `It is f(in x, out y).`"""
     parts = [f"{each.direction} {each.name}".strip() for each in prototype.parameters]
     return f"It is {prototype.name}({', '.join(parts)})."

@@ -1,4 +1,4 @@
-"""Calls of functions, and of methods of extern objects."""
+"""Checks calls of functions, and of methods of extern objects, whose value is used."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ KNOWN_FUNCTIONS = frozenset(
 
 
 def call(ctx: Context, node: s.Call) -> Walk[ir.Expression]:
-    """Check a call whose value is used.
+    """Check a call whose value is used, and return that value.
 
     A call of a user's function is inlined. Raises P4Error for a callee that is not callable, for arguments that do not
-    fit, and for extern functions outside of v1model or not supported.
+    fit, and for extern functions that are outside of v1model or not supported.
     """
     match node.callee:
         case s.Name() as name:

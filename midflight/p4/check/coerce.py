@@ -31,7 +31,7 @@ def anonymous(kind: Type) -> bool:
 
 
 def compatible(given: Type, wanted: Type) -> bool:
-    """Return whether the types permit an implicit conversion from `given` to `wanted`. Equal types do.
+    """Return whether a value of type `given` converts implicitly to type `wanted`. Equal types do.
 
     This looks at types only, and of a struct expression only at the names of its fields. So `coerce` may still raise
     P4Error. Lists for header stacks are not covered: the result is False, although `coerce` accepts them.
@@ -54,12 +54,11 @@ def compatible(given: Type, wanted: Type) -> bool:
 
 
 def coerce(value: ir.Expression, wanted: Type, what: str = "", state: State | None = None) -> ir.Expression:
-    """Coerce a value to the type that its context requires.
+    """Return a checked value converted to the type that its context requires.
 
     `what` names the destination in error messages, such as "the value of meta.port". With `state`, a constant that does
-    not fit is truncated with a warning; without it, silently.
-
-    Raises P4Error where there is no implicit conversion, with the explicit cast as a hint if one exists.
+    not fit is truncated with a warning; without it, silently. Raises P4Error if there is no implicit conversion, with
+    the explicit cast as a hint if one exists.
     """
     given = value.type
     if given == wanted:
@@ -79,7 +78,7 @@ def coerce(value: ir.Expression, wanted: Type, what: str = "", state: State | No
 
 
 def warn_cut(state: State, number: int, kind: Bits, place: Place | None) -> None:
-    """Warn about a constant that its type truncates."""
+    """Record a warning if the type `kind` truncates a constant. `place` is the constant's; None records nothing."""
     held = wrap(number, kind)
     if held != number:
         hint = f"Write ({kind}){number if number >= 0 else f'({number})'} if that is intended."
@@ -119,7 +118,7 @@ def _structure(value: ir.StructValue, wanted: Type, what: str, state: State | No
 
 
 def mismatch(value: ir.Expression, wanted: Type, what: str) -> P4Error:
-    """Return the error for a value of the wrong type, with the explicit cast that fixes it as a hint if one exists."""
+    """Return the error, to be raised, for a value of the wrong type; its hint is an explicit cast if one exists."""
     given = value.type
     shown = "a list" if anonymous(given) else str(given)
     message = f"{what or 'this'} must be {_article(wanted)}, not {shown}"
@@ -171,7 +170,7 @@ def has_integer(kind: Type) -> bool:
 
 
 def settled(kind: Type, value: ir.Expression | None = None) -> Type:
-    """Return a type in which each `int` without a width has become bits: 32, or as many as the value needs."""
+    """Return a type in which each `int` without a width is replaced by bits: 32, or as many as `value` needs."""
     match kind:
         case Integer():
             number = value.value if isinstance(value, ir.Literal) and isinstance(value.value, int) else 0
@@ -188,7 +187,7 @@ def settled(kind: Type, value: ir.Expression | None = None) -> Type:
 
 
 def settle(value: ir.Expression) -> ir.Expression:
-    """Return a value whose type contains no `int` without a width."""
+    """Return a value in whose type each `int` without a width is replaced by bits: 32, or as many as it needs."""
     if not has_integer(value.type):
         return value
     kind = settled(value.type, value)

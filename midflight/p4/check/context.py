@@ -1,4 +1,4 @@
-"""State of the checker: what it collects for the whole program, and the context of the body being checked."""
+"""The checker's state: what it collects about the whole program, and the context of the body being checked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ Kind: TypeAlias = Literal["program", "parser", "control", "action", "function"]
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Mutually recursive checks, as callables: P4's grammar is recursive, and imports between modules are not."""
+    """The checks that call each other recursively, as callables: modules of the checker import in one direction only.
+
+    Each is the function of that name in `expressions`, `calls`, `functions` or `instances`.
+    """
 
     expression: Callable[[Context, s.Expression], Step[ir.Expression]]
     value: Callable[[Context, s.Expression, Type, str], Step[ir.Expression]]
@@ -40,13 +43,14 @@ class Checks:
 class State:
     """Symbols and diagnostics of a whole program, collected while it is checked.
 
-    `tables`, `actions` and `instances` go by control-plane name. A program keeps the tables in `applied`, the actions
-    that these list, and the actions in `reached`.
+    `tables`, `actions` and `instances` hold objects by control-plane name. A program keeps the tables in `applied`, the
+    actions that these list, and the actions in `reached`.
 
     `errors` and `match_kinds` number their members in order. `members` numbers those of the enums that were used, by
     the identity of the type. `making` holds the controls and parsers being instantiated, and `calling` the functions
-    being inlined, outermost first. `inlined` holds each function inlined at least once, by identity. `returning` is the
-    cache of `returns.when`. `copies` and `extents` keep what a small text may grow to within the limits.
+    being inlined, outermost first. `inlined` holds each function inlined at least once, by identity, and `used` the
+    names of controls and parsers that were instantiated. `returning` is the cache of `returns.when`. `defaults` are the
+    default values of parameters. `copies` and `extents` limit what a small text may grow to.
     """
 
     checks: Checks
@@ -71,28 +75,34 @@ class State:
     warnings: dict[P4Warning, None] = field(default_factory=dict)
 
     def warn(self, message: str, place: Place | None, hint: str = "") -> None:
-        """Record a warning. The same warning at the same place is recorded once."""
+        """Record a warning; the same one at the same place only once. Without a place (None), nothing is recorded."""
         if place is not None:
             self.warnings[P4Warning(message, place, hint)] = None
 
     def number_of(self, kind: EnumType, member: str) -> int | None:
-        """Return the position of an enum's member, or None where there is no such member."""
+        """Return the position of an enum's member, from 0, or None if there is no such member."""
         if id(kind) not in self.members:
             self.members[id(kind)] = kind, {name: number for number, name in enumerate(kind.members)}
         return self.members[id(kind)][1].get(member)
 
     def make(self, name: str, place: Place) -> None:
-        """Start to instantiate a control or parser. Raises P4Error where that is recursive."""
+        """Record that a control or parser is being instantiated.
+
+        Raises P4Error if it is already, which is a recursion.
+        """
         if name in self.making:
             raise P4Error(f"{name} makes an instance of itself", place=place)
         self.making[name] = None
 
     def reach(self, action: ir.Action) -> None:
-        """Mark an action as reachable, because a table lists it or a statement calls it."""
+        """Record that a statement calls an action, so that the program keeps it."""
         self.reached.add(action.name)
 
     def add(self, known: dict[str, Owned], name: str, made: Owned, place: Place) -> None:
-        """Register a table, action or instance by its control-plane name. Raises P4Error where the name is taken."""
+        """Register a table, action or instance in `known` by its control-plane name.
+
+        Raises P4Error if the name is taken.
+        """
         if name in known:
             hint = "Give one of them another name, or another @name."
             raise P4Error(f"the control-plane name {name} is already taken", place=place, hint=hint)
@@ -101,7 +111,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The result of checking an expression early: its value, and the statements that must run before it."""
+    """An expression that was checked early: its node, its value, and the statements that must run before it."""
 
     node: s.Expression
     value: ir.Expression
@@ -110,12 +120,13 @@ class Probed:
 
 @dataclass(slots=True)
 class Context:
-    """Context of the body that is being checked.
+    """The context of the body that is being checked, such as a control or a function.
 
-    `name` is the control-plane name of a control or parser, or the name of a function. `before` collects the statements
-    that must run before the current one. `depth` is the number of enclosing blocks. `writing` is set inside an lvalue,
-    the only place where a stack's `next` is allowed. `result` is the variable for a function's return value. `probed`
-    holds arguments that were checked early to infer a type argument, by the identity of their node.
+    `kind` is the kind of body. `name` is the control-plane name of a control or parser, or the name of a function.
+    `before` collects the statements that must run before the current one. `depth` is the number of enclosing blocks.
+    `writing` is set inside an lvalue, the only place where a stack's `next` is allowed. `result` is the variable for a
+    function's return value, None elsewhere. `probed` holds arguments that were checked early to infer a type argument,
+    by the identity of their node.
     """
 
     state: State
@@ -131,14 +142,17 @@ class Context:
 
 
 def fresh(ctx: Context, name: str, kind: Type, place: Place) -> ir.Variable:
-    """Return a new variable, declared before the current statement."""
+    """Return a new variable, declared before the current statement. Its name need not be unique."""
     variable = ir.Variable(name, kind, place)
     ctx.before.append(ir.Declare(variable, None, place=place))
     return variable
 
 
 def refuse(what: str, place: Place, hint: str = "", plural: bool = True) -> P4Error:
-    """Return the error for a feature of P4 that is not supported yet."""
+    """Return the error, to be raised, for a feature of P4 that is not supported yet; `what` names it.
+
+    `plural` is whether `what` is a plural, as in "header unions are not supported yet".
+    """
     return P4Error(f"{what} {'are' if plural else 'is'} not supported yet", place=place, hint=hint)
 
 

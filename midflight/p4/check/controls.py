@@ -1,4 +1,4 @@
-"""Controls: local declarations, actions, tables and the apply block."""
+"""Checks controls: local declarations, actions, tables and the apply block."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["action", "control"]
 
 
 def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
-    """Check an action declaration and register the action.
+    """Check an action's declaration, register it by its control-plane name, and return it.
 
-    Raises P4Error where a parameter with a direction follows one without.
+    Raises P4Error if a parameter with a direction follows one without, and for the first error inside.
     """
     inner = Context(ctx.state, Scope(ctx.scope), "action", ctx.name)
     parameters: tuple[ir.Parameter, ...] = yield declare_parameters(inner, node.parameters)
@@ -43,9 +43,10 @@ def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
 
 
 def control(ctx: Context, node: d.Control, values: Sequence[Entity]) -> Walk[ir.Control]:
-    """Elaborate a control with the values of its constructor parameters.
+    """Check a control for one instance, with the values of its constructor parameters, and return the instance.
 
-    Raises P4Error for a control type without a body, for recursion, and for the first error inside.
+    `ctx` is a new context with the instance's control-plane name. Raises P4Error for a control type without a body, for
+    recursion, and for the first error inside.
     """
     if node.body is None:
         raise P4Error(f"{node.name} is a control type: it has no body", place=node.place)

@@ -1,4 +1,4 @@
-"""A table under construction."""
+"""A table while its properties are being checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls as statements: actions, tables, controls, and methods of headers, stacks and the packet."""
+"""Checks calls as statements: actions, tables, controls, and methods of headers, stacks and the packet."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["application", "call_statement", "may_apply"]
 
 
 def call_statement(ctx: Context, node: s.Call) -> Walk[ir.Statement | None]:
-    """Check a call as a statement. Returns None for a call without side effects.
+    """Check a call as a statement and return the statement, or None for a call without side effects.
 
-    P4Error if the call is invalid, or if it is no call and so has no effect.
+    P4Error if the call is invalid, or if the expression is no call and so has no effect.
     """
     made: ir.Statement | None
     match node.callee:
@@ -122,9 +122,10 @@ def _method_statement(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.S
 def application(
     ctx: Context, callee: ir.Control | ir.Parser, arguments: tuple[s.Argument, ...], place: Place
 ) -> Walk[ir.Statement]:
-    """Check `instance.apply(...)`. The packet is implicit in the IR and dropped from the arguments.
+    """Check `instance.apply(...)` of a control or parser and return the statement.
 
-    P4Error if the instance cannot be applied here, or if the arguments do not fit its parameters.
+    The packet is not among its arguments, as there is only one. P4Error if the instance cannot be applied in this kind
+    of body, or if the arguments do not fit its parameters.
     """
     may_apply(ctx, place)
     if isinstance(callee, ir.Parser) != (ctx.kind == "parser"):
@@ -147,7 +148,7 @@ def _is_packet(ctx: Context, argument: s.Argument) -> bool:
 
 
 def may_apply(ctx: Context, place: Place) -> None:
-    """Raises P4Error where the body being checked cannot apply tables and controls: in actions and functions."""
+    """Raise P4Error if the body being checked cannot apply tables and controls: in actions and functions."""
     if ctx.kind in ("action", "function"):
         article = "an" if ctx.kind == "action" else "a"
         raise P4Error(f"{article} {ctx.kind} cannot apply a table or a control", place=place)

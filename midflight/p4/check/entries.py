@@ -1,4 +1,4 @@
-"""Entries in a table's declaration, and their priorities."""
+"""Checks the entries in a table's declaration, and assigns their priorities."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["entries"]
 
 
 def entries(ctx: Context, draft: Draft, table: d.Table) -> Walk[tuple[ir.TableEntry, ...]]:
-    """Check a table's entries, after all of its other properties.
+    """Check a table's entries, after all of its other properties, and return them in source order.
 
-    Raises P4Error for a key that does not fit the match kind, for a duplicate key in a table without priorities, and
-    for a priority below 1.
+    `draft` has the checked properties. Raises P4Error for a key that does not fit the match kind, for a duplicate key
+    in a table without priorities, and for a priority below 1.
     """
     assert draft.entries is not None
     if not draft.keys:

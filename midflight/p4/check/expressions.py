@@ -1,4 +1,4 @@
-"""Expressions: name resolution, type inference and constant folding."""
+"""Checks expressions: resolves names, infers types and folds constants."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ __all__ = ["applied_table", "constant", "expression", "probe", "value", "written
 
 
 def written(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
-    """Check an expression as an lvalue, in which a stack's `next` is allowed."""
+    """Check an expression as an lvalue, in which a stack's `next` is allowed, and return it typed.
+
+    That it can be written, `arguments.lvalue` checks. Raises P4Error for an invalid expression.
+    """
     outer, ctx.writing = ctx.writing, True
     try:
         step = expression(ctx, node)
@@ -56,7 +59,10 @@ def _written(ctx: Context, walk: Walk[ir.Expression]) -> Walk[ir.Expression]:
 
 
 def probe(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
-    """Check an expression early to learn its type, and cache the result in `ctx.probed`."""
+    """Check an expression early to learn its type, and return its value; the result is cached in `ctx.probed`.
+
+    Statements that it needs do not run yet; they are in the cache as well. Raises P4Error for an invalid expression.
+    """
     if known := ctx.probed.get(id(node)):
         return known.value
     value: ir.Expression
@@ -67,7 +73,10 @@ def probe(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
 
 
 def value(ctx: Context, node: s.Expression, wanted: Type, what: str = "") -> Step[ir.Expression]:
-    """Check an expression and coerce it to a type. `what` names its destination in error messages."""
+    """Check an expression and return its value, coerced to the type `wanted`.
+
+    `what` names its destination in error messages. Raises P4Error for an invalid expression or another type.
+    """
     if isinstance(node, s.Default):
         return _default_value(wanted, node.place)
     if isinstance(node, s.InvalidHeader) and isinstance(wanted, HeaderType):
@@ -130,7 +139,10 @@ def _list(ctx: Context, node: s.ListExpression, values: list[ir.Expression]) -> 
 
 
 def constant(ctx: Context, node: s.Expression, wanted: Type, what: str) -> Walk[ir.Expression]:
-    """Check an expression that must be a compile-time constant. Raises P4Error where it is not."""
+    """Check an expression that must be a compile-time constant, and return it coerced to the type `wanted`.
+
+    `what` names it in messages. Raises P4Error if it is not known at compile time, or has another type.
+    """
     made: ir.Expression = yield value(ctx, node, wanted, what)
     if not is_known(made):
         raise P4Error(f"{what} must be known at compile time", place=node.place)
@@ -152,9 +164,10 @@ def _default_value(kind: Type, place: Place) -> ir.Expression:
 
 
 def expression(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
-    """Check an expression without an expected type. A constant without a width keeps the type `int`.
+    """Check an expression without an expected type, and return it typed. A constant without a width has the type `int`.
 
-    P4Error if the expression is invalid, or if it needs a type from its context.
+    Leaves return the value itself, others a walk, as `stackless.Step` describes. P4Error if the expression is invalid,
+    or if it needs a type from its context.
     """
     match node:
         case s.Member():

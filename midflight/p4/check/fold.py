@@ -1,4 +1,4 @@
-"""Constant folding with P4's arithmetic: modulo the width for fixed-width types, unbounded for `int`."""
+"""Folds constants with P4's arithmetic: modulo the width for fixed-width types, unbounded for `int`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def wrap(value: int, kind: Type) -> int:
 
 
 def unary(operator: str, value: int, kind: Type) -> int:
-    """Fold `-`, `~`, `+` or `!` of a constant."""
+    """Return the result of `-`, `~`, `+` or `!` on a constant of type `kind`."""
     match operator:
         case "-":
             return wrap(-value, kind)
@@ -51,11 +51,11 @@ def unary(operator: str, value: int, kind: Type) -> int:
 
 
 def binary(operator: str, left: int, right: int, kind: Type) -> int | None:
-    """Fold a binary operator on constants, or return None where the result is undefined.
+    """Return the result of a binary operator on two constants, or None if it is undefined.
 
     `kind` is the type of both operands, except that the right operand of a shift may have another. Undefined are a
     division with a divisor below 1 or a negative dividend, a saturating operator on `int`, and a shift by a negative
-    distance. Raises OverflowError for a result of type `int` with more than LARGEST bits.
+    distance. A comparison gives 0 or 1. Raises OverflowError for a result of type `int` with more than LARGEST bits.
     """
     if isinstance(kind, Integer) and _bits(operator, left, right) > LARGEST:
         raise OverflowError

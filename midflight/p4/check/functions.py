@@ -1,4 +1,4 @@
-"""Functions that the program defines: each call is inlined."""
+"""Checks functions that the program defines; each call is inlined."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def inline(ctx: Context, function: d.Function, node: s.Call) -> Walk[ir.Expressi
 
 
 def check_alone(ctx: Context, function: d.Function) -> Walk[None]:
-    """Check a function that is never called, and discard the result."""
+    """Check a function that is never called, and discard the result. Raises P4Error for the first error in it."""
     prototype = function.prototype
     inner = Context(ctx.state, Scope(ctx.scope.top), "function", prototype.name)
     kinds: list[Type] = yield in_turn(type_of(inner, each.type) for each in prototype.parameters)

@@ -1,4 +1,4 @@
-"""Instances of extern objects, controls and parsers, each with its control-plane name."""
+"""Creates instances of extern objects, controls and parsers, each with its control-plane name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _kept(kind: Type) -> bool:
 
 
 def instantiate(ctx: Context, node: s.Instantiation) -> Walk[None]:
-    """Create the instance of a declaration and add it to the scope.
+    """Create the instance of a declaration such as `counter(8, CounterType.packets) c;`, and add it to the scope.
 
     Raises P4Error in functions, for types that cannot be instantiated, and for externs that are not supported.
     """
@@ -94,7 +94,7 @@ def _make(
 
 
 def anonymous(ctx: Context, node: s.DirectApplication) -> Walk[ir.Control | ir.Parser]:
-    """Create the instance for `Type.apply(...)`, named after its type (P4_16, section 15.1).
+    """Create and return the instance for the statement `Type.apply(...)`, named after its type (P4_16, section 15.1).
 
     P4Error in a function, or if the type has no `apply`.
     """
@@ -156,9 +156,9 @@ def _extern_object(
 def part(
     ctx: Context, declaration: d.Control | d.Parser, name: str, arguments: Sequence[s.Argument], place: Place
 ) -> Walk[ir.Control | ir.Parser]:
-    """Elaborate one instance of a control or parser with the control-plane name `name`.
+    """Check one instance of a control or parser, with the control-plane name `name`, and return it.
 
-    P4Error if it cannot be created in this kind of body, or if it is invalid.
+    `arguments` are those of its constructor. P4Error if it cannot be created in this kind of body, or if it is invalid.
     """
     match ctx.kind, declaration:
         case "control", d.Parser():

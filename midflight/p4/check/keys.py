@@ -1,4 +1,4 @@
-"""Match fields of tables and their control-plane names."""
+"""Checks the match fields of tables, and derives their control-plane names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["key"]
 
 
 def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
-    """Check one match field of a table.
+    """Check one match field of a table and return it.
 
     Its name is that of `@name`, or derived from its expression. Raises P4Error for a type or match kind that is not
     supported, and for an expression that needs `@name`.

@@ -1,4 +1,4 @@
-"""Keysets of select cases and table entries."""
+"""Checks keysets: the keys of select cases and table entries."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ __all__ = ["keyset"]
 
 
 def keyset(ctx: Context, node: s.SimpleKeyset | s.TupleKeyset, kinds: Sequence[Type], what: str) -> Walk[ir.Keyset]:
-    """Check a keyset against the types of its fields. `what` names the owner in error messages.
+    """Check a keyset against the types of its fields, and return a key for each field.
 
-    Raises P4Error for a wrong number of fields, for values not known at compile time, and for an empty range.
+    `what` names the owner in error messages. Raises P4Error for a wrong number of fields, for values not known at
+    compile time, and for an empty range.
     """
     if isinstance(node, s.TupleKeyset):
         elements: tuple[s.SimpleKeyset, ...] = node.elements

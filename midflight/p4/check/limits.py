@@ -1,4 +1,4 @@
-"""Limits on what a small text may grow to while it is checked: copies of code, elements of types, and constants."""
+"""Limits on how much a small text may grow while it is checked: copies of code, elements of types, and constants."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ class Copies:
         self._weights: dict[int, int] = {}
 
     def take(self, part: _Copied, name: str, place: Place | None) -> None:
-        """Count one use of a part of the program. Raises P4Error beyond COPIED nodes."""
+        """Count one use of a part of the program, named `name` in messages.
+
+        Raises P4Error if all repeated uses together exceed COPIED nodes.
+        """
         if id(part) not in self._used:
             self._used[id(part)] = part
             return
@@ -120,13 +123,19 @@ class _Extent:
 
 
 class Extents:
-    """The extents of types, each computed once, so that a type that contains another twice takes no longer."""
+    """The nesting depths and sizes of types, each computed once per type object.
+
+    A type that contains another one twice therefore takes no longer to measure.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, _Extent] = {}
 
     def bounded(self, kind: Type, place: Place) -> Type:
-        """Return the type. Raises P4Error beyond DEEPEST or ELEMENTS."""
+        """Return the type unchanged.
+
+        Raises P4Error if it nests deeper than DEEPEST, or has more than ELEMENTS elements.
+        """
         extent = self._of(kind)
         if extent.depth > DEEPEST:
             raise P4Error(f"types nest {extent.depth} deep here, above the limit of {DEEPEST}", place=place)

@@ -1,4 +1,4 @@
-"""Methods of headers, stacks and the packet that return a value."""
+"""Checks methods of headers, stacks and the packet that return a value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ __all__ = ["count_arguments", "method", "size_of"]
 
 
 def method(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expression]:
-    """Check `object.method(...)` where its value is used. P4Error if it returns no value or does not exist."""
+    """Check `object.method(...)` where its value is used, and return the value.
+
+    `callee` is the part before the parentheses. P4Error if the method returns no value or does not exist.
+    """
     if isinstance(callee.base, s.Name):
         entity = ctx.scope.lookup(callee.base.name, callee.base.top, callee.base.place)
         match entity:
@@ -62,14 +65,17 @@ def _packet_value(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expre
 
 
 def count_arguments(node: s.Call, wanted: int, name: str) -> None:
-    """Raises P4Error where a call does not have `wanted` arguments."""
+    """Raise P4Error unless a call has exactly `wanted` arguments. `name` is the method, for the message."""
     if len(node.arguments) != wanted:
         number = len(node.arguments)
         raise P4Error(f"{name} takes {wanted or 'no'} argument{'s' * (wanted != 1)}, not {number}", place=node.place)
 
 
 def size_of(node: s.Call, method: str, kind: Type) -> ir.Expression:
-    """Check `minSizeInBits()` and its relatives, and return the constant. P4Error if the type has no size."""
+    """Check `minSizeInBits()` or a relative on a value or type, and return the constant.
+
+    P4Error if the type has no size.
+    """
     count_arguments(node, 0, method)
     size = size_in(method, kind)
     if size is None:

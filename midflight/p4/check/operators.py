@@ -1,4 +1,4 @@
-"""Operators and casts: operand types, result types and constant folding."""
+"""Checks operators and casts: operand types, result types and constant folding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPARED = ("<", ">", "<=", ">=")
 
 
 def unary(ctx: Context, node: s.Unary) -> Walk[ir.Expression]:
-    """Check `!`, `~`, `-` and `+`. P4Error if the operand has the wrong type."""
+    """Check `!`, `~`, `-` or `+` and return the typed result. P4Error if the operand has the wrong type."""
     operand: ir.Expression = yield ctx.state.checks.expression(ctx, node.operand)
     if node.operator == "!":
         operand = coerce(operand, BOOL, "the operand of '!'")
@@ -45,7 +45,11 @@ def underlying(value: ir.Expression) -> ir.Expression:
 
 
 def binary(ctx: Context, node: s.Binary) -> Walk[ir.Expression]:
-    """Check a binary operator. The operands are evaluated left to right, and `&&` and `||` short-circuit."""
+    """Check a binary operator and return the typed result; constants are folded.
+
+    The operands are evaluated left to right, and `&&` and `||` evaluate the right one only if necessary. Raises P4Error
+    for operand types that the operator does not take.
+    """
     if node.operator in ("&&", "||"):
         decided: ir.Expression = yield _logic(ctx, node)
         return decided
@@ -55,7 +59,9 @@ def binary(ctx: Context, node: s.Binary) -> Walk[ir.Expression]:
 
 
 def combined(ctx: Context, node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Expression:
-    """Check an arithmetic operator or comparison on operands that have been checked, and fold constants.
+    """Return the typed result of an arithmetic operator or comparison on operands that have been checked.
+
+    Constants are folded.
 
     Raises P4Error for operand types that the operator does not take, and for a division at run time by anything other
     than a power of two.
@@ -138,7 +144,10 @@ def _logic(ctx: Context, node: s.Binary) -> Walk[ir.Expression]:
 def same(
     ctx: Context, node: s.Binary, left: ir.Expression, right: ir.Expression
 ) -> tuple[ir.Expression, ir.Expression]:
-    """Coerce both operands to one type: an operand that converts implicitly takes the type of the other."""
+    """Return both operands coerced to one type: an operand that converts implicitly takes the type of the other.
+
+    P4Error if neither converts.
+    """
     a, b = left.type, right.type
     if a == b:
         return left, right
@@ -198,7 +207,7 @@ def _concat(node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Exp
 
 
 def ternary(ctx: Context, node: s.Ternary, wanted: Type | None) -> Walk[ir.Expression]:
-    """Check `condition ? yes : no`. `wanted` is the type that the context expects, if any.
+    """Check `condition ? yes : no` and return the typed result. `wanted` is the type that the context expects, or None.
 
     P4Error if the types do not fit, or if both sides are constants without a width.
     """
@@ -233,7 +242,10 @@ def ternary(ctx: Context, node: s.Ternary, wanted: Type | None) -> Walk[ir.Expre
 
 
 def cast(ctx: Context, node: s.Cast) -> Walk[ir.Expression]:
-    """Check `(type) value`. Raises P4Error for a cast that P4_16, section 8.11, does not define."""
+    """Check `(type) value` and return the typed result.
+
+    Raises P4Error for a cast that P4_16, section 8.11, does not define.
+    """
     kind: Type = yield type_of(ctx, node.type)
     operand: ir.Expression
     if isinstance(node.operand, s.Record | s.ListExpression):

@@ -1,4 +1,4 @@
-"""Evaluation order: expressions whose evaluation needs statements before it, and the values that these may change."""
+"""Evaluation order: expressions that need statements to run before them, and the values that these may change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["captured", "in_order", "pinned", "stored"]
 
 
 def captured(ctx: Context, step: Step[ir.Expression]) -> Step[tuple[ir.Expression, list[ir.Statement]]]:
-    """Check an expression and return it with the statements that must run before it."""
+    """Check an expression and return (value, statements that must run before it); `ctx.before` is left unchanged."""
     return _captured(ctx, step) if isinstance(step, Generator) else (step, [])
 
 
@@ -27,7 +27,7 @@ def _captured(ctx: Context, walk: Walk[ir.Expression]) -> Walk[tuple[ir.Expressi
 
 
 def stored(ctx: Context, value: ir.Expression) -> ir.Expression:
-    """Return a copy of a value in a new variable, which the statements that follow cannot change."""
+    """Return a value that the statements that follow cannot change: copied to a new variable, unless it is constant."""
     if isinstance(value, ir.Literal):
         return value
     if isinstance(value, ir.StructValue):

@@ -1,4 +1,4 @@
-"""Parameters of actions, controls and parsers, and control-plane names."""
+"""Checks parameters of actions, controls and parsers, and forms control-plane names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["bind_constructor", "declare_parameters", "qualified"]
 
 
 def qualified(prefix: str, name: str, annotations: s.Annotations) -> str:
-    """Return the control-plane name of a declaration.
+    """Return the control-plane name of a declaration: its own name after a prefix, that of its control or parser.
 
     `@name` replaces the declared name. A `@name` that starts with a dot is absolute and replaces the prefix as well.
     """
@@ -32,7 +32,10 @@ def qualified(prefix: str, name: str, annotations: s.Annotations) -> str:
 
 
 def declare_parameters(ctx: Context, parameters: Sequence[d.Parameter]) -> Walk[tuple[ir.Parameter, ...]]:
-    """Add a body's parameters to the scope and return them, without the packet, which is implicit in the IR."""
+    """Add a body's parameters to the scope and return them, without the packet, which needs no variable.
+
+    Raises P4Error for a type that a parameter cannot have, and for an invalid default.
+    """
     made: list[ir.Parameter] = []
     for node in parameters:
         kind: Type = yield type_of(ctx, node.type)
@@ -73,6 +76,6 @@ def _default_value(ctx: Context, node: d.Parameter, parameter: ir.Parameter) -> 
 
 
 def bind_constructor(ctx: Context, parameters: Sequence[d.Parameter], values: Sequence[Entity]) -> None:
-    """Add constructor parameters to the scope with their values."""
+    """Add constructor parameters to the scope, each with its value, in the same order."""
     for node, value in zip(parameters, values, strict=True):
         ctx.scope.declare(node.name, value, node.place)

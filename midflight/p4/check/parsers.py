@@ -1,4 +1,4 @@
-"""Parsers: states, transitions and select."""
+"""Checks parsers: states, transitions and select."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FINAL = ("accept", "reject")
 
 
 def parser(ctx: Context, node: d.Parser, values: Sequence[Entity]) -> Walk[ir.Parser]:
-    """Elaborate a parser with the values of its constructor parameters.
+    """Check a parser for one instance, with the values of its constructor parameters, and return the instance.
 
-    Raises P4Error for a parser type without states, for recursion, for a parser without a state `start`, and for the
-    first error inside.
+    `ctx` is a new context with the instance's control-plane name. Raises P4Error for a parser type without states, for
+    recursion, for a parser without a state `start`, and for the first error inside.
     """
     if node.states is None:
         raise P4Error(f"{node.name} is a parser type: it has no states", place=node.place)

@@ -1,4 +1,4 @@
-"""Whole programs: top-level declarations in order, then the six parts of V1Switch."""
+"""Checks whole programs: top-level declarations in order, then the six parts of V1Switch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Top:
 
 
 def check_program(program: d.Program, source: str) -> ir.Program:
-    """Check a syntax tree and return the typed program.
+    """Check the syntax tree of a program and return the typed program; `source` is its text.
 
     Raises P4Error for the first error, with its place in the source. Parts of the program that `main` does not reach
     are checked as well, and then discarded.

@@ -1,4 +1,4 @@
-"""References to actions in tables: in the list of actions, as the default action and in entries."""
+"""Checks references to actions in tables: in the list of actions, as the default action and in entries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _action_of(ctx: Context, node: d.ActionReference) -> ir.Action:
 
 
 def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
-    """Check a reference in a table's list of actions, which sets the parameters that have a direction.
+    """Check a reference in a table's list of actions, which sets the parameters that have a direction, and return it.
 
     P4Error if there is no such action, or if the arguments do not fit these parameters.
     """
@@ -50,9 +50,10 @@ def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
 def with_data(
     ctx: Context, node: d.ActionReference, draft: Draft, table: d.Table
 ) -> Walk[tuple[ir.ActionRef, tuple[int, ...]]]:
-    """Check a reference in a default action or an entry, and return it with its action data.
+    """Check a reference in a default action or an entry; return (reference in the table's list, action data).
 
-    Raises P4Error for an action that the table does not list, and for data that is not known at compile time.
+    The data are the values of the parameters without a direction, in order. Raises P4Error for an action that the table
+    does not list, and for data that is not known at compile time.
     """
     action = _action_of(ctx, node)
     reference = next((each for each in draft.actions if each.action is action), None)
@@ -81,7 +82,7 @@ def with_data(
 
 
 def as_reference(node: s.Expression) -> d.ActionReference:
-    """Return an expression as the reference in `default_action`. Raises P4Error for any other kind of expression."""
+    """Return the expression of the property `default_action` as a reference. Raises P4Error if it is not an action."""
     match node:
         case s.Name():
             return d.ActionReference(node.place, node.name, node.top, None)

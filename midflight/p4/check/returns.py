@@ -1,4 +1,4 @@
-"""Removal of return statements from functions, which are inlined.
+"""Removes return statements from the typed bodies of functions, which are inlined.
 
 The statements after a conditional return move into the branch that does not return. Where neither branch of an if
 always returns, a flag variable records whether the function has returned.
@@ -18,6 +18,7 @@ from midflight.stackless import Walk, in_turn
 __all__ = ["Returns", "When", "lower", "when"]
 
 When: TypeAlias = Literal["never", "maybe", "always"]
+"""Whether code returns: on no path, on some paths, or on all."""
 
 # A linked list of statements, so that branches share the statements that follow them instead of copying them.
 Row: TypeAlias = "tuple[ir.Statement, Row] | None"
@@ -37,7 +38,7 @@ class Returns:
 
 
 def when(returns: Returns, body: Iterable[ir.Statement]) -> Walk[When]:
-    """Return whether a sequence of statements never, maybe or always returns."""
+    """Return whether a sequence of statements returns on no path, some paths or all; `exit` counts as a return."""
     found: When = "never"
     for each in body:
         part: When = yield _when(returns, each)
@@ -74,7 +75,10 @@ def _either(ways: Sequence[When]) -> When:
 
 
 def lower(returns: Returns, body: Iterable[ir.Statement], place: Place) -> Walk[ir.Block]:
-    """Return the statements as a block at a place, with all returns removed."""
+    """Return the statements as a block at `place`, with all returns removed, equivalent to the original.
+
+    `returns.used` is whether the block uses the flag, which the caller then declares.
+    """
     made: list[ir.Statement] = yield _lower(returns, _before(body, None), False)
     block = ir.Block(tuple(made), place=place)
     returns.known[id(block)] = block, "never"

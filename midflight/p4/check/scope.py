@@ -18,7 +18,7 @@ __all__ = ["Callables", "Constant", "Entity", "Local", "Named", "Packet", "Scope
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A named type."""
+    """A name that refers to a type of values."""
 
     type: Type
 
@@ -32,7 +32,10 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A variable or parameter. `fixed` says why it cannot be written, and is empty if it can."""
+    """A variable or parameter. `fixed` says why it cannot be written, and is empty if it can.
+
+    `parameter` is whether it is a parameter.
+    """
 
     variable: ir.Variable
     fixed: str = ""
@@ -41,7 +44,10 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A parameter of type packet_in or packet_out. There is only one packet, so it needs no variable."""
+    """A parameter of type packet_in or packet_out, as `kind` says.
+
+    There is only one packet, so it needs no variable.
+    """
 
     kind: str
 
@@ -81,7 +87,7 @@ Entity = (
 
 
 def describe(entity: Entity) -> str:
-    """Return an entity's kind with an article, for messages."""
+    """Return an entity's kind with an article, for messages: "a table"."""
     match entity:
         case Named() | d.Extern() | d.Structure():
             return "a type"
@@ -110,7 +116,10 @@ def describe(entity: Entity) -> str:
 
 
 class Scope:
-    """The names of a body in nested blocks, inside an outer scope. A lookup takes constant time for each scope."""
+    """The names of a body in nested blocks, inside the scope `outer`, or None for the program's.
+
+    Lookups take constant time.
+    """
 
     def __init__(self, outer: Scope | None = None) -> None:
         self.outer = outer
@@ -119,7 +128,7 @@ class Scope:
 
     @contextmanager
     def block(self) -> Iterator[None]:
-        """Open a block, whose declarations disappear when it ends."""
+        """Open a nested block for the body of a `with`; its declarations disappear when it ends."""
         self._blocks.append({})
         try:
             yield
@@ -128,7 +137,7 @@ class Scope:
                 self._known[name].pop()
 
     def declare(self, name: str, entity: Entity, place: Place) -> None:
-        """Declare a name in the innermost block. Raises P4Error where that block declares it already."""
+        """Declare a name in the innermost block. Raises P4Error if that block declares it already."""
         if name in self._blocks[-1]:
             known = self._blocks[-1][name][1]
             raise P4Error(f"{name} is declared twice", place=place, hint=f"It was declared at {known} first.")
@@ -136,15 +145,16 @@ class Scope:
         self._known.setdefault(name, []).append(entity)
 
     def find(self, name: str) -> Entity | None:
-        """Return the innermost visible entity with a name, or None."""
+        """Return the innermost visible entity with this name, or None if there is none."""
         if known := self._known.get(name):
             return known[-1]
         return None if self.outer is None else self.outer.find(name)
 
     def lookup(self, name: str, top: bool, place: Place) -> Entity:
-        """Return the entity with a name, from the outermost scope if `top`.
+        """Return the innermost visible entity with this name, or with `top` that of the program's top level.
 
-        Raises P4Error where it is not declared, with the most similar visible name as a hint.
+        `place` is the use of the name. Raises P4Error if it is not declared, with the most similar visible name as a
+        hint.
         """
         scope = self.top if top else self
         entity = scope.find(name)
@@ -154,7 +164,7 @@ class Scope:
         return entity
 
     def declared(self, name: str) -> tuple[Entity, Place] | None:
-        """Return an entity that the innermost block declares, with the place of its declaration, or None."""
+        """Return (entity, place of its declaration) if the innermost block declares this name, otherwise None."""
         return self._blocks[-1].get(name)
 
     @property
@@ -171,7 +181,7 @@ class Scope:
 
 
 def closest(name: str, candidates: Iterator[str] | list[str] | tuple[str, ...]) -> str:
-    """Return a hint with the candidate most similar to `name`, or an empty string where none is similar.
+    """Return a hint, "Did you mean ...?", with the candidate most similar to `name`; empty if none is similar.
 
     Only the first 5,000 candidates are compared, and only names of at most 100 characters.
     """

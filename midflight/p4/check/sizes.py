@@ -20,7 +20,10 @@ SIZES = ("minSizeInBits", "minSizeInBytes", "maxSizeInBits", "maxSizeInBytes")
 
 
 def size_in(method: str, kind: Type) -> int | None:
-    """Return the result of one of the methods in SIZES, or None for a type without a size."""
+    """Return the size of a type as one of the methods in SIZES gives it, or None for a type without a size.
+
+    Of a varbit field, the minimum counts 0 bits and the maximum all. Bytes are rounded up.
+    """
     bits = _bits(kind, method.startswith("max"))
     return bits if bits is None or method.endswith("Bits") else -(-bits // 8)
 

@@ -1,4 +1,4 @@
-"""Statements of actions, controls, functions and parser states."""
+"""Checks statements of actions, controls, functions and parser states."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["block", "declare_constant", "row", "with_before"]
 
 
 def block(ctx: Context, node: s.Block) -> Walk[ir.Block]:
-    """Check a block, which opens a scope."""
+    """Check a block of statements in a new scope, and return it typed."""
     made: tuple[ir.Statement, ...] = yield row(ctx, node.body)
     return ir.Block(made, place=node.place)
 
 
 def row(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[tuple[ir.Statement, ...]]:
-    """Check a sequence of statements in a new scope."""
+    """Check a sequence of statements in a new scope, and return the typed statements."""
     ctx.depth += 1
     try:
         with ctx.scope.block():
@@ -40,7 +40,10 @@ def row(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[tuple[ir.Statement, 
 
 
 def with_before(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[list[ir.Statement]]:
-    """Check statements in order and return each after the statements that its expressions need."""
+    """Check statements in order, in the current scope; return each after the statements that its expressions need.
+
+    Raises P4Error for the first error.
+    """
     made: list[ir.Statement] = []
     outer = ctx.before
     try:
@@ -56,7 +59,10 @@ def with_before(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[list[ir.Stat
 
 
 def statement(ctx: Context, node: s.Statement) -> Step[ir.Statement | None]:
-    """Check one statement. Returns None where nothing remains to run, as for a declaration of a constant."""
+    """Check one statement and return it typed, or None if nothing remains to run, as for a declaration of a constant.
+
+    Declarations are added to the scope. Raises P4Error for a statement that is invalid or not allowed in this body.
+    """
     match node:
         case s.Empty():
             return None
@@ -130,7 +136,10 @@ def _returning(ctx: Context, node: s.Return) -> Walk[ir.Statement | None]:
 
 
 def declare_constant(ctx: Context, node: s.Constant) -> Walk[None]:
-    """Check a constant declaration and add it to the scope."""
+    """Check a constant's declaration and add it to the scope.
+
+    P4Error if the value is not constant or has another type.
+    """
     kind: Type = yield type_of(ctx, node.type)
     known: ir.Expression = yield constant(ctx, node.value, kind, f"the value of {node.name}")
     ctx.scope.declare(node.name, Constant(known), node.place)

@@ -1,4 +1,4 @@
-"""Declarations of headers, structs and enums."""
+"""Checks declarations of headers, structs and enums."""
 
 from __future__ import annotations
 

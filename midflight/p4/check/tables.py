@@ -1,4 +1,4 @@
-"""Tables and their properties."""
+"""Checks tables and their properties."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ DIRECT = {"counters": "direct_counter", "meters": "direct_meter"}
 
 
 def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
-    """Check a table declaration and return the table.
+    """Check a table's declaration and return the table.
 
-    Keys and actions are checked before the other properties, and entries last, independent of source order.
-    Raises P4Error for a duplicate property, a table without actions, and properties that are not supported. An unknown
+    Keys and actions are checked before the other properties, and entries last, independent of source order. Raises
+    P4Error for a duplicate property, a table without actions, and properties that are not supported. An unknown
     property only causes a warning.
     """
     name = qualified(ctx.name, node.name, node.annotations)

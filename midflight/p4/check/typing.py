@@ -1,4 +1,4 @@
-"""Types: from the syntax tree to `types.Type`."""
+"""Resolves types: from the syntax tree to `types.Type`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ __all__ = ["constant_int", "type_arguments", "type_of"]
 
 
 def constant_int(ctx: Context, node: s.Expression, what: str) -> Step[int]:
-    """Check an expression that must be a compile-time integer and return its value. Raises P4Error where it is not."""
+    """Check an expression that must be a compile-time integer, and return its value.
+
+    `what` names it in the message. Raises P4Error if it is not known at compile time or not an integer.
+    """
     if isinstance(node, s.Number) and node.width is None:
         return node.value
     return _constant_int(ctx, node, what)
@@ -144,7 +147,7 @@ def _specialised(ctx: Context, node: s.SpecialisedType) -> Walk[Type]:
 
 
 def type_arguments(ctx: Context, extern: d.Extern, nodes: Sequence[s.Type], place: Place) -> Walk[tuple[Type, ...]]:
-    """Return the type arguments of an extern type. Raises P4Error for a wrong number of them."""
+    """Check the type arguments of an extern type and return their types. Raises P4Error for a wrong number of them."""
     wanted = len(extern.type_parameters)
     if len(nodes) != wanted:
         raise P4Error(f"{extern.name} takes {_counted(wanted, 'type argument')}, not {len(nodes)}", place=place)

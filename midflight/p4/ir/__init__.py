@@ -1,4 +1,4 @@
-"""Typed intermediate representation of a P4 program, with names resolved, constants folded and instances created.
+"""The typed form of a P4 program, with names resolved, constants folded and instances created.
 
 This is the front end's result. Generic and constructor parameters are gone: a parser or control that is instantiated
 twice appears twice, each with its own fully qualified names. Integer constants of type `int` have the width that their

@@ -45,7 +45,7 @@ class Member(Node):
 
 @dataclass(frozen=True, slots=True)
 class Index(Node):
-    """An element of a header stack. A constant index is a Literal."""
+    """An element of a header stack. A constant index is a Literal within the stack."""
 
     base: Expression
     index: Expression
@@ -81,7 +81,7 @@ class Slice(Node):
 
 @dataclass(frozen=True, slots=True)
 class Unary(Node):
-    """`operator` is one of `-`, `~`, `!`."""
+    """A prefix operator; `operator` is one of `-`, `~`, `!`."""
 
     operator: str
     operand: Expression
@@ -191,7 +191,7 @@ class Assign(Node):
 
 @dataclass(frozen=True, slots=True)
 class Declare(Node):
-    """A declaration of a local variable, with an optional initial value."""
+    """A declaration of a local variable, with an initial value or None."""
 
     variable: Variable
     value: Expression | None
@@ -206,7 +206,7 @@ class Block(Node):
 
 @dataclass(frozen=True, slots=True)
 class If(Node):
-    """`if (condition) yes else no`."""
+    """A statement `if (condition) yes else no`; `no` is None without an else."""
 
     condition: Expression
     yes: Statement
@@ -215,7 +215,10 @@ class If(Node):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Labels with a common body. Without labels, it is `default`. Fall-through has been resolved."""
+    """A case of a switch: labels with a common body.
+
+    Without labels, it is `default`. Fall-through has been resolved.
+    """
 
     labels: tuple[Expression | Action, ...]
     body: Statement
@@ -246,7 +249,7 @@ class ActionCall(Node):
 
 @dataclass(frozen=True, slots=True)
 class Apply(Node):
-    """`instance.apply(...)` of a control or parser inside another."""
+    """A statement `instance.apply(...)` of a control or parser inside another, without the packet as an argument."""
 
     callee: Control | Parser
     arguments: tuple[Expression, ...]
@@ -269,7 +272,7 @@ class SetValidity(Node):
 
 @dataclass(frozen=True, slots=True)
 class Shift(Node):
-    """`stack.push_front(count)`, or `pop_front` if `count` is negative."""
+    """`stack.push_front(count)`, or `stack.pop_front(-count)` if `count` is negative."""
 
     stack: Expression
     count: int
@@ -285,7 +288,7 @@ class Extract(Node):
 
 @dataclass(frozen=True, slots=True)
 class Advance(Node):
-    """`packet.advance(bits)`."""
+    """`packet.advance(bits)`: skip this number of bits in a parser."""
 
     bits: Expression
 
@@ -299,7 +302,7 @@ class Emit(Node):
 
 @dataclass(frozen=True, slots=True)
 class Exit(Node):
-    """`exit`."""
+    """The statement `exit`, which ends the processing of the packet in this control and those that apply it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +318,10 @@ Statement = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Action:
-    """An action. Its parameters with Direction.NONE come last, and the control plane sets them."""
+    """An action, by its control-plane name.
+
+    Its parameters with Direction.NONE come last, and the control plane sets them.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -331,7 +337,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A match field of a table. `kind` is exact, lpm, ternary, range or optional."""
+    """A match field of a table, with its control-plane name. `kind` is exact, lpm, ternary, range or optional."""
 
     expression: Expression
     kind: str
@@ -341,7 +347,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class ActionRef:
-    """An action in a table's list of actions. `bound` holds the arguments for its parameters with a direction."""
+    """An action in a table's list of actions. `bound` holds the arguments for its parameters with a direction.
+
+    With `table_only`, it cannot be the default action; with `default_only`, it cannot be an entry's.
+    """
 
     action: Action
     bound: tuple[Expression, ...] = ()
@@ -351,7 +360,10 @@ class ActionRef:
 
 @dataclass(frozen=True, slots=True)
 class TableEntry:
-    """An entry in a table's `entries`. `arguments` is the action data, and the largest priority wins."""
+    """An entry in a table's `entries`. `arguments` is the action data, in the order of `Action.data`.
+
+    The largest priority wins; it is 0 in tables without priorities.
+    """
 
     keys: Keyset
     action: ActionRef
@@ -362,7 +374,11 @@ class TableEntry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A match-action table. `size` is the declared size, or 1024."""
+    """A match-action table, by its control-plane name. `size` is the declared maximum number of entries, or 1024.
+
+    `default_arguments` is the default action's data. `default_const` and `entries_const` are whether the control plane
+    cannot change the default action or the entries. `direct` are its direct counters and meters.
+    """
 
     name: str
     keys: tuple[Key, ...]
@@ -380,7 +396,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Select(Node):
-    """A `select`: the first case that matches gives the next state. Without a match, error.NoMatch and reject."""
+    """A `select`: the first case whose keyset matches the expressions gives the next state's name.
+
+    Without a match, the parser sets error.NoMatch and rejects the packet.
+    """
 
     expressions: tuple[Expression, ...]
     cases: tuple[tuple[Keyset, str], ...]
@@ -397,7 +416,10 @@ class State(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parser:
-    """A parser instance. Parsing starts in the state `start`."""
+    """A parser instance: its states by name.
+
+    Parsing starts in the state `start`, after the declarations in `locals`.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -408,7 +430,7 @@ class Parser:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Control:
-    """A control instance. `locals` are declarations that run before its body."""
+    """A control instance. `locals` are declarations that run before its body each time."""
 
     name: str
     parameters: tuple[Parameter, ...]

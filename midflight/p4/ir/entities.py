@@ -24,14 +24,14 @@ class Variable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node with a place in the source, which comparisons ignore."""
+    """A node of the typed program with its place in the source, which comparisons ignore."""
 
     place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a parser, control or action."""
+    """A parameter of a parser, control or action: its variable, its direction, and its annotations by name."""
 
     variable: Variable
     direction: Direction
@@ -40,7 +40,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
-    """An extern object: `name` is its control-plane name, and `arguments` are its constructor's constants."""
+    """An extern object: `name` is its control-plane name, and `kind` its extern type, such as `register`.
+
+    `arguments` are its constructor's constants, in order.
+    """
 
     name: str
     kind: str
@@ -52,7 +55,11 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class EntryKey:
-    """A field of a key: a value, with `mask` (ternary, LPM) or `high` (range). A value of None matches all."""
+    """One field of an entry's or select case's key. A `value` of None matches everything.
+
+    It matches `value` exactly, under `mask` (ternary, LPM), or from `value` to `high`, inclusive (range); None if
+    unused.
+    """
 
     value: int | None
     mask: int | None = None

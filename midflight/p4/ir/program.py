@@ -15,10 +15,11 @@ __all__ = ["Program"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A v1model program. Parameters of the six parts are in v1model's order, without the packet.
+    """A checked v1model program: its six parts, and the objects that they use.
 
-    `tables`, `actions` and `instances` hold what is reachable from `main`, by fully qualified name. They and
-    `warnings` are in the order of the source.
+    `headers`, `metadata` and `standard_metadata` are the types of the parts' parameters. `errors` are the members of
+    `error` in order. `tables`, `actions` and `instances` hold what is reachable from `main`, by fully qualified name;
+    they and `warnings` are in the order of the source. `controller_headers` are the headers with `@controller_header`.
     """
 
     file: str
