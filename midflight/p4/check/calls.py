@@ -114,7 +114,8 @@ def _function(ctx: Context, entity: Callables, node: s.Call, name: s.Name) -> Wa
             "mark_to_drop without an argument is deprecated, and p4c refuses it too", place=node.place, hint=hint
         )
     if name.name not in KNOWN_FUNCTIONS:
-        raise refuse(f"the extern {name.name}", node.place, "It is not part of v1model.", plural=False)
+        hint = "It is not part of v1model."
+        ctx.state.postpone(refuse(f"the extern {name.name}", node.place, hint, plural=False))
     if name.name == "verify" and not ctx.in_parser:
         raise P4Error("verify can only be called in a parser", place=node.place)
     call: ir.Call = yield _extern(ctx, function.prototype, node, ctx.scope.top, None)

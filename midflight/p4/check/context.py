@@ -50,7 +50,8 @@ class State:
     the identity of the type. `making` holds the controls and parsers being instantiated, and `calling` the functions
     being inlined, outermost first. `inlined` holds each function inlined at least once, by identity, and `used` the
     names of controls and parsers that were instantiated. `returning` is the cache of `returns.when`. `defaults` are the
-    default values of parameters. `copies` and `extents` limit what a small text may grow to.
+    default values of parameters. `copies` and `extents` limit what a small text may grow to. `postponed` are the
+    refusals of features that are valid P4, so that a mistake elsewhere is reported first.
     """
 
     checks: Checks
@@ -73,6 +74,11 @@ class State:
     returning: dict[int, tuple[ir.Statement, When]] = field(default_factory=dict)
     defaults: dict[ir.Variable, ir.Literal | ir.StructValue] = field(default_factory=dict)
     warnings: dict[P4Warning, None] = field(default_factory=dict)
+    postponed: list[P4Error] = field(default_factory=list)
+
+    def postpone(self, refusal: P4Error) -> None:
+        """Refuse a feature that is not supported, after the rest of the program was checked for mistakes."""
+        self.postponed.append(refusal)
 
     def warn(self, message: str, place: Place | None, hint: str = "") -> None:
         """Record a warning; the same one at the same place only once. Without a place (None), nothing is recorded."""

@@ -43,7 +43,7 @@ def instantiate(ctx: Context, node: s.Instantiation) -> Walk[None]:
     if ctx.kind == "function":
         raise P4Error("a function cannot create an instance", place=node.place)
     if node.initialised:
-        raise refuse("abstract methods", node.place)
+        ctx.state.postpone(refuse("abstract methods", node.place))
     name = qualified(ctx.name, node.name, node.annotations)
     made: ir.Instance | ir.Control | ir.Parser = yield _make(
         ctx, node.type, node.arguments, name, node.annotations, node.place
@@ -123,10 +123,10 @@ def _extern_object(
     if extern.name in REFUSED_EXTERNS:
         raise refuse(REFUSED_EXTERNS[extern.name], place, plural=not extern.name.startswith("Check"))
     if extern.name not in KNOWN_EXTERNS:
-        raise refuse(f"the extern {extern.name}", place, "It is not part of v1model.", plural=False)
+        ctx.state.postpone(refuse(f"the extern {extern.name}", place, "It is not part of v1model.", plural=False))
     if extern.name == "register" and not _kept(kinds[0]):
         hint = "Use one register for each field."
-        raise refuse(f"a register of {kinds[0]}", place, hint, plural=False)
+        ctx.state.postpone(refuse(f"a register of {kinds[0]}", place, hint, plural=False))
     constructors = [each for each in extern.methods if each.result is None]
     fitting = [each for each in constructors if len(each.parameters) == len(arguments)]
     if not fitting:
@@ -144,6 +144,8 @@ def _extern_object(
         assert node is not None
         value: ir.Expression = yield constant(ctx, node, wanted_type, f"{extern.name}'s {formal.name}")
         if not isinstance(value, ir.Literal):
+            if extern.name not in KNOWN_EXTERNS:
+                continue
             raise P4Error(f"{extern.name}'s {formal.name} must be a number", place=node.place)
         if formal.name == "size" and isinstance(value.value, int) and value.value > MOST:
             raise P4Error(f"a {extern.name} has at most {MOST} elements", place=node.place)

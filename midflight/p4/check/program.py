@@ -8,14 +8,14 @@ from midflight.errors import P4Error, P4Warning, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
-from midflight.p4.check.arguments import ordered
 from midflight.p4.check.calls import call
 from midflight.p4.check.context import Checks, Context, State, annotations_of, refuse
 from midflight.p4.check.controls import action
 from midflight.p4.check.expressions import expression, value
 from midflight.p4.check.functions import check_alone, inline
 from midflight.p4.check.instances import anonymous, create, instantiate, part
-from midflight.p4.check.scope import Callables, Named, Scope, describe
+from midflight.p4.check.packages import package
+from midflight.p4.check.scope import Callables, Entity, MadePackage, Named, Scope, describe
 from midflight.p4.check.stages import check_stages
 from midflight.p4.check.statements import declare_constant
 from midflight.p4.check.structures import enumeration, structure
@@ -67,6 +67,8 @@ def _program(top: _Top, program: d.Program, source: str) -> Walk[ir.Program]:
     headers, metadata, standard = (each.variable.type for each in parser.parameters)
     assert isinstance(headers, StructType)
     assert isinstance(standard, StructType)
+    if ctx.state.postponed:
+        raise ctx.state.postponed[0]
     check_stages(controls["ingress"], controls["egress"])
     tables = {name: each for name, each in ctx.state.tables.items() if name in ctx.state.applied}
     reached = ctx.state.reached | {each.action.name for table in tables.values() for each in table.actions}
@@ -158,88 +160,39 @@ def _function(top: _Top, node: d.Function) -> None:
 
 
 def _instantiation(top: _Top, node: s.Instantiation) -> Walk[None]:
+    ctx = top.ctx
     base = node.type.base if isinstance(node.type, s.SpecialisedType) else node.type
-    entity = top.ctx.scope.lookup(base.name, base.top, base.place) if isinstance(base, s.TypeName) else None
-    if isinstance(entity, d.Package):
-        if node.name != "main":
-            raise refuse("packages other than main", node.place)
-        top.main = node
-    else:
-        yield instantiate(top.ctx, node)
+    entity = ctx.scope.lookup(base.name, base.top, base.place) if isinstance(base, s.TypeName) else None
+    match entity:
+        case d.Package() if node.name == "main":
+            top.main = node
+        case d.Package():
+            yield package(_aside(ctx), entity, node.type, node.arguments, node.place)
+            ctx.scope.declare(node.name, MadePackage(entity), node.place)
+        case d.Control() | d.Parser():
+            hint = "Create it where a package or another block uses it."
+            raise P4Error(f"{describe(entity)} cannot be instantiated at the top level", place=node.place, hint=hint)
+        case _:
+            yield instantiate(ctx, node)
 
 
 def _parts(top: _Top, main: s.Instantiation) -> Walk[dict[str, ir.Parser | ir.Control]]:
-    ctx = top.ctx
+    """Return the parts of `main` by the names in PARTS."""
     base = main.type.base if isinstance(main.type, s.SpecialisedType) else main.type
     assert isinstance(base, s.TypeName)
-    package = ctx.scope.find(base.name)
-    assert isinstance(package, d.Package)
-    if package.name != "V1Switch" or len(package.parameters) != len(PARTS):
+    declaration = top.ctx.scope.find(base.name)
+    assert isinstance(declaration, d.Package)
+    made: list[Entity] = yield package(top.ctx, declaration, main.type, main.arguments, main.place)
+    parts = {name: each for name, each in zip(PARTS, made, strict=False) if isinstance(each, ir.Parser | ir.Control)}
+    if declaration.name != "V1Switch" or len(parts) != len(made) or len(parts) != len(PARTS):
         yield _check_unused(top)
-        raise refuse(f"the architecture of {package.name}", main.place, "Midflight supports v1model.", plural=False)
-    wanted = len(package.parameters)
-    if len(main.arguments) != wanted:
-        raise P4Error(f"V1Switch takes {wanted} parts, not {len(main.arguments)}", place=main.place)
-    parts: dict[str, ir.Parser | ir.Control] = {}
-    bound: dict[str, Type] = {}
-    for name, formal, argument in zip(
-        PARTS, package.parameters, ordered(package.parameters, main.arguments, main.place), strict=True
-    ):
-        node = argument.value if isinstance(argument, s.Argument) else argument
-        assert node is not None
-        made: ir.Parser | ir.Control = yield _part(ctx, node, name)
-        yield _conforms(ctx, made, formal, node.place, name, bound)
-        parts[name] = made
-    return parts
-
-
-def _part(ctx: Context, node: s.Expression, name: str) -> Walk[ir.Parser | ir.Control]:
-    if isinstance(node, s.Name):
-        entity = ctx.scope.lookup(node.name, node.top, node.place)
-        if isinstance(entity, ir.Parser | ir.Control):
-            return entity
-    if not isinstance(node, s.Construct) or not isinstance(node.type, s.TypeName):
-        raise P4Error(f"the {name} must be an instance, such as My{name.title()}()", place=node.place)
-    entity = ctx.scope.lookup(node.type.name, node.type.top, node.type.place)
-    if not isinstance(entity, d.Parser | d.Control):
-        raise P4Error(f"{node.type.name} is {describe(entity)}, not a parser or control", place=node.place)
-    if entity.type_parameters:
-        raise refuse("generic controls and parsers", node.place)
-    made: ir.Parser | ir.Control = yield part(ctx, entity, entity.name, node.arguments, node.place)
-    return made
-
-
-def _conforms(
-    ctx: Context, part: ir.Parser | ir.Control, formal: d.Parameter, place: Place, name: str, bound: dict[str, Type]
-) -> Walk[None]:
-    """Check a part's parameters against V1Switch's. The types for H and M must be the same in all parts."""
-    base = formal.type.base if isinstance(formal.type, s.SpecialisedType) else formal.type
-    assert isinstance(base, s.TypeName)
-    wanted = ctx.scope.find(base.name)
-    assert isinstance(wanted, d.Parser | d.Control)
-    if isinstance(part, ir.Parser) != isinstance(wanted, d.Parser):
-        raise P4Error(f"the {name} must be {describe(wanted)}", place=place)
-    expected = [
-        each
-        for each in wanted.parameters
-        if not (isinstance(each.type, s.TypeName) and each.type.name in ("packet_in", "packet_out"))
-    ]
-    if len(expected) != len(part.parameters):
-        shown = ", ".join(f"{each.direction} {each.name}".strip() for each in wanted.parameters)
-        raise P4Error(
-            f"the {name} takes {len(wanted.parameters)} parameters", place=part.place, hint=f"They are {shown}."
+        hint = "Midflight supports v1model."
+        raise (
+            top.ctx.state.postponed[0]
+            if top.ctx.state.postponed
+            else refuse(f"the architecture of {declaration.name}", main.place, hint, plural=False)
         )
-    for each, given in zip(expected, part.parameters, strict=True):
-        variable = given.variable
-        if each.direction != given.direction.value:
-            raise P4Error(f"{variable.name} of the {name} must be '{each.direction}'", place=variable.place)
-        assert isinstance(each.type, s.TypeName)
-        if each.type.name in wanted.type_parameters:
-            kind = bound.setdefault(each.type.name, variable.type)
-        else:
-            kind = yield type_of(ctx, each.type)
-        if kind != variable.type:
-            raise P4Error(f"{variable.name} of the {name} must be {kind}, not {variable.type}", place=variable.place)
+    return parts
 
 
 def _check_unused(top: _Top) -> Walk[None]:
@@ -247,23 +200,29 @@ def _check_unused(top: _Top) -> Walk[None]:
 
     Generic ones and those with constructor parameters are left out: checking them needs arguments.
     """
-    state, scope = top.ctx.state, top.ctx.scope
+    state = top.ctx.state
     for node in top.controls:
         if node.name in state.used or node.constructor or node.type_parameters:
             continue
-        aside = State(
-            state.checks,
-            state.errors,
-            state.match_kinds,
-            extents=state.extents,
-            copies=state.copies,
-            defaults=state.defaults,
-            warnings=state.warnings,
-        )
-        yield part(Context(aside, scope, "program"), node, node.name, (), node.place)
+        yield part(_aside(top.ctx), node, node.name, (), node.place)
     for function in top.functions:
         if not function.prototype.type_parameters and id(function) not in state.inlined:
             yield check_alone(top.ctx, function)
+
+
+def _aside(ctx: Context) -> Context:
+    """Return a context for parts of the program that are checked and then discarded."""
+    state = ctx.state
+    aside = State(
+        state.checks,
+        state.errors,
+        state.match_kinds,
+        extents=state.extents,
+        copies=state.copies,
+        defaults=state.defaults,
+        warnings=state.warnings,
+    )
+    return Context(aside, ctx.scope, "program")
 
 
 def _position(warning: P4Warning) -> tuple[str, int, int]:

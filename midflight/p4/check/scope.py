@@ -13,7 +13,10 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4.types import Type
 
-__all__ = ["Callables", "Constant", "Entity", "Local", "Named", "Packet", "Scope", "ValueSet", "closest", "describe"]
+__all__ = [
+    "Callables", "Constant", "Entity", "Local", "MadePackage", "Named", "Packet", "Scope", "ValueSet", "closest",
+    "describe",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,13 @@ class ValueSet:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class MadePackage:
+    """An instance of a package other than `main`."""
+
+    declaration: d.Package
+
+
 @dataclass(slots=True)
 class Callables:
     """Functions with the same name, which differ in their number of parameters."""
@@ -72,6 +82,7 @@ Entity = (
     | Local
     | Packet
     | ValueSet
+    | MadePackage
     | Callables
     | ir.Action
     | ir.Table
@@ -111,7 +122,7 @@ def describe(entity: Entity) -> str:
             return "a control"
         case ir.Parser() | d.Parser():
             return "a parser"
-        case d.Package():
+        case d.Package() | MadePackage():
             return "a package"
 
 

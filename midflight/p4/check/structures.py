@@ -63,7 +63,7 @@ def structure(ctx: Context, node: d.Structure) -> Walk[StructType | HeaderType]:
             raise P4Error(f"a header cannot contain {_article(made.type)}", place=each.place)
     varying = [each for each, made in zip(node.fields, fields, strict=True) if isinstance(made.type, Varbit)]
     if len(varying) > 1:
-        raise refuse("headers with more than one varbit field", varying[1].place)
+        raise P4Error(f"header {node.name} has more than one varbit field", place=varying[1].place)
     controller = annotations_of(node.annotations).get("controller_header", "").strip().strip('"')
     header = HeaderType(node.name, tuple(fields), controller)
     ctx.state.extents.bounded(header, node.place)

@@ -1,0 +1,89 @@
+"""Packages beside `main`, other architectures, and features that are refused after mistakes were reported."""
+
+from __future__ import annotations
+
+import pytest
+
+from midflight.errors import P4Error
+from midflight.p4.frontend import check
+from tests.p4.skeleton import skeleton
+
+TYPES = """
+parser Reads<H>(packet_in packet, out H headers);
+control Pipe<H, M>(inout H headers, inout M meta);
+package Small(Pipe<headers_t, _> pipe);
+package Pair<H, M>(Pipe<H, M> first, Pipe<H, M> second);
+package Holder(Small inner, bit<8> number);
+control Other(inout headers_t hdr, inout pair_t pair) { apply { pair.first = 1; } }
+parser Begin(packet_in packet, out headers_t hdr) { state start { transition accept; } }
+"""
+
+
+def complaint(declaration: str) -> str:
+    text = skeleton(top=TYPES).replace("V1Switch(", f"{declaration}\nV1Switch(")
+    with pytest.raises(P4Error) as caught:
+        check(text, "test.p4")
+    assert caught.value.place is not None
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        "Small(MyVerify()) one;",
+        "Pair(MyVerify(), MyCompute()) one;",
+        "Pair<headers_t, _>(first = MyVerify(), second = MyCompute()) one;",
+        "Small(Other()) one; Holder(one, 8) two;",
+        "Holder(Small(Other()), 8) two;",
+    ],
+)
+def test_packages_beside_main_are_checked_and_left_out(declaration: str) -> None:
+    plain = check(skeleton(top=TYPES))
+    program = check(skeleton(top=TYPES).replace("V1Switch(", f"{declaration}\nV1Switch("))
+    assert program.tables.keys() == plain.tables.keys()
+    assert program.ingress.name == "MyIngress"
+
+
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        ("Small(Begin()) one;", "the pipe must be a control"),
+        ("Small(pair_t()) one;", "pair_t is a type, not a parser or control"),
+        ("Small(3) one;", "the pipe must be an instance, such as MyPipe()"),
+        ("Small() one;", "Small takes 1 part, not none"),
+        ("Small(Other(), Other()) one;", "Small takes 1 part, not 2"),
+        ("Pair(MyVerify(), Other()) one;", "pair of the second must be metadata_t, not pair_t"),
+        ("Pair<pair_t, _>(MyVerify(), MyVerify()) one;", "hdr of the first must be pair_t, not headers_t"),
+        ("Pair<headers_t>(MyVerify(), MyVerify()) one;", "Pair takes 2 type arguments, not 1"),
+        ("Holder(Other(), 8) one;", "the inner must be an instance of Small"),
+        ("Holder(Small(Other()), true) one;", "Holder's number must be bit<8>, not bool"),
+        ("Other() alone;", "a control cannot be instantiated at the top level"),
+        ("V1Switch(MyVerify()) one;", "V1Switch takes 6 parts, not 1"),
+    ],
+)
+def test_a_part_that_does_not_fit_is_an_error(declaration: str, message: str) -> None:
+    assert complaint(declaration) == message
+
+
+def test_a_mistake_is_reported_before_a_feature_that_is_not_supported() -> None:
+    parts = {
+        "top": "extern void lookup(in bit<8> x); extern Box { Box(bit<8> size); void put(in bit<8> x); }",
+        "locals": "Box(4) box;",
+    }
+    with pytest.raises(P4Error, match="the extern Box is not supported yet") as caught:
+        check(skeleton(**parts, apply="lookup(1); box.put(2);"), "test.p4")
+    assert caught.value.place is not None
+    for wrong, message in [
+        ("lookup(1, 2);", "lookup takes 1 argument, not 2"),
+        ("box.put(true);", "put's x must be bit<8>, not bool"),
+        ("box.get();", "Box has no method get"),
+        ("lookup(1); meta.small = wrong;", "wrong is not declared"),
+    ]:
+        with pytest.raises(P4Error) as caught:
+            check(skeleton(**parts, apply=wrong), "test.p4")
+        assert caught.value.message == message
+
+
+def test_what_main_does_not_reach_needs_no_support() -> None:
+    top = "extern void lookup(in bit<8> x); control Unused(inout bit<8> x) { apply { lookup(x); } }"
+    assert check(skeleton(top=top)).ingress.name == "MyIngress"
