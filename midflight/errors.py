@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["DeviceError", "KernelError", "KernelErrors", "MidflightError", "P4Error", "P4Warning", "Place", "WireError"]
+__all__ = [
+    "DeviceError",
+    "KernelError",
+    "KernelErrors",
+    "MidflightError",
+    "P4Error",
+    "P4Warning",
+    "Place",
+    "UnsupportedError",
+    "WireError",
+]
 
 
 # Characters of a source line that a message shows, and how many of them before the place.
@@ -99,3 +109,7 @@ class WireError(MidflightError):
 
 class DeviceError(MidflightError):
     """A device refused a request, died, or lacks what was requested."""
+
+
+class UnsupportedError(MidflightError):
+    """A valid request for something that a device or a tool does not implement."""

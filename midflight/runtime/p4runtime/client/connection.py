@@ -235,6 +235,14 @@ class Connection:
         if self._journal is not None and request.action in (Actions.VERIFY_AND_COMMIT, Actions.COMMIT):
             self._journal.drop()  # a new pipeline starts with empty tables
 
+    def send(self, update: p4r.Update, what: str) -> None:
+        """Write an update, or add it to the open batch. `what` names it in errors. Raises RequestError if rejected."""
+        self._gather([(update, what)])
+
+    def fetch(self, entity: p4r.Entity) -> list[p4r.Entity]:
+        """Return the entities that a read request selects. Raises RequestError if the device rejects it."""
+        return self._read(entity)
+
     def _read(self, entity: p4r.Entity) -> list[p4r.Entity]:
         return self._link.read(p4r.ReadRequest(device_id=self.device_id, role=self.role, entities=[entity]))
 

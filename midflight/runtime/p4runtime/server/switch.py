@@ -16,6 +16,7 @@ from midflight.runtime.engine.store import Store
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes
 from midflight.runtime.p4runtime.server import write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration, Role
+from midflight.runtime.p4runtime.server.change import apply
 from midflight.runtime.p4runtime.server.faults import Faults
 from midflight.runtime.p4runtime.server.messages import Messages
 from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble, build, describe
@@ -319,6 +320,17 @@ class Switch:
             with self._lock, self.gate:
                 if all(now is then for now, then in zip(self._writing(request), prepared_for, strict=True)):
                     return write.commit(changes, atomic=request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR)
+
+    def preset(self, update: p4r.Update) -> None:
+        """Apply one update on behalf of whoever runs this switch, without a controller. Raises Refusal."""
+        with self._lock:
+            pipeline = self._demand_pipeline(self._forwarding)
+            changes = write.prepare(pipeline, p4r.WriteRequest(updates=[update]), Role(""))
+            with self.gate:
+                for each in changes:
+                    if isinstance(each, Refusal):
+                        raise each
+                    apply(each)
 
     def _writing(self, request: p4r.WriteRequest) -> tuple[Pipeline, Role, object]:
         """Return the pipeline that a request writes to, its role, and what limits that."""

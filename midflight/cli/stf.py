@@ -1,0 +1,97 @@
+"""`midflight stf`: play packet tests in p4c's STF format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from midflight.testbed.stf.suite import Result
+
+__all__ = ["stf"]
+
+EPILOG = """\b
+Examples:
+  midflight stf prog.p4 test.stf
+  midflight stf prog.p4 test.stf --device bmv2
+  midflight stf tests/                              every *.stf, with the program of the same name
+  midflight stf p4c/testdata/p4_16_samples --junit stf.xml --json stf.json
+"""
+
+UNSUPPORTED = 2
+"""The exit status if the device does not take the program or a line of the test."""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("path", metavar="PROG.p4|FOLDER", type=click.Path(path_type=Path, exists=True))
+@click.argument("test", metavar="[TEST.stf]", type=click.Path(path_type=Path), required=False)
+@click.option("--device", metavar="KIND", default="host", show_default=True, help="host (the embedded switch) or bmv2.")
+@click.option("--junit", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
+def stf(path: Path, test: Path | None, device: str, junit: Path | None, json_to: str | None) -> int:
+    """Play packet tests in p4c's STF format: entries and packets in, expected packets out.
+
+    The exit status is 0 if all tests pass. It is 1 if one fails, with the difference of the packets by field, or if a
+    test has a mistake. It is 2 if none fails, but the device does not support a program or a line, with the reason.
+
+    For a folder, every NAME.stf is played on NAME.p4. Programs for other architectures than v1model are left out. After
+    an interrupt (Ctrl-C), the current test is finished, the results are printed and written, and the exit status is
+    130.
+    """
+    from midflight.cli.output import write_files, write_json
+    from midflight.cli.terminal import bar, console_beside, interrupts
+    from midflight.testbed.stf import suite
+
+    console = console_beside(json_to)
+    if path.is_dir():
+        if test is not None:
+            raise click.UsageError("a folder has its own tests: give no TEST.stf")
+        tests, others = suite.tests_in(path)
+    else:
+        tests, others = [(path, test or path.with_suffix(".stf"))], []
+    interrupted = False
+    if path.is_dir():
+        with interrupts() as stop, bar(console, "Tests:") as progress:
+            results = suite.play_all(tests, device, progress, stop)
+            interrupted = stop()
+    else:
+        ((program, file),) = tests
+        results = [suite.Result(file.stem, suite.play(program, file, device))]
+    left = len(tests) - len(results)
+    _print(results, console)
+    if path.is_dir():
+        _print_counts(results, others, left, console)
+    if junit:
+        write_files({junit: suite.junit(results, device)})
+    if json_to:
+        write_json(suite.summary(results, device, others, left), json_to)
+    if interrupted:
+        return 130
+    verdicts = {each.verdict for each in results}
+    return 1 if verdicts & {"fail", "error"} else UNSUPPORTED if "not supported" in verdicts else 0
+
+
+def _print(results: list[Result], console: Console) -> None:
+    for each in results:
+        if len(results) == 1 or each.verdict != "pass":
+            console.print(f"{each.name}: {each.verdict}", soft_wrap=True, markup=False)
+        for reason in each.reasons:
+            console.print("\n".join(f"  {line}" for line in reason.splitlines()), soft_wrap=True, markup=False)
+        if len(results) == 1 and each.outcome is not None:
+            for reading in each.outcome.readings:
+                console.print(f"  {reading}", soft_wrap=True, markup=False)
+
+
+def _print_counts(results: list[Result], others: list[str], left: int, console: Console) -> None:
+    from midflight.testbed.stf.suite import counts
+
+    found = ", ".join(f"{number} {verdict}" for verdict, number in counts(results).items() if number)
+    console.print(f"{len(results)} tests for v1model: {found}", soft_wrap=True)
+    if others:
+        console.print(f"{len(others)} tests for other architectures were left out.", soft_wrap=True)
+    if left:
+        console.print(f"interrupted: {left} tests were not played", soft_wrap=True)

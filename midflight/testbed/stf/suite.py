@@ -1,0 +1,145 @@
+"""Playing a folder of STF tests, and the reports of the results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from midflight.errors import MidflightError
+from midflight.p4.bounded import LARGEST
+from midflight.testbed.stf.play import Outcome, Verdict, run
+
+__all__ = ["Result", "counts", "junit", "play", "play_all", "summary", "tests_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of one test of a folder. `outcome` is None for a mistake in the test itself, which `error` is."""
+
+    name: str
+    outcome: Outcome | None
+    error: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`pass`, `fail`, `not supported` or `error`."""
+        return self.outcome.verdict.value if self.outcome else "error"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons for any verdict but `pass`."""
+        return self.outcome.reasons if self.outcome else (self.error,)
+
+
+def tests_in(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Return the tests of a folder as (program, test), and the names of those for another architecture.
+
+    Each NAME.stf belongs to NAME.p4, and is for v1model if that includes v1model.p4. Raises MidflightError if a program
+    is missing, or if there are no tests.
+    """
+    tests, others = [], []
+    for test in sorted(folder.glob("*.stf")):
+        program = test.with_suffix(".p4")
+        if not program.exists():
+            raise MidflightError(f"{test} has no program: {program} does not exist")
+        if "v1model.p4" in program.read_text(errors="replace"):
+            tests.append((program, test))
+        else:
+            others.append(test.stem)
+    if not tests:
+        raise MidflightError(f"{folder} has no *.stf with a program for v1model beside it")
+    return tests, others
+
+
+def play(program: Path, test: Path, device: str) -> Outcome:
+    """Play the test in a file. Raises MidflightError as `run` does, and if a file cannot be read."""
+    return run(_text(program), str(program), _text(test), str(test), device)
+
+
+def play_all(
+    tests: Sequence[tuple[Path, Path]],
+    device: str,
+    progress: Callable[[int, int, str], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Result]:
+    """Play tests until `stop` returns true.
+
+    `progress` receives the numbers of finished and of all tests, and the name of the next one.
+    """
+    results: list[Result] = []
+    for number, (program, test) in enumerate(tests):
+        if stop():
+            break
+        progress(number, len(tests), test.stem)
+        try:
+            results.append(Result(test.stem, play(program, test, device)))
+        except MidflightError as error:
+            results.append(Result(test.stem, None, str(error)))
+    progress(len(results), len(tests), "")
+    return results
+
+
+def counts(results: Sequence[Result]) -> dict[str, int]:
+    """Return the number of results by verdict."""
+    found = Counter(each.verdict for each in results)
+    return {verdict: found[verdict] for verdict in (*(each.value for each in Verdict), "error")}
+
+
+def summary(results: Sequence[Result], device: str, others: Sequence[str] = (), left: int = 0) -> dict[str, object]:
+    """Return the results as an object for JSON. `others` are tests for other architectures, `left` those not played."""
+    return {
+        "device": device,
+        "good": not left and all(each.verdict == Verdict.PASS.value for each in results),
+        "counts": counts(results),
+        "other_architectures": len(others),
+        "not_played": left,
+        "tests": [
+            {
+                "name": each.name,
+                "verdict": each.verdict,
+                "reasons": list(each.reasons),
+                "readings": list(each.outcome.readings) if each.outcome else [],
+            }
+            for each in results
+        ],
+    }
+
+
+def junit(results: Sequence[Result], device: str) -> str:
+    """Return the results as JUnit XML. A test that is not supported is skipped."""
+    found = counts(results)
+    suite = ElementTree.Element(
+        "testsuite",
+        name=f"stf.{device}",
+        tests=str(len(results)),
+        failures=str(found["fail"]),
+        errors=str(found["error"]),
+        skipped=str(found["not supported"]),
+    )
+    for each in results:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"stf.{device}", name=each.name)
+        tag = {"fail": "failure", "not supported": "skipped", "error": "error"}.get(each.verdict)
+        if tag:
+            first = each.reasons[0].partition("\n")[0]
+            ElementTree.SubElement(case, tag, message=_legal(first)).text = _legal("\n".join(each.reasons))
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file. Bytes that are not UTF-8 are replaced, as they may occur in comments."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            text = file.read(LARGEST + 1)
+    except OSError as error:
+        raise MidflightError(f"{path}: {error.strerror or error}") from None
+    if len(text) > LARGEST:
+        raise MidflightError(f"{path}: longer than {LARGEST} characters")
+    return text
+
+
+def _legal(text: str) -> str:
+    """Return a text without characters that XML does not allow."""
+    return "".join(each if each >= " " or each in "\n\t" else "?" for each in text)
