@@ -16,7 +16,17 @@ from midflight.runtime.engine.packets import Packets
 
 __all__ = ["Output"]
 
-COLUMNS = {"offsets": np.uint32, "lengths": np.uint32, "ports": np.uint16, "sources": np.uint32}
+COLUMNS: dict[str, type[np.generic]] = {
+    "offsets": np.uint32,
+    "lengths": np.uint32,
+    "ports": np.uint16,
+    "sources": np.uint32,
+    "times": np.uint64,
+}
+
+
+MOST_GROWTH = 1024.0
+"""The limit of the factor between input and output for which memory is reserved. Packets may leave queues together."""
 
 
 class Output:
@@ -34,8 +44,8 @@ class Output:
         self._grow = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint64)(self._more)
         self._make(4096, 16)
 
-    def collect(self, packets: Packets, run: Callable[[], None]) -> Packets:
-        """Run native code on a batch and return its output."""
+    def collect(self, packets: Packets, run: Callable[[], None], *, timed: bool = False) -> Packets:
+        """Run native code on a batch and return its output, with times if the code is `timed`."""
         context = self._context
         given = packets.bytes + 64 * len(packets)
         size, count = int(given * self._bytes_factor) + 4096, int(len(packets) * self._count_factor) + 16
@@ -50,14 +60,15 @@ class Output:
         self._outgrown.clear()
         used, count = context.get("out.used"), context.get("out.count")
         if given:
-            self._bytes_factor = max(self._bytes_factor, 1.25 * used / given)
-            self._count_factor = max(self._count_factor, 1.25 * count / len(packets))
+            self._bytes_factor = min(max(self._bytes_factor, 1.25 * used / given), MOST_GROWTH)
+            self._count_factor = min(max(self._count_factor, 1.25 * count / len(packets)), MOST_GROWTH)
         return Packets.unchecked(
             self._arrays["data"][:used],
             self._arrays["offsets"][:count],
             self._arrays["lengths"][:count],
             self._arrays["ports"][:count],
             self._arrays["sources"][:count],
+            self._arrays["times"][:count] if timed else None,
         )
 
     def _make(self, size: int, count: int) -> None:

@@ -68,10 +68,10 @@ class Unit(Module):
     """A module under construction, with the state that all of its functions share.
 
     `call` lowers a call of an extern and `apply` a table; expressions and statements need these two from the layers
-    above them. `intents` and `records` collect the intents and kinds of record that the program uses. `traced` are
-    the slots of the same program compiled before: the code then records traces, in a context that fits both. `names`
-    are the names that traces refer to, or None without tracing. `pure` caches, by the identity of a node, whether
-    evaluating it unnecessarily is harmless and cheap.
+    above them. `intents`, `records` and `touched` collect the intents, kinds of record and fields of the standard
+    metadata that the program uses. `slots` are those of the same program compiled before, so that one context fits
+    both. With `traced`, the code records traces; `names` are the names that these refer to, or None without tracing.
+    `pure` caches, by the identity of a node, whether evaluating it unnecessarily is harmless and cheap.
     """
 
     def __init__(
@@ -79,10 +79,12 @@ class Unit(Module):
         program: ir.Program,
         call: Callable[[Code, ir.Call], Value | None],
         apply: Callable[[Code, ir.Table], Applied],
-        traced: Slots | None = None,
+        slots: Slots | None = None,
+        *,
+        traced: bool = False,
     ) -> None:
-        super().__init__("midflight", traced)
-        self.names: list[str] | None = None if traced is None else []
+        super().__init__("midflight", slots)
+        self.names: list[str] | None = [] if traced else None
         self.program = program
         self.call = call
         self.apply = apply
@@ -90,6 +92,7 @@ class Unit(Module):
         self.state = PacketState(program, self.layout)
         self.intents: set[str] = set()
         self.records: list[RecordKind] = []
+        self.touched: set[str] = set()
         self.stack = 0
         self.widths: dict[Type, tuple[int, int]] = {}
         self.pure: dict[int, bool] = {}

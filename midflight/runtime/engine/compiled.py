@@ -5,15 +5,16 @@ The code gets its memory as an argument of each call, so any number of engines c
 
 from __future__ import annotations
 
-from functools import cached_property
+from dataclasses import dataclass
 
 from midflight.p4 import ir
 from midflight.runtime.engine.jit import Native
 from midflight.runtime.engine.noting import SLOTS
 from midflight.runtime.engine.pipeline import lower_program
 from midflight.runtime.engine.queue import Queue
+from midflight.runtime.engine.trafficmanager import SLOTS as MANAGER_SLOTS
 
-__all__ = ["Compiled", "Traced"]
+__all__ = ["Compiled", "Variant"]
 
 
 class Compiled:
@@ -21,7 +22,8 @@ class Compiled:
 
     The function `entry` of `native` processes a batch. `slots` is the layout of its context. `layouts` are the layouts
     of table entries by the fully qualified names of the tables. `records` are the kinds of digest and log message that
-    it sends, and `record` is the size in bytes of a packet that waits for another round.
+    it sends, and `record` is the size in bytes of a packet that waits for another round. `queued` is whether the
+    program asks for queues between ingress and egress; `native` then has them.
     """
 
     def __init__(self, program: ir.Program) -> None:
@@ -29,29 +31,39 @@ class Compiled:
         unit = lowered.unit
         for each in ("now", "received", "digests.used", *SLOTS):
             unit.slots.offset(each)
+        for each, size in MANAGER_SLOTS.items():
+            unit.slots.offset(each, size)
         self.program = program
         self.entry = lowered.entry
         self.slots = unit.slots
         self.layouts = {name: lowered.tables.layout(unit, table) for name, table in program.tables.items()}
         self.records = unit.records
         self.record = Queue(unit).record
+        self.queued = lowered.queued
         self.native = Native(str(unit.module))
+        self._variants: dict[tuple[bool, bool], Variant] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: each for name, each in self.__dict__.items() if name != "traced"}
+        return {**self.__dict__, "_variants": {}}
 
-    @cached_property
-    def traced(self) -> Traced:
-        """The same program for the same memory, which also records traces. Compiled on first use."""
-        return Traced(self)
+    def variant(self, *, traced: bool = False, queued: bool = False) -> Variant:
+        """Return the code of the same program, for the same memory, with tracing or queues. Compiled on first use."""
+        queued = queued or self.queued
+        if not traced and queued == self.queued:
+            return Variant(self.native, queued, [])
+        if (traced, queued) not in self._variants:
+            size = self.slots.size
+            lowered = lower_program(self.program, self.slots, traced=traced, queued=queued)
+            assert self.slots.size == size, "all variants of a program need the same context"
+            native = Native(str(lowered.unit.module))
+            self._variants[traced, queued] = Variant(native, queued, lowered.unit.names or [])
+        return self._variants[traced, queued]
 
 
-class Traced:
-    """The code of a program that records traces, and the `names` that they refer to."""
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The code of a program, whether it has queues, and the `names` that its traces refer to."""
 
-    def __init__(self, of: Compiled) -> None:
-        size = of.slots.size
-        lowered = lower_program(of.program, of.slots)
-        assert of.slots.size == size, "a traced program needs the same context"
-        self.names = lowered.unit.names or []
-        self.native = Native(str(lowered.unit.module))
+    native: Native
+    queued: bool
+    names: list[str]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from midflight.p4 import ir
 from midflight.runtime.engine.batch import Output
@@ -20,12 +21,18 @@ from midflight.runtime.engine.meters import Meter
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.pipeline import DROPS
 from midflight.runtime.engine.queue import QUEUE_LENGTH
+from midflight.runtime.engine.queuememory import QueueMemory
+from midflight.runtime.engine.queues import Queueing, QueueState
 from midflight.runtime.engine.records import Digest, Records
 from midflight.runtime.engine.registers import Register
 from midflight.runtime.engine.tables import Table
 from midflight.runtime.engine.traces import Trace, Traces
+from midflight.runtime.engine.trafficmanager import NEVER
 
-__all__ = ["Engine", "Stats"]
+__all__ = ["LATENCY", "SPACING", "Engine", "Stats"]
+
+LATENCY, SPACING = 1000, 1000
+"""In virtual time, with queues: nanoseconds from arrival to the queue, and between two packets in ingress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,9 @@ class Stats:
 
     `received` and `sent` count packets. `dropped` counts dropped packets by reason: `ingress` and `egress` (by the
     program), `replicas` (a multicast group or clone session without members), `memory` (no memory for the output),
-    `queue` (the queue for another round was full) and `rounds` (too many rounds). `assertions` counts `assert` and
+    `queue` (the queue for another round was full) and `rounds` (too many rounds). Between ingress and egress, it counts
+    `tail` (a full queue), `priority` (no queue has the packet's priority), `buffer` (no memory for packets in queues)
+    and `waiting` (in a queue when the program was replaced or the switch closed). `assertions` counts `assert` and
     `assume` calls that failed. `digests_lost` and `messages_lost` count digests and log messages that were lost because
     their buffer was full.
     """
@@ -57,6 +66,7 @@ class Engine:
     gate: the lock that is held during batches and changes; by default, a new one
     compiled: the code of the same program if it is compiled already; engines can share code, but not state
     memory: the limit in bytes for registers, counters, meters, table entries and similar state
+    queueing: the settings of the queues between ingress and egress; call `apply_queueing` after changes
 
     Raises P4Error for a construct that the engine does not support, and BudgetError if the program needs more than
     `memory` even without table entries.
@@ -71,16 +81,21 @@ class Engine:
         gate: Gate | None = None,
         compiled: Compiled | None = None,
         memory: int = DEFAULT,
+        queueing: Queueing | None = None,
     ) -> None:
         self.memory = Budget(memory, demand(program, memory))
         compiled = self.compiled = compiled or Compiled(program)
         assert compiled.program is program, "this is the code of another program"
         self.program = program
         self.cpu_port = cpu_port
-        self._running = compiled.native
-        self._process = self._running.function(compiled.entry)
         self._lock = gate or Gate()
         context = self._context = Context(compiled.slots)
+        self._tracing = False
+        self.queueing = queueing or Queueing()
+        self._queues = QueueMemory(context)
+        self._live = False
+        context.set("in.latency", LATENCY)
+        context.set("in.spacing", SPACING)
         self._traces: Traces | None = None
         instances = program.instances.values()
         self._dirty: dict[str, Table | Groups] = {}
@@ -104,18 +119,89 @@ class Engine:
         context.point("queue", np.zeros(compiled.record * QUEUE_LENGTH if context.has("queue") else 0, np.uint8))
         # The generator's state must not be zero, and similar seeds must not give similar states.
         context.set("random", (seed * 0x9E37_79B9_7F4A_7C15 + 0xD1B5_4A32_D192_ED03) % (1 << 64) or 1)
+        self._select()
+        self.apply_queueing()
 
-    def process(self, packets: Packets, now: int = 0) -> Packets:
-        """Process a batch at time `now` in microseconds, and return the packets that leave, with their ports."""
+    def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
+        """Process a batch at time `now` in microseconds, and return the packets that leave, with their ports.
+
+        times: when each packet arrives, in nanoseconds, in ascending order; the last is the time of the batch. Without
+        it, all arrive at `now`
+
+        With queues, a packet enters ingress at least a microsecond after the one before it, and its queue a microsecond
+        later, unless the engine is `live`. It waits there until a later batch, which may be empty, reaches the time at
+        which it leaves: see `due`.
+        """
         with self._lock:
-            self.flush()
-            context = self._context
-            for name in ("data", "offsets", "lengths", "ports"):
-                context.point(f"in.{name}", getattr(packets, name))
-            context.set("in.count", len(packets))
-            context.set("now", now)
-            context.set("received", context.get("received") + len(packets))
-            return self._output.collect(packets, lambda: self._process(context.address))
+            return self._run(packets, now, now * 1000, times)
+
+    def _run(self, packets: Packets, now: int, nanoseconds: int, times: NDArray[np.uint64] | None) -> Packets:
+        self.flush()
+        context = self._context
+        for name in ("data", "offsets", "lengths", "ports"):
+            context.point(f"in.{name}", getattr(packets, name))
+        context.set("in.count", len(packets))
+        context.set("now", now)
+        if times is None:
+            context.set("in.times", 0)
+        else:
+            context.point("in.times", times)
+            nanoseconds = max(nanoseconds, int(times[-1]) if len(times) else 0)
+        context.set("in.now", nanoseconds)
+        context.set("in.floor", nanoseconds if self._live else 0)
+        received = context.get("received")
+        context.set("source.base", received)
+        context.set("received", received + len(packets))
+        return self._output.collect(packets, lambda: self._process(context.address), timed=self._running.queued)
+
+    def advance(self, time: int) -> Packets:
+        """Process no packets, at a time in nanoseconds, and return those that leave their queues by then."""
+        with self._lock:
+            return self._run(Packets.from_list([]), time // 1000, time, None)
+
+    @property
+    def due(self) -> int | None:
+        """The time in nanoseconds for which `advance` has something to do, or None if all queues are empty."""
+        with self._lock:
+            if not self._running.queued:
+                return None
+            due = self._context.get("tm.due")
+            return None if due == NEVER else max(0, due - self._context.get("in.latency"))
+
+    @property
+    def queued(self) -> bool:
+        """Whether there are queues between ingress and egress."""
+        return self._running.queued
+
+    def live(self) -> None:
+        """Use real time: packets enter ingress and their queues at the time of their batch."""
+        with self._lock:
+            self._live = True
+            self._context.set("in.latency", 0)
+            self._context.set("in.spacing", 0)
+
+    def apply_queueing(self) -> bool:
+        """Apply the settings of the queues. Returns whether this changed the function of `native`.
+
+        The first settings compile the program again, unless it asks for queues itself.
+        """
+        variant = self.compiled.variant(traced=self._tracing, queued=self.queueing.configured)
+        with self._lock:
+            changed = variant.native is not self._running.native
+            self._select()
+            if self._running.queued:
+                self._queues.apply(self.queueing, self._running.native)
+            return changed
+
+    def queue(self, port: int, queue: int = 0) -> QueueState:
+        """Return the settings and counts of a queue. DeviceError if port or queue is out of range."""
+        with self._lock:
+            return self._queues.state(self.queueing, port, queue)
+
+    def discard(self) -> None:
+        """Drop all packets that wait in queues."""
+        with self._lock:
+            self._queues.discard()
 
     def flush(self) -> None:
         """Write changes of tables and groups to native memory. Required before a batch; `process` does it itself."""
@@ -127,7 +213,7 @@ class Engine:
     @property
     def native(self) -> tuple[int, Context]:
         """The address of the function that processes a batch, and its context, for native packet loops."""
-        return self._running.address(self.compiled.entry), self._context
+        return self._running.native.address(self.compiled.entry), self._context
 
     def trace(self, on: bool) -> None:
         """Start or stop recording a trace of every packet for `traces`. This changes the function of `native`.
@@ -136,10 +222,11 @@ class Engine:
         """
         compiled = self.compiled
         if on and self._traces is None:
-            self._traces = Traces(self.program, compiled.traced.names, compiled.records, self._context)
+            self._traces = Traces(self.program, compiled.records, self._context)
+        compiled.variant(traced=on, queued=self.queueing.configured)
         with self._lock:
-            self._running = compiled.traced.native if on else compiled.native
-            self._process = self._running.function(compiled.entry)
+            self._tracing = on
+            self._select()
 
     def traces(self) -> list[Trace]:
         """Return the traces recorded since the last call, oldest first; empty if tracing was never started."""
@@ -178,6 +265,13 @@ class Engine:
                 messages_lost=context.get("log.lost"),
                 assertions=context.get("assertions"),
             )
+
+    def _select(self) -> None:
+        """Run the variant of the program that tracing and queues require."""
+        self._running = self.compiled.variant(traced=self._tracing, queued=self.queueing.configured)
+        self._process = self._running.native.function(self.compiled.entry)
+        if self._traces is not None and self._tracing:
+            self._traces.names = self._running.names
 
     def _note(self, changed: Table | Groups) -> None:
         self._dirty[changed.name] = changed

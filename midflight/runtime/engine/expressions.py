@@ -117,6 +117,8 @@ def _place(code: Code, expression: ir.Expression) -> Step[Place]:
                 names.append(base.name)
                 base = base.base
             names.reverse()
+            if base.type == code.unit.program.standard_metadata:
+                code.unit.touched.add(names[0])
             step = _place(code, base)
             if isinstance(step, Place):
                 return code.member(step, *names)

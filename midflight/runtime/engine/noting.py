@@ -38,7 +38,7 @@ class Event(IntEnum):
     EGRESS = 8
     """The packet or a replica of it enters egress: port; instance."""
     DROP = 9
-    """The packet was dropped, in ingress (0) or egress (1)."""
+    """The packet was dropped: in ingress (0) or egress (1), or before its queue (2: priority, 3: full, 4: buffer)."""
     RECIRCULATE = 10
     SENT = 11
     """The packet was sent: port; length."""
@@ -46,6 +46,10 @@ class Event(IntEnum):
     """The program logged a message: number of its kind. The words of its values follow as VALUE events."""
     VALUE = 13
     """64 bits of a logged value, the least significant word first: 0; the bits."""
+    QUEUE = 14
+    """The packet left its queue: queue; nanoseconds that it waited."""
+    LATER = 15
+    """The following is about a packet from an earlier batch: ingress port; length."""
 
 
 def note(code: Code, event: Event, first: Value | str | int = 0, second: Value | int = 0) -> None:

@@ -40,18 +40,29 @@ def build_emit(unit: Unit, stages: Stages) -> ll.Function:
     return function
 
 
-def build_send(unit: Unit) -> ll.Function:
-    """Build `send(context, length, port)`, which makes the bytes from `emit` the next packet of the output."""
+def build_send(unit: Unit, *, timed: bool) -> ll.Function:
+    """Build `send(context, length, port)`, which makes the bytes from `emit` the next packet of the output.
+
+    timed: also store its time, if there is an array for it, and the number of the packet that it comes from as the
+    number in the current batch, or 2**32 - 1 if that packet came in an earlier one
+    """
     function = unit.function("send", [POINTER, I32, I32], ll.VoidType())
     code = Code(unit, function)
     _, length, port = function.args
     b = code.b
     used, count = code.slot_value("out.used"), code.slot_value("out.count")
+    source = code.slot_value("source")
+    if timed:
+        base = code.slot_value("source.base")
+        source = b.select(b.icmp_unsigned("<", source, base), code.i64(-1), b.sub(source, base))
+        times = code.load_pointer(code.slot("out.times"))
+        with code.when(b.icmp_unsigned("!=", b.ptrtoint(times, I64), code.i64(0))):
+            code.store(code.slot_value("tm.clock"), code.at(times, b.mul(count, code.i64(8))))
     for name, number, width in (
         ("out.offsets", used, 32),
         ("out.lengths", length, 32),
         ("out.ports", port, 16),
-        ("out.sources", code.slot_value("source"), 32),
+        ("out.sources", source, 32),
     ):
         array = code.load_pointer(code.slot(name))
         code.store(code.resize(number, width), code.at(array, b.mul(count, code.i64(width // 8))))

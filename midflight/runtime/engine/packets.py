@@ -19,7 +19,9 @@ class Packets:
     data: uint8[bytes], the bytes of all packets, possibly with gaps
     offsets, lengths: uint32[n], the position and length of each packet in `data`
     ports: uint16[n], the port by which each packet arrived or leaves
-    sources: uint32[n], the index of the input packet that each packet comes from
+    sources: uint32[n], the index of the input packet that each packet comes from; for output of a switch with queues,
+        2**32 - 1 if the packet comes from an earlier batch
+    times: uint64[n], when each packet leaves a switch with queues, in nanoseconds; otherwise None
 
     Raises ValueError for arrays of another shape or type, or if a packet lies outside `data`.
     """
@@ -29,6 +31,7 @@ class Packets:
     lengths: NDArray[np.uint32]
     ports: NDArray[np.uint16]
     sources: NDArray[np.uint32]
+    times: NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         arrays = (self.offsets, self.lengths, self.ports, self.sources)
@@ -67,6 +70,7 @@ class Packets:
         lengths: NDArray[np.uint32],
         ports: NDArray[np.uint16],
         sources: NDArray[np.uint32],
+        times: NDArray[np.uint64] | None = None,
     ) -> Packets:
         """Return packets from arrays that are known to be valid. Checks would take as long as a small batch."""
         packets = object.__new__(cls)
@@ -76,6 +80,7 @@ class Packets:
             ("lengths", lengths),
             ("ports", ports),
             ("sources", sources),
+            ("times", times),
         ):
             object.__setattr__(packets, name, array)
         return packets

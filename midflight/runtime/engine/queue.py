@@ -58,8 +58,8 @@ class Queue:
         for offset, number in ((8, length), (12, consumed), (16, port)):
             code.store(code.resize(number, 32), code.at(record, self.state_size + offset))
 
-    def drain(self, code: Code, ingress_pass: ll.Function, egress_pass: ll.Function) -> None:
-        """Emit a loop that processes the queue until it is empty."""
+    def drain(self, code: Code, ingress_pass: ll.Function, egress_pass: ll.Function | None) -> None:
+        """Emit a loop that processes the queue until it is empty. Without `egress_pass`, all packets go to ingress."""
         b = code.b
         state = code.allocate(self.state_size)
         head_block, body, done = code.block("waiting"), code.block("again"), code.block("drained")
@@ -78,8 +78,9 @@ class Queue:
         at_ingress = b.icmp_unsigned("==", port, code.i32(self.INGRESS))
         with code.when(at_ingress):
             b.call(ingress_pass, [code.context, state, packet, length, round_])
-        with code.when(b.not_(at_ingress)):
-            b.call(egress_pass, [code.context, state, packet, length, consumed, port, round_])
+        if egress_pass is not None:
+            with code.when(b.not_(at_ingress)):
+                b.call(egress_pass, [code.context, state, packet, length, consumed, port, round_])
         code.go(head_block)
         b.position_at_end(done)
 

@@ -23,6 +23,7 @@ CAPACITY = RECORD << 16
 _KIND = np.dtype([("event", "<u4"), ("first", "<u4"), ("second", "<u8")])
 _AGAIN = {1: "a clone", 2: "a clone", 4: "recirculated", 6: "resubmitted"}
 _KEYLESS = 2
+_DROPS = ("in ingress", "in egress", "no queue has its priority", "its queue is full", "the packet buffer is full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,10 @@ class Trace:
 
 
 class Traces:
-    """The buffer that a traced program writes to. `take` empties it."""
+    """The buffer that a traced program writes to. `take` empties it. `names` are those of the program's variant."""
 
-    def __init__(
-        self, program: ir.Program, names: Sequence[str], kinds: Sequence[RecordKind], context: Context
-    ) -> None:
-        self._names = names
+    def __init__(self, program: ir.Program, kinds: Sequence[RecordKind], context: Context) -> None:
+        self.names: Sequence[str] = []
         self._errors = program.errors
         self._kinds = kinds
         self._actions = {
@@ -69,7 +68,7 @@ class Traces:
         records = iter(self._memory[:used].view(_KIND).tolist())
         for event, first, second in records:
             instance = second >> 32 if event == Event.PACKET else 0
-            if event == Event.PACKET and instance not in _AGAIN:
+            if event == Event.LATER or (event == Event.PACKET and instance not in _AGAIN):
                 found.append((first, second & 0xFFFF_FFFF, []))
             elif found:
                 self._add(found[-1][2], Event(event), first, second)
@@ -84,11 +83,11 @@ class Traces:
             case Event.PACKET:
                 steps.append(("again", f"{_AGAIN[second >> 32]}, {second & 0xFFFF_FFFF} bytes"))
             case Event.STATE:
-                _add_state(steps, self._names[first])
+                _add_state(steps, self.names[first])
             case Event.PARSED:
                 _add_state(steps, "accept" if first == 0 else f"reject ({self._errors[first]})")
             case Event.TABLE:
-                name, hit = self._names[first], second >> 32
+                name, hit = self.names[first], second >> 32
                 action = self._actions[name][second & 0xFFFF_FFFF]
                 result = action if hit == _KEYLESS else f"{'hit' if hit else 'miss'}, {action}"
                 steps.append(("table", f"{name}: {result}"))
@@ -103,7 +102,9 @@ class Traces:
             case Event.EGRESS:
                 steps.append(("egress", f"port {first}{f', instance {second}' if second else ''}"))
             case Event.DROP:
-                steps.append(("dropped", "in egress" if first else "in ingress"))
+                steps.append(("dropped", _DROPS[first]))
+            case Event.QUEUE:
+                steps.append(("queue", f"{first}, after {second / 1000:.12g} us"))
             case Event.RECIRCULATE:
                 steps.append(("recirculate", ""))
             case Event.SENT:

@@ -1,0 +1,89 @@
+"""The native memory of the queues between ingress and egress."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.runtime.engine.context import Context
+from midflight.runtime.engine.jit import Native
+from midflight.runtime.engine.queues import Queueing, QueueSettings, QueueState
+from midflight.runtime.engine.trafficmanager import NEVER, PORTS, QUEUES, PortWords, QueueWords
+
+__all__ = ["BUFFER", "QueueMemory"]
+
+BUFFER = 1 << 26
+"""The bytes that all packets in the queues of a switch may take together, with their headers and metadata."""
+
+
+class QueueMemory:
+    """The records of all ports and queues, and the packets in them. The caller holds the engine's lock."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._words: NDArray[np.uint64] | None = None
+        self._native: Native | None = None
+        context.set("tm.capacity", BUFFER)
+        context.set("tm.due", NEVER)
+
+    def apply(self, queueing: Queueing, native: Native) -> None:
+        """Set depth, rate and weight of every queue. `native` has the functions `settle` and `discard`."""
+        if self._words is None:
+            self._words = np.zeros((PORTS, PortWords.COUNT), np.uint64)
+            self._context.point("tm.ports", self._words)
+            weakref.finalize(self, _free, native, self._context)
+        self._native = native
+        self._context.set("tm.count", queueing.queues)
+        for port in range(PORTS):
+            rate = queueing.port_rate(port)
+            self._words[port, PortWords.GAP], self._words[port, PortWords.BITS] = rate.gap, rate.bits
+        queues = self._words[:, PortWords.QUEUES :].reshape(PORTS, QUEUES, QueueWords.COUNT)
+        _write(queues, queueing.default)
+        for (port, number), settings in queueing.special.items():
+            _write(queues[port, number], settings)
+        native.function("settle")(self._context.address)
+
+    def state(self, queueing: Queueing, port: int, queue: int) -> QueueState:
+        """Return the settings and counts of a queue. DeviceError if port or queue is out of range."""
+        settings = queueing.get(port, queue)
+        if self._words is None:
+            return QueueState(settings, 0, 0, 0, 0, 0)
+        words = self._queue(port, queue).tolist()
+        return QueueState(
+            settings,
+            waiting=words[QueueWords.SIZE],
+            peak=words[QueueWords.PEAK],
+            enqueued=words[QueueWords.ENQUEUED],
+            sent=words[QueueWords.SENT],
+            dropped=words[QueueWords.DROPPED],
+        )
+
+    def discard(self) -> None:
+        """Drop and count all packets that wait."""
+        if self._words is None or self._native is None:
+            return
+        waiting = int(self._words[:, PortWords.WAITING].sum())
+        self._context.set("dropped.waiting", self._context.get("dropped.waiting") + waiting)
+        self._native.function("discard")(self._context.address)
+
+    def _queue(self, port: int, number: int) -> NDArray[Any]:
+        assert self._words is not None
+        start = PortWords.QUEUES + number * QueueWords.COUNT
+        assert number < QUEUES
+        return self._words[port, start : start + QueueWords.COUNT]
+
+
+def _write(words: NDArray[np.uint64], settings: QueueSettings) -> None:
+    """Write settings to the words of one or more queues, which are those of the last dimension."""
+    words[..., QueueWords.DEPTH] = settings.depth
+    words[..., QueueWords.GAP] = settings.rate.gap
+    words[..., QueueWords.BITS] = settings.rate.bits
+    words[..., QueueWords.WEIGHT] = settings.weight
+
+
+def _free(native: Native, context: Context) -> None:
+    """Free the packets in the queues of an engine that is gone."""
+    native.function("discard")(context.address)
