@@ -1,4 +1,4 @@
-"""The control plane: manages switches that serve P4Runtime, whoever made them."""
+"""The control plane: a controller for switches that serve P4Runtime, whether it or somebody else started them."""
 
 from midflight.runtime.controller.controller import Controller
 

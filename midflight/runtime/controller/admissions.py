@@ -1,4 +1,7 @@
-"""Admissions, rate limits, mirrors and counters of the applications that are not jobs of groups."""
+"""The part of a controller that admits applications and sets their rate limits and mirrors, except for groups' jobs.
+
+A job, one run of an Aggregate by a group of workers, is admitted by `scheduler.JobScheduler` instead.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,19 @@ __all__ = ["Admissions"]
 
 
 class Admissions:
-    """The admissions, limits and mirrors of a controller's applications."""
+    """The part of a `Controller` that admits applications, limits their rates and mirrors their packets.
+
+    `fleet` is the state that the parts of the controller share. Each method acts on its switches and on its desired
+    state.
+    """
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self.used: dict[tuple[str, str], None] = {}
-        """The (application, switch) pairs that were ever admitted: their registers may have changed."""
+        """The (application, switch) pairs that were ever admitted: their registers may have changed.
+
+        A dict as an ordered set, with None as each value.
+        """
 
     def admit(
         self,
@@ -36,7 +46,9 @@ class Admissions:
         token: int = 0,
         members: Sequence[tuple[Host, int, int]] = (),
     ) -> None:
-        """Start computing on an application's requests: see `Controller.admit`."""
+        """Start computing on an application's requests: see `Controller.admit`, which has the same parameters and
+        errors.
+        """
         fleet = self._fleet
         with fleet.lock:
             found, switch = fleet.application(application), fleet.running(application, switch)
@@ -47,7 +59,10 @@ class Admissions:
             fleet.request(fleet.desired.admitting(request))
 
     def withdraw(self, application: str, switch: str = "") -> None:
-        """Stop computing on an application's requests: see `Controller.withdraw`."""
+        """Stop computing on an application's requests on one switch: see `Controller.withdraw`.
+
+        If the switch is off, only the desired state changes.
+        """
         fleet = self._fleet
         with fleet.lock:
             switch = fleet.running(application, switch)
@@ -56,7 +71,7 @@ class Admissions:
             fleet.request(fleet.desired.withdrawing(application, switch))
 
     def limit(self, application: str, rate: int) -> None:
-        """Limit the requests a second of an application: see `Controller.limit`."""
+        """Limit the requests a second of an application, on all switches: see `Controller.limit`."""
         fleet = self._fleet
         with fleet.lock:
             number = fleet.application(application).id
@@ -82,14 +97,19 @@ class Admissions:
             fleet.request(fleet.desired.mirroring(application, switch, tuple(hosts)))
 
     def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
-        """Return the packets and bytes that arrived for an application: see `Controller.counters`."""
+        """Return the packets and bytes that arrived for an application, by the switch's port: see
+        `Controller.counters`.
+        """
         fleet = self._fleet
         with fleet.lock:
             running = fleet.switches[fleet.running(application, switch)]
             return running.steering.counters(fleet.application(application).id)
 
     def apply_all(self) -> None:
-        """Write all admissions and mirrors, in the current epoch, to the switches that are on."""
+        """Write all admissions and mirrors of the desired state, with the current epoch, to the switches that are on.
+
+        What a switch has already is not written again. DeviceError if a switch refuses an entry.
+        """
         for request in self._fleet.desired.admissions.values():
             self._apply(request)
         for (application, switch), hosts in self._fleet.desired.mirrors.items():

@@ -19,7 +19,7 @@ from midflight.runtime.p4runtime.client.session import Session
 __all__ = ["MOST", "QUIET", "Alert", "Alerts", "Wanted"]
 
 MOST: Final = 1 << 16
-"""How many alerts are kept. Older ones are dropped and counted in `Alerts.missed`."""
+"""The number of alerts that are kept. When more arrive, the oldest are dropped and counted in `Alerts.missed`."""
 
 QUIET: Final = 1.2
 """Seconds of silence after which a switch that buffers digests (BMv2) has sent all of its alerts."""
@@ -31,13 +31,14 @@ class HasSchema(Protocol):
     """The part of `Program` that decoding alerts needs."""
 
     def schema(self) -> dict[str, Any]:
-        """Return the wire schema."""
+        """Return the program's wire schema, a JSON object with the headers and alert fields of each application."""
 
 
 class Alert(tuple[int, ...]):
-    """The numbers that a kernel passed to `packet.alert`, in order. Equal to a plain tuple of them.
+    """The numbers that a kernel passed to `packet.alert`, in order: a tuple that equals a plain tuple of them.
 
-    `application` raised the alert on `switch`. The numbers are also attributes, named as in `fields`: `alert.value`.
+    `application` is the name of the application that raised the alert, and `switch` the name of its switch. The numbers
+    are also attributes with the names in `fields`, such as `alert.value`; AttributeError for any other name.
     """
 
     application: str
@@ -46,7 +47,9 @@ class Alert(tuple[int, ...]):
 
     @classmethod
     def of(cls, application: str, switch: str, fields: Mapping[str, int]) -> Alert:
-        """Return the alert with these numbers."""
+        """Return an alert of an application on a switch; `fields` maps the names of its numbers to the numbers, in
+        order.
+        """
         made = cls(fields.values())
         made.application, made.switch, made.fields = application, switch, dict(fields)
         return made
@@ -63,7 +66,7 @@ class Alert(tuple[int, ...]):
 
 
 Wanted = Callable[[Alert], bool]
-"""A filter: returns whether to include an alert."""
+"""A filter: it is called with an alert and returns whether to include it."""
 
 
 class Alerts:
@@ -76,9 +79,10 @@ class Alerts:
             ...
             alerts.heard("pressure")        # [(7, 905)]
 
-    `sessions` maps switch names to sessions, and may change later. `prompt` returns whether a switch sends a packet's
-    alerts before it finishes the packet. From other switches, `collect` waits for `QUIET` seconds of silence. If other
-    threads use the sessions, pass the `lock` that guards them.
+    `sessions` maps switch names to open sessions, and its contents may change later. `prompt` is called with a switch's
+    name and returns whether that switch sends a packet's alerts before it finishes the packet; by default, all do. From
+    the others, `collect` waits for `QUIET` seconds of silence. If other threads use the sessions, pass the `lock` that
+    guards them. A switch that does not answer counts as silent.
     """
 
     def __init__(
@@ -96,11 +100,15 @@ class Alerts:
         self._log: deque[Alert] = deque(maxlen=MOST)
         self._heard = 0  # alerts received in total; the log holds the latest
         self.missed = 0
-        """How many alerts have been dropped because more than `MOST` arrived."""
+        """The number of alerts that were dropped since the start or the last `clear`, because more than `MOST` were
+        kept.
+        """
         self.adopt(program)
 
     def adopt(self, program: HasSchema) -> None:
-        """Also decode the alerts of another program. Alerts of earlier programs may still be in flight."""
+        """Decode the alerts of this program, too. Those of earlier programs are still decoded, as some may be in
+        flight.
+        """
         described = program.schema()
         schema = Schema(described)
         with self._lock:
@@ -109,9 +117,11 @@ class Alerts:
                     self._digests[each["alert"]["name"]] = name, schema
 
     def subscribe(self, application: str, switch: str = "") -> None:
-        """Subscribe to an application's alerts on one switch, or on all that run it.
+        """Subscribe to an application's alerts on the switch of this name, or on all switches that run it if the name
+        is empty.
 
-        Does nothing if the kernel raises no alerts. A controller subscribes when it admits an application.
+        Does nothing if the kernel raises no alerts. A controller subscribes when it admits an application. DeviceError
+        if a switch refuses.
         """
         digest = next((each for each, (name, _) in self._digests.items() if name == application), "")
         for name, session in self._sessions.items():
@@ -119,9 +129,10 @@ class Alerts:
                 session.subscribe(digest)
 
     def collect(self) -> None:
-        """Receive all alerts of the packets that the switches have finished.
+        """Receive all alerts of the packets that the switches have finished, and keep them for `heard`.
 
-        Waits until each switch that is not `prompt` has been silent for `QUIET` seconds.
+        Blocks until each switch that is not `prompt` (see the class) has sent nothing for `QUIET` seconds. Raises
+        nothing if a switch does not answer.
         """
         with self._lock:
             self._poll_all()
@@ -136,9 +147,11 @@ class Alerts:
                     end = time.monotonic() + QUIET
 
     def heard(self, application: str = "", wanted: Wanted | None = None) -> list[Alert]:
-        """Return the alerts so far, optionally of one application and filtered by `wanted`.
+        """Return the alerts received so far, oldest first; calls `collect` before, which may block.
 
-        The result includes every alert of the packets that the switches have finished: see `collect`.
+        With `application`, only those of the application of this name. With `wanted`, only those for which it returns
+        True. The result includes every alert of the packets that the switches have finished, up to the latest `MOST`
+        alerts.
         """
         self.collect()
         with self._lock:
@@ -153,10 +166,12 @@ class Alerts:
         timeout: float = 5.0,
         let: Callable[[float], float] | None = None,
     ) -> list[Alert]:
-        """Wait until there are at least `count` alerts, and return them as `heard` does.
+        """Block until at least `count` alerts have arrived since the start or the last `clear`, and return them, oldest
+        first.
 
-        timeout: in seconds. let: a replacement for `time.sleep` on networks in virtual time; it returns the seconds
-        that have passed, or 0 if nothing more will happen. MidflightError if fewer alerts arrive in time.
+        application, wanted: count and return only the alerts that `heard` would return with them. timeout: in seconds.
+        let: a replacement for `time.sleep` on networks in virtual time; it gets the seconds to wait and returns the
+        seconds that have passed, or 0 if nothing more will happen. MidflightError if fewer alerts arrive in time.
         """
         left = timeout
         while True:
@@ -186,9 +201,11 @@ class Alerts:
         timeout: float | None = None,
         let: Callable[[float], float] | None = None,
     ) -> Iterator[Alert]:
-        """Yield alerts as they arrive from now on, until none has arrived for `timeout` seconds.
+        """Yield alerts as they arrive from now on, until none has arrived for `timeout` seconds, or indefinitely if it
+        is None.
 
-        Without a timeout, continue indefinitely. `let` is as in `wait`.
+        application, wanted: yield only the alerts that `heard` would return with them. let: a replacement for
+        `time.sleep`, as in `wait`; the iterator also ends when it returns 0.
         """
         with self._lock:
             self._poll_all()
@@ -221,7 +238,7 @@ class Alerts:
                 return
 
     def clear(self) -> None:
-        """Discard the alerts so far, and reset `missed`."""
+        """Receive all pending alerts as `collect` does, discard all alerts, and set `missed` to 0."""
         self.collect()
         with self._lock:
             self._log.clear()

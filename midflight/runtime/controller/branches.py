@@ -1,4 +1,7 @@
-"""The tree of switches in which workers' paths to a server meet, and the numbering of contributors in it."""
+"""The tree of switches in which the workers' paths to a server meet, and the numbers of its workers and switches.
+
+`hierarchy.SummationTree` uses it to spread an `Aggregate` over several switches.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,13 @@ _NUMBERS = 256  # workers and switches together: the field in a packet has eight
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A switch of the tree. The first `hosts` of its `children` are hosts, and the others are switches.
+    """A switch of a summation tree, which sums the contributions of its `children`: names of nodes nearer to the
+    workers.
 
-    The hosts are numbered from `base` and the switches from `first`; without hosts, `base` equals `first`. `rank` is
-    the number of this switch as a contributor to the switch above it, or -1 for the topmost switch.
+    The first `hosts` of the `children` are hosts, numbered from `base` on in their order; the others are switches,
+    numbered from `first` on. Contributors carry these numbers in their packets. Without hosts, `base` equals `first`.
+    `rank` is the number of this switch (`switch`, its name) as a contributor to the switch above it, or -1 for the
+    topmost switch.
     """
 
     switch: str
@@ -31,7 +37,9 @@ class Branch:
 
     @property
     def parameters(self) -> dict[str, int]:
-        """The parameters of an `Aggregate` at this place in the tree."""
+        """The values of `Aggregate`'s parameters workers, base, rank, switches and first for the one that this switch
+        runs.
+        """
         mixed = 0 < self.hosts < len(self.children)
         return {
             "workers": len(self.children),
@@ -43,11 +51,11 @@ class Branch:
 
 
 def branches(graph: Graph, workers: Sequence[str], server: str) -> dict[str, Branch]:
-    """Return the switches of the tree of the workers' paths to the server, the topmost first.
+    """Return the switches of the tree that the workers' shortest paths to the server form, by name, the topmost first.
 
-    Workers are numbered from 0 in the given order, in which those on one switch must be consecutive, and switches after
-    them. The topmost switch is the first that all paths pass. MidflightError if the paths form no tree, or if it has
-    more than 256 workers and switches.
+    Workers are numbered from 0 in the order of `workers`, in which those on one switch must be consecutive; the
+    switches are numbered after them, from the top down. The topmost switch is the first that all paths pass.
+    MidflightError if the paths form no tree, or if it has more than 256 workers and switches together.
     """
     children, top = _children(graph, workers, server)
     numbers = {each: number for number, each in enumerate(workers)}

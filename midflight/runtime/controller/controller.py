@@ -44,17 +44,22 @@ class Controller:
             controller.admit("pressure")
             print(controller.state("pressure").armed.read())
 
-    A context manager; leaving it closes the sessions and does not change the switches. Methods may be called from
-    any thread.
+    A context manager; leaving it closes the sessions and does not change the switches. Methods may be called from any
+    thread.
 
-    endpoints: the switches, one for each switch of `graph`. strategy: how the work of a group is spread over them.
-    software: the hosts that compute where no switch does. offload: whether switches may compute, or only forward to
-    those hosts. capabilities: by switch, overrides of what its device reports. now: the time in nanoseconds, for
-    metrics. random: draws tokens; by default the operating system's source of randomness. mtu: the largest IP packet,
-    in bytes. programs: shared with devices that compile in this process, so that
-    each text is compiled once. changed: called with this controller after each change of the desired state. saved: the
-    desired state of a previous controller. Switches that still run its program only get the entries that differ, and
-    switches that do not answer count as off.
+    * endpoints: the switches, one for each switch of `graph`.
+    * strategy: how the work of a group is spread over switches; None is `Flat`, one switch for each group.
+    * software: computes on hosts where no switch does; None if only switches compute.
+    * offload: whether switches may compute for groups, or only forward to the server.
+    * capabilities: by switch name, overrides of what its device reports; None for no overrides.
+    * now: returns the time in nanoseconds, for the age of metrics.
+    * random: draws tokens; None is the operating system's source of randomness.
+    * mtu: the largest IP packet, in bytes.
+    * programs: the cache of compiled programs, shared with devices that compile in this process; None for a new one.
+    * changed: called with this controller after each change of the desired state.
+    * saved: the desired state of a previous controller, or None to start with empty registers and tables. With it,
+      switches that still run its program only get the entries that differ, and switches that do not answer count as
+      off.
 
     A switch runs the applications that it has room for: see `placements`. MidflightError if the program or a parameter
     is wrong, and DeviceError if a switch does not answer or rejects the program; then all sessions are closed again.
@@ -102,22 +107,25 @@ class Controller:
                 changed=partial(changed, self),
             )
             self.jobs = JobScheduler(self.fleet)
-            """The jobs of groups of workers."""
+            """The scheduler: which switches or server compute for each group of workers."""
             self.admissions = Admissions(self.fleet)
-            """Admissions, limits and mirrors of all other applications."""
+            """Admissions, rate limits and mirrors of the applications without a group."""
             self.recovery = Recovery(self.fleet, self.jobs, self.admissions)
-            """Handling of failed switches."""
+            """Power-off, restart, reconnection and removal of switches."""
             self.alerts = Alerts(
                 program,
                 SwitchedOn(switches),
                 prompt=lambda name: switches[name].device.capabilities.prompt_digests,
                 lock=self.fleet.lock,
             )
-            """The alerts of applications, from their admission on."""
+            """The alerts of all applications, from their admission on, on the switches that are on."""
             for name, configuration in self.fleet.configurations(program).items():
                 switches[name].expect(configuration)
             self.resumed: Mapping[str, Difference] = {}
-            """With `saved`: how each switch that still ran its program differed from the desired state, by name."""
+            """By switch name, how the switch's entries differed from the desired state when the controller started.
+
+            Contains the switches that still ran their program; empty without `saved`.
+            """
             if saved is None:
                 self.recovery.start()
             else:
@@ -126,7 +134,7 @@ class Controller:
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Close the sessions. The switches stay unchanged. May be called more than once."""
+        """Close the sessions with all switches. The switches keep their program, entries and state. Idempotent."""
         self._stack.close()
 
     def __enter__(self) -> Controller:
@@ -139,32 +147,41 @@ class Controller:
 
     @property
     def program(self) -> Program:
-        """The program that the switches run."""
+        """The program of the desired state, which the switches that are on run."""
         return self.fleet.program
 
     @property
     def switches(self) -> Mapping[str, ManagedSwitch]:
-        """The switches by name."""
+        """The switches by name, including those that are off."""
         return self.fleet.switches
 
     @property
     def sessions(self) -> Mapping[str, Session]:
-        """The controller's session with each switch."""
+        """By switch name, the controller's P4Runtime session with it; of a switch that is off, the last one.
+
+        DeviceError if there has never been a session with a switch.
+        """
         return {name: each.session for name, each in self.switches.items()}
 
     @property
     def steering(self) -> Mapping[str, Offload]:
-        """What each switch forwards and computes on."""
+        """By switch name, the object that writes the switch's routes and admissions.
+
+        DeviceError if there has never been a session with a switch.
+        """
         return {name: each.steering for name, each in self.switches.items()}
 
     @property
     def placements(self) -> Mapping[str, Placement]:
-        """By switch, the applications that it has room for, and why it does not run the others."""
+        """By switch name, the applications that the switch has room for, and why it does not run the others."""
         return {name: each.running.placement for name, each in self.switches.items()}
 
     @property
     def choices(self) -> Mapping[str, Choice]:
-        """By application, the instance that was chosen to compute for its group, and why."""
+        """By application, the switch or server that computes for its group of workers, and why it was chosen.
+
+        Only for each `Aggregate` with a group.
+        """
         return self.jobs.choices
 
     def admit(
@@ -178,62 +195,82 @@ class Controller:
         token: int = 0,
         members: Sequence[tuple[Host, int, int]] = (),
     ) -> None:
-        """Start computing on an application's requests from these hosts, or from all hosts if none are named.
+        """Start computing on an application's requests from `hosts` and `senders`, or from all hosts if both are empty.
 
-        What the kernel multicasts goes to UDP port `port` of the hosts, by default 49152 plus the application's id. The
-        requests of `senders` are computed on, but they receive no multicasts. `switch` is required if several switches
-        run the application. Requests are computed on if they carry `token`: one from `new_token` that only the members
-        know, or 0. With `members`, hosts and the numbers of member and job that their requests carry
-        (`Primitive.MEMBER` and `JOB`; 0 where there is none), a request also has to come from the address and by the
-        port of its member. Idempotent. MidflightError if no switch runs it, or a host is out of reach.
+        What the kernel multicasts goes to `hosts`, to UDP port `port`, by default 49152 plus the application's id; it
+        does not go to `senders`. `switch` names the switch that computes; it may be empty if only one runs the
+        application. Only requests that carry `token` are computed on: a number from `new_token` that only the members
+        know, or 0. `members` further restricts them: it contains hosts, each with the numbers of member and job that
+        its requests carry (`Primitive.MEMBER` and `JOB`; 0 where the primitive has none). A request then also has to
+        come from the address of its member, by the switch's port towards it.
+
+        Replaces an earlier admission on the same switch; idempotent. If the switch is off, it is admitted when the
+        switch is on again. MidflightError if no switch runs the application, several do and none is named, or a host is
+        out of reach. DeviceError if the switch refuses; then nothing has changed.
         """
         self.admissions.admit(
             application, hosts, senders=senders, switch=switch, port=port, token=token, members=members
         )
 
     def new_token(self) -> int:
-        """Draw an unguessable token for the members of an application, for `admit`: 64 bits, not 0."""
+        """Draw an unguessable number for `admit`, from 1 to 2**64 - 1, by which a switch recognises an application's
+        members.
+        """
         return self.fleet.new_token()
 
     def token(self, application: str) -> int:
-        """Return the token that an application's requests carry: its job's, or that of its admission; 0 without one."""
+        """Return the token that the application's requests must carry: that of its job, or of its admission.
+
+        Return 0 if it is admitted without a token or not at all, or if there is no such application.
+        """
         job = self.jobs.jobs.get(application)
         return self.fleet.token(application) if job is None else job.token
 
     def withdraw(self, application: str, switch: str = "") -> None:
-        """Stop computing on an application's requests, which are forwarded from now on. Its state stays. Idempotent."""
+        """Stop computing on an application's requests: the switch forwards them to the server. Its registers stay.
+        Idempotent.
+
+        `switch` may be empty if only one switch runs the application. MidflightError if none does, or several and none
+        is named.
+        """
         self.admissions.withdraw(application, switch)
 
     def limit(self, application: str, rate: int) -> None:
-        """Compute on at most `rate` requests a second of an application from each port; 0 is no limit.
+        """Compute on at most `rate` requests a second of an application from each port of a switch; 0 means no limit.
 
-        Requests beyond the limit are forwarded to the host that they are addressed to. DeviceError if a switch refuses;
-        then no switch has changed.
+        Requests beyond the limit are forwarded to the host that they are addressed to. The limit holds on all switches,
+        also for later admissions. MidflightError if there is no such application, or if it is admitted and the rate is
+        not in 0 to 2**31 - 1. DeviceError if a switch refuses; then no switch has changed.
         """
         self.admissions.limit(application, rate)
 
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
-        """Send the packets that an application's kernel mirrors to these hosts; without hosts, to nobody.
+        """Send copies of the packets that an application's kernel mirrors to `hosts`, or stop that if there are none.
 
-        The hosts are on the switch itself, since a copy keeps the address of the original packet. `switch` is required
-        if several switches run the application. MidflightError if none does, or if the kernel mirrors nothing.
+        Replaces earlier hosts. The hosts must be connected to the switch itself, since a copy keeps the destination of
+        the original packet. `switch` may be empty if only one switch runs the application. MidflightError if no switch
+        does, if the kernel mirrors nothing, or if a host is not connected to the switch.
         """
         self.admissions.mirror(application, hosts, switch=switch)
 
     def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
-        """Return the packets and bytes that arrived for an application, by the port that it is admitted on.
+        """Return the packets and bytes of an application's requests that arrived at a switch, by the port that it is
+        admitted on.
 
-        The key is None if the application is admitted on all ports. Requests beyond the limit are counted, too.
-        `switch` is required if several switches run the application. MidflightError if it is not admitted.
+        The key is None if the application is admitted on all ports. Counting starts at the admission and includes
+        requests beyond the rate limit. `switch` may be empty if only one switch runs the application. MidflightError if
+        it is not admitted there.
         """
         return self.admissions.counters(application, switch)
 
     def map(self, application: str, name: str, switch: str = "") -> ControlledMap:
         """Return a map of an application, to be used like a dict: `controller.map("cache", "owner")[key] = value`.
 
-        `switch` is required if several switches run the application. A switch that is revived gets the entries again.
-        Hosts that compute in software get every entry that is written to any switch. If no switch has room for the
-        application, entries are written to those hosts only. MidflightError if there is no such map.
+        `name` is the attribute of the primitive that holds the map. `switch` may be empty if only one switch runs the
+        application. Its entries are written again when the switch is revived. Hosts that compute in software get every
+        entry that is written to any switch. If no switch has room for the application, entries are written to those
+        hosts only. MidflightError if there is no such application or map, or if several switches run it and none is
+        named.
         """
         fleet = self.fleet
         found, writer = fleet.application(application), None
@@ -244,43 +281,47 @@ class Controller:
     def state(self, application: str, switch: str = "") -> State:
         """Return an application's registers on a switch: `controller.state("gradients").total.read()` is an array.
 
-        Packets carry the values, so this works on every device. `switch` is required if several switches run the
-        application. MidflightError if none does.
+        Packets between controller and switch carry the values, so this works on every device. `switch` may be empty if
+        only one switch runs the application. MidflightError if none does, or several and none is named.
         """
         return self.switches[self.fleet.running(application, switch)].state(application)
 
     def change(self, program: Program) -> None:
         """Change the program of all switches, in one transaction.
 
-        Applications that stay keep their maps, groups, admissions and counters, and their state if its shape stays the
-        same. Jobs go on. A switch drops packets while it changes, and hosts retransmit them; a switch whose P4 stays
-        the same is left alone.
+        Applications that `program` keeps keep their maps, groups, admissions and counters, and their registers if the
+        shape of these stays the same. Jobs of groups continue. A switch drops packets while it changes, and hosts
+        retransmit them; a switch whose P4 stays the same is left alone.
 
         MidflightError, before anything has changed, if the program does not compile, if an application that has a group
-        would be removed or changed, or if nothing could compute it then. DeviceError if a switch rejects the program;
-        then all switches are rolled back and keep their current state. A switch that dies and cannot be rolled back is
-        off until it is revived.
+        would be removed or changed, or if neither a switch nor a server could compute for a group. DeviceError if a
+        switch rejects the program; then all switches are rolled back to their current state. A switch that dies and
+        cannot be rolled back is off until it is revived.
         """
         change_program(self.fleet, self.jobs, self.recovery, program)
         self.alerts.adopt(program)
 
     def power_off(self, switch: str) -> None:
-        """Turn a switch off. Packets that reach it are lost."""
+        """Turn a switch off. It loses its state, and packets that reach it are lost; routes and jobs stay as they are.
+
+        MidflightError if there is no such switch, or if its endpoint cannot turn it off.
+        """
         self.recovery.power_off(switch)
 
     def revive(self, switch: str) -> None:
-        """Turn a switch on, or restart it, with its program and tables and with empty registers.
+        """Turn a switch on, or restart it if it is on, with its program and table entries and with empty registers.
 
-        A new epoch begins, from which workers notice that state was lost.
+        Begins a new epoch, from which workers notice that state was lost. MidflightError if there is no such switch, or
+        if its endpoint cannot turn it on; DeviceError if it does not start.
         """
         self.recovery.revive(switch)
 
     def give_up(self, switch: str) -> None:
-        """Remove a switch from the computation until it is revived.
+        """Turn a switch off and compute without it until it is revived.
 
         Routes avoid it, and another switch takes over its jobs. If it is the only path between some hosts, it is
         restarted and only forwards. If no switch can compute a job, the server does; without a server, the workers sum
-        among themselves.
+        among themselves. MidflightError if there is no such switch, or if its endpoint cannot turn it off.
         """
         self.recovery.give_up(switch)
 

@@ -1,4 +1,4 @@
-"""Switches of a deployment: sessions that bid in primary elections and journal what they write."""
+"""Switches of a deployment: P4Runtime sessions that bid in primary elections and journal what they write."""
 
 from __future__ import annotations
 
@@ -17,11 +17,19 @@ __all__ = ["DeployedSwitch"]
 
 _COMPILERS = {"host": "midflight", "bmv2": "p4c"}
 _BID_STEP = 2
-"""How far a bid exceeds that of the previous controller. A session briefly bids one more to provoke an answer."""
+"""The difference between a bid and the one of the previous controller. A session briefly bids one more to provoke an
+answer.
+"""
 
 
 class DeployedSwitch:
-    """A `SwitchEndpoint` for a switch that runs already. `observer` is called after each request of its sessions."""
+    """A `SwitchEndpoint`, a switch as a controller sees it, for one that runs already and serves P4Runtime at
+    `address`.
+
+    `store` holds the election ids of earlier sessions and the journal: the keys of all entities that were written to
+    the switch. `observer` is called after each request of its sessions, with the request's name, its duration in
+    seconds and whether it succeeded; None to observe nothing.
+    """
 
     def __init__(self, address: SwitchAddress, store: Store, observer: Observer | None = None) -> None:
         self.name = address.name
@@ -33,7 +41,7 @@ class DeployedSwitch:
 
     @property
     def device(self) -> Device:
-        """The device. DeviceError if its capabilities have to be queried and it does not answer."""
+        """The device, created on first use. DeviceError if its capabilities must be queried and it does not answer."""
         if self._device is None:
             it = self.address
             compiler = it.compiler or _COMPILERS.get(it.kind, "")
@@ -50,11 +58,11 @@ class DeployedSwitch:
         return self._device
 
     def session(self) -> Session:
-        """Open a session as the switch's primary.
+        """Open a P4Runtime session as the switch's primary controller, and record its election id in the store.
 
-        The election id exceeds those of all earlier controllers of this deployment. The session does not displace the
-        primary of another deployment that has bid higher; when that primary has disconnected, this one bids above it.
-        DeviceError if the switch does not answer or has such a primary.
+        The election id exceeds those of all earlier controllers of this deployment. The session does not displace a
+        connected primary of another deployment that has bid higher; when that primary has disconnected, it bids above
+        it. DeviceError if the switch does not answer or has such a primary.
         """
         bid = self._bid or self._store.election(self.name) + _BID_STEP
         it = self.address
@@ -85,7 +93,7 @@ class DeployedSwitch:
         return session
 
     def power(self, *, on: bool) -> None:  # noqa: ARG002
-        """Raise MidflightError: only the switch's owner can turn it off or on."""
+        """Raise MidflightError in any case: only the switch's owner can turn it off or on."""
         raise MidflightError(
             f"the controller cannot turn {self.name} off or on", hint="restart it yourself; the controller restores it"
         )

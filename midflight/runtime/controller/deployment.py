@@ -1,4 +1,4 @@
-"""A deployment: a controller with persistent state, failure detection, events, metrics and alerts."""
+"""A deployment: a controller with persistent state, failure detection, events, metrics and an alert log."""
 
 from __future__ import annotations
 
@@ -35,18 +35,20 @@ _KEPT_EVENTS = 200
 
 
 class Deployment:
-    """A controller that saves its desired state in a store. A context manager.
+    """A controller that saves its desired state in a store, and that the next process can resume. A context manager.
 
         with StateFolder(path) as folder, Store(folder.path) as store:
             with Deployment(network, store, load, source) as deployment:
                 deployment.controller.admit("pressure")
 
-    If the store holds a desired state, the deployment resumes it: the controller reads back what each switch holds and
-    writes only the differences. `source` is then only compared with the deployed program, and may be None. `sinks` are
-    called with each event.
+    `loader` runs a Python file and returns its program. If the store holds no desired state, the program of `source` is
+    deployed. If it does, the deployment resumes it: the controller reads back what each switch holds and writes only
+    the differences. `source` is then only compared with the deployed program, and may be None. Each of `sinks` is
+    called with each event. `metrics` counts requests, events and alerts; None is a new object.
 
     Leaving the context leaves the switches and the store unchanged, for the next controller. `withdraw_all` ends the
     deployment. MidflightError if the program is wrong, differs from the deployed one, or does not fit the network.
+    DeviceError if nothing is deployed yet and a switch does not answer or rejects the program.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Deployment:
         self.metrics = metrics or Metrics()
         self.began = time.time()
         self.ended = threading.Event()
-        """Set once the deployment has been withdrawn."""
+        """Set once `withdraw_all` has ended the deployment."""
         self._loader = loader
         self._sinks: list[OnEvent] = [*sinks, self.metrics]
         self._upcoming: tuple[Program, ProgramSource] | None = None  # during `change`
@@ -102,7 +104,7 @@ class Deployment:
         )
 
     def close(self) -> None:
-        """Close the sessions. The switches and the store stay unchanged. May be called more than once."""
+        """Stop the threads and close the sessions. The switches and the store stay unchanged. Idempotent."""
         self._close()
 
     def __enter__(self) -> Deployment:
@@ -115,14 +117,14 @@ class Deployment:
 
     @property
     def source(self) -> ProgramSource:
-        """The source of the program that the switches run."""
+        """The Python file, with its text, that defines the program which the switches run."""
         return self._source
 
     def change(self, source: ProgramSource) -> None:
-        """Change the program of all switches in one transaction: see `Controller.change`.
+        """Change the program of all switches to that of another source, in one transaction: see `Controller.change`.
 
-        Applications are matched by name. MidflightError if the file or the program is wrong, DeviceError if a switch
-        rejects it.
+        An application keeps its id if the new program has one of the same name. MidflightError if the file or the
+        program is wrong, DeviceError if a switch rejects it; then nothing has changed.
         """
         with self.controller.fleet.lock:
             program = succeeding(self.controller.program, source.load(self._loader))
@@ -135,10 +137,11 @@ class Deployment:
         self.emit(Event("changed", f"the switches now run {source.file}: {', '.join(program.applications)}"))
 
     def withdraw_all(self) -> list[str]:
-        """End the deployment: withdraw all applications and clear the desired state. Idempotent.
+        """End the deployment: withdraw all applications and delete the desired state. Return the switches that do not
+        answer.
 
-        The switches keep their program and routes, so they still forward. Return the names of the switches that do not
-        answer; they keep their entries.
+        The switches keep their program and routes, so they still forward. Those that do not answer, returned by name,
+        also keep their admissions. Calling it again does nothing and returns an empty list.
         """
         absent: list[str] = []
         self.monitor.close()  # before taking the lock, since its threads may wait for the lock
@@ -161,7 +164,11 @@ class Deployment:
     # Events
 
     def emit(self, event: Event) -> None:
-        """Store an event and pass it to all sinks and followers."""
+        """Save an event in the store, and pass it to all sinks and to the iterators that `follow` has returned.
+
+        An event that the store cannot save, for example on a full disk, is still passed on. May be called from any
+        thread.
+        """
         with suppress(MidflightError):  # a full disk must not stop the controller
             self.store.report(event)
         for each in self._sinks:
@@ -172,7 +179,11 @@ class Deployment:
             self._emitted.notify_all()
 
     def follow(self, listening: Callable[[], bool], patience: float = 0.5) -> Iterator[Event | None]:
-        """Yield events from now on while `listening()`, and None after every `patience` seconds without one."""
+        """Yield each event from now on, and None whenever `patience` seconds have passed without one.
+
+        Ends when `listening`, which is called at least after each of these, returns False. A caller that is more than
+        200 events behind misses the oldest.
+        """
         with self._emitted:
             seen = self._count
         while listening():

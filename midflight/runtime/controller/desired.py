@@ -14,11 +14,12 @@ __all__ = ["AdmissionRequest", "DesiredState"]
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
-    """The admission of an application, other than a group's, on a switch.
+    """The request to admit an application on a switch, as passed to `Controller.admit`; groups' jobs have none.
 
-    The switch computes on the requests of `hosts` and `senders`, or of all hosts if both are empty. `hosts` receive
-    multicast results on UDP port `port`. Requests carry `token`; 0 is open to everybody. With `members`, only their
-    requests are computed on, each with its numbers of member and job.
+    The switch, given by name, computes on the requests of `hosts` and `senders`, or of all hosts if both are empty.
+    `hosts` receive multicast results on UDP port `port`. Requests must carry `token`, a 64-bit number, or 0 if the
+    admission is open to everybody. If `members` is not empty, only their requests are computed on; each is a host with
+    the numbers of member and job that its requests carry.
     """
 
     application: Application
@@ -34,8 +35,9 @@ class AdmissionRequest:
 class DesiredState:
     """A program, and what has been requested for its applications.
 
-    `admissions` and `mirrors` are by application and switch, `rates` (requests a second) by application. The entries
-    of maps are in `maps`, the one part that changes in place.
+    `admissions` and `mirrors` (the hosts that receive the copies) are by application and switch name, `rates` (requests
+    a second from each port; 0 is no limit) by application name. The entries of maps are in `maps`, the one part that
+    changes in place; methods return a new state and leave this one unchanged.
     """
 
     program: Program
@@ -46,31 +48,35 @@ class DesiredState:
 
     @classmethod
     def of(cls, program: Program) -> DesiredState:
-        """Return the state in which nothing has been requested yet."""
+        """Return the state for a program of which nothing has been requested; its maps have their initial entries."""
         return cls(program, MapBook(program))
 
     def admitting(self, request: AdmissionRequest) -> DesiredState:
-        """Return the state with an admission added, or replaced."""
+        """Return the state with this admission, in place of an earlier one of the same application and switch."""
         key = request.application.name, request.switch
         return replace(self, admissions={**self.admissions, key: request})
 
     def withdrawing(self, application: str, switch: str) -> DesiredState:
-        """Return the state without an admission."""
+        """Return the state without the admission of an application on a switch, if there is one."""
         key = application, switch
         return replace(self, admissions={each: it for each, it in self.admissions.items() if each != key})
 
     def limiting(self, application: str, rate: int) -> DesiredState:
-        """Return the state with an application's limit set to `rate` requests a second; 0 is no limit."""
+        """Return the state with an application limited to `rate` requests a second from each port; 0 is no limit."""
         return replace(self, rates={**self.rates, application: rate})
 
     def mirroring(self, application: str, switch: str, hosts: tuple[Host, ...]) -> DesiredState:
-        """Return the state in which an application's mirrored packets go from a switch to these hosts."""
+        """Return the state in which packets that an application mirrors on a switch are copied to `hosts`; none if
+        empty.
+        """
         return replace(self, mirrors={**self.mirrors, (application, switch): hosts})
 
     def with_program(self, program: Program, placed: Mapping[str, Collection[str]]) -> DesiredState:
-        """Return the state with another program; what was requested for applications that it lacks is dropped.
+        """Return the state with another program, without the requests for applications that it lacks or has under
+        another id.
 
-        `placed` holds, by switch, the applications that run there from now on.
+        `placed` has, for every switch name, the applications that run there from now on; admissions and mirrors
+        elsewhere are dropped, too. Maps that keep their shape keep their entries, and are shared with this state.
         """
         ids = {name: each.id for name, each in program.applications.items()}
         same = [name for name, each in self.program.applications.items() if ids.get(name) == each.id]

@@ -19,11 +19,11 @@ __all__ = ["FixedEndpoint", "Host", "HostSoftware", "NoSoftware", "SwitchEndpoin
 
 
 class Host(Protocol):
-    """A host of the network."""
+    """A host of the network, as the controller needs to know it."""
 
     @property
     def name(self) -> str:
-        """Its name in the graph."""
+        """Its name, which is also that of its node in the network's graph."""
 
     @property
     def mac(self) -> int:
@@ -31,50 +31,55 @@ class Host(Protocol):
 
     @property
     def address(self) -> IPAddress:
-        """Its IPv4 or IPv6 address."""
+        """Its IPv4 or IPv6 address, to which results are sent."""
 
 
 class SwitchEndpoint(Protocol):
-    """A switch that exists already, and how the controller reaches it."""
+    """A switch that exists already, and the means by which the controller reaches it."""
 
     @property
     def name(self) -> str:
-        """Its name in the graph."""
+        """The switch's name, which is also that of its node in the network's graph."""
 
     @property
     def device(self) -> Device:
-        """The device. `power` may replace it by another object."""
+        """The switch's device: its capabilities and its compiler. `power` may replace it by another object."""
 
     def session(self) -> Session:
-        """Open a session as the primary controller of the switch.
+        """Open a P4Runtime session as the primary controller of the switch. The caller closes it.
 
         DeviceError if the switch does not answer or has another primary.
         """
 
     def power(self, *, on: bool) -> None:
-        """Turn the switch off or on. It loses its state. MidflightError if the endpoint cannot be power-controlled."""
+        """Turn the switch off (`on` False) or on. It loses its program, entries and registers.
+
+        MidflightError if this endpoint cannot do that, DeviceError if the switch does not start.
+        """
 
 
 class FixedEndpoint:
-    """A `SwitchEndpoint` for a switch that the controller cannot turn off or on."""
+    """A `SwitchEndpoint` for a running device that the controller cannot turn off or on. `name` is its node in the
+    graph.
+    """
 
     def __init__(self, name: str, device: Device) -> None:
         self.name = name
         self.device = device
 
     def session(self) -> Session:
-        """Open a session with the switch."""
+        """Open a P4Runtime session with the switch, which the caller closes. DeviceError if it does not answer."""
         return self.device.session()
 
     def power(self, *, on: bool) -> None:  # noqa: ARG002
-        """Raise MidflightError: only the switch's owner can turn it off or on."""
+        """Raise MidflightError in any case: only the switch's owner can turn it off or on."""
         raise MidflightError(
             f"the controller cannot turn {self.name} off or on", hint="restart it yourself; the controller restores it"
         )
 
 
 class HostSoftware(Protocol):
-    """Computes applications in software on hosts, as a fallback where no switch computes them."""
+    """The controller's interface to software on hosts that computes applications where no switch does."""
 
     def serve(
         self,
@@ -87,21 +92,26 @@ class HostSoftware(Protocol):
         maps: Mapping[str, Sequence[Entry]] | None = None,
         token: int = 0,
     ) -> None:
-        """Start computing an application on a host, from its initial state, and send results to `members`.
+        """Start computing an application on the host of this name, from its initial state, and send results to
+        `members`.
 
-        The epoch must be newer than any in which a switch or host computed for these members before. `maps` holds the
-        initial entries by map name. Requests with another token are refused.
+        `members` are pairs of an IP address, as text, and a UDP port. `epoch` is a 16-bit serial number, which results
+        carry: it must be newer than any in which a switch or host computed for these members before. `maps` holds the
+        initial entries by name of the map; other maps have those that the primitive defines. Requests that do not carry
+        `token` are refused.
         """
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Add an entry to map `name` (`there` True) or remove it, on every host that computes the application."""
+        """Add an entry to an application's map `name` if `there`, else remove it, on every host that computes the
+        application.
+        """
 
     def adopt(self, program: Program) -> None:
-        """Continue with another program. Stop computing the applications that it lacks."""
+        """Continue with a changed program: stop computing the applications that it lacks, and go on with the others."""
 
 
 class NoSoftware:
-    """A `HostSoftware` that does nothing, for networks in which only switches compute."""
+    """A `HostSoftware` whose methods do nothing, for networks in which only switches compute."""
 
     def serve(
         self,
@@ -114,10 +124,10 @@ class NoSoftware:
         maps: Mapping[str, Sequence[Entry]] | None = None,
         token: int = 0,
     ) -> None:
-        """Do nothing."""
+        """Do nothing: no host computes."""
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Do nothing."""
+        """Do nothing: there are no maps on hosts."""
 
     def adopt(self, program: Program) -> None:
-        """Do nothing."""
+        """Do nothing: no host runs a program."""

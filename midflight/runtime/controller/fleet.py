@@ -26,12 +26,20 @@ EPOCHS = 2**16
 
 @dataclass(slots=True)
 class Fleet:
-    """The switches of one controller and its shared state. Hold `lock` to change anything here.
+    """The switches of one controller, by name, and the state that the parts of the controller share.
 
-    `whole` is the network's graph, and `graph` the part of it that routes use, without the switches in `given_up`
-    that are off. `epoch` is the current epoch; a new one begins each time state may have been lost. `now` returns the
-    time in nanoseconds, `random` draws tokens, and `mtu` is the largest IP packet in bytes. `changed` is called after
-    each change of the desired state.
+    Hold `lock` to change anything here.
+
+    * `whole`: the network's graph; `graph`: the part of it that routes use, without the switches in `given_up` that are
+      off.
+    * `strategy`: how the work of a group is spread over switches; `software`: computes on hosts where no switch does.
+    * `desired`: what has been requested: admissions, limits, mirrors, map entries and the program.
+    * `programs`: the cache of compiled programs.
+    * `now`: returns the time in nanoseconds; `random`: draws tokens.
+    * `offload`: whether switches may compute for groups; `mtu`: the largest IP packet in bytes.
+    * `epoch`: the current epoch, 0 to 65535; a new one begins each time a switch's state may have been lost.
+    * `given_up`: the names of the switches that `Controller.give_up` removed, as keys of a dict.
+    * `changed`: called after each change of the desired state.
     """
 
     switches: Mapping[str, ManagedSwitch]
@@ -59,31 +67,32 @@ class Fleet:
         return self.desired.program
 
     def request(self, desired: DesiredState) -> None:
-        """Replace the desired state, and report the change."""
+        """Replace the desired state and call `changed`. Writes nothing to the switches."""
         self.desired = desired
         self.changed()
 
     def next_epoch(self) -> int:
-        """Begin a new epoch and return it.
+        """Begin a new epoch and return it: the 16-bit serial number after the current one. Writes nothing to the
+        switches.
 
-        The change is reported, and so saved, before any switch learns of it. A later controller then never starts with
-        an older epoch.
+        `changed` is called first, which saves the epoch before any switch learns of it. A later controller then never
+        starts with an older epoch.
         """
         self.epoch = (self.epoch + 1) % EPOCHS
         self.changed()
         return self.epoch
 
     def new_token(self) -> int:
-        """Draw a token for the members of an application: 64 bits, not 0."""
+        """Draw an unguessable number, from 1 to 2**64 - 1, by which a switch recognises an application's members."""
         return 1 + self.random.getrandbits(64) % (2**64 - 1)
 
     def token(self, application: str) -> int:
-        """Return the token of an application's members, 0 if it is admitted for anybody or not at all."""
+        """Return the token of an application's first admission, not of a job; 0 if it has none or is not admitted."""
         found = [each.token for (name, _), each in self.desired.admissions.items() if name == application]
         return found[0] if found else 0
 
     def switch(self, name: str) -> ManagedSwitch:
-        """Return a switch by name. MidflightError if there is none."""
+        """Return a switch by name. MidflightError if there is no switch of that name."""
         if name not in self.switches:
             raise MidflightError(f"there is no switch named {name}", hint=f"there is {', '.join(self.switches)}")
         return self.switches[name]
@@ -97,9 +106,11 @@ class Fleet:
         return found
 
     def running(self, application: str, switch: str = "") -> str:
-        """Return the switch that runs an application: `switch`, or the only one.
+        """Return the name of the switch that runs an application: `switch`, or if that is empty, the only one that
+        does.
 
-        MidflightError if that switch does not run it, or if no switch is named and not exactly one runs it.
+        MidflightError if the program lacks the application, if `switch` does not run it, or if it is empty and no
+        switch or several run the application.
         """
         self.application(application)
         having = [name for name, each in self.switches.items() if application in each.running.placed]
@@ -118,11 +129,11 @@ class Fleet:
         return switch or having[0]
 
     def computes(self, application: Application, switch: str) -> bool:
-        """Return whether a switch has room for an application and has not been given up."""
+        """Return whether a switch, by name, has room for an application and is not one that was given up."""
         return application.name in self.switches[switch].running.placed and switch not in self.given_up
 
     def neighbour(self, host: Host) -> str:
-        """Return the node at the other end of a host's link. MidflightError if the host has no link."""
+        """Return the name of the node at the other end of a host's first link. MidflightError if it has no link."""
         for link in self.whole.links:
             for near, far in ((link.left, link.right), (link.right, link.left)):
                 if near == host.name:
@@ -130,9 +141,9 @@ class Fleet:
         raise MidflightError(f"host {host.name} has no link")
 
     def configurations(self, program: Program) -> dict[str, Configuration]:
-        """Return what each switch would run of a program: as much as it has room for, compiled.
+        """Return, by switch name, what each switch would run of a program: as much as it has room for, compiled.
 
-        P4Error if a device's compiler rejects the text. Nothing is sent to a switch.
+        P4Error if the program's P4 is invalid or a device's compiler rejects it. Nothing is sent to a switch.
         """
         made: dict[tuple[str, CheckedProgram], PipelineConfig] = {}
         wanted = {}

@@ -19,27 +19,31 @@ __all__ = ["SummationTree"]
 
 
 class SummationTree:
-    """A `Strategy` in which the switches between the workers and the server sum as a tree.
+    """A `Strategy`, which spreads the work of a group over switches, for switches that sum as a tree.
 
-    The tree sums each `Aggregate` of the program that has as many workers as the tree: each switch runs an `Aggregate`
-    over its own children. If a switch has no room for it, the server sums. All other applications are the same on
-    every switch, and one switch computes an `Aggregate` over another number of workers. MidflightError if the workers'
-    paths to the server form no tree.
+    The tree consists of the switches on the paths from `workers` to `server`, given by the names of their hosts. It
+    sums each `Aggregate` of the program that has as many workers as the tree: each switch sums what comes from its own
+    children. If a switch has no room for that, the server sums. All other applications are the same on every switch,
+    and one switch computes an `Aggregate` over another number of workers. MidflightError if the paths form no tree.
     """
 
     def __init__(self, graph: Graph, workers: Sequence[str], server: str) -> None:
         self.workers = tuple(workers)
         self.server = server
         self.branches: Mapping[str, Branch] = branches(graph, workers, server)
-        """The switches of the tree by name, the topmost first."""
+        """The switches of the tree by name, each with its children, the topmost first."""
         self._flat = Flat()
 
     def sums(self, program: Program) -> tuple[str, ...]:
-        """Return the names of the applications that the tree sums."""
+        """Return the names of the applications that the tree sums: each Aggregate with as many workers as the tree."""
         return tuple(name for name, each in program.applications.items() if self._covers(each))
 
     def program_for(self, switch: str, program: Program) -> Program:
-        """Return the program with the Aggregates over this switch's children in place of those over all workers."""
+        """Return the variant of a program that a switch runs.
+
+        In a switch of the tree, each Aggregate that the tree sums becomes one over that switch's children. Any other
+        switch runs the program itself.
+        """
         if (branch := self.branches.get(switch)) is not None:
             for name in self.sums(program):
                 whole = program.applications[name].primitive
@@ -48,7 +52,10 @@ class SummationTree:
         return program
 
     def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:
-        """Return the footprint; for a switch outside of the tree, without the applications that the tree sums."""
+        """Return the part of `footprint`, that of a switch's variant, that the switch needs room for.
+
+        That is all of it on a switch of the tree. On any other, the applications that the tree sums are left out.
+        """
         if switch in self.branches:
             return footprint
         tree = self.sums(program)
@@ -56,7 +63,10 @@ class SummationTree:
         return replace(footprint, applications=others)
 
     def check(self, graph: Graph, job: Job) -> None:
-        """Raise MidflightError unless the workers form the tree that the switches were compiled for."""
+        """Raise MidflightError unless the hosts of a new job form the tree that the switches were compiled for.
+
+        Accepts any hosts for an Aggregate that the tree does not sum.
+        """
         if not self._covers(job.application):
             self._flat.check(graph, job)
         elif _shape(self._found(graph, job)) != _shape(self.branches):
@@ -66,7 +76,11 @@ class SummationTree:
             )
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:
-        """Return the switches of the tree, or none if the paths on this graph form another tree."""
+        """Return the names of the switches that compute a job, the topmost first.
+
+        Those are all switches of the tree, or none if the paths on this graph form another tree: then the server has to
+        compute. For an Aggregate that the tree does not sum, as `Flat.switches`, with its errors.
+        """
         if not self._covers(job.application):
             return self._flat.switches(graph, job)
         try:
@@ -76,13 +90,19 @@ class SummationTree:
         return tuple(self.branches)
 
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
-        """Return the receivers of a switch's results: its workers and the switches below it."""
+        """Return the receivers of the results of a switch that computes the job: its own workers and the switches below
+        it.
+        """
         if not self._covers(job.application):
             return self._flat.receivers(graph, job, switch)
         return tuple(_below(graph, self._found(graph, job)[switch], job))
 
     def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
-        """Return a switch's workers, what the switches below it send in their numbers, and the switch above it."""
+        """Return the senders whose packets a switch computes on for a job, each with its port, address and number.
+
+        Those are its own workers, each worker below a switch below it (a switch's sum has the address of the worker
+        that completed it, and the number of that switch), and the switch above, which sends results for all workers.
+        """
         if not self._covers(job.application):
             return self._flat.senders(graph, job, switch)
         return tuple(_contributors(graph, self._found(graph, job), switch, job))

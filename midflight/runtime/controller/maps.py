@@ -15,10 +15,11 @@ __all__ = ["ControlledMap", "MapBook"]
 class ControlledMap(MutableMapping[Key, int]):
     """A map of an application, as a dict: `owner[key] = value`, `del owner[key]`, `owner[key]`, `owner.items()`.
 
-    Keys and values are as in `Map`. Reading returns what the switch holds or, if no switch runs the application, what
-    the hosts hold. `written` is called with each entry that is added (True) or removed (False). Raises KeyError if
-    there is no such entry, KernelError if a key or value does not fit the map or the map is full, and DeviceError if
-    the switch refuses.
+    Each write goes to the switch first (`writer`, or None if no switch runs the application), then to `held`, the
+    controller's own copy, and is then passed to `written` with True for an added entry and False for a removed one.
+    Reading returns what the switch holds or, without a switch, the copy. Keys and values are as in `primitives.Map`.
+    Raises KeyError if there is no such entry, KernelError if a key or value does not fit the map or the map is full,
+    and DeviceError if the switch refuses; then nothing has changed.
     """
 
     def __init__(self, held: Map, written: Callable[[Entry, bool], None], writer: MapWriter | None) -> None:
@@ -27,7 +28,11 @@ class ControlledMap(MutableMapping[Key, int]):
         self._writer = writer
 
     def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
-        """Add or replace an entry. If several entries match a packet, the one with the largest priority wins."""
+        """Add an entry, or replace that with the same key; errors as for the class.
+
+        If several entries match a packet, as is possible with ternary and range keys, the one with the largest
+        `priority` wins.
+        """
         if self._writer is None:
             entry = self._held.entry(key, value, priority)
         else:
@@ -65,9 +70,11 @@ class ControlledMap(MutableMapping[Key, int]):
 
 
 class MapBook:
-    """The latest entries of a program's maps, written to any switch.
+    """The controller's copy of the entries of all maps of a program's applications, no matter which switch they are
+    written to.
 
-    `before` is the book of the previous program: maps of the same shape keep their entries.
+    A map starts with its initial entries. `before` is the book of the previous program, or None: maps of the same name
+    and shape keep its entries.
     """
 
     def __init__(self, program: Program, before: MapBook | None = None) -> None:
@@ -81,7 +88,10 @@ class MapBook:
                 self._maps[names] = each
 
     def map(self, application: Application, name: str) -> Map:
-        """Return a map of an application. MidflightError if the application has no map of that name."""
+        """Return a map of an application by its name in the primitive; changes of it change the book.
+
+        MidflightError if the application has no map of that name.
+        """
         found = self._maps.get((application.name, name))
         if found is None:
             known = ", ".join(application.primitive.maps)
@@ -90,5 +100,5 @@ class MapBook:
         return found
 
     def of(self, application: str) -> Mapping[str, tuple[Entry, ...]]:
-        """Return the entries of an application's maps, by map."""
+        """Return the entries of all maps of an application, by name of the map; empty if it has none."""
         return {name: each.entries for (owner, name), each in self._maps.items() if owner == application}

@@ -1,4 +1,4 @@
-"""Failure detection: one thread a switch notices when it fails, gets another primary, or comes back."""
+"""Failure detection: a thread for each switch notices when it fails, gets another primary controller, or returns."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ _PATIENCE = 3.0
 
 
 class Monitor:
-    """Detects failed switches of a controller and restores them. A context manager.
+    """Watches the switches of a controller in threads, marks failed ones as off, and restores them. A context manager.
 
-    The monitor marks a switch as off if its stream ends, if it does not answer a heartbeat, if it runs another program,
-    or if another controller becomes its primary. It then tries to reconnect. A switch that has lost its program is
-    restored completely, in a new epoch; any other switch only gets the entries that differ.
+    A switch counts as failed if its P4Runtime stream ends, if it does not answer a heartbeat within 3 seconds, if it
+    runs another program, or if another controller becomes its primary. The monitor then tries to reconnect, at least
+    twice a second. A switch that has lost its program is restored completely, in a new epoch; any other switch only
+    gets the entries that differ. Each loss and each return is passed to `emit` as an event, from the switch's thread.
+    It starts at once.
     """
 
     def __init__(self, controller: Controller, emit: OnEvent) -> None:
@@ -44,7 +46,9 @@ class Monitor:
             each.start()
 
     def close(self) -> None:
-        """Stop watching. May be called more than once."""
+        """Stop watching, and wait until the threads have ended. Idempotent. Do not hold the controller's lock, they may
+        need it.
+        """
         self._end.set()
         for each in self._threads:
             each.join()
@@ -96,7 +100,8 @@ class Monitor:
 def restored(switch: str, found: Difference | None, seconds: float, epoch: int) -> Event:
     """Return the event for a switch that was restored, repaired or adopted unchanged.
 
-    `found` is how it differed from the desired state, or None if it had lost its program.
+    `found` is how its entries differed from the desired state, or None if it had lost its program. `seconds` is how
+    long that took, and `epoch` the current epoch.
     """
     if found is None:
         message = f"the switch had lost its program and was restored in epoch {epoch}"

@@ -56,11 +56,12 @@ _DELAY, _MTU = 1_000, 1500
 
 @dataclass(frozen=True, slots=True)
 class SwitchAddress:
-    """The address and the kind of a switch that serves P4Runtime.
+    """The address and the properties of a switch that serves P4Runtime, as given in a network file.
 
-    `kind` is a kind of device, or empty if unknown. `sheet` is its capability sheet, or None to query the switch.
-    `compiler` is that of `RemoteDevice`. `role` is the controller's P4Runtime role, or empty for the default role,
-    which has full access. `tls` are the TLS settings of its sessions, or None for plain connections.
+    `address` is "host:port" or "unix:/path". `kind` is a kind of device, such as "host" or "bmv2", or empty if unknown.
+    `sheet` is its capability sheet, or None to query the switch. `compiler` is that of `RemoteDevice`: "midflight" or
+    "p4c", or empty for the one that fits the kind. `role` is the controller's P4Runtime role, or empty for the default
+    role, which has full access. `tls` are the TLS settings of its sessions, or None for connections without TLS.
     """
 
     name: str
@@ -75,12 +76,14 @@ class SwitchAddress:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """An existing network: its graph, and the P4Runtime addresses of its switches."""
+    """An existing network: its graph of hosts, switches and links, and by switch name, the address of its P4Runtime
+    server.
+    """
 
     graph: Graph
     switches: Mapping[str, SwitchAddress]
     mtu: int = _MTU
-    """The largest IP packet, in bytes, that every link carries."""
+    """The size in bytes of the largest IP packet that every link carries."""
 
     def host(self, name: str) -> Host:
         """Return a host by name. MidflightError if there is none."""
@@ -92,15 +95,18 @@ class Network:
 
 
 def load_network(path: str | Path) -> Network:
-    """Return the network that a YAML file describes. MidflightError, with file and line, if the file is wrong."""
+    """Read the YAML file at `path`, and return the network that it describes; see the module for the format.
+
+    MidflightError, with file and line, if the file cannot be read or is wrong.
+    """
     return parse_network(read_yaml(path), str(path))
 
 
 def parse_network(text: str, file: str = "<string>") -> Network:
-    """Return the network that a YAML text describes.
+    """Return the network that a YAML text describes; see the module for the format.
 
-    `file` is its name in errors; paths in the text are relative to its folder. MidflightError, with file and line, if
-    the text is wrong.
+    `file` is the text's name in errors; relative paths in the text are relative to the folder of `file`.
+    MidflightError, with file and line, if the text is wrong.
     """
     return _Reader(text, file).network()
 

@@ -1,4 +1,4 @@
-"""Failure and recovery of switches: power off, revive, give up, reconnect, and route around failures."""
+"""Failure and recovery of switches: power off, revive, give up, reconnect, and routes around failed switches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Recovery"]
 
 
 class Recovery:
-    """Handles failed and returning switches for a controller."""
+    """The part of a `Controller` that handles failed and returning switches. The arguments are its other parts."""
 
     def __init__(self, fleet: Fleet, jobs: JobScheduler, admissions: Admissions) -> None:
         self._fleet = fleet
@@ -23,7 +23,11 @@ class Recovery:
         self._admissions = admissions
 
     def start(self) -> None:
-        """Load the program into every switch, with empty registers and its maps' entries, and write the routes."""
+        """Load the program into every switch, with empty registers and the entries of its maps, then write jobs and
+        routes.
+
+        DeviceError if a switch does not answer or rejects the program.
+        """
         with self._fleet.lock:
             for each in self._fleet.switches.values():
                 each.begin()
@@ -35,7 +39,7 @@ class Recovery:
             self._fleet.switch(switch).power(on=False)
 
     def revive(self, switch: str) -> None:
-        """Turn a switch on again and restore it: see `Controller.revive`."""
+        """Turn a switch on, or restart it, and restore its program, tables and routes: see `Controller.revive`."""
         fleet = self._fleet
         with fleet.lock:
             self._restart(switch)
@@ -44,7 +48,7 @@ class Recovery:
             self.rearrange()
 
     def give_up(self, switch: str) -> None:
-        """Remove a switch from the computation until it is revived: see `Controller.give_up`."""
+        """Turn a switch off and compute without it until it is revived: see `Controller.give_up`."""
         fleet = self._fleet
         with fleet.lock:
             fleet.switch(switch).power(on=False)
@@ -54,10 +58,12 @@ class Recovery:
             self.rearrange()
 
     def resume(self) -> dict[str, Difference]:
-        """Resume control of a previous controller's switches. Return how they differed from the desired state, by name.
+        """Resume control of a previous controller's switches. Return, by name, how they differed from the desired
+        state.
 
-        A switch that still runs its program only gets the entries that differ. Any other switch is reloaded, and a new
-        epoch begins because its state is lost; it is not in the result.
+        Call it once the desired state is set (`SavedState.restore`). A switch that still runs its program only gets the
+        entries that differ. Any other is loaded again, and a new epoch begins because its state is lost; it is not in
+        the result. Switches that are off are left alone. DeviceError if a switch rejects an entry or the program.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -73,10 +79,10 @@ class Recovery:
             return found
 
     def reconnect(self, switch: str) -> Difference | None:
-        """Open a new session with a switch and restore its desired state.
+        """Open a new session with a switch, and restore its desired state.
 
-        Return how it differed, or None if it had lost its program; it then starts with empty registers in a new epoch.
-        DeviceError if it does not answer or rejects a write; it then stays off.
+        Return how its entries differed, or None if it had lost its program; it is then loaded again, with empty
+        registers, and a new epoch begins. DeviceError if it does not answer or rejects a write; it then stays off.
         """
         fleet = self._fleet
         it = fleet.switch(switch)
@@ -94,7 +100,10 @@ class Recovery:
             return None
 
     def rearrange(self) -> None:
-        """Reassign every job to the best switches or server, in a new epoch, and then update the routes."""
+        """Begin a new epoch, assign every job to the best switches or server again, and then update the routes.
+
+        Writes only to switches that are on. MidflightError if nobody can compute a job; the routes are still written.
+        """
         self._fleet.next_epoch()
         self._apply()
         self._fleet.changed()

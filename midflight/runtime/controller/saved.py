@@ -1,4 +1,4 @@
-"""The desired state of a controller, converted to JSON and back."""
+"""The desired state of a controller, converted to a JSON object and back."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ Json = dict[str, Any]
 class SavedState:
     """The desired state of a controller except its program: epoch, admissions, rates, mirrors, jobs and map entries.
 
-    `document` can be serialized as JSON. It refers to hosts and applications by name.
+    `document` can be serialized as JSON. It refers to hosts, switches and applications by name. It contains tokens, so
+    keep it private.
     """
 
     document: Mapping[str, Any]
 
     @classmethod
     def of(cls, fleet: Fleet, jobs: JobScheduler) -> SavedState:
-        """Return the current desired state of a controller."""
+        """Return the current desired state of the controller that these parts belong to. Hold the fleet's lock."""
         desired = fleet.desired
         return cls(
             {
@@ -56,11 +57,11 @@ class SavedState:
         )
 
     def restore(self, fleet: Fleet, jobs: JobScheduler) -> None:
-        """Set the desired state of a controller. Writes nothing to the switches.
+        """Set the desired state of the controller that these parts belong to. Writes nothing to the switches.
 
         Every switch must have an expected configuration already (`ManagedSwitch.expect`). MidflightError if the
-        document is damaged, or if it names a host or switch that is no longer in the network, or an application that
-        is not in the program.
+        document is damaged, or if it names a host or switch that is not in the network, or an application that is not
+        in the program; the state may then be set in part.
         """
         try:
             self._restore(fleet, jobs)

@@ -1,4 +1,4 @@
-"""The scheduler of jobs: assigns each job to switches or to its server."""
+"""The scheduler of jobs: assigns each run of an `Aggregate` by a group of workers to switches, or to a server."""
 
 from __future__ import annotations
 
@@ -18,19 +18,26 @@ __all__ = ["JobScheduler"]
 
 
 class JobScheduler:
-    """The jobs of a controller: one for each Aggregate that has a group of workers."""
+    """The part of a `Controller` that runs the jobs of groups: one for each `Aggregate` that has a group of workers.
+
+    `fleet` is the state that the parts of the controller share: its switches, graph, desired state and epoch.
+    """
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self.jobs: dict[str, Job] = {}
-        """The current job of each application that has one."""
+        """By application name, the current job; only the applications that have one."""
         self.numbers: dict[str, int] = {}
-        """The number of the latest job of each application."""
+        """By application name, the serial number (16 bits) of its latest job, also if that has ended."""
         self.choices: dict[str, Choice] = {}
-        """By application, the instance that was chosen to compute and why. Missing if there was no choice."""
+        """By application name, the switch or server that was last chosen to compute for its group, and why."""
 
     def check(self, application: str, hosts: Sequence[Host], server: Host | None = None) -> Aggregate:
-        """Return the Aggregate of that name. MidflightError if there is none, or if the hosts do not fit it."""
+        """Return the `Aggregate` of that name, if `hosts` can be its workers and `server`, unless None, its server.
+
+        MidflightError if it is not an Aggregate, if there are not as many hosts as it has workers, if they are not
+        distinct hosts of the network, if IPv4 and IPv6 are mixed, or if the server is a worker. Writes nothing.
+        """
         primitive = self._fleet.application(application).primitive
         if not isinstance(primitive, Aggregate):
             raise MidflightError(f"{application} is a {type(primitive).__name__}, and only an Aggregate has workers")
@@ -61,10 +68,11 @@ class JobScheduler:
         return primitive
 
     def enlist(self, application: str, hosts: Sequence[Host], server: Host | None = None) -> list[Worker]:
-        """Start a new job of an application in place of its current one, and return its workers.
+        """Start a new job of an application in place of its current one, and return its workers' parameters in order.
 
-        Worker n runs on the n-th host. Requests are addressed to `server`, which computes if no switch does.
-        MidflightError if the application is no Aggregate or the hosts do not fit it; the current job then goes on.
+        Worker n, from 0, runs on the n-th host. Requests are addressed to `server`, which computes if no switch does;
+        None for no server. MidflightError if the application is not an Aggregate, the hosts do not fit it (see
+        `check`), or nobody can compute the job; the current job then continues.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -82,7 +90,7 @@ class JobScheduler:
             return job.workers(fleet.mtu)
 
     def leave(self, application: str) -> None:
-        """End the job of an application and withdraw it from all switches. Idempotent."""
+        """End the current job of an application and withdraw it from all switches. Does nothing if it has no job."""
         with self._fleet.lock:
             job = self.jobs.pop(application, None)
             if job is not None:
@@ -90,9 +98,11 @@ class JobScheduler:
                 self._fleet.changed()
 
     def arrange(self, job: Job, *, restart: bool = False) -> None:
-        """Assign a job to the best switches or server, in the current epoch.
+        """Assign a job to the best switches or to its server, with the current epoch, and write that to the switches
+        that are on.
 
-        With `restart`, the server starts from the initial state. MidflightError if nobody can compute the job.
+        The server starts from the initial state if `restart` is True or if it takes over from switches. Switches that
+        no longer compute are withdrawn. Changes `job.receivers`. MidflightError if nobody can compute the job.
         """
         fleet, application = self._fleet, job.application
         receivers = self._receivers(job) if fleet.offload else {}
@@ -125,12 +135,15 @@ class JobScheduler:
                 )
 
     def arrange_all(self) -> None:
-        """Assign every job to the best switches or server."""
+        """Assign every current job to the best switches or to its server, as `arrange` does, with its errors."""
         for job in self.jobs.values():
             self.arrange(job)
 
     def no_room(self, application: Application, placement: Placement) -> MidflightError:
-        """Return the error for an application that nobody can compute."""
+        """Return, without raising it, the error for an application that neither a switch nor a host can compute.
+
+        `placement` is that of the switch which was tried; it gives the reasons.
+        """
         return MidflightError(
             f"no switch has room for {application.name}, and no host is left to compute it",
             hint=f"{placement.explain()}; add a host to the network",

@@ -25,7 +25,7 @@ from midflight.runtime.steering import (
 __all__ = ["SERVER", "choose"]
 
 SERVER = Capabilities(kind="server", packets_per_second=2e4)
-"""The capabilities of a host that runs kernels as plain Python."""
+"""The capabilities that are assumed of a server, a host that runs kernels as plain Python: 20,000 packets a second."""
 
 # The packet rate of an instance: 0 a second is the worst, 20000 are as good as any more.
 _COMPUTE = Agent(C_SMA, [Gauge("packets_per_second", Category.COMPUTING, worst=0, best=2e4)])
@@ -43,11 +43,12 @@ _PLENTY = 2e4  # assumed of a device whose sheet gives no rate
 def choose(
     graph: Graph, ingress: str, sites: Mapping[str, Capabilities], policy: Policy | None = None, now: int = 0
 ) -> Choice:
-    """Return the instance whose compute and network metrics together score best.
+    """Return the instance, a switch or server that can compute, whose compute and network metrics together score best.
 
-    `sites` maps the nodes that have an instance to their capabilities. `ingress` is the switch that the workers'
-    packets reach first. `now` is the time of the metrics. MidflightError if no instance is reachable, or if `policy`
-    excludes all that are.
+    `sites` maps the nodes of the graph that can compute to their capabilities, of which the packet rate counts.
+    `ingress` is the switch that the workers' packets reach first; the delay and number of links from there count.
+    `policy` weighs and excludes instances; None is the default `Policy`. `now` is the time of the metrics in
+    nanoseconds. MidflightError if no instance is reachable, or if `policy` excludes all that are.
     """
     reports = {}
     for name, sheet in sites.items():

@@ -1,4 +1,4 @@
-"""Program sources: Python files whose text is saved, so that the next controller runs the same program."""
+"""Program sources: Python files whose text is saved, so that the next controller process runs the same program."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from midflight.primitives import Program
 __all__ = ["Loader", "ProgramSource", "succeeding"]
 
 Loader = Callable[[Path, str | None, Path], Program]
-"""Runs a Python file, with imports from a folder, and returns its program of the given name, or its only one."""
+"""Runs a Python file (the path) and returns the program of the given name in it; None is the only one.
+
+The last argument is the folder from which the file may import.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramSource:
-    """A Python file (an absolute path), its text, and the name of the program in it; None means its only program."""
+    """A Python file that defines a program: its absolute path, its text when it was read, and the program's name in it.
+
+    The name is None if the file has only one program.
+    """
 
     file: Path
     text: str
@@ -27,7 +33,10 @@ class ProgramSource:
 
     @classmethod
     def read(cls, file: Path, name: str | None = None) -> ProgramSource:
-        """Read a file. MidflightError if it cannot be read or is not UTF-8."""
+        """Read the file at a relative or absolute path. `name` selects a program in it; None is the only one.
+
+        Does not run the file. MidflightError if it cannot be read or is not UTF-8.
+        """
         try:
             return cls(file.absolute(), file.read_text(encoding="utf-8"), name)
         except UnicodeDecodeError:
@@ -37,18 +46,23 @@ class ProgramSource:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the text and the program's name, in hexadecimal."""
+        """The SHA-256 of the program's name and the text, in hexadecimal. The path does not count."""
         return sha256(f"{self.name}\n{self.text}".encode()).hexdigest()
 
     def load(self, loader: Loader) -> Program:
-        """Return the program of the file. The file must not have changed since it was read."""
+        """Run the file with `loader` and return its program. The file must not have changed since it was read.
+
+        Raises the errors of the loader, such as MidflightError.
+        """
         return loader(self.file, self.name, self.file.parent)
 
     def load_kept(self, loader: Loader, folder: Path, ids: Mapping[str, int]) -> Program:
-        """Return the program of the saved text, with these application ids. The file itself may have changed.
+        """Run the saved text with `loader` and return its program, although the file itself may have changed.
 
         The text is written to a subfolder of `folder` under the file's own name, because the generated P4 names the
-        files of kernels. MidflightError if the text no longer defines all of the applications.
+        files of kernels. `ids` are the applications that the program had before, in order, with their ids, which it
+        gets again. MidflightError if the text no longer defines all of them, for example because a file that it imports
+        has changed.
         """
         copy = folder / self.digest[:12] / self.file.name
         copy.parent.mkdir(exist_ok=True)
@@ -62,17 +76,22 @@ class ProgramSource:
         return Program(*(made.applications[name].primitive for name in ids), ids=ids)
 
     def document(self) -> dict[str, Any]:
-        """Return the source as a JSON object."""
+        """Return the source as a JSON object, for `of`."""
         return {"file": str(self.file), "text": self.text, "name": self.name}
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> ProgramSource:
-        """Return the source that `document` has described."""
+        """Return the source that a JSON object describes: one that `document` returned. KeyError if it is damaged."""
         return cls(Path(document["file"]), document["text"], document["name"])
 
 
 def succeeding(before: Program, wanted: Program) -> Program:
-    """Return `wanted` with the ids of `before` for the applications that both programs have: see `Program.replaced`."""
+    """Return a program with the applications of `wanted`, in which those that `before` has too, by name, keep their
+    ids.
+
+    New applications get ids that `before` does not use. The order is that of `before`, then new ones. KernelError if a
+    combination of applications is invalid.
+    """
     made = before
     for name, each in wanted.applications.items():
         made = made.replaced(each.primitive) if name in made.applications else made.extended(each.primitive)

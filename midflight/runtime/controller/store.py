@@ -1,7 +1,8 @@
-"""Persistent state of a controller: desired state, journal of written entries, election ids and events.
+"""The persistent state of a controller, in one SQLite file in a state folder.
 
-The state is one SQLite file in the state folder. Each change is a transaction, so a controller that is killed leaves
-the state of before or after the change. Only one controller at a time can hold the folder: see `StateFolder.hold`.
+It consists of the desired state, the journal (the keys of all entities written to each switch), the election ids and
+the events. Each change is a transaction, so a controller that is killed leaves the state of before or after the change.
+Only one controller at a time can hold the folder: see `StateFolder.hold`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["SCHEMA", "StateFolder", "Store"]
 SCHEMA = 2
 """The version of the file, which is stored in it. Version 1 has no tokens: its jobs and admissions have the token 0."""
 EVENTS = 10_000
-"""How many events are kept. Older ones are deleted."""
+"""The number of events that are kept; older ones are deleted."""
 _TABLES = """
 CREATE TABLE desired (only INTEGER PRIMARY KEY CHECK (only = 1), document TEXT NOT NULL) STRICT;
 CREATE TABLE written (switch TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (switch, key)) STRICT, WITHOUT ROWID;
@@ -37,10 +38,10 @@ CREATE TABLE events (number INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT N
 
 
 class StateFolder:
-    """The state folder of a controller, which only its owner can access. A context manager.
+    """The folder with the state of a controller, which only its owner can access. A context manager.
 
-    Creates the folder if it does not exist. MidflightError if that fails, if the folder belongs to another user, or if
-    its mode gives any access to group or others.
+    Creates the folder at `path`, and its parents, if it does not exist. It is not locked before `hold`. MidflightError
+    if it cannot be created, belongs to another user, or gives group or others any access.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,13 +59,13 @@ class StateFolder:
 
     @property
     def socket(self) -> Path:
-        """The Unix socket on which the controller that holds the folder accepts commands."""
+        """The path of the Unix socket on which the folder's controller accepts commands, whether it exists or not."""
         return self.path / "control"
 
     def hold(self) -> bool:
-        """Try to lock the folder for this process, without waiting. Return whether that succeeded.
+        """Try to lock the folder for this process, without waiting. Return False if another process holds it.
 
-        The operating system releases the lock when the process ends, for any reason.
+        The operating system releases the lock when the process ends for any reason.
         """
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,11 +77,11 @@ class StateFolder:
 
     @property
     def holder(self) -> str:
-        """The id of the process that holds the folder or held it last, as text; empty if there has been none."""
+        """The decimal id of the process that holds the folder or held it last; empty if there has been none."""
         return os.pread(self._lock, 32, 0).decode().strip()
 
     def close(self) -> None:
-        """Release the lock. May be called more than once."""
+        """Release the lock and close its file; the object cannot be used afterwards. Idempotent."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -95,9 +96,10 @@ class StateFolder:
 
 
 class Store:
-    """The SQLite file of a state folder. A context manager; methods may be called from any thread.
+    """The SQLite file `state.sqlite` of a state folder, created if missing. A context manager.
 
-    MidflightError if the file cannot be opened, is not a controller's state, or was made by a newer version.
+    Methods may be called from any thread, and raise MidflightError if the file cannot be written. MidflightError if the
+    file cannot be opened, is not the state of a controller, or was made by a newer version.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,7 +138,7 @@ class Store:
             )
 
     def close(self) -> None:
-        """Close the file. May be called more than once."""
+        """Close the file. Idempotent."""
         self._file.close()
 
     def __enter__(self) -> Store:
@@ -151,13 +153,17 @@ class Store:
 
     @property
     def desired(self) -> dict[str, Any] | None:
-        """The desired state that was saved last, or None."""
+        """The document that `save` saved last; None if there is none or `forget` has deleted it."""
         with self._lock:
             found = self._file.execute("SELECT document FROM desired").fetchone()
         return None if found is None else dict(json.loads(found[0]))
 
     def save(self, document: Mapping[str, Any]) -> None:
-        """Replace the desired state by a document that JSON can represent. It survives a power cut."""
+        """Replace the desired state by this document, which JSON must be able to represent. The change survives a power
+        cut.
+
+        MidflightError if the file cannot be written, for example on a full disk; the previous document then stays.
+        """
         text = json.dumps(document)
         with self._lock:
             self._file.execute("PRAGMA synchronous = FULL")
@@ -168,7 +174,10 @@ class Store:
                 self._file.execute("PRAGMA synchronous = NORMAL")
 
     def forget(self) -> None:
-        """Delete the desired state and the journal, as at the end of a deployment. Events and election ids stay."""
+        """Delete the desired state and the journal of all switches, as at the end of a deployment.
+
+        Events and election ids stay.
+        """
         with self._transaction():
             self._file.execute("DELETE FROM desired")
             self._file.execute("DELETE FROM written")
@@ -176,19 +185,21 @@ class Store:
     # Journal
 
     def written(self, switch: str) -> frozenset[str]:
-        """Return the keys of the entities that were written to a switch, or were about to be, and not removed since."""
+        """Return a switch's journal: the keys of the entities written, or about to be, and not deleted since."""
         with self._lock:
             rows = self._file.execute("SELECT key FROM written WHERE switch = ?", [switch]).fetchall()
         return frozenset(key for (key,) in rows)
 
     def note(self, switch: str, keys: Iterable[str]) -> list[str]:
-        """Record the keys of entities before they are written to a switch. Return those that were not recorded yet."""
+        """Add the keys of entities to a switch's journal, before they are written to it. Return those that were not in
+        it yet.
+        """
         statement = "INSERT OR IGNORE INTO written VALUES (?, ?)"
         with self._transaction():
             return [key for key in keys if self._file.execute(statement, [switch, key]).rowcount]
 
     def drop(self, switch: str, keys: Collection[str] | None = None) -> None:
-        """Delete the records of these keys of a switch, or of all its keys if `keys` is None."""
+        """Remove these keys from a switch's journal, or all if `keys` is None. Keys that are not in it are ignored."""
         with self._transaction():
             if keys is None:
                 self._file.execute("DELETE FROM written WHERE switch = ?", [switch])
@@ -199,27 +210,29 @@ class Store:
     # Elections
 
     def election(self, switch: str) -> int:
-        """Return the last election id with which a controller of this folder was primary of a switch, or 0."""
+        """Return the election id with which a controller of this folder was last the primary of a switch; 0 if there is
+        none.
+        """
         with self._lock:
             found = self._file.execute("SELECT bid FROM elections WHERE switch = ?", [switch]).fetchone()
         return 0 if found is None else int(found[0])
 
     def elected(self, switch: str, bid: int) -> None:
-        """Record that a controller of this folder is primary of a switch with this election id."""
+        """Record the election id with which a controller of this folder is now the primary of a switch."""
         with self._transaction():
             self._file.execute("INSERT OR REPLACE INTO elections VALUES (?, ?)", [switch, str(bid)])
 
     # Events
 
     def report(self, event: Event) -> None:
-        """Store an event, and delete the oldest beyond `EVENTS`."""
+        """Save an event, and delete the oldest so that 10,000 remain. MidflightError if the file cannot be written."""
         row = [event.time, event.kind, event.message, event.switch, event.application, json.dumps(dict(event.details))]
         with self._transaction():
             number = self._file.execute("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)", row).lastrowid
             self._file.execute("DELETE FROM events WHERE number <= ?", [(number or 0) - EVENTS])
 
     def events(self, count: int) -> list[Event]:
-        """Return the last `count` events, oldest first."""
+        """Return up to the last `count` events, oldest first."""
         with self._lock:
             rows = self._file.execute("SELECT * FROM events ORDER BY number DESC LIMIT ?", [count]).fetchall()
         return [

@@ -15,49 +15,61 @@ __all__ = ["Flat", "Strategy"]
 
 
 class Strategy(Protocol):
-    """Decides how the work of a group is spread over switches, from graphs and jobs alone."""
+    """Decides which switches compute for a group of workers, and what each runs, from the network's graph and the job
+    alone.
+
+    Implementations are `Flat`, one switch for each group, and `SummationTree`, a tree of switches. Methods write
+    nothing.
+    """
 
     def program_for(self, switch: str, program: Program) -> Program:
-        """Return the variant of a program that a switch runs."""
+        """Return the variant of `program` that the switch of this name runs."""
 
     def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:
-        """Return the part of a footprint that a switch needs room for. `footprint` is that of its variant."""
+        """Return the part of `footprint` that the switch of this name needs room for.
+
+        `footprint` is that of the variant that `program_for` returned for the switch; `program` is that variant.
+        """
 
     def check(self, graph: Graph, job: Job) -> None:
         """Raise MidflightError if the hosts of a new job do not fit the strategy."""
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:
-        """Return the switches that together can compute a job, the nearest to the server first.
+        """Return the names of the switches that together can compute a job, the nearest to the server first.
 
-        Empty if no switches of this graph can and the server has to. MidflightError if no switch has a path to all
+        Empty if no switches of this graph can, so that the server has to. MidflightError if no switch has a path to all
         workers.
         """
 
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
-        """Return the receivers of the results of one of these switches."""
+        """Return the receivers of a switch's results, workers or switches below; it is one that `switches` returned."""
 
     def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
-        """Return what one of these switches computes on: by port and address, the numbers of its contributors."""
+        """Return the senders whose packets a switch computes on; it is one that `switches` returned.
+
+        Each sender has the port of the switch by which its packets arrive, its address and its number in the job.
+        """
 
 
 class Flat:
-    """A `Strategy` in which one switch computes for all workers: the first that all their requests pass."""
+    """A `Strategy` in which one switch computes for all workers of a group: the first that all their requests pass."""
 
     def program_for(self, switch: str, program: Program) -> Program:  # noqa: ARG002
-        """Return the program itself."""
+        """Return `program`: every switch runs the same."""
         return program
 
     def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:  # noqa: ARG002
-        """Return the footprint itself."""
+        """Return `footprint`: every switch needs room for all of it."""
         return footprint
 
     def check(self, graph: Graph, job: Job) -> None:
-        """Accept any hosts. `switches` raises MidflightError for hosts without a common switch."""
+        """Accept any hosts. `switches` raises MidflightError for those without a common switch."""
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:
-        """Return the first common switch of the workers' paths to the server that has a port for each worker.
+        """Return one switch: the first that all workers' paths to the server have in common, with one port for each
+        worker.
 
-        Without a server, return the first switch of the graph. MidflightError if there is no such switch.
+        Without a server, it is the first switch of the graph. MidflightError if no switch meets these conditions.
         """
         application, server = job.application, job.server
         if server is None:
@@ -82,11 +94,15 @@ class Flat:
         )
 
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
-        """Return the workers."""
+        """Return the workers of the job, with the ports of the switch by which they are reached, in the order of the
+        ports.
+
+        MidflightError if two workers are behind the same port.
+        """
         return members(graph, switch, {each.name: job.port for each in job.hosts})
 
     def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
-        """Return the workers, each by the port on its path to the server."""
+        """Return the workers in order, each with the port of the switch by which its requests to the server arrive."""
         found = []
         for number, each in enumerate(job.hosts):
             path = graph.path(each.name, job.server.name) if job.server else None

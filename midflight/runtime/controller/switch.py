@@ -1,4 +1,4 @@
-"""One switch of a controller: its session, its configuration, and program changes with rollback."""
+"""One switch of a controller: its session, its configuration, and changes of its program with rollback."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _EXIT_TIMEOUT = (
 
 
 class ManagedSwitch:
-    """A switch with the controller's session and the configuration that it is expected to run.
+    """One switch of a controller: its P4Runtime session, and the configuration (program and tables) that it should run.
 
-    `capabilities` overrides what the device reports. There is no session until `connect`, and the switch has no program
-    until `expect` and `begin`.
+    `endpoint` is the means to reach the switch. `capabilities` overrides those that the device reports; None for no
+    override. There is no session until `connect`, and the switch has no program until `expect` and `begin`.
     """
 
     def __init__(self, endpoint: SwitchEndpoint, capabilities: Capabilities | None = None) -> None:
         self._endpoint = endpoint
         self.name = endpoint.name
         self.sheet = capabilities or self.device.capabilities
-        """The capabilities that placement uses."""
+        """The capabilities of the device, or their override, with which placement decides what fits."""
         self.on = False
-        """Whether the controller believes that the switch is on and under its control."""
+        """Whether the controller believes that the switch is on and that it is the switch's primary controller."""
         self.reason = ""
-        """Why the switch is off; empty if it is on."""
+        """Why the switch is off, as text; empty if it is on or was turned off on request."""
         self._session: Session | None = None
         self._steering: Offload | None = None
         self._expected: tuple[Configuration, Maps] | None = None
@@ -54,61 +54,69 @@ class ManagedSwitch:
 
     @property
     def device(self) -> Device:
-        """The device. It is another object each time that its process is restarted."""
+        """The switch's device. It is another object each time that its process is restarted."""
         return self._endpoint.device
 
     @property
     def session(self) -> Session:
-        """The session, or the last one if the switch is off. DeviceError if there has never been one."""
+        """The current session, or the last one if the switch is off. DeviceError if there has never been one."""
         if self._session is None:
             raise DeviceError(f"there is no session with {self.name}", hint="it has not answered yet")
         return self._session
 
     @property
     def steering(self) -> Offload:
-        """What the switch forwards and computes on. DeviceError if there has never been a session."""
+        """The object that writes the switch's routes and admissions. DeviceError if there has never been a session."""
         if self._steering is None:
             raise DeviceError(f"there is no session with {self.name}", hint="it has not answered yet")
         return self._steering
 
     @property
     def running(self) -> Configuration:
-        """What the switch runs, or will run once it is on again."""
+        """The configuration that the switch runs, or will run once it is on again. Call `expect` first."""
         assert self._expected is not None
         return self._expected[0]
 
     @property
     def maps(self) -> Maps:
-        """The maps of `running`."""
+        """The maps of the applications in `running`, by which their entries on the switch are read and written."""
         assert self._expected is not None
         return self._expected[1]
 
     def connect(self) -> None:
-        """Open a session in place of any earlier one. DeviceError if the switch does not answer."""
+        """Open a session in place of any earlier one, and mark the switch as on.
+
+        Blocks until the switch answers. DeviceError if it does not, or has another primary controller.
+        """
         self.attach(self.open())
 
     def open(self) -> Session:
-        """Close the last session and return a new one, for `attach`. May block; changes nothing else.
+        """Close the last session, and return a new one to pass to `attach`. Blocks until the switch answers.
 
-        DeviceError if the switch does not answer or has another primary.
+        Changes nothing else, so the caller needs no lock. DeviceError if the switch does not answer or has another
+        primary controller.
         """
         if self._session is not None:
             self._session.close()  # two sessions cannot have the same election id
         return self._endpoint.session()
 
     def attach(self, session: Session) -> None:
-        """Use a session that `open` returned, and mark the switch as on. Its contents count as unknown."""
+        """Use a session that `open` returned, and mark the switch as on.
+
+        Nothing is assumed about the program and the entries on the switch; they are unknown until `holds_expected` or
+        `begin`.
+        """
         if self._session is not None:
             session.inherit(self._session)
         self._session, self._steering, self._loaded = session, Offload(session), None
         self.on, self.reason = True, ""
 
     def lose(self, reason: str) -> None:
-        """Mark the switch as off until `connect` or `attach`, because its session has failed or none exists."""
+        """Mark the switch as off, for this reason, until the next `connect` or `attach`. Sends nothing to it."""
         self.on, self.reason, self._loaded = False, reason, None
 
     def close(self) -> None:
-        """Close the session. May be called more than once."""
+        """Close the current session, if there is one. Idempotent."""
         if self._session is not None:
             self._session.close()
 
@@ -119,9 +127,11 @@ class ManagedSwitch:
         checked: CheckedProgram,
         made: dict[tuple[str, CheckedProgram], PipelineConfig],
     ) -> Configuration:
-        """Return the configuration of the placed part of a program. P4Error if the device's compiler rejects it.
+        """Return the configuration in which this switch runs the part of a program that `placement` gives it.
 
-        `checked` is that part as P4. `made` caches what has been compiled, by kind of device and program.
+        `checked` is the P4 of that part. `made` caches what has been compiled, by kind of device and program; it is
+        added to. A switch that runs the same P4 text already needs no compilation. Sends nothing. P4Error if the
+        device's compiler rejects the text.
         """
         placed = placement.on(self.name)
         if self._expected is not None and self.running.source == checked.text:
@@ -132,29 +142,38 @@ class ManagedSwitch:
         return Configuration(program, placement, placed, checked, made[key])
 
     def state(self, application: str) -> State:
-        """Return an application's registers on this switch."""
+        """Return the registers of an application on this switch, to read and write.
+
+        MidflightError if the program has no such application.
+        """
         return self.running.program.state(application, self.session.inband)
 
     def expect(self, configuration: Configuration) -> None:
-        """Set the configuration that the next `begin` loads. Maps of the same shape keep their entries."""
+        """Set the configuration that the next `begin` loads. Sends nothing. Maps of the same shape keep entries."""
         self._expected = configuration, self._maps(configuration)
 
     def begin(self) -> None:
-        """Load the expected program, with empty registers, and write its maps' entries. It has no routes yet."""
+        """Load the expected configuration, with empty registers, and write the entries of its maps.
+
+        The switch then has no routes and no admissions, so it drops all packets. DeviceError if it refuses.
+        """
         self._push(self.running)
         self.maps.install(self.session)
         self._steering = Offload(self.session)
 
     def holds_expected(self) -> bool:
-        """Return whether the device runs the expected program, pushed by a controller of this deployment."""
+        """Return whether the device runs the expected program, by its P4Runtime cookie, a hash of the P4 text.
+
+        Sends a request. DeviceError if the switch does not answer.
+        """
         return self.session.read_cookie() == self.running.cookie
 
     @contextmanager
     def planning(self) -> Iterator[list[p4r.Entity]]:
-        """Collect the entities that the switch should hold, instead of writing them.
+        """Collect the entities (table entries, groups and so on) that the switch should hold, instead of writing them.
 
-        The list contains the entries of its maps and all that the block writes. The switch must run the expected
-        program. The caller must then make the switch hold these entities.
+        A context manager. Its list fills with the entries of the switch's maps and with all that the block writes. The
+        switch must run the expected program. Afterwards, the caller must make the switch hold these entities.
         """
         self._loaded, self._steering = self.running, Offload(self.session)
         with self.session.planning() as wanted:
@@ -172,7 +191,10 @@ class ManagedSwitch:
         token: int = 0,
         senders: Iterable[Sender] | None = None,
     ) -> None:
-        """Subscribe to an application's alerts and start computing on it: see `Offload.admit`."""
+        """Subscribe to an application's alerts, and start computing on its requests: see `Offload.admit`.
+
+        DeviceError if the switch refuses; MidflightError if a number is out of range.
+        """
         if any(each.preamble.name == application.digest for each in self.session.p4info.digests):
             self.session.subscribe(application.digest)
         self.steering.admit(
@@ -180,7 +202,11 @@ class ManagedSwitch:
         )
 
     def power(self, *, on: bool) -> None:
-        """Turn the switch off or on. It loses its state. MidflightError if its endpoint cannot be power-controlled."""
+        """Turn the switch off (`on` False) or on. It loses its program, entries and registers.
+
+        If that replaces the device, a session with the new one is opened; `begin` has to load the program.
+        MidflightError if its endpoint cannot do that, DeviceError if the switch does not start.
+        """
         before = self.device
         with suppress(DeviceError):  # the switch may be off or dead already
             self.session.keep()
@@ -192,10 +218,11 @@ class ManagedSwitch:
             self._steering, self.on = steering, on  # the old admissions are needed until `begin`
 
     def verify(self, wanted: Configuration) -> None:
-        """Verify that the device can run a configuration, if it is on and runs another. DeviceError if it cannot.
+        """Ask the device whether it can run a configuration. Does nothing if the switch is off or runs the same P4
+        text.
 
-        A device that compiles programs itself does so here rather than during the change. A device that does not
-        implement VERIFY passes.
+        DeviceError if it cannot. A device that compiles programs itself does so now rather than during the change. A
+        device that does not implement the action VERIFY of P4Runtime passes.
         """
         if self.on and wanted.source != self.running.source:
             try:
@@ -206,12 +233,15 @@ class ManagedSwitch:
                     raise
 
     def change(self, wanted: Configuration) -> Callable[[], None]:
-        """Change to another program, and return the function that rolls the change back.
+        """Change to another configuration, and return the function that rolls the change back.
 
-        Applications that survive keep their state. The switch drops packets during the change. A switch that is off
-        changes when it begins again, and one whose P4 text stays the same is left alone. DeviceError if the device
-        rejects the program; then the change has been rolled back, or the switch is off because that failed, too. The
-        rollback function handles failures in the same way and raises nothing.
+        Applications that `Configuration.surviving` names keep their registers. The switch drops packets during the
+        change. A switch that is off gets the configuration with the next `begin`, and one whose P4 text stays the same
+        is left alone.
+
+        DeviceError if the device rejects the program; then the change has been rolled back, or the switch is off
+        because that failed, too. The returned function takes no arguments and raises nothing: if the rollback fails,
+        the switch is off.
         """
         if self.on and wanted.source != self.running.source:
             return partial(self._roll_back, self._exchange(wanted))
@@ -342,7 +372,7 @@ class ManagedSwitch:
 
 
 class SwitchedOn(Mapping[str, Session]):
-    """The sessions with those switches that are on at the time."""
+    """The sessions with those of the given switches that are on when it is read: a mapping by switch name."""
 
     def __init__(self, switches: Mapping[str, ManagedSwitch]) -> None:
         self._switches = switches

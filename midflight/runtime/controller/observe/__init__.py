@@ -1,1 +1,1 @@
-"""Observability of a controller: events, a structured log, metrics and an alert log."""
+"""Observability of a controller: events, a log of them, metrics and an alert log."""

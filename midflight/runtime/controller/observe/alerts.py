@@ -21,13 +21,13 @@ _POLL_INTERVAL = 0.1  # seconds
 
 @dataclass(frozen=True, slots=True)
 class TimedAlert:
-    """An alert, and the time at which the controller received it, in seconds since 1970."""
+    """An alert, and the time at which the controller received it: seconds since 1970 in UTC."""
 
     alert: Alert
     time: float
 
     def document(self) -> dict[str, Any]:
-        """Return the alert as a JSON object."""
+        """Return the alert as a JSON object: time (ISO 8601, UTC), switch, application and values by field."""
         clock = datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {
             "time": clock,
@@ -38,10 +38,10 @@ class TimedAlert:
 
 
 class AlertLog:
-    """Receives alerts in a thread of its own and keeps the latest 10000. A context manager.
+    """Receives a controller's alerts in a thread of its own, and keeps the latest 10,000. A context manager.
 
-    It receives alerts even if nobody follows them, so that they do not pile up in sessions and switches. `count` is
-    called with the switch and the application of each alert.
+    It starts at once and receives alerts even if nobody follows them, so that they do not pile up in sessions and
+    switches. `count` is called in that thread with the switch and the application of each alert.
     """
 
     def __init__(self, alerts: Alerts, count: Callable[[str, str], None]) -> None:
@@ -55,7 +55,7 @@ class AlertLog:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop receiving. May be called more than once."""
+        """Stop receiving, and wait until the thread has ended. Idempotent."""
         self._end.set()
         self._thread.join()
 
@@ -68,12 +68,17 @@ class AlertLog:
         self.close()
 
     def latest(self, count: int, application: str = "") -> list[TimedAlert]:
-        """Return the last `count` alerts, of one application or of all, oldest first."""
+        """Return up to the last `count` alerts, oldest first: those of one application, or of all if `application` is
+        empty.
+        """
         with self._arrived:
             return [each for each in self._log if application in ("", each.alert.application)][-count:]
 
     def follow(self, listening: Callable[[], bool], application: str = "") -> Iterator[TimedAlert]:
-        """Yield alerts from now on, of one application or of all, while `listening()`."""
+        """Yield alerts as they arrive from now on: those of one application, or of all if `application` is empty.
+
+        Ends when `listening` returns False. It is called after each arrival and at least every half second.
+        """
         with self._arrived:
             seen = self._total
         while listening():

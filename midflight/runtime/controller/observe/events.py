@@ -1,4 +1,4 @@
-"""Events: records of what happened to a controller, its switches and its applications."""
+"""Events: records of what happened to a controller, its switches or its applications."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ __all__ = ["Event", "OnEvent"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event.
+    """Something that happened to a controller, such as the loss of a switch or an admission.
 
     `kind` is an identifier such as "switch-lost", and `message` a text for people. `switch` and `application` are
-    empty if the event concerns none. `details` has values that JSON can represent. `time` is in seconds since 1970.
+    names, or empty if the event concerns none. `details` has further values, which JSON can represent. `time` is in
+    seconds since 1970, by default now.
     """
 
     kind: str
@@ -28,20 +29,23 @@ class Event:
 
     @property
     def clock(self) -> str:
-        """The time in UTC, in ISO 8601 format with milliseconds."""
+        """The time of the event in UTC, in ISO 8601 format with milliseconds."""
         return datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def document(self) -> dict[str, Any]:
-        """Return the event as a JSON object, without an empty switch or application."""
+        """Return the event as a JSON object: time, event (its kind), message, switch, application and the details.
+
+        The switch or application is left out if it is empty.
+        """
         parts = {"time": self.clock, "event": self.kind, "message": self.message}
         parts |= {name: it for name in ("switch", "application") if (it := getattr(self, name))}
         return {**parts, **self.details}
 
     def line(self) -> str:
-        """Return the event as a line of text for people."""
+        """Return the event as one line of text for people, without a line end."""
         about = " ".join(each for each in (self.switch, self.application) if each)
         return f"{self.clock} {self.kind:<16} {f'{about}: ' if about else ''}{self.message}"
 
 
 OnEvent = Callable[[Event], None]
-"""Called with each event, in the thread that emits it."""
+"""A function that is called with each event, in the thread that emits it, so it must not block."""

@@ -1,4 +1,4 @@
-"""The structured log: one line an event, as JSON or as text."""
+"""A log of events: one line for each event, as JSON or as text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ __all__ = ["Log"]
 
 
 class Log:
-    """Writes each event as a line to a stream and flushes it. May be called from any thread.
+    """Writes each event as a line to a stream and flushes it: a sink for `Deployment`. May be called from any thread.
 
-    Errors of the stream, such as a closed pipe, are ignored, so that they do not stop the controller.
+    `form` is "json" for a JSON object in each line, or "text" for text for people. Errors of the stream, such as a
+    closed pipe, are ignored, so that they do not stop the controller.
     """
 
     def __init__(self, stream: TextIO, form: Literal["json", "text"] = "text") -> None:
@@ -24,7 +25,7 @@ class Log:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Write an event."""
+        """Write an event to the stream. Raises no errors of the stream."""
         line = json.dumps(event.document()) if self._form == "json" else event.line()
         with self._lock, suppress(OSError, ValueError):
             self._stream.write(line + "\n")

@@ -1,4 +1,4 @@
-"""Prometheus metrics of a controller, in a registry of their own."""
+"""Prometheus metrics of a controller, in a registry that is not shared with other metrics of the process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 
 
 @dataclass(frozen=True, slots=True)
 class SwitchReading:
-    """A sample of one switch: whether it has a session, how many applications it computes, and its counters.
+    """A sample of one switch: whether it has a session, how many applications are admitted on it, and its counters.
 
-    `packets` and `octets` count requests by application and port; the port is "any" for an application that is admitted
-    on all ports. `drops` counts packets that the switch dropped, by reason, and `dropped` those that applications
-    dropped. `refused` counts requests that it forwarded without computing on them, by reason. All are None if the
-    switch does not answer.
+    `packets` and `octets` (bytes) count requests by application name and port of the switch; the port is "any" for an
+    application that is admitted on all ports. `drops` counts packets that the switch dropped, by reason, and `dropped`
+    packets that applications dropped, by name. `refused` counts requests that it forwarded without computing on them,
+    by reason. All counters are None if the switch does not answer.
     """
 
     session: bool
@@ -39,18 +39,23 @@ class SwitchReading:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A sample of a controller and its switches."""
+    """A sample of a controller: its epoch, and a sample of each switch by name."""
 
     epoch: int
     switches: dict[str, SwitchReading]
 
 
 class Metrics:
-    """The metrics of one controller. `read` is called at each scrape, once it is set."""
+    """The Prometheus metrics of one controller: it counts events, alerts and requests, and samples the switches at a
+    scrape.
+
+    As a sink of `Deployment` it is called with each event. `registry` holds the metrics.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.read: Callable[[], Reading] | None = None
+        """Called at each scrape to sample the controller and its switches. Without it, scrapes lack these values."""
         self._writes = Counter(
             "midflight_writes", "Write requests to switches", ["switch", "outcome"], registry=self.registry
         )
@@ -67,10 +72,13 @@ class Metrics:
         )
         self.registry.register(self)
         self.counts: dict[str, dict[str, int]] = {}
-        """Write requests by switch and outcome, "taken" or "refused"."""
+        """The number of write requests, by switch name and by outcome: "taken" or "refused"."""
 
     def observer(self, switch: str) -> Observer:
-        """Return the observer that counts and times the requests to a switch."""
+        """Return a function to be called after each P4Runtime request to a switch, which counts and times it.
+
+        Its arguments are the request's name, such as "Write", its duration in seconds, and whether it succeeded.
+        """
         counts = self.counts.setdefault(switch, {"taken": 0, "refused": 0})
 
         def observe(request: str, seconds: float, succeeded: bool) -> None:
@@ -83,17 +91,18 @@ class Metrics:
         return observe
 
     def __call__(self, event: Event) -> None:
-        """Count an event."""
+        """Count an event by its kind."""
         self._events.labels(event.kind).inc()
 
     def alerted(self, switch: str, application: str) -> None:
-        """Count an alert."""
+        """Count an alert of an application on a switch, both given by name."""
         self._alerts.labels(switch, application).inc()
 
     def serve(self, port: int, address: str = "127.0.0.1") -> tuple[int, Callable[[], None]]:
-        """Serve the metrics over HTTP. Return the port, and a function that stops the server.
+        """Serve the metrics over HTTP in a thread. Return the TCP port, and a function that stops the server.
 
-        Port 0 chooses a free port. MidflightError if the port cannot be bound.
+        Port 0 chooses a free port. It listens on `address`, by default only on loopback. MidflightError if the port
+        cannot be bound.
         """
         try:
             server, thread = start_http_server(port, addr=address, registry=self.registry)
@@ -108,11 +117,14 @@ class Metrics:
         return server.server_port, close
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: the metrics of `collect` are only known when they are scraped."""
+        """Return nothing: Prometheus' client calls it, but the metrics of `collect` are only known at a scrape."""
         return ()
 
     def collect(self) -> Iterator[Any]:
-        """Yield the metrics of the controller and its switches, sampled now."""
+        """Yield the metrics of the controller and its switches, sampled now by `read`: called by Prometheus' client.
+
+        Sends requests to the switches, and blocks until they have answered. Yields nothing if `read` is not set.
+        """
         if self.read is None:
             return
         reading = self.read()

@@ -16,10 +16,11 @@ __all__ = ["CommandClient"]
 
 
 class CommandClient:
-    """Calls the controller that holds a state folder. A context manager.
+    """Calls the controller that holds a state folder, over the Unix socket in that folder. A context manager.
 
-    Every method raises the MidflightError that the controller reports, or one of its own if no controller runs there,
-    it does not answer in time, or it does not know the command.
+    Methods raise the MidflightError that the controller reports, or one of their own if no controller runs there, it
+    does not answer in time, or it does not know the command. Creating the object connects to nothing; MidflightError if
+    the path of the socket is too long.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +28,10 @@ class CommandClient:
         self._channel = grpc.insecure_channel(target(folder / "control"))
 
     def call(self, name: str, /, *, timeout: float = 60.0, **arguments: Any) -> Json:
-        """Make a call and return its result. `timeout` is in seconds."""
+        """Call the command `name`, a method of `commands.Commands`, with these arguments, and return its result.
+
+        Arguments are values that JSON can represent. Blocks for at most `timeout` seconds.
+        """
         method = self._channel.unary_unary(f"/{SERVICE}/{name}", encoded, decoded)
         try:
             result: Json = method(arguments, timeout=timeout)
@@ -36,7 +40,10 @@ class CommandClient:
         return result
 
     def follow(self, name: str, /, **arguments: Any) -> Iterator[Json]:
-        """Yield the results of a stream until the controller ends it."""
+        """Call the command `name`, one of `Commands.streams`, and yield its results until the controller ends it.
+
+        Blocks while there is no result. Closing the iterator ends the command.
+        """
         method = self._channel.unary_stream(f"/{SERVICE}/{name}", encoded, decoded)
         stream = method(arguments)
         try:
@@ -47,7 +54,7 @@ class CommandClient:
             stream.cancel()
 
     def close(self) -> None:
-        """Close the connection. May be called more than once."""
+        """Close the connection to the controller. Idempotent."""
         self._channel.close()
 
     def __enter__(self) -> CommandClient:

@@ -1,4 +1,4 @@
-"""The commands of a running controller: calls and streams by name, for `CommandServer`."""
+"""The commands that a running controller accepts: calls with one result and streams of results, for `CommandServer`."""
 
 from __future__ import annotations
 
@@ -27,24 +27,31 @@ _EVENTS_IN_STATUS = 10
 
 
 class Commands:
-    """The commands of one deployment. Arguments and results are JSON. The client receives any MidflightError."""
+    """The commands of one deployment, as methods: those of `midflight status`, `admit` and so on.
+
+    Each takes a JSON object with the arguments named in its docstring, and returns or yields JSON objects. The client
+    receives any MidflightError.
+    """
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
 
     @property
     def calls(self) -> Mapping[str, Call]:
-        """The calls by name."""
+        """The commands with one result, by name."""
         calls = [self.status, self.state, self.admit, self.withdraw, self.change, self.counters]
         return {call.__name__: call for call in [*calls, self.latest_alerts, self.undeploy]}
 
     @property
     def streams(self) -> Mapping[str, Stream]:
-        """The streams by name."""
+        """The commands that yield results until the client leaves, by name."""
         return {"watch": self.watch, "alerts": self.alerts}
 
     def status(self, _: Json) -> Json:
-        """Return the controller, its switches and applications with placements and jobs, and the latest events."""
+        """Return the controller, its switches, its applications with placements and jobs, and the last ten events.
+
+        The argument is ignored. Sends nothing to the switches.
+        """
         it = self._deployment
         controller = it.controller
         with controller.fleet.lock:
@@ -63,7 +70,11 @@ class Commands:
             }
 
     def state(self, arguments: Json) -> Json:
-        """Return the contents of an application's registers on a switch."""
+        """Return the contents of an application's registers on a switch: `registers`, lists of numbers by name.
+
+        Arguments: `application`, and `switch`, which may be left out if only one switch runs the application.
+        MidflightError if none does, or several and none is named.
+        """
         application = str(arguments["application"])
         controller = self._deployment.controller
         with controller.fleet.lock:
@@ -73,11 +84,14 @@ class Commands:
         return {"application": application, "switch": switch, "registers": registers}
 
     def admit(self, arguments: Json) -> Json:
-        """Admit an application.
+        """Admit an application: make switches compute on its requests. Return the switches, the epoch and the workers'
+        tickets.
 
-        For an Aggregate this starts a job, and the result contains the tickets of its workers. Any other application is
-        admitted for the named hosts, or for all hosts. MidflightError if the application or a host is unknown, or if
-        another application than an Aggregate has a server.
+        Arguments: `application`, `hosts` and `rate` (requests a second). For an Aggregate, `hosts` are its workers in
+        order and `server` may name its server; a job starts, and each of `tickets` has what one worker needs to take
+        part. Any other application is admitted for the named hosts, or for all hosts; `senders`, `switch` and `port`
+        are those of `Controller.admit`. MidflightError if the application or a host is unknown, or if an argument does
+        not suit the kind of application.
         """
         application, it = str(arguments["application"]), self._deployment
         controller = it.controller
@@ -102,9 +116,11 @@ class Commands:
         return result
 
     def withdraw(self, arguments: Json) -> Json:
-        """Withdraw an application, and end its job if it has one. Its requests are forwarded from now on.
+        """Withdraw an application, and end its job if it has one, so that requests are only forwarded. Return the
+        switches.
 
-        MidflightError if it is not admitted.
+        Arguments: `application`, and `switch` to withdraw it from one switch only. MidflightError if it is not
+        admitted.
         """
         application, controller = str(arguments["application"]), self._deployment.controller
         switch = str(arguments.get("switch", ""))
@@ -126,13 +142,24 @@ class Commands:
         return {"application": application, "switches": wanted}
 
     def change(self, arguments: Json) -> Json:
-        """Change the program of all switches to that of another file."""
+        """Change the program of all switches to that of another file: see `Controller.change`.
+
+        Arguments: `file`, a path, and `name`, the program in it if there are several. Return the file and the names of
+        the applications. MidflightError if the program is wrong, DeviceError if a switch rejects it; then nothing has
+        changed.
+        """
         source = ProgramSource.read(Path(arguments["file"]), arguments.get("name"))
         self._deployment.change(source)
         return {"file": str(source.file), "applications": [*self._deployment.controller.program.applications]}
 
     def counters(self, arguments: Json) -> Json:
-        """Return packets and bytes by switch, application and port, for one application or all, and switches' drops."""
+        """Return the packets and bytes of requests by switch, application and port, and what switches dropped and
+        refused.
+
+        Argument: `application`, or all if it is left out. `counters` has a row for each port on which an application is
+        admitted; `drops`, `dropped` and `refused` are by switch, as in `metrics.SwitchReading`. MidflightError if there
+        is no such application. A switch that does not answer is left out.
+        """
         only = str(arguments.get("application", ""))
         if only:
             self._deployment.controller.fleet.application(only)
@@ -151,16 +178,26 @@ class Commands:
         return {"counters": rows, "drops": drops, "dropped": dropped, "refused": refused}
 
     def latest_alerts(self, arguments: Json) -> Json:
-        """Return the latest alerts, of one application or of all."""
+        """Return the latest alerts, oldest first.
+
+        Arguments: `count`, the largest number of alerts, and `application`, or all if it is left out. MidflightError if
+        there is no such application.
+        """
         found = self._deployment.alerts.latest(int(arguments["count"]), self._alerting(arguments))
         return {"alerts": [each.document() for each in found]}
 
     def undeploy(self, _: Json) -> Json:
-        """End the deployment. The controller exits soon afterwards."""
+        """End the deployment: withdraw all applications. The controller exits soon afterwards.
+
+        The argument is ignored. Return, as `absent`, the names of the switches that did not answer.
+        """
         return {"absent": self._deployment.withdraw_all()}
 
     def watch(self, _: Json, listening: Callable[[], bool]) -> Iterator[Json]:
-        """Yield the status now, and whenever it has changed. It is compared after each event, and every second."""
+        """Yield the result of `status` now, and again whenever it has changed, until `listening` returns False.
+
+        It is compared with the last one after each event, and at least every second. The first argument is ignored.
+        """
         shown = self.status({})
         yield shown
         for _event in self._deployment.follow(self._listening(listening)):
@@ -170,7 +207,10 @@ class Commands:
                 yield status
 
     def alerts(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
-        """Yield alerts as they arrive, of one application or of all."""
+        """Yield alerts as they arrive from now on, until `listening` returns False.
+
+        Argument: `application`, or all if it is left out. MidflightError if there is no such application.
+        """
         application = self._alerting(arguments)
         for each in self._deployment.alerts.follow(self._listening(listening), application):
             yield each.document()

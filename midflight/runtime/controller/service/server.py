@@ -1,4 +1,4 @@
-"""The server of a running controller's command service."""
+"""The server of a running controller's command service, which `midflight admit` and other commands connect to."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from midflight.runtime.controller.service.wire import SERVICE, Json, decoded, en
 __all__ = ["Call", "CommandServer", "Stream"]
 
 Call = Callable[[Json], Json]
-"""Takes the arguments and returns the result. The client receives a MidflightError that it raises."""
+"""A command with one result: takes the arguments and returns the result. The client receives a MidflightError."""
 
 Stream = Callable[[Json, Callable[[], bool]], Iterator[Json]]
-"""Yields results. Takes the arguments, and a function to poll at least once a second: is the client still there?"""
+"""A command with many results, which it yields.
+
+Takes the arguments, and a function that returns whether the client is still connected. Call that at least once a
+second, and end when it returns False.
+"""
 
 _THREADS = 32  # each open stream occupies one
 _GRACE_PERIOD = 1.0  # seconds for calls in progress to finish before they are cancelled
 
 
 class CommandServer:
-    """Serves calls and streams by name on a Unix socket. A context manager.
+    """Serves commands by name over gRPC on the Unix socket `socket`, from its creation on. A context manager.
 
-    Only the owner may have access to the socket's folder. MidflightError if the socket cannot be bound.
+    Each command runs in a thread of its own, up to 32 at a time. Only the owner may have access to the socket's folder.
+    An existing socket is replaced. MidflightError if the socket cannot be bound.
     """
 
     def __init__(self, socket: Path, calls: Mapping[str, Call], streams: Mapping[str, Stream]) -> None:
@@ -46,7 +51,7 @@ class CommandServer:
         self._server.start()
 
     def close(self) -> None:
-        """Stop the server, and give calls in progress one second to finish. May be called more than once."""
+        """Stop the server, give commands in progress one second to finish, and remove the socket. Idempotent."""
         self._server.stop(_GRACE_PERIOD).wait()
         self._socket.unlink(missing_ok=True)
 

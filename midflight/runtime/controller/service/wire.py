@@ -1,4 +1,4 @@
-"""Encoding of calls and errors as JSON, shared by the command server and its client."""
+"""The encoding of commands and errors as JSON, shared by the command server and its client."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from midflight.errors import MidflightError, Place
 __all__ = ["SERVICE", "Json", "decoded", "encoded", "error_from", "error_text", "target"]
 
 Json = dict[str, Any]
-"""The arguments or the result of a call."""
+"""The arguments or a result of a command: a JSON object."""
 
 SERVICE = "midflight.Controller"
 _MAX_SOCKET_PATH = 107  # bytes, on Linux
 
 
 def encoded(value: Json) -> bytes:
-    """Encode a JSON object as bytes."""
+    """Return a JSON object as UTF-8 bytes. TypeError if JSON cannot represent a value."""
     return json.dumps(value).encode()
 
 
 def decoded(data: bytes) -> Json:
-    """Decode a JSON object from bytes."""
+    """Return the JSON object that `encoded` turned into bytes. ValueError if they are not JSON."""
     return dict(json.loads(data))
 
 
 def target(socket: Path) -> str:
-    """Return the gRPC target of a Unix socket. MidflightError if its path has more than 107 bytes."""
+    """Return the address that gRPC uses for a Unix socket: "unix:" and its absolute path.
+
+    MidflightError if the path has more than 107 bytes, the limit of the operating system.
+    """
     path = str(socket.absolute())
     if len(path.encode()) > _MAX_SOCKET_PATH:
         raise MidflightError(
@@ -41,14 +44,17 @@ def target(socket: Path) -> str:
 
 
 def error_text(error: MidflightError) -> str:
-    """Encode an error as JSON, for `error_from`."""
+    """Return an error as JSON text, which `error_from` decodes: its class, message, hint and place."""
     known = next(each.__name__ for each in type(error).__mro__ if getattr(errors, each.__name__, None) is each)
     place = asdict(error.place) if error.place else None
     return json.dumps({"kind": known, "message": error.message, "hint": error.hint, "place": place})
 
 
 def error_from(text: str) -> MidflightError | None:
-    """Decode an error from the result of `error_text`. Return None for any other text."""
+    """Return the error that `error_text` encoded, with the same class, message, hint and place.
+
+    Return None for any other text.
+    """
     try:
         found = json.loads(text)
         kind = getattr(errors, found["kind"])
