@@ -22,6 +22,7 @@ from midflight.p4.types import (
     ErrorType,
     Field,
     HeaderType,
+    NewType,
     StackType,
     StructType,
     TupleType,
@@ -223,9 +224,9 @@ class _Writer:
             field = message.match_fields.add(
                 id=number,
                 name=key.name,
-                bitwidth=width_of(key.expression.type),
                 match_type=MATCH_KINDS[key.kind],
             )
+            self._value(field, key.expression.type)
             field.annotations.extend(_annotation_texts(key.annotations))
         for listed in table.actions:
             reference = message.action_refs.add(id=self.ids(p4i.P4Ids.ACTION, listed.action.name))
@@ -262,7 +263,7 @@ class _Writer:
         for number, parameter in zip(self._parameter_ids(action)[: len(data)], data, strict=True):
             name = _unquoted(parameter.annotations.get("name", parameter.variable.name))
             added = message.params.add(id=number, name=name)
-            added.bitwidth = width_of(parameter.variable.type)
+            self._value(added, parameter.variable.type)
             added.annotations.extend(_annotation_texts(parameter.annotations))
 
     def _instance(self, instance: ir.Instance) -> None:
@@ -301,13 +302,35 @@ class _Writer:
         message.preamble.annotations.append(f'@controller_header("{header.controller}")')
         numbers = _numbers(header.fields, lambda each: each.annotations)
         for number, each in zip(numbers, header.fields, strict=True):
-            added = message.metadata.add(id=number, name=each.name, bitwidth=width_of(each.type))
+            added = message.metadata.add(id=number, name=each.name)
+            self._value(added, each.type)
             added.annotations.extend(_annotation_texts(each.annotations))
+
+    def _value(self, message: Any, kind: Type) -> None:
+        """Set the width and type name of a match field, a parameter or a field of packet metadata."""
+        spec = self._type(kind) if isinstance(kind, EnumType) or (isinstance(kind, Bits) and kind.new) else None
+        message.bitwidth = width_of(kind)
+        if isinstance(kind, Bits) and kind.new is not None:
+            assert spec is not None
+            message.type_name.name = spec.new_type.name
+            if kind.new.uri is not None:
+                message.bitwidth = kind.new.width or 0
 
     def _type(self, kind: Type) -> p4t.P4DataTypeSpec:
         """Return a type's description, and add the structs, headers and enums that it names to `type_info`."""
         spec, known = p4t.P4DataTypeSpec(), self.info.type_info
         match kind:
+            case Bits(new=NewType() as new):
+                spec.new_type.name = new.name
+                made = known.new_types[new.name]
+                if new.uri is None:
+                    made.original_type.bitstring.CopyFrom(_bitstring(kind))
+                elif new.width is None:
+                    made.translated_type.uri = new.uri
+                    made.translated_type.sdn_string.SetInParent()
+                else:
+                    made.translated_type.uri = new.uri
+                    made.translated_type.sdn_bitwidth = new.width
             case Bits() | Varbit():
                 spec.bitstring.CopyFrom(_bitstring(kind))
             case Bool():

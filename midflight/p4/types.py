@@ -20,6 +20,7 @@ __all__ = [
     "Field",
     "HeaderType",
     "Integer",
+    "NewType",
     "StackType",
     "StringType",
     "StructType",
@@ -41,11 +42,27 @@ class Direction(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class NewType:
+    """The name that a `type` declaration gives, and what a controller sees in its place (P4Runtime, section 18.1).
+
+    With `@p4runtime_translation`, `uri` is set, and the controller's values have `width` bits, or are strings if None.
+    """
+
+    name: str
+    uri: str | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bits:
-    """`bit<W>`, or `int<W>` in two's complement if signed."""
+    """`bit<W>`, or `int<W>` in two's complement if signed.
+
+    `new` is the `type` declaration that names it, which matters to controllers only: comparisons ignore it.
+    """
 
     width: int
     signed: bool = False
+    new: NewType | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{'int' if self.signed else 'bit'}<{self.width}>"

@@ -14,6 +14,7 @@ from midflight.p4.check.controls import action
 from midflight.p4.check.expressions import expression, value
 from midflight.p4.check.functions import check_alone, inline
 from midflight.p4.check.instances import anonymous, create, instantiate, part
+from midflight.p4.check.newtypes import new_type
 from midflight.p4.check.packages import package
 from midflight.p4.check.scope import Callables, Entity, MadePackage, Named, Scope, describe
 from midflight.p4.check.stages import check_stages
@@ -116,6 +117,8 @@ def _declaration(top: _Top, node: d.Declaration) -> Walk[None]:
                 kind = yield structure(ctx, node.type)
             else:
                 kind = yield type_of(ctx, node.type)
+            if isinstance(node, d.NewType):
+                kind = yield new_type(ctx, node, kind)
             scope.declare(node.name, Named(kind), node.place)
         case d.ErrorDeclaration(members=members):
             _members(members, ctx.state.errors, "error")

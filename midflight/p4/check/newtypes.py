@@ -1,0 +1,55 @@
+"""New types, with the translation that a controller sees (P4Runtime specification 1.5, section 18.1)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from midflight.errors import P4Error
+from midflight.p4 import declarations as d
+from midflight.p4 import ir
+from midflight.p4 import syntax as s
+from midflight.p4.check.annotated import annotation_values
+from midflight.p4.check.context import Context
+from midflight.p4.types import Bits, NewType, Type
+from midflight.stackless import Walk
+
+__all__ = ["new_type"]
+
+_BODY = re.compile(r'"((?:[^"\\]|\\.)*)" , (.+)$')
+_BITS = re.compile(r"bit < (.+) >$")
+
+
+def new_type(ctx: Context, node: d.NewType, kind: Type) -> Walk[Type]:
+    """Return the type that a `type` declaration makes of `kind`.
+
+    Raises P4Error for a `@p4runtime_translation` other than ("uri", width), ("uri", bit<width>) or ("uri", string).
+    """
+    if not isinstance(kind, Bits):
+        return kind
+    for each in node.annotations:
+        if each.name == "p4runtime_translation":
+            uri, width = yield _translation(ctx, each)
+            return replace(kind, new=NewType(node.name, uri, width))
+    return replace(kind, new=NewType(node.name))
+
+
+def _translation(ctx: Context, node: s.Annotation) -> Walk[tuple[str, int | None]]:
+    match = _BODY.match(node.body)
+    wrong = P4Error(
+        "@p4runtime_translation takes a URI and a width",
+        place=node.place,
+        hint='Write @p4runtime_translation("uri", 32), or "string" in place of the width.',
+    )
+    if match is None:
+        raise wrong
+    uri, given = match.groups()
+    if given == "string":
+        return uri, None
+    bits = _BITS.match(given)
+    body = replace(node, body=bits[1] if bits else given)
+    values: list[tuple[str, ir.Literal]] = yield annotation_values(ctx, body)
+    match values:
+        case [("", ir.Literal(value=int() as width))] if width > 0 and not isinstance(values[0][1].value, bool):
+            return uri, width
+    raise wrong
