@@ -2,8 +2,9 @@
 
     python -m midflight.runtime.engine.apart SECONDS BYTES FILE STATE < program.p4
 
-SECONDS and BYTES limit the process. FILE is the name of the program in messages, and STATE the memory in bytes that its
-state may take. The process writes a pickle: the compiled program, or the error.
+SECONDS of processor time and BYTES of memory limit the process. FILE is the name of the program in messages, and STATE
+the memory in bytes that its registers and similar state may take. The process writes a pickle to its standard output:
+the compiled program, or the error.
 """
 
 from __future__ import annotations
@@ -32,21 +33,22 @@ _QUOTED = 4000
 
 @dataclass(frozen=True, slots=True)
 class CompileBudget:
-    """The limits for compiling one program: seconds of processor time, and bytes of memory."""
+    """The limits for compiling one program: seconds of processor time, and bytes of memory of the compiler process."""
 
     seconds: int = 60
     memory: int = 3 << 30
 
 
 class CompilerDied(DeviceError):  # noqa: N818 - named after the event
-    """The compiler process failed without an answer. The message ends with its standard error."""
+    """The compiler process failed without an answer. The message ends with the last of its standard error."""
 
 
 def compile_apart(text: str, file: str, budget: CompileBudget, memory: int) -> Compiled:
-    """Return the code of a confined program, compiled in a separate process.
+    """Compile an untrusted P4 program, given as text, in a separate process, and return its code.
 
-    Raises P4Error for an invalid program, BudgetError if its state takes more than `memory` bytes or compiling it
-    exceeds the budget, and CompilerDied if the process fails in another way.
+    Blocks until it is done. `file` names the program in messages; it may include only core.p4 and v1model.p4. Raises
+    P4Error for an invalid program, BudgetError if its state takes more than `memory` bytes or compiling it exceeds the
+    budget, and CompilerDied if the process fails in another way.
     """
     command = [sys.executable, "-m", __name__, str(budget.seconds), str(budget.memory), file, str(memory)]
     try:
@@ -83,7 +85,11 @@ def _answer(text: str, file: str, memory: int) -> Compiled | P4Error | BudgetErr
 
 
 def main() -> int:
-    """Compile the program on standard input, and return the exit status."""
+    """Compile the program on standard input, write the pickled result to standard output, and return 0.
+
+    Arguments are taken from `sys.argv`. The process gets the limits, also on processor time. Any error other than an
+    invalid program is raised.
+    """
     seconds, space = int(sys.argv[1]), int(sys.argv[2])
     file, memory = sys.argv[3], int(sys.argv[4])
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))

@@ -1,4 +1,4 @@
-"""Lowering of table applications: key, lookup, direct counters and meters, then the action with the entry's data."""
+"""Emits table applications: key, lookup, direct counters and meters, then the action with the entry's data."""
 
 from __future__ import annotations
 
@@ -19,20 +19,26 @@ __all__ = ["Tables"]
 
 
 class Tables:
-    """Lowers table applications. Holds each table's layout and lookup function."""
+    """Emits the applications of a program's tables; holds each table's layout of entries and lookup function."""
 
     def __init__(self) -> None:
         self.layouts: dict[str, EntryLayout] = {}
         self._lookups: dict[str, ll.Function] = {}
 
     def layout(self, unit: Unit, table: ir.Table) -> EntryLayout:
-        """Return a table's layout, the same one each time."""
+        """Return the layout of a table's entries, the same object each time.
+
+        Raises P4Error for a match kind that the engine does not support.
+        """
         if table.name not in self.layouts:
             self.layouts[table.name] = EntryLayout(table, unit.layout)
         return self.layouts[table.name]
 
     def apply(self, code: Code, table: ir.Table) -> Applied:
-        """Emit one application of a table."""
+        """Emit one application of a table at the current position, and return its result.
+
+        Raises P4Error for constructs that the engine does not support.
+        """
         layout = self.layout(code.unit, table)
         b = code.b
         default = code.slot_pointer(f"{table.name}.default")

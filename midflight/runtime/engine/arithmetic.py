@@ -1,4 +1,4 @@
-"""Arithmetic on `bit<W>` and `int<W>` of any width (P4_16 specification, sections 8.6 and 8.7).
+"""Emits arithmetic on `bit<W>` and `int<W>` of any width (P4_16 specification, sections 8.6 and 8.7).
 
 No operation traps: a division or remainder by zero gives 0, and the smallest `int<W>` divided by -1 wraps to itself.
 """
@@ -21,9 +21,10 @@ SATURATING = {"|+|": "add.sat", "|-|": "sub.sat"}
 
 
 def binary(code: Code, operator: str, left: Value, right: Value, signed: bool) -> Value:
-    """Return `left operator right` for two integers of the same width. Comparisons return an i1.
+    """Emit `left operator right` for two integers of the same width, and return the result; of comparisons, an i1.
 
-    Raises P4Error for an operator that the engine does not support.
+    `operator` is P4's, other than a shift; `signed` is whether the operands are `int<W>`. Raises P4Error for an
+    operator that the engine does not support.
     """
     b = code.b
     if operator in COMPARISONS:
@@ -54,9 +55,10 @@ def binary(code: Code, operator: str, left: Value, right: Value, signed: bool) -
 
 
 def shift(code: Code, operator: str, left: Value, amount: Value | int, signed: bool) -> Value:
-    """Return `left << amount` or `left >> amount`. Right shifts of signed values are arithmetic.
+    """Emit `left << amount` or `left >> amount` and return the result, as wide as `left`.
 
-    An amount of the width or more gives 0, or -1 for a right shift of a negative number.
+    `amount` is an unsigned value of any width, or a constant of at least 0. If `left` is signed, right shifts are
+    arithmetic. An amount of the width or more gives 0, or -1 for a right shift of a negative number.
     """
     b, width = code.b, left.type.width
     if isinstance(amount, int):

@@ -1,4 +1,4 @@
-"""Output of a batch: arrays that native code fills and that grow on demand."""
+"""The output of a batch of packets: arrays that native code fills and that grow on demand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_GROWTH = 1024.0
 
 
 class Output:
-    """Arrays for the output of successive batches.
+    """Arrays for the output of successive batches, which native code fills through its context (named slots of memory).
 
     They are sized a little above the needs of previous batches. They are reused as soon as nobody holds the packets in
     them, because allocating memory can cost more than running a program. If they become full, native code calls back
@@ -45,7 +45,11 @@ class Output:
         self._make(4096, 16)
 
     def collect(self, packets: Packets, run: Callable[[], None], *, timed: bool = False) -> Packets:
-        """Run native code on a batch and return its output, with times if the code is `timed`."""
+        """Call `run`, which executes native code on a batch, and return the packets that it wrote.
+
+        `packets` is the batch; only its size is used, to size the arrays. The result has `times` if the code is
+        `timed`: has queues. It shares memory with this object.
+        """
         context = self._context
         given = packets.bytes + 64 * len(packets)
         size, count = int(given * self._bytes_factor) + 4096, int(len(packets) * self._count_factor) + 16

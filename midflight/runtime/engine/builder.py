@@ -1,6 +1,7 @@
-"""Builder of LLVM functions: memory, named slots of a context, and control flow.
+"""Builder of LLVM functions: memory, named slots of the context, and control flow.
 
-Emitted code gets all its pointers through its arguments; it contains no addresses of the host.
+Emitted code gets all its pointers through its first argument, the context, a block of memory with named slots; it
+contains no addresses of the host.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ POINTER = ll.PointerType()
 
 
 def integer(width: int) -> ll.IntType:
-    """Return LLVM's integer type of a width."""
+    """Return LLVM's integer type with a width in bits."""
     return ll.IntType(width)
 
 
 class Module:
-    """A module under construction: its functions, and the slots of the context that they take."""
+    """An LLVM module under construction, and the slots of the context that its functions use.
+
+    `slots` are existing ones to share, or None for new ones.
+    """
 
     def __init__(self, name: str, slots: Slots | None = None) -> None:
         self.module = ll.Module(name)
@@ -35,7 +39,10 @@ class Module:
         self._tables: dict[str, ll.GlobalVariable] = {}
 
     def function(self, name: str, arguments: list[ll.Type], result: ll.Type, *, inline: bool = True) -> ll.Function:
-        """Declare an internal function. Its pointer arguments alias neither each other nor the targets of slots."""
+        """Declare a function that is visible only in the module, and return it. `inline` is whether LLVM may inline it.
+
+        Its pointer arguments must alias neither each other nor the targets of slots.
+        """
         function = ll.Function(self.module, ll.FunctionType(result, arguments), name)
         function.linkage = "internal"
         function.attributes.add("nounwind")
@@ -47,11 +54,11 @@ class Module:
         return function
 
     def intrinsic(self, name: str, types: list[ll.Type], signature: ll.FunctionType) -> ll.Function:
-        """Declare an LLVM intrinsic."""
+        """Declare an LLVM intrinsic for some types, and return it as a function."""
         return self.module.declare_intrinsic(name, types, signature)
 
     def constants(self, name: str, width: int, values: list[int]) -> ll.GlobalVariable:
-        """Return the constant array with this name, which the first call creates."""
+        """Return the constant array of `width`-bit numbers with this name, which the first call creates."""
         if name not in self._tables:
             kind = ll.ArrayType(integer(width), len(values))
             array = self._tables[name] = ll.GlobalVariable(self.module, kind, name)
@@ -63,7 +70,10 @@ class Module:
 
 
 class Builder:
-    """One function under construction. `b` is the LLVM builder; `context` is the first argument."""
+    """One LLVM function under construction. Methods emit code at the current position of `b`, llvmlite's builder.
+
+    The function's first argument is the context, a block of memory with named slots.
+    """
 
     def __init__(self, unit: Module, function: ll.Function) -> None:
         self.unit = unit
@@ -77,25 +87,25 @@ class Builder:
 
     @property
     def context(self) -> Value:
-        """The pointer to the context."""
+        """The function's first argument, the pointer to the context."""
         return self.function.args[0]
 
     # Constants and conversions
 
     def constant(self, width: int, value: int) -> Value:
-        """Return a constant of `width` bits."""
+        """Return a constant of `width` bits; a number that does not fit wraps."""
         return ll.Constant(integer(width), value & ((1 << width) - 1))
 
     def i32(self, value: int) -> Value:
-        """Return a 32-bit constant."""
+        """Return a 32-bit constant; a number that does not fit wraps."""
         return self.constant(32, value)
 
     def i64(self, value: int) -> Value:
-        """Return a 64-bit constant."""
+        """Return a 64-bit constant; a number that does not fit wraps."""
         return self.constant(64, value)
 
     def resize(self, value: Value, width: int, *, signed: bool = False) -> Value:
-        """Return a value truncated or extended to `width` bits."""
+        """Return an integer truncated or extended to `width` bits: with its sign if `signed`, otherwise with zeros."""
         kind = integer(width)
         if value.type.width > width:
             return self.b.trunc(value, kind)
@@ -106,48 +116,54 @@ class Builder:
     # Memory
 
     def at(self, pointer: Value, offset: int | Value) -> Value:
-        """Return a pointer `offset` bytes further. A value as the offset is unsigned."""
+        """Return a pointer `offset` bytes beyond another. An offset that is a value is unsigned."""
         if isinstance(offset, int):
             return self.b.gep(pointer, [self.i64(offset)], inbounds=True, source_etype=I8) if offset else pointer
         return self.b.gep(pointer, [self.resize(offset, 64)], inbounds=True, source_etype=I8)
 
     def load(self, pointer: Value, width: int, *, alignment: int | None = None, invariant: bool = False) -> Value:
-        """Load an integer of exactly `width` bits, a multiple of 8."""
+        """Load an integer of exactly `width` bits, a multiple of 8, and return it.
+
+        `alignment` is in bytes, by default natural, at most 8. `invariant` promises that the memory never changes.
+        """
         value = self.b.load(pointer, typ=integer(width), align=alignment or min(width // 8, 8))
         if invariant:
             value.set_metadata("invariant.load", self.unit.module.add_metadata([]))
         return value
 
     def store(self, value: Value, pointer: Value, *, alignment: int | None = None) -> None:
-        """Store an integer whose width is a multiple of 8."""
+        """Store an integer whose width is a multiple of 8. `alignment` is in bytes, by default natural, at most 8."""
         self.b.store(value, pointer, align=alignment or min(value.type.width // 8, 8))
 
     def load_pointer(self, pointer: Value) -> Value:
-        """Load a pointer."""
+        """Load a pointer from 8-byte aligned memory and return it."""
         return self.b.load(pointer, typ=POINTER, align=8)
 
     def allocate(self, size: int, alignment: int = 8) -> Value:
-        """Reserve bytes on the stack until the function returns."""
+        """Reserve `size` bytes on the stack until the function returns, and return their address.
+
+        They are not initialised. `alignment` is in bytes.
+        """
         space = self._allocas.alloca(ll.ArrayType(I8, max(size, 1)))
         space.align = alignment
         space.type = POINTER  # instead of llvmlite's typed pointer, which LLVM no longer supports
         return space
 
     def clear(self, pointer: Value, size: int) -> None:
-        """Fill bytes with zero."""
+        """Fill `size` bytes at a pointer with zeros."""
         kind = ll.FunctionType(ll.VoidType(), [POINTER, I8, I64, I1])
         memset = self.unit.intrinsic("llvm.memset", [POINTER, I64], kind)
         self.b.call(memset, [pointer, self.constant(8, 0), self.i64(size), self.constant(1, 0)])
 
     def copy(self, target: Value, source: Value, size: int | Value) -> None:
-        """Copy bytes between two places that are equal or do not overlap."""
+        """Copy `size` bytes between two places, which must be equal or not overlap."""
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memcpy = self.unit.intrinsic("llvm.memcpy", [POINTER, POINTER, I64], kind)
         length = self.i64(size) if isinstance(size, int) else self.resize(size, 64)
         self.b.call(memcpy, [target, source, length, self.constant(1, 0)])
 
     def swap_bytes(self, value: Value) -> Value:
-        """Reverse the bytes of an integer; its width is a multiple of 8."""
+        """Return an integer with its bytes in reverse order. Its width must be a multiple of 8."""
         width = value.type.width
         if width == 8:
             return value
@@ -159,50 +175,53 @@ class Builder:
     # The context
 
     def slot(self, name: str, size: int = 8) -> Value:
-        """Return the address of a slot of the context."""
+        """Return the address of the context's slot with this name. A new name gets a slot of `size` bytes."""
         return self.at(self.context, self.unit.slots.offset(name, size))
 
     def slot_pointer(self, name: str) -> Value:
-        """Load the pointer in a slot, which must not change during a batch."""
+        """Load the pointer in a slot of the context. It must not change during a batch."""
         value = self.load_pointer(self.slot(name))
         value.set_metadata("invariant.load", self.unit.module.add_metadata([]))
         return value
 
     def slot_value(self, name: str) -> Value:
-        """Load the 64-bit number in a slot."""
+        """Load the 64-bit number in a slot of the context."""
         return self.load(self.slot(name), 64)
 
     def set_slot(self, name: str, value: Value) -> None:
-        """Store a 64-bit number in a slot."""
+        """Store a 64-bit number in a slot of the context."""
         self.store(value, self.slot(name))
 
     def count(self, name: str) -> None:
-        """Add one to a slot."""
+        """Add one to the 64-bit number in a slot of the context."""
         self.set_slot(name, self.b.add(self.slot_value(name), self.i64(1)))
 
     # Control flow
 
     def call_through(self, pointer: Value, function_type: ll.FunctionType, arguments: list[Value]) -> Value:
-        """Call the function that a pointer refers to."""
+        """Call the function that a pointer refers to, and return its result."""
         return self.b.call(_Callee(pointer, function_type), arguments)
 
     def block(self, name: str) -> ll.Block:
-        """Append a block."""
+        """Append an empty basic block to the function, and return it. The current position does not change."""
         return self.function.append_basic_block(name)
 
     def go(self, block: ll.Block) -> None:
-        """Jump, unless the current block already ended."""
+        """Jump to a block, unless the current block has already ended."""
         if not self.b.block.is_terminated:
             self.b.branch(block)
 
     def leave(self, block: ll.Block) -> None:
-        """Jump, and continue in an unreachable block, because code after a `return` in the source is dead."""
+        """Jump to a block, and continue in a new unreachable block, for code after a `return` in the source."""
         self.go(block)
         self.b.position_at_end(self.block("dead"))
 
     @contextmanager
     def when(self, condition: Value, *, rarely: bool = False) -> Iterator[None]:
-        """Make the code that the `with` block emits conditional. `rarely` moves it out of the main path."""
+        """Emit what the body of the `with` emits so that it runs only if `condition` (i1) is true.
+
+        `rarely` moves it out of the main path.
+        """
         inside, after = self.block("then"), self.block("after")
         branch = self.b.cbranch(condition, inside, after)
         if rarely:
@@ -214,7 +233,10 @@ class Builder:
 
     @contextmanager
     def loop(self, count: Value) -> Iterator[Value]:
-        """Emit a loop over 0 .. count-1; the index has the type of `count`."""
+        """Emit what the body of the `with` emits as a loop over 0 to `count` - 1.
+
+        Yields the index, with count's type.
+        """
         before, head, body, after = self.b.block, self.block("loop"), self.block("body"), self.block("done")
         self.b.branch(head)
         self.b.position_at_end(head)
@@ -228,14 +250,17 @@ class Builder:
         self.b.position_at_end(after)
 
     def choose(self, condition: Value, yes: Callable[[], Value], no: Callable[[], Value]) -> Value:
-        """Emit both branches and return the value of the branch taken."""
+        """Emit `yes()` and `no()` in two branches, and return the value of the branch that `condition` (i1) selects."""
         choice = Choice(self, condition)
         choice.otherwise(yes())
         return choice.end(no())
 
 
 class Choice:
-    """A value that is computed in one of two branches. The branch in which `condition` is true is emitted first."""
+    """A value that is computed in one of two branches. Creating it starts the branch for a true `condition` (i1).
+
+    Then call `otherwise` with that branch's value, emit the second branch, and call `end`.
+    """
 
     def __init__(self, code: Builder, condition: Value) -> None:
         self._code = code
@@ -245,12 +270,12 @@ class Choice:
         code.b.position_at_end(first)
 
     def otherwise(self, value: Value) -> None:
-        """End the first branch with its value, and start the second."""
+        """End the first branch with its value, and start the second one."""
         self._leave(value)
         self._code.b.position_at_end(self._second)
 
     def end(self, value: Value) -> Value:
-        """End the second branch with its value, and return the value of the branch taken."""
+        """End the second branch with its value, continue after both, and return the value of the branch taken."""
         self._leave(value)
         self._code.b.position_at_end(self._after)
         result = self._code.b.phi(value.type)

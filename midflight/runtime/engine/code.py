@@ -1,4 +1,4 @@
-"""LLVM code under construction: one module (`Unit`), and one function of it at a time (`Code`).
+"""LLVM code of a P4 program under construction: one module (`Unit`), and one function of it at a time (`Code`).
 
 Of P4, `Code` knows only the types and where values lie in memory.
 """
@@ -30,13 +30,16 @@ STACK = 1 << 19
 
 
 def unsupported(what: str, place: SourcePlace | None = None, hint: str = "") -> P4Error:
-    """Return the error that the engine does not support something, to be raised."""
+    """Return the error, to be raised, that the engine does not support `what`.
+
+    `place` is its place in the P4, or None.
+    """
     return P4Error(f"the engine does not support {what}", place=place, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The address of a value in memory, with its P4 type."""
+    """The address of a value in memory, as an LLVM value, with the value's P4 type."""
 
     pointer: Value
     type: Type
@@ -65,13 +68,14 @@ class Applied:
 
 
 class Unit(Module):
-    """A module under construction, with the state that all of its functions share.
+    """The LLVM module of a P4 program under construction, with the state that all of its functions share.
 
-    `call` lowers a call of an extern and `apply` a table; expressions and statements need these two from the layers
-    above them. `intents`, `records` and `touched` collect the intents, kinds of record and fields of the standard
-    metadata that the program uses. `slots` are those of the same program compiled before, so that one context fits
-    both. With `traced`, the code records traces; `names` are the names that these refer to, or None without tracing.
-    `pure` caches, by the identity of a node, whether evaluating it unnecessarily is harmless and cheap.
+    `call` emits a call of an extern and `apply` a table application; expressions and statements need these two from the
+    layers above them. `intents` collects the requests to the traffic manager that the program makes, `records` the
+    kinds of digest and log message that it sends, and `touched` the fields of the standard metadata that it uses.
+    `slots` are those of the same program compiled before, so that one context fits both. With `traced`, the code
+    records traces; `names` are the names that these refer to, or None without tracing. `pure` caches, by the identity
+    of a node, whether evaluating it unnecessarily is harmless and cheap.
     """
 
     def __init__(
@@ -99,7 +103,7 @@ class Unit(Module):
         self._helpers: dict[str, ll.Function] = {}
 
     def helper(self, name: str, arguments: list[ll.Type], result: ll.Type, body: Callable[[Code], None]) -> ll.Function:
-        """Return a shared function, which the first call builds with `body`. It is not inlined."""
+        """Return the function with this name, which the first call builds with `body`. It is shared and not inlined."""
         if name not in self._helpers:
             function = self._helpers[name] = self.function(name, arguments, result, inline=False)
             body(Code(self, function))
@@ -108,7 +112,7 @@ class Unit(Module):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The progress of a parser.
+    """The progress of a P4 parser, as LLVM values.
 
     `packet` is the packet's address and `length` its length in bytes (i32). `position` and `error` are addresses of an
     i32: the bytes consumed so far, and the parser error. `reject` is the block that ends the parser.
@@ -121,20 +125,20 @@ class Cursor:
     reject: ll.Block
 
     def pointer(self, code: Code) -> Value:
-        """Return the address of the next byte."""
+        """Return the address of the packet's next byte to parse."""
         return code.at(self.packet, code.load(self.position, 32))
 
     def advance(self, code: Code, count: Value) -> None:
-        """Advance by a number of bytes that the packet is known to have."""
+        """Emit that `count` (i32) bytes are consumed; the packet must be known to have them."""
         code.store(code.b.add(code.load(self.position, 32), count), self.position)
 
     def need(self, code: Code, count: Value) -> None:
-        """Leave the parser with PacketTooShort unless the packet has `count` (i32, unsigned) more bytes."""
+        """Emit a check: unless `count` (i32, unsigned) bytes are left, the parser ends with PacketTooShort."""
         left = code.b.sub(self.length, code.load(self.position, 32))
         self.fail(code, code.b.icmp_unsigned("<", left, count), "PacketTooShort")
 
     def fail(self, code: Code, condition: Value, error: str | Value) -> None:
-        """Leave the parser with an error (a name, or an i32) if a condition holds."""
+        """Emit a check: if `condition` (i1) holds, the parser ends with `error`, its name or number (i32)."""
         with code.when(condition):
             number = code.i32(code.unit.program.errors.index(error)) if isinstance(error, str) else error
             code.store(number, self.error)
@@ -143,14 +147,17 @@ class Cursor:
 
 @dataclass(slots=True)
 class Frame:
-    """A control, parser or action that is being lowered: the target of `return`, and the copies to make at its end."""
+    """A control, parser or action while it is emitted: `end` is the target of `return`.
+
+    `copy_outs` emit the copies of its results that follow there.
+    """
 
     end: ll.Block
     copy_outs: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Code(Builder):
-    """Builder of one function of a program, which knows P4's types and places."""
+    """Builder of one LLVM function of a P4 program, which knows P4's types and where variables lie in memory."""
 
     unit: Unit
 
@@ -163,7 +170,10 @@ class Code(Builder):
         self.cursor: Cursor | None = None
 
     def allocate(self, size: int, alignment: int = 8) -> Value:
-        """Reserve bytes on the stack. Raises P4Error if all functions of the program together exceed `STACK`."""
+        """Reserve `size` bytes on the stack and return their address.
+
+        Raises P4Error if all functions of the program together exceed `STACK` bytes.
+        """
         self.unit.stack += size
         if self.unit.stack > STACK:
             raise P4Error(
@@ -173,13 +183,13 @@ class Code(Builder):
         return super().allocate(size, alignment)
 
     def read(self, place: Place) -> Value:
-        """Load a scalar, at the width that its type has."""
+        """Load a scalar (a number, bool, enum or error) and return it with the width of its type."""
         width, stored = self._widths(place.type)
         loaded = self.load(place.pointer, stored)
         return loaded if stored == width else self.resize(loaded, width)
 
     def write(self, value: Value, place: Place) -> None:
-        """Store a scalar."""
+        """Store a scalar (a number, bool, enum or error) at its place."""
         _, stored = self._widths(place.type)
         self.store(value if value.type.width == stored else self.resize(value, stored), place.pointer)
 
@@ -192,12 +202,12 @@ class Code(Builder):
         return known
 
     def member(self, place: Place, *names: str) -> Place:
-        """Return the place of a field, of a field in that field, and so on."""
+        """Return the place of a struct's or header's field, given the names that lead to it from the outside in."""
         offset, kind = self.layout.field(place.type, names)
         return Place(self.at(place.pointer, offset) if offset else place.pointer, kind)
 
     def element(self, stack: Place, index: int | Value) -> Place:
-        """Return the place of an element of a header stack. The index must be in range."""
+        """Return the place of an element of a header stack. The index must be in range, which is not checked."""
         assert isinstance(stack.type, StackType)
         stride = self.layout.stride(stack.type)
         first = self.at(stack.pointer, 8)
@@ -205,5 +215,5 @@ class Code(Builder):
         return Place(self.at(first, where), stack.type.element)
 
     def temporary(self, kind: Type) -> Place:
-        """Reserve space for a value of a type."""
+        """Reserve space on the stack for a value of a type, and return its place. It is not initialised."""
         return Place(self.allocate(self.layout.size(kind)), kind)

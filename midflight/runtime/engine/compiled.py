@@ -1,4 +1,4 @@
-"""Native code of a program, and the memory layout that it expects.
+"""The native code of a program, and the memory layout that it expects.
 
 The code gets its memory as an argument of each call, so any number of engines can run it, each with its own state.
 """
@@ -20,10 +20,11 @@ __all__ = ["Compiled", "Variant"]
 class Compiled:
     """The native code of a checked program. Raises P4Error for a construct that the engine does not support.
 
-    The function `entry` of `native` processes a batch. `slots` is the layout of its context. `layouts` are the layouts
-    of table entries by the fully qualified names of the tables. `records` are the kinds of digest and log message that
-    it sends, and `record` is the size in bytes of a packet that waits for another round. `queued` is whether the
-    program asks for queues between ingress and egress; `native` then has them.
+    The function named `entry` of `native` processes a batch. `slots` is the layout of its context, the block of memory
+    that it works on. `layouts` are the layouts of table entries by the fully qualified names of the tables. `records`
+    are the kinds of digest and log message that it sends, and `record` is the size in bytes of a packet that waits for
+    another round. `queued` is whether the program asks for queues between ingress and egress; `native` then has them.
+    Can be pickled.
     """
 
     def __init__(self, program: ir.Program) -> None:
@@ -47,7 +48,10 @@ class Compiled:
         return {**self.__dict__, "_variants": {}}
 
     def variant(self, *, traced: bool = False, queued: bool = False) -> Variant:
-        """Return the code of the same program, for the same memory, with tracing or queues. Compiled on first use."""
+        """Return the code of the same program, for the same memory, that records traces or has queues.
+
+        Compiled on first use. Without either, it is `native`. A program that asks for queues always has them.
+        """
         queued = queued or self.queued
         if not traced and queued == self.queued:
             return Variant(self.native, queued, [])
@@ -62,7 +66,7 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The code of a program, whether it has queues, and the `names` that its traces refer to."""
+    """The code of a program, whether it has queues, and the `names` of states and tables, for trace records."""
 
     native: Native
     queued: bool

@@ -1,4 +1,4 @@
-"""Context of native code: one block of memory with every pointer and number that it needs, in named slots.
+"""The context of native code: one block of memory with every pointer and number that it needs, in named slots.
 
 Lowering requests a slot by name and emits loads from it. The control side writes a pointer or number to the slot with
 the same name. Code contains no addresses, so one compiled program can run with many contexts, and a target without
@@ -18,14 +18,20 @@ __all__ = ["Context", "Slots"]
 
 
 class Slots:
-    """The names of slots with their offsets, assigned in the order of first use."""
+    """The names of a context's slots with their offsets in bytes, assigned in the order of first use.
+
+    `size` is the number of bytes of all slots.
+    """
 
     def __init__(self) -> None:
         self._offsets: dict[str, int] = {}
         self.size = 0
 
     def offset(self, name: str, size: int = 8) -> int:
-        """Return the offset of a slot in bytes. A new name gets a slot of `size` bytes at a multiple of 8."""
+        """Return the offset of a slot in bytes.
+
+        A new name gets a slot of `size` bytes, rounded up to a multiple of 8.
+        """
         if name not in self._offsets:
             self._offsets[name] = self.size
             self.size += align(size, 8)
@@ -38,7 +44,10 @@ class Slots:
 
 
 class Context:
-    """The block of memory, at `address` and initially zero. It keeps the arrays alive that its slots point to."""
+    """A block of memory with a value for each slot, at `address` and initially zero.
+
+    It keeps the arrays alive that its slots point to.
+    """
 
     def __init__(self, slots: Slots) -> None:
         self._offsets = dict(slots.offsets)
@@ -56,17 +65,17 @@ class Context:
         return self._offsets[name]
 
     def set(self, name: str, value: int) -> None:
-        """Write a 64-bit slot. Does nothing for a slot that native code does not use."""
+        """Write a number to a 64-bit slot. Does nothing for a slot that native code does not use."""
         if (offset := self._offsets.get(name)) is not None:
             self._words[offset >> 3] = value
 
     def get(self, name: str) -> int:
-        """Read a 64-bit slot. Returns 0 for a slot that native code does not use."""
+        """Return the number in a 64-bit slot, unsigned; 0 for a slot that native code does not use."""
         offset = self._offsets.get(name)
         return 0 if offset is None else int(self._words[offset >> 3])
 
     def point(self, name: str, array: NDArray[np.generic]) -> None:
-        """Set a slot to the address of an array's first element."""
+        """Set a slot to the address of an array's first element, and keep the array alive."""
         self._alive[name] = array
         # Ten times as fast as array.ctypes.data, which matters for batches of one packet.
         self.set(name, array.__array_interface__["data"][0])

@@ -1,4 +1,4 @@
-"""Counters as the control plane sees them."""
+"""A P4 program's counters as the control plane sees them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ class _Counts:
 
 
 class Counter(_Counts):
-    """A `counter` array."""
+    """A P4 `counter` array of `size` cells, each with a number of packets and of bytes.
+
+    Methods take the engine's lock, so they wait for the current batch.
+    """
 
     def __init__(self, instance: ir.Instance, context: Context, lock: Gate) -> None:
         self.size = size_of(instance)
@@ -52,30 +55,30 @@ class Counter(_Counts):
 
     @property
     def packets(self) -> NDArray[np.uint64]:
-        """A copy of the packet counts."""
+        """A copy of all cells' packet counts, with shape (size,)."""
         with self._lock:
             return self._packets[: self.size].copy()
 
     @property
     def bytes(self) -> NDArray[np.uint64]:
-        """A copy of the byte counts."""
+        """A copy of all cells' byte counts, with shape (size,)."""
         with self._lock:
             return self._bytes[: self.size].copy()
 
     def read(self, index: int) -> CounterValue:
-        """Return one cell. Raises DeviceError for an index out of range."""
+        """Return the counts of one cell. Raises DeviceError for an index out of range."""
         self._check(index)
         with self._lock:
             return CounterValue(int(self._packets[index]), int(self._bytes[index]))
 
     def write(self, index: int, value: CounterValue) -> None:
-        """Set one cell. Raises DeviceError for an index out of range."""
+        """Set the counts of one cell. Raises DeviceError for an index out of range."""
         self._check(index)
         with self._lock:
             self._packets[index], self._bytes[index] = value.packets, value.bytes
 
     def clear(self) -> None:
-        """Set all cells to zero."""
+        """Set the counts of all cells to zero."""
         with self._lock:
             self._packets[:] = 0
             self._bytes[:] = 0
@@ -86,25 +89,28 @@ class Counter(_Counts):
 
 
 class DirectCounter(_Counts):
-    """A `direct_counter`: one cell per entry of its table, by the entry's number."""
+    """A P4 `direct_counter`: one cell per entry of its table, by the entry's number.
+
+    The caller holds the engine's lock; numbers are not checked.
+    """
 
     def __init__(self, instance: ir.Instance, context: Context) -> None:
         super().__init__(instance.name, 8, context)
 
     def read(self, number: int) -> CounterValue:
-        """Return the cell of an entry. `number` is `Table.number(keys, priority)`."""
+        """Return the counts of an entry. `number` is `Table.number(keys, priority)`."""
         return CounterValue(int(self._packets[number]), int(self._bytes[number]))
 
     def write(self, number: int, value: CounterValue) -> None:
-        """Set the cell of an entry."""
+        """Set the counts of an entry. `number` is `Table.number(keys, priority)`."""
         self._packets[number], self._bytes[number] = value.packets, value.bytes
 
     def reset(self, number: int) -> None:
-        """Set the cell of a new entry to zero."""
+        """Set the counts of a new entry to zero."""
         self.write(number, CounterValue(0, 0))
 
     def grow(self, size: int) -> None:
-        """Make room for `size` entries."""
+        """Make room for entries with the numbers 0 to `size` - 1; existing counts remain. Never shrinks."""
         if size > self._packets.size:
             room = np.zeros(size - self._packets.size, np.uint64)
             self._packets = np.concatenate([self._packets, room])

@@ -1,4 +1,4 @@
-"""Lowering of deparsers to native code: `emit` writes valid headers one after the other."""
+"""Emits deparsers as native code: `emit` writes valid headers one after the other."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ __all__ = ["lower_deparser", "most_bytes"]
 
 
 def lower_deparser(code: Code, control: ir.Control, out: Value) -> Value:
-    """Emit a deparser that writes at `out`, and return the number of bytes written (i32).
+    """Emit a deparser that writes headers at the address `out`, and return the number of bytes written (i32).
 
-    The places of its parameters must be set.
+    The places of its parameters must be set in `code.variables`. Raises P4Error for constructs that the engine does not
+    support.
     """
     position = code.allocate(4, 4)
     code.store(code.i32(0), position)
@@ -27,7 +28,7 @@ def lower_deparser(code: Code, control: ir.Control, out: Value) -> Value:
 
 
 def most_bytes(control: ir.Control) -> int:
-    """Return an upper bound on the bytes that a deparser writes for one packet."""
+    """Return an upper bound of the bytes of headers that a deparser writes for one packet."""
 
     def of_type(kind: Type) -> int:
         match kind:

@@ -1,4 +1,4 @@
-"""Engine: a checked program running as native code, with all state that a control plane reads and writes."""
+"""The engine: a checked program running as native code, with all state that a control plane reads and writes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LATENCY, SPACING = 1000, 1000
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts since the engine was created.
+    """The packet counts of an engine since it was created.
 
     `received` and `sent` count packets. `dropped` counts dropped packets by reason: `ingress` and `egress` (by the
     program), `replicas` (a multicast group or clone session without members), `memory` (no memory for the output),
@@ -130,7 +130,8 @@ class Engine:
 
         With queues, a packet enters ingress at least a microsecond after the one before it, and its queue a microsecond
         later, unless the engine is `live`. It waits there until a later batch, which may be empty, reaches the time at
-        which it leaves: see `due`.
+        which it leaves: see `due`. Changes of tables and groups take effect before the batch. Malformed packets raise
+        nothing.
         """
         with self._lock:
             return self._run(packets, now, now * 1000, times)
@@ -155,13 +156,13 @@ class Engine:
         return self._output.collect(packets, lambda: self._process(context.address), timed=self._running.queued)
 
     def advance(self, time: int) -> Packets:
-        """Process no packets, at a time in nanoseconds, and return those that leave their queues by then."""
+        """Process an empty batch at `time` in nanoseconds, and return the packets that leave their queues by then."""
         with self._lock:
             return self._run(Packets.from_list([]), time // 1000, time, None)
 
     @property
     def due(self) -> int | None:
-        """The time in nanoseconds for which `advance` has something to do, or None if all queues are empty."""
+        """The time in nanoseconds for the next `advance` that lets a packet leave; None if no packet is in a queue."""
         with self._lock:
             if not self._running.queued:
                 return None
@@ -174,16 +175,17 @@ class Engine:
         return self._running.queued
 
     def live(self) -> None:
-        """Use real time: packets enter ingress and their queues at the time of their batch."""
+        """Use real time from now on: packets enter ingress and their queues at the time of their batch."""
         with self._lock:
             self._live = True
             self._context.set("in.latency", 0)
             self._context.set("in.spacing", 0)
 
     def apply_queueing(self) -> bool:
-        """Apply the settings of the queues. Returns whether this changed the function of `native`.
+        """Apply the settings in `queueing` to the queues.
 
-        The first settings compile the program again, unless it asks for queues itself.
+        Return whether this changed the function that `native` returns. The first settings compile the program again,
+        unless it asks for queues itself.
         """
         variant = self.compiled.variant(traced=self._tracing, queued=self.queueing.configured)
         with self._lock:
@@ -194,17 +196,23 @@ class Engine:
             return changed
 
     def queue(self, port: int, queue: int = 0) -> QueueState:
-        """Return the settings and counts of a queue. DeviceError if port or queue is out of range."""
+        """Return the settings and packet counts of one queue of a port.
+
+        DeviceError if port or queue is out of range.
+        """
         with self._lock:
             return self._queues.state(self.queueing, port, queue)
 
     def discard(self) -> None:
-        """Drop all packets that wait in queues."""
+        """Drop all packets that wait in queues, and count them as `waiting` in `stats`."""
         with self._lock:
             self._queues.discard()
 
     def flush(self) -> None:
-        """Write changes of tables and groups to native memory. Required before a batch; `process` does it itself."""
+        """Write pending changes of tables and groups to native memory.
+
+        `process` does it itself; native packet loops need it.
+        """
         with self._lock:
             for each in self._dirty.values():
                 each.flush()
@@ -212,13 +220,14 @@ class Engine:
 
     @property
     def native(self) -> tuple[int, Context]:
-        """The address of the function that processes a batch, and its context, for native packet loops."""
+        """The address of the function that processes a batch, and its argument, the context, for native loops."""
         return self._running.native.address(self.compiled.entry), self._context
 
     def trace(self, on: bool) -> None:
-        """Start or stop recording a trace of every packet for `traces`. This changes the function of `native`.
+        """Start or stop recording a trace of every packet, for `traces`.
 
-        The first start compiles the program once more, with tracing. State is shared by both versions.
+        This changes the function that `native` returns. The first start compiles the program once more, with tracing.
+        State is shared by both versions.
         """
         compiled = self.compiled
         if on and self._traces is None:
@@ -229,32 +238,35 @@ class Engine:
             self._select()
 
     def traces(self) -> list[Trace]:
-        """Return the traces recorded since the last call, oldest first; empty if tracing was never started."""
+        """Return and remove the traces recorded since the last call, oldest first; [] if tracing was never started."""
         if self._traces is None:
             return []
         with self._lock:
             return self._traces.take()
 
     def digests(self) -> list[Digest]:
-        """Return the digests sent since the last call."""
+        """Return and remove the digests that the program has sent since the last call, oldest first."""
         with self._lock:
             taken = self._records.take()
         return self._records.digests(taken)
 
     def messages(self) -> list[str]:
-        """Return what `log_msg`, `assert` and `assume` logged since the last call."""
+        """Return and remove the program's log messages since the last call, oldest first.
+
+        They come from `log_msg`, and from conditions of `assert` and `assume` that did not hold.
+        """
         with self._lock:
             taken = self._records.take()
         return self._records.messages(taken)
 
     @property
     def assertions(self) -> int:
-        """The number of `assert` and `assume` calls that failed."""
+        """The number of `assert` and `assume` calls that failed since the engine was created."""
         return self._context.get("assertions")
 
     @property
     def stats(self) -> Stats:
-        """The current counts."""
+        """The engine's packet counts so far."""
         with self._lock:
             context = self._context
             return Stats(

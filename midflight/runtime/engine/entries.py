@@ -33,7 +33,7 @@ class TableError(DeviceError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: a key per match field, an action by its fully qualified name with its data, and a priority.
+    """One table entry: a key per match field, an action by its fully qualified name with its data, and a priority.
 
     In tables with ternary, range or optional fields, `priority` is at least 1 and the largest wins. It is 0 in others.
     """
@@ -45,7 +45,10 @@ class Entry:
 
 
 def checked_keys(table: ir.Table, layout: EntryLayout, keys: tuple[ir.EntryKey, ...]) -> tuple[ir.EntryKey, ...]:
-    """Return the keys in canonical form. Raises TableError INVALID if they do not fit the table."""
+    """Return an entry's keys in canonical form, as `canonical_key` defines it, one per match field of the table.
+
+    Raises TableError INVALID if they do not fit the table.
+    """
     if len(keys) != len(table.keys):
         raise TableError(Reason.INVALID, f"{table.name} has {len(table.keys)} match fields, not {len(keys)}")
     return tuple(
@@ -55,9 +58,12 @@ def checked_keys(table: ir.Table, layout: EntryLayout, keys: tuple[ir.EntryKey, 
 
 
 def canonical_key(where: str, field: Field, key: ir.EntryKey, *, signed: bool = False) -> ir.EntryKey:
-    """Return one field's key in canonical form. Raises TableError INVALID if it does not fit the field.
+    """Return one match field's key in canonical form.
 
-    In canonical form, bits outside the mask are 0, and in a key that matches everything, all parts are None.
+    In it, bits outside the mask are 0, and in a key that matches every value, all parts are None.
+
+    `where` names the field in messages; `signed` is whether its values may be negative; they become unsigned. Raises
+    TableError INVALID if the key does not fit the field's match kind or width.
     """
     ones = (1 << field.width) - 1
     if key.value is None:
@@ -86,7 +92,10 @@ def canonical_key(where: str, field: Field, key: ir.EntryKey, *, signed: bool = 
 
 
 def checked_arguments(table: ir.Table, action: ir.Action, arguments: tuple[int, ...]) -> tuple[int, ...]:
-    """Return action data as unsigned numbers. Raises TableError INVALID if it does not fit the action's parameters."""
+    """Return an action's data as unsigned numbers.
+
+    Raises TableError INVALID if it does not fit the action's parameters.
+    """
     if len(arguments) != len(action.data):
         raise TableError(
             Reason.INVALID, f"{table.name}: {action.name} takes {len(action.data)} arguments, not {len(arguments)}"

@@ -1,4 +1,4 @@
-"""Memory layout of table entries, with keys and action data, which native lookups read and the control side writes."""
+"""The memory layout of table entries, which native lookups read and the control side writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ KINDS = ("exact", "lpm", "ternary", "range", "optional")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One match field: its width and its lowest bit in the key, and for a range field the place of its range."""
+    """One match field in a table's packed key: its match kind, its width in bits, and its lowest bit (`shift`).
+
+    For a range field, `low` and `high` are the offsets in an entry of the ends of its range, in bytes.
+    """
 
     kind: str
     width: int
@@ -32,17 +35,21 @@ class Field:
 
 
 def actions_of(table: ir.Table) -> tuple[ir.ActionRef, ...]:
-    """Return the actions that a table can run, in the order of their numbers; an unlisted default action is last."""
+    """Return the actions that a table can run, in the order of their numbers in entries.
+
+    The default action is last if the table does not list it.
+    """
     if any(each.action is table.default.action for each in table.actions):
         return table.actions
     return (*table.actions, table.default)
 
 
 class EntryLayout:
-    """The layout of one table.
+    """The layout in memory of one table's entries: `stride` bytes each, with a packed key of `width` bits.
 
     `search` is `none` (no key), `exact`, `lpm` (one lpm field, possibly with exact fields: entries are intervals of the
-    key), or `masked` (all others: priorities decide). Raises P4Error for a match kind that the engine does not support.
+    key), or `masked` (all others: priorities decide). `data` has the offsets of each action's data. Raises P4Error for
+    a match kind that the engine does not support.
     """
 
     def __init__(self, table: ir.Table, layout: Layout) -> None:
@@ -102,5 +109,5 @@ class EntryLayout:
 
     @property
     def group_stride(self) -> int:
-        """The size of a group in bytes: its mask and the `GROUP_TAIL`."""
+        """The bytes of a group of a `masked` search (the entries with one mask): the mask and the `GROUP_TAIL`."""
         return align(self.stored // 8, 8) + GROUP_TAIL

@@ -1,4 +1,4 @@
-"""Lowering of expressions to LLVM values, and of lvalues to places in memory."""
+"""Emits expressions as LLVM values, and lvalues as places in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ __all__ = [
 
 
 def value(code: Code, expression: ir.Expression) -> Value:
-    """Return the value of a scalar expression, an integer with the width of its type."""
+    """Emit a scalar expression and return its value, an integer with the width of its type.
+
+    Raises P4Error for an expression that the engine does not support.
+    """
     step = _value(code, expression)
     return run(step) if isinstance(step, Generator) else step
 
@@ -102,7 +105,10 @@ def _computed(code: Code, expression: ir.Expression) -> Walk[Value]:
 
 
 def place(code: Code, expression: ir.Expression) -> Place:
-    """Return the place of an expression's value. A value without a place is computed into a temporary one."""
+    """Emit an expression and return the place of its value; a computed value goes to a new place on the stack.
+
+    Raises P4Error for an expression that the engine does not support.
+    """
     step = _place(code, expression)
     return step if isinstance(step, Place) else run(step)
 
@@ -156,7 +162,10 @@ def _other_place(code: Code, expression: ir.Expression) -> Walk[Place]:
 
 
 def copy_into(code: Code, expression: ir.Expression, target: Place) -> None:
-    """Compute an expression of any type and store it, header validity included."""
+    """Emit an expression of any type and store its value at `target`, with the validity of headers.
+
+    Raises P4Error for an expression that the engine does not support.
+    """
     run(_copy_into(code, expression, target))
 
 
@@ -190,7 +199,7 @@ def _copy_into(code: Code, expression: ir.Expression, target: Place) -> Walk[Non
 
 
 def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
-    """Lower `target = source`. The source is read completely before the target changes."""
+    """Emit `target = source`. The source is read completely before the target changes, so they may overlap."""
     if is_scalar(target.type):
         store(code, target, value(code, source))
     elif isinstance(source, ir.StructValue):
@@ -202,7 +211,7 @@ def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
 
 
 def store(code: Code, target: ir.Expression, new: Value) -> None:
-    """Store a scalar in an lvalue, which may be a slice."""
+    """Emit a store of a scalar value to an lvalue, which may be a slice."""
     if isinstance(target, ir.Slice):
         low, base = target.low, target.base
         while isinstance(base, ir.Slice):  # A slice of a slice is a slice of the whole.
@@ -217,7 +226,7 @@ def store(code: Code, target: ir.Expression, new: Value) -> None:
 
 
 def zero(code: Code, target: Place) -> None:
-    """Set a place to the value of uninitialised variables: zeros, and invalid headers."""
+    """Emit code that sets a place to the value of uninitialised variables: zeros, and invalid headers."""
     if is_scalar(target.type):
         code.write(code.constant(scalar_width(target.type), 0), target)
     else:
@@ -225,12 +234,15 @@ def zero(code: Code, target: Place) -> None:
 
 
 def is_valid(code: Code, header: Place) -> Value:
-    """Load a header's validity as an i1."""
+    """Load whether the header at a place is valid, as an i1."""
     return code.b.trunc(code.load(header.pointer, 8), I1)
 
 
 def components(code: Code, whole: Place) -> list[Place]:
-    """Return the places of a struct's, header's or tuple's fields, or of a stack's elements, in order."""
+    """Return the places of a struct's, header's or tuple's direct fields, or of a stack's elements, in order.
+
+    Raises P4Error for a type without parts.
+    """
     match whole.type:
         case StructType(fields=members) | HeaderType(fields=members):
             return [code.member(whole, each.name) for each in members]
@@ -243,7 +255,7 @@ def components(code: Code, whole: Place) -> list[Place]:
 
 
 def items_of(code: Code, expression: ir.Expression) -> list[Item]:
-    """Return the scalars and varbits of an expression in wire order."""
+    """Emit an expression of any type and return the scalars and varbits in it, in wire order."""
     if is_scalar(expression.type):
         return [Scalar(value(code, expression))]
     if isinstance(expression, ir.StructValue):
@@ -252,17 +264,20 @@ def items_of(code: Code, expression: ir.Expression) -> list[Item]:
 
 
 def flatten(code: Code, whole: Place) -> list[Item]:
-    """Return the scalars and varbits within a place, in wire order. Scalars are loaded."""
+    """Return the scalars and varbits within a place, at any depth, in wire order. Scalars are loaded."""
     return [Scalar(code.read(each)) if is_scalar(each.type) else each for each in leaves(code, whole)]
 
 
 def leaves(code: Code, whole: Place) -> list[Place]:
-    """Return the places of the scalars and varbits within a place, in order."""
+    """Return the places of the scalars and varbits within a place, at any depth, in order."""
     return [Place(code.at(whole.pointer, offset), kind) for offset, kind in code.layout.leaves(whole.type)]
 
 
 def equal(code: Code, left: Place, right: Place) -> Value:
-    """Compare two places of the same type. Headers are equal if both are invalid, or both are valid and equal."""
+    """Emit a comparison of two places of the same type, and return an i1.
+
+    Headers are equal if both are invalid, or both are valid and all fields are equal.
+    """
     b = code.b
     if is_scalar(left.type):
         return b.icmp_unsigned("==", code.read(left), code.read(right))

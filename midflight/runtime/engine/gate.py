@@ -1,4 +1,4 @@
-"""The lock between the control plane and the packets."""
+"""The lock between the control plane and the packets: no change happens within a batch."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Gate:
         self._loop: tuple[Callable[[], None], Callable[[], None]] | None = None
 
     def attach(self, enter: Callable[[], None], leave: Callable[[], None]) -> None:
-        """Attach a native loop: `enter` waits until it pauses, and `leave` lets it continue.
+        """Attach a native loop: `enter` blocks until the loop pauses, and `leave` lets it continue.
 
-        The gate must not be held, and no other loop attached.
+        Both are called while a Python thread holds the lock. The gate must not be held, and no other loop attached.
         """
         with self._lock:
             assert self._depth == 0, "the gate is held"
@@ -32,7 +32,7 @@ class Gate:
             self._loop = enter, leave
 
     def detach(self) -> None:
-        """Detach the loop, if there is one. Idempotent. The gate must not be held."""
+        """Detach the native loop, if there is one. Idempotent. The gate must not be held."""
         with self._lock:
             assert self._depth == 0, "the gate is held"
             self._loop = None

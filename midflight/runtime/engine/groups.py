@@ -14,9 +14,10 @@ __all__ = ["Groups"]
 
 
 class Groups:
-    """A directory of replication lists. Raises TableError for a number, port or instance out of range.
+    """The multicast groups or the clone sessions of an engine: lists of replicas by number.
 
-    `flush` writes the lists to native memory. `changed` is called after each change, when a flush is necessary.
+    `name` is `groups` or `clones`, and `size` one more than the largest number. `changed` is called after each change,
+    as it takes effect only when `flush` writes it to native memory.
     """
 
     def __init__(self, name: str, size: int, context: Context, lock: Gate, changed: Callable[[Groups], None]) -> None:
@@ -30,14 +31,15 @@ class Groups:
 
     @property
     def groups(self) -> Mapping[int, tuple[tuple[int, int], ...]]:
-        """The (port, instance) pairs of all groups, by number."""
+        """A copy of all groups: the (port, instance) pairs of each, by number."""
         with self._lock:
             return dict(self._groups)
 
     def set(self, group: int, replicas: Iterable[tuple[int, int]]) -> None:
-        """Create or replace a group. Copies are sent in the order of `replicas`, pairs (port, instance).
+        """Create or replace a group. Copies of a packet are sent in the order of `replicas`, pairs (port, instance).
 
-        TableError if the group, a port (0 to 511) or an instance (16 bits) is out of range.
+        `instance` is what the program sees as egress_rid. TableError INVALID if the group, a port (0 to 511) or an
+        instance (16 bits) is out of range.
         """
         listed = tuple((int(port), int(instance)) for port, instance in replicas)
         if not 0 < group < self._size and not (group == 0 and self.name == "clones"):
@@ -62,7 +64,7 @@ class Groups:
     def flush(self) -> None:
         """Write all lists to native memory. The caller holds the lock, and no batch is running.
 
-        A list is a count, a gap, and then alternating ports and instances. The first list is empty.
+        A list is a count, a gap, and then alternating ports and instances, in 32-bit words. The first list is empty.
         """
         if not self._context.has(f"{self.name}.starts"):
             return

@@ -1,4 +1,4 @@
-"""Control side of lookups: the data structures that the native searches of `lookup` read, as NumPy arrays.
+"""The control side of table lookups: the data structures that the native searches of `lookup` read, as NumPy arrays.
 
 An index identifies entries by number. `flush`, between batches, writes what native code needs to the context. In
 memory, a number is stored plus one, and 0 stands for no entry.
@@ -25,7 +25,7 @@ WORD = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The packets that an entry matches: key bits under a mask, and the bounds of the range fields in their order."""
+    """The packets that an entry matches: key bits under a mask, and (low, high) of the range fields in order."""
 
     key: int
     mask: int
@@ -34,20 +34,23 @@ class Match:
 
 
 class Index(Protocol):
-    """A data structure that finds a table's entries."""
+    """The interface of a data structure that finds a table's entries. Entries are identified by numbers from 0."""
 
     def add(self, number: int, match: Match) -> None:
-        """Add an entry."""
+        """Add the entry with this number, which is not in the index."""
 
     def remove(self, number: int) -> None:
-        """Remove an entry."""
+        """Remove the entry with this number, which is in the index."""
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Update native memory, and return the `next` link of every entry that has one, by number."""
+        """Write the index to native memory, and return links between entries: from a number to the next one plus 1.
+
+        Entries without a next one are left out.
+        """
 
 
 def index_for(name: str, layout: EntryLayout) -> Index | None:
-    """Return the index for a table's search, or None for a table without keys."""
+    """Return an empty index for a table's kind of search, or None for a table without keys. `name` is the table's."""
     match layout.search:
         case "exact":
             return ExactIndex(name, layout)
@@ -60,7 +63,7 @@ def index_for(name: str, layout: EntryLayout) -> Index | None:
 
 
 def hash_key(key: int, stored: int) -> int:
-    """Return the 64-bit hash of a key with `stored` bits in memory, as native code computes it."""
+    """Return the 64-bit hash of a packed key that takes `stored` bits in memory, as native code computes it."""
     state = 0
     for shift in range(0, stored, 64):
         state = (state ^ (key >> shift & WORD)) * HASH_FACTOR & WORD
@@ -69,7 +72,10 @@ def hash_key(key: int, stored: int) -> int:
 
 
 class ExactIndex:
-    """One hash table with open addressing, at most half full. Insertion and deletion take constant time on average."""
+    """An index for exact keys: one hash table with open addressing, at most half full.
+
+    Insertion and deletion take constant time on average.
+    """
 
     def __init__(self, name: str, layout: EntryLayout) -> None:
         self._name = name
@@ -78,7 +84,7 @@ class ExactIndex:
         self._buckets: NDArray[np.uint32] = np.zeros(8, np.uint32)
 
     def add(self, number: int, match: Match) -> None:
-        """Add an entry."""
+        """Add the entry with this number. Doubles the hash table if it would be more than half full."""
         self._hashes[number] = hash_key(match.key, self._stored)
         if 2 * len(self._hashes) > self._buckets.size:
             self._buckets = np.zeros(self._buckets.size * 2, np.uint32)
@@ -88,7 +94,7 @@ class ExactIndex:
             self._place(number)
 
     def remove(self, number: int) -> None:
-        """Remove an entry, and move back entries that it had displaced."""
+        """Remove the entry with this number, and move back entries that it had displaced."""
         buckets, mask = self._buckets, self._buckets.size - 1
         hole = self._hashes.pop(number) & mask
         while buckets[hole] != number + 1:
@@ -106,7 +112,7 @@ class ExactIndex:
         buckets[hole] = 0
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Set native code's pointer to the buckets."""
+        """Write the address and size of the hash table to the context. There are no links."""
         context.point(f"{self._name}.buckets", self._buckets)
         context.set(f"{self._name}.mask", self._buckets.size - 1)
         return {}
@@ -120,7 +126,7 @@ class ExactIndex:
 
 
 class IntervalIndex:
-    """Prefixes as intervals of key values: the start of each interval, and the entry with the longest prefix in it."""
+    """An index for prefixes, as intervals of key values: the start of each, and the entry with the longest prefix."""
 
     def __init__(self, name: str, layout: EntryLayout) -> None:
         self._name = name
@@ -128,15 +134,15 @@ class IntervalIndex:
         self._prefixes: dict[int, tuple[int, int]] = {}
 
     def add(self, number: int, match: Match) -> None:
-        """Add an entry."""
+        """Add the entry with this number."""
         self._prefixes[number] = (match.key, match.key | ((1 << self._width) - 1 ^ match.mask))
 
     def remove(self, number: int) -> None:
-        """Remove an entry."""
+        """Remove the entry with this number."""
         del self._prefixes[number]
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Compute all intervals again: one pass in ascending order, with the open prefixes on a stack."""
+        """Compute all intervals again and write them to the context, in time n log n. There are no links."""
         bounds, winners = [0], [0]
 
         def cut(at: int, winner: int) -> None:
@@ -167,7 +173,10 @@ class IntervalIndex:
 
 
 class MaskedIndex:
-    """One hash table per mask. Entries with the same masked key form a chain by descending priority."""
+    """An index for ternary, range and optional keys: one hash table per mask.
+
+    Entries with the same masked key form a chain by descending priority.
+    """
 
     def __init__(self, name: str, layout: EntryLayout) -> None:
         self._name = name
@@ -175,15 +184,15 @@ class MaskedIndex:
         self._matches: dict[int, Match] = {}
 
     def add(self, number: int, match: Match) -> None:
-        """Add an entry."""
+        """Add the entry with this number."""
         self._matches[number] = match
 
     def remove(self, number: int) -> None:
-        """Remove an entry."""
+        """Remove the entry with this number."""
         del self._matches[number]
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Build all groups again."""
+        """Build all hash tables again, write them to the context, and return the links of the chains."""
         groups: dict[int, dict[int, list[int]]] = {}
         for number, match in self._matches.items():
             groups.setdefault(match.mask, {}).setdefault(match.key, []).append(number)

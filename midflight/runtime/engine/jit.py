@@ -1,4 +1,4 @@
-"""Compilation of LLVM modules to machine code in this process."""
+"""Compiles LLVM modules to machine code in this process."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _LOCK = threading.Lock()
 
 
 class Native:
-    """One compiled module. Its code is valid as long as this object exists. A pickle contains the object code."""
+    """One compiled LLVM module. Its code is valid as long as this object exists. A pickle contains the object code."""
 
     def __init__(self, text: str) -> None:
-        """Parse, verify, optimise and compile a module from its text."""
+        """Parse, verify, optimise and compile a module from LLVM's text form. RuntimeError for an invalid module."""
         with _LOCK:
             module = binding.parse_assembly(text)
             module.verify()
@@ -57,11 +57,11 @@ class Native:
             self._link(machine.emit_object(module), machine)
 
     def function(self, name: str) -> Any:
-        """Return `void name(void *)` as a ctypes function, which releases the GIL during calls."""
+        """Return the exported function `void name(void *)` as a ctypes function; calls release the GIL."""
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address(name))
 
     def address(self, name: str) -> int:
-        """Return the address of a function."""
+        """Return the address of an exported function; 0 if there is none with this name."""
         address: int = self._engine.get_function_address(name)
         return address
 

@@ -1,4 +1,4 @@
-"""Memory layout of P4 values: sizes and offsets in bytes, for native code and for NumPy.
+"""The memory layout of P4 values: sizes and offsets in bytes, for native code and for NumPy.
 
 A scalar with W bits takes the smallest of 8, 16, 32 and 64 bits that holds it, or else whole 64-bit words. It is
 little-endian and zero-extended. A header begins with its validity byte, a stack with its `nextIndex` (32 bits), and a
@@ -51,12 +51,12 @@ def stored_width(width: int) -> int:
 
 
 def is_scalar(kind: Type) -> bool:
-    """Return whether a value of this type is a single integer."""
+    """Return whether a value of this type is a single integer: a number, bool, enum or error."""
     return isinstance(kind, (Bits, Bool, EnumType, ErrorType))
 
 
 def is_signed(kind: Type) -> bool:
-    """Return whether a value of this type is in two's complement."""
+    """Return whether a value of this type is in two's complement: an `int<W>`, or an enum with this underlying type."""
     match kind:
         case Bits(signed=signed):
             return signed
@@ -82,7 +82,7 @@ def scalar_width(kind: Type) -> int:
 
 
 def fixed_bytes(header: HeaderType) -> int:
-    """Return the length of a header on the wire without its varbits, in bytes.
+    """Return the length of a header on the wire in bytes, without its varbits.
 
     Raises P4Error if its bits do not fill whole bytes.
     """
@@ -113,13 +113,19 @@ class Extent:
 
 
 class Layout:
-    """Computes extents and caches them, by the identity of a type first, because hashing a large header is slow."""
+    """Computes the sizes and field offsets of types, each once.
+
+    They are cached by the identity of a type, because hashing a large header is slow.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Type, Extent]] = {}
 
     def of(self, kind: Type) -> Extent:
-        """Return the extent of a type. Raises P4Error for a type that the engine does not support."""
+        """Return the size, alignment and fields of a type.
+
+        Raises P4Error for a type that the engine does not support.
+        """
         found = self._known.get(id(kind))
         if found is None:
             found = self._known[id(kind)] = (kind, self._compute(kind))
@@ -130,7 +136,7 @@ class Layout:
         return self.of(kind).size
 
     def field(self, kind: Type, names: Sequence[str]) -> tuple[int, Type]:
-        """Return the offset and the type of a field, given the names that lead to it from the outside in."""
+        """Return (offset in bytes, type) of a field, given the names that lead to it from the outside in."""
         offset = 0
         for name in names:
             extent = self.of(kind)
@@ -139,7 +145,7 @@ class Layout:
         return offset, kind
 
     def leaves(self, kind: Type) -> list[tuple[int, Type]]:
-        """Return the offset and the type of each scalar and varbit within a type, in order."""
+        """Return (offset in bytes, type) of each scalar and varbit within a type, at any depth, in order."""
         if is_scalar(kind) or isinstance(kind, Varbit):
             return [(0, kind)]
         parts: list[tuple[int, Type]]

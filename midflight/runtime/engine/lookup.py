@@ -1,12 +1,12 @@
-"""Native lookups: from a packed key to the winning entry, or null.
+"""Emits native table lookups: from a packed key to the winning entry, or null.
 
 The table's match kinds determine one of three searches:
 
-- exact: one hash table of entry numbers with open addressing
-- lpm: the ends of all prefixes divide the key values into intervals with one winner each; a branch-free binary search
-  finds the interval, so its time does not depend on the prefixes' lengths
-- masked (ternary, range, optional): one hash table per mask, ordered by descending largest priority, so that the search
-  ends when no later mask can win; ranges are searched by the common prefix of their ends, and then compared
+- exact: one hash table of entry numbers with open addressing - lpm: the ends of all prefixes divide the key values into
+intervals with one winner each; a branch-free binary search finds the interval, so its time does not depend on the
+prefixes' lengths - masked (ternary, range, optional): one hash table per mask, ordered by descending largest priority,
+so that the search ends when no later mask can win; ranges are searched by the common prefix of their ends, and then
+compared
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ HASH_FACTOR = 0x9E37_79B9_7F4A_7C15
 
 
 def lookup_function(unit: Unit, name: str, layout: EntryLayout) -> ll.Function:
-    """Build `entry *lookup(context, key)` for a table."""
+    """Build the function `entry *lookup(context, key)` for the table with this name, and return it.
+
+    `key` is a packed key as wide as the layout says. The function returns the winning entry's address, or null.
+    """
     function = unit.function(f"lookup.{name}", [POINTER, integer(layout.width)], POINTER)
     code = Code(unit, function)
     key = function.args[1]
@@ -42,7 +45,7 @@ def _null() -> Value:
 
 
 def hash_key(code: Code, key: Value) -> Value:
-    """Return the 64-bit hash of a stored key, word by word. `indexes.hash_key` computes the same."""
+    """Emit the 64-bit hash of a packed key and return it. `indexes.hash_key` computes the same in Python."""
     b, width = code.b, key.type.width
     state = code.i64(0)
     for shift in range(0, width, 64):

@@ -1,4 +1,4 @@
-"""Memory needs of a program, computed before any code is generated or state allocated."""
+"""The memory needs of a program, computed before any code is generated or state allocated."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ class BudgetError(DeviceError):
 
 
 class Budget:
-    """The memory limit of one running program in bytes, and how much of it is in use."""
+    """The memory limit of one running program's state in bytes, and how much of it is in use."""
 
     def __init__(self, limit: int, used: int = 0) -> None:
         self.limit = limit
         self.used = used
 
     def take(self, size: int, what: str) -> None:
-        """Reserve bytes for `what`. Raises BudgetError, and reserves nothing, if that would exceed the limit."""
+        """Reserve `size` bytes for `what`, its name in messages.
+
+        Raises BudgetError, and reserves nothing, if that would exceed the limit.
+        """
         if self.used + size > self.limit:
             raise BudgetError(
                 f"no memory for {what}: the program uses {_readable(self.used)} of its {_readable(self.limit)}"
@@ -42,15 +45,15 @@ class Budget:
         self.used += size
 
     def give(self, size: int) -> None:
-        """Release reserved bytes."""
+        """Release bytes that `take` reserved."""
         self.used -= size
 
 
 def demand(program: ir.Program, limit: int) -> int:
-    """Return the bytes that a program's arrays and queued packets take, without table entries.
+    """Return the bytes that a program's registers, counters, meters and queued packets take, without table entries.
 
-    Raises BudgetError, which names the largest array, if they exceed `limit`, and P4Error if the state of one packet is
-    too large.
+    Raises BudgetError, which names the largest of them, if they exceed `limit` bytes, and P4Error if the state of one
+    packet is too large.
     """
     state = PacketState(program, Layout()).size
     parts = [*_arrays(program), ((state + 32) * QUEUE_LENGTH, "packets that go round again")]
@@ -63,7 +66,7 @@ def demand(program: ir.Program, limit: int) -> int:
 
 
 def entry_bytes(layout: EntryLayout) -> int:
-    """Return the approximate bytes of one table entry, with its share of the index."""
+    """Return the approximate number of bytes that one table entry takes, with its share of the index."""
     return _ENTRY + 2 * layout.stride + 2 * layout.stored // 8
 
 

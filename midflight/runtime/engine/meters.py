@@ -1,4 +1,4 @@
-"""Meters as the control plane sees them: rates and bursts of two-rate three-colour meters."""
+"""A P4 program's meters as the control plane sees them: rates and bursts of two-rate three-colour meters (RFC 2698)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ class _Cells:
 
 
 class Meter(_Cells):
-    """A `meter` array. A cell without a configuration marks every packet green."""
+    """A P4 `meter` array of `size` cells. A cell without a configuration marks every packet green.
+
+    Methods take the engine's lock, so they wait for the current batch.
+    """
 
     def __init__(self, instance: ir.Instance, context: Context, lock: Gate) -> None:
         self.size = size_of(instance)
@@ -65,13 +68,13 @@ class Meter(_Cells):
         super().__init__(instance.name, self.size, context)
 
     def read(self, index: int) -> MeterConfig | None:
-        """Return the configuration of a cell, or None. Raises DeviceError for an index out of range."""
+        """Return the configuration of a cell, or None if it has none. Raises DeviceError for an index out of range."""
         self._check(index)
         with self._lock:
             return self._get(index)
 
     def write(self, index: int, config: MeterConfig | None) -> None:
-        """Configure a cell, with full buckets, or remove its configuration with None.
+        """Configure a cell, with full token buckets, or remove its configuration with None.
 
         Raises DeviceError for an index, rate or burst out of range.
         """
@@ -85,25 +88,31 @@ class Meter(_Cells):
 
 
 class DirectMeter(_Cells):
-    """A `direct_meter`: one cell per entry of its table, by the entry's number."""
+    """A P4 `direct_meter`: one cell per entry of its table, by the entry's number.
+
+    The caller holds the engine's lock; numbers are not checked.
+    """
 
     def __init__(self, instance: ir.Instance, context: Context) -> None:
         super().__init__(instance.name, 8, context)
 
     def read(self, number: int) -> MeterConfig | None:
-        """Return the configuration of an entry, or None. `number` is `Table.number(keys, priority)`."""
+        """Return the configuration of an entry, or None if it has none. `number` is `Table.number(keys, priority)`."""
         return self._get(number)
 
     def write(self, number: int, config: MeterConfig | None) -> None:
-        """Configure the meter of an entry, with full buckets, or remove its configuration with None."""
+        """Configure the meter of an entry, with full token buckets, or remove its configuration with None.
+
+        Raises DeviceError for a rate or burst out of range.
+        """
         self._set(number, config)
 
     def reset(self, number: int) -> None:
-        """Remove the configuration, for a new entry."""
+        """Remove the configuration of a new entry's meter."""
         self._set(number, None)
 
     def grow(self, size: int) -> None:
-        """Make room for `size` entries."""
+        """Make room for entries with the numbers 0 to `size` - 1; existing configurations remain. Never shrinks."""
         if size > len(self._memory):
             room = np.zeros((size - len(self._memory), WORDS), np.uint64)
             self._memory = np.concatenate([self._memory, room])

@@ -1,4 +1,4 @@
-"""Trace records of a traced program: code that appends records to a buffer. Without tracing, no code is emitted."""
+"""Emits the code by which a traced program appends records to a buffer. Without tracing, no code is emitted."""
 
 from __future__ import annotations
 
@@ -53,7 +53,11 @@ class Event(IntEnum):
 
 
 def note(code: Code, event: Event, first: Value | str | int = 0, second: Value | int = 0) -> None:
-    """Emit the record of an event if the unit is traced. If the buffer is full, the record is lost and counted."""
+    """Emit code that records an event, with its two numbers, if the program is compiled with tracing.
+
+    A string as the first number is a name, recorded by its index. If the buffer is full when the code runs, the record
+    is lost and counted.
+    """
     names = code.unit.names
     if names is None:
         return

@@ -1,4 +1,4 @@
-"""Native code that writes a packet to the output: headers, payload, and its position in the batch."""
+"""Emits the native code that writes a packet to the output: headers, payload, and its position in the batch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MAX_OUTPUT = 1 << 32
 
 
 def build_emit(unit: Unit, stages: Stages) -> ll.Function:
-    """Build `length emit(context, state, packet, length, consumed)`.
+    """Build the function `length emit(context, state, packet, length, consumed)` and return it.
 
-    The function deparses at the end of the output, without sending the bytes yet, and returns their number. It returns
-    2**32 - 1 if there is no memory. It reserves space first, so that it never writes beyond the buffer.
+    It deparses at the end of the output, without making the bytes a packet yet, and returns their number, or 2**32 - 1
+    if there is no memory. It reserves space first, so that it never writes beyond the buffer.
     """
     function = unit.function("emit", STAGE_ARGUMENTS, I32)
     code = Code(unit, function)
@@ -41,7 +41,7 @@ def build_emit(unit: Unit, stages: Stages) -> ll.Function:
 
 
 def build_send(unit: Unit, *, timed: bool) -> ll.Function:
-    """Build `send(context, length, port)`, which makes the bytes from `emit` the next packet of the output.
+    """Build the function `send(context, length, port)`, which makes the bytes from `emit` the next output packet.
 
     timed: also store its time, if there is an array for it, and the number of the packet that it comes from as the
     number in the current batch, or 2**32 - 1 if that packet came in an earlier one

@@ -1,4 +1,4 @@
-"""Batches of packets: one buffer of bytes, and the position of each packet in it."""
+"""A batch of packets: one buffer of bytes, and the position of each packet in it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Packets:
 
     @classmethod
     def from_list(cls, packets: Iterable[tuple[int, bytes]]) -> Packets:
-        """Pack (port, bytes) pairs into one buffer."""
+        """Return a batch with copies of these (port, bytes) pairs, in order. `sources` is 0, 1, 2, ..."""
         listed = list(packets)
         count = len(listed)
         lengths = np.fromiter((len(each) for _, each in listed), np.uint32, count)
@@ -72,7 +72,10 @@ class Packets:
         sources: NDArray[np.uint32],
         times: NDArray[np.uint64] | None = None,
     ) -> Packets:
-        """Return packets from arrays that are known to be valid. Checks would take as long as a small batch."""
+        """Return a batch from arrays that are known to be valid: as the constructor, but without checks.
+
+        Checks would take as long as a small batch.
+        """
         packets = object.__new__(cls)
         for name, array in (
             ("data", data),
@@ -97,5 +100,5 @@ class Packets:
 
     @property
     def bytes(self) -> int:
-        """The sum of the packets' lengths."""
+        """The sum of the packets' lengths, in bytes."""
         return int(self.lengths.sum())

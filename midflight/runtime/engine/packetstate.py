@@ -1,4 +1,4 @@
-"""State of one packet in the pipeline: headers, metadata, standard metadata, and requests to the traffic manager."""
+"""The state of one packet in the pipeline: headers, metadata, and requests to the traffic manager."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ and `truncate` a length in bytes plus one.
 
 
 class PacketState:
-    """Offsets in the block of memory that parser, controls and deparser share for one packet.
+    """Offsets in bytes in the block of memory that parser, controls and deparser share for one packet.
 
+    `headers`, `metadata` and `standard` are the parts that the program sees; `intents` are the requests in INTENTS.
     `length` (32 bits) is the packet's length on arrival in bytes, plus headers that a control added, minus those that
-    it removed. Raises P4Error if the state exceeds `STATE` bytes.
+    it removed. `size` is that of the block. Raises P4Error if it exceeds `STATE` bytes.
     """
 
     def __init__(self, program: ir.Program, layout: Layout) -> None:
@@ -43,12 +44,15 @@ class PacketState:
             )
 
     def intent(self, name: str) -> int:
-        """Return the offset of an intent."""
+        """Return the offset in bytes of a request to the traffic manager; `name` is one of INTENTS."""
         return self.intents + 4 * INTENTS.index(name)
 
 
 def preserved_fields(kind: Type) -> Iterator[tuple[tuple[str, ...], Type, frozenset[int]]]:
-    """Yield every field with a `@field_list` annotation: its path, its type, and the lists that contain it."""
+    """Yield every field of a struct with a `@field_list` annotation: its path of names, type, and lists' numbers.
+
+    `kind` is the type of the struct; nested structs are searched as well. Yields nothing for any other type.
+    """
     if not isinstance(kind, StructType):
         return
     for field in kind.fields:

@@ -1,4 +1,4 @@
-"""Lowering of parsers to one native function, in which states are basic blocks (P4_16 specification, section 12).
+"""Emits a parser as one native function, in which states are basic blocks (P4_16 specification, section 12).
 
 The code never reads outside the packet: every extract, lookahead and advance checks first that the packet is long
 enough. A parser with a cycle ends with ParserTimeout after `MAX_STEPS` transitions.
@@ -28,9 +28,10 @@ MAX_STEPS = 1024
 
 
 def lower_parser(code: Code, parser: ir.Parser, packet: Value, length: Value) -> tuple[Value, Value]:
-    """Emit a parser, and return the number of bytes consumed and the error (both i32).
+    """Emit a parser at the current position, and return (number of bytes consumed, parser error), both i32.
 
-    The places of its parameters must be set.
+    `packet` is the packet's address and `length` its length (i32). The places of the parser's parameters must be set in
+    `code.variables`. Raises P4Error for constructs that the engine does not support.
     """
     done = code.block("parsed")
     position, error = code.allocate(4, 4), code.allocate(4, 4)
@@ -47,7 +48,7 @@ def lower_parser(code: Code, parser: ir.Parser, packet: Value, length: Value) ->
 
 
 def matches(code: Code, subject: Value, key: ir.EntryKey, signed: bool = False) -> Value | None:
-    """Return whether a value matches one field of a keyset (i1), or None if every value does."""
+    """Emit a test whether a value matches one field of a keyset, and return an i1, or None if every value matches."""
     if key.value is None:
         return None
     b, width = code.b, subject.type.width

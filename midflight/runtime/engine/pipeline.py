@@ -1,4 +1,4 @@
-"""The v1model switch around a program: ingress, traffic manager, egress, and the loop over a batch.
+"""Emits the v1model switch around a program: ingress, traffic manager, egress, and the loop over a batch.
 
 The actions after ingress and egress, and their order, are those of simple_switch's documentation. A packet is processed
 completely, with all of its copies, before the next one. Packets for another round wait in a queue of bounded length,
@@ -36,6 +36,7 @@ NORMAL, INGRESS_CLONE, EGRESS_CLONE, _, RECIRCULATED, REPLICATED, RESUBMITTED = 
 """The values of instance_type, as in simple_switch."""
 
 DROPS = ("ingress", "egress", "replicas", "memory", "queue", "rounds", "tail", "priority", "buffer", "waiting")
+"""The reasons for which the engine drops packets; `engine.Stats` explains them."""
 
 QUEUE_FIELDS = frozenset(
     ["enq_timestamp", "enq_qdepth", "deq_timedelta", "deq_qdepth", "egress_global_timestamp", "priority", "qid"]
@@ -60,7 +61,7 @@ class Lowered:
 def lower_program(
     program: ir.Program, slots: Slots | None = None, *, traced: bool = False, queued: bool = False
 ) -> Lowered:
-    """Lower a checked program to a module with a function `process(context)`, which processes the context's batch.
+    """Return a checked program as an LLVM module with a function `process(context)` for the context's batch.
 
     slots: those of the same program lowered before; the code then works with the same context
     traced: also record traces

@@ -1,4 +1,4 @@
-"""Native queue of packets for another round: resubmitted, recirculated, or cloned in egress.
+"""The native queue of packets for another round: resubmitted, recirculated, or cloned in egress.
 
 It is a ring buffer of records in the host's memory, in order of arrival. A record has the packet's state and the other
 inputs of a pass. If the ring is full, or the packet had too many rounds, the packet is dropped and counted.
@@ -23,7 +23,7 @@ ROUNDS = 256
 
 
 class Queue:
-    """Emits the code that adds packets, and the loop that processes them."""
+    """Emits the code that adds packets to the queue, and the loop that processes them."""
 
     INGRESS = -1
     """Replaces the egress port for a packet that starts at ingress."""
@@ -34,9 +34,10 @@ class Queue:
 
     @contextmanager
     def push(self, code: Code, round_: Value) -> Iterator[Value]:
-        """Emit code that adds a record if the queue has space and the packet has rounds left.
+        """Emit code that adds a record if the queue has space and the packet has rounds left; else it counts a drop.
 
-        Yields the record's address to the code that fills it.
+        Yields the record's address to the body of the `with`, which emits the code that fills it. `round_` (i32) is the
+        packet's current round.
         """
         b = code.b
         head, tail = code.slot_value("queue.head"), code.slot_value("queue.tail")
@@ -53,13 +54,19 @@ class Queue:
             code.set_slot("queue.tail", b.add(tail, code.i64(1)))
 
     def describe(self, code: Code, record: Value, packet: Value, length: Value, consumed: Value, port: Value) -> None:
-        """Store the fields of a record other than the state. `port` is the egress port, or INGRESS."""
+        """Emit stores of a record's fields other than the packet's state: its address, length, consumed bytes and port.
+
+        `port` is the egress port, or INGRESS for a packet that starts at ingress.
+        """
         code.b.store(packet, code.at(record, self.state_size), align=8)
         for offset, number in ((8, length), (12, consumed), (16, port)):
             code.store(code.resize(number, 32), code.at(record, self.state_size + offset))
 
     def drain(self, code: Code, ingress_pass: ll.Function, egress_pass: ll.Function | None) -> None:
-        """Emit a loop that processes the queue until it is empty. Without `egress_pass`, all packets go to ingress."""
+        """Emit a loop that passes the queue's packets to `ingress_pass` or `egress_pass` until the queue is empty.
+
+        Without `egress_pass` (None), all packets go to ingress.
+        """
         b = code.b
         state = code.allocate(self.state_size)
         head_block, body, done = code.block("waiting"), code.block("again"), code.block("drained")

@@ -20,7 +20,7 @@ BUFFER = 1 << 26
 
 
 class QueueMemory:
-    """The records of all ports and queues, and the packets in them. The caller holds the engine's lock."""
+    """The records of all ports and queues of an engine, and the packets in them. The caller holds the engine's lock."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -30,7 +30,10 @@ class QueueMemory:
         context.set("tm.due", NEVER)
 
     def apply(self, queueing: Queueing, native: Native) -> None:
-        """Set depth, rate and weight of every queue. `native` has the functions `settle` and `discard`."""
+        """Write the depth, rate and weight of every queue to native memory. Packets that wait stay in their queues.
+
+        `native` is code with the functions `settle` and `discard` of the traffic manager.
+        """
         if self._words is None:
             self._words = np.zeros((PORTS, PortWords.COUNT), np.uint64)
             self._context.point("tm.ports", self._words)
@@ -62,7 +65,7 @@ class QueueMemory:
         )
 
     def discard(self) -> None:
-        """Drop and count all packets that wait."""
+        """Drop all packets that wait in queues, and count them."""
         if self._words is None or self._native is None:
             return
         waiting = int(self._words[:, PortWords.WAITING].sum())

@@ -52,9 +52,9 @@ class Rate:
 
 
 def parse_rate(text: str) -> Rate:
-    """Parse "100", "100pps", "5kpps" (packets a second), "10Mbit" (bits a second) or "unlimited".
+    """Return the rate that a text describes: "100", "100pps" or "5kpps" in packets a second, "10Mbit" in bits a second.
 
-    DeviceError for other texts.
+    "unlimited" is no limit. DeviceError for other texts.
     """
     if text.lower() == "unlimited":
         return Rate()
@@ -87,7 +87,7 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue's settings, and its packets: waiting now, the most that waited, and those queued, sent and dropped."""
+    """A queue's settings and packets: waiting now, the most that waited, and those queued, sent and dropped so far."""
 
     settings: QueueSettings
     waiting: int
@@ -98,11 +98,13 @@ class QueueState:
 
 
 class Queueing:
-    """The settings of all queues of a switch. They outlive its programs.
+    """The settings of all queues between ingress and egress of a switch. They outlive its programs.
 
     queues: the number of queues of each port, 1 to 8; a packet's `priority` selects one
+    settings: of all queues at first, or None for the defaults
+    port_rate: the rate of all ports at first, or None for no limit
 
-    `changed` is called after each change. DeviceError for a port, queue or value out of range.
+    Changes take effect with `Engine.apply_queueing`. DeviceError for a port, queue or value out of range.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class Queueing:
 
     @property
     def configured(self) -> bool:
-        """Whether anything was set, so that programs need queues."""
+        """Whether anything was set, here or in the constructor, so that all programs get queues."""
         return self._configured
 
     def set(
@@ -131,7 +133,10 @@ class Queueing:
         rate: Rate | None = None,
         weight: int | None = None,
     ) -> None:
-        """Set depth, rate or weight of a queue; without `queue`, of all of the port; without `port`, of all ports."""
+        """Set depth, rate or weight of a queue; without `queue`, of all of the port; without `port`, of all ports.
+
+        Values that are None stay as they are. DeviceError if a port, queue or value is out of range.
+        """
         self._check(port, queue)
         values = {"depth": depth, "rate": rate, "weight": weight}
         given = {name: each for name, each in values.items() if each is not None}
@@ -150,7 +155,10 @@ class Queueing:
         self._configured = True
 
     def set_port(self, port: int | None = None, *, rate: Rate) -> None:
-        """Set the rate at which a port, or without `port` every port, takes packets from its queues."""
+        """Set the rate at which a port, or without `port` every port, takes packets from its queues.
+
+        DeviceError if the port is out of range.
+        """
         self._check(port, None)
         if port is None:
             self._default_rate = rate
@@ -160,12 +168,12 @@ class Queueing:
         self._configured = True
 
     def get(self, port: int, queue: int = 0) -> QueueSettings:
-        """Return the settings of a queue."""
+        """Return the settings of a queue of a port. DeviceError if port or queue is out of range."""
         self._check(port, queue)
         return self._settings.get((port, queue), self.default)
 
     def port_rate(self, port: int) -> Rate:
-        """Return the rate of a port."""
+        """Return the rate at which a port takes packets from its queues. DeviceError if the port is out of range."""
         self._check(port, None)
         return self._rates.get(port, self._default_rate)
 

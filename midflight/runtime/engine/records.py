@@ -1,4 +1,4 @@
-"""Digests and log messages of a program as the control plane receives them."""
+"""A P4 program's digests and log messages as the control plane receives them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ LOG = 1 << 14
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """One digest: the name of its type and its values in order."""
+    """One digest that the program sent: the name of its type, and its values in order, which may be negative."""
 
     name: str
     values: tuple[int, ...]
 
 
 class Records:
-    """The memory that native code writes digests and log messages to. Reading one sort keeps the other."""
+    """The buffer that native code writes digests and log messages to.
+
+    `take` empties it; the others decode what was taken. `kinds` are the program's kinds of digest and message. Reading
+    digests keeps the messages for later, and vice versa.
+    """
 
     def __init__(self, kinds: list[RecordKind], context: Context) -> None:
         self._kinds = kinds
@@ -44,7 +48,7 @@ class Records:
         context.set("digests.capacity", self._memory.size)
 
     def take(self) -> bytes:
-        """Remove and return the bytes that were written since the last call."""
+        """Remove and return the bytes that were written since the last call. The caller holds the engine's lock."""
         used = self._context.get("digests.used")
         if not used:
             return b""
@@ -87,7 +91,10 @@ class Records:
 
 
 def logged(kind: RecordKind, values: Sequence[int]) -> str:
-    """Return the text of a log message: its `{}` are replaced by the values in order, which are decimal."""
+    """Return the text of a log message: each `{}` in the kind's text is replaced by the next value, in decimal.
+
+    A `{}` without a value remains.
+    """
     first, *rest = kind.name.split("{}")
     shown = [str(each) for each in values]
     for number, part in enumerate(rest):

@@ -1,4 +1,4 @@
-"""Access of the control plane to registers."""
+"""A P4 program's registers as the control plane sees them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Register"]
 
 
 class Register:
-    """A register array: `size` elements of `width` bits, in the memory that native code uses.
+    """A P4 register array: `size` elements of `width` bits, in the memory that native code uses.
 
-    Values are signed if the element type is int<W>. Methods raise DeviceError for an index out of range or a value that
-    does not fit.
+    Values are signed if the element type is int<W>. Methods take the engine's lock, so they wait for the current batch.
+    They raise DeviceError for an index out of range or a value that does not fit.
     """
 
     def __init__(self, instance: ir.Instance, context: Context, lock: Gate) -> None:
@@ -38,13 +38,13 @@ class Register:
         return self.size
 
     def read(self, index: int) -> int:
-        """Return one element."""
+        """Return one element as an int."""
         self._check_index(index)
         with self._lock:
             return int.from_bytes(self._memory[index].tobytes(), "little", signed=self.signed)
 
     def write(self, index: int, value: int) -> None:
-        """Set one element."""
+        """Set one element to an int."""
         self._check_index(index)
         self._check_value(value)
         size = self._memory.itemsize * self._words
@@ -52,15 +52,18 @@ class Register:
             self._memory[index] = np.frombuffer(value.to_bytes(size, "little", signed=self.signed), self._memory.dtype)
 
     def read_all(self) -> NDArray[np.generic]:
-        """Return a copy of all elements: [size], or [size, words] of 64-bit words, lowest first, if they are wider."""
+        """Return a copy of all elements as an array, with shape (size,) for elements of at most 64 bits.
+
+        For wider ones it has the shape (size, words), with 64-bit words, the lowest first.
+        """
         with self._lock:
             whole = self._memory[: self.size].copy()
         return whole[:, 0] if self._words == 1 else whole
 
     def write_all(self, values: ArrayLike) -> None:
-        """Set all elements, from an array like that of `read_all` or any sequence of `size` numbers.
+        """Set all elements at once, from an array like that of `read_all` or any sequence of `size` ints.
 
-        DeviceError if there are not `size` of them.
+        DeviceError if there are not `size` of them, or if one does not fit; then nothing is written.
         """
         given = np.asarray(values)
         if self._words > 1 and given.shape == (self.size, self._words):

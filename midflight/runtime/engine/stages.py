@@ -1,4 +1,4 @@
-"""The six parts of a v1model program as native functions on one packet's state.
+"""Emits the six parts of a v1model program as native functions on one packet's state.
 
 Each takes (context, state, packet, length, consumed): the block of `PacketState`, the packet as it arrived, its length,
 and the number of bytes that the parser consumed (0 for the parser itself). Lengths are i32.
@@ -26,7 +26,7 @@ STAGE_ARGUMENTS = [POINTER, POINTER, POINTER, I32, I32]
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The functions of a program's stages.
+    """The native functions of a program's six parts.
 
     The parser returns the number of bytes consumed. The deparser, whose `packet` is the output, returns the number of
     bytes written. `verify` and `compute` are None if the program's control is empty.
@@ -41,7 +41,10 @@ class Stages:
 
 
 def build_stages(unit: Unit) -> Stages:
-    """Build every stage of the unit's program."""
+    """Build the functions of all six parts of the unit's program.
+
+    Raises P4Error for a construct that is not supported.
+    """
     program = unit.program
     return Stages(
         parse=_parse(unit),
@@ -54,7 +57,10 @@ def build_stages(unit: Unit) -> Stages:
 
 
 def standard(code: Code, state: Value, name: str) -> Place | None:
-    """Return the place of a field of the standard metadata, or None if the program's v1model does not have it."""
+    """Return the place of a field of the standard metadata in the packet state at `state`.
+
+    Return None if the program's v1model does not have the field.
+    """
     kind = code.unit.program.standard_metadata
     if kind.field(name) is None:
         return None

@@ -1,4 +1,4 @@
-"""Lowering of statements to LLVM: assignments, control flow, and calls with copy-in and copy-out."""
+"""Emits statements as LLVM code: assignments, control flow, and calls with copy-in and copy-out."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ __all__ = ["bind", "lower", "lower_all", "run_frame"]
 
 
 def lower_all(code: Code, statements: Iterable[ir.Statement]) -> Walk[None]:
-    """Lower a sequence of statements."""
+    """Emit a sequence of statements. Raises P4Error as `lower` does."""
     for statement in statements:
         yield lower(code, statement)
 
 
 def lower(code: Code, statement: ir.Statement) -> Step[None]:
-    """Lower one statement. Raises P4Error for those of parsers and deparsers, which these lower themselves."""
+    """Emit one statement.
+
+    Raises P4Error for statements that only parsers and deparsers have, which these emit themselves, and for constructs
+    that the engine does not support.
+    """
     match statement:
         case ir.Assign(target=target, value=source):
             if isinstance(source, ir.StructValue) and isinstance(target.type, HeaderType):
@@ -71,7 +75,10 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
 
 
 def run_frame(code: Code, copy_outs: list[Callable[[], None]], body: Iterable[ir.Statement]) -> Walk[None]:
-    """Lower a body, whose end is the target of `return`, and then make the copies of its results."""
+    """Emit the body of a control, parser or action, and then the copies of its results.
+
+    A `return` in the body jumps to the end, before the copies. `copy_outs`, from `bind`, emit these.
+    """
     frame = Frame(code.block("end"), copy_outs)
     code.frames.append(frame)
     for each in body:
@@ -90,11 +97,11 @@ def bind(
     *,
     always_copy: bool = False,
 ) -> list[Callable[[], None]]:
-    """Set the places and values of parameters, and return the copies to make at the end of the callee.
+    """Emit the passing of arguments: set the places of a callee's parameters, return functions that emit copies out.
 
-    P4 copies arguments in and out. A parameter may use its argument's place directly if this makes no difference, that
-    is, if no other parameter writes the place. An action can also access its control's variables, so `always_copy` is
-    set for actions.
+    The caller calls these functions at the callee's end. P4 copies arguments in and out. A parameter may use its
+    argument's place directly if this makes no difference, that is, if no other parameter writes the place. An action
+    can also access its control's variables, so `always_copy` is set for actions.
     """
     writable = [_path(each) for each, p in zip(arguments, parameters, strict=True) if _writes(p)]
     copy_outs: list[Callable[[], None]] = []

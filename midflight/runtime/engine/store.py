@@ -1,4 +1,4 @@
-"""Folder with compiled code, which several processes of one user share."""
+"""A folder with compiled code, which several processes of one user share."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _OTHERS = 0o077
 
 
 class Store:
-    """Objects by key, written by one process and read by later ones.
+    """Objects by key in a folder, written by one process and read by later ones.
 
     Objects are stored as pickles, which can execute code when they are loaded. The folder must therefore belong to the
-    user, with no write permission for others. Raises MidflightError if it does not, or does not exist. Code is found
+    user, with no permissions for others. Raises MidflightError if it does not, or does not exist. An object is found
     only by the same versions of Midflight, Python and LLVM on the same type of processor.
     """
 
@@ -43,14 +43,18 @@ class Store:
         self._circumstances = repr((__version__, sys.version, binding.llvm_version_info, *processor))
 
     def load(self, key: str) -> Any:
-        """Return the object with this key, or None if there is none."""
+        """Return the object with this key, or None if there is none. Reads a file."""
         try:
             return pickle.loads(self._path(key).read_bytes())
         except FileNotFoundError:
             return None
 
     def save(self, key: str, value: object) -> None:
-        """Store an object under a key, atomically. An object that is nested too deeply to pickle is not stored."""
+        """Store an object under a key, atomically, in place of an older one.
+
+        An object that is nested too deeply to pickle is silently not stored. Raises OSError if the file cannot be
+        written.
+        """
         try:
             data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         except RecursionError:

@@ -1,4 +1,4 @@
-"""Access of the control plane to match-action tables."""
+"""A P4 program's match-action tables as the control plane sees them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Default", "Prepared", "Table"]
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """A table's default action and its data."""
+    """A table's default action, by its fully qualified name, and its data."""
 
     action: str
     arguments: tuple[int, ...] = ()
@@ -42,7 +42,10 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An entry for `insert`: checked, in canonical form, and as bytes without what depends on its place in memory."""
+    """An entry that is ready for `insert`: checked, in canonical form, and laid out as bytes.
+
+    The bytes lack what depends on the entry's place in memory.
+    """
 
     entry: Entry
     match: Match
@@ -105,21 +108,27 @@ class Table:
         return len(self._held)
 
     def prepare(self, entry: Entry) -> Prepared:
-        """Check and lay out an entry for `insert`. Does not take the lock, so packets and reads go on meanwhile."""
+        """Check an entry and lay it out for `insert`, without the lock, so that packets and reads go on meanwhile.
+
+        TableError CONSTANT or INVALID.
+        """
         self._check_writable()
         self._check_priority(entry.priority)
         return self._prepare(entry)
 
     def insert(self, entry: Entry | Prepared) -> None:
-        """Add an entry."""
+        """Add an entry, as it is or from `prepare`. Its direct counters and meters start at zero.
+
+        TableError EXISTS, FULL, CONSTANT or INVALID.
+        """
         prepared = entry if isinstance(entry, Prepared) else self.prepare(entry)
         with self._lock:
             self._insert(prepared, const=False)
 
     def modify(self, entry: Entry) -> None:
-        """Replace the action and data of an existing entry. Its counters continue.
+        """Replace the action and data of the entry with these keys and this priority. Its counters and meters continue.
 
-        TableError if there is no such entry, if the program declares it const, or if action and data are invalid.
+        TableError NOT_FOUND, CONSTANT or INVALID.
         """
         with self._lock:
             self._check_writable()
@@ -132,7 +141,7 @@ class Table:
             self._touch()
 
     def delete(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> None:
-        """Remove an entry. TableError if there is no such entry, or if the program declares it const."""
+        """Remove the entry with these keys and this priority. TableError NOT_FOUND, CONSTANT or INVALID."""
         with self._lock:
             self._check_writable()
             held = self._find(keys, priority)
@@ -146,27 +155,30 @@ class Table:
             self._touch()
 
     def get(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> Entry:
-        """Return the entry with these keys and this priority, in canonical form."""
+        """Return the entry with exactly these keys and this priority, in canonical form.
+
+        TableError NOT_FOUND or INVALID.
+        """
         with self._lock:
             return self._find(keys, priority).entry
 
     def entries(self) -> list[Entry]:
-        """Return all entries in canonical form, oldest first."""
+        """Return all entries in canonical form (see `entries.canonical_key`), oldest first."""
         with self._lock:
             return [held.entry for held in self._held.values()]
 
     def number(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> int:
-        """Return the index of an entry in its direct counters and meters."""
+        """Return the index of an entry in its table's direct counters and meters. TableError NOT_FOUND or INVALID."""
         with self._lock:
             return self._find(keys, priority).number
 
     @property
     def default(self) -> Default:
-        """The current default action."""
+        """The current default action and its data."""
         return self._default
 
     def set_default(self, action: str, arguments: tuple[int, ...] = ()) -> None:
-        """Replace the default action. TableError if the program declares it const, or if the new one is invalid."""
+        """Replace the default action and its data. TableError CONSTANT if the program declares it const, or INVALID."""
         with self._lock:
             if self._table.default_const:
                 raise TableError(Reason.CONSTANT, f"{self.name}: the program declares the default action const")
@@ -174,12 +186,12 @@ class Table:
             self._write_default(chosen, checked)
 
     def reset_default(self) -> None:
-        """Restore the default action that the program declares."""
+        """Restore the default action that the program declares, with its data."""
         with self._lock:
             self._write_default(self._table.default.action, self._table.default_arguments)
 
     def flush(self) -> None:
-        """Write changes to native memory. The caller holds the lock, and no batch is running."""
+        """Write changes of entries to native memory. The caller holds the lock, and no batch is running."""
         assert self._index is not None
         links = self._index.flush(self._context)
         for number in {**self._links, **links}:

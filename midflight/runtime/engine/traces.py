@@ -28,7 +28,10 @@ _DROPS = ("in ingress", "in egress", "no queue has its priority", "its queue is 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The trace of one packet: its ingress port, its length in bytes, and the steps as pairs (what, result)."""
+    """The trace of one packet: its ingress port, its length on arrival in bytes, and its steps in order.
+
+    A step is a pair of texts (what, result), such as ("table", "ingress.route: hit, ingress.to_port").
+    """
 
     port: int
     length: int
@@ -41,7 +44,11 @@ class Trace:
 
 
 class Traces:
-    """The buffer that a traced program writes to. `take` empties it. `names` are those of the program's variant."""
+    """The buffer that a traced program writes records to. `take` empties it.
+
+    `names` are those that records refer to by index, and depend on the variant of the program that runs. `kinds` are
+    the program's kinds of digest and log message.
+    """
 
     def __init__(self, program: ir.Program, kinds: Sequence[RecordKind], context: Context) -> None:
         self.names: Sequence[str] = []
@@ -56,7 +63,7 @@ class Traces:
         context.set("trace.capacity", CAPACITY)
 
     def take(self) -> list[Trace]:
-        """Return and remove the traces since the last call, oldest first.
+        """Return and remove the traces since the last call, oldest first. The caller holds the engine's lock.
 
         If records were lost because the buffer was full, the last trace ends with their number.
         """

@@ -1,4 +1,4 @@
-"""Bits on the wire: reading fields from bytes and writing them to bytes, most significant bit first.
+"""Emits the reading of fields from bytes and writing of them to bytes, most significant bit first.
 
 The parser, the deparser, digests, checksums and hashes all use these functions, and thus the same layout.
 """
@@ -20,23 +20,26 @@ RUN = 64
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """An integer that is written with exactly its own width."""
+    """An integer to be written with exactly its own width."""
 
     value: Value
 
     @property
     def width(self) -> int:
-        """The number of bits."""
+        """The integer's number of bits."""
         width: int = self.value.type.width
         return width
 
 
 Item = Scalar | Place
-"""A scalar, or the place of a varbit."""
+"""Something to be written: a scalar, or the place of a varbit."""
 
 
 def read_bits(code: Code, pointer: Value, offset: int, width: int) -> Value:
-    """Load `width` bits that begin `offset` bits after a byte's address. Reads no byte beyond these bits."""
+    """Emit a load of `width` bits that begin `offset` bits after an address, and return them.
+
+    Reads no byte beyond them.
+    """
     first, last = offset // 8, (offset + width - 1) // 8
     span = (last - first + 1) * 8
     value = code.swap_bytes(code.load(code.at(pointer, first), span, alignment=1))
@@ -45,9 +48,9 @@ def read_bits(code: Code, pointer: Value, offset: int, width: int) -> Value:
 
 
 def write_items(code: Code, pointer: Value, items: list[Item]) -> Value:
-    """Write items without gaps, and return the number of bytes written (i32). Zero bits fill the last byte.
+    """Emit the writing of items without gaps at an address, and return the number of bytes written (i32).
 
-    Raises P4Error for a varbit that does not begin at a byte boundary.
+    Zero bits fill the last byte. Raises P4Error for a varbit that does not begin at a byte boundary.
     """
     pending: list[Scalar] = []
     written, total = 0, code.i32(0)

@@ -1,4 +1,4 @@
-"""The externs of v1model, a module for each group, and their lookup by name."""
+"""The externs of v1model, a module for each group, and their emission by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ __all__ = ["lower_call"]
 
 
 def lower_call(code: Code, call: ir.Call) -> Value | None:
-    """Lower a call of an extern function or method. Raises P4Error for one that the engine does not support."""
+    """Emit a call of an extern function or method. None of those supported has a value, so the result is None.
+
+    Raises P4Error for one that the engine does not support.
+    """
     if call.instance is not None:
         method = METHODS.get((call.instance.kind, call.name))
         if method is None:

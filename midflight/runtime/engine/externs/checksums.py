@@ -1,4 +1,4 @@
-"""`verify_checksum` and `update_checksum`, with and without payload."""
+"""The externs `verify_checksum` and `update_checksum`, with and without payload."""
 
 from __future__ import annotations
 
@@ -16,22 +16,35 @@ __all__ = ["update", "update_with_payload", "verify", "verify_with_payload"]
 
 
 def verify(code: Code, call: ir.Call) -> None:
-    """Lower `verify_checksum(condition, data, checksum, algorithm)`: a mismatch sets `checksum_error`."""
+    """Emit `verify_checksum(condition, data, checksum, algorithm)`: a mismatch sets `checksum_error`.
+
+    It has no effect if the condition does not hold, or if the checksum is in an invalid header. Raises P4Error for an
+    algorithm that the engine does not support.
+    """
     _verify(code, call, payload=False)
 
 
 def verify_with_payload(code: Code, call: ir.Call) -> None:
-    """Lower `verify_checksum_with_payload`, which also sums the bytes after the parsed headers."""
+    """Emit `verify_checksum_with_payload`: as `verify`, but the bytes after the parsed headers belong to the data.
+
+    Raises P4Error for an algorithm other than csum16.
+    """
     _verify(code, call, payload=True)
 
 
 def update(code: Code, call: ir.Call) -> None:
-    """Lower `update_checksum(condition, data, checksum, algorithm)`."""
+    """Emit `update_checksum(condition, data, checksum, algorithm)`, which stores the checksum if the condition holds.
+
+    Raises P4Error for an algorithm that the engine does not support.
+    """
     _update(code, call, payload=False)
 
 
 def update_with_payload(code: Code, call: ir.Call) -> None:
-    """Lower `update_checksum_with_payload`."""
+    """Emit `update_checksum_with_payload`: as `update`, but the bytes after the parsed headers belong to the data.
+
+    Raises P4Error for an algorithm other than csum16.
+    """
     _update(code, call, payload=True)
 
 
@@ -169,7 +182,7 @@ def _congruent(code: Code, item: Scalar, end: int) -> Value:
 
 
 def payload_of(code: Code) -> tuple[Value, Value]:
-    """Return the address and length (i32) of the bytes that the parser did not consume."""
+    """Return the address and length (i32) of the packet's bytes that the parser did not consume."""
     _, _, packet, length, consumed = code.function.args[:5]
     return code.at(packet, consumed), code.b.sub(length, consumed)
 

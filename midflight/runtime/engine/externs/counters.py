@@ -1,4 +1,4 @@
-"""`counter` and `direct_counter`: 64-bit packet and byte counts."""
+"""The externs `counter` and `direct_counter`: 64-bit packet and byte counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["count", "count_direct"]
 
 
 def count(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """Lower `counter.count(index)`, which ignores an index out of range."""
+    """Emit `counter.count(index)`, which adds the packet and its bytes to a cell. An index out of range is ignored."""
     index = value(code, call.arguments[0])
     wide = code.resize(index, max(64, index.type.width))
     with code.when(code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))):
@@ -19,7 +19,7 @@ def count(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
 
 def count_direct(code: Code, instance: ir.Instance, entry: Value) -> None:
-    """Count a hit of a table entry with the number `entry`."""
+    """Emit the count of the packet in a direct counter, for the table entry with the number `entry` (an LLVM value)."""
     _add(code, instance, code.resize(entry, 64))
 
 

@@ -1,4 +1,4 @@
-"""`digest`: records with the values of a list or struct."""
+"""The extern `digest`: records with the values of a list or struct, for the control plane."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["digest"]
 
 
 def digest(code: Code, call: ir.Call) -> None:
-    """Lower `digest(receiver, data)` with the current values. One that does not fit the buffer is lost and counted."""
+    """Emit `digest(receiver, data)`, which writes the current values to a buffer for the control plane.
+
+    If the buffer is full when the code runs, the digest is lost and counted. Raises P4Error for data with a varbit.
+    """
     data = call.arguments[1]
     kind: Type = call.type_arguments[0] if call.type_arguments else data.type
     items = items_of(code, data)

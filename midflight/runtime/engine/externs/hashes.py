@@ -1,7 +1,7 @@
-"""Hash algorithms over bytes, and `hash`.
+"""The extern `hash`, and its algorithms over bytes.
 
-crc16_custom and crc32_custom have BMv2's default parameters, which are those of crc16 and crc32.
-The input bytes are the fields' bits in order, without gaps, and zero bits that fill the last byte, as in BMv2.
+crc16_custom and crc32_custom have BMv2's default parameters, which are those of crc16 and crc32. The input bytes are
+the fields' bits in order, without gaps, and zero bits that fill the last byte, as in BMv2.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["algorithm_of", "digest_of", "fold", "hash_fields", "serialise", "sum
 
 
 def hash_fields(code: Code, call: ir.Call) -> None:
-    """Lower `hash(result, algorithm, base, data, max)`: base + H % max, or base if max is 0.
+    """Emit `hash(result, algorithm, base, data, max)`: the result is base + H % max, or base if max is 0.
 
-    As in BMv2, only the low 64 bits of base and max count, and the sum has 64 bits.
+    H is the hash of the data. As in BMv2, only the low 64 bits of base and max count, and the sum has 64 bits.
     """
     target, algorithm, base, data, most = call.arguments
     b = code.b
@@ -34,7 +34,7 @@ def hash_fields(code: Code, call: ir.Call) -> None:
 
 
 def algorithm_of(expression: ir.Expression) -> str:
-    """Return the name of a HashAlgorithm. Raises P4Error for one that is not a constant."""
+    """Return the name of a HashAlgorithm, such as `crc32`. Raises P4Error if the expression is not a constant."""
     if not (isinstance(expression, ir.Literal) and isinstance(expression.type, EnumType)):
         raise unsupported("a hash algorithm that is not a constant", expression.place)
     assert isinstance(expression.value, int)
@@ -42,7 +42,7 @@ def algorithm_of(expression: ir.Expression) -> str:
 
 
 def digest_of(code: Code, algorithm: str, items: list[Item]) -> Value:
-    """Return the hash of fields as a 64-bit value."""
+    """Emit the hash of fields by an algorithm, given by name, and return it as a 64-bit value."""
     if algorithm == "random":
         return next_random(code)
     buffer, length = serialise(code, items)
@@ -53,7 +53,7 @@ def digest_of(code: Code, algorithm: str, items: list[Item]) -> Value:
 
 
 def serialise(code: Code, items: list[Item]) -> tuple[Value, Value]:
-    """Write fields to a buffer on the stack, followed by zeros. Return the buffer and the number of bytes (i32)."""
+    """Emit the writing of fields to a new buffer on the stack, followed by zeros; return (address, bytes as i32)."""
     most = sum(
         each.width if isinstance(each, Scalar) else (code.layout.size(each.type) - VARBIT_BYTES) * 8 for each in items
     )
@@ -64,7 +64,10 @@ def serialise(code: Code, items: list[Item]) -> tuple[Value, Value]:
 
 
 def sum_bytes(code: Code) -> None:
-    """Emit a function (bytes, length) that returns the one's complement sum of 16-bit words, not complemented."""
+    """Emit the body of a function (bytes, length) that returns the one's complement sum of big-endian 16-bit words.
+
+    The result is not complemented. An odd last byte is the high byte of its word.
+    """
     b = code.b
     pointer, length = code.function.args
     total = code.allocate(8)
@@ -83,7 +86,7 @@ def sum_bytes(code: Code) -> None:
 
 
 def fold(code: Code, total: Value) -> Value:
-    """Fold a 64-bit sum to 16 bits by adding back carries. Only a sum of 0 gives 0."""
+    """Emit the folding of a 64-bit sum to 16 bits by adding back carries, and return it. Only a sum of 0 gives 0."""
     b = code.b
     for _ in range(4):
         total = b.add(b.and_(total, code.i64(0xFFFF)), b.lshr(total, code.i64(16)))

@@ -1,4 +1,4 @@
-"""`log_msg`, `assert` and `assume`: messages of the program for the switch's log and for traces."""
+"""The externs `log_msg`, `assert` and `assume`: messages of the program for the switch's log and for traces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ["check", "log_msg"]
 
 
 def log_msg(code: Code, call: ir.Call) -> None:
-    """Lower `log_msg(text)` and `log_msg(text, data)`, which logs the text with each `{}` replaced by a value."""
+    """Emit `log_msg(text)` or `log_msg(text, data)`, which logs the text with each `{}` replaced by a value.
+
+    Raises P4Error for a text that is not constant, or data with a varbit.
+    """
     text = call.arguments[0]
     if not isinstance(text, ir.Literal):
         raise unsupported("log_msg() with a text that is not a constant", call.place)
@@ -30,7 +33,10 @@ def log_msg(code: Code, call: ir.Call) -> None:
 
 
 def check(code: Code, call: ir.Call) -> None:
-    """Lower `assert` and `assume`, which count and log a failed condition."""
+    """Emit `assert(condition)` or `assume(condition)`: a condition that does not hold is counted and logged.
+
+    The program continues.
+    """
     where = "" if call.place is None else f" at {call.place}"
     with code.when(code.b.not_(value(code, call.arguments[0]))):
         code.count("assertions")

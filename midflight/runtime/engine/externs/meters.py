@@ -1,8 +1,8 @@
-"""`meter` and `direct_meter`: the colour-blind two-rate three-colour marker of RFC 2698, on the time of the batch.
+"""The externs `meter` and `direct_meter`: the colour-blind two-rate three-colour marker of RFC 2698.
 
-The state of a meter is eight 64-bit words: committed rate and burst, peak rate and burst (in units per second, and
-units), the tokens of both buckets in millionths of a unit, the time of the last packet in microseconds, and whether the
-meter is configured.
+The time is that of the batch. The state of a meter is eight 64-bit words: committed rate and burst, peak rate and burst
+(in units per second, and units), the tokens of both buckets in millionths of a unit, the time of the last packet in
+microseconds, and whether the meter is configured.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ MILLION = 1_000_000
 
 
 def execute(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """Lower `meter.execute_meter(index, result)`. An index out of range gives green."""
+    """Emit `meter.execute_meter(index, result)`, which stores the packet's colour: 0 green, 1 yellow, 2 red.
+
+    An index out of range gives green.
+    """
     index, target = value(code, call.arguments[0]), call.arguments[1]
     wide = code.resize(index, max(64, index.type.width))
     inside = code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))
@@ -35,12 +38,12 @@ def execute(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
 
 def execute_direct(code: Code, instance: ir.Instance, entry: Value) -> None:
-    """Meter a hit of a table entry, and store the colour for `read`."""
+    """Emit the metering of the packet for the table entry with the number `entry`; `read_direct` returns the colour."""
     code.set_slot(f"{instance.name}.colour", code.resize(_colour(code, instance, code.resize(entry, 64)), 64))
 
 
 def read_direct(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """Lower `direct_meter.read(result)`: the colour from the entry that matched."""
+    """Emit `direct_meter.read(result)`, which stores the colour that the packet got at its last hit of the table."""
     target = call.arguments[0]
     colour = code.slot_value(f"{instance.name}.colour")
     store(code, target, code.resize(colour, scalar_width(target.type)))

@@ -1,4 +1,4 @@
-"""`random`, from a seeded generator in the context (xorshift64*). The same seed gives the same numbers."""
+"""The extern `random`, from a seeded generator in the context (xorshift64*). The same seed gives the same numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["next_random", "random"]
 
 
 def random(code: Code, call: ir.Call) -> None:
-    """Lower `random(result, low, high)`: a number from low to high, both inclusive, or low if high is smaller.
+    """Emit `random(result, low, high)`: a number from low to high, both inclusive, or low if high is smaller.
 
     As in BMv2, only the low 64 bits of the limits count.
     """
@@ -29,7 +29,7 @@ def random(code: Code, call: ir.Call) -> None:
 
 
 def next_random(code: Code) -> Value:
-    """Return the next 64 random bits."""
+    """Emit a step of the generator, and return 64 random bits."""
     return code.b.call(code.unit.helper("random", [POINTER], I64, _generator), [code.context])
 
 

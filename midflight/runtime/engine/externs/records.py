@@ -1,4 +1,4 @@
-"""Records for the control side, in a buffer that it empties between batches."""
+"""Emits the writing of records (digests and log messages) to a buffer that the control side empties between batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAD = 16
 
 
 def append(code: Code, kind: RecordKind, values: Sequence[Value]) -> None:
-    """Emit code that appends a record. One that does not fit the buffer is lost and counted."""
+    """Emit code that appends a record with these values. One that does not fit the buffer is lost and counted."""
     b = code.b
     size = HEAD + sum(_bytes(width) for width in kind.widths)
     used = code.slot_value("digests.used")
@@ -36,7 +36,7 @@ def append(code: Code, kind: RecordKind, values: Sequence[Value]) -> None:
 
 
 def number_of(code: Code, kind: RecordKind) -> int:
-    """Return the number of a kind of record in the unit."""
+    """Return the number of a kind of record in the program, from 0; a new kind gets the next one."""
     kinds = code.unit.records
     if kind not in kinds:
         kinds.append(kind)
@@ -44,7 +44,7 @@ def number_of(code: Code, kind: RecordKind) -> int:
 
 
 def leaf_signs(kind: Type) -> list[bool]:
-    """Return for each scalar within a type whether it is signed."""
+    """Return whether each scalar within a type is signed, in order."""
     match kind:
         case StructType(fields=fields):
             return [sign for each in fields for sign in leaf_signs(each.type)]

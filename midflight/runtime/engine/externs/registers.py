@@ -1,4 +1,4 @@
-"""`register`: arrays in the host's memory that native code reads and writes in place."""
+"""The extern `register`: arrays in the host's memory that native code reads and writes in place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def size_of(instance: ir.Instance) -> int:
 
 
 def read(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """Lower `register.read(result, index)`, which gives 0 for an index out of range."""
+    """Emit `register.read(result, index)`, which gives 0 for an index out of range.
+
+    Raises P4Error for an element type that the engine does not support.
+    """
     width = _width(instance)
     inside, pointer = _element(code, instance, value(code, call.arguments[1]), width)
     zero = code.constant(stored_width(width), 0)
@@ -28,7 +31,10 @@ def read(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
 
 def write(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """Lower `register.write(index, value)`, which ignores an index out of range."""
+    """Emit `register.write(index, value)`, which ignores an index out of range.
+
+    Raises P4Error for an element type that the engine does not support.
+    """
     width = _width(instance)
     inside, pointer = _element(code, instance, value(code, call.arguments[0]), width)
     new = value(code, call.arguments[1])

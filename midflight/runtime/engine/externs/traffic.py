@@ -1,7 +1,7 @@
-"""Requests of a control to the traffic manager: drop, clone, resubmit, recirculate, truncate.
+"""Emits requests of a control to the traffic manager: drop, clone, resubmit, recirculate, truncate.
 
-Each only sets an intent in the packet's state. As in simple_switch, the pipeline acts on the intents after the control,
-so the last of several calls counts; of `truncate`, the one with the smallest length does.
+Each only sets a field in the packet's state. As in simple_switch, the pipeline acts on them after the control, so the
+last of several calls counts; of `truncate`, the one with the smallest length does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ CLONED = 1 << 31
 
 
 def mark_to_drop(code: Code, call: ir.Call) -> None:
-    """Lower `mark_to_drop(standard_metadata)`: egress_spec becomes the drop port, and mcast_grp becomes 0."""
+    """Emit `mark_to_drop(standard_metadata)`: egress_spec becomes the drop port, and mcast_grp becomes 0.
+
+    Raises P4Error for a call without an argument.
+    """
     if not call.arguments:
         raise unsupported(
             "mark_to_drop() without standard_metadata", call.place, "write mark_to_drop(standard_metadata)"
@@ -40,27 +43,33 @@ def mark_to_drop(code: Code, call: ir.Call) -> None:
 
 
 def clone(code: Code, call: ir.Call) -> None:
-    """Lower `clone(type, session)`."""
+    """Emit `clone(type, session)`: after the control, the session's ports get copies with empty metadata."""
     _clone(code, value(code, call.arguments[1]), code.i32(0))
 
 
 def clone_preserving(code: Code, call: ir.Call) -> None:
-    """Lower `clone_preserving_field_list(type, session, list)`."""
+    """Emit `clone_preserving_field_list(type, session, list)`: as `clone`, but copies keep the list's metadata."""
     _clone(code, value(code, call.arguments[1]), code.resize(value(code, call.arguments[2]), 32))
 
 
 def resubmit(code: Code, call: ir.Call) -> None:
-    """Lower `resubmit_preserving_field_list(list)`."""
+    """Emit `resubmit_preserving_field_list(list)`: after ingress, the packet as it arrived passes ingress again.
+
+    It keeps the list's metadata fields.
+    """
     _mark_list(code, "resubmit", call)
 
 
 def recirculate(code: Code, call: ir.Call) -> None:
-    """Lower `recirculate_preserving_field_list(list)`."""
+    """Emit `recirculate_preserving_field_list(list)`: after the deparser, the packet passes ingress again.
+
+    It keeps the list's metadata fields.
+    """
     _mark_list(code, "recirculate", call)
 
 
 def truncate(code: Code, call: ir.Call) -> None:
-    """Lower `truncate(length)`: at most `length` bytes of the packet leave the switch. The smallest length counts."""
+    """Emit `truncate(length)`: at most `length` bytes of the packet leave the switch. The smallest length counts."""
     b, length = code.b, code.resize(value(code, call.arguments[0]), 32)
     # An intent of 0 means no truncation, and 0 - 1 is the largest length.
     before = b.sub(code.load(code.at(code.function.args[1], code.unit.state.intent("truncate")), 32), code.i32(1))

@@ -1,4 +1,4 @@
-"""Captures in native code: packets are written to a buffer as pcap records, and the buffer to its file."""
+"""Emits captures in native code: packets are written to a buffer as pcap records, and the buffer to its file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ HEADER = 16
 
 
 def build_capture(unit: NativeModule) -> tuple[ll.Function, ll.Function]:
-    """Build `capture(context, capture, packet, length, seconds, nanoseconds)` and `save(context, capture)`."""
+    """Build `capture(context, capture, packet, length, seconds, nanoseconds)` and `save(context, capture)`.
+
+    The first function appends a packet with its time to a `records.Capture`, and saves if the buffer is full; it does
+    nothing if nothing is recorded. The second writes the buffer to the file. Data that cannot be written is lost and
+    counted.
+    """
     save = _save(unit)
     code = unit.routine("capture", [POINTER, POINTER, I32, I32, I32])
     b = code.b

@@ -1,4 +1,4 @@
-"""Hands outputs from the thread that runs the program to the sending threads, if there are any.
+"""Emits the handover of outputs from the thread that runs the program to the sending threads, if there are any.
 
 The program's thread has a ring of outputs. It takes one that all senders have finished, fills it, and passes it on.
 Every sending thread goes through all outputs in order and sends its share of the ports. So the packets of a port stay
@@ -17,7 +17,7 @@ __all__ = ["build_end", "build_give", "build_sender", "build_take"]
 
 
 def build_take(unit: NativeModule) -> ll.Function:
-    """Build `output take(context)`: the next output, once no thread sends from it any more."""
+    """Build the function `output take(context)`: it returns the next output, once no thread sends from it."""
     code = unit.routine("take", [], POINTER)
     output = _output(code, code.slot_value("output"))
     code.sleep_until(code.at(output, Output.LEFT), code.i32(0))
@@ -26,9 +26,9 @@ def build_take(unit: NativeModule) -> ll.Function:
 
 
 def build_give(unit: NativeModule, dispatch: ll.Function) -> ll.Function:
-    """Build `give(context, output)`: passes an output to the sending threads.
+    """Build the function `give(context, output)`, which passes an output to the sending threads.
 
-    Without any, it is sent before this returns.
+    Without any, it calls `dispatch`, which sends it before this returns.
     """
     code = unit.routine("give", [POINTER])
     b = code.b
@@ -43,7 +43,7 @@ def build_give(unit: NativeModule, dispatch: ll.Function) -> ll.Function:
 
 
 def build_end(unit: NativeModule, take: ll.Function) -> ll.Function:
-    """Build `end(context)`: makes the sending threads finish after they have sent everything."""
+    """Build the function `end(context)`, which makes the sending threads finish after they have sent everything."""
     code = unit.routine("end", [])
     output = code.call(take, [])
     code.set_field(output, Output.LAST, code.i64(1))
@@ -53,7 +53,10 @@ def build_end(unit: NativeModule, take: ll.Function) -> ll.Function:
 
 
 def build_sender(unit: NativeModule, dispatch: ll.Function, save: ll.Function) -> None:
-    """Build `send(context)`, which a sending thread runs until no more output follows."""
+    """Build the exported function `send(context)`, which a sending thread runs until no more output follows.
+
+    `dispatch` sends a share of an output, and `save` writes a capture to its file, in idle moments and at the end.
+    """
     code = unit.routine("send", [], exported=True)
     b = code.b
     senders = code.slot_value("senders")

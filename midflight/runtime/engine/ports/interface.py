@@ -1,4 +1,4 @@
-"""A Linux interface as a port: its packet sockets, and the ring that receives its packets."""
+"""A Linux network interface as a port: its packet sockets, and the ring that receives its packets."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ RIGHTS = "run it with sudo or grant it CAP_NET_RAW; ports of pcap files need no 
 
 
 class Interface:
-    """Two packet sockets bound to one interface: one receives into a ring, the other sends.
+    """Two packet sockets bound to one network interface: one receives into a ring shared with the kernel, one sends.
 
     Packets are whole Ethernet frames, to any destination, except those that this process sent. The frame size follows
-    from the interface's MTU at the time of creation. DeviceError if the interface does not exist or may not be used.
+    from the interface's MTU at the time of creation. DeviceError if the interface does not exist or may not be used. A
+    context manager that closes it.
     """
 
     def __init__(self, name: str) -> None:
@@ -83,13 +84,13 @@ class Interface:
         sender.bind((name, 0))
 
     def refuse(self) -> None:
-        """Stop receiving. Packets in the ring stay there."""
+        """Stop receiving packets. Those in the ring stay there."""
         nothing = np.frombuffer(struct.pack("HBBI", 0x06, 0, 0, 0), np.uint8)  # BPF: return 0
         program = struct.pack("HxxxxxxP", 1, nothing.ctypes.data)
         self.receiver.setsockopt(socket.SOL_SOCKET, linux.SO_ATTACH_FILTER, program)
 
     def overrun(self) -> int:
-        """Return the number of packets dropped so far because the ring was full."""
+        """Return the number of packets so far that were dropped because the ring was full."""
         if self.receiver.fileno() >= 0:
             found = self.receiver.getsockopt(linux.SOL_PACKET, linux.PACKET_STATISTICS, 8)
             self.lost += struct.unpack("II", found)[1]

@@ -56,5 +56,5 @@ FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE = 128, 129
 
 
 def futex_number() -> int:
-    """Return the number of the futex system call on this machine."""
+    """Return the number of the futex system call on this machine's architecture."""
     return {"x86_64": 202, "ppc64le": 221, "s390x": 238}.get(platform.machine(), 98)

@@ -1,4 +1,4 @@
-"""The native loop: it receives, processes and sends packets until it is stopped.
+"""Emits the native loop, which receives, processes and sends packets until it is stopped.
 
 It sleeps in poll() when nothing has arrived. A batch contains packets of one port and takes its turn at the gate, so a
 change by the control plane applies to a batch completely or not at all. One thread runs the program, packet after
@@ -38,10 +38,10 @@ BORROWED = (*INPUT, *ROOM, *OUTPUT, "in.data", "out.used", "out.count", "now", "
 
 
 def build_loop() -> NativeModule:
-    """Build the module with `run`, `send` (for other threads), `turn_enter` and `turn_leave`, which take the context.
+    """Return a module with the functions `run`, `send` (for other threads), `turn_enter` and `turn_leave`.
 
-    It also has `no_more(bytes)`, which the engine calls for more room. The slots that the module uses must be in the
-    context.
+    They take the context. The module also has `no_more(bytes)`, which the engine calls for more room and which refuses
+    it. The slots that the module uses must be in the context.
     """
     unit = NativeModule("ports")
     enter, leave = build_turns(unit)

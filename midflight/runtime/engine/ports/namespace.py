@@ -1,4 +1,4 @@
-"""Run functions in network namespaces. Sockets that they open stay there, wherever they are used later."""
+"""Runs functions in Linux network namespaces. Sockets that they open stay there, wherever they are used later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def within(netns: str, do: Callable[[], Result]) -> Result:
-    """Run a function in a network namespace and return its result.
+    """Run a function in a network namespace and return its result. Blocks until it ends; its exceptions propagate.
 
     `netns` is the namespace's file, or its name for `ip netns`; empty means the current namespace. The function runs in
     a thread of its own, so the rest of the process stays where it is. DeviceError if the namespace cannot be entered.
@@ -43,10 +43,10 @@ def within(netns: str, do: Callable[[], Result]) -> Result:
 
 
 class Namespace:
-    """An anonymous network namespace: it ends with this object, or with this process, however that ends.
+    """An anonymous Linux network namespace: it ends with this object, or with this process, however that ends.
 
     `path` is its file, for other processes of the same user as long as this process runs. Interfaces created inside are
-    removed with it. DeviceError without permission to create one.
+    removed with it. DeviceError without permission to create one. A context manager that closes it.
     """
 
     def __init__(self) -> None:
@@ -58,11 +58,11 @@ class Namespace:
         self.path = f"/proc/{os.getpid()}/fd/{self._file}"
 
     def run(self, do: Callable[[], Result]) -> Result:
-        """Run a function inside, in a thread of its own, and return its result."""
+        """Run a function inside the namespace, in a thread of its own, and return its result; exceptions propagate."""
         return within(self.path, do)
 
     def close(self) -> None:
-        """Release the namespace. May be called more than once."""
+        """Release the namespace, which ends if no process uses it. May be called more than once."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -1,4 +1,4 @@
-"""Shared by the native loops: libc calls, atomic words, and records."""
+"""Shared by the native loops of ports: libc calls, atomic words, and records."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ LIBC: dict[str, tuple[ll.Type, list[ll.Type], bool]] = {
 
 
 class NativeModule(Module):
-    """A module that runs concurrently with other threads, which change the memory that its pointers refer to."""
+    """An LLVM module that runs concurrently with other threads, which change the memory that its pointers refer to."""
 
     def routine(
         self, name: str, arguments: list[ll.Type], result: ll.Type | None = None, *, exported: bool = False
     ) -> NativeBuilder:
-        """Start a function whose first argument is the context. Its pointers have no aliasing guarantees."""
+        """Start a function whose first argument is the context, followed by `arguments`, and return its builder.
+
+        `result` is its type, None for void. It is visible outside the module if `exported`. Its pointers may alias.
+        """
         kind = ll.FunctionType(result or ll.VoidType(), [POINTER, *arguments])
         function = ll.Function(self.module, kind, name)
         function.attributes.add("nounwind")
@@ -39,7 +42,7 @@ class NativeModule(Module):
         return NativeBuilder(self, function)
 
     def libc(self, name: str) -> ll.Function:
-        """Declare a libc function and return it."""
+        """Return a function of libc, declared in this module. KeyError for one that is not listed in LIBC."""
         if name not in self.module.globals:
             result, arguments, more = LIBC[name]
             ll.Function(self.module, ll.FunctionType(result, arguments, var_arg=more), name)
@@ -47,38 +50,38 @@ class NativeModule(Module):
 
 
 class NativeBuilder(Builder):
-    """A builder with libc and atomic operations."""
+    """A builder of one function that also emits libc calls and atomic operations."""
 
     unit: NativeModule
 
     def libc(self, name: str, arguments: list[Value]) -> Value:
-        """Call a libc function."""
+        """Emit a call of a libc function and return its result. KeyError for one that is not listed in LIBC."""
         return self.b.call(self.unit.libc(name), arguments)
 
     def errno(self) -> Value:
-        """Load errno."""
+        """Emit a load of libc's errno and return it (i32)."""
         return self.load(self.libc("__errno_location", []), 32)
 
     def call(self, function: ll.Function, arguments: list[Value]) -> Value:
-        """Call a routine with the same context."""
+        """Emit a call of another routine with the same context, and return its result."""
         return self.b.call(function, [self.context, *arguments])
 
     def notify(self) -> None:
-        """Wake the thread that waits for packet-ins, digests or interface news."""
+        """Emit code that wakes the thread in `PacketLoop.wait`, for packet-ins, digests or interface news."""
         one = self.allocate(8)
         self.store(self.i64(1), one)
         self.libc("write", [self.resize(self.slot_value("notice"), 32), one, self.i64(8)])
 
     def field(self, record: Value, offset: int) -> Value:
-        """Load a 64-bit field of a record."""
+        """Emit a load of the 64-bit field at `offset` bytes in a record."""
         return self.load(self.at(record, offset), 64)
 
     def set_field(self, record: Value, offset: int, value: Value) -> None:
-        """Store a 64-bit field of a record."""
+        """Emit a store to the 64-bit field at `offset` bytes in a record."""
         self.store(value, self.at(record, offset))
 
     def add_field(self, record: Value, offset: int, value: Value | int = 1) -> None:
-        """Add to a 64-bit field of a record."""
+        """Emit an addition to the 64-bit field at `offset` bytes in a record. It is not atomic."""
         number = self.i64(value) if isinstance(value, int) else self.resize(value, 64)
         self.set_field(record, offset, self.b.add(self.field(record, offset), number))
 
@@ -88,20 +91,20 @@ class NativeBuilder(Builder):
         return self.at(array, self.b.mul(self.resize(number, 64), stride))
 
     def load_atomic(self, pointer: Value, width: int) -> Value:
-        """Load a word that other threads change."""
+        """Emit a load of a word of `width` bits that other threads change (sequentially consistent)."""
         kind = ll.IntType(width)
         return self.b.load_atomic(pointer, "seq_cst", width // 8, typ=kind)
 
     def sleep(self, word: Value, value: Value) -> None:
-        """Sleep while a 32-bit word has this value. May wake spuriously."""
+        """Emit code that sleeps while a 32-bit word has this value, until `wake`. It may wake spuriously."""
         self._futex(word, linux.FUTEX_WAIT_PRIVATE, self.resize(value, 64))
 
     def wake(self, word: Value) -> None:
-        """Wake all threads that sleep on a word, after changing it."""
+        """Emit code that wakes all threads that sleep on a 32-bit word, to run after the word has changed."""
         self._futex(word, linux.FUTEX_WAKE_PRIVATE, self.i64((1 << 31) - 1))
 
     def sleep_until(self, word: Value, value: Value) -> None:
-        """Sleep until a 32-bit word has this value."""
+        """Emit code that sleeps until a 32-bit word has this value."""
         look, wait, there = self.block("look"), self.block("wait"), self.block("there")
         self.go(look)
         self.b.position_at_end(look)
@@ -118,9 +121,9 @@ class NativeBuilder(Builder):
         self.libc("syscall", [call, word, self.i64(operation), number, null, null, self.i64(0)])
 
     def exchange(self, pointer: Value, value: Value) -> Value:
-        """Store a word that other threads read. Return its old value."""
+        """Emit an atomic store of a word that other threads read, and return its old value."""
         return self.b.atomic_rmw("xchg", pointer, value, "seq_cst")
 
     def fetch_add(self, pointer: Value, value: Value) -> Value:
-        """Add to a word that other threads change. Return its old value."""
+        """Emit an atomic addition to a word that other threads change, and return its old value."""
         return self.b.atomic_rmw("add", pointer, value, "seq_cst")

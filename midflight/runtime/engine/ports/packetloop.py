@@ -1,4 +1,4 @@
-"""The native loop in a thread of its own, with its memory and counters."""
+"""The packet loop: the native loop of an engine's ports in a thread of its own, with its memory and counters."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class PacketLoop:
     # Running
 
     def start(self) -> None:
-        """Start carrying packets."""
+        """Start the threads that carry packets, and return. May be called once."""
         address = self._context.address
 
         def leave() -> None:
@@ -172,7 +172,10 @@ class PacketLoop:
             each.start()
 
     def use(self, engine: Engine | None) -> None:
-        """Carry packets through this engine from now on. It must share the loop's gate. None drops all packets."""
+        """Carry packets through this engine from now on; None drops all packets. It takes effect between two batches.
+
+        The engine must share the loop's gate.
+        """
         context = self._context
         with self._gate:
             if engine is not self._engine:
@@ -191,7 +194,7 @@ class PacketLoop:
     def stop(self) -> None:
         """Stop receiving, process all received packets, and return when their output is sent.
 
-        May be called more than once.
+        Interfaces stay open. May be called more than once, and without `start`.
         """
         if self._stopped:
             return
@@ -207,7 +210,7 @@ class PacketLoop:
         os.eventfd_write(self._notice, 1)
 
     def close(self) -> None:
-        """Stop and release all resources. May be called more than once."""
+        """Stop the loop and release its resources; the interfaces stay open. May be called more than once."""
         self.stop()
         for name in ("_wake", "_notice"):
             if (descriptor := getattr(self, name)) >= 0:
@@ -230,16 +233,19 @@ class PacketLoop:
 
     @property
     def now(self) -> int:
-        """The time as the program sees it: microseconds since the loop was created."""
+        """The time that the program sees: microseconds since the loop was created."""
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000 - self._context.get("epoch")
 
     def wait(self) -> bool:
-        """Wait for packet-ins, digests or interface news. Return False when the loop has stopped."""
+        """Block until there may be packet-ins, digests or interface news.
+
+        Return False when the loop has stopped, else True.
+        """
         os.eventfd_read(self._notice)
         return not self._stopped
 
     def packets_in(self) -> list[bytes]:
-        """Return, once, the packets that the program sent to the CPU port."""
+        """Return and remove the packets that the program has sent to the CPU port, oldest first."""
         with self._gate:
             taken = self._cpu[: self._context.get("cpu.used")].tobytes()
             self._context.set("cpu.used", 0)
@@ -251,7 +257,10 @@ class PacketLoop:
         return found
 
     def send(self, port: int, packet: bytes) -> None:
-        """Send a packet of the control plane by a port, immediately."""
+        """Send a packet of the control plane by the port with this number, immediately and without the program.
+
+        It never blocks or raises: a packet for an unknown port, or that the interface rejects, is counted in `stats`.
+        """
         interface = self._ports.get(port)
         if interface is None:
             self._by_hand["no port"] += 1
@@ -266,7 +275,7 @@ class PacketLoop:
             os.write(files[1], record(time.time_ns(), packet))
 
     def news(self) -> list[str]:
-        """Return, once, messages about events at the interfaces that users should know."""
+        """Return messages for users about events at the interfaces since the last call, each once."""
         found = []
         for row, (number, interface) in zip(self._records.tolist(), self._ports.items(), strict=False):
             faults, offloads = self._reported.get(number, (0, 0))
@@ -279,7 +288,7 @@ class PacketLoop:
 
     @property
     def stats(self) -> TrafficStats:
-        """The counters so far."""
+        """The packet counters since the loop was created."""
         with self._gate:
             lost = self._past + self._lost_by_engine()
         for reason, slot in (("no port", "nowhere"), ("no program", "unprogrammed"), ("packet-in", "cpu.lost")):

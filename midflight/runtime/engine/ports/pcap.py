@@ -22,7 +22,7 @@ HEADER = struct.pack("<IHHiIII", NANOSECONDS, 2, 4, 0, 0, LONGEST, ETHERNET)
 
 
 def record(time: int, data: bytes) -> bytes:
-    """Return a packet as a record of such a file. `time` is in nanoseconds since 1970."""
+    """Return a packet as a record of a file with `HEADER`. `time` is in nanoseconds since 1970."""
     seconds, nanoseconds = divmod(time, 10**9)
     return struct.pack("<IIII", seconds & 0xFFFFFFFF, nanoseconds, len(data), len(data)) + data
 
@@ -36,7 +36,7 @@ class Captured(NamedTuple):
 
 
 class PcapReader:
-    """Iterates once over the packets of a capture, in file order. From a pipe they are read as they are written.
+    """Iterates once over the packets of a capture file, in file order. From a pipe they are read as they are written.
 
     DeviceError if the file cannot be read, is not a pcap file of Ethernet frames, or ends within a packet.
     """
@@ -66,7 +66,7 @@ class PcapReader:
                 yield Captured(seconds * 10**9 + fraction * self._scale, data, kept == length)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. May be called more than once; the end of an iteration closes it too."""
         self._file.close()
 
     def _read_header(self) -> tuple[str, int]:
@@ -91,7 +91,7 @@ class PcapReader:
 
 
 class PcapWriter:
-    """Writes a capture. DeviceError if the file cannot be written."""
+    """Writes a capture file, replacing an existing one. DeviceError if it cannot be written. A context manager."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""The records that native loops and Python share: outputs, ports, and captures of one direction of a port.
+"""The records that the native loops of ports and Python share: outputs, ports, and captures of one direction.
 
 Every field is a 64-bit word. The attributes are offsets in bytes.
 """
@@ -22,7 +22,7 @@ OUTPUTS = 4
 
 
 class Output:
-    """The buffers for a batch's output, the time of sending, and the fields for the handover.
+    """Offsets in the record of a batch's output: its buffers, the time of sending, and the fields for the handover.
 
     SEQUENCE counts the batches and is set last, which passes the output to the sending threads. LEFT is the number of
     threads that have not finished it. LAST means that there is no batch and that none will follow.
@@ -33,20 +33,24 @@ class Output:
 
 
 class Capture:
-    """A pcap file being written. FILE is its descriptor plus one, or 0 if nothing is recorded."""
+    """Offsets in the record of a pcap file being written. FILE is its descriptor plus one, or 0 if nothing is recorded.
+
+    USED bytes of BUFFER wait to be written, and LOST counts bytes that could not be.
+    """
 
     FILE, BUFFER, USED, LOST = range(0, 32, 8)
     SIZE = 32
 
 
 class Port:
-    """One interface.
+    """Offsets in the record of one interface.
 
     NUMBER is the program's port number. RING, FRAME, FRAMES and HEAD describe the receive ring shared with the kernel:
     its address, the bytes of a frame, the number of frames, and the next frame. SOCKET receives; SENDER sends MESSAGES,
     whose VECTORS refer to the PENDING packets. The other fields count packets: RECEIVED, SENT, and dropped ones:
     OVERSIZE for those larger than a frame, OFFLOAD for unsegmented TSO/GSO packets, UNSENT for those that the interface
-    rejected. FAULTS counts how often the interface went down.
+    rejected. FAULTS counts how often the interface went down. INWARD and OUTWARD are the captures of its two
+    directions.
     """
 
     NUMBER, RING, FRAME, FRAMES, HEAD, SOCKET, SENDER, MESSAGES, VECTORS, PENDING = range(0, 80, 8)

@@ -1,4 +1,4 @@
-"""Receiving in native code: packets in a ring of frames that is shared with the kernel.
+"""Emits the receiving of packets in native code, from a ring of frames that is shared with the kernel.
 
 Packets are processed in place. Two things that the kernel keeps beside the packet are restored first, so that the
 program sees what would be on a wire: a VLAN tag is inserted again, and a checksum that the sending host left to its
@@ -18,11 +18,10 @@ __all__ = ["build_receive", "build_release"]
 
 
 def build_receive(unit: NativeModule, capture: ll.Function) -> ll.Function:
-    """Build `frames receive(context, port)`: makes the arrived packets the batch.
+    """Build the function `frames receive(context, port)`: it makes the arrived packets the batch, at most BATCH.
 
-    Returns the number of frames consumed.
-
-    The frames stay allocated until `release`. Packets that have to be dropped are counted and not in the batch.
+    It returns the number of frames consumed, which stay allocated until `release`. Packets that have to be dropped are
+    counted and not in the batch. `capture` is the function that records packets.
     """
     finish = _finish_checksum(unit)
     tag = _put_tag_back(unit)
@@ -97,7 +96,7 @@ def build_receive(unit: NativeModule, capture: ll.Function) -> ll.Function:
 
 
 def build_release(unit: NativeModule) -> ll.Function:
-    """Build `release(context, port, frames)`: returns frames to the kernel."""
+    """Build the function `release(context, port, frames)`, which returns this number of frames to the kernel."""
     code = unit.routine("release", [POINTER, I64])
     b = code.b
     _, port, frames = code.function.args

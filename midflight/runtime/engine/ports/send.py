@@ -1,4 +1,4 @@
-"""Sending in native code: the output of a batch goes to its ports and to the control plane.
+"""Emits the sending of packets in native code: the output of a batch goes to its ports and to the control plane.
 
 The packets of a port are passed to the kernel together. If a port's queue is full or its interface is down, packets are
 dropped: a switch does not wait for a port.
@@ -20,7 +20,11 @@ CPU_HEAD = 8
 
 
 def build_hand_over(unit: NativeModule) -> ll.Function:
-    """Build `hand_over(context, output)`: copies packets for the CPU port to the control plane, in its turn."""
+    """Build the function `hand_over(context, output)`, which copies packets for the CPU port to a buffer.
+
+    The control plane empties the buffer. The function runs while the loop has its turn at the gate. Packets that do not
+    fit the buffer are counted as lost.
+    """
     code = unit.routine("hand_over", [POINTER])
     b = code.b
     output = code.function.args[1]
@@ -46,9 +50,10 @@ def build_hand_over(unit: NativeModule) -> ll.Function:
 
 
 def build_dispatch(unit: NativeModule, capture: ll.Function) -> ll.Function:
-    """Build `dispatch(context, output, share, shares)`: queues the output of a batch and sends it.
+    """Build the function `dispatch(context, output, share, shares)`, which sends the output of a batch.
 
-    Each of several threads handles a share of the ports: every `shares`-th one, starting with `share`.
+    Each of several threads handles a share of the ports: every `shares`-th one, starting with `share`. `capture` is the
+    function that records packets.
     """
     flush = _build_flush(unit)
     code = unit.routine("dispatch", [POINTER, I64, I64])

@@ -1,4 +1,4 @@
-"""The notation of ports: an interface's name, or pcap files."""
+"""The notation of ports on the command line: an interface's name, or pcap files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LAST = 511
 
 @dataclass(frozen=True, slots=True)
 class InterfacePort:
-    """A Linux interface."""
+    """A port that is a Linux network interface, by name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class FilePort:
-    """A capture with incoming packets, and one to write outgoing packets to. None if there is none."""
+    """A port that is a capture with incoming packets, and one to write outgoing packets to. None if there is none."""
 
     source: Path | None
     target: Path | None
@@ -32,7 +32,10 @@ PortSpec = InterfacePort | FilePort
 
 
 def parse_port(text: str) -> PortSpec:
-    """Parse `veth0` or `pcap:IN,OUT`, where one file may be left out. DeviceError if it is malformed."""
+    """Return the port that a text describes: `veth0`, or `pcap:IN,OUT`, where one file may be left out.
+
+    Whether the interface or files exist is not checked. DeviceError if the text is malformed.
+    """
     if not text.startswith(PREFIX):
         if not text or "/" in text or len(text.encode()) > 15:
             raise DeviceError(
@@ -46,7 +49,10 @@ def parse_port(text: str) -> PortSpec:
 
 
 def parse_ports(texts: list[str]) -> dict[int, str]:
-    """Parse texts like `1@veth0` into names by port. DeviceError if a number is out of range or given twice."""
+    """Return the port descriptions (the texts for `parse_port`) of texts like `1@veth0`, by port number.
+
+    DeviceError if a text is malformed, or a number is above 510 or given twice.
+    """
     found: dict[int, str] = {}
     for text in texts:
         number, at, name = text.partition("@")

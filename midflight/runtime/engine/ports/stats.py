@@ -1,4 +1,4 @@
-"""Packet counters of ports."""
+"""Packet counters of the embedded switch's ports."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class TrafficStats:
 
     @property
     def received(self) -> int:
-        """Packets that arrived at any port."""
+        """The number of packets that arrived at any port."""
         return sum(each.received for each in self.ports.values())
 
     @property
     def sent(self) -> int:
-        """Packets sent by any port."""
+        """The number of packets sent by any port."""
         return sum(each.sent for each in self.ports.values())
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Dropped packets by reason, without reasons that did not occur."""
+        """The number of dropped packets by reason, over all ports, without reasons that did not occur."""
         total = Counter(self.other)
         for each in self.ports.values():
             total.update(each.dropped)

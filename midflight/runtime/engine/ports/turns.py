@@ -1,4 +1,4 @@
-"""A fair lock in native code: turns are granted in the order of requests, so that no side starves.
+"""Emits a fair lock in native code: turns are granted in the order of requests, so that no side starves.
 
 It has two 32-bit words: the next ticket, and the ticket being served. Waiting threads sleep in the kernel.
 """
@@ -13,7 +13,7 @@ __all__ = ["build_turns"]
 
 
 def build_turns(unit: NativeModule) -> tuple[ll.Function, ll.Function]:
-    """Build `turn_enter(context)` and `turn_leave(context)`."""
+    """Build the exported functions `turn_enter(context)`, which waits for a turn, and `turn_leave(context)`."""
     return _enter(unit), _leave(unit)
 
 
