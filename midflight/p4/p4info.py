@@ -6,7 +6,8 @@ the Jenkins one-at-a-time hash of the fully qualified name, probing upwards on a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from finsy.proto import p4i, p4t
@@ -144,8 +145,26 @@ def _numbers(items: Iterable[T], annotations: Callable[[T], Mapping[str, str]]) 
     return numbers
 
 
-def _annotation_texts(annotations: Mapping[str, str]) -> list[str]:
-    return [f"@{name}({text})" if text else f"@{name}" for name, text in annotations.items() if name not in SPOKEN_FOR]
+def _annotate(message: Any, annotations: Mapping[str, str]) -> None:
+    """Add annotations to a message: structured ones, whose names are in brackets, with their values."""
+    for name, text in annotations.items():
+        if not name.startswith("["):
+            if name not in SPOKEN_FOR:
+                message.annotations.append(f"@{name}({text})" if text else f"@{name}")
+            continue
+        added = message.structured_annotations.add(name=name[1:-1])
+        for key, value in json.loads(text):
+            pair = added.kv_pair_list.kv_pairs.add(key=key) if key else None
+            target = added.expression_list.expressions.add() if pair is None else pair.value
+            kind = "bool" if isinstance(value, bool) else "int64" if isinstance(value, int) else "string"
+            setattr(target, f"{kind}_value", value)
+
+
+def _document(message: Any, annotations: Mapping[str, str]) -> None:
+    if "brief" in annotations:
+        message.doc.brief = _unquoted(annotations["brief"])
+    if "description" in annotations:
+        message.doc.description = _unquoted(annotations["description"])
 
 
 def _unquoted(text: str) -> str:
@@ -165,6 +184,10 @@ class _Writer:
         self.listed = {each.action.name for table in program.tables.values() for each in table.actions}
         shown = self.listed | called_actions(program)
         self.actions = [each for each in program.actions.values() if each.name in shown]
+        # As in p4c, a direct resource that no table uses is omitted.
+        used = {each for table in program.tables.values() for each in table.direct}
+        instances = program.instances.values()
+        self.instances = [each for each in instances if each in used or not each.kind.startswith("direct_")]
         prefix = p4i.P4Ids
         self.kinds: dict[str, int] = {
             "counter": prefix.COUNTER,
@@ -180,7 +203,7 @@ class _Writer:
             ids.add(p4i.P4Ids.TABLE, table.name, table.annotations, "table")
         for action in self.actions:
             ids.add(p4i.P4Ids.ACTION, action.name, action.annotations, "action")
-        for instance in program.instances.values():
+        for instance in self.instances:
             if instance.kind in self.kinds:
                 ids.add(self.kinds[instance.kind], instance.name, instance.annotations, instance.kind)
         for digest in self.digests:
@@ -189,13 +212,13 @@ class _Writer:
             ids.add(p4i.P4Ids.CONTROLLER_HEADER, header.name, {}, "header")
         ids.settle()
 
-        self.info.pkg_info.arch = "v1model"
+        self._package()
         for table in program.tables.values():
             self._table(table)
         # As in p4c, objects outside of all controls come first.
         for action in sorted(self.actions, key=lambda each: "." in each.name):
             self._action(action)
-        for instance in program.instances.values():
+        for instance in self.instances:
             self._instance(instance)
         for header in program.controller_headers:
             self._controller_header(header)
@@ -205,15 +228,23 @@ class _Writer:
             message.type_spec.CopyFrom(self._type(digest))
         return self.info
 
+    def _package(self) -> None:
+        package, annotations = self.info.pkg_info, dict(self.program.annotations)
+        package.arch = "v1model"
+        for key, value in json.loads(annotations.pop("[pkginfo]", "[]")):
+            if key in ("name", "version", "organization", "contact", "url", "arch") and isinstance(value, str):
+                setattr(package, key, value)
+        for key, value in json.loads(annotations.pop("[platform_property]", "[]")):
+            if key in package.platform_properties.DESCRIPTOR.fields_by_name and isinstance(value, int):
+                setattr(package.platform_properties, key, value)
+        _annotate(package, annotations)
+
     def _preamble(self, preamble: p4i.Preamble, prefix: int, name: str, annotations: Mapping[str, str]) -> None:
         preamble.id = self.ids(prefix, name)
         preamble.name = name
         preamble.alias = self.ids.alias(name)
-        preamble.annotations.extend(_annotation_texts(annotations))
-        if "brief" in annotations:
-            preamble.doc.brief = _unquoted(annotations["brief"])
-        if "description" in annotations:
-            preamble.doc.description = _unquoted(annotations["description"])
+        _annotate(preamble, annotations)
+        _document(preamble, annotations)
 
     def _table(self, table: ir.Table) -> None:
         message = self.info.tables.add()
@@ -227,15 +258,15 @@ class _Writer:
                 match_type=MATCH_KINDS[key.kind],
             )
             self._value(field, key.expression.type)
-            field.annotations.extend(_annotation_texts(key.annotations))
+            _annotate(field, key.annotations)
+            _document(field, key.annotations)
         for listed in table.actions:
             reference = message.action_refs.add(id=self.ids(p4i.P4Ids.ACTION, listed.action.name))
+            _annotate(reference, listed.annotations)
             if listed.table_only:
                 reference.scope = p4i.ActionRef.TABLE_ONLY
-                reference.annotations.append("@tableonly")
             elif listed.default_only:
                 reference.scope = p4i.ActionRef.DEFAULT_ONLY
-                reference.annotations.append("@defaultonly")
         default = self.ids(p4i.P4Ids.ACTION, table.default.action.name)
         if table.default_const:
             message.const_default_action_id = default
@@ -264,7 +295,7 @@ class _Writer:
             name = _unquoted(parameter.annotations.get("name", parameter.variable.name))
             added = message.params.add(id=number, name=name)
             self._value(added, parameter.variable.type)
-            added.annotations.extend(_annotation_texts(parameter.annotations))
+            _annotate(added, parameter.annotations)
 
     def _instance(self, instance: ir.Instance) -> None:
         if instance.kind not in self.kinds:
@@ -300,15 +331,19 @@ class _Writer:
         # A controller refers to the header by the name in its annotation, not by its type.
         message.preamble.name = message.preamble.alias = header.controller
         message.preamble.annotations.append(f'@controller_header("{header.controller}")')
-        numbers = _numbers(header.fields, lambda each: each.annotations)
-        for number, each in zip(numbers, header.fields, strict=True):
+        fields = list(_flat(header.fields))
+        numbers = _numbers(fields, lambda each: each.annotations)
+        for number, each in zip(numbers, fields, strict=True):
             added = message.metadata.add(id=number, name=each.name)
             self._value(added, each.type)
-            added.annotations.extend(_annotation_texts(each.annotations))
+            _annotate(added, each.annotations)
 
     def _value(self, message: Any, kind: Type) -> None:
         """Set the width and type name of a match field, a parameter or a field of packet metadata."""
         spec = self._type(kind) if isinstance(kind, EnumType) or (isinstance(kind, Bits) and kind.new) else None
+        if isinstance(kind, EnumType) and kind.underlying is None:
+            message.type_name.name = kind.name
+            return
         message.bitwidth = width_of(kind)
         if isinstance(kind, Bits) and kind.new is not None:
             assert spec is not None
@@ -322,7 +357,10 @@ class _Writer:
         match kind:
             case Bits(new=NewType() as new):
                 spec.new_type.name = new.name
+                if new.name in known.new_types:
+                    return spec
                 made = known.new_types[new.name]
+                _annotate(made, new.annotations)
                 if new.uri is None:
                     made.original_type.bitstring.CopyFrom(_bitstring(kind))
                 elif new.width is None:
@@ -372,6 +410,15 @@ class _Writer:
 
     def _member(self, each: Field) -> p4t.P4StructTypeSpec.Member:
         return p4t.P4StructTypeSpec.Member(name=each.name, type_spec=self._type(each.type))
+
+
+def _flat(fields: Iterable[Field], prefix: str = "") -> Iterator[Field]:
+    """Yield the fields of a header, those of a struct in it with dotted names."""
+    for each in fields:
+        if isinstance(each.type, StructType):
+            yield from _flat(each.type.fields, f"{prefix}{each.name}.")
+        else:
+            yield Field(prefix + each.name, each.type, each.annotations)
 
 
 def _bitstring(kind: Type) -> p4t.P4BitstringLikeTypeSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -46,11 +47,13 @@ class NewType:
     """The name that a `type` declaration gives, and what a controller sees in its place (P4Runtime, section 18.1).
 
     With `@p4runtime_translation`, `uri` is set, and the controller's values have `width` bits, or are strings if None.
+    `annotations` are the other annotations, by name.
     """
 
     name: str
     uri: str | None = None
     width: int | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,31 @@ NEW_TYPES = skeleton(
     """,
 )
 
-PROGRAMS = {"everything": EVERYTHING, "new types": NEW_TYPES, "nothing": skeleton()}
+ANNOTATIONS = skeleton(
+    top="""
+        const int LIMIT = 5;
+        enum color_t { red, green }
+        enum bit<8> kind_t { some = 3 }
+        struct inner_t { bit<16> low; @id(7) bit<16> high; }
+        @controller_header("packet_in") header in_t { bit<9> port; @mark(a, b) bit<7> pad; inner_t inner; }
+    """,
+    locals="""
+        direct_counter(CounterType.packets) unused; direct_counter(CounterType.bytes) used;
+        @brief("Sends.") @tags["fast", LIMIT + 1, true] action go(@mark(x  y) bit<9> port, color_t color) {
+            standard_metadata.egress_spec = port; }
+        @values[first = 1, second = "two", third = kind_t.some == kind_t.some] @description("Where to.")
+        @pragma stage 3
+        table route {
+            key = { meta.small: exact @brief("Small.") @note[1]; }
+            actions = { @note["here"] go; @defaultonly @other NoAction; }
+            counters = used;
+        }
+    """,
+    apply="if (false) { mark_to_drop(standard_metadata); } route.apply();",
+).replace("V1Switch(", """@pkginfo(name = "mine", version = "1.2", url = "here") @more("of it")
+    @platform_property(multicast_group_table_size = 12) V1Switch(""")  # fmt: skip
+
+PROGRAMS = {"everything": EVERYTHING, "new types": NEW_TYPES, "annotations": ANNOTATIONS, "nothing": skeleton()}
 
 
 def compiled(text: str, folder: Path) -> p4i.P4Info:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Container
+
 from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.context import Context
 from midflight.p4.check.expressions import constant, expression
-from midflight.p4.check.fold import is_literal
 from midflight.p4.check.scope import Named
 from midflight.p4.parse import parse_body
-from midflight.p4.types import Type
+from midflight.p4.types import BOOL, Type
 from midflight.stackless import Walk
 
-__all__ = ["annotation_numbers", "annotation_values"]
+__all__ = ["annotation_numbers", "annotation_values", "evaluated"]
+
+
+def evaluated(ctx: Context, annotations: s.Annotations, pairs: Container[str] = ()) -> Walk[dict[str, str]]:
+    """Return annotations by name. The values of a structured one, or of one in `pairs`, are evaluated.
+
+    The name of such an annotation is in square brackets, and its text is a JSON list of keys and values.
+    """
+    made: dict[str, str] = {}
+    for each in annotations:
+        if each.structured or each.name in pairs:
+            values: list[tuple[str, ir.Literal]] = yield annotation_values(ctx, each)
+            made[f"[{each.name}]"] = json.dumps(
+                [[key, bool(value.value) if value.type == BOOL else value.value] for key, value in values]
+            )
+        else:
+            made[each.name] = each.body
+    return made
 
 
 def annotation_numbers(ctx: Context, node: s.Annotation, wanted: Type) -> Walk[list[int]]:
@@ -42,9 +61,8 @@ def annotation_values(ctx: Context, node: s.Annotation) -> Walk[list[tuple[str, 
             made = yield expression(ctx, each)
         except P4Error as error:
             raise _at(error, node) from None
-        if not is_literal(made):
+        if not isinstance(made, ir.Literal):
             raise P4Error(f"@{node.name} takes values that are known at compile time", place=node.place)
-        assert isinstance(made, ir.Literal)
         values.append((key, made))
     return values
 

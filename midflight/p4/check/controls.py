@@ -8,7 +8,8 @@ from midflight.errors import P4Error
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
-from midflight.p4.check.context import Context, annotations_of, refuse
+from midflight.p4.check.annotated import evaluated
+from midflight.p4.check.context import Context, refuse
 from midflight.p4.check.parameters import bind_constructor, declare_parameters, qualified
 from midflight.p4.check.scope import Entity, Scope
 from midflight.p4.check.statements import block, with_before
@@ -37,7 +38,8 @@ def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
         data |= each.direction is Direction.NONE
     name = qualified(ctx.name, node.name, node.annotations)
     body: ir.Block = yield block(inner, node.body)
-    action = ir.Action(name, parameters, body, annotations_of(node.annotations), node.place)
+    annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
+    action = ir.Action(name, parameters, body, annotations, node.place)
     ctx.state.add(ctx.state.actions, name, action, node.place)
     return action
 

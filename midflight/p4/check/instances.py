@@ -8,8 +8,9 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
+from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.arguments import ordered
-from midflight.p4.check.context import Context, annotations_of, refuse
+from midflight.p4.check.context import Context, refuse
 from midflight.p4.check.controls import control
 from midflight.p4.check.expressions import constant
 from midflight.p4.check.limits import MOST
@@ -150,7 +151,8 @@ def _extern_object(
         if formal.name == "size" and isinstance(value.value, int) and value.value > MOST:
             raise P4Error(f"a {extern.name} has at most {MOST} elements", place=node.place)
         values.append(value.value)
-    instance = ir.Instance(name, extern.name, kinds, tuple(values), annotations_of(annotations), place)
+    known: dict[str, str] = yield evaluated(ctx, annotations)
+    instance = ir.Instance(name, extern.name, kinds, tuple(values), known, place)
     ctx.state.add(ctx.state.instances, name, instance, place)
     return instance
 

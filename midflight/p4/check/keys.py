@@ -6,6 +6,7 @@ from midflight.errors import P4Error
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
+from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.expressions import expression, probe
 from midflight.p4.check.scope import closest
@@ -39,7 +40,8 @@ def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
     name: str = (yield _name(ctx, node.expression)) if given is None else given.strip().strip('"')
     if not name:
         raise P4Error("this key needs a name", place=node.place, hint='Add @name("...") after the match kind.')
-    return ir.Key(matched, node.kind, name, annotations_of(node.annotations))
+    annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
+    return ir.Key(matched, node.kind, name, annotations)
 
 
 def _name(ctx: Context, node: s.Expression) -> Walk[str]:

@@ -9,7 +9,7 @@ from midflight.errors import P4Error
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
-from midflight.p4.check.annotated import annotation_values
+from midflight.p4.check.annotated import annotation_values, evaluated
 from midflight.p4.check.context import Context
 from midflight.p4.types import Bits, NewType, Type
 from midflight.stackless import Walk
@@ -27,11 +27,13 @@ def new_type(ctx: Context, node: d.NewType, kind: Type) -> Walk[Type]:
     """
     if not isinstance(kind, Bits):
         return kind
-    for each in node.annotations:
-        if each.name == "p4runtime_translation":
-            uri, width = yield _translation(ctx, each)
-            return replace(kind, new=NewType(node.name, uri, width))
-    return replace(kind, new=NewType(node.name))
+    translations = [each for each in node.annotations if each.name == "p4runtime_translation"]
+    rest = tuple(each for each in node.annotations if each not in translations)
+    annotations: dict[str, str] = yield evaluated(ctx, rest)
+    if not translations:
+        return replace(kind, new=NewType(node.name, annotations=annotations))
+    uri, width = yield _translation(ctx, translations[0])
+    return replace(kind, new=NewType(node.name, uri, width, annotations))
 
 
 def _translation(ctx: Context, node: s.Annotation) -> Walk[tuple[str, int | None]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from midflight.errors import P4Error
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
+from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.expressions import constant
 from midflight.p4.check.scope import Entity, Local, Packet
@@ -44,14 +45,15 @@ def declare_parameters(ctx: Context, parameters: Sequence[d.Parameter]) -> Walk[
                 raise refuse("extern objects as parameters", node.place)
             ctx.scope.declare(node.name, Packet(kind.name), node.place)
             continue
-        parameter = _parameter(ctx, node, kind)
+        annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
+        parameter = _parameter(ctx, node, kind, annotations)
         if node.default is not None:
             yield _default_value(ctx, node, parameter)
         made.append(parameter)
     return tuple(made)
 
 
-def _parameter(ctx: Context, node: d.Parameter, kind: Type) -> ir.Parameter:
+def _parameter(ctx: Context, node: d.Parameter, kind: Type, annotations: Mapping[str, str]) -> ir.Parameter:
     """Add one parameter to the scope."""
     direction = Direction(node.direction)
     if isinstance(kind, Integer):
@@ -63,7 +65,7 @@ def _parameter(ctx: Context, node: d.Parameter, kind: Type) -> ir.Parameter:
         fixed = f"{node.name} has no direction, so it cannot be written"
     variable = ir.Variable(node.name, kind, node.place)
     ctx.scope.declare(node.name, Local(variable, fixed, True), node.place)
-    return ir.Parameter(variable, direction, annotations_of(node.annotations))
+    return ir.Parameter(variable, direction, annotations)
 
 
 def _default_value(ctx: Context, node: d.Parameter, parameter: ir.Parameter) -> Walk[None]:

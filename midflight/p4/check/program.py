@@ -8,8 +8,9 @@ from midflight.errors import P4Error, P4Warning, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
+from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.calls import call
-from midflight.p4.check.context import Checks, Context, State, annotations_of, refuse
+from midflight.p4.check.context import Checks, Context, State, refuse
 from midflight.p4.check.controls import action
 from midflight.p4.check.expressions import expression, value
 from midflight.p4.check.functions import check_alone, inline
@@ -27,6 +28,8 @@ from midflight.stackless import Walk, run
 __all__ = ["check_program"]
 
 PARTS = ("parser", "verify", "ingress", "egress", "compute", "deparser")
+
+PACKAGE_ANNOTATIONS = ("pkginfo", "platform_property")
 
 CHECKS = Checks(expression, value, call, inline, instantiate, anonymous, create)
 
@@ -71,6 +74,7 @@ def _program(top: _Top, program: d.Program, source: str) -> Walk[ir.Program]:
     if ctx.state.postponed:
         raise ctx.state.postponed[0]
     check_stages(controls["ingress"], controls["egress"])
+    annotations: dict[str, str] = yield evaluated(ctx, top.main.annotations, PACKAGE_ANNOTATIONS)
     tables = {name: each for name, each in ctx.state.tables.items() if name in ctx.state.applied}
     reached = ctx.state.reached | {each.action.name for table in tables.values() for each in table.actions}
     return ir.Program(
@@ -91,7 +95,7 @@ def _program(top: _Top, program: d.Program, source: str) -> Walk[ir.Program]:
         instances=ctx.state.instances,
         controller_headers=tuple(each for each in ctx.state.headers if each.controller),
         enums=tuple(ctx.state.enums),
-        annotations=annotations_of(top.main.annotations),
+        annotations=annotations,
         warnings=tuple(sorted(ctx.state.warnings, key=_position)),
     )
 

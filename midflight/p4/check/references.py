@@ -6,9 +6,10 @@ from midflight.errors import P4Error
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
+from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.arguments import accepts, passed
 from midflight.p4.check.coerce import has_integer
-from midflight.p4.check.context import Context, annotations_of
+from midflight.p4.check.context import Context
 from midflight.p4.check.drafts import Draft
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.scope import closest
@@ -42,9 +43,9 @@ def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
             hint="Set the parameters that have a direction here; the control plane sets the others.",
         )
     ctx.state.copies.take(action, node.name, node.place)
-    annotations = annotations_of(node.annotations)
+    annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
     bound: tuple[ir.Expression, ...] = yield passed(ctx, directed, given)
-    return ir.ActionRef(action, bound, "tableonly" in annotations, "defaultonly" in annotations)
+    return ir.ActionRef(action, bound, "tableonly" in annotations, "defaultonly" in annotations, annotations)
 
 
 def with_data(

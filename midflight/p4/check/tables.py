@@ -6,6 +6,7 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
+from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.drafts import Draft
 from midflight.p4.check.entries import entries
@@ -46,6 +47,7 @@ def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
         yield _property(ctx, each, draft, node, name)
     if "actions" not in seen:
         raise P4Error(f"table {node.name} has no actions", place=node.place)
+    annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
     default = draft.default or _no_action(ctx, draft, node.place)
     made: tuple[ir.TableEntry, ...] = (yield entries(ctx, draft, node)) if draft.entries else ()
     return ir.Table(
@@ -59,7 +61,7 @@ def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
         draft.entries is not None and draft.entries.const,
         draft.size,
         tuple(draft.direct),
-        annotations_of(node.annotations),
+        annotations,
         node.place,
     )
 
@@ -117,7 +119,7 @@ def _no_action(ctx: Context, draft: Draft, place: Place) -> ir.ActionRef:
     for each in draft.actions:
         if each.action is action:
             return each
-    reference = ir.ActionRef(action, default_only=True)
+    reference = ir.ActionRef(action, default_only=True, annotations={"defaultonly": ""})
     draft.actions.append(reference)
     return reference
 

@@ -356,6 +356,7 @@ class ActionRef:
     bound: tuple[Expression, ...] = ()
     table_only: bool = False
     default_only: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
