@@ -34,10 +34,14 @@ def check(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ..
     from midflight.cli.output import read_text, write_json
     from midflight.errors import P4Error
     from midflight.p4.frontend import check as check_source
+    from midflight.p4.p4info import p4info
+    from midflight.runtime.engine.pipeline import lower_program
 
     source = read_text(file)
     try:
         program = check_source(source, str(file), include_dirs, defines(definitions))
+        p4info(program)
+        lower_program(program)  # what the embedded switch refuses is refused here
     except P4Error as error:
         if not as_json:
             raise

@@ -7,13 +7,14 @@ the Jenkins one-at-a-time hash of the fully qualified name, probing upwards on a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from finsy.proto import p4i, p4t
 from google.protobuf import text_format
 
-from midflight.errors import P4Error
+from midflight.errors import P4Error, Place
 from midflight.p4 import ir
 from midflight.p4.calls import called_actions, digests
 from midflight.p4.types import (
@@ -90,16 +91,18 @@ class _Ids:
         self._ids: dict[tuple[int, str], int] = {}
         self._names: set[str] = set()
 
-    def add(self, prefix: int, name: str, annotations: Mapping[str, str], what: str) -> None:
+    def add(
+        self, prefix: int, name: str, annotations: Mapping[str, str], what: str, place: Place | None = None
+    ) -> None:
         wanted = annotations.get("id")
         number: int | None = None
         if wanted is not None:
-            number = int(wanted, 0)
+            number = _id(wanted, f"{what} {name}", place)
             if number >> 24 not in (0, prefix):
-                raise P4Error(f"@id({wanted}) of {what} {name}: the top byte must be {prefix:#04x} or 0")
+                raise P4Error(f"@id({wanted}) of {what} {name}: the top byte must be {prefix:#04x} or 0", place=place)
             number |= prefix << 24
             if number in (each for known in self._wanted.values() for each in known.values()):
-                raise P4Error(f"@id({wanted}) of {what} {name} is already taken")
+                raise P4Error(f"@id({wanted}) of {what} {name} is already taken", place=place)
         self._wanted.setdefault(prefix, {})[name] = number
         self._names.add(name)
 
@@ -130,7 +133,10 @@ class _Ids:
 def _numbers(items: Iterable[T], annotations: Callable[[T], Mapping[str, str]]) -> list[int]:
     """Return ids for the parts of one object: those that `@id` sets, and the others counting from 1."""
     listed = list(items)
-    asked = [int(annotations(each)["id"], 0) if "id" in annotations(each) else None for each in listed]
+    asked = [
+        _id(annotations(each)["id"], "a field or parameter", None) if "id" in annotations(each) else None
+        for each in listed
+    ]
     taken = {each for each in asked if each is not None}
     numbers, following = [], 1
     for each in asked:
@@ -143,6 +149,17 @@ def _numbers(items: Iterable[T], annotations: Callable[[T], Mapping[str, str]]) 
         taken.add(following)
         numbers.append(following)
     return numbers
+
+
+def _id(text: str, what: str, place: Place | None) -> int:
+    """Return the number in `@id`. Raises P4Error for a text that is not a number of 32 bits."""
+    match = re.fullmatch(r"(?:\d+w)?(0[xX][\da-fA-F]+|0[bB][01]+|\d+)", text)
+    number = (
+        int(match[1].lstrip("0") or "0", 10) if match and match[1].isdecimal() else int(match[1], 0) if match else 0
+    )
+    if match is None or not 0 < number < 1 << 32:
+        raise P4Error(f"@id({text}) of {what} must be a number of at most 32 bits", place=place)
+    return number
 
 
 def _annotate(message: Any, annotations: Mapping[str, str]) -> None:
@@ -200,12 +217,12 @@ class _Writer:
     def write(self) -> p4i.P4Info:
         program, ids = self.program, self.ids
         for table in program.tables.values():
-            ids.add(p4i.P4Ids.TABLE, table.name, table.annotations, "table")
+            ids.add(p4i.P4Ids.TABLE, table.name, table.annotations, "table", table.place)
         for action in self.actions:
-            ids.add(p4i.P4Ids.ACTION, action.name, action.annotations, "action")
+            ids.add(p4i.P4Ids.ACTION, action.name, action.annotations, "action", action.place)
         for instance in self.instances:
             if instance.kind in self.kinds:
-                ids.add(self.kinds[instance.kind], instance.name, instance.annotations, instance.kind)
+                ids.add(self.kinds[instance.kind], instance.name, instance.annotations, instance.kind, instance.place)
         for digest in self.digests:
             ids.add(p4i.P4Ids.DIGEST, digest.name, {}, "digest")
         for header in program.controller_headers:
@@ -341,6 +358,9 @@ class _Writer:
     def _value(self, message: Any, kind: Type) -> None:
         """Set the width and type name of a match field, a parameter or a field of packet metadata."""
         spec = self._type(kind) if isinstance(kind, EnumType) or (isinstance(kind, Bits) and kind.new) else None
+        if isinstance(kind, ErrorType):
+            self._type(kind)  # P4Runtime has no values of type error, so it has no width
+            return
         if isinstance(kind, EnumType) and kind.underlying is None:
             message.type_name.name = kind.name
             return

@@ -39,6 +39,24 @@ def test_a_mistake_has_place_and_caret(program: Path) -> None:
     assert shown[caret.index("^") : caret.rindex("^") + 1].endswith("egress_spek")
 
 
+def test_what_the_embedded_switch_refuses_is_refused(program: Path) -> None:
+    fields = " ".join(f"bit<2048> f{n};" for n in range(200))
+    text = program.read_text().replace("struct metadata_t { }", f"struct metadata_t {{ {fields} }}")
+    program.write_text(text)
+    result = midflight("check", program)
+    assert result.exit_code == 1
+    assert "bytes per packet" in result.stderr
+
+
+@pytest.mark.parametrize(("wrong", "message"), [("0x05000001", "the top byte must be"), ('"x"', "must be a number")])
+def test_a_wrong_id_has_a_place(program: Path, wrong: str, message: str) -> None:
+    program.write_text(program.read_text().replace("action send", f"@id({wrong}) action send"))
+    result = midflight("check", program)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"{program}:13:")
+    assert message in result.stderr
+
+
 def test_json_of_a_mistake(program: Path) -> None:
     text = program.read_text().replace("egress_spec = port", "egress_spec = prot")
     program.write_text(text)

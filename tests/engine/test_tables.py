@@ -433,3 +433,19 @@ def test_a_table_without_keys_runs_its_default_and_rejects_entries() -> None:
     assert caught.value.reason is Reason.INVALID
     switch.tables["ingress.t"].set_default("ingress.a", (8,))
     assert run(switch, b"\0") == [(0, b"\x08")]
+
+
+def test_a_key_may_be_an_error() -> None:
+    switch = engine(
+        header="bit<16> x;",
+        declarations="""
+            action go(bit<9> port) { std.egress_spec = port; }
+            table t {
+                key = { std.parser_error: exact; }
+                actions = { go; NoAction; }
+                const entries = { error.NoError: go(1); error.PacketTooShort: go(2); }
+            }
+        """,
+        ingress="t.apply();",
+    )
+    assert [port for port, _ in run(switch, b"\1\2", b"\1")] == [1, 2]

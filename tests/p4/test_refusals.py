@@ -31,8 +31,11 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
     ),
     ("idle timeouts of entries are", {"locals": TABLE.format(kind="exact", more="support_timeout = true;")}),
     ("the match kind fuzzy is", {"top": "match_kind { fuzzy }", "locals": TABLE.format(kind="fuzzy", more="")}),
-    ("keys of type error are", {"locals": TABLE.format(kind="exact", more="").replace(
-        "meta.small", "standard_metadata.parser_error")}),
+    ("values of bit<0> are", {"top": "struct none_t { bit<0> x; }"}),
+    ("a varbit that does not begin at a whole byte is", {"top": "header odd_t { bit<4> a; varbit<8> v; bit<4> b; }"}),
+    ("a range of signed numbers is", {"locals": TABLE.format(kind="range", more="").replace("small", "signed")}),
+    ("update_checksum_with_payload by crc16 is", {"apply": """update_checksum_with_payload(
+        true, { meta.wide }, meta.medium, HashAlgorithm.crc16);"""}),
     ("the deprecated extern Checksum16 is", {"locals": "Checksum16() sum;"}),
     ("a register of pair_t is", {"locals": "register<pair_t>(4) pairs;"}),
     ("the extern lookup is", {"top": "extern void lookup(in bit<8> x);", "apply": "lookup(meta.small);"}),
@@ -70,12 +73,19 @@ def test_a_feature_is_refused_by_name(words: str, parts: dict[str, str]) -> None
         ("clone(CloneType.E2E, 1);", "clone of CloneType.E2E can be called in egress only, not in ingress"),
         ("recirculate_preserving_field_list(1);",
          "recirculate_preserving_field_list can be called in egress only, not in ingress"),
+        ("digest(1, hdr.options);", "digest takes no varbit"),
+        ('log_msg("{}", { hdr.options.data });', "log_msg takes no varbit"),
+        ("hash(meta.wide, meta.how, 32w0, { meta.small }, 32w9);",
+         "the algorithm of hash must be known at compile time"),
+        ("hdr.odd.setValid();", "header odd_t has 3 bits"),
         ("meta.small = meta.flag ? 8w1 : meta.flag ? 8w2 : 8w3;", "a '?:' after another one needs brackets"),
     ],
 )  # fmt: skip
 def test_what_p4c_refuses_is_refused_at_its_place(call: str, message: str) -> None:
+    text = skeleton(apply=call).replace("options_t options; }", "options_t options; odd_t odd; }")
+    text = text.replace("struct headers_t", "header odd_t { bit<3> x; }\nstruct headers_t")
     with pytest.raises(P4Error) as caught:
-        check(skeleton(apply=call), "test.p4")
+        check(text.replace("bool flag;", "bool flag; HashAlgorithm how;"), "test.p4")
     assert caught.value.message == message
     assert caught.value.place is not None
     assert call in caught.value.place.text

@@ -11,7 +11,7 @@ from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.expressions import expression, probe
 from midflight.p4.check.scope import closest
 from midflight.p4.check.typing import constant_int
-from midflight.p4.types import Bits, Bool, EnumType, ErrorType, HeaderType, StructType, Varbit
+from midflight.p4.types import Bits, Bool, EnumType, ErrorType, HeaderType, StructType
 from midflight.stackless import Walk, in_turn
 
 __all__ = ["key"]
@@ -25,10 +25,8 @@ def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
     """
     matched: ir.Expression = yield expression(ctx, node.expression)
     kind = matched.type
-    if isinstance(kind, ErrorType):
-        raise refuse("keys of type error", node.place)
-    if isinstance(kind, Varbit) or not isinstance(kind, Bits | Bool | EnumType):
-        raise P4Error(f"a key must be a number, a bool or an enum, not {kind}", place=node.place)
+    if not isinstance(kind, Bits | Bool | EnumType | ErrorType):
+        raise P4Error(f"a key must be a number, a bool, an enum or an error, not {kind}", place=node.place)
     if node.kind not in ctx.state.match_kinds:
         hint = closest(node.kind, list(ctx.state.match_kinds))
         raise P4Error(f"there is no match kind {node.kind}", place=node.kind_place, hint=hint)
@@ -36,6 +34,8 @@ def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
         raise refuse("action profiles and selectors", node.kind_place)
     if node.kind not in ("exact", "lpm", "ternary", "range", "optional"):
         raise refuse(f"the match kind {node.kind}", node.kind_place, plural=False)
+    if node.kind == "range" and isinstance(kind, Bits) and kind.signed:
+        raise refuse("a range of signed numbers", node.kind_place, plural=False)
     given = annotations_of(node.annotations).get("name")
     name: str = (yield _name(ctx, node.expression)) if given is None else given.strip().strip('"')
     if not name:

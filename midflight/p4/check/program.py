@@ -17,8 +17,8 @@ from midflight.p4.check.functions import check_alone, inline
 from midflight.p4.check.instances import anonymous, create, instantiate, part
 from midflight.p4.check.newtypes import new_type
 from midflight.p4.check.packages import package
+from midflight.p4.check.runnable import check_runnable
 from midflight.p4.check.scope import Callables, Entity, MadePackage, Named, Scope, describe
-from midflight.p4.check.stages import check_stages
 from midflight.p4.check.statements import declare_constant
 from midflight.p4.check.structures import enumeration, structure
 from midflight.p4.check.typing import type_of
@@ -73,7 +73,7 @@ def _program(top: _Top, program: d.Program, source: str) -> Walk[ir.Program]:
     assert isinstance(standard, StructType)
     if ctx.state.postponed:
         raise ctx.state.postponed[0]
-    check_stages(controls["ingress"], controls["egress"])
+    check_runnable(parser, controls)
     annotations: dict[str, str] = yield evaluated(ctx, top.main.annotations, PACKAGE_ANNOTATIONS)
     tables = {name: each for name, each in ctx.state.tables.items() if name in ctx.state.applied}
     reached = ctx.state.reached | {each.action.name for table in tables.values() for each in table.actions}

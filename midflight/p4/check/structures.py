@@ -25,6 +25,7 @@ from midflight.p4.types import (
     StructType,
     Type,
     Varbit,
+    width_of,
 )
 from midflight.stackless import Walk
 
@@ -64,6 +65,10 @@ def structure(ctx: Context, node: d.Structure) -> Walk[StructType | HeaderType]:
     varying = [each for each, made in zip(node.fields, fields, strict=True) if isinstance(made.type, Varbit)]
     if len(varying) > 1:
         raise P4Error(f"header {node.name} has more than one varbit field", place=varying[1].place)
+    if varying:
+        before = fields[: next(i for i, each in enumerate(fields) if isinstance(each.type, Varbit))]
+        if sum(width_of(each.type) for each in before) % 8:
+            raise refuse("a varbit that does not begin at a whole byte", varying[0].place, plural=False)
     controller = annotations_of(node.annotations).get("controller_header", "").strip().strip('"')
     header = HeaderType(node.name, tuple(fields), controller)
     ctx.state.extents.bounded(header, node.place)

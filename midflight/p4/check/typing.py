@@ -114,7 +114,9 @@ def _computed_bits(node: s.BaseType, walk: Walk[int]) -> Walk[Type]:
 
 
 def _bits(node: s.BaseType, place: Place, width: int) -> Type:
-    least = 0 if node.name == "bit" else 1
+    if width == 0 and node.name == "bit":
+        raise refuse("values of bit<0>", place)
+    least = 0 if node.name == "varbit" else 1
     if not least <= width <= WIDEST and not (node.name == "varbit" and width <= 1 << 16):
         raise P4Error(f"a width of {width} bits is out of range", place=place)
     return Varbit(width) if node.name == "varbit" else Bits(width, node.name == "int")
