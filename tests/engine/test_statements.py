@@ -151,3 +151,21 @@ def test_enums_and_errors_are_compared_by_member() -> None:
     )
     out = [data for _, data in run(switch, bytes([9, 20, 0]), bytes([1, 20, 0]), bytes([9, 5, 0]))]
     assert out == [bytes([9, 10, 5]), bytes([1, 10, 6]), bytes([9, 10, 1])]
+
+
+def test_an_invalid_header_expression_makes_a_header_invalid() -> None:
+    switch = engine(
+        types="""
+            header more_t { bit<8> y; }
+            more_t none(in bool really, in more_t old) { if (really) { return {#}; } return old; }
+        """,
+        headers="more_t more;",
+        header="bit<8> x;",
+        parser="state start { packet.extract(hdr.h); packet.extract(hdr.more); transition accept; }",
+        ingress="""
+            if (hdr.h.x == 1) { hdr.more = {#}; }
+            if (hdr.h.x >= 2) { hdr.more = none(hdr.h.x == 2, hdr.more); }
+            std.egress_spec = 1;
+        """,
+    )
+    assert [data for _, data in run(switch, b"\0a", b"\1a", b"\2a", b"\3a")] == [b"\0a", b"\1", b"\2", b"\3a"]

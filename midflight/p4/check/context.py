@@ -36,6 +36,7 @@ class Checks:
     inline: Callable[[Context, d.Function, s.Call], Walk[ir.Expression]]
     instantiate: Callable[[Context, s.Instantiation], Walk[None]]
     anonymous: Callable[[Context, s.DirectApplication], Walk[ir.Control | ir.Parser]]
+    structure: Callable[[Context, d.Structure], Walk[Type]]
     create: Callable[[Context, s.Construct, str, s.Annotations], Walk[ir.Instance | ir.Control | ir.Parser]]
 
 
@@ -51,7 +52,8 @@ class State:
     being inlined, outermost first. `inlined` holds each function inlined at least once, by identity, and `used` the
     names of controls and parsers that were instantiated. `returning` is the cache of `returns.when`. `defaults` are the
     default values of parameters. `copies` and `extents` limit what a small text may grow to. `postponed` are the
-    refusals of features that are valid P4, so that a mistake elsewhere is reported first.
+    refusals of features that are valid P4, so that a mistake elsewhere is reported first. `generic` holds the types
+    that generic structs became, by the declaration's identity and its type arguments, and None for one in the making.
     """
 
     checks: Checks
@@ -75,6 +77,7 @@ class State:
     defaults: dict[ir.Variable, ir.Literal | ir.StructValue] = field(default_factory=dict)
     warnings: dict[P4Warning, None] = field(default_factory=dict)
     postponed: list[P4Error] = field(default_factory=list)
+    generic: dict[tuple[int, tuple[Type, ...]], Type | None] = field(default_factory=dict)
 
     def postpone(self, refusal: P4Error) -> None:
         """Refuse a feature that is not supported, after the rest of the program was checked for mistakes."""

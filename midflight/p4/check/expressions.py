@@ -10,7 +10,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check import fold
 from midflight.p4.check.coerce import coerce, warn_cut
-from midflight.p4.check.context import Context, Probed, refuse
+from midflight.p4.check.context import Context, Probed, fresh
 from midflight.p4.check.fold import is_known, is_literal, number_in
 from midflight.p4.check.limits import WIDEST
 from midflight.p4.check.operators import binary, cast, ternary, unary, underlying
@@ -78,9 +78,9 @@ def value(ctx: Context, node: s.Expression, wanted: Type, what: str = "") -> Ste
     `what` names its destination in error messages. Raises P4Error for an invalid expression or another type.
     """
     if isinstance(node, s.Default):
-        return _default_value(wanted, node.place)
+        return _default_value(ctx, wanted, node.place)
     if isinstance(node, s.InvalidHeader) and isinstance(wanted, HeaderType):
-        raise refuse("the invalid-header expression {#}", node.place, plural=False)
+        return _invalid(ctx, wanted, node.place)
     if isinstance(node, s.Record) and node.rest and isinstance(wanted, StructType | HeaderType):
         given = {name for name, _ in node.fields}
         rest = [(each.name, s.Default(node.place)) for each in wanted.fields if each.name not in given]
@@ -149,15 +149,22 @@ def constant(ctx: Context, node: s.Expression, wanted: Type, what: str) -> Walk[
     return made
 
 
-def _default_value(kind: Type, place: Place) -> ir.Expression:
+def _invalid(ctx: Context, kind: HeaderType, place: Place) -> ir.Expression:
+    """Return an invalid header: a variable that is never written."""
+    return ir.VariableRef(fresh(ctx, "invalid", kind, place), kind, place=place)
+
+
+def _default_value(ctx: Context, kind: Type, place: Place) -> ir.Expression:
     """Return the default value of a type, for `...` (P4_16, section 7.3)."""
     match kind:
         case StructType(fields=fields):
-            return ir.StructValue(tuple(_default_value(each.type, place) for each in fields), kind, place=place)
+            return ir.StructValue(tuple(_default_value(ctx, each.type, place) for each in fields), kind, place=place)
         case TupleType(elements=elements):
-            return ir.StructValue(tuple(_default_value(each, place) for each in elements), kind, place=place)
-        case HeaderType() | StackType():
-            raise refuse("default values of headers", place)
+            return ir.StructValue(tuple(_default_value(ctx, each, place) for each in elements), kind, place=place)
+        case HeaderType():
+            return _invalid(ctx, kind, place)
+        case StackType():
+            return ir.VariableRef(fresh(ctx, "default", kind, place), kind, place=place)
         case EnumType(underlying=Bits()):
             return ir.Literal(0, kind, place=place)
     return ir.Literal(0, kind, place=place)
@@ -200,7 +207,7 @@ def expression(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
         case s.Default():
             raise P4Error("'...' needs a type from its context", place=node.place)
         case s.InvalidHeader():
-            raise refuse("the invalid-header expression {#}", node.place, plural=False)
+            raise P4Error("{#} needs a header type from its context", place=node.place)
         case s.Index():
             return _index(ctx, node)
         case s.Slice():

@@ -55,19 +55,34 @@ def package(
             f"{declaration.name} takes {number or 'no'} part{'s' * (number != 1)}, not {len(arguments)}", place=place
         )
     parts: list[Entity] = []
-    for formal, argument in zip(declaration.parameters, _given(declaration, arguments, place), strict=True):
+    formals = _needed(declaration, arguments)
+    for formal, argument in zip(formals, _given(declaration, formals, arguments, place), strict=True):
         made: Entity = yield _part(ctx, making, formal, argument)
         parts.append(made)
     return parts
 
 
-def _given(declaration: d.Package, arguments: tuple[s.Argument, ...], place: Place) -> list[s.Expression]:
-    if len(arguments) < len(declaration.parameters) and all(not each.name for each in arguments):
+def _needed(declaration: d.Package, arguments: tuple[s.Argument, ...]) -> list[d.Parameter]:
+    """Return the parameters of a package without those that are `@optional` and not given."""
+    names = {each.name for each in arguments if each.name}
+    return [
+        each
+        for number, each in enumerate(declaration.parameters)
+        if number < len(arguments) - len(names)
+        or each.name in names
+        or not any(annotation.name == "optional" for annotation in each.annotations)
+    ]
+
+
+def _given(
+    declaration: d.Package, formals: list[d.Parameter], arguments: tuple[s.Argument, ...], place: Place
+) -> list[s.Expression]:
+    if len(arguments) < len(formals) and all(not each.name for each in arguments):
         number = len(declaration.parameters)
         shown = f"{declaration.name} takes {number} part{'s' * (number != 1)}, not {len(arguments) or 'none'}"
         raise P4Error(shown, place=place)
     given: list[s.Expression] = []
-    for each in ordered(declaration.parameters, arguments, place):
+    for each in ordered(formals, arguments, place):
         node = each.value if isinstance(each, s.Argument) else each
         assert isinstance(node, s.Node)
         given.append(node)

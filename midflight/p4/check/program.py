@@ -31,7 +31,7 @@ PARTS = ("parser", "verify", "ingress", "egress", "compute", "deparser")
 
 PACKAGE_ANNOTATIONS = ("pkginfo", "platform_property")
 
-CHECKS = Checks(expression, value, call, inline, instantiate, anonymous, create)
+CHECKS = Checks(expression, value, call, inline, instantiate, anonymous, structure, create)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
@@ -11,7 +12,7 @@ from midflight.p4 import syntax as s
 from midflight.p4.check.context import Context, refuse
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.limits import WIDEST
-from midflight.p4.check.scope import Named, describe
+from midflight.p4.check.scope import Named, Scope, describe
 from midflight.p4.types import (
     BOOL,
     ERROR,
@@ -133,8 +134,9 @@ def _named(ctx: Context, node: s.TypeName) -> Type:
             raise P4Error(
                 f"{node.name} needs type arguments", place=node.place, hint=f"{node.name}<{', '.join(parameters)}>"
             )
-        case d.Structure():
-            raise refuse("generic structs and headers", node.place)
+        case d.Structure(type_parameters=parameters):
+            hint = f"{node.name}<{', '.join(parameters)}>"
+            raise P4Error(f"{node.name} needs type arguments", place=node.place, hint=hint)
     raise P4Error(f"{node.name} is {describe(entity)}, not a type of values", place=node.place)
 
 
@@ -144,11 +146,36 @@ def _specialised(ctx: Context, node: s.SpecialisedType) -> Walk[Type]:
         arguments: tuple[Type, ...] = yield type_arguments(ctx, entity, node.arguments, node.place)
         return ctx.state.extents.bounded(ExternType(node.base.name, arguments), node.place)
     if isinstance(entity, d.Structure):
-        raise refuse("generic structs and headers", node.place)
+        made: Type = yield _generic(ctx, entity, node)
+        return made
     raise P4Error(f"{node.base.name} takes no type arguments", place=node.place)
 
 
-def type_arguments(ctx: Context, extern: d.Extern, nodes: Sequence[s.Type], place: Place) -> Walk[tuple[Type, ...]]:
+def _generic(ctx: Context, declaration: d.Structure, node: s.SpecialisedType) -> Walk[Type]:
+    """Return the type that a generic struct or header becomes with type arguments."""
+    arguments: tuple[Type, ...] = yield type_arguments(ctx, declaration, node.arguments, node.place)
+    known = ctx.state.generic
+    key = id(declaration), arguments
+    if key in known:
+        kind = known[key]
+        if kind is None:
+            raise P4Error(f"{declaration.name} contains itself", place=node.place)
+        return kind
+    known[key] = None
+    scope = Scope(ctx.scope.top)
+    for name, each in zip(declaration.type_parameters, arguments, strict=True):
+        scope.declare(name, Named(each), node.place)
+    full = f"{declaration.name}<{', '.join(map(str, arguments))}>"
+    made: Type = yield ctx.state.checks.structure(
+        Context(ctx.state, scope, "program"), replace(declaration, name=full, type_parameters=())
+    )
+    known[key] = made
+    return made
+
+
+def type_arguments(
+    ctx: Context, extern: d.Extern | d.Structure, nodes: Sequence[s.Type], place: Place
+) -> Walk[tuple[Type, ...]]:
     """Check the type arguments of an extern type and return their types. Raises P4Error for a wrong number of them."""
     wanted = len(extern.type_parameters)
     if len(nodes) != wanted:

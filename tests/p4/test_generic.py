@@ -1,0 +1,67 @@
+"""Generic structs and headers (P4_16, section 7.2.11)."""
+
+from __future__ import annotations
+
+import pytest
+
+from midflight.errors import P4Error
+from midflight.p4 import ir
+from midflight.p4.types import Bits, HeaderType, StackType, StructType
+from tests.p4.skeleton import assigned, program
+
+TOP = """
+struct pair<A, B> { A left; B right; }
+header value<T> { T data; bit<8> more; }
+struct nested<T> { pair<T, bit<8>> inner; value<T>[2] stack; }
+typedef pair<bit<8>, bool> small;
+"""
+
+
+def local(declaration: str, apply: str = "", top: str = TOP) -> ir.Variable:
+    made = program(top=top, locals=declaration, apply=apply).ingress.locals[0]
+    assert isinstance(made, ir.Declare)
+    return made.variable
+
+
+def test_type_arguments_take_the_place_of_parameters() -> None:
+    kind = local("nested<bit<16>> x;", "x.inner.left = 1; x.stack[1].data = x.inner.left; x.inner.right = 2;").type
+    assert isinstance(kind, StructType)
+    pair, stack = (each.type for each in kind.fields)
+    assert str(pair) == "pair<bit<16>, bit<8>>"
+    assert isinstance(stack, StackType)
+    assert isinstance(stack.element, HeaderType)
+    assert [each.type for each in stack.element.fields] == [Bits(16), Bits(8)]
+
+
+def test_equal_arguments_give_the_same_type() -> None:
+    value = assigned("x == y", target="meta.flag", top=TOP, locals="small x; pair<bit<8>, bool> y;")
+    assert isinstance(value, ir.Binary)
+    assert value.left.type == value.right.type
+
+
+def test_expressions_build_a_generic_struct() -> None:
+    value = assigned("(pair<bit<8>, bit<16>>){ left = 1, right = 2 }", target="x", top=TOP,
+                     locals="pair<bit<8>, bit<16>> x;")  # fmt: skip
+    assert isinstance(value, ir.StructValue)
+    assert [each.type for each in value.elements] == [Bits(8), Bits(16)]
+
+
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        ("pair<bit<8>> x;", "pair takes 2 type arguments, not 1"),
+        ("pair x;", "pair needs type arguments"),
+        ("value<pair<bit<8>, bit<8>>[2]> x;", "a stack holds headers, and pair<bit<8>, bit<8>> is not a header"),
+        ("value<error> x;", "a header cannot contain error"),
+        ("pair<MyParser, bit<8>> x;", "MyParser is a parser, not a type of values"),
+        ("itself<bit<8>> x;", "itself contains itself"),
+        ("deeper<bit<8>> x;", "types nest 65 deep here, above the limit of 64"),
+        ("pair<bit<8>, bit<8>> x = { 1, 2, 3 };", "pair<bit<8>, bit<8>> has 2 fields, and 3 values are given"),
+    ],
+)
+def test_wrong_arguments_are_reported(declaration: str, message: str) -> None:
+    top = TOP + "struct itself<T> { itself<T> again; }\nstruct deeper<T> { deeper<tuple<T>> again; }"
+    with pytest.raises(P4Error) as caught:
+        local(declaration, top=top)
+    assert caught.value.message == message
+    assert caught.value.place is not None
