@@ -21,13 +21,16 @@ Examples:
 @p4_options
 @click.option("-o", "--output", metavar="FILE", default="-", help="The output file; - is standard output.")
 def p4info(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ...], output: str) -> None:
-    """Write a P4 program's P4Info in protobuf's text format. Its ids are the same as p4c's."""
+    """Write a P4 program's P4Info in protobuf's text format. Its ids are the same as p4c's.
+
+    The program may use externs that the embedded switch does not have.
+    """
     from midflight.cli.output import read_text, write_files
     from midflight.p4.frontend import check
     from midflight.p4.p4info import p4info as p4info_of
     from midflight.p4.p4info import to_text
 
-    text = to_text(p4info_of(check(read_text(file), str(file), include_dirs, defines(definitions))))
+    text = to_text(p4info_of(check(read_text(file), str(file), include_dirs, defines(definitions), runs=False)))
     if output == "-":
         click.echo(text, nl=False)
     else:

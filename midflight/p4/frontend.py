@@ -25,24 +25,30 @@ def check(
     defines: Mapping[str, str] | None = None,
     *,
     confined: bool = False,
+    runs: bool = True,
 ) -> ir.Program:
     """Check a v1model program, given as text, and return it as `ir.Program`.
 
     `file` names the source in messages, and quoted includes are searched for in its folder first, then in
     `include_dirs`. `defines` are macros with their values. `confined` is for untrusted sources: only Midflight's own
-    core.p4 and v1model.p4 can be included. Raises P4Error for the first error or unsupported feature, with its place in
-    the source.
+    core.p4 and v1model.p4 can be included. Without `runs`, the program may use externs that our switch does not have,
+    for a P4Info. Raises P4Error for the first error or unsupported feature, with its place in the source.
     """
     parts = split(source, file, include_dirs, defines)
     if parts is None:
         expanded = preprocess(source, file, include_dirs, defines, confined=confined)
-        checked = check_program(parse(expanded, file), source)
+        checked = check_program(parse(expanded, file), source, runs=runs)
         return replace(checked, warnings=expanded.warnings + checked.warnings) if expanded.warnings else checked
-    return check_program(Program(file, parts.declarations + parse(parts.rest, file).declarations), source)
+    whole = Program(file, parts.declarations + parse(parts.rest, file).declarations)
+    return check_program(whole, source, runs=runs)
 
 
 def check_file(
-    path: str | Path, include_dirs: Sequence[str | Path] = (), defines: Mapping[str, str] | None = None
+    path: str | Path,
+    include_dirs: Sequence[str | Path] = (),
+    defines: Mapping[str, str] | None = None,
+    *,
+    runs: bool = True,
 ) -> ir.Program:
     """Read a file and check its program as `check` does. Raises P4Error also if the file cannot be read."""
     try:
@@ -51,4 +57,4 @@ def check_file(
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
         raise P4Error(f"cannot read {path}: {reason}") from None
-    return check(source, str(path), include_dirs, defines)
+    return check(source, str(path), include_dirs, defines, runs=runs)

@@ -180,7 +180,7 @@ def test_known_vectors() -> None:
     """The check values of "123456789" from the catalogue of parametrised CRC algorithms."""
     switch = engine(
         header="bit<72> v; bit<16> r; bit<32> s;",
-        ingress="hash(hdr.h.r, HashAlgorithm.crc16, 16w0, { hdr.h.v }, 32w0xffffffff); "
+        ingress="hash(hdr.h.r, HashAlgorithm.crc16, 16w0, hdr.h.v, 32w0xffffffff); "
         "hash(hdr.h.s, HashAlgorithm.crc32, 32w0, { hdr.h.v }, 32w0xffffffff);",
     )
     ((_, data),) = run(switch, b"123456789" + bytes(6))

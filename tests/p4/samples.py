@@ -60,15 +60,14 @@ def count_samples(root: Path, *, compile_code: bool = False) -> tuple[Count, Cou
             program = check_file(path, [path.parent])
         except P4Error as error:
             checked.add("refused", path, _reason(error))
-            continue
         except Exception as error:
             checked.add("failed", path, repr(error))
-            continue
-        checked.add("accepted", path)
-        _load(program, path, loaded, compile_code)
+        else:
+            checked.add("accepted", path)
+            _load(program, path, loaded, compile_code)
         expected = outputs / f"{path.name}.p4info.txtpb"
         if expected.exists():
-            _describe(program, path, expected, described)
+            _describe(path, expected, described)
     return checked, loaded, described
 
 
@@ -89,14 +88,17 @@ def _load(program: ir.Program, path: Path, loaded: Count, compile_code: bool) ->
         loaded.add("runs", path)
 
 
-def _describe(program: ir.Program, path: Path, expected: Path, described: Count) -> None:
+def _describe(path: Path, expected: Path, described: Count) -> None:
     wanted = p4i.P4Info()
     text_format.Parse(expected.read_text(), wanted)
     try:
-        difference = same_info(p4info(program), wanted)
+        difference = same_info(p4info(check_file(path, [path.parent], runs=False)), wanted)
     except P4Error as error:
-        difference = _reason(error)
-    described.add("differs" if difference else "equal", path, difference)
+        described.add("refused", path, _reason(error))
+    except Exception as error:
+        described.add("failed", path, repr(error))
+    else:
+        described.add("differs" if difference else "equal", path, difference)
 
 
 def same_info(ours: p4i.P4Info, theirs: p4i.P4Info) -> str:

@@ -275,3 +275,7 @@ def test_a_wrong_field_list_is_reported_at_its_annotation() -> None:
         program(top="struct kept_t { @field_list(LOST) bit<8> x; }")
     assert caught.value.place is not None
     assert caught.value.place.text[caught.value.place.column - 1 :].startswith("@field_list(LOST)")
+
+
+def test_zero_divided_at_run_time_is_zero() -> None:
+    assert assigned("16w0 / meta.medium + 16w0 % meta.medium", target="meta.medium") == ir.Literal(0, Bits(16))

@@ -6,6 +6,7 @@ import pytest
 
 from midflight.errors import P4Error
 from midflight.p4.frontend import check
+from midflight.p4.p4info import p4info
 from tests.p4.skeleton import skeleton
 
 TYPES = """
@@ -87,3 +88,15 @@ def test_a_mistake_is_reported_before_a_feature_that_is_not_supported() -> None:
 def test_what_main_does_not_reach_needs_no_support() -> None:
     top = "extern void lookup(in bit<8> x); control Unused(inout bit<8> x) { apply { lookup(x); } }"
     assert check(skeleton(top=top)).ingress.name == "MyIngress"
+
+
+def test_p4info_may_be_had_of_a_program_with_externs_that_the_switch_does_not_have() -> None:
+    parts = {
+        "top": "extern Box { Box(bit<8> size); void put(in bit<8> x); }",
+        "locals": "Box(4) box; Checksum16() sum; counter(8, CounterType.packets) seen;",
+        "apply": "box.put(2); seen.count(1);",
+    }
+    with pytest.raises(P4Error, match="not supported yet"):
+        check(skeleton(**parts))
+    info = p4info(check(skeleton(**parts), runs=False))
+    assert [each.preamble.name for each in info.counters] == ["MyIngress.seen"]

@@ -159,3 +159,15 @@ def test_a_direct_meter_is_declared_so_that_it_can_be_read() -> None:
     with pytest.raises(P4Error, match="meters must name a direct_meter") as caught:
         table("key = { meta.small: exact; } actions = { NoAction; } meters = direct_meter<bit<2>>(MeterType.bytes);")
     assert "so that actions can read it" in caught.value.hint
+
+
+def test_a_key_with_an_index_at_run_time_is_named_by_its_expression() -> None:
+    made = table(
+        "key = { hdr.labels[meta.pair.first].ttl: exact; hdr.labels[8w1].ttl: exact; } actions = { NoAction; }"
+    )
+    assert [key.name for key in made.keys] == ["hdr.labels[meta.pair.first].ttl", "hdr.labels[1].ttl"]
+
+
+def test_the_key_of_an_entry_may_be_a_list() -> None:
+    made = table("key = { meta.small: exact; } actions = { NoAction; } const entries = { { 7 }: NoAction(); }")
+    assert made.entries[0].keys == (ir.EntryKey(7),)

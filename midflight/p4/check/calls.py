@@ -13,7 +13,7 @@ from midflight.p4.check.methods import method, size_of
 from midflight.p4.check.scope import Callables, Named, Scope, closest, describe
 from midflight.p4.check.sizes import SIZES
 from midflight.p4.check.typing import type_of
-from midflight.p4.types import BOOL, VOID, Direction, HeaderType, StructType, TupleType, Type
+from midflight.p4.types import BOOL, VOID, Bits, Bool, Direction, EnumType, HeaderType, StructType, TupleType, Type
 from midflight.stackless import Walk, in_turn
 
 __all__ = ["call"]
@@ -120,7 +120,8 @@ def _function(ctx: Context, entity: Callables, node: s.Call, name: s.Name) -> Wa
         raise P4Error("verify can only be called in a parser", place=node.place)
     call: ir.Call = yield _extern(ctx, function.prototype, node, ctx.scope.top, None)
     data = call.arguments[3 if name.name == "hash" else 1] if name.name in OF_LISTS else None
-    if data is not None and not isinstance(data.type, StructType | HeaderType | TupleType):
+    alone = name.name == "hash" and isinstance(data, ir.Node) and isinstance(data.type, Bits | Bool | EnumType)
+    if data is not None and not alone and not isinstance(data.type, StructType | HeaderType | TupleType):
         hint = "Enclose it in braces."
         raise P4Error(f"{name.name} takes its data as a list or struct", place=data.place, hint=hint)
     if name.name == "static_assert":

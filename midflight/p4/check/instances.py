@@ -122,8 +122,9 @@ def _extern_object(
     place: Place,
 ) -> Walk[ir.Instance]:
     if extern.name in REFUSED_EXTERNS:
-        raise refuse(REFUSED_EXTERNS[extern.name], place, plural=not extern.name.startswith("Check"))
-    if extern.name not in KNOWN_EXTERNS:
+        plural = not extern.name.startswith("Check")
+        ctx.state.postpone(refuse(REFUSED_EXTERNS[extern.name], place, plural=plural))
+    elif extern.name not in KNOWN_EXTERNS:
         ctx.state.postpone(refuse(f"the extern {extern.name}", place, "It is not part of v1model.", plural=False))
     if extern.name == "register" and not _kept(kinds[0]):
         hint = "Use one register for each field."

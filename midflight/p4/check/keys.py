@@ -9,6 +9,7 @@ from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.expressions import expression, probe
+from midflight.p4.check.fold import is_literal
 from midflight.p4.check.scope import closest
 from midflight.p4.check.typing import constant_int
 from midflight.p4.types import Bits, Bool, EnumType, ErrorType, HeaderType, StructType
@@ -56,8 +57,11 @@ def _name(ctx: Context, node: s.Expression) -> Walk[str]:
                 field: str = yield _field_name(ctx, base, member)
                 parts.append(f".{field}")
             case s.Index(base=base, index=index):
-                number: int = yield constant_int(ctx, index, "a key")
-                parts.append(f"[{number}]")
+                at: ir.Expression = yield probe(ctx, index)
+                shown: str = str(at.value) if is_literal(at) else (yield _name(ctx, index))
+                if not shown:
+                    return ""
+                parts.append(f"[{shown}]")
             case s.Slice(base=base, high=high, low=low):
                 ends: list[int] = yield in_turn(constant_int(ctx, each, "a slice's bit") for each in (high, low))
                 parts.append(f"[{ends[0]}:{ends[1]}]")

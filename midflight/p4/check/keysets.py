@@ -26,7 +26,7 @@ def keyset(ctx: Context, node: s.SimpleKeyset | s.TupleKeyset, kinds: Sequence[T
     """
     if isinstance(node, s.TupleKeyset):
         elements: tuple[s.SimpleKeyset, ...] = node.elements
-    elif isinstance(node, s.ListExpression) and len(kinds) > 1:
+    elif isinstance(node, s.ListExpression):
         elements = node.elements
     elif isinstance(node, s.DefaultKeyset):
         return tuple(ir.EntryKey(None) for _ in kinds)

@@ -90,6 +90,8 @@ def _folded(node: s.Binary, left: ir.Expression, right: ir.Expression, kind: Typ
     a, b = number_in(left), number_in(right)
     if node.operator in "/%" and b == 0:
         raise P4Error("division by zero", place=node.place)
+    if node.operator in "/%" and a == 0 and isinstance(kind, Bits):
+        return ir.Literal(0, kind, place=node.place)
     if a is not None and b is not None:
         try:
             folded = fold.binary(node.operator, a, b, left.type)

@@ -44,16 +44,16 @@ class _Top:
     controls: list[d.Control | d.Parser] = field(default_factory=list)
 
 
-def check_program(program: d.Program, source: str) -> ir.Program:
+def check_program(program: d.Program, source: str, *, runs: bool = True) -> ir.Program:
     """Check the syntax tree of a program and return the typed program; `source` is its text.
 
     Raises P4Error for the first error, with its place in the source. Parts of the program that `main` does not reach
-    are checked as well, and then discarded.
+    are checked as well, and then discarded. Without `runs`, the program may use externs that our switch does not have.
     """
-    return run(_program(_Top(Context(State(CHECKS), Scope(), "program")), program, source))
+    return run(_program(_Top(Context(State(CHECKS), Scope(), "program")), program, source, runs))
 
 
-def _program(top: _Top, program: d.Program, source: str) -> Walk[ir.Program]:
+def _program(top: _Top, program: d.Program, source: str, runs: bool) -> Walk[ir.Program]:
     ctx = top.ctx
     for node in program.declarations:
         yield _declaration(top, node)
@@ -71,9 +71,10 @@ def _program(top: _Top, program: d.Program, source: str) -> Walk[ir.Program]:
     headers, metadata, standard = (each.variable.type for each in parser.parameters)
     assert isinstance(headers, StructType)
     assert isinstance(standard, StructType)
-    if ctx.state.postponed:
-        raise ctx.state.postponed[0]
-    check_runnable(parser, controls)
+    if runs:
+        if ctx.state.postponed:
+            raise ctx.state.postponed[0]
+        check_runnable(parser, controls)
     annotations: dict[str, str] = yield evaluated(ctx, top.main.annotations, PACKAGE_ANNOTATIONS)
     tables = {name: each for name, each in ctx.state.tables.items() if name in ctx.state.applied}
     reached = ctx.state.reached | {each.action.name for table in tables.values() for each in table.actions}
@@ -205,16 +206,22 @@ def _parts(top: _Top, main: s.Instantiation) -> Walk[dict[str, ir.Parser | ir.Co
 def _check_unused(top: _Top) -> Walk[None]:
     """Check the controls, parsers and functions that `main` does not reach, and discard the results.
 
-    Generic ones and those with constructor parameters are left out: checking them needs arguments.
+    Generic ones, those with constructor parameters and those that take an `int` need arguments, and are left out.
     """
     state = top.ctx.state
     for node in top.controls:
-        if node.name in state.used or node.constructor or node.type_parameters:
+        if node.name in state.used or node.constructor or node.type_parameters or _takes_int(node):
             continue
         yield part(_aside(top.ctx), node, node.name, (), node.place)
     for function in top.functions:
         if not function.prototype.type_parameters and id(function) not in state.inlined:
             yield check_alone(top.ctx, function)
+
+
+def _takes_int(node: d.Control | d.Parser) -> bool:
+    """Return whether a parameter is an `int` without a width, whose values are known only to a user of the block."""
+    types = [each.type for each in node.parameters]
+    return any(isinstance(each, s.BaseType) and each.name == "int" and each.width is None for each in types)
 
 
 def _aside(ctx: Context) -> Context:
