@@ -33,7 +33,7 @@ from midflight.p4.types import (
     width_of,
 )
 
-__all__ = ["p4info", "to_bytes", "to_text"]
+__all__ = ["metadata_widths", "p4info", "to_bytes", "to_text"]
 
 T = TypeVar("T")
 
@@ -69,6 +69,14 @@ def to_text(info: p4i.P4Info) -> str:
 def to_bytes(info: p4i.P4Info) -> bytes:
     """Return P4Info in protobuf's binary format, with map entries sorted by key. Equal messages give equal bytes."""
     return bytes(info.SerializeToString(deterministic=True))
+
+
+def metadata_widths(program: ir.Program) -> dict[str, dict[str, int]]:
+    """Return the widths in bits of the fields of each controller header, by the header's name and the field's."""
+    return {
+        header.controller: {each.name: width_of(each.type) for each in _flat(header.fields)}
+        for header in program.controller_headers
+    }
 
 
 def name_hash(name: str) -> int:

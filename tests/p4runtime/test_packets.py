@@ -201,3 +201,45 @@ def test_digest_configurations_are_entities(device: HostDevice, session: Session
         found.digest_entry.config.max_list_size = 8
         raw.write(*updates("MODIFY", found))
         assert raw.read(p4r.Entity(digest_entry=p4r.DigestEntry(digest_id=ids["seen_t"]))) == [found]
+
+
+TRANSLATED = """
+#include <v1model.p4>
+@p4runtime_translation("example.org/port", 32) type bit<9> port_t;
+@controller_header("packet_in") header in_t { port_t port; bit<7> pad; }
+@controller_header("packet_out") header out_t { port_t port; bit<7> pad; }
+struct H { in_t to_controller; out_t from_controller; }
+struct M { }
+parser P(packet_in packet, out H hdr, inout M meta, inout standard_metadata_t std) {
+    state start { transition select(std.ingress_port) { 510: sent; default: accept; } }
+    state sent { packet.extract(hdr.from_controller); transition accept; }
+}
+control V(inout H hdr, inout M meta) { apply { } }
+control I(inout H hdr, inout M meta, inout standard_metadata_t std) {
+    apply {
+        if (hdr.from_controller.isValid()) {
+            std.egress_spec = (bit<9>)hdr.from_controller.port;
+            hdr.from_controller.setInvalid();
+        } else {
+            std.egress_spec = 510;
+            hdr.to_controller.setValid();
+            hdr.to_controller.port = (port_t)std.ingress_port;
+            hdr.to_controller.pad = 0;
+        }
+    }
+}
+control E(inout H hdr, inout M meta, inout standard_metadata_t std) { apply { } }
+control D(packet_out packet, in H hdr) { apply { packet.emit(hdr.to_controller); } }
+V1Switch(P(), V(), I(), E(), V(), D()) main;
+"""
+
+
+def test_translated_fields_have_their_own_width_in_the_header() -> None:
+    with HostDevice(TRANSLATED) as device, Session(device.address) as session:
+        session.packet_out(b"out", port=300, pad=0)
+        assert list(device.transmitted()) == [(300, b"out")]
+        arrive(device, b"in", port=257)
+        (packet,) = session.packets_in()
+        assert (packet.payload, packet.metadata) == (b"in", {"port": 257, "pad": 0})
+        with pytest.raises(RequestError, match="packet metadata port does not fit 9 bits"):
+            session.packet_out(b"out", port=512, pad=0)

@@ -14,21 +14,28 @@ __all__ = ["Fields", "from_metadata", "header_bytes", "header_fields", "to_metad
 Fields = Sequence[p4i.ControllerPacketMetadata.Metadata]
 
 
-def header_bytes(fields: Fields, values: Mapping[int, int]) -> bytes:
-    """Return the header that precedes a packet's payload. `values` maps each metadata id to its value."""
+def header_bytes(fields: Fields, values: Mapping[int, int], widths: Mapping[str, int]) -> bytes:
+    """Return the header that precedes a packet's payload. `values` maps each metadata id to its value.
+
+    `widths` are the widths of the header's fields in bits by name, which differ from those of the metadata where a type
+    is translated. Raises Refusal with OUT_OF_RANGE for a value that does not fit its field.
+    """
     total, whole = 0, 0
     for field in fields:
-        total += field.bitwidth
-        whole = whole << field.bitwidth | values[field.id]
+        width = widths[field.name]
+        if values[field.id] >> width:
+            raise Refusal(Code.OUT_OF_RANGE, f"packet metadata {field.name} does not fit {width} bits")
+        total += width
+        whole = whole << width | values[field.id]
     return whole.to_bytes(total // 8, "big")
 
 
-def header_fields(fields: Fields, packet: bytes) -> tuple[dict[int, int], bytes]:
-    """Return the header's values by metadata id, and the bytes after the header.
+def header_fields(fields: Fields, packet: bytes, widths: Mapping[str, int]) -> tuple[dict[int, int], bytes]:
+    """Return the header's values by metadata id, and the bytes after the header. `widths` is as in `header_bytes`.
 
     Raises Refusal with INTERNAL if the packet is shorter than the header.
     """
-    total = sum(field.bitwidth for field in fields)
+    total = sum(widths[field.name] for field in fields)
     size = total // 8
     if len(packet) < size:
         raise Refusal(
@@ -37,8 +44,8 @@ def header_fields(fields: Fields, packet: bytes) -> tuple[dict[int, int], bytes]
     whole = int.from_bytes(packet[:size], "big")
     values = {}
     for field in fields:
-        total -= field.bitwidth
-        values[field.id] = whole >> total & (1 << field.bitwidth) - 1
+        total -= widths[field.name]
+        values[field.id] = whole >> total & (1 << widths[field.name]) - 1
     return values, packet[size:]
 
 

@@ -46,7 +46,7 @@ class Messages:
     def packet_in(self, pipeline: Pipeline, packet: bytes) -> None:
         """Send a packet to the controllers. One that is too short for the packet-in header is counted as lost."""
         try:
-            values, payload = header_fields(pipeline.schema.packet_in, packet)
+            values, payload = header_fields(pipeline.schema.packet_in, packet, pipeline.widths["packet_in"])
         except Refusal:
             self._lost["packet-in too short"] += 1
             return

@@ -11,6 +11,7 @@ from finsy.proto import p4r
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
+from midflight.p4.p4info import metadata_widths
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Entry, Gate, TableError
 from midflight.runtime.engine.apart import CompileBudget, compile_apart
@@ -38,7 +39,10 @@ class Note:
 
 @dataclass(eq=False)
 class Pipeline:
-    """A pipeline with the state that is not in its engine."""
+    """A pipeline with the state that is not in its engine.
+
+    `widths` are the widths in bits of the fields of the headers `packet_in` and `packet_out`, by name.
+    """
 
     config: p4r.ForwardingPipelineConfig
     checked: CheckedProgram
@@ -50,8 +54,10 @@ class Pipeline:
     notes: dict[EntryId, Note] = field(default_factory=dict)
     groups: dict[int, p4r.MulticastGroupEntry] = field(default_factory=dict)
     sessions: dict[int, p4r.CloneSessionEntry] = field(default_factory=dict)
+    widths: dict[str, dict[str, int]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.widths = {"packet_in": {}, "packet_out": {}} | metadata_widths(self.checked.program)
         # A new engine has the entries of the program, in canonical form.
         for name, table in self.checked.program.tables.items():
             entries = zip(self.engine.tables[name].entries(), table.entries, strict=True)

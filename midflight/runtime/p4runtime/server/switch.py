@@ -162,7 +162,7 @@ class Switch:
                 raise Refusal(Code.PERMISSION_DENIED, "only a role's primary may send packets")
             pipeline = self._demand_pipeline(self._forwarding)
             fields = pipeline.schema.packet_out
-            header = header_bytes(fields, from_metadata(fields, packet.metadata))
+            header = header_bytes(fields, from_metadata(fields, packet.metadata), pipeline.widths["packet_out"])
             self.packets_out += 1
             entering = Packets.from_list([(self.cpu_port, header + packet.payload)])
             if self._carrier is None:
