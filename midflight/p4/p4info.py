@@ -48,7 +48,7 @@ COUNTER_UNITS = (p4i.CounterSpec.PACKETS, p4i.CounterSpec.BYTES, p4i.CounterSpec
 METER_UNITS = (p4i.MeterSpec.PACKETS, p4i.MeterSpec.BYTES)
 
 # These annotations have fields of their own in the message, so they are not repeated as text.
-SPOKEN_FOR = frozenset({"name", "id", "brief", "description"})
+SPOKEN_FOR = frozenset({"name", "id", "brief", "description", "max_group_size"})
 
 
 def p4info(program: ir.Program) -> p4i.P4Info:
@@ -220,6 +220,8 @@ class _Writer:
             "meter": prefix.METER,
             "direct_meter": prefix.DIRECT_METER,
             "register": prefix.REGISTER,
+            "action_profile": prefix.ACTION_PROFILE,
+            "action_selector": prefix.ACTION_PROFILE,
         }
 
     def write(self) -> p4i.P4Info:
@@ -274,7 +276,9 @@ class _Writer:
     def _table(self, table: ir.Table) -> None:
         message = self.info.tables.add()
         self._preamble(message.preamble, p4i.P4Ids.TABLE, table.name, table.annotations)
-        for number, key in zip(_numbers(table.keys, lambda each: each.annotations), table.keys, strict=True):
+        for number, key in zip(_numbers(table.listed, lambda each: each.annotations), table.listed, strict=True):
+            if key.kind == "selector":
+                continue
             if key.kind not in MATCH_KINDS:
                 raise P4Error(f"table {table.name}: match kind {key.kind} is not defined by P4Runtime")
             field = message.match_fields.add(
@@ -302,6 +306,8 @@ class _Writer:
         ):
             width = width_of(parameter.variable.type)
             message.initial_default_action.arguments.add(param_id=number, value=_padded(value, width))
+        if table.implementation is not None:
+            message.implementation_id = self.ids(p4i.P4Ids.ACTION_PROFILE, table.implementation.name)
         for instance in table.direct:
             message.direct_resource_ids.append(self.ids(self.kinds[instance.kind], instance.name))
         message.size = table.size
@@ -341,10 +347,22 @@ class _Writer:
             case "direct_meter":
                 message = self.info.direct_meters.add(direct_table_id=self._table_of(instance))
                 message.spec.unit = METER_UNITS[int(instance.arguments[0])]
+            case "action_profile" | "action_selector":
+                message = self._profile(instance)
             case _:
                 message = self.info.registers.add(size=int(instance.arguments[0]))
                 message.type_spec.CopyFrom(self._type(instance.type_arguments[0]))
         self._preamble(message.preamble, prefix, instance.name, instance.annotations)
+
+    def _profile(self, instance: ir.Instance) -> p4i.ActionProfile:
+        selects = instance.kind == "action_selector"
+        size = int(instance.arguments[1 if selects else 0])
+        message: p4i.ActionProfile = self.info.action_profiles.add(with_selector=selects, size=size)
+        message.max_group_size = int(instance.annotations.get("max_group_size", "0"), 0)
+        for table in self.program.tables.values():
+            if table.implementation is instance:
+                message.table_ids.append(self.ids(p4i.P4Ids.TABLE, table.name))
+        return message
 
     def _table_of(self, instance: ir.Instance) -> int:
         table = next((each for each in self.program.tables.values() if instance in each.direct), None)

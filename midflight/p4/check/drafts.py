@@ -14,6 +14,7 @@ __all__ = ["Draft"]
 class Draft:
     """The properties of a table that have been checked so far, or their defaults."""
 
+    listed: tuple[ir.Key, ...] = ()
     keys: tuple[ir.Key, ...] = ()
     actions: list[ir.ActionRef] = field(default_factory=list)
     default: ir.ActionRef | None = None
@@ -22,5 +23,6 @@ class Draft:
     entries: d.TableEntries | None = None
     size: int = 1024
     direct: list[ir.Instance] = field(default_factory=list)
+    implementation: ir.Instance | None = None
     largest_wins: bool = True
     priority_delta: int = 1

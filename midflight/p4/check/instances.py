@@ -24,11 +24,11 @@ from midflight.stackless import Walk
 __all__ = ["anonymous", "create", "instantiate", "part"]
 
 REFUSED_EXTERNS = {
-    "action_profile": "action profiles",
-    "action_selector": "action selectors",
     "Checksum16": "the deprecated extern Checksum16",
 }
-KNOWN_EXTERNS = ("counter", "direct_counter", "meter", "direct_meter", "register")
+KNOWN_EXTERNS = (
+    "counter", "direct_counter", "meter", "direct_meter", "register", "action_profile", "action_selector",
+)  # fmt: skip
 
 
 def _kept(kind: Type) -> bool:
@@ -122,8 +122,7 @@ def _extern_object(
     place: Place,
 ) -> Walk[ir.Instance]:
     if extern.name in REFUSED_EXTERNS:
-        plural = not extern.name.startswith("Check")
-        ctx.state.postpone(refuse(REFUSED_EXTERNS[extern.name], place, plural=plural))
+        ctx.state.postpone(refuse(REFUSED_EXTERNS[extern.name], place, plural=False))
     elif extern.name not in KNOWN_EXTERNS:
         ctx.state.postpone(refuse(f"the extern {extern.name}", place, "It is not part of v1model.", plural=False))
     if extern.name == "register" and not _kept(kinds[0]):

@@ -31,9 +31,7 @@ def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
     if node.kind not in ctx.state.match_kinds:
         hint = closest(node.kind, list(ctx.state.match_kinds))
         raise P4Error(f"there is no match kind {node.kind}", place=node.kind_place, hint=hint)
-    if node.kind == "selector":
-        raise refuse("action profiles and selectors", node.kind_place)
-    if node.kind not in ("exact", "lpm", "ternary", "range", "optional"):
+    if node.kind not in ("exact", "lpm", "ternary", "range", "optional", "selector"):
         raise refuse(f"the match kind {node.kind}", node.kind_place, plural=False)
     if node.kind == "range" and isinstance(kind, Bits) and kind.signed:
         raise refuse("a range of signed numbers", node.kind_place, plural=False)

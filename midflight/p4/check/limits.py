@@ -84,7 +84,7 @@ class Copies:
 
 def _body(part: ir.Action | ir.Control | ir.Parser | ir.Table) -> list[ir.Node]:
     match part:
-        case ir.Table(keys=keys):
+        case ir.Table(listed=keys):
             return [each.expression for each in keys]
         case ir.Action(body=body):
             return [body]

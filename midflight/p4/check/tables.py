@@ -23,8 +23,6 @@ from midflight.stackless import Walk, in_turn
 __all__ = ["table"]
 
 REFUSED_PROPERTIES = {
-    "implementation": "action profiles and selectors",
-    "action_profile": "action profiles and selectors",
     "support_timeout": "idle timeouts of entries",
 }
 DIRECT = {"counters": "direct_counter", "meters": "direct_meter"}
@@ -49,7 +47,12 @@ def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
         raise P4Error(f"table {node.name} has no actions", place=node.place)
     annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
     default = draft.default or _no_action(ctx, draft, node.place)
+    if draft.entries and draft.implementation:
+        ctx.state.warn("entries of a table with an implementation have no effect", draft.entries.place)
+        draft.entries = None
     made: tuple[ir.TableEntry, ...] = (yield entries(ctx, draft, node)) if draft.entries else ()
+    if draft.implementation is not None and draft.implementation.kind == "action_selector":
+        _same_inputs(ctx, draft, node)
     return ir.Table(
         name,
         draft.keys,
@@ -63,6 +66,8 @@ def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
         tuple(draft.direct),
         annotations,
         node.place,
+        draft.implementation,
+        draft.listed,
     )
 
 
@@ -70,7 +75,8 @@ def _property(ctx: Context, node: d.Property, draft: Draft, table: d.Table, name
     match node:
         case d.TableKey(keys=keys):
             checked: list[ir.Key] = yield in_turn(key(ctx, each) for each in keys)
-            draft.keys = tuple(checked)
+            draft.listed = tuple(checked)
+            draft.keys = tuple(each for each in checked if each.kind != "selector")
         case d.TableActions(actions=actions):
             draft.actions = yield in_turn(listed(ctx, each) for each in actions)
         case d.TableEntries():
@@ -94,10 +100,12 @@ def _property(ctx: Context, node: d.Property, draft: Draft, table: d.Table, name
         case d.TableProperty(name=title) if title in DIRECT:
             instance: ir.Instance = yield _direct(ctx, node, name)
             draft.direct.append(instance)
+        case d.TableProperty(name="implementation"):
+            draft.implementation = yield _implementation(ctx, node, name)
         case d.TableProperty(name=title) if title in REFUSED_PROPERTIES:
             raise refuse(REFUSED_PROPERTIES[title], node.place)
         case d.TableProperty(name=title):
-            known = ["default_action", "size", "largest_priority_wins", "priority_delta", *DIRECT]
+            known = ["default_action", "size", "implementation", "largest_priority_wins", "priority_delta", *DIRECT]
             hint = closest(title, known)
             ctx.state.warn(f"{title} is not a table property and has no effect", node.place, hint)
 
@@ -144,6 +152,30 @@ def _direct(ctx: Context, node: d.TableProperty, table: str) -> Walk[ir.Instance
             return made
     hint = f"Declare {kind}(...) above, so that actions can read it." if kind == "direct_meter" else ""
     raise P4Error(f"{node.name} must name a {kind}", place=node.value.place, hint=hint)
+
+
+def _implementation(ctx: Context, node: d.TableProperty, table: str) -> Walk[ir.Instance]:
+    """Return the action profile or selector that a table names or creates. The `@name` of one created is complete."""
+    made: ir.Instance | ir.Control | ir.Parser | None = None
+    if isinstance(node.value, s.Name):
+        entity = ctx.scope.lookup(node.value.name, node.value.top, node.value.place)
+        made = entity if isinstance(entity, ir.Instance) else None
+    elif isinstance(node.value, s.Construct):
+        name = annotations_of(node.annotations).get("name")
+        full = f"{table}.implementation" if name is None else name.strip('"')
+        made = yield ctx.state.checks.create(ctx, node.value, full, node.annotations)
+    if isinstance(made, ir.Instance) and made.kind in ("action_profile", "action_selector"):
+        return made
+    raise P4Error("implementation must name an action_profile or action_selector", place=node.value.place)
+
+
+def _same_inputs(ctx: Context, draft: Draft, node: d.Table) -> None:
+    """Raise P4Error if another table has the same action selector with other `selector` keys."""
+    assert draft.implementation is not None
+    inputs = [each.expression for each in draft.listed if each.kind == "selector"]
+    for other in ctx.state.tables.values():
+        if other.implementation is draft.implementation and inputs != [each.expression for each in other.selector]:
+            raise P4Error(f"{other.name} has the same action selector, but other selector keys", place=node.place)
 
 
 def _order(node: d.Property) -> int:

@@ -337,7 +337,10 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A match field of a table, with its control-plane name. `kind` is exact, lpm, ternary, range or optional."""
+    """A match field of a table, with its control-plane name, or an input of its action selector's hash.
+
+    `kind` is exact, lpm, ternary, range or optional, or selector for such an input.
+    """
 
     expression: Expression
     kind: str
@@ -377,8 +380,10 @@ class TableEntry:
 class Table:
     """A match-action table, by its control-plane name. `size` is the declared maximum number of entries, or 1024.
 
-    `default_arguments` is the default action's data. `default_const` and `entries_const` are whether the control plane
-    cannot change the default action or the entries. `direct` are its direct counters and meters.
+    `keys` are the match fields, and `listed` all keys as declared. `default_arguments` is the default action's data.
+    `default_const` and `entries_const` are whether the control plane cannot change the default action or the entries.
+    `direct` are its direct counters and meters. With an `implementation`, an action_profile or action_selector, entries
+    refer to members or groups of that.
     """
 
     name: str
@@ -393,6 +398,13 @@ class Table:
     direct: tuple[Instance, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     place: Place | None = None
+    implementation: Instance | None = None
+    listed: tuple[Key, ...] = ()
+
+    @property
+    def selector(self) -> tuple[Key, ...]:
+        """The inputs of the action selector's hash."""
+        return tuple(each for each in self.listed if each.kind == "selector")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,25 +6,32 @@ and indexes out of range.
 
 from midflight.runtime.engine.counters import CounterValue
 from midflight.runtime.engine.engine import Engine, Stats
-from midflight.runtime.engine.entries import Entry, Reason, TableError
+from midflight.runtime.engine.entries import ActionSet, Entry, GroupOf, MemberOf, Reason, TableError, WeightedAction
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.meters import MeterConfig
 from midflight.runtime.engine.packets import Packets
+from midflight.runtime.engine.profiles import GroupMember, Member
 from midflight.runtime.engine.records import Digest
 from midflight.runtime.engine.tables import Default
 from midflight.runtime.engine.traces import Trace
 
 __all__ = [
+    "ActionSet",
     "CounterValue",
     "Default",
     "Digest",
     "Engine",
     "Entry",
     "Gate",
+    "GroupMember",
+    "GroupOf",
+    "Member",
+    "MemberOf",
     "MeterConfig",
     "Packets",
     "Reason",
     "Stats",
     "TableError",
     "Trace",
+    "WeightedAction",
 ]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from llvmlite import ir as ll
 
 from midflight.p4 import ir
 from midflight.runtime.engine.code import POINTER, Applied, Code, Place, Unit, Value, integer
-from midflight.runtime.engine.entrylayout import ACTION, NUMBER, EntryLayout, actions_of
+from midflight.runtime.engine.entrylayout import ACTION, NUMBER, EntryLayout, MemberLayout, actions_of
 from midflight.runtime.engine.expressions import value
 from midflight.runtime.engine.externs.counters import count_direct
 from midflight.runtime.engine.externs.meters import execute_direct
 from midflight.runtime.engine.lookup import lookup_function
+from midflight.runtime.engine.members import chosen_member, number_in
 from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.statements import bind, run_frame
 from midflight.stackless import run
@@ -23,6 +26,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.layouts: dict[str, EntryLayout] = {}
+        self.members: dict[str, MemberLayout] = {}
         self._lookups: dict[str, ll.Function] = {}
 
     def layout(self, unit: Unit, table: ir.Table) -> EntryLayout:
@@ -33,6 +37,13 @@ class Tables:
         if table.name not in self.layouts:
             self.layouts[table.name] = EntryLayout(table, unit.layout)
         return self.layouts[table.name]
+
+    def member_layout(self, unit: Unit, profile: ir.Instance) -> MemberLayout:
+        """Return the layout of an action profile's or selector's members, the same one each time."""
+        if profile.name not in self.members:
+            tables = [each for each in unit.program.tables.values() if each.implementation is profile]
+            self.members[profile.name] = MemberLayout(tables, unit.layout)
+        return self.members[profile.name]
 
     def apply(self, code: Code, table: ir.Table) -> Applied:
         """Emit one application of a table at the current position, and return its result.
@@ -50,11 +61,18 @@ class Tables:
             entry = b.select(hit, found, default)
             if table.direct:
                 self._direct(code, table, entry, hit)
-        action = code.load(code.at(entry, ACTION), 32)
+        if table.implementation is not None:
+            members = self.member_layout(code.unit, table.implementation)
+            entry = chosen_member(code, table, members, layout, entry, hit)
+            action = number_in(code, table, members, code.load(code.at(entry, ACTION), 32))
+            data = members.data
+        else:
+            action = code.load(code.at(entry, ACTION), 32)
+            data = layout.data
         if code.unit.names is not None:
             how = code.i64(2) if layout.search == "none" else code.resize(hit, 64)
             note(code, Event.TABLE, table.name, b.or_(b.shl(how, code.i64(32)), code.resize(action, 64)))
-        self._run(code, table, layout, entry, action)
+        self._run(code, table, data, entry, action)
         return Applied(hit, action)
 
     def _look_up(self, code: Code, table: ir.Table, layout: EntryLayout) -> Value:
@@ -77,20 +95,29 @@ class Tables:
                 elif instance.kind == "direct_meter":
                     execute_direct(code, instance, number)
 
-    def _run(self, code: Code, table: ir.Table, layout: EntryLayout, entry: Value, action: Value) -> None:
+    def _run(
+        self,
+        code: Code,
+        table: ir.Table,
+        data: Mapping[ir.Action, tuple[int, ...]],
+        entry: Value,
+        action: Value,
+    ) -> None:
         """Emit a switch over the actions. An action gets a copy of the entry's data, so that it cannot change it."""
         b, done = code.b, code.block("applied")
-        # Entries hold only numbers of listed actions, so the last action can be the default case.
+        # Entries hold only numbers of listed actions, so the last action can be the default case. An empty group has
+        # no action.
         references = actions_of(table)
         blocks = [code.block(each.action.name) for each in references]
-        chooser = b.switch(action, blocks[-1])
-        for number, block in enumerate(blocks[:-1]):
+        indirect = table.implementation is not None
+        chooser = b.switch(action, done if indirect else blocks[-1])
+        for number, block in enumerate(blocks if indirect else blocks[:-1]):
             chooser.add_case(code.i32(number), block)
         for reference, block in zip(references, blocks, strict=True):
             b.position_at_end(block)
             directed = tuple(each for each in reference.action.parameters if each.direction is not ir.Direction.NONE)
             copy_outs = bind(code, directed, reference.bound, always_copy=True)
-            for parameter, offset in zip(reference.action.data, layout.data[reference.action], strict=True):
+            for parameter, offset in zip(reference.action.data, data[reference.action], strict=True):
                 home = code.temporary(parameter.variable.type)
                 code.copy(home.pointer, code.at(entry, offset), code.layout.size(home.type))
                 code.variables[parameter.variable] = Place(home.pointer, home.type)

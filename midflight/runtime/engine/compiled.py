@@ -21,10 +21,10 @@ class Compiled:
     """The native code of a checked program. Raises P4Error for a construct that the engine does not support.
 
     The function named `entry` of `native` processes a batch. `slots` is the layout of its context, the block of memory
-    that it works on. `layouts` are the layouts of table entries by the fully qualified names of the tables. `records`
-    are the kinds of digest and log message that it sends, and `record` is the size in bytes of a packet that waits for
-    another round. `queued` is whether the program asks for queues between ingress and egress; `native` then has them.
-    Can be pickled.
+    that it works on. `layouts` are the layouts of table entries by the fully qualified names of the tables, and
+    `members` those of members of action profiles. `records` are the kinds of digest and log message that it sends, and
+    `record` is the size in bytes of a packet that waits for another round. `queued` is whether the program asks for
+    queues between ingress and egress; `native` then has them. Can be pickled.
     """
 
     def __init__(self, program: ir.Program) -> None:
@@ -38,6 +38,11 @@ class Compiled:
         self.entry = lowered.entry
         self.slots = unit.slots
         self.layouts = {name: lowered.tables.layout(unit, table) for name, table in program.tables.items()}
+        self.members = {
+            each.name: lowered.tables.member_layout(unit, each)
+            for each in program.instances.values()
+            if each.kind in ("action_profile", "action_selector")
+        }
         self.records = unit.records
         self.record = Queue(unit).record
         self.queued = lowered.queued

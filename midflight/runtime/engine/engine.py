@@ -20,6 +20,7 @@ from midflight.runtime.engine.memory import DEFAULT, Budget, demand
 from midflight.runtime.engine.meters import Meter
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.pipeline import DROPS
+from midflight.runtime.engine.profiles import Profile
 from midflight.runtime.engine.queue import QUEUE_LENGTH
 from midflight.runtime.engine.queuememory import QueueMemory
 from midflight.runtime.engine.queues import Queueing, QueueState
@@ -59,7 +60,8 @@ class Stats:
 class Engine:
     """A v1model program as native code, with its own state.
 
-    `tables`, `registers`, `counters` and `meters` are by fully qualified name. Changes take effect between two batches.
+    `tables`, `profiles`, `registers`, `counters` and `meters` are by fully qualified name. Changes take effect between
+    two batches.
 
     cpu_port: the controller's port, which the engine only stores for its users
     seed: of the program's random numbers
@@ -98,9 +100,30 @@ class Engine:
         context.set("in.spacing", SPACING)
         self._traces: Traces | None = None
         instances = program.instances.values()
-        self._dirty: dict[str, Table | Groups] = {}
+        self._dirty: dict[str, Table | Groups | Profile] = {}
+        self.profiles: Mapping[str, Profile] = {
+            each.name: Profile(
+                each,
+                [table for table in program.tables.values() if table.implementation is each],
+                compiled.members[each.name],
+                context,
+                self._lock,
+                self._note,
+                self.memory,
+            )
+            for each in instances
+            if each.name in compiled.members
+        }
         self.tables: Mapping[str, Table] = {
-            name: Table(table, compiled.layouts[name], context, self._lock, self._note, self.memory)
+            name: Table(
+                table,
+                compiled.layouts[name],
+                context,
+                self._lock,
+                self._note,
+                self.memory,
+                self.profiles[table.implementation.name] if table.implementation else None,
+            )
             for name, table in program.tables.items()
         }
         self.registers: Mapping[str, Register] = {
@@ -223,6 +246,11 @@ class Engine:
         """The address of the function that processes a batch, and its argument, the context, for native loops."""
         return self._running.native.address(self.compiled.entry), self._context
 
+    def set_port(self, port: int, *, up: bool) -> None:
+        """Leave out the members of groups that watch a port while it is down. All ports are up at first."""
+        for each in self.profiles.values():
+            each.set_port(port, up=up)
+
     def trace(self, on: bool) -> None:
         """Start or stop recording a trace of every packet, for `traces`.
 
@@ -285,5 +313,5 @@ class Engine:
         if self._traces is not None and self._tracing:
             self._traces.names = self._running.names
 
-    def _note(self, changed: Table | Groups) -> None:
+    def _note(self, changed: Table | Groups | Profile) -> None:
         self._dirty[changed.name] = changed

@@ -10,7 +10,10 @@ from midflight.p4 import ir
 from midflight.runtime.engine.entrylayout import EntryLayout, Field
 from midflight.runtime.engine.layout import is_signed, scalar_width
 
-__all__ = ["Entry", "Reason", "TableError", "canonical_key", "checked_arguments", "checked_keys"]
+__all__ = [
+    "ActionSet", "Choice", "Entry", "GroupOf", "MemberOf", "Reason", "TableError", "WeightedAction", "canonical_key",
+    "checked_arguments", "checked_keys",
+]  # fmt: skip
 
 
 class Reason(Enum):
@@ -21,6 +24,7 @@ class Reason(Enum):
     FULL = "full"
     INVALID = "invalid"
     CONSTANT = "constant"
+    IN_USE = "in use"
 
 
 class TableError(DeviceError):
@@ -32,16 +36,52 @@ class TableError(DeviceError):
 
 
 @dataclass(frozen=True, slots=True)
+class MemberOf:
+    """A reference of an entry to a member of its table's action profile or selector, by id."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOf:
+    """A reference of an entry to a group of its table's action selector, by id."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedAction:
+    """An action of a one-shot set, with its weight. It is left out while the port that it watches is down."""
+
+    action: str
+    arguments: tuple[int, ...] = ()
+    weight: int = 1
+    watch_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSet:
+    """The one-shot form of a group: the actions themselves (P4Runtime specification 1.5, section 9.2.3)."""
+
+    actions: tuple[WeightedAction, ...]
+
+
+Choice = MemberOf | GroupOf | ActionSet
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One table entry: a key per match field, an action by its fully qualified name with its data, and a priority.
 
     In tables with ternary, range or optional fields, `priority` is at least 1 and the largest wins. It is 0 in others.
+    In a table with an implementation, an entry has a `choice` instead of an action.
     """
 
     keys: tuple[ir.EntryKey, ...]
     action: str
     arguments: tuple[int, ...] = ()
     priority: int = 0
+    choice: Choice | None = None
 
 
 def checked_keys(table: ir.Table, layout: EntryLayout, keys: tuple[ir.EntryKey, ...]) -> tuple[ir.EntryKey, ...]:
@@ -91,18 +131,18 @@ def canonical_key(where: str, field: Field, key: ir.EntryKey, *, signed: bool = 
     return ir.EntryKey(value & mask, mask) if mask else ir.EntryKey(None)
 
 
-def checked_arguments(table: ir.Table, action: ir.Action, arguments: tuple[int, ...]) -> tuple[int, ...]:
-    """Return an action's data as unsigned numbers.
+def checked_arguments(owner: str, action: ir.Action, arguments: tuple[int, ...]) -> tuple[int, ...]:
+    """Return an action's data as unsigned numbers. `owner` is the name of the table or action profile.
 
     Raises TableError INVALID if it does not fit the action's parameters.
     """
     if len(arguments) != len(action.data):
         raise TableError(
-            Reason.INVALID, f"{table.name}: {action.name} takes {len(action.data)} arguments, not {len(arguments)}"
+            Reason.INVALID, f"{owner}: {action.name} takes {len(action.data)} arguments, not {len(arguments)}"
         )
     return tuple(
         _fitting(
-            f"{table.name}: {action.name}, parameter {each.variable.name}",
+            f"{owner}: {action.name}, parameter {each.variable.name}",
             argument,
             scalar_width(each.variable.type),
             is_signed(each.variable.type),

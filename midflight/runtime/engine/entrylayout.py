@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from midflight.p4 import ir
 from midflight.runtime.engine.code import unsupported
 from midflight.runtime.engine.layout import Layout, align, is_signed, scalar_width, stored_width
 
-__all__ = ["ACTION", "GROUP_TAIL", "KEY", "NEXT", "NUMBER", "PRIORITY", "EntryLayout", "Field", "actions_of"]
+__all__ = [
+    "ACTION", "GROUP_TAIL", "KEY", "NEXT", "NOTHING", "NUMBER", "PRIORITY", "EntryLayout", "Field", "MemberLayout",
+    "actions_of",
+]  # fmt: skip
 
 ACTION, PRIORITY, NEXT, NUMBER, KEY = 0, 4, 8, 12, 16
 """Offsets in an entry, in bytes: the action's number, the priority, the number of the next entry in the chain plus one,
 and the entry's own number, each with 32 bits; then the key."""
 
+NOTHING = (1 << 32) - 1
+"""The number that stands for no action: that of an empty group."""
+
 GROUP_TAIL = 16
 """Bytes after a group's mask: first bucket, bucket mask, largest priority, unused, each with 32 bits."""
+
+REFERENCE = 8
+"""The bytes of a reference to a member or a group."""
 
 KINDS = ("exact", "lpm", "ternary", "range", "optional")
 
@@ -48,8 +58,9 @@ class EntryLayout:
     """The layout in memory of one table's entries: `stride` bytes each, with a packed key of `width` bits.
 
     `search` is `none` (no key), `exact`, `lpm` (one lpm field, possibly with exact fields: entries are intervals of the
-    key), or `masked` (all others: priorities decide). `data` has the offsets of each action's data. Raises P4Error for
-    a match kind that the engine does not support.
+    key), or `masked` (all others: priorities decide). `data` has the offsets of each action's data. In a table with an
+    implementation, an entry has no data, but at `reference` the slot of a member, or of a group if the word after it is
+    1, with 32 bits each. Raises P4Error for a match kind that the engine does not support.
     """
 
     def __init__(self, table: ir.Table, layout: Layout) -> None:
@@ -94,20 +105,48 @@ class EntryLayout:
         self._data = align(offset, 8)
 
     def _place_data(self, table: ir.Table, layout: Layout) -> None:
-        end = self._data
+        self.reference = self._data
         self.data: dict[ir.Action, tuple[int, ...]] = {}
-        for each in actions_of(table):
-            offset, offsets = self._data, []
-            for parameter in each.action.data:
-                extent = layout.of(parameter.variable.type)
-                offset = align(offset, extent.alignment)
-                offsets.append(offset)
-                offset += extent.size
-            self.data[each.action] = tuple(offsets)
-            end = max(end, offset)
+        if table.implementation is not None:
+            self.stride = align(self._data + REFERENCE, 16)
+            return
+        end = _place(self.data, [each.action for each in actions_of(table)], self._data, layout)
         self.stride = align(end, 16)
 
     @property
     def group_stride(self) -> int:
         """The bytes of a group of a `masked` search (the entries with one mask): the mask and the `GROUP_TAIL`."""
         return align(self.stored // 8, 8) + GROUP_TAIL
+
+
+class MemberLayout:
+    """The layout of an action profile's members: the action's number at `ACTION`, with 32 bits, then its data.
+
+    `actions` are the actions of all tables that share the profile, in the order of their numbers.
+    """
+
+    def __init__(self, tables: Sequence[ir.Table], layout: Layout) -> None:
+        listed = {reference.action: None for table in tables for reference in actions_of(table)}
+        self.actions: tuple[ir.Action, ...] = tuple(listed)
+        self.data: dict[ir.Action, tuple[int, ...]] = {}
+        self.stride = align(_place(self.data, self.actions, PRIORITY, layout), 16)
+
+    def numbers(self, table: ir.Table) -> tuple[int, ...]:
+        """Return for each action its number in a table that shares the profile, or NOTHING."""
+        own = [each.action for each in actions_of(table)]
+        return tuple(own.index(each) if each in own else NOTHING for each in self.actions)
+
+
+def _place(data: dict[ir.Action, tuple[int, ...]], actions: Iterable[ir.Action], start: int, layout: Layout) -> int:
+    """Set the offsets of each action's data, which begins at `start`. Return the end of the longest."""
+    end = start
+    for action in actions:
+        offset, offsets = start, []
+        for parameter in action.data:
+            extent = layout.of(parameter.variable.type)
+            offset = align(offset, extent.alignment)
+            offsets.append(offset)
+            offset += extent.size
+        data[action] = tuple(offsets)
+        end = max(end, offset)
+    return end

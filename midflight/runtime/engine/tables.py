@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from midflight.p4 import ir
 from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.counters import DirectCounter
-from midflight.runtime.engine.entries import Entry, Reason, TableError, checked_arguments, checked_keys
+from midflight.runtime.engine.entries import Choice, Entry, Reason, TableError, checked_arguments, checked_keys
 from midflight.runtime.engine.entrylayout import ACTION, KEY, NEXT, NUMBER, PRIORITY, EntryLayout, actions_of
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.indexes import Match, index_for
 from midflight.runtime.engine.layout import scalar_width, stored_width
 from midflight.runtime.engine.memory import Budget, BudgetError, entry_bytes
 from midflight.runtime.engine.meters import DirectMeter
+from midflight.runtime.engine.profiles import Profile
 
 __all__ = ["Default", "Prepared", "Table"]
 
@@ -32,12 +33,16 @@ class Default:
 
 @dataclass(slots=True)
 class _Held:
-    """An entry in memory: its number, its match, and whether the program declares it const."""
+    """An entry in memory: its number, its match, and whether the program declares it const.
+
+    `slot` is the slot of the member or group that it refers to.
+    """
 
     entry: Entry
     number: int
     match: Match
     const: bool
+    slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Table:
         lock: Gate,
         changed: Callable[[Table], None],
         memory: Budget,
+        profile: Profile | None = None,
     ) -> None:
         self.name = table.name
         self.size = table.size
@@ -81,6 +87,7 @@ class Table:
         self._context = context
         self._lock = lock
         self._changed = changed
+        self._profile = profile
         self._budget, self._cost = memory, entry_bytes(layout)
         self._references = actions_of(table)
         self._numbers = {each.action.name: number for number, each in enumerate(self._references)}
@@ -88,7 +95,8 @@ class Table:
         self._free: list[int] = []
         self._links: dict[int, int] = {}
         self._memory: NDArray[np.uint8] = np.zeros(layout.stride * 8, np.uint8)
-        self._default_memory: NDArray[np.uint8] = np.zeros(layout.stride, np.uint8)
+        stride = layout.stride if profile is None else profile.layout.stride
+        self._default_memory: NDArray[np.uint8] = np.zeros(stride, np.uint8)
         self._index = index_for(table.name, layout)
         for instance in table.direct:
             if instance.kind == "direct_counter":
@@ -135,6 +143,9 @@ class Table:
             held = self._find(entry.keys, entry.priority)
             if held.const:
                 raise TableError(Reason.CONSTANT, f"{self.name}: the program declares this entry const")
+            if self._profile is not None:
+                self._choose(held, entry.choice)
+                return
             action, arguments = self._check_action(entry, default=False)
             held.entry = replace(held.entry, action=entry.action, arguments=arguments)
             self._write(held, self._lay_out(action, held.entry, held.match))
@@ -148,6 +159,8 @@ class Table:
             if held.const:
                 raise TableError(Reason.CONSTANT, f"{self.name}: the program declares this entry const")
             assert self._index is not None
+            if self._profile is not None and held.entry.choice is not None:
+                self._profile.release(held.entry.choice, held.slot)
             self._index.remove(held.number)
             del self._held[held.entry.keys, held.entry.priority]
             self._free.append(held.number)
@@ -227,7 +240,7 @@ class Table:
             raise TableError(Reason.INVALID, f"{self.name}: {entry.action} can only be the default action")
         if reference.table_only and default:
             raise TableError(Reason.INVALID, f"{self.name}: {entry.action} cannot be the default action")
-        return reference.action, checked_arguments(self._table, reference.action, entry.arguments)
+        return reference.action, checked_arguments(self.name, reference.action, entry.arguments)
 
     def _find(self, keys: tuple[ir.EntryKey, ...], priority: int) -> _Held:
         identity = checked_keys(self._table, self._layout, keys), priority
@@ -239,9 +252,12 @@ class Table:
 
     def _prepare(self, entry: Entry) -> Prepared:
         keys = checked_keys(self._table, self._layout, entry.keys)
-        action, arguments = self._check_action(entry, default=False)
+        if self._profile is not None:
+            self._profile.check(entry.choice)
+        action, arguments = (None, ()) if self._profile else self._check_action(entry, default=False)
         priority = entry.priority if self._layout.search == "masked" else 0
-        canonical, match = Entry(keys, entry.action, arguments, priority), self._match(keys, priority)
+        canonical = Entry(keys, entry.action, arguments, priority, entry.choice)
+        match = self._match(keys, priority)
         return Prepared(canonical, match, self._lay_out(action, canonical, match))
 
     def _insert(self, prepared: Prepared, *, const: bool) -> None:
@@ -256,7 +272,15 @@ class Table:
             self._budget.take(self._cost, f"an entry of {self.name}")
         except BudgetError as error:
             raise TableError(Reason.FULL, error.message) from None
-        held = _Held(entry, self._slot(), prepared.match, const)
+        slot = 0
+        if self._profile is not None and entry.choice is not None:
+            try:
+                slot, grouped = self._profile.acquire(entry.choice)
+            except TableError:
+                self._budget.give(self._cost)
+                raise
+            self._refer(prepared.record, slot, grouped)
+        held = _Held(entry, self._slot(), prepared.match, const, slot)
         self._held[identity] = held
         self._write(held, prepared.record)
         for counter in self.direct_counters.values():
@@ -297,9 +321,33 @@ class Table:
             mask |= bits << field.shift
         return Match(packed, mask, tuple(ranges), priority)
 
-    def _lay_out(self, action: ir.Action, entry: Entry, match: Match) -> bytearray:
-        """Return an entry's bytes, without its number and link."""
-        layout, record = self._layout, self._record(action, entry.arguments)
+    def _choose(self, held: _Held, choice: Choice | None) -> None:
+        """Make an entry refer to another member, group or set of actions."""
+        assert self._profile is not None
+        assert held.entry.choice is not None
+        self._profile.check(choice)
+        assert choice is not None
+        self._profile.release(held.entry.choice, held.slot)  # first, so that a new set may take the room of the old one
+        try:
+            held.slot, grouped = self._profile.acquire(choice)
+            held.entry = replace(held.entry, choice=choice)
+        except TableError:
+            held.slot, grouped = self._profile.acquire(held.entry.choice)
+            raise
+        finally:
+            record = self._lay_out(None, held.entry, held.match)
+            self._refer(record, held.slot, grouped)
+            self._write(held, record)
+            self._touch()
+
+    def _refer(self, record: bytearray, slot: int, grouped: int) -> None:
+        for at, number in ((self._layout.reference, slot), (self._layout.reference + 4, grouped)):
+            record[at : at + 4] = number.to_bytes(4, "little")
+
+    def _lay_out(self, action: ir.Action | None, entry: Entry, match: Match) -> bytearray:
+        """Return an entry's bytes, without its number, link and reference."""
+        layout = self._layout
+        record = bytearray(layout.stride) if action is None else self._record(action, entry.arguments)
         record[PRIORITY : PRIORITY + 4] = entry.priority.to_bytes(4, "little")
         record[KEY : KEY + layout.stored // 8] = match.key.to_bytes(layout.stored // 8, "little")
         for field, (low, high) in zip(layout.ranges, match.ranges, strict=True):
@@ -315,9 +363,10 @@ class Table:
         self._memory[start : start + self._layout.stride] = np.frombuffer(record, np.uint8)
 
     def _write_default(self, action: ir.Action, arguments: tuple[int, ...]) -> None:
-        checked = checked_arguments(self._table, action, arguments)
+        checked = checked_arguments(self.name, action, arguments)
         self._default = Default(action.name, checked)
-        self._default_memory[:] = np.frombuffer(self._record(action, checked), np.uint8)
+        record = self._profile.record(action, checked) if self._profile else self._record(action, checked)
+        self._default_memory[:] = np.frombuffer(record, np.uint8)
 
     def _record(self, action: ir.Action, arguments: tuple[int, ...]) -> bytearray:
         record = bytearray(self._layout.stride)

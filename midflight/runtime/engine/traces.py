@@ -95,7 +95,8 @@ class Traces:
                 _add_state(steps, "accept" if first == 0 else f"reject ({self._errors[first]})")
             case Event.TABLE:
                 name, hit = self.names[first], second >> 32
-                action = self._actions[name][second & 0xFFFF_FFFF]
+                actions, number = self._actions[name], second & 0xFFFF_FFFF
+                action = actions[number] if number < len(actions) else "an empty group"
                 result = action if hit == _KEYLESS else f"{'hit' if hit else 'miss'}, {action}"
                 steps.append(("table", f"{name}: {result}"))
             case Event.DIGEST:
